@@ -31,6 +31,7 @@ from core.tables import (
     RunExtremumRow,
     RunRow,
     RunSummaryRow,
+    RunWindowRow,
     TokenResultRow,
 )
 
@@ -359,6 +360,7 @@ PROFILE_TABLES = {
     "run_extrema": "extrema",
     "run_controls": "controls",
     "run_summaries": "summaries",
+    "run_windows": "windows",
 }
 """Table of many rows -> the field of Profile that holds its rows."""
 
@@ -430,6 +432,8 @@ class Profile:
     extrema: list[RunExtremumRow] = field(default_factory=list)
     controls: list[RunControlRow] = field(default_factory=list)
     summaries: list[RunSummaryRow] = field(default_factory=list)
+    windows: list[RunWindowRow] = field(default_factory=list)
+    """Of a causal model alone."""
 
     @classmethod
     def from_frames(cls, tables: Mapping[str, pl.DataFrame]) -> "Profile":

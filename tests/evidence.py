@@ -26,13 +26,16 @@ from core.analysis.population import Population
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
+from core.analysis.within import PLACES, shuffled_windows, within
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
 from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
+from core.figures.scores import windows_picture
 from core.registry.specifications import SPECIFICATIONS
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_words
+from core.wording import within as within_words
 from core.wording.numbers import number
 from core.wording.scores import p_told
 from core.wording.verdicts import specification_name
@@ -148,12 +151,15 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
     checkpoints = ladder(evidence.runs)
     with warehouse.opened() as opened:
         maxima = queries.inner_maxima(opened, found.rows["run_id"].to_list())
+        runs = queries.runs(opened)
+        windows = queries.windows(opened, runs["run_id"].to_list())
     told = [
         within_width(said, checkpoints, out),
         exploratory(checkpoints),
         specifications(found, maxima),
         along_training(checkpoints, out),
         across_widths(checkpoints, out),
+        within_models(runs, windows, out),
     ]
     return [section for section in [*told, damage(out)] if section.parts]
 
@@ -541,6 +547,69 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         ("Dimension against bits per byte at three widths", "三つの幅での次元とビット毎バイト"),
     )
     return section
+
+
+# --- within one model ------------------------------------------------------------------------------------------
+
+
+def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Section:
+    """Window by window: of each shipped run whose windows' losses are known, with its shuffled control."""
+    section = Section(("Within one model, window by window", "1つのモデルの中で（ウィンドウごと）"))
+    known = runs.filter(pl.col("pass") == "text", pl.col("run_id").is_in(windows["run_id"].unique().to_list()))
+    known = known.sort(
+        pl.col("reference").str.starts_with("local:"), "name", "corpus_name", descending=[True, False, False]
+    )
+    rows = []
+    for run in known.to_dicts():
+        own, shuffled = windows.filter(run_id=run["run_id"]), shuffled_windows(run, runs, windows)
+        for place in PLACES:
+            found = within(own, place, shuffled)
+            rows.append(
+                (
+                    run["name"],
+                    run["corpus_name"],
+                    tuple(within_words.place(found, language) for language in LANGUAGES),
+                    tuple(f"{within_words.word(found.relation, language)}" for language in LANGUAGES),
+                    *_coefficient(found.relation),
+                    *_coefficient(found.relation.once)[:1],
+                    answer_words.coefficient(found.given_types.r, found.given_types.lower, found.given_types.upper),
+                    *_coefficient(found.shuffled)[:1],
+                    "–" if found.difference is None else answer_words.coefficient(*found.difference),
+                )
+            )
+    if not rows:
+        return section
+    section.say(*(within_words.expectation(language) for language in LANGUAGES))
+    section.table(
+        (
+            ("model", "モデル"),
+            ("text", "テキスト"),
+            ("where", "位置"),
+            ("answer", "答え"),
+            ("Spearman's rho", "スピアマンの順位相関"),
+            ("p", "p"),
+            ("windows", "ウィンドウ"),
+            ("documents counted once", "文書を1回ずつ"),
+            ("given the number of types", "異なりトークン数を固定"),
+            ("tokens shuffled", "トークン順の並べ替え"),
+            ("text less shuffled", "差"),
+        ),
+        rows,
+    )
+    first = known.row(0, named=True)
+    section.picture(
+        out,
+        "within_model",
+        lambda language: windows_picture(windows.filter(run_id=first["run_id"]), first, PLACES[0], language),
+        ("Dimension against loss, a dot for each window", "次元と損失の散布図（点はウィンドウ）"),
+    )
+    return section
+
+
+def _coefficient(one: Relation | None) -> tuple[str, str, str | int]:
+    return (
+        ("–", "–", "–") if one is None else (answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), one.n)
+    )
 
 
 # --- damage ----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ SCREENS = {
     "pairs_imbalance": "profiles?section=pairs&measure=information_imbalance&",
     "distributions": "profiles?section=distributions&",
     "distributions_cosine": "profiles?section=distributions&quantity=cosine&",
+    "within": "profiles?section=within&",
     "norms": "profiles?section=norms&",
     "checks": "profiles?section=checks&",
     "provenance": "profiles?section=provenance&",

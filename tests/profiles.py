@@ -24,6 +24,7 @@ from core.tables import (
     RunExtremumRow,
     RunRow,
     RunSummaryRow,
+    RunWindowRow,
 )
 
 CLOUDS = ("one_per_type", "one_per_word", "all_tokens")
@@ -114,7 +115,31 @@ def make_profile(
             for estimator in ("d2", "gride")
             for cloud in CLOUDS
         ],
+        windows=_windows(run_id, model, peak) if model.kind == "decoder" else [],
     )
+
+
+def _windows(run_id: str, model: ModelRow, peak: float) -> list[RunWindowRow]:
+    """Sixteen windows of eight documents, whose loss has nothing to do with their dimension."""
+    noise = random.Random(f"{run_id} windows")
+    inner = max(1, model.n_layers // 2)
+    return [
+        RunWindowRow(
+            run_id=run_id,
+            sequence=number,
+            document=number // 2,
+            n_points=120,
+            n_types=noise.randint(50, 90),
+            loss=noise.uniform(2, 4),
+            loss_std_error=0.2,
+            inner_layer=inner,
+            inner_d2=peak / 3 * noise.uniform(0.8, 1.25),
+            inner_d2_std_error=peak / 30,
+            final_d2=peak / 5 * noise.uniform(0.8, 1.25),
+            final_d2_std_error=peak / 50,
+        )
+        for number in range(16)
+    ]
 
 
 def _run(run_id: str, model: ModelRow, corpus: CorpusRow, seed: int, changes: dict) -> RunRow:

@@ -2,18 +2,39 @@
 
 Copies their parcels, tagged `reference`, to data/reference/profiles. Profiles of another protocol hash than today's are
 removed: nothing compares with them any more.
+
+`python -m tests.reference --windows RUN...` gives shipped runs of decoders, and their controls with shuffled tokens, the loss
+and dimension of each window where an earlier version measured them without, from a forward pass alone; a control with
+shuffled tokens that is not there is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 import json
 import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
+from core.analysis.shape import judged
 from core.errors import InputError
+from core.files import move
+from core.measure.capture import capture
+from core.measure.plan import mask_tokens
+from core.measure.profile import measure_profile, open_network
+from core.measure.rows import window_rows
+from core.measure.setup import open_setup
+from core.records import SHIPPED, RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.store.parcels import RUN_FILE
+from core.runs.jobs import new_run_id
+from core.store.parcels import RUN_FILE, read_parcel, write_parcel
+from core.tables import TABLES
+from core.texts.sample import shuffled
 from core.warehouse import queries
 from core.warehouse.reference import PROFILES, references
 from core.warehouse.warehouse import Warehouse
@@ -21,9 +42,15 @@ from core.warehouse.warehouse import Warehouse
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--warehouse", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--warehouse", type=Path)
+    what.add_argument("--windows", action="store_true")
     parser.add_argument("runs", nargs="+", metavar="RUN")
     options = parser.parse_args()
+    if options.windows:
+        for start in options.runs:
+            with_windows(start)
+        return
     warehouse = Warehouse(options.warehouse)
     known = queries.runs(warehouse)
     for start in options.runs:
@@ -47,6 +74,81 @@ def publish(parcel: Path) -> None:
     (target / RUN_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     size = sum(file.stat().st_size for file in target.iterdir()) / 1e3
     print(f"{content['run']['pass']} of {content['model']['name']}, {content['run']['protocol']}: {size:.0f} kB")
+
+
+# --- windows ---------------------------------------------------------------------------------------------------
+
+
+def with_windows(start: str) -> None:
+    """A shipped run on text by the start of its id, and its control."""
+    runs = {folder.name: read_parcel(folder) for folder in references()}
+    found = [name for name, tables in runs.items() if name.startswith(start) and tables["runs"]["pass"][0] == "text"]
+    if len(found) != 1:
+        raise InputError(f"{len(found)} shipped runs on text begin with '{start}'.")
+    add_windows(PROFILES / found[0])
+    controls = [
+        name
+        for name, tables in runs.items()
+        if tables["runs"].select("parent_run_id", "pass").row(0) == (found[0], "shuffled")
+    ]
+    for name in controls:
+        add_windows(PROFILES / name)
+    if not controls:
+        measure_shuffled(PROFILES / found[0])
+
+
+def request(tables: dict[str, pl.DataFrame]) -> RunConfig:
+    """What a run was asked for, without the models whose words it shares: windows have no words."""
+    asked = json.loads(tables["runs"]["config"][0])["run"]
+    asked["estimators"] = tuple(asked["estimators"])
+    return RunConfig(**asked | {"companions": ()})
+
+
+def add_windows(folder: Path) -> None:
+    """The table run_windows, computed as a measurement does; nothing where it is there."""
+    told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    if "run_windows" in told["files"]:
+        return
+    tables = read_parcel(folder)
+    config, run = request(tables), tables["runs"].row(0, named=True)
+    setup = open_setup(config)
+    sample = shuffled(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
+    with tempfile.TemporaryDirectory(prefix="reference-") as name:
+        scratch = Path(name)
+        model = open_network(config, setup, scratch, lambda step: None)
+        states = capture(model, sample, scratch, lambda step: None)
+        mask = mask_tokens(sample, states.norms, states.n_layers, setup.protocol.norm_factor)
+        if int(mask.keep.sum()) != run["n_tokens_used"] or abs(states.bits_per_byte - run["bits_per_byte"]) > 1e-4:
+            raise InputError(f"{folder.name} was measured otherwise than this version measures: measure it anew.")
+        of_d2 = tables["layer_estimates"].filter(
+            pl.col("layer").is_between(1, states.n_layers - 1),
+            estimator="d2",
+            cloud="one_per_type",
+            transform="centred",
+            state="residual",
+        )
+        inner = of_d2.sort("value", descending=True)["layer"][0]
+        rows = TABLES["run_windows"].frame(window_rows(folder.name, sample, mask, states, inner))
+    content = io.BytesIO()
+    rows.write_parquet(content, compression="zstd")
+    (folder / "run_windows.parquet").write_bytes(content.getvalue())
+    told["files"]["run_windows"] = hashlib.sha256(content.getvalue()).hexdigest()
+    (folder / RUN_FILE).write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
+    print(f"{run['pass']} of {told['model']['name']} on {told['corpus']['name']}: {rows.height} windows")
+
+
+def measure_shuffled(of: Path) -> None:
+    """The control of a shipped run, without its heavy tables."""
+    tables = read_parcel(of)
+    config = replace(request(tables), pass_="shuffled")
+    with tempfile.TemporaryDirectory(prefix="reference-") as scratch:
+        profile = judged(measure_profile(config, new_run_id(), Path(scratch), lambda step: None))
+    run = replace(profile.run, parent_run_id=of.name, tags=[SHIPPED])
+    lighter = replace(profile, run=run, pairs=[], distributions=[], replicates=[])
+    new = PROFILES / f".{run.run_id}"
+    write_parcel(new, lighter)
+    move(new, PROFILES / run.run_id)
+    print(f"shuffled of {profile.model.name} on {profile.corpus.name}: {run.run_id}")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def without_later_rows(profile: Profile) -> Profile:
         summaries=[row for row in profile.summaries if row.cloud != "one_per_word"],
         pairs=[],
         distributions=[],
+        windows=[],
     )
 
 
@@ -82,6 +83,7 @@ def last_token_run(profile: Profile) -> Profile:
         summaries=[],
         pairs=[],
         distributions=[],
+        windows=[],
     )
 
 

@@ -226,6 +226,7 @@ def parser() -> Parser:
     verb.under("Look and decide")
     _runs(verb)
     _rank(verb)
+    _within(verb)
     _scores(verb)
     _rules(verb)
     _sql(verb)
@@ -421,6 +422,12 @@ def _rank(verb: Verbs) -> None:
     text = "the same under every specification of the dimension"
     asked.add_argument("--specifications", action="store_true", help=text)
     asked.add_argument("--published", action="store_true", help="what is published, beside it")
+
+
+def _within(verb: Verbs) -> None:
+    text = "whether dimension and loss go together within one model, window by window"
+    asked = verb("within", rank.within, text, True, "within 01a218ca")
+    asked.add_argument("run_id", metavar="RUN", help="its id (the start is enough); of a decoder on a text")
 
 
 def _scores(verb: Verbs) -> None:

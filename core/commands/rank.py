@@ -1,14 +1,16 @@
-"""The verb rank: is dimension related to a score, and which model? The answer that page and slides give."""
+"""The verbs rank and within: is dimension related to a score over models, and to the loss within one? The answers that page
+and slides give."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import shutil
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from core.commands.context import existing_warehouse
+from core.commands.context import existing_warehouse, one_run
 from core.errors import InputError
 from core.terminal.output import say, say_json
 
@@ -151,6 +153,50 @@ def as_json(found: Answer, under: Specifications | None = None) -> dict[str, Any
     if under is not None:
         told["specifications"] = {key: one.answer for key, one in under.relations.items()}
     return _finite(told)
+
+
+def within(options: argparse.Namespace) -> int:
+    """Dimension and loss over the windows of one run, at both places; with its shuffled control where there is one."""
+    from core.analysis.differences import control_ids
+    from core.analysis.within import PLACES, shuffled_windows
+    from core.analysis.within import within as over_windows
+    from core.warehouse import queries
+    from core.wording import within as words
+
+    warehouse = existing_warehouse(options)
+    with warehouse.opened() as opened:
+        listed = queries.listing(opened)
+        run_id = one_run(listed["run_id"], options.run_id)
+        chosen = listed.filter(run_id=run_id)
+        run = queries.runs(opened, [run_id]).row(0, named=True)
+        rows = queries.windows(opened, [run_id, *control_ids(chosen, listed)])
+    windows = rows.filter(run_id=run_id)
+    if run["kind"] != "decoder":
+        raise InputError(
+            "{model} gives no probability to what follows, so that its windows have no loss. Choose a run of a decoder.",
+            model=run["name"],
+        )
+    if windows.is_empty():
+        raise InputError(
+            "Run {run_id} holds no losses of single windows: an earlier version measured it, or its windows are short. "
+            "Measure it again: workdim runs again {run_id}",
+            run_id=run_id,
+        )
+    shuffled = shuffled_windows(chosen.row(0, named=True), listed, rows)
+    found = [over_windows(windows, place, shuffled) for place in PLACES]
+    if options.json:
+        places = {
+            one.place: {"answer": one.relation.answer, "sentence": words.sentence(one, run, "en"), **asdict(one)}
+            for one in found
+        }
+        say_json(_finite({"run_id": run_id, "model": run["name"], **places, "windows": windows.to_dicts()}))
+        return 0
+    width = max(40, shutil.get_terminal_size((100, 24)).columns or 100)
+    for one in found:
+        for paragraph in (words.sentence(one, run, "en"), *words.notes(one, "en"), ""):
+            say(*(textwrap.wrap(paragraph, width) or [""]))
+    say(*textwrap.wrap(words.expectation("en"), width))
+    return 0
 
 
 def _finite(value: Any) -> Any:

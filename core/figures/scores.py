@@ -1,10 +1,13 @@
-"""Figures of scores: against dimension, two models on the same questions, and what would become of imported files."""
+"""Figures of scores: against dimension, over models and over the windows of one text, two models on the same questions, and
+what would become of imported files."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -12,9 +15,10 @@ import polars as pl
 from core import wording
 from core.analysis.answer import Answer
 from core.analysis.paired import Paired
-from core.analysis.ranks import NORMAL_95
+from core.analysis.ranks import NORMAL_95, quantile
+from core.figures.pictures import Caption, Dot, scatter_picture
 from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, name_rows, shown
-from core.figures.svg import text_width
+from core.figures.svg import LIGHT, Theme, text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark
@@ -372,3 +376,42 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
         figure.update_xaxes(dtick=1)
     name_rows(figure, data.files)
     return figure
+
+
+def windows_picture(
+    windows: pl.DataFrame,
+    run: Mapping[str, Any],
+    place: str,
+    language: str,
+    theme: Theme = LIGHT,
+    size: tuple[float, float] = (960, 460),
+) -> str:
+    """Dimension against loss, a dot for each window with 95 percent of both errors; `place`: `inner` or `final`.
+
+    windows: rows of run_windows of the run, as `queries.runs` gives it.
+    """
+    _ = translator(language)
+    t = quantile(0.975, WINDOW_FREEDOM)
+    columns = ("loss", "loss_std_error", f"{place}_d2", f"{place}_d2_std_error")
+    dots = []
+    for at, loss, error, value, spread in windows.drop_nulls(columns).select("sequence", *columns).iter_rows():
+        reach = math.exp(t * spread / value)
+        across, up = (value / reach, value * reach), (loss - t * error, loss + t * error)
+        dots.append(Dot(str(at), value, loss, across, up, is_named=False))
+    passed = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language)
+    titles = [run["name"], _("dimension and loss, window by window"), passed]
+    told = _("Text {text}, protocol {protocol}, {n} windows of equal length. Bars: 95 % intervals.")
+    caption = Caption(
+        _(", ").join(filter(None, titles)),
+        told.format(text=run["corpus_name"], protocol=run["protocol"], n=len(dots)),
+        _("Workdim, run {run}").format(run=run["run_id"][:8]),
+    )
+    axes = {
+        "inner": _("Directions that the tokens of a window use (d2, inner maximum)"),
+        "final": _("Directions that the tokens of a window use (d2, after the last block)"),
+    }
+    return scatter_picture(dots, caption, axes[place], _("Loss (nats per token)"), (), language, theme, size)
+
+
+WINDOW_FREEDOM = 7
+"""Degrees of freedom of the errors of one window: its stretches less one."""

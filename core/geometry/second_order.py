@@ -206,6 +206,37 @@ def read_d2_typed(cloud: LabelledPoints) -> Reading:
     return Reading(_ratio(n_pairs, squares, _added(directions, cloud.sequences)))
 
 
+def d2_of_windows(points: Tensor, types: Tensor, stretches: Tensor) -> np.ndarray:
+    """d2 of each window of text on its own, over pairs of different token types: of all its points, and without each
+    stretch of them in turn; (n_windows, 1 + n_stretches) float64, NaN where no pair is left.
+
+    points (n_windows, n, n_dims) fp32; types (n_windows, n); stretches (n,) int64, 0 to n_stretches - 1. Within one text
+    there are no other sequences to pair with, so that what all its tokens share goes into the mean, which is taken anew
+    in each set; two tokens of one type would say how often the text repeats itself.
+    """
+    moved = points - points.mean(1, keepdim=True)
+    gram = (moved @ moved.transpose(1, 2)).cpu().double()  # (n_windows, n, n)
+    apart = (types[:, :, None] != types[:, None, :]).cpu()
+    every = torch.ones_like(stretches, dtype=torch.bool)
+    sets = [every, *(stretches != number for number in range(int(stretches.max()) + 1))]
+    found = np.full((len(points), len(sets)), np.nan)
+    for number, members in enumerate(sets):
+        own = members.nonzero()[:, 0].cpu()
+        products = gram[:, own][:, :, own]
+        rows = products.mean(2, keepdim=True)
+        products = products - rows - rows.transpose(1, 2) + products.mean((1, 2), keepdim=True)
+        norms = products.diagonal(dim1=1, dim2=2)
+        is_valid = norms > COINCIDES * norms.amax(1, keepdim=True)
+        counted = apart[:, own][:, :, own] & is_valid[:, :, None] & is_valid[:, None, :]
+        cosines = products.square() / (norms[:, :, None] * norms[:, None, :]).clamp_min(1e-300)
+        squares, n_pairs, n = (
+            of.numpy() for of in ((cosines * counted).sum((1, 2)), counted.sum((1, 2)), is_valid.sum(1).double())
+        )
+        sums = PairSums(squares, np.full(len(points), np.nan), n_pairs.astype(float))
+        found[:, number] = sums.d2_without(1 / n**2)  # of centring on their own mean, each point its own sequence
+    return found
+
+
 # --- a cloud and its member sets -------------------------------------------------------------------------------
 
 

@@ -44,6 +44,9 @@ class HiddenStates:
     n_layers: int
     has_post_norm: bool
     bits_per_byte: float | None
+    nats: np.ndarray | None = None
+    """Loss of each token given those before it in its window, NaN for what is no target; (n_sequences, n_tokens).
+    None where the model gives no probability to what follows."""
     streamed: bool = False
     """Whether weights came block by block."""
     batch_planned: int | None = None
@@ -85,23 +88,33 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     _claim(scratch / STATES_FILE)
     spill = _Spill(model, states, n_tokens)
     planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
-    loss, start = 0.0, 0
+    nats = np.full(sample.ids.shape, np.nan, dtype=np.float32)
+    start = 0
     with torch.inference_mode(), spill.hooked():
         while start < n_sequences:
             progress(Progress("forward", start, n_sequences))
             # Weights that come on demand come once for all batches.
             end = n_sequences if model.units else min(start + batch, n_sequences)
             parts = _parts(sample, range(start, end, batch), end)
-            found = _forward(model, spill, parts, lambda n: progress(Progress("forward", n, len(model.units))))
-            if found is None:
+            if not _forward(model, spill, parts, nats, lambda n: progress(Progress("forward", n, len(model.units)))):
                 batch = _halved(model, parts[0].ids)
                 continue
-            loss, start = loss + found, end
+            start = end
     progress(Progress("forward", n_sequences, n_sequences))
     spill.check()
-    bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
+    bits = None
+    if model.is_causal and sample.n_bytes_scored:
+        bits = float(np.nansum(nats, dtype=np.float64)) / (math.log(2) * sample.n_bytes_scored)
     return HiddenStates(
-        states, spill.norms, model.n_layers, spill.post_norm_differs, bits, bool(model.units), planned, batch
+        states,
+        spill.norms,
+        model.n_layers,
+        spill.post_norm_differs,
+        bits,
+        nats if model.is_causal else None,
+        bool(model.units),
+        planned,
+        batch,
     )
 
 
@@ -146,14 +159,19 @@ def _parts(sample: TokenSample, firsts: range, end: int) -> list[Part]:
     return [Part(part.start, sample.ids[part], ~sample.template[part]) for part in slices]
 
 
-def _forward(model: OpenModel, spill: _Spill, parts: list[Part], units_done: Callable[[int], None]) -> float | None:
-    """The summed loss of batches, whose states are spilled; None, with nothing counted, where memory is too short."""
-    losses = [0.0] * len(parts)
+def _forward(
+    model: OpenModel, spill: _Spill, parts: list[Part], nats: np.ndarray, units_done: Callable[[int], None]
+) -> bool:
+    """Batches whose states are spilled and whose losses go into `nats`; False, with nothing counted, where memory is too
+    short."""
 
     def run(index: int) -> None:
         ids, scored = (torch.from_numpy(of).to(model.device) for of in (parts[index].ids, parts[index].scored))
-        last, losses[index] = model.forward(ids, scored)
+        last, of_tokens = model.forward(ids, scored)
         spill.write_last(last)
+        if of_tokens is not None:
+            first = parts[index].first
+            nats[first : first + len(ids)] = of_tokens.numpy()
 
     def enter(index: int) -> None:
         spill.at(parts[index].first, len(parts[index].ids))
@@ -161,13 +179,13 @@ def _forward(model: OpenModel, spill: _Spill, parts: list[Part], units_done: Cal
     spill.begin()
     try:
         run_together(model.units, [partial(run, i) for i in range(len(parts))], enter, units_done)
-        return sum(losses)
+        return True
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
     spill.undo()
     give_back(model.device)
-    return None
+    return False
 
 
 def _halved(model: OpenModel, ids: np.ndarray) -> int:

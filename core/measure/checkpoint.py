@@ -28,10 +28,9 @@ from core.records import Estimate
 
 _KEY_FILE = "key.json"
 _FORWARD_FILE = "forward.json"
-_NORMS_FILE = "norms.npy"
 _SPENT_FILE = "spent.json"
-_ARRAYS = ("states", "norms")
-"""Of HiddenStates, what has a file of its own."""
+_ARRAYS = ("norms", "nats")
+"""Of HiddenStates, what has a file of its own beside the states, where there is any."""
 
 
 class Checkpoint:
@@ -57,8 +56,9 @@ class Checkpoint:
         if found is None:
             return None
         states = np.load(self._folder / STATES_FILE, mmap_mode="r")
-        norms = np.load(self._folder / _NORMS_FILE, allow_pickle=False)
-        return HiddenStates(states, norms, **found)
+        files = {name: self._folder / f"{name}.npy" for name in _ARRAYS}
+        arrays = {name: np.load(file, allow_pickle=False) if file.exists() else None for name, file in files.items()}
+        return HiddenStates(states, **arrays, **found)
 
     def spent(self) -> dict[str, Any]:
         """What was spent on what is here (Clock.so_far); empty where nothing is."""
@@ -67,10 +67,12 @@ class Checkpoint:
     def save_states(self, states: HiddenStates, spent: dict[str, Any]) -> None:
         """Note that the pass has come to its end; the states themselves are in the folder already."""
         states.states.flush()
-        norms = io.BytesIO()
-        np.save(norms, states.norms, allow_pickle=False)
-        _write(self._folder / _NORMS_FILE, norms.getvalue())
-        others = {field.name: getattr(states, field.name) for field in fields(states) if field.name not in _ARRAYS}
+        others = {field.name: getattr(states, field.name) for field in fields(states) if field.name != "states"}
+        for name in _ARRAYS:
+            if (values := others.pop(name)) is not None:
+                content = io.BytesIO()
+                np.save(content, values, allow_pickle=False)
+                _write(self._folder / f"{name}.npy", content.getvalue())
         _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
         _write(self._folder / _FORWARD_FILE, json.dumps(others).encode())
 

@@ -16,6 +16,7 @@ import torch
 from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import PairValue
 from core.geometry.results import CloudEstimate, Distribution, LayerResult
+from core.geometry.second_order import d2_of_windows
 from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, UsableWords
@@ -34,6 +35,7 @@ from core.tables import (
     LayerReplicateRow,
     RunCheckRow,
     RunRow,
+    RunWindowRow,
     TokenResultRow,
 )
 from core.texts.sample import TokenSample
@@ -127,6 +129,7 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
             for p in m.pairs
         ],
         distributions=[row for at in _distributions(m) for row in _histogram(m.run_id, *at)],
+        windows=window_rows(m.run_id, m.sample, m.mask, m.states, _largest_inner(m)),
         tokens=[row for at in _distributions(m) for row in _token_rows(m, *at)] if m.config.keep_tokens else [],
     )
 
@@ -241,6 +244,90 @@ def _sink_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
             ("large_norm_at_start", share),
         ):
             yield LayerCorrelatorRow(m.run_id, layer, "residual", "unmasked", name, _stored(value), None, len(norms))
+
+
+FEWEST_IN_WINDOW = 64
+"""Tokens without which a window has no dimension of its own."""
+N_STRETCHES = 8
+"""Of neighbouring tokens, that are left out of a window in turn for its errors."""
+
+
+def window_rows(
+    run_id: str, sample: TokenSample, mask: TokenMask, states: HiddenStates, inner: int | None
+) -> list[RunWindowRow]:
+    """Loss and dimension of each window, of a causal model: of the first tokens that the mask keeps, as many in each.
+
+    `inner` is the layer of the largest inner dimension. Windows of which the mask keeps less than half stand without
+    rows; all do where that leaves too few tokens.
+    """
+    if states.nats is None:
+        return []
+    n_windows, n_tokens = sample.ids.shape
+    kept = np.bincount(mask.sequences, minlength=n_windows)
+    used = np.flatnonzero(2 * kept >= n_tokens)
+    n = int(kept[used].min()) if len(used) else 0
+    if n < FEWEST_IN_WINDOW:
+        return []
+    starts = np.searchsorted(mask.sequences, used)
+    rows = starts[:, None] + np.arange(n)  # of the kept tokens; (n_used, n)
+    types = torch.from_numpy(mask.types[rows])
+    stretches = torch.arange(n) * N_STRETCHES // n
+
+    def d2_at(layer: int | None) -> list[tuple[float, float]]:
+        if layer is None:
+            return [(math.nan, math.nan)] * len(used)
+        points = states.points(layer, mask.keep)[rows.flatten()].reshape(*rows.shape, -1)
+        found = d2_of_windows(points, types, stretches)
+        return [(one[0], one[0] * _jackknife_error(np.log(one[1:]))) for one in found]
+
+    losses = [_loss_of(nats) for nats in states.nats[used]]
+    measured = zip(used.tolist(), mask.types[rows], losses, d2_at(inner), d2_at(states.n_layers), strict=True)
+    return [
+        RunWindowRow(
+            run_id,
+            window,
+            int(sample.documents[window]),
+            n,
+            len(np.unique(of_window)),
+            *map(_stored, loss),
+            inner,
+            *map(_stored, at_inner),
+            *map(_stored, at_end),
+        )
+        for window, of_window, loss, at_inner, at_end in measured
+    ]
+
+
+def _largest_inner(m: Measured) -> int | None:
+    """Where d2 of the first cloud that has one is largest, of the layers 1 to L - 1; None where it has none there."""
+    for cloud in m.protocol.clouds:
+        values = {
+            layer: e.estimate.value
+            for layer, state, result in m.labelled
+            for e in result.estimates
+            if (e.cloud, e.estimator, e.transform, state) == (cloud, "d2", "centred", "residual")
+            and 0 < layer < m.states.n_layers
+            and math.isfinite(e.estimate.value)
+        }
+        if values:
+            return max(values, key=values.__getitem__)
+    return None
+
+
+def _loss_of(nats: np.ndarray) -> tuple[float, float]:
+    """Mean and standard error of the losses of a window's targets (n_tokens,), by stretches of neighbours."""
+    known = nats[np.isfinite(nats)].astype(np.float64)
+    if len(known) < FEWEST_IN_WINDOW:
+        return math.nan, math.nan
+    stretches = np.arange(len(known)) * N_STRETCHES // len(known)
+    without = [known[stretches != number].mean() for number in range(N_STRETCHES)]
+    return float(known.mean()), _jackknife_error(np.array(without))
+
+
+def _jackknife_error(without: np.ndarray) -> float:
+    """Standard error from the values without each of its parts in turn."""
+    n = len(without)
+    return math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
 
 
 def _distributions(m: Measured) -> Iterator[tuple[int, Distribution]]:

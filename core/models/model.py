@@ -96,17 +96,18 @@ class OpenModel:
         """Largest number of tokens of text, where the architecture has one."""
         return longest_text(self.module, self.module.config, self.stack)
 
-    def forward(self, ids: Tensor, scored: Tensor) -> tuple[Tensor, float]:
-        """Last hidden state (n_batch, n_tokens, hidden_size) and the summed loss of targets 1..T-1, in nats.
+    def forward(self, ids: Tensor, scored: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Last hidden state (n_batch, n_tokens, hidden_size) and the loss of each target, in nats: (n_batch, n_tokens) on
+        the CPU, NaN for what is no target, None where the model gives no probability to what follows.
 
         ids (n_batch, n_tokens); scored, of the same shape, says which of them count as targets: not a chat template's.
 
         A causal model runs whole, so that whatever it does to its logits (scaling, soft caps) counts in the loss.
         """
-        loss = 0.0
+        nats = None
         with final_state(Stack(self.stack, self.owner, self.layers), self.hidden_size) as final:
             if self.is_causal:
-                loss = _summed_loss(self.module(input_ids=ids, use_cache=False).logits, ids, scored)
+                nats = _losses(self.module(input_ids=ids, use_cache=False).logits, ids, scored)
             else:
                 run_stack(self.module, self.stack, ids)
         if final.tensor is None:
@@ -115,7 +116,7 @@ class OpenModel:
                 model=self.row.model_id,
                 hidden_size=self.hidden_size,
             )
-        return final.tensor[:, self.n_before :], loss
+        return final.tensor[:, self.n_before :], nats
 
     def log_probabilities(self, ids: Tensor, rows: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
         """What a causal model gives each target token after what it has read up to a position, in nats; (n_targets,)
@@ -128,12 +129,14 @@ class OpenModel:
         return torch.cat(found).double().cpu()
 
 
-def _summed_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> float:
+def _losses(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
     """logits (n_batch, n_tokens, n_vocabulary), in slices: a softmax of all would double the pass's largest tensor."""
-    targets = torch.full_like(ids, -100)  # -100: no target
-    targets[:, :-1] = ids[:, 1:].where(scored[:, 1:], -100)
-    slices = zip(logits.flatten(0, 1).split(LOSS_ROWS), targets.flatten().split(LOSS_ROWS), strict=True)
-    return sum(float(nn.functional.cross_entropy(rows.float(), wanted, reduction="sum")) for rows, wanted in slices)
+    slices = zip(logits.flatten(0, 1).split(LOSS_ROWS), ids.roll(-1, 1).flatten().split(LOSS_ROWS), strict=True)
+    nats = [nn.functional.cross_entropy(rows.float(), wanted, reduction="none") for rows, wanted in slices]
+    of_next = torch.cat(nats).reshape(ids.shape)
+    found = torch.full_like(of_next, torch.nan)
+    found[:, 1:] = of_next[:, :-1].where(scored[:, 1:], torch.nan)
+    return found.cpu()
 
 
 def choose_device(name: str) -> torch.device:

@@ -27,7 +27,7 @@ from core.files import make_folder, move, read_json, sync_folder, write_through
 from core.records import PROFILE_TABLES, Profile
 from core.store import annotation
 from core.store.folder import Folder
-from core.tables import LONG_TABLES, TABLES, Table, TokenResultRow, frame
+from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, Table, TokenResultRow, frame
 
 FORMAT = 3
 """1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
@@ -64,7 +64,7 @@ class Head:
     rows: dict[str, dict[str, Any]]
     """The row of models, corpora and runs, the latter with what people said since."""
     files: dict[str, str]
-    """Table -> hash of its Parquet file."""
+    """Table -> hash of its Parquet file; without the tables that it is too old to have."""
 
     @property
     def run_id(self) -> str:
@@ -153,7 +153,9 @@ def read_head(parcel: Path) -> Head:
             raise ValueError(f"{len(tags)} tags")
         _check_annotations(tags, rows["runs"]["note"])
         rows["runs"] |= annotation.columns(parcel, tags) or {}
-        head = Head(parcel, rows, {table: str(content["files"][table]) for table in LONG_TABLES})
+        told = content["files"]
+        there = [table for table in LONG_TABLES if table in told or table not in ADDED_TABLES]
+        head = Head(parcel, rows, {table: str(told[table]) for table in there})
     except WarehouseError:
         raise
     except DAMAGE as error:
@@ -171,7 +173,7 @@ def check_files(head: Head) -> None:
     Raises WarehouseError. That no row is there twice is left to whoever reads the rows.
     """
     try:
-        for table in LONG_TABLES:
+        for table in head.files:
             content = (head.parcel / f"{table}.parquet").read_bytes()
             if hashlib.sha256(content).hexdigest() != head.files[table]:
                 raise ValueError(f"{table}.parquet has changed since it was written")
@@ -190,7 +192,10 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
     try:
         tables = {table: pl.DataFrame([head.rows[table]], schema=TABLES[table].schema) for table in SINGLE_TABLES}
         tables |= {
-            table: read_table(folder / f"{table}.parquet", head.files[table], TABLES[table]) for table in LONG_TABLES
+            table: read_table(folder / f"{table}.parquet", head.files[table], TABLES[table])
+            if table in head.files
+            else TABLES[table].frame([])
+            for table in LONG_TABLES
         }
     except DAMAGE as error:
         raise damaged(folder, error) from error

@@ -18,6 +18,7 @@ from core.tables.measured import (
     LayerReplicateRow,
     ModelRow,
     RunRow,
+    RunWindowRow,
     TokenResultRow,
 )
 from core.tables.reported import RecipeNumberRow, RecipeRow
@@ -40,6 +41,7 @@ from core.tables.scored import (
 )
 
 __all__ = [
+    "ADDED_TABLES",
     "LONG_TABLES",
     "PILOT_SOURCE",
     "SCORED_FORMAT",
@@ -70,6 +72,7 @@ __all__ = [
     "RunExtremumRow",
     "RunRow",
     "RunSummaryRow",
+    "RunWindowRow",
     "SavedQueryRow",
     "ScoreFileRow",
     "ScoreRow",
@@ -118,6 +121,7 @@ _DECLARED = (
     Table("run_extrema", RunExtremumRow, "Peaks, valleys and ends of a run's profile of d2."),
     Table("run_controls", RunControlRow, "What each control run says about the claims of a run on text."),
     Table("run_summaries", RunSummaryRow, "The shape of a run's profile, one row per estimator and cloud."),
+    Table("run_windows", RunWindowRow, "Loss and dimension of each window of a text, as one causal model reads it."),
     Table(
         "scores",
         ScoreRow,
@@ -159,5 +163,8 @@ LONG_TABLES = (
     "run_extrema",
     "run_controls",
     "run_summaries",
+    "run_windows",
 )
 """What one run found, many rows each: a Parquet file each in its parcel."""
+ADDED_TABLES = ("run_windows",)
+"""Of these, what parcels of earlier versions lack: they are read as if it had no rows."""

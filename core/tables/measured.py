@@ -412,3 +412,38 @@ class TokenResultRow:
     position: Annotated[int, Column("Of the token in its window.")]
     quantity: Annotated[str, Column("As in layer_distributions.")]
     value: Annotated[float | None, Column("The value; NULL where it is undefined.")]
+
+
+@dataclass(frozen=True)
+class RunWindowRow:
+    """One window of a text as one causal model reads it: how well it is predicted, and how many directions its tokens use."""
+
+    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    sequence: Annotated[int, Column("Number of the window, in the order of the text.", key=True, storage="INTEGER")]
+    document: Annotated[
+        int, Column("Number of the document that it is of; short documents count together.", storage="INTEGER")
+    ]
+    n_points: Annotated[
+        int,
+        Column(
+            "Tokens that the dimensions rest on: as many in each window of a run, its first ones.", storage="INTEGER"
+        ),
+    ]
+    n_types: Annotated[int, Column("Distinct token types among them.", storage="INTEGER")]
+    loss: Annotated[
+        float | None, Column("Mean loss of its tokens, each given those before it.", unit="nats", storage="FLOAT")
+    ]
+    loss_std_error: Annotated[
+        float | None, Column("Standard error of loss, over stretches of the window.", storage="FLOAT")
+    ]
+    inner_layer: Annotated[
+        int | None, Column("Inner layer where d2 of the whole text is largest.", is_layer=True, storage="SMALLINT")
+    ]
+    inner_d2: Annotated[
+        float | None, Column("d2 there, over pairs of tokens of this window that differ in type.", storage="FLOAT")
+    ]
+    inner_d2_std_error: Annotated[
+        float | None, Column("Standard error of inner_d2, over stretches of the window.", storage="FLOAT")
+    ]
+    final_d2: Annotated[float | None, Column("The same after the last block, before the final norm.", storage="FLOAT")]
+    final_d2_std_error: Annotated[float | None, Column("Standard error of final_d2.", storage="FLOAT")]

@@ -89,6 +89,8 @@ class Selection:
     extrema: pl.DataFrame
     against_controls: pl.DataFrame
     """What each control says about its run on text: rows of run_controls."""
+    windows: pl.DataFrame
+    """Rows of run_windows, of the runs and of their controls."""
 
     @cached_property
     def with_controls(self) -> pl.DataFrame:
@@ -367,6 +369,7 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
             queries.claims(opened, own),
             queries.extrema(opened, own),
             queries.against_controls(opened, own),
+            queries.windows(opened, all_ids),
         )
 
 

@@ -24,7 +24,7 @@ from core.files import make_folder, sync_folder, time_now, unused
 from core.store import people, restore, trash
 from core.store.folder import Folder
 from core.store.parcels import is_parcel
-from core.tables import LONG_TABLES, TABLES
+from core.tables import ADDED_TABLES, LONG_TABLES, TABLES
 from core.warehouse import connection as gate
 from core.warehouse import schema, sync
 from core.warehouse.connection import (
@@ -212,7 +212,8 @@ def _take_over_runs(connection: Connection, folder: Folder, old: str, report: Re
                     beyond = f"{where} AND {key} NOT IN (SELECT {key} FROM {table})"
                     _copy(connection, old, table, columns[table], beyond, [run_id])
                 for table in ("runs", *LONG_TABLES):
-                    _copy(connection, old, table, columns[table], "run_id = ?", [run_id])
+                    if table in columns or table not in ADDED_TABLES:
+                        _copy(connection, old, table, columns[table], "run_id = ?", [run_id])
             report(
                 Sentence(
                     "Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.",

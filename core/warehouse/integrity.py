@@ -21,7 +21,7 @@ from core.errors import ResourceError, WarehouseError
 from core.files import folders_in, workplace
 from core.records import SHIPPED
 from core.store import people
-from core.store.parcels import DAMAGE, is_parcel, read_parcel
+from core.store.parcels import DAMAGE, is_parcel, read_head, read_parcel
 from core.store.restore import check_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
@@ -166,7 +166,9 @@ def _problem_of(parcel: Path) -> str:
 def _rows_in_files(parcel: Path) -> dict[str, int]:
     """Rows of each table of a parcel, by files that agree with their hashes; raises one of _UNSOUND else."""
     check_hashes(parcel)
-    return {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in LONG_TABLES}
+    there = read_head(parcel).files
+    rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in there}
+    return dict.fromkeys(LONG_TABLES, 0) | rows
 
 
 # --- the DuckDB file -------------------------------------------------------------------------------------------

@@ -209,6 +209,11 @@ def against_controls(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFram
     return _rows(warehouse, "run_controls", run_ids, "run_id, control_run_id, claim DESC")
 
 
+def windows(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of run_windows, in the order of the text."""
+    return _rows(warehouse, "run_windows", run_ids, "run_id, sequence")
+
+
 def summaries(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of run_summaries: every estimator and cloud."""
     return _rows(warehouse, "run_summaries", run_ids, "run_id, estimator, cloud")

@@ -247,8 +247,10 @@ def _insert_runs(connection: Connection, heads: list[Head], report: Report | Non
     runs = pl.DataFrame([head.rows["runs"] for head in fitting], schema=TABLES["runs"].schema)
     insert(connection, "runs", runs)
     for table in LONG_TABLES:
+        if not (files := _files(fitting, table)):
+            continue
         chosen = f"(SELECT * FROM {_PARQUET} ORDER BY {_STORED_ORDER[table]})" if table in _STORED_ORDER else _PARQUET
-        connection.execute(TABLES[table].insert_sql(chosen), [_files(fitting, table)])
+        connection.execute(TABLES[table].insert_sql(chosen), [files])
     return [head.run_id for head in fitting]
 
 
@@ -256,8 +258,8 @@ _PARQUET = "read_parquet(?, union_by_name = true, hive_partitioning = false)"
 
 
 def _files(heads: Iterable[Head], table: str) -> list[str]:
-    """Paths for DuckDB, which takes some letters of a path for a pattern."""
-    paths = (str(head.parcel / f"{table}.parquet") for head in heads)
+    """Paths for DuckDB, which takes some letters of a path for a pattern; of the parcels that have the table."""
+    paths = (str(head.parcel / f"{table}.parquet") for head in heads if table in head.files)
     return ["".join(f"[{letter}]" if letter in "*?[" else letter for letter in path) for path in paths]
 
 
@@ -265,9 +267,11 @@ def _without_doubles(connection: Connection, heads: list[Head], report: Report |
     """Those whose rows are each there once; no index of the long tables would refuse the others."""
     bad: set[str] = set()
     for table in LONG_TABLES:
+        if not (files := _files(heads, table)):
+            continue
         keys = ", ".join(TABLES[table].key)
         sql = f"SELECT DISTINCT run_id FROM (SELECT run_id FROM {_PARQUET} GROUP BY {keys} HAVING count(*) > 1)"
-        bad |= {row[0] for row in connection.execute(sql, [_files(heads, table)]).fetchall()}
+        bad |= {row[0] for row in connection.execute(sql, [files]).fetchall()}
     for head in heads:
         if head.run_id in bad:
             try:

@@ -1,4 +1,4 @@
-"""The verb rank: the same answer as on the page and the second slide, for people and for scripts."""
+"""The verbs rank and within: the same answers as on page and slides, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from pptx import Presentation
 from streamlit.testing.v1 import AppTest
 
 from core.commands.main import main
-from core.warehouse import pilots, queries
+from core.store.parcels import RUN_FILE, write_parcel
+from core.ui.markdown import escape
+from core.warehouse import ingest, pilots, queries
 from core.warehouse.warehouse import Warehouse
 from tests import answers
 from tests.conftest import run_core
-from tests.pages.test_pages import opened, table_of
-from tests.screens import empty_warehouse
+from tests.pages.test_pages import opened, table_of, texts
+from tests.profiles import make_model, make_profile
+from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
 
+EARLIER = "01900000-0000-7000-8000-000000000099"
 RISING = [1.5 + 0.01 * at + 0.03 * (at % 4) for at in range(24)]
 """The larger the dimension, the more bits per byte: the worse the model."""
 
@@ -129,3 +133,39 @@ def test_page_slide_and_verb_say_the_same_sentence(
 
 def spoken(app: AppTest) -> str:
     return "\n".join(one.value for one in app.markdown).replace("\\", "")
+
+
+def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled_warehouse(tmp_path)
+    found = json.loads(run_core("within", RUN_IDS[0], "--json", warehouse=path).stdout)
+    assert found["inner"]["relation"]["n"] == len(found["windows"]) == 16 and found["inner"]["n_documents"] == 8
+    assert found["inner"]["shuffled"]["n"] == 16 and len(found["inner"]["difference"]) == 3
+    for_people = run_core("within", RUN_IDS[0], warehouse=path).stdout
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    page = opened("profiles.py", runs=RUN_IDS[0], section="within")
+    for sentence in (found["inner"]["sentence"], found["final"]["sentence"]):
+        assert sentence in " ".join(for_people.split())
+    assert escape(found["inner"]["sentence"]) in texts(page)
+    page.segmented_control(key="view.place").set_value("final").run()
+    assert escape(found["final"]["sentence"]) in texts(page)
+
+
+@pytest.mark.parametrize(("run_id", "told"), [(RUN_IDS[2], "have no loss"), (EARLIER, "holds no losses of single")])
+def test_a_run_without_losses_says_why(run_id: str, told: str, tmp_path: Path) -> None:
+    """An encoder; and a run of an earlier version, whose parcel has no such table, and which is whole all the same."""
+    path = filled_warehouse(tmp_path)
+    add_earlier_run(path)
+    done = run_core("within", run_id, warehouse=path)
+    assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1
+    assert run_core("doctor", "--thorough", warehouse=path).returncode == 0
+
+
+def add_earlier_run(path: Path) -> None:
+    warehouse = Warehouse(path)
+    folder = warehouse.parcels / EARLIER
+    write_parcel(folder, make_profile(EARLIER, model=make_model("made-up/big@1", name="made-up-big")))
+    (folder / "run_windows.parquet").unlink()
+    told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    del told["files"]["run_windows"]
+    (folder / RUN_FILE).write_text(json.dumps(told), encoding="utf-8")
+    ingest.ingest(warehouse, folder)

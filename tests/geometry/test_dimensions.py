@@ -9,6 +9,7 @@ import torch
 from core.geometry.estimators import ESTIMATORS
 from core.geometry.neighbour_dimensions import gride, plateau, two_nn, two_nn_censored, two_nn_linear
 from core.geometry.neighbours import nearest
+from core.geometry.second_order import d2_of_windows
 
 OURS = sorted(name for name in ESTIMATORS if not name.startswith("skdim_") and not name.endswith("_typed"))
 
@@ -230,3 +231,27 @@ def test_typed_d2_leaves_out_pairs_of_a_type_and_pairs_of_a_sequence():
     assert estimate.std_error > 0
     plain = ESTIMATORS["d2"](points, sequences, n_blocks=0).value
     assert plain < 0.96 * estimate.value  # pairs of one frequent type point the same way
+
+
+def test_d2_of_a_window_on_its_own_is_that_of_its_directions_and_knows_no_copies():
+    """Of 20 isotropic directions around a common state; copies of one type are pairs that do not count."""
+    noise = np.random.default_rng(5)
+    n, n_windows = 128, 16
+    basis = np.linalg.qr(noise.standard_normal((64, 20)))[0].T
+    points = noise.standard_normal((n_windows, n, 20)) @ basis + 3 * noise.standard_normal((n_windows, 1, 64))
+    types = np.tile(np.arange(n), (n_windows, 1))
+
+    def read(points, types):
+        stretches = torch.arange(n) * 8 // n
+        return d2_of_windows(torch.from_numpy(points).float(), torch.from_numpy(types), stretches)
+
+    plain = read(points, types)
+    assert plain.shape == (n_windows, 9) and plain[:, 0].mean() == pytest.approx(20, rel=0.02)
+    without = np.log(plain[:, 1:])
+    errors = np.sqrt(7 / 8 * ((without - without.mean(1, keepdims=True)) ** 2).sum(1))
+    assert errors.mean() == pytest.approx(np.log(plain[:, 0]).std(ddof=1), rel=0.6)
+    half = types // 2  # every token twice
+    copies = np.take_along_axis(points, half[..., None], 1)
+    told, untold = read(copies, half)[:, 0].mean(), read(copies, types)[:, 0].mean()
+    assert told == pytest.approx(20, rel=0.05) and untold < 0.9 * told
+    assert np.isnan(read(copies, np.zeros_like(half))).all()

@@ -210,11 +210,17 @@ SECTIONS = {
     "profile": "Numbers",
     "pairs": "Displacement exponent",
     "distributions": "The dimension around single tokens",
+    "within": "how well made-up-big predicts it",
     "norms": "attention sinks",
     "checks": "Why each check matters",
 }
 """What each section of the profiles says, and no other."""
-LATER = {"pairs": "no comparison of layers", "distributions": "no distributions", "norms": "no norms by layer"}
+LATER = {
+    "pairs": "no comparison of layers",
+    "distributions": "no distributions",
+    "within": "no losses of single windows",
+    "norms": "no norms by layer",
+}
 """What a run of an earlier version is said to lack."""
 
 
@@ -225,8 +231,8 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
-    assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
-    assert bool(app.get("image")) == (section == "profile")
+    assert len(figures(app)) == {"checks": 0, "pairs": 2, "within": 0}.get(section, 1)
+    assert bool(app.get("image")) == (section in ("profile", "within"))
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -283,7 +289,7 @@ def of_literature(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("language", "told"), [("en", "last token of many short windows"), ("ja", "短い多数のウィンドウの末尾トークン")]
 )
-@pytest.mark.parametrize("section", ["pairs", "distributions"])
+@pytest.mark.parametrize("section", ["pairs", "distributions", "within"])
 def test_what_a_protocol_does_not_measure_is_no_matter_of_the_version(
     section: str, language: str, told: str, of_literature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,16 @@ def quiet(step):
     pass
 
 
+def _assert_windows(windows: pl.DataFrame, run: dict) -> None:
+    """Every window with its loss, all of them together the bits per byte of the run, and as many tokens in each."""
+    assert windows["sequence"].to_list() == list(range(SMALL.n_sequences)) and windows["n_points"].n_unique() == 1
+    nats = windows["loss"].sum() * (SMALL.n_tokens - 1)
+    assert nats / math.log(2) / run["n_bytes_scored"] == pytest.approx(run["bits_per_byte"], rel=1e-6)
+    for place in ("inner", "final"):
+        assert windows[f"{place}_d2"].is_between(2, 1.2 * run["hidden_size"]).all()
+        assert (windows[f"{place}_d2_std_error"] < windows[f"{place}_d2"]).all()
+
+
 def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, warehouse):
     steps = []
     finished = measure(config, warehouse, steps.append)
@@ -48,6 +58,7 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, ware
     assert (
         run["bits_per_byte"] > 1 and run["peak_memory_bytes"] > 1e6 and json.loads(run["phase_seconds"])["geometry"] > 0
     )
+    _assert_windows(queries.windows(warehouse, [finished.run_id]), run)
     estimates = queries.estimates(warehouse, [finished.run_id])
     states = estimates.select("layer", "state").unique().sort("layer", "state").rows()
     assert states == [

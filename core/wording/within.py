@@ -1,0 +1,142 @@
+"""How the relation of dimension and loss within one model is said: one sentence, and what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.analysis.relation import Relation
+from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
+from core.analysis.within import Within
+from core.locale import translator
+from core.wording.answers import coefficient, numbers
+from core.wording.scores import p_told
+
+
+def word(relation: Relation, language: str) -> str:
+    """The four words, of an expectation that nobody registered."""
+    _ = translator(language)
+    words = {
+        "related_as_registered": _("related as published"),
+        "related_other_way": _("related the other way"),
+        "not_related": _("not related"),
+        "cannot_tell": _("cannot tell"),
+    }
+    return words[relation.answer]
+
+
+def place(found: Within, language: str) -> str:
+    """`inner layer 5`, `after the last block`."""
+    _ = translator(language)
+    return _("after the last block") if found.place == "final" else _("inner layer {layer}").format(layer=found.layer)
+
+
+def sentence(found: Within, run: Mapping[str, Any], language: str) -> str:
+    """The whole answer: of a model on a text, as `queries.runs` gives its run."""
+    _ = translator(language)
+    heads = {
+        "related_as_registered": _(
+            "Related as published: where the tokens of a window use more directions ({place}), {model} tends to predict it worse"
+        ),
+        "related_other_way": _(
+            "Related the other way: where the tokens of a window use more directions ({place}), {model} tends to predict it better"
+        ),
+        "not_related": _(
+            "Not related within ±{margin}: how many directions the tokens of a window use ({place}) and how well {model} predicts it"
+        ),
+        "cannot_tell": _(
+            "Cannot tell whether how many directions the tokens of a window use ({place}) and how well {model} predicts it are related"
+        ),
+    }
+    relation = found.relation
+    whole = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
+    return whole.format(
+        claim=heads[relation.answer].format(
+            place=place(found, language), model=run["name"], margin=f"{relation.margin:g}"
+        ),
+        numbers=numbers(relation, language),
+        documents=found.n_documents,
+        text=run["corpus_name"],
+        protocol=run["protocol"],
+    )
+
+
+def notes(found: Within, language: str) -> list[str]:
+    """Why nobody can tell, each document counted once, given the number of types, and the shuffled control."""
+    return [
+        *_why(found.relation, language),
+        *_documents(found, language),
+        _given_types(found, language),
+        *_control(found, language),
+    ]
+
+
+def expectation(language: str) -> str:
+    """What is published, and what a loss and a dimension are here."""
+    _ = translator(language)
+    return _(
+        "Exploratory; expectation: the published one, the larger the dimension of a text, the larger its loss (arXiv "
+        "2501.10573, where estimators disagree: 0.51, 0.13 and -0.46). Dimension: d2 of a window's tokens, pairs of "
+        "different types; loss: nats per token, mean over the window. Equal numbers of tokens in every window."
+    )
+
+
+def _why(relation: Relation, language: str) -> list[str]:
+    _ = translator(language)
+    lines = {
+        "no_scores": _("None of these windows has a loss."),
+        "no_dimensions": _("None of these windows has this dimension."),
+        "one_value": _("All losses, or all dimensions, are equal: no order can be compared."),
+        "too_few": _("Fewer than {n} windows with both numbers: a picture, and no coefficient.").format(
+            n=FEWEST_EXPLORATORY
+        ),
+        "stage": _("Fewer than {n} windows: the coefficient is a first look and no test.").format(n=FEWEST_TEST),
+        "interval_too_wide": _(
+            "{n} windows are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
+            "interval [{lower}, {upper}] is not within ±{margin}."
+        ).format(
+            n=relation.n,
+            detectable=coefficient(relation.detectable),
+            lower=coefficient(relation.lower_90),
+            upper=coefficient(relation.upper_90),
+            margin=f"{relation.margin:g}",
+        ),
+    }
+    return [lines[key] for key in relation.reasons if key in lines]
+
+
+def _documents(found: Within, language: str) -> list[str]:
+    _ = translator(language)
+    once = found.relation.once
+    if once is None:
+        return []
+    if "replicates" not in found.relation.reasons:
+        return [
+            _("The same answer with each document counted once: {numbers}.").format(numbers=numbers(once, language))
+        ]
+    line = _(
+        "Windows of one document resemble each other, and with each document counted once the answer is another one "
+        "({word}; {numbers}): no answer stands."
+    )
+    return [line.format(word=word(once, language), numbers=numbers(once, language))]
+
+
+def _given_types(found: Within, language: str) -> str:
+    _ = translator(language)
+    given = found.given_types
+    if given.r is None:
+        return _("Given the number of distinct tokens in a window: no coefficient.")
+    line = _("Given the number of distinct tokens in a window: correlation of normal scores {r}, {p}.")
+    return line.format(r=coefficient(given.r, given.lower, given.upper), p=p_told(given.p))
+
+
+def _control(found: Within, language: str) -> list[str]:
+    _ = translator(language)
+    if found.shuffled is None:
+        return [_("No control with shuffled tokens was measured: `--controls` measures one.")]
+    line = _("With the tokens of each window shuffled, loss and dimension measured anew: {word}; {numbers}.")
+    told = [line.format(word=word(found.shuffled, language), numbers=numbers(found.shuffled, language))]
+    if found.difference is not None:
+        line = _("The coefficient of the text less that of shuffled tokens: {difference}.")
+        told.append(line.format(difference=coefficient(*found.difference)))
+    return told

@@ -1,0 +1,94 @@
+"""Dimension and loss within one model, where it is known how they go together."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from core.analysis.within import Within, within
+from core.tables import TABLES
+from core.wording import within as words
+from tests.profiles import make_profile
+
+RUN = {"name": "made-up", "corpus_name": "ladder-code", "protocol": "standard"}
+
+
+def windows(loss, dimension, types=None, n_documents: int = 40) -> pl.DataFrame:
+    """Rows of run_windows with these numbers, documents dealt out evenly."""
+    like, n = make_profile().windows[0], len(loss)
+    types = np.full(n, 60) if types is None else types
+    rows = [
+        replace(
+            like,
+            sequence=at,
+            document=at * n_documents // n,
+            loss=float(loss[at]),
+            inner_d2=float(dimension[at]),
+            final_d2=float(dimension[::-1][at]),
+            n_types=int(types[at]),
+        )
+        for at in range(n)
+    ]
+    return TABLES["run_windows"].frame(rows)
+
+
+def drawn(n: int = 64, seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng([n, seed])
+
+
+def test_a_loss_that_depends_on_dimension_is_found_either_way():
+    noise = drawn()
+    dimension = noise.uniform(20, 40, 64)
+    found = within(windows(3 + 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
+    assert found.relation.answer == "related_as_registered" and found.relation.rho > 0.4 and found.n_documents == 40
+    turned = within(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
+    assert turned.relation.answer == "related_other_way" and turned.relation.rho < -0.4
+    assert words.sentence(turned, RUN, "en").startswith("Related the other way: where the tokens of a window use more")
+
+
+def test_independent_numbers_are_never_called_related_more_often_than_the_test_allows():
+    answers = []
+    for seed in range(15):
+        noise = drawn(seed=seed)
+        answers.append(within(windows(noise.normal(3, 1, 64), noise.uniform(20, 40, 64))).relation.answer)
+    related = sum(answer.startswith("related") for answer in answers)
+    assert related <= 3 and answers.count("not_related") > 7
+
+
+def test_what_the_number_of_types_makes_of_both_is_gone_when_it_is_given():
+    noise = drawn(200)
+    types = noise.integers(30, 110, 200)
+    found = within(windows(types / 20 + noise.normal(0, 0.3, 200), types / 3 + noise.normal(0, 2, 200), types, 150))
+    assert found.relation.rho > 0.8
+    assert abs(found.given_types.r) < 0.25 and found.given_types.given == ("types",)
+
+
+def test_the_control_is_told_with_the_difference_of_both_coefficients():
+    noise = drawn()
+    dimension = noise.uniform(20, 40, 64)
+    text = windows(3 + 0.1 * dimension + noise.normal(0, 0.3, 64), dimension)
+    unrelated = within(text, shuffled=windows(noise.normal(8, 1, 64), dimension))
+    value, lower, upper = unrelated.difference
+    assert unrelated.shuffled.answer != "related_as_registered" and 0 < lower < value < upper
+    value, lower, upper = within(text, shuffled=text).difference
+    assert lower <= value == 0 <= upper
+    assert any("less that of shuffled tokens" in line for line in words.notes(unrelated, "en"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason", "told"),
+    [
+        (windows(np.full(32, 3.0), np.arange(20, 52)), "one_value", "are equal"),
+        (windows(np.arange(32.0), np.arange(20, 52), n_documents=2), "replicates", "no answer stands"),
+        (windows(np.arange(4.0), np.arange(20, 24), n_documents=4), "too_few", "Fewer than 5 windows"),
+        (windows(np.full(32, np.nan), np.arange(20, 52)), "no_scores", "has a loss"),
+    ],
+    ids=["equal", "two documents", "few", "no loss"],
+)
+def test_what_cannot_be_told_says_why(rows: pl.DataFrame, reason: str, told: str):
+    found: Within = within(rows)
+    assert found.relation.answer == "cannot_tell" and reason in found.relation.reasons
+    assert any(told in line for line in words.notes(found, "en"))
+    for language in ("en", "ja"):
+        assert words.sentence(found, RUN, language)
