@@ -573,6 +573,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
                     tuple(within_words.place(found, language) for language in LANGUAGES),
                     tuple(f"{within_words.word(found.relation, language)}" for language in LANGUAGES),
                     *_coefficient(found.relation),
+                    found.relation.p,
                     *_coefficient(found.relation.once)[:1],
                     answer_words.coefficient(found.given_types.r, found.given_types.lower, found.given_types.upper),
                     *_coefficient(found.shuffled)[:1],
@@ -581,6 +582,8 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             )
     if not rows:
         return section
+    corrected = adjusted([row[_AT] for row in rows], "holm")
+    rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
     section.say(*(within_words.expectation(language) for language in LANGUAGES))
     section.table(
         (
@@ -591,6 +594,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             ("Spearman's rho", "スピアマンの順位相関"),
             ("p", "p"),
             ("windows", "ウィンドウ"),
+            ("p, Holm", "p（Holm）"),
             ("documents counted once", "文書を1回ずつ"),
             ("given the number of types", "異なりトークン数を固定"),
             ("tokens shuffled", "トークン順の並べ替え"),
@@ -606,6 +610,10 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
         ("Dimension against loss, a dot for each window", "次元と損失の散布図（点はウィンドウ）"),
     )
     return section
+
+
+_AT = 7
+"""Where a row has the p that is corrected for the number of rows."""
 
 
 def _coefficient(one: Relation | None) -> tuple[str, str, str | int]:
