@@ -16,13 +16,13 @@ import polars as pl
 
 from core.analysis.confounding import Partial, normal_scores, partial
 from core.analysis.differences import controls_of
-from core.analysis.relation import Relation, relate
+from core.analysis.relation import Relation, Sign, relate
 from core.analysis.resampling import bca, correlations, resamples
 from core.analysis.units import FEWEST_EXPLORATORY, known_units
 
 PLACES = ("inner", "final")
 """Where in the model: at the inner layer whose dimension is largest, and after the last block. The first is asked first."""
-PUBLISHED_SIGN = "positive"
+PUBLISHED_SIGN: Sign = "positive"
 """The larger the dimension of a text, the larger its loss (arXiv 2501.10573, for most of its estimators)."""
 
 

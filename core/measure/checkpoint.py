@@ -57,7 +57,9 @@ class Checkpoint:
             return None
         states = np.load(self._folder / STATES_FILE, mmap_mode="r")
         files = {name: self._folder / f"{name}.npy" for name in _ARRAYS}
-        arrays = {name: np.load(file, allow_pickle=False) if file.exists() else None for name, file in files.items()}
+        arrays: dict[str, Any] = {
+            name: np.load(file, allow_pickle=False) if file.exists() else None for name, file in files.items()
+        }
         return HiddenStates(states, **arrays, **found)
 
     def spent(self) -> dict[str, Any]:

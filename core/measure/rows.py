@@ -284,17 +284,20 @@ def window_rows(
     measured = zip(used.tolist(), mask.types[rows], losses, d2_at(inner), d2_at(states.n_layers), strict=True)
     return [
         RunWindowRow(
-            run_id,
-            window,
-            int(sample.documents[window]),
-            n,
-            len(np.unique(of_window)),
-            *map(_stored, loss),
-            inner,
-            *map(_stored, at_inner),
-            *map(_stored, at_end),
+            run_id=run_id,
+            sequence=window,
+            document=int(sample.documents[window]),
+            n_points=n,
+            n_types=len(np.unique(of_window)),
+            loss=_stored(loss),
+            loss_std_error=_stored(loss_error),
+            inner_layer=inner,
+            inner_d2=_stored(at_inner),
+            inner_d2_std_error=_stored(inner_error),
+            final_d2=_stored(at_end),
+            final_d2_std_error=_stored(end_error),
         )
-        for window, of_window, loss, at_inner, at_end in measured
+        for window, of_window, (loss, loss_error), (at_inner, inner_error), (at_end, end_error) in measured
     ]
 
 
