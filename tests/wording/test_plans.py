@@ -43,7 +43,9 @@ def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     )
 
 
-@pytest.mark.parametrize(("lower", "said"), [(0.001, "Cheaper than every"), (-0.001, "Not certainly cheaper than every")])
+@pytest.mark.parametrize(
+    ("lower", "said"), [(0.001, "Cheaper than every"), (-0.001, "Not certainly cheaper than every")]
+)
 def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
     found = layer_plan()
     rival = next(row for row in found.outcomes if row.rule == "influence")
@@ -73,7 +75,9 @@ def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teach
         for rank, of in prices.items()
     ]
     enough, few, blocks = plans.student_text(LayerPlan(found.plan, [*found.outcomes, *joint]), "en")
-    assert enough.startswith("A student needs no more than 128 of 256 dimensions") and "+0.040 [+0.030, +0.049]" in enough
+    assert (
+        enough.startswith("A student needs no more than 128 of 256 dimensions") and "+0.040 [+0.030, +0.049]" in enough
+    )
     assert few == "64 of these directions are too few: +0.500 [+0.450, +0.550] nats per token."
     assert blocks == "Its 5 blocks begin as the teacher's blocks [0, 3), [5, 6), [7, 8), in this order."
     none = [replace(row, is_chosen=False) for row in joint]
