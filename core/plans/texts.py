@@ -345,12 +345,12 @@ class OwnTask:
         if self.task.texts:
             counts = np.array([before.n_targets[a:b].sum() for a, b in pairwise(ends)])
             sums = [np.array([one.sum() for one in of]) for of in losses]
-            means = [float((of / counts).mean()) for of in sums]
-            return TaskPrice("loss", *means, ratio(sums[1] - sums[0], counts), True)
+            first, then = (float((of / counts).mean()) for of in sums)
+            return TaskPrice("loss", first, then, ratio(sums[1] - sums[0], counts), True)
         questions = [self.task.questions[i] for i in self._rows]
         right = [np.asarray(metrics_of_choices(questions, [-one for one in of])[0].values) for of in losses]
         ones = np.ones(len(questions))
         chance = float(np.mean([1 / len(question.choices) for question in questions]))
         has_room = ratio(right[0], ones).lower > chance
-        means = [float(of.mean()) for of in right]
-        return TaskPrice("accuracy", *means, ratio(right[1] - right[0], ones), has_room)
+        first, then = (float(of.mean()) for of in right)
+        return TaskPrice("accuracy", first, then, ratio(right[1] - right[0], ones), has_room)

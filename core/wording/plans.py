@@ -41,7 +41,9 @@ REASONS = {
         "A mixture of experts: a block that goes takes all its experts with it, and memory falls by more than the "
         "work for a token."
     ),
-    "short_windows": _("The text is short: windows have fewer than 256 tokens, and long contexts are not priced."),
+    "short_windows": _(
+        "Windows have fewer than 256 tokens, as the text is short or the model reads no more: longer contexts are not priced."
+    ),
     "no_sublayers": _("Attention and MLP of this architecture cannot be left out alone, and were not priced."),
     "language_not_read": _("The model does not read the other language well enough to have something to lose there."),
     "no_room_copying": _("The whole model copies too few words right for a fall to be seen."),
