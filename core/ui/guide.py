@@ -101,7 +101,7 @@ def _lines(block: str, asked: str) -> Iterator[str]:
 def _show(block: str) -> None:
     picture, filled = _PICTURE.fullmatch(block), _FILLED.fullmatch(block)
     if picture:
-        st.image(_in_theme((DOCS / picture["file"]).read_text(encoding="utf-8")), width=900)
+        st.image(_in_theme((DOCS / picture["file"]).read_text(encoding="utf-8")), width=900, alt=picture["told"])
     elif block.startswith("### "):
         st.markdown(f"**{block.removeprefix('### ')}**")
     else:

@@ -158,7 +158,7 @@ def task_named(task: Mapping[str, Any] | None) -> TaskName | None:
 
 def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
-    names = dict(runs.select("model_id", "name").rows())
+    names = dict(runs.sort(ranking.natural()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
     wanted = inputs.choose_many(

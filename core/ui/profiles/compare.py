@@ -92,9 +92,10 @@ def _draw_differences(
             "Bands: 95 % for all layers at once, errors taken as independent. A band that leaves out zero is a difference."
         )
     )
+    places = {name: n for n, name in enumerate(labels.values())}
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), how)
     st.image(
-        difference_picture(drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE),
+        difference_picture(drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE, places),
         width="stretch",
         alt=caption.title,
     )
