@@ -127,8 +127,6 @@ def profile_ids(texts: pl.DataFrame) -> list[str]:
     ids = shown.sort(is_ladder, maintain_order=True)["run_id"].to_list()
     pages = list(range(1, -(-len(ids) // PAGE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
-    if not ids:
-        st.info(_("No run passes these filters."))
     return ids[PAGE * (page - 1) : PAGE * page]
 
 

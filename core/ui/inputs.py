@@ -128,7 +128,7 @@ def draw_number(label: str, name: str, lowest: float | None = None, highest: flo
 def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs of a list that pass what the reader asks of their verdicts and checks; nothing is read before that is asked.
 
-    `runs` are rows of `queries.listing`.
+    `runs` are rows of `queries.listing` or of more.
     """
     _ = language.translator()
     reader = language.current()
@@ -145,7 +145,10 @@ def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
         return runs
     passing = runs.join(reads.ranking().filter(*wanted), on="run_id", how="semi", maintain_order="left")
     n_texts = runs.filter(pl.col("pass") == "text").height
-    st.caption(_("{n} of {total} runs pass the filters.").format(n=passing.height, total=n_texts))
+    if passing.is_empty():
+        st.info(_("No run passes these filters."))
+    else:
+        st.caption(_("{n} of {total} runs pass the filters.").format(n=passing.height, total=n_texts))
     return passing
 
 

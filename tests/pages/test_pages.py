@@ -172,7 +172,7 @@ def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkey
     )
     shown = table_of(app)
     assert shown["Model"].to_list() == ["made-up-big", "made-up-small"] and "no coefficient, n = 1;" in texts(app)
-    scores = dict(zip(shown["Model"], shown["hint of " + shown.columns[6]], strict=True))
+    scores = dict(zip(shown["Model"], shown["hint of " + shown.columns[7]], strict=True))
     assert scores["made-up-small"].startswith("base model SmolLM2-135M")
     assert scores["made-up-big"].startswith("this model")
     assert shown["hint of Verdicts"][0] == (
@@ -226,7 +226,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
     assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
-    assert bool(app.get("image")) == (section == "profile")
+    assert bool(app.get("bidi_component")) == (section == "profile")
 
 
 @pytest.mark.parametrize("section", SECTIONS)
