@@ -316,10 +316,10 @@ def difference_picture(
     language: str = "en",
     theme: Theme = LIGHT,
     size: tuple[float, float] = (WIDTH, 330),
-    places: Mapping[str, int] | None = None,
+    order: Sequence[str] = (),
 ) -> str:
     """By how many percent each run of `found` (name -> its layers) lies above or below the one that they are held
-    against, with filled 95 percent bands; a band that leaves out zero is a difference. `places` of the names decide their
+    against, with filled 95 percent bands; a band that leaves out zero is a difference. `order` of all names decides their
     colours, as in a picture of the curves themselves."""
     _ = translator(language)
     drawing = Drawing(*size, theme)
@@ -342,7 +342,7 @@ def difference_picture(
     drawing.line([axes.at(0, 0), axes.at(last, 0)], theme.text, 1.4)
     ends = []
     for n, (name, rows) in enumerate(found.items(), start=1):
-        colour = theme.curves[(places or {}).get(name, n) % len(theme.curves)]
+        colour = theme.curves[(order.index(name) if name in order else n) % len(theme.curves)]
         marks = [_percent(row) for row in rows]
         _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
         ends.append((name, colour, axes.at(0, marks[-1].value)[1]))

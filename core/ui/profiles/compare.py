@@ -92,10 +92,11 @@ def _draw_differences(
             "Bands: 95 % for all layers at once, errors taken as independent. A band that leaves out zero is a difference."
         )
     )
-    places = {name: n for n, name in enumerate(labels.values())}
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), how)
     st.image(
-        difference_picture(drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE, places),
+        difference_picture(
+            drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE, list(labels.values())
+        ),
         width="stretch",
         alt=caption.title,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import polars as pl
@@ -46,7 +47,7 @@ def _rows(result: SqlResult) -> None:
 
 def _files(frame: pl.DataFrame, sql: str) -> None:
     _ = language.translator()
-    files = {
+    files: dict[str, tuple[Callable[[pl.DataFrame], bytes], str, str]] = {
         _("CSV"): (exports.csv, "workdim_query.csv", "text/csv"),
         _("CSV for Excel"): (exports.excel_csv, "workdim_query_excel.csv", "text/csv"),
         _("Parquet"): (exports.parquet, "workdim_query.parquet", "application/vnd.apache.parquet"),
