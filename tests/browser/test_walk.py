@@ -46,7 +46,7 @@ def test_browsers_side_by_side_each_draw_their_own_screen_without_a_fault(
             page = seen[name].page
             settle(page)
             found += [f"{name}: {one}" for one in (*faults(page, language), *inaccessible(page), *seen[name].faults())]
-        assert found == []
+        assert not found, "\n".join(found)
         assert "言語" in seen["profiles"].page.inner_text("body") and "made-up-vetoed" in seen["ranking"].page.content()
 
 

@@ -121,7 +121,8 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4", live="True")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
-    profile, grid = figures(app)
+    profile, grid, scan = figures(app)
+    assert [one["name"] for one in scan["data"][1::2]] == ["made-up-big, layer 1", "made-up-encoder, layer 2"]
     assert {"●", "▼", "○", "?"} == {mark for trace in grid["data"] for mark in trace["text"]}
     assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
     assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]

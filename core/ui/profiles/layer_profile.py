@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import control_links
-from core.figures import claims, layer_profiles
+from core.figures import claims, layer_profiles, scales
 from core.figures.layer_profiles import CorrelatorData, ProfileData
 from core.figures.pictures import Layers, caption_of, phases_of, profile_picture, turns_of
 from core.figures.svg import LIGHT, Theme
@@ -79,6 +79,8 @@ def show(chosen: Selection) -> None:
     if grid.lines:
         st.subheader(_("Read in other ways"))
         show_grid(grid)
+    if asked.quantity == "gride":
+        show_scales(scales.scans(estimates, runs, layer, reader))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
     plan_view.tell_needed(runs)
@@ -222,6 +224,20 @@ def without_powered(chosen: Selection) -> list[str]:
     labels = run_labels(chosen.runs, language.current())
     having = set(found["text_run_id"])
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
+
+
+def show_scales(found: list[scales.Scan]) -> None:
+    if not found:
+        return
+    _ = language.translator()
+    st.subheader(_("From near neighbours to far ones"))
+    pictures.plot(scales.scan_figure(found, language.current()), "scales")
+    st.caption(
+        _(
+            "One layer of each run: that of its largest inner dimension, or the one chosen above. Only where a curve is level "
+            "does one number describe the points at these scales."
+        )
+    )
 
 
 def show_grid(grid: claims.ClaimData) -> None:
