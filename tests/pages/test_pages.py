@@ -173,7 +173,7 @@ def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkey
     )
     shown = table_of(app)
     assert shown["Model"].to_list() == ["made-up-big", "made-up-small"] and "no coefficient, n = 1;" in texts(app)
-    scores = dict(zip(shown["Model"], shown["hint of " + shown.columns[7]], strict=True))
+    scores = dict(zip(shown["Model"], shown["hint of " + shown.columns[6]], strict=True))
     assert scores["made-up-small"].startswith("base model SmolLM2-135M")
     assert scores["made-up-big"].startswith("this model")
     assert shown["hint of Verdicts"][0] == (

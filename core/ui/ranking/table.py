@@ -53,6 +53,8 @@ _STYLE = """<style>
 .ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}
 .ranking td.model, .ranking th.model {position: sticky; left: 0; background: PAPER}
 .ranking th.model {z-index: 2}
+.ranking label {cursor: pointer}
+.ranking input {margin: 0 .4rem 0 0; vertical-align: -.1rem}
 .ranking tr.pinned td {background: color-mix(in srgb, PINNED 14%, PAPER)}
 .ranking .hint {cursor: help; text-decoration: underline dotted QUIET}
 .ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: color-mix(in srgb, GRID 50%, PAPER)}
@@ -151,27 +153,15 @@ def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str
     names = column_names() | {"score": words.benchmark(look.everyone, reader)}
     are_tags_telling = rows["tags"].n_unique() > 1  # what all models share says nothing of any
     chosen = [key for key in names if key in columns and (key != "tags" or are_tags_telling)]
-    head = [
-        "mark",
-        *(["rank"] if "rank" in chosen else []),
-        "model",
-        "dimension",
-        *(key for key in chosen if key != "rank"),
-    ]
-    titles = names | {
-        "mark": "",
-        "model": _("Model"),
-        "dimension": dimension[:1].upper() + dimension[1:],
-        "own": own_title,
-    }
+    head = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
+    titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:], "own": own_title}
     if own:
         head.insert(head.index("dimension"), "own")
     lines = [f"<tr>{''.join(_head(key, titles[key]) for key in head)}</tr>"]
     for row in rows.iter_rows(named=True):
         one = models[row["run_id"]]
         cells = {
-            "mark": _mark(row["run_id"], labels[row["run_id"]], row["is_pinned"]),
-            "model": letters(labels[row["run_id"]]),
+            "model": _marked(row["run_id"], labels[row["run_id"]], row["is_pinned"]),
             "own": letters(own.get(row["run_id"], "")),
             **_cells(row, one, ends),
         }
@@ -180,9 +170,10 @@ def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str
     return f'<div class="ranking" tabindex="0"><table><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table></div>'
 
 
-def _mark(run_id: str, name: str, is_pinned: bool) -> str:
+def _marked(run_id: str, name: str, is_pinned: bool) -> str:
+    """The name as the label of a box to tick."""
     checked = " checked" if is_pinned else ""
-    return f'<input type="checkbox" data-run="{letters(run_id)}" aria-label="{letters(name)}"{checked}>'
+    return f'<label><input type="checkbox" data-run="{letters(run_id)}"{checked}>{letters(name)}</label>'
 
 
 _KINDS = {"model": "model"} | dict.fromkeys(("dimension", "parameters", "points"), "number")
