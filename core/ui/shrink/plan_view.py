@@ -77,8 +77,8 @@ def say(found: LayerPlan) -> None:
             offered = read_again.command(found, "--verify", "--blocks", str(len(at.price.blocks)))
             st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
-    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
     told = [sentences.stretch_text(blocks, reader)]
+    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch", alt=told[0])
     if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
     st.caption(escape("  \n".join([*told, _source(found)])))
