@@ -138,11 +138,23 @@ def marked(name: str, is_vetoed: bool) -> str:
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:
-    """A name that fits: the middle is left out, because both ends tell models apart (family, size)."""
+    """A name that fits: the middle is left out, because both ends tell models apart (family, size); between words, where
+    that leaves most of each end."""
     if len(name) <= longest:
         return name
     tail = (longest - 1) // 2
-    return f"{name[: longest - 1 - tail]}…{name[-tail:]}"
+    return between_words(name[: longest - 1 - tail], name[-tail:])
+
+
+def between_words(head: str, tail: str) -> str:
+    """Both ends of a text around the mark of what is left out."""
+    return f"{_whole_words(head)}…{_whole_words(tail[::-1])[::-1]}"
+
+
+def _whole_words(cut: str) -> str:
+    """The start of a text without the word that it was cut in, where that leaves most of it."""
+    kept = re.match(rf".{{{len(cut) // 2},}}[\s/_·-]", cut)
+    return kept[0].rstrip() if kept else cut
 
 
 def layer_text(layer: int | None, n_layers: int, language: str) -> str:
