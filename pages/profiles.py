@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.ui import inputs, language, notices, pilot_filter, reads, url_state
-from core.ui.profiles import checks, compare, distributions, layer_pairs, layer_profile, provenance, within
+from core.ui.profiles import checks, compare, distributions, layer_pairs, layer_profile, provenance
 
 _ = language.translator()
 
@@ -24,7 +24,7 @@ sections = {
     "compare": (_("Compare"), compare.show),
     "pairs": (_("Layers against layers"), layer_pairs.show),
     "distributions": (_("Distributions"), distributions.show),
-    "within": (_("Dimension and loss"), within.show),
+    "within": (_("Dimension and loss"), distributions.show_windows),
     "norms": (_("Large-norm tokens"), distributions.show_large_norms),
     "checks": (_("Checks"), checks.show),
     "provenance": (_("Provenance"), provenance.show),

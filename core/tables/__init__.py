@@ -21,7 +21,6 @@ from core.tables.measured import (
     RunWindowRow,
     TokenResultRow,
 )
-from core.tables.reported import RecipeNumberRow, RecipeRow
 from core.tables.scored import (
     PILOT_SOURCE,
     SCORE_KEYS,
@@ -32,6 +31,8 @@ from core.tables.scored import (
     PilotRunRow,
     PlanOutcomeRow,
     PlanRow,
+    RecipeNumberRow,
+    RecipeRow,
     RuleChoiceRow,
     RuleRow,
     SavedQueryRow,
