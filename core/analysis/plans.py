@@ -12,7 +12,7 @@ import numpy as np
 
 from core.analysis.resampling import spearman
 from core.records import LayerPlan
-from core.tables import PlanOutcomeRow
+from core.tables import PlanOutcomeRow, PlanRow
 
 PUBLISHED = ("influence", "last_angle", "angle", "contiguous")
 """Rules of the literature, which are priced beside the search in every plan."""
@@ -46,9 +46,9 @@ def own_price(found: LayerPlan) -> PlanOutcomeRow:
     )
 
 
-def is_given(found: LayerPlan) -> bool:
+def is_given(plan: PlanRow) -> bool:
     """Whether its blocks were named, and not looked for: then nothing is said of other sets."""
-    return bool(json.loads(found.plan.config).get("remove"))
+    return bool(json.loads(plan.config).get("remove"))
 
 
 def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:

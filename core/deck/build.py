@@ -19,7 +19,7 @@ from core.deck import layout
 from core.deck.charts import draw_chart
 from core.deck.deck_data import DeckData
 from core.deck.layout import Box
-from core.deck.slide import notes_of, paragraphs
+from core.deck.slide import notes_of, paragraphs, shortened_to
 from core.deck.story import Blocks, Chart, Evidence, Gallery, Statement, Story, StorySlide, Table
 from core.deck.storyboards import storyboard
 from core.deck.template import Template, finish, fit
@@ -69,17 +69,19 @@ def draw(made: Deck, one: StorySlide, language: str, is_core: bool = True, templ
     with_chart, with_text = isinstance(one.evidence, Chart), bool(one.statements)
     chosen = template.layout_for(with_chart, with_text) if template else layout_for(made, with_chart, with_text)
     slide = made.slides.add_slide(chosen)
+    page = template.page if template else layout.OWN_PAGE
+    if is_core and page.is_small:
+        one = shortened_to(one, page, language)
     _title(slide, one.title)
     if one.evidence is not None:
-        box = layout.CHART_BOX if one.statements else layout.BODY_BOX
-        _evidence(slide, one.evidence, box, is_core)
+        _evidence(slide, one.evidence, page.chart if one.statements else page.body, is_core, language)
     if one.statements:
-        _statements(slide, one, is_core)
+        _statements(slide, one, is_core, page)
     for holder in list(slide.placeholders):  # what nothing was to be said in
         if holder.has_text_frame and not holder.text_frame.text and holder.placeholder_format.idx not in (10, 11, 12):
             holder._element.getparent().remove(holder._element)
     if one.use_class:
-        add_text(slide, layout.USE_CLASS_BOX, [one.use_class], layout.SMALLEST, quiet=True)
+        add_text(slide, page.use_class, [one.use_class], layout.SMALLEST, quiet=True)
     add_foot(slide, one.source)
     notes: Any = slide.notes_slide.notes_text_frame
     notes.text = "\n".join(notes_of(one, language))
@@ -99,9 +101,9 @@ def _title(slide: Slide, text: str) -> None:
             run.font.size = Pt(points)
 
 
-def _statements(slide: Slide, one: StorySlide, is_core: bool) -> None:
+def _statements(slide: Slide, one: StorySlide, is_core: bool, page: layout.Page) -> None:
     """Into the layout's place for text, or a box of its own."""
-    box = layout.BODY_BOX if one.evidence is None else layout.STATEMENT_BOX
+    box = page.body if one.evidence is None else page.statements
     sizes = layout.APPENDIX_SIZES if not is_core else layout.FULL_SIZES if one.evidence is None else layout.BESIDE_SIZES
     told = paragraphs(one.statements)
     points = next((p for p in sizes if layout.text_height(told, box[2], p) <= box[3]), sizes[-1])
@@ -143,25 +145,26 @@ def _paragraph(frame: Any, text: str, points: float, is_first: bool, is_label: b
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool) -> None:
-    key_room = layout.KEY_HEIGHT * (1 + (len(shown.key) > 110 or (box is layout.CHART_BOX and len(shown.key) > 75)))
+def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool, language: str) -> None:
+    key_room = layout.key_height(shown.key, box[2])
     inner = box if not shown.key else (*box[:3], box[3] - key_room)
     below = box[1] + inner[3]
     match shown:
         case Chart():
-            draw_chart(slide, inner, shown)
+            draw_chart(slide, inner, shown, language)
         case Table():
-            sizes = layout.TABLE_SIZES if is_core else layout.APPENDIX_SIZES[-2:]
+            sizes = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
             points = layout.table_size(shown, box[2], box[3], sizes)
-            below = box[1] + add_table(slide, inner, shown, points) + 0.1
+            end = box[1] + add_table(slide, inner, shown, points) + 0.1
+            below = below if is_core else end  # never on a row that takes more lines than it was expected to
         case Blocks():
             _blocks(slide, inner, shown)
         case Gallery():
-            _gallery(slide, inner, shown)
+            _gallery(slide, inner, shown, language)
     if shown.key:
-        points = layout.SMALLEST if is_core else layout.APPENDIX_SIZES[-1]
-        room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else layout.HEIGHT - 1.1 - below)
-        add_text(slide, room, [shown.key], points, quiet=True)
+        room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
+        sizes = (layout.SMALLEST,) if is_core else layout.APPENDIX_TABLE_SIZES[1:]
+        add_text(slide, room, [shown.key], layout.fitting_size([shown.key], room, sizes), quiet=True)
 
 
 BLOCKS_IN_A_ROW = 10
@@ -211,11 +214,17 @@ def _box(slide: Slide, at: Box, text: str, is_removed: bool) -> Any:
     return shape
 
 
-def _gallery(slide: Slide, box: Box, shown: Gallery) -> None:
+def _gallery(slide: Slide, box: Box, shown: Gallery, language: str) -> None:
     n = len(shown.charts)
     per_row = min(n, 4)
     rows = -(-n // per_row)
     wide, high = box[2] / per_row, box[3] / rows
     for position, chart in enumerate(shown.charts):
         row, column = divmod(position, per_row)
-        draw_chart(slide, (box[0] + column * wide, box[1] + row * high, wide - 0.1, high - 0.05), chart, is_small=True)
+        draw_chart(
+            slide,
+            (box[0] + column * wide, box[1] + row * high, wide - 0.1, high - 0.05),
+            chart,
+            language,
+            is_small=True,
+        )

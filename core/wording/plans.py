@@ -123,6 +123,11 @@ def answer(plan: PlanRow, language: str) -> str:
             "Not recommended, as one in ten random sets costs less: without {blocks} the loss rises by {price} nats per "
             "token on held-out text ({n} windows)."
         ).format(**told)
+    if is_given(plan):
+        return _(
+            "Over the budget: without {blocks} the loss rises by {price} nats per token on held-out text ({n} windows); "
+            "allowed was {budget}."
+        ).format(**told)
     return _(
         "None can be recommended within {budget}: without {blocks} the loss rises by {price} nats per token on held-out "
         "text ({n} windows)."
@@ -170,7 +175,7 @@ def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str
         "budget": budget,
     }
     if price is None:
-        if is_given(found):
+        if is_given(plan):
             line = _("This set is not within {budget}: {blocks} would cost {price} nats per token.")
             if not plan.is_verified:
                 line = _("Not verified: this set is not within {budget}; {blocks} would cost {price} nats per token.")
