@@ -385,21 +385,22 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     for one in checkpoints:
         if one.text == CODE and one.recipe.width == Recipe.width and not is_replicate(one.recipe):
             of_recipe.setdefault(one.recipe.name, {})[one.step] = one
-    whole = {name: steps for name, steps in of_recipe.items() if set(steps) == set(all_runs()[name].checkpoints)}
-    if len(whole) < 2:
-        return section
     last = Recipe.steps
+    phased = {name: steps for name, steps in of_recipe.items() if {0, COLLAPSED, GROWING, last} <= set(steps)}
+    whole = {name: steps for name, steps in phased.items() if set(steps) == set(all_runs()[name].checkpoints)}
+    if len(phased) < 2:
+        return section
     phases = {
         ("collapse: smaller at step 23 than at the start", "収縮：開始時より23ステップで小さい"): [
-            _log_ratio(steps[0].inner_max, steps[COLLAPSED].inner_max) for steps in whole.values()
+            _log_ratio(steps[0].inner_max, steps[COLLAPSED].inner_max) for steps in phased.values()
         ],
         ("growth: larger at step 1,500 than at step 53", "成長：53ステップより1,500ステップで大きい"): [
-            _log_ratio(steps[last].inner_max, steps[GROWING].inner_max) for steps in whole.values()
+            _log_ratio(steps[last].inner_max, steps[GROWING].inner_max) for steps in phased.values()
         ],
         (
             "a late peak: inner maximum over the larger end, larger at step 1,500 than at step 53",
             "遅れて現れる山：両端に対する最大の比が、53ステップより1,500ステップで大きい",
-        ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in whole.values()],
+        ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in phased.values()],
     }
     tests = [sign_test(values) for values in phases.values()]
     corrected = adjusted([one.p for one in tests], "holm")
@@ -408,10 +409,10 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         for told, one, p in zip(phases, tests, corrected, strict=True)
     ]
     section.say(
-        f"Registered before the first run, by a sign test over recipes ({len(whole)} of them are finished and measured at every checkpoint).",
-        f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（全チェックポイントの測定が済んだレシピ：{len(whole)}）。",
+        f"Registered before the first run, by a sign test over recipes ({len(phased)} of them are measured at the steps that the phases name).",
+        f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（段階の判定に必要なステップの測定が済んだレシピ：{len(phased)}）。",
     )
-    section.say_if_few(len(whole), "recipes", "レシピ数")
+    section.say_if_few(len(phased), "recipes", "レシピ数")
     section.table(
         (("phase", "段階"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
         rows,
@@ -421,6 +422,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         later = [steps[step] for step in sorted(steps) if step > 0]
         signs.append(_spearman([one.inner_max for one in later], [-one.bits for one in later]))
     test = sign_test(signs)
+    section.say_if_few(len(whole), "recipes measured at every checkpoint", "全チェックポイントの測定が済んだレシピ数")
     section.say(
         f"Within a run, over its seven later checkpoints, dimension and performance rise together in {test.positive} of {len(signs)} recipes "
         f"and go apart in {test.negative} ({p_told(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
@@ -443,7 +445,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
                 ],
                 [2, 0, 1],
             )
-            for name, steps in whole.items()
+            for name, steps in phased.items()
         ]
         japanese = language == "ja"
         return multiples(

@@ -243,7 +243,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
             _("the price of each number of blocks"),
             _("It is measured with the plan: workdim plan MODEL --verify"),
         )
-    rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
+    rivals = [row for row in read_again.rivals(found) if not row.is_chosen and row.difference is not None]
     own, published = found.plan.loss_increase, [row for row in rivals if row.rule in read_again.PUBLISHED]
     unhealed = read_again.unhealed_price(found)
     if unhealed is not None and published:
@@ -308,7 +308,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
 def _plan_breaks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
-    rows = [row for row in plans.harder(found) if row.difference is not None]
+    rows = [row for row in read_again.harder(found) if row.difference is not None]
     if not rows:
         return _not_measured(
             data,

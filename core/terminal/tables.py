@@ -12,6 +12,7 @@ import polars as pl
 from rich.cells import cell_len
 
 from core import wording
+from core.analysis import plans as read_again
 from core.records import SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
@@ -258,17 +259,19 @@ PICTURE_WIDTH = 60
 
 def plan_lines(found: LayerPlan) -> list[str]:
     plan = found.plan
-    lines = [plans.answer(plan, "en"), *(f"  {line}" for line in plans.remarks(plan, "en"))]
+    task = plans.task_text(found, "en")
+    lines = [plans.answer(plan, "en"), *([task] if task else []), *_shifted(plans.remarks(plan, "en"))]
     lines += ["", *_plan_picture(found)]
     lines += ["", "Candidates", *_shifted(_plan_candidates(found))]
     lines += ["", "Price of each number of blocks, along the search", *_shifted(_plan_path(found))]
-    if harder := plans.harder(found):
+    if harder := read_again.harder(found):
         lines += ["", "Where loss on held-out text may hide it", *_shifted(_plan_harder(harder))]
-    held_against = plans.controls_text(plan, "en")
+    held_against = [*plans.published_text(found, "en"), *plans.controls_text(plan, "en")]
     lines += ["", *held_against] if held_against else []
     lines += ["", *plans.saving_text(plan, "en")]
     if directions := plans.directions_text(found, "en"):
         lines += ["", "Directions that suffice (principal components; an upper bound)", *_shifted(directions)]
+        lines += ["", *plans.student_text(found, "en")]
     if plan.saved_as:
         lines += ["", f"Saved: {plan.saved_as}; opened again, its loss is the verified one."]
         lines.append(f"workdim measure {plan.saved_as}   measures the smaller model")
@@ -296,7 +299,7 @@ def _plan_candidates(found: LayerPlan) -> list[str]:
             ",".join(map(str, row.blocks)),
             plans.price_text(row.difference, row.lower, row.upper),
         )
-        for row in plans.rivals(found)
+        for row in read_again.rivals(found)
     ]
     head = ("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
     return table(head, rows)
@@ -305,7 +308,7 @@ def _plan_candidates(found: LayerPlan) -> list[str]:
 def _plan_path(found: LayerPlan) -> list[str]:
     rows = [
         (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
-        for row in plans.path(found)
+        for row in read_again.path(found)
     ]
     return table(("gone", "blocks", "nats per token [95 %]"), rows)
 
@@ -381,7 +384,7 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
         "parameters_before": plan.parameters_before,
         "parameters_after": plan.parameters_after,
         "saved_as": plan.saved_as,
-        "map": plans.layer_map(found),
+        "map": read_again.layer_map(found),
     }
     harder = [
         {
@@ -394,6 +397,6 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
             "lower": row.lower,
             "upper": row.upper,
         }
-        for row in plans.harder(found)
+        for row in read_again.harder(found)
     ]
     return answer | others | {"harder": harder}

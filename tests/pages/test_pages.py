@@ -121,7 +121,8 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4", live="True")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
-    profile, grid = figures(app)
+    profile, grid, scan = figures(app)
+    assert [one["name"] for one in scan["data"][1::2]] == ["made-up-big, layer 1", "made-up-encoder, layer 2"]
     assert {"●", "▼", "○", "?"} == {mark for trace in grid["data"] for mark in trace["text"]}
     assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
     assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]
@@ -226,7 +227,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
     assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
-    assert bool(app.get("image")) == (section == "profile")
+    assert bool(app.get("bidi_component")) == (section == "profile")
 
 
 @pytest.mark.parametrize("section", SECTIONS)
