@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import lxml.html
 import polars as pl
 import pytest
@@ -22,7 +21,7 @@ from core import exports
 from core.records import Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
-from core.warehouse import reference
+from core.warehouse import connection, reference
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
@@ -110,8 +109,10 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     app = opened(page)  # takes in what waits
     st.cache_resource.clear()
     openings: list[object] = []
-    connect = duckdb.connect
-    monkeypatch.setattr(duckdb, "connect", lambda *given, **named: openings.append(given) or connect(*given, **named))
+    attached = connection.attached
+    monkeypatch.setattr(
+        connection, "attached", lambda *given, **named: openings.append(given) or attached(*given, **named)
+    )
     assert not app.run().exception
     assert len(openings) == n
 
