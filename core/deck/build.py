@@ -153,8 +153,8 @@ def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool, language: 
         case Chart():
             draw_chart(slide, inner, shown, language)
         case Table():
-            sizes = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
-            points = layout.table_size(shown, box[2], box[3], sizes)
+            of_table = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
+            points = layout.table_size(shown, box[2], box[3], of_table)
             end = box[1] + add_table(slide, inner, shown, points) + 0.1
             below = below if is_core else end  # never on a row that takes more lines than it was expected to
         case Blocks():
@@ -163,7 +163,7 @@ def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool, language: 
             _gallery(slide, inner, shown, language)
     if shown.key:
         room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
-        sizes = (layout.SMALLEST,) if is_core else layout.APPENDIX_TABLE_SIZES[1:]
+        sizes = [layout.SMALLEST] if is_core else [*layout.APPENDIX_TABLE_SIZES[1:]]
         add_text(slide, room, [shown.key], layout.fitting_size([shown.key], room, sizes), quiet=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from core import wording
@@ -145,14 +146,16 @@ def _plan_question(data: DeckData) -> StorySlide:
     )
 
 
-def _slide(data: DeckData, key: str, title: str, *parts: Any, **more: Any) -> StorySlide:
+def _slide(
+    data: DeckData, key: str, title: str, statements: Sequence[Statement] = (), evidence: Any = None, **more: Any
+) -> StorySlide:
     """As `slide`, with the plan as the source of its numbers."""
     plan = _layer_plan(data).plan
     sources = [
         f"plans, plan_outcomes: {plan.plan_id}",
         f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}",
     ]
-    return slide(data, key, title, *parts, sources=sources, **more)
+    return slide(data, key, title, statements, evidence, sources=sources, **more)
 
 
 def _not_measured(data: DeckData, key: str, what: str, *lines: str) -> StorySlide:
