@@ -52,7 +52,7 @@ PLACES = {
     "right": XL_LABEL_POSITION.RIGHT,
 }
 LEFT, BOTTOM, TOP, RIGHT = layout.PLOT_MARGINS
-SMALL_MARGINS = (0.5, 0.36, 0.2, 0.34)
+SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
 """Of a chart in a gallery: left, above, right and below."""
 MOST_RIGHT = 0.36
 """Of the width."""
@@ -103,8 +103,9 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bo
     _style_axis(native.value_axis, chart.y, with_grid=not chart.y.is_ordered)
     native.value_axis.has_title = False
     if chart.y.title:
-        most = int(72 * (box[2] - 0.2) / (0.55 * layout.SMALLEST))  # letters in one line above a small chart
-        _name_upright_axis(native, shortened(chart.y.title, most) if is_small else chart.y.title)
+        _name_upright_axis(native, _one_line(chart.y.title, 0.75 * box[2]) if is_small else chart.y.title)
+    if is_small:  # where it begins and ends stands below the gallery
+        native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named = []
     for series, each in zip(native.plots[0].series, order, strict=not is_banded):
         if isinstance(each, Guide):
@@ -220,6 +221,12 @@ def _name_upright_axis(native: NativeChart, text: str) -> None:
     manual = etree.SubElement(found, qn("c:manualLayout"))
     for name, value in (("xMode", "edge"), ("yMode", "edge"), ("x", "0.01"), ("y", "0.005")):
         etree.SubElement(manual, qn(f"c:{name}"), val=value)
+
+
+def _one_line(text: str, width: float) -> str:
+    """Shortened in its middle until it takes one line."""
+    fitting = (shortened(text, n) for n in range(len(text), 5, -1))
+    return next((one for one in fitting if layout.text_width(one, layout.SMALLEST) <= width), shortened(text, 5))
 
 
 def _colour(format_colour: Any, colour: int | None) -> None:

@@ -120,8 +120,13 @@ def gallery(estimates: pl.DataFrame, runs: pl.DataFrame, language: str, first: C
     )
     key = (
         _(
-            "Across: {across}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
-        ).format(across=_layer_axis(found, language).title, up=_dimension_title(found, language)),
+            "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
+        ).format(
+            across=_layer_axis(found, language).title,
+            low=across.low,
+            high=across.high,
+            up=_dimension_title(found, language),
+        ),
         _("Bands: 95 % intervals."),
     )
     return Gallery(tuple(charts), alternative, wording.sentences(key, language))

@@ -125,7 +125,7 @@ def _breadth(text: str) -> float:
 
 def _letter_breadth(letter: str) -> float:
     """Of the letter size, a little more than the deck's fonts take: a table that is too high is the lesser evil."""
-    if is_wide(letter):
+    if is_wide(letter) or letter in "→…":
         return 1.0
     if letter in NARROW:
         return 0.3
