@@ -127,6 +127,12 @@ def above_plan(found: LayerPlan) -> list[PlanOutcomeRow]:
     return list(best.values())
 
 
+def same_choice(found: LayerPlan) -> list[str]:
+    """The published rules that choose the plan's own set."""
+    rows = block_prices(found.outcomes, last_text(found))
+    return [rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == found.plan.blocks for row in rows)]
+
+
 def front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
     """Pareto: sets that no other one of as many blocks or more undercuts; the fewest blocks first."""
     best: list[PlanOutcomeRow] = []

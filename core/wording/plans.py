@@ -14,6 +14,7 @@ from core.analysis.plans import (
     harder,
     is_given,
     own_price,
+    same_choice,
     student_width,
 )
 from core.locale import translator, worded
@@ -434,14 +435,18 @@ def published_text(found: LayerPlan, language: str) -> list[str]:
     )
     if all(row.lower is not None and row.lower > 0 for row in above):
         line = _(
-            "Cheaper than every published choice of as many blocks, which cost above it, on held-out text: {told}."
+            "Cheaper than every published choice of as many other blocks, which cost above it, on held-out text: {told}."
         )
     else:
         line = _(
-            "Not certainly cheaper than every published choice of as many blocks, which cost above it, on held-out "
+            "Not certainly cheaper than every published choice of as many other blocks, which cost above it, on held-out "
             "text: {told}."
         )
-    return [line.format(told=told)]
+    same = [rule_name(rule, language) for rule in same_choice(found)]
+    return [
+        line.format(told=told),
+        *([_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []),
+    ]
 
 
 def controls_text(plan: PlanRow, language: str) -> list[str]:

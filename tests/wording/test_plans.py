@@ -55,6 +55,9 @@ def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
     ]
     assert plans.published_text(found, "en") == []
     (told,) = plans.published_text(LayerPlan(found.plan, [*found.outcomes, *pairs]), "en")
+    same = replace(rival, rule="angle", blocks=found.plan.blocks)
+    both = plans.published_text(LayerPlan(found.plan, [*found.outcomes, *pairs, same]), "en")
+    assert both == [told, "Also the choice of: smallest angle of all tokens."]
     assert told.startswith(said) and told.count("+0.0") - (lower > 0) * 2 == 4 and "+0.050" in told
     assert plans.rule_name("exchange", "en") not in told
 
