@@ -9,7 +9,8 @@ from dataclasses import asdict
 from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.commands.runs import filtered, without_reference
 from core.errors import InputError, Sentence
-from core.terminal.output import one_line, padded, say, say_json, told
+from core.terminal.output import one_line, padded, say, say_json, told, wrapped
+from core.terminal.output import width as columns
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -119,7 +120,8 @@ def _tell(found, as_json: bool) -> None:
     for one in found:
         cost = one.cost if one.can_be_cleaned else Sentence("kept: {why}", why=one.cost)
         what = Sentence("{what}; {cost}", what=one.what, cost=cost)
-        say(f"{padded(one.name, width)}  {_size(one.n_bytes):>10}  {told(what)}")
+        first = f"{padded(one.name, width)}  {_size(one.n_bytes):>10}  "
+        say(*wrapped(told(what), columns() or len(told(what)) * 3, " " * len(first), first))
     able = _size(sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use))
     say("", Sentence("{size} can be cleaned: `workdim cache --clean [NAME...]`", size=able))
 

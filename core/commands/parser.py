@@ -143,8 +143,9 @@ class Verbs:
 
     @property
     def texts(self) -> list[str]:
-        """Its headings, and what is said of each verb, in English."""
-        return [text for heading, verbs in self._sections for text in (heading, *(one for _name, one in verbs))]
+        """What is said of it and of each verb, and its headings, in English."""
+        of_verbs = [text for heading, verbs in self._sections for text in (heading, *(one for _name, one in verbs))]
+        return [self._text, *of_verbs]
 
     @property
     def names(self) -> list[str]:
@@ -249,7 +250,7 @@ def parser() -> Parser:
     verb = Verbs(top, "how many dimensions a language model really uses, layer by layer", "VERB")
     verb.under("Begin")
     _begin(verb)
-    verb.under("Measure")
+    verb.under("Make measurements")
     _measuring(verb)
     _plan(verb)
     _score(verb)
