@@ -129,7 +129,7 @@ def apply(options: argparse.Namespace) -> int:
         for one in found.left_out
     ]
     if not options.dry_run:
-        lines.append(Sentence("Kept as choice {id}: `workdim rules outcome {id} right|wrong`", id=kept.choice_id))
+        lines.append(Sentence("Kept as choice {id}: `workdim rules outcome {id} right`, or wrong", id=kept.choice_id))
     if lines:
         say("", *lines)
     return 0
