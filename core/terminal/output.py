@@ -127,7 +127,8 @@ def wrapped(text: str, columns: int, further: str = "", first: str = "") -> list
 
     As `textwrap`, which takes a Japanese letter for one column and a Japanese sentence for one word.
     """
-    lines, line, space = [], first, ""
+    lines: list[str] = []
+    line, space = first, ""
     is_empty = True
     for unit in _UNIT.findall(text):
         if unit.isspace():
