@@ -1,10 +1,11 @@
-"""Rows as files that leave the app: CSV for programs, CSV for spreadsheets, Parquet, JSON."""
+"""Rows as files that leave the app: CSV for programs, CSV for spreadsheets, Parquet, JSON, Markdown for a wiki."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -46,6 +47,28 @@ def parquet(frame: pl.DataFrame) -> bytes:
     content = io.BytesIO()
     frame.write_parquet(content, compression="zstd")
     return content.getvalue()
+
+
+MOST_TOLD = 200
+"""Rows of a page that people read."""
+
+
+def markdown(frame: pl.DataFrame, statement: str) -> bytes:
+    """For a wiki: the statement, and its rows as a table, in which nothing is markup; the first `MOST_TOLD` of them."""
+    fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", statement)), default=0))
+    flat = _flat(frame.head(MOST_TOLD))
+    rows = [[_cell(value) for value in row] for row in [flat.columns, *flat.rows()]]
+    rows.insert(1, ["---"] * flat.width)
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    left = [f"({frame.height - flat.height:,} more)"] if frame.height > flat.height else []
+    return "\n".join([f"{fence}sql", statement.strip(), fence, "", *lines, *left, ""]).encode("utf-8")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    told = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(told.split())) if isinstance(value, str) else told
 
 
 def as_json(frame: pl.DataFrame) -> bytes:

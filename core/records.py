@@ -195,6 +195,15 @@ class PlanConfig:
         return self.corpus, PLANNING
 
 
+TEXT_BUDGET = 0.05
+"""Nats per token that a search goes by where the budget is in points of a task."""
+
+
+def text_budget(asked: PlanConfig | PlanRow) -> float:
+    """In nats per token, whatever the budget is in."""
+    return asked.budget if asked.budget_unit == "nats" else TEXT_BUDGET
+
+
 _PLACES = ("model", "corpus", "task", "save_model")
 
 
@@ -250,6 +259,25 @@ class PassEstimate:
     """`load`, `forward`, `geometry`, `layers`, `store` -> seconds; empty where unknown, or not to be measured."""
     memory_bytes: int | None
     gpu_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class PlanEstimate:
+    """What a layer plan will take, told before anything is fetched or loaded. None is: not known before."""
+
+    model: str
+    corpus: str
+    passes: float | None = None
+    """Of the whole model, over the windows that candidates are compared on."""
+    n_searched: int | None = None
+    """Tokens of these windows."""
+    seconds: float | None = None
+    weight_bytes: int | None = None
+    readings: int | None = None
+    """How often all weights are read from their files; None where they stay in memory."""
+    download_bytes: int | None = None
+    """0 where nothing is to be fetched."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ from core.ui.frame import guard
 
 guard()
 
+import polars as pl
 import streamlit as st
 
 from core.ui import board, inputs, language, notices, reads, tables, url_state
@@ -19,14 +20,18 @@ notices.stop_if_no_runs(runs)
 with button:
     board.offer_comparison()
 findings = st.container()
-st.subheader(_("Profiles"))
-home = reads.home(board.profile_ids(runs))
+with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+    st.subheader(_("Profiles"), width="content")
+    with st.container(width="content"):
+        passing = inputs.choose_passing(runs)
+texts = passing.filter(pl.col("pass") == "text")
+home = reads.home(board.profile_ids(texts), texts)
 with findings:
     board.say_findings(home.saving)
 board.show_profiles(home)
 
 with st.expander(_("Latest runs, as a table")):
-    tables.show_latest(runs, home.latest)
+    tables.show_latest(passing, home.latest)
     st.caption(
         _(
             "Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better."

@@ -1,6 +1,6 @@
 """`python -m tests.evidence`: docs/evidence.md, its Japanese and their figures, built anew from what ships with Workdim.
 
-Everything is read from data/reference: profiles, the ladder's logs, damaged models. Nothing is measured here, and every
+Everything is read from data/reference: profiles, the ladder's logs, damaged models, layer plans. Nothing is measured here, and every
 sentence with a result in it is made from that result, whatever it is.
 """
 
@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from core import wording
 from core.analysis.answer import Answer, specification_key, under
 from core.analysis.asked import Asked
 from core.analysis.claims import LEVEL
 from core.analysis.many import adjusted, sign_test
+from core.analysis.plans import all_foresight, own_price, unhealed_price
 from core.analysis.population import Population
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
@@ -29,13 +31,17 @@ from core.analysis.units import FEWEST_TEST
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
 from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
+from core.records import LayerPlan
 from core.registry.specifications import SPECIFICATIONS
+from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_words
+from core.wording import plans as plan_words
 from core.wording.numbers import number
 from core.wording.scores import p_told
 from core.wording.verdicts import specification_name
+from tests import shipped_plans
 from tests.ladder.recipes import Recipe, all_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +161,7 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
         along_training(checkpoints, out),
         across_widths(checkpoints, out),
     ]
-    return [section for section in [*told, damage(out)] if section.parts]
+    return [section for section in [*told, damage(out), removal(shipped_plans.read(), checkpoints)] if section.parts]
 
 
 def ladder(runs: pl.DataFrame) -> list[Checkpoint]:
@@ -385,21 +391,22 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     for one in checkpoints:
         if one.text == CODE and one.recipe.width == Recipe.width and not is_replicate(one.recipe):
             of_recipe.setdefault(one.recipe.name, {})[one.step] = one
-    whole = {name: steps for name, steps in of_recipe.items() if set(steps) == set(all_runs()[name].checkpoints)}
-    if len(whole) < 2:
-        return section
     last = Recipe.steps
+    phased = {name: steps for name, steps in of_recipe.items() if {0, COLLAPSED, GROWING, last} <= set(steps)}
+    whole = {name: steps for name, steps in phased.items() if set(steps) == set(all_runs()[name].checkpoints)}
+    if len(phased) < 2:
+        return section
     phases = {
         ("collapse: smaller at step 23 than at the start", "収縮：開始時より23ステップで小さい"): [
-            _log_ratio(steps[0].inner_max, steps[COLLAPSED].inner_max) for steps in whole.values()
+            _log_ratio(steps[0].inner_max, steps[COLLAPSED].inner_max) for steps in phased.values()
         ],
         ("growth: larger at step 1,500 than at step 53", "成長：53ステップより1,500ステップで大きい"): [
-            _log_ratio(steps[last].inner_max, steps[GROWING].inner_max) for steps in whole.values()
+            _log_ratio(steps[last].inner_max, steps[GROWING].inner_max) for steps in phased.values()
         ],
         (
             "a late peak: inner maximum over the larger end, larger at step 1,500 than at step 53",
             "遅れて現れる山：両端に対する最大の比が、53ステップより1,500ステップで大きい",
-        ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in whole.values()],
+        ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in phased.values()],
     }
     tests = [sign_test(values) for values in phases.values()]
     corrected = adjusted([one.p for one in tests], "holm")
@@ -408,10 +415,10 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         for told, one, p in zip(phases, tests, corrected, strict=True)
     ]
     section.say(
-        f"Registered before the first run, by a sign test over recipes ({len(whole)} of them are finished and measured at every checkpoint).",
-        f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（全チェックポイントの測定が済んだレシピ：{len(whole)}）。",
+        f"Registered before the first run, by a sign test over recipes ({len(phased)} of them are measured at the steps that the phases name).",
+        f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（段階の判定に必要なステップの測定が済んだレシピ：{len(phased)}）。",
     )
-    section.say_if_few(len(whole), "recipes", "レシピ数")
+    section.say_if_few(len(phased), "recipes", "レシピ数")
     section.table(
         (("phase", "段階"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
         rows,
@@ -421,6 +428,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         later = [steps[step] for step in sorted(steps) if step > 0]
         signs.append(_spearman([one.inner_max for one in later], [-one.bits for one in later]))
     test = sign_test(signs)
+    section.say_if_few(len(whole), "recipes measured at every checkpoint", "全チェックポイントの測定が済んだレシピ数")
     section.say(
         f"Within a run, over its seven later checkpoints, dimension and performance rise together in {test.positive} of {len(signs)} recipes "
         f"and go apart in {test.negative} ({p_told(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
@@ -443,7 +451,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
                 ],
                 [2, 0, 1],
             )
-            for name, steps in whole.items()
+            for name, steps in phased.items()
         ]
         japanese = language == "ja"
         return multiples(
@@ -598,6 +606,106 @@ def damage(out: Path) -> Section:
         rows,
     )
     return section
+
+
+# --- layer plans -----------------------------------------------------------------------------------------------
+
+
+def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Section:
+    """What blocks can go at what price; and of the ladder, whether a lower dimension goes with a cheaper removal."""
+    section = Section(("What can be removed", "取り除けるブロック"))
+    if not plans:
+        return section
+    section.say(
+        "Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
+        "windows, before healing and healed without training. The last columns are what one in ten random sets of as many blocks "
+        "costs at most, on a part of these windows, and whether the plan is recommended within its budget.",
+        "レイヤー計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、ウィンドウに対する95%区間。"
+        "学習なしの修復の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
+        "予算内で推奨できるかどうかです。",
+    )
+    section.table(
+        (
+            ("model", "モデル"),
+            ("text", "テキスト"),
+            ("blocks removed", "除いたブロック"),
+            ("chosen by", "選び方"),
+            ("rise", "損失の増加"),
+            ("healed", "修復後"),
+            ("random, 10 %", "無作為、10%"),
+            ("recommended", "推奨"),
+        ),
+        [_planned(found) for found in plans],
+    )
+    for language_lines in _held_against(plans), _by_dimension(plans, checkpoints):
+        if language_lines:
+            section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
+    return section
+
+
+def _planned(found: LayerPlan) -> tuple[Any, ...]:
+    plan = found.plan
+    before, after = unhealed_price(found) or own_price(found), own_price(found)
+    return (
+        plan.name,
+        plan.corpus_id.partition("@")[0],
+        f"{', '.join(map(str, plan.blocks))} / {plan.n_layers}",
+        tuple(plan_words.rule_name(plan.rule, language) for language in LANGUAGES),
+        _price(before),
+        _price(after) if plan.is_healed else "–",
+        plan_words.price_text(plan.random_10th),
+        ("yes", "はい") if plan.is_recommended else ("no", "いいえ"),
+    )
+
+
+def _price(row: PlanOutcomeRow) -> str:
+    return plan_words.price_text(row.difference, row.lower, row.upper)
+
+
+def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
+    """Each plan beside the published choices of its size; then what rules had foreseen."""
+    told = []
+    for found in plans:
+        lines = [plan_words.published_text(found, language) for language in LANGUAGES]
+        if lines[0]:
+            blocks = [
+                plan_words.blocks_text(found.plan.blocks, found.plan.n_layers, language) for language in LANGUAGES
+            ]
+            said = [wording.sentences(lines[n], LANGUAGES[n]) for n in range(2)]
+            told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
+    rows = [row for found in plans for row in found.outcomes]
+    if foreseen := all_foresight(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
+        told.append(tuple(plan_words.foresight_text(foreseen, language) for language in LANGUAGES))
+    return told
+
+
+def _by_dimension(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> list[tuple[str, ...]]:
+    """Of ladder models of one width, in the order of their dimension, what the removal of as many blocks costs."""
+    dimension = {one.recipe.folder_of(one.step): one.inner_max for one in finals(checkpoints, Recipe.width)}
+    told = []
+    for n in sorted({len(found.plan.blocks) for found in plans}):
+        own = [found for found in plans if len(found.plan.blocks) == n and dimension.get(found.plan.name)]
+        if len(own) < 2:
+            continue
+        own.sort(key=lambda found: dimension[found.plan.name] or 0.0)
+        prices = [unhealed_price(found) or own_price(found) for found in own]
+        least, *others = (row.difference or 0.0 for row in prices)
+        listed = [
+            f"{found.plan.name} ({number(dimension[found.plan.name])}) {_price(row)}"
+            for found, row in zip(own, prices, strict=True)
+        ]
+        is_cheapest = least < min(others)
+        english = "is the cheapest" if is_cheapest else "is not the cheapest"
+        japanese = "最も安い" if is_cheapest else "最も安いわけではない"
+        told.append(
+            (
+                f"Without {n} of their blocks, ladder models in the order of their largest inner dimension cost, before healing: "
+                f"{'; '.join(listed)}. The model of the smallest dimension {english} to remove from; {len(own)} models are no test.",
+                f"{n}ブロックを除いたときの修復前の損失の増加を、中間層の最大次元が小さい順に並べると、{'、'.join(listed)}です。"
+                f"次元が最小のモデルが{japanese}という結果ですが、{len(own)}モデルでは検定になりません。",
+            )
+        )
+    return told
 
 
 def _what(row: dict[str, Any]) -> tuple[str, str]:

@@ -1,13 +1,18 @@
-"""`python -m tests.look --out FOLDER`: every screen and slide as a picture, in both languages, to be looked at."""
+"""`python -m tests.look --out FOLDER`: every screen as a picture, in both languages, light and dark, narrow and wide, with
+nothing, at first start and with months of work; and every slide. What is wrong with a screen is printed.
+
+All of it takes most of an hour; `--only`, `--of`, `--languages`, `--themes` and `--widths` take a part.
+"""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 import polars as pl
@@ -18,28 +23,47 @@ from core.commands.app import free_port, start_server, stop, wait_until_ready
 from core.commands.reports import read_frames
 from core.deck.build import deck
 from core.deck.deck_data import deck_data
-from core.files import default_path
 from core.pilots.registration import Registered, registered
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
+from tests.browser.walk import (
+    HEIGHT,
+    MOST_TOLD,
+    THEMES,
+    WIDTHS,
+    Watched,
+    faults,
+    inaccessible,
+    picture,
+    settle,
+    started,
+    watched,
+)
+from tests.screens import WAREHOUSES
 
 SCREENS = {
     "home": "?",
-    "profiles": "profiles?",
-    "profiles_controls": "profiles?controls=True&",
-    "profiles_live": "profiles?live=True&",
-    "compare": "profiles?section=compare&",
+    "guide": "guide?",
+    "profiles": "profiles?{run}",
+    "profiles_first": "profiles?",
+    "profiles_three": "profiles?{three}",
+    "profiles_six": "profiles?{six}",
+    "profiles_controls": "profiles?controls=True&{three}",
+    "profiles_live": "profiles?live=True&{three}",
+    "profiles_scan": "profiles?estimator=gride&surrogate=True&{three}",
+    "profiles_equivalent": "profiles?estimator=gride&equivalent=True&{three}",
+    "profiles_correlator": "profiles?estimator=E1&{three}",
+    "compare": "profiles?section=compare&{three}",
+    "compare_six": "profiles?section=compare&{six}",
+    "pairs": "profiles?section=pairs&{three}",
+    "pairs_imbalance": "profiles?section=pairs&measure=information_imbalance&{three}",
+    "distributions": "profiles?section=distributions&{three}",
+    "distributions_cosine": "profiles?section=distributions&quantity=cosine&{three}",
+    "norms": "profiles?section=norms&{three}",
+    "checks": "profiles?section=checks&{three}",
+    "provenance": "profiles?section=provenance&{three}",
     "measure": "pilot?",
-    "profiles_scan": "profiles?estimator=gride&surrogate=True&",
-    "profiles_equivalent": "profiles?estimator=gride&equivalent=True&",
-    "profiles_correlator": "profiles?estimator=E1&",
-    "pairs": "profiles?section=pairs&",
-    "pairs_imbalance": "profiles?section=pairs&measure=information_imbalance&",
-    "distributions": "profiles?section=distributions&",
-    "distributions_cosine": "profiles?section=distributions&quantity=cosine&",
-    "norms": "profiles?section=norms&",
-    "checks": "profiles?section=checks&",
-    "provenance": "profiles?section=provenance&",
+    "measure_pilot": "pilot?way=pilot&",
     "ranking": "ranking?",
     "ranking_words": "ranking?points=one_per_word&",
     "ranking_vetoed": "ranking?vetoed=True&",
@@ -69,13 +93,14 @@ SCREENS = {
     "ranking_pilot": "ranking?pilot={pilot}&",
     "report_pilot": "report?pilot={pilot}&",
 }
-"""Name of the picture -> the address that shows it; {pilot} is the pilot that was registered last."""
-WIDTHS = (1360, 1000)
+"""Name of the picture -> the address that shows it: of the newest run, of three or six, or of the newest pilot."""
+FEW = ("home", "profiles", "measure", "ranking", "decide", "shrink", "query", "report", "scores", "guide")
+"""One screen of each page: all there is to see where there is little to show."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.look", description=__doc__)
-    parser.add_argument("--warehouse", type=Path, default=default_path(), metavar="FILE")
+    parser.add_argument("--warehouse", type=Path, metavar="FILE", help="one of your own instead of the three made here")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument(
         "--only",
@@ -84,58 +109,96 @@ def main() -> int:
         metavar="NAME",
         help="screens, deck or deck_pilot",
     )
-    parser.add_argument("--dark", action="store_true", help="as a reader sees them whose system is dark")
+    parser.add_argument("--of", nargs="*", default=list(WAREHOUSES), choices=list(WAREHOUSES), help="which warehouses")
+    parser.add_argument("--languages", nargs="*", default=list(MOST_TOLD), choices=list(MOST_TOLD))
+    parser.add_argument("--themes", nargs="*", default=list(THEMES), choices=list(THEMES))
+    parser.add_argument("--widths", nargs="*", type=int, default=list(WIDTHS))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    screens(Warehouse(options.warehouse), options.out, options.only, "dark" if options.dark else "light")
-    warehouse = Warehouse(options.warehouse)
+    n_faults = 0
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"own": options.warehouse} if options.warehouse else {}
+        for name in options.of if not paths else ():
+            Path(folder, name).mkdir()
+            paths[name] = WAREHOUSES[name](Path(folder, name))
+        for name, path in paths.items():
+            n_faults += walk(Warehouse(path), name, options)
+        decks(Warehouse(list(paths.values())[-1]), options)
+    print(f"{len(list(options.out.glob('*.png')))} pictures in {options.out}, {n_faults} faults")
+    return 1 if n_faults else 0
+
+
+def walk(warehouse: Warehouse, name: str, options: argparse.Namespace) -> int:
+    """Every screen of one warehouse in each language, theme and width: a picture of each, and what is wrong with it."""
+    port = free_port(8600)
+    server = start_server(warehouse.path, port)
+    n_faults = 0
+    try:
+        wait_until_ready(server, port)
+        asked = {key: link for key, link in addresses(warehouse).items() if key in options.only}
+        few = {key: link for key, link in asked.items() if key in FEW}
+        with sync_playwright() as playwright, started(playwright) as browser:
+            if browser is None:
+                raise SystemExit("There is no Chromium or Chrome on the PATH.")
+            for theme, language in itertools.product(options.themes, options.languages):
+                with watched(browser, theme) as seen:
+                    for screen, link in (few if name in ("empty", "first") else asked).items():
+                        for fault in look(seen, f"http://127.0.0.1:{port}/{link}lang={language}", screen, options):
+                            n_faults += 1
+                            print(f"{name} {screen} {language} {theme}: {fault}", flush=True)
+                        for width in options.widths:
+                            taken = options.out / f"taken_{width}.png"
+                            taken.rename(options.out / f"{name}_{screen}_{language}_{theme}_{width}.png")
+    finally:
+        stop(server)
+    return n_faults
+
+
+def look(seen: Watched, link: str, screen: str, options: argparse.Namespace) -> list[str]:
+    """Open a screen once and make it narrow and wide; its pictures are named by their width."""
+    page = seen.page
+    page.goto(link, wait_until="commit")
+    settle(page)
+    if screen.startswith("query"):  # a link fills the editor alone
+        page.get_by_test_id("stFormSubmitButton").get_by_role("button").first.click()
+        page.wait_for_timeout(500)
+        settle(page)
+    found: dict[str, list[int]] = {}
+    language = link[-2:]
+    for width in options.widths:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.wait_for_timeout(250)
+        for fault in faults(page, language, is_refused=screen == "query_refused"):
+            found.setdefault(fault, []).append(width)
+        picture(page, options.out / f"taken_{width}.png")
+    return (
+        seen.faults()
+        + inaccessible(page)
+        + [f"{fault} at {', '.join(map(str, widths))}" for fault, widths in found.items()]
+    )
+
+
+def addresses(warehouse: Warehouse) -> dict[str, str]:
+    """The link of each screen, but for the language; those of a pilot only where there is one."""
+    runs = queries.runs(warehouse).filter(pl.col("pass") == "text")["run_id"].to_list()
+    pilot = newest_pilot(warehouse)
+    chosen = {"run": f"runs={runs[0]}&", "three": f"runs={','.join(runs[:3])}&", "six": f"runs={','.join(runs[:6])}&"}
+    places = dict.fromkeys(("run", "three", "six"), "") | (chosen if runs else {})
+    return {
+        name: link.format(**places, pilot=quote(pilot.pilot_id) if pilot else "")
+        for name, link in SCREENS.items()
+        if pilot or "{pilot}" not in link
+    }
+
+
+def decks(warehouse: Warehouse, options: argparse.Namespace) -> None:
     known = queries.runs(warehouse)
-    if "deck" in options.only:
-        slides(warehouse, options.out, "deck", known.filter(pl.col("pass") == "text"))
+    if "deck" in options.only and not known.is_empty():
+        slides(warehouse, options.out, "deck", known.filter(pl.col("pass") == "text").head(4))
     pilot = newest_pilot(warehouse)
     if "deck_pilot" in options.only and pilot:
         own = queries.of_pilot(warehouse, pilot.pilot_id)
         slides(warehouse, options.out, "deck_pilot", known.filter(pl.col("run_id").is_in(own)), pilot)
-    print(f"{len(list(options.out.glob('*.png')))} pictures in {options.out}")
-    return 0
-
-
-def screens(warehouse: Warehouse, out: Path, only: list[str], theme: Literal["light", "dark"]) -> None:
-    runs = queries.runs(warehouse)
-    chosen = ",".join(runs.filter(pl.col("pass") == "text")["run_id"].to_list()[:3])
-    pilot = newest_pilot(warehouse)
-    asked = {
-        name: address.format(pilot=quote(pilot.pilot_id) if pilot else "")
-        for name, address in SCREENS.items()
-        if name in only and (pilot or "{pilot}" not in address)
-    }
-    port = free_port(8600)
-    server = start_server(warehouse.path, port)
-    try:
-        wait_until_ready(server, port)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-            for width in WIDTHS:
-                for language in ("en", "ja"):
-                    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
-                    for name, address in asked.items():
-                        page.goto(
-                            f"http://127.0.0.1:{port}/{address}lang={language}"
-                            + ("" if "pilot=" in address else f"&runs={chosen}")
-                        )
-                        page.get_by_role("heading").first.wait_for()
-                        if name.startswith("query"):  # a link fills the editor alone
-                            page.locator("[data-testid=stFormSubmitButton] button").first.click()
-                        page.wait_for_timeout(2500)  # figures draw after their text
-                        height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-                        page.set_viewport_size({"width": width, "height": max(900, height)})
-                        page.wait_for_timeout(800)
-                        page.screenshot(path=out / f"{name}_{language}_{width}.png")
-                        page.set_viewport_size({"width": width, "height": 900})
-                    page.close()
-            browser.close()
-    finally:
-        stop(server)
 
 
 def newest_pilot(warehouse: Warehouse) -> Registered | None:

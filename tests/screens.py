@@ -6,18 +6,24 @@ import atexit
 import shutil
 import tempfile
 from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.records import Profile
 from core.store import parcels
-from core.warehouse import ingest
+from core.warehouse import ingest, pilots, reference, saved
 from core.warehouse.warehouse import Warehouse
+from tests.bench.warehouses import Maker, fill
+from tests.plans.made import layer_plan
 from tests.profiles import make_controls, make_corpus, make_model, make_profile, with_controls
+from tests.warehouse.filling import fill as write_files_of_people
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [path.name for path in sorted((ROOT / "pages").glob("*.py"))]
 RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in (1, 2, 3, 4)]
+VETOED = "01900000-0000-7000-8000-000000000071"
 
 
 def filled_warehouse(folder: Path) -> Path:
@@ -87,3 +93,46 @@ def last_token_run(profile: Profile) -> Profile:
 
 def empty_warehouse(folder: Path) -> Path:
     return folder / "workdim.duckdb"
+
+
+def first_start(folder: Path) -> Path:
+    """What whoever starts the app for the first time has: the profiles that come with Workdim."""
+    warehouse = Warehouse(folder / "workdim.duckdb")
+    reference.offer(warehouse, lambda _line: None)
+    return warehouse.path
+
+
+def worked_with(folder: Path) -> Path:
+    """The filled warehouse with a vetoed run, a pilot, layer plans, and a file of every kind that people write."""
+    warehouse = Warehouse(filled_warehouse(folder))
+    long = make_model("made-up/a-model-with-a-name-that-goes-on-and-on-1.7B-instruct@1", name="made-up-vetoed")
+    add_run(warehouse.path, make_profile(VETOED, model=long, outcome="veto"))
+    write_files_of_people(warehouse)
+    big, small = (PilotModel(f"made-up/{name}") for name in ("big", "small"))
+    benchmark = Benchmark("hellaswag", "not stated", "Smaller goes with better.", date(2026, 1, 1), True, n_shot=0)
+    pilot = Pilot(
+        "Tickets",
+        "Which model may answer first?",
+        "general",
+        (replace(big, score=OwnScore(71.5, 2.4)), small),
+        (PilotText("made-up"),),
+        benchmark,
+        task=OwnTask("tickets answered right", "percent", True),
+    )
+    pilots.register(warehouse, pilot)
+    pilots.add_runs(warehouse, pilot.pilot_id, RUN_IDS[:2])
+    plan = {"model_id": "made-up/big@1", "reference": "made-up/big", "name": "made-up-big"}
+    saved.keep_plan(warehouse, layer_plan("0199-healed", **plan, is_healed=True))
+    saved.keep_plan(warehouse, layer_plan("0200-other", **plan | {"name": "made-up-small"}, blocks=[1]))
+    return warehouse.path
+
+
+def full_warehouse(folder: Path) -> Path:
+    """Months of work: besides all that, the shipped profiles and made-up ones of many models."""
+    path = worked_with(folder)
+    fill(path, 64, Maker("real"))
+    reference.offer(Warehouse(path), lambda _line: None)
+    return path
+
+
+WAREHOUSES = {"empty": empty_warehouse, "first": first_start, "full": full_warehouse}

@@ -76,3 +76,20 @@ def test_json_is_a_list_of_objects():
 @pytest.mark.parametrize("write", [exports.csv, exports.excel_csv, exports.parquet, exports.as_json])
 def test_no_rows_are_a_file_too(write):
     assert write(FRAME.clear())
+
+
+def test_markdown_holds_the_statement_and_rows_in_which_nothing_is_markup() -> None:
+    frame = pl.DataFrame({"na|me": ["a|b\n**c** <img src=x>", None], "value": [1 / 3, -2.0], "n": [1, 2]})
+    told = exports.markdown(frame, "SELECT '```' FROM runs\n").decode()
+    assert told.splitlines() == [
+        "````sql",
+        "SELECT '```' FROM runs",
+        "````",
+        "",
+        r"| na\|me | value | n |",
+        "| --- | --- | --- |",
+        r"| a\|b \*\*c\*\* \<img src=x\> | 0.333333 | 1 |",
+        "|  | -2 | 2 |",
+    ]
+    long = exports.markdown(pl.DataFrame({"n": range(exports.MOST_TOLD + 7)}), "SELECT 1").decode()
+    assert long.count("\n|") == exports.MOST_TOLD + 2 and long.endswith("(7 more)\n")

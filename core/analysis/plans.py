@@ -1,18 +1,21 @@
-"""Stored layer plans read again: what another budget would allow, and which rules had foreseen what blocks cost."""
+"""Stored layer plans read again: what another budget would allow, which rules had foreseen what blocks cost, and what
+other programs take of a plan: its map, a recipe, commands."""
 
 from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from core.analysis.resampling import spearman
-from core.records import LayerPlan
-from core.tables import PlanOutcomeRow
+from core.records import LOCAL, LayerPlan, PlanConfig, stretches, text_budget
+from core.tables import PlanOutcomeRow, PlanRow
 
 PUBLISHED = ("influence", "last_angle", "angle", "contiguous")
 """Rules of the literature, which are priced beside the search in every plan."""
@@ -46,9 +49,9 @@ def own_price(found: LayerPlan) -> PlanOutcomeRow:
     )
 
 
-def is_given(found: LayerPlan) -> bool:
+def is_given(plan: PlanRow) -> bool:
     """Whether its blocks were named, and not looked for: then nothing is said of other sets."""
-    return bool(json.loads(found.plan.config).get("remove"))
+    return bool(json.loads(plan.config).get("remove"))
 
 
 def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:
@@ -84,6 +87,50 @@ def within_points(found: LayerPlan) -> Within:
     """Of a plan whose budget is in points of a task: its own set or none, since no other was held against the task."""
     own = own_price(found)
     return Within(None if "over_budget" in found.plan.reasons else own, own, True)
+
+
+def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
+    """The candidates of the plan's size on the last text that they were priced on, the plan itself first."""
+    text = last_text(found)
+    rows = [
+        row
+        for row in found.of(text, "loss")
+        if row.unit == "block" and row.rule not in ("path", "random", "single") and not row.is_healed
+    ]
+    return sorted(rows, key=lambda row: (not row.is_chosen, row.difference or 0.0))
+
+
+def path(found: LayerPlan) -> list[PlanOutcomeRow]:
+    """The price of each number of blocks, along the search."""
+    text = last_text(found)
+    return sorted(found.of(text, "loss", "path"), key=lambda row: len(row.blocks))
+
+
+def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
+    """What the plan costs on texts and probes that loss on held-out text may hide."""
+    return [
+        row
+        for row in found.outcomes
+        if row.is_chosen
+        and row.text not in ("selection", "held_out", "weights")
+        and row.measure in ("loss", "exact_match", "accuracy")
+    ]
+
+
+def above_plan(found: LayerPlan) -> list[PlanOutcomeRow]:
+    """What the published choices cost above the plan's set before healing, on held-out text: of each rule its cheapest."""
+    best: dict[str, PlanOutcomeRow] = {}
+    for row in found.of("held_out", "above_plan"):
+        if row.rule in PUBLISHED and row.difference is not None:
+            known = best.setdefault(row.rule, row)
+            best[row.rule] = min(known, row, key=lambda one: one.difference or 0.0)
+    return list(best.values())
+
+
+def same_choice(found: LayerPlan) -> list[str]:
+    """The published rules that choose the plan's own set."""
+    rows = block_prices(found.outcomes, last_text(found))
+    return [rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == found.plan.blocks for row in rows)]
 
 
 def front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
@@ -202,6 +249,85 @@ def direction_points(found: LayerPlan, text: str = "held_out") -> list[NeededAt]
     return points
 
 
+@dataclass(frozen=True)
+class StudentWidth:
+    """What projecting all layers jointly says of a narrower model's width."""
+
+    width: int
+    """Directions of the whole model."""
+    enough: PlanOutcomeRow | None
+    """Of the smallest rank whose upper limit is under the budget; None where there is none."""
+    too_few: PlanOutcomeRow | None
+    """Of the largest rank below it whose lower limit is over the budget; None where even the smallest is not."""
+
+
+def student_width(found: LayerPlan) -> StudentWidth | None:
+    """None where layers were not projected jointly."""
+    rows = sorted(found.of("held_out", "loss", "joint_projection"), key=lambda row: row.rank or 0)
+    if not rows:
+        return None
+    enough, budget = joint_rank(found), text_budget(found.plan)
+    most = math.inf if enough is None else enough.rank or 0
+    dear = [row for row in rows if (row.rank or 0) < most and row.lower is not None and row.lower > budget]
+    return StudentWidth(rows[-1].rank or 0, enough, dear[-1] if dear else None)
+
+
 def joint_rank(found: LayerPlan) -> PlanOutcomeRow | None:
     """The rank that suffices with all layers projected at once."""
     return next((row for row in found.of("held_out", "loss", "joint_projection") if row.is_chosen), None)
+
+
+# --- what to take along -------------------------------------------------------------------------------------------------
+
+
+def layer_map(found: LayerPlan) -> dict[str, Any]:
+    """Which block of the whole model each block of the smaller one is: what a student can be started from."""
+    plan = found.plan
+    return {
+        "indices": "blocks are counted from 0; stretches are half-open: [first, one past the last)",
+        "n_blocks": plan.n_layers,
+        "removed": plan.blocks,
+        "removed_stretches": [list(run) for run in stretches(plan.blocks)],
+        "kept": found.kept,
+        "kept_stretches": [list(run) for run in stretches(found.kept)],
+        "teacher_block_of_student_block": dict(enumerate(found.kept)),
+    }
+
+
+def mergekit_recipe(found: LayerPlan, answer: str) -> str:
+    """A passthrough merge of the stretches that stay; half-open, as mergekit counts. Only where `plan.mergekit` is None.
+
+    `answer` is what the plan says, as its first line.
+    """
+    plan = found.plan
+    asked = json.loads(plan.config)["model"]
+    remarks = (
+        answer,
+        f"Removed: blocks {', '.join(map(str, plan.blocks))} of 0 to {plan.n_layers - 1}.",
+        "layer_range is half-open: its second number is the first block that is not taken.",
+    )
+    lines = [*(f"# {one}" for one in remarks), "slices:"]
+    name = asked if plan.reference.startswith(LOCAL) else plan.model_id
+    for first, after in stretches(found.kept):
+        lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
+    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
+
+
+def command(found: LayerPlan, *more: str) -> str:
+    """`workdim plan MODEL --corpus TEXT`, with all that decides what was read and how, and then `more`."""
+    asked = json.loads(found.plan.config)
+    parts = ["workdim", "plan", asked["model"], "--corpus", asked["corpus"]]
+    usual = PlanConfig("")
+    for key in ("column", "encoding", "chat", "seed", "dtype"):
+        value = asked.get(key)
+        if value is not None and value != getattr(usual, key):
+            parts += [f"--{key}", str(value)]
+    if found.plan.budget_unit == "nats" and found.plan.budget != usual.budget:
+        parts += ["--budget", f"{found.plan.budget:g}"]
+    return shlex.join([*parts, *more])
+
+
+def save_command(found: LayerPlan) -> str:
+    """The command that saves the smaller model of this plan; the blocks as they are, not looked for again."""
+    removed = ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))
+    return command(found, "--remove", removed, *(["--heal"] if found.plan.is_healed else []), "--save-model", "smaller")

@@ -81,6 +81,12 @@ def groups(runs: pl.DataFrame, order: str = "name", *, lifted: bool = False) -> 
     return _grouped(runs, GROUP_KEYS, order, lifted)
 
 
+def natural(column: str = "name") -> pl.Expr:
+    """To sort names by: whole numbers in them count as numbers, so that model-9 comes before model-10."""
+    padded = pl.col(column).str.to_lowercase().str.replace_all(r"(\d+)", "000000000000$1")
+    return padded.str.replace_all(r"\d*(\d{12})", "$1")
+
+
 def newest(runs: pl.DataFrame) -> pl.DataFrame:
     """The first run of each model, stack, text and protocol: the newest, as `runs` stand newest first."""
     alike = ["model_id", "stack", "corpus_id", "protocol_hash"]

@@ -368,6 +368,7 @@ def _plan(verb: Verbs) -> None:
     what.add_argument("--seed", type=int, default=0, metavar="N")
     _text(made.add_argument_group("the text"))
     _where(made.add_argument_group("where it is computed"), with_engine=True)
+    made.add_argument("--estimate-only", action="store_true", help="say how long it will take; plan nothing")
     out = made.add_argument_group("what becomes of it")
     out.add_argument(
         "--save-model", metavar="DIR", help="the smaller model, for transformers; opened again and checked"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from core.commands.context import chosen_warehouse, existing_warehouse, warn
@@ -21,6 +22,7 @@ def plan(options: argparse.Namespace) -> int:
     from core.runs.jobs import remove, submit
     from core.runs.recovery import sweep
     from core.terminal.tables import plan_record
+    from core.wording.plans import estimate_text
 
     budget, unit = budget_of(options.budget)
     config = planning.request(
@@ -45,6 +47,8 @@ def plan(options: argparse.Namespace) -> int:
             memory_budget=bytes_of(options.memory_budget),
         )
     )
+    if options.estimate_only:
+        return _estimate(config, options)
     if options.engine == "ray" and options.save_model:
         raise InputError(
             "A model that is planned on a cluster would be saved on another machine. Plan it there without --save-model, "
@@ -56,7 +60,8 @@ def plan(options: argparse.Namespace) -> int:
     warehouse.prepare()
     sweep(warehouse)
     if not options.json:
-        say(Sentence("Planning {model} on {text}", model=config.model, text=config.corpus))
+        planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
+        say(planning_now, *estimate_text(planning.estimate(config), language()))
     ended = brought_to_end(submit(config, warehouse), warehouse, engine)
     if ended.state != "finished":
         return tell_unfinished(ended)
@@ -68,6 +73,19 @@ def plan(options: argparse.Namespace) -> int:
     else:
         code = tell_end(ended, warehouse)
     return _write_recipe(found, options) if options.mergekit else code
+
+
+def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
+    from core.runs import planning
+    from core.wording.plans import estimate_text
+
+    found = planning.estimate(config)
+    if options.json:
+        say_json(asdict(found))
+    else:
+        named = Sentence("{model} on {text}", model=config.model, text=config.corpus)
+        say(named, *estimate_text(found, language()))
+    return 0
 
 
 def _look(options: argparse.Namespace) -> int:
@@ -96,13 +114,14 @@ def _look(options: argparse.Namespace) -> int:
 
 
 def _write_recipe(found, options: argparse.Namespace) -> int:
+    from core.analysis.plans import mergekit_recipe
     from core.commands.context import write_out
-    from core.wording.plans import mergekit_reason, mergekit_recipe
+    from core.wording.plans import answer, mergekit_reason
 
     if found.plan.mergekit is not None:
         warn(sentences(Sentence("No recipe was written."), mergekit_reason(found.plan.mergekit, language())))
         return 2
-    write_out(Path(options.mergekit), mergekit_recipe(found, "en").encode())
+    write_out(Path(options.mergekit), mergekit_recipe(found, answer(found.plan, "en")).encode())
     if not options.json:
         say(Sentence("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit))
     return 0

@@ -314,7 +314,7 @@ RIVALS = 3
 def prices(found: LayerPlan, language: str) -> Chart | None:
     """Rise of the loss over the number of blocks left out: along the search, and other choices of the plan's size."""
     _ = translator(language)
-    rivals = [row for row in plans.rivals(found) if row.difference is not None and not row.is_chosen][:RIVALS]
+    rivals = [row for row in read_again.rivals(found) if row.difference is not None and not row.is_chosen][:RIVALS]
     points = [
         Point(len(row.blocks), row.difference, row.lower, row.upper)
         for row in read_again.steps(found)

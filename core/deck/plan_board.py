@@ -63,7 +63,7 @@ def plan_title(found: LayerPlan, language: str) -> str:
             _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
             if by_chance_alone(found)
             else _("{name}: this set of {k} of {n} blocks cannot go within {budget}")
-            if at.is_plan or read_again.is_given(found)
+            if at.is_plan or read_again.is_given(found.plan)
             else _("{name}: none of {n} blocks can go within {budget}")
         ).format(**told)
     return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
@@ -235,7 +235,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
             _("time not yet estimated"),
             [_("It is measured with the plan: workdim plan MODEL --verify")],
         )
-    rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
+    rivals = [row for row in read_again.rivals(found) if not row.is_chosen and row.difference is not None]
     own, published = found.plan.loss_increase, [row for row in rivals if row.rule in read_again.PUBLISHED]
     unhealed = read_again.unhealed_price(found)
     if unhealed is not None and published:
@@ -301,7 +301,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
 def _plan_breaks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
-    rows = [row for row in plans.harder(found) if row.difference is not None]
+    rows = [row for row in read_again.harder(found) if row.difference is not None]
     if not rows:
         return not_measured(
             data,

@@ -12,7 +12,7 @@ import polars as pl
 from core.analysis.criteria import Cost, Question, Reading
 from core.analysis.decision import AMOUNTS, Decision
 from core.figures.scores import ScoredPoint, distinct, placed
-from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, name_rows, shown
+from core.figures.style import COLOURS, QUIET, TEXT, THIN, bars, empty, frame, name_rows, shown
 from core.locale import translator
 from core.pilots.rule import Assumptions
 from core.wording import decisions as words
@@ -190,7 +190,7 @@ def _add(
     def reach(readings: Sequence[Reading], asked: Question) -> dict:
         above = [None if r.upper is None else r.upper - r.value for r in readings]
         below = [None if r.lower is None else r.value - r.lower for r in readings]
-        return bars(*[[None if v is None else _scaled([v], asked)[0] for v in ends] for ends in (above, below)])
+        return bars(*[[None if v is None else _scaled([v], asked)[0] for v in ends] for ends in (above, below)]) | THIN
 
     def told(point: FrontPoint) -> str:
         x, y = (

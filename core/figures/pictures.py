@@ -46,6 +46,13 @@ class Turn:
     value: float
 
 
+@dataclass(frozen=True)
+class Layers:
+    """That the layers of a picture can be clicked on, and which one is chosen."""
+
+    chosen: int | None = None
+
+
 def caption_of(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language: str) -> Caption:
     """What a reader who has nothing but the picture must know: models, verdicts, texts, protocol, and which runs."""
     _ = translator(language)
@@ -121,15 +128,16 @@ def profile_picture(
     size: tuple[float, float] = (WIDTH, HEIGHT),
     phases: Sequence[Phase] = (),
     most_together: int = MOST_TOGETHER,
+    layers: Layers | None = None,
 ) -> str:
     """Curves over the layers with filled 95 percent bands, their names at their ends, controls as thin dashed lines or, of
     several seeds, as a pale band. More than `MOST_TOGETHER` curves stand in a picture each, on one scale.
 
     `turns` are marked with layer and value, `phases` shaded and named. The vertical axis begins at zero unless `is_log`,
-    which it then says. Returns the SVG of a file.
+    which it then says. With `layers`, each layer has a mark on its curve that a click finds. Returns the SVG of a file.
     """
     if len(data.curves) > most_together:
-        return _side_by_side(data, caption, turns, language, theme, is_log, size[0])
+        return _side_by_side(data, caption, turns, language, theme, is_log, size[0], layers)
     _ = translator(language)
     drawing = Drawing(*size, theme)
     top = _head(drawing, caption)
@@ -161,6 +169,7 @@ def profile_picture(
             drawing.marker(at, "circle", colours[curve.run_id], 4.5, hollow=True)
     _name_turns(axes, data, turns, colours, language)
     _name_ends(axes, data, colours, right, size[0])
+    _mark_layers(axes, data, colours, layers, language)
     _keys(axes, keys, language)
     _foot(drawing, caption)
     return drawing.svg(caption.title, _described(data, turns, language), language)
@@ -233,26 +242,28 @@ def _side_by_side(
     theme: Theme,
     is_log: bool,
     width: float,
+    layers: Layers | None,
 ) -> str:
     """Each curve in a picture of its own, with its controls, all on one scale."""
     _ = translator(language)
     rows, columns = -(-len(data.curves) // 3), 3
-    drawing = Drawing(width, 112 + 172 * rows, theme)
+    drawing = Drawing(width, 116 + 178 * rows, theme)
     top = _head(drawing, caption)
     y_range = _y_range(_values(data), is_log)
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
     drawing.words((14, top + 12), _axis(data, language) + (_(", log scale") if is_log else ""), _SMALL, theme.quiet)
     room = (width - 30) / columns
     for n, curve in enumerate(data.curves):
-        left, above = 52 + room * (n % columns), top + 26 + 168 * (n // columns)
-        axes = Axes(drawing, left, above + 12, left + room - 48, above + 122, (0, last), y_range, is_log)
+        left, above = 52 + room * (n % columns), top + 32 + 176 * (n // columns)
+        axes = Axes(drawing, left, above + 14, left + room - 48, above + 128, (0, last), y_range, is_log)
         x_title = wording.layer_axis(data.same_depth, language) if n // columns == rows - 1 else ""
         axes.draw(x_title, "", ticks(0, last, 4), _SMALL)
-        drawing.words((left, above + 4), cut_to(curve.name, _SMALL + 1, room - 40), _SMALL + 1, bold=True)
+        drawing.words((left, above), cut_to(curve.name, _SMALL + 1, room - 40), _SMALL + 1, bold=True)
         one = replace(data, curves=[curve], references=[r for r in data.references if r.of_run_id == curve.run_id])
         _draw_references(axes, one, {curve.run_id: theme.quiet})
         _draw_curve(axes, curve, theme.curves[0], data.same_depth, width=2.2)
         _name_turns(axes, one, turns, {curve.run_id: theme.curves[1]}, language)
+        _mark_layers(axes, one, {curve.run_id: theme.curves[0]}, layers, language)
     _foot(drawing, caption)
     return drawing.svg(caption.title, _described(data, turns, language), language)
 
@@ -305,9 +316,11 @@ def difference_picture(
     language: str = "en",
     theme: Theme = LIGHT,
     size: tuple[float, float] = (WIDTH, 330),
+    order: Sequence[str] = (),
 ) -> str:
     """By how many percent each run of `found` (name -> its layers) lies above or below the one that they are held
-    against, with filled 95 percent bands; a band that leaves out zero is a difference."""
+    against, with filled 95 percent bands; a band that leaves out zero is a difference. `order` of all names decides their
+    colours, as in a picture of the curves themselves."""
     _ = translator(language)
     drawing = Drawing(*size, theme)
     top = _head(drawing, caption)
@@ -329,7 +342,7 @@ def difference_picture(
     drawing.line([axes.at(0, 0), axes.at(last, 0)], theme.text, 1.4)
     ends = []
     for n, (name, rows) in enumerate(found.items(), start=1):
-        colour = theme.curves[n % len(theme.curves)]
+        colour = theme.curves[(order.index(name) if name in order else n) % len(theme.curves)]
         marks = [_percent(row) for row in rows]
         _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
         ends.append((name, colour, axes.at(0, marks[-1].value)[1]))
@@ -526,12 +539,46 @@ def _name_turns(
             continue
         told = _("layer {layer}: {value}").format(layer=turn.layer, value=wording.number(turn.value))
         anchor = "start" if x < axes.left + 60 else "end" if x > axes.right - 60 else "middle"
-        is_above = is_peak or y > axes.bottom - 24  # what stands on the axis is named above it
+        # What stands on the axis is named above it; what stands under the upper edge, beside its mark.
+        is_above = is_peak or y > axes.bottom - 24
         at = (x, y - 11 if is_above else y + 21)
+        if at[1] < axes.top + 4:
+            is_left = x > (axes.left + axes.right) / 2
+            at, anchor = (x - 9 if is_left else x + 9, y + 4), "end" if is_left else "start"
         if any(abs(at[0] - other[0]) < 80 and abs(at[1] - other[1]) < 13 for other in taken):
             continue  # its mark says where; two names on one place say nothing
         taken.append(at)
         axes.drawing.words(at, told, 12, anchor=anchor, bold=True)
+
+
+def _mark_layers(
+    axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str], layers: Layers | None, language: str
+) -> None:
+    """A dot for each layer of each curve with its value for the pointer, the chosen one ringed; and, where all curves share
+    the axis of layers, a strip over each layer, so that nobody has to meet a dot."""
+    if layers is None:
+        return
+    _ = translator(language)
+    drawing = axes.drawing
+    told: dict[int, list[str]] = {}
+    for curve in data.curves:
+        for mark in curve.marks:
+            told.setdefault(mark.layer, []).append(f"{curve.name}: {wording.number(mark.value)}")
+    if data.same_depth and axes.x_range[1]:
+        half = (axes.right - axes.left) / axes.x_range[1] / 2
+        for layer, values in told.items():
+            x = axes.at(layer, axes.y_range[0])[0]
+            left, right = max(x - half, axes.left - 4), min(x + half, axes.right + 4)
+            name = _("; ").join([_("layer {layer}").format(layer=layer), *values])
+            drawing.spot(left, axes.top, right - left, axes.bottom - axes.top, layer, name)
+    for curve in data.curves:
+        for mark in curve.marks:
+            at = axes.at(_x(mark, data.same_depth), mark.value)
+            if mark.layer == layers.chosen:
+                drawing.marker(at, "circle", colours[curve.run_id], 6, hollow=True)
+            drawing.marker(at, "circle", colours[curve.run_id], 1.8)
+            name = _("layer {layer}: {value}").format(layer=mark.layer, value=wording.number(mark.value))
+            drawing.spot(at[0] - 5, at[1] - 5, 10, 10, mark.layer, f"{curve.name}, {name}")
 
 
 def _name_ends(

@@ -12,7 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.analysis.plans import PUBLISHED, NeededAt, front, last_text, own_price, steps
+from core.analysis.plans import PUBLISHED, NeededAt, front, harder, last_text, own_price, steps
 from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, shown
 from core.figures.svg import LIGHT, Drawing, Theme, spread, text_width
 from core.locale import translator
@@ -344,7 +344,7 @@ def harder_points(found: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
 
     A probe that the whole model cannot answer has nothing to lose, and is left out.
     """
-    rows = [row for row in sentences.harder(found) if (row.measure != "loss") == of_answers]
+    rows = [row for row in harder(found) if (row.measure != "loss") == of_answers]
     rows = [row for row in rows if f"no_room_{row.text}" not in found.plan.reasons]
     if not of_answers:
         rows += [row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block"]

@@ -13,7 +13,7 @@ from core import wording
 from core.analysis.answer import Answer
 from core.analysis.paired import Paired
 from core.analysis.ranks import NORMAL_95
-from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, name_rows, shown
+from core.figures.style import COLOURS, QUIET, TEXT, THIN, bars, empty, frame, name_rows, shown
 from core.figures.svg import text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
@@ -244,10 +244,6 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
     if len(figure.data) == 1:  # one kind of score, which the table names
         figure.update_layout(showlegend=False, margin={"t": 20}, height=430)
     return figure
-
-
-THIN = {"thickness": 1, "width": 0, "color": "rgba(107, 118, 128, 0.45)"}
-"""Of error bars among many points."""
 
 
 @dataclass(frozen=True)

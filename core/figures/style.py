@@ -79,6 +79,10 @@ def bars(above: list[float | None], below: list[float | None]) -> dict:
     }
 
 
+THIN = {"thickness": 1, "width": 0, "color": "rgba(107, 118, 128, 0.45)"}
+"""Of error bars among many points."""
+
+
 def themed(figure: go.Figure, theme: Theme) -> go.Figure:
     """The same figure in the colours of a theme; figures are drawn in those of `LIGHT`."""
     if theme == LIGHT:

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.wording.labels import between_words
+
 Point = tuple[float, float]
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
 MARKERS = ("circle", "diamond", "square", "up", "down")
@@ -45,13 +47,13 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 
 def cut_to(text: str, size: float, room: float, bold: bool = False) -> str:
-    """The text, shortened in its middle where it is wider than `room`."""
+    """The text, shortened in its middle, between words, where it is wider than `room`."""
     if text_width(text, size, bold) <= room:
         return text
     keep = len(text)
     while keep > 2 and text_width(f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}", size, bold) > room:
         keep -= 1
-    return f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}"
+    return between_words(text[: (keep + 1) // 2], text[len(text) - keep // 2 :])
 
 
 def wrapped(text: str, size: float, room: float) -> list[str]:
@@ -106,6 +108,13 @@ class Drawing:
         self.parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" fill="{colour}"'
             + (f' fill-opacity="{opacity:g}"/>' if opacity != 1 else "/>")
+        )
+
+    def spot(self, x: float, y: float, width: float, height: float, layer: int, told: str) -> None:
+        """A place that is not seen: the pointer reads there what it is told, and a click chooses its layer."""
+        self.parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" fill-opacity="0" '
+            f'data-layer="{layer}"><title>{html.escape(told, quote=False)}</title></rect>'
         )
 
     def marker(self, at: Point, kind: str, colour: str, size: float = 5, hollow: bool = False) -> None:

@@ -95,14 +95,18 @@ def _weights(speed: Speed, work: Work) -> float:
     return work.weight_bytes * READ + (0.0 if work.placed.is_mapped else numbers * speed.number) + changed
 
 
+def token_seconds(speed: Speed, shape: Shape, n_layers: int, n_tokens: int) -> float:
+    """For a token to pass through the whole network, in a window of so many."""
+    products = shape.multiplications + 2 * n_tokens * shape.hidden_size * n_layers
+    numbers = n_layers * (shape.width + 6 * shape.hidden_size) + 2 * shape.logits
+    return products * speed.multiplication + numbers * speed.number
+
+
 def _forward(speed: Speed, work: Work) -> float:
-    shape, n_tokens = work.shape, work.n_windows * work.n_tokens
-    attention = 2 * work.n_tokens * shape.hidden_size * work.n_layers
-    products = n_tokens * (shape.multiplications + attention) * speed.multiplication
-    numbers = n_tokens * (work.n_layers * (shape.width + 6 * shape.hidden_size) + 2 * shape.logits)
+    passing = token_seconds(speed, work.shape, work.n_layers, work.n_tokens)
     batches = -(-work.n_windows // work.plan.batch)
     read = _weights(speed, work) if work.plan.on_demand or _is_mapped(work) else 0.0
-    return products + numbers * speed.number + batches * work.n_layers * PER_BLOCK + read
+    return work.n_windows * work.n_tokens * passing + batches * work.n_layers * PER_BLOCK + read
 
 
 def _geometry(speed: Speed, work: Work, further: tuple[str, ...]) -> float:

@@ -22,8 +22,8 @@ from core.texts.sample import TokenWindows
 SHORTLIST = 10
 """Blocks, cheapest alone, that the search goes on with; more where more than a third of them is to go."""
 OFFSPRING = 6
-"""Exchanges that are tried at a time."""
-MOST_ROUNDS = 4
+"""Exchanges that are tried at a time, of which the best is gone on from."""
+MOST_ROUNDS = 5
 CONTIGUOUS_TRIED = 4
 """Stretches with the smallest angle that are priced, of which the cheapest is the best contiguous one."""
 N_RANDOM = 20
@@ -95,6 +95,18 @@ def smallest_angles(angle: np.ndarray, n: int, most: int) -> list[tuple[int, ...
     return [tuple(range(int(start), int(start) + n)) for start in order[:most]]
 
 
+def published(found: Similarity, n: int) -> list[Candidate]:
+    """What others would take: the least influence, the smallest angles, the cheapest of several stretches."""
+    last = smallest_angles(found.last_angle, n, 1)[0]
+    first, *others = smallest_angles(found.angle, n, CONTIGUOUS_TRIED)
+    return [
+        lowest_influence(found, n),
+        Candidate("last_angle", last),
+        Candidate("angle", first),
+        *(Candidate("contiguous", one) for one in others),
+    ]
+
+
 @dataclass(frozen=True)
 class Step:
     """One block more gone."""
@@ -104,6 +116,15 @@ class Step:
     """On the windows that it was searched on."""
     increase: Difference
     """Of the loss, there."""
+    scores: Scores
+
+
+def step_of(blocks: Collection[int], whole: Scores, scores: Scores) -> Step:
+    return Step(tuple(sorted(blocks)), divergence(scores), loss_increase(whole, scores), scores)
+
+
+def cheapest(steps: Sequence[Step]) -> Step:
+    return min(steps, key=lambda step: step.divergence.value)
 
 
 def singles(pricer: Pricer, told: Told = lambda done: None) -> list[Scores]:
@@ -119,40 +140,29 @@ def shortlist(costs: Sequence[float], n: int) -> list[int]:
 
 def next_step(pricer: Pricer, gone: Collection[int], pool: Sequence[int], told: Told = lambda done: None) -> Step:
     """The block of the pool whose removal costs least once those are gone: costs are taken anew, they do not add up."""
-    left = [block for block in pool if block not in gone]
-    trunk = without(gone)
-    whole, *found = pricer.scores([without({*gone, block}) for block in left], told, trunk)
-    apart = [divergence(one) for one in found]
-    best = min(range(len(left)), key=lambda i: apart[i].value)
-    return Step(tuple(sorted({*gone, left[best]})), apart[best], loss_increase(whole, found[best]))
+    return cheapest(priced(pricer, [(*gone, block) for block in pool if block not in gone], gone, told))
 
 
-def exchange(
-    pricer: Pricer, start: Step, pool: Sequence[int], seed: int, round_: int, told: Told = lambda done: None
-) -> Step:
-    """(1 + lambda): the best of some exchanges of one block, or what there was where none is better.
+def priced(
+    pricer: Pricer, sets: Sequence[Collection[int]], shared: Collection[int], told: Told = lambda done: None
+) -> list[Step]:
+    """`shared` are the blocks that most of the sets leave out: what they have in common runs once."""
+    whole, *found = pricer.scores([without(blocks) for blocks in sets], told, without(shared))
+    return [step_of(blocks, whole, scores) for blocks, scores in zip(sets, found, strict=True)]
 
-    Drawn are blocks of the pool and neighbours of the one that comes back, each exchange once.
+
+def exchanges(blocks: Sequence[int], pool: Collection[int], n_blocks: int, seed: int) -> list[tuple[int, ...]]:
+    """Every set that has one block in another's place, in an order that is drawn.
+
+    What comes in is a block of the pool, or a neighbour of the one that comes back.
     """
-    generator = np.random.default_rng([seed, 15, round_])
-    gone = set(start.blocks)
-    tried: dict[tuple[int, ...], None] = {}
-    for _ in range(20 * OFFSPRING):
-        back = int(generator.choice(start.blocks))
-        near = [block for block in (back - 1, back + 1) if 0 <= block < pricer.network.n_blocks]
-        choices = sorted({*pool, *near} - gone)
-        if not choices or len(tried) == OFFSPRING:
-            break
-        tried[tuple(sorted(gone - {back} | {int(generator.choice(choices))}))] = None
-    sets = list(tried)
-    if not sets:
-        return start
-    whole, *scores = pricer.scores([without(one) for one in sets], told, without(gone))
-    found = [divergence(one) for one in scores]
-    best = min(range(len(sets)), key=lambda i: found[i].value)
-    if not found[best].value < start.divergence.value:
-        return start
-    return Step(sets[best], found[best], loss_increase(whole, scores[best]))
+    gone = set(blocks)
+    found = []
+    for back in blocks:
+        near = {block for block in (back - 1, back + 1) if 0 <= block < n_blocks}
+        found += [tuple(sorted(gone - {back} | {block})) for block in sorted(({*pool} | near) - gone)]
+    order = np.random.default_rng([seed, 15, *blocks]).permutation(len(found))
+    return list(dict.fromkeys(found[i] for i in order))
 
 
 def random_sets(

@@ -12,7 +12,7 @@ from typing import Any
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import decisive
 from core.models.model import Blueprint
-from core.plans import candidates, directions, saving, texts
+from core.plans import directions
 from core.plans.candidates import Similarity, Step
 from core.plans.healing import Healing
 from core.plans.pricing import Difference, Scores, Told
@@ -80,46 +80,3 @@ def open_checkpoint(
             blueprint.weights.name,
         )
     return kept
-
-
-def expected_costs(
-    config: PlanConfig, corpus: Corpus, blueprint: Blueprint, held: HeldOut, most: int, task_tokens: int
-) -> dict[str, float]:
-    """Step -> what it will take, in tokens through the whole network; half of the blocks for what is not known.
-
-    `most`: how many blocks the search takes at most. `task_tokens`: of all choices of the task that are read.
-    """
-    n, shape = blueprint.weightless.n_layers, blueprint.shape
-    head = shape.logits * shape.hidden_size / max(1, shape.multiplications)
-    one, window = 0.5 * (1 - head) + head, held.n_tokens
-    search, held_out = texts.first_windows(held.selection, texts.SEARCH_WINDOWS).ids.size, held.verification.ids.size
-    other = texts.OTHER_WINDOWS * window
-    pool = len(candidates.shortlist(range(n), most))
-    costs = {"similarity": float(search)}
-    if not config.remove:
-        costs["singles"] = search * (1 + n * one)
-        costs |= {f"step-{k}": search * (2 * one + (pool - k) * one) for k in range(1, most)}
-        rounds = range(candidates.MOST_ROUNDS if most > 1 else 0)
-        costs |= {f"round-{k}": search * (2 * one + candidates.OFFSPRING * one) for k in rounds}
-    costs["rules"] = search * 8 * one
-    if config.is_verified:
-        n_changed = 2.0 if config.heal else 1.0
-        costs["held_out"] = held_out * (1 + (most + 5) * one)
-        costs["random"] = texts.RANDOM_WINDOWS * window * (1 + (candidates.N_RANDOM + 1) * one)
-        costs["sublayers"] = texts.SUBLAYER_WINDOWS * window * (1 + 2 * n * one)
-        costs |= {f"text-{name}": other * (1 + n_changed) for name in texts.harder_texts(corpus)}
-        costs |= {f"probe-{kind}": texts.QUESTIONS * 80 * (1 + n_changed) for kind in texts.PROBES}
-        costs["footprint"] = 16.0 * saving.PROMPT_TOKENS
-    if config.task:
-        costs["task"] = 2.0 * task_tokens
-    if config.heal:
-        costs["heal"] = 2.0 * min(most, 3) * held.selection.ids.size
-        costs["healed"] = held_out * 2.0
-    if config.save_model:
-        costs["save"] = held_out * 2.0
-    if config.directions:
-        tried = 12 * len(directions.layers_to_try(n)) + 9
-        costs["directions"] = 2 * held.selection.ids.size + other * tried * directions.SHARE_OF_PASS
-        if config.task:
-            costs["task-directions"] = costs["directions"]
-    return costs

@@ -247,18 +247,12 @@ class Pricer:
     def _streamed(self, variants: Sequence[Variant], told: Told) -> list[Scores]:
         """All batches of all variants together, so that the weights are read once for as many as fit into the memory."""
         found: list[Scores] = []
-        size = self.variants_at_once()
+        size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
             at_once = self._stream_group(group, partial(_share, told, number, len(groups)))
             found += at_once if not found else at_once[1:]
         return found
-
-    def variants_at_once(self) -> int:
-        """How many variants wait together while weights are read block by block: each holds three states a token."""
-        n_sequences, n_tokens = self.windows.ids.shape
-        held = 3 * n_sequences * n_tokens * self.network.model.hidden_size * 4
-        return max(1, int(STATE_BUDGET * 4 // held) - 1)
 
     def _stream_group(self, variants: Sequence[Variant], told: Told) -> list[Scores]:
         network = self.network
@@ -283,6 +277,11 @@ class Pricer:
         units = network.model.units
         run_together(units, runs, lambda index: None, lambda done: told(done / max(len(units), 1)))
         return [joined([row[i] for row in table if row[i] is not None]) for i in range(len(variants) + 1)]  # type: ignore[misc]
+
+
+def variants_at_once(n_tokens: int, hidden_size: int) -> int:
+    """How many variants wait together while weights are read block by block: each holds three states a token."""
+    return max(1, int(STATE_BUDGET * 4 // (3 * n_tokens * hidden_size * 4)) - 1)
 
 
 def _after(told: Told, before: float, done: float) -> None:

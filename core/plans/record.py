@@ -107,6 +107,13 @@ class PlanRecord:
             after = prices.of[one.blocks]
             self.tell_prices(one.rule, one.blocks, text, prices.whole, after, is_chosen=is_chosen, is_equal=is_equal)
 
+    def tell_rivals(self, proposed: Sequence[Candidate], chosen: tuple[int, ...], text: str, prices: PriceList) -> None:
+        """What each other candidate costs above the plan's set, window by window: whether it is beaten, and by how much."""
+        for one in proposed:
+            if one.blocks != chosen:
+                above = loss_increase(prices.of[chosen], prices.of[one.blocks])
+                self.tell(one.rule, one.blocks, text, "above_plan", difference=above)
+
     def tell_path(self, path: Sequence[Step]) -> None:
         """On the windows that it was searched on."""
         for step in path:

@@ -1,17 +1,25 @@
-"""What a plan reads: two halves of a text that share no document, the text made harder, probes of generation."""
+"""What a plan reads: two halves of a text that share no document, the text made harder, probes of generation, and the
+user's own task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError
-from core.models.model import OpenModel
+from core.errors import CorpusError, InputError, ModelError
+from core.measure.score import AskedRow, Reading, asked_rows, metrics_of_choices
+from core.models.model import Blueprint, OpenModel
+from core.plans.pricing import Difference, Scores, joined, ratio
+from core.records import PlanConfig
 from core.texts.corpora import Corpus
 from core.texts.sample import TokenWindows, draw_windows
+from core.texts.tasks import Task, read_task
 from core.texts.windows import merge_pieces, reserve
 
 PURPOSE = "layer plan"
@@ -259,3 +267,90 @@ def _encoded_answer(prompt: str, answer: str, tokenizer: Any) -> tuple[list[int]
     before = list(tokenizer(prompt, verbose=False)["input_ids"])
     n_same = next((i for i, (a, b) in enumerate(zip(ids, before, strict=False)) if a != b), min(len(ids), len(before)))
     return ids, n_same
+
+
+# --- the user's own task -----------------------------------------------------------------------------------------------
+
+TASK_ROWS = 500
+"""Rows of a task that are read at most."""
+DIRECTION_ROWS = 100
+"""Rows of which the right answer is read under each projection."""
+PART = 64
+"""Choices of a task that are filled up to one length."""
+
+
+@dataclass(frozen=True)
+class TaskPrice:
+    """What a task loses, row by row."""
+
+    measure: str
+    before: float
+    after: float
+    difference: Difference
+    has_room: bool
+    """Whether the whole model does better than chance, so that a fall can be seen."""
+
+
+class OwnTask:
+    """The user's own questions or texts, as this model's tokenizer reads them."""
+
+    def __init__(self, config: PlanConfig, blueprint: Blueprint) -> None:
+        self.task: Task = read_task(Path(str(config.task)))
+        if config.task_sha256 not in (None, self.task.sha256):
+            raise InputError(
+                "{task} has changed since its plan was asked for. Cancel this job and ask again.", task=config.task
+            )
+        if config.budget_unit == "points" and not self.task.questions:
+            raise InputError(
+                "{task} is a task of texts, which has no points: give the budget in nats, or a task of questions.",
+                task=self.task.name,
+            )
+        self._asked: list[AskedRow] = asked_rows(self.task, blueprint)
+        rows = [i for i, one in enumerate(self._asked) if one.readings]
+        if not rows:
+            raise ModelError(
+                "{weights} can read no row of {task} at once.", weights=blueprint.weights.name, task=self.task.name
+            )
+        if len(rows) > TASK_ROWS:  # as many as there is time for, drawn
+            drawn = np.random.default_rng([config.seed, 18]).permutation(len(rows))[:TASK_ROWS]
+            rows = [rows[i] for i in sorted(drawn)]
+        self._rows = rows
+        self._readings = [one for i in rows for one in self._asked[i].readings]
+        self._order = sorted(range(len(self._readings)), key=lambda i: len(self._readings[i].ids))
+
+    @property
+    def n_tokens(self) -> int:
+        """Of all choices, as they are filled up."""
+        return sum(part.ids.size for part in self.parts)
+
+    @cached_property
+    def parts(self) -> list[TokenWindows]:
+        """All choices, those of about the same length together."""
+        ordered = [(self._readings[i].ids, self._readings[i].first) for i in self._order]
+        return [padded(ordered[k : k + PART]) for k in range(0, len(ordered), PART)]
+
+    def in_order(self, scores: Sequence[Scores]) -> Scores:
+        """Those of all parts, as the task asks its rows."""
+        return joined(scores).at(np.argsort(self._order))
+
+    def right_answers(self) -> list[Reading]:
+        """The right choice of each question, or the first window of each text."""
+        questions = self.task.questions
+        return [self._asked[i].readings[questions[i].answer if questions else 0] for i in self._rows[:DIRECTION_ROWS]]
+
+    def price(self, before: Scores, after: Scores) -> TaskPrice:
+        """Of what `in_order` gives, without a change and with it."""
+        ends = np.cumsum([0, *(len(self._asked[i].readings) for i in self._rows)])
+        losses = [[one.loss[a:b] for a, b in pairwise(ends)] for one in (before, after)]
+        if self.task.texts:
+            counts = np.array([before.n_targets[a:b].sum() for a, b in pairwise(ends)])
+            sums = [np.array([one.sum() for one in of]) for of in losses]
+            first, then = (float((of / counts).mean()) for of in sums)
+            return TaskPrice("loss", first, then, ratio(sums[1] - sums[0], counts), True)
+        questions = [self.task.questions[i] for i in self._rows]
+        right = [np.asarray(metrics_of_choices(questions, [-one for one in of])[0].values) for of in losses]
+        ones = np.ones(len(questions))
+        chance = float(np.mean([1 / len(question.choices) for question in questions]))
+        has_room = ratio(right[0], ones).lower > chance
+        first, then = (float(of.mean()) for of in right)
+        return TaskPrice("accuracy", first, then, ratio(right[1] - right[0], ones), has_room)

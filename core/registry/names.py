@@ -137,6 +137,7 @@ _OTHERS: dict[str, dict[str, str]] = {
     },
     "plan_measure": {
         "loss": _("loss per token"),
+        "above_plan": _("loss per token above the plan"),
         "divergence": _("divergence of predictions (KL)"),
         "agreement": _("same likeliest token"),
         "influence": _("block influence"),

@@ -1,4 +1,4 @@
-"""One layer plan, from its request to the warehouse: a job like a measurement.
+"""One layer plan, from what it will take over its request to the warehouse: a job like a measurement.
 
 What it has finished so far lies in the job's folder, step by step; the plan becomes one file, whole or not at all, and
 rows follow that.
@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.records import LayerPlan, PlanConfig, ProgressCallback
+from core.errors import InputError, WorkdimError
+from core.records import LayerPlan, PlanConfig, PlanEstimate, ProgressCallback
 from core.runs.execution import carry_out, short_of_room
 from core.runs.jobs import Job, JobStatus, Reporter
 from core.texts.tasks import read_task
@@ -31,6 +32,45 @@ class Planned:
 def request(config: PlanConfig) -> PlanConfig:
     """With what its task asks; raises InputError for a task file that is no good."""
     return config if config.task is None else replace(config, task_sha256=read_task(Path(config.task)).sha256)
+
+
+def estimate(config: PlanConfig) -> PlanEstimate:
+    """What the plan will take, from configuration, tokenizer and text alone; nothing is fetched but small files of the hub.
+
+    Raises InputError (and its kinds) for what the plan would be refused for.
+    """
+    from core.forecast.cost import READ, start_seconds, token_seconds
+    from core.forecast.speed import speed_of
+    from core.models.model import read_blueprint
+    from core.models.model_metadata import find_model
+    from core.plans.setup import checked
+    from core.texts.corpora import open_corpus
+
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    with find_model(config.model) as place:
+        unknown = PlanEstimate(config.model, config.corpus, download_bytes=place.download_bytes, notes=place.notes)
+        if place.weights is None:
+            return unknown
+        blueprint = read_blueprint(place.weights, config.dtype, config.device, None, place.has_tokenizer)
+        setup = checked(config, corpus, blueprint)
+        if not place.has_tokenizer:
+            return unknown
+        memory, n_searched, n_tokens = setup.memory, setup.search.ids.size, sum(setup.costs().values())
+        weight_bytes = setup.blueprint.weightless.row.weight_bytes
+        readings = setup.readings(memory.batch) if memory.on_demand else None
+        known = replace(
+            unknown, passes=n_tokens / n_searched, n_searched=n_searched, weight_bytes=weight_bytes, readings=readings
+        )
+        try:
+            speed = speed_of(config.dtype, blueprint.device)
+        except InputError:
+            raise
+        except WorkdimError as error:  # a machine that cannot be tested can still plan
+            return replace(known, notes=(*known.notes, error.message))
+        passing = n_tokens * token_seconds(speed, blueprint.shape, setup.n_blocks, setup.held.n_tokens)
+        is_gguf = place.weights.gguf_file is not None
+        started = start_seconds(speed, weight_bytes, is_gguf, blueprint.weightless.vocabulary_size)
+        return replace(known, seconds=started + passing + (readings or 0) * weight_bytes * READ)
 
 
 def plan(job: Job[PlanConfig], warehouse: Warehouse, progress: ProgressCallback) -> Planned:

@@ -24,7 +24,7 @@ import duckdb
 
 from core.errors import QueryError
 from core.warehouse import schema
-from core.warehouse.connection import connect
+from core.warehouse.connection import attached
 from core.warehouse.warehouse import Warehouse
 
 REST = 0.05
@@ -51,7 +51,7 @@ def current_copy(warehouse: Warehouse) -> Path:
         with contextlib.suppress(_NotAtRest, duckdb.Error, OSError):  # Windows may deny the file to us
             return _copied_at_rest(warehouse, folder)
         time.sleep(REST)
-    with connect(warehouse.path, read_only=True, wait=warehouse.wait, config={"threads": "1"}):
+    with attached(warehouse.path, read_only=True, wait=warehouse.wait):
         return _copied(warehouse, folder, until=time.monotonic() + LOCKED)
 
 

@@ -69,8 +69,9 @@ class Residue:
 
     name: str
     sql_type: str
+    """Empty: it is not stored, and only named by those after it, so that DuckDB need not read the same twice."""
     expression: str
-    """SQL over a whole row, from which it is made when the row is stored."""
+    """SQL over a whole row and what stands before it, from which it is made when the row is stored."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Table:
             for column in self.columns
             if not column.declared.derived
         ]
-        lines += [f"{column.name} {column.sql_type}" for column in self.residue]
+        lines += [f"{column.name} {column.sql_type}" for column in self.residue if column.sql_type]
         if self.is_indexed:
             lines.append(f"PRIMARY KEY ({', '.join(self.key)})")
         created = f"CREATE TABLE {self.stored_name} ({', '.join(lines)})"
@@ -161,12 +162,14 @@ class Table:
         view = f"CREATE VIEW {self.name} AS SELECT {shown} FROM {self.stored_name}"
         return f"CREATE SCHEMA IF NOT EXISTS stored; {created}; {view}"
 
-    def insert_sql(self, source: str, more: str = "") -> str:
-        """The statement that stores rows of `source`; columns that they lack are NULL. `more` ends it."""
-        derived = [column.name for column in self.columns if column.declared.derived]
-        chosen = f"* EXCLUDE ({', '.join(derived)})" if derived else "*"
-        made = "".join(f", {column.expression} AS {column.name}" for column in self.residue)
-        return f"INSERT INTO {self.stored_name} BY NAME SELECT {chosen}{made} FROM {source} {more}"
+    def insert_sql(self, source: str) -> str:
+        """The statement that stores rows of `source`; columns that they lack are NULL."""
+        left_out = [column.name for column in self.columns if column.declared.derived]
+        for column in self.residue:
+            source = f"(SELECT *, {column.expression} AS {column.name} FROM {source})"
+        left_out += [column.name for column in self.residue if not column.sql_type]
+        chosen = f"* EXCLUDE ({', '.join(left_out)})" if left_out else "*"
+        return f"INSERT INTO {self.stored_name} BY NAME SELECT {chosen} FROM {source}"
 
     def comment_statements(self) -> list[str]:
         """The statements that write the table's and the columns' meaning into the DuckDB file."""

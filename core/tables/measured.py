@@ -268,15 +268,21 @@ class RunRow:
 
 
 _VALUE, _ERROR = "value::FLOAT::DOUBLE", "std_error::FLOAT::DOUBLE"
-_QUANTILE = "CASE WHEN value > 0 AND std_error > 0 AND upper > 0 THEN TRY_CAST(ln(upper / value) * value / std_error AS FLOAT) END"
-_FOLLOWS = (
-    f"coalesce(abs({_VALUE} * exp(-({_QUANTILE}) * {_ERROR} / {_VALUE}) - lower) < 9e-7 * lower "
-    f"AND abs({_VALUE} * exp(({_QUANTILE}) * {_ERROR} / {_VALUE}) - upper) < 9e-7 * upper, false)"
-)
 INTERVAL = (
-    Residue("t_quantile", "FLOAT", f"CASE WHEN {_FOLLOWS} THEN {_QUANTILE} END"),
-    Residue("own_lower", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN lower END"),
-    Residue("own_upper", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN upper END"),
+    Residue(
+        "quantile",
+        "",
+        "CASE WHEN value > 0 AND std_error > 0 AND upper > 0 THEN TRY_CAST(ln(upper / value) * value / std_error AS FLOAT) END",
+    ),
+    Residue(
+        "follows",
+        "",
+        f"coalesce(abs({_VALUE} * exp(-quantile * {_ERROR} / {_VALUE}) - lower) < 9e-7 * lower "
+        f"AND abs({_VALUE} * exp(quantile * {_ERROR} / {_VALUE}) - upper) < 9e-7 * upper, false)",
+    ),
+    Residue("t_quantile", "FLOAT", "CASE WHEN follows THEN quantile END"),
+    Residue("own_lower", "DOUBLE", "CASE WHEN NOT follows THEN lower END"),
+    Residue("own_upper", "DOUBLE", "CASE WHEN NOT follows THEN upper END"),
 )
 """An interval is value * exp(-+ t * error / value), with t of as many degrees of freedom as there were blocks: so that
 the file keeps t, which is nearly always one number, in place of both ends. Ends that do not follow are kept as they are."""

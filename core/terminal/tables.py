@@ -11,6 +11,7 @@ import polars as pl
 from rich.cells import cell_len
 
 from core import wording
+from core.analysis import plans as read_again
 from core.records import PLANNING, SCORING, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
@@ -264,17 +265,20 @@ PICTURE_WIDTH = 60
 
 def plan_lines(found: LayerPlan) -> list[str]:
     plan = found.plan
-    lines = [plans.answer(plan, language()), *(f"  {line}" for line in plans.remarks(plan, language()))]
+    reader = language()
+    task = plans.task_text(found, reader)
+    lines = [plans.answer(plan, reader), *([task] if task else []), *_shifted(plans.remarks(plan, reader))]
     lines += ["", *_plan_picture(found)]
     lines += ["", _("Candidates"), *_shifted(_plan_candidates(found))]
     lines += ["", _("Price of each number of blocks, along the search"), *_shifted(_plan_path(found))]
-    if harder := plans.harder(found):
+    if harder := read_again.harder(found):
         lines += ["", _("Where loss on held-out text may hide it"), *_shifted(_plan_harder(harder))]
-    held_against = plans.controls_text(plan, language())
+    held_against = [*plans.published_text(found, reader), *plans.controls_text(plan, reader)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plans.saving_text(plan, language())]
-    if directions := plans.directions_text(found, language()):
+    lines += ["", *plans.saving_text(plan, reader)]
+    if directions := plans.directions_text(found, reader):
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_shifted(directions)]
+        lines += ["", *plans.student_text(found, reader)]
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
@@ -303,7 +307,7 @@ def _plan_candidates(found: LayerPlan) -> list[str]:
             ",".join(map(str, row.blocks)),
             plans.price_text(row.difference, row.lower, row.upper),
         )
-        for row in plans.rivals(found)
+        for row in read_again.rivals(found)
     ]
     head = heads("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
     return table(head, rows)
@@ -312,7 +316,7 @@ def _plan_candidates(found: LayerPlan) -> list[str]:
 def _plan_path(found: LayerPlan) -> list[str]:
     rows = [
         (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
-        for row in plans.path(found)
+        for row in read_again.path(found)
     ]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
@@ -388,7 +392,7 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
         "parameters_before": plan.parameters_before,
         "parameters_after": plan.parameters_after,
         "saved_as": plan.saved_as,
-        "map": plans.layer_map(found),
+        "map": read_again.layer_map(found),
     }
     harder = [
         {
@@ -401,6 +405,6 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
             "lower": row.lower,
             "upper": row.upper,
         }
-        for row in plans.harder(found)
+        for row in read_again.harder(found)
     ]
     return answer | others | {"harder": harder}

@@ -118,11 +118,11 @@ def _numbers(found: Answer) -> str | None:
     return escape(answers.sentence(found, language.current())) if found.group is not None else None
 
 
-def profile_ids(runs: pl.DataFrame) -> list[str]:
-    """Of the gallery: the newest run on text of each model, text and protocol among `runs` (`Lists.runs`), the page that
-    the reader turned to; own measurements first, and the small models that Workdim trained last."""
+def profile_ids(texts: pl.DataFrame) -> list[str]:
+    """Of the gallery: the newest run of each model, text and protocol among `texts` (of `Lists.runs`), the page that the
+    reader turned to; own measurements first, and the small models that Workdim trained last."""
     _ = language.translator()
-    shown = newest(reads.own_first(of_models(runs.filter(pl.col("pass") == "text"))))
+    shown = newest(reads.own_first(of_models(texts)))
     is_ladder = pl.col("tags").fill_null([]).list.contains(SHIPPED) & pl.col("model_id").str.starts_with(LOCAL)
     ids = shown.sort(is_ladder, maintain_order=True)["run_id"].to_list()
     pages = list(range(1, -(-len(ids) // PAGE) + 1))
@@ -135,12 +135,13 @@ def show_profiles(found: reads.Home) -> None:
     reader = language.current()
     turns = turns_of(found.extrema, "one_per_type")
     curves = {curve.run_id: curve for curve in profile_points(found.profiles, found.runs, "d2", "one_per_type").curves}
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key="gallery"):
         for run in found.runs.iter_rows(named=True):
             with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):
                 if run["run_id"] in curves:
                     own = [turn for turn in turns if turn.run_id == run["run_id"]]
-                    st.image(thumbnail(curves[run["run_id"]], own, reader, pictures.theme()), width="stretch")
+                    drawn = thumbnail(curves[run["run_id"]], own, reader, pictures.theme())
+                    st.image(drawn, width="stretch", alt=run["name"])
                 _tell(run)
     st.caption(
         _("Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval.")

@@ -13,7 +13,8 @@ import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two se
 import streamlit as st
 
 from core.errors import WorkdimError
-from core.ui import inputs, language, reads, url_state
+from core.figures.svg import DARK
+from core.ui import inputs, language, pictures, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.warehouse import TakenIn
 
@@ -23,6 +24,8 @@ _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 
 _ROOM = "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; }</style>"
 """Streamlit leaves an eighth of a small window empty above a page."""
+_CHOSEN = "<style>button[kind=segmented_controlActive], button[kind=pillsActive] { color: #8CC2F7 !important; }</style>"
+"""In the dark: Streamlit writes what is chosen in the colour that fills buttons, which is too dark for letters."""
 _TAKEN_IN = "waiting parcels taken in"
 _AGAIN_AFTER = 30.0
 """Seconds until parcels that could not be written are tried again."""
@@ -39,7 +42,7 @@ def run() -> None:
     """Draw the frame and the page that the reader asked for."""
     # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
     st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
-    st.html(_ROOM)
+    st.html(_ROOM + (_CHOSEN if pictures.theme() == DARK else ""))
     url_state.keep()
     chosen = language.settle()
     _ = language.translator()

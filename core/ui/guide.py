@@ -101,7 +101,7 @@ def _lines(block: str, asked: str) -> Iterator[str]:
 def _show(block: str) -> None:
     picture, filled = _PICTURE.fullmatch(block), _FILLED.fullmatch(block)
     if picture:
-        st.image(_in_theme((DOCS / picture["file"]).read_text(encoding="utf-8")), width=900)
+        st.image(_in_theme((DOCS / picture["file"]).read_text(encoding="utf-8")), width=900, alt=picture["told"])
     elif block.startswith("### "):
         st.markdown(f"**{block.removeprefix('### ')}**")
     else:
@@ -170,7 +170,7 @@ def phrases(reader: str) -> list[tuple[str, str]]:
         models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
     )
     found = [(said, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
-    home = reads.home(newest(reads.own_first(runs))["run_id"].head(1).to_list())
+    home = reads.home(newest(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         found.append(
             (

@@ -13,6 +13,8 @@ from core import wording
 from core.analysis import ranking
 from core.files import is_read_only
 from core.records import SHIPPED
+from core.registry.names import keys
+from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
@@ -92,6 +94,16 @@ def choose_many(
     return values
 
 
+def choose_some(label: str, options: Sequence[T], name: str, show: Callable[[Any], str]) -> list[T]:
+    """Several of a few options, all of them in sight; at first none."""
+    url_state.settle_many(name, options, ())
+    values = st.pills(
+        label, options, key=url_state.key(name), format_func=lambda option: escape(show(option)), selection_mode="multi"
+    )
+    url_state.publish(name, values)
+    return values
+
+
 def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     url_state.settle_one(name, [True, False], default)
     value = st.toggle(label, key=url_state.key(name), **more)
@@ -113,39 +125,71 @@ def draw_number(label: str, name: str, lowest: float | None = None, highest: flo
     st.number_input(label, key=url_state.key(name), min_value=lowest, max_value=highest, value=None, **more)
 
 
+def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs of a list that pass what the reader asks of their verdicts and checks; nothing is read before that is asked.
+
+    `runs` are rows of `queries.listing` or of more.
+    """
+    _ = language.translator()
+    reader = language.current()
+    filters = [("checks", "worst_check", _("Checks"), "outcome")]
+    filters += [(key, f"verdict_{key}", wording.name("claim", key, reader), "claim_verdict") for key in CLAIMS]
+    asked: dict[str, list[str]] = {}
+    with st.popover(_("Filters"), icon=":material/filter_alt:"):
+        for name, column, label, kind in filters:
+            options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
+            show = functools.partial(wording.name, kind, language=reader)
+            asked[column] = choose_some(label[:1].upper() + label[1:], options, name, show)
+    wanted = [pl.col(column).is_in(values) for column, values in asked.items() if values]
+    if not wanted:
+        return runs
+    passing = runs.join(reads.ranking().filter(*wanted), on="run_id", how="semi", maintain_order="left")
+    n_texts = runs.filter(pl.col("pass") == "text").height
+    if passing.is_empty():
+        st.info(_("No run passes these filters."))
+    else:
+        st.caption(_("{n} of {total} runs pass the filters.").format(n=passing.height, total=n_texts))
+    return passing
+
+
 def choose_runs(runs: pl.DataFrame, most: int = MOST_RUNS) -> reads.Selection:
     """The runs to show, in the order they were chosen; at first the newest on one text.
 
     `runs` are rows of `queries.listing`; what comes back is all that is known of those chosen.
     """
     _ = language.translator()
-    newest = newest_on_one_text(runs)
     if unknown := url_state.resolve("runs", runs["run_id"].to_list()):
         line = _("The link asks for runs that are not here: {names}.")
         st.warning(line.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
-    offered = _offer(runs, [*url_state.wanted("runs"), *newest])
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    with row.container(width="content"):
+        passing = choose_passing(runs)
+    newest = newest_on_one_text(passing if not passing.is_empty() else runs)
+    keep = runs.filter(pl.col("run_id").is_in([*url_state.wanted("runs"), *newest]))
+    offered = _offer(passing, keep)
     labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
-    chosen = choose_many(
-        _("Runs to show (at most {n})").format(n=most),
-        list(labels),
-        "runs",
-        newest,
-        labels.__getitem__,
-        most=most,
-        placeholder=_("Type a model, a text or a date"),
-        select_all=False,
-    )
+    with row:
+        chosen = choose_many(
+            _("Runs to show (at most {n})").format(n=most),
+            list(labels),
+            "runs",
+            newest,
+            labels.__getitem__,
+            most=most,
+            placeholder=_("Type a model, a text or a date"),
+            select_all=False,
+        )
     return reads.selection(chosen)
 
 
-def _offer(runs: pl.DataFrame, keep: Sequence[str]) -> pl.DataFrame:
+def _offer(runs: pl.DataFrame, keep: pl.DataFrame) -> pl.DataFrame:
     """The runs to choose from: all of them where they are few, else the newest that the reader's words are met by.
 
     `runs` are rows of `queries.listing`, newest first. Those of `keep`, which a link or an earlier choice asks for,
     are offered whatever the words say.
     """
     if runs.height <= OFFERED:
-        return runs
+        return pl.concat([runs, keep.join(runs, on="run_id", how="anti")])
     _ = language.translator()
     words = st.text_input(
         _("Find runs"),
@@ -156,8 +200,7 @@ def _offer(runs: pl.DataFrame, keep: Sequence[str]) -> pl.DataFrame:
     found = matching(runs, words)
     _tell_found(found.height, runs.height, words)
     newest = found.head(OFFERED)
-    kept = runs.filter(pl.col("run_id").is_in(list(keep))).join(newest, on="run_id", how="anti")
-    return pl.concat([newest, kept])
+    return pl.concat([newest, keep.join(newest, on="run_id", how="anti")])
 
 
 def matching(runs: pl.DataFrame, words: str) -> pl.DataFrame:

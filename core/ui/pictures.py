@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,6 +10,26 @@ import streamlit as st
 
 from core.figures.style import themed
 from core.figures.svg import THEMES, Theme
+
+_LAYERED = st.components.v2.component(
+    "layered_picture",
+    css="""
+        svg { display: block; width: 100%; height: auto; }
+        [data-layer] { cursor: pointer; fill: currentColor; }
+        [data-layer]:hover { fill-opacity: 0.12; }
+    """,
+    js="""export default ({ data, parentElement, setTriggerValue }) => {
+        const file = new DOMParser().parseFromString(data, "image/svg+xml");
+        const drawn = document.importNode(file.documentElement, true);
+        drawn.addEventListener("click", event => {
+            const place = event.target.closest("[data-layer]");
+            if (place) setTriggerValue("layer", Number(place.dataset.layer));
+        });
+        parentElement.querySelector("svg")?.remove();
+        parentElement.append(drawn);
+    }""",
+)
+"""A drawing of our own within the page, in which layers can be clicked on."""
 
 
 def theme() -> Theme:
@@ -19,3 +40,12 @@ def theme() -> Theme:
 def plot(figure: go.Figure, key: str, **more: Any) -> Any:
     """A figure that answers to the pointer."""
     return st.plotly_chart(themed(figure, theme()), key=key, theme=None, **more)
+
+
+def layered(drawn: str, key: str, choose: Callable[[int], None]) -> None:
+    """A picture of `core.figures.pictures` with its layers marked; a click on one of them chooses it."""
+
+    def take() -> None:
+        choose(int(st.session_state[key]["layer"]))
+
+    _LAYERED(key=key, data=drawn, on_layer_change=take)

@@ -184,8 +184,8 @@ def ranking() -> pl.DataFrame:
     return _known().runs
 
 
-def home(run_ids: Sequence[str]) -> Home:
-    texts = lists().runs.filter(pl.col("pass") == "text")
+def home(run_ids: Sequence[str], texts: pl.DataFrame) -> Home:
+    """Of these runs, and of the newest of `texts`, rows of `Lists.runs`."""
     newest = texts["run_id"].head(N_LATEST).to_list()
     return _home(warehouse().path, warehouse().version(), tuple(run_ids), tuple(newest), shows_reference())
 

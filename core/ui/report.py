@@ -27,7 +27,7 @@ from core.files import version
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import Registered, registered
-from core.ui import inputs, language, notices, pilot_filter, reads
+from core.ui import inputs, language, notices, pilot_filter, reads, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs, recipes
@@ -89,6 +89,7 @@ def ask(runs: pl.DataFrame) -> Wanted:
         shown = tellable(chosen.runs)
         notices.warn_if_not_comparable(shown)
         run_ids = tuple(shown["run_id"])
+        tables.link_comparison(run_ids)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         spoken = inputs.choose(
             _("Language of the slides"),
@@ -230,7 +231,7 @@ def outlines(made: Report) -> None:
 def _draw(slides: tuple, first: int, spoken: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for place, slide in enumerate(slides, start=first):
-            st.image(outline(slide, place, spoken), width=320)
+            st.image(outline(slide, place, spoken), width=290, alt=slide.title)
 
 
 def tell_changes(kept: SavedRecipe, made: Report) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
 from core import exports, wording
+from core.analysis.asked import BY_TYPE
 from core.analysis.claims import against_ten
 from core.figures import large_norms
 from core.ui import inputs, language, url_state
+from core.ui.reads import Selection
 from core.wording.labels import marked, run_labels
 from core.wording.verdicts import outcome_of, ratio_text, specification_name
 
@@ -91,6 +93,47 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
             **{column: values for column, values in told.items() if values is not None},
         }
     )
+
+
+def one_layer(layer: int, chosen: Selection) -> pl.DataFrame:
+    """A line for each quantity of one layer, a column for each run: where it stands in the profile, every estimate with its
+    interval, correlators, how far it is from the layer before, and its checks."""
+    _ = language.translator()
+    reader = language.current()
+    labels = run_labels(chosen.runs, reader)
+    lines: dict[str, dict[str, str]] = {}
+
+    def tell(name: str, run_id: str, told: str) -> None:
+        lines.setdefault(name, {})[run_id] = told
+
+    for row in chosen.of_runs(chosen.extrema).filter(layer=layer, cloud=BY_TYPE).to_dicts():
+        tell(_("In the profile"), row["run_id"], wording.name("extremum", row["kind"], reader))
+    for row in chosen.of_runs(chosen.estimates).filter(layer=layer, transform="centred").to_dicts():
+        scale = [f"n1={row['n1']}"] if row["n1"] else [f"k={row['n2']}"] if row["n2"] else []
+        told = [wording.estimator_name(row["estimator"], reader), *scale, *_where(row)]
+        tell(_(", ").join(told), row["run_id"], wording.with_interval(row["value"], row["lower"], row["upper"]))
+    for row in chosen.of_runs(chosen.correlators).filter(layer=layer).to_dicts():
+        told = [wording.name("correlator", row["correlator"], reader), *_where(row)]
+        error = "" if row["std_error"] is None else f" ± {row['std_error']:.2g}"
+        tell(_(", ").join(told), row["run_id"], wording.number(row["value"]) + error)
+    for row in chosen.pairs.filter(layer_a=layer - 1, layer_b=layer).to_dicts():
+        name = _("{measure}, from layer {layer}").format(
+            measure=wording.name("pair", row["measure"], reader), layer=layer - 1
+        )
+        tell(name, row["run_id"], wording.number(row["value"]))
+    for row in chosen.of_runs(chosen.checks).filter(layer=layer).to_dicts():
+        outcome = wording.outcome_name(row["outcome"], reader)
+        name = _("Check: {name}").format(name=wording.name("check", row["check_name"], reader))
+        tell(name, row["run_id"], _("{outcome} ({value})").format(outcome=outcome, value=wording.number(row["value"])))
+    columns = {label: [told.get(run_id, "–") for told in lines.values()] for run_id, label in labels.items()}
+    return pl.DataFrame({_("Quantity"): list(lines), **columns})
+
+
+def _where(row: Mapping[str, Any]) -> list[str]:
+    """Points and state of a row, where they are not those of a first look."""
+    reader = language.current()
+    cloud = [] if row["cloud"] == BY_TYPE else [wording.name("cloud", row["cloud"], reader)]
+    return cloud + ([] if row["state"] == "residual" else [wording.name("state", row["state"], reader)])
 
 
 def equivalents(rows: pl.DataFrame) -> list[str | None] | None:
@@ -215,6 +258,19 @@ def offer_comparison(runs: pl.DataFrame, selected: Any, key: str) -> None:
         st.switch_page("pages/profiles.py", query_params=asked)
 
 
+def link_comparison(run_ids: Sequence[str]) -> None:
+    """Of runs that are chosen already; nothing where there is nothing to compare."""
+    if len(run_ids) < 2:
+        return
+    _ = language.translator()
+    st.page_link(
+        "pages/profiles.py",
+        label=_("Compare these runs"),
+        icon=":material/compare_arrows:",
+        query_params={"runs": url_state.joined(run_ids[: inputs.MOST_RUNS]), "section": "compare"},
+    )
+
+
 def traced(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """Rows of any table for a file that leaves the app: first what each row's run is and what its numbers are worth."""
     return runs.select(TRACED).join(rows, on="run_id", how="inner", maintain_order="left_right")
@@ -252,6 +308,7 @@ def show_latest(runs: pl.DataFrame, shown: pl.DataFrame) -> None:
     """The newest runs, on text only: a control pass says nothing without the run that it belongs to."""
     _ = language.translator()
     texts = runs.filter(pl.col("pass") == "text")
+    shown = shown.sort(pl.col("worst_check") != "veto", maintain_order=True)
     offer_comparison(shown, show(overview(shown), "latest", on_select="rerun", selection_mode="multi-row"), "latest")
     if texts.height > shown.height:
         st.caption(_("The newest {n} of {total} runs.").format(n=shown.height, total=texts.height))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
@@ -181,6 +181,15 @@ def follow_back(page: str) -> list[str]:
         _published().pop(name, None)
     st.session_state[_ADDRESS] = (page, now)
     return gone
+
+
+def setting(name: str) -> Callable[[object], None]:
+    """For what is clicked on instead of its widget: makes a choice, by its text, before the page is drawn again."""
+
+    def choose(value: object) -> None:
+        st.session_state[key(name)] = str(value)
+
+    return choose
 
 
 def resolve(name: str, options: Sequence[str]) -> list[str]:

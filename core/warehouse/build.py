@@ -31,7 +31,9 @@ from core.warehouse.connection import (
     WRITING,
     Connection,
     NoRoom,
+    RunningDuckDB,
     alone,
+    attached,
     clear_errors,
     connect,
     fold_log,
@@ -98,7 +100,7 @@ def _build(path: Path, beside: Path, wait: float, report: Report, progress: Prog
         _bring_people(new, folder, report)
         taken = sync.bring_all(new, folder, sync.waiting(new, folder), report, progress)
     told: list[str] = []
-    with _held(path, wait, told.append) as old, contextlib.ExitStack() as inside:
+    with _held(path, wait, told.append) as (old, let_go), contextlib.ExitStack() as inside:
         if old is None:
             connection = inside.enter_context(contextlib.closing(connect(beside, False, wait, WRITING)))
         else:
@@ -119,7 +121,7 @@ def _build(path: Path, beside: Path, wait: float, report: Report, progress: Prog
         why = "restore" if restores else "rebuild"
         is_kept = told or (restores and path.exists())
         kept = unused(path.with_name(f"{path.name}.before-{why}-{time_now()}")) if is_kept else None
-        _exchange(path, beside, kept, old, wait)
+        _exchange(path, beside, kept, let_go, wait)
         for kind, marker in marked:
             if kind in sync.KINDS:
                 folder.unmark(kind, [marker])
@@ -327,21 +329,22 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(path: Path, wait: float, report: Report) -> Iterator[Connection | None]:
-    """The present file, which nobody else can open until the end of the block; None where there is none that can be
-    read. Raises WarehouseLocked where another process does not let go, OtherProgram for a file that is not ours."""
-    with alone(path, wait):
+def _held(path: Path, wait: float, report: Report) -> Iterator[tuple[Connection | None, Callable[[], None]]]:
+    """The present file, which nobody else can open until the end of the block or of the call that stands beside it; None
+    where there is none that can be read. Raises WarehouseLocked where another process does not let go, OtherProgram for
+    a file that is not ours."""
+    with alone(path, wait), contextlib.ExitStack() as inside:
         connection = None
         if is_there(path):
             try:
                 with clear_errors(path):
-                    connection = connect(path, read_only=False, wait=wait, config=WRITING)
+                    # In a DuckDB of its own: what a failure leaves attached to it must not stay.
+                    connection = inside.enter_context(attached(path, False, wait, running=RunningDuckDB(WRITING)))
                     schema.check(connection)
                     connection.execute("CHECKPOINT")
             except (WarehouseError, ResourceError, duckdb.Error) as error:
-                if connection is not None:
-                    connection.close()
-                    connection = None
+                inside.close()
+                connection = None
                 if isinstance(error, (WarehouseLocked, schema.NewerSchema, OtherProgram, NoRoom)):
                     raise
                 report(
@@ -350,21 +353,16 @@ def _held(path: Path, wait: float, report: Report) -> Iterator[Connection | None
                         reason=str(error).splitlines()[0].partition(". ")[0].rstrip("."),
                     )
                 )
-        try:
-            yield connection
-        finally:
-            if connection is not None:
-                with contextlib.suppress(duckdb.Error):
-                    connection.close()
+        yield connection, inside.close
 
 
-def _exchange(path: Path, new: Path, kept: Path | None, old: Connection | None, wait: float) -> None:
+def _exchange(path: Path, new: Path, kept: Path | None, let_go: Callable[[], None], wait: float) -> None:
     """Put `new` in the place of the file, in one step, so that at no moment somebody finds no warehouse.
 
     The old file's log was folded in: DuckDB refuses a file beside a log that is not its own.
     """
-    if os.name == "nt" and old is not None:  # Windows moves no file that is open, not even in this process
-        old.close()
+    if os.name == "nt":  # which moves no file that is open, not even in this process
+        let_go()
     if wal(path).exists():  # of a file that cannot be opened
         _replace(wal(path), wal(kept) if kept else wal(path).with_suffix(".before-rebuild"), wait)
     if path.exists() and kept is not None:

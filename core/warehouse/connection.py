@@ -1,7 +1,8 @@
 """A DuckDB file, opened for milliseconds: every read and write opens it, works and closes it again.
 
-DuckDB lets one process write or many read, so nobody may keep a connection. A busy file is tried again until `wait`
-seconds have passed; the gate sees to it that readers do not keep writers out.
+DuckDB lets one process write or many read, so nobody may keep a file open. A busy file is tried again until `wait`
+seconds have passed; the gate sees to it that readers do not keep writers out. What stays is DuckDB itself, which takes
+17 ms of computing to start: a file is attached to a running one in 2, and detached again.
 
 Never open the warehouse file with plain Python (`open`, `shutil`) in a process that also uses it through DuckDB:
 on POSIX systems, closing any handle of a file drops every lock that the process has on it.
@@ -17,17 +18,21 @@ alone decides, as it does for programs that know no gate.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import random
 import re
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import duckdb
 import polars as pl
@@ -81,7 +86,7 @@ def snapshot(path: Path, target: Path, wait: float) -> None:
 
     Raises ResourceError where there is no room, WarehouseLocked where a writer does not let go within `wait` seconds.
     """
-    with contextlib.closing(connect(path, read_only=True, wait=wait)):
+    with attached(path, read_only=True, wait=wait):
         copy_file(path, target)
     fold_log(target)
 
@@ -177,17 +182,17 @@ def reading(path: Path, wait: float) -> Iterator[Connection]:
     that one has left, and not by a clock of its own, by which it would meet the next one."""
     end = time.monotonic() + wait
     delay = _FIRST_DELAY
-    while True:
-        with _locked_by_name(path, wait):
-            pass_through(path, max(0.0, end - time.monotonic()))
-        try:
-            connection = connect(path, True, 0.0, told_wait=wait)
-            break
-        except WarehouseLocked:
-            if time.monotonic() + delay > end:
-                raise
-        delay = _pause(delay)
-    with contextlib.closing(connection):
+    with contextlib.ExitStack() as inside:
+        while True:
+            with _locked_by_name(path, wait):
+                pass_through(path, max(0.0, end - time.monotonic()))
+            try:
+                connection = inside.enter_context(attached(path, True, 0.0, told_wait=wait))
+                break
+            except WarehouseLocked:
+                if time.monotonic() + delay > end:
+                    raise
+            delay = _pause(delay)
         yield connection
 
 
@@ -203,12 +208,11 @@ def writing(path: Path, wait: float) -> Iterator[Connection]:
                 with _locked_by_name(path, wait):
                     inside.enter_context(closed(path, left))
                 try:
-                    connection = connect(path, False, min(left, _GATE_CLOSED), WRITING, told_wait=wait)
+                    connection = inside.enter_context(attached(path, False, min(left, _GATE_CLOSED), told_wait=wait))
                 except WarehouseLocked:
                     if time.monotonic() + _GATE_OPEN > end:
                         raise
                 else:
-                    inside.callback(connection.close)
                     leaving.push(inside.pop_all())
                     break
             time.sleep(_GATE_OPEN)
@@ -224,20 +228,139 @@ def alone(path: Path, wait: float) -> Iterator[None]:
         yield
 
 
-def connect(
-    path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None, told_wait: float | None = None
-) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, trying again while it is busy; WarehouseLocked where it stays so.
+def connect(path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None) -> Connection:
+    """Open a DuckDB file that only this process knows, a copy or a new one, in a DuckDB of its own; tried again while
+    it is busy, WarehouseLocked where it stays so."""
+    chosen = CONFIG if config is None else config
+    return _patiently(path, wait, None, lambda: duckdb.connect(path, read_only=read_only, config=chosen))
+
+
+@contextlib.contextmanager
+def attached(
+    path: Path, read_only: bool, wait: float, told_wait: float | None = None, running: RunningDuckDB | None = None
+) -> Iterator[Connection]:
+    """A connection that works on a warehouse file, tried again while that is busy; WarehouseLocked where it stays so.
 
     `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
     """
+    running = running or (_FOR_READING if read_only else _FOR_WRITING)
+    file = _patiently(path, wait, told_wait, lambda: running.attach(path, read_only))
+    try:
+        with contextlib.closing(file.running.cursor()) as connection:
+            connection.execute(f"USE {file.name}")
+            yield connection
+    except (duckdb.FatalException, duckdb.InternalException):
+        running.forget()  # it refuses everything from now on
+        raise
+    finally:
+        running.detach(path, file)
+
+
+@dataclass
+class AttachedFile:
+    running: Connection
+    name: str
+    """Its catalog, quoted for SQL."""
+    read_only: bool
+    users: int = 0
+
+
+class RunningDuckDB:
+    """DuckDB without a file of its own, to which files are attached for a moment.
+
+    All threads of a process share an attached file: POSIX systems keep locks for whole processes, so that a second
+    handle which is closed, or which DuckDB refuses, would drop the lock of the first. Therefore one list of what is
+    attached in this process is asked before DuckDB touches a file.
+    """
+
+    _files: ClassVar[dict[Path, AttachedFile]] = {}
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        spilled = Path(tempfile.gettempdir()) / f"workdim-{os.getpid()}"  # made where a query needs it, not before
+        self._config = config | {"temp_directory": str(spilled)}
+        self._running: Connection | None = None
+
+    def attach(self, path: Path, read_only: bool) -> AttachedFile:
+        """Raises `_Busy` where another thread has the file open in another way, and what DuckDB raises."""
+        with self._lock:
+            file = self._files.get(path)
+            if file is None:
+                file = self._files[path] = self._attached(path, read_only)
+            elif not (read_only and file.read_only):
+                raise _Busy
+            file.users += 1
+            return file
+
+    def detach(self, path: Path, file: AttachedFile) -> None:
+        """Whoever leaves last closes the file, and DuckDB takes its log in."""
+        with self._lock:
+            file.users -= 1
+            if file.users:
+                return
+            del self._files[path]
+            try:
+                file.running.execute(f"DETACH {file.name}")
+            except duckdb.Error:  # a full disk, or this DuckDB has ended: what it has open is closed with it
+                file.running.close()
+                self._running = None
+
+    def forget(self) -> None:
+        """Start DuckDB anew for whoever comes next."""
+        self._running = None
+
+    def _attached(self, path: Path, read_only: bool) -> AttachedFile:
+        if self._running is None:
+            self._running = duckdb.connect(":memory:", config=self._config)
+        quoted = str(path).replace("'", "''")
+        name = _catalog_name(path, [file.name for file in self._files.values()])
+        try:
+            self._running.execute(f"ATTACH '{quoted}' AS {name}{' (READ_ONLY)' if read_only else ''}")
+        except (duckdb.FatalException, duckdb.InternalException):
+            self.forget()
+            raise
+        return AttachedFile(self._running, name, read_only)
+
+
+def _catalog_name(path: Path, others: list[str]) -> str:
+    """As DuckDB would call the file, because views that a user added may name it, but for names that are taken."""
+    taken, name = {'"main"', '"memory"', '"system"', '"temp"', *map(str.lower, others)}, path.stem.replace('"', '""')
+    found = (f'"{name}"' if n == 0 else f'"{name}_{n}"' for n in itertools.count())
+    return next(one for one in found if one.lower() not in taken)
+
+
+_FOR_READING, _FOR_WRITING = RunningDuckDB(CONFIG), RunningDuckDB(WRITING)
+_LEFT_BEHIND: list[Connection | None] = []
+"""Of the process that this one was forked from: to end it here would be to wait for threads that are not here."""
+
+
+def _after_fork() -> None:
+    for running in (_FOR_READING, _FOR_WRITING):
+        _LEFT_BEHIND.append(running._running)
+        running.forget()
+    RunningDuckDB._lock = threading.Lock()
+    RunningDuckDB._files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Busy(Exception):
+    """Another thread of this process has the file open."""
+
+
+_T = TypeVar("_T")
+
+
+def _patiently(path: Path, wait: float, told_wait: float | None, opens: Callable[[], _T]) -> _T:
     end = time.monotonic() + wait
     delay = _FIRST_DELAY
     while True:
         try:
-            return duckdb.connect(path, read_only=read_only, config=CONFIG if config is None else config)
-        except duckdb.Error as error:
-            if not any(text in str(error) for text in _BUSY):
+            return opens()
+        except (duckdb.Error, _Busy) as error:
+            if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY):
                 raise
             if time.monotonic() + delay > end:
                 raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error

@@ -25,7 +25,7 @@ from core.store.parcels import DAMAGE, is_parcel, read_parcel
 from core.store.restore import check_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
-from core.warehouse.connection import Connection, clear_errors, connect, is_there, snapshot
+from core.warehouse.connection import Connection, attached, clear_errors, is_there, snapshot
 from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 1.0
@@ -76,10 +76,7 @@ def look_at(warehouse: Warehouse) -> Health:
     try:
         there, known = is_there(warehouse.path), set[str]()
         if there:
-            with (
-                clear_errors(warehouse.path),
-                contextlib.closing(connect(warehouse.path, True, warehouse.wait)) as file,
-            ):
+            with clear_errors(warehouse.path), attached(warehouse.path, True, warehouse.wait) as file:
                 schema.check(file)
                 with contextlib.suppress(duckdb.CatalogException):  # an empty one, or of an earlier version
                     known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}

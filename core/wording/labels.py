@@ -12,12 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.registry.checks import CHECKS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
-from core.wording.numbers import size_range
 
 
 def _(message: str) -> str:
@@ -108,34 +106,6 @@ def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.with_columns(corpus_name=pl.when(shared).then(marked).otherwise("corpus_name"))
 
 
-def group_title(group: RankingGroup, language: str) -> str:
-    """What the runs of a comparison group share, their N included: it alone may tell two groups apart."""
-    _ = translator(language)
-    size = [f"N={size_range(group.n_points)}"] if group.n_points[1] else []
-    return _(", ").join([_conditions(group, language), *size])
-
-
-def _conditions(group: RankingGroup, language: str) -> str:
-    _ = translator(language)
-    run = group.rows.row(0, named=True)
-    kind = name("kind", group.kind, language)
-    if group.stack != "main":
-        kind = _("{quantity} ({details})").format(quantity=kind, details=name("stack", group.stack, language))
-    if group.words_hash:
-        return _("Across tokenizers, one point per word: {kind}, {text}, protocol {protocol}, words {words}").format(
-            kind=kind,
-            text=run["corpus_name"],
-            protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
-            words=group.words_hash[:6],
-        )
-    return _("{kind}, {text}, protocol {protocol}, tokenizer {tokenizer}").format(
-        kind=kind[:1].upper() + kind[1:],
-        text=run["corpus_name"],
-        protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
-        tokenizer=group.tokenizer_hash[:6],
-    )
-
-
 def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
     """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree.
 
@@ -168,11 +138,23 @@ def marked(name: str, is_vetoed: bool) -> str:
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:
-    """A name that fits: the middle is left out, because both ends tell models apart (family, size)."""
+    """A name that fits: the middle is left out, because both ends tell models apart (family, size); between words, where
+    that leaves most of each end."""
     if len(name) <= longest:
         return name
     tail = (longest - 1) // 2
-    return f"{name[: longest - 1 - tail]}…{name[-tail:]}"
+    return between_words(name[: longest - 1 - tail], name[-tail:])
+
+
+def between_words(head: str, tail: str) -> str:
+    """Both ends of a text around the mark of what is left out."""
+    return f"{_whole_words(head)}…{_whole_words(tail[::-1])[::-1]}"
+
+
+def _whole_words(cut: str) -> str:
+    """The start of a text without the word that it was cut in, where that leaves most of it."""
+    kept = re.match(rf".{{{len(cut) // 2},}}[\s/_·-]", cut)
+    return kept[0].rstrip() if kept else cut
 
 
 def layer_text(layer: int | None, n_layers: int, language: str) -> str:

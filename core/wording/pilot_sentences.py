@@ -64,17 +64,6 @@ def use_class_name(use_class: str, language: str) -> str:
     return wording.name("use_class", use_class, language)
 
 
-def use_class_meaning(use_class: str, language: str) -> str:
-    """What the class says about the choice that the pilot is for."""
-    _ = translator(language)
-    told = {
-        "general": _("A choice that can be checked by its results, and taken back."),
-        "scarce_data": _("There are too few task examples to check a choice by its results."),
-        "safety_critical": _("A wrong answer can do harm."),
-    }
-    return told.get(use_class, use_class)
-
-
 def caution(pilot: Pilot | None, language: str) -> str | None:
     """For every slide that compares models or states a verdict; None where the use class asks for none."""
     _ = translator(language)

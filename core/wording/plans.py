@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from core.analysis.plans import Foresight, NeededAt, RuleRecord, Within, is_given, own_price
-from core.locale import translator
-from core.records import AGAINST_PLAN, LOCAL, LayerPlan, PlanConfig, stretches
+from core.analysis.plans import (
+    Foresight,
+    NeededAt,
+    RuleRecord,
+    Within,
+    above_plan,
+    harder,
+    is_given,
+    own_price,
+    same_choice,
+    student_width,
+)
+from core.locale import translator, worded
+from core.records import AGAINST_PLAN, LayerPlan, PlanEstimate, stretches, text_budget
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
+from core.wording.numbers import amount, duration
 
 MANY = 12
 """Blocks that are no longer named one by one."""
@@ -32,7 +42,9 @@ REASONS = {
         "A mixture of experts: a block that goes takes all its experts with it, and memory falls by more than the "
         "work for a token."
     ),
-    "short_windows": _("The text is short: windows have fewer than 256 tokens, and long contexts are not priced."),
+    "short_windows": _(
+        "Windows have fewer than 256 tokens, as the text is short or the model reads no more: longer contexts are not priced."
+    ),
     "no_sublayers": _("Attention and MLP of this architecture cannot be left out alone, and were not priced."),
     "language_not_read": _("The model does not read the other language well enough to have something to lose there."),
     "no_room_copying": _("The whole model copies too few words right for a fall to be seen."),
@@ -73,6 +85,34 @@ def mergekit_reason(code: str, language: str) -> str:
 
 def reason(code: str, language: str) -> str:
     return translator(language)(REASONS[code])
+
+
+def estimate_text(estimate: PlanEstimate, language: str) -> list[str]:
+    """What a plan will take, told before it starts."""
+    _ = translator(language)
+    lines = []
+    if estimate.passes is None:
+        lines.append(_("How long it takes is not known before the download."))
+    else:
+        told: dict[str, Any] = {
+            "time": duration(estimate.seconds, language),
+            "passes": estimate.passes,
+            "tokens": estimate.n_searched,
+        }
+        line = _(
+            "About {time} on this machine: as much as {passes:.0f} passes of the whole model over {tokens:,} tokens."
+        )
+        if estimate.seconds is None:
+            line = _(
+                "As much as {passes:.0f} passes of the whole model over {tokens:,} tokens; how long a pass takes here is not known."
+            )
+        lines.append(line.format(**told))
+    if estimate.readings is not None:
+        line = _("Memory is short: its weights ({size}) are read block by block, about {n} times from their files.")
+        lines.append(line.format(size=amount(estimate.weight_bytes), n=estimate.readings))
+    if estimate.download_bytes:
+        lines.append(_("{size} are downloaded first.").format(size=amount(estimate.download_bytes)))
+    return [*lines, *(worded(note, language) for note in estimate.notes)]
 
 
 def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
@@ -123,6 +163,11 @@ def answer(plan: PlanRow, language: str) -> str:
             "Not recommended, as one in ten random sets costs less: without {blocks} the loss rises by {price} nats per "
             "token on held-out text ({n} windows)."
         ).format(**told)
+    if is_given(plan):
+        return _(
+            "This set is not within {budget}: without {blocks} the loss rises by {price} nats per token on held-out text "
+            "({n} windows)."
+        ).format(**told)
     return _(
         "None can be recommended within {budget}: without {blocks} the loss rises by {price} nats per token on held-out "
         "text ({n} windows)."
@@ -170,7 +215,7 @@ def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str
         "budget": budget,
     }
     if price is None:
-        if is_given(found):
+        if is_given(plan):
             line = _("This set is not within {budget}: {blocks} would cost {price} nats per token.")
             if not plan.is_verified:
                 line = _("Not verified: this set is not within {budget}; {blocks} would cost {price} nats per token.")
@@ -379,6 +424,31 @@ def saving_text(plan: PlanRow, language: str) -> list[str]:
     return lines
 
 
+def published_text(found: LayerPlan, language: str) -> list[str]:
+    """Whether published choices of as many blocks are beaten, and by how much or by how much not; paired, before healing."""
+    _ = translator(language)
+    above = above_plan(found)
+    if not above:
+        return []
+    told = _(", ").join(
+        f"{rule_name(row.rule, language)} {price_text(row.difference, row.lower, row.upper)}" for row in above
+    )
+    if all(row.lower is not None and row.lower > 0 for row in above):
+        line = _(
+            "Cheaper than every published choice of as many other blocks, which cost above it, on held-out text: {told}."
+        )
+    else:
+        line = _(
+            "Not certainly cheaper than every published choice of as many other blocks, which cost above it, on held-out "
+            "text: {told}."
+        )
+    same = [rule_name(rule, language) for rule in same_choice(found)]
+    return [
+        line.format(told=told),
+        *([_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []),
+    ]
+
+
 def controls_text(plan: PlanRow, language: str) -> list[str]:
     """What the price is held against."""
     _ = translator(language)
@@ -430,6 +500,42 @@ def _directions_on(found: LayerPlan, text: str, measure: str, language: str) -> 
     return lines
 
 
+def student_text(found: LayerPlan, language: str) -> list[str]:
+    """How wide and how deep a smaller model could begin: from all layers jointly, never from single ones."""
+    _ = translator(language)
+    width = student_width(found)
+    if width is None:
+        return [
+            _(
+                "No width is advised for a student: its layers were not projected jointly, and ranks of single ones do not compose."
+            )
+        ]
+    told: dict[str, Any] = {"width": width.width, "budget": nats_text(text_budget(found.plan), language)}
+    if width.enough is None or width.enough.rank == width.width:
+        lines = [
+            _(
+                "No student narrower than {width} is advised: with all layers projected jointly, no smaller rank stays within {budget}."
+            )
+        ]
+    else:
+        row = width.enough
+        told |= {"rank": row.rank, "price": price_text(row.difference, row.lower, row.upper)}
+        lines = [
+            _(
+                "A student needs no more than {rank} of {width} dimensions: with all layers projected jointly onto so many "
+                "directions the loss rises by {price} nats per token, within {budget}."
+            )
+        ]
+    if width.too_few is not None:
+        row = width.too_few
+        told |= {"few": row.rank, "few_price": price_text(row.difference, row.lower, row.upper)}
+        lines.append(_("{few} of these directions are too few: {few_price} nats per token."))
+    kept = found.kept
+    told |= {"n": len(kept), "kept": _(", ").join(f"[{first}, {after})" for first, after in stretches(kept))}
+    lines.append(_("Its {n} blocks begin as the teacher's blocks {kept}, in this order."))
+    return [line.format(**told) for line in lines]
+
+
 def needed_text(found: LayerPlan, points: Sequence[NeededAt], language: str) -> str:
     """For one look, beside profiles: the ranks that suffice over the layers that were tried, and d2 there."""
     _ = translator(language)
@@ -451,84 +557,6 @@ def needed_text(found: LayerPlan, points: Sequence[NeededAt], language: str) -> 
 
 def rule_name(rule: str, language: str) -> str:
     return name("plan_rule", rule, language)
-
-
-def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
-    """The candidates of the plan's size on the last text that they were priced on, the plan itself first."""
-    text = "held_out" if found.plan.is_verified else "selection"
-    rows = [
-        row
-        for row in found.of(text, "loss")
-        if row.unit == "block" and row.rule not in ("path", "random", "single") and not row.is_healed
-    ]
-    return sorted(rows, key=lambda row: (not row.is_chosen, row.difference or 0.0))
-
-
-def path(found: LayerPlan) -> list[PlanOutcomeRow]:
-    """The price of each number of blocks, along the search."""
-    text = "held_out" if found.plan.is_verified else "selection"
-    return sorted(found.of(text, "loss", "path"), key=lambda row: len(row.blocks))
-
-
-def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
-    """What the plan costs on texts and probes that loss on held-out text may hide."""
-    return [
-        row
-        for row in found.outcomes
-        if row.is_chosen
-        and row.text not in ("selection", "held_out", "weights")
-        and row.measure in ("loss", "exact_match", "accuracy")
-    ]
-
-
-def layer_map(found: LayerPlan) -> dict[str, Any]:
-    """Which block of the whole model each block of the smaller one is: what a student can be started from."""
-    plan = found.plan
-    return {
-        "indices": "blocks are counted from 0; stretches are half-open: [first, one past the last)",
-        "n_blocks": plan.n_layers,
-        "removed": plan.blocks,
-        "removed_stretches": [list(run) for run in stretches(plan.blocks)],
-        "kept": found.kept,
-        "kept_stretches": [list(run) for run in stretches(found.kept)],
-        "teacher_block_of_student_block": dict(enumerate(found.kept)),
-    }
-
-
-def mergekit_recipe(found: LayerPlan, language: str) -> str:
-    """A passthrough merge of the stretches that stay; half-open, as mergekit counts. Only where `plan.mergekit` is None."""
-    plan = found.plan
-    asked = json.loads(plan.config)["model"]
-    remarks = (
-        answer(plan, language),
-        f"Removed: blocks {', '.join(map(str, plan.blocks))} of 0 to {plan.n_layers - 1}.",
-        "layer_range is half-open: its second number is the first block that is not taken.",
-    )
-    lines = [*(f"# {one}" for one in remarks), "slices:"]
-    name = asked if plan.reference.startswith(LOCAL) else plan.model_id
-    for first, after in stretches(found.kept):
-        lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
-    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
-
-
-def command(found: LayerPlan, *more: str) -> str:
-    """`workdim plan MODEL --corpus TEXT`, with all that decides what was read and how, and then `more`."""
-    asked = json.loads(found.plan.config)
-    parts = ["workdim", "plan", asked["model"], "--corpus", asked["corpus"]]
-    usual = PlanConfig("")
-    for key in ("column", "encoding", "chat", "seed", "dtype"):
-        value = asked.get(key)
-        if value is not None and value != getattr(usual, key):
-            parts += [f"--{key}", str(value)]
-    if found.plan.budget_unit == "nats" and found.plan.budget != usual.budget:
-        parts += ["--budget", f"{found.plan.budget:g}"]
-    return shlex.join([*parts, *more])
-
-
-def save_command(found: LayerPlan) -> str:
-    """The command that saves the smaller model of this plan; the blocks as they are, not looked for again."""
-    removed = ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))
-    return command(found, "--remove", removed, *(["--heal"] if found.plan.is_healed else []), "--save-model", "smaller")
 
 
 def best_rule(records: Sequence[RuleRecord], language: str) -> str:

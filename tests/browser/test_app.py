@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from pptx import Presentation
 
-from tests.screens import ROOT, RUN_IDS, filled_warehouse
+from tests.browser.conftest import serving
+from tests.browser.walk import leaves
+from tests.screens import RUN_IDS, filled_warehouse
 from tests.tiny import save_tiny_model
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 WAIT_MS = 30_000
 
 
@@ -35,42 +30,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
     """One server for all tests; the first of them opens a link that nobody has opened before."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    environment = {**os.environ, "WORKDIM_WAREHOUSE": str(home / "workdim.duckdb")}
-    with (home / "server.log").open("w", encoding="utf-8") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            wait_for_port(port)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
-
-
-def wait_for_port(port: int, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    executable = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if executable is None:
-        pytest.skip("no Chromium or Chrome on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable, args=["--disable-dev-shm-usage"])
-        yield started
-        started.close()
+    with serving(home / "workdim.duckdb") as found:
+        yield found
 
 
 @pytest.fixture
@@ -85,11 +46,6 @@ def page(browser: sync_api.Browser, request: pytest.FixtureRequest) -> Iterator[
     yield context.new_page()
     context.close()
     assert elsewhere == []
-
-
-def leaves(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1"
 
 
 def see(page: sync_api.Page, heading: str) -> None:
@@ -265,7 +221,7 @@ def run_query(page: sync_api.Page) -> None:
 
 def curve(page: sync_api.Page, name: str) -> sync_api.Locator:
     """The picture that shows a run."""
-    return page.get_by_alt_text(name)
+    return page.get_by_role("img", name=re.compile(name))
 
 
 def slides(deck: Path) -> list:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import pytest
 
-from core.commands.app import free_port
 from core.warehouse import ingest, queries
 from core.warehouse.warehouse import Warehouse
-from tests.browser.test_app import BROWSERS, wait_for_port
+from tests.browser.conftest import serving
 from tests.screens import ROOT, filled_warehouse
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -38,13 +35,9 @@ VERBS = (["runs"], ["sql", "SELECT count(*) FROM layer_estimates"], ["jobs"])
 OF_LOCKS = ("has held the warehouse", "Could not set lock", "different configuration", "wait to be added", "Traceback")
 
 
-def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path) -> None:
-    executable = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if executable is None:
-        pytest.skip("no Chromium or Chrome on the PATH")
+def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path, browser: sync_api.Browser) -> None:
     warehouse = Warehouse(filled_warehouse(tmp_path))
-    with serving(warehouse) as (address, log), sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--disable-dev-shm-usage"])
+    with serving(warehouse.path) as address:
         sessions = [browser.new_context().new_page() for _ in range(SESSIONS)]
         click(sessions, address, 0)  # the server is warm before the others begin
         until = time.time() + SECONDS
@@ -54,13 +47,14 @@ def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path) -> None:
         seen: list[str] = []
         while time.time() < until:
             seen += click(sessions, address, len(seen))
-        browser.close()
+        for page in sessions:
+            page.context.close()
         told = [json.loads(answer(process)) for process in workers]
         said = [answer(process) for process in command_line]
     done = [run_id for one in told for run_id in one["done"]]
     assert set(done) <= set(queries.listing(warehouse)["run_id"]) and len(done) > 3
     assert ingest.waiting_parcels(warehouse) == []
-    everything = "\n".join([*seen, *said, log.read_text(encoding="utf-8")])
+    everything = "\n".join([*seen, *said, (tmp_path / "server.log").read_text(encoding="utf-8")])
     assert not [text for text in OF_LOCKS if text in everything], everything[-3000:]
     assert "exceeded" in said[1] or "stopped" in said[1], said[1]  # the slow query was there all the time
     longest_write = max(one["work"][-1] for one in told if one["role"] == "job")
@@ -83,21 +77,6 @@ def click(sessions: Sequence[sync_api.Page], address: str, turn: int) -> list[st
         page.get_by_test_id("stMain").get_by_role("heading").first.wait_for()
         said.append(page.get_by_test_id("stMain").inner_text())
     return said
-
-
-@contextmanager
-def serving(warehouse: Warehouse) -> Iterator[tuple[str, Path]]:
-    """The app on this warehouse: its address, and what it writes on its terminal."""
-    port, log = free_port(8701), warehouse.path.parent / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    with log.open("w", encoding="utf-8") as written:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment(warehouse), stdout=written, stderr=written)
-        try:
-            wait_for_port(port)
-            yield f"http://127.0.0.1:{port}", log
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
 
 
 def worker(role: str, warehouse: Warehouse, until: float, number: int) -> subprocess.Popen:

@@ -135,6 +135,7 @@ def test_labels_call_a_control_by_its_name_and_seed(language, told):
 def test_long_names_keep_both_ends():
     assert shortened("abc", 5) == "abc"
     assert shortened("Qwen2.5-Coder-0.5B-Instruct", 15) == "Qwen2.5…nstruct"
+    assert shortened("ladder-128-base-again-2-step1500", 26) == "ladder-128-…-2-step1500", "never in a word"
     assert len(shortened("x" * 90, 26)) == 26
 
 

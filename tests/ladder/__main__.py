@@ -39,6 +39,11 @@ def main() -> int:
 
         measure(options.out, options.logs, options.parcels, options.measure, options.final)
         return 0
+    if options.run and options.until is not None:
+        from tests.ladder.run import remake
+
+        remake(all_runs()[options.run], options.until, options.out, options.logs, _say)
+        return 0
     if options.run:
         return _run(options.run, options.out, options.logs)
     return _run_all(options.out, options.logs)
@@ -63,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--logs", type=Path, default=LOGS, metavar="FOLDER", help="of logs and answers")
     parser.add_argument("--list", action="store_true", help="all runs, in their order, and how far they are")
     parser.add_argument("--run", metavar="NAME", choices=all_runs(), help="train this one, in this process")
+    parser.add_argument(
+        "--until", type=int, metavar="STEP", help="with --run: checkpoints of a finished run once more, up to this step"
+    )
     parser.add_argument("--ship", action="store_true", help="write what Workdim ships of the finished runs")
     parser.add_argument("--measure", nargs="*", metavar="NAME", help="measure the finished runs, or these of them")
     parser.add_argument("--final", action="store_true", help="with --measure: final checkpoints only")

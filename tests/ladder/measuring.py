@@ -31,7 +31,7 @@ HEAVY = ("layer_pairs", "layer_distributions", "layer_replicates")
 
 
 def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), final_only: bool = False) -> None:
-    """Measure the checkpoints of finished runs (all, or those of `names`); none a second time."""
+    """Measure the checkpoints of finished runs (all, or those of `names`) that lie in `out`; none a second time."""
     runs = all_runs()
     if unknown := set(names) - set(runs):
         raise InputError(f"No such run: {', '.join(sorted(unknown))}. `python -m tests.ladder --list` names them.")
@@ -39,7 +39,7 @@ def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), fin
     finished = [runs[name] for name in names or runs if log_of(name, logs).exists()]
     for recipe, step, text in _wanted(finished, final_only):
         model = recipe.folder_of(step)
-        if (f"local:{model}", text) not in known:
+        if (f"local:{model}", text) not in known and (out / recipe.name / model).is_dir():
             config = RunConfig(str(out / recipe.name / model), text, PROTOCOL)
             is_whole = (step, text) == (recipe.steps, TEXTS[0])
             tags = () if step == recipe.steps else (EARLIER,)

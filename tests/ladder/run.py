@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -88,6 +89,30 @@ def _finish(recipe: Recipe, folder: Path, logs: Path, say: Callable[[str], None]
         },
     }
     _write(log_of(recipe.name, logs), log)
+
+
+def remake(recipe: Recipe, until: int, out: Path, logs: Path, say: Callable[[str], None] = print) -> None:
+    """The checkpoints of a finished run up to step `until` once more, where only its log and its last one were kept.
+
+    InputError where the run is not finished, or where the weights of one are not those that the log names: other processors
+    and libraries round otherwise.
+    """
+    if not log_of(recipe.name, logs).exists():
+        raise InputError(f"{recipe.name} is not finished: without `--until` it is trained to its end.")
+    torch.set_num_threads(1)
+    begun = out / recipe.name / "again"  # from an empty folder: to save a model draws random numbers, as dropout does
+    training.train(recipe, text.windows(recipe, text.training_documents()), begun, say, until)
+    log = json.loads(log_of(recipe.name, logs).read_text(encoding="utf-8"))
+    wanted = {
+        recipe.folder_of(one["step"]): one["weights_sha256"] for one in log["checkpoints"] if one["step"] <= until
+    }
+    if other := [name for name, digest in wanted.items() if training.weights_digest(begun / name) != digest]:
+        raise InputError(f"{', '.join(other)} in {begun}: not the weights of the log. Nothing was taken from there.")
+    for name in wanted:
+        shutil.rmtree(out / recipe.name / name, ignore_errors=True)
+        (begun / name).rename(out / recipe.name / name)
+    shutil.rmtree(begun)
+    say(f"{recipe.name}: {len(wanted)} checkpoints as in the log")
 
 
 def _require_same(shared: dict[str, str], logs: Path) -> None:

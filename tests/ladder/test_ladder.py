@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.errors import ModelError
+from core.errors import InputError, ModelError
 from core.models.hub import find_weights
 from core.pilots.registration import read_pilot
 from core.registry.protocols import PROTOCOLS
@@ -89,6 +90,15 @@ def test_a_finished_run_opens_as_a_model_and_is_not_trained_again(documents, ask
 
     n_said = len(said)
     assert run.finish(TOY, tmp_path, tmp_path / "logs", said.append) and len(said) == n_said
+
+    shutil.rmtree(folder)
+    run.remake(TOY, 10, tmp_path, tmp_path / "logs", said.append)
+    assert folder.is_dir() and said[-1] == "toy: 2 checkpoints as in the log"
+    log["checkpoints"][-1]["weights_sha256"] = "0" * 64
+    run.log_of("toy", tmp_path / "logs").write_text(json.dumps(log), encoding="utf-8")
+    with pytest.raises(InputError, match="not the weights of the log"):
+        run.remake(TOY, 10, tmp_path, tmp_path / "logs", said.append)
+    assert folder.is_dir()
 
 
 def test_answers_are_the_likeliest_choices(asked):

@@ -58,8 +58,11 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * (LAST_SHARE + (1 - LAST_SHARE) * (1 + math.cos(math.pi * done)) / 2)
 
 
-def train(recipe: Recipe, rows: np.ndarray, folder: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Train to the end and save the checkpoints in `folder`; goes on where an earlier process was stopped.
+def train(
+    recipe: Recipe, rows: np.ndarray, folder: Path, say: Callable[[str], None] = print, until: int | None = None
+) -> dict[str, Any]:
+    """Train to the end, or `until` a step of the same schedule, and save the checkpoints in `folder`; goes on where an earlier
+    process was stopped.
 
     rows (steps * BATCH, CONTEXT + 1): token ids of the windows in their order. Returns the loss curve (nats per token,
     means of `LOSS_EVERY` steps), and the seconds of computing and on the clock, over all processes.
@@ -76,7 +79,8 @@ def train(recipe: Recipe, rows: np.ndarray, folder: Path, say: Callable[[str], N
     state["n_processes"] += 1
     begun_cpu, begun = time.process_time(), time.monotonic()
     before_cpu, before = state["cpu_seconds"], state["wall_seconds"]
-    for step in range(state["step"], recipe.steps + 1):
+    last = recipe.steps if until is None else until
+    for step in range(state["step"], last + 1):
         if step in recipe.checkpoints:
             save(model, folder / recipe.folder_of(step))
         if step == recipe.steps or (step % SAVED_EVERY == 0 and step > state["step"]):
@@ -87,10 +91,10 @@ def train(recipe: Recipe, rows: np.ndarray, folder: Path, say: Callable[[str], N
             }
             _save_state(folder, state, model, optimiser)
             say(f"{recipe.name}: step {step}, loss {np.mean(state['losses'][-LOSS_EVERY:] or math.nan):.3f}")
-        if step < recipe.steps:
+        if step < last:
             batch = torch.from_numpy(rows[step * BATCH : (step + 1) * BATCH].astype(np.int64))
             state["losses"].append(_step(model, optimiser, batch, learning_rate(recipe, step)))
-    curve = [float(np.mean(state["losses"][n : n + LOSS_EVERY])) for n in range(0, recipe.steps, LOSS_EVERY)]
+    curve = [float(np.mean(state["losses"][n : n + LOSS_EVERY])) for n in range(0, last, LOSS_EVERY)]
     seconds = {key: round(state[key], 1) for key in ("cpu_seconds", "wall_seconds")}
     return {"loss": [round(value, 4) for value in curve], "n_processes": state["n_processes"], **seconds}
 

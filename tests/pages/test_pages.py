@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import lxml.html
 import polars as pl
 import pytest
@@ -22,7 +21,7 @@ from core import exports
 from core.records import Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
-from core.warehouse import reference
+from core.warehouse import connection, reference
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
@@ -110,8 +109,10 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     app = opened(page)  # takes in what waits
     st.cache_resource.clear()
     openings: list[object] = []
-    connect = duckdb.connect
-    monkeypatch.setattr(duckdb, "connect", lambda *given, **named: openings.append(given) or connect(*given, **named))
+    attached = connection.attached
+    monkeypatch.setattr(
+        connection, "attached", lambda *given, **named: openings.append(given) or attached(*given, **named)
+    )
     assert not app.run().exception
     assert len(openings) == n
 
@@ -121,7 +122,8 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4", live="True")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
-    profile, grid = figures(app)
+    profile, grid, scan = figures(app)
+    assert [one["name"] for one in scan["data"][1::2]] == ["made-up-big, layer 1", "made-up-encoder, layer 2"]
     assert {"●", "▼", "○", "?"} == {mark for trace in grid["data"] for mark in trace["text"]}
     assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
     assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]
@@ -226,7 +228,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
     assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
-    assert bool(app.get("image")) == (section == "profile")
+    assert bool(app.get("bidi_component")) == (section == "profile")
 
 
 @pytest.mark.parametrize("section", SECTIONS)

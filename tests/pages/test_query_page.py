@@ -60,7 +60,12 @@ def test_a_link_shows_rows_a_picture_and_files(warehouse: Warehouse):
     assert "Rows: " in captions(app)
     (picture,) = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
     assert picture["layout"]["xaxis"]["title"]["text"] == "layer"
-    assert [one.proto.label for one in app.get("download_button")] == ["CSV", "CSV for Excel", "Parquet"]
+    assert [one.proto.label for one in app.get("download_button")] == [
+        "CSV",
+        "CSV for Excel",
+        "Parquet",
+        "Markdown for a wiki",
+    ]
 
 
 def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
@@ -208,4 +213,4 @@ def test_an_answer_without_rows_says_so_in_the_readers_language(warehouse: Wareh
     app = typed(opened(lang="ja"), "SELECT run_id AS _a_ FROM runs WHERE false")
     assert len(app.dataframe) == 1 and "\\_a\\_" in app.info[0].value  # the schema alone
     assert "No row" not in app.info[0].value
-    assert len(app.get("download_button")) == 3
+    assert len(app.get("download_button")) == 4

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.records import PlanConfig
-from core.runs import processes
+from core.records import PlanConfig, PlanEstimate
+from core.runs import estimates, processes
 from core.runs.jobs import all_jobs
 from core.ui import url_state
 from core.warehouse import saved
@@ -85,16 +85,24 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     app = opened("shrink.py", model="other/model")
     assert "No plan of other/model yet" in texts(app).replace("\\", "")
     started = []
+    takes = PlanEstimate("other/model", "python-docs", 132.4, 4096, 7000.0, download_bytes=0)
+    monkeypatch.setattr(estimates, "plan_from_process", lambda config, warehouse: takes)
     monkeypatch.setattr(processes, "start", lambda job, warehouse: started.append(job))
     app.number_input(key="plan blocks").set_value(2)
-    next(button for button in app.button if button.label == "Start planning").click().run()
+    _press(app, "What will it take?")
+    assert "132 passes of the whole model over 4,096 tokens" in texts(app) and not started and not app.exception
+    _press(app, "Start planning")
     assert not app.exception
     (job,) = started
     assert job.config == PlanConfig("other/model", blocks=2, verify=True, heal=True)
     assert [one.job.job_id for one in all_jobs(warehouse)] == [job.job_id]
     app.selectbox(key="plan unit").set_value("points")
-    next(button for button in app.button if button.label == "Start planning").click().run()
-    assert "is for a task" in app.warning[0].value and len(started) == 1
+    _press(app, "What will it take?")
+    assert "is for a task" in app.error[0].value and len(started) == 1
+
+
+def _press(app, label: str) -> None:
+    next(button for button in app.button if button.label == label).click().run()
 
 
 def test_profiles_tell_the_directions_that_a_plan_found_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

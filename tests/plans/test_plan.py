@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from core.analysis import plans as read_again
 from core.errors import CorpusError, InputError, ModelError
 from core.models.hub import find_weights
 from core.models.model import open_model
@@ -18,6 +19,7 @@ from core.plans import plan as flow
 from core.plans.directions import components, isotonic, jointly, needed_directions
 from core.plans.plan import make_plan
 from core.plans.pricing import Difference, Pricer
+from core.plans.setup import PlanSetup
 from core.plans.texts import PROBES, first_windows, halves, hold_out, probe, with_typos
 from core.plans.variants import Network
 from core.records import LayerPlan, PlanConfig
@@ -76,8 +78,8 @@ def test_blocks_that_do_nothing_are_found_whatever_was_asked(idle_model, tmp_pat
         p.numel() for p in open_model(find_weights(str(idle_model)), device="cpu").layers[0].parameters()
     )
     assert sentences.answer(plan, "en").startswith("Recommended: without blocks 2, 4 (of 0 to 5)")
-    assert {row.rule for row in sentences.rivals(found)} >= {"greedy", "influence", "last_angle", "angle"}
-    assert {row.text for row in sentences.harder(found)} >= {"typos", "other_domain", *PROBES}
+    assert {row.rule for row in read_again.rivals(found)} >= {"greedy", "influence", "last_angle", "angle"}
+    assert {row.text for row in read_again.harder(found)} >= {"typos", "other_domain", *PROBES}
     assert len(found.of("held_out", "loss", "random")) == 14
     for unit in ("attention", "mlp"):
         alone = [row for row in found.of("selection", "divergence", "single") if row.unit == unit]
@@ -88,10 +90,31 @@ def test_blocks_that_do_nothing_are_found_whatever_was_asked(idle_model, tmp_pat
 
 
 def test_as_many_go_as_the_budget_allows(idle_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(flow._Planner, "_most_removed", 4)
+    monkeypatch.setattr(PlanSetup, "most_removed", 4)
     found = planned(idle_model, tmp_path, budget=0.001)
     assert tuple(found.plan.blocks) == IDLE
-    assert len(sentences.path(found)) > len(IDLE)  # what comes next is shown with its price
+    assert len(read_again.path(found)) > len(IDLE)  # what comes next is shown with its price
+
+
+def test_blocks_that_cancel_each_other_are_found_though_each_alone_is_dear(tmp_path):
+    """One by one, the cheapest go first and never the two that cancel; a published choice has both, and one wrong one."""
+    save_tiny_model(tmp_path / "cancel", "llama", num_hidden_layers=7, mlp_bias=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "cancel")
+    generator = torch.Generator().manual_seed(1)
+    scales = {0: 0.2, 1: 0.02, 2: 0.0, 3: 0.0, 4: 0.024, 5: 0.0, 6: 0.02}
+    with torch.no_grad():
+        for index, block in enumerate(model.model.layers):
+            for part in (block.self_attn.o_proj, block.mlp.down_proj):
+                part.weight.copy_(torch.randn(part.weight.shape, generator=generator) * scales[index])
+        away = torch.randn(48, generator=generator)
+        model.model.layers[2].mlp.down_proj.bias.copy_(away)
+        model.model.layers[3].mlp.down_proj.bias.copy_(-away)
+    model.save_pretrained(tmp_path / "cancel")
+    found = planned(tmp_path / "cancel", tmp_path, blocks=3)
+    greedy = next(row for row in read_again.rivals(found) if row.rule == "greedy")
+    assert greedy.blocks == [1, 5, 6] and greedy.difference > 0.001
+    assert found.plan.blocks == [2, 3, 5] and found.plan.rule == "exchange"
+    assert found.plan.loss_increase == pytest.approx(0, abs=1e-6)
 
 
 def test_an_unverified_plan_says_so_first_and_recommends_nothing(idle_model, tmp_path):
@@ -114,8 +137,8 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
     steps: list = []
     found = planned(idle_model, tmp_path, steps.append, remove=(1, 3), verify=True, budget=10.0)
     assert found.plan.blocks == [1, 3] and found.plan.rule == "own" and found.plan.sum_of_singles is None
-    assert not found.of("selection", "loss", "single")[12:] and sentences.path(found) == []
-    assert {row.rule for row in sentences.rivals(found)} >= {"own", "influence", "angle"}
+    assert not found.of("selection", "loss", "single")[12:] and read_again.path(found) == []
+    assert {row.rule for row in read_again.rivals(found)} >= {"own", "influence", "angle"}
     assert steps[-1].done <= steps[-1].total
     with pytest.raises(InputError, match="there is no block 9 to remove"):
         planned(idle_model, tmp_path, remove=(9,))
@@ -394,9 +417,10 @@ def test_a_budget_of_zero_recommends_only_what_lowers_the_loss(idle_model, tmp_p
     assert {"budget_zero", "over_budget"} <= {*plan.reasons} and not plan.is_recommended
 
 
-def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, tmp_path, caplog):
+def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, tmp_path, caplog, monkeypatch):
     resident = planned(idle_model, tmp_path / "resident", blocks=2, verify=True)
-    setup = flow.open_plan(PlanConfig(str(idle_model), "english-business", device="cpu"))
+    config = PlanConfig(str(idle_model), "english-business", device="cpu", blocks=2, verify=True, heal=True)
+    setup = flow.open_plan(config)
     from core.models.memory import MemoryPlan
 
     class Short(type(setup.blueprint)):  # type: ignore[misc]
@@ -405,8 +429,8 @@ def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, 
 
     blueprint = setup.blueprint
     short = Short(**{name: getattr(blueprint, name) for name in blueprint.__dataclass_fields__})
-    config = PlanConfig(str(idle_model), "english-business", device="cpu", blocks=2, verify=True, heal=True)
-    found = make_plan(config, "p", tmp_path / "s", lambda step: None, replace(setup, blueprint=short))
+    monkeypatch.setattr(flow, "open_plan", lambda asked: replace(setup, blueprint=short))
+    found = make_plan(config, "p", tmp_path / "s", lambda step: None)
     assert found.plan.blocks == resident.plan.blocks
     assert found.plan.loss_increase == pytest.approx(resident.plan.loss_increase, abs=1e-6)
     assert re.search(r"block by block, about \d+ times from their files", caplog.text)

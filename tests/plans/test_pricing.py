@@ -11,7 +11,17 @@ import torch
 from core.models.hub import find_weights
 from core.models.model import load_network, open_model, read_blueprint
 from core.plans import pricing
-from core.plans.candidates import Candidate, exchange, next_step, random_sets, similarity, simplest, singles
+from core.plans.candidates import (
+    Candidate,
+    cheapest,
+    exchanges,
+    next_step,
+    priced,
+    random_sets,
+    similarity,
+    simplest,
+    singles,
+)
 from core.plans.pricing import Pricer, divergence, loss_increase, ratio
 from core.plans.variants import Network, Projection, Variant, without
 from core.texts.sample import TokenWindows
@@ -159,8 +169,10 @@ def test_the_search_finds_what_trying_all_finds(network):
     pool = list(range(6))
     step = next_step(pricer, (), pool)
     step = next_step(pricer, step.blocks, pool)
-    for round_ in range(6):
-        step = exchange(pricer, step, pool, seed=0, round_=round_)
+    for _ in range(6):
+        others = exchanges(step.blocks, pool, network.n_blocks, seed=0)
+        assert len({*others}) == len(others) and all(len({*one} & {*step.blocks}) == 1 for one in others)
+        step = cheapest([step, *priced(pricer, others, step.blocks)])
     assert step.blocks == min(costs, key=lambda one: costs[one])
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
-from core.records import RunConfig
-from core.runs.estimates import cards, cards_from_process
+from core.records import PlanConfig, RunConfig
+from core.runs import planning
+from core.runs.estimates import cards, cards_from_process, plan_from_process
 from core.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
@@ -22,6 +23,14 @@ def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_pa
     assert [one.name for one in there.passes] == [one.name for one in here.passes] and not there.refusals
     gone = replace(config, model=str(tmp_path / "workdim: gone"))
     assert cards_from_process([gone], warehouse)[0].refusals == cards([gone], warehouse)[0].refusals
+
+
+def test_a_page_gets_what_a_plan_will_take(tiny_llama, tmp_path):
+    warehouse = Warehouse(tmp_path / "workdim.duckdb")
+    config = PlanConfig(str(tiny_llama), "english-business", blocks=1)
+    assert plan_from_process(config, warehouse).passes == planning.estimate(config).passes
+    with pytest.raises(InputError, match="at most 3 can go"):
+        plan_from_process(replace(config, blocks=9), warehouse)
 
 
 def test_what_is_refused_is_an_error_of_its_own(tmp_path):

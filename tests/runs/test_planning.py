@@ -8,17 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from core.errors import InputError
+from core.models.memory import MemoryPlan
+from core.models.model import Blueprint
 from core.records import PlanConfig
 from core.runs import processes
 from core.runs.jobs import all_jobs, stand, submit
-from core.runs.planning import outcome, plan
+from core.runs.planning import estimate, outcome, plan
 from core.warehouse.saved import plans, stored_plan
 from core.warehouse.warehouse import Warehouse
+from core.wording.plans import estimate_text
 from tests.conftest import run_core
 from tests.plans.small import SIZES
 
@@ -37,7 +42,9 @@ def test_a_plan_is_told_kept_and_shown(tiny_llama, warehouse, tmp_path):
     asked = ("plan", str(tiny_llama), *ASKED, "--blocks", "1", "--mergekit", str(recipe))
     done = run_core(*asked, warehouse=warehouse.path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1].startswith("Not verified: without block ")
+    first, *told = done.stdout.splitlines()
+    assert first.startswith("Planning ") and "passes of the whole model over" in told[0]  # said before it starts
+    assert told[1].startswith("Not verified: without block ")
     found = stored_plan(warehouse, plans(warehouse)["plan_id"].item())
     ranges = [one["sources"][0]["layer_range"] for one in yaml.safe_load(recipe.read_text("utf-8"))["slices"]]
     assert sum(last - first for first, last in ranges) == 3 and found.plan.blocks[0] not in [
@@ -50,6 +57,22 @@ def test_a_plan_is_told_kept_and_shown(tiny_llama, warehouse, tmp_path):
     told = json.loads(shown.stdout)
     assert told["blocks"] == found.plan.blocks and told["verified"] is False and told["seconds_before"] is None
     assert told["map"]["kept"] == found.kept
+
+
+def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, warehouse, monkeypatch):
+    config = PlanConfig(str(tiny_llama), "english-business", blocks=1, device="cpu")
+    alone, verified = estimate(config), estimate(replace(config, verify=True, heal=True))
+    assert 0 < alone.seconds < verified.seconds and alone.passes < verified.passes and alone.readings is None
+    with pytest.raises(InputError, match="at most 3 can go"):
+        estimate(replace(config, blocks=9))
+    monkeypatch.setattr(Blueprint, "plan", lambda self, *others: MemoryPlan(True, 4, 1))
+    streamed = estimate(config)
+    assert streamed.readings > 1 and f"about {streamed.readings} times from their files" in " ".join(
+        estimate_text(streamed, "en")
+    )
+    asked = ("plan", str(tiny_llama), *ASKED, "--estimate-only", "--json")
+    done = run_core(*asked, warehouse=warehouse.path)
+    assert json.loads(done.stdout)["passes"] > 1 and not list(warehouse.jobs.glob("[!.]*"))
 
 
 def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, tmp_path):

@@ -101,7 +101,7 @@ def test_a_file_that_was_just_written_is_not_trusted_before_it_rests(warehouse, 
 def test_a_time_in_the_future_is_no_reason_to_wait(warehouse, monkeypatch):
     future = time.time() + 1_000_000
     os.utime(warehouse.path, (future, future))
-    monkeypatch.setattr(sandbox_copy, "connect", lambda *_, **__: pytest.fail("a lock was asked for"))
+    monkeypatch.setattr(sandbox_copy, "attached", lambda *_, **__: pytest.fail("a lock was asked for"))
     sandbox_copy.current_copy(warehouse)
 
 

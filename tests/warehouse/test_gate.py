@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import duckdb
 import pytest
 
 from core.errors import WarehouseLocked
 from core.warehouse import connection as gate
 from core.warehouse import connection as store
+from core.warehouse.warehouse import Warehouse
 
 HOLD = """
 import sys, duckdb
@@ -68,3 +70,29 @@ def test_without_room_for_a_gate_the_file_decides_alone(warehouse, monkeypatch):
     with warehouse.write() as connection:
         connection.execute(SAVED)
     assert warehouse.read("SELECT name FROM saved_queries")["name"].to_list() == ["mine"]
+
+
+def test_who_leaves_or_is_refused_takes_no_lock_from_another_thread(warehouse, python):
+    """POSIX systems keep locks for processes: a second handle that is closed would drop the first one's."""
+    try_it = "import duckdb, sys; duckdb.connect(sys.argv[1])"
+    with warehouse.opened():
+        with warehouse.opened() as other:
+            other.read("SELECT 1")
+        with pytest.raises(WarehouseLocked), replace(warehouse, wait=0.0).write():
+            pass
+        _, said = python(try_it, warehouse.path).communicate(timeout=60)
+    assert "Could not set lock" in said
+    assert python(try_it, warehouse.path).communicate(timeout=60)[1] == ""
+
+
+def test_a_running_duckdb_that_has_failed_is_started_anew(warehouse):
+    with pytest.raises(duckdb.FatalException), warehouse.opened():
+        raise duckdb.FatalException("database has been invalidated")
+    assert warehouse.read("SELECT 1 AS one")["one"].to_list() == [1]
+
+
+def test_files_of_one_name_are_open_at_the_same_time(warehouse, tmp_path):
+    other = Warehouse(tmp_path / "other" / warehouse.path.name)
+    with warehouse.opened() as one, other.opened() as two:
+        names = [each.read("SELECT current_database() AS name, count(*) AS n FROM runs").row(0) for each in (one, two)]
+    assert names[0][0] == warehouse.path.stem and names[1] == (f"{warehouse.path.stem}_1", 0)

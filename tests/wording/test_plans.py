@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 import yaml
 
+from core.analysis import plans as read_again
 from core.records import LayerPlan, PlanConfig
 from core.terminal.tables import plan_lines
 from core.wording import plans
@@ -34,6 +35,58 @@ def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
         assert plans.answer(one, "ja")[0] in "未課"
 
 
+def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
+    asked = json.dumps(asdict(PlanConfig("o/model", remove=(3, 4, 6))))
+    named = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked).plan
+    assert plans.answer(named, "en").startswith(
+        "This set is not within 0.05 nats per token: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 "
+    )
+
+
+@pytest.mark.parametrize(
+    ("lower", "said"), [(0.001, "Cheaper than every"), (-0.001, "Not certainly cheaper than every")]
+)
+def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
+    found = layer_plan()
+    rival = next(row for row in found.outcomes if row.rule == "influence")
+    pairs = [
+        replace(rival, rule=rule, measure="above_plan", text="held_out", difference=value, lower=lower, upper=0.09)
+        for rule, value in (("influence", 0.019), ("contiguous", 0.08), ("contiguous", 0.05), ("exchange", 0.001))
+    ]
+    assert plans.published_text(found, "en") == []
+    (told,) = plans.published_text(LayerPlan(found.plan, [*found.outcomes, *pairs]), "en")
+    same = replace(rival, rule="angle", blocks=found.plan.blocks)
+    both = plans.published_text(LayerPlan(found.plan, [*found.outcomes, *pairs, same]), "en")
+    assert both == [told, "Also the choice of: smallest angle of all tokens."]
+    assert told.startswith(said) and told.count("+0.0") - (lower > 0) * 2 == 4 and "+0.050" in told
+    assert plans.rule_name("exchange", "en") not in told
+
+
+def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teacher():
+    found = layer_plan()
+    assert "not projected jointly" in plans.student_text(found, "en")[0]
+    of_layer = next(row for row in found.outcomes if row.rule == "projection")
+    prices = {64: (0.5, 0.45, 0.55), 96: (0.06, 0.045, 0.07), 128: (0.04, 0.03, 0.049), 256: (0.0, -0.01, 0.01)}
+    joint = [
+        replace(
+            of_layer,
+            rule="joint_projection",
+            rank=rank,
+            is_chosen=rank == 128,
+            **dict(zip(("difference", "lower", "upper"), of, strict=True)),
+        )
+        for rank, of in prices.items()
+    ]
+    enough, few, blocks = plans.student_text(LayerPlan(found.plan, [*found.outcomes, *joint]), "en")
+    assert (
+        enough.startswith("A student needs no more than 128 of 256 dimensions") and "+0.040 [+0.030, +0.049]" in enough
+    )
+    assert few == "64 of these directions are too few: +0.500 [+0.450, +0.550] nats per token."
+    assert blocks == "Its 5 blocks begin as the teacher's blocks [0, 3), [5, 6), [7, 8), in this order."
+    none = [replace(row, is_chosen=False) for row in joint]
+    assert plans.student_text(LayerPlan(found.plan, none), "en")[0].startswith("No student narrower than 256")
+
+
 def test_many_blocks_are_told_as_half_open_stretches():
     assert plans.blocks_text([1, *range(3, 20)], 30, "en") == "blocks [1, 2), [3, 20) (of 0 to 29)"
     assert plans.blocks_text([7], 30, "ja") == "ブロック7（0～29のうち）"
@@ -49,14 +102,14 @@ def test_every_reason_has_words(language):
 
 def test_the_map_and_the_recipe_are_half_open():
     found = layer_plan()
-    told = plans.layer_map(found)
+    told = read_again.layer_map(found)
     assert told["kept_stretches"] == [[0, 3], [5, 6], [7, 8]] and told["removed_stretches"] == [[3, 5], [6, 7]]
     assert told["teacher_block_of_student_block"] == {0: 0, 1: 1, 2: 2, 3: 5, 4: 7}
-    recipe = yaml.safe_load(plans.mergekit_recipe(found, "en"))
+    recipe = yaml.safe_load(read_again.mergekit_recipe(found, "It costs little."))
     assert [one["sources"][0]["layer_range"] for one in recipe["slices"]] == told["kept_stretches"]
     assert {one["sources"][0]["model"] for one in recipe["slices"]} == {"o/model@1"}
     local = layer_plan(reference="local:model", config=json.dumps({"model": "/models/model"}))
-    assert '"/models/model"' in plans.mergekit_recipe(local, "en")
+    assert '"/models/model"' in read_again.mergekit_recipe(local, "It costs little.")
 
 
 def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
@@ -85,6 +138,6 @@ def test_what_is_not_recommended_says_why_at_one_look(reasons, said):
 
 def test_an_offered_command_asks_for_the_same_text_and_quotes_names():
     asked = PlanConfig("my models/a", "my text.csv", column="body", encoding="cp932", chat="plain", seed=3)
-    told = plans.save_command(layer_plan(config=json.dumps(asdict(asked)), budget=0.02))
+    told = read_again.save_command(layer_plan(config=json.dumps(asdict(asked)), budget=0.02))
     words = "--corpus|my text.csv|--column|body|--encoding|cp932|--chat|plain|--seed|3|--budget|0.02|--remove|3:5,6"
     assert shlex.split(told) == ["workdim", "plan", "my models/a", *words.split("|"), "--save-model", "smaller"]

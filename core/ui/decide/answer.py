@@ -10,6 +10,7 @@ import streamlit as st
 from core.analysis import decision as deciding
 from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
+from core.analysis.ranking import natural
 from core.figures import decisions as figures
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, language, pictures, reads, tables, url_state
@@ -59,7 +60,9 @@ def show_choice(look: Look) -> None:
             pictures.plot(figures.weight_figure(bars, reader), "weights")
         st.subheader(_("The models, by their weighted mean"))
         rows = matrix(look, decision)
-        tables.show(rows, "matrix")
+        runs = pl.DataFrame({"run_id": [one.run_id for one in decision.candidates]})
+        marked = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
+        tables.offer_comparison(runs, marked, "matrix")
         st.caption(words.normalisation(reader))
         tables.download(_traced(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.left_out:
@@ -185,7 +188,7 @@ def _ask_assumptions(assumed: Assumptions) -> None:
 def _show_costs(look: Look, base: str | None) -> None:
     """The table, in which own speeds are typed."""
     _ = language.translator()
-    reader, runs = language.current(), look.on.runs.sort("parameters", "name")
+    reader, runs = language.current(), look.on.runs.sort("parameters", natural())
     cost = [look.on.cost[run_id] for run_id in runs["run_id"]]
     own = _("Own speed [tokens/s]")
     of_base = look.on.cost[base].price if base else None

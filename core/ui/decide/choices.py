@@ -81,7 +81,9 @@ def choose(pilot: Registered | None) -> Look:
             assumed = rule.rule.assumptions if rule else _assumptions()
             on = asking.setting(runs, reads.scores(), known.speeds, assumed, comparable=comparable)
             task = _choose_task(on, rule)
-            on = on.narrowed(_choose_some(runs)["run_id"].to_list())
+            some = _choose_some(runs)
+            passing = inputs.choose_passing(some)
+            on = on.narrowed((some if passing.is_empty() else passing)["run_id"].to_list())
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
         try:
             asked = (
@@ -158,7 +160,7 @@ def task_named(task: Mapping[str, Any] | None) -> TaskName | None:
 
 def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
-    names = dict(runs.select("model_id", "name").rows())
+    names = dict(runs.sort(ranking.natural()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
     wanted = inputs.choose_many(

@@ -94,7 +94,9 @@ def _draw_differences(
     )
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), how)
     st.image(
-        difference_picture(drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE),
+        difference_picture(
+            drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE, list(labels.values())
+        ),
         width="stretch",
         alt=caption.title,
     )

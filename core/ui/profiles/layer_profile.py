@@ -9,9 +9,9 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import control_links
-from core.figures import claims, layer_profiles
+from core.figures import claims, layer_profiles, scales
 from core.figures.layer_profiles import CorrelatorData, ProfileData
-from core.figures.pictures import caption_of, phases_of, profile_picture, turns_of
+from core.figures.pictures import Layers, caption_of, phases_of, profile_picture, turns_of
 from core.figures.svg import LIGHT, Theme
 from core.registry.passes import CONTROLS
 from core.ui import inputs, language, notices, pictures, tables, url_state
@@ -53,6 +53,7 @@ def show(chosen: Selection) -> None:
             asked = choose_basic(estimates, runs) if not is_all else None
             is_log = inputs.choose_yes_no(_("Logarithmic"), "log", False)
             is_live = inputs.choose_yes_no(_("Values under the pointer"), "live", False)
+            layer = choose_layer(estimates)
             rest = st.container(horizontal=True, width="content")
         if asked is None:
             asked = choose_profile(estimates, correlators, runs)
@@ -64,7 +65,9 @@ def show(chosen: Selection) -> None:
     if isinstance(data, ProfileData):
         data = replace(data, is_log=is_log)
     with first:
-        _show_first(asked, data, chosen, is_live)
+        _show_first(asked, data, chosen, is_live, layer)
+    if layer is not None:
+        show_layer(layer, chosen)
     with rest:
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(reading_aid(asked, data))
@@ -76,12 +79,13 @@ def show(chosen: Selection) -> None:
     if grid.lines:
         st.subheader(_("Read in other ways"))
         show_grid(grid)
+    if asked.quantity == "gride":
+        show_scales(scales.scans(estimates, runs, layer, reader))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
     plan_view.tell_needed(runs)
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
-    layer = choose_layer(shown)
     at_layer = shown if layer is None else shown.filter(layer=layer)
     tables.show(tables.layers(at_layer, runs), "numbers", height=320 if layer is None else "content")
     tables.download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
@@ -92,7 +96,9 @@ def show(chosen: Selection) -> None:
         tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
 
 
-def _show_first(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection, is_live: bool) -> None:
+def _show_first(
+    asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection, is_live: bool, layer: int | None
+) -> None:
     """The picture; beside it, of few runs, what they were judged to be."""
     texts = chosen.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if 0 < texts.height <= MOST_BESIDE:
@@ -108,16 +114,27 @@ def _show_first(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen
         if is_live or asked.is_equivalent or not data.curves:
             pictures.plot(layer_profiles.layer_figure(data, language.current()), "profile")
         else:
-            title = language.translator()("Dimension from layer to layer: {names}")
-            names = ", ".join(curve.name for curve in data.curves)
-            drawn = _drawn(
-                asked, data, chosen, pictures.theme(), SIZE_BESIDE if 0 < texts.height <= MOST_BESIDE else SIZE
-            )
-            st.image(drawn, width="stretch", alt=title.format(names=names))
+            size = SIZE_BESIDE if 0 < texts.height <= MOST_BESIDE else SIZE
+            drawn = _drawn(asked, data, chosen, pictures.theme(), size, Layers(layer))
+            pictures.layered(drawn, "profile picture", url_state.setting("layer"))
+
+
+def show_layer(layer: int, chosen: Selection) -> None:
+    """All that is known of one layer of each run."""
+    _ = language.translator()
+    with st.container(border=True):
+        position = _("output of block {n}").format(n=layer) if layer else _("embedding output")
+        st.markdown(f"**{escape(_('Layer {layer}: {position}').format(layer=layer, position=position))}**")
+        tables.show(tables.one_layer(layer, chosen), "one layer", height=320)
 
 
 def _drawn(
-    asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection, theme: Theme, size: tuple[float, float]
+    asked: ProfileChoice,
+    data: ProfileData | CorrelatorData,
+    chosen: Selection,
+    theme: Theme,
+    size: tuple[float, float],
+    layers: Layers | None = None,
 ) -> str:
     reader = language.current()
     turns = turns_of(chosen.extrema, data.cloud) if asked.is_primary else []
@@ -127,7 +144,7 @@ def _drawn(
         (run,) = chosen.runs.filter(run_id=data.curves[0].run_id).to_dicts()
         phases = phases_of(run, turns, reader)
     caption = caption_of(chosen.runs, data, reader)
-    return profile_picture(data, caption, turns, reader, theme, is_log, size, phases)
+    return profile_picture(data, caption, turns, reader, theme, is_log, size, phases, layers=layers)
 
 
 def download_picture(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection) -> None:
@@ -207,6 +224,20 @@ def without_powered(chosen: Selection) -> list[str]:
     labels = run_labels(chosen.runs, language.current())
     having = set(found["text_run_id"])
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
+
+
+def show_scales(found: list[scales.Scan]) -> None:
+    if not found:
+        return
+    _ = language.translator()
+    st.subheader(_("From near neighbours to far ones"))
+    pictures.plot(scales.scan_figure(found, language.current()), "scales")
+    st.caption(
+        _(
+            "One layer of each run: that of its largest inner dimension, or the one chosen above. Only where a curve is level "
+            "does one number describe the points at these scales."
+        )
+    )
 
 
 def show_grid(grid: claims.ClaimData) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import polars as pl
@@ -22,7 +23,7 @@ def show(answer: Answer) -> None:
         st.error(escape(answer.error), icon=":material/error:")
         return
     _rows(answer.result)
-    _files(answer.result.frame)
+    _files(answer.result.frame, answer.sql)
     _picture(answer.result.frame, answer.number)
 
 
@@ -44,12 +45,13 @@ def _rows(result: SqlResult) -> None:
         st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
 
 
-def _files(frame: pl.DataFrame) -> None:
+def _files(frame: pl.DataFrame, sql: str) -> None:
     _ = language.translator()
-    files = {
+    files: dict[str, tuple[Callable[[pl.DataFrame], bytes], str, str]] = {
         _("CSV"): (exports.csv, "workdim_query.csv", "text/csv"),
         _("CSV for Excel"): (exports.excel_csv, "workdim_query_excel.csv", "text/csv"),
         _("Parquet"): (exports.parquet, "workdim_query.parquet", "application/vnd.apache.parquet"),
+        _("Markdown for a wiki"): (partial(exports.markdown, statement=sql), "workdim_query.md", "text/markdown"),
     }
     with st.container(horizontal=True, gap="small"):
         for label, (write, name, mime) in files.items():

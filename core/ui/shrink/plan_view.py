@@ -74,11 +74,11 @@ def say(found: LayerPlan) -> None:
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            offered = sentences.command(found, "--verify", "--blocks", str(len(at.price.blocks)))
+            offered = read_again.command(found, "--verify", "--blocks", str(len(at.price.blocks)))
             st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
-    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
     told = [sentences.stretch_text(blocks, reader)]
+    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch", alt=told[0])
     if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
     st.caption(escape("  \n".join([*told, _source(found)])))
@@ -150,10 +150,12 @@ def show_price(found: LayerPlan) -> None:
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
+    for line in sentences.published_text(found, reader):
+        st.markdown(escape(line))
     for line in sentences.controls_text(found.plan, reader):
         st.caption(escape(line))
     healed = [read_again.own_price(found)] if found.plan.is_healed else []
-    rows = [*healed, *sentences.rivals(found)]
+    rows = [*healed, *read_again.rivals(found)]
     names = [sentences.rule_name(row.rule, reader) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
@@ -215,7 +217,7 @@ def show_harder(found: LayerPlan) -> None:
         rows = figures.harder_points(found, of_answers)
         with column:
             pictures.plot(figures.harder_figure(rows, of_answers, reader), f"plan harder {of_answers}")
-    read = sentences.harder(found)
+    read = read_again.harder(found)
     table = pl.DataFrame(
         {
             _("Text or probe"): [wording.name("plan_text", row.text, reader) for row in read],
@@ -272,7 +274,7 @@ def show_directions(found: LayerPlan) -> None:
     points = read_again.direction_points(found)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
-        st.code(sentences.command(found, "--verify", "--directions"), language="bash")
+        st.code(read_again.command(found, "--verify", "--directions"), language="bash")
         return
     of_task = read_again.direction_points(found, "task")
     figure = figures.direction_figure(points, of_task, read_again.joint_rank(found), reader)
@@ -283,6 +285,7 @@ def show_directions(found: LayerPlan) -> None:
             "layers do not compose; only that of all layers at once says something of a smaller model's width."
         )
     )
+    st.markdown(f"**{escape(wording.sentences(sentences.student_text(found, reader), reader))}**")
     for line in sentences.directions_text(found, reader):
         st.markdown(f"- {escape(line)}")
 
@@ -315,10 +318,14 @@ def show_files(found: LayerPlan) -> None:
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     picture = figures.blocks_picture(plan.blocks, plan.n_layers, reader)
     with st.container(horizontal=True):
-        _download(_("Map of blocks (JSON)"), json.dumps(sentences.layer_map(found), indent=2), f"{name}.json")
+        _download(_("Map of blocks (JSON)"), json.dumps(read_again.layer_map(found), indent=2), f"{name}.json")
         _download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
-            _download(_("Recipe for mergekit (YAML)"), sentences.mergekit_recipe(found, reader), f"{name}.yaml")
+            _download(
+                _("Recipe for mergekit (YAML)"),
+                read_again.mergekit_recipe(found, sentences.answer(plan, reader)),
+                f"{name}.yaml",
+            )
     if plan.mergekit is not None:
         line = _("No recipe for mergekit. {reason}")
         st.caption(escape(line.format(reason=sentences.mergekit_reason(plan.mergekit, reader))))
@@ -331,7 +338,7 @@ def show_files(found: LayerPlan) -> None:
         _measured_again(found)
         return
     st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
-    st.code(sentences.save_command(found), language="bash")
+    st.code(read_again.save_command(found), language="bash")
 
 
 def _download(label: str, content: str, file: str) -> None:

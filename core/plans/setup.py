@@ -1,0 +1,157 @@
+"""What a plan is made of, before any weight is read: text, model, task, and how much it is going to read of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from core.errors import InputError, ModelError
+from core.models.hub import find_weights
+from core.models.memory import MemoryPlan
+from core.models.model import Blueprint, read_blueprint
+from core.plans import candidates, directions, saving, texts
+from core.plans.pricing import variants_at_once
+from core.plans.texts import HeldOut, OwnTask, first_windows, hold_out
+from core.plans.variants import no_decoder
+from core.records import PlanConfig
+from core.texts.corpora import Corpus, open_corpus
+from core.texts.sample import TokenWindows
+
+FEWEST_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class PlanSetup:
+    config: PlanConfig
+    corpus: Corpus
+    blueprint: Blueprint
+
+    @cached_property
+    def held(self) -> HeldOut:
+        """The windows, from the tokenizer alone: what is wrong with the text is known before weights are read."""
+        row, wants_directions = self.blueprint.weightless, self.config.directions
+        n_fit = max(texts.FIT_TOKENS, directions.TOKENS_PER_DIMENSION * row.hidden_size if wants_directions else 0)
+        return hold_out(self.corpus, row, self.config.seed, n_fit)
+
+    @cached_property
+    def search(self) -> TokenWindows:
+        """What candidates are compared on."""
+        return first_windows(self.held.selection, texts.SEARCH_WINDOWS)
+
+    @cached_property
+    def task(self) -> OwnTask | None:
+        return OwnTask(self.config, self.blueprint) if self.config.task else None
+
+    @property
+    def n_blocks(self) -> int:
+        return self.blueprint.weightless.n_layers
+
+    @property
+    def most_removed(self) -> int:
+        """How far the search goes at most."""
+        return len(self.config.remove) or self.config.blocks or max(1, self.n_blocks // 4)
+
+    @property
+    def memory(self) -> MemoryPlan:
+        n_windows, n_tokens = self.search.ids.shape
+        return self.blueprint.plan(n_windows, n_tokens, self.config.memory_budget)
+
+    def costs(self) -> dict[str, float]:
+        """Step -> what it will take, in tokens through the whole network; half of the blocks for what is not known."""
+        config, n, most, shape = self.config, self.n_blocks, self.most_removed, self.blueprint.shape
+        head = shape.logits * shape.hidden_size / max(1, shape.multiplications)
+        one, window = 0.5 * (1 - head) + head, self.held.n_tokens
+        selection, held_out, search = (
+            self.held.selection.ids.size,
+            self.held.verification.ids.size,
+            self.search.ids.size,
+        )
+        other = texts.OTHER_WINDOWS * window
+        pool = len(candidates.shortlist(range(n), most))
+        costs = {"similarity": float(search)}
+        if not config.remove:
+            costs["singles"] = search * (1 + n * one)
+            costs |= {f"step-{k}": search * (2 * one + (pool - k) * one) for k in range(1, most)}
+            rounds = range(candidates.MOST_ROUNDS if most > 1 else 0)
+            costs |= {f"round-{k}": search * (2 * one + candidates.OFFSPRING * one) for k in rounds}
+        costs["rules"] = search * 7 * one
+        if config.is_verified:
+            n_changed = 2.0 if config.heal else 1.0
+            costs["held_out"] = held_out * (1 + (most + 5) * one)
+            costs["random"] = texts.RANDOM_WINDOWS * window * (1 + (candidates.N_RANDOM + 1) * one)
+            costs["sublayers"] = texts.SUBLAYER_WINDOWS * window * (1 + 2 * n * one)
+            costs |= {f"text-{name}": other * (1 + n_changed) for name in texts.harder_texts(self.corpus)}
+            costs |= {f"probe-{kind}": texts.QUESTIONS * 80 * (1 + n_changed) for kind in texts.PROBES}
+            costs["footprint"] = 16.0 * saving.PROMPT_TOKENS
+        if self.task:
+            costs["task"] = 2.0 * self.task.n_tokens
+        if config.heal:
+            costs["heal"] = 2.0 * min(most, 3) * selection
+            costs["healed"] = held_out * 2.0
+        if config.save_model:
+            costs["save"] = held_out * 2.0
+        if config.directions:
+            tried = 12 * len(directions.layers_to_try(n)) + 9
+            costs["directions"] = 2 * selection + other * tried * directions.SHARE_OF_PASS
+            if config.task:
+                costs["task-directions"] = costs["directions"]
+        return costs
+
+    def readings(self, batch: int) -> int:
+        """How often all weights are read where they come block by block: once for each group of variants."""
+        most, at_once = self.most_removed, variants_at_once(self.search.ids.size, self.blueprint.shape.hidden_size)
+        pool = len(candidates.shortlist(range(self.n_blocks), most))
+        numbers = [7]
+        if not self.config.remove:
+            rounds = candidates.MOST_ROUNDS if most > 1 else 0
+            numbers += [self.n_blocks, *[pool] * (most - 1), *[candidates.OFFSPRING] * rounds]
+        if self.config.is_verified:
+            numbers += [2 * (most + 6), candidates.N_RANDOM + 1, 1, 1, 1, *[1] * len(texts.PROBES)]
+        return -(-len(self.search.ids) // batch) + sum(-(-number // at_once) for number in numbers)
+
+
+def open_plan(config: PlanConfig) -> PlanSetup:
+    """Fetches the model where it is not here. Raises InputError (and its kinds) for anything that the user can mend."""
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    return checked(config, corpus, read_blueprint(find_weights(config.model), config.dtype, config.device, None))
+
+
+def checked(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> PlanSetup:
+    """Raises InputError (and its kinds) where such a plan cannot be made of this model."""
+    name, n = blueprint.weights.name, blueprint.weightless.n_layers
+    if blueprint.kind != "decoder":
+        raise no_decoder(name)
+    if n < FEWEST_BLOCKS:
+        raise ModelError(
+            "{name} has {n} blocks: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",
+            name=name,
+            n=n,
+            fewest_blocks=FEWEST_BLOCKS,
+        )
+    if config.blocks is not None and config.blocks >= n:
+        raise InputError(
+            "{name} has {n} blocks, of which at most {last} can go, not {blocks}.",
+            name=name,
+            n=n,
+            last=n - 1,
+            blocks=config.blocks,
+        )
+    if config.remove and max(config.remove) >= n:
+        raise InputError(
+            "{name} has blocks 0 to {last}: there is no block {block} to remove.",
+            name=name,
+            last=n - 1,
+            block=max(config.remove),
+        )
+    if len(config.remove) >= n:
+        raise InputError("{name} has {n} blocks, of which at most {last} can go, not all.", name=name, n=n, last=n - 1)
+    if config.save_model is not None:
+        if blueprint.plan(texts.SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
+            raise InputError(
+                "{name} does not fit into the memory that planning may take, and is read block by block: it can be "
+                "planned, not saved. Raise --memory-budget, or use --mergekit.",
+                name=name,
+            )
+        saving.require_place(Path(config.save_model), blueprint.shape.weights)
+    return PlanSetup(config, corpus, blueprint)

@@ -1,0 +1,137 @@
+"""Every screen in a real browser: nothing is wrong with it, however it is opened; and what people come for in few clicks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from core.warehouse.warehouse import Warehouse
+from tests import look
+from tests.browser.conftest import serving
+from tests.browser.walk import MOST_TOLD, THEMES, WIDTHS, faults, inaccessible, settle, watched
+from tests.screens import RUN_IDS, VETOED, WAREHOUSES, worked_with
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.browser
+
+CUT = (
+    ("profiles", f"profiles?runs={RUN_IDS[0]},{RUN_IDS[1]}&", "ja", "dark", 1000),
+    ("home", "?", "en", "light", 1360),
+    ("ranking", "ranking?vetoed=True&", "en", "dark", 1920),
+)
+"""What is looked at each time; the rest of the walk only with `--thorough`, or by `python -m tests.look`."""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(worked_with(tmp_path_factory.mktemp("worked"))) as found:
+        yield found
+
+
+def test_browsers_side_by_side_each_draw_their_own_screen_without_a_fault(
+    browser: sync_api.Browser, address: str
+) -> None:
+    """Opened cold, and all at once: each in its language, theme and width."""
+    with ExitStack() as opened:
+        seen = {}
+        for name, link, language, theme, width in CUT:
+            seen[name] = opened.enter_context(watched(browser, theme, width))
+            seen[name].page.goto(f"{address}/{link}lang={language}", wait_until="commit")
+        found = []
+        for name, _link, language, _theme, _width in CUT:
+            page = seen[name].page
+            settle(page)
+            found += [f"{name}: {one}" for one in (*faults(page, language), *inaccessible(page), *seen[name].faults())]
+        assert not found, "\n".join(found)
+        assert "言語" in seen["profiles"].page.inner_text("body") and "made-up-vetoed" in seen["ranking"].page.content()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", WAREHOUSES)
+def test_nothing_is_wrong_with_any_screen(name: str, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    options = argparse.Namespace(
+        out=tmp_path / "pictures", only=list(look.SCREENS), languages=list(MOST_TOLD), themes=THEMES, widths=WIDTHS
+    )
+    assert look.walk(Warehouse(WAREHOUSES[name](tmp_path)), name, options) == 0
+
+
+def test_six_of_the_seven_tasks_take_few_clicks(browser: sync_api.Browser, address: str) -> None:
+    """The seventh, comparing two models on a text of one's own, measures: `test_app.py`. Typing and waiting do not count."""
+    with watched(browser) as seen, watched(browser) as other, watched(browser, locale="ja-JP") as japanese:
+        page = seen.page
+        page.goto(address)
+        hand = Hand(page)
+        hand.click(menu(page, "Ranking"))
+        page.locator("h4").first.wait_for()  # the sentence that answers
+        assert hand.clicks == 1
+
+        other.page.goto(page.url)  # a view is shared by its address
+        assert other.page.locator("h4").first.inner_text() == page.locator("h4").first.inner_text()
+
+        page.goto(address)
+        hand = Hand(page)
+        hand.click(menu(page, "Shrink"))
+        page.get_by_text("blocks can go").first.wait_for()
+        assert hand.clicks <= 2
+
+        page.goto(address)
+        hand = Hand(page)
+        hand.click(page.get_by_role("button", name="Filters"))
+        hand.click(page.get_by_role("button", name="veto", exact=True))
+        page.get_by_text("1 of 5 runs pass the filters").wait_for()
+        assert page.locator(".st-key-gallery img").get_attribute("alt") == "made-up-vetoed" and hand.clicks == 2
+
+        page.goto(f"{address}/profiles?runs={VETOED}")
+        hand = Hand(page)
+        with page.expect_download() as table:
+            hand.click(page.get_by_role("button", name="Download these numbers (CSV)"))
+        assert table.value.suggested_filename == "workdim_profiles.csv" and hand.clicks == 1
+
+        japanese.page.goto(address)
+        hand = Hand(japanese.page)
+        hand.click(menu(japanese.page, "レポート"))
+        with japanese.page.expect_download() as deck:
+            hand.click(japanese.page.get_by_role("button", name="スライドをダウンロード"))
+        assert "_ja_" in deck.value.suggested_filename and hand.clicks == 2
+
+
+def test_a_layer_and_rows_of_lists_are_clicked_on(browser: sync_api.Browser, address: str) -> None:
+    with watched(browser) as seen:
+        page = seen.page
+        page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
+        settle(page)
+        page.locator("[data-layer='2']").first.click()
+        page.get_by_text("Layer 2: output of block 2").wait_for()
+        page.wait_for_url("**layer=2**")
+        page.go_back()
+        page.get_by_text("Layer 2: output of block 2").wait_for(state="detached")
+
+        page.goto(f"{address}/ranking")
+        settle(page)
+        for at in (0, 1):
+            page.locator(".ranking input").nth(at).check()
+            page.locator(".ranking tr.pinned").nth(at).wait_for()
+        page.get_by_role("link", name="Compare these runs").click()
+        page.get_by_text("What came out").wait_for()
+        assert seen.faults() == []
+
+
+def menu(page: sync_api.Page, name: str) -> sync_api.Locator:
+    return page.get_by_test_id("stSidebarNavLink").filter(has_text=name)
+
+
+class Hand:
+    """Clicks, each when the page is drawn, and counts them."""
+
+    def __init__(self, page: sync_api.Page) -> None:
+        self.page, self.clicks = page, 0
+
+    def click(self, what: sync_api.Locator) -> None:
+        settle(self.page)
+        what.click()
+        self.clicks += 1
