@@ -12,7 +12,7 @@ import polars as pl
 from core.analysis.criteria import Cost, Question, Reading
 from core.analysis.decision import AMOUNTS, Decision
 from core.figures.scores import ScoredPoint, distinct, placed
-from core.figures.style import COLOURS, QUIET, TEXT, THIN, bars, empty, frame, name_rows, shown
+from core.figures.style import COLOURS, QUIET, TEXT, THIN, bars, empty, frame, ink, name_rows, shown
 from core.locale import translator
 from core.pilots.rule import Assumptions
 from core.wording import decisions as words
@@ -270,7 +270,7 @@ def weight_figure(found: Sequence[WeightBar], language: str) -> go.Figure:
                 legendgroup=model, showlegend=model not in drawn,
                 marker={"color": colour, "line": {"color": "white", "width": 1}},
                 text=shown(shortened(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
-                textposition="inside", insidetextanchor="middle", textfont={"color": "white", "size": 11}, textangle=0,
+                textposition="inside", insidetextanchor="middle", textfont={"color": ink(colour), "size": 11}, textangle=0,
                 hovertext=f"{shown(model)}: {words.share(start, language)} – {words.share(end, language)}", hoverinfo="text",
             )  # fmt: skip
             drawn.add(model)

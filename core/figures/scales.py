@@ -54,6 +54,7 @@ def scan_figure(found: Sequence[Scan], language: str) -> go.Figure:
         figure.add_scatter(
             x=[rank for rank, _mark in [*banded, *banded[::-1]]],
             y=[mark.upper for _rank, mark in banded] + [mark.lower for _rank, mark in banded[::-1]],
+            mode="lines",
             fill="toself",
             fillcolor=faded(colour),
             line={"width": 0},

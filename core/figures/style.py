@@ -83,6 +83,13 @@ THIN = {"thickness": 1, "width": 0, "color": "rgba(107, 118, 128, 0.45)"}
 """Of error bars among many points."""
 
 
+def ink(colour: str) -> str:
+    """Black or white, whichever reads on this colour of `LIGHT`; those of dark screens are all pale, where white turns dark."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (((c + 0.055) / 1.055) ** 2.4 if c > 0.04 else c / 12.92 for c in channels)
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"
+
+
 def themed(figure: go.Figure, theme: Theme) -> go.Figure:
     """The same figure in the colours of a theme; figures are drawn in those of `LIGHT`."""
     if theme == LIGHT:
@@ -94,7 +101,7 @@ def themed(figure: go.Figure, theme: Theme) -> go.Figure:
             strict=True,
         )
     )
-    turned |= {faded(old): faded(new) for old, new in turned.items()}
+    turned |= {faded(old): faded(new) for old, new in turned.items()} | {"white": theme.paper}
     told = figure.to_plotly_json()
     layout = told["layout"] | {"template": "plotly_dark", "paper_bgcolor": theme.paper, "plot_bgcolor": theme.paper}
     return go.Figure(_turned({"data": told["data"], "layout": layout}, turned))

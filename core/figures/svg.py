@@ -53,7 +53,7 @@ def cut_to(text: str, size: float, room: float, bold: bool = False) -> str:
     keep = len(text)
     while keep > 2 and text_width(f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}", size, bold) > room:
         keep -= 1
-    return between_words(text[: (keep + 1) // 2], text[len(text) - keep // 2 :])
+    return between_words(text, (keep + 1) // 2, keep // 2)
 
 
 def wrapped(text: str, size: float, room: float) -> list[str]:
@@ -68,12 +68,15 @@ def wrapped(text: str, size: float, room: float) -> list[str]:
     return [*lines, line.rstrip()] if line.strip() else lines
 
 
+_CLOSING = "、。，．）」』：；％・ー"
+
+
 def _breakable(text: str) -> list[str]:
     pieces = [""]
     for letter in text:
         is_wide = unicodedata.east_asian_width(letter) in "WF"
-        stays = letter in "、。，．）」』：；％・ー" or not is_wide
-        if pieces[-1] and ((is_wide and not stays) or pieces[-1][-1] == " "):
+        stays = letter in _CLOSING or not is_wide
+        if pieces[-1] and ((is_wide and not stays) or (pieces[-1][-1] in " ：、；。，" and letter not in _CLOSING)):
             pieces.append("")
         pieces[-1] += letter
     return pieces

@@ -85,7 +85,8 @@ def _say_relation(found: Answer) -> None:
     registration = found.registration
     head = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
     _finding(head, *_claim(found))
-    st.caption(escape(answers.expectation(registration, language.current())), help=_numbers(found))
+    told = [escape(answers.expectation(registration, language.current())), _numbers(found)]
+    st.caption(_("What was expected, and the numbers"), help="  \n".join(filter(None, told)))
     st.page_link("pages/ranking.py", label=_("See it in the ranking"))
 
 

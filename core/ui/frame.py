@@ -24,7 +24,10 @@ _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 
 _ROOM = "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; }</style>"
 """Streamlit leaves an eighth of a small window empty above a page."""
-_CHOSEN = "<style>button[kind=segmented_controlActive], button[kind=pillsActive] { color: #8CC2F7 !important; }</style>"
+_CHOSEN = (
+    "<style>[data-testid=stButtonGroup] button:is([aria-checked=true], [aria-pressed=true]) "
+    "{ color: #8CC2F7 !important; }</style>"
+)
 """In the dark: Streamlit writes what is chosen in the colour that fills buttons, which is too dark for letters."""
 _TAKEN_IN = "waiting parcels taken in"
 _AGAIN_AFTER = 30.0

@@ -143,18 +143,26 @@ def shortened(name: str, longest: int = LONGEST) -> str:
     if len(name) <= longest:
         return name
     tail = (longest - 1) // 2
-    return between_words(name[: longest - 1 - tail], name[-tail:])
+    return between_words(name, longest - 1 - tail, tail)
 
 
-def between_words(head: str, tail: str) -> str:
-    """Both ends of a text around the mark of what is left out."""
-    return f"{_whole_words(head)}…{_whole_words(tail[::-1])[::-1]}"
+_SEPARATORS = " /_·-"
+
+
+def between_words(text: str, head: int, tail: int) -> str:
+    """About so many letters of both ends around the mark of what is left out: each ends with a whole word where that
+    leaves most of it."""
+    first, last = text[:head], text[len(text) - tail :]
+    if text[head] not in _SEPARATORS:
+        first = _whole_words(first)
+    if text[-tail - 1] not in _SEPARATORS:
+        last = _whole_words(last[::-1])[::-1]
+    return f"{first}…{last}"
 
 
 def _whole_words(cut: str) -> str:
-    """The start of a text without the word that it was cut in, where that leaves most of it."""
-    kept = re.match(rf".{{{len(cut) // 2},}}[\s/_·-]", cut)
-    return kept[0].rstrip() if kept else cut
+    at = max(cut.rfind(one) for one in _SEPARATORS)
+    return cut[: at + 1].rstrip() if at >= len(cut) // 2 else cut
 
 
 def layer_text(layer: int | None, n_layers: int, language: str) -> str:

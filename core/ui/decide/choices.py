@@ -82,9 +82,9 @@ def choose(pilot: Registered | None) -> Look:
             on = asking.setting(runs, reads.scores(), known.speeds, assumed, comparable=comparable)
             task = _choose_task(on, rule)
             some = _choose_some(runs)
+            use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
             passing = inputs.choose_passing(some)
             on = on.narrowed((some if passing.is_empty() else passing)["run_id"].to_list())
-            use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
         try:
             asked = (
                 asking.questions(rule.rule.criteria, on, task_named(task))
@@ -105,7 +105,7 @@ def _choose_models(pilot: Registered | None) -> tuple[Asked, pl.DataFrame, bool]
     first = reads.population(Asked(pilot=pilot))
     names = group_names(first) | {ANY: _("all models; their dimensions do not compare")}
     chosen = inputs.choose_from_list(
-        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=300
+        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=230
     )
     if chosen == ANY:
         newest = ranking.newest(ranking.of_models(reads.ranking())).unique(

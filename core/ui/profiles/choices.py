@@ -24,7 +24,13 @@ def choose_layer(rows: pl.DataFrame) -> int | None:
     layers = sorted(rows["layer"].unique().to_list())
     options = [inputs.ALL, *map(str, layers)]
     chosen = inputs.choose_from_list(
-        _("Layer"), options, "layer", inputs.ALL, lambda key: _("every layer") if key == inputs.ALL else key, width=160
+        _("Layer"),
+        options,
+        "layer",
+        inputs.ALL,
+        lambda key: _("every layer") if key == inputs.ALL else _("layer {layer}").format(layer=key),
+        width=160,
+        label_visibility="collapsed",
     )
     return None if chosen == inputs.ALL else int(chosen)
 
