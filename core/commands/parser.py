@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
     """Of a parser that leads on: the verbs, or the actions of one."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **({"allow_abbrev": False, "formatter_class": Help} | options))
+        super().__init__(*arguments, **{"allow_abbrev": False, "formatter_class": Help, **options})
 
     def error(self, message: str) -> NoReturn:
         raise InputError(

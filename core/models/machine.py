@@ -54,7 +54,7 @@ def unmet_requirements() -> list[str]:
     lines = (ROOT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate()]
-    unmet = []
+    unmet: list[str] = []
     for one in wanted:
         version = _version(one.name)
         if version is None or not one.specifier.contains(version, prereleases=True):

