@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, reports, rules, runs, scores, sql
 from core.errors import InputError, Sentence
+from core.locale import LANGUAGES
 from core.terminal.output import Head, _, say, told, wrapped
 
 Run = Callable[[argparse.Namespace], int]
@@ -550,7 +551,7 @@ def _hand_on(verb: Verbs) -> None:
         one.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
         one.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
         one.add_argument("--plan", metavar="PLAN", help="a layer plan (the start of its id is enough)")
-        one.add_argument("--language", choices=("en", "ja"), help="default: en")
+        one.add_argument("--language", choices=tuple(LANGUAGES), help="default: en")
         text = "default: management; for analysts slides on every run as well"
         one.add_argument("--audience", choices=("management", "analysts"), help=text)
         text = "leave out a section of the appendix, for example glossary (repeatable)"

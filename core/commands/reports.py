@@ -315,7 +315,7 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
     from core.pilots.registration import chosen_pilot
     from core.warehouse import queries
 
-    known = runs = queries.runs(warehouse)
+    runs = queries.runs(warehouse)
     pilot_id = None
     if options.pilot is not None:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
@@ -326,15 +326,16 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
     if options.chosen:
         return list(dict.fromkeys(one_run(runs["run_id"], start) for start in options.chosen)), pilot_id
     runs = newest(runs.filter(runs["pass"] == "text"))
-    runs = runs if pilot_id else without_reference(runs)
-    if runs.is_empty() and not known.is_empty():
-        raise InputError(
-            "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `workdim runs "
-            "--tag reference` lists them."
-        )
     if runs.is_empty():
-        raise InputError("There are no such runs. `workdim runs` lists what is there.")
-    return runs["run_id"].to_list(), pilot_id
+        raise InputError(
+            "There are no runs to report on yet. Measure a model, or take in the profiles that come with Workdim: `workdim "
+            "ingest --reference`."
+        )
+    own = runs if pilot_id else without_reference(runs)
+    if own.is_empty():
+        warn("There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so.")
+        own = runs
+    return own["run_id"].to_list(), pilot_id
 
 
 def _opened(recipe: Recipe, content: bytes | None) -> Template | None:

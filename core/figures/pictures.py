@@ -191,10 +191,11 @@ def _values(data: ProfileData | CorrelatorData) -> list[float]:
     return found
 
 
-def _y_range(values: Sequence[float], is_log: bool) -> tuple[float, float]:
+def _y_range(values: Sequence[float], is_log: bool, above: float = 1.1) -> tuple[float, float]:
+    """`above`: how far beyond the largest value it reaches, where its label stands."""
     if is_log:
-        return min(value for value in values if value > 0) / 1.3, 1.3 * max(values)
-    return min(0.0, min(values)), 1.1 * max(values)
+        return min(value for value in values if value > 0) / 1.3, (above + 0.2) * max(values)
+    return min(0.0, min(values)), above * max(values)
 
 
 def _shade(axes: Axes, phase: Phase) -> None:
@@ -251,7 +252,7 @@ def _side_by_side(
     rows, columns = -(-len(data.curves) // 3), 3
     drawing = Drawing(width, 116 + 178 * rows, theme)
     top = _head(drawing, caption)
-    y_range = _y_range(_values(data), is_log)
+    y_range = _y_range(_values(data), is_log, 1.35)  # the label of a peak stands clear of the panel's name
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
     drawing.words((14, top + 12), _axis(data, language) + (_(", log scale") if is_log else ""), _SMALL, theme.quiet)
     room = (width - 30) / columns
