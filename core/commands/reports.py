@@ -333,7 +333,11 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
         )
     own = runs if pilot_id else without_reference(runs)
     if own.is_empty():
-        warn("There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so.")
+        warn(
+            Sentence(
+                "There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so."
+            )
+        )
         own = runs
     return own["run_id"].to_list(), pilot_id
 
