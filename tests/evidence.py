@@ -22,13 +22,12 @@ from core import wording
 from core.analysis.answer import Answer, specification_key, under
 from core.analysis.asked import Asked
 from core.analysis.claims import LEVEL
-from core.analysis.many import adjusted, sign_test
+from core.analysis.many import PLACES, adjusted, shuffled_windows, sign_test, within
 from core.analysis.plans import all_foresight, own_price, unhealed_price
 from core.analysis.population import Population
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
-from core.analysis.within import PLACES, shuffled_windows, within
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
 from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture

@@ -158,8 +158,8 @@ def as_json(found: Answer, under: Specifications | None = None) -> dict[str, Any
 def within(options: argparse.Namespace) -> int:
     """Dimension and loss over the windows of one run, at both places; with its shuffled control where there is one."""
     from core.analysis.differences import control_ids
-    from core.analysis.within import PLACES, shuffled_windows
-    from core.analysis.within import within as over_windows
+    from core.analysis.many import PLACES, shuffled_windows
+    from core.analysis.many import within as over_windows
     from core.warehouse import queries
     from core.wording import within as words
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.analysis.many import Within
 from core.analysis.relation import Relation
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
-from core.analysis.within import Within
 from core.locale import translator
 from core.wording.answers import coefficient, numbers
 from core.wording.scores import p_told
