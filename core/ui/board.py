@@ -144,11 +144,10 @@ def show_profiles(found: reads.Home) -> None:
                     drawn = thumbnail(curves[run["run_id"]], own, reader, pictures.theme())
                     st.image(drawn, width="stretch", alt=run["name"])
                 _tell(run)
-    st.caption(
-        _("Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval.")
-        + " "
-        + verdict_marks_key(reader)
+    drawn = _(
+        "Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval."
     )
+    st.caption(_("How to read these pictures"), help=f"{drawn}  \n{escape(verdict_marks_key(reader))}")
 
 
 def _tell(run: dict) -> None:
