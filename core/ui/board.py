@@ -84,9 +84,8 @@ def _say_relation(found: Answer) -> None:
     _ = language.translator()
     registration = found.registration
     head = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
-    _finding(head, *_claim(found))
     told = [escape(answers.expectation(registration, language.current())), _numbers(found)]
-    st.caption(_("What was expected, and the numbers"), help="  \n".join(filter(None, told)))
+    _finding(head, *_claim(found), help_="  \n".join(filter(None, told)))
     st.page_link("pages/ranking.py", label=_("See it in the ranking"))
 
 
@@ -105,9 +104,9 @@ def _say_saving(saving: PlanRow | None) -> None:
     st.page_link("pages/shrink.py", label=_("Shrink"))
 
 
-def _finding(head: str, icon: str, told: str) -> None:
+def _finding(head: str, icon: str, told: str, help_: str | None = None) -> None:
     st.caption(escape(head))
-    st.markdown(f"{icon} **{escape(told)}**")
+    st.markdown(f"{icon} **{escape(told)}**", help=help_)
 
 
 def _claim(found: Answer) -> tuple[str, str]:
