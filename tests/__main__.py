@@ -1,6 +1,7 @@
 """`python -m tests`: linter, formatter, types and all tests. With `--quick` those that take two minutes in all.
 
-Tests run in two workers. Those marked `alone` kill processes or measure time, and run after all others in one process.
+Tests run in two workers, and types are checked beside them. Those marked `alone` measure how long people wait, and run
+after all others in one process.
 All further arguments go to pytest: `python -m tests tests/geometry -k spectrum`.
 """
 
@@ -18,7 +19,9 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
+CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
+TYPES = ("mypy",)
+"""A minute of one processor: beside the tests, whose workers wait for browsers, processes and disks now and then."""
 NOT_QUICK = ("alone", "browser", "cluster", "model", "network", "slow")
 """Markers of the tests that `--quick` leaves out."""
 NOTHING_SELECTED = 5
@@ -38,12 +41,20 @@ def main(arguments: list[str]) -> int:
     options, passed_on = parser().parse_known_args(arguments)
     begun = time.monotonic()
     failed = [" ".join(check) for check in CHECKS if run(check) != 0]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, started(TYPES, Path(folder) / "types.txt") as types:
         reports = [Path(folder) / "side-by-side.xml", Path(folder) / "alone.xml"]
         # Threads that spin while they wait take the processor from the other worker.
         environments: tuple[dict[str, str], ...] = ({"OMP_NUM_THREADS": "1"}, {})
         commands = pytest_commands(options, passed_on, reports)
-        codes = [run(command, **extra) for command, extra in zip(commands, environments, strict=False)]
+        codes = []
+        for command, extra in zip(commands, environments, strict=False):
+            if command is commands[-1] and len(commands) > 1:
+                types.wait()  # nothing stands beside what is alone
+            codes.append(run(command, **extra))
+        is_wrong = types.wait() != 0
+        print(f"== {' '.join(TYPES)}\n{(Path(folder) / 'types.txt').read_text(encoding='utf-8')}", flush=True)
+        if is_wrong:
+            failed.append(" ".join(TYPES))
         cases = [case for report in reports if report.exists() for case in read_report(report)]
     if set(codes) - {0, NOTHING_SELECTED} or 0 not in codes:
         failed.append("pytest")
@@ -91,6 +102,12 @@ def run(command: tuple[str, ...] | list[str], **environment: str) -> int:
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, env=os.environ | environment, check=False
     ).returncode
+
+
+def started(command: tuple[str, ...], told: Path) -> subprocess.Popen[bytes]:
+    """A check beside the tests, which says into a file what is shown at the end."""
+    with told.open("wb") as file:
+        return subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
 
 
 def read_report(path: Path) -> list[Case]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
 
+from lxml import etree
 from pptx.enum.dml import MSO_THEME_COLOR
 from pptx.enum.shapes import MSO_SHAPE, PP_PLACEHOLDER
 from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
@@ -19,11 +20,10 @@ from core.deck import layout
 from core.deck.charts import draw_chart
 from core.deck.deck_data import DeckData
 from core.deck.layout import Box
-from core.deck.slide import notes_of, paragraphs
-from core.deck.story import Blocks, Chart, Evidence, Gallery, Statement, Story, StorySlide, Table
+from core.deck.slide import notes_of, paragraphs, shortened_to
+from core.deck.story import Blocks, Chart, Evidence, Gallery, Heading, Statement, Story, StorySlide, Table
 from core.deck.storyboards import storyboard
 from core.deck.template import Template, finish, fit
-from core.deck.text_and_tables import add_table, add_text
 from core.deck.theme import add_foot, describe, layout_for, new_deck, place, speak
 
 
@@ -69,17 +69,19 @@ def draw(made: Deck, one: StorySlide, language: str, is_core: bool = True, templ
     with_chart, with_text = isinstance(one.evidence, Chart), bool(one.statements)
     chosen = template.layout_for(with_chart, with_text) if template else layout_for(made, with_chart, with_text)
     slide = made.slides.add_slide(chosen)
+    page = template.page if template else layout.OWN_PAGE
+    if is_core and page.is_small:
+        one = shortened_to(one, page, language)
     _title(slide, one.title)
     if one.evidence is not None:
-        box = layout.CHART_BOX if one.statements else layout.BODY_BOX
-        _evidence(slide, one.evidence, box, is_core)
+        _evidence(slide, one.evidence, page.chart if one.statements else page.body, is_core, language)
     if one.statements:
-        _statements(slide, one, is_core)
+        _statements(slide, one, is_core, page)
     for holder in list(slide.placeholders):  # what nothing was to be said in
         if holder.has_text_frame and not holder.text_frame.text and holder.placeholder_format.idx not in (10, 11, 12):
             holder._element.getparent().remove(holder._element)
     if one.use_class:
-        add_text(slide, layout.USE_CLASS_BOX, [one.use_class], layout.SMALLEST, quiet=True)
+        _add_text(slide, page.use_class, [one.use_class], layout.SMALLEST, quiet=True)
     add_foot(slide, one.source)
     notes: Any = slide.notes_slide.notes_text_frame
     notes.text = "\n".join(notes_of(one, language))
@@ -99,9 +101,9 @@ def _title(slide: Slide, text: str) -> None:
             run.font.size = Pt(points)
 
 
-def _statements(slide: Slide, one: StorySlide, is_core: bool) -> None:
+def _statements(slide: Slide, one: StorySlide, is_core: bool, page: layout.Page) -> None:
     """Into the layout's place for text, or a box of its own."""
-    box = layout.BODY_BOX if one.evidence is None else layout.STATEMENT_BOX
+    box = page.body if one.evidence is None else page.statements
     sizes = layout.APPENDIX_SIZES if not is_core else layout.FULL_SIZES if one.evidence is None else layout.BESIDE_SIZES
     told = paragraphs(one.statements)
     points = next((p for p in sizes if layout.text_height(told, box[2], p) <= box[3]), sizes[-1])
@@ -143,25 +145,26 @@ def _paragraph(frame: Any, text: str, points: float, is_first: bool, is_label: b
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool) -> None:
-    key_room = layout.KEY_HEIGHT * (1 + (len(shown.key) > 110 or (box is layout.CHART_BOX and len(shown.key) > 75)))
+def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool, language: str) -> None:
+    key_room = layout.key_height(shown.key, box[2])
     inner = box if not shown.key else (*box[:3], box[3] - key_room)
     below = box[1] + inner[3]
     match shown:
         case Chart():
-            draw_chart(slide, inner, shown)
+            draw_chart(slide, inner, shown, language)
         case Table():
-            sizes = layout.TABLE_SIZES if is_core else layout.APPENDIX_SIZES[-2:]
-            points = layout.table_size(shown, box[2], box[3], sizes)
-            below = box[1] + add_table(slide, inner, shown, points) + 0.1
+            of_table = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
+            points = layout.table_size(shown, box[2], box[3], of_table)
+            end = box[1] + _add_table(slide, inner, shown, points) + 0.1
+            below = below if is_core else end  # never on a row that takes more lines than it was expected to
         case Blocks():
             _blocks(slide, inner, shown)
         case Gallery():
-            _gallery(slide, inner, shown)
+            _gallery(slide, inner, shown, language)
     if shown.key:
-        points = layout.SMALLEST if is_core else layout.APPENDIX_SIZES[-1]
-        room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else layout.HEIGHT - 1.1 - below)
-        add_text(slide, room, [shown.key], points, quiet=True)
+        room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
+        sizes = [layout.SMALLEST] if is_core else [*layout.APPENDIX_TABLE_SIZES[1:]]
+        _add_text(slide, room, [shown.key], layout.fitting_size([shown.key], room, sizes), quiet=True)
 
 
 BLOCKS_IN_A_ROW = 10
@@ -184,7 +187,7 @@ def _blocks(slide: Slide, box: Box, shown: Blocks) -> None:
     left, top = box[0] + 0.1, box[1] + 0.25 + rows * (high + 0.08)
     for number, (name, is_removed) in enumerate(((shown.kept_name, False), (shown.removed_name, True))):
         _box(slide, (left + 2.4 * number, top, 0.4, 0.34), "", is_removed)
-        add_text(slide, (left + 2.4 * number + 0.5, top, 1.8, 0.36), [name], layout.SMALLEST)
+        _add_text(slide, (left + 2.4 * number + 0.5, top, 1.8, 0.36), [name], layout.SMALLEST)
 
 
 def _box(slide: Slide, at: Box, text: str, is_removed: bool) -> Any:
@@ -211,11 +214,96 @@ def _box(slide: Slide, at: Box, text: str, is_removed: bool) -> Any:
     return shape
 
 
-def _gallery(slide: Slide, box: Box, shown: Gallery) -> None:
+def _gallery(slide: Slide, box: Box, shown: Gallery, language: str) -> None:
     n = len(shown.charts)
     per_row = min(n, 4)
     rows = -(-n // per_row)
     wide, high = box[2] / per_row, box[3] / rows
     for position, chart in enumerate(shown.charts):
         row, column = divmod(position, per_row)
-        draw_chart(slide, (box[0] + column * wide, box[1] + row * high, wide - 0.1, high - 0.05), chart, is_small=True)
+        draw_chart(
+            slide,
+            (box[0] + column * wide, box[1] + row * high, wide - 0.1, high - 0.05),
+            chart,
+            language,
+            is_small=True,
+        )
+
+
+# --- text and tables -------------------------------------------------------------------------------------------
+
+NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
+"""PowerPoint's table style without fills and lines: ours are drawn cell by cell."""
+
+
+def _add_table(slide: Slide, box: Box, shown: Table, points: float) -> float:
+    """Draws the table at the top of the box and returns the height that it takes, in inches."""
+    columns, rows = shown.columns, shown.rows
+    titles = tuple(column.title for column in columns)
+    heights = [layout.row_height(row, columns, points, box[2]) for row in (titles, *rows)]
+    frame: Any = slide.shapes.add_table(
+        len(rows) + 1, len(columns), Inches(box[0]), Inches(box[1]), Inches(box[2]), Inches(sum(heights))
+    )
+    describe(frame, shown.alternative)
+    table = frame.table
+    frame._element.graphic.graphicData.tbl.tblPr.find(qn("a:tableStyleId")).text = NO_STYLE
+    for column, drawn in zip(columns, table.columns, strict=True):
+        drawn.width = Inches(column.share * box[2])
+    for index, (row, height) in enumerate(zip((titles, *rows), heights, strict=True)):
+        table.rows[index].height = Inches(height)
+        if isinstance(row, Heading):
+            table.cell(index, 0).merge(table.cell(index, len(columns) - 1))
+        texts = [row.text] + [""] * (len(columns) - 1) if isinstance(row, Heading) else row
+        for number, (column, text) in enumerate(zip(columns, texts, strict=True)):
+            cell = table.cell(index, number)
+            _fill_cell(cell, text, points, bold=index == 0 or isinstance(row, Heading))
+            if column.is_number and not isinstance(row, Heading):
+                cell.text_frame.paragraphs[0].alignment = PP_ALIGN.RIGHT
+            _style_cell(cell, strong=index == 0, tinted=isinstance(row, Heading))
+    return sum(heights)
+
+
+def _fill_cell(cell: Any, text: str, points: float, bold: bool) -> None:
+    cell.text_frame.text = text
+    cell.vertical_anchor = MSO_ANCHOR.MIDDLE
+    cell.margin_left = cell.margin_right = Inches(layout.CELL_SIDE)
+    cell.margin_top = cell.margin_bottom = Inches(layout.CELL_EDGE)
+    for paragraph in cell.text_frame.paragraphs:
+        for run in paragraph.runs:
+            run.font.size, run.font.bold = Pt(points), bold
+            run.font.color.theme_color = MSO_THEME_COLOR.TEXT_2 if bold else MSO_THEME_COLOR.TEXT_1
+        if not paragraph.runs:
+            paragraph.font.size = Pt(points)
+
+
+def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
+    """A line below each row; the schema wants lines before fills."""
+    properties = cell._tc.get_or_add_tcPr()
+    if tinted:
+        cell.fill.solid()
+        cell.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_2
+    line = etree.Element(qn("a:lnB"), w=str(Pt(1.5 if strong else 0.5)), cap="flat", cmpd="sng")
+    fill = etree.SubElement(line, qn("a:solidFill"))
+    colour = etree.SubElement(fill, qn("a:schemeClr"), val="accent1" if strong else "bg2")
+    if not strong:
+        etree.SubElement(colour, qn("a:lumMod"), val="85000")
+    properties.insert(0, line)
+
+
+def _add_text(slide: Slide, box: Box, paragraphs: Sequence[str], points: float, quiet: bool = False) -> Any:
+    """A text box; quiet letters are a little paler, for what is only looked up."""
+    shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
+    place(shape, box)
+    frame = shape.text_frame
+    frame.word_wrap = True
+    frame.margin_left = frame.margin_right = Inches(0.02)
+    frame.margin_top = frame.margin_bottom = Inches(0.02)
+    for index, text in enumerate(paragraphs):
+        paragraph = frame.paragraphs[0] if index == 0 else frame.add_paragraph()
+        run = paragraph.add_run()
+        run.text = text
+        run.font.size = Pt(points)
+        run.font.color.theme_color = MSO_THEME_COLOR.TEXT_1
+        if quiet:
+            run.font.color.brightness = 0.35
+    return shape

@@ -116,7 +116,7 @@ def _child(parent: Any, name: str, **attributes: str) -> Any:
 def _quiet(slide: StorySlide, story: Story) -> Iterator[str]:
     """What a slide says besides numbers that were measured: headings, axes, keys, names beside points, definitions."""
     if not is_measured(slide, story):
-        yield from (text for _place, text, _model, _column in texts_of(slide))
+        yield from (text for _place, text, *_rest in texts_of(slide))
     for statement in slide.statements:
         yield statement.label
     drawn = slide.evidence

@@ -1,4 +1,4 @@
-"""Native charts of the deck: XY scatter lines with an embedded workbook, so that every number can be edited."""
+"""Native charts of the deck with an embedded workbook, so that every number can be edited: scatters, and lines with bands."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from pptx.oxml.ns import qn
 from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
-from core.deck import layout
+from core.deck import bands, layout
 from core.deck.layout import Box
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import describe
 from core.figures.svg import spread
+from core.wording.labels import shortened
 
 ACCENTS = (
     MSO_THEME_COLOR.ACCENT_1,
@@ -51,6 +52,8 @@ PLACES = {
     "right": XL_LABEL_POSITION.RIGHT,
 }
 LEFT, BOTTOM, TOP, RIGHT = layout.PLOT_MARGINS
+SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
+"""Of a chart in a gallery: left, above, right and below."""
 MOST_RIGHT = 0.36
 """Of the width."""
 ASIDE = layout.NAME_ASIDE
@@ -70,19 +73,15 @@ class _Plot:
         return self.top + self.height * (1 - (value - axis.low) / (axis.high - axis.low))
 
 
-def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> Any:
+def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bool = False) -> Any:
     """Into the layout's place for a chart where it has one, with its frame; else into a frame of its own."""
     # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
     drawn = sorted(chart.series, key=lambda one: (-len(one.points), one.colour is not None))
     order: list[Series | Guide] = sorted([*chart.guides, *drawn], key=lambda one: -_length(one))
-    content = XyChartData(number_format="General")
-    highest = max((point.y for one in drawn for point in one.points), default=0.0)
-    for each in order:
-        series = content.add_series(each.name)
-        for x, y in _ends(each, chart) if isinstance(each, Guide) else _points(each, chart, highest):
-            series.add_data_point(x, y)
+    is_banded = bands.has_bands(chart)
+    kind = XL_CHART_TYPE.LINE if is_banded else XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS
+    content = bands.content(chart, drawn, language) if is_banded else _scattered(order, chart)
     left, top, width, height = (Inches(length) for length in box)
-    kind = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS
     holder: Any = next((one for one in slide.placeholders if one.placeholder_format.type == PP_PLACEHOLDER.CHART), None)
     frame: Any
     if holder is not None and not is_small:
@@ -96,22 +95,38 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     native.has_title = False
     native.font.size = Pt(layout.SMALLEST)
     native.font.color.theme_color = MSO_THEME_COLOR.TEXT_1
-    plot = _plot(box, chart, drawn)
+    plot = _plot(box, chart, drawn, is_small)
     _lay_out(native, plot)
-    _style_axis(native.category_axis, chart.x, with_grid=False)
+    if is_banded:
+        bands.lay_axis(native, chart.x)
+    _style_axis(native.category_axis, chart.x, with_grid=False, is_of_days=is_banded)
     _style_axis(native.value_axis, chart.y, with_grid=not chart.y.is_ordered)
     native.value_axis.has_title = False
     if chart.y.title:
-        _name_upright_axis(native, chart.y.title)
+        _name_upright_axis(native, _one_line(chart.y.title, 0.75 * box[2]) if is_small else chart.y.title)
+    if is_small:  # where it begins and ends stands below the gallery
+        native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named = []
-    for series, each in zip(native.plots[0].series, order, strict=True):
+    for series, each in zip(native.plots[0].series, order, strict=not is_banded):
         if isinstance(each, Guide):
             _style_guide(series, each, plot.box[3])
         else:
-            _style(series, each, plot.box[3])
-            named += [(series, each)] if each.is_named and each.points else []
-    _name_lines(named, chart, plot)
+            _style(series, each, plot.box[3], is_banded)
+            named += [(series, each)] if each.is_named and each.points and not is_small else []
+    _name_lines(named, chart, plot, bands.places_of(drawn) if is_banded else None)
+    if is_banded:
+        bands.arrange(native, drawn)
     return frame
+
+
+def _scattered(order: Sequence[Series | Guide], chart: Chart) -> XyChartData:
+    content = XyChartData(number_format="General")
+    highest = max((point.y for one in order if isinstance(one, Series) for point in one.points), default=0.0)
+    for each in order:
+        series = content.add_series(each.name)
+        for x, y in _ends(each, chart) if isinstance(each, Guide) else _points(each, chart, highest):
+            series.add_data_point(x, y)
+    return content
 
 
 def _length(one: Series | Guide) -> int:
@@ -129,8 +144,11 @@ def _ends(guide: Guide, chart: Chart) -> tuple[tuple[float, float], tuple[float,
     return (chart.x.low, guide.at), (chart.x.high, guide.at)
 
 
-def _plot(box: Box, chart: Chart, drawn: Sequence[Series]) -> _Plot:
-    """The plot leaves room on the right for the names at the ends of lines."""
+def _plot(box: Box, chart: Chart, drawn: Sequence[Series], is_small: bool) -> _Plot:
+    """The plot leaves room on the right for the names at the ends of lines, which a small one does not have."""
+    if is_small:
+        left, top, right, bottom = SMALL_MARGINS
+        return _Plot(box, left, top, box[2] - left - right, box[3] - top - bottom)
     names = [one.name for one in drawn if one.is_named and one.points]
     widest = max((layout.text_width(name, layout.SMALLEST) for name in names), default=0.0)
     right = min(widest + 0.2, MOST_RIGHT * box[2]) if names else RIGHT
@@ -160,8 +178,9 @@ def _lay_out(native: NativeChart, plot: _Plot) -> None:
         etree.SubElement(manual, qn(f"c:{name}"), val=value)
 
 
-def _style_axis(axis: Any, told: Axis, with_grid: bool) -> None:
-    axis.minimum_scale, axis.maximum_scale, axis.major_unit = told.low, told.high, told.step
+def _style_axis(axis: Any, told: Axis, with_grid: bool, is_of_days: bool = False) -> None:
+    if not is_of_days:
+        axis.minimum_scale, axis.maximum_scale, axis.major_unit = told.low, told.high, told.step
     axis.has_title = bool(told.title)
     if told.title:
         frame = axis.axis_title.text_frame
@@ -171,8 +190,9 @@ def _style_axis(axis: Any, told: Axis, with_grid: bool) -> None:
     axis.format.line.color.brightness = 0.5
     axis.major_tick_mark = XL_TICK_MARK.NONE if told.is_ordered else XL_TICK_MARK.OUTSIDE
     axis.tick_labels.font.size = Pt(layout.SMALLEST)
-    axis.tick_labels.number_format = "0" if not told.decimals else f"0.{'0' * told.decimals}"
-    axis.tick_labels.number_format_is_linked = False
+    if not is_of_days:
+        axis.tick_labels.number_format = "0" if not told.decimals else f"0.{'0' * told.decimals}"
+        axis.tick_labels.number_format_is_linked = False
     if told.is_ordered:
         axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
         axis.format.line.fill.background()
@@ -203,6 +223,12 @@ def _name_upright_axis(native: NativeChart, text: str) -> None:
         etree.SubElement(manual, qn(f"c:{name}"), val=value)
 
 
+def _one_line(text: str, width: float) -> str:
+    """Shortened in its middle until it takes one line."""
+    fitting = (shortened(text, n) for n in range(len(text), 5, -1))
+    return next((one for one in fitting if layout.text_width(one, layout.SMALLEST) <= width), shortened(text, 5))
+
+
 def _colour(format_colour: Any, colour: int | None) -> None:
     if colour is None:
         format_colour.theme_color = MSO_THEME_COLOR.TEXT_1
@@ -211,7 +237,7 @@ def _colour(format_colour: Any, colour: int | None) -> None:
         format_colour.theme_color = ACCENTS[colour % len(ACCENTS)]
 
 
-def _style(series: Any, one: Series, height: float) -> None:
+def _style(series: Any, one: Series, height: float, is_filled: bool) -> None:
     series.smooth = False
     if one.is_line:
         line = series.format.line
@@ -232,7 +258,7 @@ def _style(series: Any, one: Series, height: float) -> None:
         else:
             marker.format.fill.solid()
             _colour(marker.format.fill.fore_color, one.colour)
-    if one.is_banded or not one.is_line:
+    if not one.is_line or (one.is_banded and not is_filled):
         _intervals(series, "y", [(p.y, p.lower, p.upper) for p in one.points], one.colour)
     if not one.is_line:
         _intervals(series, "x", [(p.x, p.left, p.right) for p in one.points], one.colour)
@@ -255,13 +281,14 @@ def _style_guide(series: Any, guide: Guide, height: float) -> None:
         _label(series, 0, guide.name, PLACES["right"], None, -ASIDE / height)
 
 
-def _name_lines(named: Sequence[tuple[Any, Series]], chart: Chart, plot: _Plot) -> None:
-    """Each name at the end of its line, in its colour, moved up or down where two would cover each other."""
+def _name_lines(named: Sequence[tuple[Any, Series]], chart: Chart, plot: _Plot, rows: Sequence[float] | None) -> None:
+    """Each name at the end of its line, in its colour, moved up or down where two would cover each other. `rows` are the
+    places that all lines share, where each has a row for every place."""
     wanted = [plot.down(chart.y, one.points[-1].y) for _, one in named]
     gap = 1.3 * layout.SMALLEST / 72
     places = spread(wanted, gap, plot.top + gap / 2, plot.top + plot.height - gap / 2) if len(wanted) > 1 else wanted
     for (series, one), before, after in zip(named, wanted, places, strict=False):
-        at = len(one.points) - 1
+        at = rows.index(one.points[-1].x) if rows else len(one.points) - 1
         _label(series, at, one.name, XL_LABEL_POSITION.RIGHT, one.colour, (after - before) / plot.box[3])
 
 
@@ -290,10 +317,7 @@ def _label(
 def _intervals(
     series: Any, direction: str, ends: Sequence[tuple[float, float | None, float | None]], colour: int | None
 ) -> None:
-    """95 percent intervals as custom error bars, paler than what they belong to.
-
-    A filled band would need an area on an axis of its own beside the scatter, which programs draw at other places.
-    """
+    """95 percent intervals as custom error bars, paler than what they belong to."""
     if not any(low is not None or high is not None for _, low, high in ends):
         return
     bars = etree.Element(qn("c:errBars"))

@@ -163,7 +163,8 @@ def _chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, float
 
 def _curves(axes: Axes, chart: Chart, line: float, mark: float, named: bool, size: float = 13) -> None:
     taken: list[tuple[float, float, float, float]] = []
-    for series in chart.series:
+    for place, series in enumerate(chart.series):
+        begun = len(axes.drawing.parts)
         colour = _colour(axes.drawing.theme, series)
         if series.is_banded and series.is_line:
             known = [point for point in series.points if point.lower is not None and point.upper is not None]
@@ -186,6 +187,7 @@ def _curves(axes: Axes, chart: Chart, line: float, mark: float, named: bool, siz
         if named:
             for point in series.points:
                 _tell(axes, chart, series, point)
+        _grouped(axes.drawing, begun, place)
     if named:
         _name_ends(axes, chart, size)
         for series in chart.series:
@@ -194,6 +196,11 @@ def _curves(axes: Axes, chart: Chart, line: float, mark: float, named: bool, siz
                     _name_point(axes, point, taken, size - 1)
             if series.is_named and not series.is_line and series.points and not series.points[-1].name:
                 _name_point(axes, replace(series.points[-1], name=series.name), taken, size - 1)
+
+
+def _grouped(drawing: Drawing, begun: int, place: int) -> None:
+    """What was drawn since belongs to one series: a page dims the others where a pointer or the keyboard rests on it."""
+    drawing.parts[begun:] = [f'<g class="s s{place}">', *drawing.parts[begun:], "</g>"]
 
 
 def _colour(theme: Theme, series: Series) -> str:
@@ -223,8 +230,9 @@ def _name_ends(axes: Axes, chart: Chart, size: float) -> None:
     wanted = [axes.at(series.points[-1].x, series.points[-1].y)[1] for series in named]
     room = axes.drawing.width - axes.right - 10
     for series, y in zip(named, spread(wanted, size + 3, axes.top + 4, axes.bottom), strict=True):
-        name = cut_to(series.name, size, room, bold=True)
+        name, begun = cut_to(series.name, size, room, bold=True), len(axes.drawing.parts)
         axes.drawing.words((axes.right + 7, y + 4), name, size, _colour(axes.drawing.theme, series), bold=True)
+        _grouped(axes.drawing, begun, chart.series.index(series))
 
 
 def _name_point(axes: Axes, point: Point, taken: list[tuple[float, float, float, float]], size: float) -> None:
@@ -297,8 +305,7 @@ def _gallery(drawn: Gallery, language: str, theme: Theme, width: float) -> str:
     drawing = Drawing(width, down * math.ceil(len(drawn.charts) / columns) + 6, theme)
     for n, chart in enumerate(drawn.charts):
         left, top = across * (n % columns), down * (n // columns)
-        name = next((series.name for series in chart.series if series.is_named), "")
-        drawing.words((left + 8, top + 17), cut_to(name, 12, across - 16, bold=True), 12, bold=True)
+        drawing.words((left + 8, top + 17), cut_to(chart.y.title, 12, across - 16, bold=True), 12, bold=True)
         axes = _axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
         for value in (chart.y.low, chart.y.high):
             drawing.words((axes.left - 5, axes.at(0, value)[1] + 4), _written(value, chart.y), 10, theme.quiet, "end")

@@ -16,8 +16,8 @@ from core.analysis import plans as read_again
 from core.analysis.answer import Answer
 from core.analysis.ranks import NORMAL_95
 from core.deck import layout
-from core.deck.story import Axis, Block, Blocks, Chart, Guide, Mark, Point, Series
-from core.figures.layer_profiles import PRIMARY, Curve, profile_points
+from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
+from core.figures.layer_profiles import PRIMARY, Curve, ProfileData, profile_points
 from core.figures.scores import dimension_axis, distinct, ranking_points, score_axis
 from core.locale import translator
 from core.records import LayerPlan
@@ -25,8 +25,12 @@ from core.wording import answers, plans
 from core.wording.labels import run_labels, shortened
 
 MOST_CURVES = 6
-"""Curves that colours tell apart; of more, some are named and the others stand behind them in grey."""
-MOST_BANDS = 3
+"""Curves that colours tell apart; more are a gallery of small profiles."""
+MOST_SMALL = 12
+"""Small profiles that a slide has room for in letters of 14 points."""
+SMALL_NAME = 18
+MOST_BANDS = 2
+"""More would cover each other."""
 LONGEST_NAME = 26
 
 
@@ -55,60 +59,113 @@ def short_names(runs: pl.DataFrame, language: str, longest: int = LONGEST_NAME) 
 # --- profiles --------------------------------------------------------------------------------------------------
 
 
-def profiles(
-    estimates: pl.DataFrame, runs: pl.DataFrame, language: str, named: Collection[str] | None = None
-) -> Chart | None:
-    """d2 over the layers of these runs, one curve each; None where none has estimates.
+def profiles(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) -> Chart | None:
+    """d2 over the layers of these runs, one curve each in a colour of its own; None where none has estimates.
 
-    Up to six runs have a colour each. Of more, those `named` (run ids; else the extremes) do and the others stand behind
-    them in grey. Runs that a check vetoes are grey and dashed by their mark, whatever is asked for.
+    Runs that a check vetoes are grey and dashed by their mark. More than MOST_CURVES are a `gallery`.
     """
     _ = translator(language)
     found = profile_points(estimates, runs, *PRIMARY, language=language)
     if not found.curves:
         return None
     names = short_names(runs, language)
-    sound = [curve for curve in found.curves if not curve.is_vetoed]
-    if len(found.curves) <= MOST_CURVES:
-        told = [curve.run_id for curve in sound]
-    else:
-        told = [curve.run_id for curve in sound if curve.run_id in (named or extremes(runs))][:MOST_CURVES]
-    with_bands = len(told) <= MOST_BANDS
-    series = []
+    sound = [curve.run_id for curve in found.curves if not curve.is_vetoed]
+    with_bands = len(sound) <= MOST_BANDS
     # Those in colour come last, so that they are drawn over the others.
-    order = sorted(found.curves, key=lambda curve: (curve.run_id in told, -len(curve.marks)))
-    colour_of = {run_id: number for number, run_id in enumerate(told)}
-    for curve in order:
-        own = colour_of.get(curve.run_id)
-        is_told = own is not None or (curve.is_vetoed and len(found.curves) <= MOST_CURVES)
-        points = tuple(
-            Point(mark.layer if found.same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
-            for mark in curve.marks
+    series = [
+        Series(
+            names.get(curve.run_id, curve.name),
+            _curve(curve, found.same_depth),
+            None if curve.is_vetoed else sound.index(curve.run_id),
+            is_banded=with_bands and not curve.is_vetoed,
         )
-        name = names.get(curve.run_id, curve.name)
-        series.append(Series(name, points, own, is_banded=own is not None and with_bands, is_named=is_told))
-    deepest = max(curve.marks[-1].layer for curve in found.curves)
-    step = next((step for step in (1, 2, 5, 10) if deepest / step <= 10), 20)
-    across = (
-        Axis(wording.layer_axis(True, language), 0, deepest, step)
-        if found.same_depth
-        else Axis(wording.layer_axis(False, language), 0, 1, 0.25, 2)
-    )
-    reach = [
-        value for one in series for point in one.points for value in (point.y, point.upper if one.is_banded else None)
+        for curve in sorted(found.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
     ]
-    size = wording.size_range(found.n_points)
-    up = axis(_("Estimated dimension (d2, N={size})").format(size=size), reach, from_zero=True)
-    shown = [curve for curve in found.curves if curve.run_id in told] or found.curves[:MOST_CURVES]
-    told_of = _("; ").join(curve_text(curve, names.get(curve.run_id, curve.name), language) for curve in shown[:4])
-    quiet = len(found.curves) - len(shown)
+    up = _dimension_axis(_dimension_title(found, language), series)
+    told_of = _("; ").join(
+        curve_text(curve, names.get(curve.run_id, curve.name), language) for curve in found.curves[:4]
+    )
     alternative = _("Estimated dimension over the layers. {curves}.").format(curves=told_of)
-    if quiet:
-        alternative = wording.sentences((alternative, _("Behind them in grey: {n} more.").format(n=quiet)), language)
-    key = _("Bars: 95 % intervals.") if with_bands else ""
-    if any(curve.is_vetoed for curve in found.curves):
+    key = _("Bands: 95 % intervals.") if with_bands else ""
+    if len(sound) < len(found.curves):
         key = wording.sentences((key, wording.veto_note(language)), language)
-    return Chart(across, up, tuple(series), alternative, key=key)
+    return Chart(_layer_axis(found, language), up, tuple(series), alternative, key=key)
+
+
+def gallery(estimates: pl.DataFrame, runs: pl.DataFrame, language: str, first: Collection[str] = ()) -> Gallery | None:
+    """A small profile of each run on one scale, in the order of the largest inner dimension; of more than
+    MOST_SMALL those of `first` (run ids) and others evenly along that order. None where none has estimates."""
+    _ = translator(language)
+    known = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
+    found = profile_points(estimates, known, *PRIMARY, language=language)
+    curves = {curve.run_id: curve for curve in found.curves}
+    ordered = [run_id for run_id in known["run_id"] if run_id in curves]
+    if not ordered:
+        return None
+    shown = _evenly(ordered, first)
+    names = short_names(known, language, SMALL_NAME)
+    series = {
+        run_id: Series(names[run_id], _curve(curves[run_id], found.same_depth), 0, is_banded=True) for run_id in shown
+    }
+    across = replace(_layer_axis(found, language), title="")
+    up = _dimension_axis("", list(series.values()))
+    across, up = (replace(axis, step=axis.high - axis.low) for axis in (across, up))
+    charts = []
+    for run_id, one in series.items():
+        top = wording.number(max(mark.value for mark in curves[run_id].marks[1:-1] or curves[run_id].marks))
+        titled = replace(up, title=_("{name}: {relation}").format(name=one.name, relation=top))
+        charts.append(Chart(across, titled, (one,), curve_text(curves[run_id], one.name, language)))
+    alternative = _("{n} small profiles on one scale. {curves}.").format(
+        n=len(charts), curves=_("; ").join(chart.alternative for chart in (charts[0], charts[-1]))
+    )
+    key = (
+        _(
+            "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
+        ).format(
+            across=_layer_axis(found, language).title,
+            low=across.low,
+            high=across.high,
+            up=_dimension_title(found, language),
+        ),
+        _("Bands: 95 % intervals."),
+    )
+    return Gallery(tuple(charts), alternative, wording.sentences(key, language))
+
+
+def _evenly(ordered: Sequence[str], first: Collection[str]) -> list[str]:
+    """At most MOST_SMALL of them in their order: the ends, those of `first`, and others at even steps."""
+    n = len(ordered)
+    if n <= MOST_SMALL:
+        return list(ordered)
+    wanted = [at for at, run_id in enumerate(ordered) if run_id in first]
+    evenly = [round(place * (n - 1) / (MOST_SMALL - 1)) for place in range(MOST_SMALL)]
+    kept = list(dict.fromkeys([0, n - 1, *wanted, *evenly]))[:MOST_SMALL]
+    return [ordered[at] for at in sorted(kept)]
+
+
+def _curve(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
+    return tuple(
+        Point(mark.layer if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
+        for mark in curve.marks
+    )
+
+
+def _layer_axis(found: ProfileData, language: str) -> Axis:
+    deepest = max(curve.marks[-1].layer for curve in found.curves)
+    if not found.same_depth:
+        return Axis(wording.layer_axis(False, language), 0, 1, 0.25, 2)
+    step = next((step for step in (1, 2, 5, 10) if deepest / step <= 10), 20)
+    return Axis(wording.layer_axis(True, language), 0, deepest, step)
+
+
+def _dimension_title(found: ProfileData, language: str) -> str:
+    _ = translator(language)
+    return _("Estimated dimension (d2, N={size})").format(size=wording.size_range(found.n_points))
+
+
+def _dimension_axis(title: str, series: Sequence[Series]) -> Axis:
+    reach = [v for one in series for p in one.points for v in (p.y, p.upper if one.is_banded else None)]
+    return axis(title, reach, from_zero=True)
 
 
 def curve_text(curve: Curve, name: str, language: str) -> str:
@@ -125,16 +182,6 @@ def curve_text(curve: Curve, name: str, language: str) -> str:
         layer=top.layer,
         end=wording.number(curve.marks[-1].value),
     )
-
-
-def extremes(runs: pl.DataFrame) -> list[str]:
-    """The run of the largest, of the middle and of the smallest inner dimension, vetoed ones left out."""
-    known = runs.filter(pl.col("inner_max").is_not_null(), ~pl.col("worst_check").eq_missing(pl.lit("veto"))).sort(
-        "inner_max", "run_id"
-    )
-    if known.is_empty():
-        return []
-    return list(dict.fromkeys(known["run_id"][at] for at in (known.height - 1, 0, known.height // 2)))
 
 
 # --- relation --------------------------------------------------------------------------------------------------
@@ -180,7 +227,7 @@ def scatter(found: Answer, language: str) -> Chart | None:
     if found.population.higher_is_better is False:
         scale = _("{title} (lower is better)").format(title=scale)
     y = axis(scale, [value for p in every for value in (p.y, p.lower, p.upper)])
-    named = dict(zip(map(id, every), placed(every, x, y, first), strict=True))
+    named = dict(zip(map(id, every), layout.placed(every, x, y, first), strict=True))
     series = tuple(
         Series(
             kinds[kind][0], tuple(named[id(p)] for p in points), kinds[kind][1], False, kinds[kind][2], is_named=False
@@ -204,52 +251,6 @@ def scatter(found: Answer, language: str) -> Chart | None:
     if len(series) > 1:
         key.append(_(", ").join(f"{marks[kind]} {kinds[kind][0]}" for kind, points in groups.items() if points))
     return Chart(x, y, series, alternative, key=wording.sentences(key, language))
-
-
-def placed(points: Sequence[Point], x: Axis, y: Axis, first: Collection[str]) -> list[Point]:
-    """Names where they cover no point, no interval and no other name, the `first` ones before others; else no name."""
-    margins = layout.PLOT_MARGINS
-    width = layout.CHART_BOX[2] - margins[0] - margins[3]
-    height = layout.CHART_BOX[3] - layout.KEY_HEIGHT - margins[1] - margins[2]
-
-    def across(value: float) -> float:
-        return width * (value - x.low) / (x.high - x.low)
-
-    def down(value: float) -> float:
-        return height * (1 - (value - y.low) / (y.high - y.low))
-
-    taken: list[layout.Box] = []
-    for p in points:
-        left, top = across(p.x), down(p.y)
-        taken.append((left - 0.08, top - 0.08, left + 0.08, top + 0.08))
-        if p.upper is not None and p.lower is not None:
-            taken.append((left - 0.02, down(p.upper), left + 0.02, down(p.lower)))
-        if p.left is not None and p.right is not None:
-            taken.append((across(p.left), top - 0.02, across(p.right), top + 0.02))
-    told: dict[int, Point] = {}
-    high = 1.25 * layout.SMALLEST / 72
-    for number, p in sorted(enumerate(points), key=lambda one: one[1].name not in first):
-        wide, left, top = layout.text_width(p.name, layout.SMALLEST) + 0.05, across(p.x), down(p.y)
-        aside = layout.NAME_ASIDE if p.left is not None else 0.0
-        places = {
-            "right": (left + 0.1, top - aside - high / 2),
-            "left": (left - 0.1 - wide, top - aside - high / 2),
-            "above": (left - wide / 2, top - 0.1 - high),
-            "below": (left - wide / 2, top + 0.1),
-        }
-        for place, (begin, above) in places.items():
-            box = (begin, above, begin + wide, above + high)
-            own = (left - 0.08, top - 0.08, left + 0.08, top + 0.08)
-            free = all(one == own or not _overlap(box, one) for one in taken)
-            if free and box[0] >= 0 and box[2] <= width + margins[3] and box[1] >= -0.1 and box[3] <= height:
-                told[number] = replace(p, place=place)  # type: ignore[arg-type]
-                taken.append(box)
-                break
-    return [told.get(number, replace(p, name="")) for number, p in enumerate(points)]
-
-
-def _overlap(a: layout.Box, b: layout.Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def coefficients(found: Answer, language: str) -> Chart | None:

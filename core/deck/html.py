@@ -1,5 +1,7 @@
 """The same report as one HTML file: no script, nothing fetched, light or dark as its reader's screen is, clean on paper.
 
+A point tells its value where a pointer rests on it, and a curve or its name fades the others: by styles alone.
+
 All words and names are escaped, and characters that turn the order of letters are taken out: a name comes from a file of
 anybody.
 """
@@ -29,6 +31,9 @@ def _colours(theme: Theme) -> str:
     curves = "".join(f"--curve-{n}:{colour};" for n, colour in enumerate(theme.curves))
     return f"--paper:{theme.paper};--text:{theme.text};--quiet:{theme.quiet};--grid:{theme.grid};{curves}"
 
+
+_DIMMED = "".join(f"svg:has(.s{n}:hover) .s:not(.s{n}){{opacity:.15}}" for n in range(8))
+"""One series among several: the others fade while a pointer rests on its curve, its points or its name."""
 
 _STYLE = f"""
 :root{{color-scheme:light dark;{_colours(LIGHT)}--soft:#F4F6F9}}
@@ -63,6 +68,7 @@ details{{margin:8px 0;font-size:15px}}
 details>div{{border-left:2px solid var(--grid);padding-left:14px;overflow-wrap:anywhere}}
 summary{{color:var(--quiet);cursor:pointer}}
 footer{{margin-top:50px;padding-bottom:50px;color:var(--quiet);font-size:14px;overflow-wrap:anywhere}}
+@media screen{{.s{{transition:opacity .15s}}{_DIMMED}tbody tr:hover{{background:var(--soft)}}}}
 @media screen and (max-width:760px){{.row{{grid-template-columns:1fr}}nav ol{{columns:1}}}}
 @page{{size:A4 landscape;margin:13mm 15mm 14mm}}
 @page{{@bottom-right{{content:counter(page);font:10px sans-serif;color:#5F6B76}}}}

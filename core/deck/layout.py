@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from core.deck.story import Column, Heading, Row, Table
+from core.deck.story import Axis, Column, Heading, Point, Row, Table
 
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""
@@ -27,8 +28,47 @@ STATEMENT_BOX: Box = (8.6, BODY_TOP, WIDTH - MARGIN - 8.6, BODY_HEIGHT)
 USE_CLASS_BOX: Box = (MARGIN, 6.46, TEXT_WIDTH, 0.52)
 SOURCE_BOX: Box = (MARGIN, 7.0, 11.0, 0.34)
 NUMBER_BOX: Box = (11.73, 6.97, 1.0, 0.38)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where things stand on a slide; letters are of one size on pages of all sizes."""
+
+    body: Box = BODY_BOX
+    chart: Box = CHART_BOX
+    statements: Box = STATEMENT_BOX
+    use_class: Box = USE_CLASS_BOX
+
+    @property
+    def is_small(self) -> bool:
+        """Whether less fits on it than on a page of Workdim's own."""
+        return self.body[2] < 0.97 * BODY_BOX[2] or self.body[3] < 0.97 * BODY_BOX[3]
+
+
+OWN_PAGE = Page()
+OWN_BOTTOM = USE_CLASS_BOX[1] + USE_CLASS_BOX[3]
+"""Where the lowest box of a slide ends."""
+USE_CLASS_HEIGHT = 0.8
+"""On a small page, where it takes three lines."""
+
+
+def page_in(room: Box) -> Page:
+    """The page with everything moved into the room that a company's layouts leave."""
+    left, top, width, height = room
+    wide, high = width / TEXT_WIDTH, height / (OWN_BOTTOM - BODY_TOP)
+
+    def moved(box: Box, less: float = 0.0) -> Box:
+        above = top + (box[1] - BODY_TOP) * high
+        return left + (box[0] - MARGIN) * wide, above, box[2] * wide, box[3] * high - less
+
+    use_class = moved(USE_CLASS_BOX)
+    more = max(0.0, USE_CLASS_HEIGHT - use_class[3]) if wide < 0.97 else 0.0
+    lower = (use_class[0], use_class[1] - more, use_class[2], use_class[3] + more)
+    return Page(moved(BODY_BOX, more), moved(CHART_BOX, more), moved(STATEMENT_BOX, more), lower)
+
+
 KEY_HEIGHT = 0.34
-"""Of the line below a picture."""
+"""Of one line below a picture."""
 
 PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
 """Left, below, above and right of a plot: for numbers and titles of axes; more on the right where names stand there."""
@@ -43,7 +83,9 @@ TABLE_SIZES = (18, 17, 16, 15, 14)
 SMALLEST = 14
 """Of the seven; their source lines are smaller."""
 SOURCE_SIZE = 10
-APPENDIX_SIZES = (16, 15, 14, 13, 12, 11)
+APPENDIX_SIZES = (16, 15, 14, 13, 12, 11, 10, 9, 8)
+APPENDIX_TABLE_SIZES = (12, 11, 10, 9, 8, 7)
+"""Below 11 only on a template with less room."""
 
 BREAKABLE = re.compile(r"[^\u2e80-\uffef\s-]+-*\s*|[\u2e80-\uffef]\s*|-+\s*|\s+")
 """Pieces that a line is never broken in."""
@@ -83,7 +125,7 @@ def _breadth(text: str) -> float:
 
 def _letter_breadth(letter: str) -> float:
     """Of the letter size, a little more than the deck's fonts take: a table that is too high is the lesser evil."""
-    if is_wide(letter):
+    if is_wide(letter) or letter in "→…":
         return 1.0
     if letter in NARROW:
         return 0.3
@@ -108,6 +150,11 @@ def text_height(paragraphs: Sequence[str], width: float, points: float) -> float
     """Inches that a text box of `width` needs; 0.92: words do not fill their lines to the end."""
     lines = [lines_needed(text, 0.92 * (width - 0.2), points) * line_height(text) + 0.35 for text in paragraphs]
     return sum(lines) * points / 72 + 0.1
+
+
+def key_height(key: str, width: float) -> float:
+    """Inches of the line or lines below a picture."""
+    return text_height([key], width, SMALLEST) - 0.06 if key else 0.0
 
 
 def cut(text: str, width: float, points: float, lines: int = 2) -> str:
@@ -141,6 +188,56 @@ def broken_at_phrases(text: str, width: float, points: float) -> str:
     return text
 
 
+# --- names beside points ---------------------------------------------------------------------------------------
+
+
+def placed(points: Sequence[Point], x: Axis, y: Axis, first: Collection[str] = (), box: Box = CHART_BOX) -> list[Point]:
+    """Names where they cover no point, no interval and no other name, the `first` ones before others; else no name."""
+    margins = PLOT_MARGINS
+    width = box[2] - margins[0] - margins[3]
+    height = box[3] - KEY_HEIGHT - margins[1] - margins[2]
+
+    def across(value: float) -> float:
+        return width * (value - x.low) / (x.high - x.low)
+
+    def down(value: float) -> float:
+        return height * (1 - (value - y.low) / (y.high - y.low))
+
+    taken: list[Box] = []
+    for p in points:
+        left, top = across(p.x), down(p.y)
+        taken.append((left - 0.08, top - 0.08, left + 0.08, top + 0.08))
+        if p.upper is not None and p.lower is not None:
+            taken.append((left - 0.02, down(p.upper), left + 0.02, down(p.lower)))
+        if p.left is not None and p.right is not None:
+            taken.append((across(p.left), top - 0.02, across(p.right), top + 0.02))
+    told: dict[int, Point] = {}
+    high = 1.25 * SMALLEST / 72
+    named = [(number, p) for number, p in enumerate(points) if p.name]
+    for number, p in sorted(named, key=lambda one: one[1].name not in first):
+        wide, left, top = text_width(p.name, SMALLEST) + 0.05, across(p.x), down(p.y)
+        aside = NAME_ASIDE if p.left is not None else 0.0
+        places = {
+            "right": (left + 0.1, top - aside - high / 2),
+            "left": (left - 0.1 - wide, top - aside - high / 2),
+            "above": (left - wide / 2, top - 0.1 - high),
+            "below": (left - wide / 2, top + 0.1),
+        }
+        for place, (begin, above) in places.items():
+            name = (begin, above, begin + wide, above + high)
+            own = (left - 0.08, top - 0.08, left + 0.08, top + 0.08)
+            free = all(one == own or not _overlap(name, one) for one in taken)
+            if free and name[0] >= 0 and name[2] <= width + margins[3] and name[1] >= -0.1 and name[3] <= height:
+                told[number] = replace(p, place=place)  # type: ignore[arg-type]
+                taken.append(name)
+                break
+    return [told.get(number, replace(p, name="")) for number, p in enumerate(points)]
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 # --- tables ----------------------------------------------------------------------------------------------------
 
 CELL_SIDE, CELL_EDGE = 0.08, 0.045
@@ -166,7 +263,7 @@ def table_height(rows: Sequence[Row], columns: Sequence[Column], points: float, 
 
 def table_size(table: Table, width: float, height: float, sizes: Sequence[float]) -> float:
     """The largest of `sizes` at which the table fits; else the smallest."""
-    room = height - (KEY_HEIGHT * (1 + (len(table.key) > 110)) if table.key else 0.0)
+    room = height - key_height(table.key, width)
     return next((p for p in sizes if table_height(table.rows, table.columns, p, width) <= room), sizes[-1])
 
 

@@ -14,6 +14,7 @@ from core.deck.profile_slides import counted, one_profile, profile_text, shown_r
 from core.deck.slide import MOST_ROWS, not_measured, slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.locale import translator
+from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.wording import slides as words
 from core.wording.labels import layer_text, name, shortened
@@ -51,6 +52,16 @@ def measured(data: DeckData) -> StorySlide:
         (_("Quality"), wording.sentences((words.checks(data.texts, data.language), _usable(data)), data.language)),
         (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
     ]
+    shipped = data.texts["tags"].list.contains(SHIPPED)
+    if shipped.all():
+        rows.append((_("Origin"), _("profiles that come with Workdim: nothing was measured here")))
+    elif shipped.any():
+        rows.append(
+            (
+                _("Origin"),
+                _("{n} of {total} profiles come with Workdim").format(n=shipped.sum(), total=data.texts.height),
+            )
+        )
     if data.left_out:
         rows.append(
             (_("Left out"), _("having no verdicts: {names}").format(names=words.names(data.left_out, data.language)))
@@ -286,7 +297,8 @@ def what_controls_show(data: DeckData) -> StorySlide:
     rows = []
     for kind in dict.fromkeys(kinds.values()):
         ids = [run_id for run_id, one in kinds.items() if one == kind]
-        cells = [_control_cell(own.filter(pl.col("control_run_id").is_in(ids), claim=claim), data) for claim in CLAIMS]
+        of_kind = own.filter(pl.col("control_run_id").is_in(ids))
+        cells = [_control_cell(of_kind.filter(claim=claim), data) for claim in CLAIMS]
         if any(cells):
             rows.append((name("pass", kind, data.language), *(cell or "–" for cell in cells)))
     if not rows:
@@ -338,12 +350,24 @@ def _control_cell(found: pl.DataFrame, data: DeckData) -> str:
         _("{qualifier}: {count}").format(qualifier=name("control_outcome", one, data.language), count=count)
         for one, count in Counter(found["outcome"]).most_common()
     )
+    unusable = found.filter(outcome="not_usable")["control_run_id"].to_list()
+    if unusable:
+        told = _("{told} ({reason})").format(told=told, reason=_why_unusable(unusable, data))
     # Where a control shows the shape, or cannot be used, its power decides nothing.
     powers = found.filter(pl.col("outcome").is_in(["exceeded", "no_power"]))["power"].drop_nulls().to_list()
     if not powers:
         return told
     ends = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))
     return _("{told} (power {power})").format(told=told, power="–".join(ends))
+
+
+def _why_unusable(control_ids: list[str], data: DeckData) -> str:
+    """The checks that veto these controls; else a layer of theirs has no value, so that nothing can be compared."""
+    _ = translator(data.language)
+    vetoes = data.checks.filter(pl.col("run_id").is_in(control_ids), outcome="veto")["check_name"].unique().sort()
+    if vetoes.is_empty():
+        return _("no value in some layer")
+    return _("veto: {checks}").format(checks=_(", ").join(name("check", one, data.language) for one in vetoes[:2]))
 
 
 def next_step(data: DeckData) -> StorySlide:

@@ -200,8 +200,9 @@ def numbers(story: Story, known: Sources, recipe_id: str) -> list[RecipeNumberRo
         if not is_measured(slide, story):
             continue
         tables = [table for table in TABLES if slide.sources and table in slide.sources[0]]
-        for place, text, model, column in texts_of(slide):
-            asked = _Asked(slide.run_ids, tables, model, bool(_A_LAYER.search(column)))
+        for place, text, model, column, line in texts_of(slide):
+            beside = tuple(written for _at, written in numbers_in(line))
+            asked = _Asked(slide.run_ids, tables, model, bool(_A_LAYER.search(column)), beside=beside)
             for written, value, source in _in_text(text, asked, known):
                 add(number, slide.key, place, written, value, source)
         for series in _series(slide):
@@ -241,18 +242,20 @@ class _Asked:
     """Whether it stands in a column of layers."""
     is_named: bool = False
     """Whether a model was named before it; else it may be of all of them."""
+    beside: tuple[str, ...] = ()
+    """All numbers of its sentence or its row: of several rows of the warehouse with one value, one holds most of them."""
 
 
-def texts_of(slide: StorySlide) -> Iterator[tuple[str, str, str, str]]:
-    """Place, text, and of a cell the head of its row and of its column."""
-    yield "title", slide.title, "", ""
+def texts_of(slide: StorySlide) -> Iterator[tuple[str, str, str, str, str]]:
+    """Place, text, of a cell the head of its row and of its column, and the whole that it is read in."""
+    yield "title", slide.title, "", "", slide.title
     for statement in slide.statements:
-        yield "statement", statement.text, "", ""
+        yield "statement", statement.text, "", "", statement.text
     if isinstance(slide.evidence, Table):
         for row in slide.evidence.rows:
             if not isinstance(row, Heading):
                 for column, cell in zip(slide.evidence.columns[1:], row[1:], strict=False):
-                    yield "table", cell, row[0], column.title if column.is_number else ""
+                    yield "table", cell, row[0], column.title if column.is_number else "", "  ".join(row[1:])
 
 
 def _series(slide: StorySlide) -> Iterator[Series]:
@@ -320,7 +323,7 @@ def _told_value(written: str, before: str, after: str, asked: _Asked, known: Sou
     computed = next((name for name in likely if name.endswith(".n") or not is_small), None)
     if computed and not asked.is_named and not is_layer and not is_of_all:
         return computed
-    found: list[tuple[bool, int, int, int, _Held]] = []
+    found: list[tuple[bool, int, int, int, int, _Held]] = []
     for low, high in _ranges(written, after):
         for at in range(bisect_left(known.told, low, key=_value_of), bisect_right(known.told, high, key=_value_of)):
             held = known.told[at]
@@ -333,14 +336,20 @@ def _told_value(written: str, before: str, after: str, asked: _Asked, known: Sou
                 continue
             fits = bounds is None or _has_bounds(held, bounds, after)
             by_table = 0 if asked.is_named else _TOLD.index(held.row.table)
-            found.append((not fits, by_table, run, held.place, held))
+            found.append((not fits, by_table, run, -_held_beside(held.row, asked.beside), held.place, held))
     if found:
-        *_order, held = min(found, key=lambda one: one[:4])
+        *_order, held = min(found, key=lambda one: one[:5])
         if bounds is None or _has_bounds(held, bounds, after):
             return held.row, held.column
         if computed is None:
             return held.row, held.column
     return computed
+
+
+def _held_beside(row: _Row, beside: Sequence[str]) -> int:
+    """How many of these numbers a row holds, its layer among them."""
+    values = [*row.values.values(), *([] if row.place is None else [row.place])]
+    return sum(any(_is_written(value, written, "") for value in values) for written in beside)
 
 
 def _value_of(held: _Held) -> float:

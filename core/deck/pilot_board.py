@@ -477,6 +477,9 @@ def allowed(data: DeckData) -> StorySlide:
             _("Numbers side by side show no cause: a model that is trained to a smaller dimension need not be better.")
         ),
     ]
+    best = best_by_score(data.answer.models) if data.answer else None
+    if best is not None:
+        statements.insert(1, Statement(_best_text(best, data)))
     return slide(
         data,
         "allowed",
@@ -484,7 +487,8 @@ def allowed(data: DeckData) -> StorySlide:
             use_class=pilot_sentences.use_class_name(pilot.use_class, data.language), n=0
         ),
         statements,
-        tables=("pilots",),
+        tables=("pilots", "scores"),
+        runs=data.answer.population.rows if data.answer else None,
         say=(_("Before the decision, what this relation may be used for, as it was agreed before measuring."),),
     )
 

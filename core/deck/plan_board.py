@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from core import wording
 from core.analysis import plans as read_again
 from core.deck import evidence
@@ -62,8 +65,8 @@ def plan_title(found: LayerPlan, language: str) -> str:
         return (
             _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
             if by_chance_alone(found)
-            else _("{name}: this set of {k} of {n} blocks cannot go within {budget}")
-            if at.is_plan or read_again.is_given(found.plan)
+            else _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
+            if at.is_plan or read_again.is_given(plan)
             else _("{name}: none of {n} blocks can go within {budget}")
         ).format(**told)
     return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
@@ -121,7 +124,7 @@ def _plan_question(data: DeckData) -> StorySlide:
         (_("Rule"), plans.rule_name(plan.rule, data.language)),
         (_("Made on"), words.day(plan.created_at.date(), data.language)),
     ]
-    return slide(
+    return _slide(
         data,
         "question",
         _("How many of the {n} blocks of {name} can go within {budget}?").format(
@@ -140,13 +143,24 @@ def _plan_question(data: DeckData) -> StorySlide:
             ),
             _("The budget was fixed before: so much more loss per token, and not more."),
         ),
-        sources=_plan_sources(found),
     )
 
 
-def _plan_sources(found: LayerPlan) -> list[str]:
-    plan = found.plan
-    return [f"plans, plan_outcomes: {plan.plan_id}", f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}"]
+def _slide(
+    data: DeckData, key: str, title: str, statements: Sequence[Statement] = (), evidence: Any = None, **more: Any
+) -> StorySlide:
+    """As `slide`, with the plan as the source of its numbers."""
+    plan = _layer_plan(data).plan
+    sources = [
+        f"plans, plan_outcomes: {plan.plan_id}",
+        f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}",
+    ]
+    return slide(data, key, title, statements, evidence, sources=sources, **more)
+
+
+def _not_measured(data: DeckData, key: str, what: str, *lines: str) -> StorySlide:
+    _ = translator(data.language)
+    return not_measured(data, key, what, _("time not yet estimated"), lines)
 
 
 def _plan_answer(data: DeckData) -> StorySlide:
@@ -168,7 +182,7 @@ def _plan_answer(data: DeckData) -> StorySlide:
         plans.at_limit(found, data.language) if may_go(found) else "",
         *plans.controls_text(plan, data.language)[:1],
     )
-    return slide(
+    return _slide(
         data,
         "answer",
         plan_title(found, data.language),
@@ -185,7 +199,6 @@ def _plan_answer(data: DeckData) -> StorySlide:
             ),
             *plans.remarks(plan, data.language)[:2],
         ),
-        sources=_plan_sources(found),
     )
 
 
@@ -205,7 +218,7 @@ def _plan_blocks(data: DeckData) -> StorySlide:
         blocks=shortened(plans.block_numbers(gone, data.language), 80),
     )
     saving = plans.saving_text(plan, data.language) if at.price is None or at.is_plan else []
-    return slide(
+    return _slide(
         data,
         "blocks",
         title,
@@ -219,7 +232,6 @@ def _plan_blocks(data: DeckData) -> StorySlide:
             ),
             _("Blocks that cost little alone may cost much together, so the set was priced as a whole."),
         ),
-        sources=_plan_sources(found),
     )
 
 
@@ -228,12 +240,11 @@ def _plan_prices(data: DeckData) -> StorySlide:
     found = _layer_plan(data)
     chart = evidence.prices(found, data.language)
     if chart is None:
-        return not_measured(
+        return _not_measured(
             data,
             "prices",
             _("the price of each number of blocks"),
-            _("time not yet estimated"),
-            [_("It is measured with the plan: workdim plan MODEL --verify")],
+            _("It is measured with the plan: workdim plan MODEL --verify"),
         )
     rivals = [row for row in read_again.rivals(found) if not row.is_chosen and row.difference is not None]
     own, published = found.plan.loss_increase, [row for row in rivals if row.rule in read_again.PUBLISHED]
@@ -270,7 +281,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
         )
         for row in rivals[: evidence.RIVALS]
     ]
-    return slide(
+    return _slide(
         data,
         "prices",
         title,
@@ -294,7 +305,6 @@ def _plan_prices(data: DeckData) -> StorySlide:
                 "for as many blocks, and random ones: a plan that is no better than chance would be no plan."
             ),
         ),
-        sources=_plan_sources(found),
     )
 
 
@@ -303,15 +313,12 @@ def _plan_breaks(data: DeckData) -> StorySlide:
     found = _layer_plan(data)
     rows = [row for row in read_again.harder(found) if row.difference is not None]
     if not rows:
-        return not_measured(
+        return _not_measured(
             data,
             "breaks",
             _("what breaks first (harder texts, probes, a task of your own)"),
-            _("time not yet estimated"),
-            [
-                _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
-                _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
-            ],
+            _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
+            _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
         )
     by_harm = sorted(rows, key=lambda row: -_harm(row))
     table = [
@@ -325,7 +332,7 @@ def _plan_breaks(data: DeckData) -> StorySlide:
         for row in by_harm[:MOST_ROWS]
     ]
     title = _as_title(plans.breaks_first(found, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0])
-    return slide(
+    return _slide(
         data,
         "breaks",
         title,
@@ -349,7 +356,6 @@ def _plan_breaks(data: DeckData) -> StorySlide:
             plans.breaks_first(found, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
-        sources=_plan_sources(found),
     )
 
 
@@ -366,17 +372,14 @@ def _plan_directions(data: DeckData) -> StorySlide:
     found = _layer_plan(data)
     points = read_again.direction_points(found)
     if not points:
-        return not_measured(
+        return _not_measured(
             data,
             "directions",
             _("how many directions a layer needs"),
-            _("time not yet estimated"),
-            [
-                _(
-                    "A dimension says how words spread. How many directions the model needs shows only when others are removed."
-                ),
-                _("It is measured with the plan: workdim plan MODEL --directions"),
-            ],
+            _(
+                "A dimension says how words spread. How many directions the model needs shows only when others are removed."
+            ),
+            _("It is measured with the plan: workdim plan MODEL --directions"),
         )
     ranks = [point.rank for point in points if point.rank is not None]
     ends = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
@@ -388,7 +391,7 @@ def _plan_directions(data: DeckData) -> StorySlide:
         if ends
         else _("No rank stays within the budget (layers tried: {n})").format(n=len(points))
     )
-    return slide(
+    return _slide(
         data,
         "directions",
         title,
@@ -422,7 +425,6 @@ def _plan_directions(data: DeckData) -> StorySlide:
             ),
             _("A number like this says how far a layer could be squeezed, and not yet that a smaller model was built."),
         ),
-        sources=_plan_sources(found),
     )
 
 
@@ -450,7 +452,13 @@ def _plan_asked(data: DeckData) -> StorySlide:
     elif plan.is_verified:
         title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
         told = [
-            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1 (recommended)"), True),
+            Statement(
+                _("Keep all blocks: this set costs more than the budget.")
+                if read_again.is_given(plan)
+                else _("Keep all blocks: within this budget none can go."),
+                _("Option 1 (recommended)"),
+                True,
+            ),
             Statement(_("Allow more loss, or heal the weights, and plan again."), _("Option 2"), True),
         ]
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from core.deck import evidence
 from core.deck.deck_data import DeckData
 from core.deck.pilot_board import best_by_score
 from core.deck.slide import not_measured, slide
-from core.deck.story import Statement, StorySlide
+from core.deck.story import Chart, Gallery, Statement, StorySlide
 from core.locale import translator
 from core.registry.specifications import CLAIMS
 from core.wording import slides as words
@@ -20,16 +21,19 @@ from core.wording.verdicts import claim_name
 
 
 def profiles(data: DeckData) -> StorySlide:
-    """All profiles of the largest group that can be compared, on one scale."""
+    """All profiles of the largest group that can be compared, on one scale: in one chart, or many as a gallery."""
     _ = translator(data.language)
     runs = shown_runs(data)
-    best = best_by_score(data.answer.models) if data.answer else None
-    named = list(dict.fromkeys([*([best.run_id] if best else []), *evidence.extremes(runs)]))
     sound = sound_runs(runs)
-    # Of many curves only some are named, and a vetoed one could not be told from the others.
-    drawn = sound if runs.height > evidence.MOST_CURVES and sound.height else runs
-    chart = evidence.profiles(data.estimates, drawn, data.language, named)
-    if chart is None or sound.is_empty():
+    is_gallery = runs.height > evidence.MOST_CURVES
+    drawn = sound if is_gallery else runs
+    best = best_by_score(data.answer.models) if data.answer else None
+    shown = (
+        evidence.gallery(data.estimates, drawn, data.language, [best.run_id] if best else [])
+        if is_gallery
+        else evidence.profiles(data.estimates, drawn, data.language)
+    )
+    if shown is None or sound.is_empty():
         return not_measured(
             data,
             "profiles",
@@ -54,26 +58,25 @@ def profiles(data: DeckData) -> StorySlide:
             low=wording.rounded(low),  # type: ignore[arg-type]
             high=wording.rounded(high),  # type: ignore[arg-type]
         )
-    if sound.height <= 3:
+    statements: list[Statement] = []
+    if isinstance(shown, Gallery):
+        shown = replace(
+            shown, key=wording.sentences((_drawn(data, len(shown.charts), drawn), shown.key), data.language)
+        )
+    elif sound.height <= 3:
         statements = [Statement(profile_text(run, data.language)) for run in sound.iter_rows(named=True)]
     else:
         statements = [Statement(counted(sound, claim, data.language)) for claim in CLAIMS]
         statements.append(spans(sound, data.language))
-    total, shown = data.texts["model_id"].n_unique(), drawn["model_id"].n_unique()
-    if shown < total:
-        line = _(
-            "Drawn: {n} of {total} models, the largest group that can be compared, without those that a check vetoes."
-        )
-        if drawn is runs:
-            line = _("Shown: the largest group that can be compared, {n} of {total} models.")
-        statements.insert(0, Statement(line.format(n=shown, total=total)))
-    statements.append(Statement(words.checks(runs, data.language)))
+    if isinstance(shown, Chart):
+        statements.insert(0, Statement(_drawn(data, drawn["model_id"].n_unique(), drawn)))
+        statements.append(Statement(words.checks(runs, data.language)))
     return slide(
         data,
         "profiles",
         title,
         statements,
-        chart,
+        shown,
         tables=("layer_estimates", "run_summaries"),
         runs=runs,
         say=(
@@ -84,6 +87,19 @@ def profiles(data: DeckData) -> StorySlide:
             _("A higher or a lower curve is not better: it says how words spread, not how well a model works."),
         ),
     )
+
+
+def _drawn(data: DeckData, n: int, runs: pl.DataFrame) -> str:
+    """How many of all models are drawn, and why not the others."""
+    _ = translator(data.language)
+    total, comparable = data.texts["model_id"].n_unique(), runs["model_id"].n_unique()
+    if n == total:
+        return ""
+    if n < comparable:
+        return _("Drawn: {n} of {comparable} models that can be compared ({total} in all).").format(
+            n=n, comparable=comparable, total=total
+        )
+    return _("Drawn: {n} of {total} models, the largest group that can be compared.").format(n=n, total=total)
 
 
 def shown_runs(data: DeckData) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -19,6 +19,8 @@ from core.wording.labels import name, short_id
 MOST_ENDS = 6
 """Run ids in a source line, by their ends; the notes have all in full."""
 MOST_CHECKS = 9
+PAGE_POINTS, PAGE_KEY_ROOM = 11, 0.8
+"""Letters of tables of the appendix, and inches that the key below one has."""
 MOST_ROWS = 6
 """Models in one table of the seven; the others stand in the appendix."""
 
@@ -35,12 +37,9 @@ def slide(
     sources: Sequence[str] = (),
 ) -> StorySlide:
     """One of the seven. What does not fit beside the picture is said and not shown."""
-    shown = [one for one in statements if one.text]
-    box = layout.BODY_BOX if evidence is None else layout.STATEMENT_BOX
-    while len(shown) > 1 and layout.text_height(paragraphs(shown), box[2], layout.SMALLEST) > box[3]:
-        shown.pop()
+    shown = _that_fit([one for one in statements if one.text], evidence, layout.OWN_PAGE)
     if isinstance(evidence, Table):
-        evidence = _fitted(evidence, layout.TEXT_WIDTH if not shown else layout.CHART_BOX[2])
+        evidence = _fitted(evidence, layout.CHART_BOX if shown else layout.BODY_BOX)
     run_ids = tuple(runs["run_id"]) if runs is not None else ()
     named = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)] if runs is not None else []
     return clean(
@@ -56,6 +55,41 @@ def slide(
             run_ids,
         )
     )
+
+
+def _that_fit(statements: Sequence[Statement], evidence: Evidence | None, page: layout.Page) -> list[Statement]:
+    """The first of them, as many as there is room for; one at least."""
+    shown = list(statements)
+    box = page.body if evidence is None else page.statements
+    while len(shown) > 1 and layout.text_height(paragraphs(shown), box[2], layout.SMALLEST) > box[3]:
+        shown.pop()
+    return shown
+
+
+def shortened_to(one: StorySlide, page: layout.Page, language: str) -> StorySlide:
+    """As much of one of the seven as a smaller page holds in letters of 14 points; what does not fit stands in its notes."""
+    shown, evidence = _that_fit(one.statements, one.evidence, page), one.evidence
+    left = paragraphs(one.statements[len(shown) :])
+    box = page.chart if shown else page.body
+    if isinstance(evidence, Table):
+        evidence = _fitted(evidence, box)
+        rows = list(evidence.rows)
+        room = box[3] - layout.key_height(evidence.key, box[2])
+        while len(rows) > 1 and layout.table_height(rows, evidence.columns, layout.SMALLEST, box[2]) > room:
+            rows.pop()
+        gone = one.evidence.rows[len(rows) :] if isinstance(one.evidence, Table) else ()
+        left += [row.text if isinstance(row, Heading) else _read_aloud(row, evidence, language) for row in gone]
+        evidence = replace(evidence, rows=tuple(rows))
+    if isinstance(evidence, Chart):
+        points = [point for series in evidence.series for point in series.points]
+        named = iter(layout.placed(points, evidence.x, evidence.y, box=box))
+        evidence = replace(
+            evidence,
+            series=tuple(
+                replace(series, points=tuple(next(named) for _ in series.points)) for series in evidence.series
+            ),
+        )
+    return replace(one, statements=tuple(shown), evidence=evidence, sources=(*left, *one.sources))
 
 
 def use_class(data: DeckData) -> str:
@@ -121,34 +155,55 @@ def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -
     )
 
 
+SPOKEN = {"en": (130, 195), "ja": (300, 450)}
+"""Least and most of 60 to 90 seconds: English at 130 words a minute, Japanese at 300 letters."""
+
+
+def spoken_length(lines: Sequence[str], language: str) -> int:
+    """Words of English, letters of Japanese."""
+    return sum(len(line.split()) if language == "en" else len(line) for line in lines)
+
+
 def _speech(
     title: str, statements: Sequence[Statement], evidence: Evidence | None, say: Sequence[str], language: str, use: str
 ) -> list[str]:
-    """In one sentence, what to know for reading it, what is seen, what is said beside it, what not to conclude."""
+    """In one sentence, what to know for reading it, what is said beside it, what is seen, what not to conclude: as much
+    as 60 to 90 seconds hold."""
     _ = translator(language)
-    told = [_("In one sentence: {title}.").format(title=title.rstrip(".。?？"))]
-    told += say[:1]
+    least, most = SPOKEN[language]
+    spoken = [
+        wording.sentences((f"{one.label}{_(': ')}" if one.label else "", one.text), language)
+        for one in statements
+        if one.text
+    ]
+    lines = [_("In one sentence: {title}.").format(title=title.rstrip(".。?？")), *say[:1]]
     if evidence is not None:
-        told.append(_("What you see: {alternative}").format(alternative=evidence.alternative))
+        lines.append(_("What you see: {alternative}").format(alternative=evidence.alternative))
     if isinstance(evidence, Table):
-        told += [
+        lines += [
             _read_aloud(row, evidence, language) for row in evidence.rows[:READ_ALOUD] if not isinstance(row, Heading)
         ]
-    spoken = [
-        wording.sentences((f"{one.label}{_(': ')}" if one.label else "", one.text), language) for one in statements
+    told: list[str] = []
+    for line in (*lines, *spoken, *say[1:]):
+        if line and spoken_length([*told, line], language) <= most:
+            told.append(line)
+    more = [
+        _("What this may be used for: {use_class}").format(use_class=use),
+        _("Every number can be traced: the runs stand below in these notes, and in full in the appendix."),
+        _("If you take one thing from this slide, take its title; the rest says how sure it is, and what it rests on."),
+        _(
+            "What stays open stands in the appendix, under limits. Please ask now if a word or a number here is not clear."
+        ),
+        _("Before we go on: is there anything here that would change your decision, if it came out otherwise?"),
     ]
-    told += spoken[:6]
-    told += say[1:]
-    more = [_("What this may be used for: {use_class}").format(use_class=use)]
     if isinstance(evidence, Chart):
         more.insert(
-            0, _("The bars are 95 percent intervals: where two of them overlap widely, do not tell the two apart.")
+            0, _("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart.")
         )
-    more.append(_("Every number can be traced: the runs stand below in these notes, and in full in the appendix."))
-    for line in more:  # a minute of speech is some 130 words, or 300 Japanese letters
-        if len(" ".join(told).split()) < 120 if language == "en" else len("".join(told)) < 300:
+    for line in more:
+        if spoken_length(told, language) < least and spoken_length([*told, line], language) <= most:
             told.append(line)
-    return [line for line in told if line]
+    return told
 
 
 READ_ALOUD = 4
@@ -171,9 +226,9 @@ def notes_of(one: StorySlide, language: str) -> list[str]:
     return [*one.speech, "", _("Sources:"), *one.sources] if one.sources else [*one.speech]
 
 
-def _fitted(table: Table, width: float) -> Table:
-    """Cells cut to as many lines as the page has room for."""
-    room = layout.BODY_HEIGHT - (layout.KEY_HEIGHT * (1 + (len(table.key) > 110)) if table.key else 0.0)
+def _fitted(table: Table, box: layout.Box) -> Table:
+    """Cells cut to as many lines as the box has room for."""
+    width, room = box[2], box[3] - layout.key_height(table.key, box[2])
     for lines in (6, 4, 3, 2, 1):
         rows: tuple[Row, ...] = tuple(
             row
@@ -224,6 +279,56 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
         _("Table of quality checks: {told}.").format(told=words.checks(runs, language)),
         _("Numbers of measurements. A veto takes a measurement out of every claim."),
     )
+
+
+# --- pages to look things up on ----------------------------------------------------------------------------------
+
+
+def look_up(
+    data: DeckData,
+    key: str,
+    title: str,
+    statements: Sequence[Statement] = (),
+    shown: Evidence | None = None,
+    tables: Sequence[str] = (),
+    run_ids: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> StorySlide:
+    """A page to look things up on: nothing is said, and its notes hold the sources alone."""
+    return clean(
+        StorySlide(
+            key,
+            layout.cut(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1]),
+            tuple(statements),
+            shown,
+            source_line(data, tables, run_ids),
+            use_class(data),
+            (),
+            tuple([", ".join(tables), *sources] if tables else sources),
+            tuple(run_ids),
+        )
+    )
+
+
+def paged(
+    data: DeckData,
+    key: str,
+    title: str,
+    columns: tuple[Column, ...],
+    rows: Sequence[Row],
+    alternative: str,
+    key_line: str = "",
+    tables: Sequence[str] = (),
+    run_ids: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> Iterator[StorySlide]:
+    """`title (1/2)`, `title (2/2)`: a number only where there are several; the pages are as even as they can be."""
+    filled = layout.pages(rows, columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0))
+    for number, page in enumerate(filled, start=1):
+        numbered = title if len(filled) == 1 else f"{title} ({number}/{len(filled)})"
+        table = Table(columns, tuple(page), alternative, key_line)
+        at = key if number == 1 else f"{key}-{number}"
+        yield look_up(data, at, numbered, (), table, tables, run_ids, sources)
 
 
 # --- characters ------------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Small charts on one scale, each named by its only named series; read by rows."""
+    """Small charts on one scale, each under the title of its upright axis; read by rows."""
 
     charts: tuple[Chart, ...]
     alternative: str
@@ -189,7 +189,7 @@ class StorySlide:
     source: str = ""
     """One line at the foot: tables and runs."""
     use_class: str = ""
-    """What the pilot is for and what that allows: where something is decided, and on every slide where it cautions."""
+    """What the pilot is for and what that allows."""
     speech: tuple[str, ...] = ()
     """What a presenter says, in paragraphs: 60 to 90 seconds."""
     sources: tuple[str, ...] = ()

@@ -7,23 +7,18 @@ from what no control confirms, or from a control without power.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from core.deck import incomplete_board, no_pilot_board, pilot_board, plan_board, profile_slides
 from core.deck.appendix import appendix
 from core.deck.deck_data import DeckData
 from core.deck.pilot_board import case_of
 from core.deck.story import Case, Story, StorySlide
-from core.wording import slides as words
 
 
 def storyboard(data: DeckData, per_run: bool = False) -> Story:
     """The story of the data: seven slides and an appendix, with slides of each run only where somebody asks for them."""
     case = case_of(data)
-    slides = [
-        one if number in DECIDING or words.is_on_every_slide(data.pilot) else replace(one, use_class="")
-        for number, one in enumerate(_SEVEN[case](data), start=1)
-    ]
+    slides = _SEVEN[case](data)
     return Story(
         case,
         data.language,
@@ -34,10 +29,6 @@ def storyboard(data: DeckData, per_run: bool = False) -> Story:
         data.pilot.pilot_id if data.pilot else None,
         data.plan.plan.plan_id if data.plan else None,
     )
-
-
-DECIDING = (1, 2, 7)
-"""Slides that say what the deck may be used for, where the use class asks for no caution on every slide."""
 
 
 def _not_clear(data: DeckData) -> list[StorySlide]:

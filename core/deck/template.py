@@ -1,7 +1,6 @@
 """A company's own PowerPoint file as the ground of a deck: its master, layouts, fonts and colours, and nothing else of it.
 
-Slides are drawn for Workdim's own page (theme.py) and then moved into the place that the company's layouts leave free, so
-that whoever draws knows one page only. What the file says of people, and what it links to, does not come along.
+Slides are drawn on a page that lies in the place that the company's layouts leave free, in letters of their usual sizes. What the file says of people, and what it links to, does not come along.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from pptx.opc.package import XmlPart
 from pptx.oxml.ns import qn
 from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
-from pptx.util import Emu, Inches, Pt
+from pptx.util import Inches, Pt
 
-from core.deck.layout import BODY_TOP, MARGIN, TEXT_WIDTH, USE_CLASS_BOX, Box, text_height
+from core.deck.layout import SOURCE_SIZE, Box, Page, cut, page_in, text_height
 from core.errors import InputError
 from core.locale import translator
 
@@ -48,9 +47,7 @@ _KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROP
 _KEPT_OF_LAYOUTS = {RT.SLIDE_MASTER, RT.SLIDE_LAYOUT, RT.THEME, RT.IMAGE}
 _HEADINGS = (KIND.TITLE, KIND.CENTER_TITLE, KIND.VERTICAL_TITLE)
 _FEET = (KIND.FOOTER, KIND.SLIDE_NUMBER, KIND.DATE)
-_OWN_BOTTOM = USE_CLASS_BOX[1] + USE_CLASS_BOX[3]
-"""Inches: where the lowest box of a slide ends on Workdim's own page."""
-_LARGEST_TITLE, _SMALLEST_TITLE, _SMALLEST_FOOT = 28.0, 16.0, 8.0
+_LARGEST_TITLE, _SMALLEST_TITLE = 28.0, 16.0
 """Titles are sentences: in the size that many templates have for three words they would differ from slide to slide."""
 
 REMARKS = {
@@ -58,7 +55,7 @@ REMARKS = {
     "no_footer": _("The layouts of the template have no footer: sources stand in a line of their own."),
     "no_slide_number": _("The layouts of the template have no slide number."),
     "no_japanese_font": _("The template's theme names no Japanese font: PowerPoint takes one of its own."),
-    "smaller": _("The template leaves less room than a slide of Workdim: letters are {share} % of their usual size."),
+    "smaller": _("The template leaves less room than a slide of Workdim: what does not fit stands in the notes."),
 }
 
 
@@ -86,15 +83,14 @@ class Template:
         return _room(self.deck, self.content)
 
     @property
-    def scale(self) -> tuple[float, float]:
-        """How much wider and higher that is than on Workdim's own page."""
-        _left, _top, width, height = self.room
-        return width / TEXT_WIDTH, height / (_OWN_BOTTOM - BODY_TOP)
+    def page(self) -> Page:
+        """Where things stand in that room."""
+        return page_in(self.room)
 
     def remarks(self, language: str) -> list[str]:
         """One line for each thing that a deck on this template goes without."""
         said = translator(language)
-        return [said(REMARKS[key]).format(share=round(100 * _letters(self.scale))) for key in self.missing]
+        return [said(REMARKS[key]) for key in self.missing]
 
 
 def opened(content: bytes, name: str, language: str = "en") -> Template:
@@ -133,30 +129,20 @@ def _template(deck: Deck, name: str, language: str) -> Template:
         "no_footer": KIND.FOOTER not in kinds,
         "no_slide_number": KIND.SLIDE_NUMBER not in kinds,
         "no_japanese_font": language == "ja" and not _east_asian(deck),
-        "smaller": _letters(found.scale) < 0.97,
+        "smaller": found.page.is_small,
     }
     return replace(found, missing=tuple(key for key, is_so in missing.items() if is_so))
 
 
 def fit(template: Template, slide: Slide, foot: str) -> None:
-    """Move what was drawn for Workdim's own page into the room that the layout leaves.
+    """Settle what the layout gives to a slide that was drawn on the template's page.
 
     The title keeps the layout's font and takes its size, or the largest at which it fits; placeholders that stayed empty
     go; `foot` stands in a line of its own where the layout has no footer or one too small for it.
     """
-    room, (wide, high) = template.room, template.scale
-    letters = _letters(template.scale)
     for shape in list(slide.shapes):
         if not _is_drawn(shape):
             _settle_placeholder(template, shape)
-        else:
-            shape.left, shape.top, shape.width, shape.height = (
-                Inches(room[0] + (shape.left / Inches(1) - MARGIN) * wide),
-                Inches(room[1] + (shape.top / Inches(1) - BODY_TOP) * high),
-                Emu(round(shape.width * wide)),
-                Emu(round(shape.height * high)),
-            )
-            _resize(shape, wide, high, letters)
     if foot and not any(_kind(shape) == KIND.FOOTER for shape in _holders_of(slide)):
         _own_foot(template, slide, foot)
 
@@ -378,12 +364,6 @@ def _box(holder: Any) -> Box:
     return left, top, width, height
 
 
-def _letters(scale: tuple[float, float]) -> float:
-    """Of the letter sizes: they follow the narrower side, and stay as they are where it is nearly the same."""
-    least = min(scale)
-    return 1.0 if 0.97 <= least <= 1.15 else least
-
-
 def _east_asian(deck: Deck) -> bool:
     part = deck.slide_masters[0].part.part_related_by(RT.THEME)
     theme = _parsed(part.blob)
@@ -410,11 +390,10 @@ def _settle_placeholder(template: Template, shape: Any) -> None:
     if kind in _HEADINGS:
         _fit_text(shape, min(_inherited_size(template, shape), _LARGEST_TITLE), _SMALLEST_TITLE)
     elif kind == KIND.FOOTER:
-        size = _fitting(text, _box(shape), (10, 9, _SMALLEST_FOOT))
-        if size is None:
+        if text_height([text], _box(shape)[2], SOURCE_SIZE) - 0.1 > _box(shape)[3]:
             shape._element.getparent().remove(shape._element)
         else:
-            _set_size(shape, size)
+            _set_size(shape, SOURCE_SIZE)
     elif kind not in _FEET:
         shape._element.getparent().remove(shape._element)
 
@@ -454,30 +433,9 @@ def _inherited_size(template: Template, shape: Any) -> float:
     return 28.0
 
 
-def _resize(shape: Any, wide: float, high: float, letters: float) -> None:
-    """What a shape's frame does not carry along: rows, columns and letters."""
-    if shape.has_chart:
-        _scale_letters(shape.chart._chartSpace, letters)
-        return
-    if shape.has_table:
-        for column in shape.table.columns:
-            column.width = Emu(round(column.width * wide))
-        for row in shape.table.rows:
-            row.height = Emu(round(row.height * high))
-    _scale_letters(shape._element, letters)
-
-
-def _scale_letters(element: Any, letters: float) -> None:
-    if letters == 1.0:
-        return
-    for properties in element.iter(qn("a:rPr"), qn("a:defRPr"), qn("a:endParaRPr")):
-        if properties.get("sz"):
-            properties.set("sz", str(50 * round(int(properties.get("sz")) * letters / 50)))
-
-
 def _own_foot(template: Template, slide: Slide, foot: str) -> None:
     left, top, width, height = template.room
     shape: Any = slide.shapes.add_textbox(Inches(left), Inches(top + height), Inches(0.88 * width), Inches(0.25))
     shape.text_frame.word_wrap = True
-    shape.text_frame.text = foot
-    _set_size(shape, _SMALLEST_FOOT)
+    shape.text_frame.text = cut(foot, 0.88 * width - 0.2, SOURCE_SIZE, lines=1)
+    _set_size(shape, SOURCE_SIZE)

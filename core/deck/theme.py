@@ -99,11 +99,11 @@ def speak(element: etree._Element, language: str) -> None:
         if properties is None:
             properties = etree.SubElement(run, qn("a:rPr"))
             run.insert(0, properties)
-        properties.set("lang", LANGUAGE_TAGS[language])
+        properties.set("lang", LANGUAGE_TAGS.get(language, language))
         if language == "ja" and properties.find(qn("a:ea")) is None:
             _insert_in_order(properties, etree.Element(qn("a:ea"), typeface="+mn-ea"))
     for properties in element.iter(qn("a:endParaRPr"), qn("a:defRPr")):
-        properties.set("lang", LANGUAGE_TAGS[language])
+        properties.set("lang", LANGUAGE_TAGS.get(language, language))
 
 
 def place(shape, box: Box) -> None:

@@ -3,6 +3,7 @@ its thumbnail for a gallery, a labelled scatter, and small multiples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from core.analysis.differences import LayerDifference
 from core.figures.layer_profiles import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
 from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Point, Theme, cut_to, spread, text_width, ticks, wrapped
 from core.locale import translator
+from core.records import Estimate
 from core.wording.verdicts import badge, claim_name
 
 WIDTH, HEIGHT = 960, 520
@@ -189,10 +191,11 @@ def _values(data: ProfileData | CorrelatorData) -> list[float]:
     return found
 
 
-def _y_range(values: Sequence[float], is_log: bool) -> tuple[float, float]:
+def _y_range(values: Sequence[float], is_log: bool, above: float = 1.1) -> tuple[float, float]:
+    """`above`: how far beyond the largest value it reaches, where its label stands."""
     if is_log:
-        return min(value for value in values if value > 0) / 1.3, 1.3 * max(values)
-    return min(0.0, min(values)), 1.1 * max(values)
+        return min(value for value in values if value > 0) / 1.3, (above + 0.2) * max(values)
+    return min(0.0, min(values)), above * max(values)
 
 
 def _shade(axes: Axes, phase: Phase) -> None:
@@ -249,7 +252,7 @@ def _side_by_side(
     rows, columns = -(-len(data.curves) // 3), 3
     drawing = Drawing(width, 116 + 178 * rows, theme)
     top = _head(drawing, caption)
-    y_range = _y_range(_values(data), is_log)
+    y_range = _y_range(_values(data), is_log, 1.35)  # the label of a peak stands clear of the panel's name
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
     drawing.words((14, top + 12), _axis(data, language) + (_(", log scale") if is_log else ""), _SMALL, theme.quiet)
     room = (width - 30) / columns
@@ -299,6 +302,16 @@ def thumbnail(
     drawing.words((axes.left, size[1] - 6), "0", 10, theme.quiet)
     drawing.words((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")
     return drawing.svg(curve.name, language=language)
+
+
+def so_far(name: str, found: Sequence[Estimate], language: str, theme: Theme = LIGHT) -> str:
+    """The beginning of a profile whose later layers are still to come; the interval where it is known."""
+    marks = [
+        Mark(layer, 0.0, one.value, *(None if math.isnan(end) else end for end in (one.lower, one.upper)))
+        for layer, one in enumerate(found)
+        if not math.isnan(one.value)
+    ]
+    return thumbnail(Curve(name, name, marks, None, None), (), language, theme)
 
 
 def _is_below(turn: Turn, curve: Curve) -> bool:

@@ -46,7 +46,7 @@ class Section:
 @lru_cache(maxsize=4)
 def sections(reader: str) -> tuple[Section, ...]:
     """The guide without its head, which is for readers of the files."""
-    text = _WITHIN.sub("", _LINK.sub(r"\1", FILES[reader].read_text(encoding="utf-8")))
+    text = _WITHIN.sub("", _LINK.sub(r"\1", FILES.get(reader, FILES["en"]).read_text(encoding="utf-8")))
     found = []
     for part in text.split("\n## ")[1:]:
         title, _, body = part.partition("\n")

@@ -10,7 +10,6 @@ import polars as pl
 from core import wording
 from core.locale import translator
 from core.pilots.pilot import Pilot
-from core.pilots.registration import Registered
 from core.wording import pilot_sentences
 from core.wording.labels import VETO_MARK, marked, shortened
 from core.wording.numbers import day, duration
@@ -20,7 +19,6 @@ __all__ = [
     "checks",
     "day",
     "dimension",
-    "is_on_every_slide",
     "names",
     "nobody_named",
     "plan_class",
@@ -51,11 +49,6 @@ def use_class(pilot: Pilot | None, language: str) -> str:
     if caution:
         return caution
     return _("General use: a choice whose results can be checked and which can be taken back.")
-
-
-def is_on_every_slide(registered: Registered | None) -> bool:
-    """Whether the use class asks for its caution wherever models are compared."""
-    return registered is not None and registered.pilot.is_cautious
 
 
 def dimension(language: str) -> str:

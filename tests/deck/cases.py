@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from core.deck.deck_data import DeckData, deck_data, plan_data
-from core.deck.story import Blocks, Chart, Evidence, Heading, Story, Table
+from core.deck.story import Blocks, Chart, Evidence, Gallery, Heading, Story, Table
 from core.deck.storyboards import storyboard
 from core.pilots.pilot import Translation
 from core.registry.checks import CHECKS
@@ -130,6 +130,9 @@ def _picture(shown: Evidence) -> Iterator[str]:
             told = " ".join(f"{point.name}({number(point.x)}, {number(point.y)})" for point in one.points)
             yield f"{one.name} [{one.colour}]: {told}" if one.is_named or not one.is_line else one.name
         yield from (f"{guide.name} at {guide.at:g}" for guide in shown.guides)
+    if isinstance(shown, Gallery):
+        yield from (f"{chart.y.title}: {chart.alternative}" for chart in shown.charts)
+        yield shown.key
     if isinstance(shown, Blocks):
         yield " ".join(f"({one.number})" if one.is_removed else f"{one.number}" for one in shown.blocks)
 

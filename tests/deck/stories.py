@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 from core.deck.story import (
@@ -55,7 +56,10 @@ def made_story(language: str = "en", name: str = "made-up-big", n_models: int = 
         "Two models.",
     )
     blocks = Blocks(tuple(Block(n, n in (3, 4), 0.01 * n) for n in range(30)), "stays", "goes", "30 blocks, 2 go.")
-    small = tuple(Chart(LAYERS, chart.y, (Series(f"{name} {n}", profile, n % 6),), "") for n in range(n_models))
+    small = tuple(
+        Chart(LAYERS, replace(chart.y, title=f"{name} {n}"), (Series(f"{name} {n}", profile, 0),), "")
+        for n in range(n_models)
+    )
     said = (
         Statement(f"{name} rises to 106 [95.5, 117] at layer 2.", "Conclusion", is_main=True),
         Statement("rho = −0.31 over 12 models on 2026-11-26.", "Evidence"),

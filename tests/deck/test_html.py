@@ -68,6 +68,15 @@ def test_marks_are_named_like_lines_where_their_series_is():
     assert ">a rival</text>" in picture(Chart(axis, axis, (marks,), ""), "en")
 
 
+def test_a_curve_and_its_name_are_one_group_that_fades_the_others_on_screens_alone():
+    content = page(made_story(), ORIGIN).decode()
+    svg = re.findall(r"<svg.*?</svg>", content, re.DOTALL)[0]
+    assert svg.count('<g class="s s0">') == 2 and "made-up-big" in svg.split('<g class="s s0">')[2].split("</g>")[0]
+    rules = content.split("<style>")[1].split("</style>")[0]
+    on_screen = rules[rules.index("@media screen{") :].split("\n")[0]
+    assert "svg:has(.s0:hover) .s:not(.s0){opacity:.15}" in on_screen and rules.count(":has(.s0") == 1
+
+
 def test_forty_models_stay_far_below_the_limit():
     assert len(page(made_story(n_models=40), ORIGIN)) < LARGEST / 4
 

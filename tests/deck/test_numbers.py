@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -13,13 +14,14 @@ from pptx.util import Inches
 
 from core import wording
 from core.deck import carried, numbers
-from core.deck.deck_data import deck_data
+from core.deck.deck_data import deck_data, plan_data
 from core.deck.story import Axis, Chart, Heading, Point, Series, Statement, Story, StorySlide, Table
 from core.deck.story import Column as StoryColumn
 from core.errors import InputError
 from core.pilots.recipe import Recipe
 from tests import frames
 from tests.frames import Model, score
+from tests.plans.made import layer_plan
 
 BIG = Model("Big-7B", n_layers=10, peak=106.2, repository="o/big")
 SMALL = Model("Small-1.5B", n_layers=8, peak=61.4, embedding=31.0, final=12.6)
@@ -62,6 +64,24 @@ def test_a_number_is_of_the_model_that_was_named_last(data, known):
         (str(layer), summary, "inner_max_layer", BIG.id),
         (small, summary, "inner_max", SMALL.id),
     ]
+
+
+def test_of_rows_with_one_value_it_is_of_the_row_that_holds_the_others_too():
+    """Four tests of a plan begin at one loss; two layers of a run have one dimension."""
+    plan = plan_data(layer_plan(), "en", date(2026, 11, 26))
+    rows = [row for row in plan.plan.outcomes if row.difference is not None]
+    own, other = (
+        replace(rows[0], text=text, value_before=3.5, value_after=after)
+        for text, after in (("typos", 3.61), ("japanese", 3.72))
+    )
+    data = replace(plan, plan=replace(plan.plan, outcomes=[other, own]))
+    columns = (StoryColumn("Test", 0.4), StoryColumn("Whole", 0.3, True), StoryColumn("Without", 0.3, True))
+    slide = StorySlide(
+        "breaks", "", evidence=Table(columns, (("typing errors", "3.50", "3.61"),), ""), sources=("plan_outcomes",)
+    )
+    story = replace(story_of(slide), plan_id="p")
+    found = numbers.numbers(story, numbers.sources(data, story), "r")
+    assert [json.loads(one.source_key or "")["text"] for one in found] == ["typos", "typos"]
 
 
 def test_japanese_scores_and_what_nobody_stored(known):

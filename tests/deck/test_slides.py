@@ -9,10 +9,10 @@ from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.oxml.ns import qn
 from pptx.util import Inches
 
-from core.deck import layout
+from core.deck import bands, layout
 from core.deck.build import deck, titles
 from core.deck.layout import Column, Heading, cut, lines_needed, pages, row_height, table_height
-from core.deck.story import Chart, Story, Table
+from core.deck.story import Chart, Gallery, Story, Table
 from core.deck.storyboards import storyboard
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import profile_figure, profile_points
@@ -88,7 +88,7 @@ def test_statements_and_tables_fit_where_they_stand(decks):
             assert layout.text_height(told, box[2], layout.SMALLEST) <= box[3]
             if isinstance(slide.evidence, Table):
                 width = layout.TEXT_WIDTH if not slide.statements else layout.CHART_BOX[2]
-                room = layout.BODY_HEIGHT - layout.KEY_HEIGHT * bool(slide.evidence.key)
+                room = layout.BODY_HEIGHT - layout.key_height(slide.evidence.key, width)
                 assert table_height(slide.evidence.rows, slide.evidence.columns, layout.SMALLEST, width) <= room
 
 
@@ -117,23 +117,61 @@ def test_charts_are_native_and_hold_what_the_story_holds(decks):
     for story, presentation in decks:
         for told, slide in zip(story, presentation.slides, strict=True):
             drawn = [shape.chart for shape in slide.shapes if shape.has_chart]
-            if not isinstance(told.evidence, Chart):
-                assert drawn == []
-                continue
-            (chart,) = drawn
-            assert chart.part.chart_workbook.xlsx_part is not None and not chart.has_legend
-            found = {
-                (series.name, tuple(series.values)): [float(x) for x in series._element.xpath("c:xVal//c:v/text()")]
-                for series in chart.plots[0].series
-            }
-            highest = max((p.y for one in told.evidence.series for p in one.points), default=0.0)
-            for one in told.evidence.series:
-                ys = [highest + 1 - p.y if told.evidence.y.is_ordered else p.y for p in one.points]
-                assert found[one.name, tuple(ys)] == pytest.approx([p.x for p in one.points])
-            lengths = [len(list(series.values)) for series in chart.plots[0].series]
-            assert lengths == sorted(
-                lengths, reverse=True
-            )  # LibreOffice drops every series that stands before a longer one
+            assert len(drawn) == len(charts_of(told))
+            for chart, one in zip(drawn, charts_of(told), strict=True):
+                assert chart.part.chart_workbook.xlsx_part is not None and not chart.has_legend
+                held = bands_held if bands.has_bands(one) else scatter_held
+                held(chart, one)
+
+
+def charts_of(told) -> tuple[Chart, ...]:
+    shown = told.evidence
+    return shown.charts if isinstance(shown, Gallery) else (shown,) if isinstance(shown, Chart) else ()
+
+
+def scatter_held(chart, told: Chart) -> None:
+    found = {
+        (series.name, tuple(series.values)): [float(x) for x in series._element.xpath("c:xVal//c:v/text()")]
+        for series in chart.plots[0].series
+    }
+    highest = max((p.y for one in told.series for p in one.points), default=0.0)
+    for one in told.series:
+        ys = [highest + 1 - p.y if told.y.is_ordered else p.y for p in one.points]
+        assert found[one.name, tuple(ys)] == pytest.approx([p.x for p in one.points])
+    lengths = [len(list(series.values)) for series in chart.plots[0].series]
+    assert lengths == sorted(lengths, reverse=True)  # LibreOffice drops every series that stands before a longer one
+
+
+def bands_held(chart, told: Chart) -> None:
+    """Lines at their places; below and between two limits an area for each band, on axes with the same ends."""
+    area = chart._chartSpace.chart.plotArea
+    factor = bands.THOUSANDTHS if told.x.decimals else 1
+    (lines,) = (plot for plot in chart.plots if plot._element.tag == qn("c:lineChart"))
+    places = [float(label) / factor for label in lines.categories]
+    found = {series.name: dict(zip(places, series.values, strict=True)) for series in lines.series}
+    for one in told.series:
+        near = {place: y for place, y in found[one.name].items() if y is not None}
+        assert list(near.values()) == [p.y for p in one.points]
+        assert list(near) == pytest.approx([p.x for p in one.points], abs=0.0006)
+    piles = [plot for plot in chart.plots if plot._element.tag == qn("c:areaChart")]
+    banded = [one for one in told.series if one.is_banded]
+    assert len(piles) == len(banded) and all(len(pile.series) == 2 for pile in piles)
+    for pile in piles:
+        low, width = pile.series
+        (one,) = [one for one in banded if low.name.startswith(one.name)]
+        at = dict(zip(places, zip(low.values, width.values, strict=True), strict=True))
+        for p in one.points:
+            lower, wide = next(limits for place, limits in at.items() if abs(place - p.x) < 0.0006)
+            assert (lower, lower + wide) == pytest.approx((p.lower, p.upper))
+    ends = {
+        (
+            axis.tag,
+            axis.find(f"{qn('c:scaling')}/{qn('c:min')}").get("val"),
+            axis.find(f"{qn('c:scaling')}/{qn('c:max')}").get("val"),
+        )
+        for axis in [*area.iter(qn("c:dateAx")), *area.iter(qn("c:valAx"))]
+    }
+    assert len(ends) == 2
 
 
 def test_names_at_the_ends_of_lines_do_not_cover_each_other(decks):
@@ -160,7 +198,8 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
     }
     slide = opened(storyboard(of_models(*models))).slides[2]
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
-    for series in chart.plots[0].series:
+    (lines,) = (plot for plot in chart.plots if plot._element.tag == qn("c:lineChart"))
+    for series in lines.series:
         accent = series.format.line.color.theme_color.name.replace("_", "").lower()
         assert f"#{PALETTE[accent]}" == app[series.name]
 

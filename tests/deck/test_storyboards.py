@@ -13,8 +13,9 @@ from core.analysis.ranking import with_scores
 from core.deck import layout
 from core.deck.appendix import SECTIONS, _quoted
 from core.deck.deck_data import plan_data
-from core.deck.pilot_board import case_of
-from core.deck.story import CORE_SLIDES, Chart, Table
+from core.deck.pilot_board import best_by_score, case_of
+from core.deck.slide import SPOKEN, spoken_length
+from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
 from core.deck.storyboards import storyboard
 from core.errors import InputError
 from core.pilots.pilot import PilotModel
@@ -50,14 +51,20 @@ def test_every_story_is_seven_slides_that_can_be_told(case, language):
         )
         assert layout.lines_needed(slide.title, 0.96 * layout.TEXT_WIDTH, 24) <= 2
         assert slide.source.startswith("Workdim") and slide.sources
-        decides = slide in (story.slides[0], story.slides[1], story.slides[6])
-        assert bool(slide.use_class) == (decides or case == "related_other_way")
-        spoken = " ".join(slide.speech)
-        length = len(spoken.split()) if language == "en" else len(spoken) / 2.4
-        assert 95 <= length <= 260, (slide.key, length, spoken)
+        assert slide.use_class
         assert slide.statements or slide.evidence is not None
         if slide.evidence is not None:
             assert 15 <= len(slide.evidence.alternative) <= 700
+
+
+def test_every_slide_is_told_in_60_to_90_seconds():
+    """At 130 English words and 300 Japanese letters a minute, of every case and of 1, 2, 12 and 40 models."""
+    of_many = [storyboard(of_models(*many(n), language=language)) for n in (1, 2, 12, 40) for language in LANGUAGES]
+    for story in [*(story_of(case, language) for case, language in EVERY), *of_many]:
+        least, most = SPOKEN[story.language]
+        for slide in story.slides:
+            length = spoken_length(slide.speech, story.language)
+            assert least <= length <= most, (story.case, slide.key, length, slide.speech)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -127,7 +134,18 @@ def test_of_many_models_those_that_a_check_vetoes_are_counted_and_not_drawn():
     models = [replace(one, worst_check="veto") if at < 3 else one for at, one in enumerate(many(10))]
     story = storyboard(of_models(*models))
     assert "Usable: 7 of 10 models; drawn: 7" in dict(row[:2] for row in story.slides[0].evidence.rows)["Quality"]
-    assert story.slides[2].title.startswith("7 models") and len(story.slides[2].evidence.series) == 7
+    shown = story.slides[2].evidence
+    assert story.slides[2].title.startswith("7 models") and len(shown.charts) == 7
+    assert shown.key.startswith("Drawn: 7 of 10 models")
+
+
+def test_a_gallery_holds_the_ends_and_the_best_by_score_on_one_scale():
+    small = story_of("not_related", "en").slides[4].evidence
+    assert isinstance(small, Gallery) and len(small.charts) == 12 and "12 of 40" in small.key
+    assert len({(chart.y.low, chart.y.high, chart.x.high) for chart in small.charts}) == 1
+    names = [chart.series[0].name for chart in small.charts]
+    best = best_by_score(data_of("not_related", "en").answer.models).name
+    assert {"m00", "m39", best} <= set(names) and names == sorted(names, reverse=True)
 
 
 def test_a_score_that_is_better_when_low_says_so_at_its_axis():
@@ -196,7 +214,7 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
         ),
         (
             {"budget": 0.001, "config": '{"remove": [3, 4, 6]}'},
-            "model: this set of 1 of 8 blocks cannot go",
+            "model: this set of 1 of 8 blocks costs",
             "keep all 8 blocks",
         ),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go for +0.008", "try the model without 1 of its blocks"),

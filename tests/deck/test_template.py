@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 
 import pytest
 from pptx import Presentation
-from pptx.chart.data import XyChartData
-from pptx.enum.chart import XL_CHART_TYPE
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.opc.constants import RELATIONSHIP_TYPE
 from pptx.oxml.ns import qn
-from pptx.util import Inches, Pt
+from pptx.util import Inches
 
 from core.deck import template
-from core.deck.layout import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH
+from core.deck.build import draw
+from core.deck.layout import SMALLEST, text_height
 from core.errors import InputError
+from tests.deck.cases import story_of
+from tests.deck.test_slides import sizes, text_of
 
 
 def company(*, layouts=None, width=10.0, height=7.5, footer=True, as_potx=False) -> bytes:
@@ -56,19 +58,13 @@ def renamed(content: bytes) -> bytes:
     return made.getvalue()
 
 
+SLIDE = story_of("plan", "en").slides[3]
+"""A chart with statements beside it."""
+
+
 def drawn(found: template.Template, title: str = "A title"):
-    """A slide with a text, a table and a chart where Workdim's own page has them."""
-    slide = found.deck.slides.add_slide(found.content)
-    slide.shapes.title.text_frame.text = title
-    box = slide.shapes.add_textbox(Inches(MARGIN), Inches(BODY_TOP), Inches(TEXT_WIDTH), Inches(1))
-    box.text_frame.text = "A statement"
-    box.text_frame.paragraphs[0].runs[0].font.size = Pt(14)
-    data = XyChartData()
-    data.add_series("s").add_data_point(1, 2)
-    place = (Inches(MARGIN), Inches(BODY_TOP + 1), Inches(6), Inches(BODY_HEIGHT - 1))
-    slide.shapes.add_chart(XL_CHART_TYPE.XY_SCATTER, *place, data)
-    slide.shapes.add_table(2, 2, Inches(7), Inches(BODY_TOP + 1), Inches(5), Inches(1))
-    template.fit(found, slide, "layer_estimates, run …0001")
+    slide = draw(found.deck, replace(SLIDE, title=title), "en", True, found)
+    template.fit(found, slide, SLIDE.source)
     return slide
 
 
@@ -94,20 +90,35 @@ def test_a_deck_keeps_the_layouts_and_nothing_of_the_people(as_potx):
     assert len(again.slides) == 1
 
 
-@pytest.mark.parametrize(("width", "height"), [(10.0, 7.5), (13.333, 7.5), (10.0, 5.625)])
-def test_everything_stands_within_the_room_that_the_layout_leaves(width, height):
+@pytest.mark.parametrize(("width", "height"), [(10.0, 7.5), (10.0, 5.625), (20.0, 11.25)])
+def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_points(width, height):
     found = template.opened(company(width=width, height=height), "company.pptx")
-    slide = drawn(found, "A very long title of a slide " * 6)
     left, top, wide, high = found.room
     assert left >= 0 and top >= 0 and left + wide <= width and top + high <= height
-    foot = slide.shapes[-1]
-    assert foot.top + foot.height <= Inches(height), "the line of sources, since the test copied no footer"
-    for shape in slide.shapes:
-        if not shape.is_placeholder and shape != foot:
-            assert shape.left >= Inches(left) - 9 and shape.left + shape.width <= Inches(left + wide) + 9
-            assert shape.top >= Inches(top) - 9 and shape.top + shape.height <= Inches(top + high) + 9, shape.name
-    shown = [shape for shape in slide.placeholders if shape.has_text_frame and not shape.text_frame.text]
-    assert all(shape.placeholder_format.type in template._FEET for shape in shown)
+    told = [story_of(*which).slides for which in (("related_other_way", "en"), ("many_models", "ja"), ("plan", "ja"))]
+    for one in (slide for slides in told for slide in slides):
+        slide = draw(found.deck, one, "en", True, found)
+        template.fit(found, slide, one.source)
+        for shape in slide.shapes:
+            if shape.is_placeholder and shape.placeholder_format.type in (*template._FEET, *template._HEADINGS):
+                continue
+            if shape.has_text_frame and shape.text_frame.text.startswith("Workdim"):  # the line of sources
+                continue
+            assert shape.left >= Inches(left - 0.1) and shape.left + shape.width <= Inches(left + wide) + 9
+            assert shape.top >= Inches(top - 0.1) and shape.top + shape.height <= Inches(top + high) + 9, one.key
+            if shape.has_table:
+                cells = (cell for row in shape.table.rows for cell in row.cells)
+                assert min(size for cell in cells for size in sizes(cell) or {20}) >= SMALLEST
+            if shape.has_text_frame and shape.text_frame.text:
+                points = sizes(shape)
+                assert min(points) >= SMALLEST
+                needed = text_height(text_of(shape), shape.width / Inches(1) + 0.2, max(points)) - 0.1
+                assert needed <= shape.height / Inches(1) + 0.2 * max(points) / 72, (one.key, text_of(shape))
+            if shape.has_chart:
+                found_sizes = [int(each.get("sz")) for each in shape.chart._chartSpace.iter() if each.get("sz")]
+                assert min(found_sizes) >= 100 * SMALLEST
+        if found.page.is_small and one.key == "relation":
+            assert set(slide.notes_slide.notes_text_frame.text.split("\n")) >= {one.statements[-1].text}
 
 
 def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
@@ -116,8 +127,9 @@ def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
     assert set(found.missing) >= {"no_title_only", "no_footer"}
     assert all("{" not in line for line in found.remarks("ja"))
     slide = drawn(found)
-    assert "layer_estimates" in slide.shapes[-1].text_frame.text
-    assert len(list(slide.placeholders)) == 1, "the empty body went"
+    assert "plan_outcomes" in slide.shapes[-1].text_frame.text
+    empty = [one for one in slide.placeholders if one.has_text_frame and not one.text_frame.text]
+    assert all(one.placeholder_format.type in template._FEET for one in empty)
 
 
 def test_what_is_no_template_is_one_line():

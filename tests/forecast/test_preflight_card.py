@@ -14,12 +14,14 @@ from core.models.memory import batch_bytes, waiting_bytes
 from core.models.model import read_blueprint
 from core.records import RunConfig
 from core.registry.passes import PASSES
+from core.registry.protocols import PROTOCOLS
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import amount, duration
 from tests.conftest import run_core, start_core
 from tests.measuring import measure
+from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
 TEXT = "english-business"
@@ -29,8 +31,8 @@ def asked(folder, **changes):
     return RunConfig(str(folder), TEXT, device="cpu", **changes)
 
 
-def test_a_card_says_what_the_run_then_is(tiny_llama, warehouse):
-    config = asked(tiny_llama)
+def test_a_card_says_what_the_run_then_is(tiny_llama, warehouse, small_protocol):
+    config = asked(tiny_llama, protocol=small_protocol)
     card = estimate(config, warehouse)
     assert not warehouse.path.exists() and not warehouse.jobs.exists()
     assert card.refusals == () and card.measured_run is None
@@ -79,7 +81,10 @@ CONTROL_LABELS = [
 ]
 
 
-def test_what_the_warehouse_has_is_known(tiny_llama, tmp_path, warehouse):
+def test_what_the_warehouse_has_is_known(tiny_llama, tmp_path, warehouse, monkeypatch):
+    quick = PROTOCOLS["quick"]
+    changes = {"n_sequences": quick.n_sequences, "n_tokens": quick.n_tokens, "clouds": ("one_per_type", "one_per_word")}
+    monkeypatch.setitem(PROTOCOLS, "quick", replace(SMALL, name="quick", n_random_models=2, **changes))
     config = asked(tiny_llama, controls=True)
     passes = estimate(config, warehouse).passes
     assert [one.label for one in passes] == [*CONTROL_LABELS, "text"]

@@ -1,4 +1,9 @@
-"""`workdim` with one protocol more, which a tiny model is measured by in a second; jobs use the same command."""
+"""`workdim` with two protocols more; jobs use the same command.
+
+Most tests ask what becomes of a measurement, whatever its numbers: by `SMALL`, with one cloud of few windows, a tiny model
+is measured in half a second. What a whole measurement finds, and what meets one at work, is asked of `WHOLE`: three times
+as much work.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,25 @@ from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.ray import cluster, engine, worker
 
+WHOLE = replace(
+    PROTOCOLS["quick"], name="whole", n_sequences=16, n_tokens=96, n_draws=2, n_surrogates=1, n_random_models=1
+)
 SMALL = replace(
-    PROTOCOLS["quick"], name="small", n_sequences=16, n_tokens=96, n_draws=2, n_surrogates=1, n_random_models=1
+    WHOLE,
+    name="small",
+    n_tokens=64,
+    max_types=200,
+    n_draws=1,
+    n_blocks=8,
+    n_half_splits=4,
+    n_surrogates=0,
+    clouds=("one_per_type",),
 )
 
 
 def use() -> None:
     """Know the protocol here, in the processes of jobs, and on the workers of a Ray cluster."""
-    PROTOCOLS["small"] = SMALL
+    PROTOCOLS.update(small=SMALL, whole=WHOLE)
     processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
     cluster.SENT = ("core", "data", "pyproject.toml", "tests")
     engine.work = work
@@ -25,7 +41,7 @@ def use() -> None:
 
 def work(*sent):
     """The work of a worker, which gets this function by its name."""
-    PROTOCOLS["small"] = SMALL
+    PROTOCOLS.update(small=SMALL, whole=WHOLE)
     return worker.work(*sent)
 
 

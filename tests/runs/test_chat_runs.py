@@ -16,6 +16,7 @@ from core.warehouse import queries
 from tests.chats import CHATML, DATED, save_chat_model, write_chats
 from tests.conftest import run_core
 from tests.measuring import measure
+from tests.runs.small import SMALL
 
 
 def quiet(step):
@@ -36,9 +37,9 @@ def config(folder):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setitem(
-        PROTOCOLS, "small", replace(PROTOCOLS["quick"], name="small", n_surrogates=0, n_random_models=1, n_draws=2)
-    )
+    """As many tokens as usual, of which those of a template are a part; few points."""
+    sized = replace(SMALL, n_sequences=32, n_tokens=128, clouds=("one_per_type", "one_per_word"))
+    monkeypatch.setitem(PROTOCOLS, "small", sized)
 
 
 def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, warehouse):
@@ -86,7 +87,8 @@ def test_no_message_leaves_with_a_parcel(config, folder, warehouse):
 
 
 def test_the_command_line_knows_chats_by_their_shape(folder, config, warehouse):
-    done = run_core("measure", config.model, "--corpus", config.corpus, "--device", "cpu", warehouse=warehouse.path)
+    asked = ("--corpus", config.corpus, "--protocol", config.protocol, "--device", "cpu")
+    done = run_core("measure", config.model, *asked, warehouse=warehouse.path)
     assert done.returncode == 0, done.stderr
     run_id = queries.runs(warehouse)["run_id"][0]
     shown = run_core("runs", "show", run_id, warehouse=warehouse.path).stdout

@@ -15,10 +15,12 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError
+from core.figures.pictures import so_far
+from core.geometry.results import CloudEstimate, LayerResult
 from core.measure import checkpoint
 from core.measure.profile import measure_profile
 from core.models import loading
-from core.records import RunConfig
+from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import run
@@ -29,6 +31,12 @@ from tests.conftest import ROOT, run_core
 from tests.measuring import measure
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
+
+
+@pytest.fixture
+def longer(config):
+    """A request whose work lasts until it has been looked at."""
+    return replace(config, protocol="whole")
 
 
 def left_over(warehouse):
@@ -62,8 +70,8 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     assert all(phase in log for phase in ("load", "forward", "geometry"))
 
 
-def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehouse):
-    first, second, third = (submit(replace(config, seed=seed), warehouse) for seed in (0, 1, 2))
+def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, warehouse):
+    first, second, third = (submit(replace(longer, seed=seed), warehouse) for seed in (0, 1, 2))
     started = [processes.start(first, warehouse)]
     wait_for(lambda: stand(first).state == "running")
     started += [processes.start(third, warehouse), processes.start(second, warehouse)]
@@ -81,12 +89,12 @@ def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehous
 
 
 @pytest.mark.parametrize("phase", ["queued", "load", "geometry"])
-def test_cancel_stops_within_two_seconds_and_leaves_nothing(config, warehouse, phase):
+def test_cancel_stops_within_two_seconds_and_leaves_nothing(longer, warehouse, phase):
     if phase == "queued":
-        first = submit(replace(config, seed=1), warehouse)
+        first = submit(replace(longer, seed=1), warehouse)
         processes.start(first, warehouse)
         wait_for(lambda: stand(first).state == "running")
-    job = submit(config, warehouse)
+    job = submit(longer, warehouse)
     process = processes.start(job, warehouse)
     wait_for(lambda: (at := stand(job).progress) is not None and at.phase == phase)
     started = time.monotonic()
@@ -99,8 +107,8 @@ def test_cancel_stops_within_two_seconds_and_leaves_nothing(config, warehouse, p
     assert queries.runs(warehouse).is_empty() and not left_over(warehouse)
 
 
-def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(config, warehouse, monkeypatch):
-    job = submit(config, warehouse)
+def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(longer, warehouse, monkeypatch):
+    job = submit(longer, warehouse)
     process = processes.start(job, warehouse)
     wait_for(lambda: list(job.folder.glob("kept-*/layer-0002.json")))
     os.kill(process.pid, signal.SIGKILL)
@@ -115,7 +123,7 @@ def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(config, wareho
 
     monkeypatch.setattr("core.measure.profile.measure_layer", count)
     monkeypatch.setattr("core.measure.profile.capture", None)  # a second forward pass would call it
-    finished = measure(config, warehouse, quiet)  # the same request is the same job
+    finished = measure(longer, warehouse, quiet)  # the same request is the same job
     assert finished.run_id == job.job_id and 0 < len(measured) <= 3
 
 
@@ -131,12 +139,12 @@ def test_what_is_kept_belongs_to_one_request_and_version(config, warehouse, monk
     assert forwards
 
 
-def test_the_same_request_twice_is_one_job(config, warehouse):
-    job = submit(config, warehouse)
-    assert submit(replace(config, memory_budget=10**9), warehouse).job_id == job.job_id
+def test_the_same_request_twice_is_one_job(longer, warehouse):
+    job = submit(longer, warehouse)
+    assert submit(replace(longer, memory_budget=10**9), warehouse).job_id == job.job_id
     process = processes.start(job, warehouse)
     with pytest.raises(InputError, match=r"is (queued|running) already, as the job"):
-        submit(config, warehouse)
+        submit(longer, warehouse)
     processes.cancel(job)
     process.wait()
 
@@ -160,8 +168,8 @@ def test_a_worker_that_never_came_is_interrupted_and_not_waited_for(config, ware
     assert stand(job).state == "interrupted"
 
 
-def test_a_worker_elsewhere_is_not_shot_at_here(config, warehouse):
-    job = submit(config, warehouse)
+def test_a_worker_elsewhere_is_not_shot_at_here(longer, warehouse):
+    job = submit(longer, warehouse)
     process = processes.start(job, warehouse)
     wait_for(lambda: stand(job).worker.get("holds"))
     write_json(job.folder / "worker.json", stand(job).worker | {"host": "another"})
@@ -218,8 +226,8 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     assert none.returncode == 2 and "0 jobs begin with" in none.stderr
 
 
-def test_ctrl_c_cancels_the_job_that_it_waits_for(config, warehouse):
-    command = [*processes.COMMAND, "measure", config.model, "--corpus", config.corpus, "--protocol", "small"]
+def test_ctrl_c_cancels_the_job_that_it_waits_for(longer, warehouse):
+    command = [*processes.COMMAND, "measure", longer.model, "--corpus", longer.corpus, "--protocol", longer.protocol]
     terminal = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -332,3 +340,14 @@ def test_jobs_get_a_waiting_policy_unless_the_user_has_chosen_one(monkeypatch, w
     assert int(processes.environment(warehouse)["GOMP_SPINCOUNT"]) < 300_000
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert "GOMP_SPINCOUNT" not in processes.environment(warehouse)
+
+
+def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, warehouse):
+    job = submit(config, warehouse)
+    kept = checkpoint.Checkpoint(job.kept(job.job_id), "a pass")
+    for layer, value in {0: 5.0, 1: 6.0, 3: 7.0}.items():  # what comes after a gap waits for it
+        d2 = CloudEstimate("one_per_type", "d2", None, None, Estimate(value, lower=value - 1), [])
+        kept.save_layer(layer, LayerResult([d2], [], [], 0.0, "cpu"), {})
+    found = job.layers_so_far()
+    assert [(one.value, one.lower) for one in found] == [(5.0, 4.0), (6.0, 5.0)]
+    assert so_far("a model", found, "ja").startswith("<svg")

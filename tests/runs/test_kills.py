@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.portions import kills
 
-pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")]
 
 KILLS = kills(20)
 TIMES = ("started_at", "finished_at", "phase_seconds", "peak_memory_bytes")

@@ -133,7 +133,7 @@ def test_a_locked_warehouse_loses_no_plan(tiny_llama, warehouse):
     assert outcome(stand(job), warehouse).plan.plan_id == job.job_id
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 def test_a_kill_loses_no_finished_step(tiny_llama, warehouse, tmp_path):
     config = PlanConfig(str(tiny_llama), "english-business", verify=True, blocks=2, device="cpu")
     job = submit(config, warehouse)

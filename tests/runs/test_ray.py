@@ -83,7 +83,7 @@ def config(tiny_llama, monkeypatch):
     monkeypatch.setattr(small, "PROTOCOLS", small.PROTOCOLS)
     small.use()
     yield RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
-    del small.PROTOCOLS["small"]
+    del small.PROTOCOLS["small"], small.PROTOCOLS["whole"]
 
 
 def nothing_left_of(jobs, workers):
@@ -93,9 +93,10 @@ def nothing_left_of(jobs, workers):
 def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_bert, warehouse, tmp_path, cluster):
     """Seeds of one text, of which the second is compared with the first; another model; one that is not there."""
     address, workers = cluster
+    longer = replace(config, protocol="whole")  # until what is told every now and then was told once
     configs = [
-        config,
-        replace(config, seed=1),
+        longer,
+        replace(longer, seed=1),
         replace(config, model=str(tiny_bert), controls=True),
         replace(config, model="no-such-model"),
     ]

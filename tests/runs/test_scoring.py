@@ -171,7 +171,7 @@ def test_a_warehouse_that_stays_locked_is_no_failure(tiny_llama, task, warehouse
     assert not list(warehouse.folder.pending.iterdir())
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehouse):
     """A real process, killed for good once it has written down some answers; what another model has is not touched."""
     task = write_task(tmp_path / "many.jsonl", 780, 120)

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.portions import kills
 
-pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 KILLS = {
     "ingest": 30,

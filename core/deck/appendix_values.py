@@ -1,0 +1,268 @@
+"""The measurements that stand behind the seven slides: all values, specifications, quality checks, and each run on request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import polars as pl
+
+from core import wording
+from core.analysis.ranking import on_benchmark
+from core.deck import evidence
+from core.deck.deck_data import DeckData
+from core.deck.slide import check_table, look_up, paged
+from core.deck.story import Column, Heading, Row, Statement, StorySlide
+from core.locale import translator
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.wording import pilot_sentences
+from core.wording import slides as words
+from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened
+from core.wording.verdicts import (
+    claim_name,
+    marks_key,
+    outcome_mark,
+    outcome_of,
+    ratio_text,
+    specification_name,
+    verdict_marks,
+    verdict_marks_key,
+)
+
+ALL_CHECKS = 16
+
+
+def values(data: DeckData) -> Iterator[StorySlide]:
+    """All dimensions, group by group; never one list across groups."""
+    _ = translator(data.language)
+    chosen = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
+    across = [group for group in data.words if group.rows["tokenizer_hash"].n_unique() > 1]
+    groups = [*data.groups, *across]
+    rows: list[Row] = []
+    for group in groups:
+        if len(groups) > 1:
+            run = group.rows.row(0, named=True)
+            rows.append(
+                Heading(
+                    (
+                        _("Across tokenizers, one point per word: {kind}, text {text}, protocol {protocol}, N={size}")
+                        if group.words_hash
+                        else _("{kind}, text {text}, protocol {protocol}, N={size}")
+                    ).format(
+                        kind=name("kind", group.kind, data.language),
+                        text=run["corpus_name"],
+                        protocol=run["protocol"],
+                        size=wording.size_range(group.n_points),
+                    )
+                )
+            )
+        labels = run_labels(group.rows, data.language)
+        rows += [_value_row(data, run, labels[run["run_id"]], chosen) for run in group.rows.iter_rows(named=True)]
+    columns = (
+        Column(_("Model"), 0.25),
+        Column(_("Largest inner dimension"), 0.13, is_number=True),
+        Column(_("At layer"), 0.1, is_number=True),
+        Column(_("Final, before the norm"), 0.13, is_number=True),
+        Column(_("Final, after the norm"), 0.13, is_number=True),
+        Column(_("Verdicts"), 0.07),
+        Column(_score_title(data, chosen), 0.19, is_number=True),
+    )
+    key = [
+        _("In brackets: 95 % intervals."),
+        f"{verdict_marks_key(data.language)}{_('. ')}",
+        *_match_key(data),
+        _("Within a group the order is that of the names; no order is better."),
+    ]
+    if any(map(is_vetoed, data.texts.iter_rows(named=True))):
+        key.append(wording.veto_note(data.language))
+    yield from paged(
+        data,
+        "values",
+        _("All values of {n} measurements (d2, N={size})").format(
+            n=data.texts.height, size=wording.size_range(data.n_points)
+        ),
+        columns,
+        rows,
+        _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
+        wording.sentences(key, data.language),
+        ("run_summaries", "scores"),
+        data.texts["run_id"].to_list(),
+        [f"{run['name']}: {run['run_id']}" for run in data.texts.iter_rows(named=True)],
+    )
+
+
+def _value_row(data: DeckData, run: dict, label: str, chosen: dict | None) -> tuple[str, ...]:
+    _ = translator(data.language)
+    after = run["final_dimension_post_norm"]
+    return (
+        shortened(label, 36),
+        wording.interval_of(run, "inner_max"),
+        layer_text(run["inner_max_layer"], run["n_layers"], data.language),
+        wording.interval_of(run, "final_dimension_pre_norm"),
+        _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
+        verdict_marks(run),
+        _score(data, run["run_id"], chosen),
+    )
+
+
+def _score_title(data: DeckData, chosen: dict | None) -> str:
+    _ = translator(data.language)
+    if chosen is None:
+        return _("Score")
+    title = wording.benchmark_name(
+        chosen["benchmark"], chosen["metric"], chosen["n_shot"], data.language, chosen["filter"]
+    )
+    if data.pilot is None:
+        return title
+    is_exploratory = pilot_sentences.is_exploratory(chosen, data.pilot.pilot)
+    return f"{title}: {_('not pre-registered (exploratory)') if is_exploratory else _('pre-registered')}"
+
+
+def _score(data: DeckData, run_id: str, chosen: dict | None) -> str:
+    """The score with what it really belongs to, then that of the user's own task where the column has another."""
+    _ = translator(data.language)
+    if chosen is None:
+        return "–"
+    own = on_benchmark(data.scored, chosen).filter(run_id=run_id).filter(pl.col("score_match") != "none")
+    told = [_value(row) for row in own.iter_rows(named=True)]
+    task = data.pilot.pilot.task if data.pilot else None
+    if task is not None and chosen["benchmark"] != task.name:
+        found = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
+        told += [f"{task.name}: {_value(row)}" for row in found.head(1).iter_rows(named=True)]
+    return _("; ").join(dict.fromkeys(told)) or "–"
+
+
+MATCH_MARKS = {"revision_not_stated": "†", "mapped": "*", "base": "°"}
+"""What stands behind a score that is not surely of the very model."""
+
+
+def _value(row: dict) -> str:
+    error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
+    mark = MATCH_MARKS.get(row["score_match"], "")
+    return f"{wording.number(row['score'])}{error}{f' {mark}' if mark else ''}"
+
+
+def _match_key(data: DeckData) -> list[str]:
+    _ = translator(data.language)
+    words_of = {
+        "revision_not_stated": _("† revision not stated"),
+        "mapped": _("* by an alias"),
+        "base": _("° of the base model, which tests nothing"),
+    }
+    found = set(data.scored["score_match"])
+    told = [text for match, text in words_of.items() if match in found]
+    return [_("Scores: {marks}.").format(marks=_(", ").join(told))] if told else []
+
+
+def specifications(data: DeckData) -> Iterator[StorySlide]:
+    """Under which specifications each claim holds: of one run with its ratios, of several how often."""
+    _ = translator(data.language)
+    texts = data.texts
+    own = data.claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list()))
+    if own.is_empty():
+        return
+    n = own["run_id"].n_unique()
+    rows: list[Row] = []
+    for is_core in (True, False):
+        part = [one for one in SPECIFICATIONS if one.is_core == is_core]
+        cells: list[Row] = [cell for one in part if (cell := _specification_row(own, one, n, data.language))]
+        if cells:
+            rows.append(Heading(_("core: a verdict rests on these") if is_core else _("besides the core")))
+            rows += cells
+    columns = (Column(_("Specification"), 0.46), *(Column(claim_name(c, data.language), 0.27) for c in CLAIMS))
+    key = (
+        _(
+            "Ratio of the largest inner dimension to that at layer 0 (rises) or after the last block (falls), 95 % limits."
+        )
+        if n == 1
+        else _("How many of {n} measurements come out so.").format(n=n)
+    )
+    yield from paged(
+        data,
+        "specifications",
+        _("{k} specifications: under which the claims hold").format(
+            k=sum(not isinstance(row, Heading) for row in rows)
+        ),
+        columns,
+        rows,
+        _("Table of specifications with what the claims come to under each."),
+        wording.sentences((f"{marks_key(data.language)}{_('. ')}", key), data.language),
+        ("run_claims",),
+        own["run_id"].unique(maintain_order=True).to_list(),
+    )
+
+
+def _specification_row(own: pl.DataFrame, one, n: int, language: str) -> tuple[str, ...] | None:
+    _ = translator(language)
+    of_one = own.filter(
+        pl.col("n1").eq_missing(pl.lit(one.n1, pl.Int64)),
+        cloud=one.cloud,
+        transform=one.transform,
+        estimator=one.estimator,
+    )
+    if of_one.is_empty():
+        return None
+    cells = []
+    for claim in CLAIMS:
+        found = of_one.filter(claim=claim)
+        if n == 1 and found.height:
+            row = found.row(0, named=True)
+            cells.append(f"{outcome_mark(outcome_of(row))} {ratio_text(row)}")
+            continue
+        counts = Counter(outcome_mark(outcome_of(row)) for row in found.iter_rows(named=True))
+        cells.append("   ".join(f"{mark} {count}" for mark, count in counts.most_common()) or "–")
+    return (specification_name(of_one.row(0, named=True), language), *cells)
+
+
+def checks(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    own = data.checks.filter(pl.col("run_id").is_in(data.texts["run_id"].to_list()))
+    table = check_table(own, data.texts, data.language, most=ALL_CHECKS)
+    title = _("Quality checks of {n} measurements").format(n=data.texts.height)
+    return look_up(data, "checks", title, (), table, ("run_checks",), data.texts["run_id"].to_list())
+
+
+# --- each run --------------------------------------------------------------------------------------------------
+
+
+def each_run(data: DeckData) -> Iterator[StorySlide]:
+    """Profile and specifications of each run on text, and what its controls say."""
+    _ = translator(data.language)
+    labels = run_labels(data.texts, data.language)
+    for number, run in enumerate(data.texts.iter_rows(named=True), start=1):
+        rows = data.texts.filter(run_id=run["run_id"])
+        chart = evidence.profiles(data.estimates, rows, data.language)
+        label = shortened(labels[run["run_id"]], 60)
+        told = [
+            Statement(wording.verdict_text(run, data.language), _("Verdicts")),
+            Statement(
+                _("Embedding {embedding}; largest {inner}, at layer {layer}; after the last block {final}.").format(
+                    embedding=wording.interval_of(run, "embedding_dimension"),
+                    inner=wording.interval_of(run, "inner_max"),
+                    layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language),
+                    final=wording.interval_of(run, "final_dimension_pre_norm"),
+                ),
+                _("Values"),
+            ),
+            Statement(words.checks(rows, data.language)),
+        ]
+        told += [Statement(line) for line in _control_lines(data, run)]
+        title = _("{name}: largest inner dimension {value}").format(
+            name=label, value=wording.interval_of(run, "inner_max")
+        )
+        at = "run" if number == 1 else f"run-{number}"
+        yield look_up(
+            data, at, title, told, chart, ("layer_estimates", "run_summaries", "run_controls"), [run["run_id"]]
+        )
+
+
+def _control_lines(data: DeckData, run: dict) -> list[str]:
+    _ = translator(data.language)
+    controls = {row["run_id"]: row for row in data.controls_of(run).iter_rows(named=True)}
+    told = []
+    for row in data.against_controls.filter(run_id=run["run_id"]).iter_rows(named=True):
+        control = controls.get(row["control_run_id"])
+        if control is not None:
+            named = control_name(control["pass"], control["model_seed"], data.language)
+            told.append(_("{claim}: {verdict}").format(claim=named, verdict=wording.control_text(row, data.language)))
+    return told
