@@ -21,6 +21,7 @@ from core.warehouse.warehouse import Warehouse
 from tests import portions
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ["WORKDIM_LANGUAGE"] = "en"  # what a verb says is looked for in English, whatever the language of the desk
 MARKS_OF_FIXTURES = {"demo_warehouse": "model", "browser": "browser", "cluster": "cluster", "hub": "network"}
 """A test that needs the fixture gets the marker."""
 SLOW_FILES = {

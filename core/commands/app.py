@@ -18,7 +18,7 @@ from pathlib import Path
 
 from core.commands.context import chosen_warehouse, take_in, warn
 from core.commands.measure import measure_all, tell_terms
-from core.errors import InputError, ResourceError, WorkdimError
+from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import READ_ONLY
 from core.terminal.output import say
 
@@ -47,7 +47,7 @@ def demo(options: argparse.Namespace) -> int:
     missing = []
     for one in asked:
         if (one.model, one.corpus, find_protocol(one.protocol).hash(one.seed), one.dtype) in known:
-            say(f"{one.model} is measured already.")
+            say(Sentence("{model} is measured already.", model=one.model))
         else:
             missing.append(one)
     code = measure_all(missing, warehouse)
@@ -90,25 +90,31 @@ def serve(warehouse: Path, port: int, opening: Opening = Opening()) -> int:
     """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
     asked, port = port, free_port(port, opening.reached_at)
     if port != asked:
-        say(f"Port {asked} is in use; taking {port}.")
+        say(Sentence("Port {asked} is in use; taking {port}.", asked=asked, port=port))
     address = f"http://localhost:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
     server = start_server(warehouse, port, opening)
     try:
         offer_references(warehouse)  # while the server starts
         wait_until_ready(server, port, opening.reached_at)
-        how = ", read-only," if opening.read_only else ""
-        say(f"Workdim is open{how} at {address} (Ctrl-C stops it).")
+        if opening.read_only:
+            say(Sentence("Workdim is open, read-only, at {address} (Ctrl-C stops it).", address=address))
+        else:
+            say(Sentence("Workdim is open at {address} (Ctrl-C stops it).", address=address))
         if opening.address not in OWN:
-            say(
-                f"Others reach it at {', '.join(f'http://{host}:{port}' for host in opening.hosts if host not in OWN)}."
-            )
+            places = [f"http://{host}:{port}" for host in opening.hosts if host not in OWN]
+            say(Sentence("Others reach it at {places}.", places=places))
         elif has_screen():
             webbrowser.open(address)
         else:
+            place = f"{os.environ.get('USER', 'USER')}@{socket.gethostname()}"
+            command = f"ssh -L {port}:localhost:{port} {place}"
             say(
-                f"There is no screen here. From your own machine: ssh -L {port}:localhost:{port} "
-                f"{os.environ.get('USER', 'USER')}@{socket.gethostname()}   then open {address}"
+                Sentence(
+                    "There is no screen here. From your own machine: `{command}`, then open {address}",
+                    command=command,
+                    address=address,
+                )
             )
         return server.wait()
     except KeyboardInterrupt:
@@ -126,12 +132,15 @@ def offer_references(path: Path) -> None:
     try:
         taken = offer(Warehouse(path), warn)
     except WorkdimError as error:
-        warn(f"The profiles that come with Workdim were not all taken in: {error}")
+        warn(Sentence("The profiles that come with Workdim were not all taken in: {reason}", reason=error))
         return
     if taken:
         say(
-            f"{len(taken)} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides "
-            "them; `workdim ingest --without-reference` takes them out."
+            Sentence(
+                "{n} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides them; "
+                "`workdim ingest --without-reference` takes them out.",
+                n=len(taken),
+            )
         )
 
 

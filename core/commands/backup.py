@@ -8,8 +8,9 @@ from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.commands.runs import filtered, without_reference
-from core.errors import InputError
-from core.terminal.output import one_line, say, say_json
+from core.errors import InputError, Sentence
+from core.terminal.output import one_line, padded, say, say_json, told, wrapped
+from core.terminal.output import width as columns
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -21,12 +22,12 @@ def backup(options: argparse.Namespace) -> int:
         if options.json:
             say_json([_row(one) for one in found])
         elif not found:
-            say("No backups yet. Make one: workdim backup")
+            say(Sentence("No backups yet. Make one: workdim backup"))
         else:
             say(*(_told(one) for one in found))
         return 0
     warehouse = existing_warehouse(options)
-    with bar("packing parcels") as progress:
+    with bar(Sentence("packing parcels")) as progress:
         made = back_up(warehouse, options.out, progress, warn)
     say_json(_row(made)) if options.json else say(_told(made))
     return 0
@@ -39,21 +40,29 @@ def restore(options: argparse.Namespace) -> int:
     warehouse = chosen_warehouse(options)
     if not options.yes and not sys.stdin.isatty():
         raise InputError("A restore replaces the warehouse: add --yes where nobody can be asked.")
-    with bar("checking the backup") as progress, staged(warehouse, options.file, progress) as found:
-        say(f"{found.file} is whole: {number_of_runs(found.n_runs)}.")
-        if not options.yes and not _agreed(f"Put it in the place of {warehouse.path}? [y/N] "):
-            say("Nothing was changed.")
+    with bar(Sentence("checking the backup")) as progress, staged(warehouse, options.file, progress) as found:
+        say(Sentence("{file} is whole: {runs}.", file=found.file, runs=number_of_runs(found.n_runs)))
+        if not options.yes and not _agreed(Sentence("Put it in the place of {path}? [y/N] ", path=warehouse.path)):
+            say(Sentence("Nothing was changed."))
             return 0
-        with bar("building the warehouse") as progress:
+        with bar(Sentence("building the warehouse")) as progress:
             done = put_in_place(warehouse, found, warn, progress)
-    say(f"{warehouse.path} is what the backup holds; {done.n_parcels} parcels came with it.")
     say(
-        f"Nothing that was measured since is lost: {done.n_since} later parcels are in it too, and tags and notes "
-        "stand. Names, queries and score files are those of the backup."
+        Sentence("{path} is what the backup holds; {n} parcels came with it.", path=warehouse.path, n=done.n_parcels),
+        Sentence(
+            "Nothing that was measured since is lost: {n} later parcels are in it too, and tags and notes stand. Names, "
+            "queries and score files are those of the backup.",
+            n=done.n_since,
+        ),
     )
-    for what, kept in (("warehouse", done.kept), ("folder of what people wrote", done.kept_people)):
+    parts = ((Sentence("warehouse"), done.kept), (Sentence("folder of what people wrote"), done.kept_people))
+    for what, kept in parts:
         if kept is not None:
-            say(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
+            say(
+                Sentence(
+                    "The {what} that was there is kept as {kept}; remove it when you are sure.", what=what, kept=kept
+                )
+            )
     return 0
 
 
@@ -63,8 +72,8 @@ def _agreed(question: str) -> bool:
 
 
 def _told(one) -> str:
-    what = number_of_runs(one.n_runs) if one.n_runs is not None else "cannot be read"
-    return f"{one.file}  {one.made_at:%Y-%m-%d %H:%M} UTC  {one.n_bytes / 1e6:.1f} MB  {what}"
+    what = number_of_runs(one.n_runs) if one.n_runs is not None else Sentence("cannot be read")
+    return f"{one.file}  {one.made_at:%Y-%m-%d %H:%M} UTC  {one.n_bytes / 1e6:.1f} MB  {told(what)}"
 
 
 def _row(one) -> dict:
@@ -84,17 +93,22 @@ def cache(options: argparse.Namespace) -> int:
     meant = [one for one in chosen(found, names) if one.n_bytes]
     for one in meant:
         if one.in_use:
-            warn(f"{one.name} is left alone: {one.in_use}.")
+            warn(Sentence("{name} is left alone: {reason}.", name=one.name, reason=one.in_use))
     free = [one for one in meant if not one.in_use]
     for one in free:
-        say(f"{one.name}: {_size(one.n_bytes)} of {one.what}; {one.cost}")
+        say(
+            Sentence(
+                "{name}: {size} of {what}; {cost}", name=one.name, size=_size(one.n_bytes), what=one.what, cost=one.cost
+            )
+        )
+    size = _size(sum(one.n_bytes for one in free))
     if not free:
-        say("There is nothing to clean.")
+        say(Sentence("There is nothing to clean."))
     elif options.dry_run:
-        say(f"{_size(sum(one.n_bytes for one in free))} would be freed.")
-    elif confirmed(f"Remove {_size(sum(one.n_bytes for one in free))}?", options.yes):
+        say(Sentence("{size} would be freed.", size=size))
+    elif confirmed(Sentence("Remove {size}?", size=size), options.yes):
         freed = clean(warehouse, [one.name for one in free])
-        say(f"{_size(sum(n_bytes for _, n_bytes in freed))} freed.")
+        say(Sentence("{size} freed.", size=_size(sum(n_bytes for _, n_bytes in freed))))
     return 0
 
 
@@ -104,10 +118,12 @@ def _tell(found, as_json: bool) -> None:
         return
     width = max(len(one.name) for one in found)
     for one in found:
-        kind = "" if one.can_be_cleaned else "kept: "
-        say(f"{one.name:<{width}}  {_size(one.n_bytes):>10}  {one.what}; {kind}{one.cost}")
-    able = sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use)
-    say("", f"{_size(able)} can be cleaned: `workdim cache --clean [NAME...]`")
+        cost = one.cost if one.can_be_cleaned else Sentence("kept: {why}", why=one.cost)
+        what = Sentence("{what}; {cost}", what=one.what, cost=cost)
+        first = f"{padded(one.name, width)}  {_size(one.n_bytes):>10}  "
+        say(*wrapped(told(what), columns() or len(told(what)) * 3, " " * len(first), first))
+    able = _size(sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use))
+    say("", Sentence("{size} can be cleaned: `workdim cache --clean [NAME...]`", size=able))
 
 
 def _size(n_bytes: int) -> str:
@@ -142,5 +158,6 @@ def export(options: argparse.Namespace) -> int:
         options.format,
         {name: value for name, value in asked.items() if value},
     )
-    say(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
+    runs, size = number_of_runs(done.n_runs), done.n_bytes / 1e6
+    say(Sentence("{path}: {runs}, control runs included, {size:.1f} MB", path=done.path, runs=runs, size=size))
     return 0

@@ -15,7 +15,7 @@ from core.terminal.output import warn as warn
 
 def fail(error: WorkdimError) -> int:
     """One line on standard error; returns the exit code."""
-    warn(str(error))
+    warn(error.message)
     return error.exit_code
 
 
@@ -83,9 +83,9 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
     )
 
 
-def number_of_runs(n: int) -> str:
+def number_of_runs(n: int) -> Sentence:
     """`1 run`, `2 runs`."""
-    return f"{n:,} run" if n == 1 else f"{n:,} runs"
+    return Sentence("{n:,} run", n=n) if n == 1 else Sentence("{n:,} runs", n=n)
 
 
 def confirmed(question: str, is_sure: bool) -> bool:

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from rich.cells import cell_len
+
 from core.commands.context import chosen_warehouse
-from core.errors import ResourceError
-from core.terminal.output import say, say_json
+from core.errors import ResourceError, Sentence, sentences
+from core.terminal.output import heads, padded, say, say_json, told
+from core.terminal.tables import table
 
 LEAST_DISK = 2e9
 """Bytes: the demo models, hidden states of one measurement, and its results."""
@@ -47,11 +50,11 @@ def doctor(options: argparse.Namespace) -> int:
     if options.json:
         say_json(facts | {"problems": [asdict(problem) for problem in problems]})
     else:
-        width = max(map(len, facts))
-        say(*(f"{name:<{width}}  {value}" for name, value in facts.items()))
-        say("", "What would fail, and how to mend it" if problems else "Nothing would fail.")
+        width = max(cell_len(told(name)) for name in facts)
+        say(*(f"{padded(told(name), width)}  {told(value)}" for name, value in facts.items()))
+        say("", Sentence("What would fail, and how to mend it") if problems else Sentence("Nothing would fail."))
         for problem in problems:
-            say(f"  {'!' if problem.is_serious else '-'} {problem.line}")
+            say(f"  {'!' if problem.is_serious else '-'} {told(problem.line)}")
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 
@@ -61,13 +64,13 @@ def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
     from core.warehouse.reference import references
 
     facts["Workdim"] = code_version()
-    facts["Python"] = f"{platform.python_version()} at {sys.executable}"
-    facts["system"] = platform.platform()
+    facts["Python"] = Sentence("{version} at {place}", version=platform.python_version(), place=sys.executable)
+    facts[Sentence("system")] = platform.platform()
     facts |= library_versions()
-    facts["reference profiles"] = str(len(references()))
+    facts[Sentence("reference profiles")] = str(len(references()))
     unmet = unmet_requirements()
     if unmet:
-        yield Problem(f"{'; '.join(unmet)}. Run: python -m pip install -r requirements.txt", is_basic=True)
+        yield Problem(Sentence("{unmet}. Run: `python -m pip install -r requirements.txt`", unmet=unmet), is_basic=True)
 
 
 def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
@@ -76,14 +79,17 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
     from core.models.machine import devices
 
     memory = psutil.virtual_memory()
-    facts["devices"] = "; ".join(devices())
-    facts["memory"] = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    facts[Sentence("devices")] = "; ".join(devices())
+    free, whole = memory.available / 1e9, memory.total / 1e9
+    facts[Sentence("memory")] = Sentence("{free:.1f} of {whole:.1f} GB free", free=free, whole=whole)
     if memory.available < LEAST_MEMORY:
-        yield Problem(
-            f"Only {memory.available / 1e9:.1f} GB of memory is free and a demo model takes {LEAST_MEMORY / 1e9:g}: "
-            "close other programs, or measure with --memory-budget.",
-            is_basic=True,
+        line = Sentence(
+            "Only {free:.1f} GB of memory is free and a demo model takes {least:g}: close other programs, or measure with "
+            "--memory-budget.",
+            free=free,
+            least=LEAST_MEMORY / 1e9,
         )
+        yield Problem(line, is_basic=True)
 
 
 def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
@@ -93,26 +99,40 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
 
     warehouse, cache = replace(chosen_warehouse(options), wait=PATIENCE), cache_folder()
     health = look_at(warehouse)
-    facts["warehouse"] = f"{warehouse.path} ({_words(health)})"
+    facts[Sentence("warehouse")] = _with(warehouse.path, _words(health))
     if health.problem:
         yield Problem(health.problem, is_basic=True)
     if health.n_waiting:
-        yield Problem(f"{health.n_waiting} finished measurements wait beside the warehouse. Run: workdim ingest")
+        yield Problem(
+            Sentence("{n} finished measurements wait beside the warehouse. Run: `workdim ingest`", n=health.n_waiting)
+        )
     for line in health.damaged:
-        yield Problem(f"{line} Move it away, or measure again.", is_damage=True)
-    facts["cache"] = f"{cache} ({folder_bytes(cache) / 1e9:.2f} GB)"
-    for name, folder in (("warehouse", warehouse.path.parent), ("cache", cache)):
+        yield Problem(sentences(line, Sentence("Move it away, or measure again.")), is_damage=True)
+    facts[Sentence("cache")] = _with(cache, f"{folder_bytes(cache) / 1e9:.2f} GB")
+    places = (
+        (Sentence("free disk, warehouse"), warehouse.path.parent, "--warehouse"),
+        (Sentence("free disk, cache"), cache, "WORKDIM_CACHE"),
+    )
+    for name, folder, option in places:
         there = _nearest(folder)
         free = shutil.disk_usage(there).free
-        facts[f"free disk, {name}"] = f"{free / 1e9:.1f} GB"
+        facts[name] = f"{free / 1e9:.1f} GB"
         if free < LEAST_DISK:
-            yield Problem(
-                f"Only {free / 1e9:.1f} GB of disk is free for the {name} in {folder}, and {LEAST_DISK / 1e9:g} are "
-                f"needed. Free some, or choose another ({'--warehouse' if name == 'warehouse' else 'WORKDIM_CACHE'}).",
-                is_basic=True,
+            line = Sentence(
+                "Only {free:.1f} GB of disk is free in {folder}, and {least:g} are needed. Free some, or choose another "
+                "place with {option}.",
+                free=free / 1e9,
+                folder=folder,
+                least=LEAST_DISK / 1e9,
+                option=option,
             )
+            yield Problem(line, is_basic=True)
         if not _is_writable(there):
-            yield Problem(f"{there} may not be written here: check its permissions.", is_basic=True)
+            yield Problem(Sentence("{what} may not be written here: check its permissions.", what=there), is_basic=True)
+
+
+def _with(place: object, remark: str) -> Sentence:
+    return Sentence("{place} ({remark})", place=place, remark=remark)
 
 
 def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
@@ -124,14 +144,15 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
     trash = warehouse.folder.trash
     if trash.is_dir():
-        facts["trash"] = f"{trash} ({folder_bytes(trash) / 1e6:.1f} MB)"
+        facts[Sentence("trash")] = _with(trash, f"{folder_bytes(trash) / 1e6:.1f} MB")
     health = look_at(warehouse)
     if health.problem is not None or not health.is_there:  # said already
         return
-    with bar("checking parcels") as progress:
+    with bar(Sentence("checking parcels")) as progress:
         examined = examine(warehouse, options.thorough, progress)
-    facts["integrity"] = "damaged" if examined.is_damaged else "sound"
-    facts["integrity"] += f" ({examined.n_rows:,} rows and {examined.n_parcels:,} parcels read)"
+    state = Sentence("damaged") if examined.is_damaged else Sentence("sound")
+    read = Sentence("{rows:,} rows and {parcels:,} parcels read", rows=examined.n_rows, parcels=examined.n_parcels)
+    facts[Sentence("integrity")] = _with(state, read)
     for finding in examined.findings:
         yield Problem(finding.line, is_damage=finding.is_damage)
 
@@ -146,55 +167,75 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
     try:
         way = route()
     except ResourceError as error:  # certificates that are not there, an address that is none
-        facts["hub"] = "cannot be asked"
-        yield Problem(f"Models of the hub would fail. {error}")
+        facts["hub"] = Sentence("cannot be asked")
+        yield Problem(Sentence("Models of the hub would fail. {reason}", reason=error))
     else:
         reason = why_no_hub()
-        facts["hub"] = f"{way.endpoint} ({'not reached' if reason else 'answers'})"
-        facts["hub mirror"] = way.endpoint if way.is_mirror else "none (HF_ENDPOINT)"
-        facts["hub proxy"] = way.proxy or "none (HTTPS_PROXY)"
-        facts["hub certificates"] = way.certificate or "the system's own (SSL_CERT_FILE)"
-        facts["hub offline"] = way.offline or "no (HF_HUB_OFFLINE)"
-        facts["hub log-in"] = "yes" if get_token() else "no (hf auth login, or HF_TOKEN)"
+        facts["hub"] = _with(way.endpoint, _answers(reason))
+        facts[Sentence("hub mirror")] = (
+            way.endpoint if way.is_mirror else Sentence("none ({where})", where="HF_ENDPOINT")
+        )
+        facts[Sentence("hub proxy")] = way.proxy or Sentence("none ({where})", where="HTTPS_PROXY")
+        facts[Sentence("hub certificates")] = way.certificate or Sentence("the system's own (SSL_CERT_FILE)")
+        facts[Sentence("hub offline")] = way.offline or Sentence("no ({how})", how="HF_HUB_OFFLINE")
+        log_in = Sentence("{one}, or {other}", one="hf auth login", other="HF_TOKEN")
+        facts[Sentence("hub log-in")] = Sentence("yes") if get_token() else Sentence("no ({how})", how=log_in)
         if reason:
-            yield Problem(
-                f"Models of the hub that are not in its cache would fail: {reason} Connect, set HTTPS_PROXY, "
-                "HF_ENDPOINT or SSL_CERT_FILE as your network wants, or measure local folders, .gguf files and pypi: "
-                "models."
+            line = Sentence(
+                "Models of the hub that are not in its cache would fail: {reason} Connect, set HTTPS_PROXY, HF_ENDPOINT or "
+                "SSL_CERT_FILE as your network wants, or measure local folders, .gguf files and pypi: models.",
+                reason=reason,
             )
-    facts["hub cache"] = f"{constants.HF_HUB_CACHE} ({folder_bytes(Path(constants.HF_HUB_CACHE)) / 1e9:.2f} GB)"
+            yield Problem(line)
+    hub_cache = Path(constants.HF_HUB_CACHE)
+    facts[Sentence("hub cache")] = _with(hub_cache, f"{folder_bytes(hub_cache) / 1e9:.2f} GB")
     address, reason = package_index()
-    facts["package index"] = f"{address} ({'not reached' if reason else 'answers'})"
+    facts[Sentence("package index")] = _with(address, _answers(reason))
     missing = missing_demo_models()
-    facts["demo models"] = f"to be fetched: {', '.join(missing)}" if missing else "in the cache"
+    fetched = Sentence("to be fetched: {models}", models=missing) if missing else Sentence("in the cache")
+    facts[Sentence("demo models")] = fetched
     if reason:
-        what = f"{', '.join(missing)} cannot be fetched" if missing else "Other pypi: models would fail"
-        yield Problem(f"{what}. {reason} Connect, or set up pip's index or proxy.", is_basic=bool(missing))
+        what = (
+            Sentence("{models} cannot be fetched.", models=missing)
+            if missing
+            else Sentence("Other pypi: models would fail.")
+        )
+        mend = Sentence("Connect, or set up pip's index or proxy.")
+        yield Problem(sentences(what, reason, mend), is_basic=bool(missing))
+
+
+def _answers(reason: str | None) -> Sentence:
+    return Sentence("not reached") if reason else Sentence("answers")
 
 
 def _optional(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     """Packages that only some models ask for: their absence is a fact and no problem."""
     from core.models.machine import QUANTISER_PACKAGES, TOKENIZER_PACKAGES, installed
 
-    for name, packages in (("tokenizer packages", TOKENIZER_PACKAGES), ("dequantisers", QUANTISER_PACKAGES)):
+    kinds = (
+        (Sentence("tokenizer packages"), Sentence("tokenizer packages, not installed"), TOKENIZER_PACKAGES),
+        (Sentence("dequantisers"), Sentence("dequantisers, not installed"), QUANTISER_PACKAGES),
+    )
+    for name, name_of_absent, packages in kinds:
         found = installed(packages)
         there = [f"{package} {version}" for package, version in found.items() if version]
         absent = [package for package, version in found.items() if not version]
-        facts[name] = ", ".join(there) or "none"
+        facts[name] = ", ".join(there) or Sentence("none")
         if absent:
-            facts[f"{name}, not installed"] = ", ".join(absent)
+            facts[name_of_absent] = ", ".join(absent)
     ray = installed(("ray",))["ray"]
-    facts["Ray"] = ray or "not installed (only --engine ray needs it)"
+    facts["Ray"] = ray or Sentence("not installed (only --engine ray needs it)")
     yield from ()
 
 
-def _words(health) -> str:
+def _words(health) -> Sentence:
     if health.problem:
-        return "cannot be used"
-    waiting = f", {health.n_waiting} waiting, {len(health.damaged)} damaged"
-    if not health.is_there:
-        return f"not there yet{waiting if health.n_waiting or health.damaged else ''}"
-    return f"opens, {health.n_runs} runs{waiting}"
+        return Sentence("cannot be used")
+    counts = Sentence("{n} waiting, {damaged} damaged", n=health.n_waiting, damaged=len(health.damaged))
+    if health.is_there:
+        return Sentence("opens, {n} runs, {counts}", n=health.n_runs, counts=counts)
+    there = Sentence("not there yet")
+    return Sentence("{first}, {then}", first=there, then=counts) if health.n_waiting or health.damaged else there
 
 
 def _nearest(folder: Path) -> Path:
@@ -223,19 +264,29 @@ def check_again(options: argparse.Namespace) -> int:
     if options.json:
         say_json({"is_right": found.is_right, "n_missing": found.n_missing, "values": rows})
         return 0 if found.is_right else 1
-    say(f"{'quantity':<32}{'values':>7}{'largest deviation':>20}{'tolerance':>11}   where")
-    for row in rows:
-        mark = "" if row["within"] else "  OUTSIDE"
-        say(
-            f"{row['quantity']:<32}{row['n_values']:>7}{row['largest_deviation']:>19.3%} {row['tolerance']:>10.1%}"
-            f"   layer {row['layer']}, {row['cloud']}{mark}"
+    head = heads("quantity", "values", "largest deviation", "tolerance", "where")
+    lines = [
+        (
+            row["quantity"],
+            row["n_values"],
+            f"{row['largest_deviation']:.3%}",
+            f"{row['tolerance']:.1%}",
+            sentences(
+                Sentence("layer {layer}, {cloud}", layer=row["layer"], cloud=row["cloud"]),
+                "" if row["within"] else Sentence("OUTSIDE"),
+            ),
         )
+        for row in rows
+    ]
+    say(*table(head, lines))
     if found.n_missing:
-        say(f"{found.n_missing} values of the reference were not measured.")
+        say(Sentence("{n} values of the reference were not measured.", n=found.n_missing))
     say(
-        "This installation measures what the shipped profile says, within its tolerances."
+        Sentence("This installation measures what the shipped profile says, within its tolerances.")
         if found.is_right
-        else "This installation does NOT measure what the shipped profile says: do not compare its numbers with "
-        "those of others."
+        else Sentence(
+            "This installation does NOT measure what the shipped profile says: do not compare its numbers with those of "
+            "others."
+        )
     )
     return 0 if found.is_right else 1

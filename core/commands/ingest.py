@@ -6,9 +6,20 @@ import argparse
 from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, existing_warehouse, warn
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.records import SHORT_ID
-from core.terminal.output import say, say_json
+from core.terminal.output import padded, say, say_json, told
+
+ARRIVED = {
+    "new": Sentence("new"),
+    "known": Sentence("here already"),
+    "annotated": Sentence("tags added"),
+    "waits": Sentence("waits"),
+    "conflict": Sentence("conflict"),
+    "damaged": Sentence("damaged"),
+}
+"""What became of a parcel."""
+ARRIVED_WIDTH = 15
 
 
 def ingest(options: argparse.Namespace) -> int:
@@ -24,25 +35,36 @@ def ingest(options: argparse.Namespace) -> int:
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
         new = reference.take_in(warehouse, warn)
-        say(f"{len(new)} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
+        say(
+            Sentence(
+                "{n} of {of} reference profiles were taken in; they carry the tag 'reference'.",
+                n=len(new),
+                of=len(shipped),
+            )
+        )
     elif options.without_reference:
         n_out = reference.take_out(existing_warehouse(options))
-        say(f"{n_out} reference profiles were moved to the trash. `ingest --reference` takes them in again.")
+        say(
+            Sentence(
+                "{n} reference profiles were moved to the trash. `workdim ingest --reference` takes them in again.",
+                n=n_out,
+            )
+        )
     elif options.rebuild:
-        with bar("reading parcels") as progress:
+        with bar(Sentence("reading parcels")) as progress:
             built = warehouse.rebuild(warn, progress)
-        say(f"The warehouse was made anew from {len(built.run_ids)} parcels.")
+        say(Sentence("The warehouse was made anew from {n} parcels.", n=len(built.run_ids)))
         if built.kept:
-            say(f"The old file is kept: {built.kept}")
+            say(Sentence("The old file is kept: {kept}", kept=built.kept))
     else:
         if not is_there(warehouse.path):
             warehouse.prepare()
             n_runs = warehouse.read("SELECT count(*) AS n FROM runs")["n"][0]
-            say(f"The warehouse was made anew from {n_runs} parcels.")
+            say(Sentence("The warehouse was made anew from {n} parcels.", n=n_runs))
         waiting = len(parcels.waiting_parcels(warehouse))
         sweep(warehouse)
         warehouse.follow_files(warn)
-        say(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
+        say(Sentence("{n} waiting parcels were taken in.", n=waiting - len(parcels.waiting_parcels(warehouse))))
     return 0
 
 
@@ -56,21 +78,34 @@ def import_(options: argparse.Namespace) -> int:
     warehouse = chosen_warehouse(options)
     if is_there(warehouse.path) and not options.dry_run:
         sweep_to_read(warehouse)
-    with bar("checking parcels") as progress:
+    with bar(Sentence("checking parcels")) as progress:
         done = import_runs(warehouse, options.paths, options.dry_run, progress)
     left_out = done.count(*LEFT_OUT) + len(done.remarks)
     if options.json:
         say_json(asdict(done))
         return 2 if left_out else 0
     for one in done.arrivals:
-        say(f"{one.state:<10}{one.run_id[:SHORT_ID]:<15}{one.reason or one.source}")
+        say(
+            f"{padded(told(ARRIVED[one.state]), ARRIVED_WIDTH)}{one.run_id[:SHORT_ID]:<15}{told(one.reason or one.source)}"
+        )
     for line in done.remarks:
-        say(f"{'left out':<10}{line}")
-    would = "would come in" if options.dry_run else "came in"
-    waiting = f" ({done.count('waits')} wait beside the warehouse)" if done.count("waits") else ""
-    annotated = f" ({done.count('annotated')} with further tags or notes)" if done.count("annotated") else ""
-    say(
-        f"Runs: {done.count('new', 'waits')} {would}{waiting}, {done.count('known', 'annotated')} here already"
-        f"{annotated}, {left_out} left out. Scores: {done.n_scores:,}."
+        say(f"{padded(told(Sentence('left out')), ARRIVED_WIDTH)}{told(line)}")
+    counts = {
+        "new": done.count("new", "waits"),
+        "waiting": done.count("waits"),
+        "known": done.count("known", "annotated"),
+        "annotated": done.count("annotated"),
+        "left_out": left_out,
+        "scores": done.n_scores,
+    }
+    brief = (
+        Sentence("Runs: {new} would come in, {known} here already, {left_out} left out. Scores: {scores:,}.", **counts)
+        if options.dry_run
+        else Sentence("Runs: {new} came in, {known} here already, {left_out} left out. Scores: {scores:,}.", **counts)
     )
+    say(brief)
+    if counts["waiting"]:
+        say(Sentence("Of those that came in, {waiting} wait beside the warehouse.", **counts))
+    if counts["annotated"]:
+        say(Sentence("Of those that were here, {annotated} have further tags or notes now.", **counts))
     return 2 if left_out else 0

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
-from core.errors import InputError
+from core.errors import InputError, Sentence, sentences
 from core.records import SHORT_ID, PlanConfig, RunConfig, ScoreConfig
 from core.terminal.output import say, say_json
 
@@ -43,22 +43,20 @@ def tell_end(ended, warehouse) -> int:
     try:
         finished = outcome(ended, warehouse)
     except KeyError:
-        warn(f"The run {ended.result['run_id']} of this job is no longer in the warehouse.")
+        warn(Sentence("The run {run} of this job is no longer in the warehouse.", run=ended.result["run_id"]))
         remove(job)
         return 1
     remove(job)
     if finished.was_known:
-        say(f"It is measured already, as run {finished.run_id[:SHORT_ID]}; --again measures it once more.")
+        run = finished.run_id[:SHORT_ID]
+        say(Sentence("It is measured already, as run {run}; --again measures it once more.", run=run))
     say(*summary_lines(finished.profile, finished.controls))
     for line in finished.failed:
         warn(line)
     if finished.waits:
-        warn(f"Run {finished.run_id} is finished and waits in its parcel, to be ingested later. {finished.waits}")
+        told = Sentence("Run {run} is finished and waits in its parcel, to be ingested later.", run=finished.run_id)
+        warn(sentences(told, finished.waits))
     return 0
-
-
-_WORK = {RunConfig: ("measurement", "measured"), ScoreConfig: ("scoring", "scored"), PlanConfig: ("plan", "planned")}
-"""Kind of request -> what is made of it, and what its process did."""
 
 
 def tell_unfinished(ended) -> int:
@@ -72,16 +70,22 @@ def tell_unfinished(ended) -> int:
             remove(job)
         else:
             warn(
-                f"What it has so far is kept: `workdim jobs resume {job.job_id[:SHORT_ID]}` goes on, `jobs "
-                "cancel` removes it."
+                Sentence(
+                    "What it has so far is kept: `workdim jobs resume {job}` goes on, `workdim jobs cancel {job}` removes it.",
+                    job=job.job_id[:SHORT_ID],
+                )
             )
         return ended.exit_code
     if ended.state == "cancelled":
-        warn(f"The {_WORK[type(job.config)][0]} of {job.config.model} was cancelled; nothing of it is left.")
+        warn(Sentence("The job of {model} was cancelled; nothing of it is left.", model=job.config.model))
         return 130
     warn(
-        f"The process that {_WORK[type(job.config)][1]} {job.config.model} was ended from outside, perhaps for want of memory. "
-        f"`workdim jobs resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `jobs cancel` removes what it has."
+        Sentence(
+            "The process that worked on {model} was ended from outside, perhaps for want of memory. `workdim jobs resume "
+            "{job}` goes on where it stopped, `workdim jobs cancel {job}` removes what it has.",
+            model=job.config.model,
+            job=job.job_id[:SHORT_ID],
+        )
     )
     return 1
 
@@ -91,13 +95,15 @@ def _tell_scored(ended, warehouse) -> int:
     from core.terminal.tables import scored_lines
 
     file = ended.result["file_sha256"][:SHORT_ID]
-    known = f"It is scored already; `workdim scores remove {file}` takes the scores out, to score it again."
+    known = Sentence(
+        "It is scored already; `workdim scores remove {file}` takes the scores out, to score it again.", file=file
+    )
     return _tell(
         ended,
         lambda: outcome(ended, warehouse),
         lambda found: [*([known] if ended.result["was_known"] else []), *scored_lines(found)],
-        gone=f"The scores {file} of this job were taken out of the warehouse.",
-        waits=f"The scores {file} are finished and wait in their file, to be taken in later.",
+        gone=Sentence("The scores {file} of this job were taken out of the warehouse.", file=file),
+        waits=Sentence("The scores {file} are finished and wait in their file, to be taken in later.", file=file),
     )
 
 
@@ -110,8 +116,8 @@ def _tell_planned(ended, warehouse) -> int:
         ended,
         lambda: outcome(ended, warehouse),
         plan_lines,
-        gone=f"The plan {plan} of this job was deleted.",
-        waits=f"The plan {plan} is finished and waits in its file, to be taken in later.",
+        gone=Sentence("The plan {plan} of this job was deleted.", plan=plan),
+        waits=Sentence("The plan {plan} is finished and waits in its file, to be taken in later.", plan=plan),
     )
 
 
@@ -128,7 +134,7 @@ def _tell(ended, find, lines, *, gone: str, waits: str) -> int:
     remove(ended.job)
     say(*lines(found))
     if ended.result["waits"]:
-        warn(f"{waits} {ended.result['waits']}")
+        warn(sentences(waits, ended.result["waits"]))
     return 0
 
 
@@ -144,7 +150,7 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json([_as_plain(standing) for standing in found])
     elif not found:
-        say("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`.")
+        say(Sentence("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`."))
     else:
         say(*jobs_table(found))
     return 0
@@ -156,8 +162,17 @@ def cancel(options: argparse.Namespace) -> int:
 
     job = find_job(chosen_warehouse(options), options.job).job
     processes.cancel(job)
-    stays = "only control passes that it finished stay" if isinstance(job.config, RunConfig) else "nothing of it stays"
-    say(f"The job {job.job_id[:SHORT_ID]} ({job.config.model}) is cancelled; {stays}.")
+    stays = Sentence("nothing of it stays")
+    if isinstance(job.config, RunConfig):
+        stays = Sentence("only control passes that it finished stay")
+    say(
+        Sentence(
+            "The job {job} ({model}) is cancelled; {stays}.",
+            job=job.job_id[:SHORT_ID],
+            model=job.config.model,
+            stays=stays,
+        )
+    )
     return 0
 
 
@@ -167,7 +182,8 @@ def clear(options: argparse.Namespace) -> int:
     finished = [one.job for one in all_jobs(chosen_warehouse(options)) if one.state == "finished"]
     for job in finished:
         remove(job)
-    say(f"{len(finished)} finished jobs were cleared." if finished else "No job is finished.")
+    n = len(finished)
+    say(Sentence("{n} finished jobs were cleared.", n=n) if n else Sentence("No job is finished."))
     return 0
 
 
@@ -199,7 +215,7 @@ def resume(options: argparse.Namespace) -> int:
         return tell_end(standing, warehouse)
     if options.background:
         start(job, warehouse)
-        say(f"The job {job.job_id[:SHORT_ID]} goes on; `workdim jobs` shows how far it is.")
+        say(Sentence("The job {job} goes on; `workdim jobs` shows how far it is.", job=job.job_id[:SHORT_ID]))
         return 0
     return bring_to_end(job, warehouse)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.commands.context import chosen_warehouse, fail, warn
 from core.commands.jobs import bring_to_end, tell_end
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.records import RunConfig, bytes_of
 from core.terminal.output import say, say_json
 
@@ -73,8 +73,11 @@ def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
     unit = unit_seconds()
     for name in dict.fromkeys([*protocol.more_estimators, *asked]):
         say(
-            f"{name}: about {find_estimator(name).cost * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
-            "where wider)"
+            Sentence(
+                "{name}: about {seconds:.2g} s on each layer of each text (2,000 points of 100 dimensions; more where wider)",
+                name=name,
+                seconds=find_estimator(name).cost * unit,
+            )
         )
 
 
@@ -92,7 +95,12 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
     codes = [0]
     parts = [part for asked in configs for part in ([asked] if as_one else parts_of(asked))]
     for number, config in enumerate(parts, 1):
-        say(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})")
+        named, of = _named(config), len(parts)
+        say(
+            Sentence(
+                "Measuring {named}, {protocol} ({n} of {of})", named=named, protocol=config.protocol, n=number, of=of
+            )
+        )
         try:
             codes.append(bring_to_end(submit(config, warehouse, again=again), warehouse, engine))
         except InputError as error:
@@ -116,8 +124,8 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
             jobs[job.job_id] = job
         except InputError as error:
             worst = fail(error)
-    say(f"Measuring {len(jobs)} at once")
-    with ProgressBar("Measuring", len(jobs)) as bar:
+    say(Sentence("Measuring {n} at once", n=len(jobs)))
+    with ProgressBar(Sentence("Measuring"), len(jobs)) as bar:
         for ended in engine(list(jobs.values()), bar.follow):
             bar.ended()
             worst = tell_end(ended, warehouse) or worst
@@ -132,10 +140,10 @@ def calibrate(options: argparse.Namespace) -> int:
     path = options.out or gaussian.TABLE
     if not path.parent.is_dir():
         raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=path.parent)
-    with ProgressBar("Gaussian clouds") as bar:
+    with ProgressBar(Sentence("Gaussian clouds")) as bar:
         rows = gaussian.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
     gaussian.write_table(rows, path)
-    say(f"{path}: {len(rows)} readings")
+    say(Sentence("{path}: {n} readings", path=path, n=len(rows)))
     return 0
 
 
@@ -171,6 +179,7 @@ def chosen_engine(options: argparse.Namespace, warehouse):
 
 def pilot(options: argparse.Namespace) -> int:
     """Exit code 2 where a request was not met; the others are measured all the same."""
+    from core.runs.jobs import STATES
     from core.runs.pilot_jobs import all_parts, run_pilot
     from core.terminal.progress import ProgressBar
 
@@ -182,34 +191,47 @@ def pilot(options: argparse.Namespace) -> int:
         return estimate_all(requests(asked), warehouse, options.json)
     tell_terms(one.reference for one in asked.models)
     n_requests = len(all_parts(asked))
-    say(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements")
+    say(Sentence("Pilot {name} ({id}): {n} measurements", name=asked.name, id=asked.pilot_id, n=n_requests))
     failed, begun = [], set()
 
     def told(at) -> None:
-        name = f"{at.job.config.model} on {at.job.config.corpus}"
+        name = _named(at.job.config)
         if at.state == "running" and name not in begun:  # where the output is no terminal, all that is seen of it
             begun.add(name)
             bar.clear()
-            say(f"  {name}: begun")
+            say(Sentence("  {name}: begun", name=name))
         bar.name(at.job.config.model)
         bar.follow(at)
 
     with ProgressBar(asked.name, n_requests) as bar:
         for one in run_pilot(asked, warehouse, chosen_engine(options, warehouse), told):
             bar.ended()
-            name = f"{one.config.model} on {one.config.corpus}"
+            name = _named(one.config)
             if one.state == "finished":
-                say(f"  {name}: run {one.run_id}" + (" (was there already)" if one.was_known else ""))
+                known = Sentence(" (was there already)") if one.was_known else ""
+                say(Sentence("  {name}: run {run}{known}", name=name, run=one.run_id, known=known))
             else:
                 failed.append(name)
-                warn(f"{name}: {one.state}. {one.reason}".rstrip())
+                warn(Sentence("{name}: {state}. {reason}", name=name, state=STATES[one.state], reason=one.reason))
             for note in one.notes:
-                warn(f"{name}: {note}")
+                warn(Sentence("{name}: {problem}", name=name, problem=note))
     if failed:
-        named = "; ".join(failed[:SHOWN]) + (f"; {len(failed) - SHOWN} more" if len(failed) > SHOWN else "")
-        warn(f"Not met: {len(failed)} of {n_requests}: {named}. The same command tries again.")
-    say(f"workdim slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
+        more = [Sentence("{n_there} more", n_there=len(failed) - SHOWN)] if len(failed) > SHOWN else []
+        named = [*failed[:SHOWN], *more]
+        warn(
+            Sentence(
+                "Not met: {n} of {of}: {named}. The same command tries again.",
+                n=len(failed),
+                of=n_requests,
+                named=named,
+            )
+        )
+    say(Sentence("`workdim slides --pilot {id} --out FILE.pptx` writes its slides.", id=asked.pilot_id))
     return 2 if failed else 0
+
+
+def _named(config: RunConfig) -> Sentence:
+    return Sentence("{model} on {text}", model=config.model, text=config.corpus)
 
 
 def _asked(written: str, warehouse):

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, reports, rules, runs, scores, sql
 from core.errors import InputError, Sentence
 from core.locale import LANGUAGES
-from core.terminal.output import Head, say
+from core.terminal.output import Head, _, say, told, wrapped
 
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
@@ -23,19 +23,37 @@ LIST = "list"
 SHARED = "with every verb"
 
 
+argparse._ = _  # type: ignore[attr-defined]  # its own words too, as "invalid choice", in the reader's language
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Texts, which are declared in English, in the reader's language."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=_columns())
+
+    def start_section(self, heading: str | None) -> None:
+        super().start_section(heading and told(Sentence(heading)))
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return told(Sentence(action.help or ""))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrapped(text, width)
+
+
+def _columns() -> int:
+    return max(60, min(shutil.get_terminal_size((100, 24)).columns or 100, 110))
+
+
 class Parser(argparse.ArgumentParser):
-    """What cannot be understood is one line, as every other refusal."""
+    """What cannot be understood is one line, as every other refusal. Its texts are given to it in English."""
 
     verbs: Verbs | None = None
     """Of a parser that leads on: the verbs, or the actions of one."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        width = max(60, min(shutil.get_terminal_size((100, 24)).columns or 100, 110))
-        options.setdefault(
-            "formatter_class",
-            lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width),
-        )
-        super().__init__(*arguments, **({"allow_abbrev": False} | options))
+        super().__init__(*arguments, **{"allow_abbrev": False, "formatter_class": Help, **options})
 
     def error(self, message: str) -> NoReturn:
         raise InputError(
@@ -48,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         self._action_groups.sort(key=lambda group: group.title == SHARED)  # what is its own stands first
         needed = [one for one in self._actions if one.required and one.option_strings]
         words = [f"{one.option_strings[0]} {one.metavar}" for one in needed]
-        self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), "[options]"])
+        self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), _("[options]")])
         return super().format_help()
 
     def print_help(self, file: Any = None) -> None:
@@ -98,7 +116,10 @@ class Verbs:
         self._sections[-1][1].append((name, text))
         lines = "\n".join(f"  {NAME} {line}" for line in example.splitlines())
         added = self._added.add_parser(
-            name, description=_sentence(text), epilog=f"for example:\n{lines}" if example else None, add_help=False
+            name,
+            description=_sentence(text),
+            epilog=f"{_('for example:')}\n{lines}" if example else None,
+            add_help=False,
         )
         added.set_defaults(run=run, parser=added)
         shared = added.add_argument_group(SHARED)
@@ -122,6 +143,12 @@ class Verbs:
         return inner
 
     @property
+    def texts(self) -> list[str]:
+        """What is said of it and of each verb, and its headings, in English."""
+        of_verbs = [text for heading, verbs in self._sections for text in (heading, *(one for _name, one in verbs))]
+        return [self._text, *of_verbs]
+
+    @property
     def names(self) -> list[str]:
         return [name for _, verbs in self._sections for name, _ in verbs]
 
@@ -132,10 +159,13 @@ class Verbs:
     def overview(self) -> str:
         prog, width = self._parser.prog, max(map(len, self.names)) + 2
         what = self._what if self._what == "VERB" else f"[{LIST}] | {self._what}"
-        lines = [_sentence(self._text), "", f"usage: {prog} {what} [options]"]
+        lines = [_sentence(self._text), "", f"{_('usage: ')}{prog} {what} {_('[options]')}"]
         for heading, verbs in self._sections:
-            lines += ["", heading, *(f"  {name:<{width}}{text}" for name, text in verbs)]
-        return "\n".join([*lines, "", f"`{prog} {self._what} --help` says more of each.", ""])
+            lines += ["", told(Sentence(heading))]
+            for name, text in verbs:
+                lines += wrapped(told(Sentence(text)), _columns(), " " * (width + 2), f"  {name:<{width}}")
+        more = _("`{prog} {what} --help` says more of each.").format(prog=prog, what=self._what)
+        return "\n".join([*lines, "", more, ""])
 
 
 def _place(asked: argparse.Action) -> str:
@@ -147,7 +177,9 @@ def _place(asked: argparse.Action) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    """`text` as a sentence in the reader's language."""
+    said = told(Sentence(text))
+    return _("{text}.").format(text=f"{said[:1].upper()}{said[1:]}")
 
 
 REPLACED = {
@@ -219,7 +251,7 @@ def parser() -> Parser:
     verb = Verbs(top, "how many dimensions a language model really uses, layer by layer", "VERB")
     verb.under("Begin")
     _begin(verb)
-    verb.under("Measure")
+    verb.under("Make measurements")
     _measuring(verb)
     _plan(verb)
     _score(verb)
@@ -408,7 +440,7 @@ def _which(added: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(told(Sentence("{text} is no whole number from 1 on", text=text)))
     return int(text)
 
 

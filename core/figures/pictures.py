@@ -3,6 +3,7 @@ its thumbnail for a gallery, a labelled scatter, and small multiples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from core.analysis.differences import LayerDifference
 from core.figures.layer_profiles import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
 from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Point, Theme, cut_to, spread, text_width, ticks, wrapped
 from core.locale import translator
+from core.records import Estimate
 from core.wording.verdicts import badge, claim_name
 
 WIDTH, HEIGHT = 960, 520
@@ -300,6 +302,16 @@ def thumbnail(
     drawing.words((axes.left, size[1] - 6), "0", 10, theme.quiet)
     drawing.words((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")
     return drawing.svg(curve.name, language=language)
+
+
+def so_far(name: str, found: Sequence[Estimate], language: str, theme: Theme = LIGHT) -> str:
+    """The beginning of a profile whose later layers are still to come; the interval where it is known."""
+    marks = [
+        Mark(layer, 0.0, one.value, *(None if math.isnan(end) else end for end in (one.lower, one.upper)))
+        for layer, one in enumerate(found)
+        if not math.isnan(one.value)
+    ]
+    return thumbnail(Curve(name, name, marks, None, None), (), language, theme)
 
 
 def _is_below(turn: Turn, curve: Curve) -> bool:

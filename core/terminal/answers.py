@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
+
+from rich.cells import cell_len
 
 from core import wording
 from core.analysis.answer import Answer, RankedModel
 from core.analysis.many import Specifications
+from core.locale import translator
 from core.registry.published import CLAIMS
+from core.terminal.output import _, heads, language, told, wrapped
 from core.terminal.tables import table
 from core.wording import answers
 from core.wording.labels import marked, shortened
@@ -19,36 +22,39 @@ FEWEST_LETTERS = 14
 
 
 def lines(found: Answer, width: int, under: Specifications | None = None) -> list[str]:
-    told = _wrapped([answers.sentence(found, "en")], width)
-    told += ["", *_wrapped(answers.notes(found, "en"), width)]
-    if details := answers.details(found, "en"):
+    told = _wrapped([answers.sentence(found, language())], width)
+    told += ["", *_wrapped(answers.notes(found, language()), width)]
+    if details := answers.details(found, language()):
         told += ["", *_wrapped(details, width)]
     if under is not None:
-        told += ["", *_wrapped([answers.specifications(under, found, "en")], width)]
+        told += ["", *_wrapped([answers.specifications(under, found, language())], width)]
         told += [f"  {key}: {one.answer} {answers.coefficient(one.rho)}" for key, one in under.relations.items()]
     if found.models:
         told += ["", *ranked(found, width), ""]
         told += _wrapped([_reading(found)], width)
     others = found.population.others
     if others:
-        told += ["", "Not comparable with these:"]
+        told += ["", _("Not comparable with these:")]
         for one in others[:MOST_GROUPS]:
-            names = answers.models_of(one.group, "en")
-            line = f"{answers.group_name(one.group, 'en')} ({names}): {answers.why_apart(one, 'en')}"
-            told += textwrap.wrap(line, max(40, width), initial_indent="  ", subsequent_indent="    ")
+            line = _("{group} ({models}): {why}").format(
+                group=answers.group_name(one.group, language()),
+                models=answers.models_of(one.group, language()),
+                why=answers.why_apart(one, language()),
+            )
+            told += _set_in(line, width)
         if len(others) > MOST_GROUPS:
-            told.append(f"  and {len(others) - MOST_GROUPS} more groups; --json lists all.")
+            told.append("  " + _("and {n} more groups; --json lists all.").format(n=len(others) - MOST_GROUPS))
     return told
 
 
 def ranked(found: Answer, width: int) -> list[str]:
     """One line for each model. Names give way where the terminal is narrow, numbers never do."""
-    dimension = answers.dimension_name(found.population.asked.dimension, "en")
-    head = ["rank", "model", dimension]
+    dimension = answers.dimension_name(found.population.asked.dimension, language())
+    head = [*heads("rank", "model"), dimension]
     has_scores = any(one.score is not None for one in found.models)
-    head += ["score", "rank by score"] if has_scores else []
+    head += heads("score", "rank by score") if has_scores else []
     rows = [_row(one, has_scores) for one in found.models]
-    taken = sum(max(len(row[at]) for row in [head, *rows]) + 2 for at in range(len(head)) if at != 1)
+    taken = sum(max(cell_len(told(row[at])) for row in [head, *rows]) + 2 for at in range(len(head)) if at != 1)
     room = max(FEWEST_LETTERS, width - taken)
     return table(head, [[shortened(cell, room) if at == 1 else cell for at, cell in enumerate(row)] for row in rows])
 
@@ -61,7 +67,7 @@ def _row(one: RankedModel, has_scores: bool) -> list[str]:
     ]
     if has_scores:
         error = "" if one.score_std_error is None else f" ± {one.score_std_error:.2g}"
-        base = " (base model)" if one.match == "base" else ""
+        base = _(" (base model)") if one.match == "base" else ""
         row += [f"{wording.number(one.score)}{error}{base}", places(one.score_rank_low, one.score_rank_high)]
     return row
 
@@ -74,22 +80,29 @@ def places(low: int | None, high: int | None) -> str:
 
 
 def _reading(found: Answer) -> str:
-    veto = f" {wording.veto_note('en')}" if any(one.is_vetoed for one in found.models) else ""
-    return (
+    veto = f" {wording.veto_note(language())}" if any(one.is_vetoed for one in found.models) else ""
+    reading = _(
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
-        f"intervals of the dimension. No order by dimension is better.{veto}"
+        "intervals of the dimension. No order by dimension is better."
     )
+    return reading + veto
 
 
 def published(found: Answer, width: int) -> list[str]:
     """What is published, and the answer as one more row."""
-    told = ["What is published, as it is told there or second hand:"]
+    lines = [_("What is published, as it is told there or second hand:")]
     for claim in CLAIMS:
-        line = f"{claim.source} (n: {claim.n}): {claim.said} Direction: {claim.direction}. Besides: {claim.confound}"
-        told += textwrap.wrap(line, max(40, width), initial_indent="  ", subsequent_indent="    ")
-    line = f"Here: {answers.word(found, 'en')}, {answers.numbers(found.relation, 'en')}."
-    return [*told, *textwrap.wrap(line, max(40, width), initial_indent="  ", subsequent_indent="    ")]
+        line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
+        parts = {key: translator(language())(getattr(claim, key)) for key in ("n", "said", "confound")}
+        direction = answers.direction_name(claim, language())
+        lines += _set_in(line.format(source=claim.source, direction=direction, **parts), width)
+    here = {"answer": answers.word(found, language()), "numbers": answers.numbers(found.relation, language())}
+    return [*lines, *_set_in(_("Here: {answer}, {numbers}.").format(**here), width)]
 
 
 def _wrapped(paragraphs: Sequence[str], width: int) -> list[str]:
-    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, max(40, width))]
+    return [line for paragraph in paragraphs for line in wrapped(paragraph, max(40, width))]
+
+
+def _set_in(line: str, width: int) -> list[str]:
+    return wrapped(line, max(40, width), "    ", "  ")

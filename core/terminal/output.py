@@ -12,12 +12,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from core.locale import LANGUAGES, worded
+from rich.cells import cell_len
+
+from core.errors import Sentence
+from core.locale import LANGUAGES, translator, worded
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What would move the cursor, colour the terminal, or turn the direction of a line round; not line break and tab."""
@@ -29,14 +32,38 @@ def spell(text: str) -> str:
 
 
 def language() -> str:
-    """What the variable WORKDIM_LANGUAGE says, English where it says nothing that is known."""
+    """The language of the terminal: what WORKDIM_LANGUAGE says, else the variables that gettext reads, as LANG; English
+    where they say nothing that is known."""
     asked = os.environ.get("WORKDIM_LANGUAGE", "")
+    if asked not in LANGUAGES:
+        variables = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+        asked = next(filter(None, map(os.environ.get, variables)), "")[:2]
     return asked if asked in LANGUAGES else "en"
+
+
+def _(english: str) -> str:
+    """The sentence in the language of the terminal."""
+    return translator(language())(english)
+
+
+def told(text: str) -> str:
+    """A `Sentence` in the language of the terminal; any other text as it is."""
+    return worded(text, language())
+
+
+def heads(*names: str) -> list[Sentence]:
+    """The heads of a table. They are English to whoever looks one up, and worded when they are printed."""
+    return [Sentence(name) for name in names]
+
+
+def joined(parts: Iterable[str]) -> str:
+    """What is told one after the other, with the commas of the language."""
+    return _(", ").join(parts)
 
 
 def one_line(text: str) -> str:
     """The message of an error comes out in the reader's language."""
-    return spell(worded(text, language())).replace("\n", "\\n").replace("\t", "\\t")
+    return spell(told(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class Head(str):
@@ -45,8 +72,8 @@ class Head(str):
 
 STYLES = {
     r"`workdim [^`]*`|^usage: workdim .*": "cyan",
-    r"\b(?:failed|interrupted|veto|vetoed|OUTSIDE|NOT)\b": "yellow",
-    r"\b(?:robust|finished)\b": "green",
+    r"\b(?:failed|interrupted|veto|vetoed|OUTSIDE|NOT)\b|失敗|中断|不合格|範囲外": "yellow",
+    r"\b(?:robust|finished)\b|一貫して成立|完了": "green",
     r"^workdim:": "bold red",
 }
 """What is coloured on a terminal, wherever it stands in a line."""
@@ -58,7 +85,7 @@ def say(*lines: str) -> None:
 
 def warn(line: str) -> None:
     """A line on standard error."""
-    _print([f"workdim: {worded(line, language())}"], sys.stderr)
+    _print([f"workdim: {told(line)}"], sys.stderr)
 
 
 def _print(lines: Sequence[str], stream: TextIO) -> None:
@@ -81,6 +108,37 @@ def _print(lines: Sequence[str], stream: TextIO) -> None:
 def width() -> int | None:
     """Columns of the terminal; None where standard output is a file or a pipe, which take all there is."""
     return (shutil.get_terminal_size((100, 24)).columns or 100) if sys.stdout.isatty() else None
+
+
+def padded(text: str, columns: int, *, to_the_right: bool = False) -> str:
+    """Filled up with spaces to that many columns of a terminal, in which a Japanese letter takes two."""
+    room = " " * (columns - cell_len(text))
+    return room + text if to_the_right else text + room
+
+
+_OPENING, _CLOSING = "（「『【〈《", "、。，．：；？！）」』】〉》ーっゃゅょッャュョ・％…"
+_WIDE = "\u3001-\u9fff\uf900-\ufaff\uff01-\uff60"
+_UNIT = re.compile(rf"\s+|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+[{_CLOSING}]*")
+"""Space, a Japanese letter with the punctuation that stays with it, or a word: a line may end before and after each."""
+
+
+def wrapped(text: str, columns: int, further: str = "", first: str = "") -> list[str]:
+    """Lines of at most that many columns, but for words that are longer; `first` and `further` stand before them.
+
+    As `textwrap`, which takes a Japanese letter for one column and a Japanese sentence for one word.
+    """
+    lines: list[str] = []
+    line, space = first, ""
+    is_empty = True
+    for unit in _UNIT.findall(text):
+        if unit.isspace():
+            space = unit if not (is_empty and lines) else ""
+            continue
+        if not is_empty and cell_len(line + space + unit) > columns:
+            lines.append(line)
+            line, space, is_empty = further, "", True
+        line, space, is_empty = line + space + unit, "", False
+    return lines if is_empty else [*lines, line]
 
 
 NESTED = ("config", "evidence", "execution", "library_versions", "phase_seconds", "source_key")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from core import wording
 from core.records import SHORT_ID, PassEstimate, Preflight
+from core.terminal.output import _, joined, language, padded, told, wrapped
+from core.terminal.run_summary import stack_name
 from core.wording.numbers import amount, duration
 
 WIDTH = 100
@@ -14,90 +15,112 @@ LABEL = 14
 
 
 def card_lines(card: Preflight) -> list[str]:
-    """In English, at most 100 columns wide; what is not known before says so."""
-    return [line for label, text in _entries(card) if text for line in _wrapped(label, text)]
+    """At most 100 columns wide; what is not known before says so."""
+    return [line for label, text in _entries(card) if text for line in _lines(label, text)]
 
 
 def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
-    yield "", f"{card.model} on {card.corpus}, {card.protocol} protocol, seed {card.seed}"
+    head = _("{model} on {text}, {protocol} protocol, seed {seed}")
+    yield "", head.format(model=card.model, text=card.corpus, protocol=card.protocol, seed=card.seed)
     if card.where is not None:  # there is such a model
-        yield "  model", _model(card)
-        yield "  weights", _weights(card)
-        yield "  disk", _disk(card)
-        yield "  memory", _memory(card)
-        yield "  reads", _reads(card)
-        yield "  time", _time(card)
+        yield _("model"), _model(card)
+        yield _("weights"), _weights(card)
+        yield _("disk"), _disk(card)
+        yield _("memory"), _memory(card)
+        yield _("reads"), _reads(card)
+        yield _("time"), _time(card)
         for one in card.passes:
-            yield f"    {one.label}", _pass(one)
-        yield "  compares", _compares(card)
+            yield f"  {_('text') if one.name == 'text' else wording.phase_name(one.label, language())}", _pass(one)
+        yield _("compares"), _compares(card)
     for note in card.notes:
-        yield "  note", note
+        yield _("note"), told(note)
     for reason in card.refusals:
-        yield "  refused", reason
+        yield _("refused"), told(reason)
 
 
 def _model(card: Preflight) -> str:
     if card.architecture is None:
         return ""
-    kind = wording.name("kind", card.kind, "en") if card.kind else ""
-    stack = f", its {card.stack}" if card.stack in ("encoder", "decoder") else ""
-    return (
-        f"{card.architecture} ({card.family}), {kind}{stack}, {card.parameters or 0:,} parameters, {card.n_layers} "
-        f"blocks, hidden size {card.hidden_size}"
+    kind = wording.name("kind", card.kind, language()) if card.kind else ""
+    text = _(
+        "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n_layers} blocks, hidden size "
+        "{hidden_size}"
+    )
+    return text.format(
+        architecture=card.architecture,
+        family=card.family,
+        kind=kind,
+        stack=stack_name(card.stack),
+        parameters=card.parameters or 0,
+        n_layers=card.n_layers,
+        hidden_size=card.hidden_size,
     )
 
 
 def _weights(card: Preflight) -> str:
-    parts = [card.stored_format or "", card.stored_dtype or "number format unknown", f"measured in {card.dtype}"]
-    return f"{', '.join(part for part in parts if part)}; licence {card.licence or 'unknown'}"
+    measured = _("measured in {dtype}").format(dtype=card.dtype)
+    parts = [card.stored_format or "", card.stored_dtype or _("number format unknown"), measured]
+    licence = _("licence: {name}").format(name=card.licence or _("unknown"))
+    return _("; ").join([joined(part for part in parts if part), licence])
 
 
 def _disk(card: Preflight) -> str:
-    known = (
-        "a download of unknown size" if card.download_bytes is None else f"{amount(card.download_bytes)} to download"
-    )
-    fetched = "nothing to download" if card.download_bytes == 0 else known
-    return f"{fetched}; weights {amount(card.weight_bytes)}, hidden states {amount(card.scratch_bytes)} meanwhile"
+    fetched = _("nothing to download")
+    if card.download_bytes is None:
+        fetched = _("a download of unknown size")
+    elif card.download_bytes:
+        fetched = _("{size} to download").format(size=amount(card.download_bytes))
+    meanwhile = _("weights {weights}, hidden states {states} meanwhile")
+    sizes = {"weights": amount(card.weight_bytes), "states": amount(card.scratch_bytes)}
+    return _("; ").join([fetched, meanwhile.format(**sizes)])
 
 
 def _memory(card: Preflight) -> str:
-    gpu = f", {amount(card.gpu_memory_bytes)} of {card.device}" if card.gpu_memory_bytes else ""
+    parts = [amount(card.memory_bytes)]
+    if card.streamed is not None:
+        parts = [_("{size} at most").format(size=parts[0])]
+    if card.gpu_memory_bytes:
+        parts.append(_("{size} of {device}").format(size=amount(card.gpu_memory_bytes), device=card.device))
     if card.streamed is None:
-        return f"{amount(card.memory_bytes)}{gpu}"
-    how = "weights read block by block" if card.streamed else "all weights at once"
-    return f"{amount(card.memory_bytes)} at most{gpu}; {how}, {card.batch} windows at a time, on {card.device}"
+        return joined(parts)
+    how = _("weights read block by block") if card.streamed else _("all weights at once")
+    batch = _("{n} windows at a time, on {device}").format(n=card.batch, device=card.device)
+    return _("; ").join([joined(parts), joined([how, batch])])
 
 
 def _reads(card: Preflight) -> str:
     if card.n_tokens is None:
         return ""
-    types = f", {card.n_points:,} token types" if card.n_points else ""
-    return f"{card.n_sequences:,} windows, {card.n_tokens:,} tokens{types}"
+    parts = [_("{n:,} windows").format(n=card.n_sequences), _("{n:,} tokens").format(n=card.n_tokens)]
+    return joined([*parts, *([_("{n:,} token types").format(n=card.n_points)] if card.n_points else [])])
 
 
 def _time(card: Preflight) -> str:
     if card.seconds is None:
-        return "unknown"
-    download = "" if card.download_bytes == 0 else ", and the download"
-    return f"about {duration(card.seconds)}{download}"
+        return _("unknown")
+    time = _("about {time}").format(time=duration(card.seconds, language()))
+    return time if card.download_bytes == 0 else joined([time, _("and the download")])
 
 
 def _pass(one: PassEstimate) -> str:
     if one.known_run:
-        return f"in the warehouse already (run {one.known_run[:SHORT_ID]})"
+        return _("in the warehouse already (run {run})").format(run=one.known_run[:SHORT_ID])
     if not one.seconds:
-        return "unknown"
-    phases = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in one.seconds.items() if seconds >= 0.5)
-    return f"{duration(sum(one.seconds.values()))}" + (f" ({phases})" if phases else "")
+        return _("unknown")
+    phases = joined(
+        f"{wording.name('phase', phase, language())} {duration(seconds, language())}"
+        for phase, seconds in one.seconds.items()
+        if seconds >= 0.5
+    )
+    return duration(sum(one.seconds.values()), language()) + (f" ({phases})" if phases else "")
 
 
 def _compares(card: Preflight) -> str:
-    again = f"Measured already (run {card.measured_run[:SHORT_ID]}). " if card.measured_run else ""
-    return again + card.comparison
+    again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
+    return wording.sentences(filter(None, [again, told(card.comparison)]), language())
 
 
-def _wrapped(label: str, text: str) -> list[str]:
+def _lines(label: str, text: str) -> list[str]:
     if not label:
-        return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
-    head = label.ljust(LABEL) if len(label) < LABEL else f"{label} "
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * LABEL, break_on_hyphens=False)
+        return wrapped(text, WIDTH)
+    return wrapped(text, WIDTH, " " * LABEL, padded(f"  {label} ", LABEL))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import wording
 from core.records import Progress
-from core.terminal.output import one_line, progress_stream
+from core.terminal.output import _, language, one_line, progress_stream
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Drawn
@@ -87,7 +87,7 @@ class ProgressBar:
             total=None if share is None else 1.0,
             completed=share or 0.0,
             phase=("" if share is None else f"{share:4.0%} ") + phase,
-            left="" if seconds_left is None else f"{minutes(seconds_left)} left",
+            left="" if seconds_left is None else _("{time} left").format(time=minutes(seconds_left)),
         )
         self._bar.refresh()
 
@@ -102,11 +102,13 @@ def bar(text: str) -> Iterator[Callable[[int, int], None]]:
 def minutes(seconds: float) -> str:
     """`0:40 min`, `1 h 05 min`."""
     whole, rest = divmod(round(seconds), 60)
-    return f"{whole // 60} h {whole % 60:02} min" if whole >= 60 else f"{whole}:{rest:02} min"
+    if whole >= 60:
+        return _("{hours} h {minutes:02} min").format(hours=whole // 60, minutes=whole % 60)
+    return _("{minutes}:{seconds:02} min").format(minutes=whole, seconds=rest)
 
 
 def _phase(step: Progress) -> str:
-    return wording.phase_name(step.phase, "en") if step.phase else ""
+    return wording.phase_name(step.phase, language()) if step.phase else ""
 
 
 def _bar(stream: Any) -> Drawn:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from core.analysis.claims import against_ten
 from core.records import Profile
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
+from core.terminal.output import _, joined, language, padded, wrapped
 from core.wording.numbers import number
 from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_of, ratio_text, specification_name
 
@@ -27,18 +27,12 @@ LABEL = 14
 PRIMARY = ("d2", "one_per_type")
 WORDS = ("d2", "one_per_word")
 LEVEL = 0.1
-STEPS = {
-    "autocorrelation": "autocorr.",
-    "kept": "kept",
-    "removed": "removed",
-    "added": "added",
-    "neighbour_overlap": "overlap",
-    "cka": "CKA",
-}
-"""Measures between two layers, and what heads their column."""
+STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
+"""Measures between two layers."""
 SPECIFICATION, CELL = 53, 23
 """Columns of a specification's name, and of what a claim comes to under it."""
-LITERATURE = {"last_token": "last token of each window", "per_prompt": "all tokens of one prompt, averaged"}
+LITERATURE = ("last_token", "per_prompt")
+"""Clouds of the two published protocols."""
 
 
 def summary(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
@@ -65,12 +59,16 @@ def check_line(row: RunCheckRow) -> str:
 
     What has no limit cannot pass: it is for information.
     """
-    where = "" if row.layer is None else f", layer {row.layer}"
+    where = "" if row.layer is None else _(", layer {layer}").format(layer=row.layer)
     error = "" if row.std_error is None else f" ± {number(row.std_error)}"
-    limit = "" if row.threshold is None else f" (limit {number(row.threshold)})"
-    value = "not defined" if row.value is None else number(row.value)
-    told = "info" if row.threshold is None and row.outcome == "pass" else row.outcome
-    return f"{told:<6}{wording.name('check', row.check_name, 'en')}{where}: {value}{error}{limit}"
+    limit = "" if row.threshold is None else _(" (limit {value})").format(value=number(row.threshold))
+    value = _("not defined") if row.value is None else number(row.value)
+    outcomes = {"pass": _("pass"), "warn": _("warn"), "veto": _("veto")}
+    told = _("info") if row.threshold is None and row.outcome == "pass" else outcomes[row.outcome]
+    name = wording.name("check", row.check_name, language())
+    return _("{outcome}{name}{where}: {value}").format(
+        outcome=padded(f"{told} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
+    )
 
 
 # --- what was measured -----------------------------------------------------------------------------------------
@@ -78,39 +76,55 @@ def check_line(row: RunCheckRow) -> str:
 
 def _subject(profile: Profile) -> Iterator[str]:
     run, model, corpus = profile.run, profile.model, profile.corpus
-    kind = wording.name("kind", model.kind, "en")
-    stack = f", its {run.stack}" if run.stack in ("encoder", "decoder") else ""
-    head = f"{model.name} ({model.model_id}), {kind}{stack}, {model.n_layers} blocks, "
-    yield from textwrap.wrap(f"{head}hidden size {model.hidden_size}", WIDTH, subsequent_indent="  ")
+    kind = wording.name("kind", model.kind, language())
+    head = _("{name} ({model_id}), {kind}{stack}, {n_layers} blocks, hidden size {hidden_size}").format(
+        name=model.name,
+        model_id=model.model_id,
+        kind=kind,
+        stack=stack_name(run.stack),
+        n_layers=model.n_layers,
+        hidden_size=model.hidden_size,
+    )
+    yield from wrapped(head, WIDTH, "  ")
     form, relation = model.weight_format, model.base_relation
     derived = f"{model.base_repository}, {relation}" if relation else ""
     weights = "; ".join(part for part in (form, derived) if part)
     if weights:
-        yield from _line("weights", weights)
-    protocol = f"{run.protocol} protocol {run.protocol_hash}, seed {run.seed}"
-    yield from _line("text", f"{wording.text_name(corpus.corpus_id, corpus.language, corpus.domain, 'en')}, {protocol}")
+        yield from _line(_("weights"), weights)
+    text = wording.text_name(corpus.corpus_id, corpus.language, corpus.domain, language())
+    told = _("{text}, {protocol} protocol {hash}, seed {seed}")
+    told = told.format(text=text, protocol=run.protocol, hash=run.protocol_hash, seed=run.seed)
+    yield from _line(_("text"), told)
     if run.pass_ != "text":
-        yield from _line("pass", f"control: {_control_name(run)}")
+        yield from _line(_("which pass"), _("control: {name}").format(name=_control_name(run)))
+
+
+def stack_name(stack: str | None) -> str:
+    """`, its encoder`, of a model that has two stacks."""
+    told = {"encoder": _(", its encoder"), "decoder": _(", its decoder")}
+    return told.get(stack or "", "")
 
 
 def _left_out(profile: Profile) -> Iterator[str]:
     """How many tokens, for what reason, and where the large norms stand."""
     run = profile.run
-    read = f"{run.n_tokens:,} in {run.n_sequences:,} windows, {run.n_tokens_used:,} used, "
-    yield from _line("tokens", f"{read}{run.n_types:,} types; one mask for all layers")
+    read = _("{n:,} in {windows:,} windows, {used:,} used, {types:,} types; one mask for all layers")
+    read = read.format(n=run.n_tokens, windows=run.n_sequences, used=run.n_tokens_used, types=run.n_types)
+    yield from _line(_("tokens"), read)
     if run.n_windows_lengthened or run.n_windows_redrawn:
-        again = f"{run.n_windows_lengthened or 0} read on past their document, {run.n_windows_redrawn or 0} drawn again"
-        yield from _line("", f"windows that the tokenizer leaves short: {again}")
+        again = _("windows that the tokenizer leaves short: {on} read on past their document, {again} drawn again")
+        yield from _line("", again.format(on=run.n_windows_lengthened or 0, again=run.n_windows_redrawn or 0))
     protocol: Mapping[str, Any] = json.loads(run.config or "{}").get("protocol", {})
     factor = protocol.get("norm_factor")
-    above = f" (above {factor:g} times the layer's median)" if factor else ""
+    above = _(" (above {factor:g} times the layer's median)").format(factor=factor) if factor else ""
     share = f", {100 * run.n_dropped_norm / run.n_tokens:.1f} %" if run.n_dropped_norm else ""
-    template = f"{run.n_dropped_template:,} of the chat template, " if run.n_dropped_template else ""
-    yield from _line(
-        "left out",
-        f"{run.n_dropped_position:,} at position 0, {run.n_dropped_special:,} special, {template}"
-        f"{run.n_dropped_norm:,} by their norm{above}{share}",
-    )
+    parts = [
+        _("{n:,} at position 0").format(n=run.n_dropped_position),
+        _("{n:,} special").format(n=run.n_dropped_special),
+        _("{n:,} of the chat template").format(n=run.n_dropped_template) if run.n_dropped_template else "",
+        _("{n:,} by their norm{above}").format(n=run.n_dropped_norm, above=above) + share,
+    ]
+    yield from _line(_("left out"), joined(filter(None, parts)))
     yield from _line("", _largest_norm(profile))
 
 
@@ -119,7 +133,7 @@ def _largest_norm(profile: Profile) -> str:
     ratio = profile.run.max_norm_ratio
     if ratio is None:
         return ""
-    text = f"largest norm {number(ratio)} times the median"
+    text = _("largest norm {ratio} times the median").format(ratio=number(ratio))
     found = {
         row.layer: row.value
         for row in profile.correlators
@@ -131,11 +145,11 @@ def _largest_norm(profile: Profile) -> str:
     layer = max(inner, key=found.__getitem__)
     count = _correlator(profile, layer, "large_norm_tokens", "unmasked")
     at_start = _correlator(profile, layer, "large_norm_at_start", "unmasked")
-    where = f"{text}, at layer {layer}"
+    where = _("{told}, at layer {layer}").format(told=text, layer=layer)
     if not count:
         return where
-    share = "" if at_start is None else f", {100 * at_start:.0f} % at position 0"
-    return f"{where}: {count:,.0f} such tokens there{share}"
+    told = _("{where}: {n:,.0f} such tokens there").format(where=where, n=count)
+    return told if at_start is None else joined([told, _("{share:.0f} % at position 0").format(share=100 * at_start)])
 
 
 # --- can it be relied on ---------------------------------------------------------------------------------------
@@ -148,13 +162,14 @@ def _checks(profile: Profile) -> Iterator[str]:
     """
     bad = [row for row in profile.checks if row.outcome != "pass"]
     passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
-    yield from _line("checks", f"{passed} of {passed + len(bad)} with a limit passed")
+    told = _("{n} of {of} with a limit passed").format(n=passed, of=passed + len(bad))
+    yield from _line(_("checks"), told)
     worst: dict[tuple[str, str], list[RunCheckRow]] = {}
     for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
         worst.setdefault((row.outcome, row.check_name), []).append(row)
     for rows in worst.values():
-        more = f"; further layers: {len(rows) - 1}" if len(rows) > 1 else ""
-        yield from _wrapped(f"    {check_line(rows[0])}{more}", "          ")
+        more = _("; further layers: {n}").format(n=len(rows) - 1) if len(rows) > 1 else ""
+        yield from wrapped(f"    {check_line(rows[0])}{more}", WIDTH, " " * 10)
 
 
 def claims(rows: Sequence[RunClaimRow]) -> Iterator[str]:
@@ -164,13 +179,18 @@ def claims(rows: Sequence[RunClaimRow]) -> Iterator[str]:
         by_key.setdefault((row.cloud, row.transform, row.estimator, row.n1), {})[row.claim] = row
     if not by_key:
         return
-    heads = "".join(f"{claim_name(claim, 'en', brief=True):<{CELL}}" for claim in CLAIMS)
-    yield f"  {'claims by specification':<{SPECIFICATION}}{heads}".rstrip()
+    heads = [claim_name(claim, language(), brief=True) for claim in CLAIMS]
+    yield _claim_line(_("claims by specification"), heads)
     for found in by_key.values():
-        name = specification_name(vars(next(iter(found.values()))), "en")
-        cells = "".join(f"{_cell(found.get(claim)):<{CELL}}" for claim in CLAIMS)
-        yield f"  {name:<{SPECIFICATION}}{cells}".rstrip()
-    yield f"  {marks_key('en')}; ratios of the largest inner dimension"
+        name = specification_name(vars(next(iter(found.values()))), language())
+        yield _claim_line(name, [_cell(found.get(claim)) for claim in CLAIMS])
+    yield from wrapped(
+        _("{key}; ratios of the largest inner dimension").format(key=marks_key(language())), WIDTH, "  ", "  "
+    )
+
+
+def _claim_line(name: str, cells: Sequence[str]) -> str:
+    return f"  {padded(name, SPECIFICATION)}{''.join(padded(cell, CELL) for cell in cells)}".rstrip()
 
 
 def _cell(row: RunClaimRow | None) -> str:
@@ -186,9 +206,10 @@ def final_against_ten(profile: Profile) -> Iterator[str]:
         if row.layer == n_layers and row.state == "residual"
     }
     counted = Counter(final.get(one.key, "") for one in SPECIFICATIONS if one.is_core)
-    told = [f"{wording.ten_text(key, 'en')} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
+    told = [f"{wording.ten_text(key, language())} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
     if told:
-        yield f"  final dimension under {sum(map(bool, counted.elements()))} core specifications: {', '.join(told)}"
+        n = sum(map(bool, counted.elements()))
+        yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=joined(told))
 
 
 def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
@@ -198,7 +219,7 @@ def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
     if _summary_of(profile, *PRIMARY) is None:
         yield from _controls_of_literature(controls)
         return
-    yield f"  {'controls (d2, one token per type)':<46}{'embedding':>12}{'inner maximum':>15}{'final':>10}"
+    yield _control_line(2, _("controls (d2, one token per type)"), _("embedding"), _("inner maximum"), _("final"))
     for one in (profile, *controls):
         found = _summary_of(one, *PRIMARY)
         if found is None:
@@ -206,11 +227,16 @@ def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
         first, inner, final = (
             number(getattr(found, name)) for name in ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
         )
-        vetoed = " (vetoed)" if "check_vetoed" in found.qualifiers else ""
-        yield f"    {_control_name(one.run) + vetoed:<44}{first:>12}{inner:>15}{final:>10}"
+        vetoed = _(" (vetoed)") if "check_vetoed" in found.qualifiers else ""
+        yield _control_line(4, _control_name(one.run) + vetoed, first, inner, final)
         for row in profile.controls:
             if row.control_run_id == one.run.run_id:
-                yield from _wrapped(f"      {wording.control_text(vars(row), 'en')}", " " * 8)
+                yield from wrapped(f"      {wording.control_text(vars(row), language())}", WIDTH, " " * 8)
+
+
+def _control_line(indent: int, name: str, *values: str) -> str:
+    cells = (padded(value, columns, to_the_right=True) for value, columns in zip(values, (12, 15, 10), strict=True))
+    return f"{' ' * indent}{padded(name, 56 - indent)}{''.join(cells)}"
 
 
 def _controls_of_literature(controls: Sequence[Profile]) -> Iterator[str]:
@@ -218,34 +244,40 @@ def _controls_of_literature(controls: Sequence[Profile]) -> Iterator[str]:
     for one in controls:
         lines = list(literature(one))
         if lines:
-            yield from _line("control", _control_name(one.run))
+            yield from _line(_("control"), _control_name(one.run))
             yield from (f"  {line}" for line in lines)
 
 
 def _control_name(run: RunRow) -> str:
-    return wording.control_name(run.pass_, run.model_seed, "en")
+    return wording.control_name(run.pass_, run.model_seed, language())
 
 
 def _cost(profile: Profile) -> Iterator[str]:
     run = profile.run
     if run.bits_per_byte is not None:
-        yield from _line("bits per byte", f"{run.bits_per_byte:.3f} over {run.n_bytes_scored or 0:,} bytes")
+        told = _("{value:.3f} over {n:,} bytes").format(value=run.bits_per_byte, n=run.n_bytes_scored or 0)
+        yield from _line(_("bits per byte"), told)
     seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
-    phases = ", ".join(f"{wording.name('phase', phase, 'en')} {value:.0f} s" for phase, value in seconds.items())
-    memory = f"peak memory {run.peak_memory_bytes / 1e9:.2f} GB"
-    yield from _line("cost", f"{sum(seconds.values()):.0f} s ({phases}), {memory}{_room_found(run)}")
-    yield from _line("run", run.run_id)
+    phases = (
+        f"{wording.name('phase', phase, language())} {_('{n} s').format(n=round(value))}"
+        for phase, value in seconds.items()
+    )
+    cost = _("{seconds:.0f} s ({phases}), peak memory {memory:.2f} GB")
+    cost = cost.format(seconds=sum(seconds.values()), phases=joined(phases), memory=run.peak_memory_bytes / 1e9)
+    yield from _line(_("cost"), joined([cost, *_room_found(run)]))
+    yield from _line(_("run"), run.run_id)
 
 
-def _room_found(run: RunRow) -> str:
+def _room_found(run: RunRow) -> list[str]:
     """What was done for want of memory, if anything."""
     how: dict[str, Any] = json.loads(run.execution or "{}")
-    parts = ["weights read block by block"] if how.get("streamed") else []
+    parts = [_("weights read block by block")] if how.get("streamed") else []
     if how and how["batch"] != how["batch_planned"]:
-        parts.append(f"{how['batch']} windows at a time in place of {how['batch_planned']}, for want of memory")
+        told = _("{n} windows at a time in place of {planned}, for want of memory")
+        parts.append(told.format(n=how["batch"], planned=how["batch_planned"]))
     if how.get("layers_on_cpu"):
-        parts.append(f"{how['layers_on_cpu']} layers measured on the CPU, for want of memory")
-    return "".join(f", {part}" for part in parts)
+        parts.append(_("{n} layers measured on the CPU, for want of memory").format(n=how["layers_on_cpu"]))
+    return parts
 
 
 def _verdict(profile: Profile) -> Iterator[str]:
@@ -254,23 +286,19 @@ def _verdict(profile: Profile) -> Iterator[str]:
     if found is None or profile.run.pass_ != "text":
         return
     said = vars(found)
-    for label, claim in zip(("verdicts", ""), CLAIMS, strict=True):
-        yield from _line(label, wording.claim_text(claim, said, "en"))
-    limits = [wording.reason_text(key, "en", brief=False) for key in found.qualifiers]
-    yield from _line("limits", "; ".join(limits))
+    for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
+        yield from _line(label, wording.claim_text(claim, said, language()))
+    limits = [wording.reason_text(key, language(), brief=False) for key in found.qualifiers]
+    yield from _line(_("limits"), _("; ").join(limits))
 
 
 def _line(label: str, text: str) -> Iterator[str]:
     if text:
-        yield from _wrapped(f"  {label:<{LABEL}}{text}", " " * (LABEL + 2))
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        yield from wrapped(f"  {padded(label, LABEL)}{text}", WIDTH, " " * (LABEL + 2))
 
 
 def _interval(found: RunSummaryRow, name: str) -> str:
-    return wording.interval_of(vars(found), name, "not defined")
+    return wording.interval_of(vars(found), name, _("not defined"))
 
 
 def _summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | None:
@@ -287,45 +315,47 @@ def dimensions(profile: Profile) -> Iterator[str]:
     found = _summary_of(profile, *PRIMARY)
     if found is None:
         return
-    yield f"  estimated dimension (d2, one token per type, N={found.n_points:,}), 95 % intervals"
-    said = vars(found)
-    rows = [
-        ("embedding", _interval(found, "embedding_dimension")),
-        ("largest inner", f"{_interval(found, 'inner_max'):<22}{_at(found, profile.model.n_layers)}".rstrip()),
-        ("working", f"{wording.shape_text(said, 'en'):<22}{_band(found, profile.model.n_layers)}".rstrip()),
-        *_final(found),
-        ("expansion ratio R_e", _interval(found, "expansion_ratio")),
-        ("contraction ratio R_c", _interval(found, "contraction_ratio")),
-    ]
-    for name, value in rows:
-        yield f"    {name:<24}{value}"
+    yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=found.n_points)
+    said, n_layers = vars(found), profile.model.n_layers
+    yield _quantity(_("embedding"), _interval(found, "embedding_dimension"))
+    yield _quantity(_("largest inner"), _interval(found, "inner_max"), _at(found, n_layers))
+    yield _quantity(_("working"), wording.shape_text(said, language()), _band(found, n_layers))
+    yield from _final(found)
+    yield _quantity(_("expansion ratio R_e"), _interval(found, "expansion_ratio"))
+    yield _quantity(_("contraction ratio R_c"), _interval(found, "contraction_ratio"))
     extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
     if extrema:
-        yield from _wrapped(f"    {'profile':<24}{wording.extrema_text(extrema, 'en')}", " " * 28)
+        text = f"    {padded(_('profile'), 24)}{wording.extrema_text(extrema, language())}"
+        yield from wrapped(text, WIDTH, " " * 28)
 
 
-def _final(found: RunSummaryRow) -> list[tuple[str, str]]:
+def _quantity(name: str, value: str, where: str = "") -> str:
+    return f"    {padded(name, 24)}{padded(value, 22)}{where}".rstrip()
+
+
+def _final(found: RunSummaryRow) -> Iterator[str]:
     before = _interval(found, "final_dimension_pre_norm")
     if found.final_dimension_post_norm is None:
-        return [("final, no final norm", before)]
-    return [
-        ("final, before the norm", before),
-        ("final, after the norm", _interval(found, "final_dimension_post_norm")),
-    ]
+        yield _quantity(_("final, no final norm"), before)
+        return
+    yield _quantity(_("final, before the norm"), before)
+    yield _quantity(_("final, after the norm"), _interval(found, "final_dimension_post_norm"))
 
 
 def _at(found: RunSummaryRow, n_layers: int) -> str:
     if found.inner_max_layer is None:
-        return "a model of one block has no inner layer" if n_layers < 2 else ""
-    return f"layer {found.inner_max_layer} of {n_layers}"
+        return _("a model of one block has no inner layer") if n_layers < 2 else ""
+    return _("layer {layer} of {n}").format(layer=found.inner_max_layer, n=n_layers)
 
 
 def _band(found: RunSummaryRow, n_layers: int) -> str:
     first, last = found.working_layer_first, found.working_layer_last
     if found.working_dimension is None or first is None:
         return ""
-    band = f"layer {first}" if first == last else f"layers {first} to {last}"
-    return f"{band} of {n_layers}; read at layer {found.working_layer}"
+    told = _("layers {first} to {last} of {n}; read at layer {layer}")
+    if first == last:
+        told = _("layer {first} of {n}; read at layer {layer}")
+    return told.format(first=first, last=last, n=n_layers, layer=found.working_layer)
 
 
 def across_tokenizers(profile: Profile) -> Iterator[str]:
@@ -333,12 +363,14 @@ def across_tokenizers(profile: Profile) -> Iterator[str]:
     if found is None:
         return
     lost = run.n_words_lost
-    words = f" of {run.n_words:,}" if run.n_words else ""
-    yield f"  across tokenizers (d2, one point per word, N={found.n_points:,}{words} words)"
-    yield f"    {'largest inner':<24}{_interval(found, 'inner_max'):<22}{_at(found, profile.model.n_layers)}".rstrip()
-    yield f"    {'working':<24}{wording.shape_text(vars(found), 'en')}"
+    n = f"{found.n_points:,}"
+    if run.n_words:
+        n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
+    yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
+    yield _quantity(_("largest inner"), _interval(found, "inner_max"), _at(found, profile.model.n_layers))
+    yield _quantity(_("working"), wording.shape_text(vars(found), language()))
     if lost is not None:
-        yield f"    {'occurrences lost':<24}{lost:,} (beyond the tokens read, or masked)"
+        yield _quantity(_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=lost))
 
 
 def second_opinions(profile: Profile) -> Iterator[str]:
@@ -360,10 +392,11 @@ def second_opinions(profile: Profile) -> Iterator[str]:
         parts.append(_equivalents({n1: row.gaussian_equivalent for n1, row in scan.items()}))
     ratio = _correlator(profile, layer, "nonlinearity_ratio_8", cloud)
     if ratio is not None:
-        parts.append(f"GRIDE n1=8 of a Gaussian of equal covariance is {number(ratio)} times the data's")
+        told = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
+        parts.append(told.format(ratio=number(ratio)))
     told_parts = [part for part in parts if part]
     if told_parts:
-        yield f"  second opinions, nearest neighbours at layer {layer}"
+        yield "  " + _("second opinions, nearest neighbours at layer {layer}").format(layer=layer)
         for part in told_parts:
             yield f"    {part}"
 
@@ -372,9 +405,14 @@ def _equivalents(of_rank: dict[int, float | None]) -> str:
     """Their range over the ranks: one of them alone would look like a measurement of the dimension."""
     known = {n1: value for n1, value in of_rank.items() if value is not None and math.isfinite(value)}
     if not known:
-        return "no Gaussian equivalent of GRIDE is stored"
-    span = f"{number(min(known.values()))} to {number(max(known.values()))}"
-    return f"Gaussian equivalent of GRIDE: {span} for n1={min(known)} to {max(known)}"
+        return _("no Gaussian equivalent of GRIDE is stored")
+    told = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
+    return told.format(**_ends(known))
+
+
+def _ends(of_rank: Mapping[int, float]) -> dict[str, Any]:
+    low, high = min(of_rank.values()), max(of_rank.values())
+    return {"low": number(low), "high": number(high), "first": min(of_rank), "last": max(of_rank)}
 
 
 def _plateau(scan: dict[int, float]) -> str:
@@ -386,9 +424,8 @@ def _plateau(scan: dict[int, float]) -> str:
     for n1 in sorted(logs):
         steps = [logs.get(2 * at, math.nan) - logs.get(at, math.nan) for at in (n1, 2 * n1)]
         if all(abs(step) < LEVEL for step in steps):
-            return f"GRIDE levels off at {number(scan[n1])} (n1={n1}, n2={2 * n1})"
-    span = f"{number(min(scan.values()))} to {number(max(scan.values()))}"
-    return f"GRIDE does not level off: {span} for n1={min(scan)} to {max(scan)}"
+            return _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(scan[n1]), n1=n1, n2=2 * n1)
+    return _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_ends(scan))
 
 
 def between_layers(profile: Profile) -> Iterator[str]:
@@ -400,19 +437,32 @@ def between_layers(profile: Profile) -> Iterator[str]:
     own = [found["autocorrelation", layer].value for layer in first]
     least = min(zip(first, own, strict=True), key=lambda at: math.inf if at[1] is None else at[1])[0]
     measures = [m for m in STEPS if (m, first[0]) in found]
-    yield f"  from a layer to the next (one token per type, N={found['autocorrelation', first[0]].n_points:,})"
-    yield "    layers".ljust(16) + "".join(f"{STEPS[m]:>14}" for m in measures)
+    n = found["autocorrelation", first[0]].n_points
+    yield "  " + _("from a layer to the next (one token per type, N={n:,})").format(n=n)
+    names = {
+        "autocorrelation": _("autocorr."),
+        "kept": _("kept"),
+        "removed": _("removed"),
+        "added": _("added"),
+        "neighbour_overlap": _("overlap"),
+        "cka": "CKA",
+    }
+    yield _step(_("layers"), [names[m] for m in measures])
     for layer in sorted({first[0], least, first[len(first) // 2], first[-1]}):
-        rows = [found.get((m, layer)) for m in measures]
-        yield f"    {layer} to {layer + 1}".ljust(16) + "".join(f"{_with_error(row):>14}" for row in rows)
+        between = _("{first} to {last}").format(first=layer, last=layer + 1)
+        yield _step(between, [_with_error(found.get((m, layer))) for m in measures])
     nulls = [_by_chance(found[m, first[0]]) for m in measures]
     if any(nulls):
-        yield "    by chance".ljust(16) + "".join(f"{null:>14}" for null in nulls)
+        yield _step(_("by chance"), nulls)
+
+
+def _step(name: str, cells: Sequence[str]) -> str:
+    return f"    {padded(name, 12)}{''.join(padded(cell, 14, to_the_right=True) for cell in cells)}"
 
 
 def _with_error(row: LayerPairRow | None) -> str:
     if row is None or row.value is None:
-        return "not defined"
+        return _("not defined")
     return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
 
 
@@ -427,7 +477,8 @@ def _by_chance(row: LayerPairRow) -> str:
 
 def literature(profile: Profile) -> Iterator[str]:
     """The statistics of the two published protocols: first, largest and last layer."""
-    for cloud, meaning in LITERATURE.items():
+    meanings = (_("last token of each window"), _("all tokens of one prompt, averaged"))
+    for cloud, meaning in zip(LITERATURE, meanings, strict=True):
         rows = [row for row in profile.estimates if row.cloud == cloud and row.state == "residual" and row.value]
         for estimator, n1 in (("gride", 2), ("two_nn", 1)):
             own = sorted(
@@ -437,8 +488,8 @@ def literature(profile: Profile) -> Iterator[str]:
             if own:
                 top = max(own, key=lambda row: row.value or 0.0)
                 symbol = wording.estimator_symbol(estimator, n1)
-                yield f"  estimated dimension ({symbol}, {meaning}, N={own[0].n_points:,})"
-                yield (
-                    f"    {number(own[0].value)} at the embedding, at most {number(top.value)} at layer "
-                    f"{top.layer}, {number(own[-1].value)} at the end"
-                )
+                head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
+                yield head.format(symbol=symbol, meaning=meaning, n=own[0].n_points)
+                told = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")
+                ends = {"first": number(own[0].value), "top": number(top.value), "last": number(own[-1].value)}
+                yield told.format(layer=top.layer, **ends)

@@ -11,6 +11,7 @@ import polars as pl
 
 from core.figures.scores import with_kind
 from core.scores.parsed_score import ScoreFile
+from core.terminal.output import _, joined, language
 from core.wording import score_files
 from core.wording.score_files import format_name
 
@@ -27,16 +28,16 @@ def lines(
 ) -> list[str]:
     """`rows`, `names` and `imported_at` are those of the file's preview; `stored` says for each file's hash whether it
     was new, and is None where nothing was to be stored."""
-    told = [f"{file.name}: {format_name(file.format, 'en')}", *score_files.file_remarks(file, "en")]
+    told = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remarks(file, language())]
     counts = with_kind(rows)["kind"].value_counts()
     counted = dict(counts.rows())
     kinds = [kind for kind in score_files.KINDS if kind in counted]
-    values = [f"{counted[kind]:,} {score_files.kind_name(kind, 'en')}" for kind in kinds]
+    values = [f"{counted[kind]:,} {score_files.kind_name(kind, language())}" for kind in kinds]
     if file.samples:
-        values.append(f"{len(file.samples):,} single answers")
-    told.append("values: " + (", ".join(values) or "none"))
+        values.append(_("{n:,} single answers").format(n=len(file.samples)))
+    told.append(_("values: {values}").format(values=joined(values) or _("none")))
     for skipped in (True, False):
-        told += [_reason(one) for one in score_files.reasons(file.rows, "en", skipped=skipped)]
+        told += [_reason(one) for one in score_files.reasons(file.rows, language(), skipped=skipped)]
     told += _contradictions(rows)
     told += _models(names)
     told.append(_outcome(file, imported_at, stored))
@@ -65,14 +66,16 @@ def as_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
 
 
 def _reason(one: score_files.Told) -> str:
-    return f"{one.count:,} × {one.words} (for example {'; '.join(one.places)})"
+    told = _("{n:,} × {words} (for example {places})")
+    return told.format(n=one.count, words=one.words, places=_("; ").join(one.places))
 
 
 def _contradictions(rows: pl.DataFrame) -> list[str]:
     found = rows.filter(pl.col("known") == "conflict").head(FEW)
     return [
-        f"contradiction: {row['model']} {row['benchmark']} {row['metric']}: {row['value']:g}, but "
-        f"{score_files.known_text('conflict', row['known_from'], row['known_value'], 'en')}"
+        _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
+            known=score_files.known_text("conflict", row["known_from"], row["known_value"], language()), **row
+        )
         for row in found.iter_rows(named=True)
     ]
 
@@ -81,20 +84,21 @@ def _models(names: pl.DataFrame) -> list[str]:
     if names.is_empty():
         return []
     unmet = names.filter(~pl.col("is_measured"))
-    told = [f"models: {names.height:,}, of them measured here: {names.height - unmet.height:,}"]
+    counted = _("models: {n:,}, of them measured here: {measured:,}")
+    told = [counted.format(n=names.height, measured=names.height - unmet.height)]
     for row in unmet.filter(pl.col("suggestions").list.len() > 0).head(FEW).iter_rows(named=True):
-        near = " or ".join(row["suggestions"])
+        near = _(" or ").join(row["suggestions"])
         command = f"workdim scores alias {shlex.quote(row['name'])} {shlex.quote(row['suggestions'][0])}"
-        told.append(f"{row['name']} may be {near}: `{command}`")
+        told.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=near, command=command))
     return told
 
 
 def _outcome(file: ScoreFile, imported_at: datetime | None, stored: Mapping[str, bool] | None) -> str:
     if imported_at is not None:
-        return f"stored before, on {imported_at:%Y-%m-%d %H:%M} UTC; nothing was changed."
+        return _("stored before, on {time} UTC; nothing was changed.").format(time=f"{imported_at:%Y-%m-%d %H:%M}")
     if stored is None:
-        return "nothing was stored."
-    return "stored." if file.sha256 in stored else "not stored."
+        return _("nothing was stored.")
+    return _("stored.") if file.sha256 in stored else _("not stored.")
 
 
 def _printable(line: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as read_again
-from core.records import SHORT_ID, LayerPlan, Profile
+from core.records import PLANNING, SCORING, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
-from core.terminal.output import Head, one_line, width
+from core.terminal.output import Head, _, heads, joined, language, one_line, padded, told, width, wrapped
 from core.terminal.progress import minutes
 from core.wording import plans
 from core.wording.labels import marked, shortened
@@ -32,17 +31,9 @@ def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[st
 
 def runs_table(runs: pl.DataFrame) -> list[str]:
     """The runs as a table, newest first."""
-    head = (
-        "run",
-        "model",
-        "corpus",
-        "protocol",
-        "largest inner",
-        "final pre-norm",
-        "final post-norm",
-        "verdicts",
-        *(("tags",) if (has_tags := any(len(tags) for tags in runs["tags"])) else ()),
-    )
+    head = heads("run", "model", "corpus", "protocol", "largest inner", "final pre-norm", "final post-norm", "verdicts")
+    has_tags = any(len(tags) for tags in runs["tags"])
+    head += heads("tags") if has_tags else []
     rows = [
         (
             r["run_id"][:SHORT_ID],
@@ -59,16 +50,16 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     ]
     lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
     if "text" in runs["pass"].to_list():
-        lines += ["", *textwrap.wrap(verdict_marks_key("en"), width() or 10_000)]
+        lines += ["", *wrapped(verdict_marks_key(language()), width() or 10_000)]
     if any(worst == "veto" for worst in runs["worst_check"]):
-        lines += ["", wording.veto_note("en")]
+        lines += ["", wording.veto_note(language())]
     return lines
 
 
 def _verdict(run: Mapping[str, Any]) -> str:
     """Both claims as marks; of another pass, which control it is."""
     if run["pass"] != "text" or run["n_points"] is None:
-        return wording.outcome_short(run, "en")
+        return wording.outcome_short(run, language())
     return verdict_marks(run)
 
 
@@ -86,7 +77,7 @@ def trash_table(found: Sequence[Any]) -> list[str]:
         )
         for one in found
     ]
-    return table(("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows, ("size", "protocol"))
+    return table(heads("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows, ("size", "protocol"))
 
 
 def jobs_table(standings: Sequence[Any]) -> list[str]:
@@ -96,32 +87,41 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
         asked = at.job.config
         text, how = asked.what
         how_far = (
-            f"{wording.phase_name(at.progress.phase, 'en')} {at.progress.done:,}/{at.progress.total:,}"
+            f"{wording.phase_name(at.progress.phase, language())} {at.progress.done:,}/{at.progress.total:,}"
             if at.progress
             else ""
         )
         left = at.told.get("seconds_left")
-        told = {
+        stands = {
             "running": how_far,
             "failed": at.reason,
             "finished": _brought(at.result),
-            "queued": "waits for its turn",
-            "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
+            "queued": _("waiting for its turn"),
+            "interrupted": _("; ").join(filter(None, [how_far, _("resume or cancel it")])),
         }
+        states = {
+            "queued": _("queued"),
+            "running": _("running"),
+            "interrupted": _("interrupted"),
+            "failed": _("failed"),
+            "finished": _("finished"),
+        }
+        how = wording.phase_name(how, language()) if how in (SCORING, PLANNING) else how
         what = (asked.model, _text_name(text), how)
         time_left = minutes(left) if left is not None and at.state == "running" else ""
-        rows.append((at.job.job_id[:SHORT_ID], at.state, *what, told.get(at.state, ""), time_left))
-    return table(
-        ("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows, ("protocol", "text")
-    )
+        rows.append(
+            (at.job.job_id[:SHORT_ID], states.get(at.state, at.state), *what, stands.get(at.state, ""), time_left)
+        )
+    head = heads("job", "state", "model", "text", "protocol", "where it stands", "time left")
+    return table(head, rows, ("protocol", "text"))
 
 
 def _brought(result: Mapping[str, Any]) -> str:
     if file := result.get("file_sha256"):
-        return f"scores {file[:SHORT_ID]}"
+        return _("scores {id}").format(id=file[:SHORT_ID])
     if plan_id := result.get("plan_id"):
-        return f"plan {plan_id[:SHORT_ID]}"
-    return f"run {result.get('run_id', '')[:SHORT_ID]}"
+        return _("plan {id}").format(id=plan_id[:SHORT_ID])
+    return _("run {id}").format(id=result.get("run_id", "")[:SHORT_ID])
 
 
 def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
@@ -135,14 +135,15 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
             f"{row['value']:.4f}",
             "-" if row["std_error"] is None else f"± {row['std_error']:.4f}",
             row["unit"].replace("_", " "),
-            "higher is better" if row["higher_is_better"] else "lower is better",
+            _("higher is better") if row["higher_is_better"] else _("lower is better"),
         )
         for row in scores.iter_rows(named=True)
     ]
     model = f"{first['repository']}@{first['revision']}"
-    head = f"{model} on {first['benchmark']}: {first['n_samples']:,} scored, {first['dtype']}"
-    told = [head, *(f"  {line}" for line in table(("metric", "value", "std. error", "unit", ""), rows))]
-    return [one_line(line) for line in [*told, *(f"  {words}" for words in score_flags(first["flags"], "en"))]]
+    head = _("{model} on {benchmark}: {n:,} scored, {dtype}")
+    head = head.format(model=model, benchmark=first["benchmark"], n=first["n_samples"], dtype=first["dtype"])
+    lines = [head, *(f"  {line}" for line in table(heads("metric", "value", "std. error", "unit", ""), rows))]
+    return [one_line(line) for line in [*lines, *(f"  {words}" for words in score_flags(first["flags"], language()))]]
 
 
 def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -150,9 +151,9 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     shared = ("repository", "revision", "benchmark", "suite", "task_version", "dtype", "source", "as_of", "flags")
     own = ("metric", "value", "std_error", "unit", "higher_is_better", "n_samples", "is_partial")
     rows = tables["scores"].to_dicts()
-    told = {"model_id": f"{rows[0]['repository']}@{rows[0]['revision']}"} | {key: rows[0][key] for key in shared}
+    about = {"model_id": f"{rows[0]['repository']}@{rows[0]['revision']}"} | {key: rows[0][key] for key in shared}
     left_out = tables["score_files"]["n_skipped"].item()
-    return told | dict(result) | {"n_left_out": left_out, "scores": [{key: row[key] for key in own} for row in rows]}
+    return about | dict(result) | {"n_left_out": left_out, "scores": [{key: row[key] for key in own} for row in rows]}
 
 
 def _text_name(corpus: str) -> str:
@@ -169,7 +170,7 @@ _WHOLE = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[str] = ()) -> list[str]:
     """Lines of a table with aligned columns, which fits the terminal: texts are shortened in their middle, then columns
     are left out, those of `least` first, then from the right; a line says which."""
-    cells = [[one_line(str(cell)) for cell in row] for row in [head, *rows]]
+    cells = [[one_line(cell if isinstance(cell, str) else str(cell)) for cell in row] for row in [head, *rows]]
     shown = list(range(len(head)))
     left_out = []
     room = width()
@@ -177,13 +178,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     while room is not None and sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
         gone = next((at for name in least for at in shown if head[at] == name), shown[-1])
         shown.remove(gone)
-        left_out.append(str(head[gone]))
+        left_out.append(told(head[gone]))
         widths = _widths(cells, shown, room)
     lines = [
         "  ".join(_cell(row[at], room_of) for at, room_of in zip(shown, widths, strict=True)).rstrip() for row in cells
     ]
-    told = [f"No room for: {', '.join(left_out)}. A wider terminal shows it, and so does --json."] if left_out else []
-    return [Head(lines[0]), *lines[1:], *told]
+    note = _("No room for: {columns}. A wider terminal shows it, and so does --json.").format(columns=joined(left_out))
+    return [Head(lines[0]), *lines[1:], *([note] if left_out else [])]
 
 
 def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
@@ -203,7 +204,7 @@ def _cell(text: str, room: int) -> str:
     while cell_len(text if kept == len(text) else shortened(text, kept)) > room:
         kept -= 1
     text = shortened(text, kept) if kept < len(text) else text
-    return text + " " * (room - cell_len(text))
+    return padded(text, room)
 
 
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
@@ -212,23 +213,28 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     `record` is all that is stored of the run (core.warehouse.profiles).
     """
     lines = [one_line(line) for line in run_summary.summary(profile, controls)]
-    for section in sections(record, "en"):
+    for section in sections(record, language()):
         lines += ["", section.title]
-        width = max(len(field.label) for field in section.fields)
-        lines += [f"  {field.label.ljust(width)}  {_indented(field.text, width + 4)}" for field in section.fields]
+        room = max(cell_len(field.label) for field in section.fields)
+        lines += [f"  {padded(field.label, room)}  {_indented(field.text, room + 4)}" for field in section.fields]
     checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
-    lines += ["", "checks", *(one_line(f"  {run_summary.check_line(row)}") for row in checks)]
+    lines += ["", _("checks"), *(one_line(f"  {run_summary.check_line(row)}") for row in checks)]
     others = list(run_summary.claims([row for row in profile.claims if not row.is_core]))
-    lines += ["", "specifications outside the core: shown, not judged by", *others] if others else []
-    lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
+    lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
+    lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
     primary = [
         row
         for row in profile.estimates
         if (row.estimator, row.cloud, row.transform) == (*run_summary.PRIMARY, "centred")
     ]
     for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
-        value = wording.with_interval(row.value, row.lower, row.upper)
-        lines.append(f"  layer {row.layer:>3} {row.state.ljust(9)} {value:<22} N={row.n_points}")
+        line = _("layer {layer} {state} {value} N={n}").format(
+            layer=f"{row.layer:>3}",
+            state=padded(wording.name("state", row.state, language()), 20),
+            value=f"{wording.with_interval(row.value, row.lower, row.upper):<22}",
+            n=row.n_points,
+        )
+        lines.append(f"  {line}")
     return "\n".join(lines)
 
 
@@ -243,7 +249,7 @@ def difference(
         lines += ["", line.section] if line.section != section else []
         section = line.section
         lines += [f"  {line.label}", f"    {_indented(line.one, 4)}", f"    {_indented(line.other, 4)}"]
-    lines += ["", f"{len(alike)} fields agree: {', '.join(alike)}."]
+    lines += ["", _("{n} fields agree: {names}.").format(n=len(alike), names=joined(alike))]
     return "\n".join(lines)
 
 
@@ -259,29 +265,30 @@ PICTURE_WIDTH = 60
 
 def plan_lines(found: LayerPlan) -> list[str]:
     plan = found.plan
-    task = plans.task_text(found, "en")
-    lines = [plans.answer(plan, "en"), *([task] if task else []), *_shifted(plans.remarks(plan, "en"))]
+    reader = language()
+    task = plans.task_text(found, reader)
+    lines = [plans.answer(plan, reader), *([task] if task else []), *_shifted(plans.remarks(plan, reader))]
     lines += ["", *_plan_picture(found)]
-    lines += ["", "Candidates", *_shifted(_plan_candidates(found))]
-    lines += ["", "Price of each number of blocks, along the search", *_shifted(_plan_path(found))]
+    lines += ["", _("Candidates"), *_shifted(_plan_candidates(found))]
+    lines += ["", _("Price of each number of blocks, along the search"), *_shifted(_plan_path(found))]
     if harder := read_again.harder(found):
-        lines += ["", "Where loss on held-out text may hide it", *_shifted(_plan_harder(harder))]
-    held_against = [*plans.published_text(found, "en"), *plans.controls_text(plan, "en")]
+        lines += ["", _("Where loss on held-out text may hide it"), *_shifted(_plan_harder(harder))]
+    held_against = [*plans.published_text(found, reader), *plans.controls_text(plan, reader)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plans.saving_text(plan, "en")]
-    if directions := plans.directions_text(found, "en"):
-        lines += ["", "Directions that suffice (principal components; an upper bound)", *_shifted(directions)]
-        lines += ["", *plans.student_text(found, "en")]
+    lines += ["", *plans.saving_text(plan, reader)]
+    if directions := plans.directions_text(found, reader):
+        lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_shifted(directions)]
+        lines += ["", *plans.student_text(found, reader)]
     if plan.saved_as:
-        lines += ["", f"Saved: {plan.saved_as}; opened again, its loss is the verified one."]
-        lines.append(f"workdim measure {plan.saved_as}   measures the smaller model")
-    return [*lines, "", f"Plan {plan.plan_id}"]
+        saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
+        lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
+    return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
 
 
 def _plan_picture(found: LayerPlan) -> Iterator[str]:
     """Each block as a sign, those that go crossed out, counted from 0."""
     gone, n = set(found.plan.blocks), found.plan.n_layers
-    yield f"x goes, o stays; blocks are counted from 0, the first is 0 and the last {n - 1}"
+    yield _("x goes, o stays; blocks are counted from 0, the first is 0 and the last {last}").format(last=n - 1)
     for start in range(0, n, PICTURE_WIDTH):
         row = range(start, min(start + PICTURE_WIDTH, n))
         signs = "".join("x" if block in gone else "o" for block in row)
@@ -295,13 +302,14 @@ def _shifted(lines: list[str]) -> list[str]:
 def _plan_candidates(found: LayerPlan) -> list[str]:
     rows = [
         (
-            ("* " if row.is_chosen else "= " if row.is_equal else "  ") + wording.name("plan_rule", row.rule, "en"),
+            ("* " if row.is_chosen else "= " if row.is_equal else "  ")
+            + wording.name("plan_rule", row.rule, language()),
             ",".join(map(str, row.blocks)),
             plans.price_text(row.difference, row.lower, row.upper),
         )
         for row in read_again.rivals(found)
     ]
-    head = ("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
+    head = heads("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
     return table(head, rows)
 
 
@@ -310,7 +318,7 @@ def _plan_path(found: LayerPlan) -> list[str]:
         (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
         for row in read_again.path(found)
     ]
-    return table(("gone", "blocks", "nats per token [95 %]"), rows)
+    return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
 
 def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
@@ -319,14 +327,14 @@ def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
         is_loss = row.measure == "loss"
         cells.append(
             (
-                wording.name("plan_text", row.text, "en") + (" (healed)" if row.is_healed else ""),
-                wording.name("plan_measure", row.measure, "en"),
+                wording.name("plan_text", row.text, language()) + (_(" (healed)") if row.is_healed else ""),
+                wording.name("plan_measure", row.measure, language()),
                 _plan_value(row.value_before, is_loss),
                 _plan_value(row.value_after, is_loss),
                 plans.price_text(row.difference, row.lower, row.upper),
             )
         )
-    return table(("text or probe", "measure", "before", "after", "difference [95 %]"), cells)
+    return table(heads("text or probe", "measure", "before", "after", "difference [95 %]"), cells)
 
 
 def _plan_value(value: float | None, is_loss: bool) -> str:
@@ -343,12 +351,12 @@ def plans_table(found: pl.DataFrame) -> list[str]:
             row["name"],
             ",".join(map(str, row["blocks"])),
             plans.price_text(row["loss_increase"], row["lower"], row["upper"]),
-            "recommended" if row["is_recommended"] else "verified" if row["is_verified"] else "not verified",
+            _("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
         )
         for row in found.iter_rows(named=True)
     ]
-    return table(("plan", "model", "blocks", "nats per token [95 %]", "", "made (UTC)"), rows, ("made (UTC)",))
+    return table(heads("plan", "model", "blocks", "nats per token [95 %]", "", "made (UTC)"), rows, ("made (UTC)",))
 
 
 def plan_record(found: LayerPlan) -> dict[str, Any]:

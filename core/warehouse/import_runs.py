@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import REFERENCE, make_folder, read_json, workplace
 from core.store import annotation, archive, people, trash
 from core.store.annotation import Annotations
@@ -102,7 +102,12 @@ class _Here:
             name, arrived = tables[table][key][0], tables[table][content][0]
             here = self.content[table].get(name, arrived)
             if here != arrived:
-                return f"{name} is another content here ({here[:12]}; this one has {arrived[:12]})"
+                return Sentence(
+                    "{name} is another content here ({here}; this one has {arrived}).",
+                    name=name,
+                    here=here[:12],
+                    arrived=arrived[:12],
+                )
         return ""
 
     def add(self, tables: dict[str, pl.DataFrame]) -> None:
@@ -142,7 +147,8 @@ def import_runs(
             except WarehouseError as error:
                 arrivals.append(Arrival(str(path), "", "damaged", str(error)))
             except OSError as error:
-                reason = f"{error.filename or path} cannot be read: {error.strerror or error}."
+                what, why = error.filename or path, error.strerror or error
+                reason = Sentence("{what} cannot be read: {reason}.", what=what, reason=why)
                 arrivals.append(Arrival(str(path), "", "damaged", reason))
     return Import(arrivals, n_scores, remarks)
 
@@ -154,9 +160,9 @@ def _runs_of(packed: Archive, here: _Here, place: Path, dry_run: bool, progress:
     arrivals = []
     found = packed.folders("parcels")
     for label in sorted({name.split("/")[1] for name in packed.told if name.startswith("parcels/")} - found.keys()):
-        arrivals.append(Arrival(str(packed.path), label, "damaged", "The manifest names it, and it is gone."))
+        arrivals.append(Arrival(str(packed.path), label, "damaged", Sentence("The manifest names it, and it is gone.")))
     if not found:
-        arrivals.append(Arrival(str(packed.path), "", "damaged", "It holds no parcel."))
+        arrivals.append(Arrival(str(packed.path), "", "damaged", Sentence("It holds no parcel.")))
     for number, (label, files) in enumerate(found.items(), start=1):
         arrivals.append(_arrive(packed, label, files, here, place, dry_run))
         progress(number, len(found))
@@ -180,7 +186,7 @@ def _arrive(packed: Archive, label: str, files: dict[str, str], here: _Here, pla
             return _meet(source, run_id, tables, here, dry_run)
         other = here.other_content(tables)
         if other:
-            return Arrival(source, run_id, "conflict", f"{other}.")
+            return Arrival(source, run_id, "conflict", other)
         here.add(tables)
         return Arrival(source, run_id, "new") if dry_run else _come_in(source, staged, here.warehouse)
     finally:
@@ -275,7 +281,8 @@ def _meet(source: str, run_id: str, tables: dict[str, pl.DataFrame], here: _Here
     known = here.tables(run_id)
     differing = [table for table in ("models", "corpora", "runs", *LONG_TABLES) if not _same(table, known, tables)]
     if differing:
-        return Arrival(source, run_id, "conflict", f"Another result has this id here; they differ in {differing[0]}.")
+        reason = Sentence("Another result has this id here; they differ in {table}.", table=differing[0])
+        return Arrival(source, run_id, "conflict", reason)
     ours, theirs = _said(known), _said(tables)
     if ours.merged(theirs) == ours:
         return Arrival(source, run_id, "known")
@@ -316,7 +323,7 @@ def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool
     A file of scores that is known already brings nothing. Only imported files come: those that Workdim ships are here,
     and a user's own scores belong to their pilot.
     """
-    n_scores, left = 0, []
+    n_scores, left = 0, list[str]()
     for sha256, files in packed.folders("people/scores").items():
         source = f"{packed.path}, people/scores/{sha256}"
         staged = Folder(place / "scores")
@@ -342,7 +349,7 @@ def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool
             n_scores += tables["scores"].height
         except (WarehouseError, ResourceError, OSError, KeyError, ValueError) as error:
             reason = str(error).replace(str(staged.people), f"{packed.path}, people")
-            left.append(f"The scores in {source} were left out: {reason}")
+            left.append(Sentence("The scores in {source} were left out: {reason}", source=source, reason=reason))
         finally:
             shutil.rmtree(staged.root, ignore_errors=True)
     return n_scores, left

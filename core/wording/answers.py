@@ -16,6 +16,7 @@ from core.analysis.ranking import RankingGroup
 from core.analysis.relation import Relation, Without
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
+from core.registry.published import Published
 from core.wording.labels import name
 from core.wording.numbers import day
 from core.wording.scores import p_told
@@ -35,6 +36,17 @@ def dimension_name(dimension: str, language: str) -> str:
         "embedding": _("embedding dimension"),
     }
     return names[dimension]
+
+
+def direction_name(claim: Published, language: str) -> str:
+    """Which way dimension and performance are said to go together."""
+    _ = translator(language)
+    return {
+        "negative": _("smaller with better"),
+        "positive": _("larger with better"),
+        "none": _("none that is reliable"),
+        "other": _("about something beside it"),
+    }[claim.direction]
 
 
 def word(answer: Answer, language: str) -> str:

@@ -140,7 +140,7 @@ def test_a_control_is_not_deleted_under_its_run(said, path):
     control = next(row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
     assert f"by {RUN[:18]}" in said("delete", control, "--yes", expects=2)
     assert "Moved to the trash: 2 runs." in said("delete", control, RUN, "--yes")
-    assert "with 1 control run." in said("undelete", RUN)
+    assert "with 1 of its control runs." in said("undelete", RUN)
 
 
 def test_an_ambiguous_start_is_named(said):

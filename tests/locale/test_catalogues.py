@@ -1,6 +1,8 @@
 """Every sentence that a person may read exists in Japanese, with the same placeholders."""
 
+import argparse
 import ast
+import inspect
 import json
 import pickle
 import re
@@ -14,6 +16,7 @@ from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
 from core import errors
+from core.commands.parser import Parser, parser
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.locale import FOLDER, LANGUAGES, catalogue, translator, worded
 
@@ -38,9 +41,11 @@ def calls() -> Iterator[tuple[str, ast.expr, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
                 continue
-            if node.func.id in {"_", *WORDED} | ERRORS:
-                text = node.args[1 if node.func.id == "Unnamed" else 0]
-                yield node.func.id, text, f"{path.relative_to(ROOT)}:{node.lineno}"
+            place = f"{path.relative_to(ROOT)}:{node.lineno}"
+            if node.func.id == "heads":
+                yield from ((node.func.id, text, place) for text in node.args)
+            elif node.func.id in {"_", *WORDED} | ERRORS:
+                yield node.func.id, node.args[1 if node.func.id == "Unnamed" else 0], place
 
 
 def messages() -> dict[str, str]:
@@ -53,7 +58,19 @@ def messages() -> dict[str, str]:
         )
         if is_literal:
             found[text.value] = place
-    return found
+    return found | dict.fromkeys(texts_of(parser()), "core/commands/parser.py")
+
+
+def texts_of(of: Parser) -> Iterator[str]:
+    """What the parser of the command line says of its verbs and options, which it is given in English."""
+    yield from of.verbs.texts if of.verbs else ()
+    for group in of._action_groups:
+        actions = [one for one in group._group_actions if one.help != argparse.SUPPRESS]
+        yield from [group.title] * bool(actions and group.title and not of.verbs)
+        yield from (one.help for one in actions if one.help)
+        for one in actions:
+            for inner in one.choices.values() if isinstance(one.choices, dict) else ():
+                yield from texts_of(inner)
 
 
 def test_an_error_carries_a_template_and_its_parts():
@@ -123,7 +140,8 @@ def test_a_sentence_stands_in_one_catalogue_and_is_used():
         with path.open("rb") as file:
             kept += [message.id for message in read_po(file, locale="ja") if message.id]
     assert [text for text, n in Counter(kept).items() if n > 1] == []
-    assert sorted(set(kept) - set(MESSAGES)) == []
+    of_argparse = {text for text in kept if repr(text)[1:-1] in inspect.getsource(argparse)}
+    assert sorted(set(kept) - set(MESSAGES) - of_argparse) == []
 
 
 def test_english_is_the_message_itself():

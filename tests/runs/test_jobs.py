@@ -15,10 +15,12 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError
+from core.figures.pictures import so_far
+from core.geometry.results import CloudEstimate, LayerResult
 from core.measure import checkpoint
 from core.measure.profile import measure_profile
 from core.models import loading
-from core.records import RunConfig
+from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import run
@@ -338,3 +340,14 @@ def test_jobs_get_a_waiting_policy_unless_the_user_has_chosen_one(monkeypatch, w
     assert int(processes.environment(warehouse)["GOMP_SPINCOUNT"]) < 300_000
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert "GOMP_SPINCOUNT" not in processes.environment(warehouse)
+
+
+def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, warehouse):
+    job = submit(config, warehouse)
+    kept = checkpoint.Checkpoint(job.kept(job.job_id), "a pass")
+    for layer, value in {0: 5.0, 1: 6.0, 3: 7.0}.items():  # what comes after a gap waits for it
+        d2 = CloudEstimate("one_per_type", "d2", None, None, Estimate(value, lower=value - 1), [])
+        kept.save_layer(layer, LayerResult([d2], [], [], 0.0, "cpu"), {})
+    found = job.layers_so_far()
+    assert [(one.value, one.lower) for one in found] == [(5.0, 4.0), (6.0, 5.0)]
+    assert so_far("a model", found, "ja").startswith("<svg")

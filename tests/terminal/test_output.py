@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +23,7 @@ from core.commands.app import start_server, stop, wait_until_ready
 from core.commands.main import main
 from core.records import Progress
 from core.terminal import progress
-from core.terminal.output import guarded, one_line, say, say_json, spell
+from core.terminal.output import guarded, one_line, padded, say, say_json, spell, wrapped
 from core.terminal.progress import ProgressBar
 from core.terminal.tables import table
 from core.warehouse import queries, score_imports
@@ -270,3 +272,37 @@ def test_models_are_compared_by_the_names_that_runs_prints(tmp_path, capsys):
     twice = ["scores", "compare", measured["name"], measured["repository"], "--benchmark", "arc_easy"]
     assert main([*twice, "--warehouse", str(path)]) == 2
     assert "are one model" in capsys.readouterr().err or measured["name"] == measured["repository"]
+
+
+def test_japanese_is_wrapped_and_padded_by_columns():
+    text = "中間の最大は「106」（層5）、モデルSmolLM2-135M-Instructの値です。"
+    lines = wrapped(text, 30, "    ", "  ")
+    assert "".join(line.strip() for line in lines) == text and len(lines) > 2
+    assert all(cell_len(line) <= 30 for line in lines)
+    assert not any(line.strip()[0] in "、。）」" or line[-1] in "（「" for line in lines)
+    assert cell_len(padded("層", 6)) == cell_len(padded("layer", 6)) == 6
+    english = "two words, and more of them with-hyphens (12.3 [11, 12]) for a line " * 3
+    assert wrapped(english, 30, "    ") == textwrap.wrap(
+        english, 30, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def test_the_terminal_speaks_the_language_of_its_variables_and_programs_read_english(tmp_path, monkeypatch, capsys):
+    path = str(filled_warehouse(tmp_path))
+    monkeypatch.delenv("WORKDIM_LANGUAGE")
+    monkeypatch.setenv("LANGUAGE", "")
+    monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8")
+
+    def said(*arguments: str) -> str:
+        assert main([*arguments, "--warehouse", path]) == 0
+        return capsys.readouterr().out
+
+    english = re.compile(r"\b(?:the|model|layer|verdicts|of|no|run)\b")
+    run_id = json.loads(said("runs", "--json"))[0]["run_id"]
+    for arguments in (["runs"], ["jobs"], ["cache"], ["runs", "show", run_id], ["rank"]):
+        told = said(*arguments)
+        assert re.search("[ぁ-ん]", told) and not english.search(re.sub("`[^`]*`|\\S*[/_.=-]\\S*", "", told)), arguments
+    records = {arguments: said(*arguments) for arguments in (("rank", "--json"), ("runs", "show", run_id, "--json"))}
+    monkeypatch.setenv("WORKDIM_LANGUAGE", "en")
+    assert records == {arguments: said(*arguments) for arguments in records}
+    assert "verdicts" in said("runs")

@@ -224,7 +224,7 @@ def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
     run_id = profile.run.run_id
     said = run_details(read_profile(warehouse, run_id), [], records(warehouse, [run_id]).row(0, named=True))
     assert told(profile) == "\n".join(said.splitlines()[: len(summary_lines(profile))])
-    assert "hash of the protocol" in said and "layer   4 post_norm" in said
+    assert "hash of the protocol" in said and "layer   4 after the final norm" in said
     assert "vetoed" not in said and "specifications outside the core" in said
 
 

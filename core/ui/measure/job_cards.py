@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core import wording
+from core.figures.pictures import THUMBNAIL, so_far
 from core.records import PLANNING, SCORING
-from core.ui import inputs, language, reads, url_state
+from core.ui import inputs, language, pictures, reads, url_state
 from core.ui.markdown import escape
 from core.wording.numbers import duration
 
@@ -43,9 +44,16 @@ def _offer_comparison() -> None:
     for one in _standings():
         if one.state == "finished" and "run_id" in one.result:
             finished.setdefault(one.job.config.what, []).append(one.result["run_id"])
-    ids = list(dict.fromkeys(max(finished.values(), key=lambda found: len(set(found)), default=[])))
+    compared = max(finished, key=lambda what: len(set(finished[what])), default=None)
+    ids = list(dict.fromkeys(finished[compared])) if compared else []
     if len(ids) < 2 or any(one.state in _LIVE for one in _standings()):
         return
+    missing = [
+        one.job.config.model for one in _standings() if one.state == "failed" and one.job.config.what == compared
+    ]
+    if missing:
+        line = _("The comparison is incomplete: {names} could not be measured.")
+        st.warning(escape(line.format(names=_(", ").join(missing))), icon=":material/rule:")
     if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
         asked = {"runs": url_state.joined(ids[: inputs.MOST_RUNS]), "section": "compare"}
         st.switch_page("pages/profiles.py", query_params=asked)
@@ -93,6 +101,7 @@ def _card(standing: JobStatus) -> None:
     st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{words[state]}]")
     if state == "running":
         _progress(standing)
+        _so_far(standing)
     elif state == "queued":
         st.caption(_("It starts when the measurements before it have ended."))
     elif state == "failed":
@@ -119,6 +128,27 @@ def _progress(standing: JobStatus) -> None:
     if told.get("seconds_left") is not None:
         parts.append(_("about {time} left").format(time=duration(told["seconds_left"], language.current())))
     st.progress(min(1.0, max(0.0, share)), escape(_(", ").join(parts)))
+
+
+LEAST_LAYERS = 2
+
+
+def _so_far(standing: JobStatus) -> None:
+    """The curve as it grows, layer by layer, while the text is measured: nothing of it is checked yet."""
+    _ = language.translator()
+    step = standing.progress
+    if step is None or step.phase != "geometry":
+        return
+    found = standing.job.layers_so_far()[: step.total - 1]  # the last state is that after the final norm
+    if len(found) >= LEAST_LAYERS:
+        drawn = so_far(standing.job.config.model, found, language.current(), pictures.theme())
+        st.image(drawn, width=THUMBNAIL[0], alt=standing.job.config.model)
+        st.caption(
+            _(
+                "Provisional: d2 (one point per token type) of the first {n} layers. Checks, controls and verdicts come "
+                "at the end."
+            ).format(n=len(found))
+        )
 
 
 @inputs.writing

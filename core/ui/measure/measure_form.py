@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import streamlit as st
 
 from core import wording
@@ -80,11 +81,13 @@ _PICKED = "models picked to be measured"
 
 
 def _offer_models() -> None:
-    """Models that can be measured here without a hub, and those that were; a click adds one to the form."""
+    """Models that can be measured here without a hub: the demo's, those that were, those that caches hold; a click adds one."""
+    from core.runs.caches import fetched_models
     from core.runs.requests import demo_requests
 
     _ = language.translator()
-    known = list(dict.fromkeys([*(one.model for one in demo_requests()), *reads.own_references()]))[:MOST_OFFERED]
+    demo = [one.model for one in demo_requests()]
+    known = list(dict.fromkeys([*demo, *reads.own_references(), *fetched_models()]))[:MOST_OFFERED]
     st.pills(
         _("Work on this machine: a click adds one"),
         known,
@@ -105,16 +108,21 @@ def _add_picked() -> None:
 
 
 def _tell_earlier(configs: list[RunConfig]) -> None:
-    """A first estimate at once, from what was measured here, while the cards are made."""
+    """A first estimate at once, from what was measured here, while the cards are made: of the model itself, else from
+    the least to the most that others took by this protocol."""
     _ = language.translator()
-    known = {(row["reference"], row["protocol"]): row["seconds"] for row in reads.durations().reverse().to_dicts()}
-    lines = [
-        _("{model}: {time} the last time here.").format(
-            model=config.model, time=duration(known[config.model, config.protocol], language.current())
-        )
-        for config in configs
-        if (config.model, config.protocol) in known
-    ]
+    took, reader = reads.durations(), language.current()
+    known = {(row["reference"], row["protocol"]): row["seconds"] for row in took.reverse().to_dicts()}
+    lines = []
+    for config in configs:
+        others = took.filter(pl.col("protocol") == config.protocol)["seconds"].drop_nulls()
+        if (config.model, config.protocol) in known:
+            time = duration(known[config.model, config.protocol], reader)
+            lines.append(_("{model}: {time} the last time here.").format(model=config.model, time=time))
+        elif not others.is_empty():
+            line = _("{model}: not measured here yet. Others took {least} to {most} with this protocol.")
+            least, most = (duration(float(str(end)), reader) for end in (others.min(), others.max()))
+            lines.append(line.format(model=config.model, least=least, most=most))
     if lines:
         st.caption("  \n".join(map(escape, lines)))
 
@@ -245,13 +253,17 @@ def _estimated(configs: list[RunConfig]) -> list[Preflight]:
 def _show(asked: _Asked) -> None:
     _ = language.translator()
     st.subheader(_("What it will take"))
-    for card in asked.cards:
-        with st.container(border=True, gap="small"):
-            show_card(card)
     refused = {card.model for card in asked.cards if card.refusals}
     able = [config for config in asked.configs if config.model not in refused]
     if able and refused:
-        st.caption(_("The models that are refused are left out."))
+        line = _(
+            "The comparison will be incomplete: {names} cannot be measured, for the reasons below. {n} of {total} remain."
+        )
+        names, n = _(", ").join(sorted(refused)), len({config.model for config in able})
+        st.warning(escape(line.format(names=names, n=n, total=n + len(refused))), icon=":material/rule:")
+    for card in asked.cards:
+        with st.container(border=True, gap="small"):
+            show_card(card)
     if able and st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start"):
         _start(able, asked.again)
 

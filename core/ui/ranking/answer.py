@@ -190,12 +190,6 @@ def show_published(found: Answer) -> None:
     """What is published, with the answer of this page as one more row."""
     _ = language.translator()
     reader = language.current()
-    directions = {
-        "negative": _("smaller with better"),
-        "positive": _("larger with better"),
-        "none": _("none that is reliable"),
-        "other": _("about something beside it"),
-    }
     seen = {"opening": _("abstract or opening"), "second hand": _("second hand")}
     with st.expander(_("What is published about dimension and performance")):
         tables.show(
@@ -203,7 +197,10 @@ def show_published(found: Answer) -> None:
                 {
                     _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
                     _("n (models)"): [str(found.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
-                    _("Direction"): [words.word(found, reader), *(directions[claim.direction] for claim in CLAIMS)],
+                    _("Direction"): [
+                        words.word(found, reader),
+                        *(words.direction_name(claim, reader) for claim in CLAIMS),
+                    ],
                     _("What is said"): [
                         words.numbers(found.relation, reader),
                         *(_translated(claim.said) for claim in CLAIMS),
