@@ -103,7 +103,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bo
     _style_axis(native.value_axis, chart.y, with_grid=not chart.y.is_ordered)
     native.value_axis.has_title = False
     if chart.y.title:
-        _name_upright_axis(native, _one_line(chart.y.title, 0.75 * box[2]) if is_small else chart.y.title)
+        _name_upright_axis(native, _one_line(chart.y.title, 0.62 * box[2]) if is_small else chart.y.title)
     if is_small:  # where it begins and ends stands below the gallery
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named = []

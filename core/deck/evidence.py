@@ -113,7 +113,7 @@ def gallery(estimates: pl.DataFrame, runs: pl.DataFrame, language: str, first: C
     charts = []
     for run_id, one in series.items():
         top = wording.number(max(mark.value for mark in curves[run_id].marks[1:-1] or curves[run_id].marks))
-        titled = replace(up, title=_("{name}: {relation}").format(name=one.name, relation=top))
+        titled = replace(up, title=f"{one.name}  {top}")
         charts.append(Chart(across, titled, (one,), curve_text(curves[run_id], one.name, language)))
     alternative = _("{n} small profiles on one scale. {curves}.").format(
         n=len(charts), curves=_("; ").join(chart.alternative for chart in (charts[0], charts[-1]))

@@ -182,6 +182,22 @@ def test_controls_without_power_show_nothing():
     assert slide.evidence.rows == (("random weights", "could not have shown it: 1 (power 10%)", "–"),)
 
 
+@pytest.mark.parametrize(("vetoes", "why"), [(("sequence_share",), "veto: "), ((), "no value in some layer")])
+def test_a_control_that_cannot_be_used_says_why(vetoes, why):
+    text = Model("m", run_id="t", reasons_fall=("control_vetoed",), control_run_ids=("r0",))
+    control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
+    data = of_models(text, control, checks=frames.checks(*((control, check, "veto") for check in vetoes)))
+    unusable = data.against_controls.with_columns(outcome=pl.lit("not_usable"))
+    (row,) = storyboard(replace(data, against_controls=unusable)).slides[4].evidence.rows
+    assert row[1].startswith(f"not usable ({why}")
+
+
+def test_a_report_of_shipped_profiles_says_so():
+    shipped = frames.runs(ONE).with_columns(tags=pl.lit(["reference"]))
+    assert "come with Workdim" in dict(storyboard(of_models(ONE, runs=shipped)).slides[0].evidence.rows)["Origin"]
+    assert "Origin" not in dict(story_of("one_model", "en").slides[0].evidence.rows)
+
+
 @pytest.mark.parametrize(("use_class", "said"), [("general", "shortlist"), ("scarce_data", "test")])
 def test_the_use_class_says_what_a_relation_allows(use_class, said):
     story = storyboard(of_pilot(24, answers.falling(), "en", use_class=use_class))
