@@ -12,7 +12,7 @@ _ = language.translator()
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     with st.container(width="content"):
         st.title("Workdim")
-        st.markdown(_("How many dimensions language models use, layer by layer, on texts of your choice."))
+        st.markdown(_("Dimensions of language models, layer by layer."))
     button = st.container(width="content")
 board.tell_work()
 runs = reads.lists().runs

@@ -183,8 +183,8 @@ def addresses(warehouse: Warehouse) -> dict[str, str]:
     """The link of each screen, but for the language; those of a pilot only where there is one."""
     runs = queries.runs(warehouse).filter(pl.col("pass") == "text")["run_id"].to_list()
     pilot = newest_pilot(warehouse)
-    chosen = {"run": f"runs={runs[0]}&", "three": f"runs={','.join(runs[:3])}&", "six": f"runs={','.join(runs[:6])}&"}
-    places = dict.fromkeys(("run", "three", "six"), "") | (chosen if runs else {})
+    chosen = {name: runs[:n] for name, n in (("run", 1), ("three", 3), ("six", 6))}
+    places = {name: f"runs={','.join(own)}&" if own else "" for name, own in chosen.items()}
     return {
         name: link.format(**places, pilot=quote(pilot.pilot_id) if pilot else "")
         for name, link in SCREENS.items()

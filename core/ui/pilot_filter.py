@@ -30,7 +30,7 @@ def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
     own = with_controls(runs.filter(pl.col("run_id").is_in(reads.of_pilot(registered.pilot_id))), runs)
     if own.is_empty():
         st.info(_("This pilot has no result yet. Measure it in a terminal:"))
-        st.code("workdim pilot FILE.toml", language="bash")
+        st.code("workdim pilot FILE.toml", language=None)
         url_state.stop()
     return registered, own
 

@@ -108,11 +108,15 @@ def one_layer(layer: int, chosen: Selection) -> pl.DataFrame:
 
     for row in chosen.of_runs(chosen.extrema).filter(layer=layer, cloud=BY_TYPE).to_dicts():
         tell(_("In the profile"), row["run_id"], wording.name("extremum", row["kind"], reader))
-    for row in chosen.of_runs(chosen.estimates).filter(layer=layer, transform="centred").to_dicts():
+    estimates, correlators = (
+        chosen.of_runs(rows).filter(layer=layer).sort(pl.col("cloud") != BY_TYPE, maintain_order=True)
+        for rows in (chosen.estimates, chosen.correlators)
+    )
+    for row in estimates.filter(transform="centred").to_dicts():
         scale = [f"n1={row['n1']}"] if row["n1"] else [f"k={row['n2']}"] if row["n2"] else []
         told = [wording.estimator_name(row["estimator"], reader), *scale, *_where(row)]
         tell(_(", ").join(told), row["run_id"], wording.with_interval(row["value"], row["lower"], row["upper"]))
-    for row in chosen.of_runs(chosen.correlators).filter(layer=layer).to_dicts():
+    for row in correlators.to_dicts():
         told = [wording.name("correlator", row["correlator"], reader), *_where(row)]
         error = "" if row["std_error"] is None else f" ± {row['std_error']:.2g}"
         tell(_(", ").join(told), row["run_id"], wording.number(row["value"]) + error)

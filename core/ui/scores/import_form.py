@@ -69,7 +69,7 @@ def show() -> None:
             icon=":material/download:",
         )
     st.caption(_("Larger files, and whole folders of results, are taken in a terminal:"))
-    st.code("workdim scores import FOLDER", language="bash")
+    st.code("workdim scores import FOLDER", language=None)
     if not files:
         st.info(_("No file is chosen. Files that are stored already are under Imported files."))
         return

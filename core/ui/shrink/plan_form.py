@@ -53,7 +53,7 @@ def tell_empty(model: str, has_others: bool) -> None:
     if has_others:
         st.page_link("pages/shrink.py", label=_("Plans of other models"), icon=":material/content_cut:")
     st.markdown(_("Start one below, or in a terminal:"))
-    st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language="bash")
+    st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language=None)
 
 
 @inputs.writing

@@ -274,7 +274,7 @@ def show_directions(found: LayerPlan) -> None:
     points = read_again.direction_points(found)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
-        st.code(read_again.command(found, "--verify", "--directions"), language="bash")
+        st.code(read_again.command(found, "--verify", "--directions"), language=None)
         return
     of_task = read_again.direction_points(found, "task")
     figure = figures.direction_figure(points, of_task, read_again.joint_rank(found), reader)
@@ -338,7 +338,7 @@ def show_files(found: LayerPlan) -> None:
         _measured_again(found)
         return
     st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
-    st.code(read_again.save_command(found), language="bash")
+    st.code(read_again.save_command(found), language=None)
 
 
 def _download(label: str, content: str, file: str) -> None:
@@ -353,7 +353,7 @@ def _measured_again(found: LayerPlan) -> None:
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     smaller = runs.filter(model_id=found.plan.saved_model_id)
     if smaller.is_empty():
-        st.code(shlex.join(["workdim", "measure", str(found.plan.saved_as)]), language="bash")
+        st.code(shlex.join(["workdim", "measure", str(found.plan.saved_as)]), language=None)
         return
     whole = runs.filter(model_id=found.plan.model_id).join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
     chosen = [*whole["run_id"].head(1), *smaller["run_id"].head(1)]
