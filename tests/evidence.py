@@ -699,8 +699,8 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         "windows, before healing and healed without training. The last columns are what one in ten random sets of as many blocks "
         "costs at most, on a part of these windows, and whether the plan is recommended within its budget.",
         "レイヤー計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、ウィンドウに対する95%区間。"
-        "学習なしの修復の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
-        "予算内で推奨できるかどうかです。",
+        "学習なしの補正の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
+        "許容値の範囲で推奨できるかどうかです。",
     )
     section.table(
         (
@@ -709,7 +709,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             ("blocks removed", "除いたブロック"),
             ("chosen by", "選び方"),
             ("rise", "損失の増加"),
-            ("healed", "修復後"),
+            ("healed", "補正後"),
             ("random, 10 %", "無作為、10%"),
             ("recommended", "推奨"),
         ),
@@ -779,7 +779,7 @@ def _by_dimension(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint])
             (
                 f"Without {n} of their blocks, ladder models in the order of their largest inner dimension cost, before healing: "
                 f"{'; '.join(listed)}. The model of the smallest dimension {english} to remove from; {len(own)} models are no test.",
-                f"{n}ブロックを除いたときの修復前の損失の増加を、中間層の最大次元が小さい順に並べると、{'、'.join(listed)}です。"
+                f"{n}ブロックを除いたときの補正前の損失の増加を、中間層の最大次元が小さい順に並べると、{'、'.join(listed)}です。"
                 f"次元が最小のモデルが{japanese}という結果ですが、{len(own)}モデルでは検定になりません。",
             )
         )

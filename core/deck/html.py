@@ -196,7 +196,8 @@ def _table(table: Table) -> Iterator[str]:
     heads = "".join(
         f'<th scope="col"{kind}>{escape(column.title)}</th>' for column, kind in zip(table.columns, kinds, strict=True)
     )
-    yield f'<table aria-label="{escape(table.alternative)}"><thead><tr>{heads}</tr></thead><tbody>'
+    shares = "".join(f'<col width="{column.share:.0%}">' for column in table.columns)
+    yield f'<table aria-label="{escape(table.alternative)}"><colgroup>{shares}</colgroup><thead><tr>{heads}</tr></thead><tbody>'
     for row in table.rows:
         if isinstance(row, Heading):
             yield f'<tr class="heading"><th colspan="{len(table.columns)}">{escape(row.text)}</th></tr>'

@@ -346,13 +346,14 @@ def what_controls_show(data: DeckData) -> StorySlide:
 def _control_cell(found: pl.DataFrame, data: DeckData) -> str:
     """`could not have shown it: 2, the text exceeds it: 2 (power 21%–100%)`."""
     _ = translator(data.language)
+    names = {one: name("control_outcome", one, data.language) for one in found["outcome"]}
+    if "not_usable" in names:
+        why = _why_unusable(found.filter(outcome="not_usable")["control_run_id"].to_list(), data)
+        names["not_usable"] = _("{told} ({reason})").format(told=names["not_usable"], reason=why)
     told = _(", ").join(
-        _("{qualifier}: {count}").format(qualifier=name("control_outcome", one, data.language), count=count)
+        _("{qualifier}: {count}").format(qualifier=names[one], count=count)
         for one, count in Counter(found["outcome"]).most_common()
     )
-    unusable = found.filter(outcome="not_usable")["control_run_id"].to_list()
-    if unusable:
-        told = _("{told} ({reason})").format(told=told, reason=_why_unusable(unusable, data))
     # Where a control shows the shape, or cannot be used, its power decides nothing.
     powers = found.filter(pl.col("outcome").is_in(["exceeded", "no_power"]))["power"].drop_nulls().to_list()
     if not powers:

@@ -151,18 +151,17 @@ def priced(
     return [step_of(blocks, whole, scores) for blocks, scores in zip(sets, found, strict=True)]
 
 
-def exchanges(blocks: Sequence[int], pool: Collection[int], n_blocks: int, seed: int) -> list[tuple[int, ...]]:
-    """Every set that has one block in another's place, in an order that is drawn.
+def exchanges(blocks: Sequence[int], pool: Collection[int], costs: Sequence[float]) -> list[tuple[int, ...]]:
+    """Every set that has one block in another's place, those first whose blocks cost least alone, added up.
 
-    What comes in is a block of the pool, or a neighbour of the one that comes back.
+    What comes in is a block of the pool, or a neighbour of the one that comes back. costs: of each block alone.
     """
     gone = set(blocks)
     found = []
     for back in blocks:
-        near = {block for block in (back - 1, back + 1) if 0 <= block < n_blocks}
-        found += [tuple(sorted(gone - {back} | {block})) for block in sorted(({*pool} | near) - gone)]
-    order = np.random.default_rng([seed, 15, *blocks]).permutation(len(found))
-    return list(dict.fromkeys(found[i] for i in order))
+        near = {block for block in (back - 1, back + 1) if 0 <= block < len(costs)}
+        found += [tuple(sorted(gone - {back} | {block})) for block in ({*pool} | near) - gone]
+    return sorted({*found}, key=lambda one: (sum(costs[block] for block in one), one))
 
 
 def random_sets(

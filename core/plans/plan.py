@@ -156,7 +156,7 @@ class _Planner:
         )
         self.record.tell_similarity(similarity)
         most = self.setup.most_removed
-        search = Search(self.config, self.ledger, lambda: self.pricer, size, self.setup.n_blocks, most)
+        search = Search(self.config, self.ledger, lambda: self.pricer, size, most)
         published = partial(candidates.published, similarity)
         found = search.given(self.config.remove, published) if self.config.remove else search.run(published)
         for block, scores in enumerate(found.alone[1:]):

@@ -45,18 +45,18 @@ class Search:
     """On the windows that candidates are compared on; the network is opened for a step that is not there yet."""
     n_tokens: int
     """In all of these windows."""
-    n_blocks: int
     most_removed: int
 
     def run(self, published: Callable[[int], list[Candidate]]) -> Searched:
         """`published`: what others would take, of so many blocks."""
         alone: list[Scores] = self._step("singles", lambda told: candidates.singles(self.pricer(), told))
-        pool = candidates.shortlist([divergence(one).value for one in alone[1:]], self.most_removed)
+        costs = [divergence(one).value for one in alone[1:]]
+        pool = candidates.shortlist(costs, self.most_removed)
         path = self._path(alone, pool)
         greedy = path[self._how_many(path) - 1]
         others = published(len(greedy.blocks))
         known = self._known(alone[0], greedy, others)
-        exchanged = self._exchanged(candidates.cheapest(list(known.values())), pool, known)
+        exchanged = self._exchanged(candidates.cheapest(list(known.values())), pool, costs, known)
         ours = [Candidate("greedy", greedy.blocks)]
         if exchanged.blocks not in known:
             ours.append(Candidate("exchange", exchanged.blocks))
@@ -106,12 +106,14 @@ class Search:
         steps = [candidates.step_of(blocks, whole, one) for blocks, one in zip(sets, found, strict=True)]
         return {step.blocks: step for step in (greedy, *steps)}
 
-    def _exchanged(self, best: Step, pool: list[int], known: Collection[tuple[int, ...]]) -> Step:
+    def _exchanged(
+        self, best: Step, pool: list[int], costs: Sequence[float], known: Collection[tuple[int, ...]]
+    ) -> Step:
         """(1 + lambda): rounds of some exchanges of one block, until none is left to try or there were enough."""
         names = [f"round-{k}" for k in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0)]
         seen = {*known}
         for name in names:
-            every = candidates.exchanges(best.blocks, pool, self.n_blocks, self.config.seed)
+            every = candidates.exchanges(best.blocks, pool, costs)
             tried = [blocks for blocks in every if blocks not in seen][: candidates.OFFSPRING]
             if not tried:
                 break

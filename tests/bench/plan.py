@@ -76,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         timed = Timed(Path(folder))
         similarity = timed.step("choose", "similarity", size, lambda told: candidates.similarity(network, setup.search))
-        search = Search(config, timed, lambda: pricer, size, n, asked.blocks)
+        search = Search(config, timed, lambda: pricer, size, asked.blocks)
         found = search.run(partial(candidates.published, similarity))
     bare = (before + _bare_pass(pricer)) / 2
     told = _tell_times(timed, pricer, bare) | _tell_choice(found)

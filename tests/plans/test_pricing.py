@@ -167,11 +167,13 @@ def test_the_search_finds_what_trying_all_finds(network):
         for one, scores in zip(sets, pricer.scores(list(map(without, sets)))[1:], strict=True)
     }
     pool = list(range(6))
+    alone = [divergence(one).value for one in singles(pricer)[1:]]
     step = next_step(pricer, (), pool)
     step = next_step(pricer, step.blocks, pool)
     for _ in range(6):
-        others = exchanges(step.blocks, pool, network.n_blocks, seed=0)
+        others = exchanges(step.blocks, pool, alone)
         assert len({*others}) == len(others) and all(len({*one} & {*step.blocks}) == 1 for one in others)
+        assert sum(alone[block] for block in others[0]) <= sum(alone[block] for block in others[-1])
         step = cheapest([step, *priced(pricer, others, step.blocks)])
     assert step.blocks == min(costs, key=lambda one: costs[one])
 
