@@ -184,7 +184,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
         "  ".join(_cell(row[at], room_of) for at, room_of in zip(shown, widths, strict=True)).rstrip() for row in cells
     ]
     note = _("No room for: {columns}. A wider terminal shows it, and so does --json.").format(columns=joined(left_out))
-    return [Head(lines[0]), *lines[1:], *([note] if left_out else [])]
+    return [Head(lines[0]), *lines[1:], *(wrapped(note, room) if left_out and room else [])]
 
 
 def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
