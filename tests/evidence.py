@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -669,6 +670,19 @@ def damage(out: Path) -> Section:
         "Models whose damage is known: does the instrument react, and does a smaller dimension then mean a better model?",
         "損傷の内容がわかっているモデルで、測定値が反応するか、次元が小さいことが良いモデルを意味するかを見ます。",
     )
+    for model in table["model"].unique(maintain_order=True):
+        of_model = table.filter(model=model).to_dicts()
+        if len({row["damage"] for row in of_model}) == len(_KINDS):
+            section.say(*_reaction(of_model))
+            section.picture(
+                out,
+                f"damage_{model.partition(':')[2]}",
+                partial(_damage_scatter, model.partition(":")[2], of_model),
+                (
+                    "Largest inner dimension against bits per byte, by kind of damage",
+                    "中間層の最大次元とビット毎バイト（損傷の種類別）",
+                ),
+            )
     section.table(
         (
             ("model", "モデル"),
@@ -682,6 +696,70 @@ def damage(out: Path) -> Section:
         rows,
     )
     return section
+
+
+def _reaction(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Of the strongest level of each kind, what became of the dimension and of the loss, beside the undamaged network."""
+    whole = rows[0]
+    strongest = {
+        row["damage"]: max(
+            (one for one in rows if one["damage"] == row["damage"]), key=lambda one: one["bits_per_byte"]
+        )
+        for row in rows[1:]
+    }
+    told = [
+        [
+            f"{_KINDS[kind][n]} {row['inner_max'] / whole['inner_max']:.2f} ({row['bits_per_byte'] - whole['bits_per_byte']:+.2f})"
+            for kind, row in strongest.items()
+        ]
+        for n in range(2)
+    ]
+    english = (
+        f"Of the damage that costs most of each kind, the largest inner dimension over that of the undamaged network, and in brackets what "
+        f"was lost in bits per byte: {'; '.join(told[0])}."
+    )
+    japanese = (
+        "種類ごとに損失が最も大きい損傷での、中間層の最大次元の比（損傷なしに対する比）と、括弧内はビット毎バイトの悪化幅："
+        f"{'、'.join(told[1])}。"
+    )
+    larger = [row for row in strongest.values() if row["inner_max_lower"] > whole["inner_max_upper"]]
+    smaller = [row for row in strongest.values() if row["inner_max_upper"] < whole["inner_max_lower"]]
+    if larger and smaller:
+        english += " A ruined network reads higher or lower by what ruined it: the instrument reacts, and neither direction means better."
+        japanese += "損なわれたモデルの次元は、損ない方によって上がることも下がることもあります。測定値は反応しますが、どちらの向きも良さを意味しません。"
+    return english, japanese
+
+
+def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -> str:
+    n = LANGUAGES.index(language)
+    dots = [
+        Dot(
+            f"{row['level']:g}" if row["level"] else "",
+            row["inner_max"],
+            row["bits_per_byte"],
+            (row["inner_max_lower"], row["inner_max_upper"]),
+            group=list(_KINDS).index(row["damage"]),
+        )
+        for row in rows
+    ]
+    return scatter_picture(
+        dots,
+        Caption(
+            (
+                "Known damage: neither direction is better or worse by itself",
+                "既知の損傷：次元の増減だけでは良し悪しは決まらない",
+            )[n],
+            (
+                f"{model}; beside the marks: standard deviations of noise, blocks removed, bits, rank",
+                f"{model}、印の横：雑音の標準偏差、削除したブロック数、ビット数、階数",
+            )[n],
+            "data/reference/damage.csv",
+        ),
+        ("Largest inner dimension", "中間層の最大次元")[n],
+        ("Bits per byte", "ビット毎バイト")[n],
+        [told[n] for told in _KINDS.values()],
+        language,
+    )
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------

@@ -456,7 +456,7 @@ def controls_text(plan: PlanRow, language: str) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Of random sets of {k} blocks, nine in ten raise the loss by {limit} nats per token or more (on a part of "
+                "Of random sets of that size ({k}), nine in ten raise the loss by {limit} nats per token or more (on a part of "
                 "the held-out text); the plan costs {own} there."
             ).format(k=len(plan.blocks), limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
         )
