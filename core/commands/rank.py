@@ -6,13 +6,12 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.commands.context import existing_warehouse, one_run
 from core.errors import InputError
-from core.terminal.output import say, say_json
+from core.terminal.output import language, say, say_json, wrapped
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
@@ -191,11 +190,12 @@ def within(options: argparse.Namespace) -> int:
         }
         say_json(_finite({"run_id": run_id, "model": run["name"], **places, "windows": windows.to_dicts()}))
         return 0
-    width = max(40, shutil.get_terminal_size((100, 24)).columns or 100)
+    width, told = max(40, shutil.get_terminal_size((100, 24)).columns or 100), language()
     for one in found:
-        for paragraph in (words.sentence(one, run, "en"), *words.notes(one, "en"), ""):
-            say(*(textwrap.wrap(paragraph, width) or [""]))
-    say(*textwrap.wrap(words.expectation("en"), width))
+        for paragraph in (words.sentence(one, run, told), *words.notes(one, told)):
+            say(*wrapped(paragraph, width))
+        say("")
+    say(*wrapped(words.expectation(told), width))
     return 0
 
 
