@@ -25,7 +25,7 @@ from typing import Any
 from playwright import sync_api
 
 from core.commands.app import free_port
-from tests.browser.test_app import BROWSERS, wait_for_port
+from tests.browser.walk import BROWSERS, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY, FIRST_SCREEN, MEGABYTES = 1.0, 1.5, 350
