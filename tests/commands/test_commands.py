@@ -58,7 +58,7 @@ def path(tmp_path):
         (["runs", "show", "nothing"], "No run begins with 'nothing'"),
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
-        (["slides", "--out", "x.pptx"], "There are no such runs"),
+        (["slides", "--out", "x.pptx"], "There are no runs to report on yet"),
         (["slides", "--out", "x.txt"], "x.txt is no PowerPoint file name"),
     ],
 )

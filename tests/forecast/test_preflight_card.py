@@ -187,7 +187,7 @@ def test_a_card_is_told_in_lines(tiny_llama, warehouse):
         "275,376 parameters, 4 blocks, hidden size 48",
         "nothing to download",
         "4,096 tokens",
-        "random_init 2",
+        "control: random weights 2",
     ):
         assert said in text
     json.dumps(asdict(card))

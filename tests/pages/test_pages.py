@@ -550,7 +550,7 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
     assert [config.model for config in asked] == ["org/_big_", "org/no"]
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
     assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
-    assert "models that are refused are left out" in texts(app)
+    assert "The comparison will be incomplete" in texts(app) and "1 of 2 remain" in texts(app)
 
 
 def test_one_switch_hides_what_comes_with_workdim_on_every_page(

@@ -73,7 +73,7 @@ def test_smollm2_expands_and_contracts_with_stated_errors(runs):
 def test_the_shipped_model_is_measured_as_its_shipped_profile_says(demo_warehouse, runs):
     """Whoever measures it again sees whether this installation measures right."""
     own = runs.filter(reference=DEMO_LADDER_MODEL).row(0, named=True)
-    same = ("model_id", "corpus_id", "protocol_hash", "tokenizer_hash", "configuration_hash", "dtype")
+    same = ("model_id", "corpus_id", "pass", "protocol_hash", "tokenizer_hash", "configuration_hash", "dtype")
     shipped = queries.runs(demo_warehouse).filter(
         pl.col("tags").list.contains(SHIPPED), *(pl.col(name) == own[name] for name in same)
     )

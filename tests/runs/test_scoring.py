@@ -141,7 +141,7 @@ def test_a_task_that_changed_after_it_was_asked_for_is_not_scored(tiny_llama, ta
         score(job, warehouse, quiet)
     assert stand(job).state == "failed" and all_jobs(warehouse)[0].job.config == config
     listed = run_core("jobs", warehouse=warehouse.path)
-    assert "next.jsonl" in listed.stdout and "score" in listed.stdout and "has changed" in listed.stdout
+    assert "next.jsonl" in listed.stdout and "scoring" in listed.stdout and "has changed" in listed.stdout
     cancelled = run_core("jobs", "cancel", job.job_id, warehouse=warehouse.path)
     assert "nothing of it stays" in cancelled.stdout and not all_jobs(warehouse)
 
