@@ -65,9 +65,9 @@ def test_an_index_that_is_away_matters_where_the_demo_models_are_not_here(cached
 @pytest.mark.parametrize(
     "broken, message",
     [
-        ({"disk_usage": 1e9}, "Only 1.0 GB of disk is free for the warehouse"),
+        ({"disk_usage": 1e9}, "Only 1.0 GB of disk is free in"),
         ({"available": 1e9}, "Only 1.0 GB of memory is free"),
-        ({"unmet": ["duckdb is 1.0, wanted is >=2"]}, "duckdb is 1.0, wanted is >=2. Run: python -m pip install -r"),
+        ({"unmet": ["duckdb is 1.0, wanted is >=2"]}, "duckdb is 1.0, wanted is >=2. Run: `python -m pip install -r"),
     ],
 )
 def test_what_the_basic_job_needs_decides_the_code(broken, message, cached, capsys, monkeypatch):

@@ -54,6 +54,6 @@ def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
     app = opened("report.py", runs=RUN_IDS[0])
     upload = app.file_uploader(key="template")
     upload.set_value(("company.potx", company(as_potx=True), "application/x")).run()
-    assert not app.error and any("usual size" in one.value for one in app.caption)
+    assert not app.error and not app.exception
     app.file_uploader(key="template").set_value(("notes.pptx", b"hello", "application/x")).run()
     assert len(app.error) == 1 and "no PowerPoint file" in app.error[0].value and len(app.get("download_button")) == 3
