@@ -12,7 +12,7 @@ import streamlit as st
 from core import wording
 from core.analysis import ranking
 from core.files import is_read_only
-from core.records import SHIPPED
+from core.records import LOCAL, SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
@@ -280,15 +280,17 @@ def run_label(run: dict[str, Any]) -> str:
 
 def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
     """The newest run of each model that read the same text by the same protocol as the newest of all; before anything
-    was measured here, as most of the models that Workdim ships profiles of.
+    was measured here, those that others made among the models that Workdim ships profiles of.
 
     They may differ in kind and tokenizer: a first look shows shapes; only the ranking compares heights.
     """
-    texts = reads.own_first(runs.filter(pl.col("pass") == "text"))
+    texts = reads.own_first(ranking.of_models(runs.filter(pl.col("pass") == "text")))
     if texts.is_empty():
         return runs["run_id"].head(1).to_list()
     first = texts.row(0, named=True)
     if SHIPPED in first["tags"]:
+        by_others = texts.filter(~pl.col("model_id").str.starts_with(LOCAL))
+        texts = texts if by_others.is_empty() else by_others
         first = ranking.most_models(texts).row(0, named=True)
     alike = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
     return ranking.newest(alike)["run_id"].head(n).to_list()
