@@ -33,6 +33,8 @@ def scans(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None, langua
     found = []
     for run in runs.iter_rows(named=True):
         at = run["inner_max_layer"] if layer is None else layer
+        if at is None:
+            continue
         own = rows.filter(run_id=run["run_id"], layer=at).sort("n1")
         if own.height > 1:
             marks = [(row["n1"], Mark(at, 0.0, row["value"], row["lower"], row["upper"])) for row in own.to_dicts()]
