@@ -311,7 +311,7 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
     """The runs on text that are asked for, and the id of the pilot that they are results of, if it is of one."""
     import polars as pl
 
-    from core.analysis.ranking import newest
+    from core.analysis.ranking import newest, of_models
     from core.pilots.registration import chosen_pilot
     from core.warehouse import queries
 
@@ -325,7 +325,7 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
             raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
     if options.chosen:
         return list(dict.fromkeys(one_run(runs["run_id"], start) for start in options.chosen)), pilot_id
-    runs = newest(runs.filter(runs["pass"] == "text"))
+    runs = newest(of_models(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
         raise InputError(
             "There are no runs to report on yet. Measure a model, or take in the profiles that come with Workdim: `workdim "
