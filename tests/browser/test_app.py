@@ -100,7 +100,9 @@ def test_home_leads_to_the_newest_profiles(page: sync_api.Page, address: str) ->
     page.goto(address)
     see(page, "Profiles")
     page.get_by_role("link", name="Look at the newest runs").click()
+    page.wait_for_url("**/profiles**")
     see(page, "Profiles")
+    page.locator(".st-key-gallery").wait_for(state="detached")
     curve(page, "made-up-big").wait_for()
 
 

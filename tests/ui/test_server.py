@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, kind: str, **headers: str) -> list
         app = part.cls(app, *part.args, **part.kwargs)
     lines = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "headers": lines, "method": "GET", "path": "/", "scheme": "http", "query_string": b""}
-    asyncio.run(app(scope, receive, send))
+    with ThreadPoolExecutor(max_workers=1) as thread:  # this one has a loop already where a browser ran before
+        thread.submit(asyncio.run, app(scope, receive, send)).result()
     return sent
 
 
