@@ -221,10 +221,10 @@ def stands_out(data: DeckData) -> StorySlide:
         ),
         evidence=Table(
             (
-                Column(_("Model"), 0.28),
-                Column(_("Valley inside"), 0.2),
-                Column(_("Largest change between neighbouring layers (ratio)"), 0.3),
-                Column(_("Variance in the largest direction"), 0.22),
+                Column(_("Model"), 0.32),
+                Column(_("Valley inside"), 0.15),
+                Column(_("Largest change between neighbouring layers (ratio)"), 0.33),
+                Column(_("Variance in the largest direction"), 0.2),
             ),
             tuple(rows),
             _("Table of valleys, largest steps and dominant directions, models: {n}.").format(n=len(rows)),
@@ -404,10 +404,13 @@ def next_step(data: DeckData) -> StorySlide:
     options.append(
         (_("Make a layer plan of one model"), _("time not yet estimated"), _("which blocks it can do without"))
     )
+    options.append((_("Stop here"), _("none"), _("nothing: no choice rests on these numbers")))
     return slide(
         data,
         "next",
-        _("Next step: {what}, {time}").format(what=_lowered(options[0][0], data.language), time=options[0][1]),
+        _("Next step: {what}, {time}; or stop here").format(
+            what=_lowered(options[0][0], data.language), time=options[0][1]
+        ),
         evidence=Table(
             (Column(_("Step"), 0.42), Column(_("Time here"), 0.23), Column(_("What it would settle"), 0.35)),
             tuple(options),
