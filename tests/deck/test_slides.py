@@ -8,6 +8,7 @@ from io import BytesIO
 from itertools import combinations
 
 import pytest
+from openxml_audit import OpenXmlValidator
 from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.oxml.ns import qn
@@ -17,7 +18,7 @@ from core.deck import bands, layout
 from core.deck.build import deck, titles
 from core.deck.layout import Column, Heading, cut, lines_needed, pages, row_height, table_height
 from core.deck.slide import PAGE_POINTS
-from core.deck.story import CORE_SLIDES, Chart, Gallery, Story, Table
+from core.deck.story import Chart, Gallery, Story, Table
 from core.deck.storyboards import storyboard
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import profile_figure, profile_points
@@ -117,18 +118,30 @@ def test_nothing_overflows_or_overlaps(decks, widest_letters):
                 )
 
 
+@pytest.fixture(scope="module")
+def every_case(tmp_path_factory):
+    """A file with the seven slides of every case, and how many they are."""
+    every = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
+    every += [storyboard(of_models(*many(n), language=LANGUAGES[n % 2])) for n in (3, 6, 12)]
+    slides = tuple(slide for story in every for slide in story.slides)
+    file = tmp_path_factory.mktemp("every") / "every.pptx"
+    file.write_bytes(deck(replace(every[0], slides=slides, appendix=())))
+    return file, len(slides)
+
+
+@pytest.mark.slow
+def test_every_case_is_valid_by_the_rules_of_the_open_xml_sdk(every_case):
+    found = OpenXmlValidator().validate(str(every_case[0]))
+    assert not found.errors, [(one.description, one.part_uri) for one in found.errors[:3]]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which("soffice") and shutil.which("pdftotext")), reason="LibreOffice or pdftotext is missing"
 )
-def test_no_word_lies_on_another_in_the_pdf_that_libreoffice_makes(tmp_path):
-    """Of the seven of every case in one file, with the fonts of this machine; labels of charts included."""
-    every = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
-    every += [storyboard(of_models(*many(n), language=LANGUAGES[n % 2])) for n in (3, 6, 12)]
-    file = tmp_path / "every.pptx"
-    file.write_bytes(
-        deck(replace(every[0], slides=tuple(slide for story in every for slide in story.slides), appendix=()))
-    )
+def test_no_word_lies_on_another_in_the_pdf_that_libreoffice_makes(every_case, tmp_path):
+    """With the fonts of this machine; labels of charts included."""
+    file, n_slides = every_case
     profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
     convert = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path), str(file)]
     subprocess.run(convert, check=True, capture_output=True)
@@ -136,7 +149,7 @@ def test_no_word_lies_on_another_in_the_pdf_that_libreoffice_makes(tmp_path):
         ["pdftotext", "-bbox", str(tmp_path / "every.pdf"), "-"], check=True, capture_output=True, text=True
     )
     drawn = told.stdout.split("<page ")[1:]
-    assert len(drawn) == CORE_SLIDES * len(every)
+    assert len(drawn) == n_slides
     for number, page in enumerate(drawn):
         words = [
             (*map(float, found), text)
