@@ -226,9 +226,10 @@ def _name_upright_axis(native: NativeChart, text: str) -> None:
 
 
 def _one_line(text: str, width: float) -> str:
-    """Shortened in its middle until it takes one line."""
-    fitting = (shortened(text, n) for n in range(len(text), 5, -1))
-    return next((one for one in fitting if layout.text_width(one, layout.SMALLEST) <= width), shortened(text, 5))
+    """A name, with a number behind it, shortened in its middle until both take one line."""
+    name, gap, value = text.partition("  ")
+    fitting = [f"{shortened(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
+    return next((one for one in fitting if layout.text_width(one, layout.SMALLEST) <= width), fitting[-1])
 
 
 def _colour(format_colour: Any, colour: int | None) -> None:

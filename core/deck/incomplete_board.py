@@ -52,8 +52,8 @@ def what_is_missing(data: DeckData) -> StorySlide:
         evidence=Table(
             (
                 Column(_("Models"), 0.25),
-                Column(_("Number"), 0.1, is_number=True),
-                Column(_("Which models"), 0.42),
+                Column(_("Number"), 0.13, is_number=True),
+                Column(_("Which models"), 0.39),
                 Column(_("What follows"), 0.23),
             ),
             tuple(rows),
@@ -167,7 +167,9 @@ def asked_complete(data: DeckData) -> StorySlide:
     go_on = (
         _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
         if missing
-        else _("Complete the pilot: import or make the missing scores, and mend what a check vetoes.")
+        else _("Complete the pilot: import or make the missing scores ({n}).").format(n=unscored)
+        if unscored
+        else _("Complete the pilot: measure again, on more text, what a check vetoes.")
     )
     then = (
         _(

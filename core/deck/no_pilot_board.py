@@ -49,7 +49,7 @@ def measured(data: DeckData) -> StorySlide:
         (_("Texts"), words.names(texts, data.language)),
         (_("Dimension"), words.dimension(data.language)),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
-        (_("Quality"), wording.sentences((words.checks(data.texts, data.language), _usable(data)), data.language)),
+        (_("Quality"), _usable(data)),
         (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
     ]
     shipped = data.texts["tags"].list.contains(SHIPPED)
@@ -90,16 +90,17 @@ def measured(data: DeckData) -> StorySlide:
 
 
 def _usable(data: DeckData) -> str:
-    """How the counts of the slides hang together, where some models are not drawn."""
+    """What the checks say, and how the counts of the slides hang together where some models are not drawn."""
     _ = translator(data.language)
     total = data.texts["model_id"].n_unique()
     usable = sound_runs(data.texts)["model_id"].n_unique()
     drawn = sound_runs(shown_runs(data))["model_id"].n_unique()
+    told = words.checks(data.texts, data.language)
     if drawn == total:
-        return ""
-    return _("Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared.").format(
-        usable=usable, total=total, drawn=drawn
-    )
+        return told
+    return _(
+        "{checks}. Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared."
+    ).format(checks=told, usable=usable, total=total, drawn=drawn)
 
 
 def _days(data: DeckData) -> str:

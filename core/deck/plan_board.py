@@ -268,6 +268,8 @@ def _plan_prices(data: DeckData) -> StorySlide:
     )
     if unhealed is not None and published:
         title = _("{title}, all before healing").format(title=title)
+    if not found.plan.is_verified:
+        title = _("{title}, not verified").format(title=title)
     before = [
         Statement(
             _("{name}: {relation}").format(
