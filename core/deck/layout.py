@@ -77,8 +77,9 @@ NAME_ASIDE = 0.15
 """How far above the interval of its point a name stands that is written beside it."""
 
 TITLE_SIZES = (26, 24)
-TITLE_FILL = 0.92
-"""How much of its width a line of a title fills: words end before it does, and bold letters are wider."""
+TITLE_FILL, SURE_FILL = 0.92, 0.85
+"""How much of its width a line of a title fills: words end before it does, and bold letters are wider. Up to the second
+it surely takes one line."""
 FULL_SIZES = (24, 22, 20, 18, 17, 16, 15, 14)
 BESIDE_SIZES = (18, 17, 16, 15, 14)
 TABLE_SIZES = (18, 17, 16, 15, 14)
@@ -184,7 +185,7 @@ BEHIND_PARTICLES = re.compile(
 def broken_at_phrases(text: str, width: float, points: float) -> str:
     """Japanese breaks anywhere: the first of two lines ends where a phrase does, behind a stop rather than a particle and
     outside brackets rather than inside, near the middle, if both lines then fit."""
-    if not any(map(is_wide, text)) or lines_needed(text, TITLE_FILL * width, points) < 2:
+    if not any(map(is_wide, text)) or lines_needed(text, SURE_FILL * width, points) < 2:
         return text
     whole = [(text[:at], text[at:]) for at in _phrase_ends(text)]
     fitting = [
