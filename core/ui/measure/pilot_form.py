@@ -265,7 +265,7 @@ def _entries(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 def _shown(entry: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     score = entry.get("score")
     numbers = {"score": score.get("value"), "std_error": score.get("std_error")} if isinstance(score, dict) else {}
-    return {name: (entry | numbers).get(name) for name in names}
+    return {name: {**entry, **numbers}.get(name) for name in names}
 
 
 def _write_rows(key: str, widget: str, base: str) -> None:
