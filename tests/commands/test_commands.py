@@ -225,9 +225,8 @@ def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, 
 
 
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
-    done = start_core(
-        "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path
-    )
+    asked = ("measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business")
+    done = start_core(*asked, "--protocol", "small", warehouse=path, module="tests.runs.small")
     assert done.returncode == 2 and "There is no model" in done.stderr  # the other model was measured all the same
     assert "rises inside: " in done.stdout and "95 % intervals" in done.stdout
     run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]

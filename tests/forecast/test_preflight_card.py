@@ -21,7 +21,7 @@ from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import amount, duration
 from tests.conftest import run_core, start_core
 from tests.measuring import measure
-from tests.runs.small import SMALL
+from tests.runs.small import LEAN, SMALL
 from tests.tiny import save_tiny_model
 
 TEXT = "english-business"
@@ -54,8 +54,8 @@ def test_a_card_says_what_the_run_then_is(tiny_llama, warehouse, small_protocol)
         ("bloom", dict(hidden_size=96, n_layer=2, n_head=96)),  # the scores of its attention
     ],
 )
-def test_a_card_says_the_memory_that_the_run_then_takes(family, changes, tmp_path, warehouse):
-    config = asked(save_tiny_model(tmp_path / family, family, **changes))
+def test_a_card_says_the_memory_that_the_run_then_takes(family, changes, tmp_path, warehouse, small_protocol):
+    config = asked(save_tiny_model(tmp_path / family, family, **changes), protocol=LEAN.name)
     base = speed_of("float32", torch.device("cpu")).base_memory  # most of both, and the same in both
     told = estimate(config, warehouse).memory_bytes - base
     assert 0.75 < told / (_peak_of_own_process(config, warehouse) - base) < 1.25
@@ -69,8 +69,8 @@ def _measured(config, warehouse):
 def _peak_of_own_process(config, warehouse):
     """Of a process that has done nothing else, as the tests' has."""
     other = Warehouse(warehouse.path.parent / "own" / "w.duckdb")
-    arguments = ("measure", config.model, "--corpus", config.corpus, "--device", "cpu")
-    assert start_core(*arguments, warehouse=other.path).returncode == 0
+    arguments = ("measure", config.model, "--corpus", config.corpus, "--protocol", config.protocol, "--device", "cpu")
+    assert start_core(*arguments, warehouse=other.path, module="tests.runs.small").returncode == 0
     return queries.runs(other)["peak_memory_bytes"][0]
 
 

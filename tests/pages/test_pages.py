@@ -44,7 +44,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(page: str, **asked: str) -> AppTest:
     """The app at `page`, with these URL parameters."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
-    app.switch_page(f"pages/{page}").run()
+    app.switch_page(f"pages/{page}")
     for name, value in asked.items():
         app.query_params[name] = value
     return app.run()

@@ -1,8 +1,8 @@
-"""`workdim` with two protocols more; jobs use the same command.
+"""`workdim` with three protocols more; jobs use the same command.
 
 Most tests ask what becomes of a measurement, whatever its numbers: by `SMALL`, with one cloud of few windows, a tiny model
 is measured in half a second. What a whole measurement finds, and what meets one at work, is asked of `WHOLE`: three times
-as much work.
+as much work. `LEAN` has the windows of a quick measurement, hence its memory and its numbers, of one cloud alone.
 """
 
 from __future__ import annotations
@@ -29,11 +29,21 @@ SMALL = replace(
     n_surrogates=0,
     clouds=("one_per_type",),
 )
+LEAN = replace(
+    PROTOCOLS["quick"],
+    name="lean",
+    n_draws=1,
+    n_blocks=8,
+    n_half_splits=4,
+    n_surrogates=0,
+    clouds=("one_per_type",),
+)
+MORE = {one.name: one for one in (SMALL, WHOLE, LEAN)}
 
 
 def use() -> None:
     """Know the protocol here, in the processes of jobs, and on the workers of a Ray cluster."""
-    PROTOCOLS.update(small=SMALL, whole=WHOLE)
+    PROTOCOLS.update(MORE)
     processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
     cluster.SENT = ("core", "data", "pyproject.toml", "tests")
     engine.work = work
@@ -41,7 +51,7 @@ def use() -> None:
 
 def work(*sent):
     """The work of a worker, which gets this function by its name."""
-    PROTOCOLS.update(small=SMALL, whole=WHOLE)
+    PROTOCOLS.update(MORE)
     return worker.work(*sent)
 
 

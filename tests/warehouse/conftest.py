@@ -31,16 +31,34 @@ def warehouse(_template, tmp_path) -> Warehouse:
     return Warehouse(path)
 
 
+@pytest.fixture(scope="session")
+def new_warehouse(_template, tmp_path_factory) -> Callable[[str], Warehouse]:
+    """Makes an empty one in a folder of its own, to be filled once and then `copied` for each test."""
+
+    def make(name: str) -> Warehouse:
+        path = tmp_path_factory.mktemp(name) / "workdim.duckdb"
+        shutil.copyfile(_template, path)
+        return Warehouse(path)
+
+    return make
+
+
+def copied(filled: Warehouse, warehouse: Warehouse) -> Warehouse:
+    """The warehouse of a test, with everything that the other one holds."""
+    shutil.copytree(filled.path.parent, warehouse.path.parent, dirs_exist_ok=True)
+    return warehouse
+
+
 @pytest.fixture
 def add_parcel(warehouse) -> Callable[[Profile], Path]:
     """Puts a profile beside the warehouse as a finished parcel, not yet ingested."""
+    return lambda profile: put_beside(warehouse, profile)
 
-    def add(profile: Profile) -> Path:
-        job = warehouse.jobs / profile.run.run_id
-        parcels.write_parcel(job, profile)
-        return parcels.finish(warehouse.folder, job)
 
-    return add
+def put_beside(warehouse: Warehouse, profile: Profile) -> Path:
+    job = warehouse.jobs / profile.run.run_id
+    parcels.write_parcel(job, profile)
+    return parcels.finish(warehouse.folder, job)
 
 
 @pytest.fixture

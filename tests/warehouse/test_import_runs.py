@@ -26,20 +26,27 @@ from core.warehouse.import_runs import Import, import_runs
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.store.test_archive import zip_of
+from tests.warehouse.conftest import copied, put_beside
 
 RUN = "01900000-0000-7000-8000-000000000001"
 OTHER = "01900000-0000-7000-8000-000000000002"
 ALL_TABLES = ("models", "corpora", "runs", *LONG_TABLES)
 
 
-@pytest.fixture
-def ours(warehouse, add_parcel) -> Warehouse:
+@pytest.fixture(scope="module")
+def _ours(new_warehouse) -> Warehouse:
     """Two runs, one of which is tagged and noted, and a name that a spreadsheet would run."""
     hostile = make_model("made-up/other@1", name="=cmd|' /C calc'!A0", repository="made-up/other")
+    warehouse = new_warehouse("ours")
     for profile in (make_profile(RUN), make_profile(OTHER, model=hostile, corpus=make_corpus("other-0123456789ab"))):
-        ingest.ingest(warehouse, add_parcel(profile))
+        ingest.ingest(warehouse, put_beside(warehouse, profile))
     annotate(warehouse, OTHER, lambda said: said.tagged("候補").noted("@see\n<script>alert(1)</script>"))
     return warehouse
+
+
+@pytest.fixture
+def ours(_ours, warehouse) -> Warehouse:
+    return copied(_ours, warehouse)
 
 
 @pytest.fixture
