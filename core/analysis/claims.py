@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.records import Estimate, Profile
 from core.registry.passes import PASSES
@@ -49,7 +49,7 @@ class LogProfile:
 
     @property
     def quantile(self) -> float:
-        return float(stats.t.ppf(1 - LEVEL / 2, self.blocks.shape[1] - 1))
+        return float(special.stdtrit(self.blocks.shape[1] - 1, 1 - LEVEL / 2))
 
     def error(self, difference: np.ndarray) -> float:
         """Delete-one-block error of a (n_blocks,) statistic."""
@@ -88,7 +88,7 @@ def as_told(blocks: np.ndarray, estimate: LayerEstimateRow | Estimate) -> np.nda
     error = math.sqrt((b - 1) / b * float((deviations**2).sum()))
     if not estimate.value or not estimate.upper or not estimate.upper > estimate.value or not error:
         return blocks
-    reach = math.log(estimate.upper / estimate.value) / float(stats.t.ppf(1 - LEVEL / 2, b - 1))
+    reach = math.log(estimate.upper / estimate.value) / float(special.stdtrit(b - 1, 1 - LEVEL / 2))
     return blocks.mean() + deviations * (reach / error)
 
 
@@ -339,6 +339,8 @@ def power_of(ratio: float, room: float, error: float, n_blocks: int) -> float:
 
     Noncentral t with n_blocks - 1 degrees of freedom beyond its 95 percent point.
     """
+    from scipy import stats  # half a second, and no run without controls asks for it
+
     freedom = n_blocks - 1
     delta = (min(ratio, room) - MARGIN) / max(error, 1e-6)
     if delta > 30:  # beyond what the distribution is computed for, and certain

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import special, stats
+from scipy import special
 
 from core.analysis.claims import LEVEL
 from core.analysis.resampling import centred_ranks, fisher, is_exact, is_resampled, n_orders, orders, p_of, shuffled
@@ -90,6 +90,8 @@ def partial(known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = GIV
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
     """What a normal sample of as many has at these ranks, about; mean 0."""
+    from scipy import stats
+
     scores = special.ndtri((stats.rankdata(values) - 0.375) / (len(values) + 0.25))
     return np.asarray(scores - scores.mean())
 

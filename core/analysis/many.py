@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from core.analysis.confounding import Partial, normal_scores, partial
 from core.analysis.differences import controls_of
@@ -120,6 +119,8 @@ def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "
         return found
     p = np.array([p_values[i] for i in at], dtype=float)
     if method == "bh":
+        from scipy import stats
+
         corrected = stats.false_discovery_control(p)
     elif method == "holm":
         order = np.argsort(p, kind="stable")
@@ -184,6 +185,8 @@ class SignTest:
 
 def sign_test(differences: Numbers) -> SignTest:
     """Whether more units (recipes) move one way than the other; what is not known is left out."""
+    from scipy import stats
+
     known = floats(differences)
     known = known[np.isfinite(known)]
     positive, negative = int((known > 0).sum()), int((known < 0).sum())

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy import optimize, special
+from scipy import special
 
 from core.analysis.claims import LEVEL
 from core.analysis.confounding import Partial, Strata, partial, strata
@@ -247,6 +247,8 @@ def detectable(n: int) -> float | None:
 
     def missing(rho: float) -> float:
         return math.atanh(rho) - least - float(special.ndtri(POWER)) * math.sqrt((1 + rho * rho / 2) / (n - 3))
+
+    from scipy import optimize
 
     return float(optimize.brentq(missing, 0.0, 1 - 1e-12))
 

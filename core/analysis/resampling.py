@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 N_PERMUTATIONS = 9999
 N_BOOTSTRAP = 2000
@@ -39,6 +39,8 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 def centred_ranks(values: np.ndarray) -> np.ndarray:
     """Mean ranks along the last axis less their mean."""
+    from scipy import stats
+
     return stats.rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
 
 
@@ -75,6 +77,8 @@ def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     """Two-sided p of Spearman's rho; Student's t beyond `LARGEST_RESAMPLED`."""
     n = len(x)
     if not is_resampled(n):
+        from scipy import stats
+
         return float(stats.spearmanr(x, y).pvalue)
     a, b = (centred_ranks(v) for v in (x, y))
     has_ties = len(set(x)) < n or len(set(y)) < n
@@ -95,6 +99,8 @@ def _null_without_ties(n: int, seed: int) -> np.ndarray:
 
 def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """tau-b and its two-sided p: exact without ties, by permutation with ties up to 60 models, else normal."""
+    from scipy import stats
+
     n = len(x)
     has_ties = len(set(x)) < n or len(set(y)) < n
     found = stats.kendalltau(x, y, method="exact" if not has_ties and n <= 170 else "asymptotic")

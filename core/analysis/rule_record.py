@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scipy import stats
-
 from core.analysis.decision import Decision
 from core.pilots.rule import Rule
 from core.tables import RuleChoiceRow
@@ -83,5 +81,7 @@ def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
 
 def exact_share(k: int, n: int) -> tuple[float, float]:
     """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
+    from scipy import stats
+
     interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
     return float(interval.low), float(interval.high)

@@ -25,14 +25,14 @@ from core.warehouse import queries, reference, trash
 from core.warehouse.annotate import annotate
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
+from tests.measuring import prepared
 from tests.profiles import make_corpus, make_model, make_profile
 
 
 @pytest.fixture
 def path(tmp_path):
     """An empty warehouse."""
-    Warehouse(tmp_path / "w.duckdb").prepare()
-    return tmp_path / "w.duckdb"
+    return prepared(tmp_path / "w.duckdb").path
 
 
 @pytest.mark.parametrize(

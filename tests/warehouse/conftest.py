@@ -1,4 +1,4 @@
-"""A real DuckDB warehouse per test; made once and copied, because filling in the reference scores takes a moment."""
+"""A real DuckDB warehouse per test; made once and copied."""
 
 from __future__ import annotations
 
@@ -13,34 +13,20 @@ import pytest
 from core.records import Profile
 from core.store import parcels
 from core.warehouse.warehouse import Warehouse
+from tests.measuring import prepared
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def _template(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "workdim.duckdb"
-    Warehouse(path).prepare()
-    return path
-
-
 @pytest.fixture
-def warehouse(_template, tmp_path) -> Warehouse:
-    path = tmp_path / "workdim.duckdb"
-    shutil.copyfile(_template, path)
-    return Warehouse(path)
+def warehouse(tmp_path) -> Warehouse:
+    return prepared(tmp_path / "workdim.duckdb")
 
 
 @pytest.fixture(scope="session")
-def new_warehouse(_template, tmp_path_factory) -> Callable[[str], Warehouse]:
+def new_warehouse(tmp_path_factory) -> Callable[[str], Warehouse]:
     """Makes an empty one in a folder of its own, to be filled once and then `copied` for each test."""
-
-    def make(name: str) -> Warehouse:
-        path = tmp_path_factory.mktemp(name) / "workdim.duckdb"
-        shutil.copyfile(_template, path)
-        return Warehouse(path)
-
-    return make
+    return lambda name: prepared(tmp_path_factory.mktemp(name) / "workdim.duckdb")
 
 
 def copied(filled: Warehouse, warehouse: Warehouse) -> Warehouse:

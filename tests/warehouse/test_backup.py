@@ -75,9 +75,9 @@ def full(_full, warehouse) -> Warehouse:
 
 
 def content(warehouse) -> dict[str, pl.DataFrame]:
-    tables = {}
-    for table in TABLES:
-        rows = warehouse.read(f"SELECT * FROM {table}")
+    with warehouse.opened() as opened:
+        tables = {table: opened.read(f"SELECT * FROM {table}") for table in TABLES}
+    for table, rows in tables.items():
         tables[table] = rows.sort([name for name, kind in rows.schema.items() if not kind.is_nested()])
     return tables
 

@@ -24,6 +24,7 @@ from core.warehouse.annotate import annotate
 from core.warehouse.export_runs import dictionary, export
 from core.warehouse.import_runs import Import, import_runs
 from core.warehouse.warehouse import Warehouse
+from tests.measuring import prepared
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.store.test_archive import zip_of
 from tests.warehouse.conftest import copied, put_beside
@@ -51,14 +52,13 @@ def ours(_ours, warehouse) -> Warehouse:
 
 @pytest.fixture
 def theirs(tmp_path) -> Warehouse:
-    (tmp_path / "theirs").mkdir()
-    return Warehouse(tmp_path / "theirs" / "workdim.duckdb")
+    return prepared(tmp_path / "theirs" / "workdim.duckdb")
 
 
 def content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
-    tables = {}
-    for table in ALL_TABLES:
-        rows = warehouse.read(f"SELECT * FROM {table}")
+    with warehouse.opened() as opened:
+        tables = {table: opened.read(f"SELECT * FROM {table}") for table in ALL_TABLES}
+    for table, rows in tables.items():
         tables[table] = rows.sort([name for name, kind in rows.schema.items() if not kind.is_nested()])
     return tables
 
@@ -469,6 +469,7 @@ def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     assert main(["export", "--out", str(tmp_path / "tagged"), "--tag", "候補", "--format", "csv", *here]) == 0
     assert not list((tmp_path / "tagged" / "tables").glob("*.parquet"))
     capsys.readouterr()
+    theirs.path.unlink()
     assert main(["import", str(out), "--dry-run", *there]) == 0
     assert "Runs: 4 would come in" in capsys.readouterr().out and not theirs.path.exists()
     assert main(["import", str(out), str(tmp_path / "tagged"), *there]) == 0
