@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.plans.plan import make_plan
 from core.records import PlanConfig, RunConfig
@@ -83,7 +84,10 @@ def config(tiny_llama, monkeypatch):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setattr(small, "PROTOCOLS", small.PROTOCOLS)
     small.use()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # here as on workers: the last bits of a sum depend on them
     yield RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
+    torch.set_num_threads(threads)
     for name in small.MORE:
         del small.PROTOCOLS[name]
 
