@@ -29,8 +29,9 @@ def core(monkeypatch, capsys):
     def do(warehouse: Warehouse, *arguments: object) -> str:
         assert main.main([*map(str, arguments), "--warehouse", str(warehouse.path)]) == 0, capsys.readouterr()
         said = capsys.readouterr().out
-        examined = examine(warehouse, thorough=True)
-        assert not examined.is_damaged and examined.n_rows, (arguments, examined)
+        if not {"--json", "--list"} & set(arguments):  # which only look
+            examined = examine(warehouse, thorough=True)
+            assert not examined.is_damaged and examined.n_rows, (arguments, examined)
         return said
 
     return do
