@@ -43,6 +43,7 @@ from core.texts.sample import draw_sample
 from core.warehouse.reference import PROFILES
 from tests.ladder.__main__ import give_way
 from tests.ladder.measuring import HEAVY, PROTOCOL, measured, publish
+from tests.reference import pack, unpack_all
 
 TABLE = REFERENCE / "damage.csv"
 NOISE = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -240,7 +241,7 @@ def table(parcels: Path) -> pl.DataFrame:
     projected layer its own dimension beside the rank that bounds it."""
     rows = []
     known = {}
-    for folder in sorted(parcels.iterdir()):
+    for folder in sorted(one for one in parcels.iterdir() if one.is_dir()):
         head = read_head(folder)
         run, model, corpus = (head.rows[name] for name in ("runs", "models", "corpora"))
         if run["pass"] == "text" and run["protocol"] == PROTOCOL:
@@ -294,11 +295,15 @@ def main() -> None:
     parser.add_argument("--parcels", type=Path, default=PROFILES, metavar="FOLDER", help="where profiles go")
     parser.add_argument("--table", action="store_true", help="only write the table of what is measured")
     options = parser.parse_args()
+    if options.parcels == PROFILES:
+        unpack_all()
     if not options.table:
         give_way()
         measure(options.parcels)
     found = table(options.parcels)
     found.write_csv(TABLE, float_precision=6)
+    if options.parcels == PROFILES:
+        pack()
     print(f"{TABLE.name}: {found.height} networks")
 
 

@@ -589,6 +589,18 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     if not rows:
         return section
     corrected = adjusted([row[_AT] for row in rows], "holm")
+    standing = [row for row, p in zip(rows, corrected, strict=True) if p <= LEVEL]
+    named = [
+        " (" + "; ".join(f"{one[0]}, {one[1]}, {one[2][n]}: {one[3][n]}" for one in standing) + ")" for n in (0, 1)
+    ]
+    english, japanese = named if standing else ("", "")
+    section.say(
+        f"**Of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} once p is corrected for looking at all of "
+        f"them (Holm){english}.** An answer of “related” whose corrected p is above "
+        f"{LEVEL} is a hint, no finding.",
+        f"**{len(rows)}件の関係のうち、全件を見たことを補正した p（Holm）でも残るのは{len(standing)}件です"
+        f"{japanese}。**補正後の p が{LEVEL}を超える「関係あり」は手がかりにとどまり、結論ではありません。",
+    )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
     section.say(*(within_words.expectation(language) for language in LANGUAGES))
     section.table(

@@ -6,6 +6,9 @@ removed: nothing compares with them any more.
 `python -m tests.reference --windows RUN...` gives shipped runs of decoders, and their controls with shuffled tokens, the loss
 and dimension of each window where an earlier version measured them without, from a forward pass alone; a control with
 shuffled tokens that is not there is measured.
+
+`python -m tests.reference --pack` puts the profiles of the ladder and of damaged networks, which are many and alike, into
+one file, and `--unpack` makes folders of them again, as `tests.ladder --measure` and `tests.damage` do before they begin.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import argparse
 import hashlib
 import io
 import json
+import lzma
 import shutil
+import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -29,15 +34,17 @@ from core.measure.plan import mask_tokens
 from core.measure.profile import measure_profile, open_network
 from core.measure.rows import window_rows
 from core.measure.setup import open_setup
-from core.records import SHIPPED, RunConfig
+from core.records import DAMAGED, SHIPPED, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_parcel, write_parcel
 from core.tables import TABLES
 from core.texts.sample import shuffled
 from core.warehouse import queries
-from core.warehouse.reference import PROFILES, references
+from core.warehouse.reference import PROFILES, bundles, references, unpack
 from core.warehouse.warehouse import Warehouse
+
+BUNDLE = PROFILES / "small-models.tar.xz"
 
 
 def main() -> None:
@@ -45,8 +52,19 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--warehouse", type=Path)
     what.add_argument("--windows", action="store_true")
-    parser.add_argument("runs", nargs="+", metavar="RUN")
+    what.add_argument("--pack", action="store_true")
+    what.add_argument("--unpack", action="store_true")
+    parser.add_argument("runs", nargs="*", metavar="RUN")
     options = parser.parse_args()
+    if not options.pack:
+        unpack_all()
+    if options.warehouse or options.windows:
+        publish_all(options)
+    if not options.unpack:
+        pack()
+
+
+def publish_all(options: argparse.Namespace) -> None:
     if options.windows:
         for start in options.runs:
             with_windows(start)
@@ -74,6 +92,35 @@ def publish(parcel: Path) -> None:
     (target / RUN_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     size = sum(file.stat().st_size for file in target.iterdir()) / 1e3
     print(f"{content['run']['pass']} of {content['model']['name']}, {content['run']['protocol']}: {size:.0f} kB")
+
+
+def pack() -> None:
+    """Small models that were trained or damaged here: equal tables lie side by side, so that they share what is alike in them."""
+    told = {folder: json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) for folder in references()}
+    files = [
+        file
+        for folder, content in told.items()
+        if content["model"]["reference"].startswith("local:") or DAMAGED in content["run"]["tags"]
+        for file in folder.iterdir()
+    ]
+    new = BUNDLE.with_suffix(".new")
+    with lzma.open(new, "wb", preset=6) as packed, tarfile.open(fileobj=packed, mode="w|") as members:
+        for file in sorted(files, key=lambda one: (one.name, one)):
+            member = tarfile.TarInfo(
+                f"{file.parent.name}/{file.name}"
+            )  # without times and owners: equal content, equal file
+            member.size = file.stat().st_size
+            with file.open("rb") as content:
+                members.addfile(member, content)
+    new.replace(BUNDLE)
+    for folder in {file.parent for file in files}:
+        shutil.rmtree(folder)
+    print(f"{BUNDLE.name}: {len({file.parent for file in files})} profiles, {BUNDLE.stat().st_size / 1e6:.1f} MB")
+
+
+def unpack_all() -> None:
+    for bundle in bundles():
+        unpack(bundle, PROFILES)
 
 
 # --- windows ---------------------------------------------------------------------------------------------------

@@ -339,13 +339,13 @@ def power_of(ratio: float, room: float, error: float, n_blocks: int) -> float:
 
     Noncentral t with n_blocks - 1 degrees of freedom beyond its 95 percent point.
     """
-    from scipy import stats  # half a second, and no run without controls asks for it
+    from scipy import stats  # half a second to load, which nobody who looks at pages needs
 
     freedom = n_blocks - 1
     delta = (min(ratio, room) - MARGIN) / max(error, 1e-6)
     if delta > 30:  # beyond what the distribution is computed for, and certain
         return 1.0
-    return float(stats.nct.sf(stats.t.ppf(1 - LEVEL, freedom), freedom, delta)) if delta > 0 else 0.0
+    return float(stats.nct.sf(special.stdtrit(freedom, 1 - LEVEL), freedom, delta)) if delta > 0 else 0.0
 
 
 def _effect(logs: LogProfile, control: LogProfile, _hidden_size: int) -> Iterable[_Shown]:

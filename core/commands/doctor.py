@@ -61,13 +61,13 @@ def doctor(options: argparse.Namespace) -> int:
 def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     from core.measure.provenance import code_version, library_versions
     from core.models.machine import unmet_requirements
-    from core.warehouse.reference import references
+    from core.warehouse.reference import shipped
 
     facts["Workdim"] = code_version()
     facts["Python"] = Sentence("{version} at {place}", version=platform.python_version(), place=sys.executable)
     facts[Sentence("system")] = platform.platform()
     facts |= library_versions()
-    facts[Sentence("reference profiles")] = str(len(references()))
+    facts[Sentence("reference profiles")] = str(len(shipped()))
     unmet = unmet_requirements()
     if unmet:
         yield Problem(Sentence("{unmet}. Run: `python -m pip install -r requirements.txt`", unmet=unmet), is_basic=True)

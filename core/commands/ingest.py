@@ -31,7 +31,7 @@ def ingest(options: argparse.Namespace) -> int:
 
     warehouse = chosen_warehouse(options)
     if options.reference:
-        shipped = reference.references()
+        shipped = reference.shipped()
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
         new = reference.take_in(warehouse, warn)

@@ -57,6 +57,8 @@ SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
 MOST_RIGHT = 0.36
 """Of the width."""
 ASIDE = layout.NAME_ASIDE
+BAR, BAR_OF_BAND = 1.5, 3.0
+"""Points broad: of more than two bands each is a row of bars, since areas pile up."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bo
         if isinstance(each, Guide):
             _style_guide(series, each, plot.box[3])
         else:
-            _style(series, each, plot.box[3], is_banded)
+            _style(series, each, plot, is_banded)
             named += [(series, each)] if each.is_named and each.points and not is_small else []
     _name_lines(named, chart, plot, bands.places_of(drawn) if is_banded else None)
     if is_banded:
@@ -224,9 +226,10 @@ def _name_upright_axis(native: NativeChart, text: str) -> None:
 
 
 def _one_line(text: str, width: float) -> str:
-    """Shortened in its middle until it takes one line."""
-    fitting = (shortened(text, n) for n in range(len(text), 5, -1))
-    return next((one for one in fitting if layout.text_width(one, layout.SMALLEST) <= width), shortened(text, 5))
+    """A name, with a number behind it, shortened in its middle until both take one line."""
+    name, gap, value = text.partition("  ")
+    fitting = [f"{shortened(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
+    return next((one for one in fitting if layout.text_width(one, layout.SMALLEST) <= width), fitting[-1])
 
 
 def _colour(format_colour: Any, colour: int | None) -> None:
@@ -237,7 +240,7 @@ def _colour(format_colour: Any, colour: int | None) -> None:
         format_colour.theme_color = ACCENTS[colour % len(ACCENTS)]
 
 
-def _style(series: Any, one: Series, height: float, is_filled: bool) -> None:
+def _style(series: Any, one: Series, plot: _Plot, is_filled: bool) -> None:
     series.smooth = False
     if one.is_line:
         line = series.format.line
@@ -259,13 +262,14 @@ def _style(series: Any, one: Series, height: float, is_filled: bool) -> None:
             marker.format.fill.solid()
             _colour(marker.format.fill.fore_color, one.colour)
     if not one.is_line or (one.is_banded and not is_filled):
-        _intervals(series, "y", [(p.y, p.lower, p.upper) for p in one.points], one.colour)
+        broad = BAR_OF_BAND if one.mark == "none" else BAR
+        _intervals(series, "y", [(p.y, p.lower, p.upper) for p in one.points], one.colour, broad)
     if not one.is_line:
         _intervals(series, "x", [(p.x, p.left, p.right) for p in one.points], one.colour)
     for number, point in enumerate(one.points):
         if point.name and not one.is_named:
             aside = point.place in ("left", "right") and point.left is not None
-            _label(series, number, point.name, PLACES[point.place], None, -ASIDE / height if aside else 0.0)
+            _label(series, number, point.name, PLACES[point.place], None, -ASIDE / plot.box[3] if aside else 0.0)
 
 
 def _style_guide(series: Any, guide: Guide, height: float) -> None:
@@ -315,7 +319,11 @@ def _label(
 
 
 def _intervals(
-    series: Any, direction: str, ends: Sequence[tuple[float, float | None, float | None]], colour: int | None
+    series: Any,
+    direction: str,
+    ends: Sequence[tuple[float, float | None, float | None]],
+    colour: int | None,
+    points: float = BAR,
 ) -> None:
     """95 percent intervals as custom error bars, paler than what they belong to."""
     if not any(low is not None or high is not None for _, low, high in ends):
@@ -333,7 +341,7 @@ def _intervals(
             point = etree.SubElement(numbers, qn("c:pt"), idx=str(position))
             etree.SubElement(point, qn("c:v")).text = f"{length:.6g}"
     shape = etree.SubElement(bars, qn("c:spPr"))
-    line = etree.SubElement(shape, qn("a:ln"), w=str(Pt(1.5)), cap="flat")
+    line = etree.SubElement(shape, qn("a:ln"), w=str(Pt(points)), cap="flat")
     fill = etree.SubElement(line, qn("a:solidFill"))
     if colour is None:
         scheme = etree.SubElement(fill, qn("a:schemeClr"), val="tx1")

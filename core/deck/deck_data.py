@@ -7,19 +7,25 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from core.analysis.answer import Answer, answer
+from core.analysis.answer import Answer, RankedModel, answer
 from core.analysis.asked import Asked, Evidence
 from core.analysis.differences import controls_of
 from core.analysis.many import Specifications
 from core.analysis.population import population
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
+from core.deck.story import Case
 from core.errors import InputError
+from core.pilots.pilot import Pilot
 from core.pilots.registration import Registered
 from core.records import LayerPlan
 from core.wording.labels import run_labels, with_text_marks
 
 CONTROL = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
 """Characters that XML does not hold, and line breaks, which a name does not need."""
+
+
+UNANSWERED = {"no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction"}
+"""Reasons for which a pilot has no answer yet."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,33 @@ class DeckData:
     """Newest first."""
     plan: LayerPlan | None = None
     """The layer plan that the deck is of."""
+
+    @property
+    def case(self) -> Case:
+        """A pilot is incomplete while models or scores are missing or a check vetoes one of its runs."""
+        if self.plan is not None:
+            return "plan"
+        found = self.answer
+        if found is None:
+            n = self.texts["model_id"].n_unique()
+            return "one_model" if n == 1 else "two_models" if n == 2 else "many_models"
+        vetoed = any(one.is_vetoed for one in found.models) or found.population.vetoed.height
+        if found.population.missing or vetoed or set(found.reasons) & UNANSWERED:
+            return "incomplete"
+        return found.word  # type: ignore[return-value]
+
+    @property
+    def answered(self) -> tuple[Pilot, Answer]:
+        """The pilot and its answer, of a deck that is of one."""
+        assert self.pilot is not None and self.answer is not None
+        return self.pilot.pilot, self.answer
+
+    @property
+    def best_by_score(self) -> RankedModel | None:
+        """The model whose rank by score can be the first; of several the one whose rank reaches least far."""
+        models = self.answer.models if self.answer else ()
+        known = [one for one in models if one.score_rank_low == 1 and not one.is_vetoed and one.score_rank_high]
+        return min(known, key=lambda one: (one.score_rank_high or 0, one.name), default=None)
 
     @property
     def texts(self) -> pl.DataFrame:

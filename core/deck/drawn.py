@@ -156,8 +156,12 @@ def _chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, float
         else:
             ends_of = axes.at(chart.x.low, guide.at), axes.at(chart.x.high, guide.at)
         drawing.line(ends_of, theme.quiet, 1.2, "5 4")
-        x, y = ends_of[1]
-        drawing.words((x - 4, y + (12 if guide.is_vertical else -5)), guide.name, size - 2, theme.quiet, "end")
+        if guide.is_vertical:
+            x, y = ends_of[1]
+            drawing.words((x - 4, y + 12), guide.name, size - 2, theme.quiet, "end")
+        else:  # above its beginning, where no curve has come that far
+            x, y = ends_of[0]
+            drawing.words((x + 4, y - 5), guide.name, size - 2, theme.quiet)
     _curves(axes, chart, 2.4, 4.5, named=True, size=size)
 
 

@@ -29,8 +29,6 @@ MOST_CURVES = 6
 MOST_SMALL = 12
 """Small profiles that a slide has room for in letters of 14 points."""
 SMALL_NAME = 18
-MOST_BANDS = 2
-"""More would cover each other."""
 LONGEST_NAME = 26
 
 
@@ -70,14 +68,13 @@ def profiles(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) -> Char
         return None
     names = short_names(runs, language)
     sound = [curve.run_id for curve in found.curves if not curve.is_vetoed]
-    with_bands = len(sound) <= MOST_BANDS
     # Those in colour come last, so that they are drawn over the others.
     series = [
         Series(
             names.get(curve.run_id, curve.name),
             _curve(curve, found.same_depth),
             None if curve.is_vetoed else sound.index(curve.run_id),
-            is_banded=with_bands and not curve.is_vetoed,
+            is_banded=not curve.is_vetoed,
         )
         for curve in sorted(found.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
     ]
@@ -86,7 +83,7 @@ def profiles(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) -> Char
         curve_text(curve, names.get(curve.run_id, curve.name), language) for curve in found.curves[:4]
     )
     alternative = _("Estimated dimension over the layers. {curves}.").format(curves=told_of)
-    key = _("Bands: 95 % intervals.") if with_bands else ""
+    key = _("In paler colour: 95 % intervals.")
     if len(sound) < len(found.curves):
         key = wording.sentences((key, wording.veto_note(language)), language)
     return Chart(_layer_axis(found, language), up, tuple(series), alternative, key=key)

@@ -23,7 +23,7 @@ from core.wording.numbers import day
 
 LARGEST = 3_000_000
 """Bytes that a file has at most; some 100 kB are usual."""
-_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_TURNING = re.compile("[\u061c\u200f\u202a-\u202e\u2066-\u2069]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -90,6 +90,7 @@ h1,h2{{break-after:avoid}}
 thead{{display:table-header-group}}
 table{{font-size:13.5px}}section.later table{{font-size:11.5px}}
 th,td{{padding:3.5px 7px}}
+svg{{max-height:128mm}}
 .row svg{{max-height:118mm}}
 a{{color:inherit;text-decoration:none}}
 }}

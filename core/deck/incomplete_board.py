@@ -8,18 +8,20 @@ from core import wording
 from core.analysis.answer import Answer
 from core.analysis.ranking import OWN_MATCHES
 from core.deck.deck_data import DeckData
-from core.deck.pilot_board import by_whom, pilot_of
+from core.deck.pilot_board import untested
 from core.deck.slide import asked, check_table, slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.figures.scores import distinct
 from core.locale import translator
 from core.wording import slides as words
 
+FEWEST_CHECKS, MOST_CHECKS = 3, 9
+"""Those that warn or veto are told one by one, the others counted."""
+
 
 def what_is_missing(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found, pilot = data.answer, pilot_of(data)
-    assert found is not None
+    pilot, found = data.answered
     missing = list(found.population.missing)
     vetoed = _vetoed(found)
     sound = [one for one in found.models if not one.is_vetoed]
@@ -50,8 +52,8 @@ def what_is_missing(data: DeckData) -> StorySlide:
         evidence=Table(
             (
                 Column(_("Models"), 0.25),
-                Column(_("Number"), 0.1, is_number=True),
-                Column(_("Which models"), 0.42),
+                Column(_("Number"), 0.13, is_number=True),
+                Column(_("Which models"), 0.39),
                 Column(_("What follows"), 0.23),
             ),
             tuple(rows),
@@ -85,6 +87,7 @@ def checks(data: DeckData) -> StorySlide:
     runs = data.texts
     own = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
+    marked = own.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
     title = (
         _("Vetoed by a quality check: {n} of {total} measurements").format(n=vetoed, total=runs.height)
         if vetoed
@@ -94,7 +97,7 @@ def checks(data: DeckData) -> StorySlide:
         data,
         "quality",
         title,
-        evidence=check_table(own, runs, data.language),
+        evidence=check_table(own, runs, data.language, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
         tables=("run_checks",),
         runs=runs,
         say=(
@@ -108,8 +111,7 @@ def checks(data: DeckData) -> StorySlide:
 
 def to_complete(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found, pilot = data.answer, pilot_of(data)
-    assert found is not None
+    pilot, found = data.answered
     missing = len(found.population.missing)
     unscored, vetoed = len(_unscored(found)), len(_vetoed(found))
     time = words.time_of(missing, data.texts, data.language)
@@ -158,15 +160,16 @@ def to_complete(data: DeckData) -> StorySlide:
 
 def asked_complete(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found, pilot = data.answer, pilot_of(data)
-    assert found is not None
+    pilot, found = data.answered
     missing = len(found.population.missing)
     time = words.time_of(missing, data.texts, data.language)
     unscored = len(_unscored(found))
     go_on = (
         _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
         if missing
-        else _("Complete the pilot: import or make the missing scores, and mend what a check vetoes.")
+        else _("Complete the pilot: import or make the missing scores ({n}).").format(n=unscored)
+        if unscored
+        else _("Complete the pilot: measure again, on more text, what a check vetoes.")
     )
     then = (
         _(
@@ -175,21 +178,12 @@ def asked_complete(data: DeckData) -> StorySlide:
         if len(pilot.models) < found.relation.enough
         else _("A relation would then show, or that there is none.")
     )
-    title = (
-        _("Decision asked: complete the pilot (models missing: {n}), or stop").format(n=missing)
+    choice = (
+        _("complete the pilot (models missing: {n}), or stop").format(n=missing)
         if missing
-        else _("Decision asked: complete the pilot (scores missing: {n}), or stop").format(n=unscored)
+        else _("complete the pilot (scores missing: {n}), or stop").format(n=unscored)
         if unscored
-        else _("Decision asked: complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(found)))
+        else _("complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(found)))
     )
-    return asked(
-        data,
-        title,
-        [
-            Statement(wording.sentences((go_on, then), data.language), _("Option 1 (recommended)"), is_main=True),
-            Statement(
-                _("Stop: choose by score alone; the dimension is then not part of the choice."), _("Option 2"), True
-            ),
-            by_whom(pilot, data.language),
-        ],
-    )
+    stop = _("Stop: choose by score alone; the dimension is then not part of the choice.")
+    return asked(data, choice, [wording.sentences((go_on, then), data.language), stop], untested(data))

@@ -77,6 +77,9 @@ NAME_ASIDE = 0.15
 """How far above the interval of its point a name stands that is written beside it."""
 
 TITLE_SIZES = (26, 24)
+TITLE_FILL, SURE_FILL = 0.92, 0.85
+"""How much of its width a line of a title fills: words end before it does, and bold letters are wider. Up to the second
+it surely takes one line."""
 FULL_SIZES = (24, 22, 20, 18, 17, 16, 15, 14)
 BESIDE_SIZES = (18, 17, 16, 15, 14)
 TABLE_SIZES = (18, 17, 16, 15, 14)
@@ -124,12 +127,13 @@ def _breadth(text: str) -> float:
 
 
 def _letter_breadth(letter: str) -> float:
-    """Of the letter size, a little more than the deck's fonts take: a table that is too high is the lesser evil."""
-    if is_wide(letter) or letter in "→…":
+    """Of the letter size, in DejaVu Sans, which programs without Calibri take instead and which is a quarter wider: a
+    table that is too high is the lesser evil."""
+    if is_wide(letter) or letter in "→…mMwW%":
         return 1.0
     if letter in NARROW:
-        return 0.3
-    return 0.62 if letter.isupper() or letter in "mw%" else 0.5
+        return 0.37
+    return 0.72 if letter.isupper() else 0.62
 
 
 def text_width(text: str, points: float) -> float:
@@ -159,33 +163,50 @@ def key_height(key: str, width: float) -> float:
 
 def cut(text: str, width: float, points: float, lines: int = 2) -> str:
     """The text as far as it goes in so many lines; an ellipsis says that there is more."""
-    if lines_needed(text, 0.96 * width, points) <= lines:
+    if lines_needed(text, TITLE_FILL * width, points) <= lines:
         return text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        if lines_needed(text[:middle].rstrip() + "…", 0.96 * width, points) <= lines:
+        if lines_needed(text[:middle].rstrip() + "…", TITLE_FILL * width, points) <= lines:
             low = middle
         else:
             high = middle - 1
     return text[:low].rstrip() + "…"
 
 
-PHRASE_ENDS = "、：；）"
+STOPS = "、：；）」"
+BEHIND_PARTICLES = re.compile(
+    r"(?<=[のはがをにでともへどやいるたばて])(?=[^\u3040-\u309f、。：；）」〜\s])(?<!こと)(?<!もの)"
+)
+"""Where a Japanese phrase (bunsetsu) ends: behind a particle or the end of a verb, before a letter that is no hiragana."""
 
 
 def broken_at_phrases(text: str, width: float, points: float) -> str:
-    """Japanese breaks anywhere: the first of two lines ends behind a phrase, outside brackets, where both then fit."""
-    tight = 0.88 * width  # programs set Japanese wider than its letters are
-    if not any(map(is_wide, text)) or lines_needed(text, tight, points) < 2:
+    """Japanese breaks anywhere: the first of two lines ends where a phrase does, behind a stop rather than a particle and
+    outside brackets rather than inside, near the middle, if both lines then fit."""
+    if not any(map(is_wide, text)) or lines_needed(text, SURE_FILL * width, points) < 2:
         return text
-    for at in range(len(text) - 1, len(text) // 4, -1):
-        first, rest = text[:at], text[at:]
-        is_inside = first.count("（") > first.count("）")
-        ends_well = first[-1] in PHRASE_ENDS and not is_inside and rest[0] not in PHRASE_ENDS + "。」"
-        if ends_well and lines_needed(first, tight, points) == lines_needed(rest, tight, points) == 1:
-            return f"{first}\v{rest}"
-    return text
+    whole = [(text[:at], text[at:]) for at in _phrase_ends(text)]
+    fitting = [
+        one
+        for one in whole
+        if all(lines_needed(line, TITLE_FILL * width, points) == 1 and len(line) > 3 for line in one)
+    ]
+    uneven = {one: abs(_breadth(one[0]) - _breadth(one[1])) for one in fitting}
+    first, rest = max(fitting, key=lambda one: (_ends_well(*one), -uneven[one]), default=(text, ""))
+    return f"{first}\v{rest}" if rest else first
+
+
+def _phrase_ends(text: str) -> list[int]:
+    behind_stops = [at for at in range(1, len(text)) if text[at - 1] in STOPS and text[at] not in STOPS + "。（"]
+    before_brackets = [at for at in range(1, len(text)) if text[at] in "（「"]
+    return [*behind_stops, *before_brackets, *(found.start() for found in BEHIND_PARTICLES.finditer(text))]
+
+
+def _ends_well(first: str, rest: str) -> int:
+    is_outside = first.count("（") == first.count("）")
+    return 2 * is_outside + (first[-1] in STOPS or rest[0] == "（")
 
 
 # --- names beside points ---------------------------------------------------------------------------------------

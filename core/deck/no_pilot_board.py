@@ -49,7 +49,7 @@ def measured(data: DeckData) -> StorySlide:
         (_("Texts"), words.names(texts, data.language)),
         (_("Dimension"), words.dimension(data.language)),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
-        (_("Quality"), wording.sentences((words.checks(data.texts, data.language), _usable(data)), data.language)),
+        (_("Quality"), _usable(data)),
         (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
     ]
     shipped = data.texts["tags"].list.contains(SHIPPED)
@@ -90,16 +90,17 @@ def measured(data: DeckData) -> StorySlide:
 
 
 def _usable(data: DeckData) -> str:
-    """How the counts of the slides hang together, where some models are not drawn."""
+    """What the checks say, and how the counts of the slides hang together where some models are not drawn."""
     _ = translator(data.language)
     total = data.texts["model_id"].n_unique()
     usable = sound_runs(data.texts)["model_id"].n_unique()
     drawn = sound_runs(shown_runs(data))["model_id"].n_unique()
+    told = words.checks(data.texts, data.language)
     if drawn == total:
-        return ""
-    return _("Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared.").format(
-        usable=usable, total=total, drawn=drawn
-    )
+        return told
+    return _(
+        "{checks}. Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared."
+    ).format(checks=told, usable=usable, total=total, drawn=drawn)
 
 
 def _days(data: DeckData) -> str:
@@ -221,10 +222,10 @@ def stands_out(data: DeckData) -> StorySlide:
         ),
         evidence=Table(
             (
-                Column(_("Model"), 0.28),
-                Column(_("Valley inside"), 0.2),
-                Column(_("Largest change between neighbouring layers (ratio)"), 0.3),
-                Column(_("Variance in the largest direction"), 0.22),
+                Column(_("Model"), 0.32),
+                Column(_("Valley inside"), 0.15),
+                Column(_("Largest change between neighbouring layers (ratio)"), 0.33),
+                Column(_("Variance in the largest direction"), 0.2),
             ),
             tuple(rows),
             _("Table of valleys, largest steps and dominant directions, models: {n}.").format(n=len(rows)),
@@ -404,10 +405,13 @@ def next_step(data: DeckData) -> StorySlide:
     options.append(
         (_("Make a layer plan of one model"), _("time not yet estimated"), _("which blocks it can do without"))
     )
+    options.append((_("Stop here"), _("none"), _("nothing: no choice rests on these numbers")))
     return slide(
         data,
         "next",
-        _("Next step: {what}, {time}").format(what=_lowered(options[0][0], data.language), time=options[0][1]),
+        _("Next step: {what}, {time}; or stop here").format(
+            what=_lowered(options[0][0], data.language), time=options[0][1]
+        ),
         evidence=Table(
             (Column(_("Step"), 0.42), Column(_("Time here"), 0.23), Column(_("What it would settle"), 0.35)),
             tuple(options),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import polars as pl
 
@@ -12,45 +11,23 @@ from core.analysis.answer import RankedModel
 from core.analysis.asked import missing_models
 from core.deck import evidence, plan_board
 from core.deck.deck_data import DeckData
-from core.deck.slide import asked, not_measured, slide
-from core.deck.story import Case, Column, Statement, StorySlide, Table
+from core.deck.slide import asked, facts, not_measured, slide
+from core.deck.story import Statement, StorySlide
 from core.figures.scores import distinct
 from core.locale import translator
-from core.pilots.pilot import Pilot
 from core.registry.specifications import CLAIMS
 from core.wording import answers, pilot_sentences, plans
 from core.wording import slides as words
 from core.wording.labels import name, shortened
 
-UNANSWERED = ("no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction")
-
-
-def case_of(data: DeckData) -> Case:
-    """What the data are; a pilot is incomplete while models or scores are missing or a check vetoes one of its runs."""
-    if data.plan is not None:
-        return "plan"
-    found = data.answer
-    if found is None:
-        n = data.texts["model_id"].n_unique()
-        return "one_model" if n == 1 else "two_models" if n == 2 else "many_models"
-    vetoed = any(one.is_vetoed for one in found.models) or found.population.vetoed.height
-    if found.population.missing or vetoed or set(found.reasons) & set(UNANSWERED):
-        return "incomplete"
-    return found.word  # type: ignore[return-value]
-
-
-def pilot_of(data: DeckData) -> Pilot:
-    assert data.pilot is not None
-    return data.pilot.pilot
-
 
 def question(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    pilot, registered = pilot_of(data), data.pilot
+    (pilot, _found), registered = data.answered, data.pilot
     assert registered is not None
     total, missing = len(pilot.models), len(missing_models(pilot, data.texts))
     rows = [
-        (_("Decides"), _who_and_when(pilot, data.language)),
+        (_("Decides"), words.who_decides(pilot, data.language)),
         (
             _("Primary benchmark"),
             _("; ").join([pilot_sentences.benchmark_line(pilot.benchmark, data.language), words.sign(data.language)]),
@@ -74,15 +51,13 @@ def question(data: DeckData) -> StorySlide:
         ),
         (_("Texts"), words.names([text.written for text in pilot.texts], data.language)),
     ]
-    table = Table(
-        (
-            Column(_("Pilot “{name}”").format(name=shortened(pilot.name, 24)), 0.24),
-            Column(_("As it was registered"), 0.76),
-        ),
-        tuple(rows),
-        _("Table of what was written down before measuring: {names}.").format(
-            names=_(", ").join(row[0] for row in rows)
-        ),
+    table = facts(
+        _("Pilot “{name}”").format(name=shortened(pilot.name, 24)),
+        _("As it was registered"),
+        0.24,
+        rows,
+        _("Table of what was written down before measuring: {names}."),
+        data.language,
     )
     return slide(
         data,
@@ -103,10 +78,7 @@ def question(data: DeckData) -> StorySlide:
 def answer(data: DeckData) -> StorySlide:
     """The ranking page's sentence, letter by letter."""
     _ = translator(data.language)
-    found = data.answer
-    assert found is not None
-    case = case_of(data)
-    best = best_by_score(found.models)
+    pilot, found = data.answered
     reasons = [*answers.why(found, data.language), *answers.recipes(found, data.language)]
     if found.word == "not_related":
         line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
@@ -123,9 +95,9 @@ def answer(data: DeckData) -> StorySlide:
         "not_related": _("Choose by score: the dimension adds nothing here."),
         "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
     }
-    action = actions.get(case) or words.allows(pilot_of(data), data.language)
-    if best is not None and case in ("cannot_tell", "not_related"):
-        action = wording.sentences((action, _best_text(best, data)), data.language)
+    action = actions.get(data.case) or words.allows(pilot, data.language)
+    if data.case in ("cannot_tell", "not_related"):
+        action = wording.sentences((action, _best_text(data)), data.language)
     statements = [
         Statement(answers.sentence(found, data.language), _("Conclusion"), is_main=True),
         Statement(proof, _("Evidence")),
@@ -151,15 +123,12 @@ def answer(data: DeckData) -> StorySlide:
     )
 
 
-def best_by_score(models: Sequence[RankedModel]) -> RankedModel | None:
-    """The model whose rank by score can be the first; of several the one whose rank reaches least far."""
-    known = [one for one in models if one.score_rank_low == 1 and not one.is_vetoed and one.score_rank_high]
-    return min(known, key=lambda one: (one.score_rank_high or 0, one.name), default=None)
-
-
-def _best_text(best: RankedModel, data: DeckData) -> str:
-    """`choose by score: {best} {s}, rank {1 to 2}`."""
+def _best_text(data: DeckData) -> str:
+    """`Best by score: {best}, {s}, rank {1 to 2}`; nothing where no model can be the first."""
     _ = translator(data.language)
+    best = data.best_by_score
+    if best is None:
+        return ""
     ranks = (
         f"{best.score_rank_low}"
         if best.score_rank_low == best.score_rank_high
@@ -183,8 +152,7 @@ def has_points(data: DeckData) -> bool:
 
 def relation(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = data.answer
-    assert found is not None
+    _pilot, found = data.answered
     relation, benchmark = found.relation, answers.benchmark(found, data.language)
     chart = evidence.scatter(found, data.language)
     if chart is None:
@@ -199,34 +167,6 @@ def relation(data: DeckData) -> StorySlide:
             ],
         )
     numbers = answers.numbers(relation, data.language)
-    if case_of(data) == "incomplete":
-        title = _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
-    elif relation.rho is None:
-        title = _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
-    elif found.word == "cannot_tell" and {*relation.reasons, *found.reasons} <= {"interval_too_wide", "stage"}:
-        title = _(
-            "{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown"
-        ).format(
-            n=relation.n,
-            lower=answers.coefficient(relation.lower),
-            upper=answers.coefficient(relation.upper),
-            detectable=answers.coefficient(relation.detectable),
-        )
-    elif found.word == "cannot_tell":
-        title = _("{n} models: rho {rho}, and no answer stands").format(
-            n=relation.n, rho=answers.coefficient(relation.rho, relation.lower, relation.upper)
-        )
-    elif found.word == "not_related":
-        title = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by").format(
-            n=relation.n, rho=answers.coefficient(relation.rho), margin=f"{relation.margin:g}"
-        )
-    else:
-        told = (
-            _("The smaller the dimension, the better the score: rho {rho} over {n} models")
-            if relation.rho < 0
-            else _("The larger the dimension, the better the score: rho {rho} over {n} models")
-        )
-        title = told.format(rho=answers.coefficient(relation.rho), n=relation.n)
     statements = [Statement(numbers, is_main=True)]
     if relation.rho is not None:
         statements.append(Statement(words.sign(data.language)))
@@ -242,7 +182,7 @@ def relation(data: DeckData) -> StorySlide:
     return slide(
         data,
         "relation",
-        title,
+        _relation_title(data),
         statements,
         chart,
         tables=("run_summaries", "scores"),
@@ -258,10 +198,37 @@ def relation(data: DeckData) -> StorySlide:
     )
 
 
+def _relation_title(data: DeckData) -> str:
+    """What the picture shows, and no more than the answer claims."""
+    _ = translator(data.language)
+    _pilot, found = data.answered
+    relation, told = found.relation, answers.coefficient
+    if data.case == "incomplete":
+        return _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
+    if relation.rho is None:
+        return _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
+    if found.word == "cannot_tell" and {*relation.reasons, *found.reasons} <= {"interval_too_wide", "stage"}:
+        line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
+        return line.format(
+            n=relation.n, lower=told(relation.lower), upper=told(relation.upper), detectable=told(relation.detectable)
+        )
+    if found.word == "cannot_tell":
+        line = _("{n} models: rho {rho}, and no answer stands")
+        return line.format(n=relation.n, rho=told(relation.rho, relation.lower, relation.upper))
+    if found.word == "not_related":
+        line = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by")
+        return line.format(n=relation.n, rho=told(relation.rho), margin=f"{relation.margin:g}")
+    line = (
+        _("The smaller the dimension, the better the score: rho {rho} over {n} models")
+        if relation.rho < 0
+        else _("The larger the dimension, the better the score: rho {rho} over {n} models")
+    )
+    return line.format(rho=told(relation.rho), n=relation.n)
+
+
 def given_size(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = data.answer
-    assert found is not None
+    _pilot, found = data.answered
     relation = found.relation
     chart = None if relation.partial.reason == "one_size" else evidence.coefficients(found, data.language)
     given = answers.given_size(relation, data.language)
@@ -351,16 +318,11 @@ def saving(data: DeckData) -> StorySlide:
 
 def asked_stop_or_measure(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found, pilot = data.answer, pilot_of(data)
-    assert found is not None
+    _pilot, found = data.answered
     more = max(0, found.relation.enough - found.relation.n)
     stop = _("Stop here: choose by score, and spend nothing more on this question.")
-    best = best_by_score(found.models)
-    if best is not None:
-        stop = wording.sentences((stop, _best_text(best, data)), data.language)
-    statements = [Statement(stop, _("Option 1 (recommended)"), is_main=True)]
     if found.word == "cannot_tell" and not more:
-        title = _("Decision asked: stop, or go on; {n} models give no answer that stands").format(n=found.relation.n)
+        choice = _("stop, or go on; {n} models give no answer that stands").format(n=found.relation.n)
         measure = (
             _(
                 "Measure more models of this kind: the interval narrows, but how many it takes cannot be said beforehand."
@@ -369,53 +331,53 @@ def asked_stop_or_measure(data: DeckData) -> StorySlide:
             else _("Settle first what keeps the answer open; more models alone do not.")
         )
     elif found.word == "cannot_tell":
-        title = _("Decision asked: stop, or measure {n} more models").format(n=more)
+        choice = _("stop, or measure {n} more models").format(n=more)
         measure = _(
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
             "power of 80 %."
         ).format(n=more, time=words.time_of(more, data.texts, data.language), enough=found.relation.enough)
     else:
-        title = _("Decision asked: stop; {n} models were enough to tell").format(n=found.relation.n)
+        choice = _("stop; {n} models were enough to tell").format(n=found.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
-    statements.append(Statement(measure, _("Option 2"), is_main=True))
-    return asked(data, title, [*statements, by_whom(pilot, data.language)])
+    stop = wording.sentences((stop, _best_text(data)), data.language)
+    return asked(data, choice, [stop, measure], untested(data))
 
 
-def by_whom(pilot: Pilot, language: str) -> Statement:
-    _ = translator(language)
-    return Statement(_who_and_when(pilot, language), _("Decides"))
+def _not_looked_at(data: DeckData) -> list[str]:
+    """The other ways of looking that were not measured, of four."""
+    _ = translator(data.language)
+    ways = (
+        (data.texts["corpus_id"].n_unique() > 1, _("a second text")),
+        (data.texts["seed"].n_unique() > 1, _("a second sample of the text")),
+        (data.specifications is not None, _("other estimators")),
+        (data.runs.height > data.texts.height, _("controls")),
+    )
+    return [what for is_measured, what in ways if not is_measured]
 
 
-def _who_and_when(pilot: Pilot, language: str) -> str:
-    """`Head of support; by when: 15 December 2026`."""
-    _ = translator(language)
-    if pilot.decided_by is None and pilot.decide_by is None:
-        return words.nobody_named(language)
-    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("not named yet")
-    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not named yet"), day=when)
+def untested(data: DeckData) -> list[Statement]:
+    """What the answer rests on that nobody has tried: what else a reader has to know before deciding."""
+    _ = translator(data.language)
+    _pilot, found = data.answered
+    missing = _not_looked_at(data)
+    if found.relation.partial.r is None:
+        missing.insert(0, _("what size explains"))
+    return [Statement(_(", ").join(missing), _("Not tested"))] if missing else []
 
 
 def robustness(data: DeckData) -> StorySlide:
     """Second text, seed, estimator, controls: those that were measured, and what was not."""
     _ = translator(data.language)
-    found = data.answer
-    assert found is not None
-    rows, missing = [], []
-    texts = data.texts["corpus_id"].n_unique()
-    told = _("{n} texts were read").format(n=texts)
-    rows.append((_("Second text"), told)) if texts > 1 else missing.append(_("a second text"))
-    seeds = data.texts["seed"].n_unique()
-    told = _("{n} samples of the text were drawn").format(n=seeds)
-    rows.append((_("Second sample"), told)) if seeds > 1 else missing.append(_("a second sample of the text"))
+    _pilot, found = data.answered
+    rows, missing = [], _not_looked_at(data)
+    if (texts := data.texts["corpus_id"].n_unique()) > 1:
+        rows.append((_("Second text"), _("{n} texts were read").format(n=texts)))
+    if (seeds := data.texts["seed"].n_unique()) > 1:
+        rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=seeds)))
     if data.specifications is not None:
         rows.append((_("Other estimators"), answers.specifications(data.specifications, found, data.language)))
-    else:
-        missing.append(_("other estimators"))
-    controls = data.runs.filter(pl.col("pass") != "text")
-    if controls.height:
+    if data.runs.height > data.texts.height:
         rows.append((_("Controls"), _controls_text(data)))
-    else:
-        missing.append(_("controls"))
     if found.relation.without_family is not None:
         rows.append((_("Without one family"), answers.without_family(found.relation.without_family, data.language)))
     time = words.time_of(found.relation.n * len(missing), data.texts, data.language)
@@ -438,12 +400,13 @@ def robustness(data: DeckData) -> StorySlide:
         data,
         "robustness",
         _("{n} of {total} other ways of looking were measured").format(n=4 - len(missing), total=4),
-        evidence=Table(
-            (Column(_("Way of looking"), 0.25), Column(_("What it says"), 0.75)),
-            tuple(rows),
-            _("Table of other ways of looking at the relation: {names}.").format(
-                names=_(", ").join(r[0] for r in rows)
-            ),
+        evidence=facts(
+            _("Way of looking"),
+            _("What it says"),
+            0.25,
+            rows,
+            _("Table of other ways of looking at the relation: {names}."),
+            data.language,
         ),
         tables=("run_summaries", "run_claims", "run_controls"),
         runs=data.texts,
@@ -469,17 +432,15 @@ def _controls_text(data: DeckData) -> str:
 
 def allowed(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    pilot = pilot_of(data)
+    pilot, found = data.answered
     statements = [
         Statement(words.allows(pilot, data.language), is_main=True),
+        Statement(_best_text(data)),
         Statement(_("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone.")),
         Statement(
             _("Numbers side by side show no cause: a model that is trained to a smaller dimension need not be better.")
         ),
     ]
-    best = best_by_score(data.answer.models) if data.answer else None
-    if best is not None:
-        statements.insert(1, Statement(_best_text(best, data)))
     return slide(
         data,
         "allowed",
@@ -488,15 +449,14 @@ def allowed(data: DeckData) -> StorySlide:
         ),
         statements,
         tables=("pilots", "scores"),
-        runs=data.answer.population.rows if data.answer else None,
+        runs=found.population.rows,
         say=(_("Before the decision, what this relation may be used for, as it was agreed before measuring."),),
     )
 
 
 def asked_adopt(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found, pilot = data.answer, pilot_of(data)
-    assert found is not None
+    pilot, found = data.answered
     more = max(10, found.relation.n)
     time = words.time_of(more, data.texts, data.language)
     extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
@@ -504,13 +464,6 @@ def asked_adopt(data: DeckData) -> StorySlide:
         adopt = _("Take it up as a question: test it on the task and on its failures before anything rests on it.")
     else:
         adopt = _("Adopt it for shortlists: the next choice begins with the dimension and ends with the task.")
-    return asked(
-        data,
-        _("Decision asked: adopt, extend to {n} other models, or stop").format(n=more),
-        [
-            Statement(adopt, _("Option 1 (recommended)"), is_main=True),
-            Statement(extend.format(n=more, time=time), _("Option 2"), is_main=True),
-            Statement(_("Stop: choose by score alone, as before."), _("Option 3"), is_main=True),
-            by_whom(pilot, data.language),
-        ],
-    )
+    choice = _("adopt, extend to {n} other models, or stop").format(n=more)
+    stop = _("Stop: choose by score alone, as before.")
+    return asked(data, choice, [adopt, extend.format(n=more, time=time), stop], untested(data))

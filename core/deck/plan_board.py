@@ -9,7 +9,7 @@ from core import wording
 from core.analysis import plans as read_again
 from core.deck import evidence
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS, asked, not_measured, slide
+from core.deck.slide import MOST_ROWS, asked, facts, not_measured, slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.locale import translator
 from core.records import LayerPlan
@@ -18,6 +18,8 @@ from core.wording import plans
 from core.wording import slides as words
 from core.wording.labels import name, shortened
 
+MOST_PROOF = 2
+"""Lines of evidence on the second slide."""
 MOST_DIRECTIONS = 10
 """Layers in one table."""
 
@@ -130,10 +132,13 @@ def _plan_question(data: DeckData) -> StorySlide:
         _("How many of the {n} blocks of {name} can go within {budget}?").format(
             n=plan.n_layers, name=shortened(plan.name, 34), budget=plans.budget_text(plan, data.language)
         ),
-        evidence=Table(
-            (Column(_("What"), 0.2), Column(_("As it was asked"), 0.8)),
-            tuple(rows),
-            _("Table of what was asked of the layer plan: {names}.").format(names=_(", ").join(row[0] for row in rows)),
+        evidence=facts(
+            _("What"),
+            _("As it was asked"),
+            0.2,
+            rows,
+            _("Table of what was asked of the layer plan: {names}."),
+            data.language,
         ),
         tables=("plans",),
         say=(
@@ -175,12 +180,14 @@ def _plan_answer(data: DeckData) -> StorySlide:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
     else:
         action = _("Verify the plan on held-out text first; decide nothing by this price.")
+    controls = plans.controls_text(plan, data.language)[:1]
     proof = (
+        *(controls if by_chance_alone(found) else ()),
         plans.healed_text(found, data.language),
         plans.task_text(found, data.language),
-        plans.breaks_first(found, data.language) if plan.is_verified else "",
         plans.at_limit(found, data.language) if may_go(found) else "",
-        *plans.controls_text(plan, data.language)[:1],
+        plans.breaks_first(found, data.language) if plan.is_verified else "",
+        *controls,
     )
     return _slide(
         data,
@@ -188,7 +195,7 @@ def _plan_answer(data: DeckData) -> StorySlide:
         plan_title(found, data.language),
         [
             Statement(_plan_conclusion(found, data.language), _("Conclusion"), is_main=True),
-            Statement(wording.sentences(proof, data.language), _("Evidence")),
+            Statement(wording.sentences([line for line in proof if line][:MOST_PROOF], data.language), _("Evidence")),
             Statement(action, _("Action")),
         ],
         tables=("plans", "plan_outcomes"),
@@ -252,18 +259,17 @@ def _plan_prices(data: DeckData) -> StorySlide:
     if unhealed is not None and published:
         own = unhealed.difference or 0.0
     cheaper = sum(1 for row in published if (row.difference or 0.0) < own)
-    dearer = sum(1 for row in published if (row.difference or 0.0) > own)
     title = (
-        (
-            _("Our choice costs {loss} nats; all {total} published choices cost more")
-            if dearer == len(published)
-            else _("Our choice costs {loss} nats; {n} of {total} published choices cost less")
-        ).format(loss=plans.price_text(own), n=cheaper, total=len(published))
+        _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
+            loss=plans.price_text(own), n=cheaper, total=len(published)
+        )
         if published
         else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
     )
     if unhealed is not None and published:
         title = _("{title}, all before healing").format(title=title)
+    if not found.plan.is_verified:
+        title = _("{title}, not verified").format(title=title)
     before = [
         Statement(
             _("{name}: {relation}").format(
@@ -338,11 +344,11 @@ def _plan_breaks(data: DeckData) -> StorySlide:
         title,
         evidence=Table(
             (
-                Column(_("Test"), 0.3),
-                Column(_("Measured as"), 0.22),
-                Column(_("Whole model"), 0.13, is_number=True),
-                Column(_("Without the blocks"), 0.13, is_number=True),
-                Column(_("Difference [95 %]"), 0.22, is_number=True),
+                Column(_("Test"), 0.28),
+                Column(_("Measured as"), 0.18),
+                Column(_("Whole model"), 0.12, is_number=True),
+                Column(_("Without the blocks"), 0.17, is_number=True),
+                Column(_("Difference [95 %]"), 0.25, is_number=True),
             ),
             tuple(table),
             _("Table of harder tests before and after, the most harmed first."),
@@ -397,10 +403,10 @@ def _plan_directions(data: DeckData) -> StorySlide:
         title,
         evidence=Table(
             (
-                Column(_("After layer"), 0.2, is_number=True),
+                Column(_("After layer"), 0.16, is_number=True),
                 Column(_("Directions that suffice"), 0.25, is_number=True),
                 Column(_("d2 of the same tokens"), 0.25, is_number=True),
-                Column(_("Price (nats per token)"), 0.3, is_number=True),
+                Column(_("Price (nats per token)"), 0.34, is_number=True),
             ),
             tuple(
                 (
@@ -432,49 +438,29 @@ def _plan_asked(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
     plan, at = found.plan, _within(found)
-    told: list[Statement]
     if may_go(found) and at.price is not None:
-        title = _("Decision asked: try the model without {n} of its blocks, or keep it whole").format(
-            n=len(at.price.blocks)
-        )
-        told = [
-            Statement(
-                _("Try it: save the smaller model and test it on your own task."), _("Option 1 (recommended)"), True
-            ),
-            Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),
-        ]
+        choice = _("try the model without {n} of its blocks, or keep it whole").format(n=len(at.price.blocks))
+        first = _("Try it: save the smaller model and test it on your own task.")
+        second = _("Keep the model whole: nothing changes.")
     elif by_chance_alone(found):
-        title = _("Decision asked: keep all {n} blocks, or look for another set").format(n=plan.n_layers)
-        told = [
-            Statement(_("Keep all blocks: this set is no better than chance."), _("Option 1 (recommended)"), True),
-            Statement(_("Look for another set: other text, or another number of blocks."), _("Option 2"), True),
-        ]
+        choice = _("keep all {n} blocks, or look for another set").format(n=plan.n_layers)
+        first = _("Keep all blocks: this set is no better than chance.")
+        second = _("Look for another set: other text, or another number of blocks.")
     elif plan.is_verified:
-        title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
-        told = [
-            Statement(
-                _("Keep all blocks: this set costs more than the budget.")
-                if read_again.is_given(plan)
-                else _("Keep all blocks: within this budget none can go."),
-                _("Option 1 (recommended)"),
-                True,
-            ),
-            Statement(_("Allow more loss, or heal the weights, and plan again."), _("Option 2"), True),
-        ]
+        choice = _("keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
+        first = (
+            _("Keep all blocks: this set costs more than the budget.")
+            if read_again.is_given(plan)
+            else _("Keep all blocks: within this budget none can go.")
+        )
+        second = _("Allow more loss, or heal the weights, and plan again.")
     else:
-        title = _("Decision asked: verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
-        told = [
-            Statement(
-                _("Verify it on held-out text, harder texts and against random sets."),
-                _("Option 1 (recommended)"),
-                True,
-            ),
-            Statement(_("Drop it: an unverified price is too low, and nothing may rest on it."), _("Option 2"), True),
-        ]
-    told.append(Statement(words.nobody_named(data.language), _("Decides")))
-    told += [Statement(line) for line in plans.against(plan, data.language)[:1]]
+        choice = _("verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
+        first = _("Verify it on held-out text, harder texts and against random sets.")
+        second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
     untested = plans.cautions(plan, data.language)[:2]
     if not plans.task_text(found, data.language):
         untested.append(_("A task of your own was not tried."))
+    told = [Statement(line) for line in plans.against(plan, data.language)[:1]]
     told += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
-    return asked(data, title, told)
+    return asked(data, choice, [first, second], told)

@@ -10,14 +10,12 @@ import polars as pl
 from core import wording
 from core.deck import evidence
 from core.deck.deck_data import DeckData
-from core.deck.pilot_board import best_by_score
 from core.deck.slide import not_measured, slide
 from core.deck.story import Chart, Gallery, Statement, StorySlide
 from core.locale import translator
 from core.registry.specifications import CLAIMS
 from core.wording import slides as words
 from core.wording.labels import layer_text, shortened
-from core.wording.verdicts import claim_name
 
 
 def profiles(data: DeckData) -> StorySlide:
@@ -27,7 +25,7 @@ def profiles(data: DeckData) -> StorySlide:
     sound = sound_runs(runs)
     is_gallery = runs.height > evidence.MOST_CURVES
     drawn = sound if is_gallery else runs
-    best = best_by_score(data.answer.models) if data.answer else None
+    best = data.best_by_score
     shown = (
         evidence.gallery(data.estimates, drawn, data.language, [best.run_id] if best else [])
         if is_gallery
@@ -146,19 +144,18 @@ def profile_text(run: dict, language: str) -> str:
 
 
 def counted(runs: pl.DataFrame, claim: str, language: str) -> str:
-    """`rises inside: robust 3, depends on the specification 6`."""
+    """`Rise inside: 3 confirmed, 6 dependent on how it is measured (of 9 models)`."""
     _ = translator(language)
-    counts = Counter(runs[f"verdict_{claim}"])
     told = _(", ").join(
-        _("{qualifier}: {count}").format(
-            qualifier=_("no control measured")
-            if verdict == "not_controlled"
-            else wording.verdict_word(verdict, language),
-            count=count,
-        )
-        for verdict, count in counts.most_common()
+        _("{count} {verdict}").format(verdict=words.verdict(verdict, language), count=count)
+        for verdict, count in Counter(runs[f"verdict_{claim}"]).most_common()
     )
-    return _("{quantity} ({details})").format(quantity=claim_name(claim, language), details=told)
+    line = (
+        _("Rise inside: {counts} (of {n} models)")
+        if claim == "rise"
+        else _("Fall at the end: {counts} (of {n} models)")
+    )
+    return line.format(counts=told, n=runs.height)
 
 
 def spans(runs: pl.DataFrame, language: str) -> Statement:

@@ -16,10 +16,9 @@ from core.locale import translator
 from core.wording import slides as words
 from core.wording.labels import name, short_id
 
-MOST_ENDS = 6
+MOST_ENDS = 4
 """Run ids in a source line, by their ends; the notes have all in full."""
-MOST_CHECKS = 9
-PAGE_POINTS, PAGE_KEY_ROOM = 11, 0.8
+PAGE_POINTS, PAGE_KEY_ROOM = 10, 0.8
 """Letters of tables of the appendix, and inches that the key below one has."""
 MOST_ROWS = 6
 """Models in one table of the seven; the others stand in the appendix."""
@@ -42,19 +41,9 @@ def slide(
         evidence = _fitted(evidence, layout.CHART_BOX if shown else layout.BODY_BOX)
     run_ids = tuple(runs["run_id"]) if runs is not None else ()
     named = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)] if runs is not None else []
-    return clean(
-        StorySlide(
-            key,
-            layout.cut(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1]),
-            tuple(shown),
-            evidence,
-            source_line(data, tables, run_ids),
-            use_class(data),
-            tuple(_speech(title, statements, evidence, say, data.language, use_class(data))),
-            tuple([", ".join(tables), *(sources or named)]),
-            run_ids,
-        )
-    )
+    made = look_up(data, key, title, shown, evidence, tables, run_ids, sources or named)
+    speech = _speech(title, statements, evidence, say, data.language, made.use_class)
+    return clean(replace(made, speech=tuple(speech)))
 
 
 def _that_fit(statements: Sequence[Statement], evidence: Evidence | None, page: layout.Page) -> list[Statement]:
@@ -115,13 +104,24 @@ def not_measured(data: DeckData, key: str, what: str, time: str, lines: Sequence
     return replace(made, is_not_measured=True)
 
 
-def asked(data: DeckData, title: str, statements: Sequence[Statement]) -> StorySlide:
+def asked(data: DeckData, choice: str, options: Sequence[str], more: Sequence[Statement] = ()) -> StorySlide:
+    """The decision, by when and whose; the first of the options is what is recommended."""
     _ = translator(data.language)
+    pilot = data.pilot.pilot if data.pilot else None
+    title = _("Decision asked: {choice}").format(choice=choice)
+    if pilot is not None and pilot.decide_by is not None:
+        day = words.day(pilot.decide_by, data.language)
+        title = _("Decision asked by {day}: {choice}").format(day=day, choice=choice)
+    labels = (_("Option 1 (recommended)"), _("Option 2"), _("Option 3"))
     return slide(
         data,
         "asked",
         title,
-        statements,
+        [
+            *(Statement(option, label, is_main=True) for option, label in zip(options, labels, strict=False)),
+            Statement(words.who_decides(pilot, data.language), _("Decides")),
+            *more,
+        ],
         tables=("pilots",) if data.pilot else ("runs",),
         say=(
             _(
@@ -131,6 +131,12 @@ def asked(data: DeckData, title: str, statements: Sequence[Statement]) -> StoryS
             _("What was not tested stands in the appendix, under limits. Questions are welcome now."),
         ),
     )
+
+
+def facts(left: str, right: str, share: float, rows: Sequence[tuple[str, str]], told: str, language: str) -> Table:
+    """A table of two columns; `told` says what it is of, with the `{names}` of its rows."""
+    names = translator(language)(", ").join(name for name, _fact in rows)
+    return Table((Column(left, share), Column(right, 1 - share)), tuple(rows), told.format(names=names))
 
 
 def paragraphs(statements: Sequence[Statement]) -> list[str]:
@@ -245,7 +251,7 @@ def _fitted(table: Table, box: layout.Box) -> Table:
     return fitted
 
 
-def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: int = MOST_CHECKS) -> Table:
+def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: int) -> Table:
     """How many runs each check let pass, warned of and vetoed; those that matter least are counted."""
     _ = translator(language)
     worst = (
@@ -265,7 +271,10 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
         for row in counts.head(most).iter_rows(named=True)
     ]
     if counts.height > most:
-        rows.append((_("{n} further checks").format(n=counts.height - most), "–", "–", "–"))
+        rest = counts.slice(most)
+        is_clean = rest["warned"].sum() == rest["vetoed"].sum() == 0
+        told = (_("all"), "0", "0") if is_clean else ("–", "–", "–")
+        rows.append((_("{n} further checks").format(n=rest.height), *told))
     if not rows:
         rows.append((words.checks(runs, language), "–", "–", "–"))
     return Table(
@@ -358,11 +367,15 @@ def clean(one: StorySlide) -> StorySlide:
 
 
 def _text(text: str) -> str:
-    return re.sub(CONTROL, "", text).replace("|rho|", f"|{JOINER}rho{JOINER}|").replace("|ρ|", f"|{JOINER}ρ{JOINER}|")
+    written = RIGHT_TO_LEFT.sub(rf"\1{ON_TO_THE_RIGHT}", re.sub(CONTROL, "", text))
+    return written.replace("|rho|", f"|{JOINER}rho{JOINER}|").replace("|ρ|", f"|{JOINER}ρ{JOINER}|")
 
 
 JOINER = "\u2060"
 """No line breaks here."""
+ON_TO_THE_RIGHT = "\u200e"
+RIGHT_TO_LEFT = re.compile(rf"([\u0590-\u08ff][^\s、。,;:；：()（）{ON_TO_THE_RIGHT}]*){ON_TO_THE_RIGHT}?")
+"""A name in Arabic or Hebrew: numbers behind it would else be set to its left, an interval from its upper end."""
 
 
 def _clean_table(table: Table) -> Table:

@@ -11,16 +11,14 @@ from collections.abc import Callable
 from core.deck import incomplete_board, no_pilot_board, pilot_board, plan_board, profile_slides
 from core.deck.appendix import appendix
 from core.deck.deck_data import DeckData
-from core.deck.pilot_board import case_of
 from core.deck.story import Case, Story, StorySlide
 
 
 def storyboard(data: DeckData, per_run: bool = False) -> Story:
     """The story of the data: seven slides and an appendix, with slides of each run only where somebody asks for them."""
-    case = case_of(data)
-    slides = _SEVEN[case](data)
+    slides = _SEVEN[data.case](data)
     return Story(
-        case,
+        data.case,
         data.language,
         data.made_on,
         slides[0].title,

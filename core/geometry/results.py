@@ -98,7 +98,7 @@ def jackknife_error(replicates: np.ndarray) -> float:
 
 def t_quantile(probability: float, n_blocks: int) -> float:
     """Quantile of Student's t with B-1 degrees of freedom, which jackknife intervals use."""
-    return float(special.stdtrit(n_blocks - 1, probability))  # scipy.stats would take half a second to import
+    return float(special.stdtrit(n_blocks - 1, probability))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ MOST_ROUNDS = 5
 CONTIGUOUS_TRIED = 4
 """Stretches with the smallest angle that are priced, of which the cheapest is the best contiguous one."""
 N_RANDOM = 20
+NO_RISE = 1e-5
+"""Nats per token that arithmetic in single precision may add."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def step_of(blocks: Collection[int], whole: Scores, scores: Scores) -> Step:
 
 
 def cheapest(steps: Sequence[Step]) -> Step:
-    return min(steps, key=lambda step: step.divergence.value)
+    """The budget is in nats of the loss. Where it does not rise, which is chance if it falls, the least divergence counts."""
+    return min(steps, key=lambda step: (max(NO_RISE, step.increase.value), step.divergence.value))
 
 
 def singles(pricer: Pricer, told: Told = lambda done: None) -> list[Scores]:
@@ -139,8 +142,12 @@ def shortlist(costs: Sequence[float], n: int) -> list[int]:
 
 
 def next_step(pricer: Pricer, gone: Collection[int], pool: Sequence[int], told: Told = lambda done: None) -> Step:
-    """The block of the pool whose removal costs least once those are gone: costs are taken anew, they do not add up."""
-    return cheapest(priced(pricer, [(*gone, block) for block in pool if block not in gone], gone, told))
+    """The block of the pool whose removal moves the predictions least once those are gone: costs do not add up.
+
+    By divergence, since what one block costs is small beside the scatter of the loss over the words of a text.
+    """
+    steps = priced(pricer, [(*gone, block) for block in pool if block not in gone], gone, told)
+    return min(steps, key=lambda step: step.divergence.value)
 
 
 def priced(
@@ -189,15 +196,22 @@ class Choice:
     """Sets whose cost is not told apart from the lowest; that of the chosen one is among them."""
 
 
-def simplest(candidates: Sequence[Candidate], costs: Sequence[np.ndarray], counts: np.ndarray) -> Choice:
+def simplest(candidates: Sequence[Candidate], whole: Scores, scores: Sequence[Scores]) -> Choice:
     """Of those that cannot be told from the cheapest, the one in the fewest stretches; of these, the cheapest.
 
-    costs: sums over each window, (n_windows,) for each candidate; compared window by window.
+    scores: of each candidate, compared window by window, in the loss and in the divergence.
     """
-    best = min(costs, key=lambda of: float(of.sum()))
-    pairs = zip(candidates, costs, strict=True)
-    equal = [(one, cost) for one, cost in pairs if not ratio(cost - best, counts).lower > 0]
-    taken, _ = min(equal, key=lambda pair: (pair[0].n_stretches, float(pair[1].sum())))
+    steps = [step_of(one.blocks, whole, score) for one, score in zip(candidates, scores, strict=True)]
+    best, counts = cheapest(steps).scores, whole.n_targets
+    equal = [
+        (one, step)
+        for one, step in zip(candidates, steps, strict=True)
+        if not ratio(step.scores.loss - best.loss, counts).lower > 0
+        and not ratio(step.scores.divergence - best.divergence, counts).lower > 0
+    ]
+    fewest = min(one.n_stretches for one, _ in equal)
+    least = cheapest([step for one, step in equal if one.n_stretches == fewest])
+    taken = next(one for one, step in equal if step is least)
     return Choice(taken, frozenset(one.blocks for one, _ in equal))
 
 

@@ -165,8 +165,8 @@ class _Planner:
 
     def _choose(self, found: Searched) -> Choice:
         distinct = candidates.distinct(found.proposed)
-        costs = [found.prices.of[one.blocks].divergence for one in distinct]
-        choice = candidates.simplest(distinct, costs, found.prices.whole.n_targets)
+        scores = [found.prices.of[one.blocks] for one in distinct]
+        choice = candidates.simplest(distinct, found.prices.whole, scores)
         # Whatever is cheaper, it is what was asked about.
         return Choice(distinct[0], choice.equal) if self.config.remove else choice
 

@@ -259,11 +259,11 @@ def require_place(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(above).free
     if free < n_bytes * 1.05:
         raise ResourceError(
-            "The saved model needs {n_bytes:.2f} GB in {folder}; {free:.2f} GB is free. Free some, or name a "
+            "The saved model needs {needed:,.1f} MB in {folder}; {free:,.1f} MB is free. Free some, or name a "
             "folder on another disk.",
-            n_bytes=n_bytes / 1e9,
+            needed=n_bytes / 1e6,
             folder=folder,
-            free=free / 1e9,
+            free=free / 1e6,
         )
 
 

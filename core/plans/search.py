@@ -1,8 +1,8 @@
 """The search for the blocks that cost least: each alone, then one by one with costs taken anew, then exchanges.
 
 Removing one by one is short-sighted: blocks that go well together need not begin with the one that is cheapest alone.
-So exchanges start from the cheapest set that is known by then, published choices among them; what they end with is never
-dearer than any of these on the windows that it was searched on.
+So exchanges start from the set that is known by then to raise the loss least, published choices among them, and go by
+the loss as well: what they end with is never dearer than any of these on the windows that it was searched on.
 """
 
 from __future__ import annotations

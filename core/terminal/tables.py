@@ -266,8 +266,8 @@ PICTURE_WIDTH = 60
 def plan_lines(found: LayerPlan) -> list[str]:
     plan = found.plan
     reader = language()
-    task = plans.task_text(found, reader)
-    lines = [plans.answer(plan, reader), *([task] if task else []), *_shifted(plans.remarks(plan, reader))]
+    more = [line for line in (plans.healed_text(found, reader), plans.task_text(found, reader)) if line]
+    lines = [plans.answer(plan, reader), *more, *_shifted(plans.remarks(plan, reader))]
     lines += ["", *_plan_picture(found)]
     lines += ["", _("Candidates"), *_shifted(_plan_candidates(found))]
     lines += ["", _("Price of each number of blocks, along the search"), *_shifted(_plan_path(found))]

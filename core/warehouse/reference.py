@@ -2,16 +2,21 @@
 
 They are measurements like any other, parcels of the warehouse's folder with the tag `reference`. A list beside them says
 which were offered: what is in it and not among the parcels was taken out by people, and comes back only when asked for.
+
+Those of downloadable models ship as folders. The many of small models that were trained or damaged for Workdim ship packed
+together: their tables are alike, so that all of them take a third of the room.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
+import tarfile
 from collections.abc import Collection
 from pathlib import Path
 
-from core.errors import ResourceError
+from core.errors import ResourceError, Sentence
 from core.files import (
     REFERENCE,
     make_folder,
@@ -32,8 +37,28 @@ PROFILES = REFERENCE / "profiles"
 
 
 def references() -> list[Path]:
-    """The parcels that Workdim ships, oldest first."""
+    """The parcels that Workdim ships as folders, oldest first."""
     return [PROFILES / name for name in sorted(names_in(PROFILES)) if is_parcel(PROFILES / name)]
+
+
+def bundles() -> list[Path]:
+    """The files that hold many parcels each."""
+    return sorted(PROFILES.glob("*.tar.xz"))
+
+
+def shipped() -> set[str]:
+    """The ids of all profiles that Workdim ships; bundles are read for their names, which takes a second."""
+    found = {one.name for one in references()}
+    for bundle in bundles():
+        with tarfile.open(bundle) as members:
+            found |= {name.partition("/")[0] for name in members.getnames()}
+    return found
+
+
+def unpack(bundle: Path, folder: Path) -> None:
+    """Raises OSError and its like where the file is damaged or there is no room."""
+    with tarfile.open(bundle) as members:
+        members.extractall(folder, filter="data")
 
 
 def offer(warehouse: Warehouse, report: Report) -> list[str]:
@@ -42,27 +67,29 @@ def offer(warehouse: Warehouse, report: Report) -> list[str]:
     Returns the ids of the runs that came in. Raises ResourceError where the folder cannot be written to, WarehouseLocked
     where another process does not let go: then they wait among the parcels.
     """
-    known = _offered(warehouse)
-    return _take_in(warehouse, [one for one in references() if one.name not in known], report)
+    return _take_in(warehouse, _offered(warehouse), report)
 
 
 def take_in(warehouse: Warehouse, report: Report) -> list[str]:
     """As `offer`, of all that are not there now, whoever took them out."""
-    return _take_in(warehouse, references(), report)
+    return _take_in(warehouse, set(), report)
 
 
 def take_out(warehouse: Warehouse) -> int:
     """Move all of them to the trash; returns their number. Raises InputError, as `trash.delete` does, where a run was
     judged with one of them."""
-    _remember(warehouse, {one.name for one in references()})
+    _remember(warehouse, shipped() | {_mark(bundle) for bundle in bundles()})
     found = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
     trash.delete(warehouse, found["run_id"].to_list())
     return found.height
 
 
-def _take_in(warehouse: Warehouse, parcels: list[Path], report: Report) -> list[str]:
-    """All are copied, and only then brought in, in one transaction: each by itself takes ten times as long."""
-    if not parcels:
+def _take_in(warehouse: Warehouse, known: Collection[str], report: Report) -> list[str]:
+    """Those that are not `known` are copied, and only then brought in, in one transaction: each by itself takes ten times
+    as long."""
+    parcels = [parcel for parcel in references() if parcel.name not in known]
+    packed = [bundle for bundle in bundles() if _mark(bundle) not in known]
+    if not parcels and not packed:
         return []
     refuse_where_read_only()
     warehouse.prepare()
@@ -70,24 +97,35 @@ def _take_in(warehouse: Warehouse, parcels: list[Path], report: Report) -> list[
     make_folder(target)
     with workplace("reference", warehouse.folder.root) as place:
         try:
+            for bundle in packed:
+                try:
+                    unpack(bundle, place)
+                except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+                    told = "{file} is damaged ({reason}); it was left where it is."
+                    report(Sentence(told, file=bundle, reason=error))
             for parcel in parcels:
-                if not is_parcel(target / parcel.name):
-                    shutil.copytree(parcel, place / parcel.name)
+                shutil.copytree(parcel, place / parcel.name)
         except (OSError, shutil.Error) as error:
             raise ResourceError(
                 "{target} cannot be written to: {reason}.",
                 target=target,
                 reason=getattr(error, "strerror", None) or error,
             ) from error
-        copied = sorted(names_in(place))
+        offered = [name for name in sorted(names_in(place)) if is_parcel(place / name)]
+        copied = [name for name in offered if name not in known and not is_parcel(target / name)]
         for name in copied:
             move(place / name, target / name)
     warehouse.settle(lambda line: report(line.replace(str(target), str(PROFILES))))
     damaged = set(copied) & set(warehouse.unsettled().waiting)
     for name in damaged:  # what is damaged is what was shipped: a copy of it is of no use
         shutil.rmtree(target / name, ignore_errors=True)
-    _remember(warehouse, [parcel.name for parcel in parcels if parcel.name not in damaged])
+    _remember(warehouse, {*offered, *map(_mark, packed)} - damaged)
     return [run_id for run_id in copied if run_id not in damaged]
+
+
+def _mark(bundle: Path) -> str:
+    """What the list of the offered says of a bundle: another size is another content."""
+    return f"{bundle.name} {bundle.stat().st_size}"
 
 
 def _offered(warehouse: Warehouse) -> set[str]:

@@ -221,25 +221,33 @@ def why(answer: Answer, language: str) -> list[str]:
         "base_scores": _("Only base models have this score: other weights earned it, so that it tests nothing."),
         "no_dimensions": _("None of these models has this dimension."),
         "one_value": _("All scores, or all dimensions, are equal: no order can be compared."),
-        "too_few": _("Fewer than {n} models with both numbers: a picture, and no coefficient.").format(
-            n=FEWEST_EXPLORATORY
-        ),
-        "stage": _("Fewer than {n} models: the coefficient is a first look and no test.").format(n=FEWEST_TEST),
-        "interval_too_wide": _(
-            "{n} models are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
-            "interval [{lower}, {upper}] is not within ±{margin}."
-        ).format(
-            n=relation.n,
-            detectable=coefficient(relation.detectable),
-            lower=coefficient(relation.lower_90),
-            upper=coefficient(relation.upper_90),
-            margin=f"{relation.margin:g}",
+        **too_little(
+            relation,
+            _("Fewer than {n} models with both numbers: a picture, and no coefficient."),
+            _("Fewer than {n} models: the coefficient is a first look and no test."),
+            _(
+                "{n} models are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
+                "interval [{lower}, {upper}] is not within ±{margin}."
+            ),
         ),
         "sources": _("Sources contradict each other, and the answer depends on which of them is right."),
         "no_direction": _("No source says whether a higher score is the better one: the expectation has no direction."),
         "replicates": "",
     }
     return [lines.get(key, key) for key in answer.reasons]
+
+
+def too_little(relation: Relation, few: str, first_look: str, wide: str) -> dict[str, str]:
+    """The lines of the reasons that are of numbers alone, of models as of windows."""
+    told = wide.format(
+        n=relation.n,
+        detectable=coefficient(relation.detectable),
+        lower=coefficient(relation.lower_90),
+        upper=coefficient(relation.upper_90),
+        margin=f"{relation.margin:g}",
+    )
+    stages = {"too_few": few.format(n=FEWEST_EXPLORATORY), "stage": first_look.format(n=FEWEST_TEST)}
+    return {**stages, "interval_too_wide": told}
 
 
 def recipes(answer: Answer, language: str) -> list[str]:

@@ -142,8 +142,9 @@ def price_text(value: float | None, lower: float | None = None, upper: float | N
 def answer(plan: PlanRow, language: str) -> str:
     """The plan in one sentence, with number and interval; what is not verified says so first."""
     _ = translator(language)
+    blocks = blocks_text(plan.blocks, plan.n_layers, language)
     told = {
-        "blocks": blocks_text(plan.blocks, plan.n_layers, language),
+        "blocks": _("{blocks}, and healed,").format(blocks=blocks) if plan.is_healed else blocks,
         "price": price_text(plan.loss_increase, plan.lower, plan.upper),
         "n": plan.n_verification if plan.is_verified else plan.n_selection,
         "budget": budget_text(plan, language),

@@ -20,13 +20,13 @@ __all__ = [
     "day",
     "dimension",
     "names",
-    "nobody_named",
     "plan_class",
     "shape",
     "sign",
     "time_of",
     "use_class",
     "verdict",
+    "who_decides",
 ]
 
 MOST_NAMES = 4
@@ -63,9 +63,13 @@ def sign(language: str) -> str:
     return _("rho > 0: a larger dimension goes with a better score")
 
 
-def nobody_named(language: str) -> str:
+def who_decides(pilot: Pilot | None, language: str) -> str:
+    """`Head of support; by when: 15 December 2026`."""
     _ = translator(language)
-    return _("not named yet; by when: not named yet")
+    if pilot is None or (pilot.decided_by is None and pilot.decide_by is None):
+        return _("not named yet; by when: not named yet")
+    when = day(pilot.decide_by, language) if pilot.decide_by else _("not named yet")
+    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not named yet"), day=when)
 
 
 def plan_class(language: str) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 
 from core.analysis.many import Within
 from core.analysis.relation import Relation
-from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
-from core.wording.answers import coefficient, numbers
+from core.wording.answers import coefficient, numbers, too_little
 from core.wording.scores import p_told
 
 
@@ -87,19 +86,14 @@ def _why(relation: Relation, language: str) -> list[str]:
         "no_scores": _("None of these windows has a loss."),
         "no_dimensions": _("None of these windows has this dimension."),
         "one_value": _("All losses, or all dimensions, are equal: no order can be compared."),
-        "too_few": _("Fewer than {n} windows with both numbers: a picture, and no coefficient.").format(
-            n=FEWEST_EXPLORATORY
-        ),
-        "stage": _("Fewer than {n} windows: the coefficient is a first look and no test.").format(n=FEWEST_TEST),
-        "interval_too_wide": _(
-            "{n} windows are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
-            "interval [{lower}, {upper}] is not within ±{margin}."
-        ).format(
-            n=relation.n,
-            detectable=coefficient(relation.detectable),
-            lower=coefficient(relation.lower_90),
-            upper=coefficient(relation.upper_90),
-            margin=f"{relation.margin:g}",
+        **too_little(
+            relation,
+            _("Fewer than {n} windows with both numbers: a picture, and no coefficient."),
+            _("Fewer than {n} windows: the coefficient is a first look and no test."),
+            _(
+                "{n} windows are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
+                "interval [{lower}, {upper}] is not within ±{margin}."
+            ),
         ),
     }
     return [lines[key] for key in relation.reasons if key in lines]

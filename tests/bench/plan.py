@@ -121,7 +121,9 @@ def _tell_all_sets(network: Network, pricer: Pricer, found: Searched, n: int) ->
     costs = [divergence(one).value for one in found.alone[1:]]
     pool = sorted(candidates.shortlist(costs, n)[: candidates.SHORTLIST])
     sets = list(combinations(pool, n))
-    own = min(found.proposed, key=lambda one: found.prices.of[one.blocks].divergence.sum()).blocks
+    own = candidates.simplest(
+        found.proposed, found.prices.whole, [found.prices.of[one.blocks] for one in found.proposed]
+    ).taken.blocks
     started = time.process_time()
     screen = all_prices(Pricer(network, first_windows(pricer.windows, SCREEN_WINDOWS)), sets)
     kept = sorted(sets, key=lambda one: float(screen[one].loss.sum()))[:KEPT]

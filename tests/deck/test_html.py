@@ -10,7 +10,7 @@ import pytest
 
 from core.deck.drawn import outline, picture
 from core.deck.html import LARGEST, Origin, page
-from core.deck.story import Axis, Chart, Point, Series
+from core.deck.story import Axis, Chart, Guide, Point, Series
 from tests.deck.stories import made_story
 
 ORIGIN = Origin("0.1.0", "board-1f3a9c02", "0a1b2c3d4e5f", "rows.zip")
@@ -66,6 +66,14 @@ def test_marks_are_named_like_lines_where_their_series_is():
     axis = Axis("", 0, 4, 1)
     marks = Series("a rival", (Point(1, 2), Point(4, 3)), 1, False, "open")
     assert ">a rival</text>" in picture(Chart(axis, axis, (marks,), ""), "en")
+
+
+def test_a_horizontal_guide_is_named_at_its_beginning_where_no_name_of_a_mark_stands():
+    axis = Axis("", 0, 4, 1)
+    marks = Series("a rival", (Point(4, 2),), 1, False, "open")
+    drawn = picture(Chart(axis, axis, (marks,), "", (Guide("budget 2", 2, is_vertical=False),)), "en")
+    at = {name: float(x) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>(a rival|budget 2)<', drawn)}
+    assert at["budget 2"] < 100 < at["a rival"]
 
 
 def test_a_curve_and_its_name_are_one_group_that_fades_the_others_on_screens_alone():

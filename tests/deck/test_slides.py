@@ -1,9 +1,14 @@
 """The deck as PowerPoint would open it: native charts with the right numbers, nothing that overflows, tagged languages."""
 
+import re
+import shutil
+import subprocess
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 
 import pytest
+from openxml_audit import OpenXmlValidator
 from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.oxml.ns import qn
@@ -12,6 +17,7 @@ from pptx.util import Inches
 from core.deck import bands, layout
 from core.deck.build import deck, titles
 from core.deck.layout import Column, Heading, cut, lines_needed, pages, row_height, table_height
+from core.deck.slide import PAGE_POINTS
 from core.deck.story import Chart, Gallery, Story, Table
 from core.deck.storyboards import storyboard
 from core.deck.theme import PALETTE
@@ -28,7 +34,7 @@ def opened(story: Story):
 def stories() -> list[Story]:
     """Every case once, and 1, 2, 8, 12 and 40 models with names that give trouble."""
     told = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
-    return told + [storyboard(of_models(*many(n), language=LANGUAGES[n % 5 % 2])) for n in (1, 2, 12, 40)]
+    return told + [storyboard(of_models(*many(n), language=LANGUAGES[n % 5 % 2])) for n in (1, 2, 5, 12, 40)]
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +50,48 @@ def sizes(shape) -> set[float]:
     return {run.font.size.pt for p in shape.text_frame.paragraphs for run in p.runs if run.font.size}
 
 
+DEJAVU_SANS = bytes.fromhex(
+    "20282e54405f4e1b272732542024202240404040404040404040222254545435644445464d3f3a4d4b1d1d4238564b4f"
+    "3c4f453f3d494463453d452722275432323d3f373f3e233f3f1c1c3a1c613f3d3f3f2934273f3b523b3b3440224054"
+)
+"""Hundredths of the letter size that its letters from the space to the tilde take: it stands in where Calibri is missing."""
+
+
+def letter_breadth(letter: str) -> float:
+    wide = 1.0 if layout.is_wide(letter) or letter in "…→" else 0.64
+    return DEJAVU_SANS[ord(letter) - 32] / 100 if " " <= letter <= "~" else wide
+
+
+@pytest.fixture
+def widest_letters(monkeypatch):
+    """Texts of a deck that is drawn measured by the letters of a font, not by what the drawing took them for."""
+    monkeypatch.setattr(layout, "_letter_breadth", letter_breadth)
+    layout.lines_needed.cache_clear()
+    yield
+    layout.lines_needed.cache_clear()
+
+
 def box_of(shape) -> tuple[float, float, float, float]:
-    """Left, top, right and lower end in inches of what the shape shows: text as high as it runs."""
+    """Left, top, right and lower end in inches of what the shape shows: text and rows of a table as high as they run."""
     left, top, width, height = (length / Inches(1) for length in (shape.left, shape.top, shape.width, shape.height))
     if shape.has_text_frame and shape.text_frame.text:
         points = max(sizes(shape), default=layout.TITLE_SIZES[0])
         height = min(height, layout.text_height(text_of(shape), width, points) - 0.1)
+    if shape.has_table:
+        height = sum(max(map(cell_height, row.cells, shape.table.columns)) for row in shape.table.rows)
     return left, top, left + width, top + height
 
 
-def test_nothing_overflows_or_overlaps(decks):
+def cell_height(cell, column) -> float:
+    points = max(sizes(cell), default=0.0)
+    if cell.is_merge_origin or cell.is_spanned or not points:
+        return 0.0
+    room = (column.width - cell.margin_left - cell.margin_right) / Inches(1)
+    lines = layout.lines_needed(cell.text, room, points) * layout.line_height(cell.text)
+    return lines * points / 72 + (cell.margin_top + cell.margin_bottom) / Inches(1)
+
+
+def test_nothing_overflows_or_overlaps(decks, widest_letters):
     for story, presentation in decks:
         for number, slide in enumerate(presentation.slides):
             boxes = []
@@ -78,6 +116,51 @@ def test_nothing_overflows_or_overlaps(decks):
                     one,
                     other,
                 )
+
+
+@pytest.fixture(scope="module")
+def every_case(tmp_path_factory):
+    """A file with the seven slides of every case, and how many they are."""
+    every = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
+    every += [storyboard(of_models(*many(n), language=LANGUAGES[n % 2])) for n in (3, 6, 12)]
+    slides = tuple(slide for story in every for slide in story.slides)
+    file = tmp_path_factory.mktemp("every") / "every.pptx"
+    file.write_bytes(deck(replace(every[0], slides=slides, appendix=())))
+    return file, len(slides)
+
+
+@pytest.mark.slow
+def test_every_case_is_valid_by_the_rules_of_the_open_xml_sdk(every_case):
+    found = OpenXmlValidator().validate(str(every_case[0]))
+    assert not found.errors, [(one.description, one.part_uri) for one in found.errors[:3]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("soffice") and shutil.which("pdftotext")), reason="LibreOffice or pdftotext is missing"
+)
+def test_no_word_lies_on_another_in_the_pdf_that_libreoffice_makes(every_case, tmp_path):
+    """With the fonts of this machine; labels of charts included."""
+    file, n_slides = every_case
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    convert = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path), str(file)]
+    subprocess.run(convert, check=True, capture_output=True)
+    told = subprocess.run(
+        ["pdftotext", "-bbox", str(tmp_path / "every.pdf"), "-"], check=True, capture_output=True, text=True
+    )
+    drawn = told.stdout.split("<page ")[1:]
+    assert len(drawn) == n_slides
+    for number, page in enumerate(drawn):
+        words = [
+            (*map(float, found), text)
+            for *found, text in re.findall(r'xMin="(.*?)" yMin="(.*?)" xMax="(.*?)" yMax="(.*?)">(.*?)<', page)
+        ]
+        assert words and all(one[0] >= 0 and one[2] <= 72 * layout.WIDTH + 1 for one in words)
+        for one, other in combinations(words, 2):
+            across = min(one[2], other[2]) - max(one[0], other[0])
+            apart = abs(one[1] + one[3] - other[1] - other[3]) / 2
+            height = min(one[3] - one[1], other[3] - other[1])
+            assert across < 2 or apart > 0.5 * height, (number, one, other)
 
 
 def test_statements_and_tables_fit_where_they_stand(decks):
@@ -139,6 +222,13 @@ def scatter_held(chart, told: Chart) -> None:
         ys = [highest + 1 - p.y if told.y.is_ordered else p.y for p in one.points]
         assert found[one.name, tuple(ys)] == pytest.approx([p.x for p in one.points])
     lengths = [len(list(series.values)) for series in chart.plots[0].series]
+    banded = {one.name: [p.upper - p.y for p in one.points] for one in told.series if one.is_banded and one.is_line}
+    above = {
+        series.name: [float(v) for v in series._element.xpath("c:errBars[c:errDir/@val='y']/c:plus//c:v/text()")]
+        for series in chart.plots[0].series
+        if series.name in banded
+    }
+    assert above == {name: pytest.approx(reach, rel=1e-5) for name, reach in banded.items()}
     assert lengths == sorted(lengths, reverse=True)  # LibreOffice drops every series that stands before a longer one
 
 
@@ -228,6 +318,11 @@ def test_control_characters_in_names_stop_no_deck(language):
     assert "badname" in presentation.slides[0].shapes.title.text_frame.text
 
 
+def test_numbers_behind_a_name_from_right_to_left_keep_their_order():
+    told = [one.text for one in storyboard(of_models(*many(6))).slides[1].statements]
+    assert any("العربية-5\u200e 75.0 [69.8, 80.2]" in text for text in told)
+
+
 def test_a_chart_stands_where_the_layout_has_a_place_for_one():
     slide = opened(storyboard(of_models(ONE, TWO))).slides[2]
     (frame,) = (shape for shape in slide.shapes if shape.has_chart)
@@ -238,8 +333,8 @@ def test_a_chart_stands_where_the_layout_has_a_place_for_one():
 
 
 def test_wide_letters_take_more_room():
-    assert lines_needed("abcd" * 10, 2.0, 12) == 2
-    assert lines_needed("作業次元" * 10, 2.0, 12) == 4
+    assert lines_needed("abcd" * 10, 2.2, 12) == 2
+    assert lines_needed("作業次元" * 10, 2.2, 12) == 4
 
 
 def test_words_are_not_broken_to_fill_a_line():
@@ -250,7 +345,24 @@ def test_words_are_not_broken_to_fill_a_line():
 
 def test_a_value_with_its_interval_takes_one_line():
     column = [Column("x", 1.0)]
-    assert row_height(("106 [98.6, 113]",), column, 12, 1.4) == row_height(("106",), column, 12, 1.4)
+    assert row_height(("106 [98.6, 113]",), column, PAGE_POINTS, 1.4) == row_height(("106",), column, PAGE_POINTS, 1.4)
+
+
+def test_a_japanese_title_of_two_lines_breaks_at_a_phrase():
+    told = [story_of(case, "ja") for case in CASES] + [
+        storyboard(of_models(*many(n), language="ja")) for n in (3, 6, 40)
+    ]
+    room = layout.TITLE_FILL * layout.TEXT_WIDTH
+    long = [
+        slide.title
+        for story in told
+        for slide in story.slides
+        if layout.lines_needed(slide.title, room, layout.TITLE_SIZES[0]) > 1
+    ]
+    assert len(long) > 5
+    for title in long:
+        first, rest = layout.broken_at_phrases(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[0]).split("\v")
+        assert first[-1] in layout.STOPS or rest[0] in "（「" or first[-1] in "のはがをにでとも", title
 
 
 def test_what_is_too_long_ends_in_an_ellipsis():
@@ -261,9 +373,14 @@ def test_what_is_too_long_ends_in_an_ellipsis():
 
 def test_japanese_titles_break_behind_a_phrase():
     title = "ご判断いただきたい点：パイロットの完了（残り15モデル）、または終了"
-    assert layout.broken_at_phrases(title, layout.TEXT_WIDTH, 26).split("\v")[1] == "または終了"
+    assert layout.broken_at_phrases(title, layout.TEXT_WIDTH, 26).split("\v")[1] == "（残り15モデル）、または終了"
     inside = "未測定：別のテキスト、別の標本、別の推定法、対照、何か（所要：約1.6時間、ここで）"
-    assert layout.broken_at_phrases(inside, layout.TEXT_WIDTH, 26).split("\v")[0].endswith("対照、")
+    assert (
+        layout.broken_at_phrases(inside, layout.TEXT_WIDTH, 26).split("\v")[1]
+        == "対照、何か（所要：約1.6時間、ここで）"
+    )
+    particles = "中間の層で最大となる次元の値が測り方によって大きく変わる二つのモデルの違い"
+    assert layout.broken_at_phrases(particles, 9.0, 26).split("\v")[0] == "中間の層で最大となる次元の値が"
     assert layout.broken_at_phrases("短い題", layout.TEXT_WIDTH, 26) == "短い題"
 
 

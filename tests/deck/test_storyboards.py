@@ -13,7 +13,6 @@ from core.analysis.ranking import with_scores
 from core.deck import layout
 from core.deck.appendix import SECTIONS, _quoted
 from core.deck.deck_data import plan_data
-from core.deck.pilot_board import best_by_score, case_of
 from core.deck.slide import SPOKEN, spoken_length
 from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
 from core.deck.storyboards import storyboard
@@ -43,7 +42,7 @@ def test_every_case_says_what_was_read_aloud(case):
 @pytest.mark.parametrize(("case", "language"), EVERY)
 def test_every_story_is_seven_slides_that_can_be_told(case, language):
     story = story_of(case, language)
-    assert story.case == case == case_of(data_of(case, language)) and len(story.slides) == CORE_SLIDES
+    assert story.case == case == data_of(case, language).case and len(story.slides) == CORE_SLIDES
     assert len({slide.key for slide in story}) == len(list(story))
     for slide in story.slides:
         assert re.search(r"\d", slide.title) or slide.key in ("question", "answer") or slide.is_not_measured, (
@@ -144,7 +143,7 @@ def test_a_gallery_holds_the_ends_and_the_best_by_score_on_one_scale():
     assert isinstance(small, Gallery) and len(small.charts) == 12 and "12 of 40" in small.key
     assert len({(chart.y.low, chart.y.high, chart.x.high) for chart in small.charts}) == 1
     names = [chart.series[0].name for chart in small.charts]
-    best = best_by_score(data_of("not_related", "en").answer.models).name
+    best = data_of("not_related", "en").best_by_score.name
     assert {"m00", "m39", best} <= set(names) and names == sorted(names, reverse=True)
 
 

@@ -36,7 +36,10 @@ def main() -> int:
     give_way()
     if options.measure is not None:
         from tests.ladder.measuring import measure
+        from tests.reference import unpack_all
 
+        if options.parcels == PARCELS:
+            unpack_all()  # `python -m tests.reference --pack` when all is measured
         measure(options.out, options.logs, options.parcels, options.measure, options.final)
         return 0
     if options.run and options.until is not None:

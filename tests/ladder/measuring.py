@@ -1,6 +1,6 @@
 """Profiles of finished runs as reference parcels: all final checkpoints whole, on code; those of width 128 on prose too, what
 the registered tests along training need, and the run that is shipped at all its checkpoints, these without what takes most
-room: 16 MB in all, with those of the other models."""
+room."""
 
 from __future__ import annotations
 

@@ -52,8 +52,17 @@ def test_a_report_is_kept_with_its_sections_and_says_what_has_changed(path: Path
 
 def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
     app = opened("report.py", runs=RUN_IDS[0])
-    upload = app.file_uploader(key="template")
-    upload.set_value(("company.potx", company(as_potx=True), "application/x")).run()
+    before = [one.value for one in app.caption]
+    content = company(layouts={"Title and Content"}, footer=False, as_potx=True)
+    app.file_uploader(key="template").set_value(("company.potx", content, "application/x")).run()
     assert not app.error and not app.exception
+    lacks = [one.value for one in app.caption if one.value not in before]
+    assert any("have no footer" in line for line in lacks) and any("less room" in line for line in lacks)
+    app.text_input[-1].set_value("Ours")
+    next(button for button in app.button if button.label == "Keep").click().run()
+    (kept,) = recipes.all_recipes(Warehouse(path))
+    assert kept.recipe.template == "company.potx"
+    assert recipes.template(Warehouse(path), kept.recipe) == content
+    app = opened("report.py", runs=RUN_IDS[0])
     app.file_uploader(key="template").set_value(("notes.pptx", b"hello", "application/x")).run()
     assert len(app.error) == 1 and "no PowerPoint file" in app.error[0].value and len(app.get("download_button")) == 3

@@ -11,20 +11,24 @@ from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.profiles import read_profile
-from core.warehouse.reference import references
+from core.warehouse.reference import PROFILES, bundles, references, unpack
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 
 
 @pytest.fixture(scope="module")
-def shipped():
-    return [read_parcel(folder) for folder in references()]
+def shipped(tmp_path_factory):
+    packed = tmp_path_factory.mktemp("packed")
+    for bundle in bundles():
+        unpack(bundle, packed)
+    return [read_parcel(folder) for folder in [*references(), *sorted(packed.iterdir())]]
 
 
 def test_the_shipped_profiles_are_of_todays_protocols(shipped):
     runs = [tables["runs"].row(0, named=True) for tables in shipped]
     assert {run["protocol_hash"] for run in runs} == {PROTOCOLS[r["protocol"]].hash(r["seed"]) for r in runs}
-    assert all(run["tags"][0] == "reference" for run in runs)
+    assert all(run["tags"][0] == "reference" for run in runs) and len(runs) > 150
+    assert sum(file.stat().st_size for file in PROFILES.rglob("*")) < 15e6
     models = {(t["models"]["reference"][0], t["runs"]["protocol"][0], t["runs"]["pass"][0]) for t in shipped}
     assert (MODEL, PROTOCOL, "text") in models
     assert {"random_init", "shuffled", "text"} <= {run["pass"] for run in runs}

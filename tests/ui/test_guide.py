@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from core.figures.svg import DARK, LIGHT
 from core.locale import LANGUAGES
 from core.ui import guide, pictures
+from core.warehouse.reference import references
 from core.wording.numbers import with_interval
-
-PROFILES = Path(__file__).parents[2] / "data" / "reference" / "profiles"
 
 
 def kinds(block: str) -> str:
@@ -37,7 +35,7 @@ def test_its_reference_values_are_those_of_the_profiles_that_ship(language):
     text = guide.FILES[language].read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([^`]+)` \| (\S+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
     shipped = set()
-    for folder in PROFILES.iterdir():
+    for folder in references():
         told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         summary = pl.read_parquet(folder / "run_summaries.parquet").filter(cloud="one_per_type", estimator="d2")
         for row in summary.to_dicts():

@@ -111,7 +111,7 @@ def test_profiles_that_workdim_ships_are_no_reason_to_complain(warehouse):
     """Their controls and pilots did not come along."""
     assert reference.take_in(warehouse, pytest.fail)
     examined = examine(warehouse)
-    assert examined.findings == () and examined.n_parcels == len(reference.references())
+    assert examined.findings == () and examined.n_parcels == len(reference.shipped())
 
 
 def change_a_value(warehouse):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from dataclasses import replace
 
 import pytest
@@ -33,12 +34,23 @@ def ship(folder, profile):
     parcels.write_parcel(folder / profile.run.run_id, tagged)
 
 
+def packed(folder, *names):
+    """These parcels in a bundle instead."""
+    bundle = folder / "small.tar.xz"
+    with tarfile.open(bundle, "w:xz") as members:
+        for name in names:
+            members.add(folder / name, arcname=name)
+            shutil.rmtree(folder / name)
+    return bundle
+
+
 def ids(warehouse):
     return sorted(queries.runs(warehouse)["run_id"])
 
 
 def test_what_is_shipped_comes_in_once_and_stays_out_where_it_was_taken_out(warehouse, shipped):
-    every = sorted(one.name for one in reference.references())
+    every = sorted(reference.shipped())
+    assert len(every) == 3
     assert sorted(reference.offer(warehouse, pytest.fail)) == ids(warehouse) == every
     assert set(queries.runs(warehouse)["tags"].explode()) == {SHIPPED}
     assert reference.offer(warehouse, pytest.fail) == []
@@ -57,6 +69,25 @@ def test_what_is_shipped_comes_in_once_and_stays_out_where_it_was_taken_out(ware
     assert reference.take_out(warehouse) == 4 and ids(warehouse) == [own.run.run_id]
     assert reference.offer(warehouse, pytest.fail) == []
     assert len(reference.take_in(warehouse, pytest.fail)) == 4
+
+
+def test_those_that_ship_packed_are_like_the_others(tmp_path, warehouse, shipped):
+    every = reference.shipped()
+    bundle = packed(shipped, *IDS[:2])
+    assert reference.shipped() == every and len(reference.references()) == 1
+    assert {*reference.offer(warehouse, pytest.fail)} == {*ids(warehouse)} == every
+    trash.delete(warehouse, [IDS[1]])
+    assert reference.offer(warehouse, pytest.fail) == [] and IDS[1] not in ids(warehouse)
+    ship(shipped, make_profile(IDS[2]))
+    reference.unpack(bundle, shipped)
+    packed(shipped, *IDS)  # a later version brings one more
+    assert reference.offer(warehouse, pytest.fail) == [IDS[2]]
+    assert reference.take_in(warehouse, pytest.fail) == [IDS[1]]
+    assert reference.take_out(warehouse) == 4
+    bundle.write_bytes(bundle.read_bytes()[: bundle.stat().st_size // 2])
+    new, told = Warehouse(tmp_path / "new" / "w.duckdb"), []
+    reference.offer(new, told.append)
+    assert "small.tar.xz is damaged" in told[0] and {*ids(new)} < every
 
 
 def test_a_new_warehouse_begins_with_them_and_a_damaged_one_is_told(tmp_path, shipped):
