@@ -89,7 +89,7 @@ ONLY_IN = {
     "streamlit": {"ui", "pages", "app"},
     "ray": {"runs"},
 }
-HEAVY = ("torch", "transformers", "skdim", "ray")
+HEAVY = ("torch", "transformers", "skdim", "ray", "scipy.stats", "scipy.optimize")
 MOST_FILES, MOST_IN_A_FOLDER = 320, 25
 
 

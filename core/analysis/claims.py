@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.records import Estimate, Profile
 from core.registry.passes import PASSES
@@ -49,7 +49,7 @@ class LogProfile:
 
     @property
     def quantile(self) -> float:
-        return float(stats.t.ppf(1 - LEVEL / 2, self.blocks.shape[1] - 1))
+        return float(special.stdtrit(self.blocks.shape[1] - 1, 1 - LEVEL / 2))
 
     def error(self, difference: np.ndarray) -> float:
         """Delete-one-block error of a (n_blocks,) statistic."""
@@ -88,7 +88,7 @@ def as_told(blocks: np.ndarray, estimate: LayerEstimateRow | Estimate) -> np.nda
     error = math.sqrt((b - 1) / b * float((deviations**2).sum()))
     if not estimate.value or not estimate.upper or not estimate.upper > estimate.value or not error:
         return blocks
-    reach = math.log(estimate.upper / estimate.value) / float(stats.t.ppf(1 - LEVEL / 2, b - 1))
+    reach = math.log(estimate.upper / estimate.value) / float(special.stdtrit(b - 1, 1 - LEVEL / 2))
     return blocks.mean() + deviations * (reach / error)
 
 
@@ -339,11 +339,13 @@ def power_of(ratio: float, room: float, error: float, n_blocks: int) -> float:
 
     Noncentral t with n_blocks - 1 degrees of freedom beyond its 95 percent point.
     """
+    from scipy import stats  # half a second to load, which nobody who looks at pages needs
+
     freedom = n_blocks - 1
     delta = (min(ratio, room) - MARGIN) / max(error, 1e-6)
     if delta > 30:  # beyond what the distribution is computed for, and certain
         return 1.0
-    return float(stats.nct.sf(stats.t.ppf(1 - LEVEL, freedom), freedom, delta)) if delta > 0 else 0.0
+    return float(stats.nct.sf(special.stdtrit(freedom, 1 - LEVEL), freedom, delta)) if delta > 0 else 0.0
 
 
 def _effect(logs: LogProfile, control: LogProfile, _hidden_size: int) -> Iterable[_Shown]:

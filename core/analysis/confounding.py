@@ -11,10 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import special, stats
+from scipy import special
 
 from core.analysis.claims import LEVEL
-from core.analysis.resampling import centred_ranks, fisher, is_exact, is_resampled, n_orders, orders, p_of, shuffled
+from core.analysis.resampling import (
+    centred_ranks,
+    fisher,
+    is_exact,
+    is_resampled,
+    mean_ranks,
+    n_orders,
+    orders,
+    p_of,
+    shuffled,
+)
 from core.analysis.units import FEWEST_EXPLORATORY, GIVEN
 
 SIZE_FACTOR = 2.0
@@ -90,7 +100,7 @@ def partial(known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = GIV
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
     """What a normal sample of as many has at these ranks, about; mean 0."""
-    scores = special.ndtri((stats.rankdata(values) - 0.375) / (len(values) + 0.25))
+    scores = special.ndtri((mean_ranks(values) - 0.375) / (len(values) + 0.25))
     return np.asarray(scores - scores.mean())
 
 

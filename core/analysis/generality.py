@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from core.analysis import ranking
 from core.analysis.answer import Answer, units_of
@@ -109,7 +109,7 @@ def pool(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float |
     inverse = np.linalg.inv(covariance)
     weights = inverse.sum(1) / inverse.sum()
     residual = z - weights @ z
-    told = replace(told, p_differ=float(stats.chi2.sf(residual @ inverse @ residual, k - 1)))
+    told = replace(told, p_differ=float(special.chdtrc(k - 1, residual @ inverse @ residual)))
     return told if k < MANY else _random_effects(told, list(usable), z, covariance)
 
 

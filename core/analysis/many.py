@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from core.analysis.confounding import Partial, normal_scores, partial
 from core.analysis.differences import controls_of
@@ -120,7 +120,10 @@ def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "
         return found
     p = np.array([p_values[i] for i in at], dtype=float)
     if method == "bh":
-        corrected = stats.false_discovery_control(p)
+        order = np.argsort(-p, kind="stable")
+        stepped = np.minimum.accumulate(p[order] * len(p) / np.arange(len(p), 0, -1))
+        corrected = np.empty(len(p))
+        corrected[order] = np.minimum(stepped, 1)
     elif method == "holm":
         order = np.argsort(p, kind="stable")
         stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -188,7 +191,7 @@ def sign_test(differences: Numbers) -> SignTest:
     known = known[np.isfinite(known)]
     positive, negative = int((known > 0).sum()), int((known < 0).sum())
     n = positive + negative
-    p = float(stats.binomtest(positive, n).pvalue) if n else None
+    p = min(1.0, 2 * float(special.bdtr(min(positive, negative), n, 0.5))) if n else None
     return SignTest(positive, negative, len(known) - n, p)
 
 

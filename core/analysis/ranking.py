@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -61,7 +62,7 @@ class RankingGroup:
     stack: str = MAIN
     """Which blocks were read: `encoder` or `decoder` of an encoder-decoder, `main` of every other model."""
 
-    @property
+    @cached_property
     def n_points(self) -> tuple[int, int]:
         """Smallest and largest cloud; (0, 0) where no summary is there."""
         sizes = self.rows["n_points"].drop_nulls()

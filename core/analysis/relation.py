@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy import optimize, special
+from scipy import special
 
 from core.analysis.claims import LEVEL
 from core.analysis.confounding import Partial, Strata, partial, strata
@@ -248,7 +248,11 @@ def detectable(n: int) -> float | None:
     def missing(rho: float) -> float:
         return math.atanh(rho) - least - float(special.ndtri(POWER)) * math.sqrt((1 + rho * rho / 2) / (n - 3))
 
-    return float(optimize.brentq(missing, 0.0, 1 - 1e-12))
+    low, high = 0.0, 1 - 1e-12
+    for _halving in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if missing(middle) > 0 else (middle, high)
+    return high
 
 
 def enough(margin: float = MARGIN) -> int:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.style import COLOURS, GRID, QUIET, TEXT, empty, shown
+from core.figures.style import COLOURS, GRID, QUIET, TEXT, blank, empty, shown
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording.labels import run_labels, shortened
@@ -95,10 +95,8 @@ def _line(rows: list[Mapping[str, Any]], language: str) -> ClaimLine:
 def claim_figure(data: ClaimData, language: str) -> go.Figure:
     """Rows are specifications, those of the core in bold; for each run a column for each claim."""
     _ = translator(language)
-    figure = go.Figure()
     longest = max((sum(1 if letter.isascii() else 2 for letter in line.name) for line in data.lines), default=0)
-    figure.update_layout(
-        template="plotly_white",
+    figure = blank(
         font={"color": TEXT, "size": 13},
         height=MARGINS + ROW_HEIGHT * max(len(data.lines), 4),
         margin={"l": 10 + round(LETTER * longest), "r": 10, "t": 90, "b": 20},

@@ -11,7 +11,8 @@ from plotly.subplots import make_subplots
 
 from core import wording
 from core.figures.layer_profiles import Curve, correlator_points, with_gaps
-from core.figures.style import COLOURS, DASHES, GRID, QUIET, TEXT, empty, frame, shown
+from core.figures.style import COLOURS, DASHES, GRID, QUIET, TEXT, empty, frame, shown, template
+from core.figures.svg import LIGHT
 from core.locale import translator
 
 CLOUD = "unmasked"
@@ -114,7 +115,7 @@ def _limit(data: LargeNormData, limit: float, language: str) -> go.Scatter:
 
 def _dress(figure: go.Figure, data: LargeNormData, language: str) -> None:
     figure.update_layout(
-        template="plotly_white",
+        template=template(LIGHT),
         font={"color": TEXT, "size": 13},
         height=HEIGHT,
         hovermode="closest",

@@ -22,21 +22,44 @@ COLOUR_SCALE = "Cividis"
 """Dark blue to yellow; even in lightness, and read alike with the common colour blindnesses (Nunez et al. 2018)."""
 
 
+def template(theme: Theme) -> dict[str, Any]:
+    """What pictures have in common beneath their own settings. Those that plotly brings are forty times as long, are copied
+    and checked three times for each figure (a third of what a filter of the ranking took), and go to the browser with it."""
+    axis = {"gridcolor": theme.grid, "linecolor": theme.grid, "title": {"standoff": 15}, "automargin": True}
+    return {
+        "layout": {
+            "autotypenumbers": "strict",
+            "paper_bgcolor": theme.paper,
+            "plot_bgcolor": theme.paper,
+            "hoverlabel": {"align": "left"},
+            "shapedefaults": {"line": {"color": theme.text}},
+            "annotationdefaults": {"arrowcolor": theme.text, "arrowhead": 0, "arrowwidth": 1},
+            "xaxis": axis,
+            "yaxis": axis,
+        },
+        "data": {
+            "bar": [{"type": "bar", "marker": {"line": {"color": theme.paper, "width": 0.5}}}],
+            "heatmap": [{"type": "heatmap", "colorbar": {"outlinewidth": 0, "ticks": ""}}],
+        },
+    }
+
+
+def blank(**layout: Any) -> go.Figure:
+    return go.Figure(layout={"template": template(LIGHT), "colorway": COLOURS, **layout})
+
+
 def frame(x_title: str, y_title: str, height: int = 480) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(
-        colorway=COLOURS,  # Streamlit's theme does not pass its colours on to graph objects
-        template="plotly_white",
+    axis = {"gridcolor": GRID, "zeroline": False, "ticks": "outside"}
+    return blank(
         font={"color": TEXT, "size": 13},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 70, "r": 30, "t": 70, "b": 60},
         height=height,
         showlegend=True,
         hovermode="closest",
+        xaxis=axis | {"title": {"text": x_title, "font": {"size": 12}}},
+        yaxis=axis | {"title": {"text": y_title, "font": {"size": 12}}},
     )
-    figure.update_xaxes(title={"text": x_title, "font": {"size": 12}}, gridcolor=GRID, zeroline=False, ticks="outside")
-    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}}, gridcolor=GRID, zeroline=False, ticks="outside")
-    return figure
 
 
 def empty(figure: go.Figure, sentence: str) -> go.Figure:
@@ -103,7 +126,7 @@ def themed(figure: go.Figure, theme: Theme) -> go.Figure:
     )
     turned |= {faded(old): faded(new) for old, new in turned.items()} | {"white": theme.paper}
     told = figure.to_plotly_json()
-    layout = told["layout"] | {"template": "plotly_dark", "paper_bgcolor": theme.paper, "plot_bgcolor": theme.paper}
+    layout = told["layout"] | {"template": template(theme), "paper_bgcolor": theme.paper, "plot_bgcolor": theme.paper}
     return go.Figure(_turned({"data": told["data"], "layout": layout}, turned))
 
 

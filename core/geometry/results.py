@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.geometry import gaussian
 from core.geometry.clouds import Cloud
@@ -98,7 +98,7 @@ def jackknife_error(replicates: np.ndarray) -> float:
 
 def t_quantile(probability: float, n_blocks: int) -> float:
     """Quantile of Student's t with B-1 degrees of freedom, which jackknife intervals use."""
-    return float(stats.t.ppf(probability, n_blocks - 1))
+    return float(special.stdtrit(n_blocks - 1, probability))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,16 @@
-"""What Workdim adds to Streamlit's server, by which a browser and the server keep other sites out.
+"""What Workdim adds to Streamlit's server: by what a browser and the server keep other sites out, and an early start.
 
 Streamlit sends no such headers, looks at the name by which it is asked only where a WebSocket is opened, and lets a page of
-any port of this machine open one.
+any port of this machine open one. It loads an app when the first reader asks for it, and the reader waits.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -25,6 +30,31 @@ HEADERS = {
 }
 REFUSED = 1008
 """Code of a WebSocket that is closed for a breach of policy."""
+
+
+_FIRST_SCREEN = ("core.ui.frame", "core.ui.board", "core.runs.jobs", "plotly.graph_objects", "streamlit.emojis")
+"""What the first screen needs, over a second of computing, which a browser takes as well to load Streamlit's own scripts."""
+_loading: list[threading.Thread] = []
+
+
+def _load() -> None:
+    for name in _FIRST_SCREEN:
+        importlib.import_module(name)
+    inspect.stack()  # Streamlit asks once, for 0.1 s: the files of all modules are known from then on
+
+
+@asynccontextmanager
+async def lifespan(_app: object) -> AsyncIterator[None]:
+    """Load what the first screen needs as soon as the server answers, before anybody has asked."""
+    _loading.append(threading.Thread(target=_load, name="first screen", daemon=True))
+    _loading[-1].start()
+    yield
+
+
+def wait_until_loaded() -> None:
+    """Two threads that import one library at once can find half of it: pages wait for the one that began."""
+    for thread in _loading:
+        thread.join()
 
 
 class SecurityHeaders:

@@ -11,9 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,10 +21,9 @@ from typing import Any
 
 from playwright import sync_api
 
-from core.commands.app import free_port
+from core.commands.app import free_port, start_server, stop
 from tests.browser.walk import BROWSERS, wait_for_port
 
-ROOT = Path(__file__).resolve().parents[2]
 READY, FIRST_SCREEN, MEGABYTES = 1.0, 1.5, 350
 """Seconds until the server answers, then until the first screen stands; what the process holds after all changes."""
 P95 = ((1_000, 0.4), (10_000, 0.7))
@@ -58,19 +54,15 @@ _WATCH = """() => {
 def serving(warehouse: Path) -> Iterator[tuple[str, int, float]]:
     """Address and process of a server, and how long it took to answer."""
     port = free_port(8701)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    with tempfile.TemporaryFile() as log:
-        environment = {**os.environ, "WORKDIM_WAREHOUSE": str(warehouse)}
-        began = time.perf_counter()
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            wait_for_port(port)
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=60) as answer:
-                assert answer.status == 200
-            yield f"http://127.0.0.1:{port}", server.pid, time.perf_counter() - began
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+    began = time.perf_counter()
+    server = start_server(warehouse, port)
+    try:
+        wait_for_port(port)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=60) as answer:
+            assert answer.status == 200
+        yield f"http://127.0.0.1:{port}", server.pid, time.perf_counter() - began
+    finally:
+        stop(server)
 
 
 def processor_seconds(process: int) -> float:

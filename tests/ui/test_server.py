@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +39,23 @@ def answered(monkeypatch: pytest.MonkeyPatch, kind: str, **headers: str) -> list
     with ThreadPoolExecutor(max_workers=1) as thread:  # this one has a loop already where a browser ran before
         thread.submit(asyncio.run, app(scope, receive, send)).result()
     return sent
+
+
+def test_what_the_first_screen_needs_is_loaded_before_anybody_asks(monkeypatch) -> None:
+    monkeypatch.setattr(server, "_loading", [])
+    begun, let_go = threading.Event(), threading.Event()
+    monkeypatch.setattr(server, "_load", lambda: (begun.set(), let_go.wait(20)))
+
+    async def start() -> None:
+        async with server.lifespan(None):
+            assert begun.wait(20)  # the server goes on meanwhile
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        threads.submit(asyncio.run, start()).result()
+        page = threads.submit(server.wait_until_loaded)
+        assert not page.done()
+        let_go.set()
+        page.result(20)
 
 
 def test_no_other_site_may_show_a_page_in_a_frame(monkeypatch) -> None:
