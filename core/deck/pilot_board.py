@@ -9,14 +9,14 @@ import polars as pl
 from core import wording
 from core.analysis.answer import RankedModel
 from core.analysis.asked import missing_models
-from core.deck import evidence, plan_board
+from core.deck import evidence
 from core.deck.deck_data import DeckData
 from core.deck.slide import asked, facts, not_measured, slide
 from core.deck.story import Statement, StorySlide
 from core.figures.scores import distinct
 from core.locale import translator
 from core.registry.specifications import CLAIMS
-from core.wording import answers, pilot_sentences, plans
+from core.wording import answers, pilot_sentences
 from core.wording import slides as words
 from core.wording.labels import name, shortened
 
@@ -273,46 +273,6 @@ def given_size(data: DeckData) -> StorySlide:
             ),
             _("An interval that crosses zero means that the direction itself is open."),
         ),
-    )
-
-
-def saving(data: DeckData) -> StorySlide:
-    """What can be saved all the same: by a verified layer plan, never by a dimension."""
-    _ = translator(data.language)
-    own = set(data.texts["model_id"]) | set(data.texts["reference"])
-    known = [one for one in data.plans if {one.plan.model_id, one.plan.reference} & own and one.plan.is_verified]
-    if not known:
-        return not_measured(
-            data,
-            "saving",
-            _("what can be saved (a verified layer plan)"),
-            _("time not yet estimated"),
-            [
-                _(
-                    "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
-                ),
-                _(
-                    "A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."
-                ),
-                _("It is made model by model: workdim plan MODEL --verify"),
-            ],
-        )
-    best = next((one for one in known if plan_board.may_go(one)), known[0])
-    plan, price = best.plan, plan_board.allowed(best)
-    gone = plan.blocks if price is None else price.blocks
-    saving = plans.saving_text(plan, data.language)[:2] if set(gone) == set(plan.blocks) else []
-    return slide(
-        data,
-        "saving",
-        plan_board.plan_title(best, data.language),
-        [
-            *(Statement(line) for line in saving),
-            Statement(_("This follows from leaving blocks out, and not from a dimension.")),
-        ],
-        evidence.blocks(best, gone, data.language),
-        tables=("plans", "plan_outcomes"),
-        say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
-        sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
     )
 
 

@@ -1,4 +1,5 @@
-"""The seven slides of a layer plan: what its budget allows, which blocks, at what price, what breaks first, what is asked."""
+"""The seven slides of a layer plan: what its budget allows, which blocks, at what price, what breaks first, what is asked;
+and the one that a pilot has of what can be saved."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def _within(found: LayerPlan) -> read_again.Within:
     return read_again.within_points(found) if plan.budget_unit == "points" else read_again.within(found, plan.budget)
 
 
-def plan_title(found: LayerPlan, language: str) -> str:
+def _plan_title(found: LayerPlan, language: str) -> str:
     """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
     _ = translator(language)
     plan, at = found.plan, _within(found)
@@ -63,10 +64,10 @@ def plan_title(found: LayerPlan, language: str) -> str:
     }
     if not plan.is_verified:
         return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
-    if not may_go(found):
+    if not _may_go(found):
         return (
             _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
-            if by_chance_alone(found)
+            if _by_chance_alone(found)
             else _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
             if at.is_plan or read_again.is_given(plan)
             else _("{name}: none of {n} blocks can go within {budget}")
@@ -95,19 +96,54 @@ def _as_title(sentence: str) -> str:
     return sentence.rstrip("。").removesuffix(".")
 
 
-def may_go(found: LayerPlan) -> bool:
-    return found.plan.is_verified and _within(found).price is not None and not by_chance_alone(found)
+def _may_go(found: LayerPlan) -> bool:
+    return found.plan.is_verified and _within(found).price is not None and not _by_chance_alone(found)
 
 
-def by_chance_alone(found: LayerPlan) -> bool:
+def _by_chance_alone(found: LayerPlan) -> bool:
     """Whether the plan's set is within its budget, and what speaks against it is that random sets cost less."""
     at = _within(found)
     return at.is_plan and at.price is not None and "no_better_than_random" in found.plan.reasons
 
 
-def allowed(found: LayerPlan) -> PlanOutcomeRow | None:
-    """The price of the largest set that the plan's own budget allows."""
-    return _within(found).price
+def saving(data: DeckData) -> StorySlide:
+    """What can be saved all the same: by a verified layer plan, never by a dimension."""
+    _ = translator(data.language)
+    own = set(data.texts["model_id"]) | set(data.texts["reference"])
+    known = [one for one in data.plans if {one.plan.model_id, one.plan.reference} & own and one.plan.is_verified]
+    if not known:
+        return not_measured(
+            data,
+            "saving",
+            _("what can be saved (a verified layer plan)"),
+            _("time not yet estimated"),
+            [
+                _(
+                    "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
+                ),
+                _(
+                    "A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."
+                ),
+                _("It is made model by model: workdim plan MODEL --verify"),
+            ],
+        )
+    best = next((one for one in known if _may_go(one)), known[0])
+    plan, price = best.plan, _within(best).price
+    gone = plan.blocks if price is None else price.blocks
+    saving = plans.saving_text(plan, data.language)[:2] if set(gone) == set(plan.blocks) else []
+    return slide(
+        data,
+        "saving",
+        _plan_title(best, data.language),
+        [
+            *(Statement(line) for line in saving),
+            Statement(_("This follows from leaving blocks out, and not from a dimension.")),
+        ],
+        evidence.blocks(best, gone, data.language),
+        tables=("plans", "plan_outcomes"),
+        say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
+        sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
+    )
 
 
 def _plan_question(data: DeckData) -> StorySlide:
@@ -172,9 +208,9 @@ def _plan_answer(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
     plan = found.plan
-    if may_go(found):
+    if _may_go(found):
         action = _("Try the smaller model on your own task before anything rests on it.")
-    elif by_chance_alone(found):
+    elif _by_chance_alone(found):
         action = _("Keep all blocks, or look for another set: a larger budget changes nothing here.")
     elif plan.is_verified:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
@@ -182,17 +218,17 @@ def _plan_answer(data: DeckData) -> StorySlide:
         action = _("Verify the plan on held-out text first; decide nothing by this price.")
     controls = plans.controls_text(plan, data.language)[:1]
     proof = (
-        *(controls if by_chance_alone(found) else ()),
+        *(controls if _by_chance_alone(found) else ()),
         plans.healed_text(found, data.language),
         plans.task_text(found, data.language),
-        plans.at_limit(found, data.language) if may_go(found) else "",
+        plans.at_limit(found, data.language) if _may_go(found) else "",
         plans.breaks_first(found, data.language) if plan.is_verified else "",
         *controls,
     )
     return _slide(
         data,
         "answer",
-        plan_title(found, data.language),
+        _plan_title(found, data.language),
         [
             Statement(_plan_conclusion(found, data.language), _("Conclusion"), is_main=True),
             Statement(wording.sentences([line for line in proof if line][:MOST_PROOF], data.language), _("Evidence")),
@@ -216,7 +252,7 @@ def _plan_blocks(data: DeckData) -> StorySlide:
     gone = at.price.blocks if at.price is not None else plan.blocks
     title = (
         _("Blocks that go: {blocks} ({k} of {n}, numbered 0 to {last})")
-        if may_go(found)
+        if _may_go(found)
         else _("Blocks that were tried: {blocks} ({k} of {n}, numbered 0 to {last})")
     ).format(
         k=len(gone),
@@ -438,11 +474,11 @@ def _plan_asked(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
     plan, at = found.plan, _within(found)
-    if may_go(found) and at.price is not None:
+    if _may_go(found) and at.price is not None:
         choice = _("try the model without {n} of its blocks, or keep it whole").format(n=len(at.price.blocks))
         first = _("Try it: save the smaller model and test it on your own task.")
         second = _("Keep the model whole: nothing changes.")
-    elif by_chance_alone(found):
+    elif _by_chance_alone(found):
         choice = _("keep all {n} blocks, or look for another set").format(n=plan.n_layers)
         first = _("Keep all blocks: this set is no better than chance.")
         second = _("Look for another set: other text, or another number of blocks.")

@@ -37,7 +37,7 @@ def _not_clear(data: DeckData) -> list[StorySlide]:
         pilot_board.relation(data),
         pilot_board.given_size(data),
         profile_slides.profiles(data),
-        pilot_board.saving(data),
+        plan_board.saving(data),
         pilot_board.asked_stop_or_measure(data),
     ]
 

@@ -22,7 +22,7 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches, Pt
 
-from core.deck.layout import SOURCE_SIZE, Box, Page, cut, page_in, text_height
+from core.deck.layout import SOURCE_SIZE, Box, Page, broken_at_phrases, cut, page_in, text_height
 from core.errors import InputError
 from core.locale import translator
 
@@ -388,7 +388,11 @@ def _settle_placeholder(template: Template, shape: Any) -> None:
     kind = _kind(shape)
     text = shape.text_frame.text if shape.has_text_frame else "."
     if kind in _HEADINGS:
-        _fit_text(shape, min(_inherited_size(template, shape), _LARGEST_TITLE), _SMALLEST_TITLE)
+        whole = text.replace("\v", "")  # where a line ends depends on the layout's own width
+        shape.text_frame.text = whole
+        size = _fit_text(shape, min(_inherited_size(template, shape), _LARGEST_TITLE), _SMALLEST_TITLE)
+        shape.text_frame.text = broken_at_phrases(whole, _box(shape)[2] - 0.2, size)
+        _set_size(shape, size)
     elif kind == KIND.FOOTER:
         if text_height([text], _box(shape)[2], SOURCE_SIZE) - 0.1 > _box(shape)[3]:
             shape._element.getparent().remove(shape._element)
@@ -398,11 +402,12 @@ def _settle_placeholder(template: Template, shape: Any) -> None:
         shape._element.getparent().remove(shape._element)
 
 
-def _fit_text(shape: Any, largest: float, smallest: float) -> None:
-    """The largest size, two points apart, at which the text fits its box; its own where that is large enough."""
+def _fit_text(shape: Any, largest: float, smallest: float) -> float:
+    """Sets the largest size, two points apart, at which the text fits its box, and returns it."""
     sizes = [largest - 2 * n for n in range(40) if largest - 2 * n > smallest] + [smallest]
-    size = _fitting(shape.text_frame.text, _box(shape), sizes)
-    _set_size(shape, size or smallest)
+    size = _fitting(shape.text_frame.text, _box(shape), sizes) or smallest
+    _set_size(shape, size)
+    return size
 
 
 def _fitting(text: str, box: Box, sizes: Sequence[float]) -> float | None:

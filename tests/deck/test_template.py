@@ -15,7 +15,7 @@ from pptx.util import Inches
 
 from core.deck import template
 from core.deck.build import draw
-from core.deck.layout import SMALLEST, text_height
+from core.deck.layout import SMALLEST, lines_needed, text_height
 from core.errors import InputError
 from tests.deck.cases import story_of
 from tests.deck.test_slides import sizes, text_of
@@ -119,6 +119,16 @@ def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_p
                 assert min(found_sizes) >= 100 * SMALLEST
         if found.page.is_small and one.key == "relation":
             assert set(slide.notes_slide.notes_text_frame.text.split("\n")) >= {one.statements[-1].text}
+
+
+def test_a_japanese_title_breaks_at_a_phrase_by_the_width_that_the_layout_has():
+    slide = drawn(
+        template.opened(company(), "company.pptx"), "12月15日までにご判断いただきたい点：終了、または20モデルの追加測定"
+    )
+    (size,) = sizes(slide.shapes.title)
+    lines = slide.shapes.title.text_frame.text.split("\v")
+    assert lines == ["12月15日までにご判断いただきたい点：", "終了、または20モデルの追加測定"]
+    assert all(lines_needed(line, slide.shapes.title.width / Inches(1), size) == 1 for line in lines)
 
 
 def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
