@@ -17,6 +17,8 @@ from typing import Any
 from core.errors import InputError, ResourceError
 
 _STALE_PLACE_SECONDS = 6 * 3600.0
+MODELS = "WORKDIM_MODELS"
+"""Names the folder whose models are offered to be measured; without it, the one where the app was started."""
 READ_ONLY = "WORKDIM_READ_ONLY"
 """Set for the server of `workdim app --read-only`: whoever looks there changes nothing and starts nothing."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from core.commands.context import chosen_warehouse, take_in, warn
 from core.commands.measure import measure_all, tell_terms
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
-from core.files import READ_ONLY
+from core.files import MODELS, READ_ONLY
 from core.terminal.output import say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,6 +152,7 @@ def start_server(warehouse: Path, port: int, opening: Opening = Opening()) -> su
     for host in opening.hosts:
         command += ["--server.allowedHosts", host]
     environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}
+    environment.setdefault(MODELS, os.getcwd())
     environment |= {READ_ONLY: "1"} if opening.read_only else {}
     # The working directory decides which .streamlit/config.toml counts: ours binds to this machine alone.
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

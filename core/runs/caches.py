@@ -6,6 +6,7 @@ left alone: its lock says so.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import uuid
@@ -17,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, Sentence, unknown_name
-from core.files import folders_in
+from core.files import MODELS, folders_in
 from core.models.packages import cache_folder, packages_folder
 from core.runs.jobs import is_held, job_folders, lock_of, release
 from core.warehouse import trash
@@ -200,6 +201,32 @@ def fetched_models() -> list[str]:
     packages = [f"pypi:{folder.name}" for folder in folders_in(packages_folder())]
     whole = (path.parts[-4] for path in _hub_cache().glob("models--*/snapshots/*/*.safetensors"))
     return [*packages, *sorted({name.removeprefix("models--").replace("--", "/") for name in whole})]
+
+
+_MOST_LOOKED_AT = 300
+"""Entries of a folder that is searched for models; in a larger one nobody lies in wait for the rest."""
+
+
+def found_models(warehouse: Warehouse) -> list[str]:
+    """Model folders and .gguf files right in the folder `models` beside the warehouse and in the one that `WORKDIM_MODELS`
+    names, as whole paths. By the names of their files: nothing is opened."""
+    places = [warehouse.path.parent / "models", Path(os.environ.get(MODELS) or ".").expanduser().resolve()]
+    return [str(entry) for place in dict.fromkeys(places) for entry in _entries(place) if _is_model(entry)]
+
+
+def _entries(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as entries:
+            return sorted(Path(one.path) for one in itertools.islice(entries, _MOST_LOOKED_AT) if one.name[0] != ".")
+    except OSError:
+        return []
+
+
+def _is_model(entry: Path) -> bool:
+    if entry.suffix.lower() == ".gguf":
+        return entry.is_file()
+    names = {one.name for one in _entries(entry)} if entry.is_dir() else set()
+    return "config.json" in names and any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names)
 
 
 def _hub_cache() -> Path:

@@ -128,3 +128,17 @@ def test_the_verb_asks_and_leaves_the_trash_unless_it_is_named(warehouse, capsys
     capsys.readouterr()
     assert main(["cache", "--json", *where]) == 0
     assert {one["name"] for one in json.loads(capsys.readouterr().out)} >= {"models", "hub"}
+
+
+def test_models_in_folders_are_found_by_the_names_of_their_files(tmp_path, monkeypatch):
+    beside, declared = tmp_path / "models", tmp_path / "ours"
+    for folder, names in (("whole", ("config.json", "model.safetensors")), ("half", ("config.json",))):
+        for name in names:
+            (beside / folder).mkdir(parents=True, exist_ok=True)
+            (beside / folder / name).touch()
+    (declared / "deeper" / "still").mkdir(parents=True)
+    (declared / "small.gguf").touch()
+    (declared / "deeper" / "still" / "hidden.gguf").touch()
+    monkeypatch.setenv("WORKDIM_MODELS", str(declared))
+    found = caches.found_models(Warehouse(tmp_path / "w.duckdb"))
+    assert found == [str(beside / "whole"), str(declared / "small.gguf")]

@@ -77,17 +77,21 @@ def ask() -> None:
 
 MOST_OFFERED = 12
 """Models that are offered by name."""
+MOST_FOUND = 6
+"""Of these, what lies in folders."""
 _PICKED = "models picked to be measured"
 
 
 def _offer_models() -> None:
-    """Models that can be measured here without a hub: the demo's, those that were, those that caches hold; a click adds one."""
-    from core.runs.caches import fetched_models
+    """Models that can be measured here without a hub: the demo's, those that lie in folders, those that were measured,
+    those that caches hold; a click adds one."""
+    from core.runs.caches import fetched_models, found_models
     from core.runs.requests import demo_requests
 
     _ = language.translator()
     demo = [one.model for one in demo_requests()]
-    known = list(dict.fromkeys([*demo, *reads.own_references(), *fetched_models()]))[:MOST_OFFERED]
+    found = found_models(reads.warehouse())[:MOST_FOUND]
+    known = list(dict.fromkeys([*demo, *found, *reads.own_references(), *fetched_models()]))[:MOST_OFFERED]
     st.pills(
         _("Work on this machine: a click adds one"),
         known,
