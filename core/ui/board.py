@@ -29,6 +29,11 @@ _LARGE = """<style>
 .st-key-compare button { padding: 0.7rem 1.8rem; }
 .st-key-compare button p { font-size: 1.2rem; font-weight: 600; }
 </style>"""
+_GRID = f"""<style>
+.st-key-gallery {{ display: grid; grid-template-columns: repeat(auto-fill, minmax({THUMBNAIL[0] + 34}px, 1fr)); }}
+.st-key-gallery > * {{ width: auto !important; max-width: none !important; }}
+</style>"""
+"""Pictures as wide as their row divides into, so that none of it stays empty."""
 
 
 @inputs.writing
@@ -133,6 +138,7 @@ def show_profiles(found: reads.Home) -> None:
     reader = language.current()
     turns = turns_of(found.extrema, "one_per_type")
     curves = {curve.run_id: curve for curve in profile_points(found.profiles, found.runs, "d2", "one_per_type").curves}
+    st.html(_GRID)
     with st.container(horizontal=True, gap="small", key="gallery"):
         for run in found.runs.iter_rows(named=True):
             with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):

@@ -201,7 +201,7 @@ class _Form:
         }
         st.caption(escape(label))
         st.data_editor(
-            shown, num_rows="dynamic", column_config=columns, hide_index=True, height="content", key=own,
+            shown, placeholder="", num_rows="dynamic", column_config=columns, hide_index=True, height="content", key=own,
             on_change=_write_rows, args=(key, own, base),
         )  # fmt: skip
         self._tell(key)
