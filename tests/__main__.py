@@ -85,7 +85,7 @@ def pytest_commands(options: argparse.Namespace, passed_on: list[str], reports: 
     workers = ["-n", options.workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     parts = [([*selected, *(f"not {mark}" for mark in left_out)], workers)]
     if not options.quick:
-        parts.append(([*selected, "alone"], ["-n", "0"]))
+        parts.append(([*selected, "alone"], ["-n", "0", *files_of_alone(passed_on)]))
     commands = []
     for (marks, ways), report in zip(parts, reports, strict=False):
         commands.append(["pytest", "-m", " and ".join(marks), *ways, f"--junitxml={report}", *passed_on])
@@ -95,6 +95,14 @@ def pytest_commands(options: argparse.Namespace, passed_on: list[str], reports: 
             command += ["--cov=core", "--cov-append", "--cov-report="]
         commands[-1][-1] += "term-missing:skip-covered"
     return commands
+
+
+def files_of_alone(passed_on: list[str]) -> list[str]:
+    """Where nobody has named any: to read all others for the few tests that are marked would take a quarter minute."""
+    if any((ROOT / argument.partition("::")[0]).exists() for argument in passed_on):
+        return []
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(file.relative_to(ROOT)) for file in files if "mark.alone" in file.read_text(encoding="utf-8")]
 
 
 def run(command: tuple[str, ...] | list[str], **environment: str) -> int:

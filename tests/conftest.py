@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import os
@@ -76,6 +77,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("thorough") and not portions.everything:
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
     items.sort(key=_start)  # stable: files stay together
+    if "streamlit.testing.v1" in sys.modules:
+        _look_for_components_once()
+
+
+def _look_for_components_once() -> None:
+    """Streamlit reads what is installed for each app that a test opens: an eighth of a second, more than a page takes."""
+    from streamlit.components.v2 import manifest_scanner
+
+    manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def _start(item: pytest.Item) -> int:
@@ -99,10 +109,10 @@ def tiny_bert(tmp_path_factory) -> Path:
 @pytest.fixture
 def small_protocol(monkeypatch) -> str:
     """The name of a protocol by which a tiny model is measured in half a second, here and in the processes of jobs."""
-    from tests.runs.small import SMALL, WHOLE
+    from tests.runs.small import MORE, SMALL
 
-    for one in (SMALL, WHOLE):
-        monkeypatch.setitem(PROTOCOLS, one.name, one)
+    for name, one in MORE.items():
+        monkeypatch.setitem(PROTOCOLS, name, one)
     monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
     return SMALL.name
 
@@ -120,9 +130,11 @@ def warehouse(tmp_path) -> Warehouse:
 
 @pytest.fixture(scope="session")
 def demo_warehouse(tmp_path_factory) -> Warehouse:
-    """What README's first command leaves behind, app aside: both demo models, measured by the real command."""
+    """What README's first command leaves behind, app aside: both demo models, measured by the real command, the larger
+    one on one cloud alone without `--thorough`."""
     path = tmp_path_factory.mktemp("demo") / "workdim.duckdb"
-    done = start_core("demo", "--no-app", warehouse=path, timeout=380)
+    module = "core" if portions.everything else "tests.runs.lean_demo"
+    done = start_core("demo", "--no-app", warehouse=path, timeout=380, module=module)
     assert done.returncode == 0, done.stderr[-2000:]
     return Warehouse(path)
 

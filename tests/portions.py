@@ -11,8 +11,8 @@ everything = False
 
 
 def kills(n_all: int) -> int:
-    """A third of `n_all` random kills, at least one."""
-    return n_all if everything else math.ceil(n_all / 3)
+    """A sixth of `n_all` random kills, at least two: one early and one late."""
+    return n_all if everything else max(2, math.ceil(n_all / 6))
 
 
 def mutations(n_all: int) -> int:

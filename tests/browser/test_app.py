@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,17 +36,31 @@ def address(home: Path) -> Iterator[str]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def context_of(browser: sync_api.Browser) -> Iterator[Callable[[str], sync_api.BrowserContext]]:
+    """One for each locale: Streamlit's scripts are read and compiled once."""
+
+    @cache
+    def made(locale: str) -> sync_api.BrowserContext:
+        context = browser.new_context(locale=locale, viewport={"width": 1360, "height": 900}, accept_downloads=True)
+        context.set_default_timeout(WAIT_MS)
+        with_all.callback(context.close)
+        return context
+
+    with ExitStack() as with_all:
+        yield made
+
+
 @pytest.fixture
-def page(browser: sync_api.Browser, request: pytest.FixtureRequest) -> Iterator[sync_api.Page]:
+def page(
+    context_of: Callable[[str], sync_api.BrowserContext], request: pytest.FixtureRequest
+) -> Iterator[sync_api.Page]:
     """A page that fails the test if it asks any machine but this one for anything; its parameter is the locale."""
-    context = browser.new_context(
-        locale=getattr(request, "param", "en-GB"), viewport={"width": 1360, "height": 900}, accept_downloads=True
-    )
-    context.set_default_timeout(WAIT_MS)
+    page = context_of(getattr(request, "param", "en-GB")).new_page()
     elsewhere: list[str] = []
-    context.on("request", lambda request: elsewhere.append(request.url) if leaves(request.url) else None)
-    yield context.new_page()
-    context.close()
+    page.on("request", lambda request: elsewhere.append(request.url) if leaves(request.url) else None)
+    yield page
+    page.close()
     assert elsewhere == []
 
 

@@ -15,13 +15,14 @@ import pytest
 
 from core.warehouse import ingest, queries
 from core.warehouse.warehouse import Warehouse
+from tests import portions
 from tests.browser.conftest import serving
 from tests.screens import ROOT, filled_warehouse
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.alone, pytest.mark.browser]
 
-SECONDS = 20.0
+SECONDS = 20.0 if portions.everything else 12.0
 LONGEST_WAIT = 1.0
 """Seconds that a reader may sleep for a lock; where the machine is so busy that a write alone takes long, the time of
 three writes: a reader waits for the one that is at work, never for a row of them."""

@@ -25,14 +25,14 @@ from core.warehouse import queries, reference, trash
 from core.warehouse.annotate import annotate
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
+from tests.measuring import prepared
 from tests.profiles import make_corpus, make_model, make_profile
 
 
 @pytest.fixture
 def path(tmp_path):
     """An empty warehouse."""
-    Warehouse(tmp_path / "w.duckdb").prepare()
-    return tmp_path / "w.duckdb"
+    return prepared(tmp_path / "w.duckdb").path
 
 
 @pytest.mark.parametrize(
@@ -225,9 +225,8 @@ def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, 
 
 
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
-    done = start_core(
-        "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path
-    )
+    asked = ("measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business")
+    done = start_core(*asked, "--protocol", "small", warehouse=path, module="tests.runs.small")
     assert done.returncode == 2 and "There is no model" in done.stderr  # the other model was measured all the same
     assert "rises inside: " in done.stdout and "95 % intervals" in done.stdout
     run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]

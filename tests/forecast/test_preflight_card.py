@@ -21,7 +21,7 @@ from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import amount, duration
 from tests.conftest import run_core, start_core
 from tests.measuring import measure
-from tests.runs.small import SMALL
+from tests.runs.small import BROAD, LEAN, SMALL
 from tests.tiny import save_tiny_model
 
 TEXT = "english-business"
@@ -47,15 +47,15 @@ def test_a_card_says_what_the_run_then_is(tiny_llama, warehouse, small_protocol)
 
 
 @pytest.mark.parametrize(
-    "family, changes",
+    "family, changes, protocol",
     [
-        ("llama", {}),
-        ("mamba", dict(hidden_size=96, num_hidden_layers=2, state_size=96)),  # the states of its scan
-        ("bloom", dict(hidden_size=96, n_layer=2, n_head=96)),  # the scores of its attention
+        ("llama", {}, BROAD),  # its distances
+        ("mamba", dict(hidden_size=96, num_hidden_layers=2, state_size=96), LEAN),  # the states of its scan
+        ("bloom", dict(hidden_size=96, n_layer=2, n_head=96), LEAN),  # the scores of its attention
     ],
 )
-def test_a_card_says_the_memory_that_the_run_then_takes(family, changes, tmp_path, warehouse):
-    config = asked(save_tiny_model(tmp_path / family, family, **changes))
+def test_a_card_says_the_memory_that_the_run_then_takes(family, changes, protocol, tmp_path, warehouse, small_protocol):
+    config = asked(save_tiny_model(tmp_path / family, family, **changes), protocol=protocol.name)
     base = speed_of("float32", torch.device("cpu")).base_memory  # most of both, and the same in both
     told = estimate(config, warehouse).memory_bytes - base
     assert 0.75 < told / (_peak_of_own_process(config, warehouse) - base) < 1.25
@@ -69,8 +69,8 @@ def _measured(config, warehouse):
 def _peak_of_own_process(config, warehouse):
     """Of a process that has done nothing else, as the tests' has."""
     other = Warehouse(warehouse.path.parent / "own" / "w.duckdb")
-    arguments = ("measure", config.model, "--corpus", config.corpus, "--device", "cpu")
-    assert start_core(*arguments, warehouse=other.path).returncode == 0
+    arguments = ("measure", config.model, "--corpus", config.corpus, "--protocol", config.protocol, "--device", "cpu")
+    assert start_core(*arguments, warehouse=other.path, module="tests.runs.small").returncode == 0
     return queries.runs(other)["peak_memory_bytes"][0]
 
 
@@ -81,11 +81,11 @@ CONTROL_LABELS = [
 ]
 
 
-def test_what_the_warehouse_has_is_known(tiny_llama, tmp_path, warehouse, monkeypatch):
+def test_what_the_warehouse_has_is_known(tmp_path, warehouse, monkeypatch):
     quick = PROTOCOLS["quick"]
     changes = {"n_sequences": quick.n_sequences, "n_tokens": quick.n_tokens, "clouds": ("one_per_type", "one_per_word")}
     monkeypatch.setitem(PROTOCOLS, "quick", replace(SMALL, name="quick", n_random_models=2, **changes))
-    config = asked(tiny_llama, controls=True)
+    config = asked(save_tiny_model(tmp_path / "known", num_hidden_layers=2), controls=True)
     passes = estimate(config, warehouse).passes
     assert [one.label for one in passes] == [*CONTROL_LABELS, "text"]
     assert all(one.seconds and one.known_run is None for one in passes)
@@ -100,7 +100,8 @@ def test_what_the_warehouse_has_is_known(tiny_llama, tmp_path, warehouse, monkey
     assert known == {name: set(run_ids) for name, run_ids in ids.items()} | {"text": {None}}
     assert again.seconds < before
 
-    other = estimate(asked(save_tiny_model(tmp_path / "other", seed=1)), warehouse)  # same configuration and tokenizer
+    # Same configuration and tokenizer.
+    other = estimate(asked(save_tiny_model(tmp_path / "other", seed=1, num_hidden_layers=2)), warehouse)
     assert other.measured_run is None and other.comparable_runs == (ids["text"][0],)
     assert [one.label for one in other.passes if one.known_run] == ["random_init 1", "random_init 2"]
 

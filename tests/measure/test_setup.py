@@ -1,18 +1,20 @@
 """What a job opens once and hands to all of its passes."""
 
 from collections import Counter
+from dataclasses import replace
 
 import transformers
 
 from core.forecast.preflight_card import expected_seconds
 from core.models import model
-from core.records import RunConfig
+from core.registry.passes import CONTROLS
+from core.registry.protocols import PROTOCOLS
 from core.runs.execution import run
 from core.runs.jobs import submit
-from core.warehouse.warehouse import Warehouse
+from tests.runs.small import SMALL
 
 
-def test_a_job_with_its_controls_opens_the_description_of_its_model_once(tiny_llama, tmp_path, monkeypatch):
+def test_a_job_with_its_controls_opens_the_description_of_its_model_once(config, warehouse, monkeypatch):
     opened = Counter()
 
     def counted(holder, name):
@@ -23,9 +25,9 @@ def test_a_job_with_its_controls_opens_the_description_of_its_model_once(tiny_ll
     counted(model, "read_config")
     counted(model, "read_tokenizer")
     counted(transformers.AutoModelForCausalLM, "from_config")
-    warehouse = Warehouse(tmp_path / "w.duckdb")
     warehouse.prepare()
-    config = RunConfig(str(tiny_llama), "english-business", device="cpu", controls=True)
+    whole = replace(SMALL, n_random_models=2, passes=tuple(CONTROLS))
+    monkeypatch.setitem(PROTOCOLS, SMALL.name, whole)
     finished = run(submit(config, warehouse), warehouse, lambda step: None, expected_seconds)
     assert not finished.failed and len(finished.controls) == 6
     # A network without weights to look at, and one for each of the two random controls to be drawn into.

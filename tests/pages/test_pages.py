@@ -44,7 +44,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(page: str, **asked: str) -> AppTest:
     """The app at `page`, with these URL parameters."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
-    app.switch_page(f"pages/{page}").run()
+    app.switch_page(f"pages/{page}")
     for name, value in asked.items():
         app.query_params[name] = value
     return app.run()
@@ -57,6 +57,12 @@ def texts(app: AppTest) -> str:
 
 def figures(app: AppTest) -> list[dict]:
     return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
+
+
+HINTS = {"pilot.py": "local:ladder-128-base-step1500"} | dict.fromkeys(
+    ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py"), "workdim demo"
+)
+"""How a page without runs says that one begins."""
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -72,21 +78,8 @@ def test_page_draws(
     assert not app.error
     (title,) = app.title
     assert title.value
-
-
-@pytest.mark.parametrize("content", ["empty", "filled"])
-@pytest.mark.parametrize(
-    ("page", "hint"),
-    [
-        ("pilot.py", "local:ladder-128-base-step1500"),
-        *((page, "workdim demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
-    ],
-)
-def test_without_runs_a_page_says_how_to_begin(
-    page: str, hint: str, content: str, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled if content == "filled" else empty_warehouse(tmp_path)))
-    assert (hint in texts(opened(page)).replace("\\", "")) == (content == "empty")
+    if language == "en" and page in HINTS:
+        assert (HINTS[page] in texts(app).replace("\\", "")) == (content == "empty")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -248,7 +241,8 @@ def test_each_section_has_something_to_say_of_a_run_of_an_earlier_version(
     app = opened("profiles.py", section=section)
     assert not app.exception and not app.error
     assert [info.value.count(LATER.get(section, "")) > 0 for info in app.info] == ([True] if section in LATER else [])
-    assert not opened("ranking.py", points="one_per_word").exception
+    if section == "profile":
+        assert not opened("ranking.py", points="one_per_word").exception
 
 
 def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
-"""`workdim` with two protocols more; jobs use the same command.
+"""`workdim` with four protocols more; jobs use the same command.
 
 Most tests ask what becomes of a measurement, whatever its numbers: by `SMALL`, with one cloud of few windows, a tiny model
 is measured in half a second. What a whole measurement finds, and what meets one at work, is asked of `WHOLE`: three times
-as much work.
+as much work. `LEAN` has the windows of a quick measurement, hence its memory and its numbers, of one cloud alone, and
+`BROAD` of all clouds.
 """
 
 from __future__ import annotations
@@ -29,11 +30,16 @@ SMALL = replace(
     n_surrogates=0,
     clouds=("one_per_type",),
 )
+LEAN = replace(
+    PROTOCOLS["quick"], name="lean", n_draws=1, n_blocks=8, n_half_splits=4, n_surrogates=0, clouds=("one_per_type",)
+)
+BROAD = replace(LEAN, name="broad", clouds=PROTOCOLS["quick"].clouds)
+MORE = {one.name: one for one in (SMALL, WHOLE, LEAN, BROAD)}
 
 
 def use() -> None:
     """Know the protocol here, in the processes of jobs, and on the workers of a Ray cluster."""
-    PROTOCOLS.update(small=SMALL, whole=WHOLE)
+    PROTOCOLS.update(MORE)
     processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
     cluster.SENT = ("core", "data", "pyproject.toml", "tests")
     engine.work = work
@@ -41,7 +47,7 @@ def use() -> None:
 
 def work(*sent):
     """The work of a worker, which gets this function by its name."""
-    PROTOCOLS.update(small=SMALL, whole=WHOLE)
+    PROTOCOLS.update(MORE)
     return worker.work(*sent)
 
 

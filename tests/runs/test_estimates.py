@@ -18,21 +18,16 @@ pytestmark = pytest.mark.slow
 def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_path):
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
     config = RunConfig(str(tiny_llama), "english-business", stack=None)
-    (here,), (there,) = cards([config], warehouse), cards_from_process([config], warehouse)
+    gone = replace(config, model=str(tmp_path / "workdim: gone"))
+    (here, gone_here), (there, gone_there) = (ask([config, gone], warehouse) for ask in (cards, cards_from_process))
     assert (there.model, there.n_layers, there.parameters) == (here.model, here.n_layers, here.parameters)
     assert [one.name for one in there.passes] == [one.name for one in here.passes] and not there.refusals
-    gone = replace(config, model=str(tmp_path / "workdim: gone"))
-    assert cards_from_process([gone], warehouse)[0].refusals == cards([gone], warehouse)[0].refusals
+    assert gone_there.refusals == gone_here.refusals != ()
 
 
 def test_a_page_gets_what_a_plan_will_take(tiny_llama, tmp_path):
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
     config = PlanConfig(str(tiny_llama), "english-business", blocks=1)
     assert plan_from_process(config, warehouse).passes == planning.estimate(config).passes
-    with pytest.raises(InputError, match="at most 3 can go"):
+    with pytest.raises(InputError, match="at most 3 can go"):  # told by its type, as what a card refuses
         plan_from_process(replace(config, blocks=9), warehouse)
-
-
-def test_what_is_refused_is_an_error_of_its_own(tmp_path):
-    with pytest.raises(InputError, match="Unknown protocol 'quik'. Did you mean quick"):
-        cards_from_process([RunConfig("o/x", protocol="quik")], Warehouse(tmp_path / "workdim.duckdb"))

@@ -70,8 +70,9 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     assert all(phase in log for phase in ("load", "forward", "geometry"))
 
 
-def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, warehouse):
-    first, second, third = (submit(replace(longer, seed=seed), warehouse) for seed in (0, 1, 2))
+def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, warehouse):
+    asked = (longer, replace(config, seed=1), replace(config, seed=2))
+    first, second, third = (submit(one, warehouse) for one in asked)
     started = [processes.start(first, warehouse)]
     wait_for(lambda: stand(first).state == "running")
     started += [processes.start(third, warehouse), processes.start(second, warehouse)]
@@ -88,23 +89,37 @@ def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, warehous
     assert ["running", "queued", "queued"] in seen and not [s for s in seen if s[1:] == ["queued", "finished"]]
 
 
-@pytest.mark.parametrize("phase", ["queued", "load", "geometry"])
-def test_cancel_stops_within_two_seconds_and_leaves_nothing(longer, warehouse, phase):
-    if phase == "queued":
-        first = submit(replace(longer, seed=1), warehouse)
-        processes.start(first, warehouse)
-        wait_for(lambda: stand(first).state == "running")
-    job = submit(longer, warehouse)
-    process = processes.start(job, warehouse)
-    wait_for(lambda: (at := stand(job).progress) is not None and at.phase == phase)
+def test_cancel_stops_within_two_seconds_whatever_the_job_is_doing_and_leaves_nothing(longer, config, warehouse):
+    """At work, waiting, opening its model; and before, nobody else may ask for the same or shoot at it from elsewhere."""
+    first, second = (submit(one, warehouse) for one in (longer, replace(config, seed=1)))
+    at_work = processes.start(first, warehouse)
+    wait_for(lambda: stand(first).state == "running")
+    waiting = processes.start(second, warehouse)
+    same = replace(longer, memory_budget=10**9)
+    with pytest.raises(InputError, match="is running already, as the job"):
+        submit(same, warehouse)
+    wait_for(lambda: (at := stand(second).progress) is not None and at.phase == "queued")
+    cancelled_in_time(second, waiting)
+    wait_for(lambda: (at := stand(first).progress) is not None and at.phase == "geometry")
+    known = stand(first).worker
+    write_json(first.folder / "worker.json", known | {"host": "another"})
+    with pytest.raises(InputError, match="on the machine another"):
+        processes.cancel(first)
+    write_json(first.folder / "worker.json", known)
+    cancelled_in_time(first, at_work)
+    third = submit(longer, warehouse)
+    opening = processes.start(third, warehouse)
+    wait_for(lambda: (at := stand(third).progress) is not None and at.phase == "load")
+    cancelled_in_time(third, opening)
+    assert queries.runs(warehouse).is_empty() and not left_over(warehouse)
+
+
+def cancelled_in_time(job, process):
     started = time.monotonic()
     processes.cancel(job)
     took = time.monotonic() - started
     process.wait(timeout=10)
     assert took < 2 and not job.folder.exists()
-    if phase == "queued":
-        processes.cancel(first)
-    assert queries.runs(warehouse).is_empty() and not left_over(warehouse)
 
 
 def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(longer, warehouse, monkeypatch):
@@ -139,14 +154,9 @@ def test_what_is_kept_belongs_to_one_request_and_version(config, warehouse, monk
     assert forwards
 
 
-def test_the_same_request_twice_is_one_job(longer, warehouse):
-    job = submit(longer, warehouse)
-    assert submit(replace(longer, memory_budget=10**9), warehouse).job_id == job.job_id
-    process = processes.start(job, warehouse)
-    with pytest.raises(InputError, match=r"is (queued|running) already, as the job"):
-        submit(longer, warehouse)
-    processes.cancel(job)
-    process.wait()
+def test_the_same_request_twice_is_one_job(config, warehouse):
+    job = submit(config, warehouse)
+    assert submit(replace(config, memory_budget=10**9), warehouse).job_id == job.job_id
 
 
 def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehouse):
@@ -166,17 +176,6 @@ def test_a_worker_that_never_came_is_interrupted_and_not_waited_for(config, ware
     gone.wait()
     write_json(job.folder / "worker.json", worker(gone.pid))
     assert stand(job).state == "interrupted"
-
-
-def test_a_worker_elsewhere_is_not_shot_at_here(longer, warehouse):
-    job = submit(longer, warehouse)
-    process = processes.start(job, warehouse)
-    wait_for(lambda: stand(job).worker.get("holds"))
-    write_json(job.folder / "worker.json", stand(job).worker | {"host": "another"})
-    with pytest.raises(InputError, match="on the machine another"):
-        processes.cancel(job)
-    process.kill()
-    process.wait()
 
 
 def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypatch):

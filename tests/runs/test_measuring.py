@@ -120,19 +120,23 @@ def test_random_weights_are_vetoed_and_never_found(warehouse, tmp_path, monkeypa
     assert "check_vetoed" in finished.profile.summaries[0].qualifiers
 
 
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("shallow"), num_hidden_layers=2)
+
+
 @pytest.fixture
-def controlled(monkeypatch):
-    """A protocol with control passes, small enough for a test."""
+def controlled(config, shallow, monkeypatch):
+    """A request with control passes, small enough for a test."""
     small = replace(SMALL, name="controlled", n_random_models=2, passes=("random_init", "shuffled"))
     monkeypatch.setitem(PROTOCOLS, "controlled", small)
-    return "controlled"
+    return replace(config, model=str(shallow), protocol="controlled")
 
 
-def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(
-    config, controlled, warehouse, tmp_path, monkeypatch
-):
-    monkeypatch.setitem(PROTOCOLS, controlled, replace(PROTOCOLS[controlled], passes=tuple(CONTROLS)))
-    first = measure(replace(config, protocol=controlled), warehouse, quiet)
+def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(controlled, warehouse, tmp_path, monkeypatch):
+    protocol = PROTOCOLS[controlled.protocol]
+    monkeypatch.setitem(PROTOCOLS, protocol.name, replace(protocol, passes=tuple(CONTROLS)))
+    first = measure(controlled, warehouse, quiet)
     runs = queries.runs(warehouse)
     own = ["permuted_weights", "random_blocks", "random_blocks", "shuffled"]  # the tokenizer adds no BOS
     assert sorted(runs["pass"]) == sorted([*own, "random_init", "random_init", "text"])
@@ -142,10 +146,10 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(
     assert set(summary.control_run_ids) == {c.run.run_id for c in first.controls}
     by_pass = {c.run.pass_: c for c in first.controls}
     assert by_pass["shuffled"].run.bits_per_byte != first.profile.run.bits_per_byte
-    again = measure(replace(config, protocol=controlled), warehouse, quiet, again=True)
+    again = measure(controlled, warehouse, quiet, again=True)
     assert [c.run.run_id for c in again.controls] == [c.run.run_id for c in first.controls]
     # Trained weights of the same architecture: what is wholly random is the same, nothing else.
-    other = replace(config, model=str(save_tiny_model(tmp_path / "other", seed=5)), protocol=controlled)
+    other = replace(controlled, model=str(save_tiny_model(tmp_path / "other", seed=5, num_hidden_layers=2)))
     second = measure(other, warehouse, quiet)
     shared = [{c.run.run_id for c in f.controls if c.run.pass_ == "random_init"} for f in (first, second)]
     assert shared[0] == shared[1] and len(shared[0]) == 2
@@ -161,13 +165,13 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(
     ],
 )
 def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
-    config, controlled, warehouse, monkeypatch, error, told
+    controlled, warehouse, monkeypatch, error, told
 ):
     def refuse(*_arguments, **_keywords):
         raise error
 
     monkeypatch.setattr("core.measure.profile.draw_network", refuse)
-    finished = measure(replace(config, protocol=controlled), warehouse, quiet)
+    finished = measure(controlled, warehouse, quiet)
     assert not finished.waits and told in finished.failed[0]
     assert [c.run.pass_ for c in finished.controls] == ["shuffled"]
 
@@ -198,7 +202,7 @@ def test_estimators_that_every_run_measures_are_refused_before_anything_is_measu
 
 
 @pytest.mark.parametrize("error", [WarehouseLocked("Another process has it."), ResourceError("The disk is full.")])
-def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, controlled, warehouse, monkeypatch, error):
+def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(controlled, warehouse, monkeypatch, error):
     """Whatever the warehouse knows is asked for before the first pass, and every pass can wait in its parcel."""
     finish, read = parcels.finish, Warehouse.read
     passes = []
@@ -218,7 +222,7 @@ def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, contro
     monkeypatch.setattr(Warehouse, "read", locked_from_now_on)
     monkeypatch.setattr(parcels, "finish", lock)
     monkeypatch.setattr(ingest, "ingest", refuse)
-    finished = measure(replace(config, protocol=controlled), warehouse, quiet)
+    finished = measure(controlled, warehouse, quiet)
     assert len(passes) == 4 and finished.waits == str(error)
     assert len(finished.controls) == 3 and not finished.failed
 

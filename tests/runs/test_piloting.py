@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import WarehouseLocked
 from core.pilots.registration import read_pilot
+from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.jobs import JobStatus, all_jobs, stand, submit
 from core.runs.pilot_jobs import run_pilot
@@ -16,7 +17,7 @@ from core.runs.requests import protocols, texts
 from core.warehouse import queries
 from core.warehouse.reference import take_in
 from core.warehouse.warehouse import Warehouse
-from tests.conftest import start_core
+from tests.conftest import run_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
@@ -51,8 +52,10 @@ def measured(tmp_path_factory):
 
 
 def run_pilot_verb(folder, what=None):
-    what = what or str(folder / "four.toml")
-    return start_core("pilot", what, warehouse=folder / "w.duckdb", timeout=380, module="tests.runs.small")
+    """Its jobs in this process too; `test_jobs.py` and `test_app.py` see to those that are processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROTOCOLS, SMALL.name, SMALL)
+        return run_core("pilot", what or str(folder / "four.toml"), warehouse=folder / "w.duckdb")
 
 
 def test_three_are_measured_and_the_fourth_is_explained(measured):

@@ -16,14 +16,15 @@ from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import Maker, fill, run_id_of
 from tests.screens import ROOT
 
-N_RUNS = 1_000
-"""A quarter of them on text, the rest their controls: more than one list offers."""
+FIRST, END = 704, 1_000
+"""Numbers of the runs: a quarter of them on text, the rest their controls; two days, and more than one list offers."""
+OLDEST = "gemma-00011"
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     path = Path(tmp_path_factory.mktemp("many")) / "workdim.duckdb"
-    fill(path, N_RUNS, Maker("small"))
+    fill(path, END, Maker("small"), FIRST)
     return Warehouse(path)
 
 
@@ -43,7 +44,7 @@ def test_every_word_must_be_met(many: Warehouse) -> None:
     found = inputs.matching(runs, f"{name.upper()}  quick shuffled")
     assert 0 < found.height < runs.height
     assert set(found.select("name", "protocol", "pass").rows()) == {(name, "quick", "shuffled")}
-    assert inputs.matching(runs, run_id_of(17))["run_id"].to_list() == [run_id_of(17)]
+    assert inputs.matching(runs, run_id_of(717))["run_id"].to_list() == [run_id_of(717)]
     assert inputs.matching(runs, "2026-01-01").height < runs.height
     assert inputs.matching(runs, ".*").is_empty()
     assert inputs.matching(runs, "  ").equals(runs)
@@ -53,19 +54,18 @@ def test_the_newest_are_offered_and_the_others_found_by_words(app: AppTest) -> N
     app.switch_page("pages/profiles.py").run()
     offered = chooser(app).options
     assert inputs.OFFERED <= len(offered) <= inputs.OFFERED + 6
-    assert f"The newest {inputs.OFFERED} of 1,000 runs" in "\n".join(one.value for one in app.caption)
-    oldest = "llama-00000"
-    assert not any(label.startswith(oldest) for label in offered)
-    app.text_input(key="view.find").set_value(f"{oldest} quick text-0").run()
-    assert any(label.startswith(oldest) for label in chooser(app).options)
+    assert f"The newest {inputs.OFFERED} of {END - FIRST} runs" in "\n".join(one.value for one in app.caption)
+    assert not any(label.startswith(OLDEST) for label in offered)
+    app.text_input(key="view.find").set_value(f"{OLDEST} quick text-0").run()
+    assert any(label.startswith(OLDEST) for label in chooser(app).options)
     assert len(chooser(app).options) < 100
     app.text_input(key="view.find").set_value("no such run").run()
-    assert "None of the 1,000 runs" in "\n".join(one.value for one in app.caption)
+    assert f"None of the {END - FIRST} runs" in "\n".join(one.value for one in app.caption)
     assert chooser(app).value and not app.exception  # what was chosen stays
 
 
 def test_a_link_to_an_old_run_still_shows_it(app: AppTest, many: Warehouse) -> None:
-    old = run_id_of(3)
+    old = run_id_of(707)
     app.switch_page("pages/profiles.py").run()
     app.query_params["runs"] = old
     app.run()

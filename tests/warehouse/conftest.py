@@ -1,4 +1,4 @@
-"""A real DuckDB warehouse per test; made once and copied, because filling in the reference scores takes a moment."""
+"""A real DuckDB warehouse per test; made once and copied."""
 
 from __future__ import annotations
 
@@ -13,34 +13,38 @@ import pytest
 from core.records import Profile
 from core.store import parcels
 from core.warehouse.warehouse import Warehouse
+from tests.measuring import prepared
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def _template(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "workdim.duckdb"
-    Warehouse(path).prepare()
-    return path
-
-
 @pytest.fixture
-def warehouse(_template, tmp_path) -> Warehouse:
-    path = tmp_path / "workdim.duckdb"
-    shutil.copyfile(_template, path)
-    return Warehouse(path)
+def warehouse(tmp_path) -> Warehouse:
+    return prepared(tmp_path / "workdim.duckdb")
+
+
+@pytest.fixture(scope="session")
+def new_warehouse(tmp_path_factory) -> Callable[[str], Warehouse]:
+    """Makes an empty one in a folder of its own, to be filled once and then `copied` for each test."""
+    return lambda name: prepared(tmp_path_factory.mktemp(name) / "workdim.duckdb")
+
+
+def copied(filled: Warehouse, warehouse: Warehouse) -> Warehouse:
+    """The warehouse of a test, with everything that the other one holds."""
+    shutil.copytree(filled.path.parent, warehouse.path.parent, dirs_exist_ok=True)
+    return warehouse
 
 
 @pytest.fixture
 def add_parcel(warehouse) -> Callable[[Profile], Path]:
     """Puts a profile beside the warehouse as a finished parcel, not yet ingested."""
+    return lambda profile: put_beside(warehouse, profile)
 
-    def add(profile: Profile) -> Path:
-        job = warehouse.jobs / profile.run.run_id
-        parcels.write_parcel(job, profile)
-        return parcels.finish(warehouse.folder, job)
 
-    return add
+def put_beside(warehouse: Warehouse, profile: Profile) -> Path:
+    job = warehouse.jobs / profile.run.run_id
+    parcels.write_parcel(job, profile)
+    return parcels.finish(warehouse.folder, job)
 
 
 @pytest.fixture

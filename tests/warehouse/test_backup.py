@@ -26,6 +26,7 @@ from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
 from tests.store.test_archive import zip_of
+from tests.warehouse.conftest import copied, put_beside
 from tests.warehouse.test_import_runs import with_scores
 from tests.warehouse.test_parcels import RUN_IDS, cut_a_table
 from tests.warehouse.test_pilots import PILOT
@@ -48,11 +49,12 @@ OF_PEOPLE = (
 TABLES = ("models", "corpora", "runs", *LONG_TABLES, *OF_PEOPLE)
 
 
-@pytest.fixture
-def full(warehouse, add_parcel) -> Warehouse:
+@pytest.fixture(scope="session")
+def _full(new_warehouse) -> Warehouse:
     """Three runs, something of each kind that people write, a table and a view of a user's own."""
+    warehouse = new_warehouse("full")
     for run_id in RUN_IDS[:3]:
-        ingest.ingest(warehouse, add_parcel(make_profile(run_id)))
+        ingest.ingest(warehouse, put_beside(warehouse, make_profile(run_id)))
     pilots.register(warehouse, PILOT)
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:1])
     aliases.set_aliases(warehouse, {"their name": "made-up/other"})
@@ -67,10 +69,15 @@ def full(warehouse, add_parcel) -> Warehouse:
     return warehouse
 
 
+@pytest.fixture
+def full(_full, warehouse) -> Warehouse:
+    return copied(_full, warehouse)
+
+
 def content(warehouse) -> dict[str, pl.DataFrame]:
-    tables = {}
-    for table in TABLES:
-        rows = warehouse.read(f"SELECT * FROM {table}")
+    with warehouse.opened() as opened:
+        tables = {table: opened.read(f"SELECT * FROM {table}") for table in TABLES}
+    for table, rows in tables.items():
         tables[table] = rows.sort([name for name, kind in rows.schema.items() if not kind.is_nested()])
     return tables
 

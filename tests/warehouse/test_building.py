@@ -21,17 +21,24 @@ from core.warehouse.connection import wal
 from core.warehouse.saved import all_saved
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
+from tests.warehouse.conftest import copied, put_beside
 from tests.warehouse.filling import content, fill, import_scores, same
 from tests.warehouse.test_parcels import RUN_IDS, lose_a_value
 
 
-@pytest.fixture
-def full(warehouse, add_parcel):
+@pytest.fixture(scope="module")
+def _full(new_warehouse):
     """Three runs and a file of every kind."""
+    warehouse = new_warehouse("building")
     fill(warehouse)
     for run_id in RUN_IDS[:3]:
-        ingest.ingest(warehouse, add_parcel(make_profile(run_id)))
+        ingest.ingest(warehouse, put_beside(warehouse, make_profile(run_id)))
     return warehouse
+
+
+@pytest.fixture
+def full(_full, warehouse):
+    return copied(_full, warehouse)
 
 
 def lose(warehouse):

@@ -24,34 +24,41 @@ from core.warehouse.annotate import annotate
 from core.warehouse.export_runs import dictionary, export
 from core.warehouse.import_runs import Import, import_runs
 from core.warehouse.warehouse import Warehouse
+from tests.measuring import prepared
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.store.test_archive import zip_of
+from tests.warehouse.conftest import copied, put_beside
 
 RUN = "01900000-0000-7000-8000-000000000001"
 OTHER = "01900000-0000-7000-8000-000000000002"
 ALL_TABLES = ("models", "corpora", "runs", *LONG_TABLES)
 
 
-@pytest.fixture
-def ours(warehouse, add_parcel) -> Warehouse:
+@pytest.fixture(scope="module")
+def _ours(new_warehouse) -> Warehouse:
     """Two runs, one of which is tagged and noted, and a name that a spreadsheet would run."""
     hostile = make_model("made-up/other@1", name="=cmd|' /C calc'!A0", repository="made-up/other")
+    warehouse = new_warehouse("ours")
     for profile in (make_profile(RUN), make_profile(OTHER, model=hostile, corpus=make_corpus("other-0123456789ab"))):
-        ingest.ingest(warehouse, add_parcel(profile))
+        ingest.ingest(warehouse, put_beside(warehouse, profile))
     annotate(warehouse, OTHER, lambda said: said.tagged("候補").noted("@see\n<script>alert(1)</script>"))
     return warehouse
 
 
 @pytest.fixture
+def ours(_ours, warehouse) -> Warehouse:
+    return copied(_ours, warehouse)
+
+
+@pytest.fixture
 def theirs(tmp_path) -> Warehouse:
-    (tmp_path / "theirs").mkdir()
-    return Warehouse(tmp_path / "theirs" / "workdim.duckdb")
+    return prepared(tmp_path / "theirs" / "workdim.duckdb")
 
 
 def content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
-    tables = {}
-    for table in ALL_TABLES:
-        rows = warehouse.read(f"SELECT * FROM {table}")
+    with warehouse.opened() as opened:
+        tables = {table: opened.read(f"SELECT * FROM {table}") for table in ALL_TABLES}
+    for table, rows in tables.items():
         tables[table] = rows.sort([name for name, kind in rows.schema.items() if not kind.is_nested()])
     return tables
 
@@ -157,6 +164,7 @@ def test_parcels_come_in_from_wherever_they_lie(ours, theirs, tmp_path, given):
 
 
 def test_a_dry_run_changes_nothing_at_all(ours, theirs, tmp_path):
+    theirs.path.unlink()
     before = sorted(theirs.path.parent.iterdir())
     assert states(import_runs(theirs, [ours.parcels], dry_run=True)) == {RUN: "new", OTHER: "new"}
     assert sorted(theirs.path.parent.iterdir()) == before
@@ -269,14 +277,18 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("how", BREAKS)
-def test_a_broken_parcel_is_told_and_does_not_stop_the_others(ours, theirs, tmp_path, how):
-    shutil.copytree(ours.parcels, tmp_path / "broken")
-    BREAKS[how](tmp_path / "broken" / RUN)
-    done = import_runs(theirs, [tmp_path / "broken"])
-    assert sorted(one.state for one in done.arrivals) == ["damaged", "new"], done
-    (bad,) = [one for one in done.arrivals if one.state == "damaged"]
-    assert len(bad.reason.splitlines()) == 1 and len(bad.reason) < 400 and ".incoming" not in bad.reason
+def test_broken_parcels_are_told_and_do_not_stop_the_others(ours, theirs, tmp_path):
+    places = {how: tmp_path / f"broken {number}" / RUN for number, how in enumerate(BREAKS)}
+    for how, parcel in places.items():
+        shutil.copytree(ours.parcels / RUN, parcel)
+        BREAKS[how](parcel)
+    shutil.copytree(ours.parcels / OTHER, tmp_path / "whole" / OTHER)
+    done = import_runs(theirs, [*(parcel.parent for parcel in places.values()), tmp_path / "whole"])
+    *broken, whole = done.arrivals
+    told = {how: one for how, one in zip(places, broken, strict=True)}
+    assert [how for how, one in told.items() if one.state != "damaged"] == [] and whole.state == "new", done
+    for how, one in told.items():
+        assert len(one.reason.splitlines()) == 1 and len(one.reason) < 400 and ".incoming" not in one.reason, how
     assert queries.runs(theirs)["run_id"].to_list() == [OTHER]
     assert [path.name for path in theirs.parcels.iterdir()] == [OTHER]
     assert not list(theirs.path.parent.glob(".incoming*"))
@@ -320,10 +332,10 @@ def test_a_megabyte_that_unfolds_to_gigabytes_is_refused(theirs, tmp_path):
     parcel = theirs.path.parent / "arrived" / RUN
     parcels.write_parcel(parcel, make_profile(RUN))
     rows = pl.read_parquet(parcel / "run_checks.parquet").head(1)
-    rehashed(parcel, "run_checks", as_parquet(rows.select(pl.all().repeat_by(20_000_000).explode())))
+    rehashed(parcel, "run_checks", as_parquet(rows.select(pl.all().repeat_by(8_000_000).explode())))
     assert (parcel / "run_checks.parquet").stat().st_size < 1_000_000
     done = import_runs(theirs, [parcel])
-    assert "20,000,000 rows" in done.arrivals[0].reason and not theirs.parcels.exists()
+    assert "8,000,000 rows" in done.arrivals[0].reason and not theirs.parcels.exists()
 
 
 def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkeypatch):
@@ -462,6 +474,7 @@ def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     assert main(["export", "--out", str(tmp_path / "tagged"), "--tag", "候補", "--format", "csv", *here]) == 0
     assert not list((tmp_path / "tagged" / "tables").glob("*.parquet"))
     capsys.readouterr()
+    theirs.path.unlink()
     assert main(["import", str(out), "--dry-run", *there]) == 0
     assert "Runs: 4 would come in" in capsys.readouterr().out and not theirs.path.exists()
     assert main(["import", str(out), str(tmp_path / "tagged"), *there]) == 0
