@@ -40,7 +40,7 @@ from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, unknown_name
-from core.pilots.pilot import UseClass, is_score_of, slug
+from core.pilots.pilot import UseClass, is_score_of, literal, slug
 from core.tables import RuleChoiceRow
 from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, checked, parse_toml, read_toml
 
@@ -239,7 +239,7 @@ def to_toml(rule: Rule) -> str:
         lines += ["", "[assumptions]", *assumed]
     if rule.assumptions.speeds:
         lines += ["", "[assumptions.speeds]"]
-        lines += [f"{_literal(name)} = {_literal(speed)}" for name, speed in rule.assumptions.speeds.items()]
+        lines += [f"{literal(name)} = {literal(speed)}" for name, speed in rule.assumptions.speeds.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -248,9 +248,4 @@ def _values(record: Any) -> list[str]:
     shown = [
         (one.name, getattr(record, one.name)) for one in fields(record) if getattr(record, one.name) != one.default
     ]
-    return [f"{name} = {_literal(value)}" for name, value in shown if isinstance(value, (str, int, float))]
-
-
-def _literal(value: str | int | float) -> str:
-    """Strings as JSON writes them, which TOML reads, but for the one control character that JSON leaves."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return [f"{name} = {literal(value)}" for name, value in shown if isinstance(value, (str, int, float))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from datetime import date
 from io import BytesIO
@@ -11,11 +12,12 @@ import pytest
 from pptx import Presentation
 
 from core.commands.main import main
-from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, to_toml
+from core.ui.measure import pilot_form
 from core.warehouse import pilots
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, table_of, texts
-from tests.screens import RUN_IDS, filled_warehouse
+from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 PAGES = ("profiles.py", "ranking.py", "report.py")
 BIG, SMALL = (PilotModel(name) for name in ("made-up/big", "made-up/small"))
@@ -170,3 +172,32 @@ def test_a_link_to_a_pilot_that_is_not_here_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
     app = opened("ranking.py", pilot="nobody's")
     assert not app.exception and "not here: nobody's" in app.warning[0].value.replace("\\", "")
+
+
+def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fields() -> None:
+    app = opened("pilot.py", way="pilot")
+
+    def field(label: str):
+        return next(one for one in app.text_input if one.label == label)
+
+    field("Who decides").set_value('Head of "support"').run()
+    assert not app.exception and not app.error
+    written = tomllib.loads(app.text_area(key=pilot_form._TEXT).value)
+    assert written == tomllib.loads((ROOT / "data/pilots/demo.toml").read_text(encoding="utf-8")) | {
+        "decided_by": 'Head of "support"'
+    }
+    field("Metric").set_value("").run()
+    assert [one.value for one in app.error] == ["benchmark.metric is missing; it must be a text."]
+    app.text_area(key=pilot_form._TEXT).set_value(to_toml(written | {"name": "Another"})).run()
+    assert not app.error and field("Name").value == "Another" and field("Metric").value
+
+
+def test_rows_of_a_pilot_keep_what_the_form_does_not_show(monkeypatch) -> None:
+    held = {"models": [{"reference": "a/b", "dtype": "float16", "score": 3.5}, "c/d"], "texts": ["x"]}
+    changed = {"edited_rows": {0: {"std_error": 0.5}}, "added_rows": [{"reference": "e/f"}, {}], "deleted_rows": [1]}
+    state = {pilot_form._TEXT: to_toml(held), "rows": changed, "base": pilot_form._entries(held, "models")}
+    monkeypatch.setattr(pilot_form.st, "session_state", state)
+    pilot_form._write_rows("models", "rows", "base")
+    score = {"value": 3.5, "std_error": 0.5}
+    models = [{"reference": "a/b", "dtype": "float16", "score": score}, "e/f"]
+    assert tomllib.loads(state[pilot_form._TEXT]) == held | {"models": models}
