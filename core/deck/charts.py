@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lxml import etree
@@ -78,7 +78,8 @@ class _Plot:
 def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bool = False) -> Any:
     """Into the layout's place for a chart where it has one, with its frame; else into a frame of its own."""
     # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
-    drawn = sorted(chart.series, key=lambda one: (-len(one.points), one.colour is not None))
+    shown = _with_intervals(chart.series) if chart.y.is_ordered else chart.series
+    drawn = sorted(shown, key=lambda one: (-len(one.points), one.colour is not None))
     order: list[Series | Guide] = sorted([*chart.guides, *drawn], key=lambda one: -_length(one))
     is_banded = bands.has_bands(chart)
     kind = XL_CHART_TYPE.LINE if is_banded else XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS
@@ -119,6 +120,18 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bo
     if is_banded:
         bands.arrange(native, drawn)
     return frame
+
+
+def _with_intervals(series: Sequence[Series]) -> list[Series]:
+    """Their intervals as lines between two points: LibreOffice reads no error bars that lie flat."""
+    lines = [
+        Series(f"{p.name} [95 %]", (Point(p.left, p.y), Point(p.right, p.y)), one.colour, is_named=False)
+        for one in series
+        for p in one.points
+        if p.left is not None and p.right is not None
+    ]
+    bare = [replace(one, points=tuple(replace(p, left=None, right=None) for p in one.points)) for one in series]
+    return [*bare, *lines]
 
 
 def _scattered(order: Sequence[Series | Guide], chart: Chart) -> XyChartData:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from core.geometry.second_order import d2
@@ -137,6 +136,8 @@ def _layers(network: Network, windows: TokenWindows, layers: Sequence[int]):
 
 def isotonic(prices: dict[int, Difference]) -> dict[int, float]:
     """Upper limits that never rise with the rank."""
+    from scipy.optimize import isotonic_regression  # which nobody who only reads a plan needs
+
     ranks = sorted(prices)
     limits = isotonic_regression([prices[rank].upper for rank in ranks], increasing=False).x
     return dict(zip(ranks, limits.tolist(), strict=True))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from core.measure.capture import give_back
@@ -73,7 +73,7 @@ def ratio(sums: np.ndarray, counts: np.ndarray) -> Difference:
         return Difference(value, math.nan, math.nan, math.nan, n)
     rest = sums - value * counts
     error = math.sqrt(n / (n - 1) * float((rest**2).sum())) / total
-    reach = float(student.ppf(0.975, n - 1)) * error
+    reach = float(stdtrit(n - 1, 0.975)) * error
     return Difference(value, error, value - reach, value + reach, n)
 
 

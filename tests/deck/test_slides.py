@@ -18,7 +18,7 @@ from core.deck import bands, layout
 from core.deck.build import deck, titles
 from core.deck.layout import Column, Heading, cut, lines_needed, pages, row_height, table_height
 from core.deck.slide import PAGE_POINTS
-from core.deck.story import Chart, Gallery, Story, Table
+from core.deck.story import Axis, Chart, Gallery, Point, Series, Story, Table
 from core.deck.storyboards import storyboard
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import profile_figure, profile_points
@@ -321,6 +321,20 @@ def test_control_characters_in_names_stop_no_deck(language):
 def test_numbers_behind_a_name_from_right_to_left_keep_their_order():
     told = [one.text for one in storyboard(of_models(*many(6))).slides[1].statements]
     assert any("العربية-5\u200e 75.0 [69.8, 80.2]" in text for text in told)
+
+
+def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_bars():
+    points = (Point(-0.3, 1, left=-0.6, right=0.1, name="all models"), Point(-0.2, 2, name="within families"))
+    series = Series("rho", points, 0, False, "circle", is_named=False)
+    chart = Chart(Axis("rho", -1, 1, 0.5, 1), Axis("", 0.5, 2.5, 1, is_ordered=True), (series,), "Two coefficients.")
+    story = story_of("one_model", "en")
+    slide = opened(replace(story, slides=(replace(story.slides[2], evidence=chart),), appendix=())).slides[0]
+    (drawn,) = (shape.chart for shape in slide.shapes if shape.has_chart)
+    found = {
+        one.name: list(zip(map(float, one._element.xpath("c:xVal//c:v/text()")), one.values, strict=True))
+        for one in drawn.plots[0].series
+    }
+    assert found == {"rho": [(-0.3, 2.0), (-0.2, 1.0)], "all models [95 %]": [(-0.6, 2.0), (0.1, 2.0)]}
 
 
 def test_a_chart_stands_where_the_layout_has_a_place_for_one():

@@ -30,10 +30,8 @@ SMALL = replace(
     n_surrogates=0,
     clouds=("one_per_type",),
 )
-LEAN = replace(
-    PROTOCOLS["quick"], name="lean", n_draws=1, n_blocks=8, n_half_splits=4, n_surrogates=0, clouds=("one_per_type",)
-)
-BROAD = replace(LEAN, name="broad", clouds=PROTOCOLS["quick"].clouds)
+LEAN = replace(PROTOCOLS["quick"], name="lean", n_draws=2, n_surrogates=0, clouds=("one_per_type",))
+BROAD = replace(PROTOCOLS["quick"], name="broad", n_draws=1, n_blocks=8, n_half_splits=4, n_surrogates=0)
 MORE = {one.name: one for one in (SMALL, WHOLE, LEAN, BROAD)}
 
 
