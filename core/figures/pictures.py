@@ -289,7 +289,8 @@ def thumbnail(
     _draw_curve(axes, curve, theme.curves[0], True, width=2.2)
     ends = [Turn(curve.run_id, "start", curve.marks[0].layer, curve.marks[0].value)]
     ends.append(Turn(curve.run_id, "end", curve.marks[-1].layer, curve.marks[-1].value))
-    for turn in [*ends, *principal(turns, curve.run_id)]:
+    named: list[tuple[float, float]] = []
+    for turn in [*principal(turns, curve.run_id), *ends]:
         x, y = axes.at(turn.layer, turn.value)
         if turn.kind in ("peak", "valley"):
             drawing.marker((x, y), "up" if turn.kind == "peak" else "down", theme.curves[1], 4)
@@ -298,6 +299,9 @@ def thumbnail(
         if turn.kind == "valley" and not has_room:  # beside the slope that falls to it
             x, anchor = x + 6, "start"
         place = max(y + (16 if has_room and _is_below(turn, curve) else -9), 14)
+        if turn in ends and any(abs(x - there) < 30 and abs(place - beside) < 12 for there, beside in named):
+            continue  # a peak or valley beside it says more
+        named.append((x, place))
         drawing.words((x, place), wording.number(turn.value), _SMALL, theme.text, anchor, bold=True)
     drawing.words((axes.left, size[1] - 6), "0", 10, theme.quiet)
     drawing.words((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")

@@ -86,7 +86,9 @@ def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
 def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():
     turns = [Turn("r1", "peak", 1, 44.0), Turn("r1", "valley", 2, 5.0), Turn("r1", "valley", 3, 9.0)]
     told = words(thumbnail(curve("a", [20, 44, 5, 9, 12]), turns, theme=DARK))
-    assert told == ["20.0", "12.0", "44.0", "5.00", "0", "4"]
+    assert told == ["44.0", "5.00", "20.0", "12.0", "0", "4"]
+    at_its_end = [Turn("r1", "valley", 4, 11.0)]  # one number there, not two that lie on each other
+    assert words(thumbnail(curve("a", [20, 44, 30, 20, 12]), at_its_end)) == ["11.0", "20.0", "0", "4"]
 
 
 def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():

@@ -312,7 +312,9 @@ def _checked(text: str) -> tuple[Pilot | None, InputError | None]:
 def _tell(pilot: Pilot) -> None:
     _ = language.translator()
     reader = language.current()
-    told = _("{models} models × {texts} texts by {protocol}. Use class: {use_class}. Primary benchmark: {benchmark}.")
+    told = _(
+        "Models: {models}; texts: {texts}; protocol: {protocol}. Use class: {use_class}. Primary benchmark: {benchmark}."
+    )
     st.markdown(
         told.format(
             models=len(pilot.models),
