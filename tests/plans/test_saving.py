@@ -87,7 +87,7 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
     model = opened(tmp_path, "llama")
     monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(ResourceError, match="needs .* GB in .*smaller; 0.00 GB is free"):
+    with pytest.raises(ResourceError, match="needs .* MB in .*smaller; 0.0 MB is free"):
         save_network(model.module, model.tokenizer, tmp_path / "smaller", "")
     assert not (tmp_path / "smaller").exists()
 
