@@ -91,10 +91,7 @@ def draw(made: Deck, one: StorySlide, language: str, is_core: bool = True, templ
 def _title(slide: Slide, text: str) -> None:
     """In the size of the layout, or smaller where it would take three lines; Japanese broken behind a phrase."""
     width = layout.TITLE_BOX[2]
-    points = next(
-        (p for p in layout.TITLE_SIZES if layout.lines_needed(text, layout.TITLE_FILL * width, p) <= 2),
-        layout.TITLE_SIZES[-1],
-    )
+    points = next((p for p in layout.TITLE_SIZES if layout.title_lines(text, width, p) <= 2), layout.TITLE_SIZES[-1])
     frame: Any = slide.shapes.title
     frame.text_frame.text = layout.broken_at_phrases(text, width, points)
     if points != layout.TITLE_SIZES[0]:

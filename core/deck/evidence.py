@@ -21,6 +21,7 @@ from core.figures.layer_profiles import PRIMARY, Curve, ProfileData, profile_poi
 from core.figures.scores import dimension_axis, distinct, ranking_points, score_axis
 from core.locale import translator
 from core.records import LayerPlan
+from core.tables import PlanOutcomeRow
 from core.wording import answers, plans
 from core.wording.labels import run_labels, shortened
 
@@ -306,26 +307,35 @@ def blocks(found: LayerPlan, gone: Collection[int], language: str) -> Blocks:
 
 
 RIVALS = 3
-"""Other choices of as many blocks that are drawn beside ours: the cheapest of them."""
+"""Other choices of as many blocks that are drawn beside ours."""
+
+
+def drawn_rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
+    """Other choices of as many blocks, published ones before steps of the search, of each the cheapest first."""
+    rows = [row for row in read_again.rivals(found) if row.difference is not None and not row.is_chosen]
+    return sorted(rows, key=lambda row: row.rule not in read_again.PUBLISHED)[:RIVALS]
+
+
+def _price_point(row: PlanOutcomeRow) -> Point:
+    assert row.difference is not None
+    return Point(len(row.blocks), row.difference, row.lower, row.upper)
 
 
 def prices(found: LayerPlan, language: str) -> Chart | None:
     """Rise of the loss over the number of blocks left out: along the search, and other choices of the plan's size."""
     _ = translator(language)
-    rivals = [row for row in read_again.rivals(found) if row.difference is not None and not row.is_chosen][:RIVALS]
-    points = [
-        Point(len(row.blocks), row.difference, row.lower, row.upper)
-        for row in read_again.steps(found)
-        if row.difference is not None
-    ]
+    unhealed = read_again.unhealed_price(found)
+    steps = [unhealed if unhealed is not None and row.is_healed else row for row in read_again.steps(found)]
+    points = [_price_point(row) for row in steps if row.difference is not None]
     if not points:
         return None
-    series = [Series(_("ours"), tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
-    for number, row in enumerate(rivals, start=1):
-        assert row.difference is not None
-        name = plans.rule_name(row.rule, language)
-        point = Point(len(row.blocks), row.difference, row.lower, row.upper)
-        series.append(Series(name, (point,), number, False, "open"))
+    name = _("ours") if unhealed is None else _("ours, before healing")
+    series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
+    for number, row in enumerate(drawn_rivals(found), start=1):
+        series.append(Series(plans.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
+    if unhealed is not None:
+        healed = _price_point(read_again.own_price(found))
+        series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))
     every = [point for one in series for point in one.points]
     most = max(point.x for point in every)
     step = next((step for step in (1, 2, 5, 10) if most / step <= 10), 20)

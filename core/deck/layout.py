@@ -76,10 +76,11 @@ PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
 NAME_ASIDE = 0.15
 """How far above the interval of its point a name stands that is written beside it."""
 
-TITLE_SIZES = (26, 24)
+TITLE_SIZES = (26, 24, 22)
 TITLE_FILL, SURE_FILL = 0.92, 0.85
-"""How much of its width a line of a title fills: words end before it does, and bold letters are wider. Up to the second
-it surely takes one line."""
+"""How much of its width a line of a title fills: words end before it does. Up to the second it surely takes one line."""
+BOLD = 1.12
+"""How much wider Latin letters are in bold; Japanese ones keep their square."""
 FULL_SIZES = (24, 22, 20, 18, 17, 16, 15, 14)
 BESIDE_SIZES = (18, 17, 16, 15, 14)
 TABLE_SIZES = (18, 17, 16, 15, 14)
@@ -107,23 +108,30 @@ def lines_needed(text: str, width: float, points: float) -> int:
     return sum(_lines(part, room) for part in text.split("\n"))
 
 
-def _lines(text: str, room: float) -> int:
+@lru_cache(maxsize=20_000)
+def title_lines(text: str, width: float, points: float, fill: float = TITLE_FILL) -> int:
+    """Lines that a title takes, in bold."""
+    return _lines(text, 72 * fill * width / points, BOLD)
+
+
+def _lines(text: str, room: float, bold: float = 1.0) -> int:
     """Greedy, as programs break lines; a piece that is longer than a line is broken inside."""
     lines, used = 1, 0.0
     for piece in BREAKABLE.findall(text):
-        breadth = _breadth(piece.rstrip())
+        breadth = _breadth(piece.rstrip(), bold)
         if used and used + breadth > room:
             lines, used = lines + 1, 0.0
         lines += max(0, math.ceil(breadth / room) - 1)
-        used = used + _breadth(piece) if breadth <= room else breadth % room
+        used = used + _breadth(piece, bold) if breadth <= room else breadth % room
     return lines
 
 
-def _breadth(text: str) -> float:
+def _breadth(text: str, bold: float = 1.0) -> float:
     """In letter sizes, with a gap where Japanese and Latin letters meet."""
     wide = [is_wide(letter) for letter in text]
     gaps = sum(before != after for before, after in pairwise(wide))
-    return sum(map(_letter_breadth, text)) + 0.25 * gaps
+    letters = ((1.0 if is_square else bold) * _letter_breadth(at) for at, is_square in zip(text, wide, strict=True))
+    return sum(letters) + 0.25 * gaps
 
 
 def _letter_breadth(letter: str) -> float:
@@ -161,14 +169,15 @@ def key_height(key: str, width: float) -> float:
     return text_height([key], width, SMALLEST) - 0.06 if key else 0.0
 
 
-def cut(text: str, width: float, points: float, lines: int = 2) -> str:
+def cut(text: str, width: float, points: float, lines: int = 2, bold: float = 1.0) -> str:
     """The text as far as it goes in so many lines; an ellipsis says that there is more."""
-    if lines_needed(text, TITLE_FILL * width, points) <= lines:
+    room = 72 * TITLE_FILL * width / points
+    if _lines(text, room, bold) <= lines:
         return text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        if lines_needed(text[:middle].rstrip() + "…", TITLE_FILL * width, points) <= lines:
+        if _lines(text[:middle].rstrip() + "…", room, bold) <= lines:
             low = middle
         else:
             high = middle - 1
@@ -185,14 +194,10 @@ BEHIND_PARTICLES = re.compile(
 def broken_at_phrases(text: str, width: float, points: float) -> str:
     """Japanese breaks anywhere: the first of two lines ends where a phrase does, behind a stop rather than a particle and
     outside brackets rather than inside, near the middle, if both lines then fit."""
-    if not any(map(is_wide, text)) or lines_needed(text, SURE_FILL * width, points) < 2:
+    if not any(map(is_wide, text)) or title_lines(text, width, points, SURE_FILL) < 2:
         return text
     whole = [(text[:at], text[at:]) for at in _phrase_ends(text)]
-    fitting = [
-        one
-        for one in whole
-        if all(lines_needed(line, TITLE_FILL * width, points) == 1 and len(line) > 3 for line in one)
-    ]
+    fitting = [one for one in whole if all(title_lines(line, width, points) == 1 and len(line) > 3 for line in one)]
     uneven = {one: abs(_breadth(one[0]) - _breadth(one[1])) for one in fitting}
     first, rest = max(fitting, key=lambda one: (_ends_well(*one), -uneven[one]), default=(text, ""))
     return f"{first}\v{rest}" if rest else first

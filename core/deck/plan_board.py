@@ -321,7 +321,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
                 relation=plans.price_text(row.difference, row.lower, row.upper),
             )
         )
-        for row in rivals[: evidence.RIVALS]
+        for row in evidence.drawn_rivals(found)
     ]
     return _slide(
         data,
@@ -353,7 +353,8 @@ def _plan_prices(data: DeckData) -> StorySlide:
 def _plan_breaks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
-    rows = [row for row in read_again.harder(found) if row.difference is not None]
+    is_healed = found.plan.is_healed  # as the model would be used
+    rows = [row for row in read_again.harder(found) if row.difference is not None and row.is_healed == is_healed]
     if not rows:
         return _not_measured(
             data,
@@ -383,8 +384,8 @@ def _plan_breaks(data: DeckData) -> StorySlide:
                 Column(_("Test"), 0.28),
                 Column(_("Measured as"), 0.18),
                 Column(_("Whole model"), 0.12, is_number=True),
-                Column(_("Without the blocks"), 0.17, is_number=True),
-                Column(_("Difference [95 %]"), 0.25, is_number=True),
+                Column(_("Healed") if is_healed else _("Without the blocks"), 0.15, is_number=True),
+                Column(_("Difference [95 %]"), 0.27, is_number=True),
             ),
             tuple(table),
             _("Table of harder tests before and after, the most harmed first."),
@@ -489,7 +490,11 @@ def _plan_asked(data: DeckData) -> StorySlide:
             if read_again.is_given(plan)
             else _("Keep all blocks: within this budget none can go.")
         )
-        second = _("Allow more loss, or heal the weights, and plan again.")
+        second = (
+            _("Allow more loss, and plan again.")
+            if plan.is_healed
+            else _("Allow more loss, or heal the weights, and plan again.")
+        )
     else:
         choice = _("verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
         first = _("Verify it on held-out text, harder texts and against random sets.")
@@ -497,6 +502,6 @@ def _plan_asked(data: DeckData) -> StorySlide:
     untested = plans.cautions(plan, data.language)[:2]
     if not plans.task_text(found, data.language):
         untested.append(_("A task of your own was not tried."))
-    told = [Statement(line) for line in plans.against(plan, data.language)[:1]]
+    told = [Statement(line, _("Why")) for line in plans.against(plan, data.language)[:1]]
     told += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
     return asked(data, choice, [first, second], told)

@@ -307,7 +307,7 @@ def look_up(
     return clean(
         StorySlide(
             key,
-            layout.cut(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1]),
+            layout.cut(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=layout.BOLD),
             tuple(statements),
             shown,
             source_line(data, tables, run_ids),

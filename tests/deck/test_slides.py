@@ -366,12 +366,11 @@ def test_a_japanese_title_of_two_lines_breaks_at_a_phrase():
     told = [story_of(case, "ja") for case in CASES] + [
         storyboard(of_models(*many(n), language="ja")) for n in (3, 6, 40)
     ]
-    room = layout.TITLE_FILL * layout.TEXT_WIDTH
     long = [
         slide.title
         for story in told
         for slide in story.slides
-        if layout.lines_needed(slide.title, room, layout.TITLE_SIZES[0]) > 1
+        if layout.title_lines(slide.title, layout.TEXT_WIDTH, layout.TITLE_SIZES[0]) > 1
     ]
     assert len(long) > 5
     for title in long:
