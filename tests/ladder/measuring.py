@@ -22,7 +22,7 @@ from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, write_parcel
 from tests.ladder.recipes import Recipe, all_runs
 from tests.ladder.run import log_of
-from tests.ladder.shipping import ALONG
+from tests.ladder.shipping import ALONG, LICENCE
 
 TEXTS = ("ladder-code", "ladder-prose")
 PROTOCOL = "quick"
@@ -43,7 +43,7 @@ def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), fin
             config = RunConfig(str(out / recipe.name / model), text, PROTOCOL)
             is_whole = (step, text) == (recipe.steps, TEXTS[0])
             tags = () if step == recipe.steps else (EARLIER,)
-            publish(config, f"local:{model}", parcels, () if is_whole else HEAVY, tags=tags)
+            publish(config, f"local:{model}", parcels, () if is_whole else HEAVY, tags=tags, licence=LICENCE)
 
 
 def _wanted(finished: Iterable[Recipe], final_only: bool) -> list[tuple[Recipe, int, str]]:
@@ -65,6 +65,7 @@ def publish(
     left_out: Sequence[str] = (),
     setup: Setup | None = None,
     tags: Sequence[str] = (),
+    licence: str | None = None,
 ) -> Profile:
     """Measure, and write the profile as a reference parcel without the tables `left_out`; what was there of this model,
     text and protocol name goes. The record says `reference` for the model, not where it lay on this machine."""
@@ -72,7 +73,8 @@ def publish(
     with tempfile.TemporaryDirectory(prefix="ladder-") as scratch:
         named = replace(config, model=reference)
         profile = judged(measure_profile(named, new_run_id(), Path(scratch), lambda step: None, setup))
-    profile = replace(profile, run=replace(profile.run, tags=[SHIPPED, *tags]))
+    model = replace(profile.model, licence=licence or profile.model.licence)
+    profile = replace(profile, model=model, run=replace(profile.run, tags=[SHIPPED, *tags]))
     lighter = replace(profile, **{PROFILE_TABLES[table]: [] for table in left_out})
     new = parcels / f".{profile.run.run_id}"
     write_parcel(new, lighter)
