@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-
 from core.analysis.decision import Decision
 from core.pilots.rule import Rule
 from core.tables import RuleChoiceRow
