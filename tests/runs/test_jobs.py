@@ -75,7 +75,10 @@ def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, 
     first, second, third = (submit(one, warehouse) for one in asked)
     started = [processes.start(first, warehouse)]
     wait_for(lambda: stand(first).state == "running")
+    started[0].send_signal(signal.SIGSTOP)  # until both others wait, however long they take to begin
     started += [processes.start(third, warehouse), processes.start(second, warehouse)]
+    wait_for(lambda: all((at := stand(job).progress) and at.phase == "queued" for job in (second, third)))
+    started[0].send_signal(signal.SIGCONT)
     seen = []
 
     def all_finished():
