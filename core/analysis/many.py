@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy import special
 
 from core.analysis.confounding import Partial, normal_scores, partial
 from core.analysis.differences import controls_of
@@ -120,10 +119,9 @@ def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "
         return found
     p = np.array([p_values[i] for i in at], dtype=float)
     if method == "bh":
-        order = np.argsort(-p, kind="stable")
-        stepped = np.minimum.accumulate(p[order] * len(p) / np.arange(len(p), 0, -1))
-        corrected = np.empty(len(p))
-        corrected[order] = np.minimum(stepped, 1)
+        from scipy import stats  # half a second to load, which no page needs
+
+        corrected = stats.false_discovery_control(p)
     elif method == "holm":
         order = np.argsort(p, kind="stable")
         stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -187,11 +185,13 @@ class SignTest:
 
 def sign_test(differences: Numbers) -> SignTest:
     """Whether more units (recipes) move one way than the other; what is not known is left out."""
+    from scipy import stats  # half a second to load, which no page needs
+
     known = floats(differences)
     known = known[np.isfinite(known)]
     positive, negative = int((known > 0).sum()), int((known < 0).sum())
     n = positive + negative
-    p = min(1.0, 2 * float(special.bdtr(min(positive, negative), n, 0.5))) if n else None
+    p = float(stats.binomtest(positive, n).pvalue) if n else None
     return SignTest(positive, negative, len(known) - n, p)
 
 

@@ -537,27 +537,3 @@ class Pilot:
 def slug(name: str, otherwise: str) -> str:
     """Letters and digits of any script, joined by hyphens: it stands in addresses and commands."""
     return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", name).lower()).strip("-")[:40].strip("-") or otherwise
-
-
-def to_toml(content: Mapping[str, Any]) -> str:
-    """The content as such a file: plain values first, then its tables."""
-    lines = [f"{_key(key)} = {literal(value)}" for key, value in content.items() if not isinstance(value, dict)]
-    for key, table in content.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{_key(key)}]", *(f"{_key(name)} = {literal(value)}" for name, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else literal(name)
-
-
-def literal(value: Any) -> str:
-    """Strings as JSON writes them, which TOML reads, but for the one control character that JSON leaves."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(key)} = {literal(one)}" for key, one in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(literal, value)) + "]"
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

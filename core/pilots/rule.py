@@ -36,11 +36,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import tomli_w
 from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, unknown_name
-from core.pilots.pilot import UseClass, is_score_of, literal, slug
+from core.pilots.pilot import UseClass, is_score_of, slug
 from core.tables import RuleChoiceRow
 from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, checked, parse_toml, read_toml
 
@@ -228,24 +229,19 @@ def rule_of(text: str, file: Path = Path("rule.toml")) -> Rule:
 
 def to_toml(rule: Rule) -> str:
     """The rule as such a file; what is as it would be anyway is left out."""
-    lines = _values(rule)
+    content = _values(rule)
     if rule.task:
-        lines += ["", "[task]", *_values(rule.task)]
-    for one in rule.criteria:
-        lines += ["", "[[criteria]]", *_values(one)]
-        if one.benchmark:
-            lines += ["[criteria.benchmark]", *_values(one.benchmark)]
-    if assumed := _values(rule.assumptions):
-        lines += ["", "[assumptions]", *assumed]
-    if rule.assumptions.speeds:
-        lines += ["", "[assumptions.speeds]"]
-        lines += [f"{literal(name)} = {literal(speed)}" for name, speed in rule.assumptions.speeds.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _values(record: Any) -> list[str]:
-    """`key = value` of the fields that hold one value and not the one that they have by themselves."""
-    shown = [
-        (one.name, getattr(record, one.name)) for one in fields(record) if getattr(record, one.name) != one.default
+        content["task"] = _values(rule.task)
+    content["criteria"] = [
+        _values(one) | ({"benchmark": _values(one.benchmark)} if one.benchmark else {}) for one in rule.criteria
     ]
-    return [f"{name} = {literal(value)}" for name, value in shown if isinstance(value, (str, int, float))]
+    speeds = {"speeds": rule.assumptions.speeds} if rule.assumptions.speeds else {}
+    if assumptions := _values(rule.assumptions) | speeds:
+        content["assumptions"] = assumptions
+    return tomli_w.dumps(content)
+
+
+def _values(record: Any) -> dict[str, Any]:
+    """The fields that hold one value and not the one that they have by themselves."""
+    shown = {one.name: getattr(record, one.name) for one in fields(record) if getattr(record, one.name) != one.default}
+    return {name: value for name, value in shown.items() if isinstance(value, (str, int, float))}

@@ -9,6 +9,7 @@ together: their tables are alike, so that all of them take a third of the room.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 import shutil
@@ -56,7 +57,7 @@ def shipped() -> set[str]:
 
 
 def unpack(bundle: Path, folder: Path) -> None:
-    """Raises OSError and its like where the file is damaged or there is no room."""
+    """Raises TarError, LZMAError or EOFError where the file is damaged, OSError where there is no room."""
     with tarfile.open(bundle) as members:
         members.extractall(folder, filter="data")
 
@@ -97,12 +98,7 @@ def _take_in(warehouse: Warehouse, known: Collection[str], report: Report) -> li
     make_folder(target)
     with workplace("reference", warehouse.folder.root) as place:
         try:
-            for bundle in packed:
-                try:
-                    unpack(bundle, place)
-                except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-                    told = "{file} is damaged ({reason}); it was left where it is."
-                    report(Sentence(told, file=bundle, reason=error))
+            whole = [bundle for bundle in packed if _unpacked(bundle, place, report)]
             for parcel in parcels:
                 shutil.copytree(parcel, place / parcel.name)
         except (OSError, shutil.Error) as error:
@@ -119,13 +115,23 @@ def _take_in(warehouse: Warehouse, known: Collection[str], report: Report) -> li
     damaged = set(copied) & set(warehouse.unsettled().waiting)
     for name in damaged:  # what is damaged is what was shipped: a copy of it is of no use
         shutil.rmtree(target / name, ignore_errors=True)
-    _remember(warehouse, {*offered, *map(_mark, packed)} - damaged)
+    _remember(warehouse, {*offered, *map(_mark, whole)} - damaged)
     return [run_id for run_id in copied if run_id not in damaged]
 
 
+def _unpacked(bundle: Path, place: Path, report: Report) -> bool:
+    """Whether all of it is there now. Of a bundle that is cut off the profiles before the cut are, and it is offered again."""
+    try:
+        unpack(bundle, place)
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        report(Sentence("{file} is damaged ({reason}); it was left where it is.", file=bundle, reason=error))
+        return False
+    return True
+
+
 def _mark(bundle: Path) -> str:
-    """What the list of the offered says of a bundle: another size is another content."""
-    return f"{bundle.name} {bundle.stat().st_size}"
+    """What the list of the offered says of a bundle, by its content: the next version's has the same name."""
+    return f"{bundle.name} {hashlib.sha256(bundle.read_bytes()).hexdigest()[:12]}"
 
 
 def _offered(warehouse: Warehouse) -> set[str]:

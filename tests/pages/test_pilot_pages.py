@@ -9,10 +9,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import tomli_w
 from pptx import Presentation
 
 from core.commands.main import main
-from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, to_toml
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.ui.measure import pilot_form
 from core.warehouse import pilots
 from core.warehouse.warehouse import Warehouse
@@ -188,14 +189,14 @@ def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fi
     }
     field("Metric").set_value("").run()
     assert [one.value for one in app.error] == ["benchmark.metric is missing; it must be a text."]
-    app.text_area(key=pilot_form._TEXT).set_value(to_toml(written | {"name": "Another"})).run()
+    app.text_area(key=pilot_form._TEXT).set_value(tomli_w.dumps(written | {"name": "Another"})).run()
     assert not app.error and field("Name").value == "Another" and field("Metric").value
 
 
 def test_rows_of_a_pilot_keep_what_the_form_does_not_show(monkeypatch) -> None:
     held = {"models": [{"reference": "a/b", "dtype": "float16", "score": 3.5}, "c/d"], "texts": ["x"]}
     changed = {"edited_rows": {0: {"std_error": 0.5}}, "added_rows": [{"reference": "e/f"}, {}], "deleted_rows": [1]}
-    state = {pilot_form._TEXT: to_toml(held), "rows": changed, "base": pilot_form._entries(held, "models")}
+    state = {pilot_form._TEXT: tomli_w.dumps(held), "rows": changed, "base": pilot_form._entries(held, "models")}
     monkeypatch.setattr(pilot_form.st, "session_state", state)
     pilot_form._write_rows("models", "rows", "base")
     score = {"value": 3.5, "std_error": 0.5}

@@ -12,10 +12,11 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
+import tomli_w
 
 from core.errors import InputError
 from core.pilots import registration
-from core.pilots.pilot import USE_CLASSES, Pilot, to_toml
+from core.pilots.pilot import USE_CLASSES, Pilot
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
@@ -248,7 +249,7 @@ def _write(key: str, widget: str) -> None:
         table.pop(last, None)
     else:
         table[last] = value
-    st.session_state[_TEXT] = to_toml({name: part for name, part in content.items() if part != {}})
+    st.session_state[_TEXT] = tomli_w.dumps({name: part for name, part in content.items() if part != {}})
 
 
 def _entries(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -281,7 +282,7 @@ def _write_rows(key: str, widget: str, base: str) -> None:
     content[key] = [one[first] if set(one) == {first} else one for one in rows if one.get(first)]
     if isinstance(content.get("scores"), dict):
         content["scores"].pop("models", None)  # each stands with its model
-    st.session_state[_TEXT] = to_toml(content)
+    st.session_state[_TEXT] = tomli_w.dumps(content)
 
 
 def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
