@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import exports, wording
 from core.analysis.asked import BY_TYPE
-from core.analysis.claims import against_ten
+from core.analysis.claims import compare_with_ten
 from core.figures import large_norms
 from core.ui import inputs, language, url_state
 from core.ui.reads import Selection
@@ -172,7 +172,7 @@ def claims(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> p
             _("Largest at layer"): [row["layer"] for row in found],
             _("Final dimension"): [wording.interval_of(row, "final") for row in found],
             _("Final dimension against ten"): [
-                wording.ten_text(against_ten(row["final_lower"], row["final_upper"]), reader) for row in found
+                wording.ten_text(compare_with_ten(row["final_lower"], row["final_upper"]), reader) for row in found
             ],
         }
     )
