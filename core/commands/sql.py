@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ def sql(options: argparse.Namespace) -> int:
         saved.delete(warehouse, options.delete)
         say(Sentence("Deleted."))
     elif options.list or options.examples or options.schema is not None:
-        listing = _listing(options, warehouse)
+        listing = _listing(options, warehouse, told if form == "table" else str)
         if form == "table":
             listing = listing.drop("sql") if options.examples else listing
             listing.columns = [told(_HEADS[name]) for name in listing.columns]
@@ -97,7 +98,8 @@ def _typed(statement: str) -> str:
         raise InputError("The statement on standard input is not UTF-8. Convert it, and try again.") from error
 
 
-def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
+def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str]) -> pl.DataFrame:
+    """People read it in their language, programs in English."""
     import polars as pl
 
     from core.sql.examples import EXAMPLES, TITLES
@@ -107,18 +109,20 @@ def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
         rows = [(row.name, row.note, row.sql) for row in saved.all_saved(warehouse)]
         return pl.DataFrame(rows, schema={"name": pl.String, "note": pl.String, "sql": pl.String}, orient="row")
     if options.examples:
-        titles = [told(Sentence(TITLES[name])) for name in EXAMPLES]
+        titles = [worded(Sentence(TITLES[name])) for name in EXAMPLES]
         return pl.DataFrame({"name": list(EXAMPLES), "question": titles, "sql": list(EXAMPLES.values())})
     if options.schema:
         columns = schema.find(warehouse, options.schema).columns
         return pl.DataFrame(
-            [(one.name, one.type, told(one.comment)) for one in columns],
+            [(one.name, one.type, worded(one.comment)) for one in columns],
             schema=["column", "type", "meaning"],
             orient="row",
         )
     tables = schema.tables(warehouse)
     return pl.DataFrame(
-        [(one.name, one.n_rows, told(one.comment)) for one in tables], schema=["table", "rows", "meaning"], orient="row"
+        [(one.name, one.n_rows, worded(one.comment)) for one in tables],
+        schema=["table", "rows", "meaning"],
+        orient="row",
     )
 
 
