@@ -356,7 +356,7 @@ def _parcels_of(
             continue
         try:
             n_rows = _rows_in_files(parcel)
-            differing = [
+            differing: list[str] = [
                 Sentence(
                     "{table}: {n} rows, not {expected}",
                     table=table,
