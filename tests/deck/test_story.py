@@ -208,7 +208,9 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     data = data_of("cannot_tell", "en")
     of_a_model = layer_plan(model_id=data.text_runs["model_id"][0])
     assert "3 of 8 blocks" in build_story(replace(data, plans=(of_a_model,))).slides[5].title
-    fewer = build_story(replace(data, plans=(layer_plan(model_id=data.text_runs["model_id"][0], budget=0.015),))).slides[5]
+    fewer = build_story(
+        replace(data, plans=(layer_plan(model_id=data.text_runs["model_id"][0], budget=0.015),))
+    ).slides[5]
     assert [block.number for block in fewer.visual.blocks if block.is_removed] == [3]
     assert not any("Parameters" in one.text for one in fewer.statements)
     unverified = layer_plan(model_id=data.text_runs["model_id"][0], is_verified=False)
