@@ -14,7 +14,7 @@ from functools import cached_property
 import polars as pl
 
 from core.pilots.pilot import Pilot
-from core.records import DAMAGED, EARLIER, SHIPPED
+from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED
 from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
@@ -99,6 +99,11 @@ def of_models(runs: pl.DataFrame) -> pl.DataFrame:
     tags = pl.col("tags").fill_null([])
     is_none = tags.list.contains(SHIPPED) & (tags.list.contains(EARLIER) | tags.list.contains(DAMAGED))
     return runs.filter(~is_none)
+
+
+def is_of_ladder() -> pl.Expr:
+    """Whether a run is of one of the small models that Workdim trained and ships profiles of: they lie on no hub."""
+    return pl.col("tags").fill_null([]).list.contains(SHIPPED) & pl.col("model_id").str.starts_with(LOCAL)
 
 
 def most_models(runs: pl.DataFrame) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, WorkdimError
 from core.files import REFERENCE, make_folder, read_json, workplace
 from core.store import annotation, archive, people, trash
 from core.store.annotation import Annotations
@@ -180,7 +180,7 @@ def _arrive(packed: Archive, label: str, files: dict[str, str], here: _Here, pla
         _check_own_tags(staged)
     except WarehouseError as error:
         # Not by the copy's own place, which is gone in a moment.
-        return Arrival(source, run_id, "damaged", str(error).replace(str(place / run_id), source))
+        return Arrival(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))
     try:
         if here.has(run_id):
             return _meet(source, run_id, tables, here, dry_run)
@@ -348,7 +348,8 @@ def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool
                     people.write(warehouse.folder, "scores", sha256, tables)
             n_scores += tables["scores"].height
         except (WarehouseError, ResourceError, OSError, KeyError, ValueError) as error:
-            reason = str(error).replace(str(staged.people), f"{packed.path}, people")
+            told = error.message if isinstance(error, WorkdimError) else Sentence("{text}", text=error)
+            reason = told.replaced(str(staged.people), f"{packed.path}, people")
             left.append(Sentence("The scores in {source} were left out: {reason}", source=source, reason=reason))
         finally:
             shutil.rmtree(staged.root, ignore_errors=True)

@@ -7,6 +7,7 @@ with a file cannot. The DuckDB file is looked at on a copy, so that nobody waits
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
 from core.files import folders_in, workplace
 from core.records import SHIPPED
 from core.store import people
@@ -30,10 +31,42 @@ from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""
-_REBUILD = "Run: workdim ingest --rebuild"
+_REBUILD = Sentence("Run: workdim ingest --rebuild")
+_RESTORE = Sentence("Bring it back: workdim restore FILE")
 _SHIPPED = f"list_contains(tags, '{SHIPPED}')"
 """Of the profiles that Workdim ships, neither pilots nor controls come along."""
 Progress = Callable[[int, int], None]
+
+
+def _(message: str) -> str:
+    """Marks a text for the catalogues; it is worded where it is read."""
+    return message
+
+
+_COUNTED = {
+    "change": (_("{n:,} change"), _("{n:,} changes")),
+    "run": (_("{n:,} run"), _("{n:,} runs")),
+    "control run": (_("{n:,} control run"), _("{n:,} control runs")),
+    "pilot": (_("{n:,} pilot"), _("{n:,} pilots")),
+    "scores": (_("{n:,} file of scores"), _("{n:,} files of scores")),
+    "alias": (_("{n:,} alias"), _("{n:,} aliases")),
+    "plan": (_("{n:,} plan"), _("{n:,} plans")),
+    "query": (_("{n:,} query"), _("{n:,} queries")),
+    "rule": (_("{n:,} rule"), _("{n:,} rules")),
+    "recipe": (_("{n:,} recipe"), _("{n:,} recipes")),
+}
+"""Kind of what a finding counts -> one of it, several."""
+_NAMED = {
+    "run": _("run {name}"),
+    "pilot": _("pilot {name}"),
+    "scores": _("file of scores {name}"),
+    "alias": _("alias {name}"),
+    "plan": _("plan {name}"),
+    "query": _("query {name}"),
+    "rule": _("rule {name}"),
+    "recipe": _("recipe {name}"),
+}
+"""Kind -> a single one, by name."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +137,9 @@ def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = l
             n_rows = sum(counts.values())
             findings += unreadable
             if not unreadable and not schema.check(file):
-                line = "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                line = Sentence(
+                    "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                )
                 findings.append(Finding(line, is_damage=False))
             elif not unreadable:
                 with duckdb.connect(":memory:") as model:
@@ -114,7 +149,8 @@ def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = l
                     n_parcels, of_parcels = _parcels_of(file, model, patient, thorough, progress)
                     findings += of_parcels
     except (WarehouseError, ResourceError) as error:
-        findings.append(Finding(f"The integrity of the warehouse was not checked: {error}", is_damage=False))
+        line = Sentence("The integrity of the warehouse was not checked: {reason}", reason=error)
+        findings.append(Finding(line, is_damage=False))
     return Examined(tuple(findings), n_rows, n_parcels)
 
 
@@ -128,7 +164,9 @@ def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
             found = connection.execute(f"SELECT count(*), sum(hash(t)) FROM {name} AS t").fetchall()
             counts[f"{schema_name}.{table}"] = found[0][0]
         except duckdb.Error as error:
-            findings.append(Finding(f"{table} cannot be read: {str(error).splitlines()[0]}. {_REBUILD}"))
+            reason = str(error).splitlines()[0]
+            line = Sentence("{table} cannot be read: {reason}. {remedy}", table=table, reason=reason, remedy=_REBUILD)
+            findings.append(Finding(line))
     return counts, findings
 
 
@@ -136,9 +174,9 @@ def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
 
 
 def _unfinished(warehouse: Warehouse) -> Iterator[Finding]:
-    marked = [f"{kind} {one}" for kind, one in warehouse.folder.marked()]
-    if marked:
-        yield Finding(f"{_some(marked, 'change')} not finished. Run: workdim ingest", is_damage=False)
+    if marked := [_named(kind, one) for kind, one in warehouse.folder.marked()]:
+        changes = _counted(marked, "change")
+        yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
 
 
 def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
@@ -149,7 +187,7 @@ def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
             except FileNotFoundError:  # taken out since
                 continue
             except WarehouseError as error:
-                yield Finding(f"{error} Bring it back: workdim restore FILE")
+                yield Finding(sentences(error.message, _RESTORE))
 
 
 def _problem_of(parcel: Path) -> str:
@@ -199,27 +237,43 @@ def _columns_of(file: Connection, model: Connection) -> Iterator[Finding]:
     for at in sorted(expected.keys() | found.keys()):
         name = ".".join(at).removeprefix("main.")
         if at not in found:
-            yield Finding(f"The column {name} is missing. {_REBUILD}")
+            yield Finding(Sentence("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD))
         elif at in expected and expected[at][0] != found[at][0]:
-            yield Finding(f"The column {name} is {found[at][0]} and should be {expected[at][0]}. {_REBUILD}")
+            yield Finding(
+                Sentence(
+                    "The column {name} is {found} and should be {expected}. {remedy}",
+                    name=name,
+                    found=found[at][0],
+                    expected=expected[at][0],
+                    remedy=_REBUILD,
+                )
+            )
         elif at in expected and expected[at][1] and not found[at][1]:
-            yield Finding(f"The column {name} has lost its comment. {_REBUILD}", False)
+            line = Sentence("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
+            yield Finding(line, is_damage=False)
         elif at not in expected and at[0] in known:
-            yield Finding(f"The column {name} is not Workdim's; a new file is built without it.", False)
+            line = Sentence("The column {name} is not Workdim's; a new file is built without it.", name=name)
+            yield Finding(line, is_damage=False)
     foreign = sorted({table.removeprefix("main.") for table, _ in found} - {one.removeprefix("main.") for one in known})
     if foreign:
-        yield Finding(
-            f"The tables {', '.join(foreign)} are not Workdim's: no file beside the warehouse holds them. "
-            "`workdim backup` does.",
-            False,
+        line = Sentence(
+            "The tables {tables} are not Workdim's: no file beside the warehouse holds them. `workdim backup` does.",
+            tables=foreign,
         )
+        yield Finding(line, is_damage=False)
 
 
-_LINKS: list[tuple[str, str, str, bool]] = [
+def _rows_without_run(table: str, what: Sentence) -> Sentence:
+    return Sentence(
+        "{table} has rows of {what} not in the warehouse. {remedy}", table=table, what=what, remedy=_REBUILD
+    )
+
+
+_LINKS: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
     *(
         (
             f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
-            f"{table} has rows of {{}} not in the warehouse. {_REBUILD}",
+            functools.partial(_rows_without_run, table),
             "run",
             True,
         )
@@ -227,31 +281,36 @@ _LINKS: list[tuple[str, str, str, bool]] = [
     ),
     (
         "SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
-        f"{{}} of a model that is not in the warehouse. {_REBUILD}",
+        lambda what: Sentence("{what} of a model that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
         True,
     ),
     (
         "SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
-        f"{{}} on a text that is not in the warehouse. {_REBUILD}",
+        lambda what: Sentence("{what} on a text that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
         True,
     ),
     (
         f"SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots) AND NOT {_SHIPPED}",
-        "Runs were measured for {} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
+        lambda what: Sentence(
+            "Runs were measured for {what} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
+            what=what,
+        ),
         "pilot",
         False,
     ),
     (
         "SELECT DISTINCT run_id FROM pilot_runs WHERE run_id NOT IN (SELECT run_id FROM runs)",
-        "Pilots count {} not in the warehouse: deleted, or not measured yet.",
+        lambda what: Sentence("Pilots count {what} not in the warehouse: deleted, or not measured yet.", what=what),
         "run",
         False,
     ),
     (
         f"SELECT DISTINCT parent_run_id FROM runs WHERE parent_run_id NOT IN (SELECT run_id FROM runs) AND NOT {_SHIPPED}",
-        "Control passes belong to {} not in the warehouse: not finished yet, or deleted.",
+        lambda what: Sentence(
+            "Control passes belong to {what} not in the warehouse: not finished yet, or deleted.", what=what
+        ),
         "run",
         False,
     ),
@@ -259,20 +318,22 @@ _LINKS: list[tuple[str, str, str, bool]] = [
         "SELECT DISTINCT control FROM (SELECT unnest(control_run_ids) AS control FROM run_summaries "
         f"WHERE run_id IN (SELECT run_id FROM runs WHERE NOT {_SHIPPED})) "
         "WHERE control NOT IN (SELECT run_id FROM runs)",
-        "Verdicts rest on {} not in the warehouse. Measure the control again, or import its parcel.",
+        lambda what: Sentence(
+            "Verdicts rest on {what} not in the warehouse. Measure the control again, or import its parcel.", what=what
+        ),
         "control run",
         False,
     ),
 ]
-"""Query of what is missing, sentence, what is counted, whether that is damage."""
+"""Query of what is missing, the sentence about it, what is counted, whether that is damage."""
 
 
 def _rows_of(file: Connection) -> Iterator[Finding]:
     """Rows that name what is not there."""
-    for sql, sentence, what, is_damage in _LINKS:
+    for sql, sentence, kind, is_damage in _LINKS:
         found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if found:
-            yield Finding(sentence.format(_some([row[0] for row in found], what)), is_damage)
+            yield Finding(sentence(_counted([row[0] for row in found], kind)), is_damage)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -295,33 +356,43 @@ def _parcels_of(
             continue
         try:
             n_rows = _rows_in_files(parcel)
-            differing = [
-                f"{table}: {counts[table].get(run_id, 0)} rows, not {n_rows[table]}"
+            differing: list[str] = [
+                Sentence(
+                    "{table}: {n} rows, not {expected}",
+                    table=table,
+                    n=counts[table].get(run_id, 0),
+                    expected=n_rows[table],
+                )
                 for table in LONG_TABLES
                 if n_rows[table] != counts[table].get(run_id, 0)
             ]
             if thorough and not differing:
                 differing = _differing(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
         except (WarehouseError, *DAMAGE) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            findings.append(
-                Finding(
-                    f"The parcel of run {run_id} is damaged ({reason}); its rows are in the warehouse. Bring the parcel "
-                    "back: workdim restore FILE"
-                )
+            line = Sentence(
+                "The parcel of run {run} is damaged ({reason}); its rows are in the warehouse. Bring the parcel back: "
+                "workdim restore FILE",
+                run=run_id,
+                reason=_reason(error),
             )
+            findings.append(Finding(line))
             continue
         if differing:
-            findings.append(Finding(f"Run {run_id} is not what its parcel holds ({', '.join(differing)}). {_REBUILD}"))
+            line = Sentence(
+                "Run {run} is not what its parcel holds ({tables}). {remedy}",
+                run=run_id,
+                tables=differing,
+                remedy=_REBUILD,
+            )
+            findings.append(Finding(line))
         progress(number, len(runs))
     if without:
-        findings.append(
-            Finding(
-                f"{_some(without, 'run')} without a parcel: the file has the only copy of the rows, and a new one is "
-                "built without them. Bring the parcels back: workdim restore FILE, or workdim import.",
-                is_damage=False,
-            )
+        line = Sentence(
+            "{runs} without a parcel: the file has the only copy of the rows, and a new one is built without them. Bring "
+            "the parcels back: workdim restore FILE, or workdim import.",
+            runs=_counted(without, "run"),
         )
+        findings.append(Finding(line, is_damage=False))
     return len(runs) - len(without), findings
 
 
@@ -333,20 +404,25 @@ def _people_of(file: Connection, model: Connection, warehouse: Warehouse, thorou
         rows = {people.id_of(name) if declared.is_hashed else name: name for name in names}
         files = people.ids(warehouse.folder, kind)
         if gone := [rows[one] for one in rows.keys() - set(files)]:
-            yield Finding(
-                f"{_some(sorted(gone), kind)} without a file: a new warehouse is built without it. "
-                "Bring it back: workdim restore FILE",
-                is_damage=False,
+            line = Sentence(
+                "{what} without a file: a new warehouse is built without it. {remedy}",
+                what=_counted(sorted(gone), kind),
+                remedy=_RESTORE,
             )
+            yield Finding(line, is_damage=False)
         if absent := sorted(set(files) - rows.keys()):
-            yield Finding(f"{_some(absent, kind)} not in the warehouse. Run: workdim ingest")
+            yield Finding(Sentence("{what} not in the warehouse. Run: workdim ingest", what=_counted(absent, kind)))
         for one in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError, FileNotFoundError):  # told already
                 tables = declared.tables if thorough or not declared.is_import else (first,)
                 if differing := _differing(file, model, warehouse, kind, one, tables):
-                    yield Finding(
-                        f"The {kind} {rows[one]} is not what its file holds ({', '.join(differing)}). {_REBUILD}"
+                    line = Sentence(
+                        "The {what} is not what its file holds ({tables}). {remedy}",
+                        what=_named(kind, rows[one]),
+                        tables=differing,
+                        remedy=_REBUILD,
                     )
+                    yield Finding(line)
 
 
 def _differing(
@@ -374,8 +450,20 @@ def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(sorted(rows.columns)).sort(plain, nulls_last=True)
 
 
-def _some(names: Sequence[str], what: str) -> str:
+def _counted(names: Sequence[str], kind: str) -> Sentence:
     """`3 runs (a, b and 1 more)`: a finding of many stays one line."""
-    shown = ", ".join(str(name) for name in names[:2])
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return f"{len(names)} {what}{'' if len(names) == 1 else 's'} ({shown}{more})"
+    n_more = len(names) - 2
+    shown = Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
+    count = Sentence(_COUNTED[kind][len(names) > 1], n=len(names))
+    return Sentence("{count} ({names})", count=count, names=shown)
+
+
+def _named(kind: str, name: str) -> Sentence:
+    return Sentence(_NAMED[kind], name=name) if kind in _NAMED else Sentence("{kind} {name}", kind=kind, name=name)
+
+
+def _reason(error: BaseException) -> str:
+    """An error in one line, in the reader's language where it is one of ours."""
+    if isinstance(error, WorkdimError):
+        return error.message
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

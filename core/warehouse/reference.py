@@ -111,7 +111,7 @@ def _take_in(warehouse: Warehouse, known: Collection[str], report: Report) -> li
         copied = [name for name in offered if name not in known and not is_parcel(target / name)]
         for name in copied:
             move(place / name, target / name)
-    warehouse.settle(lambda line: report(line.replace(str(target), str(PROFILES))))
+    warehouse.settle(lambda line: report(Sentence("{text}", text=line).replaced(str(target), str(PROFILES))))
     damaged = set(copied) & set(warehouse.unsettled().waiting)
     for name in damaged:  # what is damaged is what was shipped: a copy of it is of no use
         shutil.rmtree(target / name, ignore_errors=True)

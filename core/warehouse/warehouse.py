@@ -58,8 +58,9 @@ class TakenIn:
 
     @property
     def lines(self) -> list[str]:
-        late = [f"{self.late} finished measurements wait: {self.reason}"] if self.late else []
-        return late + self.damaged
+        if not self.late:
+            return self.damaged
+        return [Sentence("{n} finished measurements wait: {reason}", n=self.late, reason=self.reason), *self.damaged]
 
 
 @dataclass(frozen=True)
@@ -315,6 +316,13 @@ def _logged(path: Path) -> Progress:
         nonlocal last
         if time.monotonic() - last > _LINE_EVERY:
             last = time.monotonic()
-            _log.warning("The warehouse %s is built anew: %d of %d runs are in.", path, done, total)
+            _log.warning(
+                Sentence(
+                    "The warehouse {path} is built anew: {done} of {total} runs are in.",
+                    path=path,
+                    done=done,
+                    total=total,
+                )
+            )
 
     return tell
