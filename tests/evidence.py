@@ -881,7 +881,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         [_planned(found) for found in plans],
     )
     by_dimension, is_cheapest = _by_dimension(plans, checkpoints)
-    for language_lines in _held_against(plans), by_dimension:
+    for language_lines in _alone(plans), _held_against(plans), by_dimension:
         if language_lines:
             section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
     for name in dict.fromkeys(found.plan.name for found in plans if not found.plan.reference.startswith("local:")):
@@ -934,6 +934,35 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
 
 def _price(row: PlanOutcomeRow) -> str:
     return plan_words.price_text(row.difference, row.lower, row.upper)
+
+
+def _alone(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
+    """Of each model that was not trained for Workdim, whether the influence of single blocks tells their price."""
+    lines: list[tuple[str, ...]] = []
+    for found in {one.plan.name: one for one in plans if not one.plan.reference.startswith("local:")}.values():
+        singles = [row for row in found.outcomes if (row.rule, row.unit, row.text) == ("single", "block", "selection")]
+        price = {row.blocks[0]: row for row in singles if row.measure == "loss"}
+        influence = {row.blocks[0]: row.value_after or 0.0 for row in singles if row.measure == "influence"}
+        blocks = sorted(price.keys() & influence.keys())
+        if len(blocks) < FEWEST_TEST:
+            continue
+        costs = {block: price[block].difference or 0.0 for block in blocks}
+        middle, middle_influence = (float(np.median([of[block] for block in blocks])) for of in (costs, influence))
+        rho = _spearman([influence[block] for block in blocks], [costs[block] for block in blocks])
+        deceptive = [block for block in blocks if costs[block] > 3 * middle and influence[block] < 2 * middle_influence]
+        cheapest = price[min(blocks, key=lambda block: costs[block])]
+        listed = [f"{block} ({costs[block]:+.2f})" for block in deceptive]
+        lines.append(
+            (
+                f"{found.plan.name}, each block alone, on the text that chooses: influence and price go together (Spearman {rho:.2f}); the "
+                f"cheapest is block {cheapest.blocks[0]}, {_price(cheapest)}. Costing more than three times the median block ({middle:+.2f}), "
+                f"with less than twice the median influence: {', '.join(listed) or 'none'}.",
+                f"{found.plan.name} の各ブロックを単独で除いた場合（選択に使ったテキスト）：影響度と代償は連動します（スピアマン {rho:.2f}）。最も安いのはブロック"
+                f"{cheapest.blocks[0]}（{_price(cheapest)}）。影響度は中央値の2倍未満なのに、代償が中央値（{middle:+.2f}）の3倍を超えるブロック："
+                f"{'、'.join(listed) or 'なし'}。",
+            )
+        )
+    return lines
 
 
 def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
