@@ -43,19 +43,19 @@ from core.files import names_in
 from core.tables import TABLES
 from core.warehouse import copy_worker
 
-_READERS_LOOK, _WRITERS_LOOK = 0.002, 0.02
+_READER_POLL, _WRITER_POLL = 0.002, 0.02
 """Seconds between two looks at a closed gate. Readers look more often: when it opens, they walk through before the
 next writer closes it, so that a reader waits for one writer and not for a row of them."""
 
 
-def gate_of(path: Path) -> Path:
+def gate_path(path: Path) -> Path:
     return path.with_name(path.name + ".gate")
 
 
 @contextmanager
-def closed(path: Path, wait: float) -> Iterator[None]:
+def closed_gate(path: Path, wait: float) -> Iterator[None]:
     """Keep everybody else out of the warehouse; TimeoutError where another writer has it closed for `wait` seconds."""
-    lock = _close(path, wait, _WRITERS_LOOK)
+    lock = _acquire_gate(path, wait, _WRITER_POLL)
     try:
         yield
     finally:
@@ -63,17 +63,17 @@ def closed(path: Path, wait: float) -> Iterator[None]:
             lock.release()
 
 
-def pass_through(path: Path, wait: float) -> None:
+def wait_for_gate(path: Path, wait: float) -> None:
     """Return at once where the gate is open; TimeoutError where it stays closed for `wait` seconds."""
-    lock = _close(path, wait, _READERS_LOOK)
+    lock = _acquire_gate(path, wait, _READER_POLL)
     if lock is not None:
         lock.release()
 
 
-def _close(path: Path, wait: float, look: float) -> FileLock | None:
-    lock = FileLock(gate_of(path), thread_local=False, fallback_to_soft=False)  # no marker that outlives its process
+def _acquire_gate(path: Path, wait: float, poll_interval: float) -> FileLock | None:
+    lock = FileLock(gate_path(path), thread_local=False, fallback_to_soft=False)  # no marker that outlives its process
     try:
-        lock.acquire(timeout=wait, poll_interval=look)
+        lock.acquire(timeout=wait, poll_interval=poll_interval)
     except Timeout as error:
         raise TimeoutError(str(error)) from error
     except (OSError, NotImplementedError):
@@ -81,17 +81,17 @@ def _close(path: Path, wait: float, look: float) -> FileLock | None:
     return lock
 
 
-def snapshot(path: Path, target: Path, wait: float) -> None:
+def copy_snapshot(path: Path, target: Path, wait: float) -> None:
     """Copy the file as it stands to `target`, without a log; writers wait meanwhile, readers do not.
 
     Raises ResourceError where there is no room, WarehouseLocked where a writer does not let go within `wait` seconds.
     """
-    with attached(path, read_only=True, wait=wait):
-        copy_file(path, target)
-    fold_log(target)
+    with attach(path, read_only=True, wait=wait):
+        copy_database(path, target)
+    checkpoint(target)
 
 
-def copy_file(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
     """Copy a DuckDB file with its log; the caller sees to it that nobody writes to it meanwhile."""
     done = subprocess.run(
         [sys.executable, "-I", copy_worker.__file__, str(source), str(target)],
@@ -109,20 +109,20 @@ def copy_file(source: Path, target: Path) -> None:
         )
 
 
-def fold_log(path: Path) -> None:
+def checkpoint(path: Path) -> None:
     """Take what the write-ahead log holds into the file that it belongs to."""
-    if wal(path).exists():
+    if wal_path(path).exists():
         duckdb.connect(path).close()
 
 
 Connection = duckdb.DuckDBPyConnection
-_BUSY = (
+_BUSY_MESSAGES = (
     "Could not set lock",  # another process has it, POSIX
     "being used by another process",  # the same on Windows
     "different configuration",  # another thread of this process reads while we want to write, or the reverse
     "Unique file handle conflict",
 )
-_FULL = ("No space left", "not enough space", "disk is full", "File too large", "Disk quota")
+_DISK_FULL_MESSAGES = ("No space left", "not enough space", "disk is full", "File too large", "Disk quota")
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -140,7 +140,7 @@ _GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
 """Seconds that a writer who cannot go in keeps readers out, and lets them in before it tries again."""
 
 
-class NoRoom(ResourceError):
+class DiskFull(ResourceError):
     """The disk is full."""
 
 
@@ -161,43 +161,43 @@ class OpenWarehouse:
         return pl.DataFrame(self.connection.sql(sql, params=params))
 
 
-def stamp_of(path: Path) -> tuple[int, ...]:
+def file_stamp(path: Path) -> tuple[int, ...]:
     """Time and size of the file and of its write-ahead log."""
-    return (*_stamp(path), *_stamp(wal(path)))
+    return (*_stamp(path), *_stamp(wal_path(path)))
 
 
-def is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Whether the file exists; an address that cannot even be asked about is an error with a name."""
     return _stamp(path) != (0, 0)
 
 
-def wal(path: Path) -> Path:
+def wal_path(path: Path) -> Path:
     """DuckDB's write-ahead log: committed rows live there until the next clean close."""
     return path.with_name(path.name + ".wal")
 
 
 @contextlib.contextmanager
-def reading(path: Path, wait: float) -> Iterator[Connection]:
+def read_connection(path: Path, wait: float) -> Iterator[Connection]:
     """A connection that reads. Through the gate before every try: whoever met a writer at the file waits there until
     that one has left, and not by a clock of its own, by which it would meet the next one."""
     end = time.monotonic() + wait
     delay = _FIRST_DELAY
     with contextlib.ExitStack() as inside:
         while True:
-            with _locked_by_name(path, wait):
-                pass_through(path, max(0.0, end - time.monotonic()))
+            with _timeout_as_locked(path, wait):
+                wait_for_gate(path, max(0.0, end - time.monotonic()))
             try:
-                connection = inside.enter_context(attached(path, True, 0.0, told_wait=wait))
+                connection = inside.enter_context(attach(path, True, 0.0, reported_wait=wait))
                 break
             except WarehouseLocked:
                 if time.monotonic() + delay > end:
                     raise
-            delay = _pause(delay)
+            delay = _back_off(delay)
         yield connection
 
 
 @contextlib.contextmanager
-def writing(path: Path, wait: float) -> Iterator[Connection]:
+def write_connection(path: Path, wait: float) -> Iterator[Connection]:
     """A connection that writes, behind the closed gate. While a program that knows no gate keeps the file, readers are
     let in again and again: they need not wait for what a writer waits for."""
     end = time.monotonic() + wait
@@ -205,10 +205,10 @@ def writing(path: Path, wait: float) -> Iterator[Connection]:
         while True:
             left = max(0.0, end - time.monotonic())
             with contextlib.ExitStack() as inside:
-                with _locked_by_name(path, wait):
-                    inside.enter_context(closed(path, left))
+                with _timeout_as_locked(path, wait):
+                    inside.enter_context(closed_gate(path, left))
                 try:
-                    connection = inside.enter_context(attached(path, False, min(left, _GATE_CLOSED), told_wait=wait))
+                    connection = inside.enter_context(attach(path, False, min(left, _GATE_CLOSED), reported_wait=wait))
                 except WarehouseLocked:
                     if time.monotonic() + _GATE_OPEN > end:
                         raise
@@ -220,52 +220,52 @@ def writing(path: Path, wait: float) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
-def alone(path: Path, wait: float) -> Iterator[None]:
+def exclusive(path: Path, wait: float) -> Iterator[None]:
     """Behind the closed gate without opening the file: nobody else changes what it is built from meanwhile."""
     with contextlib.ExitStack() as inside:
-        with _locked_by_name(path, wait):
-            inside.enter_context(closed(path, wait))
+        with _timeout_as_locked(path, wait):
+            inside.enter_context(closed_gate(path, wait))
         yield
 
 
-def connect(path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None) -> Connection:
+def connect_private(path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None) -> Connection:
     """Open a DuckDB file that only this process knows, a copy or a new one, in a DuckDB of its own; tried again while
     it is busy, WarehouseLocked where it stays so."""
     chosen = CONFIG if config is None else config
-    return _patiently(path, wait, None, lambda: duckdb.connect(path, read_only=read_only, config=chosen))
+    return _retry_while_busy(path, wait, None, lambda: duckdb.connect(path, read_only=read_only, config=chosen))
 
 
 @contextlib.contextmanager
-def attached(
-    path: Path, read_only: bool, wait: float, told_wait: float | None = None, running: RunningDuckDB | None = None
+def attach(
+    path: Path, read_only: bool, wait: float, reported_wait: float | None = None, instance: DuckDBInstance | None = None
 ) -> Iterator[Connection]:
     """A connection that works on a warehouse file, tried again while that is busy; WarehouseLocked where it stays so.
 
-    `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
+    `reported_wait`: seconds that the error speaks of, where `wait` is only a part of them.
     """
-    running = running or (_FOR_READING if read_only else _FOR_WRITING)
-    file = _patiently(path, wait, told_wait, lambda: running.attach(path, read_only))
+    instance = instance or (_READER if read_only else _WRITER)
+    file = _retry_while_busy(path, wait, reported_wait, lambda: instance.attach(path, read_only))
     try:
-        with contextlib.closing(file.running.cursor()) as connection:
+        with contextlib.closing(file.connection.cursor()) as connection:
             connection.execute(f"USE {file.name}")
             yield connection
     except (duckdb.FatalException, duckdb.InternalException):
-        running.forget()  # it refuses everything from now on
+        instance.reset()  # it refuses everything from now on
         raise
     finally:
-        running.detach(path, file)
+        instance.detach(path, file)
 
 
 @dataclass
 class AttachedFile:
-    running: Connection
+    connection: Connection
     name: str
     """Its catalog, quoted for SQL."""
     read_only: bool
     users: int = 0
 
 
-class RunningDuckDB:
+class DuckDBInstance:
     """DuckDB without a file of its own, to which files are attached for a moment.
 
     All threads of a process share an attached file: POSIX systems keep locks for whole processes, so that a second
@@ -279,14 +279,14 @@ class RunningDuckDB:
     def __init__(self, config: dict[str, Any]) -> None:
         spilled = Path(tempfile.gettempdir()) / f"workdim-{os.getpid()}"  # made where a query needs it, not before
         self._config = config | {"temp_directory": str(spilled)}
-        self._running: Connection | None = None
+        self._connection: Connection | None = None
 
     def attach(self, path: Path, read_only: bool) -> AttachedFile:
         """Raises `_Busy` where another thread has the file open in another way, and what DuckDB raises."""
         with self._lock:
             file = self._files.get(path)
             if file is None:
-                file = self._files[path] = self._attached(path, read_only)
+                file = self._files[path] = self._attach(path, read_only)
             elif not (read_only and file.read_only):
                 raise _Busy
             file.users += 1
@@ -300,26 +300,26 @@ class RunningDuckDB:
                 return
             del self._files[path]
             try:
-                file.running.execute(f"DETACH {file.name}")
+                file.connection.execute(f"DETACH {file.name}")
             except duckdb.Error:  # a full disk, or this DuckDB has ended: what it has open is closed with it
-                file.running.close()
-                self._running = None
+                file.connection.close()
+                self._connection = None
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start DuckDB anew for whoever comes next."""
-        self._running = None
+        self._connection = None
 
-    def _attached(self, path: Path, read_only: bool) -> AttachedFile:
-        if self._running is None:
-            self._running = duckdb.connect(":memory:", config=self._config)
+    def _attach(self, path: Path, read_only: bool) -> AttachedFile:
+        if self._connection is None:
+            self._connection = duckdb.connect(":memory:", config=self._config)
         quoted = str(path).replace("'", "''")
         name = _catalog_name(path, [file.name for file in self._files.values()])
         try:
-            self._running.execute(f"ATTACH '{quoted}' AS {name}{' (READ_ONLY)' if read_only else ''}")
+            self._connection.execute(f"ATTACH '{quoted}' AS {name}{' (READ_ONLY)' if read_only else ''}")
         except (duckdb.FatalException, duckdb.InternalException):
-            self.forget()
+            self.reset()
             raise
-        return AttachedFile(self._running, name, read_only)
+        return AttachedFile(self._connection, name, read_only)
 
 
 def _catalog_name(path: Path, others: list[str]) -> str:
@@ -329,17 +329,17 @@ def _catalog_name(path: Path, others: list[str]) -> str:
     return next(one for one in found if one.lower() not in taken)
 
 
-_FOR_READING, _FOR_WRITING = RunningDuckDB(CONFIG), RunningDuckDB(WRITING)
-_LEFT_BEHIND: list[Connection | None] = []
+_READER, _WRITER = DuckDBInstance(CONFIG), DuckDBInstance(WRITING)
+_PARENT_CONNECTIONS: list[Connection | None] = []
 """Of the process that this one was forked from: to end it here would be to wait for threads that are not here."""
 
 
 def _after_fork() -> None:
-    for running in (_FOR_READING, _FOR_WRITING):
-        _LEFT_BEHIND.append(running._running)
-        running.forget()
-    RunningDuckDB._lock = threading.Lock()
-    RunningDuckDB._files.clear()
+    for running in (_READER, _WRITER):
+        _PARENT_CONNECTIONS.append(running._connection)
+        running.reset()
+    DuckDBInstance._lock = threading.Lock()
+    DuckDBInstance._files.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -353,21 +353,21 @@ class _Busy(Exception):
 _T = TypeVar("_T")
 
 
-def _patiently(path: Path, wait: float, told_wait: float | None, opens: Callable[[], _T]) -> _T:
+def _retry_while_busy(path: Path, wait: float, reported_wait: float | None, open_file: Callable[[], _T]) -> _T:
     end = time.monotonic() + wait
     delay = _FIRST_DELAY
     while True:
         try:
-            return opens()
+            return open_file()
         except (duckdb.Error, _Busy) as error:
-            if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY):
+            if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY_MESSAGES):
                 raise
             if time.monotonic() + delay > end:
-                raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error
-            delay = _pause(delay)
+                raise WarehouseLocked(_locked_message(path, str(error), reported_wait or wait)) from error
+            delay = _back_off(delay)
 
 
-def _pause(delay: float) -> float:
+def _back_off(delay: float) -> float:
     """Sleep for about `delay` seconds; returns the next delay, a longer one."""
     time.sleep(delay * random.uniform(0.5, 1.5))
     return min(delay * 1.7, 0.25)
@@ -399,23 +399,23 @@ def insert(connection: Connection, table: str, rows: pl.DataFrame) -> None:
 
 
 @contextlib.contextmanager
-def clear_errors(path: Path) -> Iterator[None]:
+def translated_errors(path: Path) -> Iterator[None]:
     """Failures of the file or the disk as one line that says what to do; mistakes in SQL pass through."""
     try:
         yield
     except duckdb.Error as error:
-        clear = explained(path, error)
+        clear = translate_error(path, error)
         if clear is None:
             raise
         raise clear from error
 
 
-def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError | None:
+def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError | None:
     """The error as a line for people; None where it is about a statement and not about the file."""
     text = str(error)
     first = text.splitlines()[0]
-    if any(part in text for part in _FULL):
-        return NoRoom(
+    if any(part in text for part in _DISK_FULL_MESSAGES):
+        return DiskFull(
             "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `workdim "
             "ingest`.",
             path=path,
@@ -438,32 +438,34 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
         return WarehouseError(
             "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `workdim "
             "ingest`.",
-            log=wal(path),
+            log=wal_path(path),
             path=path,
         )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
         return WarehouseError(
             "{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels.", path=path
         )
-    is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
-    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
+    is_wal_error = isinstance(error, duckdb.TransactionException) and f'file "{wal_path(path)}"' in text
+    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_wal_error:
         reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
-        told = Sentence("The warehouse {path} cannot be used: {reason}.", path=path, reason=reason)
+        message = Sentence("The warehouse {path} cannot be used: {reason}.", path=path, reason=reason)
         if "Permission denied" in reason:
-            told = sentences(told, Sentence("Check the permissions of the file and of {parent}.", parent=path.parent))
-        return ResourceError(told)
+            message = sentences(
+                message, Sentence("Check the permissions of the file and of {parent}.", parent=path.parent)
+            )
+        return ResourceError(message)
     return None
 
 
 @contextlib.contextmanager
-def _locked_by_name(path: Path, wait: float) -> Iterator[None]:
+def _timeout_as_locked(path: Path, wait: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise WarehouseLocked(_locked_line(path, "", wait)) from error
+        raise WarehouseLocked(_locked_message(path, "", wait)) from error
 
 
-def _locked_line(path: Path, text: str, wait: float) -> Sentence:
+def _locked_message(path: Path, text: str, wait: float) -> Sentence:
     holder = re.search(r"PID (\d+)", text)
     who = (
         Sentence("Process {pid}", pid=holder[1]) if holder else Sentence("Another process or another part of this one")

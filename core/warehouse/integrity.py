@@ -20,15 +20,15 @@ import pyarrow.parquet as pq
 from core.errors import ResourceError, WarehouseError
 from core.files import folders_in, workplace
 from core.records import SHIPPED
-from core.store import people
-from core.store.parcels import DAMAGE, is_parcel, read_head, read_parcel
-from core.store.restore import check_hashes
+from core.store import user_files
+from core.store.parcels import READ_ERRORS, is_parcel, read_header, read_parcel
+from core.store.restore import verify_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
-from core.warehouse.connection import Connection, attached, clear_errors, is_there, snapshot
+from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
 from core.warehouse.warehouse import Warehouse
 
-PATIENCE = 1.0
+LOCK_WAIT = 1.0
 """Seconds that the check waits for a writer."""
 _REBUILD = "Run: workdim ingest --rebuild"
 _SHIPPED = f"list_contains(tags, '{SHIPPED}')"
@@ -59,7 +59,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Examined:
+class IntegrityReport:
     """What an integrity check looked at and what it found."""
 
     findings: tuple[Finding, ...] = ()
@@ -71,54 +71,56 @@ class Examined:
         return any(finding.is_damage for finding in self.findings)
 
 
-def look_at(warehouse: Warehouse) -> Health:
+def check_health(warehouse: Warehouse) -> Health:
     """Without making, changing or taking in anything, and without reading more than what waits."""
     try:
-        there, known = is_there(warehouse.path), set[str]()
-        if there:
-            with clear_errors(warehouse.path), attached(warehouse.path, True, warehouse.wait) as file:
-                schema.check(file)
+        is_present, known = exists(warehouse.path), set[str]()
+        if is_present:
+            with translated_errors(warehouse.path), attach(warehouse.path, True, warehouse.wait) as file:
+                schema.is_current(file)
                 with contextlib.suppress(duckdb.CatalogException):  # an empty one, or of an earlier version
                     known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
         waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
     except (WarehouseError, ResourceError) as error:
         return Health(True, problem=str(error))
-    damaged = [line for path in waiting if (line := _problem_of(path))]
-    return Health(there, len(known), len(waiting) - len(damaged), tuple(damaged))
+    damaged = [line for path in waiting if (line := _parcel_problem(path))]
+    return Health(is_present, len(known), len(waiting) - len(damaged), tuple(damaged))
 
 
-def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None) -> Examined:
+def check_integrity(
+    warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None
+) -> IntegrityReport:
     """All that is wrong, one line each. `thorough` compares every value of every run and file with its rows.
 
     `progress` hears of parcels done and parcels in all. What cannot be looked at now (a file that another process
     holds, no room for the copy) is a finding and no error.
     """
-    if not is_there(warehouse.path):
-        return Examined()
-    patient = replace(warehouse, wait=PATIENCE)
-    findings = [*_unfinished(patient), *_unreadable_files(patient)]
+    if not exists(warehouse.path):
+        return IntegrityReport()
+    patient = replace(warehouse, wait=LOCK_WAIT)
+    findings = [*_unfinished_changes(patient), *_unreadable_files(patient)]
     n_rows = n_parcels = 0
     try:
-        with _copied(patient) as path, clear_errors(path), contextlib.closing(duckdb.connect(path)) as file:
-            counts, unreadable = read_all(file)
+        with _snapshot(patient) as path, translated_errors(path), contextlib.closing(duckdb.connect(path)) as file:
+            counts, unreadable = read_all_tables(file)
             n_rows = sum(counts.values())
             findings += unreadable
-            if not unreadable and not schema.check(file):
+            if not unreadable and not schema.is_current(file):
                 line = "The warehouse was built by an earlier version: it is built anew when it is next opened."
                 findings.append(Finding(line, is_damage=False))
             elif not unreadable:
                 with duckdb.connect(":memory:") as model:
-                    schema.create(model)
-                    findings += [*_columns_of(file, model), *_rows_of(file)]
-                    findings += _people_of(file, model, patient, thorough)
-                    n_parcels, of_parcels = _parcels_of(file, model, patient, thorough, progress)
-                    findings += of_parcels
+                    schema.create_tables(model)
+                    findings += [*_check_columns(file, model), *_check_references(file)]
+                    findings += _check_user_files(file, model, patient, thorough)
+                    n_parcels, parcel_findings = _check_parcels(file, model, patient, thorough, progress)
+                    findings += parcel_findings
     except (WarehouseError, ResourceError) as error:
         findings.append(Finding(f"The integrity of the warehouse was not checked: {error}", is_damage=False))
-    return Examined(tuple(findings), n_rows, n_parcels)
+    return IntegrityReport(tuple(findings), n_rows, n_parcels)
 
 
-def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
+def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
     """Rows of each table, all of whose blocks were read; a finding for each table where that failed."""
     counts, findings = {}, []
     sql = "SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"
@@ -135,24 +137,24 @@ def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
 # --- the files -------------------------------------------------------------------------------------------------
 
 
-def _unfinished(warehouse: Warehouse) -> Iterator[Finding]:
-    marked = [f"{kind} {one}" for kind, one in warehouse.folder.marked()]
+def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
+    marked = [f"{kind} {one}" for kind, one in warehouse.folder.pending_changes()]
     if marked:
-        yield Finding(f"{_some(marked, 'change')} not finished. Run: workdim ingest", is_damage=False)
+        yield Finding(f"{_summary(marked, 'change')} not finished. Run: workdim ingest", is_damage=False)
 
 
 def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
-    for kind in people.KINDS:
-        for one in people.ids(warehouse.folder, kind):
+    for kind in user_files.KINDS:
+        for one in user_files.list_ids(warehouse.folder, kind):
             try:
-                people.read(warehouse.folder, kind, one)
+                user_files.read(warehouse.folder, kind, one)
             except FileNotFoundError:  # taken out since
                 continue
             except WarehouseError as error:
                 yield Finding(f"{error} Bring it back: workdim restore FILE")
 
 
-def _problem_of(parcel: Path) -> str:
+def _parcel_problem(parcel: Path) -> str:
     try:
         read_parcel(parcel)
     except WarehouseError as error:
@@ -160,10 +162,10 @@ def _problem_of(parcel: Path) -> str:
     return ""
 
 
-def _rows_in_files(parcel: Path) -> dict[str, int]:
+def _count_parcel_rows(parcel: Path) -> dict[str, int]:
     """Rows of each table of a parcel, by files that agree with their hashes; raises one of _UNSOUND else."""
-    check_hashes(parcel)
-    there = read_head(parcel).files
+    verify_hashes(parcel)
+    there = read_header(parcel).files
     rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in there}
     return dict.fromkeys(LONG_TABLES, 0) | rows
 
@@ -172,14 +174,14 @@ def _rows_in_files(parcel: Path) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _copied(warehouse: Warehouse) -> Iterator[Path]:
+def _snapshot(warehouse: Warehouse) -> Iterator[Path]:
     """A copy of the file that goes at the end: in the system's folder for such things, or beside where that is small"""
     size = warehouse.path.stat().st_size
     elsewhere = Path(tempfile.gettempdir())
     has_room = shutil.disk_usage(elsewhere).free > 2 * size
     with workplace("check", elsewhere if has_room else warehouse.path.parent) as folder:
         copy = folder / warehouse.path.name
-        snapshot(warehouse.path, copy, warehouse.wait)
+        copy_snapshot(warehouse.path, copy, warehouse.wait)
         yield copy
 
 
@@ -189,22 +191,22 @@ _COLUMNS = """
 """
 
 
-def _columns_of(file: Connection, model: Connection) -> Iterator[Finding]:
+def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     """Tables and columns as this version makes them."""
     expected, found = (
         {(table, column): (kind, comment) for table, column, kind, comment in one.execute(_COLUMNS).fetchall()}
         for one in (model, file)
     )
     known = {table for table, _ in expected}
-    for at in sorted(expected.keys() | found.keys()):
-        name = ".".join(at).removeprefix("main.")
-        if at not in found:
+    for column in sorted(expected.keys() | found.keys()):
+        name = ".".join(column).removeprefix("main.")
+        if column not in found:
             yield Finding(f"The column {name} is missing. {_REBUILD}")
-        elif at in expected and expected[at][0] != found[at][0]:
-            yield Finding(f"The column {name} is {found[at][0]} and should be {expected[at][0]}. {_REBUILD}")
-        elif at in expected and expected[at][1] and not found[at][1]:
+        elif column in expected and expected[column][0] != found[column][0]:
+            yield Finding(f"The column {name} is {found[column][0]} and should be {expected[column][0]}. {_REBUILD}")
+        elif column in expected and expected[column][1] and not found[column][1]:
             yield Finding(f"The column {name} has lost its comment. {_REBUILD}", False)
-        elif at not in expected and at[0] in known:
+        elif column not in expected and column[0] in known:
             yield Finding(f"The column {name} is not Workdim's; a new file is built without it.", False)
     foreign = sorted({table.removeprefix("main.") for table, _ in found} - {one.removeprefix("main.") for one in known})
     if foreign:
@@ -215,7 +217,7 @@ def _columns_of(file: Connection, model: Connection) -> Iterator[Finding]:
         )
 
 
-_LINKS: list[tuple[str, str, str, bool]] = [
+_REFERENCES: list[tuple[str, str, str, bool]] = [
     *(
         (
             f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
@@ -267,18 +269,18 @@ _LINKS: list[tuple[str, str, str, bool]] = [
 """Query of what is missing, sentence, what is counted, whether that is damage."""
 
 
-def _rows_of(file: Connection) -> Iterator[Finding]:
+def _check_references(file: Connection) -> Iterator[Finding]:
     """Rows that name what is not there."""
-    for sql, sentence, what, is_damage in _LINKS:
+    for sql, sentence, what, is_damage in _REFERENCES:
         found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if found:
-            yield Finding(sentence.format(_some([row[0] for row in found], what)), is_damage)
+            yield Finding(sentence.format(_summary([row[0] for row in found], what)), is_damage)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
 
 
-def _parcels_of(
+def _check_parcels(
     file: Connection, model: Connection, warehouse: Warehouse, thorough: bool, progress: Progress
 ) -> tuple[int, list[Finding]]:
     """How many parcels of runs in the file were read, and what is wrong with them."""
@@ -287,22 +289,22 @@ def _parcels_of(
         table: dict(file.execute(f"SELECT run_id, count(*) FROM {table} GROUP BY run_id").fetchall())
         for table in LONG_TABLES
     }
-    findings, without = [], []
+    findings, missing = [], []
     for number, run_id in enumerate(runs, start=1):
         parcel = warehouse.parcels / run_id
         if not is_parcel(parcel):
-            without.append(run_id)
+            missing.append(run_id)
             continue
         try:
-            n_rows = _rows_in_files(parcel)
-            differing = [
+            n_rows = _count_parcel_rows(parcel)
+            differences = [
                 f"{table}: {counts[table].get(run_id, 0)} rows, not {n_rows[table]}"
                 for table in LONG_TABLES
                 if n_rows[table] != counts[table].get(run_id, 0)
             ]
-            if thorough and not differing:
-                differing = _differing(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
-        except (WarehouseError, *DAMAGE) as error:
+            if thorough and not differences:
+                differences = _differing_tables(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
+        except (WarehouseError, *READ_ERRORS) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             findings.append(
                 Finding(
@@ -311,56 +313,58 @@ def _parcels_of(
                 )
             )
             continue
-        if differing:
-            findings.append(Finding(f"Run {run_id} is not what its parcel holds ({', '.join(differing)}). {_REBUILD}"))
+        if differences:
+            findings.append(
+                Finding(f"Run {run_id} is not what its parcel holds ({', '.join(differences)}). {_REBUILD}")
+            )
         progress(number, len(runs))
-    if without:
+    if missing:
         findings.append(
             Finding(
-                f"{_some(without, 'run')} without a parcel: the file has the only copy of the rows, and a new one is "
+                f"{_summary(missing, 'run')} without a parcel: the file has the only copy of the rows, and a new one is "
                 "built without them. Bring the parcels back: workdim restore FILE, or workdim import.",
                 is_damage=False,
             )
         )
-    return len(runs) - len(without), findings
+    return len(runs) - len(missing), findings
 
 
-def _people_of(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
+def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
     """What people wrote, its files against its rows: which there are, how many, and all values where that is quick."""
-    for kind, declared in people.KINDS.items():
+    for kind, declared in user_files.KINDS.items():
         first = declared.tables[0]
         names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
-        rows = {people.id_of(name) if declared.is_hashed else name: name for name in names}
-        files = people.ids(warehouse.folder, kind)
-        if gone := [rows[one] for one in rows.keys() - set(files)]:
+        rows = {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
+        files = user_files.list_ids(warehouse.folder, kind)
+        if missing := [rows[one] for one in rows.keys() - set(files)]:
             yield Finding(
-                f"{_some(sorted(gone), kind)} without a file: a new warehouse is built without it. "
+                f"{_summary(sorted(missing), kind)} without a file: a new warehouse is built without it. "
                 "Bring it back: workdim restore FILE",
                 is_damage=False,
             )
-        if absent := sorted(set(files) - rows.keys()):
-            yield Finding(f"{_some(absent, kind)} not in the warehouse. Run: workdim ingest")
+        if not_loaded := sorted(set(files) - rows.keys()):
+            yield Finding(f"{_summary(not_loaded, kind)} not in the warehouse. Run: workdim ingest")
         for one in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError, FileNotFoundError):  # told already
                 tables = declared.tables if thorough or not declared.is_import else (first,)
-                if differing := _differing(file, model, warehouse, kind, one, tables):
+                if differences := _differing_tables(file, model, warehouse, kind, one, tables):
                     yield Finding(
-                        f"The {kind} {rows[one]} is not what its file holds ({', '.join(differing)}). {_REBUILD}"
+                        f"The {kind} {rows[one]} is not what its file holds ({', '.join(differences)}). {_REBUILD}"
                     )
 
 
-def _differing(
-    file: Connection, model: Connection, warehouse: Warehouse, kind: str, one: str, tables: Sequence[str]
+def _differing_tables(
+    file: Connection, model: Connection, warehouse: Warehouse, kind: str, file_id: str, tables: Sequence[str]
 ) -> list[str]:
     """Tables whose rows are not those that a new file would have of this run, or of this file of people."""
     differing = []
     model.begin()
     try:
-        sync.bring(model, warehouse.folder, kind, [one])
+        sync.sync_rows(model, warehouse.folder, kind, [file_id])
         for table in tables:
-            where = "run_id = $one" if kind == sync.RUN else sync.rows_of(kind, table)
+            where = "run_id = $one" if kind == sync.RUN else sync.row_condition(kind, table)
             sql = f"SELECT * FROM {table} WHERE {where}"
-            found, expected = (pl.DataFrame(each.sql(sql, params={"one": one})) for each in (file, model))
+            found, expected = (pl.DataFrame(each.sql(sql, params={"one": file_id})) for each in (file, model))
             # Nothing promises an order, so both are brought into one.
             if not _sorted(found).equals(_sorted(expected)):
                 differing.append(table)
@@ -374,7 +378,7 @@ def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(sorted(rows.columns)).sort(plain, nulls_last=True)
 
 
-def _some(names: Sequence[str], what: str) -> str:
+def _summary(names: Sequence[str], what: str) -> str:
     """`3 runs (a, b and 1 more)`: a finding of many stays one line."""
     shown = ", ".join(str(name) for name in names[:2])
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""

@@ -31,7 +31,7 @@ _CONTROLS = """
 
 
 # Whether a protocol hash is that of the same protocol with its own seed, only the protocol can tell.
-_DRAWS = """
+_SEEDS = """
     SELECT run_id, seed, protocol_hash FROM runs
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND dtype = $dtype
         AND coalesce(stack, 'main') = $stack
@@ -40,7 +40,7 @@ _DRAWS = """
 
 
 # The profiles that Workdim ships were measured elsewhere: they are no reason not to measure here.
-_SAME = """
+_SAME_MEASUREMENT = """
     SELECT run_id, config FROM runs JOIN models USING (model_id)
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
         AND dtype = $dtype AND coalesce(stack, 'main') = $stack AND NOT list_contains(tags, 'reference')
@@ -61,19 +61,19 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
             return Profile.from_frames(read_parcel(parcel))
         except WarehouseError as error:
             _log.warning("%s", error)
-    profile = Profile.from_frames(tables_of(warehouse, run_id))
+    profile = Profile.from_frames(read_run_tables(warehouse, run_id))
     _log.warning(
         "Run %s is read from the rows of the warehouse, which keep seven digits: it has no whole parcel.", run_id
     )
     return profile
 
 
-def tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
+def read_run_tables(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
     """The rows of a run, and of its model and text, in one opening and with the types of a parcel.
 
     Raises KeyError where the warehouse has no such run.
     """
-    with warehouse.opened() as opened:
+    with warehouse.open() as opened:
         tables = {"runs": opened.read("SELECT * FROM runs WHERE run_id = ?", [run_id])}
         if tables["runs"].is_empty():
             raise KeyError(run_id)
@@ -90,19 +90,19 @@ def find_control(warehouse: Warehouse, **same: Any) -> str | None:
     return found["run_id"][0] if found.height else None
 
 
-def draws(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
+def seeds_of_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
     """run_id, seed and protocol_hash of the runs of one model on one text, the first measured first."""
-    return warehouse.read(_DRAWS, same).rows()
+    return warehouse.read(_SEEDS, same).rows()
 
 
-def find_same(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
+def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
     """run_id and config of the runs of one model, text, protocol and dtype, the newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
-    return warehouse.read(_SAME, {name: same[name] for name in names}).rows()
+    return warehouse.read(_SAME_MEASUREMENT, {name: same[name] for name in names}).rows()
 
 
 # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-_RECORDS = """
+_RUN_RECORDS = """
     SELECT runs.*, models.* EXCLUDE (model_id), corpora.name AS corpus_name, corpora.language AS corpus_language,
         corpora.domain AS corpus_domain, corpora.licence AS corpus_licence, corpora.sha256 AS corpus_sha256,
         corpora.n_documents AS corpus_n_documents, corpora.n_characters AS corpus_n_characters,
@@ -112,8 +112,8 @@ _RECORDS = """
 """
 
 
-def records(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def run_records(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
     """Every stored field of these runs, in the order given; columns of the text begin with `corpus_`."""
     marks = ", ".join(f"$id{number}" for number in range(len(run_ids))) or "NULL"
     named = {f"id{number}": run_id for number, run_id in enumerate(run_ids)}
-    return warehouse.read(_RECORDS.format(marks=marks), {"ids": list(run_ids), **named})
+    return warehouse.read(_RUN_RECORDS.format(marks=marks), {"ids": list(run_ids), **named})

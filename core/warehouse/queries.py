@@ -9,7 +9,7 @@ import polars as pl
 
 from core.records import SHIPPED
 from core.tables import SCORED_SOURCE, TABLES
-from core.warehouse.aliases import RESOLVED
+from core.warehouse.aliases import RESOLVED_SCORES
 from core.warehouse.connection import Readable
 
 # What is asked of the runs is said once, in `chosen`: the checks are by far the longest table here, and counting
@@ -51,7 +51,7 @@ _RUNS = """
     ORDER BY chosen.started_at DESC, chosen.run_id DESC
 """
 _WITHOUT_RECORDS = "EXCLUDE (config, library_versions, phase_seconds, execution)"
-_LISTING = """
+_RUN_LIST = """
     SELECT runs.run_id, runs.parent_run_id, runs.pass, runs.seed, runs.model_id, runs.corpus_id, runs.protocol,
         runs.protocol_hash, runs.started_at, runs.dtype, runs.stack, runs.model_seed, runs.chat_template_hash,
         runs.tags,
@@ -92,7 +92,7 @@ def runs(warehouse: Readable, run_ids: Sequence[str] | None = None) -> pl.DataFr
     where none was: `revision` is what that meant on the day. `worst_check` and `vetoed_by` (names of the checks that
     veto the run) are NULL where no check was made.
     """
-    condition = "" if run_ids is None else f"WHERE run_id IN ({_marks(run_ids)})"
+    condition = "" if run_ids is None else f"WHERE run_id IN ({_placeholders(run_ids)})"
     return warehouse.read(_RUNS.format(condition=condition, columns=""), list(run_ids or []))
 
 
@@ -107,10 +107,10 @@ def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: st
     return warehouse.read(_RUNS.format(condition=condition, columns=_WITHOUT_RECORDS), list(wanted.values()))
 
 
-def listing(warehouse: Readable) -> pl.DataFrame:
+def run_list(warehouse: Readable) -> pl.DataFrame:
     """One narrow row per run, newest first: what a list of all runs is searched by, and what tells which control
     belongs to which run."""
-    return warehouse.read(_LISTING)
+    return warehouse.read(_RUN_LIST)
 
 
 def estimates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
@@ -124,7 +124,7 @@ def d2_profiles(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     if not run_ids:
         return warehouse.read("SELECT * FROM layer_estimates LIMIT 0")
     return warehouse.read(
-        f"""SELECT * FROM layer_estimates WHERE run_id IN ({_marks(run_ids)})
+        f"""SELECT * FROM layer_estimates WHERE run_id IN ({_placeholders(run_ids)})
             AND estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred' ORDER BY run_id, layer, state DESC""",
         list(run_ids),
     )
@@ -140,7 +140,7 @@ def replicates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return _rows(warehouse, "layer_replicates", run_ids, "run_id, cloud, estimator, n1, layer, state DESC")
 
 
-def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
+def jackknife_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
     """run_id and blocks (d2 without block 0, 1, ... of the text) at one layer of each run.
 
     `wanted`: run_id, layer, state, cloud, a row for each run.
@@ -152,7 +152,7 @@ def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
         SELECT run_id, blocks FROM layer_replicates
         JOIN (VALUES {", ".join(["(?, ?, ?, ?)"] * len(rows))}) AS wanted (run_id, layer, state, cloud)
             USING (run_id, layer, state, cloud)
-        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_marks(run_ids)})
+        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_placeholders(run_ids)})
     """
     values = [value for row in rows for value in row]
     return warehouse.read(sql, [*values, *run_ids]).cast({"blocks": pl.List(pl.Float64)})
@@ -165,14 +165,14 @@ def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
         SELECT run_id, cloud, transform, estimator, n1, max(value) AS value, arg_max(lower, value) AS lower,
             arg_max(upper, value) AS upper, arg_max(layer, value) AS layer
         FROM layer_estimates JOIN runs USING (run_id) JOIN models USING (model_id)
-        WHERE run_id IN ({_marks(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
+        WHERE run_id IN ({_placeholders(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
         GROUP BY ALL
     """
     types = {"n1": pl.Int64, "layer": pl.Int64} | dict.fromkeys(("value", "lower", "upper"), pl.Float64)
     return warehouse.read(sql, list(run_ids)).cast(types)  # type: ignore[arg-type]
 
 
-def imports(warehouse: Readable) -> dict[str, datetime]:
+def import_times(warehouse: Readable) -> dict[str, datetime]:
     """Hash of an imported file of scores -> when it came here (UTC)."""
     found = warehouse.read("SELECT file_sha256, imported_at FROM score_files")
     return dict(found.select("file_sha256", pl.col("imported_at").dt.replace_time_zone(None)).iter_rows())
@@ -204,7 +204,7 @@ def extrema(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return _rows(warehouse, "run_extrema", run_ids, "run_id, cloud, layer")
 
 
-def against_controls(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+def control_comparisons(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of run_controls of these runs on text: what each control says about them."""
     return _rows(warehouse, "run_controls", run_ids, "run_id, control_run_id, claim DESC")
 
@@ -226,11 +226,11 @@ def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl
     """
     chosen = ""
     if repositories is not None:  # an alias of a reference takes no score from the reference itself
-        named = _marks(repositories)
+        named = _placeholders(repositories)
         made_here = f"starts_with(source, '{SCORED_SOURCE}')"
         chosen = f"WHERE repository IN ({named}) OR name_in_source IN ({named}) AND {made_here}"
     order = "repository, revision, benchmark, metric, n_shot, source"
-    return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", [*(repositories or ())] * 2)
+    return warehouse.read(f"SELECT * FROM {RESOLVED_SCORES} {chosen} ORDER BY {order}", [*(repositories or ())] * 2)
 
 
 def pilots(warehouse: Readable) -> pl.DataFrame:
@@ -238,7 +238,7 @@ def pilots(warehouse: Readable) -> pl.DataFrame:
     return warehouse.read(_PILOTS)
 
 
-def of_pilot(warehouse: Readable, pilot_id: str) -> list[str]:
+def pilot_run_ids(warehouse: Readable, pilot_id: str) -> list[str]:
     """Ids of the runs that are results of a pilot, newest first: measured for it, or counted as its result."""
     order = "ORDER BY started_at DESC, run_id DESC"
     sql = f"SELECT run_id FROM runs JOIN ({_MEMBERS}) USING (run_id) WHERE member_of = ? {order}"
@@ -251,7 +251,7 @@ def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     sql = f"""
         SELECT run_id, n_tokens, TRY_CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
             coalesce(json_extract_string(execution, '$.device_name'), device) AS device, dtype
-        FROM runs WHERE run_id IN ({_marks(run_ids)}) AND NOT list_contains(tags, '{SHIPPED}') ORDER BY run_id
+        FROM runs WHERE run_id IN ({_placeholders(run_ids)}) AND NOT list_contains(tags, '{SHIPPED}') ORDER BY run_id
     """
     return warehouse.read(sql, list(run_ids))
 
@@ -273,10 +273,10 @@ def counts(warehouse: Readable) -> dict[str, int]:
 
 def _rows(warehouse: Readable, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:
     # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-    sql = f"SELECT * FROM {table} WHERE run_id IN ({_marks(run_ids)}) ORDER BY {order}"
+    sql = f"SELECT * FROM {table} WHERE run_id IN ({_placeholders(run_ids)}) ORDER BY {order}"
     # The file keeps narrower numbers than whoever computes with them expects.
     return warehouse.read(sql, list(run_ids)).cast(dict(TABLES[table].schema))  # type: ignore[arg-type]
 
 
-def _marks(run_ids: Sequence[str]) -> str:
+def _placeholders(run_ids: Sequence[str]) -> str:
     return ", ".join("?" * len(run_ids)) or "NULL"

@@ -58,7 +58,7 @@ class Table:
     columns: tuple[Column, ...]
 
 
-def create(connection: Connection) -> None:
+def create_tables(connection: Connection) -> None:
     """Make all tables with their comments, and load the scores that Workdim ships, in the caller's transaction."""
     for table in TABLES.values():
         connection.execute(table.ddl())
@@ -72,10 +72,10 @@ def create(connection: Connection) -> None:
         COMMENT ON COLUMN {VERSION_TABLE}.made_at IS 'When the file was built, UTC.';
     """)
     connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
-    scores.load_reference(connection)
+    scores.load_shipped_scores(connection)
 
 
-def check(connection: Connection) -> bool:
+def is_current(connection: Connection) -> bool:
     """Whether the file has exactly this schema; False where it is older or empty, and has to be built anew.
 
     Raises NewerSchema or OtherProgram for a file that this version must leave alone.
@@ -109,10 +109,10 @@ def check(connection: Connection) -> bool:
 def fingerprint() -> str:
     """Of the tables, without their comments, and of the scores that Workdim ships."""
     statements = "".join(table.ddl() for table in TABLES.values())
-    return hashlib.sha256(statements.encode() + "".join(scores.reference_hashes()).encode()).hexdigest()[:16]
+    return hashlib.sha256(statements.encode() + "".join(scores.shipped_hashes()).encode()).hexdigest()[:16]
 
 
-def tables(warehouse: Readable) -> list[Table]:
+def list_tables(warehouse: Readable) -> list[Table]:
     """Every table and view with its columns, as they stand in the file, by name."""
     by_table: dict[str, list[dict]] = {}
     for row in warehouse.read(_COLUMNS).to_dicts():
@@ -129,9 +129,9 @@ def tables(warehouse: Readable) -> list[Table]:
     ]
 
 
-def find(warehouse: Readable, name: str) -> Table:
+def find_table(warehouse: Readable, name: str) -> Table:
     """One table; InputError names those that are there."""
-    known = {table.name: table for table in tables(warehouse)}
+    known = {table.name: table for table in list_tables(warehouse)}
     if name.lower() not in known:
         raise InputError(unknown_name("table", name, known))
     return known[name.lower()]

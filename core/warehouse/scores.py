@@ -37,17 +37,17 @@ _HIGHER_IS_BETTER = {
 }
 
 
-def reference_hashes() -> tuple[str, ...]:
+def shipped_hashes() -> tuple[str, ...]:
     """Hashes of the files of scores that belong to this version."""
-    return tuple(hashlib.sha256(_content(file)).hexdigest() for file in (REFERENCE, LADDER))
+    return tuple(hashlib.sha256(_read_file(file)).hexdigest() for file in (REFERENCE, LADDER))
 
 
-def load_reference(connection: duckdb.DuckDBPyConnection) -> int:
+def load_shipped_scores(connection: duckdb.DuckDBPyConnection) -> int:
     """Insert the shipped scores into a new file; returns the number of rows."""
-    published, own = (_content(file) for file in (REFERENCE, LADDER))
+    published, own = (_read_file(file) for file in (REFERENCE, LADDER))
     rows = pl.concat(
         [
-            score_rows(pl.read_parquet(io.BytesIO(published)), hashlib.sha256(published).hexdigest()),
+            benchmark_rows(pl.read_parquet(io.BytesIO(published)), hashlib.sha256(published).hexdigest()),
             pl.read_parquet(io.BytesIO(own))
             .with_columns(file_sha256=pl.lit(hashlib.sha256(own).hexdigest()))
             .select(columns(ScoreRow)),
@@ -57,12 +57,12 @@ def load_reference(connection: duckdb.DuckDBPyConnection) -> int:
     return rows.height
 
 
-def blocks(wanted: pl.DataFrame) -> pl.DataFrame:
+def shipped_blocks(wanted: pl.DataFrame) -> pl.DataFrame:
     """run_id and blocks (the score without file or question block 0, 1, ...; fractions as percentages) of shipped scores.
 
     `wanted`: run_id, file_sha256, repository, benchmark, metric, filter.
     """
-    own = _content(LADDER)
+    own = _read_file(LADDER)
     keys = ["repository", "benchmark", "metric", "filter"]
     of_file = wanted.filter(file_sha256=hashlib.sha256(own).hexdigest())
     known = pl.read_parquet(io.BytesIO(own), columns=[*keys, "unit", "blocks"])
@@ -70,7 +70,7 @@ def blocks(wanted: pl.DataFrame) -> pl.DataFrame:
     return of_file.join(known, on=keys).select("run_id", blocks=scaled)
 
 
-def _content(file: Path) -> bytes:
+def _read_file(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
@@ -79,7 +79,7 @@ def _content(file: Path) -> bytes:
         ) from error
 
 
-def score_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
+def benchmark_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
     """The reference table in the columns of ScoreRow. Nothing is guessed: what a source omits stays NULL."""
     first_word = pl.col("metric").str.extract(r"^([\w@]+)")
     is_mean = pl.col("flags").fill_null("").str.contains(MEAN_OF_SUBTASKS, literal=True)
@@ -110,8 +110,8 @@ def score_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
     ).select(columns(ScoreRow))
 
 
-MOST_DECIMALS = 5
-FEWEST_DECIMALS = 1
+MAX_DECIMALS = 5
+MIN_DECIMALS = 1
 """Of a percentage: 50 is taken for 50.0, not for anything between 49.5 and 50.5."""
 
 
@@ -134,8 +134,8 @@ def agree(a: str, b: str) -> pl.Expr:
 
 def _decimals(column: str) -> pl.Expr:
     """Decimals that a value is written with, as far as can be seen from it."""
-    found = pl.lit(MOST_DECIMALS, pl.Float64)
-    for n in range(MOST_DECIMALS - 1, FEWEST_DECIMALS - 1, -1):
+    found = pl.lit(MAX_DECIMALS, pl.Float64)
+    for n in range(MAX_DECIMALS - 1, MIN_DECIMALS - 1, -1):
         scaled = pl.col(column) * 10**n
         found = pl.when((scaled - scaled.round()).abs() < 1e-6).then(pl.lit(n, pl.Float64)).otherwise(found)
     return found
