@@ -103,23 +103,23 @@ class RestoreResult:
     """What a restore changed."""
 
     previous_file: Path | None
-    """The DuckDB file that was there before."""
+    """Where the previous DuckDB file is kept."""
     previous_people: Path | None
-    """What people had written before."""
+    """Where the previous user files are kept."""
     n_parcels: int
     """Parcels that were missing or damaged here and came from the backup."""
     n_newer: int
-    """Parcels that are here and not in the backup."""
+    """Parcels that are not in the backup and stay."""
 
 
 @contextlib.contextmanager
 def stage_backup(
     warehouse: Warehouse, file: Path, progress: Progress = lambda done, total: None
 ) -> Iterator[StagedBackup]:
-    """Unpack and check a backup; what was unpacked goes at the end of the block.
+    """Unpack and check a backup; the unpacked files are removed at the end of the block.
 
-    `progress` hears of files done and in all. Raises WarehouseError for a backup that is damaged, of a newer Workdim or
-    of another program, InputError where there is no such file, ResourceError where there is no room.
+    `progress` is called with files done and in total. Raises WarehouseError for a backup that is damaged, of a newer
+    Workdim or of another program, InputError if there is no such file, ResourceError if there is no room.
     """
     file = file.expanduser().resolve()
     if not file.is_file():
@@ -150,10 +150,10 @@ def restore_backup(
     report: Callable[[str], None] = _log.warning,
     progress: Progress = lambda done, total: None,
 ) -> RestoreResult:
-    """Exchange parcels and people's files for what was staged, then build the DuckDB file anew of them.
+    """Replace parcels and user files by those of the backup, then rebuild the DuckDB file.
 
-    A line to `report` for what could not be carried over; `progress` hears of the building. What was there is kept under
-    names that end in the time. Raises WarehouseLocked where another process does not let go of the warehouse.
+    `report` gets a line for what could not be carried over; `progress` follows the rebuild. The previous files are kept
+    under names that end in the time. Raises WarehouseLocked if another process holds the warehouse.
     """
     here, there = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
     n_newer = len({one.name for one in here if is_parcel(one)} - {one.name for one in there})
@@ -173,7 +173,7 @@ def restore_backup(
 
 @contextlib.contextmanager
 def _exclusive(warehouse: Warehouse) -> Iterator[None]:
-    """Nobody else changes files or has the DuckDB file open, as far as that can be opened."""
+    """Keep other processes from changing files or opening the DuckDB file, if it can be opened."""
     with contextlib.ExitStack() as inside:
         if exists(warehouse.path):
             try:
@@ -191,7 +191,7 @@ def _exclusive(warehouse: Warehouse) -> Iterator[None]:
 def _add_user_tables(
     writer: archive.ArchiveWriter, warehouse: Warehouse, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """What a user added to the DuckDB file, as the manifest names it."""
+    """Add users' tables of the DuckDB file; returns the manifest's entries for them and for users' views."""
     added: dict[str, Any] = {"tables": {}, "views": {}}
     if not exists(warehouse.path):
         return added

@@ -1,8 +1,8 @@
-"""The DuckDB file built anew from the files beside it: one that is lost, ruined or of another version of the schema.
+"""Rebuild the DuckDB file from the files beside it, if it is lost, damaged or of another schema version.
 
-It is built beside, in bulk, while readers go on with the old file; the gate closes only for what was finished since and
-for the rename. What the old file alone holds, because its parcel or file is not there, is taken over from it and
-reported, and so is what a user added to it. Two processes never build in turn: the second finds it done.
+The new file is built in bulk while readers use the old one; the gate closes only to catch up and to rename. Rows that only
+the old file has, because their parcel or file is missing, are carried over and reported; so are users' tables and views.
+Two processes never build in turn: the second finds it done.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ from core.warehouse.schema import OtherProgram
 from core.warehouse.sync import Progress, Report
 
 _MAX_BUILD_SECONDS = 1800.0
-"""Seconds that somebody waits for another process that is building."""
+"""How long to wait for another process that is building."""
 _NEW_CATALOG = "workdim_rebuilt"
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What came of building a file anew."""
+    """The outcome of a rebuild."""
 
     run_ids: tuple[str, ...]
-    """Of the runs that came from parcels."""
+    """The runs loaded from parcels."""
     previous_file: Path | None
-    """The old file, where anything was taken over from it or could not be, and after a restore."""
+    """Where the old file is kept: after a restore, or if rows were carried over from it or could not be."""
 
 
 def build(
     path: Path, wait: float, is_wanted: Callable[[], bool], report: Report, progress: Progress
 ) -> BuildResult | None:
-    """Build the file at `path`; None where that is not wanted any more, because another process has done it.
+    """Build the file at `path`; None if `is_wanted` says that another process has done it.
 
-    `progress` hears of parcels done and in all, `report` of every parcel and file that was left out. Raises
-    WarehouseLocked where another process does not let go of the old file, NewerSchema or OtherProgram where that is
-    not to be replaced, ResourceError where there is no room: nothing was changed then.
+    `progress` is called with parcels done and in total, `report` for every parcel and file left out. Raises
+    WarehouseLocked if another process holds the old file, NewerSchema or OtherProgram if that must not be replaced,
+    ResourceError if there is no room; nothing is changed then.
     """
     make_folder(path.parent)
     with _build_lock(path):
@@ -113,7 +113,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         for one in restores:
             _add_user_tables(connection, one, report)
         if old is not None:
-            # What people wrote since a backup is not in it: the restore keeps it in a folder of its own.
+            # After a restore, user files written since the backup are not carried over: they are kept in a folder.
             _carry_over(connection, folder, old_name, not restores, messages.append)
         if old is not None:
             connection.execute(f"USE {_main_schema(old_name)}")
@@ -142,17 +142,17 @@ def _load_user_files(connection: Connection, folder: Folder, report: Report) -> 
 
 
 def _catch_up(connection: Connection, folder: Folder, started_at: float, report: Report) -> list[str]:
-    """What was finished, said and deleted since the building began; from here on nobody else writes."""
+    """Apply what was measured, annotated and deleted since the build began; no other process writes now."""
 
     def ignore(line: str) -> None:
-        """These were reported in the building already."""
+        """Problems were reported during the build already."""
 
     run_ids = sync.ingest_runs(connection, folder, sync.runs_to_ingest(connection, folder), ignore)
     known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
     changed = [one for one in known if _changed_since(folder.parcels / one, started_at)]
     with transaction(connection):
         sync.sync_rows(connection, folder, sync.RUN, changed, report)
-        # The new file was built from files alone. What is no file any more was deleted meanwhile, perhaps for good.
+        # The new file was built from files alone: one that is gone was deleted meanwhile, perhaps for good.
         sync.remove_runs(connection, [one for one in known if not is_parcel(folder.parcels / one)])
         for kind in user_files.KINDS:
             existing = set(user_files.list_ids(folder, kind))
@@ -163,7 +163,7 @@ def _catch_up(connection: Connection, folder: Folder, started_at: float, report:
 
 
 def _changed_since(parcel: Path, started_at: float) -> bool:
-    """Whether the parcel is gone, or its annotations are newer (with a second for clocks that tick coarsely)."""
+    """Whether the parcel is gone or its annotations are newer (a second is allowed for coarse clocks)."""
     try:
         return (parcel / "annotations.json").stat().st_mtime > started_at - 1.0
     except FileNotFoundError:
@@ -171,7 +171,7 @@ def _changed_since(parcel: Path, started_at: float) -> bool:
 
 
 def _carry_over(connection: Connection, folder: Folder, old: str, with_people: bool, report: Report) -> None:
-    """Runs, people's files and users' tables that only the old file has."""
+    """Copy runs, user files and users' tables that only the old file has."""
     has_runs = "runs" in _columns_of(connection, old)
     if has_runs:
         _carry_over_runs(connection, folder, old, report)
@@ -237,7 +237,7 @@ def _carry_over_runs(connection: Connection, folder: Folder, old: str, report: R
 
 
 def _carry_over_user_files(connection: Connection, folder: Folder, old: str, kind: str, report: Report) -> None:
-    """Rows that no file holds any more get their file again."""
+    """Write files again for rows that have lost theirs."""
     declared, columns = user_files.KINDS[kind], _columns_of(connection, old)
     if not set(declared.tables) <= columns.keys():
         return
@@ -274,7 +274,7 @@ def _carry_over_user_files(connection: Connection, folder: Folder, old: str, kin
 
 
 def _copy_rows(connection: Connection, old: str, table: str, known: set[str], where: str, params: object) -> None:
-    """Rows of a table of the old file, in those columns that both have."""
+    """Copy rows of a table of the old file, in the columns that both have."""
     chosen = ", ".join(name for name in TABLES[table].names if name in known)
     source = f"(SELECT {chosen} FROM {_main_schema(old)}.{table} WHERE {where})"
     connection.execute(TABLES[table].insert_sql(source), params)
@@ -289,13 +289,13 @@ def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
 
 
 def _add_user_tables(connection: Connection, backup: restore.PendingRestore, report: Report) -> None:
-    """What a user had added to the file that a backup was made of."""
+    """Add the tables and views that a user had in the backed-up DuckDB file."""
     for table, file in backup.tables.items():
         with _reporting_errors(Sentence("The table {table} of the backup", table=table), report):
             connection.execute(f"CREATE TABLE {schema.quoted(table)} AS FROM read_parquet(?)", [str(file)])
     for view, statement in backup.views.items():
         with _reporting_errors(Sentence("The view {view} of the backup", view=view), report):
-            # A backup may come from anybody: nothing but a view is made from what it says.
+            # A backup may come from anybody: only a statement that creates a view is run.
             if len(connection.extract_statements(statement)) != 1 or not re.match(r"CREATE VIEW\b", statement):
                 raise WarehouseError("it is no view")
             connection.execute(statement)
@@ -364,7 +364,7 @@ def _old_file(path: Path, wait: float, report: Report) -> Iterator[tuple[Connect
 def _replace_database(
     path: Path, new: Path, previous_file: Path | None, close_old: Callable[[], None], wait: float
 ) -> None:
-    """Put `new` in the place of the file, in one step, so that at no moment somebody finds no warehouse.
+    """Replace the file by `new` in one step, so that there is a warehouse at any moment.
 
     The old file's log was folded in: DuckDB refuses a file beside a log that is not its own.
     """
@@ -386,7 +386,7 @@ def _replace_database(
 
 
 def _rename(source: Path, target: Path, wait: float) -> None:
-    """Rename; on Windows that fails while another process has the file open."""
+    """Rename a file; on Windows that fails while another process has it open."""
     end = time.monotonic() + wait
     while True:
         try:
@@ -401,14 +401,14 @@ def _rename(source: Path, target: Path, wait: float) -> None:
 
 
 def _remove_database(path: Path) -> None:
-    """A DuckDB file, its log and its gate."""
+    """Remove a DuckDB file, its log and its gate."""
     for file in (path, wal_path(path), gate.gate_path(path)):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
 
 
 def _main_schema(catalog: str) -> str:
-    """The schema of an attached file in which all tables lie, as SQL names it."""
+    """The SQL name of the main schema of an attached file."""
     return f"{schema.quoted(catalog)}.main"
 
 

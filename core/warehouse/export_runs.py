@@ -1,6 +1,6 @@
-"""A selection of runs as an archive that anybody can read, and that another Workdim takes in (import_runs.py).
+"""Export runs as an archive that people can read and another Workdim can import (import_runs.py).
 
-Beside the measurements and the imported files of scores it holds every table as Parquet and CSV, with a dictionary.
+Beside parcels and imported score files it holds every table as Parquet and CSV, with a dictionary of columns.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _QUERIES = {
     "score_files": f"SELECT * FROM score_files WHERE file_sha256 IN ({_SCORE_FILES}) ORDER BY file_sha256",
     "score_samples": f"SELECT * FROM score_samples WHERE file_sha256 IN ({_SCORE_FILES}) ORDER BY ALL",
 }
-"""Of the scores, those of the chosen models, and imported files as a whole: half of one would be taken for all."""
+"""Scores of the selected models, and imported files as a whole: half a file would be taken for all of it."""
 _SCORE_TABLES = ("scores", "score_files", "score_samples")
 _README = """# What this export holds
 
@@ -82,10 +82,10 @@ def export_runs(
     formats: str = "both",
     selection: dict[str, Any] | None = None,
 ) -> ExportResult:
-    """Write these runs to a new folder, or to a file where `target` ends in .zip; whole or not at all.
+    """Write these runs to a new folder, or to a file if `target` ends in .zip; whole or not at all.
 
-    `asked` is the selection in its asker's words, for the manifest. Raises InputError where there is nothing to write
-    or something in the way, ResourceError where it cannot be written.
+    `selection` is how the runs were selected, for the manifest. Raises InputError if there are no runs or the target
+    exists, ResourceError if it cannot be written.
     """
     if not run_ids:
         raise InputError("No run is chosen for the export. `workdim runs` lists what is there.")
@@ -118,8 +118,10 @@ def export_runs(
 def export_report_data(
     warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Sequence[str], target: Path
 ) -> ExportResult:
-    """Everything that a report shows: its numbers with their sources, and the rows of its runs in the tables that these
-    came from; Parquet and CSV in a new folder, or a file where `target` ends in .zip. Raises as `export`."""
+    """Export what a report shows: its numbers with their sources, and the rows of its runs in the source tables.
+
+    Writes Parquet and CSV to a new folder, or to a file if `target` ends in .zip. Raises as `export_runs`.
+    """
     plans = sorted({json.loads(one.source_key or "")["plan_id"] for one in numbers if _has_plan_source(one)})
     sources = {one.source_table for one in numbers} | {"runs", "models", "corpora"}
     manifest = {"kind": "report", "runs": list(run_ids)}
@@ -175,7 +177,7 @@ def column_dictionary(tables: Sequence[str]) -> pl.DataFrame:
 
 
 def dictionary_markdown(tables: Sequence[str]) -> str:
-    """The same to be read: a heading and a table for each."""
+    """The dictionary as Markdown: a heading and a table for each."""
     parts = []
     for table in tables:
         parts += [f"## {table}", "", TABLES[table].comment, "", "| column | type | meaning |", "|---|---|---|"]
@@ -187,7 +189,7 @@ def dictionary_markdown(tables: Sequence[str]) -> str:
 
 
 def _read_parcels(parcels: Sequence[Path], table: str) -> pl.DataFrame:
-    """The rows as they were measured: the DuckDB file holds most numbers in single precision."""
+    """Rows of parcels, in double precision: the DuckDB file holds most numbers in single precision."""
     of_each = [pl.read_parquet((parcel / f"{table}.parquet").read_bytes()) for parcel in parcels]
     declared = TABLES[table]
     return pl.concat([declared.frame([]), *of_each], how="diagonal").select(declared.names)

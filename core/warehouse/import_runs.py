@@ -1,7 +1,7 @@
-"""Measurements and scores of another team, checked before anything is merged: a parcel, a folder of them, an archive.
+"""Import measurements and scores of another team: from a parcel, a folder of parcels, or an archive.
 
-Each run, and each imported file of scores, comes whole or not at all; one that cannot come does not stop the others.
-Each is copied to a private place and looked at there, one at a time, before any of its tables is read.
+Each run and each score file is imported whole or not at all; one that fails does not stop the others. Each is copied to
+a private folder and checked there before its tables are read.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from core.warehouse.warehouse import Warehouse
 REJECTED_STATES = ("conflict", "damaged")
 _CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
 _NARROW_TYPES = {"FLOAT": pl.Float32(), "FLOAT[]": pl.List(pl.Float32)}
-"""Types of the DuckDB file that keep fewer digits than a parcel."""
+"""Types of the DuckDB file with fewer digits than a parcel."""
 _ANNOTATION_COLUMNS = {"tags", "note"}
-"""Columns of `runs` that people change: no part of what was measured."""
+"""Columns of `runs` that people change: not part of the measurement."""
 
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """What became of one run, or of one thing that is none."""
+    """The outcome for one run, or for a source that is no run."""
 
     source: str
     """Where it was found."""
     run_id: str
     state: str
-    """`new`; `waits`, new and beside the warehouse, which is locked; `known`; `annotated`, known, and tags or note came
-    with it; `conflict`, another content under the same id; `damaged`."""
+    """`new`; `waits`: new, but its rows wait because the warehouse is locked or full; `known`; `annotated`: known, and
+    tags or note were merged; `conflict`: other content under the same id; `damaged`."""
     reason: str = ""
 
 
@@ -57,7 +57,7 @@ class ImportResult:
     runs: list[ImportedRun] = field(default_factory=list)
     n_scores: int = 0
     remarks: list[str] = field(default_factory=list)
-    """One line for each thing besides runs that was left out."""
+    """One line for each score file that was left out."""
 
     def count(self, *states: str) -> int:
         return sum(one.state in states for one in self.runs)
@@ -68,7 +68,7 @@ class ImportResult:
 
 
 class _KnownContent:
-    """What the warehouse holds, as far as an arrival can collide with it."""
+    """The content of the warehouse that an import can conflict with."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
@@ -97,7 +97,7 @@ class _KnownContent:
         return read_run_tables(self.warehouse, run_id)
 
     def conflict(self, tables: dict[str, pl.DataFrame]) -> str:
-        """The model or text that stands for something else here; empty where there is none."""
+        """A message if the model or text has other content here; empty if not."""
         for table, (key, content) in _CONTENT.items():
             name, arrived = tables[table][key][0], tables[table][content][0]
             here = self.content[table].get(name, arrived)
@@ -122,11 +122,11 @@ def import_runs(
     dry_run: bool = False,
     progress: archive.Progress = lambda done, total: None,
 ) -> ImportResult:
-    """Merge what these paths hold into the warehouse; with `dry_run` only say what would become of it.
+    """Merge the content of these paths into the warehouse; with `dry_run` only say what would happen.
 
-    New runs come in with their annotations; of known ones the annotations are merged. `progress` hears of the parcels
-    of one path done and in all. Raises InputError for a path that is not there, WarehouseLocked where the warehouse
-    cannot even be read, ResourceError where nothing can be written.
+    New runs are added with their annotations; annotations of known runs are merged. `progress` is called with the parcels
+    of a path done and in total. Raises InputError for a missing path, WarehouseLocked if the warehouse cannot even be
+    read, ResourceError if nothing can be written.
     """
     for path in paths:
         if not path.exists():
@@ -187,7 +187,7 @@ def _import_parcel(
         _check_tokens(staged)
         _check_reserved_tags(staged)
     except WarehouseError as error:
-        # Not by the copy's own place, which is gone in a moment.
+        # Name the source, not the temporary copy.
         return ImportedRun(source, run_id, "damaged", str(error).replace(str(place / run_id), source))
     try:
         if known.has(run_id):
@@ -202,10 +202,7 @@ def _import_parcel(
 
 
 def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Path) -> tuple[str, Path]:
-    """The run id and a copy in a folder that is named by it: nobody can change that meanwhile.
-
-    Raises WarehouseError for files that no parcel has.
-    """
+    """Copy a parcel to a private folder named by its run id; returns both. Raises WarehouseError if it is damaged."""
     copies = place / "parcel"
     shutil.rmtree(copies, ignore_errors=True)
     missing = {
@@ -236,7 +233,7 @@ def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Pa
 
 
 def _check_tokens(staged: Path) -> None:
-    """The results of single tokens, which no ingest reads; raises WarehouseError where they have changed."""
+    """Check the results of single tokens, which ingest does not read. Raises WarehouseError if they have changed."""
     expected = read_json(staged / RUN_FILE)["files"].get("tokens")
     file = staged / "tokens.parquet"
     if expected is None:
@@ -250,7 +247,7 @@ def _check_tokens(staged: Path) -> None:
 
 
 def _check_reserved_tags(staged: Path) -> None:
-    """Raises WarehouseError for a run that says of itself what only Workdim says of the profiles that it ships."""
+    """Raises WarehouseError for a run with a reserved tag that is not one of the shipped profiles."""
     reserved = set(read_json(staged / RUN_FILE)["run"]["tags"]) & set(annotation.RESERVED_TAGS)
     shipped = REFERENCE / "profiles" / staged.name / RUN_FILE
     if reserved and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
@@ -266,7 +263,7 @@ def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
     make_folder(warehouse.parcels)
     try:
         with warehouse.update("run", run_id):
-            if target.exists():  # the rest of a parcel, without what makes it one
+            if target.exists():  # remains of a parcel without run.json
                 trash.quarantine(warehouse.folder, target)
             os.replace(staged, target)
     except OSError as error:
@@ -280,7 +277,7 @@ def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
         if not is_parcel(target):
             raise
         return ImportedRun(source, run_id, "waits", str(error))
-    except (WarehouseError, duckdb.Error) as error:  # what the checks above did not foresee
+    except (WarehouseError, duckdb.Error) as error:  # not foreseen by the checks above
         os.replace(target, staged)
         return ImportedRun(source, run_id, "conflict", str(error).splitlines()[0])
     return ImportedRun(source, run_id, "new")
@@ -289,7 +286,7 @@ def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
 def _compare_with_known(
     source: str, run_id: str, tables: dict[str, pl.DataFrame], content: _KnownContent, dry_run: bool
 ) -> ImportedRun:
-    """A run that is here already: the same measurement, or another one under its id."""
+    """The outcome for a run that is here already: the same measurement, or another one under its id."""
     known = content.tables(run_id)
     differences = [table for table in ("models", "corpora", "runs", *LONG_TABLES) if not _is_same(table, known, tables)]
     if differences:
@@ -304,11 +301,11 @@ def _compare_with_known(
 
 
 def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.DataFrame]) -> bool:
-    """Whether both hold the same rows, in whatever order."""
+    """Whether both have the same rows of a table, in any order."""
     one, other = known[table], imported[table]
-    if table in _CONTENT:  # what else is known of a model or text may grow with the version
+    if table in _CONTENT:  # later versions know more columns of a model or text
         return one.select(_CONTENT[table]).equals(other.select(_CONTENT[table]))
-    # A run whose parcel was lost is known by its rows, which have fewer digits.
+    # A run without a parcel is compared by its rows, which have fewer digits.
     columns = [
         pl.col(column.name).cast(_NARROW_TYPES.get(column.sql_type, column.dtype))
         for column in TABLES[table].columns
@@ -330,10 +327,10 @@ def _annotations(tables: dict[str, pl.DataFrame]) -> Annotations:
 
 
 def _import_scores(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool) -> tuple[int, list[str]]:
-    """How many scores came in, or would, and a line for what was left out.
+    """Import score files; returns the number of scores and a message for each file left out.
 
-    A file of scores that is known already brings nothing. Only imported files come: those that Workdim ships are here,
-    and a user's own scores belong to their pilot.
+    Known files are skipped. Shipped scores and own scores of a pilot are refused: the first are here already, the
+    others belong to their pilot.
     """
     n_scores, messages = 0, list[str]()
     for sha256, files in packed.folders("people/scores").items():

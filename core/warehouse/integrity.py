@@ -1,7 +1,7 @@
-"""Whether a warehouse is whole: its files, and the DuckDB file that is built from them, looked at without changing any.
+"""Check the integrity of a warehouse, its files and its DuckDB file, without changing anything.
 
-The files are the truth, so that whatever is wrong with the DuckDB file can be mended by building it anew; what is wrong
-with a file cannot. The DuckDB file is looked at on a copy, so that nobody waits meanwhile.
+The files are the truth: whatever is wrong with the DuckDB file can be repaired by rebuilding it; a damaged file cannot.
+The DuckDB file is checked on a copy, so that nobody waits meanwhile.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from core.warehouse.connection import Connection, attach, copy_snapshot, exists,
 from core.warehouse.warehouse import Warehouse
 
 LOCK_WAIT = 1.0
-"""Seconds that the check waits for a writer."""
+"""Seconds to wait for a writer."""
 _REBUILD = "Run: workdim ingest --rebuild"
 _SHIPPED = f"list_contains(tags, '{SHIPPED}')"
-"""Of the profiles that Workdim ships, neither pilots nor controls come along."""
+"""Shipped profiles come without their pilots and controls."""
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a warehouse could be used as it is."""
+    """Whether a warehouse is usable as it is."""
 
     is_there: bool
     n_runs: int = 0
     n_waiting: int = 0
-    """Finished measurements that are not in the file yet."""
+    """Finished measurements to be ingested."""
     damaged: tuple[str, ...] = ()
-    """One line for each parcel that cannot be taken in as it is."""
+    """One line for each parcel that cannot be ingested."""
     problem: str | None = None
-    """Why the file cannot be used, None where it can."""
+    """Why the file cannot be used; None if it can."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Finding:
     line: str
     """What is wrong, and what to do about it."""
     is_damage: bool = True
-    """Whether something is lost or wrong, or is only to be known."""
+    """Whether something is lost or wrong; False for a mere notice."""
 
 
 @dataclass(frozen=True)
 class IntegrityReport:
-    """What an integrity check looked at and what it found."""
+    """The outcome of an integrity check."""
 
     findings: tuple[Finding, ...] = ()
     n_rows: int = 0
@@ -72,7 +72,7 @@ class IntegrityReport:
 
 
 def check_health(warehouse: Warehouse) -> Health:
-    """Without making, changing or taking in anything, and without reading more than what waits."""
+    """Check the file and the parcels that are yet to be ingested, without changing anything."""
     try:
         is_present, known = exists(warehouse.path), set[str]()
         if is_present:
@@ -90,10 +90,10 @@ def check_health(warehouse: Warehouse) -> Health:
 def check_integrity(
     warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None
 ) -> IntegrityReport:
-    """All that is wrong, one line each. `thorough` compares every value of every run and file with its rows.
+    """Check everything; one finding for each problem. `thorough` compares every value of every run and file with its rows.
 
-    `progress` hears of parcels done and parcels in all. What cannot be looked at now (a file that another process
-    holds, no room for the copy) is a finding and no error.
+    `progress` is called with parcels done and in total. What cannot be checked now (a locked file, no room for the
+    copy) is a finding and no error.
     """
     if not exists(warehouse.path):
         return IntegrityReport()
@@ -121,7 +121,7 @@ def check_integrity(
 
 
 def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
-    """Rows of each table, all of whose blocks were read; a finding for each table where that failed."""
+    """Read every block of every table; returns the row counts, and a finding for each table that cannot be read."""
     counts, findings = {}, []
     sql = "SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"
     for schema_name, table in connection.execute(sql).fetchall():
@@ -148,7 +148,7 @@ def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
         for one in user_files.list_ids(warehouse.folder, kind):
             try:
                 user_files.read(warehouse.folder, kind, one)
-            except FileNotFoundError:  # taken out since
+            except FileNotFoundError:  # deleted since
                 continue
             except WarehouseError as error:
                 yield Finding(f"{error} Bring it back: workdim restore FILE")
@@ -163,7 +163,7 @@ def _parcel_problem(parcel: Path) -> str:
 
 
 def _count_parcel_rows(parcel: Path) -> dict[str, int]:
-    """Rows of each table of a parcel, by files that agree with their hashes; raises one of _UNSOUND else."""
+    """Row count of each table of a parcel. Raises one of READ_ERRORS if a file does not match its hash."""
     verify_hashes(parcel)
     there = read_header(parcel).files
     rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in there}
@@ -175,7 +175,7 @@ def _count_parcel_rows(parcel: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _snapshot(warehouse: Warehouse) -> Iterator[Path]:
-    """A copy of the file that goes at the end: in the system's folder for such things, or beside where that is small"""
+    """A temporary copy of the file, in the system's temporary folder or, if that is small, beside the file."""
     size = warehouse.path.stat().st_size
     elsewhere = Path(tempfile.gettempdir())
     has_room = shutil.disk_usage(elsewhere).free > 2 * size
@@ -192,7 +192,7 @@ _COLUMNS = """
 
 
 def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
-    """Tables and columns as this version makes them."""
+    """Compare tables and columns with those of this version."""
     expected, found = (
         {(table, column): (kind, comment) for table, column, kind, comment in one.execute(_COLUMNS).fetchall()}
         for one in (model, file)
@@ -266,11 +266,11 @@ _REFERENCES: list[tuple[str, str, str, bool]] = [
         False,
     ),
 ]
-"""Query of what is missing, sentence, what is counted, whether that is damage."""
+"""Query for missing ids, message, what is counted, whether it is damage."""
 
 
 def _check_references(file: Connection) -> Iterator[Finding]:
-    """Rows that name what is not there."""
+    """Find rows that refer to something that does not exist."""
     for sql, sentence, what, is_damage in _REFERENCES:
         found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if found:
@@ -283,7 +283,7 @@ def _check_references(file: Connection) -> Iterator[Finding]:
 def _check_parcels(
     file: Connection, model: Connection, warehouse: Warehouse, thorough: bool, progress: Progress
 ) -> tuple[int, list[Finding]]:
-    """How many parcels of runs in the file were read, and what is wrong with them."""
+    """Compare runs with their parcels; returns the number of parcels read and the findings."""
     runs = [row[0] for row in file.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
     counts = {
         table: dict(file.execute(f"SELECT run_id, count(*) FROM {table} GROUP BY run_id").fetchall())
@@ -330,7 +330,7 @@ def _check_parcels(
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
-    """What people wrote, its files against its rows: which there are, how many, and all values where that is quick."""
+    """Compare user files with their rows; for imports, the values only if `thorough`."""
     for kind, declared in user_files.KINDS.items():
         first = declared.tables[0]
         names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
@@ -345,7 +345,7 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
         if not_loaded := sorted(set(files) - rows.keys()):
             yield Finding(f"{_summary(not_loaded, kind)} not in the warehouse. Run: workdim ingest")
         for one in sorted(rows.keys() & set(files)):
-            with contextlib.suppress(WarehouseError, FileNotFoundError):  # told already
+            with contextlib.suppress(WarehouseError, FileNotFoundError):  # reported already
                 tables = declared.tables if thorough or not declared.is_import else (first,)
                 if differences := _differing_tables(file, model, warehouse, kind, one, tables):
                     yield Finding(
@@ -356,7 +356,7 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
 def _differing_tables(
     file: Connection, model: Connection, warehouse: Warehouse, kind: str, file_id: str, tables: Sequence[str]
 ) -> list[str]:
-    """Tables whose rows are not those that a new file would have of this run, or of this file of people."""
+    """Tables whose rows of this run or user file differ from those that a rebuilt file would have."""
     differing = []
     model.begin()
     try:
@@ -365,7 +365,7 @@ def _differing_tables(
             where = "run_id = $one" if kind == sync.RUN else sync.row_condition(kind, table)
             sql = f"SELECT * FROM {table} WHERE {where}"
             found, expected = (pl.DataFrame(each.sql(sql, params={"one": file_id})) for each in (file, model))
-            # Nothing promises an order, so both are brought into one.
+            # SQL promises no order of rows.
             if not _sorted(found).equals(_sorted(expected)):
                 differing.append(table)
     finally:
@@ -379,7 +379,7 @@ def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _summary(names: Sequence[str], what: str) -> str:
-    """`3 runs (a, b and 1 more)`: a finding of many stays one line."""
+    """Count and first names on one line: `3 runs (a, b and 1 more)`."""
     shown = ", ".join(str(name) for name in names[:2])
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return f"{len(names)} {what}{'' if len(names) == 1 else 's'} ({shown}{more})"

@@ -15,17 +15,17 @@ _KIND = "plan"
 
 
 def save_plan(warehouse: Warehouse, plan: LayerPlan) -> str:
-    """Write the plan's file; its rows follow.
+    """Write the plan's file and sync its rows.
 
-    Returns why the rows wait for the next who opens the warehouse, where it is locked or has no room: the file is written
-    all the same. Empty where they are in.
+    If the warehouse is locked or full, the file is written all the same and the rows follow when it is next opened: then
+    returns the reason, otherwise an empty string.
     """
     plan_id = plan.plan.plan_id
     try:
         with warehouse.update(_KIND, plan_id):
             user_files.write(warehouse.folder, _KIND, plan_id, plan.frames())
     except (WarehouseLocked, ResourceError) as error:
-        # The file first: a marker without it would be settled, and gone, by whoever opens the warehouse in between.
+        # The file before its marker: another process could apply, and remove, a marker without a file.
         user_files.write(warehouse.folder, _KIND, plan_id, plan.frames())
         warehouse.folder.mark(_KIND, [plan_id])
         return str(error)
@@ -37,7 +37,7 @@ def has_plan(warehouse: Warehouse, plan_id: str) -> bool:
 
 
 def load_plan(warehouse: Warehouse, plan_id: str) -> LayerPlan | None:
-    """A plan from its file, None where there is none; raises WarehouseError for a file that is damaged."""
+    """A plan from its file; None if there is none. Raises WarehouseError for a damaged file."""
     try:
         return LayerPlan.from_frames(user_files.read(warehouse.folder, _KIND, plan_id))
     except FileNotFoundError:
@@ -50,12 +50,12 @@ def delete_plan(warehouse: Warehouse, plan_id: str) -> None:
 
 
 def list_plans(warehouse: Readable) -> pl.DataFrame:
-    """The rows of all plans, the newest first, with the model as it was `asked` for."""
+    """Rows of plans, newest first; `asked` is the model as requested."""
     return warehouse.read("SELECT *, json_extract_string(config, '$.model') AS asked FROM plans ORDER BY plan_id DESC")
 
 
 def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
-    """Of all plans, what whole blocks cost on the text that chose and on held-out text, and their influence."""
+    """Outcomes of whole blocks in all verified plans: loss on selection and held-out text, and influence."""
     found = warehouse.read(
         "SELECT plan_outcomes.* FROM plan_outcomes JOIN plans USING (plan_id) WHERE is_verified AND unit = 'block' "
         "AND text IN ('selection', 'held_out') AND measure IN ('loss', 'influence')"
@@ -64,13 +64,13 @@ def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
 
 
 def cheapest_verified_plan(warehouse: Readable) -> PlanRow | None:
-    """Of the plans that were verified on held-out text the one that costs least; those within their budget first."""
+    """The verified plan with the smallest increase of loss; plans within their budget come first."""
     found = warehouse.read("FROM plans WHERE is_verified ORDER BY is_recommended DESC, loss_increase, plan_id LIMIT 1")
     return next(iter(TABLES["plans"].rows(found)), None)
 
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:
-    """The plan whose id begins with `start`, from its file. Raises InputError where that is none or several."""
+    """The plan whose id begins with `start`, from its file. Raises InputError if none or several do."""
     known = [plan_id for plan_id in list_plans(warehouse)["plan_id"] if plan_id.startswith(start)]
     if len(known) != 1:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Pilots in the warehouse: registered once and never changed, their own scores, and which runs are their results.
+"""Pilots in the warehouse: registered once and never changed, with their own scores and the runs that are their results.
 
-A run belongs to a pilot through `pilot_runs`, because one run can serve several pilots, and through its own `pilot_id`,
-which travels in its parcel, so that a warehouse made anew from parcels still knows what was measured for a pilot.
+A run belongs to a pilot through `pilot_runs`, because a run can serve several pilots, and through its `pilot_id`, which is
+stored in its parcel, so that a warehouse rebuilt from parcels still knows what was measured for a pilot.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _LICENCE = "user's own"
 
 
 def register_pilot(warehouse: Warehouse, pilot: Pilot) -> bool:
-    """Write down a pilot before it is measured; False where this very pilot is registered already.
+    """Register a pilot before it is measured; False if it is registered already.
 
-    A registration is never changed. Own scores may be added later, each once; InputError for another value. Who decides,
-    by when, and translations are as the file says them now.
+    A registration never changes. Own scores may be added later, each once; InputError for another value. Who decides, by
+    when, and translations follow the pilot's file.
     """
     with warehouse.update(_KIND, pilot.pilot_id):
         now = datetime.now(UTC)
@@ -46,9 +46,9 @@ def register_pilot(warehouse: Warehouse, pilot: Pilot) -> bool:
 
 
 def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> None:
-    """Count these runs as results of a pilot, whoever they were measured for; doing it twice is no error.
+    """Count these runs as results of a pilot, whatever they were measured for. Idempotent.
 
-    Raises InputError for a pilot that is not registered.
+    Raises InputError for an unregistered pilot.
     """
     with warehouse.update(_KIND, pilot_id):
         tables = _read(warehouse, pilot_id)
@@ -70,7 +70,7 @@ def _read(warehouse: Warehouse, pilot_id: str) -> dict[str, pl.DataFrame] | None
 
 
 def _updated_config(pilot: Pilot, registered: str) -> str:
-    """What was registered, told as the pilot is told now; unchanged, letter by letter, where that is the same."""
+    """The registered config with the pilot's present presentation fields; the same string if nothing changed."""
     before = from_config(registered)
     now = replace(before, **{name: getattr(pilot, name) for name in PRESENTED})
     return registered if now == before else now.config()
@@ -96,7 +96,7 @@ def _new_tables(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
 
 
 def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """The user's own scores that are not registered yet, each compared with what was registered of it before."""
+    """The user's own scores that are not registered yet. Raises InputError if a registered one was changed."""
     columns = ("repository", "revision", "value", "std_error", "n_samples")
     known = {tuple(row[:2]): tuple(row[2:]) for row in registered.select(columns).iter_rows()}
     rows = []
@@ -120,8 +120,8 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.Data
 
 
 def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, at: datetime) -> ScoreRow:
-    """`repository` is the reference that the warehouse has of any model, one of the hub or not. The moment says whether
-    the score was there when the pilot was registered."""
+    """`repository` is the model's reference, whether it is on the hub or not; `as_of` tells whether the score existed when
+    the pilot was registered."""
     score = model.score
     assert score is not None
     return ScoreRow(

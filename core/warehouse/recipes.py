@@ -1,4 +1,4 @@
-"""Recipes of reports that people keep, each with the numbers that it made, and what the warehouse says of them now."""
+"""Saved report recipes with the numbers of their reports, and the comparison of these numbers with the warehouse."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 MAX_TEMPLATE_BYTES = 8 * 2**20
-"""Bytes of a template that is kept: its recipe is one file, which is read whole."""
+"""Bytes: a recipe is one file with its template, which is read whole."""
 _KIND = "recipe"
 _SELECTIVE_KEYS = ("run_id", "plan_id", "model_id", "repository")
-"""Columns of keys by which few rows are found."""
+"""Key columns that select few rows."""
 _RELATIVE_TOLERANCE = 1e-6
-"""Relative: the DuckDB file holds the long tables in single precision."""
+"""The DuckDB file holds the long tables in single precision."""
 State = Literal["same", "changed", "gone", "computed"]
 
 
 @dataclass(frozen=True)
 class NumberComparison:
-    """A number of a report beside what the warehouse says now."""
+    """A number of a report and its present value."""
 
     row: RecipeNumberRow
     state: State
-    """`gone`: its run, or its row, is no longer there; `computed`: it stands in no row, and was not made again."""
+    """`gone`: its run or row no longer exists; `computed`: it is in no row and was not recomputed."""
     current: float | None = None
     current_text: str = ""
-    """As it would be written now, of a number that was made again."""
+    """The present text of a recomputed number."""
 
 
 def list_recipes(warehouse: Readable) -> list[SavedRecipe]:
-    """Every recipe, the newest first."""
+    """Every recipe, newest first."""
     sql = """
         SELECT recipes.*, (SELECT count(*) FROM recipe_numbers AS n WHERE n.recipe_id = recipes.recipe_id) AS n_numbers
         FROM recipes ORDER BY created_at DESC, recipe_id
@@ -54,7 +54,7 @@ def list_recipes(warehouse: Readable) -> list[SavedRecipe]:
 
 
 def recipe_numbers(warehouse: Readable, recipe_id: str) -> list[RecipeNumberRow]:
-    """The numbers of a recipe in the order of its report."""
+    """The numbers of a recipe, in the order of its report."""
     rows = warehouse.read("FROM recipe_numbers WHERE recipe_id = ? ORDER BY number", [recipe_id])
     return TABLES["recipe_numbers"].rows(rows)
 
@@ -62,9 +62,9 @@ def recipe_numbers(warehouse: Readable, recipe_id: str) -> list[RecipeNumberRow]
 def save_recipe(
     warehouse: Warehouse, recipe: Recipe, made: Sequence[RecipeNumberRow], version: str, template: bytes | None = None
 ) -> SavedRecipe:
-    """Keep a recipe with the numbers that it made just now; one that is there takes the new numbers.
+    """Save a recipe with the numbers of its report, which replace earlier ones.
 
-    Raises InputError for a template that is too large to be kept.
+    Raises InputError for a template that is too large.
     """
     if template is not None and len(template) > MAX_TEMPLATE_BYTES:
         raise InputError(
@@ -102,7 +102,7 @@ def save_recipe(
 
 
 def read_template(warehouse: Warehouse, recipe: Recipe) -> bytes | None:
-    """The company template that lies with a recipe, if it has one."""
+    """The company template of a recipe, if it has one."""
     if recipe.template is None:
         return None
     try:
@@ -112,7 +112,7 @@ def read_template(warehouse: Warehouse, recipe: Recipe) -> bytes | None:
 
 
 def delete_recipe(warehouse: Warehouse, recipe_id: str) -> None:
-    """Forget a recipe with its numbers; what was made by it stays where it is."""
+    """Delete a recipe with its numbers; reports made by it stay."""
     with warehouse.update(_KIND, recipe_id):
         user_files.delete(warehouse.folder, _KIND, recipe_id)
 
@@ -120,9 +120,9 @@ def delete_recipe(warehouse: Warehouse, recipe_id: str) -> None:
 def compare_numbers(
     warehouse: Warehouse, rows: Sequence[RecipeNumberRow], recomputed: Sequence[RecipeNumberRow] | None = None
 ) -> list[NumberComparison]:
-    """Each number beside the row that it came from; what was computed beside the report made `again`, if there is one.
+    """Compare each number with its source row; computed ones with the `recomputed` report, if there is one.
 
-    The rows may come from a file of anybody: only tables and columns that Workdim declares are looked at.
+    The rows may come from anybody's file: only declared tables and columns are queried.
     """
     with warehouse.open() as opened:
         stored = _current_values(opened, rows)
@@ -178,7 +178,7 @@ def _compare_with_row(row: RecipeNumberRow, now: float | None) -> NumberComparis
 
 
 def _source(row: RecipeNumberRow) -> tuple[str, str, dict[str, Any]] | None:
-    """Table, column and key of a number, where all of them are declared ones."""
+    """Table, column and key of a number; None unless all of them are declared."""
     table = TABLES.get(row.source_table or "")
     if table is None or row.source_column not in table.names or row.source_key is None:
         return None
@@ -194,7 +194,7 @@ def _source(row: RecipeNumberRow) -> tuple[str, str, dict[str, Any]] | None:
 
 
 def _fits_type(kind: pl.DataType, value: Any) -> bool:
-    """Whether a value may stand in a column of this type."""
+    """Whether a column of this type can hold the value."""
     if isinstance(value, bool) or value is None:
         return value is None or kind == pl.Boolean
     if isinstance(value, list):
@@ -203,7 +203,7 @@ def _fits_type(kind: pl.DataType, value: Any) -> bool:
 
 
 def _current_values(opened: Readable, rows: Sequence[RecipeNumberRow]) -> Callable[[RecipeNumberRow], float | None]:
-    """What the warehouse holds of these numbers: one read for each table and set of key columns."""
+    """A lookup of the present values of these numbers; one query for each table and set of key columns."""
     asked: dict[tuple[str, tuple[str, ...]], list[tuple[str, dict[str, Any]]]] = {}
     for row in rows:
         if (source := _source(row)) is not None:

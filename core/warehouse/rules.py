@@ -1,4 +1,4 @@
-"""Selection rules that people keep, each with what it chose: one file for each version of a rule."""
+"""Saved selection rules with their past choices: one file for each version of a rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KIND = "rule"
 
 
 def list_rules(warehouse: Readable) -> list[SavedRule]:
-    """Every rule by name, the newest version first, with its choices, the newest first."""
+    """Every rule by name, newest version first, with its choices, newest first."""
     rules = TABLES["rules"].rows(warehouse.read("FROM rules ORDER BY lower(name), name, version DESC"))
     rows = TABLES["rule_choices"].rows(warehouse.read("FROM rule_choices ORDER BY chosen_at DESC, choice_id"))
     return [
@@ -30,10 +30,9 @@ def list_rules(warehouse: Readable) -> list[SavedRule]:
 
 
 def save_rule(warehouse: Warehouse, rule: Rule) -> SavedRule:
-    """Keep a rule; one that says something else than others of its name is a further version of it.
+    """Save a rule; one that differs from others of its name becomes a further version.
 
-    A rule that is there already stays as it is, with its choices; only its note is the new one. Raises InputError for a
-    name that cannot be shown.
+    A rule that is saved already keeps its choices; only its note is updated. Raises InputError for an invalid name.
     """
     if len(rule.name) > MAX_NAME_LENGTH or not rule.name.isprintable():
         raise InputError(
@@ -64,7 +63,7 @@ def save_rule(warehouse: Warehouse, rule: Rule) -> SavedRule:
 
 
 def add_choice(warehouse: Warehouse, choice: RuleChoiceRow) -> None:
-    """Add what a rule chose to its file."""
+    """Add a choice to the file of its rule."""
     with warehouse.update(_KIND, choice.rule_id):
         row, choices = _read(warehouse, choice.rule_id)
         _write(warehouse, row, [choice, *choices])
@@ -73,7 +72,7 @@ def add_choice(warehouse: Warehouse, choice: RuleChoiceRow) -> None:
 def set_outcome(
     warehouse: Warehouse, rule_id: str, choice_id: str, outcome: str | None, note: str | None = None
 ) -> RuleChoiceRow:
-    """Say whether a choice proved right; None takes back what was said. Raises InputError where there is no such choice."""
+    """Record whether a choice proved right; None clears it. Raises InputError for an unknown choice."""
     if outcome not in (*OUTCOMES, None):
         raise InputError("An outcome is one of {outcomes}, not '{outcome}'.", outcomes=OUTCOMES, outcome=outcome)
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -93,14 +92,14 @@ def set_outcome(
 
 
 def delete_rule(warehouse: Warehouse, rule_id: str) -> None:
-    """Forget a version of a rule with all its choices. Raises InputError where there is none of this id."""
+    """Delete a version of a rule with its choices. Raises InputError for an unknown id."""
     with warehouse.update(_KIND, rule_id):
         _read(warehouse, rule_id)
         user_files.delete(warehouse.folder, _KIND, rule_id)
 
 
 def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceRow]]:
-    """What the file holds, the newest choice first."""
+    """The content of the file, newest choice first."""
     try:
         tables = user_files.read(warehouse.folder, _KIND, rule_id)
     except FileNotFoundError as error:

@@ -20,7 +20,7 @@ def list_queries(warehouse: Warehouse) -> list[SavedQueryRow]:
 
 
 def find_query(warehouse: Warehouse, name: str) -> SavedQueryRow:
-    """The query of this name; InputError names those that are there."""
+    """The query of this name. Raises InputError, which lists the existing ones."""
     saved = {row.name: row for row in list_queries(warehouse)}
     if name in saved:
         return saved[name]
@@ -32,7 +32,7 @@ def find_query(warehouse: Warehouse, name: str) -> SavedQueryRow:
 def save_query(
     warehouse: Warehouse, name: str, sql: str, note: str | None = None, replace: bool = False
 ) -> SavedQueryRow:
-    """Keep a statement under a name; InputError where the name is taken and `replace` was not asked for."""
+    """Save a statement under a name. Raises InputError if the name is taken and not to be replaced."""
     row = SavedQueryRow(
         _validated_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
     )
@@ -52,7 +52,7 @@ def save_query(
 
 
 def delete_query(warehouse: Warehouse, name: str) -> None:
-    """Forget a saved query; InputError where there is none of this name."""
+    """Delete a saved query. Raises InputError for an unknown name."""
     find_query(warehouse, name)
     with warehouse.update(_KIND, user_files.hash_name(name)):
         user_files.delete(warehouse.folder, _KIND, user_files.hash_name(name))

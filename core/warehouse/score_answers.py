@@ -1,4 +1,4 @@
-"""Single answers and contradictions among imported scores, as they are read."""
+"""Read imported scores: answers to single questions, contradictions, names that match no measured model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from core.warehouse.scores import agree, in_percent, scale, shipped_blocks
 from core.warehouse.warehouse import Warehouse
 
 N_ANSWER_BLOCKS = 20
-"""Of a benchmark's questions, in the order of their hashes."""
+"""Blocks of a benchmark's questions, in the order of their hashes."""
 TOLERANCE = 1e-6
-"""Between a score and the mean of its answers."""
+"""Largest difference between a score and the mean of its answers."""
 
 # Two revisions are two models.
 _ANSWERS = """
@@ -27,8 +27,8 @@ _ANSWERS = """
 
 
 def list_answer_sets(warehouse: Warehouse) -> pl.DataFrame:
-    """What single answers there are: model (`repository`, or `repository@revision`), benchmark, metric, filter,
-    n_questions, n_files."""
+    """The stored sets of answers: model (`repository` or `repository@revision`), benchmark, metric, filter, n_questions,
+    n_files."""
     return warehouse.read(f"""
         SELECT model, benchmark, metric, filter, count(DISTINCT doc_hash) AS n_questions,
             count(DISTINCT file_sha256) AS n_files
@@ -37,8 +37,8 @@ def list_answer_sets(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> pl.DataFrame:
-    """A model's answers, as `answered` names it: benchmark, metric, filter, doc_hash, value; of a benchmark that came
-    in several files, those of the file that was imported last."""
+    """The answers of a model in `list_answer_sets`: benchmark, metric, filter, doc_hash, value; if a benchmark is in
+    several files, those of the file imported last."""
     return warehouse.read(
         f"""
         SELECT benchmark, metric, filter, doc_hash, value FROM {_ANSWERS}
@@ -52,11 +52,11 @@ def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> p
 
 
 def score_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
-    """run_id and blocks (the score without block 0, 1, ... of files or questions; fractions as percentages) of scores that
-    ship with Workdim, and of those whose single answers are in one file with them.
+    """Jackknife blocks of scores: run_id and blocks (the score without block 0, 1, ... of questions, in percent).
 
-    `wanted`: run_id, file_sha256, repository, benchmark, metric, filter, score; all of one benchmark. Answers that have
-    another mean than the score, or are to other questions than those of most, have none.
+    Known for shipped scores and for those with their answers in the same file. `wanted`: run_id, file_sha256, repository,
+    benchmark, metric, filter, score; all of one benchmark. Left out: answers whose mean is not the score, and answers to
+    other questions than those of most models.
     """
     shipped = shipped_blocks(wanted)
     keys = ["file_sha256", "repository", "benchmark", "metric", "filter"]
@@ -95,10 +95,10 @@ def score_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def score_conflicts(warehouse: Warehouse) -> pl.DataFrame:
-    """Scores that are told differently, rounding apart: repository, revision, SCORE_KEYS, dtype, chat_template, unit
-    (percent for fractions too), `lowest`, `highest`, n_values, `told` (`value – source`, highest first).
+    """Scores that differ between sources by more than rounding, widest contradiction first.
 
-    The widest contradiction comes first.
+    Columns: repository, revision, SCORE_KEYS, dtype, chat_template, unit (percent for fractions too), `lowest`, `highest`,
+    n_values, `told` (`value – source`, highest first).
     """
     keys = ", ".join(SAME_SCORE)
     rows = warehouse.read(f"""
@@ -123,8 +123,8 @@ def score_conflicts(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def unmatched_names(warehouse: Warehouse) -> pl.DataFrame:
-    """name, n_scores, n_samples and `suggestions` (measured models), of every name that has one and no alias yet; names
-    with most scores first."""
+    """name, n_scores, n_samples and `suggestions` (measured models) of every name with suggestions and no alias; names with
+    most scores first."""
     found = warehouse.read(f"""
         WITH named AS (
             SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples FROM scores

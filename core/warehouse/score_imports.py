@@ -1,7 +1,7 @@
-"""Files of scores in the warehouse: what it knows of each value beforehand, stored whole or not at all, removed again.
+"""Score files in the warehouse: previewed, imported whole or not at all, listed and removed.
 
-Values that are there already, and values that say otherwise, are stored like all others, each with its source: which of
-them counts is decided when they are read.
+Duplicate and contradicting values are stored like all others, each with its source; which of them counts is decided when
+they are read.
 """
 
 from __future__ import annotations
@@ -36,26 +36,25 @@ from core.warehouse.scores import agree, in_percent, scale, shipped_hashes
 from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
-"""Two values with all of this in common are one score, told twice or told differently."""
+"""Two values that agree in all of these columns are the same score: duplicates, or a contradiction."""
 _KIND = "scores"
 
 
 @dataclass(frozen=True)
 class ImportPreview:
-    """What storing a file would do."""
+    """What importing a file would do."""
 
     file: ScoreFile
     rows: pl.DataFrame
-    """One row per Proposed, `number` being its place: at, model, `reference` (the model that is meant), SCORE_KEYS,
-    value, unit, is_partial; `fate` = taken, mapped (taken, with something converted or its model found by an alias) or
-    skipped; `known` = duplicate (this value is there), conflict (another one is), NULL, with `known_from` (sources) and
-    `known_value` (the nearest of their values, in the row's own unit). Partial runs contradict nothing: another part of
-    the questions has another score."""
+    """One row per value: its `number` in the file, at, model, `reference` (the model after aliases), SCORE_KEYS, value, unit,
+    is_partial; `fate` = taken, mapped (taken, but converted or found by an alias) or skipped; `known` = duplicate (the same
+    value is stored), conflict (another value is) or NULL, with `known_from` (sources) and `known_value` (the nearest stored
+    value, in the row's unit). Partial runs conflict with nothing: another part of the questions has another score."""
     names: pl.DataFrame
-    """One row per name of a model, most values first: name, reference, `is_alias`, is_measured, n_scores, n_samples,
-    suggestions (measured models that may be meant, where none is)."""
+    """One row per model name, most values first: name, reference, `is_alias`, is_measured, n_scores, n_samples,
+    suggestions (similar measured models, if it is not measured)."""
     imported_at: datetime | None
-    """When this very file was stored before (UTC)."""
+    """When this same file was imported before (UTC)."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,15 @@ class StoredImport:
     n_skipped: int
     imported_at: datetime
     is_new: bool
-    """False where this very file, under whatever name, was there already: nothing was changed."""
+    """False if the same file was imported already, under whatever name; nothing was changed."""
 
 
 def preview_import(
     warehouse: Warehouse, file: ScoreFile, new_aliases: Mapping[str, str] | None = None
 ) -> ImportPreview:
-    """What the warehouse knows of each value of the file; `also` are aliases that are to come.
+    """Compare each value of the file with the warehouse; `new_aliases` are about to be added.
 
-    InputError where the file claims what no file may.
+    Raises InputError for a file with a reserved source or invalid values.
     """
     _check_sources(file)
     aliases = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows()) | dict(new_aliases or {})
@@ -94,10 +93,10 @@ def preview_import(
 
 
 def store_import(warehouse: Warehouse, file: ScoreFile, selected: Collection[int] | None = None) -> StoredImport:
-    """Store the values numbered in `taken` (all that are not skipped, by default) and all single answers.
+    """Import the values numbered in `selected` (by default all that are not skipped) and all answers, or nothing.
 
-    Everything or nothing. A file that is there already, known by its hash, changes nothing.
-    Raises InputError where there is nothing to store, or the file claims what no file may.
+    A file that is imported already (same hash) changes nothing. Raises InputError if there is nothing to import, or for
+    a file with a reserved source or invalid values.
     """
     _check_sources(file)
     chosen = [
@@ -129,17 +128,17 @@ def store_own_scores(
     samples: Sequence[ScoreSampleRow],
     n_left: int,
 ) -> str:
-    """Store what one model has made of one task, `n_left` of whose rows were left out; `sha256` stands for both.
+    """Store the scores and answers of one model on one task, identified by `sha256`; `n_left` rows were left out.
 
-    Returns why its rows wait for the next who opens the warehouse, where it is locked or has no room: the file is
-    written all the same. Empty where they are in.
+    If the warehouse is locked or full, the file is written all the same and the rows follow when it is next opened: then
+    returns the reason, otherwise an empty string.
     """
     row_of_file = ScoreFileRow(sha256, name, SCORED_FORMAT, len(scores), n_left, _now())
     try:
         with warehouse.update(_KIND, sha256):
             _write(warehouse, row_of_file, scores, samples)
     except (WarehouseLocked, ResourceError) as error:
-        # The file first: a marker without it would be settled, and gone, by whoever opens the warehouse in between.
+        # The file before its marker: another process could apply, and remove, a marker without a file.
         _write(warehouse, row_of_file, scores, samples)
         warehouse.folder.mark(_KIND, [sha256])
         return str(error)
@@ -147,9 +146,9 @@ def store_own_scores(
 
 
 def read_import(warehouse: Warehouse, sha256: str) -> dict[str, pl.DataFrame] | None:
-    """What `store_scored` has written, by table; None where there is no such file. The DuckDB file is not opened.
+    """The tables of an import, read from its file without opening the DuckDB file; None if there is none.
 
-    Raises WarehouseError for a file that is damaged.
+    Raises WarehouseError for a damaged file.
     """
     try:
         return user_files.read(warehouse.folder, _KIND, sha256)
@@ -171,9 +170,9 @@ def _now() -> datetime:
 
 
 def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
-    """Take an imported file out again, with all its scores and answers; returns its name.
+    """Remove an imported file with all its scores and answers; returns its name.
 
-    The start of the hash is enough. InputError where no or more than one imported file is meant.
+    The start of the hash is enough. Raises InputError unless exactly one file matches.
     """
     found = warehouse.read(
         "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
@@ -190,7 +189,7 @@ def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
 
 
 def list_imports(warehouse: Warehouse) -> pl.DataFrame:
-    """Rows of score_files, the newest first, with `n_models`, `n_partial` (values of partial runs) and `n_samples`."""
+    """Rows of score_files, newest first, with `n_models`, `n_partial` (values of partial runs) and `n_samples`."""
     return warehouse.read("""
         SELECT score_files.*, coalesce(n_models, 0) AS n_models, coalesce(n_partial, 0) AS n_partial,
             coalesce(n_samples, 0) AS n_samples
@@ -205,8 +204,7 @@ def list_imports(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def _check_sources(file: ScoreFile) -> None:
-    """Own scores carry the name of the pilot that they were registered in, or that they were made here: no file may pass
-    for one, nor for ours."""
+    """Raises InputError for the shipped scores, for sources that mark own scores, and for values that are not finite."""
     if file.sha256 in shipped_hashes():
         raise InputError("{file} holds the scores that Workdim ships: they are in already.", file=file.name)
     for row in file.rows:
@@ -264,7 +262,7 @@ def _fate(row: ParsedScore, is_alias: bool) -> str:
 
 
 def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
-    """Each row beside the same score of the warehouse and of other rows of its own file."""
+    """Compare each row with the same score in the warehouse and in other rows of its file."""
     alike = (*SAME_SCORE, "is_partial")
     keys = ["reference" if key == "repository" else key for key in alike]
     own = rows.filter(pl.col("fate") != "skipped").select(

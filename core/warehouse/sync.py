@@ -1,8 +1,8 @@
-"""The rows follow the files: what each file of truth means for the tables of the DuckDB file.
+"""Sync the rows of the DuckDB file with the files, which are the truth.
 
-`bring` is the only way from a file to rows, whoever comes: a change, an ingest, a recovery after a kill, a file that is
-built anew. A file that is there gives the rows; one that is gone takes its rows along only where the trash or a
-tombstone says that it was deleted.
+`sync_rows` is the only way from a file to rows: for a change, an ingest, the recovery after a kill and a rebuild. If a
+file exists, its rows become what it holds. If it is gone, its rows are deleted only if the trash or a tombstone says that
+it was deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from core.warehouse.connection import Connection, insert, transaction
 RUN = "run"
 KINDS = (RUN, *user_files.KINDS)
 BATCH = 400
-"""Parcels that are read by one statement for each table."""
+"""Parcels read by one statement for each table."""
 Report = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
@@ -46,37 +46,37 @@ _SORT_ORDER = {
     "layer_distributions": "run_id, quantity, bin_lower, layer",
     "run_checks": "run_id, check_name, layer",
 }
-"""Rows are stored run by run, and within a run so that equal names follow each other and take next to no room (the edges
-of a bin, which are the same on every layer, 12.6 instead of 47.7 MB for 1,000 runs). Other tables are stored as they come."""
+"""Rows are stored run by run, and within a run so that equal values are adjacent and compress well (bin edges, the same on
+every layer, take 12.6 instead of 47.7 MB for 1,000 runs). Other tables are not sorted."""
 CONTENT_HASHES = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
-"""One id must not stand for two contents."""
+"""Table -> its key and the hash that must be the same for equal keys."""
 _LATER_COLUMNS: dict[str, tuple[str, ...]] = {
     "models": ("tokenizer_hash", "configuration_hash", "key_value_size"),
     "corpora": (),
 }
-"""What a later parcel may tell of a model that is known: an earlier version knew less of it. A parcel of that version,
-which has no configuration_hash, may come in later and teaches nothing; nor does what a parcel does not say."""
+"""Columns that a later parcel may add to a known model, because earlier versions did not record them. A parcel without
+configuration_hash, of such a version, adds nothing, and neither does a NULL."""
 _DELETE_UNUSED = (
     "DELETE FROM models WHERE model_id NOT IN (SELECT model_id FROM runs) AND model_id NOT IN (SELECT model_id FROM plans)",
     "DELETE FROM corpora WHERE corpus_id NOT IN (SELECT corpus_id FROM runs)",
 )
-"""A model or text that no run is of any more goes with its last run: a file built anew would not have it."""
+"""A model or text is deleted with its last run, as a rebuilt file would not have it."""
 
 
 @dataclass(frozen=True)
 class PendingChanges:
-    """What the files have and the rows do not follow yet."""
+    """Changes of files that the rows do not reflect yet."""
 
     changes: tuple[tuple[str, str], ...] = ()
-    """Kind and id of what somebody was changing when he was killed."""
+    """Kind and id of files that a killed process was changing."""
     run_ids: tuple[str, ...] = ()
-    """Runs whose parcels are not in, oldest first."""
+    """Runs whose parcels are not ingested, oldest first."""
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.run_ids)
 
     def without(self, others: Collection[tuple[str, str]]) -> PendingChanges:
-        """All but these, kind and id, which somebody is changing."""
+        """All but these (kind, id), which the caller is changing."""
         return PendingChanges(
             tuple(mark for mark in self.changes if mark not in others),
             tuple(run_id for run_id in self.run_ids if (RUN, run_id) not in others),
@@ -84,7 +84,7 @@ class PendingChanges:
 
 
 def find_pending_changes(connection: Connection, folder: Folder) -> PendingChanges:
-    """Looks at the markers and at the names of the parcels only: ten thousand names cost a few milliseconds."""
+    """Look only at the markers and at the names of the parcels: ten thousand names take a few milliseconds."""
     marked = tuple(mark for mark in folder.pending_changes() if mark[0] in KINDS)
     return PendingChanges(marked, tuple(runs_to_ingest(connection, folder)))
 
@@ -94,14 +94,14 @@ def runs_to_ingest(connection: Connection, folder: Folder) -> list[str]:
     names = names_in(folder.parcels)
     if names:
         names.difference_update(row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall())
-    # Whatever else lies there is looked at only now: ten thousand parcels that are in cost no look each.
+    # Only unknown names are checked: looking at ten thousand known parcels would be slow.
     return [name for name in sorted(names) if is_parcel(folder.parcels / name)]
 
 
 def apply_pending(connection: Connection, folder: Folder, pending: PendingChanges, report: Report) -> list[str]:
-    """Bring in what a kill left, in short transactions; returns the ids of the runs that came in.
+    """Apply pending changes in short transactions; returns the ids of the runs that were ingested.
 
-    A file that cannot be read is one line to `report` and stops nothing else.
+    A file that cannot be read is reported as one line and does not stop the others.
     """
     for kind, marks in itertools.groupby(pending.changes, key=lambda mark: mark[0]):
         ids = [one for _, one in marks]
@@ -118,7 +118,7 @@ def ingest_runs(
     report: Report,
     progress: Progress = lambda done, total: None,
 ) -> list[str]:
-    """Bring in very many runs, some hundred to a transaction; returns the ids of those that came in."""
+    """Ingest many runs, some hundred per transaction; returns the ids of those that were ingested."""
     ingested: list[str] = []
     for start in range(0, len(run_ids), BATCH):
         batch = run_ids[start : start + BATCH]
@@ -126,14 +126,14 @@ def ingest_runs(
             with transaction(connection):
                 ingested += sync_rows(connection, folder, RUN, batch, report)
         except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException):
-            # One of them holds what no check foresaw: each alone, so that it stops none of the others.
+            # One of them has an unforeseen error: ingest each alone, so that it does not stop the others.
             ingested += _ingest_one_by_one(connection, folder, batch, report)
         progress(min(start + BATCH, len(run_ids)), len(run_ids))
     return ingested
 
 
 def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
-    """Look at every file that people may have edited by hand, and at the trash, and bring in what differs."""
+    """Sync the rows of every file that may have been edited by hand, and with the trash."""
     known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
     with transaction(connection):
         sync_rows(connection, folder, RUN, known, report)
@@ -148,7 +148,7 @@ def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
 
 
 def ids_in(connection: Connection, kind: str, schema: str = "main") -> list[str]:
-    """The ids of all of people's files of a kind that a DuckDB file has rows of."""
+    """The ids of all user files of a kind that have rows in a DuckDB file."""
     declared = user_files.KINDS[kind]
     sql = f"SELECT {declared.key} FROM {schema}.{declared.tables[0]} ORDER BY ALL"
     keys = [row[0] for row in connection.execute(sql).fetchall()]
@@ -158,9 +158,9 @@ def ids_in(connection: Connection, kind: str, schema: str = "main") -> list[str]
 def sync_rows(
     connection: Connection, folder: Folder, kind: str, ids: Sequence[str], report: Report | None = None
 ) -> list[str]:
-    """Make the rows of these files what the files hold, within the caller's transaction; returns the ids that are new.
+    """Make the rows of these files what the files hold, within the caller's transaction; returns the ids of written rows.
 
-    Raises WarehouseError for a file that cannot be read, or passes it to `report` as one line: its rows stay.
+    A file that cannot be read keeps its rows: it is reported as one line, or raised as WarehouseError without `report`.
     """
     if kind == RUN:
         return _sync_runs(connection, folder, ids, report)
@@ -168,7 +168,7 @@ def sync_rows(
     for one in ids:
         try:
             tables = user_files.read(folder, kind, one)
-        except ValueError:  # a marker that is none of ours: its name is no id
+        except ValueError:  # the name of a foreign file in pending/ is no id
             continue
         except FileNotFoundError:
             if user_files.is_deleted(folder, kind, one):
@@ -187,7 +187,7 @@ def sync_rows(
 
 
 def row_condition(kind: str, table: str) -> str:
-    """The condition by which the rows of one of people's files are found in a table; `$one` is its id."""
+    """The SQL condition for the rows of one user file in a table; `$one` is its id."""
     declared = user_files.KINDS[kind]
     if table == "scores" and kind == "pilot":
         return f"file_sha256 = '' AND source = '{PILOT_SOURCE}' || $one"
@@ -195,7 +195,7 @@ def row_condition(kind: str, table: str) -> str:
 
 
 def remove_runs(connection: Connection, run_ids: Sequence[str]) -> None:
-    """Take all rows of these runs out, and the models and texts that no other run is of."""
+    """Delete all rows of these runs, and the models and texts without other runs."""
     marks = ", ".join("?" * len(run_ids)) or "NULL"
     for table in ("runs", *LONG_TABLES):
         connection.execute(f"DELETE FROM {TABLES[table].stored_name} WHERE run_id IN ({marks})", list(run_ids))
@@ -204,7 +204,7 @@ def remove_runs(connection: Connection, run_ids: Sequence[str]) -> None:
 
 
 def check_content(connection: Connection, rows: dict[str, dict[str, Any]]) -> None:
-    """Raises WarehouseError where the model or text of a parcel has another content in the file."""
+    """Raises WarehouseError if the model or text of a parcel has another content in the DuckDB file."""
     for table, (key, content) in CONTENT_HASHES.items():
         name = rows[table][key]
         there = connection.execute(f"SELECT {content} FROM {table} WHERE {key} = ?", [name]).fetchall()
@@ -245,7 +245,7 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
 
 
 def _update_annotations(connection: Connection, folder: Folder, run_id: str, known: dict[str, Any]) -> None:
-    """A parcel never changes but for its annotations: so of a run that is in, only these are looked at."""
+    """Update the annotations of a known run: nothing else of a parcel ever changes."""
     try:
         said = annotation.read_columns(folder.parcels / run_id, known["tags"])
     except READ_ERRORS as error:
@@ -275,14 +275,16 @@ _READ_PARQUET = "read_parquet(?, union_by_name = true, hive_partitioning = false
 
 
 def _parquet_paths(heads: Iterable[ParcelHeader], table: str) -> list[str]:
-    """Paths for DuckDB, which takes some letters of a path for a pattern; of the parcels that have the table."""
+    """Paths of a table's files, in those parcels that have it, escaped for DuckDB's glob patterns."""
     paths = (str(head.parcel / f"{table}.parquet") for head in heads if table in head.files)
     return ["".join(f"[{letter}]" if letter in "*?[" else letter for letter in path) for path in paths]
 
 
 def _without_duplicate_rows(heads: list[ParcelHeader], report: Report | None) -> tuple[list[ParcelHeader], list[str]]:
-    """Those whose rows are each there once, which no index of the long tables would see to; and the tables that have
-    rows. Read here, because a statement of DuckDB takes three times as long for one parcel."""
+    """Drop parcels with duplicate rows, which no index of the long tables would catch; also returns the tables with rows.
+
+    Read with polars, because for one parcel a DuckDB statement takes three times as long.
+    """
     filled: list[str] = []
     suspects: set[str] = set()
     try:
@@ -295,7 +297,7 @@ def _without_duplicate_rows(heads: list[ParcelHeader], report: Report | None) ->
                 filled.append(table)
                 if keys.n_unique() < keys.height:
                     suspects.update(keys.filter(keys.is_duplicated())["run_id"])
-    except READ_ERRORS:  # one of them has rows that cannot be read behind a footer that can
+    except READ_ERRORS:  # one of them has a readable footer and unreadable rows
         filled, suspects = list(LONG_TABLES), {head.run_id for head in heads}
     bad = set()
     for head in heads:
@@ -313,7 +315,7 @@ def _without_duplicate_rows(heads: list[ParcelHeader], report: Report | None) ->
 def _insert_models_and_corpora(
     connection: Connection, heads: list[ParcelHeader], report: Report | None
 ) -> list[ParcelHeader]:
-    """Those whose model and text are known by no other content; these are inserted, or taught what the file lacks."""
+    """Insert or complete the models and texts of these parcels; returns the parcels without a content conflict."""
     known = {
         table: {
             row[0]: row[1:]

@@ -1,8 +1,8 @@
-"""The warehouse as everybody uses it: read for a moment, or change a file and have its rows follow.
+"""The warehouse: read it for a moment, or change a file and sync its rows.
 
-The files in its folder are the truth (core.store); the DuckDB file is built from them. Opening looks at the markers of
-changes and at the names of the parcels, and brings in what a kill left; a file that is lost or of another version is
-built anew.
+The files in its folder are the truth (core.store); the DuckDB file is built from them. Opening checks the markers of
+changes and the names of the parcels, and applies what a killed process left; a file that is lost or of another version is
+rebuilt.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from core.warehouse.sync import PendingChanges, Progress, Report
 
 _log = logging.getLogger("workdim")
 _READER_WRITE_WAIT = 0.9
-"""Seconds that somebody who only wants to read waits for the right to write."""
+"""Seconds that a reader waits for the right to write."""
 _INGEST_GRACE = 5.0
-"""Seconds after its end within which a measurement that is not in yet is nothing to be told of."""
+"""Seconds after its end within which a measurement is not reported as waiting: its own process is ingesting it."""
 _CLOCK_TICK = 50_000_000
-"""Nanoseconds: a folder that changed so shortly before is looked at again, because clocks of files tick coarsely."""
+"""Nanoseconds: a folder that changed so recently is checked again, because file clocks are coarse."""
 _LOG_INTERVAL = 5.0
 """Seconds."""
 _synced_stamps: dict[Path, tuple[int, ...]] = {}
-"""Folder -> when its parcels and markers last changed, of folders in which nothing was left to be done then: twenty
-reads of a page do not list ten thousand names twenty times."""
+"""Warehouse -> change times of its folders when nothing was pending, so that twenty reads of a page do not list ten
+thousand names twenty times."""
 
 
 @dataclass(frozen=True)
 class PendingResult:
-    """What became of what waited beside the file when somebody came to read."""
+    """The outcome of applying pending changes before a read."""
 
     run_ids: list[str] = field(default_factory=list)
     n_waiting: int = 0
-    """Parcels that could not be written now, for the one `reason`."""
+    """Parcels that could not be ingested now, because of `reason`."""
     reason: str = ""
     damaged: list[str] = field(default_factory=list)
-    """One line for each file that can never be taken in as it is."""
+    """One line for each damaged file."""
     n_late: int = 0
-    """Of those that wait, how many a reader is told of: not one whose own process is just bringing it in."""
+    """Waiting parcels to report: not those that their own process is ingesting just now."""
 
     @property
     def messages(self) -> list[str]:
@@ -68,15 +68,15 @@ class Warehouse:
 
     path: Path
     wait: float = 10.0
-    """Seconds to go on trying while another process holds the file."""
+    """Seconds to retry while another process holds the file."""
 
     def __post_init__(self) -> None:
-        # One spelling per file: DuckDB would take two spellings for two files.
+        # One spelling per file: DuckDB takes two spellings for two files.
         object.__setattr__(self, "path", Path(self.path).expanduser().resolve())
 
     @property
     def folder(self) -> Folder:
-        """The folder that the file lies in, with all it is built from."""
+        """The folder of the file, with everything it is built from."""
         return Folder(self.path.parent)
 
     @property
@@ -86,7 +86,7 @@ class Warehouse:
 
     @property
     def jobs(self) -> Path:
-        """Measurements under way, one folder per run."""
+        """Running measurements, one folder per run."""
         return self.folder.jobs
 
     @property
@@ -100,21 +100,21 @@ class Warehouse:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file, or what it can be built from: opening it does that."""
+        """Whether there is a file, or files to build it from, which opening does."""
         return exists(self.path) or bool(names_in(self.parcels)) or bool(names_in(self.folder.people))
 
     def version(self) -> tuple[int, ...]:
-        """Changes with every write: time and size of the file and of its write-ahead log."""
+        """A stamp that changes with every write: time and size of the file and of its write-ahead log."""
         return file_stamp(self.path)
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame:
-        """The result of one query; the warehouse is made first if it is not there yet."""
+        """The result of one query; creates the warehouse if it does not exist."""
         with self.open() as opened:
             return opened.read(sql, params)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenWarehouse]:
-        """For several reads in a row: opening and closing costs as much as most of them. Nobody writes meanwhile."""
+        """Open for several reads, since opening costs as much as most reads. Writers wait meanwhile."""
         with translated_errors(self.path):
             if not exists(self.path):
                 self.prepare()
@@ -132,13 +132,13 @@ class Warehouse:
 
     @contextlib.contextmanager
     def update(self, kind: str, *ids: str) -> Iterator[Connection]:
-        """The one way to change what the warehouse holds: inside the block the caller reads, changes and writes the
-        files of these ids; afterwards their rows are made what the files say, in one transaction.
+        """The only way to change the warehouse: the block reads, changes and writes the files of these ids; afterwards
+        their rows are synced in one transaction.
 
-        Everybody else waits meanwhile. The connection is for reading. A marker in `pending/` stands for the change, so
-        that whoever comes after a kill finishes it. An error in the block is raised once the rows follow whatever the
-        files then hold. Kinds are `run` and those of core.store.people. Raises ResourceError where the files are
-        changed and the DuckDB file has no room to follow: it does when there is some.
+        Kinds are `run` and those of core.store.user_files. Other processes wait meanwhile; the connection is for
+        reading. Markers in `pending/` let the next process finish the change after a kill. An error in the block is
+        raised after the rows are synced with whatever the files then hold. Raises ResourceError if the files are changed
+        but the disk is too full for the rows: they follow later.
         """
         refuse_where_read_only()
         with self._writing({(kind, one) for one in ids}) as connection:
@@ -151,7 +151,7 @@ class Warehouse:
                 raise
             try:
                 self._sync(connection, kind, ids)
-            except WarehouseError:  # a file that cannot be read: nothing is gained by trying again
+            except WarehouseError:  # an unreadable file: a retry would not help
                 self.folder.unmark(kind, ids)
                 raise
             except duckdb.Error as error:
@@ -171,18 +171,18 @@ class Warehouse:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A connection in one transaction, for tables that users added: all others are built from files."""
+        """A connection in one transaction, for users' own tables: all others are built from files."""
         with self._writing() as connection, transaction(connection):
             yield connection
 
     def prepare(self) -> None:
-        """Make the file, or build it anew where it is of another version; costs a look where nothing is to be done."""
+        """Create the file, or rebuild it if it is of another version; cheap if nothing is to be done."""
         with translated_errors(self.path):
             if self._needs_building():
                 build(self.path, self.wait, self._needs_building, _log.warning, _log_progress(self.path))
 
     def rebuild(self, report: Report = _log.warning, progress: Progress = lambda done, total: None) -> BuildResult:
-        """Build the file anew from the files beside it, whatever state it is in (see core.warehouse.build)."""
+        """Rebuild the file from the files beside it, whatever its state (see core.warehouse.build)."""
         exists(self.path)  # a folder of that name is an error before anything is made
         with translated_errors(self.path):
             built = build(self.path, self.wait, lambda: True, report, progress)
@@ -190,29 +190,28 @@ class Warehouse:
         return built
 
     def pending_changes(self) -> PendingChanges:
-        """What the files have and the rows do not follow yet; nothing is changed."""
+        """Changes of files that the rows do not reflect yet; changes nothing."""
         if not exists(self.path):
             self.prepare()
         with translated_errors(self.path), files.read_connection(self.path, self.wait) as connection:
             return sync.find_pending_changes(connection, self.folder)
 
     def apply_pending(self, report: Report = _log.warning) -> list[str]:
-        """Bring in what lies beside the file and is not in it: finished measurements, oldest first, and what a kill
-        left. Returns the ids of the runs that came in.
+        """Apply pending changes: ingest finished measurements, oldest first, and finish what a killed process left.
 
-        A file that is damaged is passed to `report` as one line and does not stop the others. A locked warehouse does.
+        Returns the ids of the ingested runs. A damaged file is reported as one line and does not stop the others.
         """
         taken: list[str] = []
         with self._writing(report=report, taken=taken):
             return taken
 
     def sync_files(self, report: Report = _log.warning) -> None:
-        """Make all rows follow what was edited by hand: tags and notes, people's files, and what the trash holds."""
+        """Sync all rows with files that were edited by hand: tags and notes, user files, the trash."""
         with self._writing() as connection:
             sync.sync_all(connection, self.folder, report)
 
     def try_apply_pending(self) -> PendingResult:
-        """As `settle` for somebody who only reads: what cannot be written now goes on waiting and is told."""
+        """As `apply_pending`, for a reader: what cannot be written now keeps waiting and is reported."""
         todo = self.pending_changes()
         damaged: list[str] = []
         return self._apply_for_reader(todo, damaged.append, damaged) if todo else PendingResult()
@@ -231,12 +230,12 @@ class Warehouse:
         report: Report = _log.warning,
         taken: list[str] | None = None,
     ) -> Iterator[Connection]:
-        """A connection that writes to a file in which nothing is left to be done, but for what the caller changes."""
+        """A writing connection, after applying all pending changes but those of the caller."""
         with translated_errors(self.path), contextlib.ExitStack() as inside:
             if not exists(self.path):
                 self.prepare()
             connection = inside.enter_context(files.write_connection(self.path, self.wait))
-            stamp = self._stamp()  # before the look: what comes in between is looked at again
+            stamp = self._stamp()  # before the check: what changes in between is checked again
             todo = self._find_pending(connection, is_fresh=taken is not None)
             if todo is None:
                 inside.close()
@@ -249,11 +248,11 @@ class Warehouse:
                 if taken is not None:
                     taken += came
                 if not except_for:
-                    self._remember_stamp(stamp)  # what is left there is damaged, and was reported
+                    self._remember_stamp(stamp)  # what is left is damaged and was reported
             yield connection
 
     def _find_pending(self, connection: Connection, is_fresh: bool = False) -> PendingChanges | None:
-        """What is left to be done, looked at once for each change of the folder; None where the file is to be built."""
+        """Pending changes, checked once for each change of the folder; None if the file must be built."""
         if not schema.is_current(connection):
             return None
         stamp = self._stamp()
@@ -283,7 +282,7 @@ class Warehouse:
         self, todo: PendingChanges, report: Report, damaged: list[str] | None = None
     ) -> PendingResult:
         damaged = [] if damaged is None else damaged
-        # All who read would stand in line for it else, each to find that it is in already.
+        # Otherwise all readers would wait in line for it, each to find that it is ingested already.
         is_brought = not todo.changes and all(map(self._is_being_ingested, todo.run_ids))
         patient = replace(self, wait=0.0 if is_brought else min(self.wait, _READER_WRITE_WAIT))
         try:
@@ -310,7 +309,7 @@ def _mtime_ns(place: Path) -> int:
 
 
 def _log_progress(path: Path) -> Progress:
-    """Progress of a building that nobody asked for, and so sees no bar: a line in the log every few seconds."""
+    """Progress of an automatic rebuild, which has no progress bar: a log line every few seconds."""
     last = time.monotonic()
 
     def tell(done: int, total: int) -> None:

@@ -111,7 +111,7 @@ def test_taken_out_before_they_ever_came_they_do_not_come(warehouse, shipped):
 def test_a_list_that_is_damaged_or_gone_offers_them_again(warehouse, shipped):
     reference.add_new_profiles(warehouse, pytest.fail)
     delete_runs(warehouse, [IDS[1]])
-    warehouse.folder.offered.write_text("{", encoding="utf-8")
+    warehouse.folder.offered_profiles.write_text("{", encoding="utf-8")
     assert reference.add_new_profiles(warehouse, pytest.fail) == [IDS[1]]
     shutil.rmtree(shipped)
     assert reference.add_new_profiles(warehouse, pytest.fail) == []
