@@ -84,7 +84,7 @@ def import_(options: argparse.Namespace) -> int:
     if options.json:
         say_json(asdict(done))
         return 2 if left_out else 0
-    for one in done.runs:
+    for one in done.arrivals:
         say(
             f"{padded(told(ARRIVED[one.state]), ARRIVED_WIDTH)}{one.run_id[:SHORT_ID]:<15}{told(one.reason or one.source)}"
         )

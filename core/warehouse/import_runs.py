@@ -54,13 +54,13 @@ class ImportedRun:
 
 @dataclass(frozen=True)
 class ImportResult:
-    runs: list[ImportedRun] = field(default_factory=list)
+    arrivals: list[ImportedRun] = field(default_factory=list)
     n_scores: int = 0
     remarks: list[str] = field(default_factory=list)
     """One line for each score file that was left out."""
 
     def count(self, *states: str) -> int:
-        return sum(one.state in states for one in self.runs)
+        return sum(one.state in states for one in self.arrivals)
 
     @property
     def is_complete(self) -> bool:

@@ -69,7 +69,7 @@ def same(one: Warehouse, other: Warehouse) -> bool:
 
 
 def states(done: ImportResult) -> dict[str, str]:
-    return {one.run_id: one.state for one in done.runs}
+    return {one.run_id: one.state for one in done.arrivals}
 
 
 @pytest.mark.parametrize("name", ["export", "export.zip"])
@@ -196,7 +196,7 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
     before = content(ours)["layer_estimates"].filter(run_id=RUN)
     done = import_runs(ours, [other.parcels])
     assert states(done) == {RUN: "conflict", third: "conflict", fourth: "conflict", fine: "new"}
-    reasons = " ".join(one.reason for one in done.runs)
+    reasons = " ".join(one.reason for one in done.arrivals)
     assert "they differ in layer_estimates" in reasons and "made-up/other@1 is another content here" in reasons
     assert content(ours)["layer_estimates"].filter(run_id=RUN).equals(before)
     assert not waiting_parcels(ours)
@@ -284,7 +284,7 @@ def test_broken_parcels_are_told_and_do_not_stop_the_others(ours, theirs, tmp_pa
         BREAKS[how](parcel)
     shutil.copytree(ours.parcels / OTHER, tmp_path / "whole" / OTHER)
     done = import_runs(theirs, [*(parcel.parent for parcel in places.values()), tmp_path / "whole"])
-    *broken, whole = done.runs
+    *broken, whole = done.arrivals
     told = {how: one for how, one in zip(places, broken, strict=True)}
     assert [how for how, one in told.items() if one.state != "damaged"] == [] and whole.state == "new", done
     for how, one in told.items():
@@ -308,7 +308,7 @@ def test_a_manifest_that_does_not_fit_is_told(ours, theirs, tmp_path):
     edited(folder / "parcels" / RUN, lambda told: told["run"].update(note="forged"))
     done = import_runs(theirs, [folder])
     assert states(done) == {RUN: "damaged", OTHER: "new"}
-    assert "manifest" in done.runs[0].reason
+    assert "manifest" in done.arrivals[0].reason
     shutil.rmtree(folder / "parcels" / RUN)
     assert states(import_runs(theirs, [folder])) == {RUN: "damaged", OTHER: "known"}
     (folder / "manifest.json").write_text("{", encoding="utf-8")
@@ -318,7 +318,7 @@ def test_a_manifest_that_does_not_fit_is_told(ours, theirs, tmp_path):
 @pytest.mark.parametrize("name", ["../../escaped/run.json", "/tmp/escaped/run.json", "a\\..\\..\\escaped/run.json"])
 def test_a_zip_file_writes_nowhere_else(theirs, tmp_path, name):
     done = import_runs(theirs, [zip_of(tmp_path / "bad.zip", {name: b"{}"})])
-    assert [one.state for one in done.runs] == ["damaged"] and "leads out of it" in done.runs[0].reason
+    assert [one.state for one in done.arrivals] == ["damaged"] and "leads out of it" in done.arrivals[0].reason
     assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
     assert not Path("/tmp/escaped").exists() and not list(theirs.path.parent.glob(".*"))
 
@@ -328,14 +328,14 @@ def test_a_megabyte_that_unfolds_to_gigabytes_is_refused(theirs, tmp_path):
     zeros = {f"parcels/{n}/run_checks.parquet": b"\0" * 50_000_000 for n in range(6)}
     bomb = zip_of(tmp_path / "bomb.zip", zeros | {"parcels/0/run.json": b"{}"})
     done = import_runs(theirs, [bomb])
-    assert "would unfold to 300 MB" in done.runs[0].reason
+    assert "would unfold to 300 MB" in done.arrivals[0].reason
     parcel = theirs.path.parent / "arrived" / RUN
     parcels.write_parcel(parcel, make_profile(RUN))
     rows = pl.read_parquet(parcel / "run_checks.parquet").head(1)
     rehashed(parcel, "run_checks", as_parquet(rows.select(pl.all().repeat_by(8_000_000).explode())))
     assert (parcel / "run_checks.parquet").stat().st_size < 1_000_000
     done = import_runs(theirs, [parcel])
-    assert "8,000,000 rows" in done.runs[0].reason and not theirs.parcels.exists()
+    assert "8,000,000 rows" in done.arrivals[0].reason and not theirs.parcels.exists()
 
 
 def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkeypatch):
@@ -378,11 +378,11 @@ def test_a_zip_file_that_is_cut_off_brings_nothing(ours, theirs, tmp_path):
     whole = (tmp_path / "whole.zip").read_bytes()
     for share in (0.1, 0.5, 0.99):
         (tmp_path / "cut.zip").write_bytes(whole[: int(share * len(whole))])
-        assert [one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).runs] == ["damaged"]
+        assert [one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).arrivals] == ["damaged"]
     damaged = bytearray(whole)
     damaged[whole.index(b"PAR1") + 200] ^= 0xFF
     (tmp_path / "cut.zip").write_bytes(bytes(damaged))
-    assert "damaged" in {one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).runs}
+    assert "damaged" in {one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).arrivals}
     assert not theirs.parcels.exists()
 
 
@@ -394,7 +394,7 @@ def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python, monkey
     monkeypatch.setattr(import_module, "_KnownContent", lambda warehouse: here)
     holder = python(code, theirs.path)
     assert holder.stdout.readline().strip() == "held"
-    (found,) = import_runs(impatient, [ours.parcels / RUN]).runs
+    (found,) = import_runs(impatient, [ours.parcels / RUN]).arrivals
     assert found.state == "waits" and "has held the warehouse" in found.reason
     holder.kill()
     holder.communicate()
