@@ -71,7 +71,7 @@ SLOW_FILES = {
     "test_soundness.py",
     "test_split_packages.py",
     "test_sql_verb.py",
-    "test_storyboards.py",
+    "test_story.py",
     "test_trash.py",
 }
 """Their tests measure models, draw whole pages or start many processes: the files that take seven seconds and more."""

@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,8 @@ class Section:
 
     title: tuple[str, str]
     parts: list[tuple[str, str]] = field(default_factory=list)
+    short: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
+    """Questions and what came out, for the head of the document."""
 
     def say(self, english: str, japanese: str) -> None:
         self.parts.append((english, japanese))
@@ -101,14 +103,23 @@ class Section:
                 f"**{japanese}は{n}（{fewest}未満）：最初の概観であり、検定ではありません。以下の p は検定結果ではありません。**",
             )
 
-    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> None:
-        """Rows of texts, or of pairs of texts where the two languages differ."""
-        told = []
+    def answer(self, question: tuple[str, str], english: str, japanese: str) -> None:
+        self.short.append((question, (english, japanese)))
+
+    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], unfolds: bool = False) -> None:
+        """Rows of texts, or of pairs of texts where the two languages differ; with `unfolds`, behind a line to click on."""
+        tables = []
         for n in range(2):
             lines = [[head[n] for head in heads], ["---"] * len(heads)]
             lines += [[str(cell[n] if isinstance(cell, tuple) else cell) for cell in row] for row in rows]
-            told.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        self.parts.append((told[0], told[1]))
+            tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        if unfolds:
+            summaries = f"All {len(rows)} rows", f"全{len(rows)}行を表示"
+            tables = [
+                f"<details><summary>{summary}</summary>\n\n{table}\n\n</details>"
+                for summary, table in zip(summaries, tables, strict=True)
+            ]
+        self.parts.append((tables[0], tables[1]))
 
     def picture(self, out: Path, name: str, draw: Callable[[str], str], alt: tuple[str, str]) -> None:
         folder = out / "figures"
@@ -132,10 +143,10 @@ def write(warehouse: Warehouse, out: Path) -> None:
     """The document in both languages and its figures, of a warehouse that has taken in what ships."""
     sections = document(warehouse, out)
     for n, name in enumerate(("evidence.md", "evidence.ja.md")):
-        told = [_HEAD[n]]
+        paragraphs = [_HEAD[n], in_short(sections, n)]
         for section in sections:
-            told += [f"## {section.title[n]}", *(part[n] for part in section.parts)]
-        (out / name).write_text("\n\n".join(told) + "\n", encoding="utf-8")
+            paragraphs += [f"## {section.title[n]}", *(part[n] for part in section.parts)]
+        (out / name).write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
         print(out / name)
 
 
@@ -148,6 +159,15 @@ _HEAD = (
     "`python -m tests.evidence` が data/reference から作成し、結果がどうであれそのまま載せます。因果関係を示すものではなく、"
     "一つの構造の小さなモデルの結果は、大きなモデルについて何も示しません。[English](evidence.md)",
 )
+
+
+def in_short(sections: Sequence[Section], n: int) -> str:
+    """Every question with what came out, in the language of number `n`; questions lead to their sections."""
+    lines = [("| question | what came out |", "| 問い | 結果 |")[n], "| --- | --- |"]
+    for section in sections:
+        anchor = re.sub(r"[^\w\- ]", "", section.title[n].lower()).replace(" ", "-")
+        lines += [f"| [{question[n]}](#{anchor}) | {answer[n]} |" for question, answer in section.short]
+    return "\n".join(lines)
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
@@ -167,7 +187,9 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
         across_widths(checkpoints, out),
         within_models(runs, windows, out),
     ]
-    return [section for section in [*told, damage(out), removal(shipped_plans.read(), checkpoints)] if section.parts]
+    names = dict(runs.select("reference", "name").unique("reference").iter_rows())
+    told += [damage(out, names), removal(shipped_plans.read(), checkpoints)]
+    return [section for section in told if section.parts]
 
 
 def ladder(runs: pl.DataFrame) -> list[Checkpoint]:
@@ -205,6 +227,17 @@ def is_replicate(recipe: Recipe) -> bool:
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
     section.say(*(f"**{answer_words.sentence(said, language)}**" for language in LANGUAGES))
+    one = said.relation
+    section.answer(
+        (
+            "Among models of one size, does dimension go with the score?",
+            "同じサイズのモデルの間で、次元とスコアは関連するか",
+        ),
+        *(
+            f"**{answer_words.word(said, language)}**{mark}{answer_words.coefficient(one.rho, one.lower, one.upper)}, n = {one.n}"
+            for language, mark in zip(LANGUAGES, (": ", "："), strict=True)
+        ),
+    )
     for lines in (answer_words.notes, answer_words.details):
         section.say(*("\n".join(f"- {line}" for line in lines(said, language)) for language in LANGUAGES))
     shown = finals(checkpoints, Recipe.width)
@@ -382,6 +415,11 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         "値は中間層の単純な最大値で、分析条件だけが異なります。レシピは1回ずつ数えます。",
     )
     section.say_if_few(fewest, "models", "モデル数")
+    section.answer(
+        ("Does that hang on how dimension is measured?", "それは次元の測り方によって変わるか"),
+        f"the published direction in {negative} of {len(rows)} specifications",
+        f"公表された向きになるのは {len(rows)} 分析条件中 {negative}",
+    )
     section.table(
         (("specification", "分析条件"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows
     )
@@ -428,6 +466,14 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section.table(
         (("phase", "段階"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
         rows,
+    )
+    section.answer(
+        (
+            "Do dimensions collapse, grow, and peak late while a model trains?",
+            "学習中に次元は収縮・成長し、遅れて山が現れるか",
+        ),
+        "in " + ", ".join(str(row[1]) for row in rows) + " of the recipes",
+        "成り立つレシピ：" + "、".join(str(row[1]) for row in rows),
     )
     signs = []
     for steps in whole.values():
@@ -523,6 +569,11 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         "登録した検定：全ての幅にあるレシピでの符号検定。幅をまたいだ次元とスコアの関係は幅と交絡するため、図示のみとします。",
     )
     section.say_if_few(len(common), "recipes", "レシピ数", ON_ALL_WIDTHS)
+    section.answer(
+        ("Do wider models have a larger inner dimension?", "幅の広いモデルほど中間層の最大次元は大きいか"),
+        f"in {rows[0][1]} recipes, width 192 beside 64 (p = {rows[0][2]})",
+        f"幅192と64の比較で {rows[0][1]} レシピ（p = {rows[0][2]}）",
+    )
     section.table((("expected", "予想"), ("recipes where it holds", "成り立つレシピ"), ("p", "p")), rows)
 
     def draw(language: str) -> str:
@@ -601,6 +652,14 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
         f"**{len(rows)}件の関係のうち、全件を見たことを補正した p（Holm）でも残るのは{len(standing)}件です"
         f"{japanese}。**補正後の p が{LEVEL}を超える「関係あり」は手がかりにとどまり、結論ではありません。",
     )
+    section.answer(
+        (
+            "Within one model, are windows of more dimensions predicted worse?",
+            "1つのモデルの中で、次元の大きいウィンドウほど予測しにくいか",
+        ),
+        f"of {len(rows)} relations {len(standing)} stand after correction",
+        f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件",
+    )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
     section.say(*(within_words.expectation(language) for language in LANGUAGES))
     section.table(
@@ -619,6 +678,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             ("text less shuffled", "差"),
         ),
         rows,
+        unfolds=True,
     )
     first = known.row(0, named=True)
     section.picture(
@@ -661,8 +721,8 @@ _WHAT = {
 """What was done, in Japanese, with the numbers that its English has."""
 
 
-def damage(out: Path) -> Section:
-    """What a dimension reads where it is known what was done to a network."""
+def damage(out: Path, names: Mapping[str, str]) -> Section:
+    """What a dimension reads where it is known what was done to a network; `names` of models by their references."""
     section = Section(("Under damage", "モデルを損なったとき"))
     if not DAMAGE.exists():
         return section
@@ -671,7 +731,7 @@ def damage(out: Path) -> Section:
     for row in table.to_dicts():
         rows.append(
             (
-                row["model"],
+                names.get(row["model"], row["model"]),
                 _KINDS[row["damage"]],
                 _what(row),
                 number(row["bits_per_byte"]),
@@ -685,11 +745,16 @@ def damage(out: Path) -> Section:
     for model in table["model"].unique(maintain_order=True):
         of_model = table.filter(model=model).to_dicts()
         if len({row["damage"] for row in of_model}) == len(_KINDS):
-            section.say(*_reaction(of_model))
+            shown = names.get(model, model)
+            reaction = _reaction(of_model)
+            section.say(*(f"{shown}: {sentence}" for sentence in reaction.sentences))
+            section.answer(
+                (f"What does damage do to {shown}?", f"{shown} を損なうと次元はどうなるか"), *reaction.ratios
+            )
             section.picture(
                 out,
                 f"damage_{model.partition(':')[2]}",
-                partial(_damage_scatter, model.partition(":")[2], of_model),
+                partial(_damage_scatter, shown, of_model),
                 (
                     "Largest inner dimension against bits per byte, by kind of damage",
                     "中間層の最大次元とビット毎バイト（損傷の種類別）",
@@ -710,8 +775,16 @@ def damage(out: Path) -> Section:
     return section
 
 
-def _reaction(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """Of the strongest level of each kind, what became of the dimension and of the loss, beside the undamaged network."""
+@dataclass(frozen=True)
+class Reaction:
+    """What became of the largest inner dimension under each kind of damage; in English and Japanese."""
+
+    sentences: tuple[str, str]
+    ratios: tuple[str, str]
+
+
+def _reaction(rows: Sequence[dict[str, Any]]) -> Reaction:
+    """Of the strongest level of each kind, the dimension and the loss beside those of the undamaged network."""
     whole = rows[0]
     strongest = {
         row["damage"]: max(
@@ -727,7 +800,7 @@ def _reaction(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
         for n in range(2)
     ]
     english = (
-        f"Of the damage that costs most of each kind, the largest inner dimension over that of the undamaged network, and in brackets what "
+        f"of the damage that costs most of each kind, the largest inner dimension over that of the undamaged network, and in brackets what "
         f"was lost in bits per byte: {'; '.join(told[0])}."
     )
     japanese = (
@@ -739,7 +812,11 @@ def _reaction(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
     if larger and smaller:
         english += " A ruined network reads higher or lower by what ruined it: the instrument reacts, and neither direction means better."
         japanese += "損なわれたモデルの次元は、損ない方によって上がることも下がることもあります。測定値は反応しますが、どちらの向きも良さを意味しません。"
-    return english, japanese
+    ratios = [
+        ", ".join(f"{_KINDS[kind][n]} × {row['inner_max'] / whole['inner_max']:.2f}" for kind, row in strongest.items())
+        for n in range(2)
+    ]
+    return Reaction((english, japanese), (f"largest inner dimension: {ratios[0]}", f"中間層の最大次元：{ratios[1]}"))
 
 
 def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -> str:
@@ -803,10 +880,41 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         ),
         [_planned(found) for found in plans],
     )
-    for language_lines in _held_against(plans), _by_dimension(plans, checkpoints):
+    by_dimension, is_cheapest = _by_dimension(plans, checkpoints)
+    for language_lines in _held_against(plans), by_dimension:
         if language_lines:
             section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
+    for name in dict.fromkeys(found.plan.name for found in plans if not found.plan.reference.startswith("local:")):
+        section.answer(
+            (f"How many blocks of {name} can go?", f"{name} は何ブロック取り除けるか"),
+            *_prices_of([found for found in plans if found.plan.name == name]),
+        )
+    if is_cheapest:
+        section.answer(
+            (
+                "Are blocks cheaper to remove where the dimension is smaller?",
+                "次元が小さいモデルほど、ブロックを取り除く代償は小さいか",
+            ),
+            f"of ladder models the smallest in dimension is the cheapest in {sum(is_cheapest)} of {len(is_cheapest)} comparisons; no test",
+            f"次元が最小の小規模モデルが最も安いのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回（検定ではない）",
+        )
     return section
+
+
+def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
+    """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, healed +0.05 / +0.2; recommended within the budget: none`."""
+    plans = sorted(plans, key=lambda found: len(found.plan.blocks))
+    counts = " / ".join(str(len(found.plan.blocks)) for found in plans)
+    prices = " / ".join(f"{(unhealed_price(found) or own_price(found)).difference:+.2f}" for found in plans)
+    healed = " / ".join(f"{own_price(found).difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
+    n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
+    free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
+    return (
+        f"of {n_blocks}, without {counts}: {prices} nats per token, healed {healed}; recommended within {budget:g}: "
+        f"{', '.join(free) or 'none'}",
+        f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {prices} ナット、補正後 {healed}。許容値 {budget:g} の範囲で推奨できるもの："
+        f"{'、'.join(free) or 'なし'}",
+    )
 
 
 def _planned(found: LayerPlan) -> tuple[Any, ...]:
@@ -845,10 +953,13 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     return told
 
 
-def _by_dimension(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> list[tuple[str, ...]]:
-    """Of ladder models of one width, in the order of their dimension, what the removal of as many blocks costs."""
+def _by_dimension(
+    plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]
+) -> tuple[list[tuple[str, ...]], list[bool]]:
+    """Of ladder models of one width, in the order of their dimension, what the removal of as many blocks costs; and for each
+    number of blocks whether the model of the smallest dimension is the cheapest."""
     dimension = {one.recipe.folder_of(one.step): one.inner_max for one in finals(checkpoints, Recipe.width)}
-    told = []
+    told, cheapest = [], []
     for n in sorted({len(found.plan.blocks) for found in plans}):
         own = [found for found in plans if len(found.plan.blocks) == n and dimension.get(found.plan.name)]
         if len(own) < 2:
@@ -861,6 +972,7 @@ def _by_dimension(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint])
             for found, row in zip(own, prices, strict=True)
         ]
         is_cheapest = least < min(others)
+        cheapest.append(is_cheapest)
         english = "is the cheapest" if is_cheapest else "is not the cheapest"
         japanese = "最も安い" if is_cheapest else "最も安いわけではない"
         told.append(
@@ -871,7 +983,7 @@ def _by_dimension(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint])
                 f"次元が最小のモデルが{japanese}という結果ですが、{len(own)}モデルでは検定になりません。",
             )
         )
-    return told
+    return told, cheapest
 
 
 def _what(row: dict[str, Any]) -> tuple[str, str]:

@@ -21,8 +21,9 @@ from playwright.sync_api import sync_playwright
 from core.analysis.differences import with_controls
 from core.commands.app import free_port, start_server, stop, wait_until_ready
 from core.commands.reports import read_frames
-from core.deck.build import deck
 from core.deck.deck_data import deck_data
+from core.deck.powerpoint import draw_deck
+from core.deck.report import build_story
 from core.pilots.registration import Registered, registered
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -219,7 +220,7 @@ def slides(warehouse: Warehouse, out: Path, name: str, chosen: pl.DataFrame, pil
     frames = read_frames(warehouse, runs)
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
-        file.write_bytes(deck(deck_data(frames, language, pilot)))
+        file.write_bytes(draw_deck(build_story(deck_data(frames, language, pilot))))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")
         subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"{name}_{language}")], check=True)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import polars as pl
 
-from core.analysis.shape import judged
+from core.analysis.shape import judge_profile
 from core.errors import InputError
 from core.files import move
 from core.measure.capture import capture
@@ -189,7 +189,7 @@ def measure_shuffled(of: Path) -> None:
     tables = read_parcel(of)
     config = replace(request(tables), pass_="shuffled")
     with tempfile.TemporaryDirectory(prefix="reference-") as scratch:
-        profile = judged(measure_profile(config, new_run_id(), Path(scratch), lambda step: None))
+        profile = judge_profile(measure_profile(config, new_run_id(), Path(scratch), lambda step: None))
     run = replace(profile.run, parent_run_id=of.name, tags=[SHIPPED])
     lighter = replace(profile, run=run, pairs=[], distributions=[], replicates=[])
     new = PROFILES / f".{run.run_id}"

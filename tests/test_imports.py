@@ -98,7 +98,7 @@ def sources() -> list[Path]:
 
 
 def room(path: Path) -> str:
-    """`core/deck/build.py` -> deck, `core/runs.py` -> runs, `pages/home.py` -> pages, `app.py` -> app."""
+    """`core/deck/html.py` -> deck, `core/runs.py` -> runs, `pages/home.py` -> pages, `app.py` -> app."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     if parts[0] != "core":
         return parts[0]

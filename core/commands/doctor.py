@@ -79,7 +79,7 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
     from core.models.machine import devices
 
     memory = psutil.virtual_memory()
-    facts[Sentence("devices")] = "; ".join(devices())
+    facts[Sentence("devices")] = Sentence("{devices}", devices=devices())
     free, whole = memory.available / 1e9, memory.total / 1e9
     facts[Sentence("memory")] = Sentence("{free:.1f} of {whole:.1f} GB free", free=free, whole=whole)
     if memory.available < LEAST_MEMORY:

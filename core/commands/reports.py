@@ -62,7 +62,7 @@ def slides(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """The same story as one HTML file, and on request the rows behind it."""
-    from core.deck.html import LARGEST
+    from core.deck.html import MOST_BYTES
     from core.files import version
     from core.warehouse.export_runs import export_report_data
 
@@ -72,13 +72,13 @@ def report(options: argparse.Namespace) -> int:
     made = report_of(warehouse, recipe)
     rows = options.bundle.name if options.bundle else ""
     page = made.page(version(), warehouse.folder.identity(), rows)
-    if len(page) > LARGEST:
+    if len(page) > MOST_BYTES:
         raise InputError(
             "The report of {n} runs would have {size:.1f} MB; one file has at most {largest:.0f} MB. Choose fewer runs "
             "with --run.",
             n=len(recipe.run_ids),
             size=len(page) / 1e6,
-            largest=LARGEST / 1e6,
+            largest=MOST_BYTES / 1e6,
         )
     if options.bundle:
         done = export_report_data(warehouse, made.numbers, made.story.run_ids or recipe.run_ids, options.bundle)
@@ -91,12 +91,12 @@ def report(options: argparse.Namespace) -> int:
 
 def trace(options: argparse.Namespace) -> int:
     """Where each number of a deck comes from, and what the warehouse says of it now."""
-    from core.deck.carried import read
+    from core.deck.embedded_sources import read_sources
     from core.warehouse.recipes import compare_numbers
 
-    carried = read(_bytes(options.file), options.file.name)
+    carried = read_sources(_bytes(options.file), options.file.name)
     warehouse = existing_warehouse(options)
-    about, recipe = carried.about, carried.about.recipe
+    about, recipe = carried.origin, carried.origin.recipe
     again = _again(warehouse, recipe)
     edited = {row.number for row in carried.edited}
     found = [
@@ -207,14 +207,14 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.analysis.differences import with_controls
     from core.commands.rank import answered
     from core.deck.deck_data import deck_data, plan_data
-    from core.deck.report import report
+    from core.deck.report import build_report
     from core.pilots.registration import chosen_pilot
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
     from core.warehouse.layer_plans import find_plan
 
     if recipe.plan_id is not None:
-        return report(plan_data(find_plan(warehouse, recipe.plan_id), recipe.language), recipe)
+        return build_report(plan_data(find_plan(warehouse, recipe.plan_id), recipe.language), recipe)
     for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
         if is_deleted(warehouse.folder, run_id):
             raise InputError("The run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
@@ -226,7 +226,7 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
         found, under = answered(warehouse, Asked(pilot=pilot), with_specifications=True)
     runs = with_controls(known.filter(pl.col("run_id").is_in(list(recipe.run_ids))), known)
     frames = read_frames(warehouse, runs)
-    return report(deck_data(frames, recipe.language, pilot, found=found, specifications=under), recipe)
+    return build_report(deck_data(frames, recipe.language, pilot, pilot_answer=found, specifications=under), recipe)
 
 
 def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
@@ -344,9 +344,9 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
 
 
 def _opened(recipe: Recipe, content: bytes | None) -> Template | None:
-    from core.deck.template import opened
+    from core.deck.template import open_template
 
-    return opened(content, recipe.template or "template", recipe.language) if content else None
+    return open_template(content, recipe.template or "template", recipe.language) if content else None
 
 
 def _keep(options: argparse.Namespace, warehouse: Warehouse, made: Report, template: bytes | None) -> None:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, Sentence, unknown_name
-from core.terminal.output import say, spell
+from core.terminal.output import heads, say, spell, told
 
 if TYPE_CHECKING:
     import polars as pl
 
 FORMATS = ("table", "csv", "excel", "json", "parquet")
 _BY_ENDING = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
+_HEADS = dict(
+    zip(
+        ("name", "note", "question", "table", "rows", "column", "type", "meaning", "sql"),
+        heads("name", "note", "question", "table", "rows", "column", "data type", "meaning", "SQL"),
+        strict=True,
+    )
+)
+"""Column of a listing -> its head in a terminal."""
 _LONGEST_CELL = 240
 """Characters: the meaning of every table and column is shown whole."""
 
@@ -41,9 +50,11 @@ def sql(options: argparse.Namespace) -> int:
         saved_queries.delete_query(warehouse, options.delete)
         say(Sentence("Deleted."))
     elif options.list or options.examples or options.schema is not None:
-        listing = _listing(options, warehouse)
-        brief = listing.drop("sql") if options.examples and form == "table" else listing
-        _write(brief, form, options.out)
+        listing = _listing(options, warehouse, told if form == "table" else str)
+        if form == "table":
+            listing = listing.drop("sql") if options.examples else listing
+            listing.columns = [told(_HEADS[name]) for name in listing.columns]
+        _write(listing, form, options.out)
     else:
         _answer(options, warehouse, form)
     return 0
@@ -87,7 +98,8 @@ def _typed(statement: str) -> str:
         raise InputError("The statement on standard input is not UTF-8. Convert it, and try again.") from error
 
 
-def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
+def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str]) -> pl.DataFrame:
+    """People read it in their language, programs in English."""
     import polars as pl
 
     from core.sql.examples import EXAMPLES, TITLES
@@ -97,16 +109,20 @@ def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
         rows = [(row.name, row.note, row.sql) for row in saved_queries.list_queries(warehouse)]
         return pl.DataFrame(rows, schema={"name": pl.String, "note": pl.String, "sql": pl.String}, orient="row")
     if options.examples:
-        titles = [TITLES[name] for name in EXAMPLES]
+        titles = [worded(Sentence(TITLES[name])) for name in EXAMPLES]
         return pl.DataFrame({"name": list(EXAMPLES), "question": titles, "sql": list(EXAMPLES.values())})
     if options.schema:
         columns = schema.find_table(warehouse, options.schema).columns
         return pl.DataFrame(
-            [(one.name, one.type, one.comment) for one in columns], schema=["column", "type", "meaning"], orient="row"
+            [(one.name, one.type, worded(one.comment)) for one in columns],
+            schema=["column", "type", "meaning"],
+            orient="row",
         )
     tables = schema.list_tables(warehouse)
     return pl.DataFrame(
-        [(one.name, one.n_rows, one.comment) for one in tables], schema=["table", "rows", "meaning"], orient="row"
+        [(one.name, one.n_rows, worded(one.comment)) for one in tables],
+        schema=["table", "rows", "meaning"],
+        orient="row",
     )
 
 

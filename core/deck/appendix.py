@@ -1,5 +1,5 @@
-"""What stands behind the seven slides: method, values, specifications, checks, provenance, SQL, glossary, limits; and, where
-somebody asks for them, slides of each run."""
+"""The appendix of a deck: method, values, specifications, checks, provenance, SQL, glossary, limits, and on request a slide
+for each run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import polars as pl
 from core import wording
 from core.deck import appendix_values
 from core.deck.deck_data import DeckData
-from core.deck.slide import look_up, paged
+from core.deck.slide import reference_slide, reference_slides
 from core.deck.story import Column, Row, Statement, StorySlide
 from core.locale import glossary, translator
 from core.records import without_places
 from core.wording import pilot_sentences, plans
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened
 from core.wording.limits import limits
 
 SECTIONS = ("method", "values", "specifications", "checks", "provenance", "sql", "glossary", "limits")
-"""Keys of the appendix's slides, in their order; `run` are the slides of each run."""
+"""Keys of the appendix's slides in their order; the slides of each run have the key `run`."""
 TERMS = (
     "estimated dimension",
     "d2",
@@ -39,7 +39,7 @@ TERMS = (
     "check: passed, veto",
     "95 % interval",
 )
-"""Of the glossary, those that a deck uses; their names in English are its keys."""
+"""Terms of the glossary that a deck uses, by their English names."""
 COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
 LIBRARIES = ("torch", "transformers", "numpy")
 
@@ -65,7 +65,7 @@ def appendix(data: DeckData, per_run: bool) -> Iterator[StorySlide]:
 
 def _method(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    told = [
+    statements = [
         Statement(
             _(
                 "A text is cut into windows and read by the model. Of every layer the hidden states are taken, one point for "
@@ -97,7 +97,7 @@ def _method(data: DeckData) -> StorySlide:
         ),
     ]
     if data.plan is not None:
-        told[2:] = [
+        statements[2:] = [
             Statement(
                 _(
                     "Blocks are left out of the running network. One half of the text chooses them, the other half prices "
@@ -107,20 +107,20 @@ def _method(data: DeckData) -> StorySlide:
                 _("Layer plan"),
             )
         ]
-    return look_up(data, "method", _("How the numbers are made"), told)
+    return reference_slide(data, "method", _("How the numbers are made"), statements)
 
 
 def _glossary(data: DeckData) -> Iterator[StorySlide]:
     _ = translator(data.language)
-    known = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
-    rows: list[Row] = [known[term] for term in TERMS if term in known]
+    terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
+    rows: list[Row] = [terms[term] for term in TERMS if term in terms]
     rows += [
         (_("power"), _("How likely a control would have shown the claim, had it the same shape. Below 80 % its silence says nothing.")),
         (_("registered"), _("Written down before the scores existed; everything else is exploratory.")),
         (_("rho"), _("Rank correlation: 1 or −1 where the orders by dimension and by score agree or are reversed, 0 where they are unrelated.")),
         (_("nats per token"), _("Unit of the loss: how badly the next token is predicted. 0.05 nats are about 5 % more perplexity.")),
     ]  # fmt: skip
-    yield from paged(
+    yield from reference_slides(
         data,
         "glossary",
         _("What {n} words mean").format(n=len(rows)),
@@ -142,11 +142,18 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
         )
     else:
         pilot = data.pilot.pilot if data.pilot else None
-        found = limits(
-            data.runs, data.checks, data.against_controls, data.scored, data.words, data.language, pilot, data.answer
+        open_questions = limits(
+            data.runs,
+            data.checks,
+            data.against_controls,
+            data.scored,
+            data.word_groups,
+            data.language,
+            pilot,
+            data.answer,
         )
-        rows = [(limit.question, limit.reason) for limit in found]
-    yield from paged(
+        rows = [(limit.question, limit.reason) for limit in open_questions]
+    yield from reference_slides(
         data, "limits", _("What this deck cannot decide: {n} questions").format(n=len(rows)), columns, rows, alternative
     )
 
@@ -185,7 +192,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         code=", ".join(sorted(set(data.runs["code_version"]))[:3]),
         libraries=_versions(data.runs),
     )
-    yield from paged(
+    yield from reference_slides(
         data,
         "provenance",
         _("Provenance of {n} runs, controls included").format(n=data.runs.height),
@@ -200,14 +207,14 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
 
 
 def _versions(runs: pl.DataFrame) -> str:
-    """`torch 2.13.0`, or all versions that occur."""
-    read = [json.loads(text or "{}") for text in runs["library_versions"].unique()]
-    told = []
+    """`torch 2.13.0, numpy 2.3.1, 2.4.0`: all versions that occur."""
+    all_versions = [json.loads(text or "{}") for text in runs["library_versions"].unique()]
+    lines = []
     for library in LIBRARIES:
-        versions = sorted({str(found[library]) for found in read if library in found})
+        versions = sorted({str(recorded[library]) for recorded in all_versions if library in recorded})
         if versions:
-            told.append(f"{library} {', '.join(versions)}")
-    return ", ".join(told) or "–"
+            lines.append(f"{library} {', '.join(versions)}")
+    return ", ".join(lines) or "–"
 
 
 def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
@@ -221,11 +228,14 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Text and hash"), plan.corpus_id),
         (_("Windows"), f"{plan.n_selection} + {plan.n_verification or 0}; {plan.n_tokens}"),
         (_("Seed"), str(plan.seed)),
-        (_("Format, device"), f"{plan.dtype}, {plan.device}; {words.day(plan.created_at.date(), data.language)}"),
+        (
+            _("Format, device"),
+            f"{plan.dtype}, {plan.device}; {slide_wording.day(plan.created_at.date(), data.language)}",
+        ),
         (_("Program"), f"Workdim {plan.code_version}"),
-        (_("Asked for"), shortened(_asked(plan.config), 400)),
+        (_("Asked for"), shortened(_options_text(plan.config), 400)),
     ]
-    yield from paged(
+    yield from reference_slides(
         data,
         "provenance",
         _("Provenance of 1 layer plan"),
@@ -237,58 +247,62 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
     )
 
 
-def _asked(config: str) -> str:
-    """`budget 0.05, budget_unit nats, verify, seed 0`: what was chosen, and of places their last name alone."""
-    asked = without_places(json.loads(config))
-    chosen = {key: value for key, value in asked.items() if value is not None and value is not False and value != []}
+def _options_text(config: str) -> str:
+    """`budget 0.05, budget_unit nats, verify, seed 0`: the options that were set, with only the last part of paths."""
+    options = without_places(json.loads(config))
+    set_options = {
+        key: value for key, value in options.items() if value is not None and value is not False and value != []
+    }
     return ", ".join(
         key if value is True else f"{key} {'+'.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in chosen.items()
+        for key, value in set_options.items()
     )
 
 
 def _sql(data: DeckData) -> StorySlide:
-    """How anybody reads the same numbers in the warehouse."""
+    """Queries that give the same numbers from the warehouse."""
     _ = translator(data.language)
     if data.pilot is not None:
-        which = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot.pilot_id}')"
+        condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot.pilot_id}')"
     else:
-        ids = data.texts["run_id"].to_list()
-        # Of many runs the ends of their ids, which are random: the whole ids of forty fill the slide.
-        which = f"run_id IN ({_quoted(ids)})" if len(ids) <= 3 else f"right(run_id, 8) IN ({_quoted(ids, 8)})"
-    told = [
+        ids = data.text_runs["run_id"].to_list()
+        # Of many runs only the random ends of their ids: forty whole ids would fill the slide.
+        condition = (
+            f"run_id IN ({sql_strings(ids)})" if len(ids) <= 3 else f"right(run_id, 8) IN ({sql_strings(ids, 8)})"
+        )
+    queries = [
         (
             _("Dimensions and verdicts"),
             "SELECT run_id, inner_max, inner_max_layer, final_dimension_pre_norm, verdict_rise, verdict_fall "
-            f"FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type' AND {which}",
+            f"FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type' AND {condition}",
         ),
         (
             _("Profiles"),
             "SELECT layer, value, lower, upper FROM layer_estimates WHERE estimator = 'd2' AND cloud = 'one_per_type' "
-            f"AND transform = 'centred' AND state = 'residual' AND {which} ORDER BY run_id, layer",
+            f"AND transform = 'centred' AND state = 'residual' AND {condition} ORDER BY run_id, layer",
         ),
         (
             _("Checks and controls"),
-            f"SELECT * FROM run_checks WHERE {which};  SELECT * FROM run_controls WHERE {which}",
+            f"SELECT * FROM run_checks WHERE {condition};  SELECT * FROM run_controls WHERE {condition}",
         ),
     ]
-    chosen = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
-    if chosen is not None:
-        told.append(
+    benchmark = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
+    if benchmark is not None:
+        queries.append(
             (
                 _("Scores"),
                 "SELECT repository, revision, value, std_error, source FROM scores "
-                f"WHERE benchmark = {_quoted([chosen['benchmark']])} AND metric = {_quoted([chosen['metric']])}",
+                f"WHERE benchmark = {sql_strings([benchmark['benchmark']])} AND metric = {sql_strings([benchmark['metric']])}",
             )
         )
-    return look_up(
+    return reference_slide(
         data,
         "sql",
-        _("{n} queries give the same numbers").format(n=len(told)),
-        [Statement(query, label) for label, query in told],
+        _("{n} queries give the same numbers").format(n=len(queries)),
+        [Statement(query, label) for label, query in queries],
     )
 
 
-def _quoted(texts: Sequence[str], of_end: int = 0) -> str:
-    """Texts, or so many letters of their ends, as SQL writes them."""
+def sql_strings(texts: Sequence[str], of_end: int = 0) -> str:
+    """Texts as SQL literals; with `of_end` only so many of their last characters."""
     return ", ".join("'" + text[-of_end:].replace("'", "''") + "'" for text in texts)

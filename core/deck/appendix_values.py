@@ -1,4 +1,4 @@
-"""The measurements that stand behind the seven slides: all values, specifications, quality checks, and each run on request."""
+"""Slides of the appendix with measurements: all values, specifications, quality checks, and each run on request."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import polars as pl
 
 from core import wording
 from core.analysis.ranking import on_benchmark
-from core.deck import evidence
+from core.deck import visuals
 from core.deck.deck_data import DeckData
-from core.deck.slide import check_table, look_up, paged
+from core.deck.slide import check_table, reference_slide, reference_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording import pilot_sentences
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened
 from core.wording.verdicts import (
     claim_name,
@@ -29,14 +29,14 @@ from core.wording.verdicts import (
     verdict_marks_key,
 )
 
-ALL_CHECKS = 16
+MOST_CHECKS = 16
 
 
 def values(data: DeckData) -> Iterator[StorySlide]:
-    """All dimensions, group by group; never one list across groups."""
+    """All dimensions, by comparison group."""
     _ = translator(data.language)
-    chosen = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
-    across = [group for group in data.words if group.rows["tokenizer_hash"].n_unique() > 1]
+    benchmark = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
+    across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
     groups = [*data.groups, *across]
     rows: list[Row] = []
     for group in groups:
@@ -57,7 +57,7 @@ def values(data: DeckData) -> Iterator[StorySlide]:
                 )
             )
         labels = run_labels(group.rows, data.language)
-        rows += [_value_row(data, run, labels[run["run_id"]], chosen) for run in group.rows.iter_rows(named=True)]
+        rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in group.rows.iter_rows(named=True)]
     columns = (
         Column(_("Model"), 0.25),
         Column(_("Largest inner dimension"), 0.13, is_number=True),
@@ -65,7 +65,7 @@ def values(data: DeckData) -> Iterator[StorySlide]:
         Column(_("Final, before the norm"), 0.13, is_number=True),
         Column(_("Final, after the norm"), 0.13, is_number=True),
         Column(_("Verdicts"), 0.07),
-        Column(_score_title(data, chosen), 0.19, is_number=True),
+        Column(_score_title(data, benchmark), 0.19, is_number=True),
     )
     key = [
         _("In brackets: 95 % intervals."),
@@ -73,25 +73,25 @@ def values(data: DeckData) -> Iterator[StorySlide]:
         *_match_key(data),
         _("Within a group the order is that of the names; no order is better."),
     ]
-    if any(map(is_vetoed, data.texts.iter_rows(named=True))):
+    if any(map(is_vetoed, data.text_runs.iter_rows(named=True))):
         key.append(wording.veto_note(data.language))
-    yield from paged(
+    yield from reference_slides(
         data,
         "values",
         _("All values of {n} measurements (d2, N={size})").format(
-            n=data.texts.height, size=wording.size_range(data.n_points)
+            n=data.text_runs.height, size=wording.size_range(data.n_points)
         ),
         columns,
         rows,
         _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
         wording.sentences(key, data.language),
         ("run_summaries", "scores"),
-        data.texts["run_id"].to_list(),
-        [f"{run['name']}: {run['run_id']}" for run in data.texts.iter_rows(named=True)],
+        data.text_runs["run_id"].to_list(),
+        [f"{run['name']}: {run['run_id']}" for run in data.text_runs.iter_rows(named=True)],
     )
 
 
-def _value_row(data: DeckData, run: dict, label: str, chosen: dict | None) -> tuple[str, ...]:
+def _value_row(data: DeckData, run: dict, label: str, benchmark: dict | None) -> tuple[str, ...]:
     _ = translator(data.language)
     after = run["final_dimension_post_norm"]
     return (
@@ -101,42 +101,42 @@ def _value_row(data: DeckData, run: dict, label: str, chosen: dict | None) -> tu
         wording.interval_of(run, "final_dimension_pre_norm"),
         _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
         verdict_marks(run),
-        _score(data, run["run_id"], chosen),
+        _score_cell(data, run["run_id"], benchmark),
     )
 
 
-def _score_title(data: DeckData, chosen: dict | None) -> str:
+def _score_title(data: DeckData, benchmark: dict | None) -> str:
     _ = translator(data.language)
-    if chosen is None:
+    if benchmark is None:
         return _("Score")
     title = wording.benchmark_name(
-        chosen["benchmark"], chosen["metric"], chosen["n_shot"], data.language, chosen["filter"]
+        benchmark["benchmark"], benchmark["metric"], benchmark["n_shot"], data.language, benchmark["filter"]
     )
     if data.pilot is None:
         return title
-    is_exploratory = pilot_sentences.is_exploratory(chosen, data.pilot.pilot)
+    is_exploratory = pilot_sentences.is_exploratory(benchmark, data.pilot.pilot)
     return f"{title}: {_('not pre-registered (exploratory)') if is_exploratory else _('pre-registered')}"
 
 
-def _score(data: DeckData, run_id: str, chosen: dict | None) -> str:
-    """The score with what it really belongs to, then that of the user's own task where the column has another."""
+def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
+    """The scores of the column's benchmark, then that of the pilot's own task where the column is another benchmark."""
     _ = translator(data.language)
-    if chosen is None:
+    if benchmark is None:
         return "–"
-    own = on_benchmark(data.scored, chosen).filter(run_id=run_id).filter(pl.col("score_match") != "none")
-    told = [_value(row) for row in own.iter_rows(named=True)]
+    own = on_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
+    texts = [_score_text(row) for row in own.iter_rows(named=True)]
     task = data.pilot.pilot.task if data.pilot else None
-    if task is not None and chosen["benchmark"] != task.name:
-        found = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
-        told += [f"{task.name}: {_value(row)}" for row in found.head(1).iter_rows(named=True)]
-    return _("; ").join(dict.fromkeys(told)) or "–"
+    if task is not None and benchmark["benchmark"] != task.name:
+        task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
+        texts += [f"{task.name}: {_score_text(row)}" for row in task_scores.head(1).iter_rows(named=True)]
+    return _("; ").join(dict.fromkeys(texts)) or "–"
 
 
 MATCH_MARKS = {"revision_not_stated": "†", "mapped": "*", "base": "°"}
-"""What stands behind a score that is not surely of the very model."""
+"""Marks behind scores that may belong to another revision or model."""
 
 
-def _value(row: dict) -> str:
+def _score_text(row: dict) -> str:
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     mark = MATCH_MARKS.get(row["score_match"], "")
     return f"{wording.number(row['score'])}{error}{f' {mark}' if mark else ''}"
@@ -149,23 +149,25 @@ def _match_key(data: DeckData) -> list[str]:
         "mapped": _("* by an alias"),
         "base": _("° of the base model, which tests nothing"),
     }
-    found = set(data.scored["score_match"])
-    told = [text for match, text in words_of.items() if match in found]
-    return [_("Scores: {marks}.").format(marks=_(", ").join(told))] if told else []
+    matches = set(data.scored["score_match"])
+    marks = [text for match, text in words_of.items() if match in matches]
+    return [_("Scores: {marks}.").format(marks=_(", ").join(marks))] if marks else []
 
 
 def specifications(data: DeckData) -> Iterator[StorySlide]:
-    """Under which specifications each claim holds: of one run with its ratios, of several how often."""
+    """Under which specifications each claim holds: ratios for one run, counts for several."""
     _ = translator(data.language)
-    texts = data.texts
+    texts = data.text_runs
     own = data.claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list()))
     if own.is_empty():
         return
     n = own["run_id"].n_unique()
     rows: list[Row] = []
     for is_core in (True, False):
-        part = [one for one in SPECIFICATIONS if one.is_core == is_core]
-        cells: list[Row] = [cell for one in part if (cell := _specification_row(own, one, n, data.language))]
+        part = [specification for specification in SPECIFICATIONS if specification.is_core == is_core]
+        cells: list[Row] = [
+            cell for specification in part if (cell := _specification_row(own, specification, n, data.language))
+        ]
         if cells:
             rows.append(Heading(_("core: a verdict rests on these") if is_core else _("besides the core")))
             rows += cells
@@ -177,7 +179,7 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
         if n == 1
         else _("How many of {n} measurements come out so.").format(n=n)
     )
-    yield from paged(
+    yield from reference_slides(
         data,
         "specifications",
         _("{k} specifications: under which the claims hold").format(
@@ -192,48 +194,48 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
     )
 
 
-def _specification_row(own: pl.DataFrame, one, n: int, language: str) -> tuple[str, ...] | None:
+def _specification_row(own: pl.DataFrame, specification, n: int, language: str) -> tuple[str, ...] | None:
     _ = translator(language)
-    of_one = own.filter(
-        pl.col("n1").eq_missing(pl.lit(one.n1, pl.Int64)),
-        cloud=one.cloud,
-        transform=one.transform,
-        estimator=one.estimator,
+    claims = own.filter(
+        pl.col("n1").eq_missing(pl.lit(specification.n1, pl.Int64)),
+        cloud=specification.cloud,
+        transform=specification.transform,
+        estimator=specification.estimator,
     )
-    if of_one.is_empty():
+    if claims.is_empty():
         return None
     cells = []
     for claim in CLAIMS:
-        found = of_one.filter(claim=claim)
-        if n == 1 and found.height:
-            row = found.row(0, named=True)
+        rows = claims.filter(claim=claim)
+        if n == 1 and rows.height:
+            row = rows.row(0, named=True)
             cells.append(f"{outcome_mark(outcome_of(row))} {ratio_text(row)}")
             continue
-        counts = Counter(outcome_mark(outcome_of(row)) for row in found.iter_rows(named=True))
+        counts = Counter(outcome_mark(outcome_of(row)) for row in rows.iter_rows(named=True))
         cells.append("   ".join(f"{mark} {count}" for mark, count in counts.most_common()) or "–")
-    return (specification_name(of_one.row(0, named=True), language), *cells)
+    return (specification_name(claims.row(0, named=True), language), *cells)
 
 
 def checks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    own = data.checks.filter(pl.col("run_id").is_in(data.texts["run_id"].to_list()))
-    table = check_table(own, data.texts, data.language, most=ALL_CHECKS)
-    title = _("Quality checks of {n} measurements").format(n=data.texts.height)
-    return look_up(data, "checks", title, (), table, ("run_checks",), data.texts["run_id"].to_list())
+    own = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
+    table = check_table(own, data.text_runs, data.language, most=MOST_CHECKS)
+    title = _("Quality checks of {n} measurements").format(n=data.text_runs.height)
+    return reference_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs["run_id"].to_list())
 
 
 # --- each run --------------------------------------------------------------------------------------------------
 
 
 def each_run(data: DeckData) -> Iterator[StorySlide]:
-    """Profile and specifications of each run on text, and what its controls say."""
+    """Profile, values and controls of each run on text."""
     _ = translator(data.language)
-    labels = run_labels(data.texts, data.language)
-    for number, run in enumerate(data.texts.iter_rows(named=True), start=1):
-        rows = data.texts.filter(run_id=run["run_id"])
-        chart = evidence.profiles(data.estimates, rows, data.language)
+    labels = run_labels(data.text_runs, data.language)
+    for number, run in enumerate(data.text_runs.iter_rows(named=True), start=1):
+        rows = data.text_runs.filter(run_id=run["run_id"])
+        chart = visuals.profile_chart(data.estimates, rows, data.language)
         label = shortened(labels[run["run_id"]], 60)
-        told = [
+        statements = [
             Statement(wording.verdict_text(run, data.language), _("Verdicts")),
             Statement(
                 _("Embedding {embedding}; largest {inner}, at layer {layer}; after the last block {final}.").format(
@@ -244,25 +246,25 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
                 ),
                 _("Values"),
             ),
-            Statement(words.checks(rows, data.language)),
+            Statement(slide_wording.checks(rows, data.language)),
         ]
-        told += [Statement(line) for line in _control_lines(data, run)]
+        statements += [Statement(line) for line in _control_lines(data, run)]
         title = _("{name}: largest inner dimension {value}").format(
             name=label, value=wording.interval_of(run, "inner_max")
         )
-        at = "run" if number == 1 else f"run-{number}"
-        yield look_up(
-            data, at, title, told, chart, ("layer_estimates", "run_summaries", "run_controls"), [run["run_id"]]
+        key = "run" if number == 1 else f"run-{number}"
+        yield reference_slide(
+            data, key, title, statements, chart, ("layer_estimates", "run_summaries", "run_controls"), [run["run_id"]]
         )
 
 
 def _control_lines(data: DeckData, run: dict) -> list[str]:
     _ = translator(data.language)
     controls = {row["run_id"]: row for row in data.controls_of(run).iter_rows(named=True)}
-    told = []
+    lines = []
     for row in data.against_controls.filter(run_id=run["run_id"]).iter_rows(named=True):
         control = controls.get(row["control_run_id"])
         if control is not None:
-            named = control_name(control["pass"], control["model_seed"], data.language)
-            told.append(_("{claim}: {verdict}").format(claim=named, verdict=wording.control_text(row, data.language)))
-    return told
+            label = control_name(control["pass"], control["model_seed"], data.language)
+            lines.append(_("{claim}: {verdict}").format(claim=label, verdict=wording.control_text(row, data.language)))
+    return lines

@@ -1,9 +1,8 @@
-"""The same report as one HTML file: no script, nothing fetched, light or dark as its reader's screen is, clean on paper.
+"""A story as one HTML file: no script, nothing fetched, light or dark by the reader's setting, with a style for print.
 
-A point tells its value where a pointer rests on it, and a curve or its name fades the others: by styles alone.
+Points show their value as a tooltip, and hovering a curve or its name fades the others: by CSS alone.
 
-All words and names are escaped, and characters that turn the order of letters are taken out: a name comes from a file of
-anybody.
+Names may come from anybody's files: all texts are escaped, and control characters that change the order of letters are removed.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.deck.drawn import BY_STYLE, picture
+from core.deck.slide_svg import BY_STYLE, visual_svg
 from core.deck.story import CORE_SLIDES, Heading, Statement, Story, StorySlide, Table
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import translator
 from core.wording.numbers import day
 
-LARGEST = 3_000_000
-"""Bytes that a file has at most; some 100 kB are usual."""
-_TURNING = re.compile("[\u061c\u200f\u202a-\u202e\u2066-\u2069]")
+MOST_BYTES = 3_000_000
+"""Largest file; some 100 kB are usual."""
+_DIRECTION_MARKS = re.compile("[\u061c\u200f\u202a-\u202e\u2066-\u2069]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -33,7 +32,7 @@ def _colours(theme: Theme) -> str:
 
 
 _DIMMED = "".join(f"svg:has(.s{n}:hover) .s:not(.s{n}){{opacity:.15}}" for n in range(8))
-"""One series among several: the others fade while a pointer rests on its curve, its points or its name."""
+"""Fades the other series while a curve, its points or its name is hovered."""
 
 _STYLE = f"""
 :root{{color-scheme:light dark;{_colours(LIGHT)}--soft:#F4F6F9}}
@@ -99,16 +98,16 @@ a{{color:inherit;text-decoration:none}}
 
 @dataclass(frozen=True)
 class Origin:
-    """What made the file, said at its foot."""
+    """What made the file, written in its footer."""
 
     version: str
     recipe: str
     warehouse_id: str
     bundle: str = ""
-    """File name of the rows behind it, if they were written too."""
+    """Name of the file with the rows behind it, if one was written."""
 
 
-def page(story: Story, origin: Origin) -> bytes:
+def render_html(story: Story, origin: Origin) -> bytes:
     """The file, in UTF-8."""
     _ = translator(story.language)
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -119,7 +118,7 @@ def page(story: Story, origin: Origin) -> bytes:
         f'<li><a href="#{_id(slide)}">{escape(slide.title)}</a></li>' for slide in slides[: max(CORE_SLIDES, 1)]
     )
     more = f'<p class="quiet"><a href="#appendix">{_("Appendix")}</a></p>' if story.appendix else ""
-    made = _("Workdim {version}, recipe {recipe}, warehouse {warehouse}.").format(
+    origin_line = _("Workdim {version}, recipe {recipe}, warehouse {warehouse}.").format(
         version=escape(origin.version), recipe=escape(origin.recipe), warehouse=escape(origin.warehouse_id)
     )
     runs = _("Runs {ids}").format(ids=escape(_(", ").join(story.run_ids)))
@@ -132,17 +131,17 @@ def page(story: Story, origin: Origin) -> bytes:
         f"<title>{escape(story.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<header><p class="quiet">Workdim · {day(story.made_on, story.language)}</p>'
         f'<nav aria-label="{_("Contents")}"><ol>{contents}</ol>{more}</nav></header>\n'
-        f"<main>{body}</main>\n<footer><p>{made} {bundle}</p><p>{runs}</p></footer>\n</body>\n</html>\n"
+        f"<main>{body}</main>\n<footer><p>{origin_line} {bundle}</p><p>{runs}</p></footer>\n</body>\n</html>\n"
     ).encode()
 
 
 def escape(text: str) -> str:
-    """A text as HTML, without control characters and those that turn the order of letters."""
-    return html.escape(_shown(text), quote=True)
+    """A text as HTML, without control characters."""
+    return html.escape(_without_control_characters(text), quote=True)
 
 
-def _shown(text: str) -> str:
-    return _TURNING.sub("", _CONTROL.sub("", text))
+def _without_control_characters(text: str) -> str:
+    return _DIRECTION_MARKS.sub("", _CONTROL.sub("", text))
 
 
 def _id(slide: StorySlide) -> str:
@@ -160,12 +159,16 @@ def _section(slide: StorySlide, place: int, language: str) -> str:
     ]
     if slide.use_class:
         parts.append(f'<p class="class">{escape(slide.use_class)}</p>')
-    said = "".join(map(_statement, slide.statements))
-    shown = _evidence(slide, language)
-    beside = bool(shown and said and not isinstance(slide.evidence, Table))
-    parts.append(f'<div class="row">{shown}<div>{said}</div></div>' if beside else f"<div>{said}</div>{shown}")
+    statements = "".join(map(_statement, slide.statements))
+    visual = _visual(slide, language)
+    is_beside = bool(visual and statements and not isinstance(slide.visual, Table))
+    parts.append(
+        f'<div class="row">{visual}<div>{statements}</div></div>' if is_beside else f"<div>{statements}</div>{visual}"
+    )
     if slide.speech or slide.sources:
-        speech, sources = ("".join(f"<p>{escape(text)}</p>" for text in one) for one in (slide.speech, slide.sources))
+        speech, sources = (
+            "".join(f"<p>{escape(text)}</p>" for text in texts) for texts in (slide.speech, slide.sources)
+        )
         summary = _("What to say, and the sources")
         parts.append(
             f'<details><summary>{summary}</summary><div>{speech}<div class="source">{sources}</div></div></details>'
@@ -180,15 +183,17 @@ def _statement(statement: Statement) -> str:
     return f"<p{' class=main' if statement.is_main else ''}>{label}{escape(statement.text)}</p>"
 
 
-def _evidence(slide: StorySlide, language: str) -> str:
-    drawn = slide.evidence
-    if drawn is None:
+def _visual(slide: StorySlide, language: str) -> str:
+    visual = slide.visual
+    if visual is None:
         return ""
-    key = f'<figcaption class="key">{escape(drawn.key)}</figcaption>' if drawn.key else ""
-    if isinstance(drawn, Table):
-        return f'<div class="scroll">{"".join(_table(drawn))}</div>{key}'
+    key = f'<figcaption class="key">{escape(visual.key)}</figcaption>' if visual.key else ""
+    if isinstance(visual, Table):
+        return f'<div class="scroll">{"".join(_table(visual))}</div>{key}'
     alone = not slide.statements
-    svg = _shown(picture(drawn, language, BY_STYLE, (1000.0, 430.0) if alone else (700.0, 430.0)))
+    svg = _without_control_characters(
+        visual_svg(visual, language, BY_STYLE, (1000.0, 430.0) if alone else (700.0, 430.0))
+    )
     return f"<figure>{svg}{key}</figure>"
 
 

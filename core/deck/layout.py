@@ -1,6 +1,6 @@
-"""How much room text takes, and what there is on a slide: known before anything is drawn, and without PowerPoint.
+"""Measures text and places it on a slide before anything is drawn, without PowerPoint.
 
-Lengths are inches, letter sizes points.
+Lengths are in inches, letter sizes in points.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NUMBER_BOX: Box = (11.73, 6.97, 1.0, 0.38)
 
 @dataclass(frozen=True)
 class Page:
-    """Where things stand on a slide; letters are of one size on pages of all sizes."""
+    """Boxes of a slide; letters have the same size on pages of all sizes."""
 
     body: Box = BODY_BOX
     chart: Box = CHART_BOX
@@ -41,19 +41,19 @@ class Page:
 
     @property
     def is_small(self) -> bool:
-        """Whether less fits on it than on a page of Workdim's own."""
+        """Whether less fits on it than on Workdim's own page."""
         return self.body[2] < 0.97 * BODY_BOX[2] or self.body[3] < 0.97 * BODY_BOX[3]
 
 
 OWN_PAGE = Page()
 OWN_BOTTOM = USE_CLASS_BOX[1] + USE_CLASS_BOX[3]
-"""Where the lowest box of a slide ends."""
+"""Bottom of the lowest box of a slide."""
 USE_CLASS_HEIGHT = 0.8
 """On a small page, where it takes three lines."""
 
 
-def page_in(room: Box) -> Page:
-    """The page with everything moved into the room that a company's layouts leave."""
+def page_within(room: Box) -> Page:
+    """The page with all boxes scaled into the room that a company's layouts leave."""
     left, top, width, height = room
     wide, high = width / TEXT_WIDTH, height / (OWN_BOTTOM - BODY_TOP)
 
@@ -68,36 +68,36 @@ def page_in(room: Box) -> Page:
 
 
 KEY_HEIGHT = 0.34
-"""Of one line below a picture."""
+"""Of one line below a visual."""
 
 PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
-"""Left, below, above and right of a plot: for numbers and titles of axes; more on the right where names stand there."""
+"""Left, bottom, top and right of a plot, for tick labels and titles; more on the right where names stand there."""
 
-NAME_ASIDE = 0.15
-"""How far above the interval of its point a name stands that is written beside it."""
+LABEL_OFFSET = 0.15
+"""How far above the interval of its point a name beside it stands."""
 
 TITLE_SIZES = (26, 24, 22)
 TITLE_FILL, SURE_FILL = 0.92, 0.85
-"""How much of its width a line of a title fills: words end before it does. Up to the second it surely takes one line."""
+"""Share of its width that a line of a title fills, because words end before it does; up to the second, surely one line."""
 BOLD = 1.12
-"""How much wider Latin letters are in bold; Japanese ones keep their square."""
+"""How much wider Latin letters are in bold; Japanese ones keep their width."""
 FULL_SIZES = (24, 22, 20, 18, 17, 16, 15, 14)
 BESIDE_SIZES = (18, 17, 16, 15, 14)
 TABLE_SIZES = (18, 17, 16, 15, 14)
 SMALLEST = 14
-"""Of the seven; their source lines are smaller."""
+"""Of the core slides; their source lines are smaller."""
 SOURCE_SIZE = 10
 APPENDIX_SIZES = (16, 15, 14, 13, 12, 11, 10, 9, 8)
 APPENDIX_TABLE_SIZES = (12, 11, 10, 9, 8, 7)
 """Below 11 only on a template with less room."""
 
 BREAKABLE = re.compile(r"[^\u2e80-\uffef\s-]+-*\s*|[\u2e80-\uffef]\s*|-+\s*|\s+")
-"""Pieces that a line is never broken in."""
+"""Pieces that a line is never broken within."""
 NARROW = " .,:;!'|()[]/ijlftrI-"
 
 
 def line_height(text: str) -> float:
-    """Of the letter size: Japanese fonts need more, and a line takes the height of its tallest letter."""
+    """As a multiple of the letter size: Japanese fonts need more."""
     return 1.5 if any(map(is_wide, text)) else 1.2
 
 
@@ -115,28 +115,30 @@ def title_lines(text: str, width: float, points: float, fill: float = TITLE_FILL
 
 
 def _lines(text: str, room: float, bold: float = 1.0) -> int:
-    """Greedy, as programs break lines; a piece that is longer than a line is broken inside."""
+    """Breaks greedily, as programs do; a piece longer than a line is broken inside."""
     lines, used = 1, 0.0
     for piece in BREAKABLE.findall(text):
-        breadth = _breadth(piece.rstrip(), bold)
+        breadth = _width_in_letters(piece.rstrip(), bold)
         if used and used + breadth > room:
             lines, used = lines + 1, 0.0
         lines += max(0, math.ceil(breadth / room) - 1)
-        used = used + _breadth(piece, bold) if breadth <= room else breadth % room
+        used = used + _width_in_letters(piece, bold) if breadth <= room else breadth % room
     return lines
 
 
-def _breadth(text: str, bold: float = 1.0) -> float:
-    """In letter sizes, with a gap where Japanese and Latin letters meet."""
+def _width_in_letters(text: str, bold: float = 1.0) -> float:
+    """As a multiple of the letter size, with a gap where Japanese and Latin letters meet."""
     wide = [is_wide(letter) for letter in text]
     gaps = sum(before != after for before, after in pairwise(wide))
-    letters = ((1.0 if is_square else bold) * _letter_breadth(at) for at, is_square in zip(text, wide, strict=True))
+    letters = (
+        (1.0 if is_square else bold) * _letter_width(letter) for letter, is_square in zip(text, wide, strict=True)
+    )
     return sum(letters) + 0.25 * gaps
 
 
-def _letter_breadth(letter: str) -> float:
-    """Of the letter size, in DejaVu Sans, which programs without Calibri take instead and which is a quarter wider: a
-    table that is too high is the lesser evil."""
+def _letter_width(letter: str) -> float:
+    """As a multiple of the letter size, in DejaVu Sans: programs without Calibri use it, and it is a quarter wider. Tables may
+    become a little too high, but never too low."""
     if is_wide(letter) or letter in "→…mMwW%":
         return 1.0
     if letter in NARROW:
@@ -146,7 +148,7 @@ def _letter_breadth(letter: str) -> float:
 
 def text_width(text: str, points: float) -> float:
     """Inches that one line takes."""
-    return _breadth(text) * points / 72
+    return _width_in_letters(text) * points / 72
 
 
 def is_wide(letter: str) -> bool:
@@ -154,23 +156,23 @@ def is_wide(letter: str) -> bool:
 
 
 def fitting_size(paragraphs: Sequence[str], box: Box, sizes: Sequence[float]) -> float:
-    """The largest of `sizes`, given in falling order, at which the paragraphs fit in the box; else the smallest."""
+    """The first of `sizes`, in descending order, at which the paragraphs fit in the box; else the last."""
     return next((points for points in sizes if text_height(paragraphs, box[2], points) <= box[3]), sizes[-1])
 
 
 def text_height(paragraphs: Sequence[str], width: float, points: float) -> float:
-    """Inches that a text box of `width` needs; 0.92: words do not fill their lines to the end."""
+    """Height of a text box of `width`; 0.92: words do not fill their lines to the end."""
     lines = [lines_needed(text, 0.92 * (width - 0.2), points) * line_height(text) + 0.35 for text in paragraphs]
     return sum(lines) * points / 72 + 0.1
 
 
 def key_height(key: str, width: float) -> float:
-    """Inches of the line or lines below a picture."""
+    """Height of the line or lines below a visual."""
     return text_height([key], width, SMALLEST) - 0.06 if key else 0.0
 
 
-def cut(text: str, width: float, points: float, lines: int = 2, bold: float = 1.0) -> str:
-    """The text as far as it goes in so many lines; an ellipsis says that there is more."""
+def truncate(text: str, width: float, points: float, lines: int = 2, bold: float = 1.0) -> str:
+    """As much of the text as fits in so many lines, with an ellipsis where it was cut."""
     room = 72 * TITLE_FILL * width / points
     if _lines(text, room, bold) <= lines:
         return text
@@ -188,28 +190,34 @@ STOPS = "、：；）」"
 BEHIND_PARTICLES = re.compile(
     r"(?<=[のはがをにでともへどやいるたばて])(?=[^\u3040-\u309f、。：；）」〜\s])(?<!こと)(?<!もの)"
 )
-"""Where a Japanese phrase (bunsetsu) ends: behind a particle or the end of a verb, before a letter that is no hiragana."""
+"""Ends of Japanese phrases (bunsetsu): behind a particle or the end of a verb, before a letter that is not hiragana."""
 
 
-def broken_at_phrases(text: str, width: float, points: float) -> str:
-    """Japanese breaks anywhere: the first of two lines ends where a phrase does, behind a stop rather than a particle and
-    outside brackets rather than inside, near the middle, if both lines then fit."""
+def break_at_phrase(text: str, width: float, points: float) -> str:
+    """Breaks a Japanese title of two lines at the end of a phrase, where both lines then fit: preferably behind a stop,
+    outside brackets and near the middle. Programs would break it anywhere."""
     if not any(map(is_wide, text)) or title_lines(text, width, points, SURE_FILL) < 2:
         return text
-    whole = [(text[:at], text[at:]) for at in _phrase_ends(text)]
-    fitting = [one for one in whole if all(title_lines(line, width, points) == 1 and len(line) > 3 for line in one)]
-    uneven = {one: abs(_breadth(one[0]) - _breadth(one[1])) for one in fitting}
-    first, rest = max(fitting, key=lambda one: (_ends_well(*one), -uneven[one]), default=(text, ""))
+    splits = [(text[:position], text[position:]) for position in _phrase_ends(text)]
+    fitting = [
+        halves for halves in splits if all(title_lines(line, width, points) == 1 and len(line) > 3 for line in halves)
+    ]
+    uneven = {halves: abs(_width_in_letters(halves[0]) - _width_in_letters(halves[1])) for halves in fitting}
+    first, rest = max(fitting, key=lambda halves: (_break_quality(*halves), -uneven[halves]), default=(text, ""))
     return f"{first}\v{rest}" if rest else first
 
 
 def _phrase_ends(text: str) -> list[int]:
-    behind_stops = [at for at in range(1, len(text)) if text[at - 1] in STOPS and text[at] not in STOPS + "。（"]
-    before_brackets = [at for at in range(1, len(text)) if text[at] in "（「"]
-    return [*behind_stops, *before_brackets, *(found.start() for found in BEHIND_PARTICLES.finditer(text))]
+    behind_stops = [
+        position
+        for position in range(1, len(text))
+        if text[position - 1] in STOPS and text[position] not in STOPS + "。（"
+    ]
+    before_brackets = [position for position in range(1, len(text)) if text[position] in "（「"]
+    return [*behind_stops, *before_brackets, *(match.start() for match in BEHIND_PARTICLES.finditer(text))]
 
 
-def _ends_well(first: str, rest: str) -> int:
+def _break_quality(first: str, rest: str) -> int:
     is_outside = first.count("（") == first.count("）")
     return 2 * is_outside + (first[-1] in STOPS or rest[0] == "（")
 
@@ -217,8 +225,13 @@ def _ends_well(first: str, rest: str) -> int:
 # --- names beside points ---------------------------------------------------------------------------------------
 
 
-def placed(points: Sequence[Point], x: Axis, y: Axis, first: Collection[str] = (), box: Box = CHART_BOX) -> list[Point]:
-    """Names where they cover no point, no interval and no other name, the `first` ones before others; else no name."""
+def place_labels(
+    points: Sequence[Point], x: Axis, y: Axis, priority_names: Collection[str] = (), box: Box = CHART_BOX
+) -> list[Point]:
+    """Points with their labels where these overlap no point, interval or other label; labels without room are removed.
+
+    `priority_names` are placed first.
+    """
     margins = PLOT_MARGINS
     width = box[2] - margins[0] - margins[3]
     height = box[3] - KEY_HEIGHT - margins[1] - margins[2]
@@ -229,20 +242,20 @@ def placed(points: Sequence[Point], x: Axis, y: Axis, first: Collection[str] = (
     def down(value: float) -> float:
         return height * (1 - (value - y.low) / (y.high - y.low))
 
-    taken: list[Box] = []
+    occupied: list[Box] = []
     for p in points:
         left, top = across(p.x), down(p.y)
-        taken.append((left - 0.08, top - 0.08, left + 0.08, top + 0.08))
+        occupied.append((left - 0.08, top - 0.08, left + 0.08, top + 0.08))
         if p.upper is not None and p.lower is not None:
-            taken.append((left - 0.02, down(p.upper), left + 0.02, down(p.lower)))
+            occupied.append((left - 0.02, down(p.upper), left + 0.02, down(p.lower)))
         if p.left is not None and p.right is not None:
-            taken.append((across(p.left), top - 0.02, across(p.right), top + 0.02))
-    told: dict[int, Point] = {}
+            occupied.append((across(p.left), top - 0.02, across(p.right), top + 0.02))
+    labelled: dict[int, Point] = {}
     high = 1.25 * SMALLEST / 72
-    named = [(number, p) for number, p in enumerate(points) if p.name]
-    for number, p in sorted(named, key=lambda one: one[1].name not in first):
+    named_points = [(number, p) for number, p in enumerate(points) if p.name]
+    for number, p in sorted(named_points, key=lambda item: item[1].name not in priority_names):
         wide, left, top = text_width(p.name, SMALLEST) + 0.05, across(p.x), down(p.y)
-        aside = NAME_ASIDE if p.left is not None else 0.0
+        aside = LABEL_OFFSET if p.left is not None else 0.0
         places = {
             "right": (left + 0.1, top - aside - high / 2),
             "left": (left - 0.1 - wide, top - aside - high / 2),
@@ -252,12 +265,12 @@ def placed(points: Sequence[Point], x: Axis, y: Axis, first: Collection[str] = (
         for place, (begin, above) in places.items():
             name = (begin, above, begin + wide, above + high)
             own = (left - 0.08, top - 0.08, left + 0.08, top + 0.08)
-            free = all(one == own or not _overlap(name, one) for one in taken)
+            free = all(item == own or not _overlap(name, item) for item in occupied)
             if free and name[0] >= 0 and name[2] <= width + margins[3] and name[1] >= -0.1 and name[3] <= height:
-                told[number] = replace(p, place=place)  # type: ignore[arg-type]
-                taken.append(name)
+                labelled[number] = replace(p, place=place)  # type: ignore[arg-type]
+                occupied.append(name)
                 break
-    return [told.get(number, replace(p, name="")) for number, p in enumerate(points)]
+    return [labelled.get(number, replace(p, name="")) for number, p in enumerate(points)]
 
 
 def _overlap(a: Box, b: Box) -> bool:
@@ -282,30 +295,32 @@ def row_height(row: Row, columns: Sequence[Column], points: float, width: float 
 
 
 def table_height(rows: Sequence[Row], columns: Sequence[Column], points: float, width: float = TEXT_WIDTH) -> float:
-    """With its head."""
+    """Including its header row."""
     head = tuple(column.title for column in columns)
     return sum(row_height(row, columns, points, width) for row in (head, *rows))
 
 
 def table_size(table: Table, width: float, height: float, sizes: Sequence[float]) -> float:
-    """The largest of `sizes` at which the table fits; else the smallest."""
+    """The first of `sizes`, in descending order, at which the table fits; else the last."""
     room = height - key_height(table.key, width)
     return next((p for p in sizes if table_height(table.rows, table.columns, p, width) <= room), sizes[-1])
 
 
-def pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float = BODY_HEIGHT) -> list[list[Row]]:
-    """As few pages as there must be, as even as they can be; a page repeats the heading it is under."""
-    filled = _pages(rows, columns, points, room)
+def paginate(
+    rows: Sequence[Row], columns: Sequence[Column], points: float, room: float = BODY_HEIGHT
+) -> list[list[Row]]:
+    """The fewest pages, filled as evenly as possible; a page repeats the heading that it continues."""
+    filled = _fill_pages(rows, columns, points, room)
     if len(filled) < 2:
         return filled
     low, high = 0.0, room
     for _ in range(12):
         middle = (low + high) / 2
-        low, high = (middle, high) if len(_pages(rows, columns, points, middle)) > len(filled) else (low, middle)
-    return _pages(rows, columns, points, high)
+        low, high = (middle, high) if len(_fill_pages(rows, columns, points, middle)) > len(filled) else (low, middle)
+    return _fill_pages(rows, columns, points, high)
 
 
-def _pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float) -> list[list[Row]]:
+def _fill_pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float) -> list[list[Row]]:
     header = row_height(tuple(column.title for column in columns), columns, points)
     filled: list[list[Row]] = [[]]
     used, heading = header, None
@@ -314,7 +329,7 @@ def _pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: 
         if isinstance(row, Heading):
             heading = row
             following = rows[position + 1] if position + 1 < len(rows) else row
-            needed += row_height(following, columns, points)  # a heading never stands alone at the foot of a page
+            needed += row_height(following, columns, points)  # a heading never stands alone at the bottom of a page
         if filled[-1] and used + needed > room:
             filled.append([])
             used = header

@@ -8,36 +8,36 @@ from dataclasses import replace
 import polars as pl
 
 from core import wording
-from core.deck import evidence
+from core.deck import visuals
 from core.deck.deck_data import DeckData
-from core.deck.slide import not_measured, slide
+from core.deck.slide import core_slide, not_measured_slide
 from core.deck.story import Chart, Gallery, Statement, StorySlide
 from core.locale import translator
 from core.registry.specifications import CLAIMS
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened
 
 
-def profiles(data: DeckData) -> StorySlide:
-    """All profiles of the largest group that can be compared, on one scale: in one chart, or many as a gallery."""
+def profiles_slide(data: DeckData) -> StorySlide:
+    """The profiles of the largest comparable group on one scale: in one chart, or in a gallery where there are many."""
     _ = translator(data.language)
-    runs = shown_runs(data)
-    sound = sound_runs(runs)
-    is_gallery = runs.height > evidence.MOST_CURVES
-    drawn = sound if is_gallery else runs
+    runs = comparable_runs(data)
+    sound = usable_runs(runs)
+    is_gallery = runs.height > visuals.MOST_CURVES
+    drawn_runs = sound if is_gallery else runs
     best = data.best_by_score
-    shown = (
-        evidence.gallery(data.estimates, drawn, data.language, [best.run_id] if best else [])
+    visual = (
+        visuals.profile_gallery(data.estimates, drawn_runs, data.language, [best.run_id] if best else [])
         if is_gallery
-        else evidence.profiles(data.estimates, drawn, data.language)
+        else visuals.profile_chart(data.estimates, drawn_runs, data.language)
     )
-    if shown is None or sound.is_empty():
-        return not_measured(
+    if visual is None or sound.is_empty():
+        return not_measured_slide(
             data,
             "profiles",
             _("profiles that can be relied on"),
-            words.time_of(runs.height, runs, data.language),
-            [words.checks(runs, data.language)],
+            slide_wording.time_of(runs.height, runs, data.language),
+            [slide_wording.checks(runs, data.language)],
         )
     low, high = sound["inner_max"].min(), sound["inner_max"].max()
     if sound.height == 1:
@@ -57,24 +57,25 @@ def profiles(data: DeckData) -> StorySlide:
             high=wording.rounded(high),  # type: ignore[arg-type]
         )
     statements: list[Statement] = []
-    if isinstance(shown, Gallery):
-        shown = replace(
-            shown, key=wording.sentences((_drawn(data, len(shown.charts), drawn), shown.key), data.language)
+    if isinstance(visual, Gallery):
+        visual = replace(
+            visual,
+            key=wording.sentences((_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key), data.language),
         )
     elif sound.height <= 3:
         statements = [Statement(profile_text(run, data.language)) for run in sound.iter_rows(named=True)]
     else:
-        statements = [Statement(counted(sound, claim, data.language)) for claim in CLAIMS]
-        statements.append(spans(sound, data.language))
-    if isinstance(shown, Chart):
-        statements.insert(0, Statement(_drawn(data, drawn["model_id"].n_unique(), drawn)))
-        statements.append(Statement(words.checks(runs, data.language)))
-    return slide(
+        statements = [Statement(verdict_counts(sound, claim, data.language)) for claim in CLAIMS]
+        statements.append(extremes(sound, data.language))
+    if isinstance(visual, Chart):
+        statements.insert(0, Statement(_how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs)))
+        statements.append(Statement(slide_wording.checks(runs, data.language)))
+    return core_slide(
         data,
         "profiles",
         title,
         statements,
-        shown,
+        visual,
         tables=("layer_estimates", "run_summaries"),
         runs=runs,
         say=(
@@ -87,10 +88,10 @@ def profiles(data: DeckData) -> StorySlide:
     )
 
 
-def _drawn(data: DeckData, n: int, runs: pl.DataFrame) -> str:
-    """How many of all models are drawn, and why not the others."""
+def _how_many_drawn(data: DeckData, n: int, runs: pl.DataFrame) -> str:
+    """How many of all models are drawn, and why the others are not."""
     _ = translator(data.language)
-    total, comparable = data.texts["model_id"].n_unique(), runs["model_id"].n_unique()
+    total, comparable = data.text_runs["model_id"].n_unique(), runs["model_id"].n_unique()
     if n == total:
         return ""
     if n < comparable:
@@ -100,25 +101,25 @@ def _drawn(data: DeckData, n: int, runs: pl.DataFrame) -> str:
     return _("Drawn: {n} of {total} models, the largest group that can be compared.").format(n=n, total=total)
 
 
-def shown_runs(data: DeckData) -> pl.DataFrame:
-    """The largest group that can be compared, those of the answer first."""
+def comparable_runs(data: DeckData) -> pl.DataFrame:
+    """The runs of the pilot's answer, or else the largest comparable group."""
     if data.answer is not None and data.answer.group is not None:
         ids = data.answer.population.rows["run_id"].to_list()
-        own = data.texts.filter(pl.col("run_id").is_in(ids))
+        own = data.text_runs.filter(pl.col("run_id").is_in(ids))
         if own.height:
             return own
     if not data.groups:
-        return data.texts
+        return data.text_runs
     largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
-    if data.answer is None and data.texts["model_id"].n_unique() <= 2:
-        return data.texts.unique("model_id", keep="first", maintain_order=True)
+    if data.answer is None and data.text_runs["model_id"].n_unique() <= 2:
+        return data.text_runs.unique("model_id", keep="first", maintain_order=True)
     return largest.rows
 
 
-def one_profile(run: dict, language: str) -> str:
-    """What the verdicts allow to be said: a rise or fall only where it is robust."""
+def profile_title(run: dict, language: str) -> str:
+    """Title for one model: it says rise and fall only where both verdicts are robust."""
     _ = translator(language)
-    told = {
+    values = {
         "name": shortened(run["name"], 40),
         "start": wording.rounded(run["embedding_dimension"] or 0.0),
         "top": wording.rounded(run["inner_max"]),
@@ -126,10 +127,10 @@ def one_profile(run: dict, language: str) -> str:
     }
     if run["verdict_rise"] == run["verdict_fall"] == "robust":
         return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
-            **told
+            **values
         )
     return _("{name}: dimension {start} at the embedding, at most {top} inside, {end} after the last block").format(
-        **told
+        **values
     )
 
 
@@ -143,11 +144,11 @@ def profile_text(run: dict, language: str) -> str:
     )
 
 
-def counted(runs: pl.DataFrame, claim: str, language: str) -> str:
+def verdict_counts(runs: pl.DataFrame, claim: str, language: str) -> str:
     """`Rise inside: 3 confirmed, 6 dependent on how it is measured (of 9 models)`."""
     _ = translator(language)
-    told = _(", ").join(
-        _("{count} {verdict}").format(verdict=words.verdict(verdict, language), count=count)
+    counts = _(", ").join(
+        _("{count} {verdict}").format(verdict=slide_wording.verdict(verdict, language), count=count)
         for verdict, count in Counter(runs[f"verdict_{claim}"]).most_common()
     )
     line = (
@@ -155,13 +156,13 @@ def counted(runs: pl.DataFrame, claim: str, language: str) -> str:
         if claim == "rise"
         else _("Fall at the end: {counts} (of {n} models)")
     )
-    return line.format(counts=told, n=runs.height)
+    return line.format(counts=counts, n=runs.height)
 
 
-def spans(runs: pl.DataFrame, language: str) -> Statement:
-    """The ends of both dimensions, with the models that they belong to."""
+def extremes(runs: pl.DataFrame, language: str) -> Statement:
+    """Largest and smallest inner dimension with their models."""
     _ = translator(language)
-    top, low = (runs.sort("inner_max", "run_id").row(at, named=True) for at in (-1, 0))
+    top, low = (runs.sort("inner_max", "run_id").row(position, named=True) for position in (-1, 0))
     return Statement(
         _("Largest: {most}. Smallest: {least}.").format(
             most=f"{shortened(top['name'], 30)} {wording.interval_of(top, 'inner_max')}",
@@ -170,6 +171,6 @@ def spans(runs: pl.DataFrame, language: str) -> Statement:
     )
 
 
-def sound_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """Those with a dimension that no check vetoes."""
+def usable_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Runs with a dimension that no check vetoes."""
     return runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())

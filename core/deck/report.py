@@ -1,15 +1,22 @@
-"""A report as a whole: a recipe and what was read for it in; the story, its numbers with their sources, and files out."""
+"""A report: from a recipe and the data read for it to a story, its numbers with their sources, and files.
+
+The story has seven core slides, chosen by the case that the data are in, and an appendix. A slide whose data are missing says
+what was not measured and what that takes. Nothing is claimed from what a check vetoed, from what no control confirms, or from a
+control without power.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.deck import carried, html, numbers
-from core.deck.build import deck
-from core.deck.carried import About
+from core.deck import html, incomplete_pilot_slides, no_pilot_slides, pilot_slides, plan_slides, profile_slides
+from core.deck.appendix import appendix
 from core.deck.deck_data import DeckData
-from core.deck.story import Story
-from core.deck.storyboards import storyboard
+from core.deck.embedded_sources import DeckOrigin, embed_sources
+from core.deck.number_sources import collect_sources, trace_numbers
+from core.deck.powerpoint import draw_deck
+from core.deck.story import Case, Story, StorySlide
 from core.deck.template import Template
 from core.pilots.recipe import Recipe
 from core.tables import RecipeNumberRow
@@ -17,35 +24,112 @@ from core.tables import RecipeNumberRow
 
 @dataclass(frozen=True)
 class Report:
-    """What a recipe makes of the data, not yet drawn."""
+    """The content of a report, not yet drawn."""
 
     recipe: Recipe
     story: Story
     numbers: tuple[RecipeNumberRow, ...]
     names: tuple[str, ...]
-    """What digits in a text are no numbers of: names of models and texts."""
+    """Names of models and texts: digits in them are not numbers of the report."""
 
     def powerpoint(self, version: str, warehouse_id: str, template: Template | None = None) -> bytes:
-        """The deck, which carries its recipe and its numbers with their sources."""
-        about = About(self.recipe, version, warehouse_id)
-        return deck(
-            self.story, template, lambda made: carried.attach(made, self.story, self.numbers, about, self.names)
+        """The deck as .pptx, with its recipe, its numbers and their sources embedded."""
+        origin = DeckOrigin(self.recipe, version, warehouse_id)
+        return draw_deck(
+            self.story, template, lambda deck: embed_sources(deck, self.story, self.numbers, origin, self.names)
         )
 
     def page(self, version: str, warehouse_id: str, bundle: str = "") -> bytes:
-        """The same as one HTML file."""
-        return html.page(self.story, html.Origin(version, self.recipe.recipe_id, warehouse_id, bundle))
+        """The same story as one HTML file; `bundle` is the name of the file with the rows behind it."""
+        return html.render_html(self.story, html.Origin(version, self.recipe.recipe_id, warehouse_id, bundle))
 
 
-def report(data: DeckData, recipe: Recipe) -> Report:
-    """The report of a recipe on data that were read of its runs."""
-    story = storyboard(data, per_run=recipe.audience == "analysts").without(*recipe.left_out)
-    known = numbers.sources(data, story)
-    names = [name for called in known.names.values() for name in called]
-    found = numbers.numbers(story, known, recipe.recipe_id)
-    return Report(recipe, story, tuple(found), tuple(dict.fromkeys(names)))
+def build_report(data: DeckData, recipe: Recipe) -> Report:
+    """`data` are those of the recipe's runs or layer plan."""
+    story = build_story(data, per_run=recipe.audience == "analysts").without_sections(*recipe.left_out)
+    sources = collect_sources(data, story)
+    names = [name for labels in sources.names.values() for name in labels]
+    rows = trace_numbers(story, sources, recipe.recipe_id)
+    return Report(recipe, story, tuple(rows), tuple(dict.fromkeys(names)))
 
 
-def sections(story: Story) -> list[str]:
-    """What a recipe may leave out: the sections of the appendix, in their order."""
+def appendix_sections(story: Story) -> list[str]:
+    """The sections of the appendix in their order, which a recipe may leave out."""
     return list(dict.fromkeys(slide.key.split("-")[0] for slide in story.appendix))
+
+
+def build_story(data: DeckData, per_run: bool = False) -> Story:
+    """Seven slides and an appendix; with `per_run` the appendix also has a slide for each run."""
+    slides = _CORE_SLIDES[data.case](data)
+    return Story(
+        data.case,
+        data.language,
+        data.made_on,
+        slides[0].title,
+        tuple(slides),
+        tuple(appendix(data, per_run)),
+        data.pilot.pilot_id if data.pilot else None,
+        data.plan.plan.plan_id if data.plan else None,
+    )
+
+
+def _not_clear(data: DeckData) -> list[StorySlide]:
+    """Slides of a pilot whose answer is `cannot_tell` or `not_related`."""
+    return [
+        pilot_slides.question_slide(data),
+        pilot_slides.answer_slide(data),
+        pilot_slides.relation_slide(data),
+        pilot_slides.size_slide(data),
+        profile_slides.profiles_slide(data),
+        plan_slides.saving_slide(data),
+        pilot_slides.stop_or_measure_slide(data),
+    ]
+
+
+def _related(data: DeckData) -> list[StorySlide]:
+    return [
+        pilot_slides.question_slide(data),
+        pilot_slides.answer_slide(data),
+        pilot_slides.relation_slide(data),
+        pilot_slides.size_slide(data),
+        pilot_slides.robustness_slide(data),
+        pilot_slides.allowed_use_slide(data),
+        pilot_slides.adopt_slide(data),
+    ]
+
+
+def _incomplete(data: DeckData) -> list[StorySlide]:
+    return [
+        pilot_slides.question_slide(data),
+        pilot_slides.answer_slide(data),
+        incomplete_pilot_slides.missing_slide(data),
+        pilot_slides.relation_slide(data) if pilot_slides.has_points(data) else profile_slides.profiles_slide(data),
+        incomplete_pilot_slides.quality_slide(data),
+        incomplete_pilot_slides.completion_slide(data),
+        incomplete_pilot_slides.complete_or_stop_slide(data),
+    ]
+
+
+def _no_pilot(data: DeckData) -> list[StorySlide]:
+    return [
+        no_pilot_slides.measured_slide(data),
+        no_pilot_slides.findings_slide(data),
+        profile_slides.profiles_slide(data),
+        no_pilot_slides.outstanding_slide(data),
+        no_pilot_slides.controls_slide(data),
+        no_pilot_slides.next_step_slide(data),
+        no_pilot_slides.limits_slide(data),
+    ]
+
+
+_CORE_SLIDES: dict[Case, Callable[[DeckData], list[StorySlide]]] = {
+    "related_as_registered": _related,
+    "related_other_way": _related,
+    "not_related": _not_clear,
+    "cannot_tell": _not_clear,
+    "incomplete": _incomplete,
+    "one_model": _no_pilot,
+    "two_models": _no_pilot,
+    "many_models": _no_pilot,
+    "plan": plan_slides.plan_slides,
+}

@@ -1,4 +1,4 @@
-"""One slide of a story put together: its words fitted to the page, its source line, and what a presenter says."""
+"""Builds one slide of a story: fits texts to the page, writes the source line and the speaker notes."""
 
 from __future__ import annotations
 
@@ -10,87 +10,89 @@ import polars as pl
 
 from core import wording
 from core.deck import layout
-from core.deck.deck_data import CONTROL, DeckData
-from core.deck.story import Blocks, Chart, Column, Evidence, Gallery, Heading, Row, Statement, StorySlide, Table
+from core.deck.deck_data import CONTROL_CHARACTERS, DeckData
+from core.deck.story import Blocks, Chart, Column, Gallery, Heading, Row, Statement, StorySlide, Table, Visual
 from core.locale import translator
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
 
-MOST_ENDS = 4
-"""Run ids in a source line, by their ends; the notes have all in full."""
+MOST_RUN_IDS = 4
+"""Run ids in a source line, by their last digits; the notes have all in full."""
 PAGE_POINTS, PAGE_KEY_ROOM = 10, 0.8
-"""Letters of tables of the appendix, and inches that the key below one has."""
+"""Letter size of tables of the appendix, and inches for the key below one."""
 MOST_ROWS = 6
-"""Models in one table of the seven; the others stand in the appendix."""
+"""Models in one table of a core slide; the others stand in the appendix."""
 
 
-def slide(
+def core_slide(
     data: DeckData,
     key: str,
     title: str,
     statements: Sequence[Statement] = (),
-    evidence: Evidence | None = None,
+    visual: Visual | None = None,
     tables: Sequence[str] = (),
     runs: pl.DataFrame | None = None,
     say: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> StorySlide:
-    """One of the seven. What does not fit beside the picture is said and not shown."""
-    shown = _that_fit([one for one in statements if one.text], evidence, layout.OWN_PAGE)
-    if isinstance(evidence, Table):
-        evidence = _fitted(evidence, layout.CHART_BOX if shown else layout.BODY_BOX)
+    """One of the seven core slides. Statements that do not fit are in the speaker notes only."""
+    fitting = _fitting_statements([statement for statement in statements if statement.text], visual, layout.OWN_PAGE)
+    if isinstance(visual, Table):
+        visual = _truncate_cells(visual, layout.CHART_BOX if fitting else layout.BODY_BOX)
     run_ids = tuple(runs["run_id"]) if runs is not None else ()
-    named = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)] if runs is not None else []
-    made = look_up(data, key, title, shown, evidence, tables, run_ids, sources or named)
-    speech = _speech(title, statements, evidence, say, data.language, made.use_class)
-    return clean(replace(made, speech=tuple(speech)))
+    run_lines = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)] if runs is not None else []
+    draft = reference_slide(data, key, title, fitting, visual, tables, run_ids, sources or run_lines)
+    speech = _speech(title, statements, visual, say, data.language, draft.use_class)
+    return clean_slide(replace(draft, speech=tuple(speech)))
 
 
-def _that_fit(statements: Sequence[Statement], evidence: Evidence | None, page: layout.Page) -> list[Statement]:
-    """The first of them, as many as there is room for; one at least."""
-    shown = list(statements)
-    box = page.body if evidence is None else page.statements
-    while len(shown) > 1 and layout.text_height(paragraphs(shown), box[2], layout.SMALLEST) > box[3]:
-        shown.pop()
-    return shown
+def _fitting_statements(statements: Sequence[Statement], visual: Visual | None, page: layout.Page) -> list[Statement]:
+    """The first statements, as many as fit; at least one."""
+    fitting = list(statements)
+    box = page.body if visual is None else page.statements
+    while len(fitting) > 1 and layout.text_height(paragraphs(fitting), box[2], layout.SMALLEST) > box[3]:
+        fitting.pop()
+    return fitting
 
 
-def shortened_to(one: StorySlide, page: layout.Page, language: str) -> StorySlide:
-    """As much of one of the seven as a smaller page holds in letters of 14 points; what does not fit stands in its notes."""
-    shown, evidence = _that_fit(one.statements, one.evidence, page), one.evidence
-    left = paragraphs(one.statements[len(shown) :])
-    box = page.chart if shown else page.body
-    if isinstance(evidence, Table):
-        evidence = _fitted(evidence, box)
-        rows = list(evidence.rows)
-        room = box[3] - layout.key_height(evidence.key, box[2])
-        while len(rows) > 1 and layout.table_height(rows, evidence.columns, layout.SMALLEST, box[2]) > room:
+def shorten_for_page(story_slide: StorySlide, page: layout.Page, language: str) -> StorySlide:
+    """As much of a core slide as fits on a smaller page in letters of 14 points; the rest goes to its notes."""
+    fitting, visual = _fitting_statements(story_slide.statements, story_slide.visual, page), story_slide.visual
+    dropped = paragraphs(story_slide.statements[len(fitting) :])
+    box = page.chart if fitting else page.body
+    if isinstance(visual, Table):
+        visual = _truncate_cells(visual, box)
+        rows = list(visual.rows)
+        room = box[3] - layout.key_height(visual.key, box[2])
+        while len(rows) > 1 and layout.table_height(rows, visual.columns, layout.SMALLEST, box[2]) > room:
             rows.pop()
-        gone = one.evidence.rows[len(rows) :] if isinstance(one.evidence, Table) else ()
-        left += [row.text if isinstance(row, Heading) else _read_aloud(row, evidence, language) for row in gone]
-        evidence = replace(evidence, rows=tuple(rows))
-    if isinstance(evidence, Chart):
-        points = [point for series in evidence.series for point in series.points]
-        named = iter(layout.placed(points, evidence.x, evidence.y, box=box))
-        evidence = replace(
-            evidence,
+        dropped_rows = story_slide.visual.rows[len(rows) :] if isinstance(story_slide.visual, Table) else ()
+        dropped += [
+            row.text if isinstance(row, Heading) else _read_aloud(row, visual, language) for row in dropped_rows
+        ]
+        visual = replace(visual, rows=tuple(rows))
+    if isinstance(visual, Chart):
+        points = [point for series in visual.series for point in series.points]
+        labelled = iter(layout.place_labels(points, visual.x, visual.y, box=box))
+        visual = replace(
+            visual,
             series=tuple(
-                replace(series, points=tuple(next(named) for _ in series.points)) for series in evidence.series
+                replace(series, points=tuple(next(labelled) for _ in series.points)) for series in visual.series
             ),
         )
-    return replace(one, statements=tuple(shown), evidence=evidence, sources=(*left, *one.sources))
+    return replace(story_slide, statements=tuple(fitting), visual=visual, sources=(*dropped, *story_slide.sources))
 
 
-def use_class(data: DeckData) -> str:
+def use_class_line(data: DeckData) -> str:
     if data.plan is not None:
-        return words.plan_class(data.language)
-    return words.use_class(data.pilot.pilot if data.pilot else None, data.language)
+        return slide_wording.plan_class(data.language)
+    return slide_wording.use_class(data.pilot.pilot if data.pilot else None, data.language)
 
 
-def not_measured(data: DeckData, key: str, what: str, time: str, lines: Sequence[str]) -> StorySlide:
-    """In place of a slide whose data are missing: what they are, and the time that they take."""
+def not_measured_slide(data: DeckData, key: str, what: str, time: str, lines: Sequence[str]) -> StorySlide:
+    """A placeholder for a slide whose data are missing: which data, and the time that measuring takes."""
     _ = translator(data.language)
-    made = slide(
+    draft = core_slide(
         data,
         key,
         _("Not measured: {what}, {time}").format(what=what, time=time),
@@ -101,25 +103,25 @@ def not_measured(data: DeckData, key: str, what: str, time: str, lines: Sequence
             _("The time is what it would take on this machine, as far as that is known."),
         ),
     )
-    return replace(made, is_not_measured=True)
+    return replace(draft, is_placeholder=True)
 
 
-def asked(data: DeckData, choice: str, options: Sequence[str], more: Sequence[Statement] = ()) -> StorySlide:
-    """The decision, by when and whose; the first of the options is what is recommended."""
+def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Sequence[Statement] = ()) -> StorySlide:
+    """The decision, its date and who takes it; the first of the options is recommended."""
     _ = translator(data.language)
     pilot = data.pilot.pilot if data.pilot else None
     title = _("Decision asked: {choice}").format(choice=choice)
     if pilot is not None and pilot.decide_by is not None:
-        day = words.day(pilot.decide_by, data.language)
+        day = slide_wording.day(pilot.decide_by, data.language)
         title = _("Decision asked by {day}: {choice}").format(day=day, choice=choice)
     labels = (_("Option 1 (recommended)"), _("Option 2"), _("Option 3"))
-    return slide(
+    return core_slide(
         data,
         "asked",
         title,
         [
             *(Statement(option, label, is_main=True) for option, label in zip(options, labels, strict=False)),
-            Statement(words.who_decides(pilot, data.language), _("Decides")),
+            Statement(slide_wording.who_decides(pilot, data.language), _("Decides")),
             *more,
         ],
         tables=("pilots",) if data.pilot else ("runs",),
@@ -133,66 +135,67 @@ def asked(data: DeckData, choice: str, options: Sequence[str], more: Sequence[St
     )
 
 
-def facts(left: str, right: str, share: float, rows: Sequence[tuple[str, str]], told: str, language: str) -> Table:
-    """A table of two columns; `told` says what it is of, with the `{names}` of its rows."""
+def fact_table(
+    left: str, right: str, share: float, rows: Sequence[tuple[str, str]], description: str, language: str
+) -> Table:
+    """A table of two columns; `description` is its alternative text with a placeholder `{names}` for the first column."""
     names = translator(language)(", ").join(name for name, _fact in rows)
-    return Table((Column(left, share), Column(right, 1 - share)), tuple(rows), told.format(names=names))
+    return Table((Column(left, share), Column(right, 1 - share)), tuple(rows), description.format(names=names))
 
 
 def paragraphs(statements: Sequence[Statement]) -> list[str]:
-    """As they stand below each other: a label is a line of its own."""
-    return [text for one in statements for text in (one.label, one.text) if text]
+    """The lines of the statements: a label is a line of its own."""
+    return [text for statement in statements for text in (statement.label, statement.text) if text]
 
 
 def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -> str:
     _ = translator(data.language)
-    told = [", ".join(tables)] if tables else []
+    parts = [", ".join(tables)] if tables else []
     if run_ids:
-        ends = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_ENDS]]
-        if len(run_ids) > MOST_ENDS:
-            ends.append(_("{count} more").format(count=len(run_ids) - MOST_ENDS))
-        told.append(_("runs {ids}").format(ids=_(", ").join(ends)))
-    line = _("Source: {told}").format(told=_("; ").join(told)) if told else ""
-    return layout.cut(
-        " · ".join(part for part in ("Workdim", words.day(data.made_on, data.language), line) if part),
+        id_ends = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
+        if len(run_ids) > MOST_RUN_IDS:
+            id_ends.append(_("{count} more").format(count=len(run_ids) - MOST_RUN_IDS))
+        parts.append(_("runs {ids}").format(ids=_(", ").join(id_ends)))
+    line = _("Source: {told}").format(told=_("; ").join(parts)) if parts else ""
+    return layout.truncate(
+        " · ".join(part for part in ("Workdim", slide_wording.day(data.made_on, data.language), line) if part),
         layout.SOURCE_BOX[2],
         layout.SOURCE_SIZE,
         lines=1,
     )
 
 
-SPOKEN = {"en": (130, 195), "ja": (300, 450)}
+SPEECH_LENGTHS = {"en": (130, 195), "ja": (300, 450)}
 """Least and most of 60 to 90 seconds: English at 130 words a minute, Japanese at 300 letters."""
 
 
-def spoken_length(lines: Sequence[str], language: str) -> int:
+def speech_length(lines: Sequence[str], language: str) -> int:
     """Words of English, letters of Japanese."""
     return sum(len(line.split()) if language == "en" else len(line) for line in lines)
 
 
 def _speech(
-    title: str, statements: Sequence[Statement], evidence: Evidence | None, say: Sequence[str], language: str, use: str
+    title: str, statements: Sequence[Statement], visual: Visual | None, say: Sequence[str], language: str, use: str
 ) -> list[str]:
-    """In one sentence, what to know for reading it, what is said beside it, what is seen, what not to conclude: as much
-    as 60 to 90 seconds hold."""
+    """Speaker notes of 60 to 90 seconds: title, how to read the visual, what it shows, the statements, and cautions."""
     _ = translator(language)
-    least, most = SPOKEN[language]
+    least, most = SPEECH_LENGTHS[language]
     spoken = [
-        wording.sentences((f"{one.label}{_(': ')}" if one.label else "", one.text), language)
-        for one in statements
-        if one.text
+        wording.sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text), language)
+        for statement in statements
+        if statement.text
     ]
     lines = [_("In one sentence: {title}.").format(title=title.rstrip(".。?？")), *say[:1]]
-    if evidence is not None:
-        lines.append(_("What you see: {alternative}").format(alternative=evidence.alternative))
-    if isinstance(evidence, Table):
+    if visual is not None:
+        lines.append(_("What you see: {alternative}").format(alternative=visual.alternative))
+    if isinstance(visual, Table):
         lines += [
-            _read_aloud(row, evidence, language) for row in evidence.rows[:READ_ALOUD] if not isinstance(row, Heading)
+            _read_aloud(row, visual, language) for row in visual.rows[:MOST_ROWS_READ] if not isinstance(row, Heading)
         ]
-    told: list[str] = []
+    speech: list[str] = []
     for line in (*lines, *spoken, *say[1:]):
-        if line and spoken_length([*told, line], language) <= most:
-            told.append(line)
+        if line and speech_length([*speech, line], language) <= most:
+            speech.append(line)
     more = [
         _("What this may be used for: {use_class}").format(use_class=use),
         _("Every number can be traced: the runs stand below in these notes, and in full in the appendix."),
@@ -202,18 +205,18 @@ def _speech(
         ),
         _("Before we go on: is there anything here that would change your decision, if it came out otherwise?"),
     ]
-    if isinstance(evidence, Chart):
+    if isinstance(visual, Chart):
         more.insert(
             0, _("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart.")
         )
     for line in more:
-        if spoken_length(told, language) < least and spoken_length([*told, line], language) <= most:
-            told.append(line)
-    return told
+        if speech_length(speech, language) < least and speech_length([*speech, line], language) <= most:
+            speech.append(line)
+    return speech
 
 
-READ_ALOUD = 4
-"""Rows of a table that a presenter reads."""
+MOST_ROWS_READ = 4
+"""Rows of a table in the speaker notes."""
 
 
 def _read_aloud(row: tuple[str, ...], table: Table, language: str) -> str:
@@ -221,18 +224,24 @@ def _read_aloud(row: tuple[str, ...], table: Table, language: str) -> str:
     _ = translator(language)
     if len(row) == 2:
         return _("{name}: {relation}").format(name=row[0], relation=row[1])
-    named = zip(table.columns[1:], row[1:], strict=True)
-    cells = [_("{name}: {relation}").format(name=column.title, relation=text) for column, text in named if text != "–"]
+    cells_with_columns = zip(table.columns[1:], row[1:], strict=True)
+    cells = [
+        _("{name}: {relation}").format(name=column.title, relation=text)
+        for column, text in cells_with_columns
+        if text != "–"
+    ]
     return _("{name}: {relation}").format(name=row[0], relation=_(", ").join(cells))
 
 
-def notes_of(one: StorySlide, language: str) -> list[str]:
-    """The notes page: what is said, then where each number comes from."""
+def notes_lines(story_slide: StorySlide, language: str) -> list[str]:
+    """The notes page: the speech, then the sources of the numbers."""
     _ = translator(language)
-    return [*one.speech, "", _("Sources:"), *one.sources] if one.sources else [*one.speech]
+    return (
+        [*story_slide.speech, "", _("Sources:"), *story_slide.sources] if story_slide.sources else [*story_slide.speech]
+    )
 
 
-def _fitted(table: Table, box: layout.Box) -> Table:
+def _truncate_cells(table: Table, box: layout.Box) -> Table:
     """Cells cut to as many lines as the box has room for."""
     width, room = box[2], box[3] - layout.key_height(table.key, box[2])
     for lines in (6, 4, 3, 2, 1):
@@ -240,7 +249,7 @@ def _fitted(table: Table, box: layout.Box) -> Table:
             row
             if isinstance(row, Heading)
             else tuple(
-                layout.cut(text, column.share * width - 2 * layout.CELL_SIDE, layout.SMALLEST / 0.92, lines)
+                layout.truncate(text, column.share * width - 2 * layout.CELL_SIDE, layout.SMALLEST / 0.92, lines)
                 for text, column in zip(row, table.columns, strict=True)
             )
             for row in table.rows
@@ -252,7 +261,7 @@ def _fitted(table: Table, box: layout.Box) -> Table:
 
 
 def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: int) -> Table:
-    """How many runs each check let pass, warned of and vetoed; those that matter least are counted."""
+    """How many runs passed each check, with warnings and vetoes; checks beyond `most` are summed up in one row."""
     _ = translator(language)
     worst = (
         checks.with_columns(rank=pl.col("outcome").replace_strict({"pass": 0, "warn": 1, "veto": 2}, default=0))
@@ -273,10 +282,10 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
     if counts.height > most:
         rest = counts.slice(most)
         is_clean = rest["warned"].sum() == rest["vetoed"].sum() == 0
-        told = (_("all"), "0", "0") if is_clean else ("–", "–", "–")
-        rows.append((_("{n} further checks").format(n=rest.height), *told))
+        counts_of_rest = (_("all"), "0", "0") if is_clean else ("–", "–", "–")
+        rows.append((_("{n} further checks").format(n=rest.height), *counts_of_rest))
     if not rows:
-        rows.append((words.checks(runs, language), "–", "–", "–"))
+        rows.append((slide_wording.checks(runs, language), "–", "–", "–"))
     return Table(
         (
             Column(_("Quality check"), 0.55),
@@ -285,33 +294,33 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
             Column(_("Veto"), 0.15, is_number=True),
         ),
         tuple(rows),
-        _("Table of quality checks: {told}.").format(told=words.checks(runs, language)),
+        _("Table of quality checks: {told}.").format(told=slide_wording.checks(runs, language)),
         _("Numbers of measurements. A veto takes a measurement out of every claim."),
     )
 
 
-# --- pages to look things up on ----------------------------------------------------------------------------------
+# --- reference pages -------------------------------------------------------------------------------------------
 
 
-def look_up(
+def reference_slide(
     data: DeckData,
     key: str,
     title: str,
     statements: Sequence[Statement] = (),
-    shown: Evidence | None = None,
+    visual: Visual | None = None,
     tables: Sequence[str] = (),
     run_ids: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> StorySlide:
-    """A page to look things up on: nothing is said, and its notes hold the sources alone."""
-    return clean(
+    """A slide of the appendix; its notes hold only the sources."""
+    return clean_slide(
         StorySlide(
             key,
-            layout.cut(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=layout.BOLD),
+            layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=layout.BOLD),
             tuple(statements),
-            shown,
+            visual,
             source_line(data, tables, run_ids),
-            use_class(data),
+            use_class_line(data),
             (),
             tuple([", ".join(tables), *sources] if tables else sources),
             tuple(run_ids),
@@ -319,7 +328,7 @@ def look_up(
     )
 
 
-def paged(
+def reference_slides(
     data: DeckData,
     key: str,
     title: str,
@@ -331,78 +340,85 @@ def paged(
     run_ids: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> Iterator[StorySlide]:
-    """`title (1/2)`, `title (2/2)`: a number only where there are several; the pages are as even as they can be."""
-    filled = layout.pages(rows, columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0))
+    """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`."""
+    filled = layout.paginate(rows, columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0))
     for number, page in enumerate(filled, start=1):
         numbered = title if len(filled) == 1 else f"{title} ({number}/{len(filled)})"
         table = Table(columns, tuple(page), alternative, key_line)
-        at = key if number == 1 else f"{key}-{number}"
-        yield look_up(data, at, numbered, (), table, tables, run_ids, sources)
+        slide_key = key if number == 1 else f"{key}-{number}"
+        yield reference_slide(data, slide_key, numbered, (), table, tables, run_ids, sources)
 
 
 # --- characters ------------------------------------------------------------------------------------------------
 
 
-def clean(one: StorySlide) -> StorySlide:
-    """Without the characters that a file of XML cannot hold, wherever names and texts of people stand."""
-    found = one.evidence
-    if isinstance(found, Table):
-        found = _clean_table(found)
-    elif isinstance(found, Chart):
-        found = _clean_chart(found)
-    elif isinstance(found, Gallery):
-        found = replace(found, charts=tuple(map(_clean_chart, found.charts)), alternative=_text(found.alternative))
-    elif isinstance(found, Blocks):
-        found = replace(found, alternative=_text(found.alternative))
+def clean_slide(story_slide: StorySlide) -> StorySlide:
+    """The slide without characters that XML forbids, which names and texts of users may contain."""
+    visual = story_slide.visual
+    if isinstance(visual, Table):
+        visual = _clean_table(visual)
+    elif isinstance(visual, Chart):
+        visual = _clean_chart(visual)
+    elif isinstance(visual, Gallery):
+        visual = replace(
+            visual, charts=tuple(map(_clean_chart, visual.charts)), alternative=_clean_text(visual.alternative)
+        )
+    elif isinstance(visual, Blocks):
+        visual = replace(visual, alternative=_clean_text(visual.alternative))
     return replace(
-        one,
-        title=_text(one.title),
-        statements=tuple(replace(s, text=_text(s.text), label=_text(s.label)) for s in one.statements),
-        evidence=found,
-        source=_text(one.source),
-        use_class=_text(one.use_class),
-        speech=tuple(map(_text, one.speech)),
-        sources=tuple(map(_text, one.sources)),
+        story_slide,
+        title=_clean_text(story_slide.title),
+        statements=tuple(
+            replace(s, text=_clean_text(s.text), label=_clean_text(s.label)) for s in story_slide.statements
+        ),
+        visual=visual,
+        source=_clean_text(story_slide.source),
+        use_class=_clean_text(story_slide.use_class),
+        speech=tuple(map(_clean_text, story_slide.speech)),
+        sources=tuple(map(_clean_text, story_slide.sources)),
     )
 
 
-def _text(text: str) -> str:
-    written = RIGHT_TO_LEFT.sub(rf"\1{ON_TO_THE_RIGHT}", re.sub(CONTROL, "", text))
-    return written.replace("|rho|", f"|{JOINER}rho{JOINER}|").replace("|ρ|", f"|{JOINER}ρ{JOINER}|")
+def _clean_text(text: str) -> str:
+    cleaned = RIGHT_TO_LEFT_NAME.sub(rf"\1{LEFT_TO_RIGHT_MARK}", re.sub(CONTROL_CHARACTERS, "", text))
+    return cleaned.replace("|rho|", f"|{WORD_JOINER}rho{WORD_JOINER}|").replace("|ρ|", f"|{WORD_JOINER}ρ{WORD_JOINER}|")
 
 
-JOINER = "\u2060"
-"""No line breaks here."""
-ON_TO_THE_RIGHT = "\u200e"
-RIGHT_TO_LEFT = re.compile(rf"([\u0590-\u08ff][^\s、。,;:；：()（）{ON_TO_THE_RIGHT}]*){ON_TO_THE_RIGHT}?")
-"""A name in Arabic or Hebrew: numbers behind it would else be set to its left, an interval from its upper end."""
+WORD_JOINER = "\u2060"
+"""Prevents a line break."""
+LEFT_TO_RIGHT_MARK = "\u200e"
+RIGHT_TO_LEFT_NAME = re.compile(rf"([\u0590-\u08ff][^\s、。,;:；：()（）{LEFT_TO_RIGHT_MARK}]*){LEFT_TO_RIGHT_MARK}?")
+"""A name in Arabic or Hebrew: numbers behind it would otherwise be set to its left, intervals reversed."""
 
 
 def _clean_table(table: Table) -> Table:
     return replace(
         table,
-        columns=tuple(replace(column, title=_text(column.title)) for column in table.columns),
+        columns=tuple(replace(column, title=_clean_text(column.title)) for column in table.columns),
         rows=tuple(
-            Heading(_text(row.text)) if isinstance(row, Heading) else tuple(map(_text, row)) for row in table.rows
+            Heading(_clean_text(row.text)) if isinstance(row, Heading) else tuple(map(_clean_text, row))
+            for row in table.rows
         ),
-        alternative=_text(table.alternative),
-        key=_text(table.key),
+        alternative=_clean_text(table.alternative),
+        key=_clean_text(table.key),
     )
 
 
 def _clean_chart(chart: Chart) -> Chart:
     series = tuple(
         replace(
-            one,
-            name=_text(one.name),
-            points=tuple(replace(point, name=_text(point.name)) if point.name else point for point in one.points),
+            line,
+            name=_clean_text(line.name),
+            points=tuple(
+                replace(point, name=_clean_text(point.name)) if point.name else point for point in line.points
+            ),
         )
-        for one in chart.series
+        for line in chart.series
     )
     return replace(
         chart,
         series=series,
-        alternative=_text(chart.alternative),
-        x=replace(chart.x, title=_text(chart.x.title)),
-        y=replace(chart.y, title=_text(chart.y.title)),
+        alternative=_clean_text(chart.alternative),
+        x=replace(chart.x, title=_clean_text(chart.x.title)),
+        y=replace(chart.y, title=_clean_text(chart.y.title)),
     )

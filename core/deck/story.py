@@ -1,8 +1,7 @@
-"""What a deck says, before anything is drawn: seven slides that lead to a decision, and an appendix.
+"""The content of a deck before anything is drawn: seven core slides that lead to a decision, and an appendix.
 
-`core.deck.storyboards.storyboard` writes a Story; PowerPoint slides, the HTML file and the outlines on the report page draw
-it and add nothing. All words are in the story's language and hold no character that XML does not; all numbers that a
-picture shows stand here as they were measured.
+`report.build_story` makes a Story; PowerPoint slides, the HTML file and the outlines on the report page draw it and add
+nothing. All texts are in the story's language, without characters that XML forbids. Numbers in visuals are unrounded.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ Case = Literal[
     "many_models",
     "plan",
 ]
-"""What the data are: the answer of a pilot; a pilot that lacks models or scores, or holds vetoed runs; no pilot; a layer
-plan."""
+"""Which slides the data call for: by the answer of a pilot; a pilot that lacks models or scores, or holds vetoed runs; no
+pilot; a layer plan."""
 
 CORE_SLIDES = 7
 Mark = Literal["none", "circle", "open", "diamond", "triangle"]
 
 
-# --- pictures --------------------------------------------------------------------------------------------------
+# --- visuals ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,12 @@ class Axis:
     """With its unit."""
     low: float
     high: float
-    """Both axes of a chart begin and end at round numbers."""
+    """`low` and `high` are round numbers."""
     step: float
     decimals: int = 0
-    """Of the numbers along it."""
+    """Of the tick labels."""
     is_ordered: bool = False
-    """Places 1, 2, ... from the top, of which each is named by the point that stands there; no numbers along it."""
+    """A list of places 1, 2, ... from the top, each labelled by its point; without tick labels."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,9 @@ class Point:
     right: float | None = None
     """Of x."""
     name: str = ""
-    """Written beside the point, if anything is."""
+    """Label beside the point, if any."""
     place: Literal["above", "below", "left", "right"] = "above"
-    """Where its name stands."""
+    """Position of the label."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,14 @@ class Series:
     name: str
     points: tuple[Point, ...]
     colour: int | None = 0
-    """Place in `figures.style.COLOURS`; None is a quiet grey, for what is there to compare with."""
+    """Index into `figures.style.COLOURS`; None is grey, for series to compare with."""
     is_line: bool = True
-    """Joined by a line; otherwise marks."""
+    """Points are joined by a line; otherwise marks."""
     mark: Mark = "none"
     is_banded: bool = False
-    """Intervals are drawn as a filled band, or as bars beside marks."""
+    """Intervals are drawn as a filled band, or as error bars where there are marks."""
     is_named: bool = True
-    """Its name stands beside its last point."""
+    """The name is written beside the last point."""
 
 
 @dataclass(frozen=True)
@@ -93,23 +92,23 @@ class Guide:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines or marks over two linear axes; never a legend: names stand beside what they name."""
+    """Lines or marks over two linear axes; without a legend: names stand beside what they name."""
 
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     alternative: str
-    """What is seen, with its values, for those who hear it; at most some 300 characters."""
+    """Text for screen readers: what is seen, with its values; at most some 300 characters."""
     guides: tuple[Guide, ...] = ()
     key: str = ""
-    """One line below: what marks and bands mean."""
+    """One line below the chart: what marks and bands mean."""
 
 
 @dataclass(frozen=True)
 class Column:
     title: str
     share: float
-    """Of the table's width; all of them together are 1."""
+    """Of the table's width; the shares of all columns sum to 1."""
     is_number: bool = False
 
 
@@ -153,14 +152,14 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Small charts on one scale, each under the title of its upright axis; read by rows."""
+    """Small charts on one scale, row by row, each under the title of its y axis."""
 
     charts: tuple[Chart, ...]
     alternative: str
     key: str = ""
 
 
-Evidence = Chart | Table | Blocks | Gallery
+Visual = Chart | Table | Blocks | Gallery
 
 
 # --- slides ----------------------------------------------------------------------------------------------------
@@ -168,36 +167,35 @@ Evidence = Chart | Table | Blocks | Gallery
 
 @dataclass(frozen=True)
 class Statement:
-    """One paragraph beside the evidence."""
+    """One paragraph beside the visual."""
 
     text: str
     label: str = ""
-    """`Conclusion`, `Evidence`, `Action`, or what else stands before it in bold."""
+    """Bold heading before it: `Conclusion`, `Evidence`, `Action`, ..."""
     is_main: bool = False
-    """The sentence that the slide is for: larger than the others."""
+    """The slide's main sentence, larger than the others."""
 
 
 @dataclass(frozen=True)
 class StorySlide:
     key: str
-    """What it is: `question`, `answer`, `relation`, ... Of one story each key occurs once, with a number behind it where
-    a slide goes on (`checks-2`)."""
+    """`question`, `answer`, `relation`, ...; unique in a story, with a number where a slide continues (`checks-2`)."""
     title: str
     """A sentence of at most two lines, with its number."""
     statements: tuple[Statement, ...] = ()
-    evidence: Evidence | None = None
+    visual: Visual | None = None
     source: str = ""
-    """One line at the foot: tables and runs."""
+    """Source line in the footer: tables and runs."""
     use_class: str = ""
     """What the pilot is for and what that allows."""
     speech: tuple[str, ...] = ()
-    """What a presenter says, in paragraphs: 60 to 90 seconds."""
+    """Speaker notes, in paragraphs: 60 to 90 seconds."""
     sources: tuple[str, ...] = ()
-    """Below it in the notes: each number with its run and table."""
+    """Below them in the notes: each number with its run and table."""
     run_ids: tuple[str, ...] = ()
     """Runs whose numbers it shows."""
-    is_not_measured: bool = False
-    """It stands in place of one whose data are missing, and says what that takes."""
+    is_placeholder: bool = False
+    """The data of this slide are missing: it says which, and what measuring them takes."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ class Story:
     title: str
     """Of the document."""
     slides: tuple[StorySlide, ...]
-    """Seven."""
+    """The seven core slides."""
     appendix: tuple[StorySlide, ...] = ()
     pilot_id: str | None = None
     plan_id: str | None = None
@@ -219,10 +217,10 @@ class Story:
 
     @property
     def run_ids(self) -> tuple[str, ...]:
-        """Every run that some slide shows."""
+        """Every run that any slide shows."""
         return tuple(dict.fromkeys(run_id for slide in self for run_id in slide.run_ids))
 
-    def without(self, *keys: str) -> Story:
-        """Less the slides of the appendix that a recipe leaves out; the seven stay."""
-        kept = tuple(slide for slide in self.appendix if slide.key.split("-")[0] not in keys)
-        return replace(self, appendix=kept)
+    def without_sections(self, *keys: str) -> Story:
+        """Without these sections of the appendix; the core slides stay."""
+        appendix = tuple(slide for slide in self.appendix if slide.key.split("-")[0] not in keys)
+        return replace(self, appendix=appendix)

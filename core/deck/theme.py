@@ -1,6 +1,6 @@
-"""The deck's own look on python-pptx's bare template: 16:9, fonts and colours of the theme, four clean layouts.
+"""The default look of a deck, on python-pptx's bare template: 16:9, own theme fonts and colours, three layouts.
 
-Colours are used only as theme colours, so that a house theme applied in PowerPoint recolours every slide and chart.
+Only theme colours are used, so that another theme applied in PowerPoint recolours every slide and chart.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from pptx.util import Inches
 
 from core.deck.layout import (
     BODY_BOX,
-    BODY_HEIGHT,
-    BODY_TOP,
     CHART_BOX,
     HEIGHT,
     MARGIN,
@@ -49,7 +47,7 @@ LATIN, JAPANESE = "Calibri", "Yu Gothic"
 LANGUAGE_TAGS = {"en": "en-US", "ja": "ja-JP"}
 
 CONTENT, BODY, SPLIT = "Title Only", "Title and Content", "Two Content"
-"""Layouts: a picture over the whole page, text over it, a picture with text beside it."""
+"""Layouts: a visual over the whole page, text over the whole page, a visual with text beside it."""
 
 
 def new_deck() -> Deck:
@@ -64,7 +62,7 @@ def new_deck() -> Deck:
         if layout.name not in (CONTENT, BODY, SPLIT):
             deck.slide_layouts.remove(layout)
     for layout in deck.slide_layouts:
-        layout.shapes._spTree.append(_rule((MARGIN, 1.33, TEXT_WIDTH, 0.02)))
+        layout.shapes._spTree.append(_bar_element((MARGIN, 1.33, TEXT_WIDTH, 0.02)))
     return deck
 
 
@@ -73,13 +71,13 @@ def layout_named(deck: Deck, name: str) -> SlideLayout:
 
 
 def layout_for(deck: Deck, with_chart: bool, with_text: bool) -> SlideLayout:
-    """The layout that has places for what a slide shows."""
+    """The layout with placeholders for what a slide shows."""
     name = SPLIT if with_chart and with_text else BODY if with_text and not with_chart else CONTENT
     return layout_named(deck, name)
 
 
-def add_foot(slide: Slide, source: str) -> None:
-    """The source line and the number of the slide, which python-pptx does not copy from the layout."""
+def add_footer(slide: Slide, source: str) -> None:
+    """Adds the source line and the slide number, which python-pptx does not copy from the layout."""
     placeholders: Any = slide.slide_layout.placeholders
     for holder in placeholders:
         kind = holder.placeholder_format.type
@@ -92,8 +90,8 @@ def add_foot(slide: Slide, source: str) -> None:
                 next(s for s in slide.placeholders if s._element is element).text_frame.text = source
 
 
-def speak(element: etree._Element, language: str) -> None:
-    """Tags every run below `element` with its language: without it Japanese is drawn in Chinese glyph shapes."""
+def set_language(element: etree._Element, language: str) -> None:
+    """Tags every text run below `element` with the language: without it, Japanese is drawn with Chinese glyphs."""
     for run in element.iter(qn("a:r"), qn("a:fld")):
         properties = run.find(qn("a:rPr"))
         if properties is None:
@@ -106,19 +104,19 @@ def speak(element: etree._Element, language: str) -> None:
         properties.set("lang", LANGUAGE_TAGS.get(language, language))
 
 
-def place(shape, box: Box) -> None:
+def set_box(shape, box: Box) -> None:
     shape.left, shape.top, shape.width, shape.height = (Inches(length) for length in box)
 
 
-def describe(shape, text: str) -> None:
-    """The alternative text that a screen reader speaks."""
+def set_alternative_text(shape, text: str) -> None:
+    """Text for screen readers."""
     next(shape._element.iter(qn("p:cNvPr"))).set("descr", text)
 
 
 def _insert_in_order(properties: etree._Element, ea: etree._Element) -> None:
     """The schema wants a:ea after a:latin and the fill, before a:cs, a:sym and links."""
     later = [properties.find(qn(tag)) for tag in ("a:cs", "a:sym", "a:hlinkClick", "a:hlinkMouseOver", "a:extLst")]
-    first = next((found for found in later if found is not None), None)
+    first = next((element for element in later if element is not None), None)
     if first is None:
         properties.append(ea)
     else:
@@ -163,7 +161,7 @@ def _place_masters(deck: Deck) -> None:
         for placeholder in list(holder.placeholders):
             kind = placeholder.placeholder_format.type
             if kind in boxes and (holder is master or kind != PP_PLACEHOLDER.BODY):
-                place(placeholder, boxes[kind])
+                set_box(placeholder, boxes[kind])
             if kind == PP_PLACEHOLDER.DATE and holder is not master:
                 placeholder._element.getparent().remove(placeholder._element)
             if kind == PP_PLACEHOLDER.TITLE:
@@ -171,11 +169,11 @@ def _place_masters(deck: Deck) -> None:
     split: Any = layout_named(deck, SPLIT).placeholders
     left, right = (p for p in split if p.placeholder_format.idx in (1, 2))
     left._element.nvSpPr.nvPr.find(qn("p:ph")).set("type", "chart")
-    place(left, CHART_BOX)
-    place(right, STATEMENT_BOX)
+    set_box(left, CHART_BOX)
+    set_box(right, STATEMENT_BOX)
     whole: Any = layout_named(deck, BODY).placeholders
     (body,) = (p for p in whole if p.placeholder_format.idx == 1)
-    place(body, BODY_BOX)
+    set_box(body, BODY_BOX)
 
 
 def _set_text_styles(deck: Deck) -> None:
@@ -220,7 +218,7 @@ def _set_run_style(style: etree._Element, points: int, bold: bool = False, colou
         style.find(qn("a:solidFill")).find(qn("a:schemeClr")).set("val", colour)
 
 
-def _rule(box: Box) -> etree._Element:
+def _bar_element(box: Box) -> etree._Element:
     """A thin bar as XML: layouts have no add_shape."""
     left, top, width, height = (int(Inches(length)) for length in box)
     shape = etree.fromstring(
@@ -235,6 +233,3 @@ def _rule(box: Box) -> etree._Element:
 
 def _namespace(prefix: str) -> str:
     return qn(f"{prefix}:x")[1:].split("}")[0]
-
-
-__all__ = ["BODY_HEIGHT", "BODY_TOP", "MARGIN", "TEXT_WIDTH", "Box"]

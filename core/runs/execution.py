@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from typing import Protocol as Interface
 
-from core.analysis.shape import judged
+from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import Protocol
@@ -192,7 +192,7 @@ def _measure_pass(
     profile = _measured(config, run_id, kept, progress, setup)
     profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
     profile = _against_first_draw(profile, first)
-    profile = judged(profile, controls, failed)
+    profile = judge_profile(profile, controls, failed)
     parcels.write_parcel(job.folder / run_id, profile)
     folder = parcels.publish_parcel(warehouse.folder, job.folder / run_id)
     shutil.rmtree(kept, ignore_errors=True)
@@ -242,7 +242,7 @@ def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
     """With one check more where the text was drawn before and both draws have a largest inner dimension."""
     from core.measure.checks import second_draw
 
-    check = second_draw(first, judged(profile)) if first else None
+    check = second_draw(first, judge_profile(profile)) if first else None
     return replace(profile, checks=[*profile.checks, check]) if check else profile
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import ResourceError, Sentence, WarehouseError
 from core.files import folders_in
 from core.runs.jobs import CANCEL_FILE, finish, job_folders, lock_of, read_job, release, remove
 from core.store import parcels
@@ -35,7 +35,7 @@ def sweep(warehouse: Warehouse) -> None:
     Finished jobs are cleared away a week later. One that cannot be settled is warned of and stops nothing.
     """
     for reason in _settle_all(warehouse):
-        _log.warning("%s", reason)
+        _log.warning(reason)
     warehouse.apply_pending()
 
 
@@ -52,7 +52,8 @@ def _settle_all(warehouse: Warehouse) -> list[str]:
         except (ResourceError, WarehouseError) as error:
             reasons.append(str(error))
         except OSError as error:  # somebody else's folder, which may be read and not written
-            reasons.append(f"The job {folder} is left as it is: {error.strerror or error}.")
+            why = error.strerror or error
+            reasons.append(Sentence("The job {folder} is left as it is: {reason}.", folder=folder, reason=why))
     return reasons
 
 

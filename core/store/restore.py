@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import ResourceError, Sentence, WarehouseError, sentences
 from core.files import (
     folders_in,
     make_folder,
@@ -164,6 +164,6 @@ def _merge_pilots(folder: Folder, unpacked: Folder, report: Callable[[str], None
                 }
             user_files.write(unpacked, "pilot", one, ours)
         except WarehouseError as error:
-            report(f"{error} The backup's pilots were taken without it.")
+            report(sentences(error.message, Sentence("The backup's pilots were taken without it.")))
         except FileNotFoundError:
             continue

@@ -20,8 +20,8 @@ from core.analysis.answer import under
 from core.analysis.asked import Asked
 from core.analysis.ranking import newest
 from core.deck import deck_data, template
-from core.deck.drawn import outline
-from core.deck.report import Report, report, sections
+from core.deck.report import Report, appendix_sections, build_report
+from core.deck.slide_svg import slide_outline
 from core.errors import InputError
 from core.files import version
 from core.pilots.pilot import slug
@@ -146,7 +146,7 @@ def make(wanted: Wanted) -> tuple[Wanted, Report]:
         return wanted, whole
     _ = language.translator()
     titles = {slide.key.split("-")[0]: slide.title for slide in reversed(whole.story.appendix)}
-    known = sections(whole.story)
+    known = appendix_sections(whole.story)
     taken = inputs.choose_many(
         _("Appendix"), known, "sections", known, lambda key: _section(titles[key]), is_brief=True
     )
@@ -160,7 +160,7 @@ def make(wanted: Wanted) -> tuple[Wanted, Report]:
 def tellable(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs that a report tells of: those without a verdict are left out, which is said; stops where no other is."""
     _ = language.translator()
-    left_out = deck_data.without_verdict(runs, language.current())
+    left_out = deck_data.names_without_verdict(runs, language.current())
     if left_out:
         line = _(
             "Without a verdict and left out of the slides: {names}. Their protocol measures no points of one per type."
@@ -168,7 +168,7 @@ def tellable(runs: pl.DataFrame) -> pl.DataFrame:
         st.info(line.format(names=escape(_(", ").join(left_out.values()))))
     if len(left_out) == runs.height:
         st.stop()
-    return deck_data.with_verdict(runs)
+    return deck_data.runs_with_verdict(runs)
 
 
 # --- files -----------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def download(wanted: Wanted, made: Report) -> None:
 
 def _powerpoint(wanted: Wanted, made: Report) -> bytes:
     recipe, content = wanted.recipe, wanted.content
-    opened = template.opened(content, recipe.template or "template", recipe.language) if content else None
+    opened = template.open_template(content, recipe.template or "template", recipe.language) if content else None
     return made.powerpoint(version(), reads.warehouse().folder.identity(), opened)
 
 
@@ -233,7 +233,7 @@ def outlines(made: Report) -> None:
 def _draw(slides: tuple, first: int, spoken: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for place, slide in enumerate(slides, start=first):
-            st.image(outline(slide, place, spoken), width=290, alt=slide.title)
+            st.image(slide_outline(slide, place, spoken), width=290, alt=slide.title)
 
 
 def tell_changes(kept: SavedRecipe, made: Report) -> None:
@@ -349,7 +349,7 @@ def _choose_template() -> tuple[str | None, bytes | None]:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _remarks(sha256: str, name: str, spoken: str, _content: bytes) -> list[str]:
     """Read once: the page is drawn anew at every click."""
-    return template.opened(_content, name, spoken).remarks(spoken)
+    return template.open_template(_content, name, spoken).remarks(spoken)
 
 
 def _made(wanted: Wanted) -> Report:
@@ -366,7 +366,7 @@ def _cached(path: Path, version: tuple, with_reference: bool, day: date, recipe:
         plan = reads.layer_plan(recipe.plan_id or "")
         if plan is None:
             raise InputError("The layer plan of this report is not there any more.")
-        return report(deck_data.plan_data(plan, recipe.language, day), recipe)
+        return build_report(deck_data.plan_data(plan, recipe.language, day), recipe)
     plans = [
         row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(chosen.runs["model_id"])
     ]
@@ -388,5 +388,7 @@ def _cached(path: Path, version: tuple, with_reference: bool, day: date, recipe:
         found = reads.answer(asked)
         among = reads.population(asked)
         specifications = under(among, reads.inner_maxima(among.rows["run_id"].to_list()))
-    data = deck_data.deck_data(frames, recipe.language, pilot, made_on=day, found=found, specifications=specifications)
-    return report(data, recipe)
+    data = deck_data.deck_data(
+        frames, recipe.language, pilot, made_on=day, pilot_answer=found, specifications=specifications
+    )
+    return build_report(data, recipe)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
 from core.files import folders_in, make_folder, time_now, unused, workplace
 from core.store import archive, restore, user_files
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
@@ -206,5 +206,5 @@ def _add_user_tables(
     except WarehouseLocked:
         raise
     except WarehouseError as error:
-        report(f"{error} Tables that were added to it are not in the backup.")
+        report(sentences(error.message, Sentence("Tables that were added to it are not in the backup.")))
     return added

@@ -70,7 +70,9 @@ def wait_for_gate(path: Path, wait: float) -> None:
 
 
 def _acquire_gate(path: Path, wait: float, poll_interval: float) -> FileLock | None:
-    lock = FileLock(gate_path(path), thread_local=False, fallback_to_soft=False)  # a soft lock could outlive its process
+    lock = FileLock(
+        gate_path(path), thread_local=False, fallback_to_soft=False
+    )  # a soft lock could outlive its process
     try:
         lock.acquire(timeout=wait, poll_interval=poll_interval)
     except Timeout as error:

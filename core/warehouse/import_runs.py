@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, WorkdimError
 from core.files import REFERENCE, make_folder, read_json, workplace
 from core.store import annotation, archive, trash, user_files
 from core.store.annotation import Annotations
@@ -188,7 +188,7 @@ def _import_parcel(
         _check_reserved_tags(staged)
     except WarehouseError as error:
         # Name the source, not the temporary copy.
-        return ImportedRun(source, run_id, "damaged", str(error).replace(str(place / run_id), source))
+        return ImportedRun(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))
     try:
         if known.has(run_id):
             return _compare_with_known(source, run_id, tables, known, dry_run)
@@ -357,7 +357,8 @@ def _import_scores(packed: Archive, warehouse: Warehouse, place: Path, dry_run: 
                     user_files.write(warehouse.folder, "scores", sha256, tables)
             n_scores += tables["scores"].height
         except (WarehouseError, ResourceError, OSError, KeyError, ValueError) as error:
-            reason = str(error).replace(str(staged.people), f"{packed.path}, people")
+            message = error.message if isinstance(error, WorkdimError) else Sentence("{text}", text=error)
+            reason = message.replaced(str(staged.people), f"{packed.path}, people")
             messages.append(Sentence("The scores in {source} were left out: {reason}", source=source, reason=reason))
         finally:
             shutil.rmtree(staged.root, ignore_errors=True)

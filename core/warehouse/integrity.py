@@ -7,6 +7,7 @@ The DuckDB file is checked on a copy, so that nobody waits meanwhile.
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
 from core.files import folders_in, workplace
 from core.records import SHIPPED
 from core.store import user_files
@@ -30,10 +31,42 @@ from core.warehouse.warehouse import Warehouse
 
 LOCK_WAIT = 1.0
 """Seconds to wait for a writer."""
-_REBUILD = "Run: workdim ingest --rebuild"
+_REBUILD = Sentence("Run: workdim ingest --rebuild")
+_RESTORE = Sentence("Bring it back: workdim restore FILE")
 _SHIPPED = f"list_contains(tags, '{SHIPPED}')"
 """Shipped profiles come without their pilots and controls."""
 Progress = Callable[[int, int], None]
+
+
+def _(message: str) -> str:
+    """Marks a text for the catalogues; it is worded where it is read."""
+    return message
+
+
+_COUNTED = {
+    "change": (_("{n:,} change"), _("{n:,} changes")),
+    "run": (_("{n:,} run"), _("{n:,} runs")),
+    "control run": (_("{n:,} control run"), _("{n:,} control runs")),
+    "pilot": (_("{n:,} pilot"), _("{n:,} pilots")),
+    "scores": (_("{n:,} file of scores"), _("{n:,} files of scores")),
+    "alias": (_("{n:,} alias"), _("{n:,} aliases")),
+    "plan": (_("{n:,} plan"), _("{n:,} plans")),
+    "query": (_("{n:,} query"), _("{n:,} queries")),
+    "rule": (_("{n:,} rule"), _("{n:,} rules")),
+    "recipe": (_("{n:,} recipe"), _("{n:,} recipes")),
+}
+"""Kind of what a finding counts -> one of it, several."""
+_NAMED = {
+    "run": _("run {name}"),
+    "pilot": _("pilot {name}"),
+    "scores": _("file of scores {name}"),
+    "alias": _("alias {name}"),
+    "plan": _("plan {name}"),
+    "query": _("query {name}"),
+    "rule": _("rule {name}"),
+    "recipe": _("recipe {name}"),
+}
+"""Kind -> a single one, by name."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +139,9 @@ def check_integrity(
             n_rows = sum(counts.values())
             findings += unreadable
             if not unreadable and not schema.is_current(file):
-                line = "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                line = Sentence(
+                    "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                )
                 findings.append(Finding(line, is_damage=False))
             elif not unreadable:
                 with duckdb.connect(":memory:") as model:
@@ -116,7 +151,8 @@ def check_integrity(
                     n_parcels, parcel_findings = _check_parcels(file, model, patient, thorough, progress)
                     findings += parcel_findings
     except (WarehouseError, ResourceError) as error:
-        findings.append(Finding(f"The integrity of the warehouse was not checked: {error}", is_damage=False))
+        line = Sentence("The integrity of the warehouse was not checked: {reason}", reason=error)
+        findings.append(Finding(line, is_damage=False))
     return IntegrityReport(tuple(findings), n_rows, n_parcels)
 
 
@@ -130,7 +166,9 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
             found = connection.execute(f"SELECT count(*), sum(hash(t)) FROM {name} AS t").fetchall()
             counts[f"{schema_name}.{table}"] = found[0][0]
         except duckdb.Error as error:
-            findings.append(Finding(f"{table} cannot be read: {str(error).splitlines()[0]}. {_REBUILD}"))
+            reason = str(error).splitlines()[0]
+            line = Sentence("{table} cannot be read: {reason}. {remedy}", table=table, reason=reason, remedy=_REBUILD)
+            findings.append(Finding(line))
     return counts, findings
 
 
@@ -138,9 +176,9 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
 
 
 def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
-    marked = [f"{kind} {one}" for kind, one in warehouse.folder.pending_changes()]
-    if marked:
-        yield Finding(f"{_summary(marked, 'change')} not finished. Run: workdim ingest", is_damage=False)
+    if marked := [_name_text(kind, one) for kind, one in warehouse.folder.pending_changes()]:
+        changes = _count_text(marked, "change")
+        yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
 
 
 def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
@@ -151,7 +189,7 @@ def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
             except FileNotFoundError:  # deleted since
                 continue
             except WarehouseError as error:
-                yield Finding(f"{error} Bring it back: workdim restore FILE")
+                yield Finding(sentences(error.message, _RESTORE))
 
 
 def _parcel_problem(parcel: Path) -> str:
@@ -201,27 +239,43 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     for column in sorted(expected.keys() | found.keys()):
         name = ".".join(column).removeprefix("main.")
         if column not in found:
-            yield Finding(f"The column {name} is missing. {_REBUILD}")
+            yield Finding(Sentence("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD))
         elif column in expected and expected[column][0] != found[column][0]:
-            yield Finding(f"The column {name} is {found[column][0]} and should be {expected[column][0]}. {_REBUILD}")
+            yield Finding(
+                Sentence(
+                    "The column {name} is {found} and should be {expected}. {remedy}",
+                    name=name,
+                    found=found[column][0],
+                    expected=expected[column][0],
+                    remedy=_REBUILD,
+                )
+            )
         elif column in expected and expected[column][1] and not found[column][1]:
-            yield Finding(f"The column {name} has lost its comment. {_REBUILD}", False)
+            line = Sentence("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
+            yield Finding(line, is_damage=False)
         elif column not in expected and column[0] in known:
-            yield Finding(f"The column {name} is not Workdim's; a new file is built without it.", False)
+            line = Sentence("The column {name} is not Workdim's; a new file is built without it.", name=name)
+            yield Finding(line, is_damage=False)
     foreign = sorted({table.removeprefix("main.") for table, _ in found} - {one.removeprefix("main.") for one in known})
     if foreign:
-        yield Finding(
-            f"The tables {', '.join(foreign)} are not Workdim's: no file beside the warehouse holds them. "
-            "`workdim backup` does.",
-            False,
+        line = Sentence(
+            "The tables {tables} are not Workdim's: no file beside the warehouse holds them. `workdim backup` does.",
+            tables=foreign,
         )
+        yield Finding(line, is_damage=False)
 
 
-_REFERENCES: list[tuple[str, str, str, bool]] = [
+def _rows_without_run(table: str, what: Sentence) -> Sentence:
+    return Sentence(
+        "{table} has rows of {what} not in the warehouse. {remedy}", table=table, what=what, remedy=_REBUILD
+    )
+
+
+_REFERENCES: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
     *(
         (
             f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
-            f"{table} has rows of {{}} not in the warehouse. {_REBUILD}",
+            functools.partial(_rows_without_run, table),
             "run",
             True,
         )
@@ -229,31 +283,36 @@ _REFERENCES: list[tuple[str, str, str, bool]] = [
     ),
     (
         "SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
-        f"{{}} of a model that is not in the warehouse. {_REBUILD}",
+        lambda what: Sentence("{what} of a model that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
         True,
     ),
     (
         "SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
-        f"{{}} on a text that is not in the warehouse. {_REBUILD}",
+        lambda what: Sentence("{what} on a text that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
         True,
     ),
     (
         f"SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots) AND NOT {_SHIPPED}",
-        "Runs were measured for {} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
+        lambda what: Sentence(
+            "Runs were measured for {what} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
+            what=what,
+        ),
         "pilot",
         False,
     ),
     (
         "SELECT DISTINCT run_id FROM pilot_runs WHERE run_id NOT IN (SELECT run_id FROM runs)",
-        "Pilots count {} not in the warehouse: deleted, or not measured yet.",
+        lambda what: Sentence("Pilots count {what} not in the warehouse: deleted, or not measured yet.", what=what),
         "run",
         False,
     ),
     (
         f"SELECT DISTINCT parent_run_id FROM runs WHERE parent_run_id NOT IN (SELECT run_id FROM runs) AND NOT {_SHIPPED}",
-        "Control passes belong to {} not in the warehouse: not finished yet, or deleted.",
+        lambda what: Sentence(
+            "Control passes belong to {what} not in the warehouse: not finished yet, or deleted.", what=what
+        ),
         "run",
         False,
     ),
@@ -261,20 +320,22 @@ _REFERENCES: list[tuple[str, str, str, bool]] = [
         "SELECT DISTINCT control FROM (SELECT unnest(control_run_ids) AS control FROM run_summaries "
         f"WHERE run_id IN (SELECT run_id FROM runs WHERE NOT {_SHIPPED})) "
         "WHERE control NOT IN (SELECT run_id FROM runs)",
-        "Verdicts rest on {} not in the warehouse. Measure the control again, or import its parcel.",
+        lambda what: Sentence(
+            "Verdicts rest on {what} not in the warehouse. Measure the control again, or import its parcel.", what=what
+        ),
         "control run",
         False,
     ),
 ]
-"""Query for missing ids, message, what is counted, whether it is damage."""
+"""Query for missing ids, message, kind of what is counted, whether it is damage."""
 
 
 def _check_references(file: Connection) -> Iterator[Finding]:
     """Find rows that refer to something that does not exist."""
-    for sql, sentence, what, is_damage in _REFERENCES:
+    for sql, sentence, kind, is_damage in _REFERENCES:
         found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if found:
-            yield Finding(sentence.format(_summary([row[0] for row in found], what)), is_damage)
+            yield Finding(sentence(_count_text([row[0] for row in found], kind)), is_damage)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -297,66 +358,81 @@ def _check_parcels(
             continue
         try:
             n_rows = _count_parcel_rows(parcel)
-            differences = [
-                f"{table}: {counts[table].get(run_id, 0)} rows, not {n_rows[table]}"
+            differences: list[str] = [
+                Sentence(
+                    "{table}: {n} rows, not {expected}",
+                    table=table,
+                    n=counts[table].get(run_id, 0),
+                    expected=n_rows[table],
+                )
                 for table in LONG_TABLES
                 if n_rows[table] != counts[table].get(run_id, 0)
             ]
             if thorough and not differences:
                 differences = _differing_tables(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
         except (WarehouseError, *READ_ERRORS) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            findings.append(
-                Finding(
-                    f"The parcel of run {run_id} is damaged ({reason}); its rows are in the warehouse. Bring the parcel "
-                    "back: workdim restore FILE"
-                )
+            line = Sentence(
+                "The parcel of run {run} is damaged ({reason}); its rows are in the warehouse. Bring the parcel back: "
+                "workdim restore FILE",
+                run=run_id,
+                reason=_reason(error),
             )
+            findings.append(Finding(line))
             continue
         if differences:
-            findings.append(
-                Finding(f"Run {run_id} is not what its parcel holds ({', '.join(differences)}). {_REBUILD}")
+            line = Sentence(
+                "Run {run} is not what its parcel holds ({tables}). {remedy}",
+                run=run_id,
+                tables=differences,
+                remedy=_REBUILD,
             )
+            findings.append(Finding(line))
         progress(number, len(runs))
     if missing:
-        findings.append(
-            Finding(
-                f"{_summary(missing, 'run')} without a parcel: the file has the only copy of the rows, and a new one is "
-                "built without them. Bring the parcels back: workdim restore FILE, or workdim import.",
-                is_damage=False,
-            )
+        line = Sentence(
+            "{runs} without a parcel: the file has the only copy of the rows, and a new one is built without them. Bring "
+            "the parcels back: workdim restore FILE, or workdim import.",
+            runs=_count_text(missing, "run"),
         )
+        findings.append(Finding(line, is_damage=False))
     return len(runs) - len(missing), findings
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
-    """Compare user files with their rows; for imports, the values only if `thorough`."""
+    """What user_files wrote, its files against its rows: which there are, how many, and all values where that is quick."""
     for kind, declared in user_files.KINDS.items():
         first = declared.tables[0]
         names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
         rows = {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
         files = user_files.list_ids(warehouse.folder, kind)
         if missing := [rows[one] for one in rows.keys() - set(files)]:
-            yield Finding(
-                f"{_summary(sorted(missing), kind)} without a file: a new warehouse is built without it. "
-                "Bring it back: workdim restore FILE",
-                is_damage=False,
+            line = Sentence(
+                "{what} without a file: a new warehouse is built without it. {remedy}",
+                what=_count_text(sorted(missing), kind),
+                remedy=_RESTORE,
             )
+            yield Finding(line, is_damage=False)
         if not_loaded := sorted(set(files) - rows.keys()):
-            yield Finding(f"{_summary(not_loaded, kind)} not in the warehouse. Run: workdim ingest")
+            yield Finding(
+                Sentence("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
+            )
         for one in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError, FileNotFoundError):  # reported already
                 tables = declared.tables if thorough or not declared.is_import else (first,)
                 if differences := _differing_tables(file, model, warehouse, kind, one, tables):
-                    yield Finding(
-                        f"The {kind} {rows[one]} is not what its file holds ({', '.join(differences)}). {_REBUILD}"
+                    line = Sentence(
+                        "The {what} is not what its file holds ({tables}). {remedy}",
+                        what=_name_text(kind, rows[one]),
+                        tables=differences,
+                        remedy=_REBUILD,
                     )
+                    yield Finding(line)
 
 
 def _differing_tables(
     file: Connection, model: Connection, warehouse: Warehouse, kind: str, file_id: str, tables: Sequence[str]
 ) -> list[str]:
-    """Tables whose rows of this run or user file differ from those that a rebuilt file would have."""
+    """Tables whose rows are not those that a new file would have of this run, or of this file of user_files."""
     differing = []
     model.begin()
     try:
@@ -378,8 +454,20 @@ def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(sorted(rows.columns)).sort(plain, nulls_last=True)
 
 
-def _summary(names: Sequence[str], what: str) -> str:
+def _count_text(names: Sequence[str], kind: str) -> Sentence:
     """Count and first names on one line: `3 runs (a, b and 1 more)`."""
-    shown = ", ".join(str(name) for name in names[:2])
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return f"{len(names)} {what}{'' if len(names) == 1 else 's'} ({shown}{more})"
+    n_more = len(names) - 2
+    shown = Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
+    count = Sentence(_COUNTED[kind][len(names) > 1], n=len(names))
+    return Sentence("{count} ({names})", count=count, names=shown)
+
+
+def _name_text(kind: str, name: str) -> Sentence:
+    return Sentence(_NAMED[kind], name=name) if kind in _NAMED else Sentence("{kind} {name}", kind=kind, name=name)
+
+
+def _reason(error: BaseException) -> str:
+    """An error in one line, in the reader's language where it is one of ours."""
+    if isinstance(error, WorkdimError):
+        return error.message
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

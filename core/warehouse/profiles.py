@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import WarehouseError
+from core.errors import Sentence, WarehouseError
 from core.records import Profile
 from core.registry.passes import SHARED
 from core.store.parcels import is_parcel, read_parcel
@@ -60,10 +60,13 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
         try:
             return Profile.from_frames(read_parcel(parcel))
         except WarehouseError as error:
-            _log.warning("%s", error)
+            _log.warning(error.message)
     profile = Profile.from_frames(read_run_tables(warehouse, run_id))
     _log.warning(
-        "Run %s is read from the rows of the warehouse, which keep seven digits: it has no whole parcel.", run_id
+        Sentence(
+            "Run {run} is read from the rows of the warehouse, which keep seven digits: it has no whole parcel.",
+            run=run_id,
+        )
     )
     return profile
 

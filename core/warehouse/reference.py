@@ -110,7 +110,7 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
         copied = [name for name in offered if name not in known and not is_parcel(target / name)]
         for name in copied:
             move(place / name, target / name)
-    warehouse.apply_pending(lambda line: report(line.replace(str(target), str(PROFILES))))
+    warehouse.apply_pending(lambda line: report(Sentence("{text}", text=line).replaced(str(target), str(PROFILES))))
     damaged = set(copied) & set(warehouse.pending_changes().run_ids)
     for name in damaged:  # the shipped parcel itself is damaged: its copy is useless
         shutil.rmtree(target / name, ignore_errors=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from core.errors import InputError, WarehouseError, unknown_name
+from core.errors import InputError, Sentence, WarehouseError, unknown_name
 from core.tables import TABLES
 from core.warehouse import scores
 from core.warehouse.connection import Connection, Readable
@@ -35,6 +35,15 @@ _COLUMNS = """
 """
 
 
+VERSION_COLUMNS = {
+    "version": ("BIGINT", Sentence("Version of the schema.")),
+    "fingerprint": ("VARCHAR", Sentence("Hash of the tables and of the scores that came with them.")),
+    "made_at": ("TIMESTAMP", Sentence("When the file was built, UTC.")),
+}
+"""Column of the table that holds the version -> type, meaning."""
+VERSION_MEANING = Sentence("Which version of the schema the file was built by.")
+
+
 class NewerSchema(WarehouseError):
     """The file was built by a newer version."""
 
@@ -47,13 +56,14 @@ class OtherProgram(WarehouseError):
 class Column:
     name: str
     type: str
-    comment: str
+    comment: Sentence
+    """What it means; empty where a user's own column has no comment."""
 
 
 @dataclass(frozen=True)
 class Table:
     name: str
-    comment: str
+    comment: Sentence
     n_rows: int
     columns: tuple[Column, ...]
 
@@ -64,13 +74,11 @@ def create_tables(connection: Connection) -> None:
         connection.execute(table.ddl())
         for statement in table.comment_statements():
             connection.execute(statement)
-    connection.execute(f"""
-        CREATE TABLE {VERSION_TABLE} (version BIGINT NOT NULL, fingerprint VARCHAR NOT NULL, made_at TIMESTAMP NOT NULL);
-        COMMENT ON TABLE {VERSION_TABLE} IS 'Which version of the schema the file was built by.';
-        COMMENT ON COLUMN {VERSION_TABLE}.version IS 'Version of the schema.';
-        COMMENT ON COLUMN {VERSION_TABLE}.fingerprint IS 'Hash of the tables and of the scores that came with them.';
-        COMMENT ON COLUMN {VERSION_TABLE}.made_at IS 'When the file was built, UTC.';
-    """)
+    typed = ", ".join(f"{column} {kind} NOT NULL" for column, (kind, _) in VERSION_COLUMNS.items())
+    connection.execute(f"CREATE TABLE {VERSION_TABLE} ({typed})")
+    connection.execute(f"COMMENT ON TABLE {VERSION_TABLE} IS '{VERSION_MEANING}'")
+    for column, (_, meaning) in VERSION_COLUMNS.items():
+        connection.execute(f"COMMENT ON COLUMN {VERSION_TABLE}.{column} IS '{meaning}'")
     connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
     scores.load_shipped_scores(connection)
 
@@ -113,7 +121,10 @@ def fingerprint() -> str:
 
 
 def list_tables(warehouse: Readable) -> list[Table]:
-    """Every table and view of the file with its columns, by name."""
+    """Every table and view of the file with its columns, by name.
+
+    Comments of declared tables are those of this version, not those in the file.
+    """
     by_table: dict[str, list[dict]] = {}
     for row in warehouse.read(_COLUMNS).to_dicts():
         by_table.setdefault(row["table_name"], []).append(row)
@@ -121,12 +132,20 @@ def list_tables(warehouse: Readable) -> list[Table]:
     return [
         Table(
             name,
-            own[0]["table_comment"] or "",
+            Sentence(TABLES[name].comment if name in TABLES else own[0]["table_comment"] or ""),
             counts[name],
-            tuple(Column(row["column_name"], row["data_type"], row["comment"] or "") for row in own),
+            tuple(
+                Column(row["column_name"], row["data_type"], _meaning(name, row["column_name"], row["comment"]))
+                for row in own
+            ),
         )
         for name, own in by_table.items()
     ]
+
+
+def _meaning(table: str, column: str, comment: str | None) -> Sentence:
+    declared = TABLES[table].comments if table in TABLES else {}
+    return Sentence(declared.get(column, comment or ""))
 
 
 def find_table(warehouse: Readable, name: str) -> Table:

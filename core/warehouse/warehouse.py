@@ -58,8 +58,9 @@ class PendingResult:
 
     @property
     def messages(self) -> list[str]:
-        late = [f"{self.n_late} finished measurements wait: {self.reason}"] if self.n_late else []
-        return late + self.damaged
+        if not self.n_late:
+            return self.damaged
+        return [Sentence("{n} finished measurements wait: {reason}", n=self.n_late, reason=self.reason), *self.damaged]
 
 
 @dataclass(frozen=True)
@@ -316,6 +317,13 @@ def _log_progress(path: Path) -> Progress:
         nonlocal last
         if time.monotonic() - last > _LOG_INTERVAL:
             last = time.monotonic()
-            _log.warning("The warehouse %s is built anew: %d of %d runs are in.", path, done, total)
+            _log.warning(
+                Sentence(
+                    "The warehouse {path} is built anew: {done} of {total} runs are in.",
+                    path=path,
+                    done=done,
+                    total=total,
+                )
+            )
 
     return tell

@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 import time
 
-from core.deck.build import deck
-from core.deck.storyboards import storyboard
+from core.deck.powerpoint import draw_deck
+from core.deck.report import build_story
 from tests.deck.cases import many, of_models
 
 MOST = 2.0
@@ -15,14 +15,14 @@ MOST = 2.0
 
 
 def main() -> int:
-    deck(storyboard(of_models(*many(2))))  # libraries and catalogues are loaded
+    draw_deck(build_story(of_models(*many(2))))  # libraries and catalogues are loaded
     print(f"{'models':>8}{'slides':>8}{'story s':>9}{'drawing s':>11}{'kB':>7}")
     for n in (1, 8, 40):
         data = of_models(*many(n))
         begun = time.process_time()
-        story = storyboard(data)
+        story = build_story(data)
         told = time.process_time()
-        content = deck(story)
+        content = draw_deck(story)
         drawn = time.process_time()
         print(f"{n:8}{len(list(story)):8}{told - begun:9.2f}{drawn - told:11.2f}{len(content) / 1e3:7.0f}")
     return int(drawn - begun > MOST)

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from core.deck.deck_data import DeckData, deck_data, plan_data
-from core.deck.story import Blocks, Chart, Evidence, Gallery, Heading, Story, Table
-from core.deck.storyboards import storyboard
+from core.deck.report import build_story
+from core.deck.story import Blocks, Chart, Gallery, Heading, Story, Table, Visual
 from core.pilots.pilot import Translation
 from core.registry.checks import CHECKS
 from core.wording.numbers import number
@@ -104,7 +104,7 @@ def data_of(case: str, language: str) -> DeckData:
 
 @cache
 def story_of(case: str, language: str) -> Story:
-    return storyboard(data_of(case, language))
+    return build_story(data_of(case, language))
 
 
 def written(story: Story) -> Iterator[str]:
@@ -113,13 +113,13 @@ def written(story: Story) -> Iterator[str]:
         yield f"{number_} [{slide.key}] {slide.title}"
         for one in slide.statements:
             yield f"    {one.label + ': ' if one.label else ''}{one.text}"
-        if slide.evidence is not None:
-            yield from (f"    | {line}" for line in _picture(slide.evidence))
+        if slide.visual is not None:
+            yield from (f"    | {line}" for line in _picture(slide.visual))
         yield f"    ({slide.use_class})"
     yield f"{', '.join(slide.key for slide in story.appendix)}"
 
 
-def _picture(shown: Evidence) -> Iterator[str]:
+def _picture(shown: Visual) -> Iterator[str]:
     yield shown.alternative
     if isinstance(shown, Table):
         for row in (tuple(column.title for column in shown.columns), *shown.rows):

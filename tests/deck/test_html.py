@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.deck.drawn import outline, picture
-from core.deck.html import LARGEST, Origin, page
+from core.deck.html import MOST_BYTES, Origin, render_html
+from core.deck.slide_svg import slide_outline, visual_svg
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from tests.deck.stories import made_story
 
@@ -38,7 +38,7 @@ def read(content: bytes) -> Read:
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_one_file_without_script_links_or_styles_that_the_policy_forbids(language):
-    found = read(page(made_story(language), ORIGIN))
+    found = read(render_html(made_story(language), ORIGIN))
     tags = [tag for tag, _of in found.tags]
     assert tags.count("section") == 8 and tags.count("svg") == 4 and tags.count("table") == 1
     assert not {"script", "link", "iframe", "object", "base", "form"} & set(tags)
@@ -54,7 +54,7 @@ def test_one_file_without_script_links_or_styles_that_the_policy_forbids(languag
 
 
 def test_a_hostile_name_is_text_everywhere():
-    content = page(made_story(name=HOSTILE), ORIGIN)
+    content = render_html(made_story(name=HOSTILE), ORIGIN)
     found = read(content)
     assert "script" not in [tag for tag, _of in found.tags] and "img" not in [tag for tag, _of in found.tags]
     assert "<script>alert(1)</script>" in found.text and "\u202e" not in found.text and "\x00" not in found.text
@@ -65,19 +65,19 @@ def test_a_hostile_name_is_text_everywhere():
 def test_marks_are_named_like_lines_where_their_series_is():
     axis = Axis("", 0, 4, 1)
     marks = Series("a rival", (Point(1, 2), Point(4, 3)), 1, False, "open")
-    assert ">a rival</text>" in picture(Chart(axis, axis, (marks,), ""), "en")
+    assert ">a rival</text>" in visual_svg(Chart(axis, axis, (marks,), ""), "en")
 
 
 def test_a_horizontal_guide_is_named_at_its_beginning_where_no_name_of_a_mark_stands():
     axis = Axis("", 0, 4, 1)
     marks = Series("a rival", (Point(4, 2),), 1, False, "open")
-    drawn = picture(Chart(axis, axis, (marks,), "", (Guide("budget 2", 2, is_vertical=False),)), "en")
+    drawn = visual_svg(Chart(axis, axis, (marks,), "", (Guide("budget 2", 2, is_vertical=False),)), "en")
     at = {name: float(x) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>(a rival|budget 2)<', drawn)}
     assert at["budget 2"] < 100 < at["a rival"]
 
 
 def test_a_curve_and_its_name_are_one_group_that_fades_the_others_on_screens_alone():
-    content = page(made_story(), ORIGIN).decode()
+    content = render_html(made_story(), ORIGIN).decode()
     svg = re.findall(r"<svg.*?</svg>", content, re.DOTALL)[0]
     assert svg.count('<g class="s s0">') == 2 and "made-up-big" in svg.split('<g class="s s0">')[2].split("</g>")[0]
     rules = content.split("<style>")[1].split("</style>")[0]
@@ -86,10 +86,10 @@ def test_a_curve_and_its_name_are_one_group_that_fades_the_others_on_screens_alo
 
 
 def test_forty_models_stay_far_below_the_limit():
-    assert len(page(made_story(n_models=40), ORIGIN)) < LARGEST / 4
+    assert len(render_html(made_story(n_models=40), ORIGIN)) < MOST_BYTES / 4
 
 
 def test_outlines_are_pictures_of_their_own():
     for place, slide in enumerate(made_story(name=HOSTILE.replace("\x00", "")), start=1):
-        root = ElementTree.fromstring(outline(slide, place, "en"))
+        root = ElementTree.fromstring(slide_outline(slide, place, "en"))
         assert root.get("role") == "img"

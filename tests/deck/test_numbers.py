@@ -13,7 +13,7 @@ from pptx import Presentation
 from pptx.util import Inches
 
 from core import wording
-from core.deck import carried, numbers
+from core.deck import embedded_sources, number_sources
 from core.deck.deck_data import deck_data, plan_data
 from core.deck.story import Axis, Chart, Heading, Point, Series, Statement, Story, StorySlide, Table
 from core.deck.story import Column as StoryColumn
@@ -26,7 +26,7 @@ from tests.plans.made import layer_plan
 BIG = Model("Big-7B", n_layers=10, peak=106.2, repository="o/big")
 SMALL = Model("Small-1.5B", n_layers=8, peak=61.4, embedding=31.0, final=12.6)
 RUNS = (BIG.id, SMALL.id)
-ABOUT = carried.About(Recipe("Board", RUNS, language="en"), "0.1.0", "0a1b2c3d4e5f")
+ABOUT = embedded_sources.DeckOrigin(Recipe("Board", RUNS, language="en"), "0.1.0", "0a1b2c3d4e5f")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def data():
 def known(data):
     axis, values = Axis("", 0, 1, 1), data.estimates["value"].to_list()
     every = Chart(axis, axis, (Series("", tuple(Point(0, value) for value in values)),), "")
-    return numbers.sources(data, story_of(StorySlide("all", "", evidence=every)))
+    return number_sources.collect_sources(data, story_of(StorySlide("all", "", visual=every)))
 
 
 def story_of(*slides: StorySlide) -> Story:
@@ -47,7 +47,10 @@ def story_of(*slides: StorySlide) -> Story:
 
 def told(text: str, known, *runs: str) -> list[tuple[str, str | None, str | None, str | None]]:
     story = story_of(StorySlide("answer", text, run_ids=runs or RUNS))
-    return [(one.text, one.source_table, one.source_column, one.run_id) for one in numbers.numbers(story, known, "r")]
+    return [
+        (one.text, one.source_table, one.source_column, one.run_id)
+        for one in number_sources.trace_numbers(story, known, "r")
+    ]
 
 
 def test_a_number_is_of_the_model_that_was_named_last(data, known):
@@ -77,10 +80,10 @@ def test_of_rows_with_one_value_it_is_of_the_row_that_holds_the_others_too():
     data = replace(plan, plan=replace(plan.plan, outcomes=[other, own]))
     columns = (StoryColumn("Test", 0.4), StoryColumn("Whole", 0.3, True), StoryColumn("Without", 0.3, True))
     slide = StorySlide(
-        "breaks", "", evidence=Table(columns, (("typing errors", "3.50", "3.61"),), ""), sources=("plan_outcomes",)
+        "breaks", "", visual=Table(columns, (("typing errors", "3.50", "3.61"),), ""), sources=("plan_outcomes",)
     )
     story = replace(story_of(slide), plan_id="p")
-    found = numbers.numbers(story, numbers.sources(data, story), "r")
+    found = number_sources.trace_numbers(story, number_sources.collect_sources(data, story), "r")
     assert [json.loads(one.source_key or "")["text"] for one in found] == ["typos", "typos"]
 
 
@@ -97,16 +100,14 @@ def test_points_and_cells_are_found_by_their_full_value(data, known):
     axis = Axis("", 0, 1, 1)
     chart = Chart(axis, axis, (Series("Small", points),), "")
     table = Table((StoryColumn("", 0.5),) * 2, (Heading("1 group of 2"), ("Small-1.5B", "61.4")), "")
-    story = story_of(
-        StorySlide("a", "", evidence=chart, run_ids=RUNS), StorySlide("b", "", evidence=table, run_ids=RUNS)
-    )
-    found = numbers.numbers(story, known, "r")
+    story = story_of(StorySlide("a", "", visual=chart, run_ids=RUNS), StorySlide("b", "", visual=table, run_ids=RUNS))
+    found = number_sources.trace_numbers(story, known, "r")
     assert [json.loads(one.source_key or "")["layer"] for one in found[:-1]] == list(range(len(values)))
     assert {(one.source_table, one.run_id, one.place) for one in found[:-1]} == {("layer_estimates", SMALL.id, "chart")}
     assert (found[-1].place, found[-1].source_column, found[-1].run_id) == ("table", "inner_max", SMALL.id)
 
 
-# --- carried ---------------------------------------------------------------------------------------------------
+# --- embedded -------------------------------------------------------------------------------------------------
 
 
 def carrying(known, change=lambda deck: None) -> bytes:
@@ -123,7 +124,9 @@ def carrying(known, change=lambda deck: None) -> bytes:
         drawn.shapes.title.text_frame.text = slide.title
         for text in (*(one.text for one in slide.statements), slide.source):
             drawn.shapes.add_textbox(0, 0, Inches(1), Inches(1)).text_frame.text = text
-    carried.attach(deck, story, numbers.numbers(story, known, ABOUT.recipe.recipe_id), ABOUT, ["Big-7B", "Small-1.5B"])
+    embedded_sources.embed_sources(
+        deck, story, number_sources.trace_numbers(story, known, ABOUT.recipe.recipe_id), ABOUT, ["Big-7B", "Small-1.5B"]
+    )
     change(deck)
     made = io.BytesIO()
     deck.save(made)
@@ -131,8 +134,8 @@ def carrying(known, change=lambda deck: None) -> bytes:
 
 
 def test_a_deck_says_what_made_it_and_keeps_its_list(known):
-    found = carried.read(carrying(known), "deck.pptx")
-    assert found.about == ABOUT and not found.edited and not found.added
+    found = embedded_sources.read_sources(carrying(known), "deck.pptx")
+    assert found.origin == ABOUT and not found.edited and not found.added
     assert [(one.text, one.source_column) for one in found.numbers] == [
         ("106", "inner_max"),
         ("3", "inner_max_layer"),
@@ -146,7 +149,7 @@ def test_what_was_changed_by_hand_is_seen_wherever_its_slide_was_moved(known):
         order.append(order[0])
         deck.slides[1].shapes.title.text_frame.text = "Big-7B: 109 at layer 3"
 
-    found = carried.read(carrying(known, change), "deck.pptx")
+    found = embedded_sources.read_sources(carrying(known, change), "deck.pptx")
     assert [one.text for one in found.edited] == ["106"] and found.added == ((2, "109"),)
 
 
@@ -161,5 +164,5 @@ def test_a_file_of_somebody_else_is_one_line(known):
             out.writestr(name, hostile if name.startswith("customXml") else packed.read(name))
     for content in (b"", b"hello", plain.getvalue(), wrong.getvalue(), mine[: len(mine) // 2]):
         with pytest.raises(InputError) as error:
-            carried.read(content, "x.pptx")
+            embedded_sources.read_sources(content, "x.pptx")
         assert "\n" not in str(error.value) and "x.pptx" in str(error.value)

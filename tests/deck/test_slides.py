@@ -15,26 +15,26 @@ from pptx.oxml.ns import qn
 from pptx.util import Inches
 
 from core.deck import bands, layout
-from core.deck.build import deck, titles
-from core.deck.layout import Column, Heading, cut, lines_needed, pages, row_height, table_height
+from core.deck.layout import Column, Heading, lines_needed, paginate, row_height, table_height, truncate
+from core.deck.powerpoint import draw_deck
+from core.deck.report import build_story
 from core.deck.slide import PAGE_POINTS
 from core.deck.story import Axis, Chart, Gallery, Point, Series, Story, Table
-from core.deck.storyboards import storyboard
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import profile_figure, profile_points
 from tests import frames
-from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, story_of
+from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, many, of_models, story_of
 from tests.frames import Model
 
 
 def opened(story: Story):
-    return Presentation(BytesIO(deck(story)))
+    return Presentation(BytesIO(draw_deck(story)))
 
 
 def stories() -> list[Story]:
     """Every case once, and 1, 2, 8, 12 and 40 models with names that give trouble."""
     told = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
-    return told + [storyboard(of_models(*many(n), language=LANGUAGES[n % 5 % 2])) for n in (1, 2, 5, 12, 40)]
+    return told + [build_story(of_models(*many(n), language=LANGUAGES[n % 5 % 2])) for n in (1, 2, 5, 12, 40)]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def letter_breadth(letter: str) -> float:
 @pytest.fixture
 def widest_letters(monkeypatch):
     """Texts of a deck that is drawn measured by the letters of a font, not by what the drawing took them for."""
-    monkeypatch.setattr(layout, "_letter_breadth", letter_breadth)
+    monkeypatch.setattr(layout, "_letter_width", letter_breadth)
     layout.lines_needed.cache_clear()
     yield
     layout.lines_needed.cache_clear()
@@ -122,10 +122,10 @@ def test_nothing_overflows_or_overlaps(decks, widest_letters):
 def every_case(tmp_path_factory):
     """A file with the seven slides of every case, and how many they are."""
     every = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
-    every += [storyboard(of_models(*many(n), language=LANGUAGES[n % 2])) for n in (3, 6, 12)]
+    every += [build_story(of_models(*many(n), language=LANGUAGES[n % 2])) for n in (3, 6, 12)]
     slides = tuple(slide for story in every for slide in story.slides)
     file = tmp_path_factory.mktemp("every") / "every.pptx"
-    file.write_bytes(deck(replace(every[0], slides=slides, appendix=())))
+    file.write_bytes(draw_deck(replace(every[0], slides=slides, appendix=())))
     return file, len(slides)
 
 
@@ -166,13 +166,13 @@ def test_no_word_lies_on_another_in_the_pdf_that_libreoffice_makes(every_case, t
 def test_statements_and_tables_fit_where_they_stand(decks):
     for story, _ in decks:
         for slide in story.slides:
-            box = layout.BODY_BOX if slide.evidence is None else layout.STATEMENT_BOX
+            box = layout.BODY_BOX if slide.visual is None else layout.STATEMENT_BOX
             told = [text for one in slide.statements for text in (one.label, one.text) if text]
             assert layout.text_height(told, box[2], layout.SMALLEST) <= box[3]
-            if isinstance(slide.evidence, Table):
+            if isinstance(slide.visual, Table):
                 width = layout.TEXT_WIDTH if not slide.statements else layout.CHART_BOX[2]
-                room = layout.BODY_HEIGHT - layout.key_height(slide.evidence.key, width)
-                assert table_height(slide.evidence.rows, slide.evidence.columns, layout.SMALLEST, width) <= room
+                room = layout.BODY_HEIGHT - layout.key_height(slide.visual.key, width)
+                assert table_height(slide.visual.rows, slide.visual.columns, layout.SMALLEST, width) <= room
 
 
 def test_letters_of_the_seven_are_14_points_and_source_lines_10(decks):
@@ -208,7 +208,7 @@ def test_charts_are_native_and_hold_what_the_story_holds(decks):
 
 
 def charts_of(told) -> tuple[Chart, ...]:
-    shown = told.evidence
+    shown = told.visual
     return shown.charts if isinstance(shown, Gallery) else (shown,) if isinstance(shown, Chart) else ()
 
 
@@ -266,7 +266,7 @@ def bands_held(chart, told: Chart) -> None:
 
 def test_names_at_the_ends_of_lines_do_not_cover_each_other(decks):
     """By the places that labels were moved to, where curves end at one value."""
-    story = storyboard(of_models(*(Model(f"m{at}", peak=60.0 + at, final=20.0 + 0.1 * at) for at in range(5))))
+    story = build_story(of_models(*(Model(f"m{at}", peak=60.0 + at, final=20.0 + 0.1 * at) for at in range(5))))
     slide = opened(story).slides[2]
     (frame,) = (shape for shape in slide.shapes if shape.has_chart)
     moved = [
@@ -286,7 +286,7 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
         for trace in profile_figure(points, "en").data
         if trace.mode == "lines" and trace.fill is None
     }
-    slide = opened(storyboard(of_models(*models))).slides[2]
+    slide = opened(build_story(of_models(*models))).slides[2]
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
     (lines,) = (plot for plot in chart.plots if plot._element.tag == qn("c:lineChart"))
     for series in lines.series:
@@ -305,21 +305,21 @@ def test_every_picture_is_described_and_every_word_has_its_language(decks):
                 assert {run.get("lang") for run in part.iter(qn("a:rPr"))} <= {tag}
 
 
-def test_titles_are_known_before_the_deck_is_drawn(decks):
+def test_slides_have_the_titles_of_the_story(decks):
     story, presentation = decks[3]
     drawn = [slide.shapes.title.text_frame.text.replace("\v", "") for slide in presentation.slides]
-    assert titles(data_of(story.case, story.language)) == [slide.title for slide in story] == drawn
+    assert [slide.title for slide in story] == drawn
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_control_characters_in_names_stop_no_deck(language):
     broken = Model("bad\x00na\ufffeme", corpus="te\x02xt", base_relation="tuned\x03")
-    presentation = opened(storyboard(of_models(broken, Model("b"), language=language)))
+    presentation = opened(build_story(of_models(broken, Model("b"), language=language)))
     assert "badname" in presentation.slides[0].shapes.title.text_frame.text
 
 
 def test_numbers_behind_a_name_from_right_to_left_keep_their_order():
-    told = [one.text for one in storyboard(of_models(*many(6))).slides[1].statements]
+    told = [one.text for one in build_story(of_models(*many(6))).slides[1].statements]
     assert any("العربية-5\u200e 75.0 [69.8, 80.2]" in text for text in told)
 
 
@@ -328,7 +328,7 @@ def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_
     series = Series("rho", points, 0, False, "circle", is_named=False)
     chart = Chart(Axis("rho", -1, 1, 0.5, 1), Axis("", 0.5, 2.5, 1, is_ordered=True), (series,), "Two coefficients.")
     story = story_of("one_model", "en")
-    slide = opened(replace(story, slides=(replace(story.slides[2], evidence=chart),), appendix=())).slides[0]
+    slide = opened(replace(story, slides=(replace(story.slides[2], visual=chart),), appendix=())).slides[0]
     (drawn,) = (shape.chart for shape in slide.shapes if shape.has_chart)
     found = {
         one.name: list(zip(map(float, one._element.xpath("c:xVal//c:v/text()")), one.values, strict=True))
@@ -338,7 +338,7 @@ def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_
 
 
 def test_a_chart_stands_where_the_layout_has_a_place_for_one():
-    slide = opened(storyboard(of_models(ONE, TWO))).slides[2]
+    slide = opened(build_story(of_models(ONE, TWO))).slides[2]
     (frame,) = (shape for shape in slide.shapes if shape.has_chart)
     assert frame.is_placeholder and frame.placeholder_format.type == PP_PLACEHOLDER.CHART
 
@@ -364,7 +364,7 @@ def test_a_value_with_its_interval_takes_one_line():
 
 def test_a_japanese_title_of_two_lines_breaks_at_a_phrase():
     told = [story_of(case, "ja") for case in CASES] + [
-        storyboard(of_models(*many(n), language="ja")) for n in (3, 6, 40)
+        build_story(of_models(*many(n), language="ja")) for n in (3, 6, 40)
     ]
     long = [
         slide.title
@@ -374,31 +374,30 @@ def test_a_japanese_title_of_two_lines_breaks_at_a_phrase():
     ]
     assert len(long) > 5
     for title in long:
-        first, rest = layout.broken_at_phrases(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[0]).split("\v")
+        first, rest = layout.break_at_phrase(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[0]).split("\v")
         assert first[-1] in layout.STOPS or rest[0] in "（「" or first[-1] in "のはがをにでとも", title
 
 
 def test_what_is_too_long_ends_in_an_ellipsis():
-    assert cut("short", 3.0, 14) == "short"
-    long = cut("word " * 100, 3.0, 14)
+    assert truncate("short", 3.0, 14) == "short"
+    long = truncate("word " * 100, 3.0, 14)
     assert long.endswith("…") and lines_needed(long, 3.0, 14) == 2
 
 
 def test_japanese_titles_break_behind_a_phrase():
     title = "ご判断いただきたい点：パイロットの完了（残り15モデル）、または終了"
-    assert layout.broken_at_phrases(title, layout.TEXT_WIDTH, 26).split("\v")[1] == "（残り15モデル）、または終了"
+    assert layout.break_at_phrase(title, layout.TEXT_WIDTH, 26).split("\v")[1] == "（残り15モデル）、または終了"
     inside = "未測定：別のテキスト、別の標本、別の推定法、対照、何か（所要：約1.6時間、ここで）"
     assert (
-        layout.broken_at_phrases(inside, layout.TEXT_WIDTH, 26).split("\v")[1]
-        == "対照、何か（所要：約1.6時間、ここで）"
+        layout.break_at_phrase(inside, layout.TEXT_WIDTH, 26).split("\v")[1] == "対照、何か（所要：約1.6時間、ここで）"
     )
     particles = "中間の層で最大となる次元の値が測り方によって大きく変わる二つのモデルの違い"
-    assert layout.broken_at_phrases(particles, 9.0, 26).split("\v")[0] == "中間の層で最大となる次元の値が"
-    assert layout.broken_at_phrases("短い題", layout.TEXT_WIDTH, 26) == "短い題"
+    assert layout.break_at_phrase(particles, 9.0, 26).split("\v")[0] == "中間の層で最大となる次元の値が"
+    assert layout.break_at_phrase("短い題", layout.TEXT_WIDTH, 26) == "短い題"
 
 
 def test_pages_are_even_and_repeat_the_heading_they_are_under():
     columns = [Column("a", 0.5), Column("b", 0.5)]
-    filled = pages([Heading("first"), *[("x", "y")] * 11], columns, 12, 2.5)
+    filled = paginate([Heading("first"), *[("x", "y")] * 11], columns, 12, 2.5)
     assert len(filled) == 2 and all(page[0] == Heading("first") for page in filled)
     assert sorted(len(page) - 1 for page in filled) == [5, 6]

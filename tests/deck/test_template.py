@@ -14,8 +14,8 @@ from pptx.oxml.ns import qn
 from pptx.util import Inches
 
 from core.deck import template
-from core.deck.build import draw
 from core.deck.layout import SMALLEST, lines_needed, text_height
+from core.deck.powerpoint import draw_slide
 from core.errors import InputError
 from tests.deck.cases import story_of
 from tests.deck.test_slides import sizes, text_of
@@ -63,13 +63,13 @@ SLIDE = story_of("plan", "en").slides[3]
 
 
 def drawn(found: template.Template, title: str = "A title"):
-    slide = draw(found.deck, replace(SLIDE, title=title), "en", True, found)
-    template.fit(found, slide, SLIDE.source)
+    slide = draw_slide(found.deck, replace(SLIDE, title=title), "en", True, found)
+    template.adapt_placeholders(found, slide, SLIDE.source)
     return slide
 
 
 def saved(found: template.Template) -> bytes:
-    template.finish(found.deck)
+    template.clean_package(found.deck)
     made = io.BytesIO()
     found.deck.save(made)
     return made.getvalue()
@@ -77,7 +77,7 @@ def saved(found: template.Template) -> bytes:
 
 @pytest.mark.parametrize("as_potx", [False, True])
 def test_a_deck_keeps_the_layouts_and_nothing_of_the_people(as_potx):
-    found = template.opened(company(as_potx=as_potx), "company.potx")
+    found = template.open_template(company(as_potx=as_potx), "company.potx")
     assert (found.content.name, found.body.name, found.split.name) == ("Title Only", "Title and Content", "Two Content")
     drawn(found)
     content = saved(found)
@@ -92,15 +92,15 @@ def test_a_deck_keeps_the_layouts_and_nothing_of_the_people(as_potx):
 
 @pytest.mark.parametrize(("width", "height"), [(10.0, 7.5), (10.0, 5.625)])
 def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_points(width, height):
-    found = template.opened(company(width=width, height=height), "company.pptx")
+    found = template.open_template(company(width=width, height=height), "company.pptx")
     left, top, wide, high = found.room
     assert left >= 0 and top >= 0 and left + wide <= width and top + high <= height
     told = [story_of(*which).slides for which in (("related_other_way", "en"), ("many_models", "ja"), ("plan", "ja"))]
     for one in (slide for slides in told for slide in slides):
-        slide = draw(found.deck, one, "en", True, found)
-        template.fit(found, slide, one.source)
+        slide = draw_slide(found.deck, one, "en", True, found)
+        template.adapt_placeholders(found, slide, one.source)
         for shape in slide.shapes:
-            if shape.is_placeholder and shape.placeholder_format.type in (*template._FEET, *template._HEADINGS):
+            if shape.is_placeholder and shape.placeholder_format.type in (*template._FOOTERS, *template._HEADINGS):
                 continue
             if shape.has_text_frame and shape.text_frame.text.startswith("Workdim"):  # the line of sources
                 continue
@@ -123,7 +123,8 @@ def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_p
 
 def test_a_japanese_title_breaks_at_a_phrase_by_the_width_that_the_layout_has():
     slide = drawn(
-        template.opened(company(), "company.pptx"), "12月15日までにご判断いただきたい点：終了、または20モデルの追加測定"
+        template.open_template(company(), "company.pptx"),
+        "12月15日までにご判断いただきたい点：終了、または20モデルの追加測定",
     )
     (size,) = sizes(slide.shapes.title)
     lines = slide.shapes.title.text_frame.text.split("\v")
@@ -132,14 +133,14 @@ def test_a_japanese_title_breaks_at_a_phrase_by_the_width_that_the_layout_has():
 
 
 def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
-    found = template.opened(company(layouts={"Title and Content"}, footer=False), "company.pptx", "ja")
+    found = template.open_template(company(layouts={"Title and Content"}, footer=False), "company.pptx", "ja")
     assert found.body is found.split is found.content
     assert set(found.missing) >= {"no_title_only", "no_footer"}
     assert all("{" not in line for line in found.remarks("ja"))
     slide = drawn(found)
     assert "plan_outcomes" in slide.shapes[-1].text_frame.text
     empty = [one for one in slide.placeholders if one.has_text_frame and not one.text_frame.text]
-    assert all(one.placeholder_format.type in template._FEET for one in empty)
+    assert all(one.placeholder_format.type in template._FOOTERS for one in empty)
 
 
 def test_what_is_no_template_is_one_line():
@@ -152,7 +153,7 @@ def test_what_is_no_template_is_one_line():
     broken = company()[:-4000]
     for content in (b"", b"PK\x03\x04", b"\xd0\xcf\x11\xe0 old", without_title, made.getvalue(), broken):
         with pytest.raises(InputError) as error:
-            template.opened(content, "x.pptx")
+            template.open_template(content, "x.pptx")
         assert "\n" not in str(error.value) and "x.pptx" in str(error.value)
 
 
@@ -183,21 +184,21 @@ THEME, LAYOUT = "ppt/theme/theme1.xml", "ppt/slideLayouts/slideLayout6.xml"
             lambda: with_parts(replaced={"ppt/presentation.xml": (b'cx="9144000"', b'cx="z9144000"')}), id="cx"
         ),
         pytest.param(lambda: with_parts(replaced={"ppt/presentation.xml": (b"p:sldSz", b"p:other")}), id="no size"),
-        pytest.param(lambda: with_parts({"ppt/x.xml": b"<x/>" + b" " * template.LARGEST_XML}), id="one part"),
+        pytest.param(lambda: with_parts({"ppt/x.xml": b"<x/>" + b" " * template.MOST_PART_BYTES}), id="one part"),
         pytest.param(
-            lambda: with_parts({"ppt/media/x.png": b"<x/>" + b" " * template.LARGEST_XML}), id="by its letter"
+            lambda: with_parts({"ppt/media/x.png": b"<x/>" + b" " * template.MOST_PART_BYTES}), id="by its letter"
         ),
         pytest.param(lambda: with_parts({f"{n}.xml": b" " * 13 * 2**20 for n in range(4)}), id="all parts"),
     ],
 )
 def test_what_breaks_within_a_template_or_unfolds_too_far_is_one_line(content):
     with pytest.raises(InputError, match="x.pptx") as error:
-        template.opened(content(), "x.pptx", "ja")
+        template.open_template(content(), "x.pptx", "ja")
     assert "\n" not in str(error.value)
 
 
 def test_large_pictures_are_let_through():
-    template.checked_zip(with_parts({"ppt/media/x.png": b"\x89PNG" + b"\0" * template.LARGEST_XML}), "x.pptx")
+    template.checked_zip(with_parts({"ppt/media/x.png": b"\x89PNG" + b"\0" * template.MOST_PART_BYTES}), "x.pptx")
 
 
 def test_links_of_themes_and_properties_stay_behind():
@@ -217,7 +218,7 @@ def test_links_of_themes_and_properties_stay_behind():
         "ppt/viewProps.xml": views.replace(b"</p:viewPr>", seen + b"</p:viewPr>"),
         "ppt/_rels/viewProps.xml.rels": f'<Relationships xmlns="{relations}">{slide}</Relationships>'.encode(),
     }
-    with zipfile.ZipFile(io.BytesIO(saved(template.opened(with_parts(changes), "company.pptx")))) as packed:
+    with zipfile.ZipFile(io.BytesIO(saved(template.open_template(with_parts(changes), "company.pptx")))) as packed:
         everything = b"".join(packed.read(name) for name in packed.namelist())
         assert b"smith" not in everything.lower() and not [name for name in packed.namelist() if "slides/" in name]
         assert b"rId7" not in packed.read(THEME) and b"rId8" not in packed.read("ppt/viewProps.xml")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from core.analysis.shape import judged
+from core.analysis.shape import judge_profile
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import RunConfig
 from core.registry.correlators import CORRELATORS
@@ -276,7 +276,7 @@ def test_a_profile_is_read_back_as_it_was_stored(measured):
     back = read_profile(warehouse, finished.run_id)
     assert back.model == finished.profile.model and back.summaries == finished.profile.summaries
     assert sorted(back.estimates, key=str) == sorted(finished.profile.estimates, key=str)
-    again = judged(back)
+    again = judge_profile(back)
     assert (again.summaries, again.claims) == (finished.profile.summaries, finished.profile.claims)
 
 

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from core.commands import doctor, main
+from core.locale import worded
 from core.models import machine
 from core.store import user_files
 from core.warehouse import reference
@@ -68,7 +69,7 @@ ROWS = {
     "DELETE FROM pilots": "1 pilot .* not in the warehouse",
     "DELETE FROM pilot_runs": "pilot .* is not what its file holds .pilot_runs",
     "UPDATE saved_queries SET sql = 'SELECT 3'": "query mine is not what its file holds",
-    "DELETE FROM score_files": "1 scores .* not in the warehouse",
+    "DELETE FROM score_files": "1 file of scores .* not in the warehouse",
     "ALTER TABLE runs DROP COLUMN note": "The column runs.note is missing",
     "ALTER TABLE runs ALTER COLUMN seed TYPE VARCHAR": "The column runs.seed is VARCHAR NOT NULL and should be BIGINT",
     "ALTER TABLE runs ALTER COLUMN protocol DROP NOT NULL": "runs.protocol is VARCHAR and should be VARCHAR NOT NULL",
@@ -85,6 +86,7 @@ def test_rows_and_columns_that_are_wrong_are_found_all_at_once(full, kind):
     wrong = {damage: told for damage, told in ROWS.items() if kind_of(damage) == kind}
     sql(full, *wrong)
     found = lines(full)
+    assert not [line for line in found if re.search("[a-z]{3} (of|is|rows|not) ", worded(line, "ja"))]
     missed = [told for told in wrong.values() if not any(re.search(told, line) for line in found)]
     assert not missed, found
     assert all("\n" not in line for line in found)

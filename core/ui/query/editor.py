@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 import streamlit as st
 
+from core import locale
 from core.errors import InputError, unknown_name
 from core.sql import gate
 from core.sql.examples import EXAMPLES, TITLES
@@ -240,7 +241,7 @@ def show() -> None:
     first = list(tables).index("runs")
     chosen = tables[st.selectbox(_("Table"), list(tables), first, label.__getitem__, key="query table")]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption(escape(chosen.comment))
+        st.caption(escape(locale.worded(chosen.comment, language.current())))
         st.button(
             _("Show its rows"),
             icon=":material/table_view:",
@@ -248,20 +249,21 @@ def show() -> None:
             on_click=editor.fill,
             args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
         )
-    _columns(
-        [(column.name, column.type, column.comment) for column in chosen.columns],
-        [_("Column"), _("Type"), _("Meaning")],
-    )
+    meanings = [(one.name, one.type, locale.worded(one.comment, language.current())) for one in chosen.columns]
+    _columns(meanings, [_("Column"), _("Type"), _("Meaning")])
 
 
 def _found(tables: list[Table], word: str) -> None:
+    """By name, and by meaning in English or in the reader's language."""
     _ = language.translator()
-    hits = [
-        (table.name, column.name, column.type, column.comment)
-        for table in tables
-        for column in table.columns
-        if word.lower() in f"{table.name} {table.comment} {column.name} {column.comment}".lower()
-    ]
+    reader = language.current()
+    hits = []
+    for table in tables:
+        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, reader)}"
+        for column in table.columns:
+            meaning = locale.worded(column.comment, reader)
+            if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
+                hits.append((table.name, column.name, column.type, meaning))
     if hits:
         _columns(hits, [_("Table"), _("Column"), _("Type"), _("Meaning")])
     else:

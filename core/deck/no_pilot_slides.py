@@ -1,4 +1,4 @@
-"""Slides of measurements that answer no registered question: what was measured, found and not settled, and the next step."""
+"""Slides of measurements without a registered question: what was measured, found and left open, and the next step."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from itertools import pairwise
 import polars as pl
 
 from core import wording
-from core.deck import evidence
+from core.deck import visuals
 from core.deck.deck_data import DeckData
-from core.deck.profile_slides import counted, one_profile, profile_text, shown_runs, sound_runs, spans
-from core.deck.slide import MOST_ROWS, not_measured, slide
+from core.deck.profile_slides import comparable_runs, extremes, profile_text, profile_title, usable_runs, verdict_counts
+from core.deck.slide import MOST_ROWS, core_slide, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.locale import translator
 from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, name, shortened
 from core.wording.limits import limits
 from core.wording.verdicts import claim_name
 
 
-def _models(data: DeckData) -> pl.DataFrame:
-    """One run of each model: of several, the first that no check vetoes."""
-    order = data.texts.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
+def _one_run_per_model(data: DeckData) -> pl.DataFrame:
+    """Of several runs of a model, the first that no check vetoes."""
+    order = data.text_runs.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
     return (
         order.sort("is_vetoed", maintain_order=True).unique("model_id", keep="first", maintain_order=True).sort("name")
     )
 
 
-def measured(data: DeckData) -> StorySlide:
+def measured_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    runs = _models(data)
-    names = [shortened(one, 40) for one in runs["name"]]
-    texts = data.texts["corpus_name"].unique(maintain_order=True).to_list()
+    runs = _one_run_per_model(data)
+    names = [shortened(name, 40) for name in runs["name"]]
+    texts = data.text_runs["corpus_name"].unique(maintain_order=True).to_list()
     title = (
         _("{names}, measured on {n} text")
         if len(names) <= 2 and len(texts) == 1
@@ -45,38 +45,41 @@ def measured(data: DeckData) -> StorySlide:
         else _("{count} language models, measured on {n} texts")
     ).format(names=_(" and ").join(names), count=len(names), n=len(texts))
     rows = [
-        (_("Models"), words.names(names, data.language, most=6, longest=40)),
-        (_("Texts"), words.names(texts, data.language)),
-        (_("Dimension"), words.dimension(data.language)),
+        (_("Models"), slide_wording.names(names, data.language, most=6, longest=40)),
+        (_("Texts"), slide_wording.names(texts, data.language)),
+        (_("Dimension"), slide_wording.dimension(data.language)),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
-        (_("Quality"), _usable(data)),
+        (_("Quality"), _quality_text(data)),
         (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
     ]
-    shipped = data.texts["tags"].list.contains(SHIPPED)
+    shipped = data.text_runs["tags"].list.contains(SHIPPED)
     if shipped.all():
         rows.append((_("Origin"), _("profiles that come with Workdim: nothing was measured here")))
     elif shipped.any():
         rows.append(
             (
                 _("Origin"),
-                _("{n} of {total} profiles come with Workdim").format(n=shipped.sum(), total=data.texts.height),
+                _("{n} of {total} profiles come with Workdim").format(n=shipped.sum(), total=data.text_runs.height),
             )
         )
     if data.left_out:
         rows.append(
-            (_("Left out"), _("having no verdicts: {names}").format(names=words.names(data.left_out, data.language)))
+            (
+                _("Left out"),
+                _("having no verdicts: {names}").format(names=slide_wording.names(data.left_out, data.language)),
+            )
         )
-    return slide(
+    return core_slide(
         data,
         "measured",
         title,
-        evidence=Table(
+        visual=Table(
             (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
             tuple(rows),
-            _("Table of what was measured: {names}.").format(names=words.names(names, data.language)),
+            _("Table of what was measured: {names}.").format(names=slide_wording.names(names, data.language)),
         ),
         tables=("runs", "models", "corpora"),
-        runs=data.texts,
+        runs=data.text_runs,
         say=(
             _(
                 "A language model turns every word into a long list of numbers, layer after layer. We estimate how many "
@@ -89,72 +92,73 @@ def measured(data: DeckData) -> StorySlide:
     )
 
 
-def _usable(data: DeckData) -> str:
-    """What the checks say, and how the counts of the slides hang together where some models are not drawn."""
+def _quality_text(data: DeckData) -> str:
+    """Result of the quality checks, and how the counts on the slides relate where some models are not drawn."""
     _ = translator(data.language)
-    total = data.texts["model_id"].n_unique()
-    usable = sound_runs(data.texts)["model_id"].n_unique()
-    drawn = sound_runs(shown_runs(data))["model_id"].n_unique()
-    told = words.checks(data.texts, data.language)
-    if drawn == total:
-        return told
+    total = data.text_runs["model_id"].n_unique()
+    n_usable = usable_runs(data.text_runs)["model_id"].n_unique()
+    n_drawn = usable_runs(comparable_runs(data))["model_id"].n_unique()
+    checks = slide_wording.checks(data.text_runs, data.language)
+    if n_drawn == total:
+        return checks
     return _(
         "{checks}. Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared."
-    ).format(checks=told, usable=usable, total=total, drawn=drawn)
+    ).format(checks=checks, usable=n_usable, total=total, drawn=n_drawn)
 
 
 def _days(data: DeckData) -> str:
     """The day of the measurements, or the first and the last."""
     _ = translator(data.language)
-    days = sorted({moment.date() for moment in data.texts["started_at"]})
-    first, last = words.day(days[0], data.language), words.day(days[-1], data.language)
+    days = sorted({moment.date() for moment in data.text_runs["started_at"]})
+    first, last = slide_wording.day(days[0], data.language), slide_wording.day(days[-1], data.language)
     return first if first == last else _("{low} to {high}").format(low=first, high=last)
 
 
-def what_was_found(data: DeckData) -> StorySlide:
+def findings_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    runs = _models(data)
+    runs = _one_run_per_model(data)
     sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
     n = sound.height
     if not n:
         title = _("0 of {total} models have numbers that can be relied on").format(total=runs.height)
-        told = [Statement(words.checks(runs, data.language), _("Conclusion"), True)]
+        statements = [Statement(slide_wording.checks(runs, data.language), _("Conclusion"), True)]
     elif n == 1:
         run = sound.row(0, named=True)
-        title = one_profile(run, data.language)
-        told = [Statement(words.shape(run, data.language), _("Conclusion"), True)]
-        told.append(Statement(profile_text(run, data.language), _("Evidence")))
+        title = profile_title(run, data.language)
+        statements = [Statement(slide_wording.shape(run, data.language), _("Conclusion"), True)]
+        statements.append(Statement(profile_text(run, data.language), _("Evidence")))
     elif n == 2:
         first, second = sound.iter_rows(named=True)
         title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(
             x=wording.rounded(first["inner_max"]), y=wording.rounded(second["inner_max"])
         )
-        both = (first, second)
-        told = [
-            Statement(words.shape(run, data.language), "" if n else _("Conclusion"), True) for n, run in enumerate(both)
+        pair = (first, second)
+        statements = [
+            Statement(slide_wording.shape(run, data.language), "" if n else _("Conclusion"), True)
+            for n, run in enumerate(pair)
         ]
-        told += [Statement(_lowest(run, data), "" if n else _("Evidence")) for n, run in enumerate(both)]
+        statements += [Statement(_lowest_text(run, data), "" if n else _("Evidence")) for n, run in enumerate(pair)]
     else:
         title = _("{n} models reach a largest inner dimension of {low} to {high}; none is thereby better").format(
             n=n,
             low=wording.rounded(sound["inner_max"].min()),  # type: ignore[arg-type]
             high=wording.rounded(sound["inner_max"].max()),  # type: ignore[arg-type]
         )
-        told = [
-            Statement(counted(sound, claim, data.language), "" if n else _("Conclusion"), True)
+        statements = [
+            Statement(verdict_counts(sound, claim, data.language), "" if n else _("Conclusion"), True)
             for n, claim in enumerate(CLAIMS)
         ]
-        told.append(Statement(spans(sound, data.language).text, _("Evidence")))
-    told.append(
+        statements.append(Statement(extremes(sound, data.language).text, _("Evidence")))
+    statements.append(
         Statement(
             _("Choose nothing by these numbers: register a question with a benchmark first, then measure."), _("Action")
         )
     )
-    return slide(
+    return core_slide(
         data,
         "answer",
         title,
-        told,
+        statements,
         tables=("run_summaries",),
         runs=runs,
         say=(
@@ -167,7 +171,7 @@ def what_was_found(data: DeckData) -> StorySlide:
     )
 
 
-def _lowest(run: dict, data: DeckData) -> str:
+def _lowest_text(run: dict, data: DeckData) -> str:
     """`MiniLM: lowest at layer 5 (48.8); largest 127 [123, 132]`."""
     _ = translator(data.language)
     return _("{name}: largest {top}, lowest at layer {layer} ({low}).").format(
@@ -178,39 +182,39 @@ def _lowest(run: dict, data: DeckData) -> str:
     )
 
 
-def stands_out(data: DeckData) -> StorySlide:
-    """Valleys, the largest step between two layers, and how much few directions carry."""
+def outstanding_slide(data: DeckData) -> StorySlide:
+    """Valleys, the largest step between two layers, and the share of variance in the largest direction."""
     _ = translator(data.language)
-    runs = _models(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
+    runs = _one_run_per_model(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
     steps = {run["run_id"]: _largest_step(data, run) for run in runs.iter_rows(named=True)}
-    known = {run_id: step for run_id, step in steps.items() if step}
-    if not known:
-        return not_measured(
+    largest_steps = {run_id: step for run_id, step in steps.items() if step}
+    if not largest_steps:
+        return not_measured_slide(
             data,
             "outstanding",
             _("profiles that can be relied on"),
-            words.time_of(data.texts.height, data.texts, data.language),
-            [words.checks(data.texts, data.language)],
+            slide_wording.time_of(data.text_runs.height, data.text_runs, data.language),
+            [slide_wording.checks(data.text_runs, data.language)],
         )
-    labels = evidence.short_names(runs, data.language, 34)
-    by_size = sorted(known, key=lambda run_id: -_ratio(known[run_id]))
+    labels = visuals.short_names(runs, data.language, 34)
+    by_size = sorted(largest_steps, key=lambda run_id: -_step_ratio(largest_steps[run_id]))
     rows = []
     for run_id in by_size[:MOST_ROWS]:
         run = runs.row(by_predicate=pl.col("run_id") == run_id, named=True)
-        first, second, before, after = known[run_id]
+        first, second, before, after = largest_steps[run_id]
         rows.append(
             (
                 labels[run_id],
-                _valley(data, run_id),
+                _valley_text(data, run_id),
                 _("{before} → {after} (layer {first} to {second})").format(
                     before=wording.number(before), after=wording.number(after), first=first, second=second
                 ),
-                _dominant(data, run),
+                _dominant_direction_text(data, run),
             )
         )
-    first, second, before, after = known[by_size[0]]
+    first, second, before, after = largest_steps[by_size[0]]
     key = _("The {n} models with the largest changes by ratio; the others stand in the appendix.").format(n=MOST_ROWS)
-    return slide(
+    return core_slide(
         data,
         "outstanding",
         _("Largest change by ratio: {name}, from {before} to {after} between layers {first} and {second}").format(
@@ -220,7 +224,7 @@ def stands_out(data: DeckData) -> StorySlide:
             first=first,
             second=second,
         ),
-        evidence=Table(
+        visual=Table(
             (
                 Column(_("Model"), 0.32),
                 Column(_("Valley inside"), 0.15),
@@ -229,7 +233,7 @@ def stands_out(data: DeckData) -> StorySlide:
             ),
             tuple(rows),
             _("Table of valleys, largest steps and dominant directions, models: {n}.").format(n=len(rows)),
-            key if len(known) > MOST_ROWS else "",
+            key if len(largest_steps) > MOST_ROWS else "",
         ),
         tables=("layer_estimates", "run_extrema", "layer_correlators"),
         runs=runs,
@@ -243,13 +247,13 @@ def stands_out(data: DeckData) -> StorySlide:
     )
 
 
-def _ratio(step: tuple[int, int, float, float]) -> float:
-    """Of a step, in either direction: a fall to a third counts as much as a rise to three times."""
+def _step_ratio(step: tuple[int, int, float, float]) -> float:
+    """Of a step in either direction: a fall to a third counts as much as a rise to three times."""
     return max(step[3] / step[2], step[2] / step[3])
 
 
 def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | None:
-    """Two neighbouring layers with the largest ratio of d2, and the values there."""
+    """The two neighbouring layers with the largest ratio of d2, and their values."""
     own = data.estimates.filter(
         pl.col("value").is_finite(),
         run_id=run["run_id"],
@@ -258,12 +262,12 @@ def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | 
         transform="centred",
         state="residual",
     ).sort("layer")
-    found = list(zip(own["layer"], own["value"], strict=True))
-    pairs = [(a[0], b[0], a[1], b[1]) for a, b in pairwise(found) if b[0] == a[0] + 1 and a[1] > 0 < b[1]]
-    return max(pairs, key=_ratio, default=None)
+    profile = list(zip(own["layer"], own["value"], strict=True))
+    pairs = [(a[0], b[0], a[1], b[1]) for a, b in pairwise(profile) if b[0] == a[0] + 1 and a[1] > 0 < b[1]]
+    return max(pairs, key=_step_ratio, default=None)
 
 
-def _valley(data: DeckData, run_id: str) -> str:
+def _valley_text(data: DeckData, run_id: str) -> str:
     _ = translator(data.language)
     own = data.extrema.filter(run_id=run_id, cloud="one_per_type", kind="valley").sort("value")
     if own.is_empty():
@@ -274,7 +278,7 @@ def _valley(data: DeckData, run_id: str) -> str:
     )
 
 
-def _dominant(data: DeckData, run: dict) -> str:
+def _dominant_direction_text(data: DeckData, run: dict) -> str:
     """Share of the variance along the first component, where it is largest inside."""
     _ = translator(data.language)
     own = data.correlators.filter(
@@ -290,25 +294,25 @@ def _dominant(data: DeckData, run: dict) -> str:
     return _("{share} at layer {layer}").format(share=f"{row['value']:.0%}", layer=row["layer"])
 
 
-def what_controls_show(data: DeckData) -> StorySlide:
-    """What each kind of control could show, and what it could not: without power nothing is concluded."""
+def controls_slide(data: DeckData) -> StorySlide:
+    """What each kind of control showed, with its power: without power nothing is concluded."""
     _ = translator(data.language)
-    own = data.against_controls.filter(pl.col("run_id").is_in(data.texts["run_id"].to_list()))
+    own = data.against_controls.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
     kinds = dict(data.runs.filter(pl.col("pass") != "text").select("run_id", "pass").iter_rows())
     rows = []
     for kind in dict.fromkeys(kinds.values()):
-        ids = [run_id for run_id, one in kinds.items() if one == kind]
+        ids = [run_id for run_id, control_kind in kinds.items() if control_kind == kind]
         of_kind = own.filter(pl.col("control_run_id").is_in(ids))
         cells = [_control_cell(of_kind.filter(claim=claim), data) for claim in CLAIMS]
         if any(cells):
             rows.append((name("pass", kind, data.language), *(cell or "–" for cell in cells)))
     if not rows:
         passes = 7  # those of the protocol standard
-        return not_measured(
+        return not_measured_slide(
             data,
             "controls",
             _("controls"),
-            words.time_of(passes * data.texts["model_id"].n_unique(), data.texts, data.language),
+            slide_wording.time_of(passes * data.text_runs["model_id"].n_unique(), data.text_runs, data.language),
             [
                 _(
                     "Without controls nobody knows whether a shape comes from training: no rise or fall counts as confirmed."
@@ -319,13 +323,13 @@ def what_controls_show(data: DeckData) -> StorySlide:
         )
     powered = own.filter(pl.col("claim").is_in(CLAIMS), pl.col("outcome").is_in(["exceeded", "shows_it"])).height
     total = own.filter(pl.col("claim").is_in(CLAIMS)).height
-    return slide(
+    return core_slide(
         data,
         "controls",
         _("{n} of {total} comparisons with controls could have shown a shape without training").format(
             n=powered, total=total
         ),
-        evidence=Table(
+        visual=Table(
             (Column(_("Control"), 0.24), *(Column(claim_name(claim, data.language), 0.38) for claim in CLAIMS)),
             tuple(rows[:MOST_ROWS]),
             _("Table of controls with their power and outcomes."),
@@ -344,45 +348,45 @@ def what_controls_show(data: DeckData) -> StorySlide:
     )
 
 
-def _control_cell(found: pl.DataFrame, data: DeckData) -> str:
+def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
     """`could not have shown it: 2, the text exceeds it: 2 (power 21%–100%)`."""
     _ = translator(data.language)
-    names = {one: name("control_outcome", one, data.language) for one in found["outcome"]}
+    names = {outcome: name("control_outcome", outcome, data.language) for outcome in rows["outcome"]}
     if "not_usable" in names:
-        why = _why_unusable(found.filter(outcome="not_usable")["control_run_id"].to_list(), data)
+        why = _why_unusable(rows.filter(outcome="not_usable")["control_run_id"].to_list(), data)
         names["not_usable"] = _("{told} ({reason})").format(told=names["not_usable"], reason=why)
-    told = _(", ").join(
-        _("{qualifier}: {count}").format(qualifier=names[one], count=count)
-        for one, count in Counter(found["outcome"]).most_common()
+    counts = _(", ").join(
+        _("{qualifier}: {count}").format(qualifier=names[outcome], count=count)
+        for outcome, count in Counter(rows["outcome"]).most_common()
     )
     # Where a control shows the shape, or cannot be used, its power decides nothing.
-    powers = found.filter(pl.col("outcome").is_in(["exceeded", "no_power"]))["power"].drop_nulls().to_list()
+    powers = rows.filter(pl.col("outcome").is_in(["exceeded", "no_power"]))["power"].drop_nulls().to_list()
     if not powers:
-        return told
-    ends = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))
-    return _("{told} (power {power})").format(told=told, power="–".join(ends))
+        return counts
+    power_range = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))
+    return _("{told} (power {power})").format(told=counts, power="–".join(power_range))
 
 
 def _why_unusable(control_ids: list[str], data: DeckData) -> str:
-    """The checks that veto these controls; else a layer of theirs has no value, so that nothing can be compared."""
+    """The checks that veto these controls; without any, a layer of theirs has no value to compare."""
     _ = translator(data.language)
     vetoes = data.checks.filter(pl.col("run_id").is_in(control_ids), outcome="veto")["check_name"].unique().sort()
     if vetoes.is_empty():
         return _("no value in some layer")
-    return _("veto: {checks}").format(checks=_(", ").join(name("check", one, data.language) for one in vetoes[:2]))
+    return _("veto: {checks}").format(checks=_(", ").join(name("check", check, data.language) for check in vetoes[:2]))
 
 
-def next_step(data: DeckData) -> StorySlide:
+def next_step_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    n = data.texts["model_id"].n_unique()
-    reasons = {key for claim in CLAIMS for keys in data.texts[f"reasons_{claim}"].to_list() for key in keys or ()}
+    n = data.text_runs["model_id"].n_unique()
+    reasons = {key for claim in CLAIMS for keys in data.text_runs[f"reasons_{claim}"].to_list() for key in keys or ()}
     open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_vetoed"}
     options = []
     if open_controls:
         options.append(
             (
                 _("Measure controls with power"),
-                words.time_of(7 * n, data.texts, data.language),
+                slide_wording.time_of(7 * n, data.text_runs, data.language),
                 _("whether the shape comes from training"),
             )
         )
@@ -390,15 +394,15 @@ def next_step(data: DeckData) -> StorySlide:
     options.append(
         (
             _("Register a pilot with a benchmark and {n} models").format(n=max(n, 10)),
-            words.time_of(more, data.texts, data.language) if more else _("scores only"),
+            slide_wording.time_of(more, data.text_runs, data.language) if more else _("scores only"),
             _("whether the dimension says anything about scores"),
         )
     )
-    if data.texts["corpus_id"].n_unique() == 1:
+    if data.text_runs["corpus_id"].n_unique() == 1:
         options.append(
             (
                 _("Read a second text"),
-                words.time_of(n, data.texts, data.language),
+                slide_wording.time_of(n, data.text_runs, data.language),
                 _("whether another text gives the same shape"),
             )
         )
@@ -406,19 +410,21 @@ def next_step(data: DeckData) -> StorySlide:
         (_("Make a layer plan of one model"), _("time not yet estimated"), _("which blocks it can do without"))
     )
     options.append((_("Stop here"), _("none"), _("nothing: no choice rests on these numbers")))
-    return slide(
+    return core_slide(
         data,
         "next",
         _("Next step: {what}, {time}; or stop here").format(
-            what=_lowered(options[0][0], data.language), time=options[0][1]
+            what=_lower_first(options[0][0], data.language), time=options[0][1]
         ),
-        evidence=Table(
+        visual=Table(
             (Column(_("Step"), 0.42), Column(_("Time here"), 0.23), Column(_("What it would settle"), 0.35)),
             tuple(options),
-            _("Table of next steps with their time: {names}.").format(names=_(", ").join(one[0] for one in options)),
+            _("Table of next steps with their time: {names}.").format(
+                names=_(", ").join(option[0] for option in options)
+            ),
         ),
         tables=("runs",),
-        runs=data.texts,
+        runs=data.text_runs,
         say=(
             _("The first line is what we would do next. The times come from the measurements that were made here."),
             _("If nobody needs the answer, stopping here costs nothing."),
@@ -426,21 +432,21 @@ def next_step(data: DeckData) -> StorySlide:
     )
 
 
-def _lowered(text: str, language: str) -> str:
+def _lower_first(text: str, language: str) -> str:
     return text[:1].lower() + text[1:] if language == "en" else text
 
 
-def three_limits(data: DeckData) -> StorySlide:
+def limits_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = limits(data.runs, data.checks, data.against_controls, data.scored, data.words, data.language)
-    three = found[:3]
-    return slide(
+    all_limits = limits(data.runs, data.checks, data.against_controls, data.scored, data.word_groups, data.language)
+    three = all_limits[:3]
+    return core_slide(
         data,
         "caveats",
         _("{n} limits matter most for reading these numbers").format(n=len(three)),
         [Statement(limit.brief or limit.reason, limit.question) for limit in three],
         tables=("runs", "run_checks", "scores"),
-        runs=data.texts,
+        runs=data.text_runs,
         say=(
             _(
                 "These are the questions that a careful reader asks first, and that these measurements leave open. All "

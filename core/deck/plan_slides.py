@@ -1,5 +1,4 @@
-"""The seven slides of a layer plan: what its budget allows, which blocks, at what price, what breaks first, what is asked;
-and the one that a pilot has of what can be saved."""
+"""The seven slides of a layer plan, and the one that a deck of a pilot has about possible savings."""
 
 from __future__ import annotations
 
@@ -7,54 +6,58 @@ from collections.abc import Sequence
 from typing import Any
 
 from core import wording
-from core.analysis import plans as read_again
-from core.deck import evidence
+from core.analysis import plans as plan_analysis
+from core.deck import visuals
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS, asked, facts, not_measured, slide
+from core.deck.slide import MOST_ROWS, core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.locale import translator
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import plans
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened
 
-MOST_PROOF = 2
-"""Lines of evidence on the second slide."""
+MOST_EVIDENCE = 2
+"""Lines of evidence on the answer slide."""
 MOST_DIRECTIONS = 10
 """Layers in one table."""
 
 
-def seven(data: DeckData) -> list[StorySlide]:
+def plan_slides(data: DeckData) -> list[StorySlide]:
     return [
-        _plan_question(data),
-        _plan_answer(data),
-        _plan_blocks(data),
-        _plan_prices(data),
-        _plan_breaks(data),
-        _plan_directions(data),
-        _plan_asked(data),
+        _question_slide(data),
+        _answer_slide(data),
+        _blocks_slide(data),
+        _prices_slide(data),
+        _breaks_slide(data),
+        _directions_slide(data),
+        _decision_slide(data),
     ]
 
 
-def _layer_plan(data: DeckData) -> LayerPlan:
+def _plan_of(data: DeckData) -> LayerPlan:
     assert data.plan is not None
     return data.plan
 
 
-def _within(found: LayerPlan) -> read_again.Within:
-    """What the plan's own budget allows."""
-    plan = found.plan
-    return read_again.within_points(found) if plan.budget_unit == "points" else read_again.within(found, plan.budget)
+def _within_own_budget(layer_plan: LayerPlan) -> plan_analysis.Within:
+    """The number of blocks that the plan's own budget allows, with its price."""
+    plan = layer_plan.plan
+    return (
+        plan_analysis.within_points(layer_plan)
+        if plan.budget_unit == "points"
+        else plan_analysis.within(layer_plan, plan.budget)
+    )
 
 
-def _plan_title(found: LayerPlan, language: str) -> str:
+def _plan_title(layer_plan: LayerPlan, language: str) -> str:
     """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
     _ = translator(language)
-    plan, at = found.plan, _within(found)
-    row = at.price or at.cheapest
-    less = plans.time_saved(plan) if at.is_plan else None
-    told = {
+    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
+    row = within_budget.price or within_budget.cheapest
+    less = plans.time_saved(plan) if within_budget.is_plan else None
+    values = {
         "name": shortened(plan.name, 34),
         "k": len(row.blocks),
         "n": plan.n_layers,
@@ -63,31 +66,31 @@ def _plan_title(found: LayerPlan, language: str) -> str:
         "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
     }
     if not plan.is_verified:
-        return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
-    if not _may_go(found):
+        return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**values)
+    if not _is_recommended(layer_plan):
         return (
             _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
-            if _by_chance_alone(found)
+            if _is_no_better_than_random(layer_plan)
             else _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
-            if at.is_plan or read_again.is_given(plan)
+            if within_budget.is_plan or plan_analysis.is_given(plan)
             else _("{name}: none of {n} blocks can go within {budget}")
-        ).format(**told)
-    return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
+        ).format(**values)
+    return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**values)
 
 
-def _plan_conclusion(found: LayerPlan, language: str) -> str:
-    """The plan's own sentence; where its budget allows fewer blocks only, that of those."""
+def _plan_conclusion(layer_plan: LayerPlan, language: str) -> str:
+    """The plan's own answer; where its budget only allows fewer blocks, the sentence for these."""
     _ = translator(language)
-    plan, at = found.plan, _within(found)
-    if at.is_plan or at.price is None:
+    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
+    if within_budget.is_plan or within_budget.price is None:
         return plans.answer(plan, language)
     line = _(
         "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
     )
     return line.format(
         budget=plans.budget_text(plan, language),
-        blocks=plans.blocks_text(at.price.blocks, plan.n_layers, language),
-        loss=plans.price_text(at.price.difference, at.price.lower, at.price.upper),
+        blocks=plans.blocks_text(within_budget.price.blocks, plan.n_layers, language),
+        loss=plans.price_text(within_budget.price.difference, within_budget.price.lower, within_budget.price.upper),
         n=len(plan.blocks),
     )
 
@@ -96,23 +99,33 @@ def _as_title(sentence: str) -> str:
     return sentence.rstrip("。").removesuffix(".")
 
 
-def _may_go(found: LayerPlan) -> bool:
-    return found.plan.is_verified and _within(found).price is not None and not _by_chance_alone(found)
+def _is_recommended(layer_plan: LayerPlan) -> bool:
+    return (
+        layer_plan.plan.is_verified
+        and _within_own_budget(layer_plan).price is not None
+        and not _is_no_better_than_random(layer_plan)
+    )
 
 
-def _by_chance_alone(found: LayerPlan) -> bool:
-    """Whether the plan's set is within its budget, and what speaks against it is that random sets cost less."""
-    at = _within(found)
-    return at.is_plan and at.price is not None and "no_better_than_random" in found.plan.reasons
+def _is_no_better_than_random(layer_plan: LayerPlan) -> bool:
+    """Whether the plan's set is within its budget but costs more than random sets do."""
+    within_budget = _within_own_budget(layer_plan)
+    return (
+        within_budget.is_plan and within_budget.price is not None and "no_better_than_random" in layer_plan.plan.reasons
+    )
 
 
-def saving(data: DeckData) -> StorySlide:
-    """What can be saved all the same: by a verified layer plan, never by a dimension."""
+def saving_slide(data: DeckData) -> StorySlide:
+    """What a verified layer plan saves; a dimension alone saves nothing."""
     _ = translator(data.language)
-    own = set(data.texts["model_id"]) | set(data.texts["reference"])
-    known = [one for one in data.plans if {one.plan.model_id, one.plan.reference} & own and one.plan.is_verified]
-    if not known:
-        return not_measured(
+    model_ids = set(data.text_runs["model_id"]) | set(data.text_runs["reference"])
+    verified = [
+        candidate
+        for candidate in data.plans
+        if {candidate.plan.model_id, candidate.plan.reference} & model_ids and candidate.plan.is_verified
+    ]
+    if not verified:
+        return not_measured_slide(
             data,
             "saving",
             _("what can be saved (a verified layer plan)"),
@@ -127,11 +140,11 @@ def saving(data: DeckData) -> StorySlide:
                 _("It is made model by model: workdim plan MODEL --verify"),
             ],
         )
-    best = next((one for one in known if _may_go(one)), known[0])
-    plan, price = best.plan, _within(best).price
-    gone = plan.blocks if price is None else price.blocks
-    saving = plans.saving_text(plan, data.language)[:2] if set(gone) == set(plan.blocks) else []
-    return slide(
+    best = next((candidate for candidate in verified if _is_recommended(candidate)), verified[0])
+    plan, price = best.plan, _within_own_budget(best).price
+    removed = plan.blocks if price is None else price.blocks
+    saving = plans.saving_text(plan, data.language)[:2] if set(removed) == set(plan.blocks) else []
+    return core_slide(
         data,
         "saving",
         _plan_title(best, data.language),
@@ -139,17 +152,17 @@ def saving(data: DeckData) -> StorySlide:
             *(Statement(line) for line in saving),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        evidence.blocks(best, gone, data.language),
+        visuals.block_row(best, removed, data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
     )
 
 
-def _plan_question(data: DeckData) -> StorySlide:
+def _question_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layer_plan(data)
-    plan = found.plan
+    layer_plan = _plan_of(data)
+    plan = layer_plan.plan
     rows = [
         (_("Model"), shortened(plan.model_id, 80)),
         (_("Budget"), plans.budget_text(plan, data.language)),
@@ -160,15 +173,15 @@ def _plan_question(data: DeckData) -> StorySlide:
             ),
         ),
         (_("Rule"), plans.rule_name(plan.rule, data.language)),
-        (_("Made on"), words.day(plan.created_at.date(), data.language)),
+        (_("Made on"), slide_wording.day(plan.created_at.date(), data.language)),
     ]
-    return _slide(
+    return _plan_slide(
         data,
         "question",
         _("How many of the {n} blocks of {name} can go within {budget}?").format(
             n=plan.n_layers, name=shortened(plan.name, 34), budget=plans.budget_text(plan, data.language)
         ),
-        evidence=facts(
+        visual=fact_table(
             _("What"),
             _("As it was asked"),
             0.2,
@@ -187,51 +200,53 @@ def _plan_question(data: DeckData) -> StorySlide:
     )
 
 
-def _slide(
-    data: DeckData, key: str, title: str, statements: Sequence[Statement] = (), evidence: Any = None, **more: Any
+def _plan_slide(
+    data: DeckData, key: str, title: str, statements: Sequence[Statement] = (), visual: Any = None, **more: Any
 ) -> StorySlide:
-    """As `slide`, with the plan as the source of its numbers."""
-    plan = _layer_plan(data).plan
+    """A core slide with the plan as the source of its numbers."""
+    plan = _plan_of(data).plan
     sources = [
         f"plans, plan_outcomes: {plan.plan_id}",
         f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}",
     ]
-    return slide(data, key, title, statements, evidence, sources=sources, **more)
+    return core_slide(data, key, title, statements, visual, sources=sources, **more)
 
 
-def _not_measured(data: DeckData, key: str, what: str, *lines: str) -> StorySlide:
+def _not_measured_slide(data: DeckData, key: str, what: str, *lines: str) -> StorySlide:
     _ = translator(data.language)
-    return not_measured(data, key, what, _("time not yet estimated"), lines)
+    return not_measured_slide(data, key, what, _("time not yet estimated"), lines)
 
 
-def _plan_answer(data: DeckData) -> StorySlide:
+def _answer_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layer_plan(data)
-    plan = found.plan
-    if _may_go(found):
+    layer_plan = _plan_of(data)
+    plan = layer_plan.plan
+    if _is_recommended(layer_plan):
         action = _("Try the smaller model on your own task before anything rests on it.")
-    elif _by_chance_alone(found):
+    elif _is_no_better_than_random(layer_plan):
         action = _("Keep all blocks, or look for another set: a larger budget changes nothing here.")
     elif plan.is_verified:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
     else:
         action = _("Verify the plan on held-out text first; decide nothing by this price.")
     controls = plans.controls_text(plan, data.language)[:1]
-    proof = (
-        *(controls if _by_chance_alone(found) else ()),
-        plans.healed_text(found, data.language),
-        plans.task_text(found, data.language),
-        plans.at_limit(found, data.language) if _may_go(found) else "",
-        plans.breaks_first(found, data.language) if plan.is_verified else "",
+    evidence = (
+        *(controls if _is_no_better_than_random(layer_plan) else ()),
+        plans.healed_text(layer_plan, data.language),
+        plans.task_text(layer_plan, data.language),
+        plans.at_limit(layer_plan, data.language) if _is_recommended(layer_plan) else "",
+        plans.breaks_first(layer_plan, data.language) if plan.is_verified else "",
         *controls,
     )
-    return _slide(
+    return _plan_slide(
         data,
         "answer",
-        _plan_title(found, data.language),
+        _plan_title(layer_plan, data.language),
         [
-            Statement(_plan_conclusion(found, data.language), _("Conclusion"), is_main=True),
-            Statement(wording.sentences([line for line in proof if line][:MOST_PROOF], data.language), _("Evidence")),
+            Statement(_plan_conclusion(layer_plan, data.language), _("Conclusion"), is_main=True),
+            Statement(
+                wording.sentences([line for line in evidence if line][:MOST_EVIDENCE], data.language), _("Evidence")
+            ),
             Statement(action, _("Action")),
         ],
         tables=("plans", "plan_outcomes"),
@@ -245,28 +260,28 @@ def _plan_answer(data: DeckData) -> StorySlide:
     )
 
 
-def _plan_blocks(data: DeckData) -> StorySlide:
+def _blocks_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layer_plan(data)
-    plan, at = found.plan, _within(found)
-    gone = at.price.blocks if at.price is not None else plan.blocks
+    layer_plan = _plan_of(data)
+    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
+    removed = within_budget.price.blocks if within_budget.price is not None else plan.blocks
     title = (
         _("Blocks that go: {blocks} ({k} of {n}, numbered 0 to {last})")
-        if _may_go(found)
+        if _is_recommended(layer_plan)
         else _("Blocks that were tried: {blocks} ({k} of {n}, numbered 0 to {last})")
     ).format(
-        k=len(gone),
+        k=len(removed),
         n=plan.n_layers,
         last=plan.n_layers - 1,
-        blocks=shortened(plans.block_numbers(gone, data.language), 80),
+        blocks=shortened(plans.block_numbers(removed, data.language), 80),
     )
-    saving = plans.saving_text(plan, data.language) if at.price is None or at.is_plan else []
-    return _slide(
+    saving = plans.saving_text(plan, data.language) if within_budget.price is None or within_budget.is_plan else []
+    return _plan_slide(
         data,
         "blocks",
         title,
         [Statement(line) for line in saving or [plans.answer(plan, data.language)]],
-        evidence.blocks(found, gone, data.language),
+        visuals.block_row(layer_plan, removed, data.language),
         tables=("plans", "plan_outcomes"),
         say=(
             _(
@@ -278,20 +293,20 @@ def _plan_blocks(data: DeckData) -> StorySlide:
     )
 
 
-def _plan_prices(data: DeckData) -> StorySlide:
+def _prices_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layer_plan(data)
-    chart = evidence.prices(found, data.language)
+    layer_plan = _plan_of(data)
+    chart = visuals.price_chart(layer_plan, data.language)
     if chart is None:
-        return _not_measured(
+        return _not_measured_slide(
             data,
             "prices",
             _("the price of each number of blocks"),
             _("It is measured with the plan: workdim plan MODEL --verify"),
         )
-    rivals = [row for row in read_again.rivals(found) if not row.is_chosen and row.difference is not None]
-    own, published = found.plan.loss_increase, [row for row in rivals if row.rule in read_again.PUBLISHED]
-    unhealed = read_again.unhealed_price(found)
+    rivals = [row for row in plan_analysis.rivals(layer_plan) if not row.is_chosen and row.difference is not None]
+    own, published = layer_plan.plan.loss_increase, [row for row in rivals if row.rule in plan_analysis.PUBLISHED]
+    unhealed = plan_analysis.unhealed_price(layer_plan)
     if unhealed is not None and published:
         own = unhealed.difference or 0.0
     cheaper = sum(1 for row in published if (row.difference or 0.0) < own)
@@ -300,13 +315,15 @@ def _plan_prices(data: DeckData) -> StorySlide:
             loss=plans.price_text(own), n=cheaper, total=len(published)
         )
         if published
-        else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
+        else _("The price of {k} blocks is {loss} nats").format(
+            k=len(layer_plan.plan.blocks), loss=plans.price_text(own)
+        )
     )
     if unhealed is not None and published:
         title = _("{title}, all before healing").format(title=title)
-    if not found.plan.is_verified:
+    if not layer_plan.plan.is_verified:
         title = _("{title}, not verified").format(title=title)
-    before = [
+    unhealed_price = [
         Statement(
             _("{name}: {relation}").format(
                 name=_("ours, before healing"), relation=plans.price_text(row.difference, row.lower, row.upper)
@@ -314,30 +331,32 @@ def _plan_prices(data: DeckData) -> StorySlide:
         )
         for row in ([unhealed] if unhealed else [])
     ]
-    told = [
+    rival_prices = [
         Statement(
             _("{name}: {relation}").format(
                 name=plans.rule_name(row.rule, data.language),
                 relation=plans.price_text(row.difference, row.lower, row.upper),
             )
         )
-        for row in evidence.drawn_rivals(found)
+        for row in visuals.other_choices(layer_plan)
     ]
-    return _slide(
+    return _plan_slide(
         data,
         "prices",
         title,
         [
             Statement(
                 _("{name}: {relation}").format(
-                    name=_("ours, healed") if found.plan.is_healed else _("ours"),
-                    relation=plans.price_text(found.plan.loss_increase, found.plan.lower, found.plan.upper),
+                    name=_("ours, healed") if layer_plan.plan.is_healed else _("ours"),
+                    relation=plans.price_text(
+                        layer_plan.plan.loss_increase, layer_plan.plan.lower, layer_plan.plan.upper
+                    ),
                 ),
                 is_main=True,
             ),
-            *before,
-            *told,
-            *(Statement(line) for line in plans.controls_text(found.plan, data.language)[:1]),
+            *unhealed_price,
+            *rival_prices,
+            *(Statement(line) for line in plans.controls_text(layer_plan.plan, data.language)[:1]),
         ],
         chart,
         tables=("plan_outcomes",),
@@ -350,20 +369,22 @@ def _plan_prices(data: DeckData) -> StorySlide:
     )
 
 
-def _plan_breaks(data: DeckData) -> StorySlide:
+def _breaks_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layer_plan(data)
-    is_healed = found.plan.is_healed  # as the model would be used
-    rows = [row for row in read_again.harder(found) if row.difference is not None and row.is_healed == is_healed]
+    layer_plan = _plan_of(data)
+    is_healed = layer_plan.plan.is_healed  # as the model would be used
+    rows = [
+        row for row in plan_analysis.harder(layer_plan) if row.difference is not None and row.is_healed == is_healed
+    ]
     if not rows:
-        return _not_measured(
+        return _not_measured_slide(
             data,
             "breaks",
             _("what breaks first (harder texts, probes, a task of your own)"),
             _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
             _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
         )
-    by_harm = sorted(rows, key=lambda row: -_harm(row))
+    by_harm = sorted(rows, key=lambda row: -_relative_harm(row))
     table = [
         (
             name("plan_text", row.text, data.language),
@@ -374,12 +395,12 @@ def _plan_breaks(data: DeckData) -> StorySlide:
         )
         for row in by_harm[:MOST_ROWS]
     ]
-    title = _as_title(plans.breaks_first(found, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0])
-    return _slide(
+    title = _as_title(plans.breaks_first(layer_plan, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0])
+    return _plan_slide(
         data,
         "breaks",
         title,
-        evidence=Table(
+        visual=Table(
             (
                 Column(_("Test"), 0.28),
                 Column(_("Measured as"), 0.18),
@@ -396,26 +417,26 @@ def _plan_breaks(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            plans.breaks_first(found, data.language),
+            plans.breaks_first(layer_plan, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )
 
 
-def _harm(row: PlanOutcomeRow) -> float:
-    """How much worse, relative to the whole model: a rise of loss, or a fall of what was right."""
+def _relative_harm(row: PlanOutcomeRow) -> float:
+    """Increase of the loss, or decrease of the accuracy, relative to the whole model; 0 where the interval includes 0."""
     assert row.difference is not None
     worse = row.difference if row.measure == "loss" else -row.difference
     certain = row.lower if row.measure == "loss" else (None if row.upper is None else -row.upper)
     return worse / abs(row.value_before or 1.0) if certain is None or certain > 0 else 0.0
 
 
-def _plan_directions(data: DeckData) -> StorySlide:
+def _directions_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layer_plan(data)
-    points = read_again.direction_points(found)
+    layer_plan = _plan_of(data)
+    points = plan_analysis.direction_points(layer_plan)
     if not points:
-        return _not_measured(
+        return _not_measured_slide(
             data,
             "directions",
             _("how many directions a layer needs"),
@@ -425,20 +446,22 @@ def _plan_directions(data: DeckData) -> StorySlide:
             _("It is measured with the plan: workdim plan MODEL --directions"),
         )
     ranks = [point.rank for point in points if point.rank is not None]
-    ends = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
+    rank_range = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
     title = (
         _("{ranks} directions suffice (layers tried: {n})").format(
-            ranks=str(ends[0]) if len(ends) == 1 else _("{low} to {high}").format(low=ends[0], high=ends[1]),
+            ranks=str(rank_range[0])
+            if len(rank_range) == 1
+            else _("{low} to {high}").format(low=rank_range[0], high=rank_range[1]),
             n=len(points),
         )
-        if ends
+        if rank_range
         else _("No rank stays within the budget (layers tried: {n})").format(n=len(points))
     )
-    return _slide(
+    return _plan_slide(
         data,
         "directions",
         title,
-        evidence=Table(
+        visual=Table(
             (
                 Column(_("After layer"), 0.16, is_number=True),
                 Column(_("Directions that suffice"), 0.25, is_number=True),
@@ -471,15 +494,17 @@ def _plan_directions(data: DeckData) -> StorySlide:
     )
 
 
-def _plan_asked(data: DeckData) -> StorySlide:
+def _decision_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layer_plan(data)
-    plan, at = found.plan, _within(found)
-    if _may_go(found) and at.price is not None:
-        choice = _("try the model without {n} of its blocks, or keep it whole").format(n=len(at.price.blocks))
+    layer_plan = _plan_of(data)
+    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
+    if _is_recommended(layer_plan) and within_budget.price is not None:
+        choice = _("try the model without {n} of its blocks, or keep it whole").format(
+            n=len(within_budget.price.blocks)
+        )
         first = _("Try it: save the smaller model and test it on your own task.")
         second = _("Keep the model whole: nothing changes.")
-    elif _by_chance_alone(found):
+    elif _is_no_better_than_random(layer_plan):
         choice = _("keep all {n} blocks, or look for another set").format(n=plan.n_layers)
         first = _("Keep all blocks: this set is no better than chance.")
         second = _("Look for another set: other text, or another number of blocks.")
@@ -487,7 +512,7 @@ def _plan_asked(data: DeckData) -> StorySlide:
         choice = _("keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
         first = (
             _("Keep all blocks: this set costs more than the budget.")
-            if read_again.is_given(plan)
+            if plan_analysis.is_given(plan)
             else _("Keep all blocks: within this budget none can go.")
         )
         second = (
@@ -500,8 +525,8 @@ def _plan_asked(data: DeckData) -> StorySlide:
         first = _("Verify it on held-out text, harder texts and against random sets.")
         second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
     untested = plans.cautions(plan, data.language)[:2]
-    if not plans.task_text(found, data.language):
+    if not plans.task_text(layer_plan, data.language):
         untested.append(_("A task of your own was not tried."))
-    told = [Statement(line, _("Why")) for line in plans.against(plan, data.language)[:1]]
-    told += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
-    return asked(data, choice, [first, second], told)
+    remarks = [Statement(line, _("Why")) for line in plans.against(plan, data.language)[:1]]
+    remarks += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
+    return decision_slide(data, choice, [first, second], remarks)

@@ -11,11 +11,11 @@ import pytest
 from core.analysis.asked import missing_models
 from core.analysis.ranking import with_scores
 from core.deck import layout
-from core.deck.appendix import SECTIONS, _quoted
+from core.deck.appendix import SECTIONS, sql_strings
 from core.deck.deck_data import plan_data
-from core.deck.slide import SPOKEN, spoken_length
+from core.deck.report import build_story
+from core.deck.slide import SPEECH_LENGTHS, speech_length
 from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
-from core.deck.storyboards import storyboard
 from core.errors import InputError
 from core.pilots.pilot import PilotModel
 from core.records import LayerPlan, PlanConfig
@@ -45,24 +45,22 @@ def test_every_story_is_seven_slides_that_can_be_told(case, language):
     assert story.case == case == data_of(case, language).case and len(story.slides) == CORE_SLIDES
     assert len({slide.key for slide in story}) == len(list(story))
     for slide in story.slides:
-        assert re.search(r"\d", slide.title) or slide.key in ("question", "answer") or slide.is_not_measured, (
-            slide.title
-        )
+        assert re.search(r"\d", slide.title) or slide.key in ("question", "answer") or slide.is_placeholder, slide.title
         assert layout.lines_needed(slide.title, 0.96 * layout.TEXT_WIDTH, 24) <= 2
         assert slide.source.startswith("Workdim") and slide.sources
         assert slide.use_class
-        assert slide.statements or slide.evidence is not None
-        if slide.evidence is not None:
-            assert 15 <= len(slide.evidence.alternative) <= 700
+        assert slide.statements or slide.visual is not None
+        if slide.visual is not None:
+            assert 15 <= len(slide.visual.alternative) <= 700
 
 
 def test_every_slide_is_told_in_60_to_90_seconds():
     """At 130 English words and 300 Japanese letters a minute, of every case and of 1, 2, 12 and 40 models."""
-    of_many = [storyboard(of_models(*many(n), language=language)) for n in (1, 2, 12, 40) for language in LANGUAGES]
+    of_many = [build_story(of_models(*many(n), language=language)) for n in (1, 2, 12, 40) for language in LANGUAGES]
     for story in [*(story_of(case, language) for case, language in EVERY), *of_many]:
-        least, most = SPOKEN[story.language]
+        least, most = SPEECH_LENGTHS[story.language]
         for slide in story.slides:
-            length = spoken_length(slide.speech, story.language)
+            length = speech_length(slide.speech, story.language)
             assert least <= length <= most, (story.case, slide.key, length, slide.speech)
 
 
@@ -85,17 +83,17 @@ def test_the_second_slide_of_a_pilot_is_the_sentence_of_the_ranking_page():
 
 def test_slides_of_each_run_come_only_where_somebody_asks():
     data = of_models(ONE, TWO)
-    assert {slide.key.split("-")[0] for slide in storyboard(data).appendix} <= set(SECTIONS)
-    assert [s.key for s in storyboard(data, per_run=True).appendix if s.key.startswith("run")] == ["run", "run-2"]
-    assert "sql" not in [slide.key for slide in story_of("one_model", "en").without("sql", "limits").appendix]
+    assert {slide.key.split("-")[0] for slide in build_story(data).appendix} <= set(SECTIONS)
+    assert [s.key for s in build_story(data, per_run=True).appendix if s.key.startswith("run")] == ["run", "run-2"]
+    assert "sql" not in [slide.key for slide in story_of("one_model", "en").without_sections("sql", "limits").appendix]
 
 
 def test_queries_of_the_appendix_are_sql_of_any_number_of_runs():
     for models in ([ONE, TWO], many(40)):
-        (slide,) = [slide for slide in storyboard(of_models(*models)).appendix if slide.key == "sql"]
+        (slide,) = [slide for slide in build_story(of_models(*models)).appendix if slide.key == "sql"]
         told = [duckdb.extract_statements(one.text) for one in slide.statements]
         assert len(told) >= 3 and all(told)
-    assert "'it''s'" in _quoted(["it's"]) and _quoted(["abcdef"], 2) == "'ef'"
+    assert "'it''s'" in sql_strings(["it's"]) and sql_strings(["abcdef"], 2) == "'ef'"
 
 
 def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
@@ -104,8 +102,8 @@ def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
     )
     plan = layer_plan()
     plan = replace(plan, plan=replace(plan.plan, config=json.dumps(asdict(replace(asked, verify=True)))))
-    (slide,) = [one for one in storyboard(plan_data(plan, "en", cases.DAY)).appendix if one.key == "provenance"]
-    told = slide.evidence.rows[-1][1]
+    (slide,) = [one for one in build_story(plan_data(plan, "en", cases.DAY)).appendix if one.key == "provenance"]
+    told = slide.visual.rows[-1][1]
     assert told == (
         "model llm, corpus notes.txt, budget 0.05, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
         "chat template, seed 0, dtype float32, device auto"
@@ -113,33 +111,33 @@ def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
 
 
 def test_no_page_of_the_appendix_holds_one_row():
-    for story in (story_of("not_related", "ja"), storyboard(of_models(*many(40)))):
-        pages = [slide for slide in story.appendix if isinstance(slide.evidence, Table) and "-" in slide.key]
-        assert pages and all(len(slide.evidence.rows) > 1 for slide in pages)
+    for story in (story_of("not_related", "ja"), build_story(of_models(*many(40)))):
+        pages = [slide for slide in story.appendix if isinstance(slide.visual, Table) and "-" in slide.key]
+        assert pages and all(len(slide.visual.rows) > 1 for slide in pages)
 
 
 def test_nothing_is_claimed_from_a_vetoed_run():
     vetoed = replace(ONE, worst_check="veto", rise="robust", fall="robust", peak=999.0)
-    story = storyboard(of_models(vetoed, TWO))
+    story = build_story(of_models(vetoed, TWO))
     shown = "\n".join(slide.title + "".join(one.text for one in slide.statements) for slide in story.slides)
     assert "999" not in shown and "1 vetoed" in shown
-    curves = [one for slide in story.slides if isinstance(slide.evidence, Chart) for one in slide.evidence.series]
+    curves = [one for slide in story.slides if isinstance(slide.visual, Chart) for one in slide.visual.series]
     assert [one.colour for one in curves if "‡" in one.name] == [None]
-    only = storyboard(of_models(vetoed))
-    assert only.slides[1].title.startswith("0 of 1") and only.slides[2].is_not_measured
+    only = build_story(of_models(vetoed))
+    assert only.slides[1].title.startswith("0 of 1") and only.slides[2].is_placeholder
 
 
 def test_of_many_models_those_that_a_check_vetoes_are_counted_and_not_drawn():
     models = [replace(one, worst_check="veto") if at < 3 else one for at, one in enumerate(many(10))]
-    story = storyboard(of_models(*models))
-    assert "Usable: 7 of 10 models; drawn: 7" in dict(row[:2] for row in story.slides[0].evidence.rows)["Quality"]
-    shown = story.slides[2].evidence
+    story = build_story(of_models(*models))
+    assert "Usable: 7 of 10 models; drawn: 7" in dict(row[:2] for row in story.slides[0].visual.rows)["Quality"]
+    shown = story.slides[2].visual
     assert story.slides[2].title.startswith("7 models") and len(shown.charts) == 7
     assert shown.key.startswith("Drawn: 7 of 10 models")
 
 
 def test_a_gallery_holds_the_ends_and_the_best_by_score_on_one_scale():
-    small = story_of("not_related", "en").slides[4].evidence
+    small = story_of("not_related", "en").slides[4].visual
     assert isinstance(small, Gallery) and len(small.charts) == 12 and "12 of 40" in small.key
     assert len({(chart.y.low, chart.y.high, chart.x.high) for chart in small.charts}) == 1
     names = [chart.series[0].name for chart in small.charts]
@@ -149,36 +147,36 @@ def test_a_gallery_holds_the_ends_and_the_best_by_score_on_one_scale():
 
 def test_a_score_that_is_better_when_low_says_so_at_its_axis():
     low = replace(answers.BENCHMARK, higher_is_better=False)
-    chart = storyboard(of_pilot(12, answers.unrelated(12), "en", benchmark=low)).slides[2].evidence
+    chart = build_story(of_pilot(12, answers.unrelated(12), "en", benchmark=low)).slides[2].visual
     assert chart.y.title.endswith("(lower is better)")
-    assert "lower" not in story_of("cannot_tell", "en").slides[2].evidence.y.title
+    assert "lower" not in story_of("cannot_tell", "en").slides[2].visual.y.title
 
 
 def test_the_largest_change_is_the_largest_ratio_in_either_direction():
     models = [replace(ONE, peak=106.0), replace(TWO, embedding=10.0, peak=127.0, final=3.0)]
-    slide = storyboard(of_models(*models)).slides[3]
+    slide = build_story(of_models(*models)).slides[3]
     assert slide.title.startswith("Largest change by ratio: all-MiniLM-L6-v2")
 
 
 def test_a_rise_is_told_as_a_fact_only_where_it_is_robust():
-    sure = storyboard(of_models(replace(ONE, rise="robust", fall="robust"), language="ja"))
+    sure = build_story(of_models(replace(ONE, rise="robust", fall="robust"), language="ja"))
     assert "途中で増え、最後に減る" in sure.slides[1].statements[0].text and "増え" in sure.slides[1].title
-    unsure = storyboard(of_models(ONE, language="ja"))
+    unsure = build_story(of_models(ONE, language="ja"))
     assert "増え" not in unsure.slides[1].title
     assert "最大となる層：30層中の第9層" in "".join(one.text for one in unsure.slides[1].statements)
 
 
 def test_without_controls_the_slide_says_what_measuring_them_takes():
-    slide = storyboard(of_models(ONE)).slides[4]
-    assert slide.is_not_measured and slide.title == "Not measured: controls, about 7 min"
+    slide = build_story(of_models(ONE)).slides[4]
+    assert slide.is_placeholder and slide.title == "Not measured: controls, about 7 min"
 
 
 def test_controls_without_power_show_nothing():
     text = Model("m", run_id="t", reasons_fall=("control_no_power",), control_run_ids=("r0",))
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
-    slide = storyboard(of_models(text, control)).slides[4]
+    slide = build_story(of_models(text, control)).slides[4]
     assert slide.title.startswith("0 of 1 comparisons")
-    assert slide.evidence.rows == (("random weights", "could not have shown it: 1 (power 10%)", "–"),)
+    assert slide.visual.rows == (("random weights", "could not have shown it: 1 (power 10%)", "–"),)
 
 
 @pytest.mark.parametrize(("vetoes", "why"), [(("sequence_share",), "veto: "), ((), "no value in some layer")])
@@ -187,19 +185,19 @@ def test_a_control_that_cannot_be_used_says_why(vetoes, why):
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
     data = of_models(text, control, checks=frames.checks(*((control, check, "veto") for check in vetoes)))
     unusable = data.against_controls.with_columns(outcome=pl.lit("not_usable"))
-    (row,) = storyboard(replace(data, against_controls=unusable)).slides[4].evidence.rows
+    (row,) = build_story(replace(data, against_controls=unusable)).slides[4].visual.rows
     assert row[1].startswith(f"not usable ({why}")
 
 
 def test_a_report_of_shipped_profiles_says_so():
     shipped = frames.runs(ONE).with_columns(tags=pl.lit(["reference"]))
-    assert "come with Workdim" in dict(storyboard(of_models(ONE, runs=shipped)).slides[0].evidence.rows)["Origin"]
-    assert "Origin" not in dict(story_of("one_model", "en").slides[0].evidence.rows)
+    assert "come with Workdim" in dict(build_story(of_models(ONE, runs=shipped)).slides[0].visual.rows)["Origin"]
+    assert "Origin" not in dict(story_of("one_model", "en").slides[0].visual.rows)
 
 
 @pytest.mark.parametrize(("use_class", "said"), [("general", "shortlist"), ("scarce_data", "test")])
 def test_the_use_class_says_what_a_relation_allows(use_class, said):
-    story = storyboard(of_pilot(24, answers.falling(), "en", use_class=use_class))
+    story = build_story(of_pilot(24, answers.falling(), "en", use_class=use_class))
     assert said in story.slides[5].statements[0].text and said in story.slides[6].statements[0].text
     cautious = use_class != "general"
     for slide in story:
@@ -208,13 +206,15 @@ def test_the_use_class_says_what_a_relation_allows(use_class, said):
 
 def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     data = data_of("cannot_tell", "en")
-    of_a_model = layer_plan(model_id=data.texts["model_id"][0])
-    assert "3 of 8 blocks" in storyboard(replace(data, plans=(of_a_model,))).slides[5].title
-    fewer = storyboard(replace(data, plans=(layer_plan(model_id=data.texts["model_id"][0], budget=0.015),))).slides[5]
-    assert [block.number for block in fewer.evidence.blocks if block.is_removed] == [3]
+    of_a_model = layer_plan(model_id=data.text_runs["model_id"][0])
+    assert "3 of 8 blocks" in build_story(replace(data, plans=(of_a_model,))).slides[5].title
+    fewer = build_story(
+        replace(data, plans=(layer_plan(model_id=data.text_runs["model_id"][0], budget=0.015),))
+    ).slides[5]
+    assert [block.number for block in fewer.visual.blocks if block.is_removed] == [3]
     assert not any("Parameters" in one.text for one in fewer.statements)
-    unverified = layer_plan(model_id=data.texts["model_id"][0], is_verified=False)
-    assert storyboard(replace(data, plans=(unverified,))).slides[5].is_not_measured
+    unverified = layer_plan(model_id=data.text_runs["model_id"][0], is_verified=False)
+    assert build_story(replace(data, plans=(unverified,))).slides[5].is_placeholder
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     ],
 )
 def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
-    story = storyboard(plan_data(layer_plan(**changes), "en", cases.DAY))
+    story = build_story(plan_data(layer_plan(**changes), "en", cases.DAY))
     assert story.slides[1].title.startswith(title) and asked in story.slides[6].title
 
 
@@ -251,24 +251,24 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     own = next(row for row in made.outcomes if row.rule == "greedy" and row.text == "held_out")
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     more = [replace(own, is_healed=True, difference=0.01), replace(own, rule="exchange", is_chosen=False)]
-    told = storyboard(plan_data(LayerPlan(made.plan, [*rest, *more]), "en", cases.DAY)).slides[3]
+    told = build_story(plan_data(LayerPlan(made.plan, [*rest, *more]), "en", cases.DAY)).slides[3]
     assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices cost less, all before healing"
     assert told.statements[0].text.startswith("ours, healed: +0.010")
 
 
 def test_a_pilot_without_scores_or_models_is_incomplete():
-    none = storyboard(of_pilot(12, [None] * 12, "en"))
+    none = build_story(of_pilot(12, [None] * 12, "en"))
     assert none.case == "incomplete" and "scores for 12 of 12 models" in none.slides[5].title
-    few = storyboard(of_pilot(12, answers.unrelated(10), "en"))
+    few = build_story(of_pilot(12, answers.unrelated(10), "en"))
     assert few.case == "incomplete" and few.slides[2].title.startswith("10 of 12 models count so far; not measured: 2")
 
 
 def test_own_scores_and_whose_a_score_is_stand_in_the_appendix():
     scores = frames.scores(score("o/base", 43.9))
-    story = storyboard(of_models(ONE, TWO, scores=scores))
+    story = build_story(of_models(ONE, TWO, scores=scores))
     (values,) = (slide for slide in story.appendix if slide.key == "values")
-    cells = [row[-1] for row in values.evidence.rows if isinstance(row, tuple)]
-    assert "43.9 °" in cells and "–" in cells and "° of the base model" in values.evidence.key
+    cells = [row[-1] for row in values.visual.rows if isinstance(row, tuple)]
+    assert "43.9 °" in cells and "–" in cells and "° of the base model" in values.visual.key
 
 
 # --- what is refused, and what is left out ---------------------------------------------------------------------
@@ -285,8 +285,8 @@ def without_summary(runs: pl.DataFrame) -> pl.DataFrame:
 def test_a_run_without_a_verdict_is_left_out_and_named():
     other = Model("last-token-run", protocol_hash="000000000000")
     runs = pl.concat([frames.runs(ONE), without_summary(frames.runs(other))])
-    story = storyboard(of_models(ONE, other, runs=runs))
-    assert any("last-token-run" in row[1] for row in story.slides[0].evidence.rows)
+    story = build_story(of_models(ONE, other, runs=runs))
+    assert any("last-token-run" in row[1] for row in story.slides[0].visual.rows)
     assert story.slides[1:] == story_of("one_model", "en").slides[1:]
 
 
@@ -299,7 +299,7 @@ def test_what_holds_no_run_on_text_with_a_verdict_is_no_deck():
 
 def test_a_run_that_reached_no_dimension_tells_so():
     runs = without_summary(frames.runs(ONE)).with_columns(n_points=0, qualifiers=pl.lit(["few_types"]))
-    assert storyboard(of_models(ONE, runs=runs)).slides[1].title.startswith("0 of 1 models have numbers")
+    assert build_story(of_models(ONE, runs=runs)).slides[1].title.startswith("0 of 1 models have numbers")
 
 
 def test_our_frames_have_the_columns_of_the_warehouse(tmp_path):

@@ -1,4 +1,4 @@
-"""The slide deck: a story in, the bytes of an editable .pptx out. What is said stands in the story; here it is only drawn."""
+"""Draws a story as an editable PowerPoint file. All texts and numbers come from the story; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -18,93 +18,95 @@ from pptx.util import Inches, Pt
 
 from core.deck import layout
 from core.deck.charts import draw_chart
-from core.deck.deck_data import DeckData
 from core.deck.layout import Box
-from core.deck.slide import notes_of, paragraphs, shortened_to
-from core.deck.story import Blocks, Chart, Evidence, Gallery, Heading, Statement, Story, StorySlide, Table
-from core.deck.storyboards import storyboard
-from core.deck.template import Template, finish, fit
-from core.deck.theme import add_foot, describe, layout_for, new_deck, place, speak
+from core.deck.slide import notes_lines, paragraphs, shorten_for_page
+from core.deck.story import Blocks, Chart, Gallery, Heading, Statement, Story, StorySlide, Table, Visual
+from core.deck.template import Template, adapt_placeholders, clean_package
+from core.deck.theme import add_footer, layout_for, new_deck, set_alternative_text, set_box, set_language
 
 
-def titles(data: DeckData) -> list[str]:
-    """The titles of the slides that `deck` draws, in their order."""
-    return [one.title for one in storyboard(data)]
-
-
-def deck(
-    told: DeckData | Story, template: Template | None = None, attach: Callable[[Deck], None] = lambda made: None
+def draw_deck(
+    story: Story, template: Template | None = None, attach: Callable[[Deck], None] = lambda presentation: None
 ) -> bytes:
-    """The deck of a story as a .pptx file; of data, that of their storyboard.
+    """The bytes of a .pptx file, on a company's `template` if there is one.
 
-    On a company's `template`, if there is one. `attach` puts into the finished deck what it is to carry besides.
+    `attach` is called with the finished presentation before it is saved, to add parts to it.
     """
-    story = told if isinstance(told, Story) else storyboard(told)
-    made = template.deck if template else new_deck()
-    for number, one in enumerate(story):
-        slide = draw(made, one, story.language, number < len(story.slides), template)
+    presentation = template.deck if template else new_deck()
+    for number, story_slide in enumerate(story):
+        slide = draw_slide(presentation, story_slide, story.language, number < len(story.slides), template)
         if template is not None:
-            fit(template, slide, one.source)
-    properties = made.core_properties
+            adapt_placeholders(template, slide, story_slide.source)
+    properties = presentation.core_properties
     properties.title = story.title[:255]
     properties.author = "Workdim"
     properties.language = story.language
     properties.created = properties.modified = datetime.combine(story.made_on, datetime.min.time())
-    for slide in made.slides:
-        speak(slide._element, story.language)
-        speak(slide.notes_slide._element, story.language)
+    for slide in presentation.slides:
+        set_language(slide._element, story.language)
+        set_language(slide.notes_slide._element, story.language)
         shape: Any
         for shape in slide.shapes:
             if shape.has_chart:
-                speak(shape.chart._chartSpace, story.language)
-    finish(made)
-    attach(made)
+                set_language(shape.chart._chartSpace, story.language)
+    clean_package(presentation)
+    attach(presentation)
     file = BytesIO()
-    made.save(file)
+    presentation.save(file)
     return file.getvalue()
 
 
-def draw(made: Deck, one: StorySlide, language: str, is_core: bool = True, template: Template | None = None) -> Slide:
-    """One slide on the layout that has places for what it shows; those of the appendix have smaller letters."""
-    with_chart, with_text = isinstance(one.evidence, Chart), bool(one.statements)
-    chosen = template.layout_for(with_chart, with_text) if template else layout_for(made, with_chart, with_text)
-    slide = made.slides.add_slide(chosen)
+def draw_slide(
+    presentation: Deck, story_slide: StorySlide, language: str, is_core: bool = True, template: Template | None = None
+) -> Slide:
+    """Draws one slide on the layout that fits its content; slides of the appendix have smaller letters."""
+    with_chart, with_text = isinstance(story_slide.visual, Chart), bool(story_slide.statements)
+    slide_layout = (
+        template.layout_for(with_chart, with_text) if template else layout_for(presentation, with_chart, with_text)
+    )
+    slide = presentation.slides.add_slide(slide_layout)
     page = template.page if template else layout.OWN_PAGE
     if is_core and page.is_small:
-        one = shortened_to(one, page, language)
-    _title(slide, one.title)
-    if one.evidence is not None:
-        _evidence(slide, one.evidence, page.chart if one.statements else page.body, is_core, language)
-    if one.statements:
-        _statements(slide, one, is_core, page)
-    for holder in list(slide.placeholders):  # what nothing was to be said in
+        story_slide = shorten_for_page(story_slide, page, language)
+    _write_title(slide, story_slide.title)
+    if story_slide.visual is not None:
+        _draw_visual(slide, story_slide.visual, page.chart if story_slide.statements else page.body, is_core, language)
+    if story_slide.statements:
+        _write_statements(slide, story_slide, is_core, page)
+    for holder in list(slide.placeholders):  # those that stayed empty
         if holder.has_text_frame and not holder.text_frame.text and holder.placeholder_format.idx not in (10, 11, 12):
             holder._element.getparent().remove(holder._element)
-    if one.use_class:
-        _add_text(slide, page.use_class, [one.use_class], layout.SMALLEST, quiet=True)
-    add_foot(slide, one.source)
+    if story_slide.use_class:
+        _add_text(slide, page.use_class, [story_slide.use_class], layout.SMALLEST, quiet=True)
+    add_footer(slide, story_slide.source)
     notes: Any = slide.notes_slide.notes_text_frame
-    notes.text = "\n".join(notes_of(one, language))
+    notes.text = "\n".join(notes_lines(story_slide, language))
     return slide
 
 
-def _title(slide: Slide, text: str) -> None:
-    """In the size of the layout, or smaller where it would take three lines; Japanese broken behind a phrase."""
+def _write_title(slide: Slide, text: str) -> None:
+    """In the size of the layout, or smaller where it would take three lines; Japanese is broken behind a phrase."""
     width = layout.TITLE_BOX[2]
     points = next((p for p in layout.TITLE_SIZES if layout.title_lines(text, width, p) <= 2), layout.TITLE_SIZES[-1])
     frame: Any = slide.shapes.title
-    frame.text_frame.text = layout.broken_at_phrases(text, width, points)
+    frame.text_frame.text = layout.break_at_phrase(text, width, points)
     if points != layout.TITLE_SIZES[0]:
         for run in frame.text_frame.paragraphs[0].runs:
             run.font.size = Pt(points)
 
 
-def _statements(slide: Slide, one: StorySlide, is_core: bool, page: layout.Page) -> None:
+def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page: layout.Page) -> None:
     """Into the layout's place for text, or a box of its own."""
-    box = page.body if one.evidence is None else page.statements
-    sizes = layout.APPENDIX_SIZES if not is_core else layout.FULL_SIZES if one.evidence is None else layout.BESIDE_SIZES
-    told = paragraphs(one.statements)
-    points = next((p for p in sizes if layout.text_height(told, box[2], p) <= box[3]), sizes[-1])
+    box = page.body if story_slide.visual is None else page.statements
+    sizes = (
+        layout.APPENDIX_SIZES
+        if not is_core
+        else layout.FULL_SIZES
+        if story_slide.visual is None
+        else layout.BESIDE_SIZES
+    )
+    texts = paragraphs(story_slide.statements)
+    points = next((p for p in sizes if layout.text_height(texts, box[2], p) <= box[3]), sizes[-1])
     holder = next(
         (h for h in slide.placeholders if h.placeholder_format.type in (PP_PLACEHOLDER.BODY, PP_PLACEHOLDER.OBJECT)),
         None,
@@ -113,18 +115,20 @@ def _statements(slide: Slide, one: StorySlide, is_core: bool, page: layout.Page)
     if shape is None:
         shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
         shape.text_frame.word_wrap = True
-    place(shape, box)
+    set_box(shape, box)
     frame = shape.text_frame
     frame.vertical_anchor = MSO_ANCHOR.TOP
     is_first = True
-    for statement in one.statements:
+    for statement in story_slide.statements:
         for text, is_label in ((statement.label, True), (statement.text, False)):
             if text:
-                _paragraph(frame, text, points, is_first, is_label, statement)
+                _write_paragraph(frame, text, points, is_first, is_label, statement)
                 is_first = False
 
 
-def _paragraph(frame: Any, text: str, points: float, is_first: bool, is_label: bool, statement: Statement) -> None:
+def _write_paragraph(
+    frame: Any, text: str, points: float, is_first: bool, is_label: bool, statement: Statement
+) -> None:
     paragraph = frame.paragraphs[0] if is_first else frame.add_paragraph()
     run = paragraph.add_run()
     run.text = text
@@ -143,54 +147,56 @@ def _paragraph(frame: Any, text: str, points: float, is_first: bool, is_label: b
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool, language: str) -> None:
-    key_room = layout.key_height(shown.key, box[2])
-    inner = box if not shown.key else (*box[:3], box[3] - key_room)
+def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool, language: str) -> None:
+    key_room = layout.key_height(visual.key, box[2])
+    inner = box if not visual.key else (*box[:3], box[3] - key_room)
     below = box[1] + inner[3]
-    match shown:
+    match visual:
         case Chart():
-            draw_chart(slide, inner, shown, language)
+            draw_chart(slide, inner, visual, language)
         case Table():
-            of_table = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
-            points = layout.table_size(shown, box[2], box[3], of_table)
-            end = box[1] + _add_table(slide, inner, shown, points) + 0.1
-            below = below if is_core else end  # never on a row that takes more lines than it was expected to
+            sizes_of_table = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
+            points = layout.table_size(visual, box[2], box[3], sizes_of_table)
+            end = box[1] + _draw_table(slide, inner, visual, points) + 0.1
+            below = below if is_core else end  # so that it never covers a row that takes more lines than expected
         case Blocks():
-            _blocks(slide, inner, shown)
+            _draw_blocks(slide, inner, visual)
         case Gallery():
-            _gallery(slide, inner, shown, language)
-    if shown.key:
+            _draw_gallery(slide, inner, visual, language)
+    if visual.key:
         room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
         sizes = [layout.SMALLEST] if is_core else [*layout.APPENDIX_TABLE_SIZES[1:]]
-        _add_text(slide, room, [shown.key], layout.fitting_size([shown.key], room, sizes), quiet=True)
+        _add_text(slide, room, [visual.key], layout.fitting_size([visual.key], room, sizes), quiet=True)
 
 
 BLOCKS_IN_A_ROW = 10
 LARGEST_BLOCK = 0.85
 
 
-def _blocks(slide: Slide, box: Box, shown: Blocks) -> None:
-    """Rows of boxes, each with its number; what goes is white in a dashed line."""
-    n = len(shown.blocks)
+def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
+    """Rows of boxes with their numbers; removed blocks are white with a dashed outline."""
+    n = len(row_of_blocks.blocks)
     n_rows = max(1, -(-n // BLOCKS_IN_A_ROW), -(-n // 60) * 5 if n > 60 else 1)
     per_row = -(-n // min(n_rows, 8))
     step = min(LARGEST_BLOCK, (box[2] - 0.2) / per_row)
     rows = -(-n // per_row)
     high = min(0.7, (box[3] - 0.8) / rows - 0.08)
-    for position, block in enumerate(shown.blocks):
+    for position, block in enumerate(row_of_blocks.blocks):
         row, column = divmod(position, per_row)
-        at = (box[0] + 0.1 + column * step, box[1] + 0.1 + row * (high + 0.08), step - 0.07, high)
-        words = shown.removed_name if block.is_removed else shown.kept_name
-        describe(_box(slide, at, str(block.number), block.is_removed), f"{block.number}: {words}")
+        box_of_block = (box[0] + 0.1 + column * step, box[1] + 0.1 + row * (high + 0.08), step - 0.07, high)
+        words = row_of_blocks.removed_name if block.is_removed else row_of_blocks.kept_name
+        set_alternative_text(
+            _draw_block(slide, box_of_block, str(block.number), block.is_removed), f"{block.number}: {words}"
+        )
     left, top = box[0] + 0.1, box[1] + 0.25 + rows * (high + 0.08)
-    for number, (name, is_removed) in enumerate(((shown.kept_name, False), (shown.removed_name, True))):
-        _box(slide, (left + 2.4 * number, top, 0.4, 0.34), "", is_removed)
+    for number, (name, is_removed) in enumerate(((row_of_blocks.kept_name, False), (row_of_blocks.removed_name, True))):
+        _draw_block(slide, (left + 2.4 * number, top, 0.4, 0.34), "", is_removed)
         _add_text(slide, (left + 2.4 * number + 0.5, top, 1.8, 0.36), [name], layout.SMALLEST)
 
 
-def _box(slide: Slide, at: Box, text: str, is_removed: bool) -> Any:
+def _draw_block(slide: Slide, box: Box, text: str, is_removed: bool) -> Any:
     shape: Any = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, *[Inches(0)] * 4)
-    place(shape, at)
+    set_box(shape, box)
     shape.shadow.inherit = False
     shape.fill.solid()
     shape.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_1 if is_removed else MSO_THEME_COLOR.ACCENT_1
@@ -212,12 +218,12 @@ def _box(slide: Slide, at: Box, text: str, is_removed: bool) -> Any:
     return shape
 
 
-def _gallery(slide: Slide, box: Box, shown: Gallery, language: str) -> None:
-    n = len(shown.charts)
+def _draw_gallery(slide: Slide, box: Box, gallery: Gallery, language: str) -> None:
+    n = len(gallery.charts)
     per_row = min(n, 4)
     rows = -(-n // per_row)
     wide, high = box[2] / per_row, box[3] / rows
-    for position, chart in enumerate(shown.charts):
+    for position, chart in enumerate(gallery.charts):
         row, column = divmod(position, per_row)
         draw_chart(
             slide,
@@ -234,26 +240,26 @@ NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
 """PowerPoint's table style without fills and lines: ours are drawn cell by cell."""
 
 
-def _add_table(slide: Slide, box: Box, shown: Table, points: float) -> float:
+def _draw_table(slide: Slide, box: Box, table: Table, points: float) -> float:
     """Draws the table at the top of the box and returns the height that it takes, in inches."""
-    columns, rows = shown.columns, shown.rows
+    columns, rows = table.columns, table.rows
     titles = tuple(column.title for column in columns)
     heights = [layout.row_height(row, columns, points, box[2]) for row in (titles, *rows)]
     frame: Any = slide.shapes.add_table(
         len(rows) + 1, len(columns), Inches(box[0]), Inches(box[1]), Inches(box[2]), Inches(sum(heights))
     )
-    describe(frame, shown.alternative)
-    table = frame.table
+    set_alternative_text(frame, table.alternative)
+    native_table = frame.table
     frame._element.graphic.graphicData.tbl.tblPr.find(qn("a:tableStyleId")).text = NO_STYLE
-    for column, drawn in zip(columns, table.columns, strict=True):
-        drawn.width = Inches(column.share * box[2])
+    for column, native_column in zip(columns, native_table.columns, strict=True):
+        native_column.width = Inches(column.share * box[2])
     for index, (row, height) in enumerate(zip((titles, *rows), heights, strict=True)):
-        table.rows[index].height = Inches(height)
+        native_table.rows[index].height = Inches(height)
         if isinstance(row, Heading):
-            table.cell(index, 0).merge(table.cell(index, len(columns) - 1))
+            native_table.cell(index, 0).merge(native_table.cell(index, len(columns) - 1))
         texts = [row.text] + [""] * (len(columns) - 1) if isinstance(row, Heading) else row
         for number, (column, text) in enumerate(zip(columns, texts, strict=True)):
-            cell = table.cell(index, number)
+            cell = native_table.cell(index, number)
             _fill_cell(cell, text, points, bold=index == 0 or isinstance(row, Heading))
             if column.is_number and not isinstance(row, Heading):
                 cell.text_frame.paragraphs[0].alignment = PP_ALIGN.RIGHT
@@ -289,9 +295,9 @@ def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
 
 
 def _add_text(slide: Slide, box: Box, paragraphs: Sequence[str], points: float, quiet: bool = False) -> Any:
-    """A text box; quiet letters are a little paler, for what is only looked up."""
+    """A text box; `quiet` text is a little paler, for what is only looked up."""
     shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
-    place(shape, box)
+    set_box(shape, box)
     frame = shape.text_frame
     frame.word_wrap = True
     frame.margin_left = frame.margin_right = Inches(0.02)

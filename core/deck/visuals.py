@@ -1,4 +1,4 @@
-"""The pictures of a story, as typed data: profiles, a scatter, coefficients with their intervals, blocks, prices.
+"""The visuals of a story as typed data: profiles, a scatter, coefficients with their intervals, blocks, prices.
 
 Every axis is linear and shared by all that is compared on it.
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from core import wording
-from core.analysis import plans as read_again
+from core.analysis import plans as plan_analysis
 from core.analysis.answer import Answer
 from core.analysis.ranks import NORMAL_95
 from core.deck import layout
@@ -26,17 +26,17 @@ from core.wording import answers, plans
 from core.wording.labels import run_labels, shortened
 
 MOST_CURVES = 6
-"""Curves that colours tell apart; more are a gallery of small profiles."""
-MOST_SMALL = 12
-"""Small profiles that a slide has room for in letters of 14 points."""
-SMALL_NAME = 18
+"""Curves that colours can distinguish; more become a gallery of small profiles."""
+MOST_IN_GALLERY = 12
+"""Small profiles that fit on a slide with text of 14 points."""
+LONGEST_GALLERY_NAME = 18
 LONGEST_NAME = 26
 
 
-def axis(title: str, values: Iterable[float | None], from_zero: bool = False) -> Axis:
-    """From one round number to another around the values."""
-    known = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
-    low, high = min(known), max(known)
+def round_axis(title: str, values: Iterable[float | None], from_zero: bool = False) -> Axis:
+    """An axis from one round number to another that contains the values."""
+    finite = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
     low = min(low, 0.0) if from_zero else low
     room = (high - low) or abs(high) or 1.0
     step = 10.0 ** math.floor(math.log10(room / 4))
@@ -48,7 +48,7 @@ def axis(title: str, values: Iterable[float | None], from_zero: bool = False) ->
 
 
 def short_names(runs: pl.DataFrame, language: str, longest: int = LONGEST_NAME) -> dict[str, str]:
-    """run_id -> what tells it from the others, short enough to stand beside a curve."""
+    """run_id -> a label that distinguishes it from the others, short enough to stand beside a curve."""
     labels = run_labels(runs, language)
     cut = dict(zip(labels, distinct(list(labels.values())), strict=True))
     short = {run_id: shortened(label, longest) for run_id, label in cut.items()}
@@ -58,61 +58,67 @@ def short_names(runs: pl.DataFrame, language: str, longest: int = LONGEST_NAME) 
 # --- profiles --------------------------------------------------------------------------------------------------
 
 
-def profiles(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) -> Chart | None:
-    """d2 over the layers of these runs, one curve each in a colour of its own; None where none has estimates.
+def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) -> Chart | None:
+    """d2 over the layers, one coloured curve per run, vetoed runs grey and dashed; None where no run has estimates.
 
-    Runs that a check vetoes are grey and dashed by their mark. More than MOST_CURVES are a `gallery`.
+    For more than MOST_CURVES runs use `profile_gallery`.
     """
     _ = translator(language)
-    found = profile_points(estimates, runs, *PRIMARY, language=language)
-    if not found.curves:
+    profile_data = profile_points(estimates, runs, *PRIMARY, language=language)
+    if not profile_data.curves:
         return None
     names = short_names(runs, language)
-    sound = [curve.run_id for curve in found.curves if not curve.is_vetoed]
-    # Those in colour come last, so that they are drawn over the others.
+    sound = [curve.run_id for curve in profile_data.curves if not curve.is_vetoed]
+    # Coloured curves come last, so that they are drawn over the others.
     series = [
         Series(
             names.get(curve.run_id, curve.name),
-            _curve(curve, found.same_depth),
+            _curve_points(curve, profile_data.same_depth),
             None if curve.is_vetoed else sound.index(curve.run_id),
             is_banded=not curve.is_vetoed,
         )
-        for curve in sorted(found.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
+        for curve in sorted(profile_data.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
     ]
-    up = _dimension_axis(_dimension_title(found, language), series)
-    told_of = _("; ").join(
-        curve_text(curve, names.get(curve.run_id, curve.name), language) for curve in found.curves[:4]
+    up = _dimension_axis(_dimension_title(profile_data, language), series)
+    descriptions = _("; ").join(
+        curve_text(curve, names.get(curve.run_id, curve.name), language) for curve in profile_data.curves[:4]
     )
-    alternative = _("Estimated dimension over the layers. {curves}.").format(curves=told_of)
+    alternative = _("Estimated dimension over the layers. {curves}.").format(curves=descriptions)
     key = _("In paler colour: 95 % intervals.")
-    if len(sound) < len(found.curves):
+    if len(sound) < len(profile_data.curves):
         key = wording.sentences((key, wording.veto_note(language)), language)
-    return Chart(_layer_axis(found, language), up, tuple(series), alternative, key=key)
+    return Chart(_layer_axis(profile_data, language), up, tuple(series), alternative, key=key)
 
 
-def gallery(estimates: pl.DataFrame, runs: pl.DataFrame, language: str, first: Collection[str] = ()) -> Gallery | None:
-    """A small profile of each run on one scale, in the order of the largest inner dimension; of more than
-    MOST_SMALL those of `first` (run ids) and others evenly along that order. None where none has estimates."""
+def profile_gallery(
+    estimates: pl.DataFrame, runs: pl.DataFrame, language: str, required: Collection[str] = ()
+) -> Gallery | None:
+    """A small profile of each run on one scale, ordered by the largest inner dimension.
+
+    Of more than MOST_IN_GALLERY runs, those of `required` (run ids) and others evenly along that order. None where no run
+    has estimates.
+    """
     _ = translator(language)
-    known = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
-    found = profile_points(estimates, known, *PRIMARY, language=language)
-    curves = {curve.run_id: curve for curve in found.curves}
-    ordered = [run_id for run_id in known["run_id"] if run_id in curves]
+    ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
+    profile_data = profile_points(estimates, ranked, *PRIMARY, language=language)
+    curves = {curve.run_id: curve for curve in profile_data.curves}
+    ordered = [run_id for run_id in ranked["run_id"] if run_id in curves]
     if not ordered:
         return None
-    shown = _evenly(ordered, first)
-    names = short_names(known, language, SMALL_NAME)
+    selected = _pick_evenly(ordered, required)
+    names = short_names(ranked, language, LONGEST_GALLERY_NAME)
     series = {
-        run_id: Series(names[run_id], _curve(curves[run_id], found.same_depth), 0, is_banded=True) for run_id in shown
+        run_id: Series(names[run_id], _curve_points(curves[run_id], profile_data.same_depth), 0, is_banded=True)
+        for run_id in selected
     }
-    across = replace(_layer_axis(found, language), title="")
+    across = replace(_layer_axis(profile_data, language), title="")
     up = _dimension_axis("", list(series.values()))
     across, up = (replace(axis, step=axis.high - axis.low) for axis in (across, up))
     charts = []
-    for run_id, one in series.items():
+    for run_id, curve_series in series.items():
         top = wording.number(max(mark.value for mark in curves[run_id].marks[1:-1] or curves[run_id].marks))
-        titled = replace(up, title=f"{one.name}  {top}")
-        charts.append(Chart(across, titled, (one,), curve_text(curves[run_id], one.name, language)))
+        titled = replace(up, title=f"{curve_series.name}  {top}")
+        charts.append(Chart(across, titled, (curve_series,), curve_text(curves[run_id], curve_series.name, language)))
     alternative = _("{n} small profiles on one scale. {curves}.").format(
         n=len(charts), curves=_("; ").join(chart.alternative for chart in (charts[0], charts[-1]))
     )
@@ -120,50 +126,50 @@ def gallery(estimates: pl.DataFrame, runs: pl.DataFrame, language: str, first: C
         _(
             "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
         ).format(
-            across=_layer_axis(found, language).title,
+            across=_layer_axis(profile_data, language).title,
             low=across.low,
             high=across.high,
-            up=_dimension_title(found, language),
+            up=_dimension_title(profile_data, language),
         ),
         _("Bands: 95 % intervals."),
     )
     return Gallery(tuple(charts), alternative, wording.sentences(key, language))
 
 
-def _evenly(ordered: Sequence[str], first: Collection[str]) -> list[str]:
-    """At most MOST_SMALL of them in their order: the ends, those of `first`, and others at even steps."""
+def _pick_evenly(ordered: Sequence[str], required: Collection[str]) -> list[str]:
+    """At most MOST_IN_GALLERY of them in their order: the ends, those of `required`, and others at even steps."""
     n = len(ordered)
-    if n <= MOST_SMALL:
+    if n <= MOST_IN_GALLERY:
         return list(ordered)
-    wanted = [at for at, run_id in enumerate(ordered) if run_id in first]
-    evenly = [round(place * (n - 1) / (MOST_SMALL - 1)) for place in range(MOST_SMALL)]
-    kept = list(dict.fromkeys([0, n - 1, *wanted, *evenly]))[:MOST_SMALL]
-    return [ordered[at] for at in sorted(kept)]
+    required_places = [position for position, run_id in enumerate(ordered) if run_id in required]
+    evenly = [round(place * (n - 1) / (MOST_IN_GALLERY - 1)) for place in range(MOST_IN_GALLERY)]
+    places = list(dict.fromkeys([0, n - 1, *required_places, *evenly]))[:MOST_IN_GALLERY]
+    return [ordered[position] for position in sorted(places)]
 
 
-def _curve(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
+def _curve_points(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
     return tuple(
         Point(mark.layer if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
         for mark in curve.marks
     )
 
 
-def _layer_axis(found: ProfileData, language: str) -> Axis:
-    deepest = max(curve.marks[-1].layer for curve in found.curves)
-    if not found.same_depth:
+def _layer_axis(profile_data: ProfileData, language: str) -> Axis:
+    deepest = max(curve.marks[-1].layer for curve in profile_data.curves)
+    if not profile_data.same_depth:
         return Axis(wording.layer_axis(False, language), 0, 1, 0.25, 2)
     step = next((step for step in (1, 2, 5, 10) if deepest / step <= 10), 20)
     return Axis(wording.layer_axis(True, language), 0, deepest, step)
 
 
-def _dimension_title(found: ProfileData, language: str) -> str:
+def _dimension_title(profile_data: ProfileData, language: str) -> str:
     _ = translator(language)
-    return _("Estimated dimension (d2, N={size})").format(size=wording.size_range(found.n_points))
+    return _("Estimated dimension (d2, N={size})").format(size=wording.size_range(profile_data.n_points))
 
 
 def _dimension_axis(title: str, series: Sequence[Series]) -> Axis:
-    reach = [v for one in series for p in one.points for v in (p.y, p.upper if one.is_banded else None)]
-    return axis(title, reach, from_zero=True)
+    heights = [v for line in series for p in line.points for v in (p.y, p.upper if line.is_banded else None)]
+    return round_axis(title, heights, from_zero=True)
 
 
 def curve_text(curve: Curve, name: str, language: str) -> str:
@@ -185,13 +191,13 @@ def curve_text(curve: Curve, name: str, language: str) -> str:
 # --- relation --------------------------------------------------------------------------------------------------
 
 
-def scatter(found: Answer, language: str) -> Chart | None:
-    """Dimension against score, every model a point with both intervals; None where no model has both."""
+def relation_scatter(answer: Answer, language: str) -> Chart | None:
+    """Dimension against score, one point per model with both intervals; None where no model has both numbers."""
     _ = translator(language)
-    data = ranking_points(found, language)
+    data = ranking_points(answer, language)
     if not data.points:
         return None
-    vetoed = {one.run_id for one in found.models if one.is_vetoed}
+    vetoed = {model.run_id for model in answer.models if model.is_vetoed}
     groups: dict[str, list[Point]] = {"own": [], "base": [], "vetoed": []}
     for point in data.points:
         reach = NORMAL_95 * (point.score_std_error or 0.0)
@@ -208,10 +214,10 @@ def scatter(found: Answer, language: str) -> Chart | None:
             )
         )
     short = {point.run_id: shortened(point.name, LONGEST_NAME) for point in data.points}
-    moves = [found.relation.without_one.moves_most] if found.relation.without_one else []
+    moves = [answer.relation.without_one.moves_most] if answer.relation.without_one else []
     first = [
         short[run_id]
-        for run_id in (*moves, *(one.run_id for one in found.models if one.score_rank_low == 1))
+        for run_id in (*moves, *(model.run_id for model in answer.models if model.score_rank_low == 1))
         if run_id in short
     ]
     kinds: dict[str, tuple[str, int | None, Mark]] = {
@@ -219,30 +225,35 @@ def scatter(found: Answer, language: str) -> Chart | None:
         "base": (_("scores of base models, which test nothing"), 1, "open"),
         "vetoed": (_("vetoed by a check"), None, "diamond"),
     }
-    every = [point for points in groups.values() for point in points]
-    x = axis(dimension_axis(data, language), [value for p in every for value in (p.x, p.left, p.right)])
+    all_points = [point for points in groups.values() for point in points]
+    x = round_axis(dimension_axis(data, language), [value for p in all_points for value in (p.x, p.left, p.right)])
     scale = score_axis(data)
-    if found.population.higher_is_better is False:
+    if answer.population.higher_is_better is False:
         scale = _("{title} (lower is better)").format(title=scale)
-    y = axis(scale, [value for p in every for value in (p.y, p.lower, p.upper)])
-    named = dict(zip(map(id, every), layout.placed(every, x, y, first), strict=True))
+    y = round_axis(scale, [value for p in all_points for value in (p.y, p.lower, p.upper)])
+    labelled = dict(zip(map(id, all_points), layout.place_labels(all_points, x, y, first), strict=True))
     series = tuple(
         Series(
-            kinds[kind][0], tuple(named[id(p)] for p in points), kinds[kind][1], False, kinds[kind][2], is_named=False
+            kinds[kind][0],
+            tuple(labelled[id(p)] for p in points),
+            kinds[kind][1],
+            False,
+            kinds[kind][2],
+            is_named=False,
         )
         for kind, points in groups.items()
         if points
     )
-    low, high = min(every, key=lambda p: p.x), max(every, key=lambda p: p.x)
+    low, high = min(all_points, key=lambda p: p.x), max(all_points, key=lambda p: p.x)
     alternative = _(
         "{n} models as points. Dimension from {low} to {high}, score from {worst} to {best}; {numbers}."
     ).format(
-        n=len(every),
+        n=len(all_points),
         low=wording.number(low.x),
         high=wording.number(high.x),
-        worst=wording.number(min(p.y for p in every)),
-        best=wording.number(max(p.y for p in every)),
-        numbers=answers.numbers(found.relation, language),
+        worst=wording.number(min(p.y for p in all_points)),
+        best=wording.number(max(p.y for p in all_points)),
+        numbers=answers.numbers(answer.relation, language),
     )
     marks = {"own": "●", "base": "○", "vetoed": "◆"}
     key = [_("Bars: 95 % intervals.")]
@@ -251,11 +262,13 @@ def scatter(found: Answer, language: str) -> Chart | None:
     return Chart(x, y, series, alternative, key=wording.sentences(key, language))
 
 
-def coefficients(found: Answer, language: str) -> Chart | None:
-    """Spearman's rho over all models and as far as size, families and recipes allow, each with its interval; None where only one of them is
-    known."""
+def coefficient_chart(answer: Answer, language: str) -> Chart | None:
+    """Spearman's rho over all models, each recipe once, given size, and within families and sizes, with intervals.
+
+    None where only one of them could be computed.
+    """
     _ = translator(language)
-    relation = found.relation
+    relation = answer.relation
     rows = [
         (_("all models"), relation.rho, relation.lower, relation.upper, relation.n),
         (_("given size"), relation.partial.r, relation.partial.lower, relation.partial.upper, relation.partial.n),
@@ -264,16 +277,16 @@ def coefficients(found: Answer, language: str) -> Chart | None:
     if relation.once is not None:
         once = relation.once
         rows.insert(1, (_("each recipe once"), once.rho, once.lower, once.upper, once.n))
-    known = [row for row in rows if row[1] is not None]
-    if len(known) < 2:  # the one of all models stands on the slide before
+    available = [row for row in rows if row[1] is not None]
+    if len(available) < 2:  # rho over all models is shown on the previous slide
         return None
     points = tuple(
         Point(rho, place, left=lower, right=upper, name=_("{name}, n = {n}").format(name=name, n=n))  # type: ignore[arg-type]
-        for place, (name, rho, lower, upper, n) in enumerate(known, start=1)
+        for place, (name, rho, lower, upper, n) in enumerate(available, start=1)
     )
     margin = relation.margin
     guides = (Guide("0", 0.0), Guide(f"−{margin:g}", -margin), Guide(f"+{margin:g}", margin))
-    told = _("; ").join(
+    descriptions = _("; ").join(
         _("{name}: {relation}").format(name=point.name, relation=answers.coefficient(point.x, point.left, point.right))
         for point in points
     )
@@ -281,7 +294,7 @@ def coefficients(found: Answer, language: str) -> Chart | None:
         Axis(_("Rank correlation of dimension and performance (Spearman's rho)"), -1, 1, 0.5, 1),
         Axis("", 0.5, len(points) + 0.5, 1, is_ordered=True),
         (Series(_("Spearman's rho"), points, 0, False, "circle", is_named=False),),
-        _("Coefficients with 95 % intervals. {told}.").format(told=told),
+        _("Coefficients with 95 % intervals. {told}.").format(told=descriptions),
         guides,
         _("Bars: 95 % intervals. Within ±{margin} an interval counts as not related.").format(margin=f"{margin:g}"),
     )
@@ -290,30 +303,32 @@ def coefficients(found: Answer, language: str) -> Chart | None:
 # --- layer plans -----------------------------------------------------------------------------------------------
 
 
-def blocks(found: LayerPlan, gone: Collection[int], language: str) -> Blocks:
+def block_row(layer_plan: LayerPlan, removed: Collection[int], language: str) -> Blocks:
     _ = translator(language)
-    plan = found.plan
-    prices = {row.blocks[0]: row.difference for row in found.of("selection", "loss", "single") if len(row.blocks) == 1}
-    told = tuple(Block(n, n in gone, prices.get(n)) for n in range(plan.n_layers))
+    plan = layer_plan.plan
+    prices = {
+        row.blocks[0]: row.difference for row in layer_plan.of("selection", "loss", "single") if len(row.blocks) == 1
+    }
+    row_of_blocks = tuple(Block(n, n in removed, prices.get(n)) for n in range(plan.n_layers))
     return Blocks(
-        told,
+        row_of_blocks,
         _("stays"),
         _("goes"),
         _("{n} blocks in a row; {blocks} go.").format(
-            n=plan.n_layers, blocks=plans.blocks_text(gone, plan.n_layers, language)
+            n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers, language)
         ),
         _("Blocks are counted from 0, the first after the embedding."),
     )
 
 
-RIVALS = 3
-"""Other choices of as many blocks that are drawn beside ours."""
+MOST_OTHER_CHOICES = 3
+"""Other choices of the same number of blocks that are drawn beside the plan's."""
 
 
-def drawn_rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
-    """Other choices of as many blocks, published ones before steps of the search, of each the cheapest first."""
-    rows = [row for row in read_again.rivals(found) if row.difference is not None and not row.is_chosen]
-    return sorted(rows, key=lambda row: row.rule not in read_again.PUBLISHED)[:RIVALS]
+def other_choices(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
+    """Other choices of the same number of blocks: published rules before steps of the search, each cheapest first."""
+    rows = [row for row in plan_analysis.rivals(layer_plan) if row.difference is not None and not row.is_chosen]
+    return sorted(rows, key=lambda row: row.rule not in plan_analysis.PUBLISHED)[:MOST_OTHER_CHOICES]
 
 
 def _price_point(row: PlanOutcomeRow) -> Point:
@@ -321,42 +336,46 @@ def _price_point(row: PlanOutcomeRow) -> Point:
     return Point(len(row.blocks), row.difference, row.lower, row.upper)
 
 
-def prices(found: LayerPlan, language: str) -> Chart | None:
-    """Rise of the loss over the number of blocks left out: along the search, and other choices of the plan's size."""
+def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
+    """Loss increase over the number of removed blocks: along the search, and for other choices of the plan's size."""
     _ = translator(language)
-    unhealed = read_again.unhealed_price(found)
-    steps = [unhealed if unhealed is not None and row.is_healed else row for row in read_again.steps(found)]
+    unhealed = plan_analysis.unhealed_price(layer_plan)
+    steps = [unhealed if unhealed is not None and row.is_healed else row for row in plan_analysis.steps(layer_plan)]
     points = [_price_point(row) for row in steps if row.difference is not None]
     if not points:
         return None
     name = _("ours") if unhealed is None else _("ours, before healing")
     series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
-    for number, row in enumerate(drawn_rivals(found), start=1):
+    for number, row in enumerate(other_choices(layer_plan), start=1):
         series.append(Series(plans.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
     if unhealed is not None:
-        healed = _price_point(read_again.own_price(found))
+        healed = _price_point(plan_analysis.own_price(layer_plan))
         series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))
-    every = [point for one in series for point in one.points]
-    most = max(point.x for point in every)
+    all_points = [point for line in series for point in line.points]
+    most = max(point.x for point in all_points)
     step = next((step for step in (1, 2, 5, 10) if most / step <= 10), 20)
-    up = axis(
-        _("Rise of the loss (nats per token)"), [v for p in every for v in (p.y, p.lower, p.upper)], from_zero=True
+    up = round_axis(
+        _("Rise of the loss (nats per token)"), [v for p in all_points for v in (p.y, p.lower, p.upper)], from_zero=True
     )
     guides: tuple[Guide, ...] = ()
-    if found.plan.budget_unit == "nats":
-        guides = (Guide(_("budget {budget:g}").format(budget=found.plan.budget), found.plan.budget, is_vertical=False),)
-        up = replace(up, high=max(up.high, math.ceil(found.plan.budget / up.step) * up.step))
-    told = _("; ").join(
-        _("{name}: {relation}").format(
-            name=one.name, relation=plans.price_text(one.points[-1].y, one.points[-1].lower, one.points[-1].upper)
+    if layer_plan.plan.budget_unit == "nats":
+        guides = (
+            Guide(
+                _("budget {budget:g}").format(budget=layer_plan.plan.budget), layer_plan.plan.budget, is_vertical=False
+            ),
         )
-        for one in series
+        up = replace(up, high=max(up.high, math.ceil(layer_plan.plan.budget / up.step) * up.step))
+    descriptions = _("; ").join(
+        _("{name}: {relation}").format(
+            name=line.name, relation=plans.price_text(line.points[-1].y, line.points[-1].lower, line.points[-1].upper)
+        )
+        for line in series
     )
     return Chart(
         Axis(_("Blocks left out"), 0, most + (most % step and step - most % step), step),
         up,
         tuple(series),
-        _("Rise of the loss over the number of blocks left out. {told}.").format(told=told),
+        _("Rise of the loss over the number of blocks left out. {told}.").format(told=descriptions),
         guides,
         _("Bars: 95 % intervals."),
     )

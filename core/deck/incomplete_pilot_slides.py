@@ -1,4 +1,4 @@
-"""Slides of a pilot that cannot be answered yet: what is missing, what was refused, and what completing it takes."""
+"""Slides of a pilot that cannot be answered yet: what is missing, what was vetoed, and what completing it takes."""
 
 from __future__ import annotations
 
@@ -8,48 +8,53 @@ from core import wording
 from core.analysis.answer import Answer
 from core.analysis.ranking import OWN_MATCHES
 from core.deck.deck_data import DeckData
-from core.deck.pilot_board import untested
-from core.deck.slide import asked, check_table, slide
+from core.deck.pilot_slides import untested
+from core.deck.slide import check_table, core_slide, decision_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.figures.scores import distinct
 from core.locale import translator
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 
 FEWEST_CHECKS, MOST_CHECKS = 3, 9
-"""Those that warn or veto are told one by one, the others counted."""
+"""Rows of the table of checks: those that warn or veto one by one, the others as a count."""
 
 
-def what_is_missing(data: DeckData) -> StorySlide:
+def missing_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    pilot, found = data.answered
-    missing = list(found.population.missing)
-    vetoed = _vetoed(found)
-    sound = [one for one in found.models if not one.is_vetoed]
-    unscored = _unscored(found)
-    scored = [one.name for one in sound if one.name not in unscored]
+    pilot, answer = data.pilot_and_answer
+    missing = list(answer.population.missing)
+    vetoed = _vetoed(answer)
+    sound = [model for model in answer.models if not model.is_vetoed]
+    unscored = _unscored(answer)
+    scored = [model.name for model in sound if model.name not in unscored]
     groups = (
         (_("measured, with the score"), scored, _("count")),
         (_("measured, without the score"), unscored, _("need a score")),
         (_("measured and vetoed by a check"), vetoed, _("do not count; see the checks")),
-        (_("not measured"), missing, words.time_of(len(missing), data.texts, data.language)),
+        (_("not measured"), missing, slide_wording.time_of(len(missing), data.text_runs, data.language)),
     )
-    every = [*missing, *vetoed, *(one.name for one in sound)]
-    short = dict(zip(every, distinct(every), strict=True))
+    all_names = [*missing, *vetoed, *(model.name for model in sound)]
+    short = dict(zip(all_names, distinct(all_names), strict=True))
     rows = [
-        (what, str(len(names)), words.names([short.get(one, one) for one in names], data.language, most=8), then)
-        for what, names, then in groups
+        (
+            group,
+            str(len(names)),
+            slide_wording.names([short.get(model, model) for model in names], data.language, most=8),
+            consequence,
+        )
+        for group, names, consequence in groups
         if names
     ]
-    return slide(
+    return core_slide(
         data,
         "missing",
         _("{counted} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}").format(
             counted=len(scored),
-            total=max(len(pilot.models), len(found.models)),
+            total=max(len(pilot.models), len(answer.models)),
             missing=len(missing),
             vetoed=len(vetoed),
         ),
-        evidence=Table(
+        visual=Table(
             (
                 Column(_("Models"), 0.25),
                 Column(_("Number"), 0.13, is_number=True),
@@ -60,7 +65,7 @@ def what_is_missing(data: DeckData) -> StorySlide:
             _("Table of how far the pilot is: {told}.").format(told=_("; ").join(f"{row[0]} {row[1]}" for row in rows)),
         ),
         tables=("pilots", "runs", "scores", "run_checks"),
-        runs=found.population.rows,
+        runs=answer.population.rows,
         say=(
             _(
                 "The pilot named its models before measuring. As long as some of them are missing, or a check says that "
@@ -70,21 +75,23 @@ def what_is_missing(data: DeckData) -> StorySlide:
     )
 
 
-def _vetoed(found: Answer) -> list[str]:
-    told = [one.name for one in found.models if one.is_vetoed]
-    return list(dict.fromkeys([*told, *found.population.vetoed["name"]]))
+def _vetoed(answer: Answer) -> list[str]:
+    names = [model.name for model in answer.models if model.is_vetoed]
+    return list(dict.fromkeys([*names, *answer.population.vetoed["name"]]))
 
 
-def _unscored(found: Answer) -> list[str]:
+def _unscored(answer: Answer) -> list[str]:
     """Names of the models that no check vetoes and that lack a score of their own."""
     return [
-        one.name for one in found.models if not one.is_vetoed and (one.score is None or one.match not in OWN_MATCHES)
+        model.name
+        for model in answer.models
+        if not model.is_vetoed and (model.score is None or model.match not in OWN_MATCHES)
     ]
 
 
-def checks(data: DeckData) -> StorySlide:
+def quality_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    runs = data.texts
+    runs = data.text_runs
     own = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
     marked = own.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
@@ -93,11 +100,11 @@ def checks(data: DeckData) -> StorySlide:
         if vetoed
         else _("Quality checks: none of {total} measurements is vetoed").format(total=runs.height)
     )
-    return slide(
+    return core_slide(
         data,
         "quality",
         title,
-        evidence=check_table(own, runs, data.language, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
+        visual=check_table(own, runs, data.language, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
         tables=("run_checks",),
         runs=runs,
         say=(
@@ -109,13 +116,13 @@ def checks(data: DeckData) -> StorySlide:
     )
 
 
-def to_complete(data: DeckData) -> StorySlide:
+def completion_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    pilot, found = data.answered
-    missing = len(found.population.missing)
-    unscored, vetoed = len(_unscored(found)), len(_vetoed(found))
-    time = words.time_of(missing, data.texts, data.language)
-    enough = found.relation.enough
+    pilot, answer = data.pilot_and_answer
+    missing = len(answer.population.missing)
+    unscored, vetoed = len(_unscored(answer)), len(_vetoed(answer))
+    time = slide_wording.time_of(missing, data.text_runs, data.language)
+    enough = answer.relation.enough
     statements = [
         Statement(
             _("Measuring the missing models ({n}) takes {time} on this machine.").format(n=missing, time=time)
@@ -145,25 +152,25 @@ def to_complete(data: DeckData) -> StorySlide:
         if unscored
         else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
     )
-    return slide(
+    return core_slide(
         data,
         "completing",
         title,
         statements,
         tables=("pilots", "runs"),
-        runs=data.texts,
+        runs=data.text_runs,
         say=(
             _("The time is what the measurements that are there took on this machine, and no promise for another one."),
         ),
     )
 
 
-def asked_complete(data: DeckData) -> StorySlide:
+def complete_or_stop_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    pilot, found = data.answered
-    missing = len(found.population.missing)
-    time = words.time_of(missing, data.texts, data.language)
-    unscored = len(_unscored(found))
+    pilot, answer = data.pilot_and_answer
+    missing = len(answer.population.missing)
+    time = slide_wording.time_of(missing, data.text_runs, data.language)
+    unscored = len(_unscored(answer))
     go_on = (
         _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
         if missing
@@ -171,11 +178,11 @@ def asked_complete(data: DeckData) -> StorySlide:
         if unscored
         else _("Complete the pilot: measure again, on more text, what a check vetoes.")
     )
-    then = (
+    outcome = (
         _(
             "A strong relation would then show; otherwise it stays “cannot tell” ({enough} models are needed to say “not related”)."
-        ).format(enough=found.relation.enough)
-        if len(pilot.models) < found.relation.enough
+        ).format(enough=answer.relation.enough)
+        if len(pilot.models) < answer.relation.enough
         else _("A relation would then show, or that there is none.")
     )
     choice = (
@@ -183,7 +190,7 @@ def asked_complete(data: DeckData) -> StorySlide:
         if missing
         else _("complete the pilot (scores missing: {n}), or stop").format(n=unscored)
         if unscored
-        else _("complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(found)))
+        else _("complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(answer)))
     )
     stop = _("Stop: choose by score alone; the dimension is then not part of the choice.")
-    return asked(data, choice, [wording.sentences((go_on, then), data.language), stop], untested(data))
+    return decision_slide(data, choice, [wording.sentences((go_on, outcome), data.language), stop], untested(data))

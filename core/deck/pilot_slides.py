@@ -1,4 +1,4 @@
-"""Slides of a pilot that was answered: its question, the answer, the relation behind it, and what is asked for."""
+"""Slides of an answered pilot: its question, the answer, the relation behind it, and the decision."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import polars as pl
 from core import wording
 from core.analysis.answer import RankedModel
 from core.analysis.asked import missing_models
-from core.deck import evidence
+from core.deck import visuals
 from core.deck.deck_data import DeckData
-from core.deck.slide import asked, facts, not_measured, slide
+from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
 from core.figures.scores import distinct
 from core.locale import translator
 from core.registry.specifications import CLAIMS
 from core.wording import answers, pilot_sentences
-from core.wording import slides as words
+from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened
 
 
-def question(data: DeckData) -> StorySlide:
+def question_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    (pilot, _found), registered = data.answered, data.pilot
+    (pilot, _answer), registered = data.pilot_and_answer, data.pilot
     assert registered is not None
-    total, missing = len(pilot.models), len(missing_models(pilot, data.texts))
+    total, missing = len(pilot.models), len(missing_models(pilot, data.text_runs))
     rows = [
-        (_("Decides"), words.who_decides(pilot, data.language)),
+        (_("Decides"), slide_wording.who_decides(pilot, data.language)),
         (
             _("Primary benchmark"),
-            _("; ").join([pilot_sentences.benchmark_line(pilot.benchmark, data.language), words.sign(data.language)]),
+            _("; ").join(
+                [pilot_sentences.benchmark_line(pilot.benchmark, data.language), slide_wording.sign(data.language)]
+            ),
         ),
-        (_("Dimension"), words.dimension(data.language)),
+        (_("Dimension"), slide_wording.dimension(data.language)),
         (_("Expected"), shortened(pilot.expectation_in(data.language), 260)),
         (
             _("Written down on"),
             _("{frozen}; registered in Workdim on {day}").format(
-                frozen=words.day(pilot.benchmark.frozen, data.language),
-                day=words.day(registered.at.date(), data.language),
+                frozen=slide_wording.day(pilot.benchmark.frozen, data.language),
+                day=slide_wording.day(registered.at.date(), data.language),
             ),
         ),
         (
@@ -46,12 +48,12 @@ def question(data: DeckData) -> StorySlide:
             _("{total} models ({measured} measured): {names}").format(
                 measured=total - missing,
                 total=total,
-                names=words.names(distinct([model.label for model in pilot.models]), data.language),
+                names=slide_wording.names(distinct([model.label for model in pilot.models]), data.language),
             ),
         ),
-        (_("Texts"), words.names([text.written for text in pilot.texts], data.language)),
+        (_("Texts"), slide_wording.names([text.written for text in pilot.texts], data.language)),
     ]
-    table = facts(
+    table = fact_table(
         _("Pilot “{name}”").format(name=shortened(pilot.name, 24)),
         _("As it was registered"),
         0.24,
@@ -59,11 +61,11 @@ def question(data: DeckData) -> StorySlide:
         _("Table of what was written down before measuring: {names}."),
         data.language,
     )
-    return slide(
+    return core_slide(
         data,
         "question",
         _("{question} ({n} models)").format(question=shortened(pilot.question_in(data.language), 110), n=total),
-        evidence=table,
+        visual=table,
         tables=("pilots",),
         say=(
             _(
@@ -75,42 +77,42 @@ def question(data: DeckData) -> StorySlide:
     )
 
 
-def answer(data: DeckData) -> StorySlide:
-    """The ranking page's sentence, letter by letter."""
+def answer_slide(data: DeckData) -> StorySlide:
+    """Says the same sentence as the ranking page."""
     _ = translator(data.language)
-    pilot, found = data.answered
-    reasons = [*answers.why(found, data.language), *answers.recipes(found, data.language)]
-    if found.word == "not_related":
+    pilot, answer = data.pilot_and_answer
+    reasons = [*answers.why(answer, data.language), *answers.recipes(answer, data.language)]
+    if answer.word == "not_related":
         line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
         reasons.append(
             line.format(
-                lower=answers.coefficient(found.relation.lower_90),
-                upper=answers.coefficient(found.relation.upper_90),
-                margin=f"{found.relation.margin:g}",
+                lower=answers.coefficient(answer.relation.lower_90),
+                upper=answers.coefficient(answer.relation.upper_90),
+                margin=f"{answer.relation.margin:g}",
             )
         )
-    proof = next((line for line in reasons if line), "") or answers.expectation(found.registration, data.language)
+    evidence = next((line for line in reasons if line), "") or answers.expectation(answer.registration, data.language)
     actions = {
         "cannot_tell": _("Choose by score and not by dimension."),
         "not_related": _("Choose by score: the dimension adds nothing here."),
         "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
     }
-    action = actions.get(data.case) or words.allows(pilot, data.language)
+    action = actions.get(data.case) or slide_wording.allows(pilot, data.language)
     if data.case in ("cannot_tell", "not_related"):
         action = wording.sentences((action, _best_text(data)), data.language)
     statements = [
-        Statement(answers.sentence(found, data.language), _("Conclusion"), is_main=True),
-        Statement(proof, _("Evidence")),
+        Statement(answers.sentence(answer, data.language), _("Conclusion"), is_main=True),
+        Statement(evidence, _("Evidence")),
         Statement(action, _("Action")),
     ]
-    left = answers.left_out(found, data.language)
-    return slide(
+    left = answers.left_out(answer, data.language)
+    return core_slide(
         data,
         "answer",
-        answers.headline(found, data.language),
+        answers.headline(answer, data.language),
         statements,
         tables=("run_summaries", "scores", "layer_replicates"),
-        runs=found.population.rows,
+        runs=answer.population.rows,
         say=(
             _(
                 "This is the same sentence, word for word, that the ranking page gives: it was not written for this "
@@ -119,12 +121,12 @@ def answer(data: DeckData) -> StorySlide:
             *left[:2],
             _("Nothing here says that a dimension makes a model good or bad: numbers stand side by side."),
         ),
-        sources=[_model_line(one) for one in found.models],
+        sources=[_model_line(model) for model in answer.models],
     )
 
 
 def _best_text(data: DeckData) -> str:
-    """`Best by score: {best}, {s}, rank {1 to 2}`; nothing where no model can be the first."""
+    """`Best by score: {best}, {s}, rank {1 to 2}`; empty where no model can be first."""
     _ = translator(data.language)
     best = data.best_by_score
     if best is None:
@@ -139,24 +141,26 @@ def _best_text(data: DeckData) -> str:
     )
 
 
-def _model_line(one: RankedModel) -> str:
+def _model_line(model: RankedModel) -> str:
     """Each number with its run: `base: d2 43.1 [41.0, 45.3]; 1.53; 0190...`."""
-    dimension = wording.with_interval(one.dimension, one.lower, one.upper)
-    return f"{one.name}: d2 {dimension}; {wording.number(one.score)}; {one.run_id}"
+    dimension = wording.with_interval(model.dimension, model.lower, model.upper)
+    return f"{model.name}: d2 {dimension}; {wording.number(model.score)}; {model.run_id}"
 
 
 def has_points(data: DeckData) -> bool:
-    found = data.answer
-    return found is not None and any(one.dimension is not None and one.score is not None for one in found.models)
+    answer = data.answer
+    return answer is not None and any(
+        model.dimension is not None and model.score is not None for model in answer.models
+    )
 
 
-def relation(data: DeckData) -> StorySlide:
+def relation_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    _pilot, found = data.answered
-    relation, benchmark = found.relation, answers.benchmark(found, data.language)
-    chart = evidence.scatter(found, data.language)
+    _pilot, answer = data.pilot_and_answer
+    relation, benchmark = answer.relation, answers.benchmark(answer, data.language)
+    chart = visuals.relation_scatter(answer, data.language)
     if chart is None:
-        return not_measured(
+        return not_measured_slide(
             data,
             "relation",
             _("scores in {benchmark}").format(benchmark=shortened(benchmark, 40)),
@@ -169,7 +173,7 @@ def relation(data: DeckData) -> StorySlide:
     numbers = answers.numbers(relation, data.language)
     statements = [Statement(numbers, is_main=True)]
     if relation.rho is not None:
-        statements.append(Statement(words.sign(data.language)))
+        statements.append(Statement(slide_wording.sign(data.language)))
     if relation.detectable is not None:
         statements.append(
             Statement(
@@ -178,15 +182,15 @@ def relation(data: DeckData) -> StorySlide:
                 )
             )
         )
-    statements += [Statement(line) for line in answers.sensitivity(found, data.language)]
-    return slide(
+    statements += [Statement(line) for line in answers.sensitivity(answer, data.language)]
+    return core_slide(
         data,
         "relation",
         _relation_title(data),
         statements,
         chart,
         tables=("run_summaries", "scores"),
-        runs=found.population.rows,
+        runs=answer.population.rows,
         say=(
             _(
                 "Each point is one model: the further to the right, the larger its dimension; the higher, the larger its "
@@ -194,52 +198,55 @@ def relation(data: DeckData) -> StorySlide:
             ),
             wording.scatter_caution(data.language),
         ),
-        sources=[_model_line(one) for one in found.models],
+        sources=[_model_line(model) for model in answer.models],
     )
 
 
 def _relation_title(data: DeckData) -> str:
-    """What the picture shows, and no more than the answer claims."""
+    """What the chart shows, and no more than the answer claims."""
     _ = translator(data.language)
-    _pilot, found = data.answered
-    relation, told = found.relation, answers.coefficient
+    _pilot, answer = data.pilot_and_answer
+    relation, coefficient = answer.relation, answers.coefficient
     if data.case == "incomplete":
         return _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
     if relation.rho is None:
         return _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
-    if found.word == "cannot_tell" and {*relation.reasons, *found.reasons} <= {"interval_too_wide", "stage"}:
+    if answer.word == "cannot_tell" and {*relation.reasons, *answer.reasons} <= {"interval_too_wide", "stage"}:
         line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
         return line.format(
-            n=relation.n, lower=told(relation.lower), upper=told(relation.upper), detectable=told(relation.detectable)
+            n=relation.n,
+            lower=coefficient(relation.lower),
+            upper=coefficient(relation.upper),
+            detectable=coefficient(relation.detectable),
         )
-    if found.word == "cannot_tell":
+    if answer.word == "cannot_tell":
         line = _("{n} models: rho {rho}, and no answer stands")
-        return line.format(n=relation.n, rho=told(relation.rho, relation.lower, relation.upper))
-    if found.word == "not_related":
+        return line.format(n=relation.n, rho=coefficient(relation.rho, relation.lower, relation.upper))
+    if answer.word == "not_related":
         line = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by")
-        return line.format(n=relation.n, rho=told(relation.rho), margin=f"{relation.margin:g}")
+        return line.format(n=relation.n, rho=coefficient(relation.rho), margin=f"{relation.margin:g}")
     line = (
         _("The smaller the dimension, the better the score: rho {rho} over {n} models")
         if relation.rho < 0
         else _("The larger the dimension, the better the score: rho {rho} over {n} models")
     )
-    return line.format(rho=told(relation.rho), n=relation.n)
+    return line.format(rho=coefficient(relation.rho), n=relation.n)
 
 
-def given_size(data: DeckData) -> StorySlide:
+def size_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    _pilot, found = data.answered
-    relation = found.relation
-    chart = None if relation.partial.reason == "one_size" else evidence.coefficients(found, data.language)
-    given = answers.given_size(relation, data.language)
+    _pilot, answer = data.pilot_and_answer
+    relation = answer.relation
+    chart = None if relation.partial.reason == "one_size" else visuals.coefficient_chart(answer, data.language)
+    given_size = answers.given_size(relation, data.language)
     within = answers.within_strata(relation, data.language)
     if relation.rho is None:
-        return not_measured(
+        return not_measured_slide(
             data,
             "size",
             _("a coefficient, with or without size"),
-            words.time_of(max(0, 10 - relation.n), data.texts, data.language),
-            [given, within],
+            slide_wording.time_of(max(0, 10 - relation.n), data.text_runs, data.language),
+            [given_size, within],
         )
     if relation.partial.r is not None:
         title = _("Among models of equal size the correlation is {r} over {n} models").format(
@@ -250,12 +257,12 @@ def given_size(data: DeckData) -> StorySlide:
         title = _("The part of size cannot be tested: all {n} models have one size").format(n=relation.n)
     else:
         title = _("What size explains is not known for these {n} models").format(n=relation.n)
-    return slide(
+    return core_slide(
         data,
         "size",
         title,
         [
-            Statement(given, is_main=True),
+            Statement(given_size, is_main=True),
             Statement(within),
             Statement(
                 ""
@@ -265,7 +272,7 @@ def given_size(data: DeckData) -> StorySlide:
         ],
         chart,
         tables=("run_summaries", "scores", "models"),
-        runs=found.population.rows,
+        runs=answer.population.rows,
         say=(
             _(
                 "Larger models tend to score better and to have other dimensions, so a relation over all models may be one "
@@ -276,73 +283,73 @@ def given_size(data: DeckData) -> StorySlide:
     )
 
 
-def asked_stop_or_measure(data: DeckData) -> StorySlide:
+def stop_or_measure_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    _pilot, found = data.answered
-    more = max(0, found.relation.enough - found.relation.n)
+    _pilot, answer = data.pilot_and_answer
+    more = max(0, answer.relation.enough - answer.relation.n)
     stop = _("Stop here: choose by score, and spend nothing more on this question.")
-    if found.word == "cannot_tell" and not more:
-        choice = _("stop, or go on; {n} models give no answer that stands").format(n=found.relation.n)
+    if answer.word == "cannot_tell" and not more:
+        choice = _("stop, or go on; {n} models give no answer that stands").format(n=answer.relation.n)
         measure = (
             _(
                 "Measure more models of this kind: the interval narrows, but how many it takes cannot be said beforehand."
             )
-            if "interval_too_wide" in found.reasons
+            if "interval_too_wide" in answer.reasons
             else _("Settle first what keeps the answer open; more models alone do not.")
         )
-    elif found.word == "cannot_tell":
+    elif answer.word == "cannot_tell":
         choice = _("stop, or measure {n} more models").format(n=more)
         measure = _(
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
             "power of 80 %."
-        ).format(n=more, time=words.time_of(more, data.texts, data.language), enough=found.relation.enough)
+        ).format(n=more, time=slide_wording.time_of(more, data.text_runs, data.language), enough=answer.relation.enough)
     else:
-        choice = _("stop; {n} models were enough to tell").format(n=found.relation.n)
+        choice = _("stop; {n} models were enough to tell").format(n=answer.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
     stop = wording.sentences((stop, _best_text(data)), data.language)
-    return asked(data, choice, [stop, measure], untested(data))
+    return decision_slide(data, choice, [stop, measure], untested(data))
 
 
-def _not_looked_at(data: DeckData) -> list[str]:
-    """The other ways of looking that were not measured, of four."""
+def _missing_variations(data: DeckData) -> list[str]:
+    """Names of the four variations (text, sample, estimators, controls) that were not measured."""
     _ = translator(data.language)
     ways = (
-        (data.texts["corpus_id"].n_unique() > 1, _("a second text")),
-        (data.texts["seed"].n_unique() > 1, _("a second sample of the text")),
+        (data.text_runs["corpus_id"].n_unique() > 1, _("a second text")),
+        (data.text_runs["seed"].n_unique() > 1, _("a second sample of the text")),
         (data.specifications is not None, _("other estimators")),
-        (data.runs.height > data.texts.height, _("controls")),
+        (data.runs.height > data.text_runs.height, _("controls")),
     )
-    return [what for is_measured, what in ways if not is_measured]
+    return [way for is_measured, way in ways if not is_measured]
 
 
 def untested(data: DeckData) -> list[Statement]:
-    """What the answer rests on that nobody has tried: what else a reader has to know before deciding."""
+    """What was not tested, as a statement of the decision slide."""
     _ = translator(data.language)
-    _pilot, found = data.answered
-    missing = _not_looked_at(data)
-    if found.relation.partial.r is None:
+    _pilot, answer = data.pilot_and_answer
+    missing = _missing_variations(data)
+    if answer.relation.partial.r is None:
         missing.insert(0, _("what size explains"))
     return [Statement(_(", ").join(missing), _("Not tested"))] if missing else []
 
 
-def robustness(data: DeckData) -> StorySlide:
-    """Second text, seed, estimator, controls: those that were measured, and what was not."""
+def robustness_slide(data: DeckData) -> StorySlide:
+    """Second text, second sample, estimators, controls: which were measured, and which were not."""
     _ = translator(data.language)
-    _pilot, found = data.answered
-    rows, missing = [], _not_looked_at(data)
-    if (texts := data.texts["corpus_id"].n_unique()) > 1:
+    _pilot, answer = data.pilot_and_answer
+    rows, missing = [], _missing_variations(data)
+    if (texts := data.text_runs["corpus_id"].n_unique()) > 1:
         rows.append((_("Second text"), _("{n} texts were read").format(n=texts)))
-    if (seeds := data.texts["seed"].n_unique()) > 1:
+    if (seeds := data.text_runs["seed"].n_unique()) > 1:
         rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=seeds)))
     if data.specifications is not None:
-        rows.append((_("Other estimators"), answers.specifications(data.specifications, found, data.language)))
-    if data.runs.height > data.texts.height:
+        rows.append((_("Other estimators"), answers.specifications(data.specifications, answer, data.language)))
+    if data.runs.height > data.text_runs.height:
         rows.append((_("Controls"), _controls_text(data)))
-    if found.relation.without_family is not None:
-        rows.append((_("Without one family"), answers.without_family(found.relation.without_family, data.language)))
-    time = words.time_of(found.relation.n * len(missing), data.texts, data.language)
+    if answer.relation.without_family is not None:
+        rows.append((_("Without one family"), answers.without_family(answer.relation.without_family, data.language)))
+    time = slide_wording.time_of(answer.relation.n * len(missing), data.text_runs, data.language)
     if not rows:
-        return not_measured(
+        return not_measured_slide(
             data,
             "robustness",
             _(", ").join(missing),
@@ -356,11 +363,11 @@ def robustness(data: DeckData) -> StorySlide:
         )
     if missing:
         rows.append((_("Not measured"), _("{what}; {time}").format(what=_(", ").join(missing), time=time)))
-    return slide(
+    return core_slide(
         data,
         "robustness",
         _("{n} of {total} other ways of looking were measured").format(n=4 - len(missing), total=4),
-        evidence=facts(
+        visual=fact_table(
             _("Way of looking"),
             _("What it says"),
             0.25,
@@ -369,7 +376,7 @@ def robustness(data: DeckData) -> StorySlide:
             data.language,
         ),
         tables=("run_summaries", "run_claims", "run_controls"),
-        runs=data.texts,
+        runs=data.text_runs,
         say=(
             _(
                 "A result that holds on one text, for one sample and by one estimator may be about that choice and not about "
@@ -380,28 +387,28 @@ def robustness(data: DeckData) -> StorySlide:
 
 
 def _controls_text(data: DeckData) -> str:
-    """How many runs each control says what of: `exceeded: 3, could not have shown it: 2`."""
+    """Counts of the outcomes of controls: `exceeded: 3, could not have shown it: 2`."""
     _ = translator(data.language)
     outcomes = Counter(data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"])
-    told = _(", ").join(
+    counts = _(", ").join(
         _("{qualifier}: {count}").format(qualifier=name("control_outcome", outcome, data.language), count=count)
         for outcome, count in outcomes.most_common()
     )
-    return told or _("measured, and compared with nothing")
+    return counts or _("measured, and compared with nothing")
 
 
-def allowed(data: DeckData) -> StorySlide:
+def allowed_use_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    pilot, found = data.answered
+    pilot, answer = data.pilot_and_answer
     statements = [
-        Statement(words.allows(pilot, data.language), is_main=True),
+        Statement(slide_wording.allows(pilot, data.language), is_main=True),
         Statement(_best_text(data)),
         Statement(_("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone.")),
         Statement(
             _("Numbers side by side show no cause: a model that is trained to a smaller dimension need not be better.")
         ),
     ]
-    return slide(
+    return core_slide(
         data,
         "allowed",
         _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
@@ -409,16 +416,16 @@ def allowed(data: DeckData) -> StorySlide:
         ),
         statements,
         tables=("pilots", "scores"),
-        runs=found.population.rows,
+        runs=answer.population.rows,
         say=(_("Before the decision, what this relation may be used for, as it was agreed before measuring."),),
     )
 
 
-def asked_adopt(data: DeckData) -> StorySlide:
+def adopt_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    pilot, found = data.answered
-    more = max(10, found.relation.n)
-    time = words.time_of(more, data.texts, data.language)
+    pilot, answer = data.pilot_and_answer
+    more = max(10, answer.relation.n)
+    time = slide_wording.time_of(more, data.text_runs, data.language)
     extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
     if pilot.is_cautious:
         adopt = _("Take it up as a question: test it on the task and on its failures before anything rests on it.")
@@ -426,4 +433,4 @@ def asked_adopt(data: DeckData) -> StorySlide:
         adopt = _("Adopt it for shortlists: the next choice begins with the dimension and ends with the task.")
     choice = _("adopt, extend to {n} other models, or stop").format(n=more)
     stop = _("Stop: choose by score alone, as before.")
-    return asked(data, choice, [adopt, extend.format(n=more, time=time), stop], untested(data))
+    return decision_slide(data, choice, [adopt, extend.format(n=more, time=time), stop], untested(data))
