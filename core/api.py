@@ -82,11 +82,11 @@ def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
     from core.files import default_path
 
     warehouse = Warehouse(Path(path) if path else default_path())
-    if not warehouse.is_there:
+    if not warehouse.exists:
         raise InputError(
             "There is no warehouse {path}. Measure a model first, or name another file.", path=warehouse.path
         )
-    for line in warehouse.take_in().lines:
+    for line in warehouse.try_apply_pending().messages:
         warnings.warn(line, stacklevel=2)
     return RunWarehouse(warehouse)
 

@@ -269,7 +269,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest_parcel", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"
