@@ -344,10 +344,11 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).open() as opened:
         listed = queries.run_list(opened)
         runs = with_text_marks(listed if with_reference else _own(listed))
+        plans = layer_plans.list_plans(opened)
         return Lists(
             runs,
             queries.pilots(opened),
-            layer_plans.list_plans(opened),
+            plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
             recipes.list_recipes(opened),
             queries.counts(opened),
         )
@@ -399,7 +400,7 @@ def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[st
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
             _in_order(found, latest),
-            layer_plans.cheapest_verified_plan(opened),
+            layer_plans.cheapest_verified_plan(opened, with_reference),
         )
 
 

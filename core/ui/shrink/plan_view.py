@@ -14,7 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as read_again
 from core.figures import plans as figures
-from core.records import LayerPlan
+from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
@@ -45,6 +45,8 @@ def _label(row: dict[str, Any]) -> str:
     _ = language.translator()
     told = _("{k} of {n} blocks").format(k=len(row["blocks"]), n=row["n_layers"])
     parts = [row["name"], told, row["corpus_id"], language.local_time(row["created_at"]), short_id(row["plan_id"])]
+    if row["note"] == SHIPPED:
+        parts.append(f"#{SHIPPED}")
     return " · ".join(parts)
 
 
