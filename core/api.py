@@ -60,7 +60,7 @@ def measure_model(
     Control passes are not measured, whatever the protocol has: they are runs of their own, which
     `workdim measure` makes and stores.
     """
-    from core.analysis.shape import judged
+    from core.analysis.shape import judge_profile
     from core.measure.profile import measure_profile
 
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
@@ -74,7 +74,7 @@ def measure_model(
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
         profile = measure_profile(config, str(uuid.uuid4()), scratch, progress or (lambda step: None))
-    return ModelProfile(judged(profile))
+    return ModelProfile(judge_profile(profile))
 
 
 def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
@@ -82,11 +82,11 @@ def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
     from core.files import default_path
 
     warehouse = Warehouse(Path(path) if path else default_path())
-    if not warehouse.is_there:
+    if not warehouse.exists:
         raise InputError(
             "There is no warehouse {path}. Measure a model first, or name another file.", path=warehouse.path
         )
-    for line in warehouse.take_in().lines:
+    for line in warehouse.try_apply_pending().messages:
         warnings.warn(line, stacklevel=2)
     return RunWarehouse(warehouse)
 

@@ -46,6 +46,18 @@ class Sentence(str):
         """The sentence with every template in it handed through `translate`."""
         return _filled(self.template, self.parts, translate)
 
+    def replaced(self, old: str, new: str) -> Sentence:
+        """The sentence with `new` in place of `old` in every text that it is filled with: a place that is gone, say."""
+        return Sentence(self.template, **{name: _replaced(part, old, new) for name, part in self.parts.items()})
+
+
+def _replaced(part: Any, old: str, new: str) -> Any:
+    if isinstance(part, Sentence):
+        return part.replaced(old, new)
+    if isinstance(part, list):
+        return [_replaced(one, old, new) for one in part]
+    return part.replace(old, new) if isinstance(part, str) else part
+
 
 def sentences(*told: str) -> Sentence:
     """One after the other; those that are empty are left out."""

@@ -135,7 +135,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
         warehouse = Warehouse(Path(folder) / "evidence.duckdb")
-        reference.take_in(warehouse, print)
+        reference.add_all_profiles(warehouse, print)
         write(warehouse, options.out)
 
 
@@ -175,7 +175,7 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
     found = said.population
     evidence = rank_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
-    with warehouse.opened() as opened:
+    with warehouse.open() as opened:
         maxima = queries.inner_maxima(opened, found.rows["run_id"].to_list())
         runs = queries.runs(opened)
         windows = queries.windows(opened, runs["run_id"].to_list())

@@ -55,7 +55,7 @@ _TOLD: dict[str, dict[str, Any]] = {
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
         warehouse = Warehouse(Path(folder) / "guide.duckdb")
-        reference.take_in(warehouse, print)
+        reference.add_all_profiles(warehouse, print)
         write(warehouse, DOCS)
 
 

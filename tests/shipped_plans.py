@@ -13,7 +13,7 @@ import polars as pl
 
 from core.files import REFERENCE
 from core.records import LayerPlan
-from core.warehouse import saved
+from core.warehouse import layer_plans
 from core.warehouse.warehouse import Warehouse
 
 FILES = {name: REFERENCE / f"{name}.parquet" for name in ("plans", "plan_outcomes")}
@@ -41,8 +41,8 @@ def main() -> None:
     kept = {_key(one): one for one in read()}
     for path in parser.parse_args().warehouses:
         warehouse = Warehouse(path)
-        for plan_id in saved.plans(warehouse)["plan_id"].reverse():
-            found = saved.stored_plan(warehouse, plan_id)
+        for plan_id in layer_plans.list_plans(warehouse)["plan_id"].reverse():
+            found = layer_plans.load_plan(warehouse, plan_id)
             if found is not None and found.plan.is_verified:
                 kept[_key(found)] = LayerPlan(found.plan, [row for row in found.outcomes if row.rule != "stretch"])
     for name, path in FILES.items():

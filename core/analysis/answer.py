@@ -1,5 +1,5 @@
-"""Is a dimension related to a score, and which model? One record, which the ranking page, the verb `rank` and a pilot's
-deck say, of the models that `population` settled."""
+"""Is a dimension related to a score, and how do the models rank? One record for the ranking page, the verb `rank` and a
+pilot's deck, about the models that `select_population` chose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specificatio
 
 @dataclass(frozen=True)
 class RankedModel:
-    """One model with its numbers and its place; None is: not known."""
+    """One model with its values and the interval of its rank; None means unknown."""
 
     run_id: str
     model: str
@@ -33,16 +33,16 @@ class RankedModel:
     """Whose score it is, as in `ranking.with_scores`."""
     rank_low: int | None
     rank_high: int | None
-    """The model is surely among these places by dimension, 1 = largest; simultaneous 95 percent intervals."""
+    """Simultaneous 95 percent interval of the rank by dimension, 1 = largest."""
     score_rank_low: int | None
     score_rank_high: int | None
-    """Likewise by score, 1 = best."""
+    """The same by score, 1 = best."""
     is_vetoed: bool
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said on the page, in the terminal and on the second slide."""
+    """The answer for the page, the terminal and the second slide."""
 
     population: Population
     relation: Relation
@@ -55,7 +55,7 @@ class Answer:
     n_base: int = 0
     """Models left out of the test because only their base model has a score."""
     n_contradicting: int = 0
-    """Models whose sources tell different scores."""
+    """Models whose sources state different scores."""
 
     @property
     def registration(self) -> Registration:
@@ -74,11 +74,11 @@ def answer(
     *,
     among: Answer | None = None,
 ) -> Answer:
-    """The relation over the models of a population, and the place of each.
+    """The relation over the models of a population, and the rank of each.
 
-    `blocks`: run_id and blocks (a list: d2 without block 0, 1, ...) of `blocks_wanted`; `score_blocks`: the same of
-    `score_blocks_wanted`. Without them ranks and errors rest on standard errors alone, as if each model had read another
-    text. `among`: the answer about more models than these, among which they keep their places.
+    `blocks`: run_id and blocks (a list: d2 without block 0, 1, ...) for `required_blocks`; `score_blocks`: the same for
+    `required_score_blocks`. Without them, errors of different models count as independent. `full_answer`: an answer about
+    a larger set of models, whose ranks are kept.
     """
     units = units_of(found, blocks, score_blocks)
     if found.benchmark is not None and found.higher_is_better is None:
@@ -103,7 +103,7 @@ def answer(
 
 
 def _undirected(found: Population) -> Relation:
-    """Nobody says which score is the better one: models are counted, and nothing is told."""
+    """Without a known direction of the score models are only counted: no coefficient is computed."""
     has_score = pl.col("score_match").is_in(OWN_MATCHES)
     n = found.rows.filter(has_score, pl.col(found.dimension.column).is_not_null()).height
     without = found.rows.filter(~has_score)["run_id"]
@@ -123,7 +123,7 @@ def _contradicting(found: Population) -> int:
 
 
 def _moves(found: Population, relation: Relation, seed: int) -> bool:
-    """Whether the answer is another one by the lowest, or the highest, that the sources say."""
+    """Whether the answer changes with the lowest or the highest score that the sources state."""
     for end in ("score_lowest", "score_highest"):
         at_end = replace(found, rows=found.rows.with_columns(score=pl.coalesce(end, "score")))
         again = relate(units_of(at_end), found.registration.sign, seed=seed, is_brief=True)
@@ -135,7 +135,7 @@ def _moves(found: Population, relation: Relation, seed: int) -> bool:
 def units_of(
     found: Population, blocks: pl.DataFrame | None = None, score_blocks: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """What `relate` counts: a row for each model, its score turned so that higher is better; blocks as in `answer`."""
+    """Input of `relate`: one row per model, with the score signed so that higher is better."""
     column = found.dimension.column
     direction = found.higher_is_better
     turn = {True: 1.0, False: -1.0}.get(direction) if direction is not None else None
@@ -156,7 +156,7 @@ def units_of(
 
 
 def _with_blocks(rows: pl.DataFrame, blocks: pl.DataFrame | None, score_blocks: pl.DataFrame | None) -> pl.DataFrame:
-    """With `blocks`, log dimensions, and `score_blocks`; null where they are not known."""
+    """Add `blocks` (log dimensions) and `score_blocks`; null where unknown."""
     told = rows
     for name, one in (("blocks", blocks), ("score_blocks", score_blocks)):
         if one is None:
@@ -175,7 +175,7 @@ def _log_error(column: str) -> pl.Expr:
 
 
 def _recipes(found: Population) -> pl.Series:
-    """Of each row the first model of the recipe that a pilot counts it to; None where it counts alone."""
+    """The recipe of each row, named by its first model in the pilot; None where a model counts alone."""
     pilot = found.pilot
     told: list[str | None] = [None] * found.rows.height
     if pilot is not None and pilot.replicates:
@@ -188,13 +188,13 @@ def _recipes(found: Population) -> pl.Series:
     return pl.Series(told, dtype=pl.String)
 
 
-# --- places -----------------------------------------------------------------------------------------------------
+# --- ranks ------------------------------------------------------------------------------------------------------
 
 
 def ranked(
     found: Population, blocks: pl.DataFrame | None = None, score_blocks: pl.DataFrame | None = None
 ) -> tuple[RankedModel, ...]:
-    """Every model with the interval of its rank among all of these, by dimension and by score; largest dimension first."""
+    """Every model with the intervals of its ranks by dimension and by score; largest dimension first."""
     column = found.dimension.column
     rows = _with_blocks(found.rows, blocks, score_blocks).with_columns(
         value=pl.col(column).cast(pl.Float64).log(), error=_log_error(column)
@@ -237,10 +237,10 @@ def _places(units: pl.DataFrame, *, largest_first: bool = True) -> dict[str, tup
 
 
 def under(found: Population, maxima: pl.DataFrame, seed: int = 0) -> Specifications | None:
-    """The relation under every specification of the grid: each model's largest value over the inner layers.
+    """The relation under every specification, by each model's largest value over the inner layers.
 
-    `maxima`: rows of `queries.inner_maxima`. Values are plain maxima, in the
-    reference too, so that only the specification differs. None without a group.
+    `maxima`: rows of `queries.inner_maxima`. Values are plain maxima, in the reference too, so that only the
+    specification differs. None without a group.
     """
     if found.group is None:
         return None

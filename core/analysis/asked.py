@@ -1,6 +1,6 @@
-"""What is asked, what is known when it is asked, and whether an answer was written down before anybody could know.
+"""A question about dimension and score, the data it is asked of, and whether the expectation was registered beforehand.
 
-What was written down before the scores existed is registered; whatever else is looked at is exploratory, and
+An expectation written down before the scores existed is registered. Everything else is exploratory, and
 `Registration.exploratory` says why.
 """
 
@@ -22,17 +22,17 @@ from core.pilots.registration import Registered
 from core.tables import SCORE_KEYS
 
 PUBLISHED: Sign = "negative"
-"""What is published (arXiv 2503.22547): the smaller the dimension, the better the model."""
+"""The published expectation (arXiv 2503.22547): the smaller the dimension, the better the model."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One number of a run that models are compared by."""
+    """A number of a run that models are compared by."""
 
     column: str
-    """Of a run's summary; its interval stands in `column`_lower and `column`_upper."""
+    """Column of the run's summary; its interval is in `column`_lower and `column`_upper."""
     layer: str | int
-    """Where its block values stand: a column of the run, or a layer."""
+    """The layer of its block values: a column of the run, or a fixed layer."""
     state: str = "residual"
 
 
@@ -44,52 +44,52 @@ DIMENSIONS = {
     "embedding": Dimension("embedding_dimension", 0),
 }
 REGISTERED_DIMENSION = "inner_max"
-"""What a pilot's expectation is about: every model has it."""
+"""The dimension that a pilot's expectation is about: every model has it."""
 BY_TYPE, BY_WORD = "one_per_type", "one_per_word"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known when a question is asked: frames of the warehouse's named reads, and the pilots."""
+    """The data behind an answer: frames of the warehouse's named reads, and the pilots."""
 
     runs: pl.DataFrame
     """Runs on text, newest first: `queries.ranking`."""
     scores: pl.DataFrame
     """`queries.scores` of these models at least."""
     summaries: pl.DataFrame | None = None
-    """Rows of run_summaries, needed on one point per word."""
+    """Rows of run_summaries; needed for comparisons on one point per word."""
     pilots: tuple[Registered, ...] = ()
     """Newest registration first."""
     shipped: Pilot | None = None
-    """The pilot that comes with Workdim, which nobody needs to register."""
+    """The pilot that ships with Workdim; it needs no registration."""
     imported: Mapping[str, datetime] = field(default_factory=dict)
-    """Hash of a file of scores -> when it was imported here (UTC)."""
+    """Hash of a score file -> when it was imported here (UTC)."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question: all of it left out is the registered pair of the newest pilot, or of the one that is shipped."""
+    """Which dimension and which score to relate. The default is the registered pair of the newest or the shipped pilot."""
 
     dimension: str = REGISTERED_DIMENSION
     benchmark: str | None = None
     metric: str | None = None
     score: tuple[Any, ...] | None = None
-    """The values of SCORE_KEYS, where the very score is meant and not any of its benchmark and metric."""
+    """Values of SCORE_KEYS to select one exact score; None: any score of the benchmark and metric."""
     family: str | None = None
     pilot: Registered | None = None
-    """Whose question it is; None: the newest pilot with an expectation, else the shipped one, else nobody's."""
+    """The pilot whose models and expectation apply; None: the newest with an expectation, else the shipped one, else none."""
     cloud: str = BY_TYPE
     group: str | None = None
-    """`key` of the group to look at, instead of the largest with scores."""
+    """`population.group_key` of the group to use instead of the largest one with scores."""
     is_free: bool = False
-    """Whether all comparable models are looked at, and not those that a pilot names."""
+    """Use all comparable models, not only those that a pilot names."""
     partial: bool = False
-    """Whether scores of partial runs count."""
+    """Include scores over part of a benchmark's questions."""
     lifted: bool = False
-    """Whether runs that a check vetoes are compared. A pilot's always are: it named its models beforehand."""
+    """Include runs that a check vetoes. A pilot's runs always are: it named its models beforehand."""
 
     def of_score(self, row: Mapping[str, Any]) -> Asked:
-        """The same question of the score of a row of `benchmarks`."""
+        """The same question about the score in a row of `ranking.list_benchmarks`."""
         score = tuple(row[key] for key in SCORE_KEYS)
         return replace(self, benchmark=row["benchmark"], metric=row["metric"], score=score)
 
@@ -98,24 +98,24 @@ class Asked:
             raise InputError(unknown_name("dimension", self.dimension, DIMENSIONS))
 
 
-# --- who expected what ------------------------------------------------------------------------------------------
+# --- registration of the expectation ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Registration:
-    """Who expected what, and whether that was written down before anybody could know."""
+    """The expected sign, where it comes from, and whether it was written down before the scores were known."""
 
     by: Literal["pilot", "shipped", "published"]
     sign: Sign
     pilot: Pilot | None = None
     pilot_id: str | None = None
     frozen: date | None = None
-    """The day that its author states."""
+    """The day that the pilot's author states."""
     at: datetime | None = None
-    """When the warehouse was told (UTC); None for what is shipped or published."""
+    """When it was registered in the warehouse (UTC); None for shipped and published expectations."""
     exploratory: tuple[str, ...] = ()
-    """Why it is no test of what was registered: `not_registered`, `no_sign`, `after_scores`, `dates_not_known`,
-    `other_score`, `other_dimension`, `other_models`."""
+    """Why the test is exploratory: `not_registered`, `no_sign`, `after_scores`, `dates_not_known`, `other_score`,
+    `other_dimension`, `other_models`."""
 
     @property
     def is_registered(self) -> bool:
@@ -123,7 +123,7 @@ class Registration:
 
     @property
     def registered(self) -> Registered | None:
-        """The pilot, to ask another question about its models."""
+        """The pilot, for asking another question about its models."""
         if self.pilot is None or self.pilot_id is None:
             return None
         return Registered(self.pilot_id, self.pilot, self.at or _midnight(self.frozen))
@@ -145,7 +145,7 @@ def registration_of(evidence: Evidence, asked: Asked) -> Registration:
 
 
 def _of_pilot(registered: Registered, shipped: Pilot | None) -> Registration:
-    """The pilot that is shipped was written down with Workdim, whenever somebody tells a warehouse of it."""
+    """The shipped pilot counts as registered with Workdim itself, whenever it is added to a warehouse."""
     if shipped is not None and registered.pilot_id == shipped.pilot_id:
         return _of_shipped(shipped)
     pilot = registered.pilot
@@ -167,7 +167,7 @@ def _sign(benchmark: Benchmark) -> Sign:
 
 
 def dated(registration: Registration, rows: pl.DataFrame, imported: Mapping[str, datetime]) -> Registration:
-    """Whether the scores came after the expectation was written down; where nobody knows, it counts as not."""
+    """Mark a registration exploratory unless all its scores are known to be younger than the expectation."""
     if registration.by == "published":
         return registration
     written = registration.at or _midnight(registration.frozen)
@@ -198,7 +198,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def members(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
-    """The runs of the models, texts, protocol and seed that a pilot names."""
+    """The runs of a pilot's models, on its texts, with its protocol and seed."""
     texts = {name for text in pilot.texts for name in (text.written, Path(text.written).stem)}
     asked = runs.filter(
         _without_mark("corpus_name").is_in(sorted(texts)),
@@ -217,12 +217,12 @@ def members(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
 
 
 def _without_mark(column: str) -> pl.Expr:
-    """A text's name without what tells it from others of its name (`labels.with_text_marks`)."""
+    """A text's name without the suffix that `labels.with_text_marks` adds to equal names."""
     return pl.col(column).str.replace(r" #[0-9a-f]{6}$", "")
 
 
 def is_run_of(run: Mapping[str, Any], model: PilotModel) -> bool:
-    """Whether a run is of the model as a pilot names it: reference, number format, revision and stack."""
+    """Whether a run measured the pilot's model: same reference, number format, revision and stack."""
     same = (run["reference"], run["dtype"]) == (model.reference, model.dtype)
     asked = run["requested_revision"]
     revised = asked is None if model.revision is None else model.revision in (asked, run["revision"])
@@ -230,6 +230,6 @@ def is_run_of(run: Mapping[str, Any], model: PilotModel) -> bool:
 
 
 def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:
-    """Models of the pilot that none of these runs has measured."""
+    """Models of the pilot without any of these runs."""
     rows = runs.to_dicts()
     return [model for model in pilot.models if not any(is_run_of(row, model) for row in rows)]

@@ -1,6 +1,6 @@
-"""What size, training tokens and family could be behind a relation: the correlation given size, and within families.
+"""Possible confounders of a relation: the correlation given size and training tokens, and within families.
 
-Neither is the answer; both stand beside it.
+Both are reported beside the answer and do not change it.
 """
 
 from __future__ import annotations
@@ -36,31 +36,32 @@ SIZE_FACTOR = 2.0
 
 @dataclass(frozen=True)
 class Partial:
-    """Pearson's correlation of what size and training tokens leave of the normal scores of dimension and score: no partial
-    coefficient of Spearman's."""
+    """Pearson's correlation of the normal scores of dimension and score, adjusted for size and training tokens. Not a
+    partial Spearman coefficient."""
 
     r: float | None
     lower: float | None
     upper: float | None
     p: float | None
     n: int
-    """Models of which all that is given is known."""
+    """Models whose covariates are all known."""
     given: tuple[str, ...]
-    """Of what was asked for, what is known and differs: `log_parameters`, `training_tokens`."""
+    """The covariates that are known and vary: `log_parameters`, `training_tokens`."""
     reason: str | None = None
-    """Why there is none: `parameters_unknown`, `one_size`, `too_few`, or `one_value`: size leaves nothing of the order of
-    dimension or score."""
+    """Why there is none: `parameters_unknown`, `one_size`, `too_few`, or `one_value` (size explains all of the order of
+    dimension or score)."""
 
 
 def partial(known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = GIVEN) -> Partial:
     """Correlation of the normal scores of dimension and performance, given log parameters and log training tokens, or
     other columns.
 
-    Of the units whose parameters (the first of what is given) are known; tokens are given where all of these have them,
-    and they are not a power of the parameters. Normal scores (Blom 1958) follow from ranks; size and tokens enter as they are. Ranks of size do not
-    hold size fixed: with three sizes that drive both, and nothing else, a partial Spearman coefficient had false positives
-    of 8 to 14 percent, this one 5 to 7. p by permuting residuals (Freedman and Lane 1983). The interval is that of Fisher's
-    z with the error of Bonett and Wright: at 8 and 10 models a bootstrap held the truth in 77 to 98 percent.
+    Uses the units whose first covariate (parameters) is known; another covariate enters only if all of these have it and
+    it is not a linear function of the earlier ones. Normal scores (Blom 1958) depend on ranks alone; size and tokens enter
+    untransformed, since ranks of size do not hold size fixed: with three sizes that drive both quantities, a partial
+    Spearman coefficient had false positives of 8 to 14 percent, this one 5 to 7. p by permuting residuals (Freedman and
+    Lane 1983). The interval is that of Fisher's z with the error of Bonett and Wright: at 8 and 10 models a bootstrap
+    covered the truth in 77 to 98 percent.
     """
     sized = known.filter(pl.col(given_names[0]).is_not_null()).with_columns(
         training_tokens=pl.when(pl.col("training_tokens") > 0).then(pl.col("training_tokens").log())
@@ -75,7 +76,7 @@ def partial(known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = GIV
             continue
         values = sized[name].to_numpy()
         rest = _left(values - values.mean(), base)
-        if rest @ rest > 1e-9 * max(values @ values, 1.0):  # else it is one value, or says the same again
+        if rest @ rest > 1e-9 * max(values @ values, 1.0):  # else constant, or collinear with earlier covariates
             given.append(name)
             base = np.column_stack([base, rest / math.sqrt(rest @ rest)])
     if not given:
@@ -99,13 +100,13 @@ def partial(known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = GIV
 
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
-    """What a normal sample of as many has at these ranks, about; mean 0."""
+    """Approximate expected normal order statistics at the ranks of `values` (Blom 1958), with mean 0."""
     scores = special.ndtri((mean_ranks(values) - 0.375) / (len(values) + 0.25))
     return np.asarray(scores - scores.mean())
 
 
 def _left(values: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """What an orthonormal base (n, q) leaves of values (n,)."""
+    """The residual of values (n,) after projection onto an orthonormal base (n, q)."""
     return np.asarray(values - base @ (base.T @ values))
 
 
@@ -114,7 +115,7 @@ def _left(values: np.ndarray, base: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Strata:
-    """Rank correlation within families and sizes: models are only compared with their like."""
+    """Rank correlation within strata of family and size."""
 
     rho: float | None
     """Mean of the strata's coefficients, each weighted by its models less one."""
@@ -128,10 +129,10 @@ class Strata:
 
 
 def strata(known: pl.DataFrame, seed: int = 0) -> Strata:
-    """One test of all families and sizes together: the sum of the strata's coefficients, each weighted by its units less
-    one (the inverse of its variance where nothing is related), with scores permuted within strata.
+    """One test over all strata of family and size: the strata's coefficients weighted by their number of units minus one
+    (the inverse of their null variance), with scores permuted within strata.
 
-    A stratum reaches from its largest model down to half of its parameters; a family's models of unknown size are one.
+    A stratum reaches from its largest model down to half of its parameters; a family's models of unknown size form one.
     """
     if known["family"].null_count() == known.height:
         return Strata(None, None, 0, 0, "families_unknown")
@@ -156,7 +157,7 @@ def strata(known: pl.DataFrame, seed: int = 0) -> Strata:
 
 
 def _sizes(family: pl.DataFrame) -> list[pl.DataFrame]:
-    """A family's models in parts of one size, largest first; those of unknown size last."""
+    """A family's models split into size strata, largest first; models of unknown size last."""
     parts, left = [], family
     while (largest := left["log_parameters"].max()) is not None:
         is_near = (pl.col("log_parameters") >= pl.lit(largest) - math.log(SIZE_FACTOR)).fill_null(False)

@@ -1,8 +1,7 @@
-"""Criteria on the data at hand: which models there are to choose among, what each costs, and what each has of what is asked for.
+"""Inputs of a choice among models: the candidates, their costs, and their value of each criterion.
 
-A criterion is a number of each model with its 95 percent interval and the end of it that is wanted. An amount that is
-computed (parameters, memory) has no error; an error that nobody states is unknown, not zero. What a model lacks is never
-guessed.
+A criterion is a number of each model with its 95 percent interval and the preferred direction. A computed amount
+(parameters, memory) has no error; an error that is not stated is unknown, not zero. Missing values are never guessed.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ HOURS_OF_A_MONTH = 730
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model takes under stated assumptions. No dimension is in it."""
+    """What running a model costs under stated assumptions; independent of its dimension."""
 
     run_id: str
     weight_bytes: tuple[float, ...]
@@ -38,30 +37,30 @@ class Cost:
     cache_bytes: float
     """Keys and values of all requests at full context; 0 for an encoder."""
     is_cache_known: bool
-    """Whether the width of keys and values is the model's own, and not assumed."""
+    """Whether the width of keys and values is the model's own rather than assumed."""
     memory_bytes: float
     """Weights at the assumed precision, cache and overhead."""
     tokens_per_second: float | None
     speed_from: str | None
-    """`own` (the user's figure), `measured` (text of the run over the seconds of its forward passes)."""
+    """`own` (the user's figure) or `measured` (tokens of the run over the seconds of its forward passes)."""
     device: str | None
-    """What the speed was measured on."""
+    """The device of the measured speed."""
     hours: float | None
-    """To be paid for in a month."""
+    """Machine hours per month."""
     price: float | None
-    """Of a month, in the assumed currency."""
+    """Price per month, in the assumed currency."""
 
     @property
     def machines(self) -> int | None:
-        """That the hours of a month take."""
+        """Machines needed for the monthly hours."""
         return None if self.hours is None else max(1, math.ceil(self.hours / HOURS_OF_A_MONTH))
 
 
 def costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions) -> dict[str, Cost]:
-    """What each run's model costs, by run id.
+    """The cost of each run's model, by run id.
 
     `runs` have model_id, reference, name, kind, parameters, hidden_size and n_layers; `speeds` are rows of
-    `queries.speeds`. The measured speed holds capturing the states as well, so that it is a lower bound.
+    `queries.speeds`. The measured time includes capturing the states, so the speed is a lower bound.
     """
     measured = {row["run_id"]: row for row in speeds.iter_rows(named=True)}
     return {row["run_id"]: _cost(row, measured.get(row["run_id"]), assumed) for row in runs.iter_rows(named=True)}
@@ -93,17 +92,17 @@ def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: A
     )
 
 
-# --- models and questions ------------------------------------------------------------------------------------------
+# --- candidates ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The models to choose among, with all that is known of them."""
+    """The models to choose among, with their scores and costs."""
 
     runs: pl.DataFrame
     """One run of each model: rows of `queries.ranking`."""
     scored: pl.DataFrame
-    """`ranking.with_scores` of them, the models' own scores only: what a base model earned says nothing of other weights."""
+    """`ranking.with_scores` of them, only the models' own scores: those of a base model belong to other weights."""
     cost: Mapping[str, Cost]
     comparable: bool
     """Whether their dimensions may be compared."""
@@ -134,34 +133,34 @@ def n_related(on: Setting, benchmark: Mapping[str, Any] | None) -> int | None:
     return rows.filter(pl.col("score").is_not_null(), pl.col("inner_max").is_not_null())["model_id"].n_unique()
 
 
-# --- what is asked ----------------------------------------------------------------------------------------------
+# --- criteria ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Question:
-    """A criterion on the data at hand."""
+    """A criterion with its direction and benchmark settled for the models at hand."""
 
     criterion: Criterion
     higher_is_better: bool
     benchmark: Mapping[str, Any] | None = None
-    """Of a score: a row of `ranking.benchmarks`."""
+    """For a score: a row of `ranking.list_benchmarks`."""
 
     @property
     def key(self) -> str:
-        """`parameters`, or `score~lambada_openai~acc~none~0~v2`: the same for the same score whatever the data."""
+        """`parameters`, or `score~lambada_openai~acc~none~0~v2`: stable across data sets."""
         return self.criterion.of if self.benchmark is None else score_key(self.benchmark)
 
 
 def score_key(benchmark: Mapping[str, Any]) -> str:
-    """Of a row with the columns of a score."""
+    """Key of the score in a row with the columns of SCORE_KEYS."""
     return f"score~{ranking.score_key(benchmark)}"
 
 
 def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None) -> list[Question]:
-    """What criteria mean for these models: of which benchmark a score is, and which end of it is wanted.
+    """Settle the benchmark and the direction of each criterion for these models.
 
-    A score that names no benchmark is that of the task; without a task, that of the benchmark which most models have.
-    Raises InputError where there is no such score.
+    A score criterion without a benchmark uses the task's; without a task, the benchmark that most models have.
+    Raises InputError if no model has such a score.
     """
     offered = on.offered.to_dicts()
     return [
@@ -171,7 +170,7 @@ def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None)
 
 
 def question(criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> Question:
-    """`benchmark` is a row of `ranking.benchmarks`, for a score. One that does not say which end is wanted: the higher."""
+    """`benchmark`: a row of `ranking.list_benchmarks`, for a score. Without a stated direction higher is better."""
     if criterion.direction:
         return Question(criterion, criterion.direction == "higher", benchmark)
     if benchmark is None:
@@ -199,12 +198,12 @@ def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-# --- what each model has ----------------------------------------------------------------------------------------
+# --- values of each model ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A number with its 95 percent interval; the ends are None where no error is known."""
+    """A value with its 95 percent interval; the limits are None if no error is known."""
 
     value: float
     lower: float | None
@@ -217,11 +216,11 @@ class Candidate:
     model_id: str
     name: str
     readings: tuple[Reading | None, ...]
-    """One for each question; None where the model lacks it."""
+    """One per criterion; None where the model lacks it."""
 
 
 def candidates(on: Setting, asked: Sequence[Question]) -> list[Candidate]:
-    """The models with what is asked of them."""
+    """The models with their value of each criterion."""
     of_scores = {one.key: _scores(on.scored, one.benchmark) for one in asked if one.benchmark is not None}
 
     def reading(row: Mapping[str, Any], one: Question) -> Reading | None:
@@ -245,7 +244,7 @@ def candidates(on: Setting, asked: Sequence[Question]) -> list[Candidate]:
 
 def _scores(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, Reading | None]:
     rows = ranking.on_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
-    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # what is compared has one unit
+    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # only one unit is comparable
     return {
         run_id: _reading(
             value,

@@ -1,10 +1,10 @@
-"""Which model, on stated criteria: what is dominated, what a weighted mean chooses, and what would change that.
+"""Multi-criteria choice of a model: the Pareto front, the choice by weighted mean, and its sensitivity to the weights.
 
-A score whose error nobody states may be anything, so that nothing is dominated by it for sure. What lacks a value that
-counts is left out, and named.
+A score without a stated error has an unbounded interval, so it never makes a model surely dominated. A candidate without
+a value that counts is excluded, with the reason.
 
-The dimension is a criterion with reservations (`muted`): below 10 models with a score nobody could tell whether the two
-are related, so that it neither weighs nor sets a threshold. It never enters a cost or a saving.
+The dimension is a criterion with reservations (`muted_reason`): with fewer than 10 scored models its relation to the
+score cannot be tested, so it gets no weight and no threshold. It never enters a cost or a saving.
 """
 
 from __future__ import annotations
@@ -24,48 +24,48 @@ from core.pilots.pilot import CAUTIOUS
 from core.pilots.rule import DIMENSIONS, Criterion
 
 AMOUNTS = ("parameters", "memory", "speed", "price")
-"""Compared by their ratios: they differ by orders of magnitude."""
+"""Quantities compared on a log scale: they differ by orders of magnitude."""
 _DRAWS = 2000
 _NUMBERS = 4_000_000
-"""That draws of all values may be: with very many models fewer are drawn."""
+"""Limit on drawn values in memory: with very many models fewer draws are made."""
 _SURE = 0.95
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """A criterion as it counts."""
+    """A criterion with its share of the weights."""
 
     question: Question
     share: float
-    """Of all weights, 0 to 1."""
+    """Share of all weights, 0 to 1."""
     muted: str | None = None
-    """Why it neither weighs nor sets a threshold: `use_class`, `not_comparable`, `no_score`, `few_models`."""
+    """Why it has no weight and no threshold: `use_class`, `not_comparable`, `no_score`, `few_models`."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
     candidate: Candidate
     why: str
-    """`lacks` a value, `misses` a threshold."""
+    """`lacks` (a value) or `misses` (a threshold)."""
     criterion: int
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a model stands among all of them, over the criteria that weigh."""
+    """Pareto status of a model over the criteria with a weight."""
 
     standing: str
-    """`front`: no other can be as good in everything. `dominated`: one is, whatever the values within their intervals.
-    `perhaps`: between the two."""
+    """`front`: no other model can be as good in everything. `dominated`: another is, for all values within the intervals.
+    `perhaps`: neither is certain."""
     is_on_front: bool
-    """By the values alone, errors aside."""
+    """By the point values alone."""
     by: tuple[str, ...]
-    """Run ids of what dominates it, for sure or perhaps."""
+    """Run ids of the models that dominate it, surely or perhaps."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A range of one weight, as a share of all, within which one model is chosen; the others keep their proportions."""
+    """A range of one weight's share within which one model is chosen; the other weights keep their proportions."""
 
     start: float
     end: float
@@ -76,25 +76,25 @@ class Segment:
 class Sensitivity:
     criterion: int
     share: float
-    """The weight as it is."""
+    """The current share of the weight."""
     segments: tuple[Segment, ...]
     current: int
-    """The segment that the weight lies in."""
+    """Index of the segment that contains the current share."""
 
     @property
     def lower(self) -> Segment | None:
-        """What is chosen where it weighs less; None where that changes nothing."""
+        """The neighbouring segment at lower weight; None if lowering the weight never changes the choice."""
         return self.segments[self.current - 1] if self.current else None
 
     @property
     def upper(self) -> Segment | None:
-        """What is chosen where it weighs more."""
+        """The neighbouring segment at higher weight; None if raising the weight never changes the choice."""
         return self.segments[self.current + 1] if self.current + 1 < len(self.segments) else None
 
 
 @dataclass(frozen=True)
 class Change:
-    """A criterion that weighs `share` of all, the weight at which another model is chosen, and which one."""
+    """The change of one criterion's share at which another model is chosen."""
 
     criterion: int
     share: float
@@ -106,15 +106,15 @@ class Change:
 class Decision:
     weighed: tuple[Weighed, ...]
     candidates: tuple[Candidate, ...]
-    """Those that have all that is asked for and meet the thresholds, the chosen one first."""
+    """The candidates with all values that count and within the thresholds, the chosen one first."""
     left_out: tuple[LeftOut, ...]
     utilities: tuple[tuple[float | None, ...], ...]
-    """Of each candidate and criterion: 0 the worst, 1 the best of them; amounts by their logarithm. None where it lacks
-    one that does not count."""
+    """By candidate and criterion: 0 the worst, 1 the best; amounts on a log scale. None for a missing value that does not
+    count."""
     totals: tuple[float, ...]
     """Weighted means of the utilities."""
     share_first: float | None
-    """Of draws from the intervals of all values, those in which the chosen one stays first."""
+    """Share of draws from the intervals of all values in which the chosen model stays first."""
     standings: tuple[Standing, ...]
     sensitivities: tuple[Sensitivity, ...]
     reasons: tuple[str, ...]
@@ -125,7 +125,7 @@ class Decision:
 
     @property
     def nearest_change(self) -> Change | None:
-        """The smallest change of one weight that changes what is chosen."""
+        """The smallest change of one weight that changes the choice."""
         found = [
             Change(one.criterion, one.share, one.lower.end, one.lower.run_id) for one in self.sensitivities if one.lower
         ]
@@ -134,12 +134,12 @@ class Decision:
             for one in self.sensitivities
             if one.upper
         ]
-        # Of two criteria one falls where the other rises: the one that rises is told.
+        # With two criteria one share rises as the other falls: report the one that rises.
         return min(found, key=lambda one: (round(abs(one.to - one.share), 9), one.to < one.share), default=None)
 
     @property
     def n(self) -> int:
-        """Models that have all that is asked for."""
+        """Models with all values that count."""
         return len(self.candidates) + sum(one.why == "misses" for one in self.left_out)
 
 
@@ -147,7 +147,7 @@ class Decision:
 
 
 def decided(on: Setting, asked: Sequence[Question], task: Mapping[str, Any] | None, use_class: str) -> Decision:
-    """The decision among these models; `task` is the benchmark whose relation to the dimension counts."""
+    """The decision among the models of a context; `task` is the benchmark that the dimension must be related to."""
     return decide(candidates(on, asked), asked, n_related(on, task), use_class, comparable=on.comparable)
 
 
@@ -160,10 +160,10 @@ def decide(
     comparable: bool = True,
     seed: int = 0,
 ) -> Decision:
-    """Choose one of the models by the weighted mean of what is asked for.
+    """Choose one of the candidates by the weighted mean of their utilities.
 
-    `n_related`: models with a dimension and the score of the task (None: there is no task); `comparable`: whether their
-    dimensions may be compared. Raises InputError where nothing has a weight.
+    `n_related`: models with a dimension and the score of the task (None: no task); `comparable`: whether their dimensions
+    may be compared. Raises InputError if no criterion has a weight.
     """
     weighed = _weighed(asked, n_related, use_class, comparable)
     counts = [one.share > 0 or (not one.muted and _has_threshold(one.question.criterion)) for one in weighed]
@@ -209,7 +209,7 @@ def _weighed(asked: Sequence[Question], n_related: int | None, use_class: str, c
 
 
 def muted(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
-    """Why a quantity may not decide: see `Weighed.muted`."""
+    """Why a quantity may not decide (see `WeightedCriterion.muted_reason`); None if it may."""
     if of not in DIMENSIONS:
         return None
     if use_class in CAUTIOUS:
@@ -233,7 +233,7 @@ def _misses(reading: Reading | None, asked: Question) -> bool:
 
 
 def _is_within_error(reading: Reading | None, asked: Question) -> bool:
-    """Whether a threshold that is met lies within the interval."""
+    """Whether a threshold that is met lies within the value's interval."""
     if reading is None:
         return False
     lower = -math.inf if reading.lower is None else reading.lower
@@ -242,8 +242,8 @@ def _is_within_error(reading: Reading | None, asked: Question) -> bool:
 
 
 def _utilities(kept: Sequence[Candidate], asked: Sequence[Question]) -> tuple[np.ndarray, np.ndarray]:
-    """(n, k) each: 0 for the worst and 1 for the best of these models, and the standard error of that; NaN where a model
-    lacks the value. Where all are alike, each has 1."""
+    """Utilities and their standard errors, (n, k) each: 0 for the worst and 1 for the best model, NaN for a missing value.
+    Where all are equal, each has 1."""
     utilities = np.full((len(kept), len(asked)), math.nan)
     errors = np.zeros_like(utilities)
     for k, one in enumerate(asked):
@@ -267,7 +267,7 @@ def _utilities(kept: Sequence[Candidate], asked: Sequence[Question]) -> tuple[np
 
 
 def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, seed: int) -> float | None:
-    """How often the first row stays first when each value is drawn anew around itself; an unknown error counts as none."""
+    """How often the first row stays first when values are drawn within their errors; an unknown error counts as none."""
     if len(utilities) < 2 or not errors.any():
         return None
     n_draws = min(_DRAWS, max(200, _NUMBERS // utilities.size))
@@ -277,13 +277,13 @@ def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, 
 
 
 def is_alike(decision: Decision, k: int) -> bool:
-    """Whether a criterion tells none of the models that can be chosen apart."""
+    """Whether all eligible models have the same value of a criterion."""
     values = {reading.value for one in decision.candidates if (reading := one.readings[k]) is not None}
     return len(values) < 2
 
 
 def _with_reasons(decision: Decision) -> Decision:
-    """Why it came out so, as names that `core.wording.decisions` words."""
+    """Add the reasons, as keys of `core.wording.decisions`."""
     first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
     if len(decision.candidates) == 1:
         first = "only_one"
@@ -308,10 +308,10 @@ def _with_reasons(decision: Decision) -> Decision:
 
 
 def standings(kept: Sequence[Candidate], asked: Sequence[Question], counts: Sequence[bool]) -> list[Standing]:
-    """The Pareto front over the questions that count, by the values and by the ends of their intervals.
+    """The Pareto front over the criteria that count, by values and by interval limits.
 
-    One model dominates another where it is at least as good in everything and better in something: for sure where its
-    worse ends are no worse than the other's better ends.
+    A model dominates another if it is at least as good in everything and better in something: surely, if that holds for
+    its worse limits against the other's better limits.
     """
     ways = [k for k, is_counted in enumerate(counts) if is_counted]
     signs = np.array([1.0 if asked[k].higher_is_better else -1.0 for k in ways])
@@ -356,14 +356,14 @@ def _end(reading: Reading | None, end: str) -> float:
 def _sensitivities(
     kept: Sequence[Candidate], weighed: Sequence[Weighed], utilities: np.ndarray, shares: np.ndarray
 ) -> list[Sensitivity]:
-    """For each criterion that may weigh and that all have: which model is chosen at each weight of it."""
+    """For each criterion that is not muted and that all models have: the model chosen at each of its weights."""
     found = []
     for k, one in enumerate(weighed):
         if one.muted or len(kept) < 2 or np.isnan(utilities[:, k]).any():
             continue
         others = np.where(np.arange(len(shares)) == k, 0.0, shares)
         if not others.sum():
-            continue  # all weight is here: there are no proportions for the others to keep
+            continue  # all weight is here: the others have no proportions to keep
         rest = np.nansum(utilities * others / others.sum(), axis=1)
         slopes = utilities[:, k] - rest  # the weighted mean of each is rest + w slopes: the envelope of these lines
         up, down = _walk(rest, slopes, shares[k]), _walk(rest + slopes, -slopes, 1 - shares[k])
@@ -375,7 +375,7 @@ def _sensitivities(
 
 
 def _walk(at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.0) -> list[tuple[float, float, int]]:
-    """Which of the lines is on top from `start`, where the first one is, to `end`: (from, to, line)."""
+    """The upper envelope of lines from `start`, where line 0 is on top, to `end`: segments (from, to, line)."""
     found: list[tuple[float, float, int]] = []
     current, begun = 0, start
     while True:

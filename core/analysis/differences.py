@@ -1,8 +1,8 @@
-"""Which control runs belong to which run on text, and in what two runs and their profiles differ.
+"""Which control runs belong to which run on text, and how two runs and their profiles differ.
 
-A control belongs to the run that it was made for, to those that were judged with it, and to every run that would be
-judged with it if it were measured now, by the rule of `warehouse.profiles.find_control`: configuration, tokenizer, chat
-template, text and protocol decide, and where a control needs them, as `core.registry.passes` says, the model's weights.
+A control belongs to the run it was measured for, to runs whose verdicts used it, and to every run that would use it if
+measured now, by the rule of `warehouse.profiles.find_control`: same configuration, tokenizer, chat template, text and
+protocol, and the same weights where the pass needs them (`core.registry.passes`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from scipy import special
 
-from core.analysis.claims import LEVEL, simultaneous
+from core.analysis.claims import LEVEL, simultaneous_limits
 from core.analysis.ranking import MAIN, N_TOLERANCE
 from core.analysis.ranks import NORMAL_95, common_blocks
 from core.registry.passes import PASSES, SHARED
@@ -26,7 +26,7 @@ _ALIKE = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", 
 
 
 def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
-    """The control runs of one run on text among `runs`: in the order of their passes and seeds."""
+    """The control runs of one run on text among `runs`, sorted by pass and seed."""
     judged_with = run.get("control_run_ids") or []
     belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
     if run.get("configuration_hash"):  # unknown in runs of an earlier version
@@ -41,7 +41,7 @@ def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """text_run_id, and run_id, pass, seed and model_seed of every control among `runs` of the runs on text."""
+    """text_run_id with run_id, pass, seed and model_seed of each of its controls among `runs`."""
     columns = ["run_id", "pass", "seed", "model_seed"]
     found = [
         controls_of(run, runs).select(pl.lit(run["run_id"]).alias("text_run_id"), *columns)
@@ -51,13 +51,13 @@ def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def control_ids(chosen: pl.DataFrame, runs: pl.DataFrame) -> list[str]:
-    """The control runs, of `runs`, of those of the chosen ones that are on text; none that is chosen itself."""
+    """Ids of the controls among `runs` of the chosen runs on text, without those chosen themselves."""
     found = control_links(chosen, runs)["run_id"].unique(maintain_order=True).to_list()
     return [run_id for run_id in found if run_id not in set(chosen["run_id"])]
 
 
 def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """The chosen runs and, after them, the controls among `runs` of those on text."""
+    """The chosen runs followed by the controls among `runs` of those on text."""
     texts = chosen.filter(pl.col("pass") == "text")
     found = [controls_of(run, runs) for run in texts.iter_rows(named=True)]
     return pl.concat([chosen, *found]).unique("run_id", keep="first", maintain_order=True)
@@ -66,34 +66,34 @@ def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 JSON_FIELDS = ("library_versions", "config", "phase_seconds", "execution")
 """Columns that hold a JSON object; a part of it is a field of its own: `library_versions.torch`."""
 OF_THE_MOMENT = ("run_id", "parent_run_id", "started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
-"""What differs between any two runs, however alike, and says nothing about their numbers."""
+"""Fields that differ between any two runs and have no effect on their results."""
 _MUST_AGREE = ("pass", "kind", "stack", "corpus_id", "protocol_hash", "dtype")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One field in which two runs differ; None where a run has nothing there."""
+    """A field in which two runs differ; None for a missing value."""
 
     field: str
-    """Name of the column, and of the part of its JSON: `config.run.seed`."""
+    """Column name, with the path into its JSON: `config.run.seed`."""
     one: Any
     other: Any
 
 
 @dataclass(frozen=True)
 class Comparability:
-    """Whether the numbers of two runs may be held against each other."""
+    """Whether the results of two runs are comparable."""
 
     by_types: bool
     """On one point per token type."""
     by_words: bool
     """On one point per word of the text: across tokenizers."""
     reasons: tuple[str, ...]
-    """Fields that forbid one or both; `n_points` where the clouds differ by more than a tenth."""
+    """Fields that prevent one or both; `n_points` if cloud sizes differ by more than 10 percent."""
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a run, JSON objects taken apart; an empty list, a NULL and an empty text are None."""
+    """The fields of a run with JSON objects flattened; empty lists, NULL and empty texts become None."""
     fields: dict[str, Any] = {}
     for name, value in record.items():
         if name in JSON_FIELDS:
@@ -104,14 +104,14 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
-    """The fields that differ, in the order of the records; what one of them does not have counts as None."""
+    """The fields that differ, in the order of the records; a missing field counts as None."""
     left, right = flat(one), flat(other)
     names = dict.fromkeys([*left, *right])
     return [Difference(name, left.get(name), right.get(name)) for name in names if left.get(name) != right.get(name)]
 
 
 def of_substance(found: list[Difference]) -> list[Difference]:
-    """Without what differs between any two runs."""
+    """Without the `INCIDENTAL_FIELDS`."""
     return [one for one in found if one.field.partition(".")[0] not in OF_THE_MOMENT]
 
 
@@ -137,7 +137,7 @@ def _is_far(one: int | None, other: int | None) -> bool:
 
 
 def _parsed(text: Any) -> Any:
-    """What an earlier version wrote differently is shown as it is."""
+    """The parsed JSON; text that is not JSON (from earlier versions) is returned unchanged."""
     try:
         return json.loads(text) if isinstance(text, str) else text
     except ValueError:
@@ -159,7 +159,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """By how much the dimension of a run exceeds that of another at one layer, as a share: 0.1 is 10 percent more."""
+    """Relative difference of the dimensions of two runs at one layer: 0.1 is 10 percent more."""
 
     layer: int
     share: float
@@ -169,12 +169,12 @@ class LayerDifference:
 
 
 def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[LayerDifference], bool]:
-    """Run `one` against run `other`, layer by layer, and whether their blocks are paired.
+    """Differences of run `one` from run `other`, layer by layer, and whether their blocks are paired.
 
-    Both: layer, value, lower, upper, and blocks (the value without block 0, 1, ... of the text; may be null). Blocks are
-    paired where both runs have as many at every layer: what a block does to both cancels out, and the limits are those of
-    `claims.simultaneous` on logarithms. Else errors are independent, and limits are Bonferroni's over the layers that have
-    any. Layers that only one has are left out.
+    Columns of both frames: layer, value, lower, upper, and blocks (the value without block 0, 1, ... of the text; may be
+    null). Blocks are paired if both runs have the same number at every layer: their common effect cancels, and the limits
+    are those of `claims.simultaneous_limits` on logarithms. Otherwise errors count as independent, with Bonferroni limits
+    over the layers that have errors. Layers that only one run has are left out.
     """
     both = (
         one.join(other, on="layer", suffix="_other")
@@ -186,7 +186,7 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
     is_paired = False
     if both.height and own is not None and of_other is not None and own.shape == of_other.shape:
         is_paired = True
-        found = simultaneous(logs, np.log(own) - np.log(of_other))
+        found = simultaneous_limits(logs, np.log(own) - np.log(of_other))
         reach = found.critical * found.errors
     else:
         errors = np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
@@ -205,7 +205,7 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
 
 
 def share_between(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[float, float, float] | None:
-    """As `LayerDifference`, of two values (value, lower, upper) with independent errors; None where one is not known."""
+    """Relative difference (value, lower, upper) of two values with independent errors; None if any input is unknown."""
     known = [value for value in (*one, *other) if value is not None and value > 0]
     if len(known) < 6:
         return None
@@ -215,6 +215,6 @@ def share_between(one: Sequence[float | None], other: Sequence[float | None]) ->
 
 
 def _log_errors(lower: pl.Series, upper: pl.Series) -> np.ndarray:
-    """Standard errors of logarithms from 95 percent limits; not a number where there are none."""
+    """Standard errors of logarithms from 95 percent limits; NaN where there are none."""
     low, high = (ends.cast(pl.Float64).fill_null(math.nan).to_numpy() for ends in (lower, upper))
     return (np.log(np.maximum(high, 1e-12)) - np.log(np.maximum(low, 1e-12))) / (2 * NORMAL_95)

@@ -1,9 +1,8 @@
-"""Does it hold elsewhere? A relation over several tasks, an order of models over texts and tasks, a shape over texts.
+"""Do results generalise? A relation over several tasks, the order of models over texts and tasks, verdicts over texts.
 
-Tasks that were answered by the same models have errors in common: what one model does by luck moves all of them. So the
-errors of their coefficients are taken as correlated, by what leaving out one model does to each. Below `MANY` tasks only
-the mean over these very tasks is told; from there on also how far tasks differ, and each is drawn towards the others as
-much as its own error calls for (random effects).
+Tasks scored on the same models have correlated errors: one model's luck moves all of them. The correlation is estimated
+from the effect of leaving out each model. Below `FEWEST_FOR_SPREAD` tasks only the mean over these tasks is reported;
+from there on also the spread between tasks, with each task's coefficient shrunk towards the mean (random effects).
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
 
 MANY = 4
-"""Tasks from which their spread is estimated."""
+"""Fewest tasks for which their spread is estimated."""
 SPREADS = np.linspace(0.0, 1.5, 61)
 """Standard deviations of the true coefficients between tasks, on Fisher's scale."""
 PRIOR = 0.5
-"""Scale of the half-normal prior of these: few tasks of one kind differ by more than rho -0.9 to 0.4."""
+"""Scale of the half-normal prior of `SPREADS`: tasks of one kind rarely differ by more than rho -0.9 to 0.4."""
 COVERED = 0.8
-"""Tasks are compared that have at least this share of the models that the most covered one has."""
+"""Tasks enter a comparison if they have at least this share of the models of the best covered task."""
 DECIDED = ("robust", "depends", "no")
-"""Verdicts that say something of a profile."""
+"""Verdicts that decide a claim either way."""
 
 
 # --- one relation over tasks -----------------------------------------------------------------------------------
@@ -46,7 +45,7 @@ DECIDED = ("robust", "depends", "no")
 
 @dataclass(frozen=True)
 class PartlyPooled:
-    """A task's coefficient drawn towards those of the others."""
+    """A task's coefficient shrunk towards the mean over tasks."""
 
     rho: float
     lower: float
@@ -61,27 +60,27 @@ class Pooled:
     """Mean over these tasks, on Fisher's scale."""
     lower: float
     upper: float
-    """95 percent: of these very tasks; another set of tasks may have another mean."""
+    """95 percent, for these tasks; another set of tasks may have another mean."""
     shared: float
-    """Mean correlation of the tasks' errors, 0 to 0.95: they are of the same models."""
+    """Mean correlation of the tasks' errors, 0 to 0.95: they share their models."""
     p_differ: float | None
-    """That the tasks' true coefficients are all alike (Cochran's Q); None for a single task."""
+    """p of the hypothesis that the tasks' true coefficients are equal (Cochran's Q); None for a single task."""
     spread: float | None
-    """Standard deviation of the true coefficients between tasks, on Fisher's scale (posterior mean); as all below None
-    under `MANY` tasks."""
+    """Standard deviation of the true coefficients between tasks, on Fisher's scale (posterior mean); like all fields below
+    None under `FEWEST_FOR_SPREAD` tasks."""
     further_lower: float | None
     further_upper: float | None
-    """95 percent for the true coefficient of a further task of the kind."""
+    """95 percent prediction interval for the true coefficient of a further task of the kind."""
     tasks: Mapping[str, PartlyPooled]
-    """By task; empty under `MANY`."""
+    """By task; empty under `FEWEST_FOR_SPREAD` tasks."""
     n_tasks: int
 
 
 def pool(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float | None]]) -> Pooled | None:
-    """The relation over all tasks of which at least 5 models have a score; None where there is no such task.
+    """The relation pooled over all tasks with scores of at least 5 models; None if there is no such task.
 
-    `tasks` holds the performance (higher is better) of each model, in the order of `dimension`. Coefficients are
-    Spearman's; their errors Bonett and Wright's (2000) on Fisher's scale, correlated as leaving out one model says.
+    `tasks`: the performance (higher is better) of each model, in the order of `dimension`. Coefficients are Spearman's;
+    their errors are Bonett and Wright's (2000) on Fisher's scale, with correlations from leaving out one model.
     """
     x = floats(dimension)
     usable = {name: y for name, values in tasks.items() if _is_usable(x, y := floats(values))}
@@ -114,11 +113,11 @@ def pool(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float |
 
 
 def _random_effects(told: Pooled, names: Sequence[str], z: np.ndarray, covariance: np.ndarray) -> Pooled:
-    """With the tasks' true coefficients as draws around a mean: the best prediction of each, and of a further task.
+    """Add random effects: predictions of each task's true coefficient, and of that of a further task.
 
-    How far they spread is not known either, and with few tasks its best estimate is often 0, which would draw all of them
-    onto the mean with too little doubt. So everything is averaged over `SPREADS`, each with its restricted likelihood and
-    its prior (Gelman 2006, doi 10.1214/06-BA117A).
+    With few tasks the best estimate of the spread is often 0, which would shrink all tasks onto the mean with too narrow
+    intervals. So results are averaged over `SPREADS`, weighted by restricted likelihood and prior (Gelman 2006,
+    doi 10.1214/06-BA117A).
     """
     k = len(z)
     log_weights, means, variances = [], [], []
@@ -132,7 +131,7 @@ def _random_effects(told: Pooled, names: Sequence[str], z: np.ndarray, covarianc
         log_weights.append(
             0.5 * (log_det - math.log(precision) - residual @ inverse @ residual) - (spread / PRIOR) ** 2 / 2
         )
-        # Each is drawn to the mean; what is left is its own spread less what the data say of it, and the mean's error.
+        # Variance of each shrunk coefficient: its spread minus what the data explain, plus the error of the mean.
         pulled = 1 - spread**2 * inverse.sum(1)
         means.append([*(mean + spread**2 * (inverse @ residual)), mean])
         left = spread**2 - spread**4 * np.diag(inverse) + pulled**2 / precision
@@ -159,13 +158,13 @@ def _is_usable(x: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _coefficient(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Fisher's z, its error, and what leaving out each model does to it (n,), 0 for models without the score."""
+    """Fisher's z, its error, and the influence of each model on it (n,), 0 for models without the score."""
     both = np.isfinite(x) & np.isfinite(y)
     n = int(both.sum())
     rho = spearman(x[both], y[both])
-    tried = np.flatnonzero(both)[:LARGEST_RESAMPLED]  # of more models the first tell as much
+    tried = np.flatnonzero(both)[:LARGEST_RESAMPLED]  # so many models are enough
     without = correlations(1 - np.eye(len(tried)), x[tried], y[tried])
-    without[np.isnan(without)] = rho  # nothing is said by what has one value
+    without[np.isnan(without)] = rho  # undefined where only one value is left: no influence
     moved = np.arctanh(np.clip(without, -one_swap(n), one_swap(n)))
     influence = np.zeros(len(x))
     influence[tried] = moved.mean() - moved
@@ -173,7 +172,7 @@ def _coefficient(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray
 
 
 def _shared(influence: np.ndarray) -> float:
-    """Mean correlation of rows (k, n), between 0 and 0.95: one number for all pairs, as so few models tell no more."""
+    """Mean correlation of rows (k, n), clipped to 0 to 0.95: too few models to estimate one per pair."""
     if len(influence) < 2:
         return 0.0
     size = np.sqrt((influence**2).sum(1))
@@ -189,12 +188,12 @@ def _shared(influence: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Task:
-    """One benchmark: what its scores say of the dimension, and which model the criteria choose by it."""
+    """One benchmark: the answer about its scores, and the model that the criteria choose by it."""
 
     benchmark: Mapping[str, Any]
     answer: Answer
     decision: Decision | None
-    """None where the criteria can choose nothing by this task."""
+    """None if the criteria cannot choose by this task."""
 
     @property
     def key(self) -> str:
@@ -208,18 +207,18 @@ class OverTasks:
     decision: Decision | None
     """By all tasks together, which share the weight of the score."""
     order: Order | None
-    """Of the models by their scores."""
+    """The models' order by score on each task."""
 
 
 def tasks_of(offered: pl.DataFrame) -> list[dict[str, Any]]:
-    """Of rows of `ranking.benchmarks` one for each name, the setting that most models have; means over several benchmarks
-    are no task."""
+    """One row of `ranking.list_benchmarks` per name, in the setting that most models have; means over several benchmarks
+    are not tasks."""
     return offered.filter(~pl.col("is_group")).unique("benchmark", keep="first", maintain_order=True).to_dicts()
 
 
 def over_tasks(answers: Sequence[Answer], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
-    """Each task on its own, and all of them together. The answers are about the same models by one benchmark each
-    (`tasks_of`); the relation is told of all of them, the choice is made among the models of the setting."""
+    """Each task on its own, and all together. Each answer is about the same models by one benchmark (`choose_tasks`); the
+    relation uses all of their models, the decision only the models of the context."""
     found, values = [], {}
     run_ids = list(dict.fromkeys(run_id for one in answers for run_id in one.population.rows["run_id"]))
     dimension: dict[str, float | None] = {}
@@ -243,8 +242,8 @@ def over_tasks(answers: Sequence[Answer], on: Setting, asked: Sequence[Question]
 def _by(
     on: Setting, benchmarks: Sequence[Mapping[str, Any]], asked: Sequence[Question], use_class: str
 ) -> Decision | None:
-    """The decision with these benchmarks in the place of every score that is asked for, which share its weight. A threshold
-    of a score is that of one benchmark and stands for no other."""
+    """The decision with every score criterion replaced by these benchmarks, which share its weight. Thresholds of scores
+    are dropped: they belong to one benchmark."""
     others = [one for one in asked if one.criterion.of != "score"]
     scores = [one.criterion for one in asked if one.criterion.of == "score"]
     weight = sum(one.weight for one in scores) / len(benchmarks)
@@ -267,7 +266,7 @@ class Order:
     columns: tuple[str, ...]
     """Corpus ids, or keys of scores (`criteria.score_key`)."""
     run_ids: tuple[str, ...]
-    """One run for each model, which names it."""
+    """One run per model, which identifies it."""
     values: tuple[tuple[float | None, ...], ...]
     """By model, then by column."""
     concordance: Concordance
@@ -281,16 +280,16 @@ class Agreement:
     claim: str
     n_same: int
     n_models: int
-    """With a verdict that says something on at least two texts."""
+    """Models with a decisive verdict on at least two texts."""
     n_undecided: int
-    """Models on several texts of which at most one has such a verdict."""
+    """Models on several texts with a decisive verdict on at most one."""
     lower: float | None
     upper: float | None
     """95 percent of the share of models that agree (Clopper and Pearson)."""
 
 
 def _order_of_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float | None]]) -> Order | None:
-    """The models' order by their scores on the tasks that most of them have; None where that is fewer than two tasks."""
+    """The models' order by score on the tasks that most of them have; None below two tasks."""
     counts = {key: sum(value is not None for value in of_task) for key, of_task in values.items()}
     columns = [key for key, n in counts.items() if n >= COVERED * max(counts.values()) and n > 1]
     return _order(columns, run_ids, [values[key] for key in columns])
@@ -328,7 +327,7 @@ def _order(columns: Sequence[str], run_ids: Sequence[str], values: Sequence[Sequ
 
 
 def agreements(runs: pl.DataFrame) -> list[Agreement]:
-    """For each claim, how many models have one verdict on all their texts; runs that a check vetoes do not count."""
+    """For each claim, how many models have the same verdict on all their texts; vetoed runs do not count."""
     newest = ranking.newest(runs.filter(pl.col("pass") == "text", pl.col("worst_check").ne_missing(pl.lit("veto"))))
     found = []
     for claim in CLAIMS:

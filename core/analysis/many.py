@@ -45,13 +45,13 @@ def floats(values: Numbers) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Search:
-    """The largest of many coefficients, tested as the largest."""
+    """The largest of many coefficients, with p adjusted for the search."""
 
     names: tuple[str, ...]
     rho: tuple[float | None, ...]
-    """Of each column; None where it does not vary, or fewer than 5 units have it."""
+    """Of each column; None where it is constant, or fewer than 5 units have it."""
     adjusted_p: tuple[float | None, ...]
-    """Of each, against the largest of all under permutation: the error rate is held over the whole search."""
+    """Of each, against the permutation distribution of the maximum: family-wise error over the whole search."""
     best: str | None
     n: int
 
@@ -62,10 +62,10 @@ class Search:
 
 
 def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) -> Search:
-    """Which of many dimensions (layers, specifications) goes with the score most, with p by the maximum over all.
+    """Which of many dimensions (layers, specifications) correlates most with the score, with max-statistic p-values.
 
-    `columns` holds a dimension of each unit, in the order of `performance`. Units are permuted whole, so that what the
-    columns have in common stays. Coefficients of fewer units count by their z = |rho| sqrt(n - 1).
+    `columns`: a dimension of each unit, in the order of `performance`. Whole units are permuted, which keeps the
+    correlation between columns. Coefficients of different n are compared by z = |rho| sqrt(n - 1).
     """
     every = floats(performance)
     scored = np.isfinite(every)
@@ -77,7 +77,7 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
     whole = centred_ranks(y)[drawn]  # (n_orders, n)
     rho: list[float | None] = []
     z: list[float] = []
-    complete = []  # ranks of columns that every unit has, times what makes a product of ranks their z; (n,) each
+    complete = []  # scaled ranks of complete columns: their product with scaled score ranks is z; (n,) each
     largest = np.zeros(len(drawn))
     for name, values in columns.items():
         if len(values) != len(every):
@@ -100,7 +100,7 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
         a *= math.sqrt((has.sum() - 1) / (a @ a))
         if has.all():
             complete.append(a / math.sqrt(whole[0] @ whole[0]))
-        else:  # among these units scores have other ranks in each order: fifty times the work
+        else:  # incomplete column: scores must be ranked again in each order, at fifty times the cost
             b = centred_ranks(y[drawn][:, has])
             largest = np.maximum(largest, np.abs(b @ a) / np.sqrt(np.maximum((b * b).sum(1), 1e-12)))
     if complete:
@@ -111,15 +111,15 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
 
 
 def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "holm") -> list[float | None]:
-    """p-values corrected for their number: Holm (1979) holds the chance of any error, Benjamini and Hochberg (1995) the
-    share of errors among what is found. None stays None and does not count."""
+    """Adjusted p-values: Holm (1979) controls the family-wise error rate, Benjamini and Hochberg (1995) the false discovery
+    rate. None stays None and does not count."""
     at = [i for i, p in enumerate(p_values) if p is not None]
     found: list[float | None] = [None] * len(p_values)
     if not at:
         return found
     p = np.array([p_values[i] for i in at], dtype=float)
     if method == "bh":
-        from scipy import stats  # half a second to load, which no page needs
+        from scipy import stats  # loads in half a second, and pages do not need it
 
         corrected = stats.false_discovery_control(p)
     elif method == "holm":
@@ -139,7 +139,7 @@ def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "
 
 @dataclass(frozen=True)
 class Specifications:
-    """One relation under every specification of a grid."""
+    """One relation under every specification (specification-curve analysis)."""
 
     relations: Mapping[str, Relation]
     primary: str
@@ -150,12 +150,12 @@ class Specifications:
 
     @property
     def holds(self) -> int:
-        """Specifications with the answer of the primary one, itself among them."""
+        """Specifications with the same answer as the primary one, which is included."""
         return sum(found.answer == self.answer for found in self.relations.values())
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many say which answer, in the order of `ANSWERS`."""
+        """Number of specifications by answer, in the order of `ANSWERS`."""
         said = [found.answer for found in self.relations.values()]
         return {answer: said.count(answer) for answer in ANSWERS}
 
@@ -178,13 +178,13 @@ class SignTest:
     positive: int
     negative: int
     zero: int
-    """Neither; they do not count."""
+    """Zero differences, which do not count."""
     p: float | None
-    """Two-sided, exact; None where nothing counts."""
+    """Two-sided, exact; None without any nonzero difference."""
 
 
 def sign_test(differences: Numbers) -> SignTest:
-    """Whether more units (recipes) move one way than the other; what is not known is left out."""
+    """Whether more units (recipes) change in one direction than in the other; unknown differences are left out."""
     from scipy import stats  # half a second to load, which no page needs
 
     known = floats(differences)
@@ -197,7 +197,7 @@ def sign_test(differences: Numbers) -> SignTest:
 
 @dataclass(frozen=True)
 class Concordance:
-    """Whether several texts (or tasks) put the same models into the same order."""
+    """Agreement of several texts (or tasks) on the order of the same models."""
 
     w: float | None
     """Kendall's W, 0 to 1, corrected for ties."""
@@ -205,17 +205,17 @@ class Concordance:
     upper: float | None
     """95 percent, by bootstrap over models."""
     p: float | None
-    """Against unrelated orders: each text's order permuted on its own."""
+    """Against unrelated orders: each text's order permuted independently."""
     n: int
-    """Models of which every text has a value."""
+    """Models with a value on every text."""
     n_orders: int
     reason: str | None = None
     """Why there is none: `too_few`, `one_value`."""
 
 
 def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
-    """Kendall's W of the same models under several texts or tasks, which `orders` has by name; InputError where lengths
-    differ. Models without one of the values are left out."""
+    """Kendall's W of the same models under several texts or tasks, given by name in `orders`. Models without all values
+    are left out. Raises InputError for different lengths."""
     if len({len(values) for values in orders.values()}) > 1:
         raise InputError("Orders of one set of models have one value of each model.")
     table = np.array([floats(values) for values in orders.values()]).reshape(len(orders), -1)
@@ -241,7 +241,7 @@ def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
 
 
 def _concordances(counts: np.ndarray, below: Sequence[np.ndarray]) -> np.ndarray:
-    """W where model i occurs counts[., i] times; (m,). Squares of rank sums over the most that ties allow."""
+    """W where model i occurs counts[., i] times; (m,). Squared rank sums over their maximum given the ties."""
     n = counts.sum(1, keepdims=True)
     ranks = np.stack([counts @ b.T - n / 2 for b in below], 1)
     between = np.einsum("mkn,mln,mn->m", ranks, ranks, counts, optimize=True)
@@ -252,37 +252,37 @@ def _concordances(counts: np.ndarray, below: Sequence[np.ndarray]) -> np.ndarray
 
 # --- the windows of one model -----------------------------------------------------------------------------------
 #
-# The unit is a window of the text, each of as many tokens; windows of one document resemble each other, so that an answer
-# stands only if it is the same with each document counted once. A text that repeats itself is easy and narrow at once:
-# the dimension pairs tokens of different types alone, and the coefficient is told given the number of types as well. The
-# control is the same with the tokens of each window shuffled, its loss and its dimension measured anew.
+# The unit is a window of the text, with the same number of tokens each. Windows of one document are similar, so an answer
+# stands only if it is the same with each document counted once. A repetitive text has low loss and low dimension: so the
+# dimension pairs only tokens of different types, and the coefficient is also reported given the number of types. In the
+# control the tokens of each window are shuffled, and loss and dimension measured again.
 
 PLACES = ("inner", "final")
-"""Where in the model: at the inner layer whose dimension is largest, and after the last block. The first is asked first."""
+"""Where in the model: the inner layer with the largest dimension (the default), and after the last block."""
 PUBLISHED_SIGN: Sign = "positive"
 """The larger the dimension of a text, the larger its loss (arXiv 2501.10573, for most of its estimators)."""
 
 
 @dataclass(frozen=True)
 class Within:
-    """Dimension and loss over the windows of one run, at one place in the model."""
+    """The relation of dimension and loss over the windows of one run, at one place in the model."""
 
     place: str
     """One of `PLACES`."""
     layer: int | None
     relation: Relation
-    """Of the dimension to the loss, neither turned; `n` counts windows, `once` documents."""
+    """Dimension against loss, neither negated; `n` counts windows, `once` documents."""
     n_documents: int
     given_types: Partial
     """The same given how many distinct tokens a window has."""
     shuffled: Relation | None = None
-    """None where no control with shuffled tokens was measured."""
+    """None without a control with shuffled tokens."""
     difference: tuple[float, float, float] | None = None
-    """The coefficient of the text less that of the control, and its 95 percent interval over the windows that both have."""
+    """Coefficient of the text minus that of the control, with its 95 percent interval over their common windows."""
 
 
 def shuffled_windows(run: dict[str, Any], runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame | None:
-    """The rows, of run_windows, of the newest control with shuffled tokens among `runs`; None without one that has any."""
+    """Rows of run_windows of the run's newest control with shuffled tokens; None without such rows."""
     of_run = controls_of(run, runs).filter(pl.col("pass") == "shuffled")
     measured = [own for run_id in of_run["run_id"] if not (own := rows.filter(run_id=run_id)).is_empty()]
     return measured[-1] if measured else None
@@ -291,7 +291,7 @@ def shuffled_windows(run: dict[str, Any], runs: pl.DataFrame, rows: pl.DataFrame
 def within(
     windows: pl.DataFrame, place: str = PLACES[0], shuffled: pl.DataFrame | None = None, seed: int = 0
 ) -> Within:
-    """`windows`, `shuffled`: rows of run_windows of one run, and of its control."""
+    """Relate dimension and loss; `windows` and `shuffled` are rows of run_windows of one run and of its control."""
     units = units_of(windows, place)
     layers = windows["inner_layer"].drop_nulls() if place == "inner" else pl.Series(dtype=pl.Int64)
     whole = Within(
@@ -314,7 +314,7 @@ def within(
 
 
 def units_of(windows: pl.DataFrame, place: str) -> pl.DataFrame:
-    """What `relate` counts: a row for each window, its loss as it is."""
+    """Input of `relate`: one row per window, with its loss as performance."""
     dimension = pl.col(f"{place}_d2")
     return windows.select(
         unit=pl.col("sequence").cast(pl.String),
@@ -335,7 +335,7 @@ def _given_types(units: pl.DataFrame, seed: int) -> Partial:
 
 
 def _difference(units: pl.DataFrame, of_control: pl.DataFrame, seed: int) -> tuple[float, float, float] | None:
-    """Windows are drawn anew for both at once: what one of them has of its own goes into both coefficients."""
+    """Coefficient minus the control's, with a bootstrap that draws the same windows for both."""
     known = [known_units(one)[0].select("unit", "dimension", "performance") for one in (units, of_control)]
     both = known[0].join(known[1], on="unit", suffix="_shuffled").sort("unit")
     n = both.height

@@ -1,7 +1,7 @@
-"""Two models on the same questions of one benchmark: how far apart they are, and whether that can be told from chance.
+"""Paired comparison of two models on the same questions of a benchmark: the difference and its significance.
 
-Questions are paired by their hash, so that what makes a question hard for both models cancels out: the error of the
-difference is that of the single differences, which is smaller than the two scores' own errors put together.
+Questions are paired by their hash, so their common difficulty cancels: the error of the difference comes from the
+per-question differences and is smaller than the two scores' own errors combined.
 """
 
 from __future__ import annotations
@@ -16,35 +16,34 @@ from core.errors import InputError
 from core.registry.names import NOT_STATED
 
 LEVEL = 0.05
-"""Two-sided: intervals hold 95 percent, and a difference counts from p < 0.05 on."""
+"""Two-sided significance level; intervals are at 95 percent."""
 POWER = 0.80
-"""With which a difference of `detectable` would have been told from chance."""
+"""Power at which `detectable` is computed."""
 QUESTION = ("benchmark", "metric", "filter")
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A minus B over the questions that both answered, in the metric's own unit (0 to 1 where answers are right or
-    wrong)."""
+    """A minus B over their common questions, in the metric's own unit (0 to 1 where answers are right or wrong)."""
 
     n_common: int
     n_only_a: int
     n_only_b: int
     n_repeated: int
-    """Common questions that a model answered more than once; its mean over the repetitions counts once."""
+    """Common questions that a model answered more than once; its mean over the repetitions is used."""
     mean_a: float
     mean_b: float
     std_error: float | None
-    """Of the difference; None for a single question, or where all differences are equal: it cannot be estimated."""
+    """Of the difference; None where it cannot be estimated: a single question, or all differences equal."""
     lower: float | None
     upper: float | None
     detectable: float | None
-    """The smallest true difference that as many questions would show with 80 percent probability."""
+    """The smallest true difference that this many questions detect with a power of 80 percent."""
     only_a_right: int | None
-    """Questions that A has right and B wrong; None where answers are not only 0 and 1."""
+    """Questions that A has right and B wrong; None unless all answers are 0 or 1."""
     only_b_right: int | None
     p_value: float | None
-    """McNemar's exact test on these two; None where answers are not only 0 and 1."""
+    """McNemar's exact test on these two counts; None unless all answers are 0 or 1."""
 
     @property
     def difference(self) -> float:
@@ -52,7 +51,7 @@ class Paired:
 
     @property
     def is_told_apart(self) -> bool:
-        """Whether the interval leaves out 0 and, for right or wrong answers, the exact test agrees."""
+        """Whether the interval excludes 0 and, for right or wrong answers, the exact test agrees."""
         if self.lower is None or self.upper is None:
             return self.p_value is not None and self.p_value < LEVEL
         return not self.lower <= 0 <= self.upper and (self.p_value is None or self.p_value < LEVEL)
@@ -61,7 +60,7 @@ class Paired:
 def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
     """Compare two models' answers to one benchmark, metric and filter: frames with doc_hash and value.
 
-    Interval: Student's t over the n single differences. InputError where they have no question in common.
+    Interval: Student's t over the n per-question differences. Raises InputError without common questions.
     """
     answers_a, answers_b = (_once_each(frame) for frame in (a, b))
     both = answers_a.join(answers_b, on="doc_hash", how="inner", suffix="_b")
@@ -98,9 +97,9 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
 
 
 def all_paired(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], Paired]]:
-    """`paired` for every benchmark, metric and filter that both models answered questions of, in order of name.
+    """`compare_answers` for every benchmark, metric and filter with common questions, sorted by name.
 
-    Where one model's only filter has no name, as in files of earlier harnesses, it is taken for the other's only one.
+    An unnamed filter (files of earlier harnesses) matches the other model's, if each of the two has only one.
     """
     named = (_filter_named(a, b), _filter_named(b, a))
     of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in named)
@@ -112,7 +111,7 @@ def all_paired(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], P
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided exact p: were the models alike, each question that only one has right would be a fair coin.
+    """Two-sided exact p: under the null hypothesis each discordant question is a fair coin toss.
 
     Twice the binomial probability of at most the smaller of the two counts among their sum, at most 1.
     """
@@ -125,12 +124,12 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def _once_each(answers: pl.DataFrame) -> pl.DataFrame:
-    """doc_hash, mean value and number of repetitions, in the order of the hashes: sums do not depend on the file's."""
+    """doc_hash, mean value and number of repetitions, sorted by hash: sums do not depend on the order of the file."""
     return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len()).sort("doc_hash")
 
 
 def _filter_named(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """`answers`, their unnamed filter by the name that the other model's has, wherever each of the two has one only."""
+    """`answers` with an unnamed filter renamed to the other model's, where each of the two has only one filter."""
     keys = ["benchmark", "metric"]
 
     def only(frame: pl.DataFrame) -> pl.DataFrame:
@@ -146,7 +145,7 @@ def _is_right_or_wrong(answers: pl.DataFrame) -> bool:
 
 
 def _discordant(both: pl.DataFrame) -> tuple[int, int]:
-    """Questions that one has wholly right and the other wholly wrong; repetitions that differ count for neither."""
+    """Questions that only A or only B has right; repetitions that differ count for neither."""
     right_a = both.filter((pl.col("value") == 1) & (pl.col("value_b") == 0)).height
     right_b = both.filter((pl.col("value") == 0) & (pl.col("value_b") == 1)).height
     return right_a, right_b

@@ -1,5 +1,5 @@
-"""Stored layer plans read again: what another budget would allow, which rules had foreseen what blocks cost, and what
-other programs take of a plan: its map, a recipe, commands."""
+"""Analysis of stored layer plans: what another budget allows, how well rules predicted costs, and exports to other
+programs (layer map, mergekit recipe, commands)."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from core.records import LOCAL, LayerPlan, PlanConfig, stretches, text_budget
 from core.tables import PlanOutcomeRow, PlanRow
 
 PUBLISHED = ("influence", "last_angle", "angle", "contiguous")
-"""Rules of the literature, which are priced beside the search in every plan."""
+"""Rules from the literature, priced beside the search in every plan."""
 FEWEST_SETS = 8
-"""Of one size, for a rank correlation between what was foreseen and what they cost."""
+"""Fewest sets of one size for a rank correlation between predicted and actual cost."""
 
 
 @dataclass(frozen=True)
 class Within:
-    """What a budget allows by the prices that a plan has stored."""
+    """The set of blocks that a budget allows, by the stored prices of a plan."""
 
     price: PlanOutcomeRow | None
-    """Of the largest set whose upper limit is under the budget; None where no set is."""
+    """The largest set whose upper limit is under the budget; None if there is none."""
     cheapest: PlanOutcomeRow
-    """Of the fewest blocks: what is told where none can go."""
+    """The smallest set, reported where no set is allowed."""
     is_plan: bool
-    """Whether the set is the plan's own, which was held against random sets, harder texts and probes."""
+    """Whether the set is the plan's own, which was compared with random sets, harder texts and probes."""
 
 
 def last_text(found: LayerPlan) -> str:
-    """The text whose prices count."""
+    """The text whose prices decide: held-out text if the plan was verified on it."""
     return "held_out" if found.plan.is_verified else "selection"
 
 
 def own_price(found: LayerPlan) -> PlanOutcomeRow:
-    """Of the plan's set as it is in the end, healed or not."""
+    """The price of the plan's final set, healed or not."""
     return next(
         row
         for row in found.of(last_text(found), "loss")
@@ -50,12 +50,12 @@ def own_price(found: LayerPlan) -> PlanOutcomeRow:
 
 
 def is_given(plan: PlanRow) -> bool:
-    """Whether its blocks were named, and not looked for: then nothing is said of other sets."""
+    """Whether the user named the blocks: then there was no search, and nothing is known of other sets."""
     return bool(json.loads(plan.config).get("remove"))
 
 
 def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:
-    """Of a healed plan's set before healing, which is how its rivals were priced; None of a plan that is not healed."""
+    """The price of a healed plan's set before healing, comparable with its rivals; None for a plan that is not healed."""
     if not found.plan.is_healed:
         return None
     rows = block_prices(found.outcomes, last_text(found))
@@ -63,20 +63,20 @@ def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:
 
 
 def steps(found: LayerPlan) -> list[PlanOutcomeRow]:
-    """The search's sets of each size and the plan's own, the smallest first; the plan's stands for its size."""
+    """The search's set of each size, smallest first, with the plan's own set at its size."""
     own = own_price(found)
     path = [row for row in found.of(last_text(found), "loss", "path") if len(row.blocks) != len(own.blocks)]
     return sorted([*path, own], key=lambda row: len(row.blocks))
 
 
 def limit(row: PlanOutcomeRow) -> float:
-    """The upper 95 percent limit of a price; the price itself where none is known."""
+    """The upper 95 percent limit of a price; the price itself without a limit."""
     found = row.difference if row.upper is None else row.upper
     return math.inf if found is None else found
 
 
 def within(found: LayerPlan, budget: float) -> Within:
-    """The most blocks that may go for `budget` nats per token."""
+    """The largest set of blocks that may go for `budget` nats per token."""
     all_steps, own = steps(found), own_price(found)
     allowed = [row for row in all_steps if limit(row) < budget]
     price = allowed[-1] if allowed else None
@@ -84,13 +84,13 @@ def within(found: LayerPlan, budget: float) -> Within:
 
 
 def within_points(found: LayerPlan) -> Within:
-    """Of a plan whose budget is in points of a task: its own set or none, since no other was held against the task."""
+    """For a budget in points of a task: the plan's own set or none, since no other set was priced on the task."""
     own = own_price(found)
     return Within(None if "over_budget" in found.plan.reasons else own, own, True)
 
 
 def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
-    """The candidates of the plan's size on the last text that they were priced on, the plan itself first."""
+    """The candidates of the plan's size by their prices on the decisive text, the plan itself first."""
     text = last_text(found)
     rows = [
         row
@@ -101,13 +101,13 @@ def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
 
 
 def path(found: LayerPlan) -> list[PlanOutcomeRow]:
-    """The price of each number of blocks, along the search."""
+    """The price of each number of blocks along the search."""
     text = last_text(found)
     return sorted(found.of(text, "loss", "path"), key=lambda row: len(row.blocks))
 
 
 def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
-    """What the plan costs on texts and probes that loss on held-out text may hide."""
+    """What the plan costs on harder texts and probes."""
     return [
         row
         for row in found.outcomes
@@ -118,7 +118,7 @@ def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
 
 
 def above_plan(found: LayerPlan) -> list[PlanOutcomeRow]:
-    """What the published choices cost above the plan's set before healing, on held-out text: of each rule its cheapest."""
+    """What each published rule's cheapest set costs above the plan's set before healing, on held-out text."""
     best: dict[str, PlanOutcomeRow] = {}
     for row in found.of("held_out", "above_plan"):
         if row.rule in PUBLISHED and row.difference is not None:
@@ -128,13 +128,13 @@ def above_plan(found: LayerPlan) -> list[PlanOutcomeRow]:
 
 
 def same_choice(found: LayerPlan) -> list[str]:
-    """The published rules that choose the plan's own set."""
+    """The published rules that choose the plan's set."""
     rows = block_prices(found.outcomes, last_text(found))
     return [rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == found.plan.blocks for row in rows)]
 
 
 def front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
-    """Pareto: sets that no other one of as many blocks or more undercuts; the fewest blocks first."""
+    """The Pareto front: sets that no set of at least as many blocks undercuts; the fewest blocks first."""
     best: list[PlanOutcomeRow] = []
     for row in sorted(rows, key=lambda row: (-len(row.blocks), row.difference or 0.0)):
         if not best or (row.difference or 0.0) < (best[-1].difference or 0.0):
@@ -143,27 +143,27 @@ def front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
 
 
 def block_prices(rows: Sequence[PlanOutcomeRow], text: str) -> list[PlanOutcomeRow]:
-    """The rise of the loss without whole blocks, not healed, on one text."""
+    """Loss increases of sets of whole blocks, not healed, on one text."""
     return [row for row in rows if (row.text, row.measure, row.unit, row.is_healed) == (text, "loss", "block", False)]
 
 
-# --- what was foreseen, and what came ----------------------------------------------------------------------------------
+# --- predicted and actual costs ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RuleRecord:
-    """How one rule has done over all verified plans."""
+    """Performance of one rule over all verified plans."""
 
     rule: str
     n_plans: int
     n_cheapest: int
     """Plans in which no other candidate of the plan's size cost less on held-out text."""
     excess: float
-    """Mean of what its set cost above the cheapest candidate, in nats per token."""
+    """Mean excess of its set over the cheapest candidate, in nats per token."""
 
 
 def rule_records(outcomes: Sequence[PlanOutcomeRow]) -> list[RuleRecord]:
-    """Of all rules that were priced on held-out text, that with the least excess first."""
+    """Records of all rules priced on held-out text, least excess first."""
     excesses: dict[str, list[float]] = {}
     for _, rows in groupby(sorted(outcomes, key=lambda row: row.plan_id), key=lambda row: row.plan_id):
         costs: dict[str, float] = {}
@@ -181,18 +181,18 @@ def rule_records(outcomes: Sequence[PlanOutcomeRow]) -> list[RuleRecord]:
 
 @dataclass(frozen=True)
 class Foresight:
-    """How well sums over blocks rank sets of the plan's size by what they cost on held-out text."""
+    """How well sums over blocks predict the order of sets of the plan's size by cost on held-out text."""
 
     plan_id: str
     n_sets: int
     influence: float
     """Spearman correlation of the sum of block influences with the price."""
     alone: float
-    """The same of the sum of what each block costs alone on the text that chose."""
+    """The same for the sum of each block's cost alone on the selection text."""
 
 
 def foresight(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> Foresight | None:
-    """Of one plan whose set has `n_blocks` blocks; None where too few sets of that size were priced."""
+    """The forecast quality of one plan whose set has `n_blocks` blocks; None with too few priced sets of that size."""
     influence = {
         row.blocks[0]: row.value_after
         for row in rows
@@ -215,7 +215,7 @@ def foresight(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> Foresight | None
 
 
 def all_foresight(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) -> list[Foresight]:
-    """Of each plan that has enough sets; `sizes` is how many blocks each plan's set has."""
+    """Of each plan with enough sets; `sizes`: number of blocks in each plan's set."""
     of_plan: dict[str, list[PlanOutcomeRow]] = {}
     for row in outcomes:
         of_plan.setdefault(row.plan_id, []).append(row)
@@ -228,11 +228,11 @@ def all_foresight(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) 
 
 @dataclass(frozen=True)
 class NeededAt:
-    """How many directions suffice after one layer, beside what d2 reads there."""
+    """How many directions suffice after one layer, and d2 there."""
 
     layer: int
     rank: int | None
-    """None: no rank that was tried stays under the budget."""
+    """None if no tried rank stays under the budget."""
     d2: int | None
     price: PlanOutcomeRow | None
 
@@ -251,18 +251,18 @@ def direction_points(found: LayerPlan, text: str = "held_out") -> list[NeededAt]
 
 @dataclass(frozen=True)
 class StudentWidth:
-    """What projecting all layers jointly says of a narrower model's width."""
+    """The width of a narrower model, as suggested by projecting all layers jointly."""
 
     width: int
-    """Directions of the whole model."""
+    """Hidden size of the whole model."""
     enough: PlanOutcomeRow | None
-    """Of the smallest rank whose upper limit is under the budget; None where there is none."""
+    """The smallest rank whose upper limit is under the budget; None if there is none."""
     too_few: PlanOutcomeRow | None
-    """Of the largest rank below it whose lower limit is over the budget; None where even the smallest is not."""
+    """The largest rank below it whose lower limit is over the budget; None if there is none."""
 
 
 def student_width(found: LayerPlan) -> StudentWidth | None:
-    """None where layers were not projected jointly."""
+    """None if layers were not projected jointly."""
     rows = sorted(found.of("held_out", "loss", "joint_projection"), key=lambda row: row.rank or 0)
     if not rows:
         return None
@@ -277,11 +277,11 @@ def joint_rank(found: LayerPlan) -> PlanOutcomeRow | None:
     return next((row for row in found.of("held_out", "loss", "joint_projection") if row.is_chosen), None)
 
 
-# --- what to take along -------------------------------------------------------------------------------------------------
+# --- exports ------------------------------------------------------------------------------------------------------------
 
 
 def layer_map(found: LayerPlan) -> dict[str, Any]:
-    """Which block of the whole model each block of the smaller one is: what a student can be started from."""
+    """The block of the whole model behind each block of the smaller one, for initialising a student."""
     plan = found.plan
     return {
         "indices": "blocks are counted from 0; stretches are half-open: [first, one past the last)",
@@ -295,9 +295,9 @@ def layer_map(found: LayerPlan) -> dict[str, Any]:
 
 
 def mergekit_recipe(found: LayerPlan, answer: str) -> str:
-    """A passthrough merge of the stretches that stay; half-open, as mergekit counts. Only where `plan.mergekit` is None.
+    """A mergekit passthrough merge of the remaining stretches (half-open). Valid only if `plan.mergekit` is None.
 
-    `answer` is what the plan says, as its first line.
+    `answer`: the plan's result in a sentence, written as the first comment.
     """
     plan = found.plan
     asked = json.loads(plan.config)["model"]
@@ -314,7 +314,7 @@ def mergekit_recipe(found: LayerPlan, answer: str) -> str:
 
 
 def command(found: LayerPlan, *more: str) -> str:
-    """`workdim plan MODEL --corpus TEXT`, with all that decides what was read and how, and then `more`."""
+    """The command `workdim plan MODEL --corpus TEXT` with all options that affect the result, followed by `more`."""
     asked = json.loads(found.plan.config)
     parts = ["workdim", "plan", asked["model"], "--corpus", asked["corpus"]]
     usual = PlanConfig("")
@@ -328,6 +328,6 @@ def command(found: LayerPlan, *more: str) -> str:
 
 
 def save_command(found: LayerPlan) -> str:
-    """The command that saves the smaller model of this plan; the blocks as they are, not looked for again."""
+    """The command that saves the smaller model of this plan, with its blocks given."""
     removed = ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))
     return command(found, "--remove", removed, *(["--heal"] if found.plan.is_healed else []), "--save-model", "smaller")

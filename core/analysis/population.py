@@ -1,6 +1,6 @@
-"""Who is compared, and by which score: settled before any coefficient is looked at.
+"""Which models are compared, and by which score: decided before any coefficient is computed.
 
-Nothing of a number decides it but how many models have a score.
+Values play no part in the choice; only the number of models with a score does.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from core.registry.specifications import Specification
 from core.tables import SCORE_KEYS
 
 SHARED = 0.5
-"""A pilot that names this share of a population's models looks at the same population."""
+"""A pilot that names at least this share of a population's models counts as a test of the same population."""
 
 
 @dataclass(frozen=True)
 class OtherGroup:
-    """Models that cannot be compared with those shown, and what they would have to share with them."""
+    """A group that cannot be compared with the selected one, and the keys in which they differ."""
 
     group: RankingGroup
     n_models: int
@@ -62,40 +62,40 @@ class OtherGroup:
 
     @property
     def can_be_measured(self) -> bool:
-        """Whether a measurement would make them comparable: on the same text by the same protocol."""
+        """Whether measuring on the same text by the same protocol would make them comparable."""
         return set(self.differs) <= {"corpus_id", "protocol_hash", "n_points"} and self.differs != ("n_points",)
 
     @property
     def can_meet_on_words(self) -> bool:
-        """Whether only the tokenizer, or the number of its types, stands between them."""
+        """Whether they could be compared on one point per word: only tokenizer, text, protocol or size differ."""
         return "tokenizer_hash" in self.differs and not {"kind", "stack"} & set(self.differs)
 
 
 @dataclass(frozen=True)
 class Population:
-    """Who is compared by what: settled before any coefficient is looked at."""
+    """The compared models with their scores, and how they were selected."""
 
     asked: Asked
     registration: Registration
     group: RankingGroup | None
     """The largest comparable group that has scores; its rows are the newest run of each model."""
     rows: pl.DataFrame
-    """Its rows with the columns of `with_scores` for the benchmark asked about."""
+    """The group's rows with the columns of `with_scores` for the chosen benchmark."""
     offered: pl.DataFrame
-    """`ranking.benchmarks` of the group."""
+    """`ranking.list_benchmarks` of the group."""
     benchmark: dict[str, Any] | None
     """The row of `offered`; None where nothing has a score of what was asked."""
     others: tuple[OtherGroup, ...]
     vetoed: pl.DataFrame
-    """Runs that would stand in the group, had no check vetoed them."""
+    """Runs that belong to the group but are vetoed by a check."""
     missing: tuple[str, ...] = ()
-    """Models of the pilot without a run here, by label."""
+    """Labels of the pilot's models without a run."""
     n_pilots: int = 0
-    """Pilots that look at these models, the one asked about included."""
+    """Pilots about these models, the current one included."""
     n_partial: int = 0
-    """Scores of partial runs that these models have."""
+    """Scores that these models have over part of a benchmark."""
     n_set_aside: int = 0
-    """Shipped profiles that would stand in the group, were they of models of their own (`ranking.of_models`)."""
+    """Shipped profiles of checkpoints and damaged models that were left out (`ranking.without_variants`)."""
 
     @property
     def dimension(self) -> Dimension:
@@ -107,7 +107,7 @@ class Population:
 
     @property
     def higher_is_better(self) -> bool | None:
-        """Of the score: as registered, else as the scores say; None where nobody says."""
+        """Direction of the score: as registered, else as stated with the scores; None where unknown."""
         pilot = self.pilot
         if pilot is not None and self.benchmark is not None and pilot.benchmark.is_met_by(self.benchmark):
             return pilot.benchmark.higher_is_better
@@ -115,14 +115,14 @@ class Population:
         return said.pop() if len(said) == 1 else None
 
     def narrowed(self, run_ids: Collection[str]) -> Population:
-        """The same question of fewer models, which nobody registered."""
+        """The population restricted to some runs; marked exploratory, as nobody registered that choice."""
         kept = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
         if kept.height == self.rows.height:
             return self
         return replace(self, rows=kept, registration=self.registration.marked("other_models"))
 
     def read_by(self, maxima: pl.DataFrame, one: Specification) -> Population:
-        """The same question of the dimension under another specification: plain maxima over the inner layers."""
+        """The population with the dimension under another specification: plain maxima over the inner layers."""
         own = of_specification(maxima, one).select(
             "run_id", inner_max="value", inner_max_lower="lower", inner_max_upper="upper", inner_max_layer="layer"
         )
@@ -131,7 +131,7 @@ class Population:
         return replace(self, rows=rows, registration=self.registration.marked("other_dimension"))
 
     def blocks_wanted(self) -> pl.DataFrame:
-        """run_id, layer, state, cloud: which rows of layer_replicates (d2) hold the block values of the dimension."""
+        """run_id, layer, state, cloud: the rows of layer_replicates (d2) with the block values of the dimension."""
         layer = self.dimension.layer
         at = pl.lit(layer, pl.Int64) if isinstance(layer, int) else pl.col(layer).cast(pl.Int64)
         wanted = self.rows.select(
@@ -140,24 +140,23 @@ class Population:
         return wanted.drop_nulls()
 
     def score_blocks_wanted(self) -> pl.DataFrame:
-        """run_id, file_sha256, repository, benchmark, metric, filter, score: whose scores without each block are asked
-        for."""
+        """run_id, file_sha256, repository, benchmark, metric, filter, score: keys of the scores' block values."""
         own = self.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
         of_scores = {"file_sha256": "score_file_sha256", "repository": "score_name_in_source"}
         return own.select("run_id", "benchmark", "metric", "filter", "score", **of_scores)
 
 
 def population(evidence: Evidence, asked: Asked | None = None) -> Population:
-    """The models that the question is about, the score that it asks for, and what was expected.
+    """Choose the models and the score that a question is about, and the expectation that applies.
 
-    Raises InputError for a benchmark, family or group that is not there.
+    Raises InputError for an unknown benchmark or family.
     """
     asked = asked or Asked()
     registration = registration_of(evidence, asked)
     pilot = registration.pilot
     if asked.benchmark is not None and pilot is not None and asked.pilot is None and not _asks_for(pilot, asked):
         free = population(evidence, replace(asked, is_free=True))
-        if _share(free, pilot) < SHARED:  # the score was named, and not a pilot
+        if _share(free, pilot) < SHARED:  # the question names a score of other models, and no pilot
             return free
     runs = newest(evidence.runs.filter(pl.col("pass") == "text"))
     if asked.family is not None:
@@ -206,7 +205,7 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
 
 
 def _share(free: Population, pilot: Pilot) -> float:
-    """Which share of the models that have the score is the pilot's."""
+    """The pilot's share of the models that have the score."""
     scored = free.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
     return members(scored, pilot).height / scored.height if scored.height else 0.0
 
@@ -225,7 +224,7 @@ def _missing(pilot: Pilot | None, runs: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _n_pilots(evidence: Evidence, group: RankingGroup) -> int:
-    """Pilots whose models are these, by half at least: each more is one more chance to find something."""
+    """Pilots that name at least half of these models: each one is another chance of a false positive."""
     references = set(group.rows["reference"])
     pilots = {one.pilot_id: one.pilot for one in evidence.pilots}
     if evidence.shipped is not None:
@@ -251,7 +250,7 @@ def _grouped(runs: pl.DataFrame, summaries: pl.DataFrame | None, cloud: str, lif
 
 
 def key_of(group: RankingGroup) -> str:
-    """A short name of the group for an address: what its runs share."""
+    """A key of the group for URLs: the values that its runs share."""
     parts = (group.kind, group.stack, group.tokenizer_hash or group.words_hash, group.corpus_id, group.protocol_hash)
     return "~".join([*parts, str(group.n_points[1])])
 
@@ -263,7 +262,7 @@ def _chosen(
     asked: Asked,
     pilot: Pilot | None,
 ) -> RankingGroup | None:
-    """The group with most models that have the score; then the largest; then that of the text which a pilot names first."""
+    """The group with the most scored models; on ties the largest, then the one on the text that the pilot names first."""
     if asked.group is not None:
         chosen = next((group for group in found if key_of(group) == asked.group), None)
         if chosen is not None:
@@ -286,14 +285,14 @@ def _of_the_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
 def _others(
     group: RankingGroup, found: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
 ) -> tuple[OtherGroup, ...]:
-    """The groups beside the one that is shown, those with most scores first."""
+    """The other groups, those with the most scored models first."""
     shown = set(group.rows["run_id"])
     told = [
         OtherGroup(
             other, other.rows["model_id"].n_unique(), _n_scored(number, counts, benchmark), _differs(group, other)
         )
         for number, other in enumerate(found)
-        if shown.isdisjoint(other.rows["run_id"])  # else it is this group, with models that a pilot did not name
+        if shown.isdisjoint(other.rows["run_id"])  # else it is this group plus models that the pilot does not name
     ]
     return tuple(sorted(told, key=lambda one: (-one.n_scored, -one.n_models)))
 
@@ -308,8 +307,8 @@ def _differs(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
 
 
 def _counts(found: Sequence[RankingGroup], scored: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `benchmarks` for each group, with `group`, its number: `n_models` have a score of their own there, `n_any`
-    one of their own or of their base model."""
+    """Rows of `list_benchmarks` per group, with its number `group`: `n_models` have a score of their own, `n_any` one of
+    their own or of their base model."""
     numbered = [group.rows.select("run_id", group=pl.lit(n, pl.Int64)) for n, group in enumerate(found)]
     of_runs = pl.concat(numbered) if numbered else pl.DataFrame(schema={"run_id": pl.String, "group": pl.Int64})
     joined = scored.join(of_runs, on="run_id")
@@ -330,8 +329,8 @@ def _n_scored(number: int, counts: pl.DataFrame, benchmark: Mapping[str, Any] | 
 def _benchmark(
     counts: pl.DataFrame, asked: Asked, registration: Registration
 ) -> tuple[dict[str, Any] | None, Registration]:
-    """The score that the question is about: the one named, else the registered one, else the user's own, else what most
-    models of one group have."""
+    """The score to relate: the one asked for, else the registered one, else the user's own, else the one that most models
+    of a group have."""
     pilot = registration.pilot
     if asked.benchmark is None:
         if pilot is None:
@@ -362,19 +361,19 @@ def _benchmark(
 
 
 def _first(counts: pl.DataFrame) -> dict[str, Any] | None:
-    """`counts` stand in the order in which they are offered."""
+    """The preferred benchmark: `counts` are sorted by preference."""
     return counts.row(0, named=True) if counts.height else None
 
 
 def _offered(counts: pl.DataFrame, found: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
-    """The scores that models of the group, or of the larger one that it is part of, have."""
+    """The benchmarks of the group, or of the larger group that contains it."""
     first = group.rows["run_id"][0]
     number = next((n for n, one in enumerate(found) if first in one.rows["run_id"]), -1)
     return counts.filter(group=number)
 
 
 def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> pl.DataFrame:
-    """Each row with its score; one axis has one unit, so that scores in another one are none here."""
+    """Each row with its score. Scores in another unit than the most common one are dropped: one axis has one unit."""
     added = [column for column in scored.columns if column not in rows.columns]
     if benchmark is None:
         return rows.with_columns(pl.lit(None, scored.schema[c]).alias(c) for c in added).with_columns(
@@ -387,7 +386,7 @@ def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping
 
 
 def _with_own(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
-    """With `own_score` and its error, as the user stated them; unchanged where the pilot has no task of its own."""
+    """Add `own_score` and its error as the user stated them; unchanged where the pilot has no task of its own."""
     if pilot is None or pilot.task is None:
         return rows
     own = scored.filter(score_match="own", benchmark=pilot.task.name, score_source=pilot.source)

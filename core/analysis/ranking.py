@@ -1,8 +1,8 @@
-"""Which runs may stand in one table, and which published scores belong to them.
+"""Which runs are comparable, and which scores belong to them.
 
-Runs are compared only within a group: one model kind, stack, tokenizer, corpus and protocol, or, for models whose
-tokenizers differ, the same words of the same text; and clouds of one size. No order within a group is called better. A
-score belongs to a model through its exact repository and revision; everything weaker is labelled.
+Runs are compared only within a group: same model kind, stack, tokenizer, corpus and protocol (or, across tokenizers,
+the same words of the same text), and clouds of one size. No order within a group is called better. A score matches a
+model by exact repository and revision; any weaker match is labelled.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from functools import cached_property
 import polars as pl
 
 from core.pilots.pilot import Pilot
-from core.records import DAMAGED, EARLIER, SHIPPED
+from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED
 from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
 WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
-"""What runs share that are compared on one point per word of the text."""
+"""Keys shared by runs that are compared on one point per word of the text."""
 OWN_MATCHES = ("own", "exact", "revision_not_stated", "mapped")
-"""Scores of the model itself. A score of its base model is drawn, and tests nothing: other weights earned it."""
+"""Matches that are scores of the model itself. A score of its base model is shown but not tested: its weights differ."""
 MAIN = "main"
-"""The stack of a model that has only one, and of runs that an earlier version measured."""
+"""The stack of a model that has only one, and of runs by versions that did not record it."""
 _TOLD = (
     "repository",
     "name_in_source",
@@ -39,76 +39,81 @@ _TOLD = (
     "chat_template",
     "file_sha256",
 )
-"""What a scored run says of its score, each as `score_` and the name."""
+"""Columns of a score that a scored run carries, prefixed with `score_`."""
 OF_CLAIMS = ("verdict_rise", "verdict_fall", "reasons_rise", "reasons_fall")
-"""What a summary says of the run over all its clouds."""
+"""Columns of a summary that hold for all clouds of the run."""
 N_TOLERANCE = 0.10
-"""Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
+"""Clouds whose sizes differ by more than this share are not compared: a broader vocabulary reads higher."""
 
 
 @dataclass(frozen=True)
 class RankingGroup:
-    """Runs that may be compared with each other, and with nothing else."""
+    """Runs that are comparable with each other, and with no others."""
 
     kind: str
     tokenizer_hash: str
-    """Empty where the runs are compared across tokenizers."""
+    """Empty for comparisons across tokenizers."""
     corpus_id: str
     protocol_hash: str
     rows: pl.DataFrame
-    """Rows of the runs frame, in the order that the reader chose."""
+    """Rows of the runs frame, in the requested order."""
     words_hash: str = ""
-    """Of the words whose points are compared; empty where the points are token types."""
+    """Hash of the compared words; empty where the points are token types."""
     stack: str = MAIN
-    """Which blocks were read: `encoder` or `decoder` of an encoder-decoder, `main` of every other model."""
+    """The measured blocks: `encoder` or `decoder` of an encoder-decoder, `main` of every other model."""
 
     @cached_property
     def n_points(self) -> tuple[int, int]:
-        """Smallest and largest cloud; (0, 0) where no summary is there."""
+        """Sizes of the smallest and largest cloud; (0, 0) without summaries."""
         sizes = self.rows["n_points"].drop_nulls()
         return (min(sizes.to_list()), max(sizes.to_list())) if len(sizes) else (0, 0)
 
     @property
     def dtypes(self) -> list[str]:
-        """Number formats of the runs; more than one must be said."""
+        """Number formats of the runs; more than one must be shown."""
         return sorted(self.rows["dtype"].unique().to_list())
 
 
 def groups(runs: pl.DataFrame, order: str = "name", *, lifted: bool = False) -> list[RankingGroup]:
-    """The comparison groups among the runs on unchanged text, largest first.
+    """The comparable groups among the runs on unchanged text, largest first.
 
-    Runs that a check vetoes are left out (`vetoed` gives them) unless the reader has `lifted` the vetoes.
+    Runs that a check vetoes are left out (`vetoed` returns them) unless `include_vetoed`.
     """
     return _grouped(runs, GROUP_KEYS, order, lifted)
 
 
 def natural(column: str = "name") -> pl.Expr:
-    """To sort names by: whole numbers in them count as numbers, so that model-9 comes before model-10."""
+    """A natural sort key: numbers in names compare as numbers, so that model-9 comes before model-10."""
     padded = pl.col(column).str.to_lowercase().str.replace_all(r"(\d+)", "000000000000$1")
     return padded.str.replace_all(r"\d*(\d{12})", "$1")
 
 
 def newest(runs: pl.DataFrame) -> pl.DataFrame:
-    """The first run of each model, stack, text and protocol: the newest, as `runs` stand newest first."""
+    """The newest run of each model, stack, text and protocol; `runs` must be sorted newest first."""
     alike = ["model_id", "stack", "corpus_id", "protocol_hash"]
     return with_stack(runs).unique(alike, keep="first", maintain_order=True)
 
 
 def of_models(runs: pl.DataFrame) -> pl.DataFrame:
-    """Without the shipped profiles of what is no model of its own: a hundred checkpoints of ten runs are ten models."""
+    """Without shipped profiles of checkpoints and damaged models: a hundred checkpoints of ten runs are ten models."""
     tags = pl.col("tags").fill_null([])
     is_none = tags.list.contains(SHIPPED) & (tags.list.contains(EARLIER) | tags.list.contains(DAMAGED))
     return runs.filter(~is_none)
 
 
+def is_of_ladder() -> pl.Expr:
+    """Whether a run is of one of the small models that Workdim trained and ships profiles of: they lie on no hub."""
+    return pl.col("tags").fill_null([]).list.contains(SHIPPED) & pl.col("model_id").str.starts_with(LOCAL)
+
+
 def most_models(runs: pl.DataFrame) -> pl.DataFrame:
-    """Text, protocol and tokenizer that most models share, with their number."""
+    """Combinations of text, protocol and tokenizer with their number of models, the most frequent first."""
     alike = ["corpus_id", "protocol_hash", "tokenizer_hash"]
     return runs.group_by(alike).agg(n_models=pl.col("model_id").n_unique()).sort("n_models", *alike, descending=True)
 
 
 def with_stack(runs: pl.DataFrame) -> pl.DataFrame:
-    """The same runs; a stack that was not recorded is the main one."""
+    """The runs with a stack each: one that was not recorded is the main one."""
     return (
         runs.with_columns(pl.col("stack").fill_null(MAIN))
         if "stack" in runs.columns
@@ -117,7 +122,7 @@ def with_stack(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def vetoed(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs on unchanged text that `groups` leaves out; `vetoed_by` names the checks."""
+    """The runs on unchanged text that `groups` leaves out by default; `vetoed_by` names the checks."""
     return runs.filter(pl.col("pass") == "text", _is_vetoed())
 
 
@@ -140,7 +145,7 @@ def across_tokenizers(
 
 
 def judged(runs: pl.DataFrame, **verdicts: Sequence[str]) -> pl.DataFrame:
-    """The runs whose verdict on each claim named (`rise`, `fall`) is among those given; no verdict asks for nothing."""
+    """The runs whose verdicts are among those named for each claim (`rise`, `fall`); an empty list does not filter."""
     wanted = [pl.col(f"verdict_{claim}").is_in(list(among)) for claim, among in verdicts.items() if among]
     return runs.filter(*wanted) if wanted else runs
 
@@ -157,9 +162,9 @@ def _grouped(runs: pl.DataFrame, keys: tuple[str, ...], order: str, lifted: bool
 
 
 def size_classes(runs: pl.DataFrame) -> list[pl.DataFrame]:
-    """The runs in parts of one N each, largest clouds first; runs without N are the last part.
+    """The runs split into classes of similar cloud size, largest first; runs without a size come last.
 
-    A part reaches from its largest cloud down to 10 percent below it, so that no two of its runs are further apart.
+    A class reaches from its largest cloud down to 10 percent below it, so no two of its runs differ by more.
     """
     classes, left = [], runs
     while (largest := left["n_points"].max()) is not None:
@@ -170,7 +175,7 @@ def size_classes(runs: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _is_vetoed() -> pl.Expr:
-    """A run without checks is not vetoed."""
+    """Whether a check vetoes the run; a run without checks is not vetoed."""
     return pl.col("worst_check").eq_missing(pl.lit("veto"))
 
 
@@ -181,7 +186,7 @@ def _group(rows: pl.DataFrame, keys: tuple[str, ...]) -> RankingGroup:
 
 
 def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = False) -> pl.DataFrame:
-    """Every run once per benchmark (SCORE_KEYS) that it has a score of, or once with `score_match` = none.
+    """Every run once per benchmark (SCORE_KEYS) with a score, or once with `score_match` = none.
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_name_in_source`,
     `score_source`, `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`,
@@ -231,13 +236,13 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = Fal
 
 
 def partial_scores(scores: pl.DataFrame) -> pl.DataFrame:
-    """The scores of runs over part of a benchmark's questions only, which `with_scores` leaves out by default."""
+    """The scores over part of a benchmark's questions, which `with_scores` leaves out by default."""
     return scores.filter("is_partial")
 
 
 def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
-    """Published scores, and of the users' own only those of this pilot: apart from it, and so from what its use class
-    forbids, they are not shown."""
+    """Published scores, and of the users' own scores only those of this pilot: the use class of a pilot limits where its
+    scores may be shown."""
     is_own = pl.col("source").str.starts_with(PILOT_SOURCE)
     return scores.filter(~is_own if pilot is None else ~is_own | (pl.col("source") == pilot.source))
 
@@ -247,12 +252,12 @@ def _starts_with(column: str, *starts: str) -> pl.Expr:
 
 
 def _offered(scores: pl.DataFrame) -> pl.DataFrame:
-    """Scores of single benchmarks, named so that they do not meet a column of the runs; fractions as percentages."""
-    if "name_in_source" not in scores.columns:  # rows of the table itself, where no alias was resolved
+    """Scores with column names that do not collide with those of runs, and fractions as percentages."""
+    if "name_in_source" not in scores.columns:  # rows of the table itself, without resolved aliases
         scores = scores.with_columns(name_in_source="repository")
     is_fraction = (pl.col("unit") == "fraction") & ~pl.col("source").str.starts_with(
         PILOT_SOURCE
-    )  # a pilot's stay as stated
+    )  # a pilot's scores keep their stated unit
     to_percent = pl.when(is_fraction).then(100.0).otherwise(1.0)
     return scores.sort("source").select(
         *SCORE_KEYS,
@@ -265,14 +270,14 @@ def _offered(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_both_names(runs: pl.DataFrame) -> pl.DataFrame:
-    """Each run by what scores may call it, `called`: its hub repository and, where that is another, its reference."""
+    """Each run once per name that scores may use, in `called`: its hub repository and, if different, its reference."""
     by_repository = runs.with_columns(called="repository")
     other = runs.filter(pl.col("repository").ne_missing(pl.col("reference"))).with_columns(called="reference")
     return pl.concat([by_repository, other])
 
 
 def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: str) -> pl.DataFrame:
-    """`columns`: of the runs -> of the scores, which must agree. One row per run and benchmark."""
+    """Join runs and scores on `columns` (run column -> score column); one row per run and benchmark."""
     left, right = list(columns), list(columns.values())
     one_score, variant = ["run_id", *SCORE_KEYS], ["score_dtype", "score_chat_template"]
     order = runs.select("run_id").unique(maintain_order=True).with_row_index("_order")
@@ -312,9 +317,8 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: st
 
 
 def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
-    """SCORE_KEYS that occur, with `n_models` that have them (within each group, where columns are named): the user's own
-    first, then what most models have, and of those first what says which score is the better one; means over several
-    benchmarks last."""
+    """The distinct SCORE_KEYS with their number of models (per group of the columns `within`): the user's own first, then
+    by number of models, those with a stated direction before others, means over several benchmarks last."""
     return (
         scored.filter(pl.col("score_match") != "none")
         .group_by([*SCORE_KEYS, *within])
@@ -332,10 +336,10 @@ def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
 
 
 def score_key(benchmark: Mapping[str, object]) -> str:
-    """One text for a row with the columns of a score; addresses hold it."""
+    """A key for the score in a row, as used in URLs."""
     return "~".join("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)
 
 
 def on_benchmark(scored: pl.DataFrame, benchmark: dict[str, object]) -> pl.DataFrame:
-    """The rows of one benchmark, one metric, one number of shots: `benchmark` is a row of `benchmarks`."""
+    """The rows with the same SCORE_KEYS as `benchmark`, a row of `list_benchmarks`."""
     return scored.filter(pl.all_horizontal(pl.col(key).eq_missing(pl.lit(benchmark[key])) for key in SCORE_KEYS))

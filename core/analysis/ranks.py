@@ -1,10 +1,9 @@
-"""How sure the order of models is: intervals of ranks, and classes that cannot be told apart.
+"""Confidence intervals of ranks, and classes of models that cannot be distinguished.
 
-Ranks follow from intervals of all pairwise differences that hold at once (Mogstad, Romano, Shaikh and Wilhelm 2024,
-doi 10.1093/restud/rdad006): the rank of a model is at least one more than the models that are surely above it. Where
-every model has the values of one jackknife, whose blocks delete the same text, what makes a block hard for all of them
-cancels out of a difference; the intervals are those of `claims.simultaneous`. Where only standard errors are there, the
-intervals are Bonferroni's.
+Rank intervals follow from simultaneous intervals of all pairwise differences (Mogstad, Romano, Shaikh and Wilhelm 2024,
+doi 10.1093/restud/rdad006): the rank of a model is at least one more than the number of models surely above it. Where
+every model has jackknife values over the same blocks of text, a block's common effect cancels out of the differences, and
+the intervals are those of `claims.simultaneous_limits`. With standard errors alone, they are Bonferroni's.
 """
 
 from __future__ import annotations
@@ -16,47 +15,46 @@ import numpy as np
 import polars as pl
 from scipy import special
 
-from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous
+from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous_limits
 from core.analysis.units import count_once, need
 from core.errors import Sentence
 
 POWER = 0.80
-"""With which what is called detectable shows."""
+"""Power at which a difference is called detectable."""
 LARGEST_FLIPPED = 120
-"""Units (7,140 pairs) up to which signs are flipped: about half a second. Beyond, Bonferroni's t, which is wider."""
+"""Most units (7,140 pairs) for which signs are flipped: about half a second. Beyond, Bonferroni's t, which is wider."""
 BLOCK_FREEDOM = 15.0
 """Degrees of freedom of an error from 16 blocks."""
 NORMAL_95 = float(special.ndtri(1 - LEVEL / 2))
-"""Standard errors from a value to the end of its 95 percent interval, where blocks are many."""
+"""Standard errors from a value to its 95 percent limit, in the normal approximation."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The order of units with intervals that hold for all of them at once, 95 percent."""
+    """The order of units with simultaneous 95 percent intervals of their ranks."""
 
     units: pl.DataFrame
-    """unit, value, rank, rank_low, rank_high, class_leader: in order, rank 1 first. Rows may be filtered out afterwards:
-    ranks stay those among all."""
+    """unit, value, rank, rank_low, rank_high, class_leader; rank 1 first. Filtering rows afterwards keeps ranks among all."""
     method: str
     """`sign_flips` of paired blocks, `bonferroni` on standard errors, or `none` for a single unit."""
     critical: float | None
     """Standard errors from a pairwise difference to its limit."""
     detectable: float | None
-    """The smallest true difference that the middle one of all pairs would show with a power of 80 percent, in the unit of
-    the values; None where no error is known."""
+    """The smallest true difference that the median pair detects with a power of 80 percent, in the unit of the values; None
+    without known errors."""
 
 
 def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: float = BLOCK_FREEDOM) -> Ranks:
-    """Ranks of all units, with intervals that hold for all at once.
+    """Ranks of all units, with simultaneous intervals.
 
-    Columns: unit (unique), value (log dimension, or a score), and where known blocks (a list: the value without block
-    0, 1, ...; the same text for every unit) and error (standard error of value). Signs of blocks are flipped where every
-    unit has as many, at least 6; else Bonferroni's t with `freedom` degrees (infinite: normal) for independent errors.
-    A unit without either may have any rank. Units without a finite value are not ranked: they are no rows of the result.
-    Raises InputError for a missing column, or a unit that occurs twice.
+    Columns: unit (unique), value (log dimension, or a score); optional: blocks (a list: the value without block 0, 1, ...;
+    the same text for every unit) and error (standard error of value). Sign flips of blocks are used if all units have the
+    same number of blocks, at least 6; else Bonferroni's t with `freedom` degrees (infinite: normal) for independent errors.
+    A unit without blocks or error may have any rank. Units without a finite value are not in the result. Raises InputError
+    for a missing column or a repeated unit.
 
-    Units that cannot be told from the first of a class belong to it; the next one leads a class of its own. Chained from
-    neighbour to neighbour instead, nearly all would be one class.
+    A class holds the units that cannot be distinguished from its first one; the next unit leads a new class. Chaining
+    neighbours instead would put nearly all into one class.
     """
     known = _known(units, largest_first)
     n = known.height
@@ -68,18 +66,18 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
     method, critical = "none", math.inf
     if n > 1 and blocks is not None and n <= LARGEST_FLIPPED:
         i, j = np.triu_indices(n, 1)
-        method, critical = "sign_flips", simultaneous(values[i] - values[j], blocks[i] - blocks[j]).critical
+        method, critical = "sign_flips", simultaneous_limits(values[i] - values[j], blocks[i] - blocks[j]).critical
     elif n > 1:
         method, critical = "bonferroni", quantile(1 - LEVEL / (n * (n - 1)), freedom)
 
     def of_pairs(rows: np.ndarray) -> np.ndarray:
-        """Standard errors of the differences of these units to all: (rows, n)."""
+        """Standard errors of the differences of these units from all: (rows, n)."""
         if blocks is None:
             return np.hypot(errors[rows][:, None], errors[None, :])
         return _jackknife(blocks[rows][:, None, :] - blocks[None, :, :])
 
     def is_above(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whether these units are surely above each other one, and surely below: (rows, n) both."""
+        """Whether these units are surely above, and surely below, each unit: (rows, n) both."""
         gap = values[rows][:, None] - values[None, :]
         reach = critical * np.maximum(of_pairs(rows), 1e-12)
         return gap > reach, gap < -reach
@@ -108,7 +106,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
     )
     if n < 2:
         return Ranks(frame, "none", None, None)
-    some = np.unique(np.linspace(0, n - 1, min(n, 60)).astype(int))  # their pairs tell the middle one well enough
+    some = np.unique(np.linspace(0, n - 1, min(n, 60)).astype(int))  # a sample is enough for the median
     typical = of_pairs(some)[~(np.arange(n)[None, :] == some[:, None])]
     typical = typical[np.isfinite(typical)]
     least = (critical + quantile(POWER, freedom)) * float(np.median(typical)) if len(typical) else None
@@ -116,7 +114,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
 
 
 def quantile(probability: float, freedom: float) -> float:
-    """Of Student's t; normal where the degrees of freedom are infinite."""
+    """Quantile of Student's t; normal for infinite degrees of freedom."""
     found = special.stdtrit(freedom, probability) if math.isfinite(freedom) else special.ndtri(probability)
     return float(found)
 
@@ -128,7 +126,7 @@ def _jackknife(without: np.ndarray) -> np.ndarray:
 
 
 def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
-    """unit, value, error (positive and finite, or null) and blocks of what has a value, in order."""
+    """unit, value, error (positive and finite, or null) and blocks of the units with a value, sorted by value."""
     need(units, ("unit", "value"), Sentence("ranking"))
     count_once(units, Sentence("ranking"))
     absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
@@ -145,7 +143,7 @@ def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
 
 
 def common_blocks(blocks: pl.Series) -> np.ndarray | None:
-    """(n, n_blocks) of a list for each unit; None where not all have as many, at least 6, or one is not finite."""
+    """(n, n_blocks) from a list per unit; None unless all have the same number, at least 6, of finite values."""
     lengths = blocks.list.len().unique().to_list()
     if len(lengths) != 1 or lengths[0] is None or lengths[0] < FEWEST_BLOCKS:
         return None

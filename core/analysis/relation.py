@@ -1,11 +1,11 @@
-"""Does a dimension go with a score? Rank correlation over models, with what a referee would ask for beside it.
+"""Is a dimension related to a score? Rank correlation over models, with robustness checks.
 
-The unit is the model (or the recipe that it was trained by), never a checkpoint. All that is said follows from ranks, so
-that any increasing change of dimension or score leaves it as it is. Nothing here says that one thing makes another.
+The unit is the model (or its training recipe), never a checkpoint. All statements depend on ranks alone, so monotone
+transformations of dimension or score change nothing. None of them is causal.
 
-The answer is one of four (`ANSWERS`). Related: the two-sided permutation p is at most .05, from 10 models on, and the
-score was turned so that higher is better. Not related: the 90 percent interval of rho lies within the margin (two
-one-sided tests at 5 percent). Else nobody can tell, and `reasons` say why.
+The answer is one of four (`ANSWERS`). Related: the two-sided permutation p is at most .05, with at least 10 models, and
+the score signed so that higher is better. Not related: the 90 percent interval of rho lies within the margin (two
+one-sided tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST, check, counted_
 
 ANSWERS = ("related_as_registered", "related_other_way", "not_related", "cannot_tell")
 MARGIN = 0.5
-"""Of rho: a relation within it is called none."""
+"""Equivalence margin of rho: a relation within it counts as none."""
 Sign = Literal["negative", "positive"]
 N_REDRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A dimension and a score over n models; coefficients are None where they cannot be told."""
+    """A dimension and a score over n models; coefficients are None where they are undefined."""
 
     answer: str
     """One of `ANSWERS`."""
@@ -66,14 +66,14 @@ class Relation:
     upper_90: float | None = None
     error_lower: float | None = None
     error_upper: float | None = None
-    """How far errors of measurement alone move rho, 95 percent; None without errors."""
+    """95 percent band of rho from measurement errors alone; None without errors."""
     errors_paired: tuple[str, ...] = ()
-    """Whose errors were drawn for all units together, because all were read from the same blocks of text or questions:
-    `dimension`, `performance`. Those of the other are taken as independent."""
+    """The quantities (`dimension`, `performance`) whose errors were drawn jointly for all units, as all were measured on
+    the same blocks of text or questions. Other errors count as independent."""
     without_error: float | None = None
-    """What rho would be without errors of measurement, extrapolated from what adding them again takes away."""
+    """Rho corrected for measurement errors by simulation-extrapolation."""
     detectable: float | None = None
-    """The smallest |rho| that as many models would show with a power of 80 percent."""
+    """The smallest |rho| that this many models detect with a power of 80 percent."""
     partial: Partial = field(default_factory=lambda: Partial(None, None, None, None, 0, (), "too_few"))
     strata: Strata = field(default_factory=lambda: Strata(None, None, 0, 0, "too_few"))
     without_one: Without | None = None
@@ -81,34 +81,34 @@ class Relation:
     without_family: Without | None = None
     """None where fewer than two families are known, or too few models are left."""
     reasons: tuple[str, ...] = ()
-    """Why nobody can tell: `no_scores`, `no_dimensions`, `one_value`, `too_few`, `stage`, `interval_too_wide`,
+    """Why it is `cannot_tell`: `no_scores`, `no_dimensions`, `one_value`, `too_few`, `stage`, `interval_too_wide`,
     `replicates`."""
     without_dimension: tuple[str, ...] = ()
-    """Units that were left out because their dimension is not known, by name."""
+    """Names of units left out because their dimension is unknown."""
     without_performance: tuple[str, ...] = ()
-    """Units that were left out because only their score is not known."""
+    """Names of units left out because only their score is unknown."""
     once: Relation | None = None
-    """The same in brief with each recipe counted once; None where no unit is a replicate."""
+    """The brief relation with each recipe counted once; None without replicates."""
 
     @property
     def enough(self) -> int:
-        """Models from which an unrelated pair would be called not related with a power of 80 percent."""
+        """Fewest models with which an unrelated pair is called not related with a power of 80 percent."""
         return enough(self.margin)
 
 
 @dataclass(frozen=True)
 class Without:
-    """What leaving out one model, or one family, does to the coefficient."""
+    """The effect of leaving out one model, or one family, on the coefficient and the answer."""
 
     lowest: float
     highest: float
     moves_most: str
-    """The model or family whose absence moves the coefficient furthest."""
+    """The model or family whose absence changes the coefficient most."""
     changes: bool
-    """Whether the answer is another one without some model or family: judged for every family, and for the models whose
-    absence makes rho lowest and highest."""
+    """Whether the answer changes without some model or family: tested for every family, and for the models whose absence
+    makes rho lowest and highest."""
     not_judged: tuple[str, ...] = ()
-    """Families without which too few models are left, or all are equal."""
+    """Families that cannot be left out: too few models would remain, or all would be equal."""
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -119,15 +119,15 @@ def relate(
 ) -> Relation:
     """The relation of `dimension` to `performance` (higher is better) over units, one row each.
 
-    Columns: unit (unique), dimension, performance; and where known dimension_error (standard error of log dimension),
+    Columns: unit (unique), dimension, performance; optional: dimension_error (standard error of log dimension),
     performance_error (standard error), dimension_blocks and performance_blocks (lists: log dimension and performance
-    without block 0, 1, ... of what every unit has read), family, log_parameters, training_tokens, and recipe, which says what a unit is a
-    replicate of (null: its own): a missing column is one of nulls. Units without a finite dimension or performance are
-    left out and named. Raises InputError for a column that is missing, a unit that occurs twice, an unknown sign, or a
-    margin outside 0 to 1. A brief relation is the answer with rho, its intervals and p: a fifth of the time.
+    without block 0, 1, ... of what every unit has read), family, log_parameters, training_tokens, and recipe, of which the
+    unit is a replicate (null: none). Units without a finite dimension or performance are left out and named. Raises
+    InputError for a missing column, a repeated unit, an unknown sign, or a margin outside 0 to 1. A brief relation has only
+    the answer, rho, its intervals and p: a fifth of the time.
 
-    Where units are replicates, an answer stands only if it is the same with each recipe counted once, by the means of its
-    units; else it is `cannot_tell`, for `replicates`.
+    With replicates, an answer stands only if it is the same with each recipe counted once, by the means of its units;
+    otherwise it is `cannot_tell`, with the reason `replicates`.
     """
     check(units, sign, margin)
     every = _relate(units, sign, margin, seed, is_brief)
@@ -141,7 +141,7 @@ def relate(
 
 
 def _relate(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief: bool) -> Relation:
-    """Each unit counted, be it a replicate or not."""
+    """The relation over all units, replicates included."""
     known, without_dimension, without_performance = known_units(units)
     n = known.height
     stage = "test" if n >= FEWEST_TEST else "exploratory" if n >= FEWEST_EXPLORATORY else "picture"
@@ -193,7 +193,7 @@ def _relate(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief:
 
 @dataclass(frozen=True)
 class Judged:
-    """Coefficient and answer alone."""
+    """Coefficient, intervals and answer of one rank correlation."""
 
     answer: str
     rho: float
@@ -214,9 +214,9 @@ def judge(
     *,
     fewest: int = FEWEST_TEST,
 ) -> Judged:
-    """The answer for dimensions (n,) and scores (n,) of at least five units, neither all equal.
+    """The answer for dimensions (n,) and scores (n,) of at least five units, neither constant.
 
-    With fewer than `fewest` units nobody can tell.
+    With fewer than `fewest` units the answer is `cannot_tell`.
     """
     n = len(x)
     rho = spearman(x, y)
@@ -235,7 +235,7 @@ def judge(
 
 
 def detectable(n: int) -> float | None:
-    """The smallest |rho| that a test of n models at 5 percent shows with a power of 80 percent; None below 5.
+    """The smallest |rho| that a test of n models at 5 percent detects with a power of 80 percent; None below 5.
 
     The critical value is that of Student's t; around it Fisher's z has the variance (1 + rho^2 / 2) / (n - 3) (Bonett and
     Wright 2000, doi 10.1007/BF02294183).
@@ -256,7 +256,7 @@ def detectable(n: int) -> float | None:
 
 
 def enough(margin: float = MARGIN) -> int:
-    """Models of which an unrelated pair is called not related with a power of 80 percent: 32 at a margin of .5.
+    """Fewest models with which an unrelated pair is called not related with a power of 80 percent: 32 at a margin of .5.
 
     Two one-sided tests at 5 percent of Fisher's z, whose variance is 1 / (n - 3) where nothing is related.
     """
@@ -264,12 +264,12 @@ def enough(margin: float = MARGIN) -> int:
     return math.ceil(3 + (z / math.atanh(margin)) ** 2)
 
 
-# --- errors of measurement --------------------------------------------------------------------------------------
+# --- measurement errors -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Error:
-    """The band that errors of measurement make around rho, and rho without them."""
+    """The band of rho from measurement errors, and rho corrected for them."""
 
     lower: float | None = None
     upper: float | None = None
@@ -278,13 +278,12 @@ class _Error:
 
 
 def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _Error:
-    """Dimension and score drawn again around what was measured, which takes from rho once more what errors took from it
-    before (simulation-extrapolation, Cook and Stefanski 1994, its first step). The band is that of the redraws, moved
-    back by what they lost.
+    """Simulation-extrapolation (Cook and Stefanski 1994, first step): adding measurement error once more attenuates rho by
+    as much as the actual error did. The band is that of the redraws, shifted back by the attenuation.
 
-    Where every unit has the values of one jackknife, its blocks are drawn for all units at once: what a hard block does
-    to all of them changes no order. Else errors are independent, and one that is not known counts as none. Errors of the
-    dimension and of the score are independent of each other.
+    Where every unit has the values of one jackknife, its blocks are drawn jointly for all units: a block's common effect
+    changes no order. Otherwise errors are independent, and an unknown error counts as none. Errors of dimension and score
+    are independent of each other.
     """
     values = {"dimension": np.log(known["dimension"].to_numpy()), "performance": known["performance"].to_numpy()}
     n = known.height
@@ -349,9 +348,9 @@ def _extremes(
     seed: int,
     every: bool = False,
 ) -> Without | None:
-    """`kept` (m, n) rows that each leaves, `rho` (m,) their coefficients. The answer is judged anew at both extremes, or for
-    `every` one that can be judged, by the stage of all units: that nine of ten would be too few for a test is nothing that
-    the tenth does."""
+    """`kept` (m, n): the rows left in each case; `rho` (m,): their coefficients. The test is repeated at both extremes, or
+    with `every` in all cases where it is possible. It keeps the stage of the full sample: nine of ten units are not
+    reported as too few."""
     if not np.isfinite(rho).any():
         return None
     known_at = np.flatnonzero(np.isfinite(rho)).tolist()

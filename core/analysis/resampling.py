@@ -1,6 +1,6 @@
-"""Spearman's rho and Kendall's tau by resampling models: every order or random ones for p, a bootstrap for intervals.
+"""Spearman's rho and Kendall's tau with resampling over models: permutations for p, a bootstrap for intervals.
 
-What is drawn depends on the number of models and the seed alone, so that it is drawn once and kept.
+The draws depend on the number of models and the seed alone, so they are cached.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from scipy import special
 N_PERMUTATIONS = 9999
 N_BOOTSTRAP = 2000
 LARGEST_EXACT = 8
-"""Models of which every order is gone through: 40,320. With more, 9,999 random orders."""
+"""Most models for which all permutations are enumerated: 40,320. With more, 9,999 random ones."""
 LARGEST_COUNTED = 170
-"""Models without ties of which the orders are counted for Kendall's p."""
+"""Most models without ties for which Kendall's exact p is computed by counting."""
 LARGEST_RESAMPLED = 300
-"""With more models closed forms stand for resampling: they agree to the second digit, and resampling would take seconds."""
+"""With more models closed forms replace resampling: they agree to the second digit, and resampling would take seconds."""
 
 
 def is_exact(n: int) -> bool:
-    """Whether every order of so many models is gone through."""
+    """Whether all permutations of n models are enumerated."""
     return n <= LARGEST_EXACT
 
 
 def is_resampled(n: int) -> bool:
-    """Whether so many models are resampled at all."""
+    """Whether n models are few enough to resample."""
     return n <= LARGEST_RESAMPLED
 
 
@@ -40,14 +40,14 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def centred_ranks(values: np.ndarray) -> np.ndarray:
-    """Mean ranks along the last axis less their mean."""
+    """Mean ranks along the last axis minus their mean."""
     return mean_ranks(values) - (values.shape[-1] + 1) / 2
 
 
 def mean_ranks(values: np.ndarray) -> np.ndarray:
     """Along the last axis, 1 for the smallest; equal values share the mean of their ranks.
 
-    As `scipy.stats.rankdata`, which a first screen would wait half a second for.
+    As `scipy.stats.rankdata`, without the half second that importing scipy.stats takes.
     """
     values = np.asarray(values)
     order = np.argsort(values, axis=-1, kind="stable")
@@ -68,27 +68,27 @@ def mean_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def n_orders(n: int) -> int:
-    """A tenth of the random orders where they are long: a p of .001 is small enough there."""
+    """Number of random permutations; a tenth for many models, where a smallest p of .001 is enough."""
     return N_PERMUTATIONS if is_resampled(n) else N_PERMUTATIONS // 10
 
 
 @lru_cache(maxsize=16)
 def shuffled(n: int, seed: int, which: int, n_orders: int) -> np.ndarray:
-    """(n_orders, n): random orders."""
+    """(n_orders, n): random permutations."""
     line = np.tile(np.arange(n, dtype=np.int32), (n_orders, 1))
     return np.random.default_rng([seed, n, which]).permuted(line, axis=1)
 
 
 @lru_cache(maxsize=8)
 def orders(n: int, seed: int) -> np.ndarray:
-    """(n_orders, n): every order of up to `LARGEST_EXACT`, else random ones."""
+    """(n_orders, n): all permutations of up to `LARGEST_EXACT` models, else random ones."""
     if is_exact(n):
         return np.array(list(itertools.permutations(range(n))), dtype=np.int32)
     return shuffled(n, seed, 0, n_orders(n))
 
 
 def p_of(null: np.ndarray, observed: float, *, is_exact: bool) -> float:
-    """Share of orders that reach the observed size; random orders count the observed one too (Phipson and Smyth 2010)."""
+    """Share of permutations at least as extreme as observed; random ones count the observed one (Phipson and Smyth 2010)."""
     hits = int((np.abs(null) >= abs(observed) * (1 - 1e-9) - 1e-12).sum())
     return hits / len(null) if is_exact else (1 + hits) / (1 + len(null))
 
@@ -106,7 +106,7 @@ def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
 
 
 def _null(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
-    """Products of ranks under each order. Of sorted ranks, so that p does not go by the order in which models come."""
+    """Products of ranks under each permutation. Pass sorted ranks, so that p does not depend on the order of the models."""
     return np.asarray(b[orders(len(a), seed)] @ a)
 
 
@@ -123,7 +123,7 @@ def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
     has_ties = any(len(of) < n for of in ties)
     excess = _concordant_excess(x, y)
     free = [n * (n - 1) / 2 - float((of * (of - 1)).sum()) / 2 for of in ties]
-    if not all(free):  # one of them says the same of every model
+    if not all(free):  # one of them is constant
         return math.nan, math.nan
     tau = float(np.clip(excess / math.sqrt(free[0]) / math.sqrt(free[1]), -1, 1))
     if not has_ties and n <= LARGEST_COUNTED:
@@ -139,9 +139,9 @@ def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
 
 
 def _concordant_excess(x: np.ndarray, y: np.ndarray) -> float:
-    """Pairs that both order alike less those that they order the other way."""
+    """Concordant minus discordant pairs."""
     x, y = np.asarray(x), np.asarray(y)
-    rows = max(1, 2**20 // len(x))  # at a time: all pairs of thousands of models are a gigabyte
+    rows = max(1, 2**20 // len(x))  # in chunks: all pairs of thousands of models take a gigabyte
     found = 0.0
     for at in range(0, len(x), rows):
         part = slice(at, at + rows)
@@ -150,7 +150,7 @@ def _concordant_excess(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _kendall_p(n: int, excess: float) -> float:
-    """Two-sided, from how many of the n! orders have so many inversions or fewer (Kendall 1970, 5.2)."""
+    """Two-sided p from the number of permutations with at most this many inversions (Kendall 1970, 5.2)."""
     n_pairs = n * (n - 1) // 2
     fewest = round((n_pairs - abs(excess)) / 2)
     if 2 * fewest >= n_pairs:
@@ -164,7 +164,7 @@ def _kendall_p(n: int, excess: float) -> float:
 
 
 def _kendall_variance(n: int, in_x: np.ndarray, in_y: np.ndarray) -> float:
-    """Of concordant less discordant pairs, with so many models in each tie (Kendall 1970, 4.6)."""
+    """Null variance of concordant minus discordant pairs, given the sizes of ties (Kendall 1970, 4.6)."""
     pairs = n * (n - 1)
     of_ties = sum(float((t * (t - 1) * (2 * t + 5)).sum()) for t in (in_x, in_y))
     doubles = math.prod(float((t * (t - 1)).sum()) for t in (in_x, in_y))
@@ -172,17 +172,17 @@ def _kendall_variance(n: int, in_x: np.ndarray, in_y: np.ndarray) -> float:
     return (pairs * (2 * n + 5) - of_ties) / 18 + doubles / (2 * pairs) + triples / (9 * pairs * max(n - 2, 1))
 
 
-# --- intervals by drawing models anew ---------------------------------------------------------------------------
+# --- bootstrap intervals ----------------------------------------------------------------------------------------
 
 
 def intervals(
     x: np.ndarray, y: np.ndarray, rho: float, seed: int, levels: Sequence[float]
 ) -> list[tuple[float, float]]:
-    """Of Spearman's rho, by bootstrap over models: bias-corrected and accelerated (Efron 1987).
+    """Intervals of Spearman's rho by bootstrap over models: bias-corrected and accelerated (Efron 1987).
 
-    In simulations at n = 10, 18, 30 these hold the truth in 93 to 98 percent, 99 at n = 10 and rho .9 (docs/accuracy.md); Student's t around
-    Fisher's z with a bootstrap error did in up to 99.6. Beyond `LARGEST_RESAMPLED` models Fisher's z with the error of
-    Bonett and Wright.
+    In simulations at n = 10, 18, 30 their coverage is 93 to 98 percent, 99 at n = 10 and rho .9 (docs/accuracy.md); that
+    of Student's t around Fisher's z with a bootstrap error was up to 99.6. Beyond `LARGEST_RESAMPLED` models: Fisher's z
+    with the error of Bonett and Wright.
     """
     n = len(x)
     if not is_resampled(n) or abs(rho) > 1 - 1e-9:
@@ -192,14 +192,14 @@ def intervals(
 
 
 def below(values: np.ndarray) -> np.ndarray:
-    """(n, n): 1 where the column's value is smaller than the row's, 1/2 where equal. Times counts it makes mean ranks."""
+    """(n, n): 1 where the column's value is smaller than the row's, 1/2 where equal. Its product with counts gives ranks."""
     return (values[None, :] < values[:, None]) + 0.5 * (values[None, :] == values[:, None])
 
 
 def correlations(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Spearman's rho of x and y (n,) where unit i occurs counts[., i] times (m, n); (m,), NaN where it is not defined.
+    """Spearman's rho of x and y (n,) where unit i occurs counts[., i] times (m, n); (m,), NaN where undefined.
 
-    Ranks are made anew within each resample.
+    Ranks are computed within each resample.
     """
     n = counts.sum(1, keepdims=True)
     a, b = (counts @ below(v).T - n / 2 for v in (x, y))
@@ -215,7 +215,7 @@ def resamples(n: int, seed: int) -> np.ndarray:
 
 
 def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float) -> tuple[float, float]:
-    """Efron's interval from bootstrap draws and leave-one-out values; what is not defined among them is left out."""
+    """Efron's BCa interval from bootstrap draws and leave-one-out values; undefined ones are left out."""
     drawn, left_out = drawn[np.isfinite(drawn)], left_out[np.isfinite(left_out)]
     if not len(drawn) or not len(left_out):
         return -1.0, 1.0
@@ -232,7 +232,7 @@ def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float) -> 
 
 
 def fisher(rho: float, n: int, level: float) -> tuple[float, float]:
-    """The interval of Fisher's z; it holds rho itself, be it 1."""
+    """The interval by Fisher's z; it always contains rho, even 1."""
     z, error = fisher_z(rho, n)
     reach = float(special.ndtri((1 + level) / 2)) * error
     return min(rho, math.tanh(z - reach)), max(rho, math.tanh(z + reach))
@@ -241,12 +241,12 @@ def fisher(rho: float, n: int, level: float) -> tuple[float, float]:
 def fisher_z(rho: float, n: int) -> tuple[float, float]:
     """Fisher's z of Spearman's rho and its standard error (Bonett and Wright 2000, doi 10.1007/BF02294183).
 
-    A perfect order says no more than that the truth may be one swap of neighbours away: its error is taken there.
+    For a perfect order, z and error are those of one swap of neighbours, where they are finite.
     """
     inside = max(-one_swap(n), min(one_swap(n), rho))
     return math.atanh(inside), math.sqrt((1 + inside**2 / 2) / max(n - 3, 1))
 
 
 def one_swap(n: int) -> float:
-    """Spearman's rho of n models of which two neighbours are exchanged."""
+    """Spearman's rho of a perfect order of n models after swapping two neighbours."""
     return 1 - 12 / (n * (n * n - 1))

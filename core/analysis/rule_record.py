@@ -1,4 +1,4 @@
-"""Selection rules applied: what a rule chose, and how often that was right."""
+"""Applied selection rules: recording their choices, and how often these were right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.tables import RuleChoiceRow
 
 
 def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
-    """`other_task` where a rule that was learned on one task is applied to another, `no_task` where to none."""
+    """`other_task` if a rule learned on one task is applied to another, `no_task` if applied without a task."""
     if rule.task is None or (benchmark is not None and rule.task.is_met_by(benchmark)):
         return None
     return "no_task" if benchmark is None else "other_task"
@@ -23,7 +23,7 @@ def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
 def choice(
     rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
 ) -> RuleChoiceRow:
-    """What a rule chose, as it is kept; the outcome is written down later."""
+    """The row for a rule's choice; its outcome is added later."""
     remark = task_remark(rule, benchmark)
     chosen, totals = decision.chosen, decision.totals
     every = [*decision.candidates, *(one.candidate for one in decision.left_out)]
@@ -59,18 +59,18 @@ class Record:
     """How often a rule was right."""
 
     task: str | None
-    """On this task alone; None: on all."""
+    """Restricted to this task; None: all tasks."""
     n_right: int
     n_known: int
     n_open: int
-    """Choices whose outcome nobody wrote down yet."""
+    """Choices without a recorded outcome."""
     lower: float | None
-    """95 percent of the share of right choices (Clopper and Pearson 1934); None where no outcome is known."""
+    """95 percent interval of the share of right choices (Clopper and Pearson 1934); None without known outcomes."""
     upper: float | None
 
 
 def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
-    """Of the choices of one rule: of all, or of those on one task."""
+    """Track record over the choices of one rule, all or those on one task."""
     among = [one for one in choices if task is None or one.task == task]
     known = [one.outcome == "right" for one in among if one.outcome is not None]
     if not known:
@@ -81,7 +81,7 @@ def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
 
 def exact_share(k: int, n: int) -> tuple[float, float]:
     """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
-    from scipy import stats  # half a second to load, and only a rule with outcomes asks
+    from scipy import stats  # loads in half a second, and only rules with outcomes need it
 
     interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
     return float(interval.low), float(interval.high)

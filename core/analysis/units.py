@@ -1,4 +1,4 @@
-"""What a relation is counted over: one row for each model or recipe, checked, completed, and each recipe counted once."""
+"""The units of a relation, one row per model or recipe: validation, missing columns, and averaging over recipes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from core.analysis.claims import LEVEL
 from core.errors import InputError, Sentence
 
 FEWEST_EXPLORATORY = 5
-"""Models from which there is a coefficient: a first look, and no test."""
+"""Fewest models for a coefficient, which is exploratory."""
 FEWEST_TEST = 10
-"""Models from which a relation is tested, and a dimension may weigh in a choice."""
+"""Fewest models for a test of a relation, and for a dimension to weigh in a choice."""
 GIVEN = ("log_parameters", "training_tokens")
 _OPTIONAL = ("dimension_error", "performance_error", *GIVEN)
 _BLOCKS = ("dimension_blocks", "performance_blocks")
@@ -22,7 +22,7 @@ RELATION = Sentence("relation")
 
 
 def check(units: pl.DataFrame, sign: str, margin: float) -> None:
-    """InputError for units, a sign or a margin that no relation can be told of."""
+    """Raises InputError for invalid units, sign or margin."""
     need(units, ("unit", "dimension", "performance"))
     count_once(units)
     if sign not in ("negative", "positive"):
@@ -32,7 +32,7 @@ def check(units: pl.DataFrame, sign: str, margin: float) -> None:
 
 
 def need(units: pl.DataFrame, names: Sequence[str], of: str = RELATION) -> None:
-    """InputError for a column that is not there; `of` says what needs it."""
+    """Raises InputError for a missing column; `of` names the analysis that needs it."""
     missing = [name for name in names if name not in units.columns]
     if missing:
         raise InputError(
@@ -41,7 +41,7 @@ def need(units: pl.DataFrame, names: Sequence[str], of: str = RELATION) -> None:
 
 
 def count_once(units: pl.DataFrame, of: str = RELATION) -> None:
-    """InputError for a unit that occurs twice or has no name."""
+    """Raises InputError for a unit that is repeated or has no name."""
     if units["unit"].null_count() or units["unit"].n_unique() < units.height:
         twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
         raise InputError(
@@ -54,7 +54,7 @@ def _is_finite(column: str) -> pl.Expr:
 
 
 def _completed(units: pl.DataFrame) -> pl.DataFrame:
-    """All columns that a relation knows; numbers that are not finite, and errors that are not positive, are null."""
+    """Add missing optional columns; set numbers that are not finite, and errors that are not positive, to null."""
     texts, numbers = ["family", "recipe"], ["dimension", "performance", *_OPTIONAL]
     absent = [pl.lit(None).alias(name) for name in (*texts, *numbers, *_BLOCKS) if name not in units.columns]
     whole = units.with_columns(absent).with_columns(
@@ -69,7 +69,7 @@ def _completed(units: pl.DataFrame) -> pl.DataFrame:
 def known_units(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tuple[str, ...]]:
     """Units with both values, and the names of those without a dimension and of the others without a score.
 
-    Sorted, so that nothing that is drawn at random goes by the order in which models come.
+    Sorted, so that random draws do not depend on the order of the models.
     """
     whole = _completed(units).sort("dimension", "performance", "unit")
     has_dimension, has_performance = pl.col("dimension").is_not_null(), pl.col("performance").is_not_null()
@@ -93,10 +93,10 @@ def why_none(units: pl.DataFrame, known: pl.DataFrame) -> str:
 
 
 def counted_once(units: pl.DataFrame) -> pl.DataFrame:
-    """One row per recipe: means of its measured units, with the errors of those means; the first of what names it."""
+    """One row per recipe: means over its measured units with their errors, and the first unit's family and covariates."""
     known = _completed(units).with_columns(pl.coalesce("recipe", "unit").alias("recipe"))
     is_known = _is_finite("dimension") & _is_finite("performance")
-    # A unit without one of the two would move the mean of the other; a recipe without any whole unit keeps its gap.
+    # Only units with both values enter the means, unless the recipe has no such unit.
     known = known.with_columns(
         *(
             pl.when(is_known | ~is_known.any().over("recipe")).then(pl.col(c)).alias(c)
@@ -123,7 +123,7 @@ def counted_once(units: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Reliability:
-    """What share of a quantity's variance lies between recipes, of all that there is between single runs."""
+    """Share of the variance between runs that lies between recipes."""
 
     value: float
     lower: float
@@ -131,13 +131,13 @@ class Reliability:
     """95 percent."""
     n_recipes: int
     n_again: int
-    """Runs beyond the first of their recipe: the degrees of freedom of the variance within."""
+    """Runs beyond the first of each recipe: the degrees of freedom of the variance within recipes."""
 
 
 def reliability(units: pl.DataFrame) -> tuple[Reliability | None, Reliability | None]:
-    """Of log dimension and of performance, from units that share a `recipe` (null: its own); None without replicates.
+    """Reliability of log dimension and of performance, from units that share a `recipe`; None without replicates.
 
-    One-way random effects of recipes of unequal sizes, by their unweighted means (Thomas and Hultquist 1978).
+    One-way random effects with recipes of unequal sizes, by unweighted means (Thomas and Hultquist 1978).
     """
     need(units, ("unit", "dimension", "performance"))
     known = known_units(units)[0].with_columns(pl.col("dimension").log(), pl.coalesce("recipe", "unit").alias("recipe"))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from core.commands.context import fail, warn
 from core.commands.parser import parser
 from core.errors import ResourceError, Sentence, WorkdimError
-from core.terminal.output import guarded
+from core.terminal.output import WordedFormatter, guarded
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -20,7 +20,9 @@ FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input (one clear line), 1 a failure of ours, 130 stopped by Ctrl-C."""
     with guarded():
-        logging.basicConfig(level=logging.WARNING, format="workdim: %(message)s")
+        to_terminal = logging.StreamHandler()
+        to_terminal.setFormatter(WordedFormatter("workdim: %(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[to_terminal])
         try:
             options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
             code = options.run(options) or 0

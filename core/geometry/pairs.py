@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.errors import Sentence
 from core.geometry.neighbours import NeighbourTable, nearest_of_tile
 
 _log = logging.getLogger("workdim")
@@ -115,7 +116,7 @@ def scan(points: Tensor, columns: Tensor, k: int = 0, used: Tensor | None = None
             if tile <= SMALLEST_TILE:
                 raise
             tile //= 2
-            _log.warning("Memory is short: the geometry goes on with tiles of %d rows.", tile)
+            _log.warning(Sentence("Memory is short: the geometry goes on with tiles of {n} rows.", n=tile))
 
 
 def _scan(points: Tensor, columns: Tensor, k: int, used: Tensor | None, tile: int) -> tuple[Tensor, NeighbourTable]:

@@ -191,9 +191,11 @@ def _forward(
 def _halved(model: OpenModel, ids: np.ndarray) -> int:
     n_sequences, n_tokens = ids.shape
     if n_sequences == 1:
-        raise too_large(f"A single window of {n_tokens} tokens in {model.row.model_id}", model.device)
-    _log.warning("Memory is short: the forward pass goes on with batches of %d windows.", n_sequences // 2)
-    return n_sequences // 2
+        what = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
+        raise too_large(what, model.device)
+    half = n_sequences // 2
+    _log.warning(Sentence("Memory is short: the forward pass goes on with batches of {n} windows.", n=half))
+    return half
 
 
 def give_back(device: torch.device) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from core.errors import CorpusError
+from core.errors import CorpusError, Sentence
 from core.geometry.layer import CloudPlan, measure_layer
 from core.geometry.layer_pairs import LayerPairs, PairValue
 from core.geometry.results import Distribution, LayerResult
@@ -96,7 +96,8 @@ def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: Progr
     plan = blueprint.plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget, weights)
     folder = scratch if plan.on_demand else None
     if plan.on_demand:
-        _log.warning("Memory is short for %s: its weights are taken block by block.", blueprint.weights.name)
+        name = blueprint.weights.name
+        _log.warning(Sentence("Memory is short for {model}: its weights are taken block by block.", model=name))
     if weights == DRAWN:
         model = draw_network(blueprint, config.model_seed, plan.on_demand)
     elif weights == BLOCKS_DRAWN:
@@ -160,7 +161,9 @@ def measure_where_it_fits(
             raise
     del there
     give_back(device)
-    _log.warning("Memory of %s is short: the geometry of this layer is measured on the CPU.", device)
+    _log.warning(
+        Sentence("Memory of {device} is short: the geometry of this layer is measured on the CPU.", device=device)
+    )
     return points, known or measure_layer(points, plan)
 
 

@@ -286,7 +286,8 @@ def _likelihoods(
     if at < len(inputs):
         plan, room = _plan(blueprint, inputs[at:], config.memory_budget)
         if plan.on_demand:
-            _log.warning("Memory is short for %s: its weights are taken block by block.", blueprint.weights.name)
+            name = blueprint.weights.name
+            _log.warning(Sentence("Memory is short for {model}: its weights are taken block by block.", model=name))
         model = load_network(blueprint, scratch if plan.on_demand else None, progress, plan.spread)
         progress(Progress(SCORING, int(sizes[at]), total))
     while at < len(inputs):
@@ -356,11 +357,12 @@ class _Room:
         """Raises ResourceError where no batch has more than one input."""
         largest = max(map(len, batches))
         if largest == 1:
-            raise too_large(
-                f"A single question of {len(batches[0][0].ids)} tokens in {model.row.model_id}", model.device
+            what = Sentence(
+                "A single question of {n} tokens in {model}", n=len(batches[0][0].ids), model=model.row.model_id
             )
+            raise too_large(what, model.device)
         n_tokens = max(len(batch[0].ids) * len(batch) for batch in batches if len(batch) > 1) // 2
-        _log.warning("Memory is short: scoring goes on with batches of %d tokens.", n_tokens)
+        _log.warning(Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=n_tokens))
         return _Room(n_tokens, self.n_together)
 
 

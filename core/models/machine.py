@@ -36,11 +36,25 @@ QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
 def devices() -> list[str]:
     """Names of the devices with their memory, as `cuda:0 (NVIDIA A10, 22.1 of 23.7 GB free)`."""
     memory = psutil.virtual_memory()
-    found = [f"cpu ({os.cpu_count()} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free)"]
+    found: list[str] = [
+        Sentence(
+            "cpu ({n} cores, {free:.1f} of {total:.1f} GB free)",
+            n=os.cpu_count() or 1,
+            free=memory.available / 1e9,
+            total=memory.total / 1e9,
+        )
+    ]
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
-        name = torch.cuda.get_device_name(number)
-        found.append(f"cuda:{number} ({name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free)")
+        found.append(
+            Sentence(
+                "cuda:{number} ({name}, {free:.1f} of {total:.1f} GB free)",
+                number=number,
+                name=torch.cuda.get_device_name(number),
+                free=free / 1e9,
+                total=total / 1e9,
+            )
+        )
     return found + ["mps"] * torch.backends.mps.is_available()
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from core.errors import Sentence
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import decisive
 from core.models.model import Blueprint
@@ -76,7 +77,9 @@ def open_checkpoint(
     kept = Checkpoint(scratch, [asked, *decisive(blueprint, corpus), held.selection.ids.tolist()])
     if kept.was_emptied:
         _log.warning(
-            "The model, the text or Workdim has changed since %s was planned as far as this: it is planned anew.",
-            blueprint.weights.name,
+            Sentence(
+                "The model, the text or Workdim has changed since {model} was planned as far as this: it is planned anew.",
+                model=blueprint.weights.name,
+            )
         )
     return kept

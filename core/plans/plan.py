@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.errors import CorpusError, ModelError
+from core.errors import CorpusError, ModelError, Sentence
 from core.models.hub import find_weights
 from core.models.model import load_network
 from core.plans import candidates, directions, healing, saving, texts
@@ -74,9 +74,11 @@ class _Planner:
             network.find_sublayers(torch.from_numpy(self.search.ids[:1]).to(model.device))
             return network
         _log.warning(
-            "Memory is short for %s: its weights are read block by block, about %d times from their files.",
-            self.blueprint.weights.name,
-            self.setup.readings(memory.batch),
+            Sentence(
+                "Memory is short for {model}: its weights are read block by block, about {n} times from their files.",
+                model=self.blueprint.weights.name,
+                n=round(self.setup.readings(memory.batch)),
+            )
         )
         return network
 
@@ -329,7 +331,7 @@ class _Planner:
         try:
             new = delete_blocks(model, chosen.blocks)
         except ModelError as error:
-            _log.warning("What the plan saves in time is not measured: %s", error)
+            _log.warning(Sentence("What the plan saves in time is not measured: {reason}", reason=error))
             self.ledger.skip("footprint")
             return None
         prompt = saving.timing_prompt(model, self.held.verification)

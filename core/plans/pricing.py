@@ -17,6 +17,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from core.errors import Sentence
 from core.measure.capture import give_back
 from core.models.memory import LOSS_ROWS, largest_batch
 from core.models.model import is_out_of_memory, too_large
@@ -192,7 +193,8 @@ class Pricer:
 
     def _halve(self) -> None:
         if self.batch == 1:
-            raise too_large(f"A single window of {self.network.model.row.model_id}", self.network.model.device)
+            what = Sentence("A single window of {model}", model=self.network.model.row.model_id)
+            raise too_large(what, self.network.model.device)
         self.batch //= 2
         self._whole.clear()
         give_back(self.network.model.device)

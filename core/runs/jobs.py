@@ -133,11 +133,11 @@ class Job(Generic[Asked]):
         return self.folder / "log.txt"
 
     def log_tail(self, n_lines: int) -> list[str]:
-        """The last lines of the log; none where there is no log."""
+        """The last lines of the log; none where there is no log. Sentences of ours can be worded by whoever reads them."""
         try:
             with self.log.open("rb") as stream:
                 stream.seek(max(0, self.log.stat().st_size - 16_384))
-                return stream.read().decode("utf-8", "replace").splitlines()[-n_lines:]
+                return list(map(_line_of_log, stream.read().decode("utf-8", "replace").splitlines()[-n_lines:]))
         except OSError:
             return []
 
@@ -479,21 +479,35 @@ class Reporter:
 
 
 def log(job: Job, line: str) -> None:
+    """Adds a line with its time. Behind a sentence of ours stands what it is made of, so that it can be worded anew."""
+    parts = f"\t{json.dumps(errors.recorded(line))}" if isinstance(line, Sentence) else ""
     with suppress(OSError), job.log.open("a", encoding="utf-8") as stream:
-        stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}{parts}\n")
+
+
+def _line_of_log(line: str) -> str:
+    said, tab, parts = line.partition("\t{")
+    with suppress(ValueError):
+        if tab and isinstance(sentence := errors.read(json.loads("{" + parts)), Sentence):
+            return Sentence("{at}  {line}", at=said[:19], line=sentence)
+    return line
 
 
 @contextmanager
 def logged(job: Job) -> Iterator[None]:
-    """Warnings go into the job's log, too."""
+    """Warnings go into the job's log, too; and not twice, where standard error is that file."""
 
     class IntoLog(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            log(job, record.getMessage())
+            log(job, record.msg if isinstance(record.msg, Sentence) else record.getMessage())
 
     handler, logger = IntoLog(), logging.getLogger("workdim")
+    propagates = logger.propagate
     logger.addHandler(handler)
+    with suppress(OSError):
+        logger.propagate = propagates and not os.path.samestat(os.fstat(2), job.log.stat())
     try:
         yield
     finally:
+        logger.propagate = propagates
         logger.removeHandler(handler)

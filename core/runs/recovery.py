@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import ResourceError, Sentence, WarehouseError
 from core.files import folders_in
 from core.runs.jobs import CANCEL_FILE, finish, job_folders, lock_of, read_job, release, remove
 from core.store import parcels
@@ -24,8 +24,8 @@ _SHOWN = 7 * 24 * 3600.0
 def take_in_finished(folder: Path, warehouse: Warehouse) -> None:
     """Passes that an earlier process finished, and could not bring further."""
     for finished in filter(is_parcel, folders_in(folder)):
-        parcels.finish(warehouse.folder, finished)
-    warehouse.take_in()
+        parcels.publish_parcel(warehouse.folder, finished)
+    warehouse.try_apply_pending()
 
 
 def sweep(warehouse: Warehouse) -> None:
@@ -35,13 +35,13 @@ def sweep(warehouse: Warehouse) -> None:
     Finished jobs are cleared away a week later. One that cannot be settled is warned of and stops nothing.
     """
     for reason in _settle_all(warehouse):
-        _log.warning("%s", reason)
-    warehouse.settle()
+        _log.warning(reason)
+    warehouse.apply_pending()
 
 
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
-    return _settle_all(warehouse) + warehouse.take_in().lines
+    return _settle_all(warehouse) + warehouse.try_apply_pending().messages
 
 
 def _settle_all(warehouse: Warehouse) -> list[str]:
@@ -52,7 +52,8 @@ def _settle_all(warehouse: Warehouse) -> list[str]:
         except (ResourceError, WarehouseError) as error:
             reasons.append(str(error))
         except OSError as error:  # somebody else's folder, which may be read and not written
-            reasons.append(f"The job {folder} is left as it is: {error.strerror or error}.")
+            why = error.strerror or error
+            reasons.append(Sentence("The job {folder} is left as it is: {reason}.", folder=folder, reason=why))
     return reasons
 
 
@@ -65,7 +66,7 @@ def _settle(warehouse: Warehouse, folder: Path) -> None:
         return
     try:
         for finished in filter(is_parcel, folders_in(folder)):
-            parcels.finish(warehouse.folder, finished)
+            parcels.publish_parcel(warehouse.folder, finished)
         job, end = read_job(folder), folder / "finished.json"
         if job and (folder / CANCEL_FILE).exists():
             remove(job)

@@ -6,7 +6,9 @@ writes, to standard output and standard error, libraries included.
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import math
 import os
 import re
@@ -81,6 +83,16 @@ STYLES = {
 
 def say(*lines: str) -> None:
     _print(lines, sys.stdout)
+
+
+class WordedFormatter(logging.Formatter):
+    """Lines of the log as `warn` prints them: a `Sentence` in the language of the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.msg, Sentence):
+            record = copy.copy(record)
+            record.msg, record.args = told(record.msg), None
+        return super().format(record)
 
 
 def warn(line: str) -> None:

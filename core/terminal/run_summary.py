@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core import wording
-from core.analysis.claims import against_ten
+from core.analysis.claims import compare_with_ten
 from core.records import Profile
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
@@ -201,7 +201,7 @@ def final_against_ten(profile: Profile) -> Iterator[str]:
     """Whether the final dimension is ten, counted over the core specifications."""
     n_layers = profile.model.n_layers
     final = {
-        (row.cloud, row.transform, row.estimator, row.n1): against_ten(row.lower, row.upper)
+        (row.cloud, row.transform, row.estimator, row.n1): compare_with_ten(row.lower, row.upper)
         for row in profile.estimates
         if row.layer == n_layers and row.state == "residual"
     }

@@ -7,11 +7,10 @@ import streamlit as st
 
 from core.analysis.answer import Answer
 from core.analysis.asked import Asked
-from core.analysis.ranking import newest, of_models
+from core.analysis.ranking import is_of_ladder, newest, of_models
 from core.figures.profile_data import profile_points
 from core.figures.svg_profiles import THUMBNAIL, extrema_of, thumbnail
 from core.pilots.registration import Registered, registered, shipped
-from core.records import LOCAL, SHIPPED
 from core.tables import PlanRow
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
@@ -126,8 +125,7 @@ def profile_ids(texts: pl.DataFrame) -> list[str]:
     reader turned to; own measurements first, and the small models that Workdim trained last."""
     _ = language.translator()
     shown = newest(reads.own_first(of_models(texts)))
-    is_ladder = pl.col("tags").fill_null([]).list.contains(SHIPPED) & pl.col("model_id").str.starts_with(LOCAL)
-    ids = shown.sort(is_ladder, maintain_order=True)["run_id"].to_list()
+    ids = shown.sort(is_of_ladder(), maintain_order=True)["run_id"].to_list()
     pages = list(range(1, -(-len(ids) // PAGE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
     return ids[PAGE * (page - 1) : PAGE * page]

@@ -12,7 +12,7 @@ import streamlit as st
 from core import wording
 from core.analysis import ranking
 from core.files import is_read_only
-from core.records import LOCAL, SHIPPED
+from core.records import SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
@@ -289,7 +289,7 @@ def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
         return runs["run_id"].head(1).to_list()
     first = texts.row(0, named=True)
     if SHIPPED in first["tags"]:
-        by_others = texts.filter(~pl.col("model_id").str.starts_with(LOCAL))
+        by_others = texts.filter(~ranking.is_of_ladder())
         texts = texts if by_others.is_empty() else by_others
         first = ranking.most_models(texts).row(0, named=True)
     alike = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
+from rich.cells import cell_len
 
 from core import exports, wording
 from core.analysis.asked import BY_TYPE
-from core.analysis.claims import against_ten
+from core.analysis.claims import compare_with_ten
 from core.figures import large_norms
 from core.ui import inputs, language, url_state
 from core.ui.reads import Selection
@@ -37,6 +38,10 @@ TRACED = (
     "qualifiers",
 )
 OUTCOME_WIDTH = 125
+NAME_WIDTHS = (70, 330)
+"""Pixels, the least and the most, of a first column: the most leaves room beside it in a narrow window."""
+LETTER = 7.3
+"""Pixels of a letter in a table; a Japanese one takes two."""
 VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
 """Pixels for two verdicts with their reasons, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
 
@@ -172,7 +177,7 @@ def claims(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> p
             _("Largest at layer"): [row["layer"] for row in found],
             _("Final dimension"): [wording.interval_of(row, "final") for row in found],
             _("Final dimension against ten"): [
-                wording.ten_text(against_ten(row["final_lower"], row["final_upper"]), reader) for row in found
+                wording.ten_text(compare_with_ten(row["final_lower"], row["final_upper"]), reader) for row in found
             ],
         }
     )
@@ -238,7 +243,7 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     """
     _ = language.translator()
     verdict = _("Verdicts")
-    columns = {table.columns[0]: st.column_config.Column(pinned=True)}
+    columns = {table.columns[0]: st.column_config.Column(pinned=True, width=_width_of_first(table))}
     outcome = _("Outcome")
     if outcome in table.columns:
         columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
@@ -246,6 +251,15 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
     return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+
+
+def _width_of_first(table: pl.DataFrame) -> int | None:
+    """Pixels that the names of the first column take, which are else cut where the other columns are many."""
+    first = table.to_series()
+    if first.dtype != pl.String:
+        return None
+    longest = max(map(cell_len, [first.name, *first.drop_nulls()]))
+    return min(NAME_WIDTHS[1], max(NAME_WIDTHS[0], round(LETTER * longest) + 24))
 
 
 def offer_comparison(runs: pl.DataFrame, selected: Any, key: str) -> None:

@@ -1,12 +1,13 @@
-"""Whether a warehouse is whole: its files, and the DuckDB file that is built from them, looked at without changing any.
+"""Check the integrity of a warehouse, its files and its DuckDB file, without changing anything.
 
-The files are the truth, so that whatever is wrong with the DuckDB file can be mended by building it anew; what is wrong
-with a file cannot. The DuckDB file is looked at on a copy, so that nobody waits meanwhile.
+The files are the truth: whatever is wrong with the DuckDB file can be repaired by rebuilding it; a damaged file cannot.
+The DuckDB file is checked on a copy, so that nobody waits meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,37 +18,69 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
 from core.files import folders_in, workplace
 from core.records import SHIPPED
-from core.store import people
-from core.store.parcels import DAMAGE, is_parcel, read_head, read_parcel
-from core.store.restore import check_hashes
+from core.store import user_files
+from core.store.parcels import READ_ERRORS, is_parcel, read_header, read_parcel
+from core.store.restore import verify_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
-from core.warehouse.connection import Connection, attached, clear_errors, is_there, snapshot
+from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
 from core.warehouse.warehouse import Warehouse
 
-PATIENCE = 1.0
-"""Seconds that the check waits for a writer."""
-_REBUILD = "Run: workdim ingest --rebuild"
+LOCK_WAIT = 1.0
+"""Seconds to wait for a writer."""
+_REBUILD = Sentence("Run: workdim ingest --rebuild")
+_RESTORE = Sentence("Bring it back: workdim restore FILE")
 _SHIPPED = f"list_contains(tags, '{SHIPPED}')"
-"""Of the profiles that Workdim ships, neither pilots nor controls come along."""
+"""Shipped profiles come without their pilots and controls."""
 Progress = Callable[[int, int], None]
+
+
+def _(message: str) -> str:
+    """Marks a text for the catalogues; it is worded where it is read."""
+    return message
+
+
+_COUNTED = {
+    "change": (_("{n:,} change"), _("{n:,} changes")),
+    "run": (_("{n:,} run"), _("{n:,} runs")),
+    "control run": (_("{n:,} control run"), _("{n:,} control runs")),
+    "pilot": (_("{n:,} pilot"), _("{n:,} pilots")),
+    "scores": (_("{n:,} file of scores"), _("{n:,} files of scores")),
+    "alias": (_("{n:,} alias"), _("{n:,} aliases")),
+    "plan": (_("{n:,} plan"), _("{n:,} plans")),
+    "query": (_("{n:,} query"), _("{n:,} queries")),
+    "rule": (_("{n:,} rule"), _("{n:,} rules")),
+    "recipe": (_("{n:,} recipe"), _("{n:,} recipes")),
+}
+"""Kind of what a finding counts -> one of it, several."""
+_NAMED = {
+    "run": _("run {name}"),
+    "pilot": _("pilot {name}"),
+    "scores": _("file of scores {name}"),
+    "alias": _("alias {name}"),
+    "plan": _("plan {name}"),
+    "query": _("query {name}"),
+    "rule": _("rule {name}"),
+    "recipe": _("recipe {name}"),
+}
+"""Kind -> a single one, by name."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a warehouse could be used as it is."""
+    """Whether a warehouse is usable as it is."""
 
     is_there: bool
     n_runs: int = 0
     n_waiting: int = 0
-    """Finished measurements that are not in the file yet."""
+    """Finished measurements to be ingested."""
     damaged: tuple[str, ...] = ()
-    """One line for each parcel that cannot be taken in as it is."""
+    """One line for each parcel that cannot be ingested."""
     problem: str | None = None
-    """Why the file cannot be used, None where it can."""
+    """Why the file cannot be used; None if it can."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +88,12 @@ class Finding:
     line: str
     """What is wrong, and what to do about it."""
     is_damage: bool = True
-    """Whether something is lost or wrong, or is only to be known."""
+    """Whether something is lost or wrong; False for a mere notice."""
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What an integrity check looked at and what it found."""
+class IntegrityReport:
+    """The outcome of an integrity check."""
 
     findings: tuple[Finding, ...] = ()
     n_rows: int = 0
@@ -71,55 +104,60 @@ class Examined:
         return any(finding.is_damage for finding in self.findings)
 
 
-def look_at(warehouse: Warehouse) -> Health:
-    """Without making, changing or taking in anything, and without reading more than what waits."""
+def check_health(warehouse: Warehouse) -> Health:
+    """Check the file and the parcels that are yet to be ingested, without changing anything."""
     try:
-        there, known = is_there(warehouse.path), set[str]()
-        if there:
-            with clear_errors(warehouse.path), attached(warehouse.path, True, warehouse.wait) as file:
-                schema.check(file)
+        is_present, known = exists(warehouse.path), set[str]()
+        if is_present:
+            with translated_errors(warehouse.path), attach(warehouse.path, True, warehouse.wait) as file:
+                schema.is_current(file)
                 with contextlib.suppress(duckdb.CatalogException):  # an empty one, or of an earlier version
                     known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
         waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
     except (WarehouseError, ResourceError) as error:
         return Health(True, problem=str(error))
-    damaged = [line for path in waiting if (line := _problem_of(path))]
-    return Health(there, len(known), len(waiting) - len(damaged), tuple(damaged))
+    damaged = [line for path in waiting if (line := _parcel_problem(path))]
+    return Health(is_present, len(known), len(waiting) - len(damaged), tuple(damaged))
 
 
-def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None) -> Examined:
-    """All that is wrong, one line each. `thorough` compares every value of every run and file with its rows.
+def check_integrity(
+    warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None
+) -> IntegrityReport:
+    """Check everything; one finding for each problem. `thorough` compares every value of every run and file with its rows.
 
-    `progress` hears of parcels done and parcels in all. What cannot be looked at now (a file that another process
-    holds, no room for the copy) is a finding and no error.
+    `progress` is called with parcels done and in total. What cannot be checked now (a locked file, no room for the
+    copy) is a finding and no error.
     """
-    if not is_there(warehouse.path):
-        return Examined()
-    patient = replace(warehouse, wait=PATIENCE)
-    findings = [*_unfinished(patient), *_unreadable_files(patient)]
+    if not exists(warehouse.path):
+        return IntegrityReport()
+    patient = replace(warehouse, wait=LOCK_WAIT)
+    findings = [*_unfinished_changes(patient), *_unreadable_files(patient)]
     n_rows = n_parcels = 0
     try:
-        with _copied(patient) as path, clear_errors(path), contextlib.closing(duckdb.connect(path)) as file:
-            counts, unreadable = read_all(file)
+        with _snapshot(patient) as path, translated_errors(path), contextlib.closing(duckdb.connect(path)) as file:
+            counts, unreadable = read_all_tables(file)
             n_rows = sum(counts.values())
             findings += unreadable
-            if not unreadable and not schema.check(file):
-                line = "The warehouse was built by an earlier version: it is built anew when it is next opened."
+            if not unreadable and not schema.is_current(file):
+                line = Sentence(
+                    "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                )
                 findings.append(Finding(line, is_damage=False))
             elif not unreadable:
                 with duckdb.connect(":memory:") as model:
-                    schema.create(model)
-                    findings += [*_columns_of(file, model), *_rows_of(file)]
-                    findings += _people_of(file, model, patient, thorough)
-                    n_parcels, of_parcels = _parcels_of(file, model, patient, thorough, progress)
-                    findings += of_parcels
+                    schema.create_tables(model)
+                    findings += [*_check_columns(file, model), *_check_references(file)]
+                    findings += _check_user_files(file, model, patient, thorough)
+                    n_parcels, parcel_findings = _check_parcels(file, model, patient, thorough, progress)
+                    findings += parcel_findings
     except (WarehouseError, ResourceError) as error:
-        findings.append(Finding(f"The integrity of the warehouse was not checked: {error}", is_damage=False))
-    return Examined(tuple(findings), n_rows, n_parcels)
+        line = Sentence("The integrity of the warehouse was not checked: {reason}", reason=error)
+        findings.append(Finding(line, is_damage=False))
+    return IntegrityReport(tuple(findings), n_rows, n_parcels)
 
 
-def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
-    """Rows of each table, all of whose blocks were read; a finding for each table where that failed."""
+def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
+    """Read every block of every table; returns the row counts, and a finding for each table that cannot be read."""
     counts, findings = {}, []
     sql = "SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"
     for schema_name, table in connection.execute(sql).fetchall():
@@ -128,31 +166,33 @@ def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
             found = connection.execute(f"SELECT count(*), sum(hash(t)) FROM {name} AS t").fetchall()
             counts[f"{schema_name}.{table}"] = found[0][0]
         except duckdb.Error as error:
-            findings.append(Finding(f"{table} cannot be read: {str(error).splitlines()[0]}. {_REBUILD}"))
+            reason = str(error).splitlines()[0]
+            line = Sentence("{table} cannot be read: {reason}. {remedy}", table=table, reason=reason, remedy=_REBUILD)
+            findings.append(Finding(line))
     return counts, findings
 
 
 # --- the files -------------------------------------------------------------------------------------------------
 
 
-def _unfinished(warehouse: Warehouse) -> Iterator[Finding]:
-    marked = [f"{kind} {one}" for kind, one in warehouse.folder.marked()]
-    if marked:
-        yield Finding(f"{_some(marked, 'change')} not finished. Run: workdim ingest", is_damage=False)
+def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
+    if marked := [_name_text(kind, one) for kind, one in warehouse.folder.pending_changes()]:
+        changes = _count_text(marked, "change")
+        yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
 
 
 def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
-    for kind in people.KINDS:
-        for one in people.ids(warehouse.folder, kind):
+    for kind in user_files.KINDS:
+        for one in user_files.list_ids(warehouse.folder, kind):
             try:
-                people.read(warehouse.folder, kind, one)
-            except FileNotFoundError:  # taken out since
+                user_files.read(warehouse.folder, kind, one)
+            except FileNotFoundError:  # deleted since
                 continue
             except WarehouseError as error:
-                yield Finding(f"{error} Bring it back: workdim restore FILE")
+                yield Finding(sentences(error.message, _RESTORE))
 
 
-def _problem_of(parcel: Path) -> str:
+def _parcel_problem(parcel: Path) -> str:
     try:
         read_parcel(parcel)
     except WarehouseError as error:
@@ -160,10 +200,10 @@ def _problem_of(parcel: Path) -> str:
     return ""
 
 
-def _rows_in_files(parcel: Path) -> dict[str, int]:
-    """Rows of each table of a parcel, by files that agree with their hashes; raises one of _UNSOUND else."""
-    check_hashes(parcel)
-    there = read_head(parcel).files
+def _count_parcel_rows(parcel: Path) -> dict[str, int]:
+    """Row count of each table of a parcel. Raises one of READ_ERRORS if a file does not match its hash."""
+    verify_hashes(parcel)
+    there = read_header(parcel).files
     rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in there}
     return dict.fromkeys(LONG_TABLES, 0) | rows
 
@@ -172,14 +212,14 @@ def _rows_in_files(parcel: Path) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _copied(warehouse: Warehouse) -> Iterator[Path]:
-    """A copy of the file that goes at the end: in the system's folder for such things, or beside where that is small"""
+def _snapshot(warehouse: Warehouse) -> Iterator[Path]:
+    """A temporary copy of the file, in the system's temporary folder or, if that is small, beside the file."""
     size = warehouse.path.stat().st_size
     elsewhere = Path(tempfile.gettempdir())
     has_room = shutil.disk_usage(elsewhere).free > 2 * size
     with workplace("check", elsewhere if has_room else warehouse.path.parent) as folder:
         copy = folder / warehouse.path.name
-        snapshot(warehouse.path, copy, warehouse.wait)
+        copy_snapshot(warehouse.path, copy, warehouse.wait)
         yield copy
 
 
@@ -189,37 +229,53 @@ _COLUMNS = """
 """
 
 
-def _columns_of(file: Connection, model: Connection) -> Iterator[Finding]:
-    """Tables and columns as this version makes them."""
+def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
+    """Compare tables and columns with those of this version."""
     expected, found = (
         {(table, column): (kind, comment) for table, column, kind, comment in one.execute(_COLUMNS).fetchall()}
         for one in (model, file)
     )
     known = {table for table, _ in expected}
-    for at in sorted(expected.keys() | found.keys()):
-        name = ".".join(at).removeprefix("main.")
-        if at not in found:
-            yield Finding(f"The column {name} is missing. {_REBUILD}")
-        elif at in expected and expected[at][0] != found[at][0]:
-            yield Finding(f"The column {name} is {found[at][0]} and should be {expected[at][0]}. {_REBUILD}")
-        elif at in expected and expected[at][1] and not found[at][1]:
-            yield Finding(f"The column {name} has lost its comment. {_REBUILD}", False)
-        elif at not in expected and at[0] in known:
-            yield Finding(f"The column {name} is not Workdim's; a new file is built without it.", False)
+    for column in sorted(expected.keys() | found.keys()):
+        name = ".".join(column).removeprefix("main.")
+        if column not in found:
+            yield Finding(Sentence("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD))
+        elif column in expected and expected[column][0] != found[column][0]:
+            yield Finding(
+                Sentence(
+                    "The column {name} is {found} and should be {expected}. {remedy}",
+                    name=name,
+                    found=found[column][0],
+                    expected=expected[column][0],
+                    remedy=_REBUILD,
+                )
+            )
+        elif column in expected and expected[column][1] and not found[column][1]:
+            line = Sentence("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
+            yield Finding(line, is_damage=False)
+        elif column not in expected and column[0] in known:
+            line = Sentence("The column {name} is not Workdim's; a new file is built without it.", name=name)
+            yield Finding(line, is_damage=False)
     foreign = sorted({table.removeprefix("main.") for table, _ in found} - {one.removeprefix("main.") for one in known})
     if foreign:
-        yield Finding(
-            f"The tables {', '.join(foreign)} are not Workdim's: no file beside the warehouse holds them. "
-            "`workdim backup` does.",
-            False,
+        line = Sentence(
+            "The tables {tables} are not Workdim's: no file beside the warehouse holds them. `workdim backup` does.",
+            tables=foreign,
         )
+        yield Finding(line, is_damage=False)
 
 
-_LINKS: list[tuple[str, str, str, bool]] = [
+def _rows_without_run(table: str, what: Sentence) -> Sentence:
+    return Sentence(
+        "{table} has rows of {what} not in the warehouse. {remedy}", table=table, what=what, remedy=_REBUILD
+    )
+
+
+_REFERENCES: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
     *(
         (
             f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
-            f"{table} has rows of {{}} not in the warehouse. {_REBUILD}",
+            functools.partial(_rows_without_run, table),
             "run",
             True,
         )
@@ -227,31 +283,36 @@ _LINKS: list[tuple[str, str, str, bool]] = [
     ),
     (
         "SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
-        f"{{}} of a model that is not in the warehouse. {_REBUILD}",
+        lambda what: Sentence("{what} of a model that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
         True,
     ),
     (
         "SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
-        f"{{}} on a text that is not in the warehouse. {_REBUILD}",
+        lambda what: Sentence("{what} on a text that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
         True,
     ),
     (
         f"SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots) AND NOT {_SHIPPED}",
-        "Runs were measured for {} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
+        lambda what: Sentence(
+            "Runs were measured for {what} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
+            what=what,
+        ),
         "pilot",
         False,
     ),
     (
         "SELECT DISTINCT run_id FROM pilot_runs WHERE run_id NOT IN (SELECT run_id FROM runs)",
-        "Pilots count {} not in the warehouse: deleted, or not measured yet.",
+        lambda what: Sentence("Pilots count {what} not in the warehouse: deleted, or not measured yet.", what=what),
         "run",
         False,
     ),
     (
         f"SELECT DISTINCT parent_run_id FROM runs WHERE parent_run_id NOT IN (SELECT run_id FROM runs) AND NOT {_SHIPPED}",
-        "Control passes belong to {} not in the warehouse: not finished yet, or deleted.",
+        lambda what: Sentence(
+            "Control passes belong to {what} not in the warehouse: not finished yet, or deleted.", what=what
+        ),
         "run",
         False,
     ),
@@ -259,109 +320,128 @@ _LINKS: list[tuple[str, str, str, bool]] = [
         "SELECT DISTINCT control FROM (SELECT unnest(control_run_ids) AS control FROM run_summaries "
         f"WHERE run_id IN (SELECT run_id FROM runs WHERE NOT {_SHIPPED})) "
         "WHERE control NOT IN (SELECT run_id FROM runs)",
-        "Verdicts rest on {} not in the warehouse. Measure the control again, or import its parcel.",
+        lambda what: Sentence(
+            "Verdicts rest on {what} not in the warehouse. Measure the control again, or import its parcel.", what=what
+        ),
         "control run",
         False,
     ),
 ]
-"""Query of what is missing, sentence, what is counted, whether that is damage."""
+"""Query for missing ids, message, kind of what is counted, whether it is damage."""
 
 
-def _rows_of(file: Connection) -> Iterator[Finding]:
-    """Rows that name what is not there."""
-    for sql, sentence, what, is_damage in _LINKS:
+def _check_references(file: Connection) -> Iterator[Finding]:
+    """Find rows that refer to something that does not exist."""
+    for sql, sentence, kind, is_damage in _REFERENCES:
         found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if found:
-            yield Finding(sentence.format(_some([row[0] for row in found], what)), is_damage)
+            yield Finding(sentence(_count_text([row[0] for row in found], kind)), is_damage)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
 
 
-def _parcels_of(
+def _check_parcels(
     file: Connection, model: Connection, warehouse: Warehouse, thorough: bool, progress: Progress
 ) -> tuple[int, list[Finding]]:
-    """How many parcels of runs in the file were read, and what is wrong with them."""
+    """Compare runs with their parcels; returns the number of parcels read and the findings."""
     runs = [row[0] for row in file.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
     counts = {
         table: dict(file.execute(f"SELECT run_id, count(*) FROM {table} GROUP BY run_id").fetchall())
         for table in LONG_TABLES
     }
-    findings, without = [], []
+    findings, missing = [], []
     for number, run_id in enumerate(runs, start=1):
         parcel = warehouse.parcels / run_id
         if not is_parcel(parcel):
-            without.append(run_id)
+            missing.append(run_id)
             continue
         try:
-            n_rows = _rows_in_files(parcel)
-            differing = [
-                f"{table}: {counts[table].get(run_id, 0)} rows, not {n_rows[table]}"
+            n_rows = _count_parcel_rows(parcel)
+            differences: list[str] = [
+                Sentence(
+                    "{table}: {n} rows, not {expected}",
+                    table=table,
+                    n=counts[table].get(run_id, 0),
+                    expected=n_rows[table],
+                )
                 for table in LONG_TABLES
                 if n_rows[table] != counts[table].get(run_id, 0)
             ]
-            if thorough and not differing:
-                differing = _differing(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
-        except (WarehouseError, *DAMAGE) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            findings.append(
-                Finding(
-                    f"The parcel of run {run_id} is damaged ({reason}); its rows are in the warehouse. Bring the parcel "
-                    "back: workdim restore FILE"
-                )
+            if thorough and not differences:
+                differences = _differing_tables(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
+        except (WarehouseError, *READ_ERRORS) as error:
+            line = Sentence(
+                "The parcel of run {run} is damaged ({reason}); its rows are in the warehouse. Bring the parcel back: "
+                "workdim restore FILE",
+                run=run_id,
+                reason=_reason(error),
             )
+            findings.append(Finding(line))
             continue
-        if differing:
-            findings.append(Finding(f"Run {run_id} is not what its parcel holds ({', '.join(differing)}). {_REBUILD}"))
-        progress(number, len(runs))
-    if without:
-        findings.append(
-            Finding(
-                f"{_some(without, 'run')} without a parcel: the file has the only copy of the rows, and a new one is "
-                "built without them. Bring the parcels back: workdim restore FILE, or workdim import.",
-                is_damage=False,
+        if differences:
+            line = Sentence(
+                "Run {run} is not what its parcel holds ({tables}). {remedy}",
+                run=run_id,
+                tables=differences,
+                remedy=_REBUILD,
             )
+            findings.append(Finding(line))
+        progress(number, len(runs))
+    if missing:
+        line = Sentence(
+            "{runs} without a parcel: the file has the only copy of the rows, and a new one is built without them. Bring "
+            "the parcels back: workdim restore FILE, or workdim import.",
+            runs=_count_text(missing, "run"),
         )
-    return len(runs) - len(without), findings
+        findings.append(Finding(line, is_damage=False))
+    return len(runs) - len(missing), findings
 
 
-def _people_of(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
-    """What people wrote, its files against its rows: which there are, how many, and all values where that is quick."""
-    for kind, declared in people.KINDS.items():
+def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
+    """What user_files wrote, its files against its rows: which there are, how many, and all values where that is quick."""
+    for kind, declared in user_files.KINDS.items():
         first = declared.tables[0]
         names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
-        rows = {people.id_of(name) if declared.is_hashed else name: name for name in names}
-        files = people.ids(warehouse.folder, kind)
-        if gone := [rows[one] for one in rows.keys() - set(files)]:
-            yield Finding(
-                f"{_some(sorted(gone), kind)} without a file: a new warehouse is built without it. "
-                "Bring it back: workdim restore FILE",
-                is_damage=False,
+        rows = {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
+        files = user_files.list_ids(warehouse.folder, kind)
+        if missing := [rows[one] for one in rows.keys() - set(files)]:
+            line = Sentence(
+                "{what} without a file: a new warehouse is built without it. {remedy}",
+                what=_count_text(sorted(missing), kind),
+                remedy=_RESTORE,
             )
-        if absent := sorted(set(files) - rows.keys()):
-            yield Finding(f"{_some(absent, kind)} not in the warehouse. Run: workdim ingest")
+            yield Finding(line, is_damage=False)
+        if not_loaded := sorted(set(files) - rows.keys()):
+            yield Finding(
+                Sentence("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
+            )
         for one in sorted(rows.keys() & set(files)):
-            with contextlib.suppress(WarehouseError, FileNotFoundError):  # told already
+            with contextlib.suppress(WarehouseError, FileNotFoundError):  # reported already
                 tables = declared.tables if thorough or not declared.is_import else (first,)
-                if differing := _differing(file, model, warehouse, kind, one, tables):
-                    yield Finding(
-                        f"The {kind} {rows[one]} is not what its file holds ({', '.join(differing)}). {_REBUILD}"
+                if differences := _differing_tables(file, model, warehouse, kind, one, tables):
+                    line = Sentence(
+                        "The {what} is not what its file holds ({tables}). {remedy}",
+                        what=_name_text(kind, rows[one]),
+                        tables=differences,
+                        remedy=_REBUILD,
                     )
+                    yield Finding(line)
 
 
-def _differing(
-    file: Connection, model: Connection, warehouse: Warehouse, kind: str, one: str, tables: Sequence[str]
+def _differing_tables(
+    file: Connection, model: Connection, warehouse: Warehouse, kind: str, file_id: str, tables: Sequence[str]
 ) -> list[str]:
-    """Tables whose rows are not those that a new file would have of this run, or of this file of people."""
+    """Tables whose rows are not those that a new file would have of this run, or of this file of user_files."""
     differing = []
     model.begin()
     try:
-        sync.bring(model, warehouse.folder, kind, [one])
+        sync.sync_rows(model, warehouse.folder, kind, [file_id])
         for table in tables:
-            where = "run_id = $one" if kind == sync.RUN else sync.rows_of(kind, table)
+            where = "run_id = $one" if kind == sync.RUN else sync.row_condition(kind, table)
             sql = f"SELECT * FROM {table} WHERE {where}"
-            found, expected = (pl.DataFrame(each.sql(sql, params={"one": one})) for each in (file, model))
-            # Nothing promises an order, so both are brought into one.
+            found, expected = (pl.DataFrame(each.sql(sql, params={"one": file_id})) for each in (file, model))
+            # SQL promises no order of rows.
             if not _sorted(found).equals(_sorted(expected)):
                 differing.append(table)
     finally:
@@ -374,8 +454,20 @@ def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(sorted(rows.columns)).sort(plain, nulls_last=True)
 
 
-def _some(names: Sequence[str], what: str) -> str:
-    """`3 runs (a, b and 1 more)`: a finding of many stays one line."""
-    shown = ", ".join(str(name) for name in names[:2])
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return f"{len(names)} {what}{'' if len(names) == 1 else 's'} ({shown}{more})"
+def _count_text(names: Sequence[str], kind: str) -> Sentence:
+    """Count and first names on one line: `3 runs (a, b and 1 more)`."""
+    n_more = len(names) - 2
+    shown = Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
+    count = Sentence(_COUNTED[kind][len(names) > 1], n=len(names))
+    return Sentence("{count} ({names})", count=count, names=shown)
+
+
+def _name_text(kind: str, name: str) -> Sentence:
+    return Sentence(_NAMED[kind], name=name) if kind in _NAMED else Sentence("{kind} {name}", kind=kind, name=name)
+
+
+def _reason(error: BaseException) -> str:
+    """An error in one line, in the reader's language where it is one of ours."""
+    if isinstance(error, WorkdimError):
+        return error.message
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

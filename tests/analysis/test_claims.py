@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from core.analysis import claims
-from core.analysis.claims import LogProfile, cells_of, simultaneous, verdict
+from core.analysis.claims import LogProfile, claim_rows, decide_verdict, simultaneous_limits
 from core.records import Estimate
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunControlRow
@@ -33,7 +33,7 @@ def logs_of(truth, generator, noise=0.03, shared=0.03) -> LogProfile:
 def judged(truths, generator, controls=(), claim="rise", **noise):
     """The verdict where the core specifications have these truths, in their order."""
     read = [(at, logs_of(truth, generator, **noise)) for at, truth in zip(CORE, truths, strict=True)]
-    return verdict(list(cells_of("run", 0, claim, read)), controls, is_vetoed=False)
+    return decide_verdict(list(claim_rows("run", 0, claim, read)), controls, is_vetoed=False)
 
 
 def control(outcome, lower=1.2, power=0.9, claim="rise", ratio=1.5) -> RunControlRow:
@@ -49,7 +49,7 @@ def test_limits_hold_for_all_layers_at_once():
 
     def misses(generator):
         logs = logs_of([50.0] * 12, generator)
-        found = simultaneous(logs.whole - math.log(50), logs.blocks - math.log(50))
+        found = simultaneous_limits(logs.whole - math.log(50), logs.blocks - math.log(50))
         return bool(((found.lower > 0) | (found.upper < 0)).any())
 
     assert 0.02 <= share(400, misses) <= 0.08
@@ -102,7 +102,7 @@ def test_without_any_rise_the_answer_is_no_and_within_the_error_it_cannot_tell()
 
 def test_a_specification_that_was_not_measured_leaves_it_open():
     read = [(at, logs_of(RISES, np.random.default_rng(0)) if at.axis != "words" else None) for at in CORE]
-    found = verdict(list(cells_of("run", 0, "rise", read)), [control("exceeded")], is_vetoed=False)
+    found = decide_verdict(list(claim_rows("run", 0, "rise", read)), [control("exceeded")], is_vetoed=False)
     assert (found.word, found.reasons) == ("cannot_tell", ["cells_missing"])
 
 
@@ -130,26 +130,26 @@ def test_a_claim_is_robust_only_against_a_control_that_could_have_shown_it(contr
 
 def test_a_vetoed_run_has_no_verdict_and_a_failed_control_is_said():
     read = [(at, logs_of(RISES, np.random.default_rng(0))) for at in CORE]
-    rows = list(cells_of("run", 0, "rise", read))
-    assert verdict(rows, [control("exceeded")], is_vetoed=True).word == "not_usable"
-    assert verdict(rows, [], is_vetoed=False, failed=["random_blocks"]).reasons == ["control_failed"]
+    rows = list(claim_rows("run", 0, "rise", read))
+    assert decide_verdict(rows, [control("exceeded")], is_vetoed=True).word == "not_usable"
+    assert decide_verdict(rows, [], is_vetoed=False, failed=["random_blocks"]).reasons == ["control_failed"]
 
 
 def test_power_is_that_of_the_published_figures():
     """At an error of .05: .51 for a ratio of 1.2, .94 for 1.3; none without room."""
-    assert claims.power_of(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
-    assert claims.power_of(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
-    assert claims.power_of(math.log(3), math.log(1.05), 0.05, 16) < 0.05
+    assert claims.control_power(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
+    assert claims.control_power(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
+    assert claims.control_power(math.log(3), math.log(1.05), 0.05, 16) < 0.05
 
 
 def test_holm_keeps_what_is_strong_and_drops_what_only_one_test_would_take():
-    cells = [claims.Cell(0.1, 0, 0.2, 1, p, 1.0, 1.0) for p in (0.001, 0.03, 0.03, 0.9)]
-    assert claims.holm(cells) == ["yes", "cannot_tell", "cannot_tell", "cannot_tell"]
-    assert claims.holm([None, *cells[:1]]) == ["cannot_tell", "yes"]
+    cells = [claims.ClaimResult(0.1, 0, 0.2, 1, p, 1.0, 1.0) for p in (0.001, 0.03, 0.03, 0.9)]
+    assert claims.holm_outcomes(cells) == ["yes", "cannot_tell", "cannot_tell", "cannot_tell"]
+    assert claims.holm_outcomes([None, *cells[:1]]) == ["cannot_tell", "yes"]
 
 
 def test_ten_is_in_above_or_below():
-    assert [claims.against_ten(*ends) for ends in ((8, 12), (15, 21), (4, 9), (None, None))] == [
+    assert [claims.compare_with_ten(*ends) for ends in ((8, 12), (15, 21), (4, 9), (None, None))] == [
         "in",
         "above",
         "below",
@@ -159,8 +159,10 @@ def test_ten_is_in_above_or_below():
 
 def test_blocks_of_a_layer_are_spread_as_widely_as_its_interval():
     blocks = np.random.default_rng(3).normal(0, 0.01, 16)
-    told = claims.as_told(blocks, Estimate(20.0, 1.0, 20 * math.exp(-0.12), 20 * math.exp(0.12)))
+    told = claims.scale_to_interval(blocks, Estimate(20.0, 1.0, 20 * math.exp(-0.12), 20 * math.exp(0.12)))
     error = math.sqrt(15 / 16 * ((told - told.mean()) ** 2).sum())
     assert stats.t.ppf(0.975, 15) * error == pytest.approx(0.12)
     assert told.mean() == pytest.approx(blocks.mean()) and np.corrcoef(told, blocks)[0, 1] == pytest.approx(1)
-    assert (claims.as_told(blocks, Estimate(20.0)) == blocks).all()  # without an interval they stay as they are
+    assert (
+        claims.scale_to_interval(blocks, Estimate(20.0)) == blocks
+    ).all()  # without an interval they stay as they are

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.analysis.shape import judged
+from core.analysis.shape import judge_profile
 from core.tables import LayerEstimateRow, LayerReplicateRow, RunCheckRow
 from tests.profiles import make_model, make_profile
 
@@ -18,7 +18,7 @@ T = float(stats.t.ppf(0.975, N_BLOCKS - 1))
 
 def summarise(profile, controls=()):
     """The summary of the primary cloud."""
-    return judged(profile, controls).summaries[0]
+    return judge_profile(profile, controls).summaries[0]
 
 
 def profile_of(truth, noise=0.02, seed=0, post_norm=None, shared=0.0):
@@ -93,11 +93,11 @@ def test_a_profile_without_an_inner_peak_has_a_largest_inner_dimension_all_the_s
 def test_every_turn_that_stands_out_is_named_and_no_other():
     """The profile of a decoder with a deep early valley, and one of nothing but noise."""
     truth = [103, 10, 4, 7, 29, 19, 15, 8, 58, 35, 43]
-    turns = [(row.kind, row.layer) for row in judged(profile_of(truth, noise=0.01)).extrema]
+    turns = [(row.kind, row.layer) for row in judge_profile(profile_of(truth, noise=0.01)).extrema]
     assert turns == [
         ("start", 0), ("valley", 2), ("peak", 4), ("valley", 7), ("peak", 8), ("valley", 9), ("end", 10),
     ]  # fmt: skip
-    of_noise = [judged(profile_of([50] * 11, noise=0.03, seed=seed)).extrema for seed in range(30)]
+    of_noise = [judge_profile(profile_of([50] * 11, noise=0.03, seed=seed)).extrema for seed in range(30)]
     assert sum(len(rows) > 2 for rows in of_noise) <= 2
     assert all(row.lower < row.value < row.upper for row in of_noise[0])
 
@@ -106,7 +106,7 @@ def test_every_turn_that_stands_out_is_named_and_no_other():
 def test_a_wiggle_beside_the_first_layer_is_no_turn(of_ends):
     """Three percent above the first layer, then a fall: the profile only falls, and turned over it only rises."""
     truth = of_ends([100, 103, 90, 80, 70, 60, 50, 40, 35, 30, 25])
-    assert [row.kind for row in judged(profile_of(truth, noise=0.001)).extrema] == ["start", "end"]
+    assert [row.kind for row in judge_profile(profile_of(truth, noise=0.001)).extrema] == ["start", "end"]
 
 
 def test_choosing_the_maximum_does_not_raise_a_flat_profile():
@@ -134,7 +134,7 @@ def test_limits_of_a_run_are_qualifiers():
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
 def test_few_blocks_give_what_they_can(n_layers):
     profile = profile_of(RISE_AND_FALL[: n_layers + 1])
-    few = judged(replace(profile, model=replace(profile.model, n_layers=n_layers)))
+    few = judge_profile(replace(profile, model=replace(profile.model, n_layers=n_layers)))
     summary = few.summaries[0]
     assert (summary.inner_max is None) == (n_layers == 1)
     assert (summary.reasons_rise == ["too_few_layers"]) == (n_layers == 1)
@@ -144,7 +144,7 @@ def test_few_blocks_give_what_they_can(n_layers):
 def test_an_undefined_layer_leaves_the_claims_open():
     profile = profile_of(RISE_AND_FALL)
     holes = [replace(row, value=None) if row.layer == 4 else row for row in profile.estimates]
-    found = judged(replace(profile, estimates=holes))
+    found = judge_profile(replace(profile, estimates=holes))
     assert found.summaries[0].reasons_rise == ["cells_missing"] and found.summaries[0].inner_max is None
     assert found.summaries[0].embedding_dimension == pytest.approx(40, rel=0.05)
 
@@ -160,7 +160,7 @@ def control(name, truth, vetoed=False, seed=1):
 def said_by(*controls, hidden_size=576, truth=RISE_AND_FALL):
     profile = profile_of(truth)
     profile = replace(profile, model=replace(profile.model, hidden_size=hidden_size))
-    rows = judged(profile, controls).controls
+    rows = judge_profile(profile, controls).controls
     return {(row.control_run_id, row.claim): row for row in rows}
 
 
@@ -194,7 +194,7 @@ def test_a_control_that_rises_as_high_is_hardly_ever_exceeded_or_said_to_show_it
     for seed in range(60):
         profile = profile_of([40, *[80] * 9, 40], noise=0.05, seed=seed)
         profile = replace(profile, model=replace(profile.model, hidden_size=576))
-        rows = judged(profile, [control("random_blocks", [40, *[80] * 9, 40], seed=1000 + seed)]).controls
+        rows = judge_profile(profile, [control("random_blocks", [40, *[80] * 9, 40], seed=1000 + seed)]).controls
         outcomes += [row.outcome for row in rows]
     assert set(outcomes) <= {"cannot_tell", "exceeded", "shows_it"}
     assert outcomes.count("exceeded") <= 6 and outcomes.count("shows_it") <= 6
@@ -213,4 +213,4 @@ def test_words_are_summarised_beside_types():
     profile = profile_of(RISE_AND_FALL)
     words = [[replace(row, cloud="one_per_word") for row in rows] for rows in (profile.estimates, profile.replicates)]
     both = replace(profile, estimates=[*profile.estimates, *words[0]], replicates=[*profile.replicates, *words[1]])
-    assert [row.cloud for row in judged(both).summaries] == ["one_per_type", "one_per_word"]
+    assert [row.cloud for row in judge_profile(both).summaries] == ["one_per_type", "one_per_word"]

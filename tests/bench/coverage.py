@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from core.analysis.claims import LogProfile, as_told, cell
+from core.analysis.claims import LogProfile, evaluate_claim, scale_to_interval
 from core.geometry import clouds
 from core.geometry.clouds import half_splits
 from core.geometry.layer import CloudPlan, measure_draws, of_readings, scan_with_neighbours, second_order_of
@@ -214,8 +214,8 @@ def layer_of(points: torch.Tensor, sequences: np.ndarray, neighbours: bool = Tru
 def _fall(upper: CloudEstimate, lower: CloudEstimate) -> tuple[float, float, float]:
     """What a claim says of the ratio of one layer to the next: its logarithm and its limits."""
     read = [upper, upper, lower]
-    blocks = np.stack([as_told(np.log(e.blocks), e.estimate) for e in read])
-    found = cell(LogProfile(np.log([e.estimate.value for e in read]), blocks, np.empty((3, 0, 2))), "fall")
+    blocks = np.stack([scale_to_interval(np.log(e.blocks), e.estimate) for e in read])
+    found = evaluate_claim(LogProfile(np.log([e.estimate.value for e in read]), blocks, np.empty((3, 0, 2))), "fall")
     return found.ratio, found.lower, found.upper
 
 

@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from core.analysis.shape import judged
+from core.analysis.shape import judge_profile
 from core.measure.profile import measure_profile
 from core.records import Profile, RunConfig
 from tests.tiny import save_tiny_model
@@ -38,8 +38,8 @@ def of_model(folder: Path, scratch: Path) -> Profile:
         room = scratch / f"{pass_}-{seed}"
         room.mkdir(parents=True)
         profile = measure_profile(config, f"{pass_}-{seed}", room, lambda _: None)
-        found.append(judged(profile))
-    return judged(found[0], found[1:])
+        found.append(judge_profile(profile))
+    return judge_profile(found[0], found[1:])
 
 
 def main() -> None:

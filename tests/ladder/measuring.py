@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.analysis.shape import judged
+from core.analysis.shape import judge_profile
 from core.errors import InputError
 from core.files import move
 from core.measure.profile import measure_profile
@@ -72,7 +72,7 @@ def publish(
     setup = setup or open_setup(config)
     with tempfile.TemporaryDirectory(prefix="ladder-") as scratch:
         named = replace(config, model=reference)
-        profile = judged(measure_profile(named, new_run_id(), Path(scratch), lambda step: None, setup))
+        profile = judge_profile(measure_profile(named, new_run_id(), Path(scratch), lambda step: None, setup))
     model = replace(profile.model, licence=licence or profile.model.licence)
     profile = replace(profile, model=model, run=replace(profile.run, tags=[SHIPPED, *tags]))
     lighter = replace(profile, **{PROFILE_TABLES[table]: [] for table in left_out})

@@ -19,6 +19,7 @@ from core import errors
 from core.commands.parser import Parser, parser
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.locale import FOLDER, LANGUAGES, catalogue, translator, worded
+from core.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("core", "pages", "app.py")
@@ -30,7 +31,7 @@ def sources() -> list[Path]:
 
 
 ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, WorkdimError)}
-ERRORS |= {"NoRoom", "OtherProgram", "NewerSchema", "Unnamed"}
+ERRORS |= {"DiskFull", "OtherProgram", "NewerSchema", "Unnamed"}
 """Kinds that a room makes of these; all are built as their base is."""
 WORDED = {"Sentence", "sentences", "unknown_name"}
 
@@ -58,7 +59,10 @@ def messages() -> dict[str, str]:
         )
         if is_literal:
             found[text.value] = place
-    return found | dict.fromkeys(texts_of(parser()), "core/commands/parser.py")
+    found |= dict.fromkeys(texts_of(parser()), "core/commands/parser.py")
+    for table in TABLES.values():
+        found |= dict.fromkeys([table.comment, *table.comments.values()], f"the table {table.name}")
+    return found
 
 
 def texts_of(of: Parser) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,9 +15,10 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, Sentence
 from core.figures.svg_profiles import partial_thumbnail
 from core.geometry.results import CloudEstimate, LayerResult
+from core.locale import worded
 from core.measure import checkpoint
 from core.measure.profile import measure_profile
 from core.models import loading
@@ -24,7 +26,7 @@ from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import run
-from core.runs.jobs import all_jobs, find_job, stand, submit, worker, write_json
+from core.runs.jobs import all_jobs, find_job, logged, stand, submit, worker, write_json
 from core.runs.recovery import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
@@ -68,6 +70,16 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
     log = job.log.read_text(encoding="utf-8")
     assert all(phase in log for phase in ("load", "forward", "geometry"))
+
+
+def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
+    job = submit(config, warehouse)
+    with logged(job):
+        for line in (Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=8), "another"):
+            logging.getLogger("workdim").warning(line)
+    ours, other = job.log_tail(2)
+    assert ours.endswith("  Memory is short: scoring goes on with batches of 8 tokens.") and other.endswith("  another")
+    assert worded(ours, "ja").startswith(ours[:19]) and worded(ours, "ja").endswith("採点を続けます。")
 
 
 def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, warehouse):
@@ -257,7 +269,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest_parcel", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"

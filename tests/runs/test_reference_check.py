@@ -5,13 +5,13 @@ import json
 import polars as pl
 import pytest
 
-from core.analysis.shape import judged
+from core.analysis.shape import judge_profile
 from core.registry.protocols import PROTOCOLS
 from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.profiles import read_profile
-from core.warehouse.reference import PROFILES, bundles, references, unpack
+from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 
@@ -19,9 +19,9 @@ from tests.conftest import run_core
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
     packed = tmp_path_factory.mktemp("packed")
-    for bundle in bundles():
+    for bundle in shipped_bundles():
         unpack(bundle, packed)
-    return [read_parcel(folder) for folder in [*references(), *sorted(packed.iterdir())]]
+    return [read_parcel(folder) for folder in [*shipped_parcels(), *sorted(packed.iterdir())]]
 
 
 def test_the_shipped_profiles_are_of_todays_protocols(shipped):
@@ -43,9 +43,9 @@ def test_no_random_model_has_a_robust_verdict_and_the_text_is_as_the_evidence_sa
     of_model = [p for p in profiles if (p.model.reference, p.corpus.name, p.run.protocol) == wanted]
     texts, controls = ([p for p in of_model if (p.run.pass_ == "text") == wanted] for wanted in (True, False))
     for profile in controls:
-        summary = judged(profile).summaries[0]
+        summary = judge_profile(profile).summaries[0]
         assert "robust" not in (summary.verdict_rise, summary.verdict_fall)
-    found = judged(texts[0], controls)
+    found = judge_profile(texts[0], controls)
     assert found.summaries[0].working_dimension is not None
     final = next(row for row in found.controls if row.claim == "final")
     assert final.outcome == "differs" and final.ratio > 2

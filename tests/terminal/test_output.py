@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -21,9 +22,10 @@ from rich.cells import cell_len
 from core.commands import main as command_line
 from core.commands.app import start_server, stop, wait_until_ready
 from core.commands.main import main
+from core.errors import Sentence
 from core.records import Progress
 from core.terminal import progress
-from core.terminal.output import guarded, one_line, padded, say, say_json, spell, wrapped
+from core.terminal.output import WordedFormatter, guarded, one_line, padded, say, say_json, spell, wrapped
 from core.terminal.progress import ProgressBar
 from core.terminal.tables import table
 from core.warehouse import queries, score_imports
@@ -264,7 +266,7 @@ def test_models_are_compared_by_the_names_that_runs_prints(tmp_path, capsys):
     measured = runs.row(0, named=True)
     for number, model in enumerate((measured["repository"], "o/other")):
         given = {f"q{n}": (n + number) % 2 for n in range(10)}
-        score_imports.store(Warehouse(path), score_file(samples=answers(model, given), name=model))
+        score_imports.store_import(Warehouse(path), score_file(samples=answers(model, given), name=model))
     for key in ("name", "model_id", "reference", "repository"):
         arguments = ["scores", "compare", measured[key], "o/other", "--benchmark", "arc_easy"]
         assert main([*arguments, "--warehouse", str(path)]) == 0, (key, capsys.readouterr().err)
@@ -299,10 +301,32 @@ def test_the_terminal_speaks_the_language_of_its_variables_and_programs_read_eng
 
     english = re.compile(r"\b(?:the|model|layer|verdicts|of|no|run)\b")
     run_id = json.loads(said("runs", "--json"))[0]["run_id"]
-    for arguments in (["runs"], ["jobs"], ["cache"], ["runs", "show", run_id], ["rank"]):
+    for arguments in (
+        ["runs"],
+        ["jobs"],
+        ["cache"],
+        ["runs", "show", run_id],
+        ["rank"],
+        ["sql", "--schema"],
+        ["sql", "--schema", "scores"],
+        ["sql", "--examples"],
+    ):
         told = said(*arguments)
         assert re.search("[ぁ-ん]", told) and not english.search(re.sub("`[^`]*`|\\S*[/_.=-]\\S*", "", told)), arguments
-    records = {arguments: said(*arguments) for arguments in (("rank", "--json"), ("runs", "show", run_id, "--json"))}
+    for_programs = (("rank", "--json"), ("runs", "show", run_id, "--json"), ("sql", "--schema", "--format", "json"))
+    records = {arguments: said(*arguments) for arguments in for_programs}
     monkeypatch.setenv("WORKDIM_LANGUAGE", "en")
     assert records == {arguments: said(*arguments) for arguments in records}
     assert "verdicts" in said("runs")
+
+
+def test_a_warning_of_the_log_speaks_the_language_of_the_terminal(monkeypatch):
+    def line(message: object, *parts: object) -> str:
+        record = logging.LogRecord("workdim", logging.WARNING, __file__, 1, message, parts, None)
+        return WordedFormatter("workdim: %(message)s").format(record)
+
+    short = Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=8)
+    assert line(short) == "workdim: Memory is short: scoring goes on with batches of 8 tokens."
+    monkeypatch.setenv("WORKDIM_LANGUAGE", "ja")
+    assert line(short) == "workdim: メモリが足りないため、8トークンずつのバッチで採点を続けます。"
+    assert line("of %s", "others") == "workdim: of others"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core import wording
+from core import locale, wording
 from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
 from core.records import PLANNING, SCORING
 from core.ui import inputs, language, pictures, reads, url_state
@@ -199,4 +199,4 @@ def _log(standing: JobStatus) -> None:
     lines = standing.job.log_tail(LOG_LINES)
     if lines:
         with st.expander(_("Log")):
-            st.code("\n".join(lines), language=None)
+            st.code("\n".join(locale.worded(line, language.current()) for line in lines), language=None)

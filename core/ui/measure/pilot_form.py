@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from core.pilots.pilot import USE_CLASSES, Pilot
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.warehouse.pilots import register
+from core.warehouse.pilots import register_pilot
 from core.wording import pilot_sentences
 
 SHIPPED = Path(__file__).resolve().parents[3] / "data" / "pilots"
@@ -51,7 +51,7 @@ def show() -> None:
         return
     _tell(pilot)
     if st.button(_("Register and measure"), type="primary", icon=":material/play_arrow:", key="pilot start"):
-        register(reads.warehouse(), pilot)  # what speaks against it is told here
+        register_pilot(reads.warehouse(), pilot)  # what speaks against it is told here
         _start(pilot)
 
 
@@ -109,45 +109,43 @@ def _ask(problem: InputError | None) -> None:
     with right:
         named = (_("Text"), _("Column"), _("Encoding"))
         form.rows("texts", _("Texts"), dict(zip(_TEXT_ROW, named, strict=True)))
-    first, second, third = st.columns(3)
-    with first:
-        from core.runs.requests import protocols
+    from core.runs.requests import protocols
 
-        form.one_of("protocol", _("Protocol"), {key: key for key in protocols()}, "quick")
-    with second:
-        form.text("decided_by", _("Who decides"))
-    with third:
-        form.day("decide_by", _("To be decided by"))
+    _side_by_side(
+        lambda: form.one_of("protocol", _("Protocol"), {key: key for key in protocols()}, "quick"),
+        lambda: form.text("decided_by", _("Who decides")),
+        lambda: form.day("decide_by", _("To be decided by")),
+    )
     st.markdown(f"**{escape(_('The one primary benchmark, and what is expected of it'))}**")
-    first, second, third = st.columns(3)
-    with first:
-        form.text("benchmark.name", _("Benchmark"))
-    with second:
-        form.text("benchmark.metric", _("Metric"))
-    with third:
-        ways = {"higher": _("the higher score"), "lower": _("the lower score")}
-        form.one_of("benchmark.direction", _("Better is"), ways)
+    _side_by_side(
+        lambda: form.text("benchmark.name", _("Benchmark")),
+        lambda: form.text("benchmark.metric", _("Metric")),
+        lambda: form.better("benchmark.direction", "higher", "lower"),
+    )
     form.text("benchmark.expectation", _("Expectation, in words"))
-    first, second = st.columns(2)
-    with first:
-        signs = {
-            "negative": _("fewer dimensions go with better results"),
-            "positive": _("more dimensions go with better results"),
-            "none": _("no relation"),
-        }
-        form.one_of("benchmark.sign", _("Expected relation of dimension and performance"), signs)
-    with second:
-        form.day("benchmark.frozen", _("Written down on"))
+    signs = {
+        "negative": _("fewer dimensions go with better results"),
+        "positive": _("more dimensions go with better results"),
+        "none": _("no relation"),
+    }
+    _side_by_side(
+        lambda: form.one_of("benchmark.sign", _("Expected relation of dimension and performance"), signs),
+        lambda: form.day("benchmark.frozen", _("Written down on")),
+    )
     st.markdown(f"**{escape(_('A task of your own, if the models have scores on it'))}**")
-    first, second, third = st.columns(3)
-    with first:
-        form.text("scores.task", _("Task"))
-    with second:
-        form.text("scores.unit", _("Unit"))
-    with third:
-        better = {True: _("the higher score"), False: _("the lower score")}
-        form.one_of("scores.higher_is_better", _("Better is"), better)
+    _side_by_side(
+        lambda: form.text("scores.task", _("Task")),
+        lambda: form.text("scores.unit", _("Unit")),
+        lambda: form.better("scores.higher_is_better", True, False),
+    )
     form.tell_what_is_left()
+
+
+def _side_by_side(*fields: Callable[[], None]) -> None:
+    """Fields of one row, each as wide as the others."""
+    for column, draw in zip(st.columns(len(fields)), fields, strict=True):
+        with column:
+            draw()
 
 
 class _Form:
@@ -181,6 +179,11 @@ class _Form:
             args=(key, own),
         )
         self._tell(key)
+
+    def better(self, key: str, higher: Any, lower: Any) -> None:
+        """Which score is better; `higher` and `lower` are how the file says so."""
+        _ = language.translator()
+        self.one_of(key, _("Better is"), {higher: _("the higher score"), lower: _("the lower score")})
 
     def day(self, key: str, label: str) -> None:
         held = _held(self._content, key)

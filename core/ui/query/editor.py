@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 import streamlit as st
 
+from core import locale
 from core.errors import InputError, unknown_name
 from core.sql import gate
 from core.sql.examples import EXAMPLES, TITLES
@@ -15,8 +16,7 @@ from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.ui.query import editor, execution
 from core.ui.query.execution import Request
-from core.warehouse import saved
-from core.warehouse.saved import find
+from core.warehouse.saved_queries import MAX_NAME_LENGTH, delete_query, find_query, save_query
 from core.warehouse.schema import Table
 
 MAX_LINK = 3_000
@@ -124,7 +124,7 @@ def _take_link() -> None:
 
 def _linked(params: dict[str, str]) -> str:
     if "saved" in params:
-        return find(reads.warehouse(), params["saved"]).sql
+        return find_query(reads.warehouse(), params["saved"]).sql
     if "example" not in params:
         return params["sql"]
     if params["example"] not in EXAMPLES:
@@ -188,7 +188,7 @@ def show_form() -> None:
         return
     _ = language.translator()
     with st.container(border=True, gap="small"):
-        name = st.text_input(_("Name"), max_chars=saved.MAX_NAME, key="query name").strip()
+        name = st.text_input(_("Name"), max_chars=MAX_NAME_LENGTH, key="query name").strip()
         note = st.text_input(_("Note"), key="query note")
         taken = name in [row.name for row in reads.saved_queries()]
         replace = taken and st.checkbox(_("Replace the saved query of this name"), key="query replace")
@@ -200,7 +200,7 @@ def show_form() -> None:
         if is_saved:
             try:
                 gate.require_statement(sql)
-                saved.save(reads.warehouse(), name, sql, note, replace=replace)
+                save_query(reads.warehouse(), name, sql, note, replace=replace)
             except InputError as error:
                 st.error(escape(str(error)))
                 return
@@ -222,7 +222,7 @@ def show_current(sql: str) -> None:
         with st.popover(_("Delete..."), icon=":material/delete:"):
             st.markdown(_("Forget the saved query {name}?").format(name=f"**{escape(current.name)}**"))
             if st.button(_("Delete"), key="query delete"):
-                saved.delete(reads.warehouse(), current.name)
+                delete_query(reads.warehouse(), current.name)
                 st.rerun()
 
 
@@ -241,7 +241,7 @@ def show() -> None:
     first = list(tables).index("runs")
     chosen = tables[st.selectbox(_("Table"), list(tables), first, label.__getitem__, key="query table")]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption(escape(chosen.comment))
+        st.caption(escape(locale.worded(chosen.comment, language.current())))
         st.button(
             _("Show its rows"),
             icon=":material/table_view:",
@@ -249,20 +249,21 @@ def show() -> None:
             on_click=editor.fill,
             args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
         )
-    _columns(
-        [(column.name, column.type, column.comment) for column in chosen.columns],
-        [_("Column"), _("Type"), _("Meaning")],
-    )
+    meanings = [(one.name, one.type, locale.worded(one.comment, language.current())) for one in chosen.columns]
+    _columns(meanings, [_("Column"), _("Type"), _("Meaning")])
 
 
 def _found(tables: list[Table], word: str) -> None:
+    """By name, and by meaning in English or in the reader's language."""
     _ = language.translator()
-    hits = [
-        (table.name, column.name, column.type, column.comment)
-        for table in tables
-        for column in table.columns
-        if word.lower() in f"{table.name} {table.comment} {column.name} {column.comment}".lower()
-    ]
+    reader = language.current()
+    hits = []
+    for table in tables:
+        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, reader)}"
+        for column in table.columns:
+            meaning = locale.worded(column.comment, reader)
+            if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
+                hits.append((table.name, column.name, column.type, meaning))
     if hits:
         _columns(hits, [_("Table"), _("Column"), _("Type"), _("Meaning")])
     else:
