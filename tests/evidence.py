@@ -31,8 +31,8 @@ from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
-from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
-from core.figures.scores import windows_picture
+from core.figures.scores import windows_svg
+from core.figures.svg import Caption, Dot, Panel, scatter_svg, small_multiples_svg
 from core.records import LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
@@ -269,7 +269,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             if japanese
             else "Width 128, step 1,500; lower is better. Bars: 95 % intervals."
         )
-        return scatter_picture(
+        return scatter_svg(
             dots,
             Caption(title, told, "data/reference/ladder, data/reference/profiles"),
             "中間層の最大次元（d2、異なりトークン単位）" if japanese else "Largest inner dimension (d2, one per type)",
@@ -506,7 +506,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             for name, steps in phased.items()
         ]
         japanese = language == "ja"
-        return multiples(
+        return small_multiples_svg(
             panels,
             Caption(
                 "学習に沿った次元" if japanese else "Dimension along training",
@@ -584,7 +584,7 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             for one in widths[width].values()
             if one.inner_max is not None
         ]
-        return scatter_picture(
+        return scatter_svg(
             dots,
             Caption(
                 "三つの幅" if japanese else "Three widths",
@@ -684,7 +684,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     section.picture(
         out,
         "within_model",
-        lambda language: windows_picture(windows.filter(run_id=first["run_id"]), first, PLACES[0], language),
+        lambda language: windows_svg(windows.filter(run_id=first["run_id"]), first, PLACES[0], language),
         ("Dimension against loss, a dot for each window", "次元と損失の散布図（点はウィンドウ）"),
     )
     return section
@@ -831,7 +831,7 @@ def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -
         )
         for row in rows
     ]
-    return scatter_picture(
+    return scatter_svg(
         dots,
         Caption(
             (
