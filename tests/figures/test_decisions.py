@@ -31,7 +31,7 @@ def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> Non
     found = decide(KEPT, TWO, None)
     data = figures.front_points(found, 1, 0, (800, 800), "en")
     assert data.steps == [(1e8, 50), (1e9, 80), (4e9, 90)] and not data.has_others
-    standings = {point.name: point.status for point in data.points}
+    standings = {point.name: point.standing for point in data.points}
     assert standings == {"large": "front", "mid": "front", "tiny": "front", "worse": "perhaps", "bad": "dominated"}
     assert [point.name for point in data.points if point.is_chosen] == ["large"]
     figure = figures.front_figure(data, "en", PLAIN)
