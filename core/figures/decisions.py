@@ -11,12 +11,12 @@ import polars as pl
 
 from core.analysis.criteria import Cost, Question, Reading
 from core.analysis.decision import AMOUNTS, Decision
-from core.figures.scores import ScoredPoint, distinct, placed
+from core.figures.scores import ScoredPoint, placed
 from core.figures.style import COLOURS, QUIET, TEXT, THIN, bars, empty, frame, ink, name_rows, shown
 from core.locale import translator
 from core.pilots.rule import Assumptions
 from core.wording import decisions as words
-from core.wording.labels import shortened
+from core.wording.labels import distinct, shortened
 
 LONGEST_NAME = 30
 PLOT = (820.0, 270.0)
@@ -331,7 +331,7 @@ def cost_figure(found: Sequence[CostBar], language: str, assumed: Assumptions) -
     ):
         figure.add_bar(
             y=places, x=[value / _BYTES for value in values], orientation="h", name=name,
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5}},
+            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5, "fillmode": "overlay"}},
             hovertemplate="%{x:.3g} GB",
         )  # fmt: skip
     figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"}, margin={"l": 10})

@@ -9,13 +9,12 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core.analysis.generality import Order, OverTasks
-from core.figures.scores import distinct
 from core.figures.style import COLOURS, GRID, TEXT, bars, empty, frame, name_rows, shown
 from core.figures.svg import wrapped
 from core.locale import translator
 from core.wording import decisions as words
 from core.wording.answers import coefficient
-from core.wording.labels import shortened
+from core.wording.labels import distinct, shortened
 
 # --- tasks -----------------------------------------------------------------------------------------------------
 
@@ -126,6 +125,8 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
     """
     n, last = len(data.names), len(data.columns) - 1
     figure = frame("", "", height=max(360, 150 + 17 * n))
+    # Names of models that tie stand below each other.
+    places = {x: sorted((r, i) for i, row in enumerate(data.ranks) if (r := row[x]) is not None) for x in (0, last)}
     for number in sorted(range(n), key=lambda one: one == data.chosen):  # what stands out is drawn over the others
         is_chosen, name = number == data.chosen, shown(data.names[number])
         known = [(x, rank) for x, rank in enumerate(data.ranks[number]) if rank is not None]
@@ -147,7 +148,7 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
                 text = shown(f"{rank:g}  {shortened(data.names[number], 24)}")
                 figure.add_annotation(
                     x=x,
-                    y=rank,
+                    y=places[x].index((rank, number)) + 1,
                     text=f"<b>{text}</b>" if is_chosen else text,
                     showarrow=False,
                     xanchor=anchor,

@@ -16,6 +16,7 @@ from core.figures.layer_profiles import CorrelatorData, Curve, Mark, ProfileData
 from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Point, Theme, cut_to, spread, text_width, ticks, wrapped
 from core.locale import translator
 from core.records import Estimate
+from core.wording.labels import shortened_apart
 from core.wording.verdicts import badge, claim_name
 
 WIDTH, HEIGHT = 960, 520
@@ -364,10 +365,9 @@ def difference_picture(
         _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
         ends.append((name, colour, axes.at(0, marks[-1].value)[1]))
     places = spread([y for *_name, y in ends], 17, axes.top + 6, axes.bottom - 2)
-    for (name, colour, _y), y in zip(ends, places, strict=True):
-        drawing.words(
-            (right + 9, y + 4), cut_to(name, _LARGE, size[0] - right - 14, bold=True), _LARGE, colour, bold=True
-        )
+    names = _names_at_ends([name for name, *_end in ends], size[0] - right - 14)
+    for name, (_name, colour, _y), y in zip(names, ends, places, strict=True):
+        drawing.words((right + 9, y + 4), name, _LARGE, colour, bold=True)
     _foot(drawing, caption)
     return drawing.svg(caption.title, caption.told, language)
 
@@ -603,9 +603,14 @@ def _name_ends(
 ) -> None:
     ends = [curve for curve in data.curves if curve.marks]
     wanted = [axes.at(0, curve.marks[-1].value)[1] for curve in ends]
-    for curve, y in zip(ends, spread(wanted, 17, axes.top + 6, axes.bottom - 2), strict=True):
-        name = cut_to(curve.name, _LARGE, width - right - 14, bold=True)
+    names = _names_at_ends([curve.name for curve in ends], width - right - 14)
+    places = spread(wanted, 17, axes.top + 6, axes.bottom - 2)
+    for curve, name, y in zip(ends, names, places, strict=True):
         axes.drawing.words((right + 9, y + 4), name, _LARGE, colours[curve.run_id], bold=True)
+
+
+def _names_at_ends(names: Sequence[str], room: float) -> list[str]:
+    return shortened_apart(names, lambda name: cut_to(name, _LARGE, room, bold=True))
 
 
 def _key_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width: float) -> list[list[str]]:

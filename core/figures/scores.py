@@ -4,7 +4,6 @@ what would become of imported files."""
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +21,7 @@ from core.figures.svg import LIGHT, Theme, text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark
-from core.wording.labels import run_labels
+from core.wording.labels import distinct, run_labels
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
 
@@ -105,22 +104,6 @@ def ranking_points(
 def _marked(name: str, is_partial: bool, language: str) -> str:
     _ = translator(language)
     return _("{name} (partial run)").format(name=name) if is_partial else name
-
-
-FEWEST_TO_CUT = 3
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """The names without what all of them begin and end with, in whole words: a picture has no room for what tells nobody
-    apart. `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ..."""
-    if len(names) < FEWEST_TO_CUT:
-        return list(names)
-    words = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
-    shortest = min(map(len, words))
-    start = next((at for at in range(shortest) if len({one[at] for one in words}) > 1), shortest)
-    end = next((at for at in range(shortest - start) if len({one[-1 - at] for one in words}) > 1), shortest - start)
-    cut = ["".join(one[start : len(one) - end]).strip("-_/ ") for one in words]
-    return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
 
 
 LETTERS = 11.0
@@ -363,7 +346,10 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
                 name=kind_name(kind, language),
                 orientation="h",
                 text=[n or "" for n in numbers],
-                marker={"color": _COLOURS[kind], "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5}},
+                marker={
+                    "color": _COLOURS[kind],
+                    "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5, "fillmode": "overlay"},
+                },
                 textposition="inside",
                 insidetextanchor="middle",
             )

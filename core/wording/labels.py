@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -144,6 +144,29 @@ def shortened(name: str, longest: int = LONGEST) -> str:
         return name
     tail = (longest - 1) // 2
     return between_words(name, longest - 1 - tail, tail)
+
+
+FEWEST_TO_CUT = 3
+
+
+def distinct(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> list[str]:
+    """The names without what all of them begin and end with, in whole words: a picture has no room for what tells nobody
+    apart. `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ..."""
+    if len(names) < fewest:
+        return list(names)
+    words = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
+    shortest = min(map(len, words))
+    start = next((at for at in range(shortest) if len({one[at] for one in words}) > 1), shortest)
+    end = next((at for at in range(shortest - start) if len({one[-1 - at] for one in words}) > 1), shortest - start)
+    cut = ["".join(one[start : len(one) - end]).strip("-_/ ") for one in words]
+    return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
+
+
+def shortened_apart(names: Sequence[str], shorten: Callable[[str], str] = shortened) -> list[str]:
+    """Names that fit and still tell each from the others: where shortening makes two alike, what all share is left out
+    first."""
+    short = [shorten(name) for name in names]
+    return short if len(set(short)) == len(set(names)) else [shorten(name) for name in distinct(names, fewest=2)]
 
 
 _SEPARATORS = " /_·-"

@@ -91,7 +91,7 @@ def _choose_group(first: Answer) -> str:
         names = {ASKED: names[ASKED], FREE: _("all that can be compared")} | names
     if len(names) < 2:
         return ASKED
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=225)
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=250)
 
 
 def group_names(found: Population) -> dict[str, str]:
