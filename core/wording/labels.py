@@ -49,13 +49,13 @@ def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int
     return f"{told} (k={n2})" if estimator == "local_d2" and n2 is not None else told
 
 
-def estimator_symbol(estimator: str, n1: int | None = None, n2: int | None = None) -> str:
-    """The short form for titles and axes: the same in both languages."""
+def estimator_symbol(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
+    """The short form for titles and axes: `GRIDE n1=8`."""
     foreign = _of_skdim(estimator)
     if foreign is not None:
         return f"{foreign} skdim"
     estimator, n1, n2 = _of_registry(estimator, n1, n2)
-    symbol = ESTIMATORS[estimator].symbol if estimator in ESTIMATORS else estimator
+    symbol = translator(language)(ESTIMATORS[estimator].symbol) if estimator in ESTIMATORS else estimator
     if estimator.startswith("gride") and n1 is not None:
         return f"{symbol} n1={n1}"
     if estimator.startswith("mle"):
