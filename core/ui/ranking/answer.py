@@ -51,8 +51,9 @@ def say(found: Answer, *, is_brief: bool = False) -> None:
     expected, *notes = words.notes(found, reader)
     st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}", help=escape(expected))
     n_told = 0 if is_brief else MOST_NOTES
-    if notes[:n_told]:
-        st.caption("  \n".join(map(escape, notes[:n_told])))
+    told = [words.exploratory(found.registration, reader), *notes[:n_told]] if n_told else []
+    if any(told):
+        st.caption("  \n".join(escape(line) for line in told if line))
     details = [expected, *notes[n_told:], *words.details(found, reader)]
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
         st.markdown("\n".join(f"- {escape(line)}" for line in details))
@@ -66,6 +67,8 @@ def say_shown(look: Look, first: Answer) -> None:
     said = words.notes(first, reader)
     notes = "  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said)
     st.markdown(f"**{escape(words.sentence(look.answer, reader))}**", help=notes or None)
+    if caution := words.exploratory(look.answer.registration, reader):
+        st.caption(escape(caution))
 
 
 def draw(look: Look) -> None:
