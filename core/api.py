@@ -82,11 +82,11 @@ def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
     from core.files import default_path
 
     warehouse = Warehouse(Path(path) if path else default_path())
-    if not warehouse.is_there:
+    if not warehouse.exists:
         raise InputError(
             "There is no warehouse {path}. Measure a model first, or name another file.", path=warehouse.path
         )
-    for line in warehouse.take_in().lines:
+    for line in warehouse.try_apply_pending().messages:
         warnings.warn(line, stacklevel=2)
     return RunWarehouse(warehouse)
 
@@ -105,7 +105,8 @@ class ModelProfile:
 
     def figure(self, estimator: str = "d2", cloud: str = "one_per_type", language: str = "en") -> go.Figure:
         """The estimate over the layers, with its 95 percent band. Raises InputError for what was not measured."""
-        from core.figures.layer_profiles import profile_figure, profile_points
+        from core.figures.layer_profiles import profile_figure
+        from core.figures.profile_data import profile_points
 
         estimates = self.frame()
         for column, asked in (("cloud", cloud), ("estimator", estimator)):

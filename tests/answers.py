@@ -97,7 +97,7 @@ def ladder_warehouse(path: Path, bits: Sequence[float | None]) -> Warehouse:
     warehouse.rebuild()
     rows = [ladder_score(name, value) for name, value in zip(named, bits, strict=False) if value is not None]
     if rows:
-        score_imports.store(warehouse, score_file(*rows, name="ladder.csv"))
+        score_imports.store_import(warehouse, score_file(*rows, name="ladder.csv"))
     return warehouse
 
 

@@ -38,7 +38,7 @@ from core.models.weights import Weights
 from core.plans.saving import delete_blocks, shortened
 from core.plans.variants import Projection
 from core.records import DAMAGED, RunConfig
-from core.store.parcels import read_head, read_parcel
+from core.store.parcels import read_header, read_parcel
 from core.texts.sample import draw_sample
 from core.warehouse.reference import PROFILES
 from tests.ladder.__main__ import give_way
@@ -242,14 +242,14 @@ def table(parcels: Path) -> pl.DataFrame:
     rows = []
     known = {}
     for folder in sorted(one for one in parcels.iterdir() if one.is_dir()):
-        head = read_head(folder)
+        head = read_header(folder)
         run, model, corpus = (head.rows[name] for name in ("runs", "models", "corpora"))
         if run["pass"] == "text" and run["protocol"] == PROTOCOL:
             known[model["reference"], corpus["name"]] = folder
     for subject in SUBJECTS:
         if (whole := known.get((subject.model, subject.corpus))) is None:
             continue
-        n_blocks = read_head(whole).rows["models"]["n_layers"]
+        n_blocks = read_header(whole).rows["models"]["n_layers"]
         rows.append(_row(whole, subject, Damage("none", 0, "undamaged")))
         for damage in damages(subject, n_blocks):
             damaged_one = known.get((f"damage:{subject.model.partition(':')[2]}/{damage.key}", subject.corpus))

@@ -199,7 +199,7 @@ def decks(warehouse: Warehouse, options: argparse.Namespace) -> None:
         slides(warehouse, options.out, "deck", known.filter(pl.col("pass") == "text").head(4))
     pilot = newest_pilot(warehouse)
     if "deck_pilot" in options.only and pilot:
-        own = queries.of_pilot(warehouse, pilot.pilot_id)
+        own = queries.pilot_run_ids(warehouse, pilot.pilot_id)
         slides(warehouse, options.out, "deck_pilot", known.filter(pl.col("run_id").is_in(own)), pilot)
 
 

@@ -41,7 +41,7 @@ from core.store.parcels import RUN_FILE, read_parcel, write_parcel
 from core.tables import TABLES
 from core.texts.sample import shuffled
 from core.warehouse import queries
-from core.warehouse.reference import PROFILES, bundles, references, unpack
+from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
 
 BUNDLE = PROFILES / "small-models.tar.xz"
@@ -76,7 +76,7 @@ def publish_all(options: argparse.Namespace) -> None:
         if found.height != 1:
             raise InputError(f"{found.height} runs begin with '{start}'.")
         publish(warehouse.parcels / found["run_id"][0])
-    for folder in references():
+    for folder in shipped_parcels():
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run"]
         if run["protocol_hash"] != PROTOCOLS[run["protocol"]].hash(run["seed"]):
             shutil.rmtree(folder)
@@ -96,7 +96,7 @@ def publish(parcel: Path) -> None:
 
 def pack() -> None:
     """Small models that were trained or damaged here: equal tables lie side by side, so that they share what is alike in them."""
-    told = {folder: json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) for folder in references()}
+    told = {folder: json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) for folder in shipped_parcels()}
     files = [
         file
         for folder, content in told.items()
@@ -119,7 +119,7 @@ def pack() -> None:
 
 
 def unpack_all() -> None:
-    for bundle in bundles():
+    for bundle in shipped_bundles():
         unpack(bundle, PROFILES)
 
 
@@ -128,7 +128,7 @@ def unpack_all() -> None:
 
 def with_windows(start: str) -> None:
     """A shipped run on text by the start of its id, and its control."""
-    runs = {folder.name: read_parcel(folder) for folder in references()}
+    runs = {folder.name: read_parcel(folder) for folder in shipped_parcels()}
     found = [name for name, tables in runs.items() if name.startswith(start) and tables["runs"]["pass"][0] == "text"]
     if len(found) != 1:
         raise InputError(f"{len(found)} shipped runs on text begin with '{start}'.")

@@ -13,7 +13,8 @@ from pathlib import Path
 from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.records import Profile
 from core.store import parcels
-from core.warehouse import ingest, pilots, reference, saved
+from core.warehouse import layer_plans, pilots, reference
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import Maker, fill
 from tests.plans.made import layer_plan
@@ -60,7 +61,7 @@ def add_run(path: Path, profile: Profile) -> None:
     warehouse = Warehouse(path)
     folder = warehouse.parcels / profile.run.run_id
     parcels.write_parcel(folder, profile)
-    ingest.ingest(warehouse, folder)
+    ingest_parcel(warehouse, folder)
 
 
 def without_later_rows(profile: Profile) -> Profile:
@@ -100,7 +101,7 @@ def empty_warehouse(folder: Path) -> Path:
 def first_start(folder: Path) -> Path:
     """What whoever starts the app for the first time has: the profiles that come with Workdim."""
     warehouse = Warehouse(folder / "workdim.duckdb")
-    reference.offer(warehouse, lambda _line: None)
+    reference.add_new_profiles(warehouse, lambda _line: None)
     return warehouse.path
 
 
@@ -121,11 +122,11 @@ def worked_with(folder: Path) -> Path:
         benchmark,
         task=OwnTask("tickets answered right", "percent", True),
     )
-    pilots.register(warehouse, pilot)
+    pilots.register_pilot(warehouse, pilot)
     pilots.add_runs(warehouse, pilot.pilot_id, RUN_IDS[:2])
     plan = {"model_id": "made-up/big@1", "reference": "made-up/big", "name": "made-up-big"}
-    saved.keep_plan(warehouse, layer_plan("0199-healed", **plan, is_healed=True))
-    saved.keep_plan(warehouse, layer_plan("0200-other", **plan | {"name": "made-up-small"}, blocks=[1]))
+    layer_plans.save_plan(warehouse, layer_plan("0199-healed", **plan, is_healed=True))
+    layer_plans.save_plan(warehouse, layer_plan("0200-other", **plan | {"name": "made-up-small"}, blocks=[1]))
     return warehouse.path
 
 
@@ -133,7 +134,7 @@ def full_warehouse(folder: Path) -> Path:
     """Months of work: besides all that, the shipped profiles and made-up ones of many models."""
     path = worked_with(folder)
     fill(path, 64, Maker("real"))
-    reference.offer(Warehouse(path), lambda _line: None)
+    reference.add_new_profiles(Warehouse(path), lambda _line: None)
     return path
 
 

@@ -126,11 +126,11 @@ def serve(warehouse: Path, port: int, opening: Opening = Opening()) -> int:
 def offer_references(path: Path) -> None:
     """Take in the profiles that come with Workdim, but for those that somebody took out. Whatever stands in the way of
     that keeps nobody from working: it is one line, and the next start tries again."""
-    from core.warehouse.reference import offer
+    from core.warehouse.reference import add_new_profiles
     from core.warehouse.warehouse import Warehouse
 
     try:
-        taken = offer(Warehouse(path), warn)
+        taken = add_new_profiles(Warehouse(path), warn)
     except WorkdimError as error:
         warn(Sentence("The profiles that come with Workdim were not all taken in: {reason}", reason=error))
         return

@@ -15,10 +15,10 @@ from core.terminal.output import width as columns
 
 def backup(options: argparse.Namespace) -> int:
     from core.terminal.progress import bar
-    from core.warehouse.backup import back_up, backups
+    from core.warehouse.backup import create_backup, list_backups
 
     if options.list:
-        found = backups(chosen_warehouse(options))
+        found = list_backups(chosen_warehouse(options))
         if options.json:
             say_json([_row(one) for one in found])
         elif not found:
@@ -28,34 +28,37 @@ def backup(options: argparse.Namespace) -> int:
         return 0
     warehouse = existing_warehouse(options)
     with bar(Sentence("packing parcels")) as progress:
-        made = back_up(warehouse, options.out, progress, warn)
+        made = create_backup(warehouse, options.out, progress, warn)
     say_json(_row(made)) if options.json else say(_told(made))
     return 0
 
 
 def restore(options: argparse.Namespace) -> int:
     from core.terminal.progress import bar
-    from core.warehouse.backup import put_in_place, staged
+    from core.warehouse.backup import restore_backup, stage_backup
 
     warehouse = chosen_warehouse(options)
     if not options.yes and not sys.stdin.isatty():
         raise InputError("A restore replaces the warehouse: add --yes where nobody can be asked.")
-    with bar(Sentence("checking the backup")) as progress, staged(warehouse, options.file, progress) as found:
+    with bar(Sentence("checking the backup")) as progress, stage_backup(warehouse, options.file, progress) as found:
         say(Sentence("{file} is whole: {runs}.", file=found.file, runs=number_of_runs(found.n_runs)))
         if not options.yes and not _agreed(Sentence("Put it in the place of {path}? [y/N] ", path=warehouse.path)):
             say(Sentence("Nothing was changed."))
             return 0
         with bar(Sentence("building the warehouse")) as progress:
-            done = put_in_place(warehouse, found, warn, progress)
+            done = restore_backup(warehouse, found, warn, progress)
     say(
         Sentence("{path} is what the backup holds; {n} parcels came with it.", path=warehouse.path, n=done.n_parcels),
         Sentence(
             "Nothing that was measured since is lost: {n} later parcels are in it too, and tags and notes stand. Names, "
             "queries and score files are those of the backup.",
-            n=done.n_since,
+            n=done.n_newer,
         ),
     )
-    parts = ((Sentence("warehouse"), done.kept), (Sentence("folder of what people wrote"), done.kept_people))
+    parts = (
+        (Sentence("warehouse"), done.previous_file),
+        (Sentence("folder of what people wrote"), done.previous_people),
+    )
     for what, kept in parts:
         if kept is not None:
             say(
@@ -136,7 +139,7 @@ def export(options: argparse.Namespace) -> int:
 
     from core.analysis.differences import with_controls
     from core.warehouse import queries
-    from core.warehouse.export_runs import export
+    from core.warehouse.export_runs import export_runs
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
@@ -151,7 +154,7 @@ def export(options: argparse.Namespace) -> int:
     found = filtered(found, warehouse, model=options.model, tag=options.tag, pilot=options.pilot)
     taken = with_controls(found, known) if found.height < known.height else found
     asked = {name: getattr(options, name) for name in ("chosen", "model", "tag", "pilot", "format")}
-    done = export(
+    done = export_runs(
         warehouse,
         sorted(taken["run_id"]),
         options.out,

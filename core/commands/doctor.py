@@ -61,13 +61,13 @@ def doctor(options: argparse.Namespace) -> int:
 def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     from core.measure.provenance import code_version, library_versions
     from core.models.machine import unmet_requirements
-    from core.warehouse.reference import shipped
+    from core.warehouse.reference import shipped_run_ids
 
     facts["Workdim"] = code_version()
     facts["Python"] = Sentence("{version} at {place}", version=platform.python_version(), place=sys.executable)
     facts[Sentence("system")] = platform.platform()
     facts |= library_versions()
-    facts[Sentence("reference profiles")] = str(len(shipped()))
+    facts[Sentence("reference profiles")] = str(len(shipped_run_ids()))
     unmet = unmet_requirements()
     if unmet:
         yield Problem(Sentence("{unmet}. Run: `python -m pip install -r requirements.txt`", unmet=unmet), is_basic=True)
@@ -95,10 +95,10 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
 def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     from core.models.machine import folder_bytes
     from core.models.packages import cache_folder
-    from core.warehouse.integrity import PATIENCE, look_at
+    from core.warehouse.integrity import LOCK_WAIT, check_health
 
-    warehouse, cache = replace(chosen_warehouse(options), wait=PATIENCE), cache_folder()
-    health = look_at(warehouse)
+    warehouse, cache = replace(chosen_warehouse(options), wait=LOCK_WAIT), cache_folder()
+    health = check_health(warehouse)
     facts[Sentence("warehouse")] = _with(warehouse.path, _words(health))
     if health.problem:
         yield Problem(health.problem, is_basic=True)
@@ -139,17 +139,17 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
     from core.models.machine import folder_bytes
     from core.terminal.progress import bar
-    from core.warehouse.integrity import PATIENCE, examine, look_at
+    from core.warehouse.integrity import LOCK_WAIT, check_health, check_integrity
 
-    warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
+    warehouse = replace(chosen_warehouse(options), wait=LOCK_WAIT)
     trash = warehouse.folder.trash
     if trash.is_dir():
         facts[Sentence("trash")] = _with(trash, f"{folder_bytes(trash) / 1e6:.1f} MB")
-    health = look_at(warehouse)
+    health = check_health(warehouse)
     if health.problem is not None or not health.is_there:  # said already
         return
     with bar(Sentence("checking parcels")) as progress:
-        examined = examine(warehouse, options.thorough, progress)
+        examined = check_integrity(warehouse, options.thorough, progress)
     state = Sentence("damaged") if examined.is_damaged else Sentence("sound")
     read = Sentence("{rows:,} rows and {parcels:,} parcels read", rows=examined.n_rows, parcels=examined.n_parcels)
     facts[Sentence("integrity")] = _with(state, read)

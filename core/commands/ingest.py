@@ -25,16 +25,16 @@ ARRIVED_WIDTH = 15
 def ingest(options: argparse.Namespace) -> int:
     from core.runs.recovery import sweep
     from core.terminal.progress import bar
-    from core.warehouse import ingest as parcels
     from core.warehouse import reference
-    from core.warehouse.connection import is_there
+    from core.warehouse.connection import exists
+    from core.warehouse.runs import waiting_parcels
 
     warehouse = chosen_warehouse(options)
     if options.reference:
-        shipped = reference.shipped()
+        shipped = reference.shipped_run_ids()
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
-        new = reference.take_in(warehouse, warn)
+        new = reference.add_all_profiles(warehouse, warn)
         say(
             Sentence(
                 "{n} of {of} reference profiles were taken in; they carry the tag 'reference'.",
@@ -43,7 +43,7 @@ def ingest(options: argparse.Namespace) -> int:
             )
         )
     elif options.without_reference:
-        n_out = reference.take_out(existing_warehouse(options))
+        n_out = reference.remove_profiles(existing_warehouse(options))
         say(
             Sentence(
                 "{n} reference profiles were moved to the trash. `workdim ingest --reference` takes them in again.",
@@ -54,17 +54,17 @@ def ingest(options: argparse.Namespace) -> int:
         with bar(Sentence("reading parcels")) as progress:
             built = warehouse.rebuild(warn, progress)
         say(Sentence("The warehouse was made anew from {n} parcels.", n=len(built.run_ids)))
-        if built.kept:
-            say(Sentence("The old file is kept: {kept}", kept=built.kept))
+        if built.previous_file:
+            say(Sentence("The old file is kept: {kept}", kept=built.previous_file))
     else:
-        if not is_there(warehouse.path):
+        if not exists(warehouse.path):
             warehouse.prepare()
             n_runs = warehouse.read("SELECT count(*) AS n FROM runs")["n"][0]
             say(Sentence("The warehouse was made anew from {n} parcels.", n=n_runs))
-        waiting = len(parcels.waiting_parcels(warehouse))
+        waiting = len(waiting_parcels(warehouse))
         sweep(warehouse)
-        warehouse.follow_files(warn)
-        say(Sentence("{n} waiting parcels were taken in.", n=waiting - len(parcels.waiting_parcels(warehouse))))
+        warehouse.sync_files(warn)
+        say(Sentence("{n} waiting parcels were taken in.", n=waiting - len(waiting_parcels(warehouse))))
     return 0
 
 
@@ -72,15 +72,15 @@ def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
     from core.runs.recovery import sweep_to_read
     from core.terminal.progress import bar
-    from core.warehouse.connection import is_there
-    from core.warehouse.import_runs import LEFT_OUT, import_runs
+    from core.warehouse.connection import exists
+    from core.warehouse.import_runs import REJECTED_STATES, import_runs
 
     warehouse = chosen_warehouse(options)
-    if is_there(warehouse.path) and not options.dry_run:
+    if exists(warehouse.path) and not options.dry_run:
         sweep_to_read(warehouse)
     with bar(Sentence("checking parcels")) as progress:
         done = import_runs(warehouse, options.paths, options.dry_run, progress)
-    left_out = done.count(*LEFT_OUT) + len(done.remarks)
+    left_out = done.count(*REJECTED_STATES) + len(done.remarks)
     if options.json:
         say_json(asdict(done))
         return 2 if left_out else 0

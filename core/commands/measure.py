@@ -239,8 +239,8 @@ def _asked(written: str, warehouse):
     from core.pilots.registration import chosen_pilot, read_pilot
     from core.runs.requests import protocols, texts
     from core.warehouse import queries
-    from core.warehouse.connection import is_there
+    from core.warehouse.connection import exists
 
-    if written.endswith(".toml") or not is_there(warehouse.path):
+    if written.endswith(".toml") or not exists(warehouse.path):
         return read_pilot(Path(written), protocols(), texts())
     return chosen_pilot(queries.pilots(warehouse).to_dicts(), written).pilot

@@ -91,13 +91,13 @@ def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
 def _look(options: argparse.Namespace) -> int:
     """Plans that were made before."""
     from core.terminal.tables import plan_lines, plan_record, plans_table
-    from core.warehouse import saved
+    from core.warehouse import layer_plans
 
     if not (options.list or options.show):
         raise InputError("Which model is to be planned? Name one, or look at earlier plans: --list, --show PLAN.")
     warehouse = existing_warehouse(options)
     if options.list:
-        found = saved.plans(warehouse)
+        found = layer_plans.list_plans(warehouse)
         if options.json:
             say_json(found.to_dicts())
         elif found.is_empty():
@@ -105,7 +105,7 @@ def _look(options: argparse.Namespace) -> int:
         else:
             say(*plans_table(found))
         return 0
-    plan = saved.read_plan(warehouse, options.show)
+    plan = layer_plans.find_plan(warehouse, options.show)
     if options.json:
         say_json(plan_record(plan))
     else:

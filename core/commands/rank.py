@@ -51,13 +51,13 @@ def evidence(warehouse: Warehouse) -> Evidence:
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
 
-    with warehouse.opened() as opened:
+    with warehouse.open() as opened:
         return Evidence(
             runs=with_text_marks(queries.ranking(opened)),
             scores=queries.scores(opened),
             pilots=tuple(registered(row) for row in queries.pilots(opened).to_dicts()),
             shipped=shipped(),
-            imported=queries.imports(opened),
+            imported=queries.import_times(opened),
         )
 
 
@@ -70,9 +70,9 @@ def answered(
     from core.warehouse import queries, score_answers
 
     found = population(evidence(warehouse), asked)
-    with warehouse.opened() as opened:
-        blocks = queries.blocks(opened, found.blocks_wanted())
-        told = answer(found, blocks, score_answers.blocks(opened, found.score_blocks_wanted()))
+    with warehouse.open() as opened:
+        blocks = queries.jackknife_blocks(opened, found.blocks_wanted())
+        told = answer(found, blocks, score_answers.score_blocks(opened, found.score_blocks_wanted()))
         if not with_specifications:
             return told, None
         return told, under(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))
@@ -163,8 +163,8 @@ def within(options: argparse.Namespace) -> int:
     from core.wording import within as words
 
     warehouse = existing_warehouse(options)
-    with warehouse.opened() as opened:
-        listed = queries.listing(opened)
+    with warehouse.open() as opened:
+        listed = queries.run_list(opened)
         run_id = one_run(listed["run_id"], options.run_id)
         chosen = listed.filter(run_id=run_id)
         run = queries.runs(opened, [run_id]).row(0, named=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from core.deck.template import Template
     from core.pilots.recipe import Recipe
     from core.tables import RecipeNumberRow
-    from core.warehouse.recipes import Compared
+    from core.warehouse.recipes import NumberComparison
     from core.warehouse.warehouse import Warehouse
 
 STATES = {
@@ -64,7 +64,7 @@ def report(options: argparse.Namespace) -> int:
     """The same story as one HTML file, and on request the rows behind it."""
     from core.deck.html import MOST_BYTES
     from core.files import version
-    from core.warehouse.export_runs import bundle
+    from core.warehouse.export_runs import export_report_data
 
     _ends_with(options.out, ".html", "HTML")
     warehouse = existing_warehouse(options)
@@ -81,7 +81,7 @@ def report(options: argparse.Namespace) -> int:
             largest=MOST_BYTES / 1e6,
         )
     if options.bundle:
-        done = bundle(warehouse, made.numbers, made.story.run_ids or recipe.run_ids, options.bundle)
+        done = export_report_data(warehouse, made.numbers, made.story.run_ids or recipe.run_ids, options.bundle)
         say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=done.path, size=done.n_bytes / 1e3))
     write_out(options.out, page)
     _keep(options, warehouse, made, content)
@@ -92,7 +92,7 @@ def report(options: argparse.Namespace) -> int:
 def trace(options: argparse.Namespace) -> int:
     """Where each number of a deck comes from, and what the warehouse says of it now."""
     from core.deck.embedded_sources import read_sources
-    from core.warehouse.recipes import compare
+    from core.warehouse.recipes import compare_numbers
 
     carried = read_sources(_bytes(options.file), options.file.name)
     warehouse = existing_warehouse(options)
@@ -100,7 +100,8 @@ def trace(options: argparse.Namespace) -> int:
     again = _again(warehouse, recipe)
     edited = {row.number for row in carried.edited}
     found = [
-        (one, "edited" if one.row.number in edited else one.state) for one in compare(warehouse, carried.numbers, again)
+        (one, "edited" if one.row.number in edited else one.state)
+        for one in compare_numbers(warehouse, carried.numbers, again)
     ]
     is_own = about.warehouse_id == warehouse.folder.identity()
     if options.json:
@@ -134,9 +135,9 @@ def trace(options: argparse.Namespace) -> int:
 
 
 def listed(options: argparse.Namespace) -> int:
-    from core.warehouse.recipes import all_recipes
+    from core.warehouse.recipes import list_recipes
 
-    saved = all_recipes(existing_warehouse(options))
+    saved = list_recipes(existing_warehouse(options))
     if options.json:
         say_json([_recipe_json(one.recipe) | {"made_at": one.made_at, "n_numbers": one.n_numbers} for one in saved])
     elif not saved:
@@ -164,9 +165,9 @@ def check(options: argparse.Namespace) -> int:
     from core.warehouse import recipes
 
     warehouse = existing_warehouse(options)
-    saved = find_recipe(recipes.all_recipes(warehouse), options.recipe)
-    rows = recipes.numbers(warehouse, saved.recipe_id)
-    found = [(one, str(one.state)) for one in recipes.compare(warehouse, rows, _again(warehouse, saved.recipe))]
+    saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
+    rows = recipes.recipe_numbers(warehouse, saved.recipe_id)
+    found = [(one, str(one.state)) for one in recipes.compare_numbers(warehouse, rows, _again(warehouse, saved.recipe))]
     changed = [(one, state) for one, state in found if state in ("changed", "gone")]
     if options.json:
         say_json([_as_json(one, state) for one, state in changed])
@@ -184,10 +185,10 @@ def delete(options: argparse.Namespace) -> int:
     from core.warehouse import recipes
 
     warehouse = existing_warehouse(options)
-    saved = find_recipe(recipes.all_recipes(warehouse), options.recipe)
+    saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
     question = Sentence("Forget the recipe {name} ({id})?", name=saved.recipe.name, id=saved.recipe_id)
     if confirmed(question, options.yes):
-        recipes.delete(warehouse, saved.recipe_id)
+        recipes.delete_recipe(warehouse, saved.recipe_id)
         gone = Sentence(
             "The recipe {name} is forgotten; reports that it made stay where they are.", name=saved.recipe.name
         )
@@ -210,10 +211,10 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.pilots.registration import chosen_pilot
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
-    from core.warehouse.saved import read_plan
+    from core.warehouse.layer_plans import find_plan
 
     if recipe.plan_id is not None:
-        return build_report(plan_data(read_plan(warehouse, recipe.plan_id), recipe.language), recipe)
+        return build_report(plan_data(find_plan(warehouse, recipe.plan_id), recipe.language), recipe)
     for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
         if is_deleted(warehouse.folder, run_id):
             raise InputError("The run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
@@ -231,11 +232,11 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
 def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
     """What a report is made from, read of these runs."""
     from core.deck.deck_data import RunFrames
-    from core.warehouse import queries, saved
+    from core.warehouse import layer_plans, queries
 
     ids, models = runs["run_id"].to_list(), runs["model_id"].to_list()
-    with warehouse.opened() as opened:
-        plans = saved.plans(opened).filter(_of(models))["plan_id"].to_list()
+    with warehouse.open() as opened:
+        plans = layer_plans.list_plans(opened).filter(_of(models))["plan_id"].to_list()
         frames = RunFrames(
             runs=runs,
             estimates=queries.estimates(opened, ids),
@@ -245,9 +246,9 @@ def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
             scores=queries.scores(opened),
             claims=queries.claims(opened, ids),
             extrema=queries.extrema(opened, ids),
-            against_controls=queries.against_controls(opened, ids),
+            against_controls=queries.control_comparisons(opened, ids),
         )
-    return replace(frames, plans=tuple(plan for one in plans if (plan := saved.stored_plan(warehouse, one))))
+    return replace(frames, plans=tuple(plan for one in plans if (plan := layer_plans.load_plan(warehouse, one))))
 
 
 def _of(models: Sequence[str]) -> pl.Expr:
@@ -269,8 +270,8 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     if options.recipe is not None:
         if given:
             raise InputError("--recipe says all of the report: leave out the other options, or leave out --recipe.")
-        kept = find_recipe(recipes.all_recipes(warehouse), options.recipe).recipe
-        content = recipes.template(warehouse, kept)
+        kept = find_recipe(recipes.list_recipes(warehouse), options.recipe).recipe
+        content = recipes.read_template(warehouse, kept)
         if kept.template is not None and content is None:
             raise InputError("The template {name} of this recipe is gone: name it again.", name=kept.template)
         return kept, content
@@ -298,13 +299,13 @@ def _given(options: argparse.Namespace, name: str) -> bool:
 
 def _plan(options: argparse.Namespace, warehouse: Warehouse) -> str | None:
     """The id of the layer plan that is asked for. Raises InputError where it is none, or runs are asked for as well."""
-    from core.warehouse.saved import read_plan
+    from core.warehouse.layer_plans import find_plan
 
     if options.plan is None:
         return None
     if options.chosen or options.pilot:
         raise InputError("A report is of a layer plan, of a pilot or of runs: leave out --plan, or the others.")
-    return read_plan(warehouse, options.plan).plan.plan_id
+    return find_plan(warehouse, options.plan).plan.plan_id
 
 
 def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str], str | None]:
@@ -320,7 +321,7 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
     if options.pilot is not None:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         pilot_id = pilot.pilot_id
-        runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot_id)))
+        runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, pilot_id)))
         if runs.is_empty():
             raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
     if options.chosen:
@@ -354,15 +355,15 @@ def _keep(options: argparse.Namespace, warehouse: Warehouse, made: Report, templ
     from core.warehouse import recipes
 
     if options.recipe:
-        before = recipes.numbers(warehouse, made.recipe.recipe_id)
-        compared = recipes.compare(warehouse, before, made.numbers)
+        before = recipes.recipe_numbers(warehouse, made.recipe.recipe_id)
+        compared = recipes.compare_numbers(warehouse, before, made.numbers)
         changed = [one for one in compared if one.state in ("changed", "gone")]
         n_left = sum(one.state == "computed" for one in compared)
         left = Sentence("{n:,} computed ones were not compared.", n=n_left) if n_left else ""
         n, of = len(changed), len(before)
         say(sentences(Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=of), left))
     if options.keep or options.recipe:
-        kept = recipes.keep(warehouse, made.recipe, made.numbers, version(), template)
+        kept = recipes.save_recipe(warehouse, made.recipe, made.numbers, version(), template)
         say(
             Sentence(
                 "The recipe {name} is kept as {id}, with {n} numbers.",
@@ -385,9 +386,9 @@ def _again(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | 
 # --- told ------------------------------------------------------------------------------------------------------
 
 
-def _lines(found: Sequence[tuple[Compared, str]]) -> list[tuple[str, ...]]:
+def _lines(found: Sequence[tuple[NumberComparison, str]]) -> list[tuple[str, ...]]:
     """One line for each number; the points of a chart that come from one column of one run are one line."""
-    lines: dict[tuple, list[tuple[Compared, str]]] = {}
+    lines: dict[tuple, list[tuple[NumberComparison, str]]] = {}
     for number, (one, state) in enumerate(found):
         row = one.row
         is_point = row.place == "chart" and state == "same"
@@ -401,7 +402,7 @@ def _lines(found: Sequence[tuple[Compared, str]]) -> list[tuple[str, ...]]:
         if row.source_table is None and row.source_column:
             source = _("computed: {what}").format(what=row.source_column)
         text = row.text if len(of_line) == 1 else _("{n} points").format(n=len(of_line))
-        now = one.text_now or ("" if one.now is None else f"{one.now:.6g}")
+        now = one.current_text or ("" if one.current is None else f"{one.current:.6g}")
         said = told(STATES[state])
         said = _("{name}: {problem}").format(name=said, problem=now) if state == "changed" and now else said
         drawn.append((str(row.slide), row.place, text, source, row.run_id or "-", said))
@@ -418,7 +419,7 @@ def _counted(states: Sequence[str], n_added: int = 0) -> str:
     )
 
 
-def _as_json(one: Compared, state: str) -> dict[str, object]:
+def _as_json(one: NumberComparison, state: str) -> dict[str, object]:
     row = one.row
     return {
         "slide": row.slide,
@@ -431,8 +432,8 @@ def _as_json(one: Compared, state: str) -> dict[str, object]:
         "run_id": row.run_id,
         "key": json.loads(row.source_key) if row.source_key else None,
         "state": state,
-        "now": one.now,
-        "text_now": one.text_now or None,
+        "now": one.current,
+        "text_now": one.current_text or None,
     }
 
 

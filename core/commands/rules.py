@@ -29,10 +29,10 @@ OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Senten
 def listed(options: argparse.Namespace) -> int:
     from core.analysis.rule_record import record
     from core.pilots.rule import find_rule, to_toml
-    from core.warehouse.rules import all_rules
+    from core.warehouse.rules import list_rules
     from core.wording import decisions as words
 
-    saved = all_rules(existing_warehouse(options))
+    saved = list_rules(existing_warehouse(options))
     if options.rule is not None:
         one = find_rule(saved, options.rule)
         if options.json:
@@ -78,7 +78,7 @@ def save(options: argparse.Namespace) -> int:
     from core.wording import decisions as words
 
     rule = read_rule(options.file)
-    kept = rules.save(chosen_warehouse(options), rule)
+    kept = rules.save_rule(chosen_warehouse(options), rule)
     if options.json:
         say_json(_as_json(kept))
     else:
@@ -97,7 +97,7 @@ def apply(options: argparse.Namespace) -> int:
     if options.metric and not options.benchmark:
         raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
     warehouse = existing_warehouse(options)
-    saved = find_rule(rules.all_rules(warehouse), options.rule)
+    saved = find_rule(rules.list_rules(warehouse), options.rule)
     rule = saved.rule
     named = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
     on = _setting(warehouse, rule, named, among_all=options.all)
@@ -107,7 +107,7 @@ def apply(options: argparse.Namespace) -> int:
     found = decided(on, asked, task, rule.use_class)
     kept = choice(rule, found, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
     if not options.dry_run:
-        rules.keep_choice(warehouse, kept)
+        rules.add_choice(warehouse, kept)
     if options.json:
         say_json(_decision_json(saved, found, kept, task) | {"kept": not options.dry_run})
         return 0
@@ -143,7 +143,7 @@ def outcome(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     found = [
         (one, choice)
-        for one in rules.all_rules(warehouse)
+        for one in rules.list_rules(warehouse)
         for choice in one.choices
         if choice.choice_id.startswith(options.choice)
     ]
@@ -155,7 +155,7 @@ def outcome(options: argparse.Namespace) -> int:
         )
     ((saved, choice),) = found
     said = None if options.outcome == "unknown" else options.outcome
-    row = rules.write_outcome(warehouse, saved.rule_id, choice.choice_id, said, options.note)
+    row = rules.set_outcome(warehouse, saved.rule_id, choice.choice_id, said, options.note)
     if options.json:
         say_json(asdict(row))
     else:
@@ -170,13 +170,13 @@ def delete(options: argparse.Namespace) -> int:
     from core.wording import decisions as words
 
     warehouse = existing_warehouse(options)
-    saved = find_rule(rules.all_rules(warehouse), options.rule)
+    saved = find_rule(rules.list_rules(warehouse), options.rule)
     name = words.rule_name(saved, language())
     question = Sentence("Forget {name} with its {n} choices?", name=name, n=len(saved.choices))
     if not confirmed(question, options.yes):
         say(Sentence("Nothing was deleted."))
         return 0
-    rules.delete(warehouse, saved.rule_id)
+    rules.delete_rule(warehouse, saved.rule_id)
     if options.json:
         say_json({"rule_id": saved.rule_id, "deleted": True})
     else:

@@ -71,7 +71,7 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
         found = found.filter(pl.col("tags").list.contains(tag))
     if pilot:
         known = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)
-        found = found.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, known.pilot_id)))
+        found = found.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, known.pilot_id)))
     return found
 
 
@@ -79,12 +79,12 @@ def show(options: argparse.Namespace) -> int:
     from core.analysis.differences import with_controls
     from core.terminal.tables import run_details
     from core.warehouse import queries
-    from core.warehouse.profiles import read_profile, records
+    from core.warehouse.profiles import read_profile, run_records
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
     run_id = one_run(known["run_id"], options.run_id)
-    (record,) = records(warehouse, [run_id]).to_dicts()
+    (record,) = run_records(warehouse, [run_id]).to_dicts()
     run, *controls = with_controls(known.filter(run_id=run_id), known).to_dicts()
     profile = read_profile(warehouse, run_id)
     if options.json:
@@ -118,14 +118,14 @@ def diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
     from core.terminal.tables import difference
     from core.warehouse import queries
-    from core.warehouse.profiles import records
+    from core.warehouse.profiles import run_records
     from core.wording.provenance import agreeing, comparison, differing, results
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
     ids = [one_run(known["run_id"], start) for start in options.run_ids]
     one, other = (known.filter(run_id=run_id).row(0, named=True) for run_id in ids)
-    records_of = {row["run_id"]: row for row in records(warehouse, ids).to_dicts()}
+    records_of = {row["run_id"]: row for row in run_records(warehouse, ids).to_dicts()}
     stored = records_of[ids[0]], records_of[ids[1]]
     found = comparability(one, other)
     if options.json:
@@ -147,19 +147,19 @@ def diff(options: argparse.Namespace) -> int:
 
 
 def tag(options: argparse.Namespace) -> int:
-    return _annotate(options, lambda said: reduce(Annotations.tagged, options.tags, said))
+    return _annotate(options, lambda said: reduce(Annotations.with_tag, options.tags, said))
 
 
 def untag(options: argparse.Namespace) -> int:
-    return _annotate(options, lambda said: reduce(Annotations.untagged, options.tags, said))
+    return _annotate(options, lambda said: reduce(Annotations.without_tag, options.tags, said))
 
 
 def note(options: argparse.Namespace) -> int:
-    return _annotate(options, lambda said: said.noted(options.text))
+    return _annotate(options, lambda said: said.with_note(options.text))
 
 
 def _annotate(options: argparse.Namespace, change: Callable[[Annotations], Annotations]) -> int:
-    from core.warehouse.annotate import annotate
+    from core.warehouse.runs import annotate
 
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), options.run_id)
@@ -191,9 +191,9 @@ def delete(options: argparse.Namespace) -> int:
 
 def _trash(options: argparse.Namespace) -> int:
     from core.terminal.tables import trash_table
-    from core.warehouse import trash
+    from core.warehouse.runs import list_deleted
 
-    found = trash.trashed(existing_warehouse(options))
+    found = list_deleted(existing_warehouse(options))
     if options.json:
         say_json([asdict(one) for one in found])
     else:
@@ -202,11 +202,11 @@ def _trash(options: argparse.Namespace) -> int:
 
 
 def undelete(options: argparse.Namespace) -> int:
-    from core.warehouse import trash
+    from core.warehouse.runs import list_deleted, restore_run
 
     warehouse = existing_warehouse(options)
-    run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.run_id, "runs list --deleted")
-    back = trash.restore(warehouse, run_id)
+    run_id = one_run([one.run_id for one in list_deleted(warehouse)], options.run_id, "runs list --deleted")
+    back = restore_run(warehouse, run_id)
     if controls := len(back) - 1:
         say(Sentence("Run {run} is back, with {n} of its control runs.", run=run_id, n=controls))
     else:
@@ -217,11 +217,11 @@ def undelete(options: argparse.Namespace) -> int:
 def again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
     from core.runs.stored_runs import repetition
-    from core.warehouse.profiles import records
+    from core.warehouse.profiles import run_records
 
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), options.run_id)
-    (record,) = records(warehouse, [run_id]).to_dicts()
+    (record,) = run_records(warehouse, [run_id]).to_dicts()
     asked = repetition(record)
     for line in asked.changed:
         warn(Sentence("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID]))

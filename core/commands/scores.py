@@ -69,13 +69,13 @@ def take(options: argparse.Namespace) -> int:
     warehouse = chosen_warehouse(options)
     renamed, model = _models(options.model)
     stated = {key: name for key, name in ((MODEL, model), (BENCHMARK, options.benchmark)) if name}
-    previews: list[score_imports.Preview] = []
+    previews: list[score_imports.ImportPreview] = []
     failed: list[InputError] = []
     left_out: list[InputError] = []
     for file, is_named in _files(options.files):
         try:
             found = read_scores(_shown(file), _content(file), stated)
-            previews.append(score_imports.preview(warehouse, found, renamed))
+            previews.append(score_imports.preview_import(warehouse, found, renamed))
         except Unnamed as error:
             option = "--model" if error.key == MODEL else "--benchmark"
             (failed if is_named else left_out).append(
@@ -93,7 +93,7 @@ def take(options: argparse.Namespace) -> int:
         stored = []
         for preview in previews:
             try:
-                stored.append(score_imports.store(warehouse, preview.file))
+                stored.append(score_imports.store_import(warehouse, preview.file))
             except InputError as error:
                 failed.append(error)
     if options.json:
@@ -124,7 +124,7 @@ def listed(options: argparse.Namespace) -> int:
     from core.terminal.tables import table
     from core.warehouse import score_imports
 
-    files = score_imports.files(existing_warehouse(options))
+    files = score_imports.list_imports(existing_warehouse(options))
     if options.json:
         say_json(files.to_dicts())
     elif files.is_empty():
@@ -151,7 +151,7 @@ def listed(options: argparse.Namespace) -> int:
 def remove(options: argparse.Namespace) -> int:
     from core.warehouse import score_imports
 
-    file = score_imports.remove(existing_warehouse(options), options.file)
+    file = score_imports.remove_import(existing_warehouse(options), options.file)
     say(Sentence("{file} was taken out of the warehouse.", file=file))
     return 0
 
@@ -189,7 +189,7 @@ def aliases(options: argparse.Namespace) -> int:
         raise InputError(
             "Which model does '{name}' mean? Give its repository or reference after the name.", name=options.name
         )
-    known = names.aliases(existing_warehouse(options))
+    known = names.list_aliases(existing_warehouse(options))
     if options.json:
         say_json(known.to_dicts())
     elif known.is_empty():
@@ -212,7 +212,7 @@ def compare(options: argparse.Namespace) -> int:
     if options.models[0] == options.models[1]:
         raise InputError("{first} is named twice. Name two models.", first=options.models[0])
     warehouse = existing_warehouse(options)
-    answered = score_answers.answered(warehouse)
+    answered = score_answers.list_answer_sets(warehouse)
     if answered.is_empty():
         raise InputError(
             "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness, or score models on "

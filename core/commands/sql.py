@@ -30,7 +30,7 @@ _LONGEST_CELL = 240
 
 
 def sql(options: argparse.Namespace) -> int:
-    from core.warehouse import saved
+    from core.warehouse import saved_queries
 
     if (options.statement is None) == (options.save is not None or not _names_something(options)):
         raise InputError(
@@ -44,10 +44,10 @@ def sql(options: argparse.Namespace) -> int:
 
         typed = _typed(options.statement)
         require_statement(typed)
-        row = saved.save(warehouse, options.save, typed, options.note, options.replace)
+        row = saved_queries.save_query(warehouse, options.save, typed, options.note, options.replace)
         say(Sentence('Saved. `workdim sql --saved "{name}"` runs it.', name=row.name))
     elif options.delete is not None:
-        saved.delete(warehouse, options.delete)
+        saved_queries.delete_query(warehouse, options.delete)
         say(Sentence("Deleted."))
     elif options.list or options.examples or options.schema is not None:
         listing = _listing(options, warehouse, told if form == "table" else str)
@@ -68,10 +68,10 @@ def _names_something(options: argparse.Namespace) -> bool:
 def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
     from core.sql.examples import EXAMPLES
     from core.sql.sandbox import query
-    from core.warehouse import saved
+    from core.warehouse import saved_queries
 
     if options.saved is not None:
-        statement = saved.find(warehouse, options.saved).sql
+        statement = saved_queries.find_query(warehouse, options.saved).sql
     elif options.example is not None:
         if options.example not in EXAMPLES:
             raise InputError(unknown_name("example", options.example, EXAMPLES))
@@ -103,22 +103,22 @@ def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str
     import polars as pl
 
     from core.sql.examples import EXAMPLES, TITLES
-    from core.warehouse import saved, schema
+    from core.warehouse import saved_queries, schema
 
     if options.list:
-        rows = [(row.name, row.note, row.sql) for row in saved.all_saved(warehouse)]
+        rows = [(row.name, row.note, row.sql) for row in saved_queries.list_queries(warehouse)]
         return pl.DataFrame(rows, schema={"name": pl.String, "note": pl.String, "sql": pl.String}, orient="row")
     if options.examples:
         titles = [worded(Sentence(TITLES[name])) for name in EXAMPLES]
         return pl.DataFrame({"name": list(EXAMPLES), "question": titles, "sql": list(EXAMPLES.values())})
     if options.schema:
-        columns = schema.find(warehouse, options.schema).columns
+        columns = schema.find_table(warehouse, options.schema).columns
         return pl.DataFrame(
             [(one.name, one.type, worded(one.comment)) for one in columns],
             schema=["column", "type", "meaning"],
             orient="row",
         )
-    tables = schema.tables(warehouse)
+    tables = schema.list_tables(warehouse)
     return pl.DataFrame(
         [(one.name, one.n_rows, worded(one.comment)) for one in tables],
         schema=["table", "rows", "meaning"],

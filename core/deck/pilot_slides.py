@@ -17,7 +17,7 @@ from core.locale import translator
 from core.registry.specifications import CLAIMS
 from core.wording import answers, pilot_sentences
 from core.wording import slides as slide_wording
-from core.wording.labels import distinct, name, shortened
+from core.wording.labels import distinguishing_names, name, shortened
 
 
 def question_slide(data: DeckData) -> StorySlide:
@@ -47,7 +47,7 @@ def question_slide(data: DeckData) -> StorySlide:
             _("{total} models ({measured} measured): {names}").format(
                 measured=total - missing,
                 total=total,
-                names=slide_wording.names(distinct([model.label for model in pilot.models]), data.language),
+                names=slide_wording.names(distinguishing_names([model.label for model in pilot.models]), data.language),
             ),
         ),
         (_("Texts"), slide_wording.names([text.written for text in pilot.texts], data.language)),

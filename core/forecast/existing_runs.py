@@ -19,7 +19,7 @@ from core.registry.protocols import Protocol
 from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
-from core.warehouse.connection import is_there
+from core.warehouse.connection import exists
 from core.warehouse.profiles import find_control
 from core.warehouse.warehouse import Warehouse
 
@@ -41,7 +41,7 @@ def look_up(
 
     A warehouse that is not there is not made.
     """
-    there = is_there(warehouse.path)
+    there = exists(warehouse.path)
     runs = with_stack(queries.ranking(warehouse)) if there else None
     protocol, row = setup.protocol, setup.blueprint.weightless.row
     same = Identity(

@@ -21,8 +21,8 @@ from core.errors import InputError, ResourceError, Sentence, unknown_name
 from core.files import MODELS, folders_in
 from core.models.packages import cache_folder, packages_folder
 from core.runs.jobs import is_held, job_folders, lock_of, release
-from core.warehouse import trash
-from core.warehouse.connection import wal
+from core.warehouse.connection import wal_path
+from core.warehouse.runs import empty_trash
 from core.warehouse.warehouse import Warehouse
 
 
@@ -117,7 +117,7 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
             "warehouse",
             Sentence("the warehouse file"),
             Sentence("it is the memory"),
-            [warehouse.path, wal(warehouse.path)],
+            [warehouse.path, wal_path(warehouse.path)],
             False,
             "",
         ),
@@ -257,7 +257,7 @@ def _clean_kept(warehouse: Warehouse, cache: Cache) -> None:
 
 
 def _empty_trash(warehouse: Warehouse, cache: Cache) -> None:
-    trash.empty(warehouse)
+    empty_trash(warehouse)
 
 
 def _clean_models(warehouse: Warehouse, cache: Cache) -> None:

@@ -26,8 +26,8 @@ from core.runs.processes import turn
 from core.runs.recovery import take_in_finished
 from core.store import parcels
 from core.store.parcels import is_parcel
-from core.warehouse import ingest
-from core.warehouse.profiles import draws, find_same, read_profile
+from core.warehouse.profiles import find_same_runs, read_profile, seeds_of_runs
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -194,10 +194,10 @@ def _measure_pass(
     profile = _against_first_draw(profile, first)
     profile = judge_profile(profile, controls, failed)
     parcels.write_parcel(job.folder / run_id, profile)
-    folder = parcels.finish(warehouse.folder, job.folder / run_id)
+    folder = parcels.publish_parcel(warehouse.folder, job.folder / run_id)
     shutil.rmtree(kept, ignore_errors=True)
     try:
-        ingest.ingest(warehouse, folder)
+        ingest_parcel(warehouse, folder)
     except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
         return profile, str(error)
     return profile, ""
@@ -283,7 +283,9 @@ def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control]
     ]
     again = None if job.again else _same_run(config, protocol, same, warehouse)
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
-    runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]
+    runs = [
+        (run_id, seed) for run_id, seed, digest in seeds_of_runs(warehouse, **of_text) if digest == protocol.hash(seed)
+    ]
     first, first_seed = runs[0] if runs else (None, None)
     # Measured again, the first draw is still the first.
     return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, again
@@ -291,7 +293,7 @@ def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control]
 
 def _same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
     """The newest run of this model and text that holds all that is asked for."""
-    for run_id, stored in find_same(warehouse, **same):
+    for run_id, stored in find_same_runs(warehouse, **same):
         try:
             asked = json.loads(stored)
             covers = _covers(asked["run"], asdict(config)) and _protocol_covers(asked["protocol"], asdict(protocol))

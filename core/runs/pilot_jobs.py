@@ -47,7 +47,7 @@ def run_pilot(pilot: Pilot, warehouse: Warehouse, engine: Engine, told: Told) ->
     warehouse.prepare()
     sweep(warehouse)
     with _only_one(pilot, warehouse):
-        pilots.register(warehouse, pilot)
+        pilots.register_pilot(warehouse, pilot)
         jobs = []
         for config in _requests(pilot):
             run_id = _named_run(config, warehouse)

@@ -15,7 +15,7 @@ from core.records import LayerPlan, PlanConfig, PlanEstimate, ProgressCallback
 from core.runs.execution import carry_out, short_of_room
 from core.runs.jobs import Job, JobStatus, Reporter
 from core.texts.tasks import read_task
-from core.warehouse import saved
+from core.warehouse import layer_plans
 from core.warehouse.warehouse import Warehouse
 
 
@@ -82,17 +82,17 @@ def plan(job: Job[PlanConfig], warehouse: Warehouse, progress: ProgressCallback)
 def _plan(job: Job[PlanConfig], warehouse: Warehouse, report: Reporter) -> Planned:
     from core.plans.plan import make_plan
 
-    if saved.has_plan(warehouse, job.job_id):  # finished by an earlier process
+    if layer_plans.has_plan(warehouse, job.job_id):  # finished by an earlier process
         return Planned(job.job_id)
     scratch = job.kept(job.job_id)
     with short_of_room(job.config, scratch):
         found = make_plan(job.config, job.job_id, scratch, report)
-    return Planned(job.job_id, saved.keep_plan(warehouse, found))
+    return Planned(job.job_id, layer_plans.save_plan(warehouse, found))
 
 
 def outcome(standing: JobStatus, warehouse: Warehouse) -> LayerPlan:
     """The plan that a job has brought; raises KeyError where it was deleted since."""
-    found = saved.stored_plan(warehouse, standing.result["plan_id"])
+    found = layer_plans.load_plan(warehouse, standing.result["plan_id"])
     if found is None:
         raise KeyError(standing.result["plan_id"])
     return found

@@ -24,8 +24,8 @@ _SHOWN = 7 * 24 * 3600.0
 def take_in_finished(folder: Path, warehouse: Warehouse) -> None:
     """Passes that an earlier process finished, and could not bring further."""
     for finished in filter(is_parcel, folders_in(folder)):
-        parcels.finish(warehouse.folder, finished)
-    warehouse.take_in()
+        parcels.publish_parcel(warehouse.folder, finished)
+    warehouse.try_apply_pending()
 
 
 def sweep(warehouse: Warehouse) -> None:
@@ -36,12 +36,12 @@ def sweep(warehouse: Warehouse) -> None:
     """
     for reason in _settle_all(warehouse):
         _log.warning(reason)
-    warehouse.settle()
+    warehouse.apply_pending()
 
 
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
-    return _settle_all(warehouse) + warehouse.take_in().lines
+    return _settle_all(warehouse) + warehouse.try_apply_pending().messages
 
 
 def _settle_all(warehouse: Warehouse) -> list[str]:
@@ -66,7 +66,7 @@ def _settle(warehouse: Warehouse, folder: Path) -> None:
         return
     try:
         for finished in filter(is_parcel, folders_in(folder)):
-            parcels.finish(warehouse.folder, finished)
+            parcels.publish_parcel(warehouse.folder, finished)
         job, end = read_job(folder), folder / "finished.json"
         if job and (folder / CANCEL_FILE).exists():
             remove(job)

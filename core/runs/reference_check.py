@@ -11,9 +11,9 @@ import polars as pl
 
 from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
-from core.store.parcels import read_head, read_parcel
+from core.store.parcels import read_header, read_parcel
 from core.tables import TABLES
-from core.warehouse.reference import PROFILES, references
+from core.warehouse.reference import PROFILES, shipped_parcels
 
 if TYPE_CHECKING:
     from core.measure.setup import Identity
@@ -120,8 +120,8 @@ def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
 def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
     """The newest shipped profile of the same model, text and protocol."""
     wanted = (identity.model_id, identity.tokenizer_hash, identity.corpus_id, identity.protocol_hash)
-    for folder in reversed(references()):
-        rows = read_head(folder).rows  # two hundred are not read whole to find one
+    for folder in reversed(shipped_parcels()):
+        rows = read_header(folder).rows  # two hundred are not read whole to find one
         model, run = rows["models"], rows["runs"]
         found = (model["model_id"], model["tokenizer_hash"], run["corpus_id"], run["protocol_hash"])
         if run["pass"] == "text" and wanted == found:

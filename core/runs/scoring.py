@@ -57,12 +57,12 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: Reporter) -> Sco
         )
     blueprint = open_scored(config)
     sha256 = identity(blueprint, task)
-    if score_imports.scored(warehouse, sha256):
+    if score_imports.read_import(warehouse, sha256):
         return Scored(sha256, was_known=True)
     scratch = job.kept(job.job_id)
     with short_of_room(config, scratch):
         found = score_task(config, task, blueprint, scratch, report)
-    waits = score_imports.store_scored(
+    waits = score_imports.store_own_scores(
         warehouse, sha256, Path(config.task).name, found.scores, found.samples, found.n_left_out
     )
     return Scored(sha256, waits)
@@ -70,7 +70,7 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: Reporter) -> Sco
 
 def outcome(standing: JobStatus, warehouse: Warehouse) -> dict[str, pl.DataFrame]:
     """The rows, by table, of a scoring that has ended; raises KeyError where they were taken out since."""
-    found = score_imports.scored(warehouse, standing.result["file_sha256"])
+    found = score_imports.read_import(warehouse, standing.result["file_sha256"])
     if found is None:
         raise KeyError(standing.result["file_sha256"])
     return found

@@ -15,7 +15,7 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import all_jobs
 from core.runs.requests import config_of
 from core.texts.corpora import open_corpus
-from core.warehouse import trash
+from core.warehouse.runs import delete_runs
 from core.warehouse.warehouse import Warehouse
 
 
@@ -100,4 +100,4 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             run=controls["run_id"][0][:SHORT_ID],
             model=alive[0].config.model,
         )
-    trash.delete(warehouse, run_ids)
+    delete_runs(warehouse, run_ids)

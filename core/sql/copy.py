@@ -24,7 +24,7 @@ import duckdb
 
 from core.errors import QueryError
 from core.warehouse import schema
-from core.warehouse.connection import attached
+from core.warehouse.connection import attach
 from core.warehouse.warehouse import Warehouse
 
 REST = 0.05
@@ -51,7 +51,7 @@ def current_copy(warehouse: Warehouse) -> Path:
         with contextlib.suppress(_NotAtRest, duckdb.Error, OSError):  # Windows may deny the file to us
             return _copied_at_rest(warehouse, folder)
         time.sleep(REST)
-    with attached(warehouse.path, read_only=True, wait=warehouse.wait):
+    with attach(warehouse.path, read_only=True, wait=warehouse.wait):
         return _copied(warehouse, folder, until=time.monotonic() + LOCKED)
 
 
@@ -87,7 +87,7 @@ def _copied(
         if expected is not None and _stamps(warehouse.path) != expected:
             raise _NotAtRest
         with contextlib.closing(duckdb.connect(part)) as connection:  # folds the log in
-            schema.check(connection)
+            schema.is_current(connection)
         os.replace(part, copy)
     finally:
         for ending in ("", *_LOGS):

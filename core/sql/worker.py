@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from core.errors import QueryError, Sentence, WorkdimError, recorded
 from core.sql.copy import current_copy
 from core.sql.gate import only_statement
-from core.warehouse.connection import connect
+from core.warehouse.connection import connect_private
 from core.warehouse.warehouse import Warehouse
 
 MAX_RESULT_BYTES = 64 * 2**20
@@ -175,7 +175,7 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
     for attempt in range(3):
         copy = current_copy(warehouse)
         try:
-            connection = connect(copy, read_only=True, wait=0.0, config=config)
+            connection = connect_private(copy, read_only=True, wait=0.0, config=config)
         except duckdb.IOException:
             # A query on a newer version has just cleared this copy away.
             if attempt == 2:

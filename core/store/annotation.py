@@ -1,7 +1,7 @@
-"""Tags and note of a run: what people say of a measurement after it was made, kept beside it in its parcel.
+"""Tags and note of a run, which people change after it was measured.
 
-`annotations.json` stands beside run.json and is no part of the hashes in it. Tags that Workdim itself gave a run stand
-in run.json and nowhere else.
+They are stored in the parcel, in `annotations.json`, which the hashes in run.json do not cover. Tags that Workdim itself
+gives a run stand in run.json only.
 """
 
 from __future__ import annotations
@@ -18,105 +18,107 @@ from core.files import read_json, write_through
 from core.records import SHIPPED
 
 FILE = "annotations.json"
-OWN_TAGS = (SHIPPED,)
-"""What Workdim says itself."""
-LONGEST_TAG = 40
-LONGEST_NOTE = 10_000
-MOST_TAGS = 50
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Control and direction marks, half a character, which no file can hold, and line ends."""
-IMPORTED = "[imported]"
-"""Stands before the note of another team, where a run has a note here already."""
+RESERVED_TAGS = (SHIPPED,)
+"""Tags that only Workdim gives."""
+MAX_TAG_LENGTH = 40
+MAX_NOTE_LENGTH = 10_000
+MAX_TAGS = 50
+_FORBIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories a tag may not contain: control and direction marks, lone surrogates, line ends."""
+IMPORTED_PREFIX = "[imported]"
+"""Precedes an imported note if the run has a note here already."""
 
 
 @dataclass(frozen=True)
 class Annotations:
     tags: tuple[str, ...] = ()
-    """Those that people gave."""
+    """Given by people; Workdim's own are not in it."""
     note: str | None = None
 
-    def tagged(self, tag: str) -> Annotations:
-        """With one tag more; raises InputError for one that cannot be."""
-        tags = tuple(dict.fromkeys([*self.tags, checked_tag(tag)]))
-        if len(tags) > MOST_TAGS:
+    def with_tag(self, tag: str) -> Annotations:
+        """A copy with one more tag; raises InputError for an invalid one."""
+        tags = tuple(dict.fromkeys([*self.tags, normalize_tag(tag)]))
+        if len(tags) > MAX_TAGS:
             raise InputError(
-                "A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=MOST_TAGS
+                "A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=MAX_TAGS
             )
         return Annotations(tags, self.note)
 
-    def untagged(self, tag: str) -> Annotations:
-        """With one tag less; raises InputError where it has no such tag."""
-        tag = checked_tag(tag)
+    def without_tag(self, tag: str) -> Annotations:
+        """A copy without this tag; raises InputError if it has no such tag."""
+        tag = normalize_tag(tag)
         if tag not in self.tags:
             raise InputError("The run has no tag '{tag}'. It has: {tags}.", tag=tag, tags=self.tags)
         return Annotations(tuple(other for other in self.tags if other != tag), self.note)
 
-    def retagged(self, tags: Iterable[str]) -> Annotations:
-        """With these tags in place of its own."""
-        said = Annotations((), self.note)
+    def with_tags(self, tags: Iterable[str]) -> Annotations:
+        """A copy with these tags instead."""
+        annotations = Annotations((), self.note)
         for tag in tags:
-            said = said.tagged(tag)
-        return said
+            annotations = annotations.with_tag(tag)
+        return annotations
 
-    def noted(self, note: str) -> Annotations:
-        """With this note; an empty one takes the note away."""
-        return Annotations(self.tags, checked_note(note) or None)
+    def with_note(self, note: str) -> Annotations:
+        """A copy with this note; an empty one removes it."""
+        return Annotations(self.tags, normalize_note(note) or None)
 
-    def merged(self, others: Annotations) -> Annotations:
-        """Both together: the union of the tags, and the other note below ours, marked. Twice is as good as once."""
+    def merged_with(self, others: Annotations) -> Annotations:
+        """The union of the tags, and the other note below this one, marked as imported. Idempotent."""
         note, theirs = self.note, others.note
         if theirs and not note:
             note = theirs
         elif theirs and note and theirs not in note:
-            note = f"{note}\n{IMPORTED} {theirs}"[:LONGEST_NOTE]
-        return Annotations(tuple(dict.fromkeys([*self.tags, *others.tags]))[:MOST_TAGS], note)
+            note = f"{note}\n{IMPORTED_PREFIX} {theirs}"[:MAX_NOTE_LENGTH]
+        return Annotations(tuple(dict.fromkeys([*self.tags, *others.tags]))[:MAX_TAGS], note)
 
 
-def checked_tag(text: str) -> str:
-    """The tag without blanks around it; raises InputError where it is none."""
+def normalize_tag(text: str) -> str:
+    """The tag in NFC, without blanks around it; raises InputError for an invalid one."""
     tag = unicodedata.normalize("NFC", text).strip()
     if (
         not tag
-        or len(tag) > LONGEST_TAG
+        or len(tag) > MAX_TAG_LENGTH
         or "," in tag
-        or any(unicodedata.category(letter) in _UNSEEN for letter in tag)
+        or any(unicodedata.category(letter) in _FORBIDDEN_CATEGORIES for letter in tag)
     ):
         raise InputError(
             "{text!r} is no tag: a tag has 1 to {longest_tag} characters, on one line and without a comma.",
             text=text[:60],
-            longest_tag=LONGEST_TAG,
+            longest_tag=MAX_TAG_LENGTH,
         )
-    if tag.casefold() in OWN_TAGS:
+    if tag.casefold() in RESERVED_TAGS:
         raise InputError(
             "The tag '{tag}' is Workdim's own: it marks the profiles that it ships. Choose another.", tag=tag
         )
     return tag
 
 
-def checked_note(text: str) -> str:
-    """The note without blanks around it; raises InputError for one that is too long or holds control characters."""
+def normalize_note(text: str) -> str:
+    """The note without blanks around it; raises InputError if it is too long or has control characters."""
     note = text.replace("\r\n", "\n").strip()
-    if len(note) > LONGEST_NOTE or any(unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" for one in note):
+    if len(note) > MAX_NOTE_LENGTH or any(
+        unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" for one in note
+    ):
         raise InputError(
-            "A note has at most {longest_note:,} characters, and no control characters.", longest_note=LONGEST_NOTE
+            "A note has at most {longest_note:,} characters, and no control characters.", longest_note=MAX_NOTE_LENGTH
         )
     return note
 
 
-def of_row(tags: Iterable[str], note: str | None) -> Annotations:
-    """What people said, of the columns of `runs`."""
-    return Annotations(tuple(tag for tag in tags if tag not in OWN_TAGS), note)
+def from_row(tags: Iterable[str], note: str | None) -> Annotations:
+    """From the columns of `runs`."""
+    return Annotations(tuple(tag for tag in tags if tag not in RESERVED_TAGS), note)
 
 
-def as_tags(own: Iterable[str], said: Annotations) -> list[str]:
-    """The column `runs.tags`: first what Workdim says itself, as the run's tags in `own` have it."""
-    return [*(tag for tag in own if tag in OWN_TAGS), *said.tags]
+def all_tags(run_tags: Iterable[str], annotations: Annotations) -> list[str]:
+    """The column `runs.tags`: first the reserved ones among `run_tags`, then those of people."""
+    return [*(tag for tag in run_tags if tag in RESERVED_TAGS), *annotations.tags]
 
 
-def write(parcel: Path, said: Annotations) -> None:
-    """Keep it in the parcel. Raises ResourceError where that cannot be written."""
+def write(parcel: Path, annotations: Annotations) -> None:
+    """Write them into the parcel. Raises ResourceError if that fails."""
     try:
-        content = json.dumps({"tags": list(said.tags), "note": said.note}, indent=1, ensure_ascii=False)
+        content = json.dumps({"tags": list(annotations.tags), "note": annotations.note}, indent=1, ensure_ascii=False)
         write_through(parcel / FILE, content.encode())
     except OSError as error:
         raise ResourceError(
@@ -125,24 +127,26 @@ def write(parcel: Path, said: Annotations) -> None:
 
 
 def read(parcel: Path) -> Annotations | None:
-    """What the parcel keeps; None where nobody said anything. Raises ValueError for a file that is none of ours."""
+    """The parcel's annotations; None if it has none. Raises ValueError for an invalid file."""
     try:
-        found = read_json(parcel / FILE)
+        content = read_json(parcel / FILE)
     except FileNotFoundError:
         return None
-    tags, note = (found.get("tags"), found.get("note")) if isinstance(found, dict) else (None, None)
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags) or len(tags) > MOST_TAGS:
+    tags, note = (content.get("tags"), content.get("note")) if isinstance(content, dict) else (None, None)
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags) or len(tags) > MAX_TAGS:
         raise ValueError(f"{FILE} does not hold a list of tags")
     if not (note is None or isinstance(note, str)):
         raise ValueError(f"{FILE} holds a note that is no text")
     try:
-        return Annotations(tuple(dict.fromkeys(map(checked_tag, tags))), checked_note(note or "") or None)
+        return Annotations(tuple(dict.fromkeys(map(normalize_tag, tags))), normalize_note(note or "") or None)
     except InputError as error:
         raise ValueError(f"{FILE}: {error}") from error
 
 
-def columns(parcel: Path, own: Iterable[str]) -> dict[str, Any] | None:
-    """`tags` and `note` of the run as people have them since, `own` being the tags of run.json; None where nobody said
-    anything. Raises ValueError as `read` does."""
-    said = read(parcel)
-    return None if said is None else {"tags": as_tags(own, said), "note": said.note}
+def read_columns(parcel: Path, run_tags: Iterable[str]) -> dict[str, Any] | None:
+    """The current columns `tags` and `note` of a run; None if the parcel has no annotations.
+
+    `run_tags` are the tags in run.json. Raises ValueError as `read` does.
+    """
+    annotations = read(parcel)
+    return None if annotations is None else {"tags": all_tags(run_tags, annotations), "note": annotations.note}

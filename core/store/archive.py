@@ -2,11 +2,11 @@
 
     manifest.json           what it is, when it was made, and the size and hash of every other file
     parcels/<run_id>/       measurements, as in the folder of a warehouse
-    people/                 what people wrote or imported, as there
-    tables/                 backup: the tables that a user added to the DuckDB file; export: the rows, to be read
+    people/                 files that people wrote or imported, as in the folder of a warehouse
+    tables/                 backup: tables that a user added to the DuckDB file; export: rows for people to read
     dictionary.csv, .md     export: what each column is
 
-It may come from anybody, so nothing is read before its size is known and allowed, and no name leads anywhere else.
+An archive may come from anybody: sizes are checked before anything is read, and no name may lead outside of it.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ import pyarrow.parquet as pq
 from core.errors import InputError, ResourceError, Sentence, WarehouseError
 from core.files import folders_in, make_folder, workplace
 from core.store.parcels import PARCEL_FILES, RUN_FILE
-from core.store.people import IMPORT_FILE
+from core.store.user_files import IMPORT_FILE
 
 FORMAT = 1
 SCORE_FILES = (IMPORT_FILE, "scores.parquet", "samples.parquet")
 """The files of one import of scores."""
 MANIFEST = "manifest.json"
-LARGEST = {".json": 4 * 2**20, ".parquet": 64 * 2**20}
-"""Bytes of one file of a parcel. The largest that is known has 3 MB, of a model of a hundred layers."""
-LARGEST_TOKENS = 2**30
-"""Bytes of the results of single tokens, which are kept on request and never read by an import."""
-MOST_CELLS, MOST_UNPACKED = 40_000_000, 2**30
-"""Values of one Parquet file, and bytes of them: a small file may hold any number of equal rows."""
-MOST_MEMBERS = 2_000_000
-_BYTES_OF_A_NAME = 1024
-"""Bytes of the manifest for each file that it names; what is larger says something else."""
-_RATIO, _FREELY = 50, 16 * 2**20
-"""A zip file may unfold to so many times its size, and some bytes more: Parquet is compressed already."""
-_HOSTILE = re.compile(r"[\\:\x00-\x1f]|^/|(^|/)\.\.(/|$)")
-_NAME = re.compile(
+MAX_FILE_BYTES = {".json": 4 * 2**20, ".parquet": 64 * 2**20}
+"""Bytes of one file of a parcel. The largest known has 3 MB, for a model of a hundred layers."""
+MAX_TOKENS_BYTES = 2**30
+"""Bytes of the results of single tokens, which are stored on request and which an import never reads."""
+MAX_CELLS, MAX_UNPACKED_BYTES = 40_000_000, 2**30
+"""Values of one Parquet file, and their bytes: a small file can hold any number of equal rows."""
+MAX_MEMBERS = 2_000_000
+_MANIFEST_BYTES_PER_FILE = 1024
+"""Limit on the size of the manifest, for each file that it names."""
+_MAX_COMPRESSION_RATIO, _RATIO_ALLOWANCE = 50, 16 * 2**20
+"""A zip file may unpack to this many times its size plus these bytes: Parquet is compressed already."""
+_UNSAFE_NAME = re.compile(r"[\\:\x00-\x1f]|^/|(^|/)\.\.(/|$)")
+_MEMBER_NAME = re.compile(
     r"parcels/[0-9a-f-]{36}/[a-z_]+\.(json|parquet)|people/[a-z]+/\w[\w.-]*(/[a-z_]+)?\.(json|parquet)|tables/[0-9]+\.parquet"
 )
-"""What Workdim itself writes into a backup. The id of a pilot may have letters of any script."""
+"""The files that Workdim writes into a backup. The id of a pilot may have letters of any script."""
 _CHUNK = 2**20
-_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EFBIG)
-_BROKEN = (
+_DISK_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EFBIG)
+_ZIP_ERRORS = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
@@ -74,17 +74,17 @@ Progress = Callable[[int, int], None]
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
-class Writer:
-    """An archive while it is made, file by file."""
+class ArchiveWriter:
+    """Writes an archive, file by file."""
 
     def __init__(self, place: Path, is_zip: bool) -> None:
-        self.place = place
+        self.path = place
         self.files: dict[str, dict[str, Any]] = {}
-        self._packed = zipfile.ZipFile(place, "w") if is_zip else None
+        self._zip_file = zipfile.ZipFile(place, "w") if is_zip else None
 
     @property
     def n_bytes(self) -> int:
-        """Of the files, unpacked."""
+        """Size of all files, unpacked."""
         return sum(file["bytes"] for file in self.files.values())
 
     def add(self, name: str, content: bytes) -> None:
@@ -92,9 +92,9 @@ class Writer:
         self._write(name, content)
 
     def add_files(self, name: str, folder: Path, files: Sequence[str]) -> bool:
-        """Those of these files of a folder that are there, all of which are read before any is written.
+        """Add the existing ones of these files of a folder. All are read before any is written.
 
-        False, and nothing is added, where the folder goes meanwhile.
+        Returns False, and adds nothing, if the folder disappears meanwhile.
         """
         try:
             contents = {file: (folder / file).read_bytes() for file in files if (folder / file).is_file()}
@@ -107,46 +107,46 @@ class Writer:
         return bool(contents)
 
     def close(self, about: dict[str, Any]) -> None:
-        """Write the manifest, and force all to the disk."""
-        told = {"format": FORMAT, "made_by": "Workdim", "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        told |= about | {"files": self.files}
-        self._write(MANIFEST, json.dumps(told, indent=1, ensure_ascii=False).encode())
-        if self._packed is not None:
-            self._packed.close()
-            with self.place.open("rb") as handle:
+        """Write the manifest and sync to disk."""
+        manifest = {"format": FORMAT, "made_by": "Workdim", "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        manifest |= about | {"files": self.files}
+        self._write(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        if self._zip_file is not None:
+            self._zip_file.close()
+            with self.path.open("rb") as handle:
                 os.fsync(handle.fileno())
 
     def abandon(self) -> None:
-        if self._packed is not None:
+        if self._zip_file is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._packed.close()
+                self._zip_file.close()
 
     def _write(self, name: str, content: bytes) -> None:
-        if self._packed is None:
-            target = self.place / name
+        if self._zip_file is None:
+            target = self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
             return
         info = zipfile.ZipInfo(name, datetime.now(UTC).timetuple()[:6])
         info.external_attr = 0o600 << 16
         info.compress_type = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED
-        with self._packed.open(info, "w", force_zip64=True) as write:
+        with self._zip_file.open(info, "w", force_zip64=True) as write:
             write.write(content)
 
 
 @contextlib.contextmanager
-def written(target: Path, about: dict[str, Any], is_zip: bool) -> Iterator[Writer]:
-    """An archive at `target`, a zip file or a folder: whole after the block, or not there.
+def create_archive(target: Path, about: dict[str, Any], is_zip: bool) -> Iterator[ArchiveWriter]:
+    """Create an archive at `target`, a zip file or a folder: complete after the block, or not there at all.
 
-    `about` is what the manifest says beside the files; the block may add to it. Raises InputError where something is in
-    the way, ResourceError where there is no room, or nothing may be written.
+    `about` holds the other entries of the manifest; the block may add to it. Raises InputError if the target exists,
+    ResourceError if it cannot be written.
     """
     if target.exists() and (is_zip or not target.is_dir() or any(target.iterdir())):
         raise InputError("{target} is there already. Name a new folder or a .zip file with --out.", target=target)
     make_folder(target.parent)
     try:
         with workplace("archive", target.parent) as place:
-            writer = Writer(place / f"archive{'.zip' if is_zip else ''}", is_zip)
+            writer = ArchiveWriter(place / f"archive{'.zip' if is_zip else ''}", is_zip)
             try:
                 yield writer
                 writer.close(about)
@@ -154,7 +154,7 @@ def written(target: Path, about: dict[str, Any], is_zip: bool) -> Iterator[Write
                 writer.abandon()
             if target.is_dir():
                 target.rmdir()
-            os.replace(writer.place, target)
+            os.replace(writer.path, target)
     except OSError as error:
         raise ResourceError(
             "{target} cannot be written: {reason}. Free some space, or name another place with --out; the "
@@ -169,106 +169,108 @@ def written(target: Path, about: dict[str, Any], is_zip: bool) -> Iterator[Write
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that is open: its files by their names in it, none of them read yet but the manifest."""
+    """An open archive. Only its manifest has been read."""
 
     path: Path
     members: dict[str, Path | zipfile.ZipInfo]
-    about: dict[str, Any] = field(default_factory=dict)
-    """What the manifest says; empty where there is none, as beside a folder of parcels."""
-    packed: zipfile.ZipFile | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """Empty if there is none, as in a plain folder of parcels."""
+    zip_file: zipfile.ZipFile | None = None
 
     @property
-    def told(self) -> dict[str, dict[str, Any]]:
-        """File -> its `sha256` and `bytes` by the manifest."""
-        return self.about.get("files", {})
+    def declared_files(self) -> dict[str, dict[str, Any]]:
+        """File -> its `sha256` and `bytes` in the manifest."""
+        return self.manifest.get("files", {})
 
-    def folders(self, of: str) -> dict[str, dict[str, str]]:
-        """Folder below `of` -> the files in it, by their names there -> their names in the archive."""
+    def folders(self, parent: str) -> dict[str, dict[str, str]]:
+        """Folder below `parent` -> file name -> name in the archive."""
         found: dict[str, dict[str, str]] = {}
         for name in self.members:
-            if name.startswith(f"{of}/"):
-                folder, _, file = name[len(of) + 1 :].rpartition("/")
+            if name.startswith(f"{parent}/"):
+                folder, _, file = name[len(parent) + 1 :].rpartition("/")
                 found.setdefault(folder, {})[file] = name
         return found
 
-    def extract(self, name: str, target: Path, largest: int | None = None) -> None:
-        """Copy one file, no more than is allowed. Raises WarehouseError where it is not what the manifest says."""
+    def extract(self, name: str, target: Path, max_bytes: int | None = None) -> None:
+        """Copy one file of at most `max_bytes`. Raises WarehouseError if it contradicts the manifest."""
         member = self.members[name]
         source = str(member) if isinstance(member, Path) else f"{self.path}, {name}"
         if isinstance(member, Path) and member.is_symlink():
             raise WarehouseError("{source} is a link: archives hold none.", source=source)
         n_bytes = member.stat().st_size if isinstance(member, Path) else member.file_size
-        if n_bytes > (_largest(name) if largest is None else largest):
+        if n_bytes > (_max_bytes(name) if max_bytes is None else max_bytes):
             raise WarehouseError(
                 "{source} has {n_bytes:,.0f} MB: no archive of Workdim has such a file.",
                 source=source,
                 n_bytes=n_bytes / 1e6,
             )
-        told = self.told.get(name)
-        sha256, left = hashlib.sha256(), n_bytes
+        declared = self.declared_files.get(name)
+        sha256, n_left = hashlib.sha256(), n_bytes
         make_folder(target.parent)
         try:
-            with self._opened(member) as read, target.open("wb") as write:
-                # One byte more than there should be is asked for, and no more: a small zip file may hold terabytes.
-                while left >= 0 and (chunk := read.read(min(_CHUNK, left + 1))):
-                    left -= len(chunk)
+            with self._open_member(member) as read, target.open("wb") as write:
+                # Read at most one byte more than declared: a small zip file can hold terabytes.
+                while n_left >= 0 and (chunk := read.read(min(_CHUNK, n_left + 1))):
+                    n_left -= len(chunk)
                     sha256.update(chunk)
                     write.write(chunk)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _DISK_ERRNOS:
                 raise WarehouseError(
                     "{source} cannot be read: {reason}.", source=source, reason=error.strerror or error
                 ) from error
             raise ResourceError(
                 "{parent} cannot be written to: {reason}.", parent=target.parent, reason=error.strerror
             ) from error
-        if left or (self.about and (told is None or told["sha256"] != sha256.hexdigest())):
+        if n_left or (self.manifest and (declared is None or declared["sha256"] != sha256.hexdigest())):
             raise WarehouseError("{source} is not as the manifest has it, or was cut off.", source=source)
 
-    def unpack(self, into: Path, progress: Progress = lambda done, total: None) -> None:
-        """Copy all files. Raises WarehouseError, also where there are other files than the manifest names."""
-        strange = next((name for name in (*self.members, *self.told) if not _NAME.fullmatch(name)), None)
-        if strange is not None:
-            raise _damaged(self.path, Sentence("it holds {strange!r}", strange=strange[:80]))
-        if self.members.keys() != self.told.keys():
-            raise _damaged(self.path, Sentence("it does not hold what its manifest names"))
+    def unpack(self, target: Path, progress: Progress = lambda done, total: None) -> None:
+        """Copy all files. Raises WarehouseError also if the files are not those the manifest names."""
+        unexpected = next(
+            (name for name in (*self.members, *self.declared_files) if not _MEMBER_NAME.fullmatch(name)), None
+        )
+        if unexpected is not None:
+            raise _damaged_archive(self.path, Sentence("it holds {strange!r}", strange=unexpected[:80]))
+        if self.members.keys() != self.declared_files.keys():
+            raise _damaged_archive(self.path, Sentence("it does not hold what its manifest names"))
         for number, name in enumerate(self.members, start=1):
-            of_user = name.startswith("tables/")
-            self.extract(name, into / name, largest=2**63 if of_user else None)
+            is_user_table = name.startswith("tables/")
+            self.extract(name, target / name, max_bytes=2**63 if is_user_table else None)
             progress(number, len(self.members))
 
-    def _opened(self, member: Path | zipfile.ZipInfo) -> IO[bytes]:
+    def _open_member(self, member: Path | zipfile.ZipInfo) -> IO[bytes]:
         if isinstance(member, Path):
             return member.open("rb")
-        assert self.packed is not None
-        return self.packed.open(member)
+        assert self.zip_file is not None
+        return self.zip_file.open(member)
 
 
 @contextlib.contextmanager
-def opened(path: Path, room: Path | None) -> Iterator[Archive]:
-    """An archive, a parcel, or a folder of parcels, to be read; whatever proves wrong with it is one WarehouseError.
+def open_archive(path: Path, unpack_folder: Path | None) -> Iterator[Archive]:
+    """Open an archive, a parcel or a folder of parcels for reading. Any damage is raised as WarehouseError.
 
-    `room` is the folder that it will be unpacked in: what does not fit there is refused, with ResourceError.
+    `unpack_folder` is where it will be unpacked: raises ResourceError if it does not fit there.
     """
     try:
         if path.is_dir():
-            yield _of_folder(path)
+            yield _read_folder(path)
         elif path.is_file() and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
-                yield _of_zip(path, packed, room)
+                yield _read_zip(path, packed, unpack_folder)
         elif path.suffix.lower() == ".zip":
-            raise _damaged(path, Sentence("it is no zip file, or was cut off"))
+            raise _damaged_archive(path, Sentence("it is no zip file, or was cut off"))
         else:
             raise WarehouseError(
                 "{path} is neither a folder nor a .zip file. Name a backup, an export or a folder of parcels; files "
                 "of scores are taken by `workdim scores import`.",
                 path=path,
             )
-    except _BROKEN as error:
-        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    except _ZIP_ERRORS as error:
+        raise _damaged_archive(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
-def _of_folder(path: Path) -> Archive:
+def _read_folder(path: Path) -> Archive:
     members: dict[str, Path | zipfile.ZipInfo] = {}
 
     def add(folder: Path, files: tuple[str, ...], name: str) -> None:
@@ -286,37 +288,37 @@ def _of_folder(path: Path) -> Archive:
     manifest = path / MANIFEST
     if not manifest.is_file():
         return Archive(path, members)
-    if manifest.stat().st_size > _BYTES_OF_A_NAME * (len(members) + 1000):
-        raise _damaged(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
-    return Archive(path, members, _about(path, manifest.read_bytes()))
+    if manifest.stat().st_size > _MANIFEST_BYTES_PER_FILE * (len(members) + 1000):
+        raise _damaged_archive(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
+    return Archive(path, members, _parse_manifest(path, manifest.read_bytes()))
 
 
-def _of_zip(path: Path, packed: zipfile.ZipFile, room: Path | None) -> Archive:
+def _read_zip(path: Path, packed: zipfile.ZipFile, unpack_folder: Path | None) -> Archive:
     infos = [info for info in packed.infolist() if not (info.is_dir() or info.filename.startswith("__MACOSX/"))]
-    _check(path, infos, room)
-    members = dict[str, Path | zipfile.ZipInfo](_as_in_an_archive(path.stem, {info.filename: info for info in infos}))
+    _check_members(path, infos, unpack_folder)
+    members = dict[str, Path | zipfile.ZipInfo](_normalize_names(path.stem, {info.filename: info for info in infos}))
     manifest = members.pop(MANIFEST, None)
     if not isinstance(manifest, zipfile.ZipInfo):
-        return Archive(path, members, packed=packed)
-    if manifest.file_size > _BYTES_OF_A_NAME * (len(infos) + 1000):
-        raise _damaged(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
-    return Archive(path, members, _about(path, packed.read(manifest)), packed)
+        return Archive(path, members, zip_file=packed)
+    if manifest.file_size > _MANIFEST_BYTES_PER_FILE * (len(infos) + 1000):
+        raise _damaged_archive(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
+    return Archive(path, members, _parse_manifest(path, packed.read(manifest)), packed)
 
 
-def _check(path: Path, infos: list[zipfile.ZipInfo], room: Path | None) -> None:
-    """By the zip file's own table of contents, before anything is read. Of each file no more is read than it says."""
+def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path | None) -> None:
+    """Check the zip file's table of contents before reading anything. Later no file is read beyond its size here."""
     names = [info.filename for info in infos]
-    hostile = next((name for name in names if _HOSTILE.search(name)), None)
+    hostile = next((name for name in names if _UNSAFE_NAME.search(name)), None)
     if hostile is not None:
-        raise _damaged(path, Sentence("the name {hostile!r} leads out of it", hostile=hostile[:80]))
+        raise _damaged_archive(path, Sentence("the name {hostile!r} leads out of it", hostile=hostile[:80]))
     if any(stat.S_ISLNK(info.external_attr >> 16) for info in infos):
-        raise _damaged(path, Sentence("it holds links"))
+        raise _damaged_archive(path, Sentence("it holds links"))
     if len(set(names)) < len(names):
-        raise _damaged(path, Sentence("it holds one name twice"))
+        raise _damaged_archive(path, Sentence("it holds one name twice"))
     if any(info.flag_bits & 1 for info in infos):
         raise WarehouseError("{path} is encrypted. Unpack it first, and name the folder.", path=path)
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size
-    if len(names) > MOST_MEMBERS or unpacked > _RATIO * packed + _FREELY:
+    if len(names) > MAX_MEMBERS or unpacked > _MAX_COMPRESSION_RATIO * packed + _RATIO_ALLOWANCE:
         raise WarehouseError(
             "{path} was refused: its {packed:,.1f} MB would unfold to {unpacked:,.0f} MB in {n_names:,} files, "
             "and no archive of Workdim does.",
@@ -325,19 +327,19 @@ def _check(path: Path, infos: list[zipfile.ZipInfo], room: Path | None) -> None:
             unpacked=unpacked / 1e6,
             n_names=len(names),
         )
-    if room is not None and unpacked > (free := shutil.disk_usage(room).free):
+    if unpack_folder is not None and unpacked > (free := shutil.disk_usage(unpack_folder).free):
         raise ResourceError(
             "{path} takes {unpacked:,.0f} MB unpacked, and {free:,.0f} are free in {room}. Free some space; "
             "nothing was changed.",
             path=path,
             unpacked=unpacked / 1e6,
             free=free / 1e6,
-            room=room,
+            room=unpack_folder,
         )
 
 
-def _as_in_an_archive(stem: str, infos: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """By the names that an archive has: without the folder that holds it all, and parcels below `parcels`."""
+def _normalize_names(stem: str, infos: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """Bring names into the layout of an archive: drop an outer folder, put parcels below `parcels`."""
     tops = {name.partition("/")[0] for name in infos if "/" in name}
     if len(tops) == 1 and not any("/" not in name for name in infos) and tops != {"parcels"}:
         top = tops.pop()
@@ -353,24 +355,24 @@ def _as_in_an_archive(stem: str, infos: dict[str, zipfile.ZipInfo]) -> dict[str,
     return infos
 
 
-def _about(path: Path, content: bytes) -> dict[str, Any]:
-    """The manifest, its types checked as far as anybody relies on them."""
+def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
+    """The manifest, with the types checked that callers rely on."""
     try:
-        about = json.loads(content)
-        if about["format"] > FORMAT:
+        manifest = json.loads(content)
+        if manifest["format"] > FORMAT:
             raise WarehouseError("{path} was written by a newer Workdim: update Workdim to read it.", path=path)
-        if about["format"] < 1 or not all(
+        if manifest["format"] < 1 or not all(
             isinstance(name, str) and isinstance(file["sha256"], str) and int(file["bytes"]) >= 0
-            for name, file in about["files"].items()
+            for name, file in manifest["files"].items()
         ):
             raise ValueError("it gives no format, hashes and sizes")
         for key in ("tables", "views"):
-            more = about.get(key, {})
-            if not isinstance(more, dict) or not all(isinstance(one, str) for one in more.values()):
+            entries = manifest.get(key, {})
+            if not isinstance(entries, dict) or not all(isinstance(one, str) for one in entries.values()):
                 raise ValueError(f"its {key} cannot be read")
-        return about
+        return manifest
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise _damaged(
+        raise _damaged_archive(
             path,
             Sentence(
                 "it has no readable {manifest}: {reason}", manifest=MANIFEST, reason=str(error).splitlines()[0][:200]
@@ -378,14 +380,14 @@ def _about(path: Path, content: bytes) -> dict[str, Any]:
         ) from error
 
 
-def check_rows(file: Path, source: str) -> None:
-    """By what the file says of itself, before any of it is read. Raises WarehouseError, which names `source`."""
+def check_parquet_size(file: Path, source: str) -> None:
+    """Check the size in a Parquet file's footer, before reading rows. Raises WarehouseError, which names `source`."""
     try:
         footer = pq.read_metadata(file)
         unpacked = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise WarehouseError("{source} is damaged: it is no Parquet file.", source=source) from error
-    if footer.num_rows * footer.num_columns > MOST_CELLS or unpacked > MOST_UNPACKED:
+    if footer.num_rows * footer.num_columns > MAX_CELLS or unpacked > MAX_UNPACKED_BYTES:
         raise WarehouseError(
             "{source} has {n_rows:,} rows: no archive of Workdim has such a file.",
             source=source,
@@ -393,12 +395,12 @@ def check_rows(file: Path, source: str) -> None:
         )
 
 
-def _largest(name: str) -> int:
+def _max_bytes(name: str) -> int:
     file = PurePosixPath(name)
-    return LARGEST_TOKENS if file.name == "tokens.parquet" else LARGEST.get(file.suffix, 0)
+    return MAX_TOKENS_BYTES if file.name == "tokens.parquet" else MAX_FILE_BYTES.get(file.suffix, 0)
 
 
-def _damaged(path: Path, reason: str) -> WarehouseError:
+def _damaged_archive(path: Path, reason: str) -> WarehouseError:
     return WarehouseError(
         "{path} is damaged, or no archive of Workdim ({reason}): nothing of it was taken.", path=path, reason=reason
     )

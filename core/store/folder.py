@@ -1,15 +1,15 @@
-"""The folder of a warehouse: where each kind of file lies, and the markers of what is being changed.
+"""The folder of a warehouse: where each kind of file lies, and markers of pending changes.
 
-The files are the truth; the DuckDB file beside them is built from them.
+The files are the source of truth; the DuckDB file beside them is built from them.
 
     workdim.duckdb          built from all below; workdim.duckdb.gate lets writers in
     parcels/<run_id>/       finished measurements (parcels.py), with tags and notes (annotation.py)
-    people/                 what people write or import (people.py)
+    people/                 what people write or import (user_files.py)
     pending/<kind>-<id>     markers: this file is being changed
     trash/                  deleted runs, and tombstones of people's files (trash.py)
-    jobs/ texts/ backups/   measurements under way, texts that were uploaded, backups
-    offered.json            which of the profiles that come with Workdim were in here once
-    identity                what reports call this warehouse: its id, never its path
+    jobs/ texts/ backups/   running measurements, uploaded texts, backups
+    offered.json            the shipped profiles that were added once
+    identity                the id that reports use for this warehouse, instead of its path
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from core.files import make_folder, names_in, refuse_where_read_only, write_thro
 
 @dataclass(frozen=True)
 class Folder:
-    """The folder that holds a warehouse file and all it is built from."""
+    """The folder with a warehouse file and everything it is built from."""
 
     root: Path
 
@@ -48,12 +48,12 @@ class Folder:
 
     @property
     def trash(self) -> Path:
-        """Parcels of runs that were deleted, until the trash is emptied, and tombstones of people's files."""
+        """Parcels of deleted runs, until the trash is emptied, and tombstones of people's files."""
         return self.root / "trash"
 
     @property
     def jobs(self) -> Path:
-        """Measurements under way, one folder per run."""
+        """Running measurements, one folder per run."""
         return self.root / "jobs"
 
     @property
@@ -61,29 +61,29 @@ class Folder:
         return self.root / "backups"
 
     @property
-    def offered(self) -> Path:
-        """Ids of the shipped profiles that were taken in once: those that people take out stay out."""
+    def offered_profiles(self) -> Path:
+        """Ids of the shipped profiles that were added once: those that people removed stay out."""
         return self.root / "offered.json"
 
     def identity(self) -> str:
-        """A random id that tells this warehouse from others in reports that left it; made when it is first asked for.
+        """A random id that distinguishes this warehouse in reports without revealing its path; created on first use.
 
-        It says nothing of its place. Of a folder that cannot be written to it is `unnamed`.
+        `unnamed` if the folder cannot be written to.
         """
         file = self.root / "identity"
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            if re.fullmatch("[0-9a-f]{12}", known := file.read_text(encoding="ascii").strip()):
-                return known
-        made = secrets.token_hex(6)
+            if re.fullmatch("[0-9a-f]{12}", stored_id := file.read_text(encoding="ascii").strip()):
+                return stored_id
+        new_id = secrets.token_hex(6)
         try:
             refuse_where_read_only()
-            write_through(file, made.encode())
+            write_through(file, new_id.encode())
         except (OSError, InputError):
             return "unnamed"
-        return made
+        return new_id
 
     def mark(self, kind: str, ids: Iterable[str]) -> None:
-        """Set a marker for each file that is about to change. Raises ResourceError: nothing was changed then."""
+        """Set a marker for each file that is about to change. Raises ResourceError if that fails; nothing is changed."""
         make_folder(self.pending)
         try:
             for one in ids:
@@ -97,11 +97,11 @@ class Folder:
             ) from error
 
     def unmark(self, kind: str, ids: Iterable[str]) -> None:
-        """Take the markers away again. One that cannot go is looked at again when the warehouse is next opened."""
+        """Remove the markers. One that cannot be removed is checked again when the warehouse is next opened."""
         for one in ids:
             with contextlib.suppress(OSError):
                 (self.pending / f"{kind}-{one}").unlink(missing_ok=True)
 
-    def marked(self) -> list[tuple[str, str]]:
-        """Kind and id of everything that a kill left half changed, if anything."""
+    def pending_changes(self) -> list[tuple[str, str]]:
+        """Kind and id of every marker: changes that are running or were left unfinished by a killed process."""
         return sorted((kind, one) for kind, mark, one in (n.partition("-") for n in names_in(self.pending)) if mark)

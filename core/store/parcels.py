@@ -1,7 +1,7 @@
 """A run parcel: one finished measurement as a folder of Parquet files and run.json.
 
-run.json is written last and names the other files with their hashes: a folder without it is not a result, and one
-that does not agree with it is damaged. Tags and note, which people change later, stand beside it (annotation.py).
+run.json is written last and lists the other files with their hashes: a folder without it is not a result, and one that
+contradicts it is damaged. Tags and note, which people change later, are in a file of their own (annotation.py).
 A parcel holds counts and hashes of a text, never the text.
 """
 
@@ -30,9 +30,9 @@ from core.store.folder import Folder
 from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, Table, TokenResultRow, frame
 
 FORMAT = 3
-"""1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
+"""1 lacks the columns of controls and words, 2 those of chat templates; they are read as NULL."""
 RUN_FILE = "run.json"
-DAMAGE = (
+READ_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -44,27 +44,27 @@ DAMAGE = (
     pl.exceptions.PanicException,
     pa.ArrowException,
 )
-"""What reading a file raises that was cut off, altered, or made to look like one of ours."""
-SINGLE_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
-"""Tables of which a parcel holds one row, kept in run.json under these keys, and fields of Profile."""
+"""Errors from reading a file that was cut off, altered or forged."""
+SINGLE_ROW_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
+"""Tables with one row per parcel -> key in run.json and field of Profile."""
 PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, "tokens")))
-"""All that a parcel may hold; whatever else lies in its folder is not ours and goes nowhere."""
+"""All files of a parcel; anything else in its folder is ignored and never copied."""
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-MOST_LAYERS = 10_000
-LARGEST_RUN_FILE = 4 * 2**20
+MAX_LAYERS = 10_000
+MAX_RUN_FILE_BYTES = 4 * 2**20
 _LIMITS = {"SMALLINT": 2**15, "INTEGER": 2**31, "FLOAT": 2**128}
-"""Types of the DuckDB file that are narrower than those of parcels, and the first number that is too large."""
+"""Types of the DuckDB file that are narrower than those of parcels -> the first number that does not fit."""
 
 
 @dataclass(frozen=True)
-class Head:
-    """What run.json and annotations.json say, checked."""
+class ParcelHeader:
+    """The content of run.json and annotations.json, checked."""
 
     parcel: Path
     rows: dict[str, dict[str, Any]]
-    """The row of models, corpora and runs, the latter with what people said since."""
+    """The row of models, corpora and runs, the last with the current annotations."""
     files: dict[str, str]
-    """Table -> hash of its Parquet file; without the tables that it is too old to have."""
+    """Table -> hash of its Parquet file; older parcels lack some tables."""
 
     @property
     def run_id(self) -> str:
@@ -72,11 +72,11 @@ class Head:
 
 
 def write_parcel(folder: Path, profile: Profile) -> None:
-    """Write a finished measurement into `folder`: the tables first, then run.json, each forced to the disk."""
+    """Write a finished measurement into `folder`: first the tables, then run.json, each synced to disk."""
     try:
         make_folder(folder)
         tables = {table: TABLES[table].frame(getattr(profile, field)) for table, field in PROFILE_TABLES.items()}
-        if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
+        if profile.tokens:  # on request only and never ingested: it follows single tokens through a text
             tables["tokens"] = frame(profile.tokens, TokenResultRow)
         files = {}
         for table, rows in tables.items():
@@ -84,11 +84,12 @@ def write_parcel(folder: Path, profile: Profile) -> None:
             rows.write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
             write_through(folder / f"{table}.parquet", content.getvalue())
-        single = {
-            key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True) for table, key in SINGLE_TABLES.items()
+        single_rows = {
+            key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True)
+            for table, key in SINGLE_ROW_TABLES.items()
         }
-        told = {"format": FORMAT, **single, "files": files}
-        text = json.dumps(told, indent=1, ensure_ascii=False, default=datetime.isoformat)
+        content_of_run = {"format": FORMAT, **single_rows, "files": files}
+        text = json.dumps(content_of_run, indent=1, ensure_ascii=False, default=datetime.isoformat)
         write_through(folder / RUN_FILE, text.encode())
     except OSError as error:
         raise ResourceError(
@@ -102,32 +103,36 @@ def is_parcel(folder: Path) -> bool:
 
 
 def _check_annotations(tags: list[str], note: str | None) -> None:
-    """What could not be written beside the parcel must not stand in it, or the next remark would damage it."""
+    """Refuse in run.json what annotations.json could not hold, or the next annotation would damage the parcel."""
     try:
         for tag in tags:
-            if tag not in annotation.OWN_TAGS:
-                annotation.checked_tag(tag)
-        annotation.checked_note(note or "")
+            if tag not in annotation.RESERVED_TAGS:
+                annotation.normalize_tag(tag)
+        annotation.normalize_note(note or "")
     except InputError as error:
         raise ValueError(f"{RUN_FILE}: {error}") from error
 
 
-def read_versioned(file: Path, largest: int, newest: int) -> dict[str, Any]:
-    """A JSON file of the store, whose `format` this version reads. Raises WarehouseError for a newer one, ValueError
-    and its like (`DAMAGE`) for one that is too large or none of ours."""
-    if file.stat().st_size > largest:
+def read_versioned(file: Path, max_bytes: int, newest_format: int) -> dict[str, Any]:
+    """Read a JSON file of the store that has a `format`.
+
+    Raises WarehouseError for a newer format, one of READ_ERRORS for a file that is too large or invalid.
+    """
+    if file.stat().st_size > max_bytes:
         raise ValueError(f"{file.name} has {file.stat().st_size / 1e6:.0f} MB")
     content = read_json(file)
     if not isinstance(content["format"], int) or content["format"] < 1:
         raise ValueError(f"the format {str(content['format'])[:20]} is none")
-    if content["format"] > newest:
+    if content["format"] > newest_format:
         raise WarehouseError("{file} was written by a newer Workdim: update Workdim to read it.", file=file)
     return content
 
 
 def read_table(file: Path, sha256: str, table: Table) -> pl.DataFrame:
-    """The rows of a Parquet file of the store, by its hash and the declared table; columns that an older version
-    did not know are NULL. Raises ValueError and its like (`DAMAGE`)."""
+    """Read a Parquet file of the store, checked against its hash and the declared table.
+
+    Columns that an older version did not have are NULL. Raises one of READ_ERRORS.
+    """
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{file.name} has changed since it was written")
@@ -141,78 +146,78 @@ def read_table(file: Path, sha256: str, table: Table) -> pl.DataFrame:
     return rows.select(list(types))
 
 
-def read_head(parcel: Path) -> Head:
-    """The three single rows of a parcel, checked. Raises WarehouseError, one line, for what is no parcel of ours."""
+def read_header(parcel: Path) -> ParcelHeader:
+    """Read and check the header of a parcel. Raises WarehouseError if it is damaged or no parcel."""
     try:
-        content = read_versioned(parcel / RUN_FILE, LARGEST_RUN_FILE, FORMAT)
-        rows = {table: _row(content[key], TABLES[table]) for table, key in SINGLE_TABLES.items()}
+        content = read_versioned(parcel / RUN_FILE, MAX_RUN_FILE_BYTES, FORMAT)
+        rows = {table: _parse_row(content[key], TABLES[table]) for table, key in SINGLE_ROW_TABLES.items()}
         n_layers, tags = rows["models"]["n_layers"], rows["runs"]["tags"]
-        if not 0 <= n_layers <= MOST_LAYERS:
+        if not 0 <= n_layers <= MAX_LAYERS:
             raise ValueError(f"a model of {n_layers} blocks")
-        if len(tags) > annotation.MOST_TAGS + len(annotation.OWN_TAGS):
+        if len(tags) > annotation.MAX_TAGS + len(annotation.RESERVED_TAGS):
             raise ValueError(f"{len(tags)} tags")
         _check_annotations(tags, rows["runs"]["note"])
-        rows["runs"] |= annotation.columns(parcel, tags) or {}
-        told = content["files"]
-        there = [table for table in LONG_TABLES if table in told or table not in ADDED_TABLES]
-        head = Head(parcel, rows, {table: str(told[table]) for table in there})
+        rows["runs"] |= annotation.read_columns(parcel, tags) or {}
+        hashes = content["files"]
+        present = [table for table in LONG_TABLES if table in hashes or table not in ADDED_TABLES]
+        header = ParcelHeader(parcel, rows, {table: str(hashes[table]) for table in present})
     except WarehouseError:
         raise
-    except DAMAGE as error:
-        raise damaged(parcel, error) from error
+    except READ_ERRORS as error:
+        raise damaged_parcel(parcel, error) from error
     run = rows["runs"]
-    is_one = run["model_id"] == rows["models"]["model_id"] and run["corpus_id"] == rows["corpora"]["corpus_id"]
-    if not is_one or run["run_id"] != parcel.name:
-        raise _mixed(parcel, RUN_FILE)
-    return head
+    is_consistent = run["model_id"] == rows["models"]["model_id"] and run["corpus_id"] == rows["corpora"]["corpus_id"]
+    if not is_consistent or run["run_id"] != parcel.name:
+        raise _mixed_parcel(parcel, RUN_FILE)
+    return header
 
 
-def check_files(head: Head) -> None:
-    """Hashes and footers of all Parquet files, without reading their rows: columns, types, one run, layers, no gaps.
+def verify_files(header: ParcelHeader) -> None:
+    """Check hashes and footers of all Parquet files without reading rows: columns, types, run id, layers, NULLs.
 
-    Raises WarehouseError. That no row is there twice is left to whoever reads the rows.
+    Raises WarehouseError. Duplicate rows are left to whoever reads the rows.
     """
     try:
-        for table in head.files:
-            content = (head.parcel / f"{table}.parquet").read_bytes()
-            if hashlib.sha256(content).hexdigest() != head.files[table]:
+        for table in header.files:
+            content = (header.parcel / f"{table}.parquet").read_bytes()
+            if hashlib.sha256(content).hexdigest() != header.files[table]:
                 raise ValueError(f"{table}.parquet has changed since it was written")
-            if not _check_footer(head, table, pq.read_metadata(io.BytesIO(content))):
-                read_parcel(head.parcel)  # a file without statistics: row by row
+            if not _check_footer(header, table, pq.read_metadata(io.BytesIO(content))):
+                read_parcel(header.parcel)  # a file without statistics: check row by row
                 return
     except WarehouseError:
         raise
-    except DAMAGE as error:
-        raise damaged(head.parcel, error) from error
+    except READ_ERRORS as error:
+        raise damaged_parcel(header.parcel, error) from error
 
 
 def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
     """The tables of a parcel, checked: complete, unaltered, typed, and about one run of one model on one corpus."""
-    head = read_head(folder)
+    header = read_header(folder)
     try:
-        tables = {table: pl.DataFrame([head.rows[table]], schema=TABLES[table].schema) for table in SINGLE_TABLES}
+        tables = {table: pl.DataFrame([header.rows[table]], schema=TABLES[table].schema) for table in SINGLE_ROW_TABLES}
         tables |= {
-            table: read_table(folder / f"{table}.parquet", head.files[table], TABLES[table])
-            if table in head.files
+            table: read_table(folder / f"{table}.parquet", header.files[table], TABLES[table])
+            if table in header.files
             else TABLES[table].frame([])
             for table in LONG_TABLES
         }
-    except DAMAGE as error:
-        raise damaged(folder, error) from error
+    except READ_ERRORS as error:
+        raise damaged_parcel(folder, error) from error
     check_keys(folder, tables)
     return tables
 
 
-def damaged(parcel: Path, error: BaseException) -> WarehouseError:
-    """One line for people."""
+def damaged_parcel(parcel: Path, error: BaseException) -> WarehouseError:
+    """The error for a parcel that cannot be read because of `error`."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return WarehouseError(
         "The parcel {parcel} is damaged ({reason}); it was left where it is.", parcel=parcel, reason=reason
     )
 
 
-def _row(values: dict[str, Any], table: Table) -> dict[str, Any]:
-    """A row of run.json with the types of its table; columns that an older parcel lacks are NULL."""
+def _parse_row(values: dict[str, Any], table: Table) -> dict[str, Any]:
+    """A row of run.json with the types of its table; columns missing in an older parcel are NULL."""
     types, optional = table.schema, table.optional
     if values.keys() - types.keys() or types.keys() - values.keys() - optional:
         raise ValueError(f"{RUN_FILE} has other columns than {table.row.__name__}")
@@ -228,7 +233,7 @@ def _row(values: dict[str, Any], table: Table) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Expected:
+class _ExpectedFooter:
     """What the footer of a table's Parquet file is compared with."""
 
     types: dict[str, str]
@@ -238,74 +243,75 @@ class _Expected:
 
 
 @functools.cache
-def _expected(table: str) -> _Expected:
+def _expected_footer(table: str) -> _ExpectedFooter:
     declared = TABLES[table]
-    types = {field.name: _plain(str(field.type)) for field in declared.frame([]).to_arrow().schema}
+    types = {field.name: _type_name(str(field.type)) for field in declared.frame([]).to_arrow().schema}
     limits = {one.name: _LIMITS[one.sql_type] for one in declared.columns if one.sql_type in _LIMITS}
-    return _Expected(types, declared.optional, declared.layer_columns, limits)
+    return _ExpectedFooter(types, declared.optional, declared.layer_columns, limits)
 
 
 @functools.cache
-def _plain(kind: str) -> str:
-    """The name of a type, whichever of two layouts its strings and lists have."""
+def _type_name(kind: str) -> str:
+    """The name of an Arrow type, the same for both memory layouts of strings and lists."""
     return re.sub(r"large_|: |item|element| not null|_view", "", kind)
 
 
-def _check_footer(head: Head, table: str, footer: pq.FileMetaData) -> bool:
-    """Raises ValueError or WarehouseError; False where the file has no statistics to be checked by."""
-    name, expected = f"{table}.parquet", _expected(table)
+def _check_footer(header: ParcelHeader, table: str, footer: pq.FileMetaData) -> bool:
+    """Check types and statistics of a file. Returns False if it has no statistics; raises ValueError, WarehouseError."""
+    name, expected = f"{table}.parquet", _expected_footer(table)
     types = expected.types
-    found = {field.name: _plain(str(field.type)) for field in footer.schema.to_arrow_schema()}
+    found = {field.name: _type_name(str(field.type)) for field in footer.schema.to_arrow_schema()}
     if types.keys() - found.keys() - expected.optional or any(types.get(one) != kind for one, kind in found.items()):
         raise ValueError(f"{name} has other columns than {table}")
-    most = head.rows["models"]["n_layers"]
+    n_layers = header.rows["models"]["n_layers"]
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
             path = column.path_in_schema
-            limit, is_layer, is_needed = (
+            limit, is_layer, is_required = (
                 expected.limits.get(path),
                 path in expected.layers,
                 path not in expected.optional,
             )
-            if path not in types or not (limit or is_layer or is_needed):  # elements of lists, and what may be anything
+            if path not in types or not (
+                limit or is_layer or is_required
+            ):  # elements of lists, and what may be anything
                 continue
-            told = column.statistics
-            if told is None or told.null_count is None or (path == "run_id" and not told.has_min_max):
+            statistics = column.statistics
+            if statistics is None or statistics.null_count is None or (path == "run_id" and not statistics.has_min_max):
                 return False
-            if told.null_count and is_needed:
+            if statistics.null_count and is_required:
                 raise ValueError(f"{name} lacks values of {path}")
-            if path == "run_id" and {told.min, told.max} != {head.run_id}:
-                raise _mixed(head.parcel, table)
-            if not (limit or is_layer) or not told.has_min_max:
+            if path == "run_id" and {statistics.min, statistics.max} != {header.run_id}:
+                raise _mixed_parcel(header.parcel, table)
+            if not (limit or is_layer) or not statistics.has_min_max:
                 continue
-            low, high = told.min, told.max
-            if is_layer and (low < 0 or high > most):
-                raise _stray_layer(head.parcel, table, low if low < 0 else high, most)
+            low, high = statistics.min, statistics.max
+            if is_layer and (low < 0 or high > n_layers):
+                raise _layer_out_of_range(header.parcel, table, low if low < 0 else high, n_layers)
             if limit and not (-limit <= low and high < limit):
                 raise ValueError(f"{name} has a value of {path} beyond any that is measured")
     return True
 
 
 def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    """Raises WarehouseError, one line, where the rows are not those of one run, one model and one corpus, each once.
+    """Raises WarehouseError unless all rows are of one run, their layers exist and no row is a duplicate.
 
-    The tables have neither foreign nor unique keys, because an index on long tables slows every ingest. That a run
-    names a parent, a control or a pilot that is not here is no fault of its parcel: controls come first, and a parcel
-    may come from elsewhere.
+    The tables have neither foreign nor unique keys, because an index on long tables slows every ingest. A parent,
+    control or pilot that is not here is no error: controls come first, and a parcel may come from elsewhere.
     """
     n_layers = tables["models"]["n_layers"][0]
     for table in LONG_TABLES:
         rows, declared = tables[table], TABLES[table]
         if (rows["run_id"] != folder.name).any():
-            raise _mixed(folder, table)
+            raise _mixed_parcel(folder, table)
         layers = [layer for name in declared.layer_columns for layer in (rows[name].min(), rows[name].max())]
         strays = [layer for layer in layers if isinstance(layer, int) and not 0 <= layer <= n_layers]
         if strays:
-            raise _stray_layer(folder, table, strays[0], n_layers)
+            raise _layer_out_of_range(folder, table, strays[0], n_layers)
         keys = rows.select(declared.key)
         if keys.n_unique() != keys.height:
-            twice = keys.filter(keys.is_duplicated()).row(0, named=True)
-            named = ", ".join(f"{name} {value}" for name, value in list(twice.items())[1:] if value is not None)
+            duplicate = keys.filter(keys.is_duplicated()).row(0, named=True)
+            named = ", ".join(f"{name} {value}" for name, value in list(duplicate.items())[1:] if value is not None)
             raise WarehouseError(
                 "The parcel {folder} holds one row of {table} twice ({named}); it was left where it is.",
                 folder=folder,
@@ -314,7 +320,7 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
             )
 
 
-def _mixed(parcel: Path, where: str) -> WarehouseError:
+def _mixed_parcel(parcel: Path, where: str) -> WarehouseError:
     return WarehouseError(
         "The parcel {parcel} mixes several runs, models or corpora ({where}); it was left there.",
         parcel=parcel,
@@ -322,7 +328,7 @@ def _mixed(parcel: Path, where: str) -> WarehouseError:
     )
 
 
-def _stray_layer(parcel: Path, table: str, layer: int, n_layers: int) -> WarehouseError:
+def _layer_out_of_range(parcel: Path, table: str, layer: int, n_layers: int) -> WarehouseError:
     return WarehouseError(
         "The parcel {parcel} has a row of layer {layer} in {table}, and its model has {n_layers} blocks; it "
         "was left where it is.",
@@ -333,8 +339,8 @@ def _stray_layer(parcel: Path, table: str, layer: int, n_layers: int) -> Warehou
     )
 
 
-def finish(folder: Folder, job_folder: Path) -> Path:
-    """Make a job's complete folder a parcel, by one rename. Doing it twice is no error."""
+def publish_parcel(folder: Folder, job_folder: Path) -> Path:
+    """Make a job's complete folder a parcel by one rename. Idempotent."""
     parcels = folder.parcels
     target = parcels / job_folder.name
     if not job_folder.exists() and is_parcel(target):

@@ -1,12 +1,12 @@
-"""From a backup to a folder: looked through beside, then exchanged by renames that a kill at any of them cannot halve.
+"""Restore a backup into a warehouse folder by renames, so that a kill at any moment cannot leave half of it.
 
-    pending/restore-<time>/     one rename puts it there, and from then on the restore is going to be finished
-        journal.json            under which name the present files of people are kept; what tables/ holds
-        parcels/ people/        what takes its place, one rename each; what is still there has not been moved yet
-        tables/                 tables that a user had added to the DuckDB file, for whoever builds it anew
+    pending/restore-<time>/     one rename puts it there; from then on the restore will be finished by whoever comes next
+        journal.json            the name under which the present user files are kept; what tables/ holds
+        parcels/ people/        what moves into the folder, one rename each; what is still there is yet to be moved
+        tables/                 tables that a user had added to the DuckDB file, for the rebuild
 
-Nothing that was measured since the backup is lost: parcels stay where they are, with their tags and notes, and so do
-pilots, which run results name, with the scores stated in them. All else that people wrote is as in the backup.
+Nothing measured since the backup is lost: parcels stay, with their tags and notes, and so do pilots (runs refer to them)
+with their own scores. All other user files are replaced by those of the backup.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from core.files import (
     unused,
     write_through,
 )
-from core.store import people, trash
+from core.store import trash, user_files
 from core.store.folder import Folder
-from core.store.parcels import DAMAGE, RUN_FILE
+from core.store.parcels import READ_ERRORS, RUN_FILE
 
 KIND = "restore"
 _JOURNAL = "journal.json"
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A restore that is under way: its files are exchanged or about to be, the DuckDB file is to be built of them."""
+class PendingRestore:
+    """A restore that has begun: its files are being exchanged, the DuckDB file is to be rebuilt."""
 
     folder: Path
 
     @property
     def tables(self) -> dict[str, Path]:
-        """Name of a table that a user had added to the DuckDB file -> its rows as Parquet."""
+        """Name of a user's table in the DuckDB file -> its rows as Parquet."""
         return {str(table): self.folder / name for name, table in self._journal["tables"].items()}
 
     @property
     def views(self) -> dict[str, str]:
-        """Name of a view that a user had added -> its statement."""
+        """Name of a user's view -> its statement."""
         return {str(name): str(sql) for name, sql in self._journal["views"].items()}
 
     @property
-    def kept(self) -> Path:
-        """What people had written before, if anything."""
+    def previous_files(self) -> Path:
+        """Where the replaced user files are kept, if there were any."""
         return self.folder.parents[1] / str(self._journal["kept"])
 
     @property
@@ -69,21 +69,23 @@ class Pending:
         return read_json(self.folder / _JOURNAL)
 
 
-def begin(folder: Folder, unpacked: Path, about: dict[str, Any], report: Callable[[str], None]) -> tuple[Pending, int]:
-    """From an unpacked backup to a restore that will be finished, whatever comes; how many parcels it brings, too.
+def begin(
+    folder: Folder, unpacked: Path, manifest: dict[str, Any], report: Callable[[str], None]
+) -> tuple[PendingRestore, int]:
+    """Make an unpacked backup a pending restore, which will be finished whatever happens; also returns its parcel count.
 
-    `about` is its manifest. Nobody else may move parcels or change people's files meanwhile. A line to `report` for what
-    could not be carried over. Raises ResourceError where there is no room: nothing was changed then.
+    The caller keeps other processes from moving parcels or changing user files. `report` gets a line for what could not
+    be carried over. Raises ResourceError if there is no room; nothing is changed then.
     """
-    parcels = 0
+    n_parcels = 0
     for parcel in folders_in(unpacked / "parcels"):
-        if is_sound(folder.parcels / parcel.name):
+        if is_intact(folder.parcels / parcel.name):
             shutil.rmtree(parcel)
         else:
-            parcels += 1
-    _keep_pilots(folder, Folder(unpacked), report)
-    kept = unused(folder.root / f"people.before-restore-{time_now()}")
-    journal = {"kept": kept.name, "tables": about.get("tables", {}), "views": about.get("views", {})}
+            n_parcels += 1
+    _merge_pilots(folder, Folder(unpacked), report)
+    previous_files = unused(folder.root / f"people.before-restore-{time_now()}")
+    journal = {"kept": previous_files.name, "tables": manifest.get("tables", {}), "views": manifest.get("views", {})}
     try:
         make_folder(unpacked / "people")
         write_through(unpacked / _JOURNAL, json.dumps(journal, indent=1).encode())
@@ -96,71 +98,71 @@ def begin(folder: Folder, unpacked: Path, about: dict[str, Any], report: Callabl
         raise ResourceError(
             "The backup cannot be put in place: {reason}. Nothing was changed.", reason=error.strerror or error
         ) from error
-    return Pending(pending), parcels
+    return PendingRestore(pending), n_parcels
 
 
-def pending(folder: Folder) -> list[Pending]:
-    """Restores that were begun and not finished, the first one first."""
-    return [Pending(folder.pending / f"{kind}-{one}") for kind, one in folder.marked() if kind == KIND]
+def pending_restores(folder: Folder) -> list[PendingRestore]:
+    """Restores that were begun and not finished, oldest first."""
+    return [PendingRestore(folder.pending / f"{kind}-{one}") for kind, one in folder.pending_changes() if kind == KIND]
 
 
-def go_on(folder: Folder, restore: Pending) -> None:
-    """Exchange what has not been exchanged yet. Doing it twice is no error; the caller keeps everybody else out."""
-    for staged in folders_in(restore.folder / "parcels"):
-        target = folder.parcels / staged.name
+def exchange_files(folder: Folder, restore: PendingRestore) -> None:
+    """Move the files that have not been moved yet. Idempotent; the caller keeps other processes out."""
+    for source in folders_in(restore.folder / "parcels"):
+        target = folder.parcels / source.name
         make_folder(folder.parcels)
         if target.exists():
-            trash.set_aside(folder, target)
-        move(staged, target)
+            trash.quarantine(folder, target)
+        move(source, target)
     if (restore.folder / "people").is_dir():
         if folder.people.exists():
-            move(folder.people, unused(restore.kept))
+            move(folder.people, unused(restore.previous_files))
         move(restore.folder / "people", folder.people)
     for changed in (folder.parcels, folder.root):
         sync_folder(changed)
 
 
-def end(folder: Folder, restore: Pending) -> None:
-    """The DuckDB file is built: nothing is left to be done. What came back is no longer remembered as deleted."""
+def finish(folder: Folder, restore: PendingRestore) -> None:
+    """Clean up once the DuckDB file is rebuilt. Restored files lose their tombstones."""
     for name in names_in(folder.trash / "people"):
         kind, _, one = name.removesuffix(".json").partition("-")
-        if kind in people.KINDS and people.is_there(folder, kind, one):
+        if kind in user_files.KINDS and user_files.exists(folder, kind, one):
             (folder.trash / "people" / name).unlink(missing_ok=True)
-    gone = unused(folder.root / f".workdim-{restore.folder.name}")
-    move(restore.folder, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    leftovers = unused(folder.root / f".workdim-{restore.folder.name}")
+    move(restore.folder, leftovers)
+    shutil.rmtree(leftovers, ignore_errors=True)
 
 
-def is_sound(parcel: Path) -> bool:
-    """Whether a parcel's files are those that its run.json names."""
+def is_intact(parcel: Path) -> bool:
+    """Whether a parcel's files match the hashes in its run.json."""
     try:
-        check_hashes(parcel)
-    except DAMAGE:
+        verify_hashes(parcel)
+    except READ_ERRORS:
         return False
     return True
 
 
-def check_hashes(parcel: Path) -> None:
-    """Raises ValueError, or another of DAMAGE, where a file of a parcel is not as its run.json has it."""
+def verify_hashes(parcel: Path) -> None:
+    """Raises one of READ_ERRORS if a file of a parcel does not match its hash in run.json."""
     for name, sha256 in read_json(parcel / RUN_FILE)["files"].items():
         if hashlib.sha256((parcel / f"{name}.parquet").read_bytes()).hexdigest() != sha256:
             raise ValueError(f"{name}.parquet has changed since it was written")
 
 
-def _keep_pilots(folder: Folder, unpacked: Folder, report: Callable[[str], None]) -> None:
-    """Pilots registered since the backup, results counted and own scores stated since."""
-    for one in people.ids(folder, "pilot"):
+def _merge_pilots(folder: Folder, unpacked: Folder, report: Callable[[str], None]) -> None:
+    """Add to the backup the pilots, results and own scores that were registered since."""
+    for one in user_files.list_ids(folder, "pilot"):
         try:
-            ours = people.read(folder, "pilot", one)
-            if people.is_there(unpacked, "pilot", one):
-                theirs = people.read(unpacked, "pilot", one)
+            ours = user_files.read(folder, "pilot", one)
+            if user_files.exists(unpacked, "pilot", one):
+                theirs = user_files.read(unpacked, "pilot", one)
                 ours = theirs | {
                     "pilot_runs": pl.concat([theirs["pilot_runs"], ours["pilot_runs"]]).unique(maintain_order=True),
                     "scores": pl.concat([theirs["scores"], ours["scores"]]).unique(
                         ["repository", "revision"], maintain_order=True
                     ),
                 }
-            people.write(unpacked, "pilot", one, ours)
+            user_files.write(unpacked, "pilot", one, ours)
         except WarehouseError as error:
             report(sentences(error.message, Sentence("The backup's pilots were taken without it.")))
         except FileNotFoundError:

@@ -64,7 +64,7 @@ def _verdict(run: Mapping[str, Any]) -> str:
 
 
 def trash_table(found: Sequence[Any]) -> list[str]:
-    """Runs in the trash (core.warehouse.trash.Trashed), the oldest measurement first."""
+    """Runs in the trash (core.store.trash.TrashedRun), the oldest measurement first."""
     rows = [
         (
             one.run_id[:SHORT_ID],

@@ -8,8 +8,8 @@ import streamlit as st
 from core.analysis.answer import Answer
 from core.analysis.asked import Asked
 from core.analysis.ranking import is_of_ladder, newest, of_models
-from core.figures.layer_profiles import profile_points
-from core.figures.pictures import THUMBNAIL, thumbnail, turns_of
+from core.figures.profile_data import profile_points
+from core.figures.svg_profiles import THUMBNAIL, extrema_of, thumbnail
 from core.pilots.registration import Registered, registered, shipped
 from core.tables import PlanRow
 from core.ui import inputs, language, pictures, reads
@@ -134,7 +134,7 @@ def profile_ids(texts: pl.DataFrame) -> list[str]:
 def show_profiles(found: reads.Home) -> None:
     _ = language.translator()
     reader = language.current()
-    turns = turns_of(found.extrema, "one_per_type")
+    turns = extrema_of(found.extrema, "one_per_type")
     curves = {curve.run_id: curve for curve in profile_points(found.profiles, found.runs, "d2", "one_per_type").curves}
     st.html(_GRID)
     with st.container(horizontal=True, gap="small", key="gallery"):

@@ -16,7 +16,7 @@ from core.errors import WorkdimError
 from core.figures.svg import DARK
 from core.ui import inputs, language, pictures, reads, url_state
 from core.ui.markdown import escape
-from core.warehouse.warehouse import TakenIn
+from core.warehouse.warehouse import PendingResult
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
@@ -126,7 +126,7 @@ def _take_in_parcels() -> None:
     """Take in, once per session, what was measured while the warehouse was locked; what still waits is told."""
     _ = language.translator()
     at, taken = st.session_state.get(_TAKEN_IN, (0.0, None))
-    if taken is None or (taken.waiting and time.monotonic() - at > _AGAIN_AFTER):
+    if taken is None or (taken.n_waiting and time.monotonic() - at > _AGAIN_AFTER):
         taken = reads.take_in()
         st.session_state[_TAKEN_IN] = (time.monotonic(), taken)
         if taken.run_ids:
@@ -134,10 +134,10 @@ def _take_in_parcels() -> None:
     _tell_what_waits(taken)
 
 
-def _tell_what_waits(taken: TakenIn) -> None:
+def _tell_what_waits(taken: PendingResult) -> None:
     _ = language.translator()
-    if taken.late:
+    if taken.n_late:
         line = _("Finished measurements that wait to be added to the warehouse: {n}. {reason}")
-        st.warning(line.format(n=taken.late, reason=escape(taken.reason)), icon=":material/hourglass_top:")
+        st.warning(line.format(n=taken.n_late, reason=escape(taken.reason)), icon=":material/hourglass_top:")
     for line in taken.damaged:
         st.warning(escape(line), icon=":material/broken_image:")

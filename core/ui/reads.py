@@ -30,24 +30,35 @@ from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import profiles, queries, recipes, reference, rules, saved, schema, score_answers, score_imports
+from core.warehouse import (
+    layer_plans,
+    profiles,
+    queries,
+    recipes,
+    reference,
+    rules,
+    schema,
+    score_answers,
+    score_imports,
+)
 from core.warehouse.connection import Readable
-from core.warehouse.warehouse import TakenIn, Warehouse
+from core.warehouse.saved_queries import list_queries
+from core.warehouse.warehouse import PendingResult, Warehouse
 from core.wording.labels import with_text_marks
 
 _log = logging.getLogger("workdim")
 N_LATEST = 20
 """Runs that the home screen shows."""
 _OF_ALL: dict[str, Callable[..., Any]] = {
-    "tables": schema.tables,
-    "saved queries": saved.all_saved,
-    "score files": score_imports.files,
-    "aliases": alias_table.aliases,
-    "unmet names": score_answers.unmet_names,
-    "score conflicts": score_answers.conflicts,
-    "answered": score_answers.answered,
+    "tables": schema.list_tables,
+    "saved queries": list_queries,
+    "score files": score_imports.list_imports,
+    "aliases": alias_table.list_aliases,
+    "unmet names": score_answers.unmatched_names,
+    "score conflicts": score_answers.score_conflicts,
+    "answered": score_answers.list_answer_sets,
     "durations": queries.durations,
-    "plan outcomes": saved.block_outcomes,
+    "plan outcomes": layer_plans.block_outcomes,
 }
 
 
@@ -129,8 +140,8 @@ def warehouse() -> Warehouse:
     return Warehouse(default_path())
 
 
-def take_in() -> TakenIn:
-    return warehouse().take_in()
+def take_in() -> PendingResult:
+    return warehouse().try_apply_pending()
 
 
 def lists() -> Lists:
@@ -159,7 +170,7 @@ def has_own_runs() -> bool:
 
 def take_in_reference() -> None:
     """The profiles that Workdim ships, whoever took them out."""
-    reference.take_in(warehouse(), _log.warning)
+    reference.add_all_profiles(warehouse(), _log.warning)
 
 
 def _everything() -> Lists:
@@ -298,7 +309,7 @@ def saved_queries() -> list[SavedQueryRow]:
 
 
 def plan_outcomes() -> list[PlanOutcomeRow]:
-    """Of all plans, what whole blocks cost: `saved.block_outcomes`."""
+    """Of all plans, what whole blocks cost: `layer_plans.block_outcomes`."""
     return _of_all("plan outcomes")
 
 
@@ -330,17 +341,22 @@ def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 # Frames are not changed in place anywhere, so that all sessions share them: cache_data would copy them at each look.
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
-    with Warehouse(path).opened() as opened:
-        listed = queries.listing(opened)
+    with Warehouse(path).open() as opened:
+        listed = queries.run_list(opened)
         runs = with_text_marks(listed if with_reference else _own(listed))
+        plans = layer_plans.list_plans(opened)
         return Lists(
-            runs, queries.pilots(opened), saved.plans(opened), recipes.all_recipes(opened), queries.counts(opened)
+            runs,
+            queries.pilots(opened),
+            plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
+            recipes.list_recipes(opened),
+            queries.counts(opened),
         )
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _read(path: Path, version: tuple, name: str) -> Any:
-    with Warehouse(path).opened() as opened:
+    with Warehouse(path).open() as opened:
         return _OF_ALL[name](opened)
 
 
@@ -351,10 +367,10 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
     among = _lists(path, version, True).runs  # a run may have been judged with a control that is hidden
     control_ids = differences.control_ids(_in_order(among, run_ids), among)
     own, all_ids = list(run_ids), [*run_ids, *control_ids]
-    with Warehouse(path).opened() as opened:
+    with Warehouse(path).open() as opened:
         found = _marked(queries.runs(opened, all_ids), among)
         runs = _in_order(found, own)
-        records: Callable[..., pl.DataFrame] = profiles.records
+        records: Callable[..., pl.DataFrame] = profiles.run_records
         return Selection(
             runs,
             _in_order(found, control_ids),
@@ -368,7 +384,7 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
             queries.scores(opened, repositories(runs)),
             queries.claims(opened, own),
             queries.extrema(opened, own),
-            queries.against_controls(opened, own),
+            queries.control_comparisons(opened, own),
             queries.windows(opened, all_ids),
         )
 
@@ -376,7 +392,7 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[str, ...], with_reference: bool) -> Home:
     among = _lists(path, version, True).runs
-    with Warehouse(path).opened() as opened:
+    with Warehouse(path).open() as opened:
         _evidence(path, version, with_reference, opened)  # for the answers beside them
         found = _marked(queries.runs(opened, sorted({*run_ids, *latest})), among)
         return Home(
@@ -384,14 +400,14 @@ def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[st
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
             _in_order(found, latest),
-            saved.cheapest_saving(opened),
+            layer_plans.cheapest_verified_plan(opened, with_reference),
         )
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readable | None = None) -> Evidence:
     listed = _lists(path, version, with_reference)
-    with Warehouse(path).opened() if _opened is None else nullcontext(_opened) as opened:
+    with Warehouse(path).open() if _opened is None else nullcontext(_opened) as opened:
         found = queries.ranking(opened)
         runs = _marked(found if with_reference else _own(found), listed.runs)
         return Evidence(
@@ -399,7 +415,7 @@ def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readabl
             scores=queries.scores(opened, repositories(runs)),
             pilots=tuple(registered(row) for row in listed.pilots.to_dicts()),
             shipped=shipped(),
-            imported=queries.imports(opened),
+            imported=queries.import_times(opened),
         )
 
 
@@ -429,10 +445,10 @@ def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Data
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _blocks(path: Path, version: tuple, key: str, _asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
     found = population(_asked)
-    with Warehouse(path).opened() as opened:
+    with Warehouse(path).open() as opened:
         return (
-            queries.blocks(opened, found.blocks_wanted()),
-            score_answers.blocks(opened, found.score_blocks_wanted()),
+            queries.jackknife_blocks(opened, found.blocks_wanted()),
+            score_answers.score_blocks(opened, found.score_blocks_wanted()),
         )
 
 
@@ -443,8 +459,8 @@ def _inner_maxima(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Da
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _deciding(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Deciding:
-    with Warehouse(path).opened() as opened:
-        return Deciding(queries.speeds(opened, run_ids), rules.all_rules(opened))
+    with Warehouse(path).open() as opened:
+        return Deciding(queries.speeds(opened, run_ids), rules.list_rules(opened))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -454,12 +470,12 @@ def _summaries(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataF
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _layer_plan(path: Path, version: tuple, plan_id: str) -> LayerPlan | None:
-    return saved.stored_plan(Warehouse(path), plan_id)
+    return layer_plans.load_plan(Warehouse(path), plan_id)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _of_pilot(path: Path, version: tuple, pilot_id: str) -> list[str]:
-    return queries.of_pilot(Warehouse(path), pilot_id)
+    return queries.pilot_run_ids(Warehouse(path), pilot_id)
 
 
 # A model's answers to all of MMLU are about 2 MB.

@@ -122,7 +122,7 @@ def of_kept(kept: SavedRecipe) -> Wanted:
     _ = language.translator()
     if missing := recipes.missing_runs(warehouse, recipe):
         _stop_without(kept, _("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing)))
-    content = recipes.template(warehouse, recipe)
+    content = recipes.read_template(warehouse, recipe)
     if recipe.template and content is None:
         st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
     if recipe.plan_id is not None:
@@ -210,7 +210,9 @@ def _page(made: Report, bundle: str) -> bytes:
 def _rows(made: Report) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "rows.zip"
-        export_runs.bundle(reads.warehouse(), made.numbers, made.story.run_ids or made.recipe.run_ids, target)
+        export_runs.export_report_data(
+            reads.warehouse(), made.numbers, made.story.run_ids or made.recipe.run_ids, target
+        )
         return target.read_bytes()
 
 
@@ -238,7 +240,7 @@ def tell_changes(kept: SavedRecipe, made: Report) -> None:
     """Which numbers of the kept report the warehouse would give differently now."""
     _ = language.translator()
     warehouse = reads.warehouse()
-    found = recipes.compare(warehouse, recipes.numbers(warehouse, kept.recipe_id), made.numbers)
+    found = recipes.compare_numbers(warehouse, recipes.recipe_numbers(warehouse, kept.recipe_id), made.numbers)
     changed = [one for one in found if one.state in ("changed", "gone")]
     n_left = sum(one.state == "computed" for one in found)
     day = f"{kept.made_at:%Y-%m-%d}"
@@ -255,7 +257,7 @@ def tell_changes(kept: SavedRecipe, made: Report) -> None:
     rows = {
         _("Slide"): [one.row.slide for one in changed],
         _("Then"): [one.row.text for one in changed],
-        _("Now"): [one.text_now or wording.number(one.now) for one in changed],
+        _("Now"): [one.current_text or wording.number(one.current) for one in changed],
         _("Source"): [".".join(filter(None, (one.row.source_table, one.row.source_column))) for one in changed],
         _("Run"): [one.row.run_id for one in changed],
     }
@@ -272,7 +274,7 @@ def keep(wanted: Wanted, made: Report) -> None:
     if wanted.kept is not None:
         with st.container(horizontal=True, gap="small"):
             if st.button(_("Take the numbers of today"), icon=":material/update:"):
-                recipes.keep(reads.warehouse(), wanted.recipe, made.numbers, version(), wanted.content)
+                recipes.save_recipe(reads.warehouse(), wanted.recipe, made.numbers, version(), wanted.content)
                 st.rerun()
             forget(wanted.kept)
         return
@@ -280,7 +282,7 @@ def keep(wanted: Wanted, made: Report) -> None:
         name = st.text_input(_("Keep this report as"), max_chars=80, width=360)
         if st.form_submit_button(_("Keep"), icon=":material/bookmark_add:"):
             recipe = replace(wanted.recipe, name=name.strip())
-            kept = recipes.keep(reads.warehouse(), recipe, made.numbers, version(), wanted.content)
+            kept = recipes.save_recipe(reads.warehouse(), recipe, made.numbers, version(), wanted.content)
             st.query_params["recipe"] = kept.recipe_id
             st.rerun()
 
@@ -289,7 +291,7 @@ def keep(wanted: Wanted, made: Report) -> None:
 def forget(kept: SavedRecipe) -> None:
     _ = language.translator()
     if st.button(_("Forget this report"), icon=":material/delete:"):
-        recipes.delete(reads.warehouse(), kept.recipe_id)
+        recipes.delete_recipe(reads.warehouse(), kept.recipe_id)
         st.rerun()
 
 

@@ -150,7 +150,7 @@ def _where(row: Mapping[str, Any]) -> list[str]:
 
 
 def equivalents(rows: pl.DataFrame) -> list[str | None] | None:
-    """`5.9 – 55`: the range over the ranks of GRIDE, never one value (`layer_profiles.with_equivalents`)."""
+    """`5.9 – 55`: the range over the ranks of GRIDE, never one value (`profile_data.with_gaussian_equivalents`)."""
     if "equivalent_lowest" not in rows.columns:
         return None
     ends = zip(rows["equivalent_lowest"], rows["equivalent_highest"], strict=True)
@@ -203,7 +203,7 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
             _("Left out for their norm"): runs["n_dropped_norm"],
             _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
             _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
-            _("Limit / median"): [large_norms.limit_of(config) for config in runs["config"]],
+            _("Limit / median"): [large_norms.mask_limit(config) for config in runs["config"]],
             _("Left out as first of a window"): runs["n_dropped_position"],
             _("Special tokens"): runs["n_dropped_special"],
             _("Chat template"): runs["n_dropped_template"],

@@ -1,5 +1,7 @@
-"""Names that score files use for models, and which model is meant. Resolved whenever scores are read, so that an edit
-acts at once on all that was imported before."""
+"""Names that score files use for models, and the model each stands for.
+
+Aliases are resolved when scores are read, so that an edit takes effect at once on everything imported before.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +13,24 @@ from datetime import UTC, datetime
 import polars as pl
 
 from core.errors import InputError, Sentence
-from core.store import people
+from core.store import user_files
 from core.tables import PILOT_SOURCE, TABLES, ModelAliasRow
 from core.warehouse.warehouse import Warehouse
 
 _KIND = "alias"
-MOST_LETTERS = 500
+MAX_NAME_LENGTH = 500
 # A user's own score is filed under the reference as measured: no alias moves it.
-RESOLVED = f"""
+RESOLVED_SCORES = f"""
     (SELECT scores.* REPLACE (coalesce(model_aliases.reference, scores.repository) AS repository),
         scores.repository AS name_in_source
     FROM scores LEFT JOIN model_aliases
         ON model_aliases.alias = scores.repository AND NOT starts_with(scores.source, '{PILOT_SOURCE}'))
 """
-"""The table of scores with `repository` resolved; `name_in_source` is as the source has it."""
+"""The table of scores with `repository` resolved; `name_in_source` is the name in the source."""
 
 
-def aliases(warehouse: Warehouse) -> pl.DataFrame:
-    """Rows of model_aliases by name, with `is_measured` and `n_scores`, the scores that come under the name."""
+def list_aliases(warehouse: Warehouse) -> pl.DataFrame:
+    """Rows of model_aliases by name, with `is_measured` and `n_scores`, the scores under that name."""
     return warehouse.read("""
         SELECT model_aliases.*,
             EXISTS (FROM models WHERE models.reference = model_aliases.reference
@@ -39,69 +41,74 @@ def aliases(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterable[str] = ()) -> None:
-    """Add or change these aliases and take `remove` away, all or none; InputError, and nothing is changed, where a
-    name is empty, means itself, or leads to another alias."""
+    """Add or change aliases and remove others, all or none.
+
+    Raises InputError, and changes nothing, if a name is empty, stands for itself, or for another alias.
+    """
     wanted = {
-        _clean(alias, Sentence("name")): _clean(reference, Sentence("model")) for alias, reference in wanted.items()
+        _validated_name(alias, Sentence("name")): _validated_name(reference, Sentence("model"))
+        for alias, reference in wanted.items()
     }
-    gone, folder = set(remove), warehouse.folder
-    with warehouse.changing(_KIND, *map(people.id_of, {*wanted, *gone})) as connection:
+    removed, folder = set(remove), warehouse.folder
+    with warehouse.update(_KIND, *map(user_files.hash_name, {*wanted, *removed})) as connection:
         known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
-        missing = sorted(set(gone) - known.keys())
+        missing = sorted(set(removed) - known.keys())
         if missing:
             raise InputError(
                 "There is no alias '{missing}'. `workdim scores alias` lists those that are there.",
-                missing=_cut(missing[0]),
+                missing=_shortened(missing[0]),
             )
-        after = {alias: reference for alias, reference in known.items() if alias not in gone} | dict(wanted)
-        _check(after)
+        after = {alias: reference for alias, reference in known.items() if alias not in removed} | dict(wanted)
+        _check_aliases(after)
         now = datetime.now(UTC)
         for alias, reference in wanted.items():
             if known.get(alias) != reference:
                 row = TABLES["model_aliases"].frame([ModelAliasRow(alias, reference, now)])
-                people.write(folder, _KIND, people.id_of(alias), {"model_aliases": row})
-        for alias in set(gone) - wanted.keys():
-            people.bury(folder, _KIND, people.id_of(alias))
+                user_files.write(folder, _KIND, user_files.hash_name(alias), {"model_aliases": row})
+        for alias in set(removed) - wanted.keys():
+            user_files.delete(folder, _KIND, user_files.hash_name(alias))
 
 
-def _check(after: Mapping[str, str]) -> None:
-    for alias, reference in after.items():
+def _check_aliases(aliases: Mapping[str, str]) -> None:
+    for alias, reference in aliases.items():
         if alias == reference:
-            raise InputError("'{alias}' means itself already. Name the model that it stands for.", alias=_cut(alias))
-        if reference in after:
+            raise InputError(
+                "'{alias}' means itself already. Name the model that it stands for.", alias=_shortened(alias)
+            )
+        if reference in aliases:
             raise InputError(
                 "'{alias}' would mean '{reference}', which is itself an alias of '{after}'. Name that model instead: "
                 "aliases make no chains.",
-                alias=_cut(alias),
-                reference=_cut(reference),
-                after=_cut(after[reference]),
+                alias=_shortened(alias),
+                reference=_shortened(reference),
+                after=_shortened(aliases[reference]),
             )
 
 
-def _clean(name: str, what: str) -> str:
-    """The name without outer space; InputError where it cannot be one."""
+def _validated_name(name: str, what: str) -> str:
+    """The name without outer blanks. Raises InputError for an invalid one."""
     name = name.strip()
     if not name:
         raise InputError("An alias needs a name and a model; the {what} is empty.", what=what)
-    if len(name) > MOST_LETTERS:
+    if len(name) > MAX_NAME_LENGTH:
         raise InputError(
             "'{name}' has {n_name:,} letters; a {what} has at most {most_letters}.",
-            name=_cut(name),
+            name=_shortened(name),
             n_name=len(name),
             what=what,
-            most_letters=MOST_LETTERS,
+            most_letters=MAX_NAME_LENGTH,
         )
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         raise InputError(
-            "'{name}' holds a control character: a {what} is one line of text.", name=_cut(name), what=what
+            "'{name}' holds a control character: a {what} is one line of text.", name=_shortened(name), what=what
         )
     if what == "model" and re.search(r".@[^/]*$", name):
         raise InputError(
-            "'{name}' names a revision. Leave @ and what follows out: scores carry their own.", name=_cut(name)
+            "'{name}' names a revision. Leave @ and what follows out: scores carry their own.", name=_shortened(name)
         )
     return name
 
 
-def _cut(name: str) -> str:
+def _shortened(name: str) -> str:
     line = "".join(letter if letter.isprintable() else "?" for letter in name)
     return line if len(line) <= 80 else line[:79] + "…"

@@ -1,8 +1,8 @@
-"""A backup of all that a warehouse is built from, and the way back.
+"""Back up all files that a warehouse is built from, and restore them.
 
-It is made while others read and write: each file is whole at every moment, so that what is measured or changed during
-the backup is in it as it was before or after. The DuckDB file is not in it, because it is built from the rest; tables
-that a user added to it are. What a restore keeps and what it takes is said in core.store.restore.
+A backup is made while others read and write: every file is whole at any moment, so that a change during the backup is in
+it as it was before or after. The DuckDB file is left out, because it is built from the rest; tables that a user added to it
+are included. See core.store.restore for what a restore replaces and what it keeps.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
 from core.files import folders_in, make_folder, time_now, unused, workplace
-from core.store import archive, people, restore
+from core.store import archive, restore, user_files
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse import schema
 from core.warehouse.build import build
-from core.warehouse.connection import alone, clear_errors, is_there, writing
+from core.warehouse.connection import exclusive, exists, translated_errors, write_connection
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -30,16 +30,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Backup:
-    """A file that a warehouse can be restored from."""
+    """A backup file."""
 
     file: Path
     made_at: datetime
     n_bytes: int
     n_runs: int | None
-    """None for a file that cannot be read."""
+    """None if the file cannot be read."""
 
 
-def back_up(
+def create_backup(
     warehouse: Warehouse,
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
@@ -47,41 +47,41 @@ def back_up(
 ) -> Backup:
     """Write a backup to `out`, or to `backups/` beside the warehouse: complete, or not there at all.
 
-    `progress` hears of parcels done and in all. A line to `report` where the DuckDB file is damaged, and tables that a
-    user added to it are not in the backup. Raises InputError where `out` exists or has no folder, ResourceError where
-    there is no room, WarehouseLocked where another process does not let go of the DuckDB file.
+    `progress` is called with parcels done and in total. `report` gets a line if the DuckDB file is damaged, so that users'
+    tables are missing. Raises InputError if `out` exists or has no folder, ResourceError if there is no room,
+    WarehouseLocked if another process holds the DuckDB file.
     """
     if out is None:
         make_folder(warehouse.backups)
         out = unused(warehouse.backups / f"{warehouse.path.stem}-{time_now()}.zip")
     if not out.parent.is_dir():
         raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=out.parent)
-    about: dict[str, Any] = {"kind": "backup", "n_runs": 0}
+    manifest: dict[str, Any] = {"kind": "backup", "n_runs": 0}
     folder = warehouse.folder
-    with archive.written(out, about, is_zip=True) as writer:
-        for kind, declared in people.KINDS.items():
-            for one in people.ids(folder, kind):
-                path = people.path_of(folder, kind, one)
+    with archive.create_archive(out, manifest, is_zip=True) as writer:
+        for kind, declared in user_files.KINDS.items():
+            for one in user_files.list_ids(folder, kind):
+                path = user_files.path_of(folder, kind, one)
                 if declared.is_import:
                     writer.add_files(f"people/{declared.folder}/{one}", path, archive.SCORE_FILES)
                 else:
                     writer.add_files(f"people/{declared.folder}", path.parent, [path.name])
-        # Of folders that were copied by hand, or what a file browser leaves in one, nothing could be restored.
+        # Folders copied by hand, or files left by a file browser, could not be restored.
         parcels = [one for one in folders_in(folder.parcels) if RUN_ID.fullmatch(one.name) and is_parcel(one)]
         for number, parcel in enumerate(parcels, start=1):
-            about["n_runs"] += writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
+            manifest["n_runs"] += writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
             progress(number, len(parcels))
-        about |= _add_user_tables(writer, warehouse, report)
-    return Backup(out, datetime.now(UTC), out.stat().st_size, about["n_runs"])
+        manifest |= _add_user_tables(writer, warehouse, report)
+    return Backup(out, datetime.now(UTC), out.stat().st_size, manifest["n_runs"])
 
 
-def backups(warehouse: Warehouse) -> list[Backup]:
-    """The backups beside the warehouse, newest first."""
+def list_backups(warehouse: Warehouse) -> list[Backup]:
+    """The files in `backups/`, newest first."""
     found = []
     for file in warehouse.backups.glob("*.zip"):
         about: dict[str, Any] = {}
-        with contextlib.suppress(WarehouseError, ResourceError, OSError), archive.opened(file, None) as packed:
-            about = packed.about
+        with contextlib.suppress(WarehouseError, ResourceError, OSError), archive.open_archive(file, None) as packed:
+            about = packed.manifest
         status = file.stat()
         made_at = datetime.fromtimestamp(status.st_mtime, UTC)
         found.append(Backup(file, made_at, status.st_size, about.get("n_runs")))
@@ -89,35 +89,37 @@ def backups(warehouse: Warehouse) -> list[Backup]:
 
 
 @dataclass(frozen=True)
-class Staged:
-    """A backup that was found whole, and is unpacked beside the warehouse."""
+class StagedBackup:
+    """A checked backup, unpacked beside the warehouse."""
 
     file: Path
     folder: Path
     n_runs: int
-    about: dict[str, Any]
+    manifest: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Restored:
-    """What a restore did."""
+class RestoreResult:
+    """What a restore changed."""
 
-    kept: Path | None
-    """The DuckDB file that was there before."""
-    kept_people: Path | None
-    """What people had written before."""
+    previous_file: Path | None
+    """Where the previous DuckDB file is kept."""
+    previous_people: Path | None
+    """Where the previous user files are kept."""
     n_parcels: int
     """Parcels that were missing or damaged here and came from the backup."""
-    n_since: int
-    """Parcels that are here and not in the backup."""
+    n_newer: int
+    """Parcels that are not in the backup and stay."""
 
 
 @contextlib.contextmanager
-def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, total: None) -> Iterator[Staged]:
-    """Unpack and check a backup; what was unpacked goes at the end of the block.
+def stage_backup(
+    warehouse: Warehouse, file: Path, progress: Progress = lambda done, total: None
+) -> Iterator[StagedBackup]:
+    """Unpack and check a backup; the unpacked files are removed at the end of the block.
 
-    `progress` hears of files done and in all. Raises WarehouseError for a backup that is damaged, of a newer Workdim or
-    of another program, InputError where there is no such file, ResourceError where there is no room.
+    `progress` is called with files done and in total. Raises WarehouseError for a backup that is damaged, of a newer
+    Workdim or of another program, InputError if there is no such file, ResourceError if there is no room.
     """
     file = file.expanduser().resolve()
     if not file.is_file():
@@ -128,64 +130,73 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
         unpacked = place / "restore"
         make_folder(unpacked)
         try:
-            with archive.opened(file, root) as packed:
-                if packed.about.get("kind") == "export":
+            with archive.open_archive(file, root) as packed:
+                if packed.manifest.get("kind") == "export":
                     raise InputError("{file} is an export and no backup: `workdim import` takes it in.", file=file)
                 packed.unpack(unpacked, progress)
-                about = packed.about
+                about = packed.manifest
         except OSError as error:
             raise ResourceError(
                 "The backup {file} cannot be unpacked beside the warehouse: {reason}. Nothing was changed.",
                 file=file,
                 reason=error.strerror or error,
             ) from error
-        yield Staged(file, unpacked, len(folders_in(unpacked / "parcels")), about)
+        yield StagedBackup(file, unpacked, len(folders_in(unpacked / "parcels")), about)
 
 
-def put_in_place(
+def restore_backup(
     warehouse: Warehouse,
-    backup: Staged,
+    backup: StagedBackup,
     report: Callable[[str], None] = _log.warning,
     progress: Progress = lambda done, total: None,
-) -> Restored:
-    """Exchange parcels and people's files for what was staged, then build the DuckDB file anew of them.
+) -> RestoreResult:
+    """Replace parcels and user files by those of the backup, then rebuild the DuckDB file.
 
-    A line to `report` for what could not be carried over; `progress` hears of the building. What was there is kept under
-    names that end in the time. Raises WarehouseLocked where another process does not let go of the warehouse.
+    `report` gets a line for what could not be carried over; `progress` follows the rebuild. The previous files are kept
+    under names that end in the time. Raises WarehouseLocked if another process holds the warehouse.
     """
     here, there = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
-    n_since = len({one.name for one in here if is_parcel(one)} - {one.name for one in there})
-    with _alone(warehouse):
-        begun, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.about, report)
-        kept_people = begun.kept
-    built = build(warehouse.path, warehouse.wait, lambda: bool(restore.pending(warehouse.folder)), report, progress)
-    return Restored(built.kept if built else None, kept_people if kept_people.is_dir() else None, n_parcels, n_since)
+    n_newer = len({one.name for one in here if is_parcel(one)} - {one.name for one in there})
+    with _exclusive(warehouse):
+        pending, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.manifest, report)
+        previous_people = pending.previous_files
+    built = build(
+        warehouse.path, warehouse.wait, lambda: bool(restore.pending_restores(warehouse.folder)), report, progress
+    )
+    return RestoreResult(
+        built.previous_file if built else None,
+        previous_people if previous_people.is_dir() else None,
+        n_parcels,
+        n_newer,
+    )
 
 
 @contextlib.contextmanager
-def _alone(warehouse: Warehouse) -> Iterator[None]:
-    """Nobody else changes files or has the DuckDB file open, as far as that can be opened."""
+def _exclusive(warehouse: Warehouse) -> Iterator[None]:
+    """Keep other processes from changing files or opening the DuckDB file, if it can be opened."""
     with contextlib.ExitStack() as inside:
-        if is_there(warehouse.path):
+        if exists(warehouse.path):
             try:
-                with clear_errors(warehouse.path):
-                    inside.enter_context(writing(warehouse.path, warehouse.wait))
+                with translated_errors(warehouse.path):
+                    inside.enter_context(write_connection(warehouse.path, warehouse.wait))
             except WarehouseLocked:
                 raise
             except (WarehouseError, ResourceError):  # ruined, or newer: it is replaced
-                inside.enter_context(alone(warehouse.path, warehouse.wait))
+                inside.enter_context(exclusive(warehouse.path, warehouse.wait))
         else:
-            inside.enter_context(alone(warehouse.path, warehouse.wait))
+            inside.enter_context(exclusive(warehouse.path, warehouse.wait))
         yield
 
 
-def _add_user_tables(writer: archive.Writer, warehouse: Warehouse, report: Callable[[str], None]) -> dict[str, Any]:
-    """What a user added to the DuckDB file, as the manifest names it."""
+def _add_user_tables(
+    writer: archive.ArchiveWriter, warehouse: Warehouse, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Add users' tables of the DuckDB file; returns the manifest's entries for them and for users' views."""
     added: dict[str, Any] = {"tables": {}, "views": {}}
-    if not is_there(warehouse.path):
+    if not exists(warehouse.path):
         return added
     try:
-        with warehouse.opened() as opened, workplace("tables", warehouse.folder.root) as place:
+        with warehouse.open() as opened, workplace("tables", warehouse.folder.root) as place:
             tables, added["views"] = schema.user_relations(opened.connection)
             for number, table in enumerate(tables):
                 file = place / f"{number}.parquet"

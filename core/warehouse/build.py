@@ -1,8 +1,8 @@
-"""The DuckDB file built anew from the files beside it: one that is lost, ruined or of another version of the schema.
+"""Rebuild the DuckDB file from the files beside it, if it is lost, damaged or of another schema version.
 
-It is built beside, in bulk, while readers go on with the old file; the gate closes only for what was finished since and
-for the rename. What the old file alone holds, because its parcel or file is not there, is taken over from it and
-reported, and so is what a user added to it. Two processes never build in turn: the second finds it done.
+The new file is built in bulk while readers use the old one; the gate closes only to catch up and to rename. Rows that only
+the old file has, because their parcel or file is missing, are carried over and reported; so are users' tables and views.
+Two processes never build in turn: the second finds it done.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import make_folder, sync_folder, time_now, unused
-from core.store import people, restore, trash
+from core.store import restore, trash, user_files
 from core.store.folder import Folder
 from core.store.parcels import is_parcel
 from core.tables import ADDED_TABLES, LONG_TABLES, TABLES
@@ -30,51 +30,53 @@ from core.warehouse import schema, sync
 from core.warehouse.connection import (
     WRITING,
     Connection,
-    NoRoom,
-    RunningDuckDB,
-    alone,
-    attached,
-    clear_errors,
-    connect,
-    fold_log,
-    is_there,
+    DiskFull,
+    DuckDBInstance,
+    attach,
+    checkpoint,
+    connect_private,
+    exclusive,
+    exists,
     transaction,
-    wal,
+    translated_errors,
+    wal_path,
 )
 from core.warehouse.schema import OtherProgram
 from core.warehouse.sync import Progress, Report
 
-_LONGEST_BUILD = 1800.0
-"""Seconds that somebody waits for another process that is building."""
-_NEW = "workdim_rebuilt"
+_MAX_BUILD_SECONDS = 1800.0
+"""How long to wait for another process that is building."""
+_NEW_CATALOG = "workdim_rebuilt"
 
 
 @dataclass(frozen=True)
-class Built:
-    """What came of building a file anew."""
+class BuildResult:
+    """The outcome of a rebuild."""
 
     run_ids: tuple[str, ...]
-    """Of the runs that came from parcels."""
-    kept: Path | None
-    """The old file, where anything was taken over from it or could not be, and after a restore."""
+    """The runs loaded from parcels."""
+    previous_file: Path | None
+    """Where the old file is kept: after a restore, or if rows were carried over from it or could not be."""
 
 
-def build(path: Path, wait: float, is_wanted: Callable[[], bool], report: Report, progress: Progress) -> Built | None:
-    """Build the file at `path`; None where that is not wanted any more, because another process has done it.
+def build(
+    path: Path, wait: float, is_wanted: Callable[[], bool], report: Report, progress: Progress
+) -> BuildResult | None:
+    """Build the file at `path`; None if `is_wanted` says that another process has done it.
 
-    `progress` hears of parcels done and in all, `report` of every parcel and file that was left out. Raises
-    WarehouseLocked where another process does not let go of the old file, NewerSchema or OtherProgram where that is
-    not to be replaced, ResourceError where there is no room: nothing was changed then.
+    `progress` is called with parcels done and in total, `report` for every parcel and file left out. Raises
+    WarehouseLocked if another process holds the old file, NewerSchema or OtherProgram if that must not be replaced,
+    ResourceError if there is no room; nothing is changed then.
     """
     make_folder(path.parent)
-    with _one_at_a_time(path):
+    with _build_lock(path):
         if not is_wanted():
             return None
-        beside = path.with_name(path.name + ".rebuild")
-        _remove(beside)
+        new_path = path.with_name(path.name + ".rebuild")
+        _remove_database(new_path)
         try:
-            with clear_errors(path):
-                return _build(path, beside, wait, report, progress)
+            with translated_errors(path):
+                return _build(path, new_path, wait, report, progress)
         except OSError as error:
             raise ResourceError(
                 "The warehouse cannot be built in {parent}: {reason}. Nothing was changed.",
@@ -83,98 +85,98 @@ def build(path: Path, wait: float, is_wanted: Callable[[], bool], report: Report
             ) from error
         finally:
             with contextlib.suppress(OSError):
-                _remove(beside)
+                _remove_database(new_path)
 
 
-def _build(path: Path, beside: Path, wait: float, report: Report, progress: Progress) -> Built:
+def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Progress) -> BuildResult:
     folder = Folder(path.parent)
-    with alone(path, wait):
-        restores = restore.pending(folder)
+    with exclusive(path, wait):
+        restores = restore.pending_restores(folder)
         for one in restores:
-            restore.go_on(folder, one)
-    begun = time.time()
-    marked = folder.marked()
-    with contextlib.closing(connect(beside, False, wait)) as new:  # on all processors: this is no single run
+            restore.exchange_files(folder, one)
+    started_at = time.time()
+    pending_changes = folder.pending_changes()
+    with contextlib.closing(connect_private(new_path, False, wait)) as new:  # on all processors: this is no single run
         with transaction(new):
-            schema.create(new)
-        _bring_people(new, folder, report)
-        taken = sync.bring_all(new, folder, sync.waiting(new, folder), report, progress)
-    told: list[str] = []
-    with _held(path, wait, told.append) as (old, let_go), contextlib.ExitStack() as inside:
+            schema.create_tables(new)
+        _load_user_files(new, folder, report)
+        run_ids = sync.ingest_runs(new, folder, sync.runs_to_ingest(new, folder), report, progress)
+    messages: list[str] = []
+    with _old_file(path, wait, messages.append) as (old, close_old), contextlib.ExitStack() as inside:
         if old is None:
-            connection = inside.enter_context(contextlib.closing(connect(beside, False, wait, WRITING)))
+            connection = inside.enter_context(contextlib.closing(connect_private(new_path, False, wait, WRITING)))
         else:
             connection, old_name = old, str(old.execute("SELECT current_database()").fetchall()[0][0])
-            connection.execute(f"ATTACH '{_quoted(str(beside))}' AS {_NEW}")
-            connection.execute(f"USE {_NEW}.main")
-        taken += _catch_up(connection, folder, begun, report)
+            connection.execute(f"ATTACH '{_escaped(str(new_path))}' AS {_NEW_CATALOG}")
+            connection.execute(f"USE {_NEW_CATALOG}.main")
+        run_ids += _catch_up(connection, folder, started_at, report)
         for one in restores:
-            _add_tables(connection, one, report)
+            _add_user_tables(connection, one, report)
         if old is not None:
-            # What people wrote since a backup is not in it: the restore keeps it in a folder of its own.
-            _take_over(connection, folder, old_name, not restores, told.append)
+            # After a restore, user files written since the backup are not carried over: they are kept in a folder.
+            _carry_over(connection, folder, old_name, not restores, messages.append)
         if old is not None:
-            connection.execute(f"USE {_main(old_name)}")
-            connection.execute(f"DETACH {_NEW}")
+            connection.execute(f"USE {_main_schema(old_name)}")
+            connection.execute(f"DETACH {_NEW_CATALOG}")
         inside.close()
-        fold_log(beside)
-        why = "restore" if restores else "rebuild"
-        is_kept = told or (restores and path.exists())
-        kept = unused(path.with_name(f"{path.name}.before-{why}-{time_now()}")) if is_kept else None
-        _exchange(path, beside, kept, let_go, wait)
-        for kind, marker in marked:
+        checkpoint(new_path)
+        reason = "restore" if restores else "rebuild"
+        keeps_old = messages or (restores and path.exists())
+        previous_file = unused(path.with_name(f"{path.name}.before-{reason}-{time_now()}")) if keeps_old else None
+        _replace_database(path, new_path, previous_file, close_old, wait)
+        for kind, marker in pending_changes:
             if kind in sync.KINDS:
                 folder.unmark(kind, [marker])
         for one in restores:
-            restore.end(folder, one)
-    for line in told:
+            restore.finish(folder, one)
+    for line in messages:
         report(line)
-    return Built(tuple(taken), kept)
+    return BuildResult(tuple(run_ids), previous_file)
 
 
-def _bring_people(connection: Connection, folder: Folder, report: Report) -> None:
-    people.remove_leftovers(folder)
+def _load_user_files(connection: Connection, folder: Folder, report: Report) -> None:
+    user_files.remove_partial_imports(folder)
     with transaction(connection):
-        for kind in people.KINDS:
-            sync.bring(connection, folder, kind, people.ids(folder, kind), report)
+        for kind in user_files.KINDS:
+            sync.sync_rows(connection, folder, kind, user_files.list_ids(folder, kind), report)
 
 
-def _catch_up(connection: Connection, folder: Folder, begun: float, report: Report) -> list[str]:
-    """What was finished, said and deleted since the building began; from here on nobody else writes."""
+def _catch_up(connection: Connection, folder: Folder, started_at: float, report: Report) -> list[str]:
+    """Apply what was measured, annotated and deleted since the build began; no other process writes now."""
 
-    def silent(line: str) -> None:
-        """These were reported in the building already."""
+    def ignore(line: str) -> None:
+        """Problems were reported during the build already."""
 
-    taken = sync.bring_all(connection, folder, sync.waiting(connection, folder), silent)
+    run_ids = sync.ingest_runs(connection, folder, sync.runs_to_ingest(connection, folder), ignore)
     known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
-    changed = [one for one in known if _changed_since(folder.parcels / one, begun)]
+    changed = [one for one in known if _changed_since(folder.parcels / one, started_at)]
     with transaction(connection):
-        sync.bring(connection, folder, sync.RUN, changed, report)
-        # The new file was built from files alone. What is no file any more was deleted meanwhile, perhaps for good.
+        sync.sync_rows(connection, folder, sync.RUN, changed, report)
+        # The new file was built from files alone: one that is gone was deleted meanwhile, perhaps for good.
         sync.remove_runs(connection, [one for one in known if not is_parcel(folder.parcels / one)])
-        for kind in people.KINDS:
-            there = set(people.ids(folder, kind))
-            for one in set(sync.ids_in(connection, kind)) - there:
-                sync.remove(connection, kind, one)
-            sync.bring(connection, folder, kind, sorted(there), silent)
-    return taken
+        for kind in user_files.KINDS:
+            existing = set(user_files.list_ids(folder, kind))
+            for one in set(sync.ids_in(connection, kind)) - existing:
+                sync.remove_rows(connection, kind, one)
+            sync.sync_rows(connection, folder, kind, sorted(existing), ignore)
+    return run_ids
 
 
-def _changed_since(parcel: Path, begun: float) -> bool:
-    """Whether the parcel is gone, or its annotations are newer (with a second for clocks that tick coarsely)."""
+def _changed_since(parcel: Path, started_at: float) -> bool:
+    """Whether the parcel is gone or its annotations are newer (a second is allowed for coarse clocks)."""
     try:
-        return (parcel / "annotations.json").stat().st_mtime > begun - 1.0
+        return (parcel / "annotations.json").stat().st_mtime > started_at - 1.0
     except FileNotFoundError:
         return not is_parcel(parcel)
 
 
-def _take_over(connection: Connection, folder: Folder, old: str, with_people: bool, report: Report) -> None:
-    """Runs, people's files and users' tables that only the old file has."""
+def _carry_over(connection: Connection, folder: Folder, old: str, with_people: bool, report: Report) -> None:
+    """Copy runs, user files and users' tables that only the old file has."""
     has_runs = "runs" in _columns_of(connection, old)
     if has_runs:
-        _take_over_runs(connection, folder, old, report)
-        for kind in people.KINDS if with_people else ():
-            _take_over_people(connection, folder, old, kind, report)
+        _carry_over_runs(connection, folder, old, report)
+        for kind in user_files.KINDS if with_people else ():
+            _carry_over_user_files(connection, folder, old, kind, report)
     elsewhere = connection.execute(
         "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT internal AND database_name = ? "
         "AND schema_name NOT IN ('main', 'stored') ORDER BY ALL",
@@ -186,19 +188,21 @@ def _take_over(connection: Connection, folder: Folder, old: str, with_people: bo
     there = {*own_tables, *own_views}
     tables, views = schema.user_relations(connection, old)
     for table in sorted(set(tables) - there):
-        with _reported(Sentence("The table {table}", table=table), report):
+        with _reporting_errors(Sentence("The table {table}", table=table), report):
             name = schema.quoted(table)
-            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {_main(old)}.{name}")
+            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {_main_schema(old)}.{name}")
     for view, statement in views.items():
         if view in there:
             continue
-        with _reported(Sentence("The view {view}", view=view), report):
+        with _reporting_errors(Sentence("The view {view}", view=view), report):
             connection.execute(statement)
 
 
-def _take_over_runs(connection: Connection, folder: Folder, old: str, report: Report) -> None:
+def _carry_over_runs(connection: Connection, folder: Folder, old: str, report: Report) -> None:
     try:
-        sql = f"SELECT run_id FROM {_main(old)}.runs WHERE run_id NOT IN (SELECT run_id FROM runs) ORDER BY run_id"
+        sql = (
+            f"SELECT run_id FROM {_main_schema(old)}.runs WHERE run_id NOT IN (SELECT run_id FROM runs) ORDER BY run_id"
+        )
         missing = [row[0] for row in connection.execute(sql).fetchall()]
     except duckdb.Error as error:
         report(Sentence("The runs cannot be read in the old warehouse: {error}.", error=_first_line(error)))
@@ -210,12 +214,12 @@ def _take_over_runs(connection: Connection, folder: Folder, old: str, report: Re
         try:
             with transaction(connection):
                 for table, key in (("models", "model_id"), ("corpora", "corpus_id")):
-                    where = f"{key} = (SELECT {key} FROM {_main(old)}.runs WHERE run_id = ?)"
+                    where = f"{key} = (SELECT {key} FROM {_main_schema(old)}.runs WHERE run_id = ?)"
                     beyond = f"{where} AND {key} NOT IN (SELECT {key} FROM {table})"
-                    _copy(connection, old, table, columns[table], beyond, [run_id])
+                    _copy_rows(connection, old, table, columns[table], beyond, [run_id])
                 for table in ("runs", *LONG_TABLES):
                     if table in columns or table not in ADDED_TABLES:
-                        _copy(connection, old, table, columns[table], "run_id = ?", [run_id])
+                        _copy_rows(connection, old, table, columns[table], "run_id = ?", [run_id])
             report(
                 Sentence(
                     "Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.",
@@ -232,17 +236,17 @@ def _take_over_runs(connection: Connection, folder: Folder, old: str, report: Re
             )
 
 
-def _take_over_people(connection: Connection, folder: Folder, old: str, kind: str, report: Report) -> None:
-    """Rows that no file holds any more get their file again."""
-    declared, columns = people.KINDS[kind], _columns_of(connection, old)
+def _carry_over_user_files(connection: Connection, folder: Folder, old: str, kind: str, report: Report) -> None:
+    """Write files again for rows that have lost theirs."""
+    declared, columns = user_files.KINDS[kind], _columns_of(connection, old)
     if not set(declared.tables) <= columns.keys():
         return
-    with _reported(Sentence("What people wrote ({tables})", tables=declared.tables[0]), report):
+    with _reporting_errors(Sentence("What people wrote ({tables})", tables=declared.tables[0]), report):
         known = set(sync.ids_in(connection, kind))
-        for one in sync.ids_in(connection, kind, _main(old)):
-            if one in known or people.is_buried(folder, kind, one):
+        for one in sync.ids_in(connection, kind, _main_schema(old)):
+            if one in known or user_files.is_deleted(folder, kind, one):
                 continue
-            if people.is_there(folder, kind, one):
+            if user_files.exists(folder, kind, one):
                 report(
                     Sentence(
                         "The {kind} {one} was taken over from the old warehouse: its file cannot be read.",
@@ -251,17 +255,17 @@ def _take_over_people(connection: Connection, folder: Folder, old: str, kind: st
                     )
                 )
                 for table in declared.tables:
-                    _copy(connection, old, table, columns[table], sync.rows_of(kind, table), {"one": one})
+                    _copy_rows(connection, old, table, columns[table], sync.row_condition(kind, table), {"one": one})
                 continue
             tables = {}
             for table in declared.tables:
                 chosen = ", ".join(name for name in TABLES[table].names if name in columns[table])
-                sql = f"SELECT {chosen} FROM {_main(old)}.{table} WHERE {sync.rows_of(kind, table)}"
+                sql = f"SELECT {chosen} FROM {_main_schema(old)}.{table} WHERE {sync.row_condition(kind, table)}"
                 rows = pl.DataFrame(connection.sql(sql, params={"one": one}))
                 tables[table] = pl.DataFrame(rows.to_dicts(), schema=TABLES[table].schema)
-            people.write(folder, kind, one, tables)
+            user_files.write(folder, kind, one, tables)
             with transaction(connection):
-                sync.bring(connection, folder, kind, [one])
+                sync.sync_rows(connection, folder, kind, [one])
             report(
                 Sentence(
                     "The {kind} {one} had no file: it was written again from the old warehouse.", kind=kind, one=one
@@ -269,10 +273,10 @@ def _take_over_people(connection: Connection, folder: Folder, old: str, kind: st
             )
 
 
-def _copy(connection: Connection, old: str, table: str, known: set[str], where: str, params: object) -> None:
-    """Rows of a table of the old file, in those columns that both have."""
+def _copy_rows(connection: Connection, old: str, table: str, known: set[str], where: str, params: object) -> None:
+    """Copy rows of a table of the old file, in the columns that both have."""
     chosen = ", ".join(name for name in TABLES[table].names if name in known)
-    source = f"(SELECT {chosen} FROM {_main(old)}.{table} WHERE {where})"
+    source = f"(SELECT {chosen} FROM {_main_schema(old)}.{table} WHERE {where})"
     connection.execute(TABLES[table].insert_sql(source), params)
 
 
@@ -284,21 +288,21 @@ def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
     return found
 
 
-def _add_tables(connection: Connection, backup: restore.Pending, report: Report) -> None:
-    """What a user had added to the file that a backup was made of."""
+def _add_user_tables(connection: Connection, backup: restore.PendingRestore, report: Report) -> None:
+    """Add the tables and views that a user had in the backed-up DuckDB file."""
     for table, file in backup.tables.items():
-        with _reported(Sentence("The table {table} of the backup", table=table), report):
+        with _reporting_errors(Sentence("The table {table} of the backup", table=table), report):
             connection.execute(f"CREATE TABLE {schema.quoted(table)} AS FROM read_parquet(?)", [str(file)])
     for view, statement in backup.views.items():
-        with _reported(Sentence("The view {view} of the backup", view=view), report):
-            # A backup may come from anybody: nothing but a view is made from what it says.
+        with _reporting_errors(Sentence("The view {view} of the backup", view=view), report):
+            # A backup may come from anybody: only a statement that creates a view is run.
             if len(connection.extract_statements(statement)) != 1 or not re.match(r"CREATE VIEW\b", statement):
                 raise WarehouseError("it is no view")
             connection.execute(statement)
 
 
 @contextlib.contextmanager
-def _reported(what: str, report: Report) -> Iterator[None]:
+def _reporting_errors(what: str, report: Report) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, WarehouseError, pl.exceptions.PolarsError) as error:
@@ -310,10 +314,10 @@ def _reported(what: str, report: Report) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
+def _build_lock(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(path.name + ".building"), thread_local=False, fallback_to_soft=False)
     try:
-        lock.acquire(timeout=_LONGEST_BUILD, poll_interval=0.05)
+        lock.acquire(timeout=_MAX_BUILD_SECONDS, poll_interval=0.05)
     except Timeout as error:
         raise WarehouseLocked(
             "Another process has been building {path} for very long. Look at it there.", path=path
@@ -330,23 +334,23 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(path: Path, wait: float, report: Report) -> Iterator[tuple[Connection | None, Callable[[], None]]]:
+def _old_file(path: Path, wait: float, report: Report) -> Iterator[tuple[Connection | None, Callable[[], None]]]:
     """The present file, which nobody else can open until the end of the block or of the call that stands beside it; None
     where there is none that can be read. Raises WarehouseLocked where another process does not let go, OtherProgram for
     a file that is not ours."""
-    with alone(path, wait), contextlib.ExitStack() as inside:
+    with exclusive(path, wait), contextlib.ExitStack() as inside:
         connection = None
-        if is_there(path):
+        if exists(path):
             try:
-                with clear_errors(path):
+                with translated_errors(path):
                     # In a DuckDB of its own: what a failure leaves attached to it must not stay.
-                    connection = inside.enter_context(attached(path, False, wait, running=RunningDuckDB(WRITING)))
-                    schema.check(connection)
+                    connection = inside.enter_context(attach(path, False, wait, instance=DuckDBInstance(WRITING)))
+                    schema.is_current(connection)
                     connection.execute("CHECKPOINT")
             except (WarehouseError, ResourceError, duckdb.Error) as error:
                 inside.close()
                 connection = None
-                if isinstance(error, (WarehouseLocked, schema.NewerSchema, OtherProgram, NoRoom)):
+                if isinstance(error, (WarehouseLocked, schema.NewerSchema, OtherProgram, DiskFull)):
                     raise
                 report(
                     Sentence(
@@ -357,26 +361,32 @@ def _held(path: Path, wait: float, report: Report) -> Iterator[tuple[Connection 
         yield connection, inside.close
 
 
-def _exchange(path: Path, new: Path, kept: Path | None, let_go: Callable[[], None], wait: float) -> None:
-    """Put `new` in the place of the file, in one step, so that at no moment somebody finds no warehouse.
+def _replace_database(
+    path: Path, new: Path, previous_file: Path | None, close_old: Callable[[], None], wait: float
+) -> None:
+    """Replace the file by `new` in one step, so that there is a warehouse at any moment.
 
     The old file's log was folded in: DuckDB refuses a file beside a log that is not its own.
     """
     if os.name == "nt":  # which moves no file that is open, not even in this process
-        let_go()
-    if wal(path).exists():  # of a file that cannot be opened
-        _replace(wal(path), wal(kept) if kept else wal(path).with_suffix(".before-rebuild"), wait)
-    if path.exists() and kept is not None:
+        close_old()
+    if wal_path(path).exists():  # of a file that cannot be opened
+        _rename(
+            wal_path(path),
+            wal_path(previous_file) if previous_file else wal_path(path).with_suffix(".before-rebuild"),
+            wait,
+        )
+    if path.exists() and previous_file is not None:
         try:
-            os.link(path, kept)
+            os.link(path, previous_file)
         except OSError:  # a file system without hard links: for a moment there is no warehouse
-            _replace(path, kept, wait)
-    _replace(new, path, wait)
+            _rename(path, previous_file, wait)
+    _rename(new, path, wait)
     sync_folder(path.parent)
 
 
-def _replace(source: Path, target: Path, wait: float) -> None:
-    """Rename; on Windows that fails while another process has the file open."""
+def _rename(source: Path, target: Path, wait: float) -> None:
+    """Rename a file; on Windows that fails while another process has it open."""
     end = time.monotonic() + wait
     while True:
         try:
@@ -390,19 +400,19 @@ def _replace(source: Path, target: Path, wait: float) -> None:
             time.sleep(0.1)
 
 
-def _remove(path: Path) -> None:
-    """A DuckDB file, its log and its gate."""
-    for file in (path, wal(path), gate.gate_of(path)):
+def _remove_database(path: Path) -> None:
+    """Remove a DuckDB file, its log and its gate."""
+    for file in (path, wal_path(path), gate.gate_path(path)):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
 
 
-def _main(catalog: str) -> str:
-    """The schema of an attached file in which all tables lie, as SQL names it."""
+def _main_schema(catalog: str) -> str:
+    """The SQL name of the main schema of an attached file."""
     return f"{schema.quoted(catalog)}.main"
 
 
-def _quoted(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("'", "''")
 
 

@@ -1,18 +1,17 @@
-"""A DuckDB file, opened for milliseconds: every read and write opens it, works and closes it again.
+"""Open a DuckDB file for milliseconds: every read and write attaches it, works and detaches it again.
 
-DuckDB lets one process write or many read, so nobody may keep a file open. A busy file is tried again until `wait`
-seconds have passed; the gate sees to it that readers do not keep writers out. What stays is DuckDB itself, which takes
-17 ms of computing to start: a file is attached to a running one in 2, and detached again.
+DuckDB lets one process write or many read, so no process may keep the file open. A busy file is tried again for `wait`
+seconds; the gate ensures that readers do not keep writers out. DuckDB itself, which takes 17 ms to start, keeps running;
+attaching a file to it takes 2 ms.
 
 Never open the warehouse file with plain Python (`open`, `shutil`) in a process that also uses it through DuckDB:
 on POSIX systems, closing any handle of a file drops every lock that the process has on it.
 
-DuckDB's own lock is held or refused, and nobody can wait in line for it: readers that follow each other closely would
-keep a writer out for ever (four processes that read without a pause: a median of 0.5 s, 6 s at most, for a write of
-20 ms; six of them: no write in 10 s). So a writer closes the gate first. New readers wait in front of it, those inside
-leave within milliseconds, and the writer goes in. The gate is a file lock beside the warehouse, which the operating
-system opens again when a process dies. Where no such file can be made (a folder that may only be read), DuckDB's lock
-alone decides, as it does for programs that know no gate.
+DuckDB's own lock is held or refused and has no queue: readers that follow each other closely would keep a writer out for
+ever (with four processes that read without a pause, a write of 20 ms took 0.5 s in the median and 6 s at most; with six,
+none succeeded in 10 s). So a writer first closes the gate: new readers wait, those inside leave within milliseconds, and
+the writer goes in. The gate is a file lock beside the warehouse, which the operating system releases when a process
+dies. If no such file can be made (in a read-only folder), only DuckDB's lock decides, as for other programs.
 """
 
 from __future__ import annotations
@@ -43,19 +42,19 @@ from core.files import names_in
 from core.tables import TABLES
 from core.warehouse import copy_worker
 
-_READERS_LOOK, _WRITERS_LOOK = 0.002, 0.02
-"""Seconds between two looks at a closed gate. Readers look more often: when it opens, they walk through before the
-next writer closes it, so that a reader waits for one writer and not for a row of them."""
+_READER_POLL, _WRITER_POLL = 0.002, 0.02
+"""Seconds between two tries at a closed gate. Readers try more often, so that they pass before the next writer closes it
+and wait for one writer only."""
 
 
-def gate_of(path: Path) -> Path:
+def gate_path(path: Path) -> Path:
     return path.with_name(path.name + ".gate")
 
 
 @contextmanager
-def closed(path: Path, wait: float) -> Iterator[None]:
-    """Keep everybody else out of the warehouse; TimeoutError where another writer has it closed for `wait` seconds."""
-    lock = _close(path, wait, _WRITERS_LOOK)
+def closed_gate(path: Path, wait: float) -> Iterator[None]:
+    """Hold the gate closed; TimeoutError if another writer has it closed for `wait` seconds."""
+    lock = _acquire_gate(path, wait, _WRITER_POLL)
     try:
         yield
     finally:
@@ -63,17 +62,19 @@ def closed(path: Path, wait: float) -> Iterator[None]:
             lock.release()
 
 
-def pass_through(path: Path, wait: float) -> None:
-    """Return at once where the gate is open; TimeoutError where it stays closed for `wait` seconds."""
-    lock = _close(path, wait, _READERS_LOOK)
+def wait_for_gate(path: Path, wait: float) -> None:
+    """Return as soon as the gate is open; TimeoutError if it stays closed for `wait` seconds."""
+    lock = _acquire_gate(path, wait, _READER_POLL)
     if lock is not None:
         lock.release()
 
 
-def _close(path: Path, wait: float, look: float) -> FileLock | None:
-    lock = FileLock(gate_of(path), thread_local=False, fallback_to_soft=False)  # no marker that outlives its process
+def _acquire_gate(path: Path, wait: float, poll_interval: float) -> FileLock | None:
+    lock = FileLock(
+        gate_path(path), thread_local=False, fallback_to_soft=False
+    )  # a soft lock could outlive its process
     try:
-        lock.acquire(timeout=wait, poll_interval=look)
+        lock.acquire(timeout=wait, poll_interval=poll_interval)
     except Timeout as error:
         raise TimeoutError(str(error)) from error
     except (OSError, NotImplementedError):
@@ -81,18 +82,18 @@ def _close(path: Path, wait: float, look: float) -> FileLock | None:
     return lock
 
 
-def snapshot(path: Path, target: Path, wait: float) -> None:
-    """Copy the file as it stands to `target`, without a log; writers wait meanwhile, readers do not.
+def copy_snapshot(path: Path, target: Path, wait: float) -> None:
+    """Copy the file to `target`, without a log; writers wait meanwhile, readers do not.
 
-    Raises ResourceError where there is no room, WarehouseLocked where a writer does not let go within `wait` seconds.
+    Raises ResourceError if there is no room, WarehouseLocked if a writer holds the file for `wait` seconds.
     """
-    with attached(path, read_only=True, wait=wait):
-        copy_file(path, target)
-    fold_log(target)
+    with attach(path, read_only=True, wait=wait):
+        copy_database(path, target)
+    checkpoint(target)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a DuckDB file with its log; the caller sees to it that nobody writes to it meanwhile."""
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a DuckDB file with its log; the caller keeps writers out."""
     done = subprocess.run(
         [sys.executable, "-I", copy_worker.__file__, str(source), str(target)],
         capture_output=True,
@@ -109,50 +110,50 @@ def copy_file(source: Path, target: Path) -> None:
         )
 
 
-def fold_log(path: Path) -> None:
-    """Take what the write-ahead log holds into the file that it belongs to."""
-    if wal(path).exists():
+def checkpoint(path: Path) -> None:
+    """Merge the write-ahead log into its file."""
+    if wal_path(path).exists():
         duckdb.connect(path).close()
 
 
 Connection = duckdb.DuckDBPyConnection
-_BUSY = (
+_BUSY_MESSAGES = (
     "Could not set lock",  # another process has it, POSIX
     "being used by another process",  # the same on Windows
     "different configuration",  # another thread of this process reads while we want to write, or the reverse
     "Unique file handle conflict",
 )
-_FULL = ("No space left", "not enough space", "disk is full", "File too large", "Disk quota")
+_DISK_FULL_MESSAGES = ("No space left", "not enough space", "disk is full", "File too large", "Disk quota")
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
     "default_block_size": "65536",
 }
-"""A new file has blocks of 64 KiB, not 256: what a run adds to a column is short, and 2,000 runs take 12 percent less."""
+"""Blocks of 64 KiB instead of 256: a run adds little to each column, and 2,000 runs take 12 percent less space."""
 WRITING = CONFIG | {"threads": "1"}
-"""Rows of one run are few: a second thread costs more than it does (82 against 56 ms of work for an ingest)."""
+"""One thread: a run has few rows, and a second thread costs more than it saves (82 against 56 ms for an ingest)."""
 
 
 _FIRST_DELAY = 0.005
-"""Seconds until a busy file is tried again for the first time."""
+"""Seconds until the first retry of a busy file."""
 _GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
-"""Seconds that a writer who cannot go in keeps readers out, and lets them in before it tries again."""
+"""Seconds that a writer which cannot open the file keeps readers out, and then lets them in before its next try."""
 
 
-class NoRoom(ResourceError):
+class DiskFull(ResourceError):
     """The disk is full."""
 
 
 class Readable(Protocol):
-    """What named reads ask: a warehouse, which opens for each of them, or one that is open for several."""
+    """What queries read from: a Warehouse, which opens the file for each read, or an OpenWarehouse for several reads."""
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame: ...
 
 
 @dataclass(frozen=True)
 class OpenWarehouse:
-    """A warehouse between opening and closing: what it reads is all of one state."""
+    """An open warehouse: all reads see the same state."""
 
     connection: duckdb.DuckDBPyConnection
 
@@ -161,54 +162,54 @@ class OpenWarehouse:
         return pl.DataFrame(self.connection.sql(sql, params=params))
 
 
-def stamp_of(path: Path) -> tuple[int, ...]:
+def file_stamp(path: Path) -> tuple[int, ...]:
     """Time and size of the file and of its write-ahead log."""
-    return (*_stamp(path), *_stamp(wal(path)))
+    return (*_stamp(path), *_stamp(wal_path(path)))
 
 
-def is_there(path: Path) -> bool:
-    """Whether the file exists; an address that cannot even be asked about is an error with a name."""
+def exists(path: Path) -> bool:
+    """Whether the file exists. Raises ResourceError or WarehouseError for a path that cannot be a warehouse."""
     return _stamp(path) != (0, 0)
 
 
-def wal(path: Path) -> Path:
+def wal_path(path: Path) -> Path:
     """DuckDB's write-ahead log: committed rows live there until the next clean close."""
     return path.with_name(path.name + ".wal")
 
 
 @contextlib.contextmanager
-def reading(path: Path, wait: float) -> Iterator[Connection]:
-    """A connection that reads. Through the gate before every try: whoever met a writer at the file waits there until
-    that one has left, and not by a clock of its own, by which it would meet the next one."""
+def read_connection(path: Path, wait: float) -> Iterator[Connection]:
+    """A reading connection. Every try passes the gate first, so that after a collision with a writer the reader goes in
+    as soon as that writer has left."""
     end = time.monotonic() + wait
     delay = _FIRST_DELAY
     with contextlib.ExitStack() as inside:
         while True:
-            with _locked_by_name(path, wait):
-                pass_through(path, max(0.0, end - time.monotonic()))
+            with _timeout_as_locked(path, wait):
+                wait_for_gate(path, max(0.0, end - time.monotonic()))
             try:
-                connection = inside.enter_context(attached(path, True, 0.0, told_wait=wait))
+                connection = inside.enter_context(attach(path, True, 0.0, reported_wait=wait))
                 break
             except WarehouseLocked:
                 if time.monotonic() + delay > end:
                     raise
-            delay = _pause(delay)
+            delay = _back_off(delay)
         yield connection
 
 
 @contextlib.contextmanager
-def writing(path: Path, wait: float) -> Iterator[Connection]:
-    """A connection that writes, behind the closed gate. While a program that knows no gate keeps the file, readers are
-    let in again and again: they need not wait for what a writer waits for."""
+def write_connection(path: Path, wait: float) -> Iterator[Connection]:
+    """A writing connection, behind the closed gate. While another program holds the file, readers are let in now and
+    then: they need not wait with the writer."""
     end = time.monotonic() + wait
     with contextlib.ExitStack() as leaving:
         while True:
             left = max(0.0, end - time.monotonic())
             with contextlib.ExitStack() as inside:
-                with _locked_by_name(path, wait):
-                    inside.enter_context(closed(path, left))
+                with _timeout_as_locked(path, wait):
+                    inside.enter_context(closed_gate(path, left))
                 try:
-                    connection = inside.enter_context(attached(path, False, min(left, _GATE_CLOSED), told_wait=wait))
+                    connection = inside.enter_context(attach(path, False, min(left, _GATE_CLOSED), reported_wait=wait))
                 except WarehouseLocked:
                     if time.monotonic() + _GATE_OPEN > end:
                         raise
@@ -220,126 +221,128 @@ def writing(path: Path, wait: float) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
-def alone(path: Path, wait: float) -> Iterator[None]:
-    """Behind the closed gate without opening the file: nobody else changes what it is built from meanwhile."""
+def exclusive(path: Path, wait: float) -> Iterator[None]:
+    """Close the gate without opening the file, so that no other process changes the files beside it."""
     with contextlib.ExitStack() as inside:
-        with _locked_by_name(path, wait):
-            inside.enter_context(closed(path, wait))
+        with _timeout_as_locked(path, wait):
+            inside.enter_context(closed_gate(path, wait))
         yield
 
 
-def connect(path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None) -> Connection:
-    """Open a DuckDB file that only this process knows, a copy or a new one, in a DuckDB of its own; tried again while
-    it is busy, WarehouseLocked where it stays so."""
+def connect_private(path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None) -> Connection:
+    """Open a DuckDB file of this process only, a copy or a new one, in its own DuckDB instance.
+
+    Retries while the file is busy; WarehouseLocked if it stays so.
+    """
     chosen = CONFIG if config is None else config
-    return _patiently(path, wait, None, lambda: duckdb.connect(path, read_only=read_only, config=chosen))
+    return _retry_while_busy(path, wait, None, lambda: duckdb.connect(path, read_only=read_only, config=chosen))
 
 
 @contextlib.contextmanager
-def attached(
-    path: Path, read_only: bool, wait: float, told_wait: float | None = None, running: RunningDuckDB | None = None
+def attach(
+    path: Path, read_only: bool, wait: float, reported_wait: float | None = None, instance: DuckDBInstance | None = None
 ) -> Iterator[Connection]:
-    """A connection that works on a warehouse file, tried again while that is busy; WarehouseLocked where it stays so.
+    """A connection to a warehouse file. Retries while it is busy; WarehouseLocked if it stays so.
 
-    `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
+    `reported_wait`: the seconds named in the error, if `wait` is only a part of them.
     """
-    running = running or (_FOR_READING if read_only else _FOR_WRITING)
-    file = _patiently(path, wait, told_wait, lambda: running.attach(path, read_only))
+    instance = instance or (_READER if read_only else _WRITER)
+    file = _retry_while_busy(path, wait, reported_wait, lambda: instance.attach(path, read_only))
     try:
-        with contextlib.closing(file.running.cursor()) as connection:
+        with contextlib.closing(file.connection.cursor()) as connection:
             connection.execute(f"USE {file.name}")
             yield connection
     except (duckdb.FatalException, duckdb.InternalException):
-        running.forget()  # it refuses everything from now on
+        instance.reset()  # after such an error DuckDB refuses all further work
         raise
     finally:
-        running.detach(path, file)
+        instance.detach(path, file)
 
 
 @dataclass
 class AttachedFile:
-    running: Connection
+    connection: Connection
     name: str
-    """Its catalog, quoted for SQL."""
+    """Catalog name, quoted for SQL."""
     read_only: bool
     users: int = 0
 
 
-class RunningDuckDB:
-    """DuckDB without a file of its own, to which files are attached for a moment.
+class DuckDBInstance:
+    """An in-memory DuckDB, to which files are attached for a moment.
 
-    All threads of a process share an attached file: POSIX systems keep locks for whole processes, so that a second
-    handle which is closed, or which DuckDB refuses, would drop the lock of the first. Therefore one list of what is
-    attached in this process is asked before DuckDB touches a file.
+    All threads of a process share an attached file: POSIX locks belong to the whole process, so closing a second
+    handle, or having DuckDB refuse one, would drop the lock of the first. Hence one registry of attached files per
+    process, checked before DuckDB touches a file.
     """
 
     _files: ClassVar[dict[Path, AttachedFile]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, config: dict[str, Any]) -> None:
-        spilled = Path(tempfile.gettempdir()) / f"workdim-{os.getpid()}"  # made where a query needs it, not before
+        spilled = Path(tempfile.gettempdir()) / f"workdim-{os.getpid()}"  # created by DuckDB when a query needs it
         self._config = config | {"temp_directory": str(spilled)}
-        self._running: Connection | None = None
+        self._connection: Connection | None = None
 
     def attach(self, path: Path, read_only: bool) -> AttachedFile:
-        """Raises `_Busy` where another thread has the file open in another way, and what DuckDB raises."""
+        """Raises `_Busy` if another thread has the file open in another mode, and whatever DuckDB raises."""
         with self._lock:
             file = self._files.get(path)
             if file is None:
-                file = self._files[path] = self._attached(path, read_only)
+                file = self._files[path] = self._attach(path, read_only)
             elif not (read_only and file.read_only):
                 raise _Busy
             file.users += 1
             return file
 
     def detach(self, path: Path, file: AttachedFile) -> None:
-        """Whoever leaves last closes the file, and DuckDB takes its log in."""
+        """The last user closes the file, and DuckDB merges its log."""
         with self._lock:
             file.users -= 1
             if file.users:
                 return
             del self._files[path]
             try:
-                file.running.execute(f"DETACH {file.name}")
+                file.connection.execute(f"DETACH {file.name}")
             except duckdb.Error:  # a full disk, or this DuckDB has ended: what it has open is closed with it
-                file.running.close()
-                self._running = None
+                file.connection.close()
+                self._connection = None
 
-    def forget(self) -> None:
-        """Start DuckDB anew for whoever comes next."""
-        self._running = None
+    def reset(self) -> None:
+        """Make the next attach start a new DuckDB."""
+        self._connection = None
 
-    def _attached(self, path: Path, read_only: bool) -> AttachedFile:
-        if self._running is None:
-            self._running = duckdb.connect(":memory:", config=self._config)
+    def _attach(self, path: Path, read_only: bool) -> AttachedFile:
+        if self._connection is None:
+            self._connection = duckdb.connect(":memory:", config=self._config)
         quoted = str(path).replace("'", "''")
         name = _catalog_name(path, [file.name for file in self._files.values()])
         try:
-            self._running.execute(f"ATTACH '{quoted}' AS {name}{' (READ_ONLY)' if read_only else ''}")
+            self._connection.execute(f"ATTACH '{quoted}' AS {name}{' (READ_ONLY)' if read_only else ''}")
         except (duckdb.FatalException, duckdb.InternalException):
-            self.forget()
+            self.reset()
             raise
-        return AttachedFile(self._running, name, read_only)
+        return AttachedFile(self._connection, name, read_only)
 
 
 def _catalog_name(path: Path, others: list[str]) -> str:
-    """As DuckDB would call the file, because views that a user added may name it, but for names that are taken."""
+    """The name DuckDB itself would choose, because users' views may contain it; with a number if it is taken."""
     taken, name = {'"main"', '"memory"', '"system"', '"temp"', *map(str.lower, others)}, path.stem.replace('"', '""')
     found = (f'"{name}"' if n == 0 else f'"{name}_{n}"' for n in itertools.count())
     return next(one for one in found if one.lower() not in taken)
 
 
-_FOR_READING, _FOR_WRITING = RunningDuckDB(CONFIG), RunningDuckDB(WRITING)
-_LEFT_BEHIND: list[Connection | None] = []
-"""Of the process that this one was forked from: to end it here would be to wait for threads that are not here."""
+_READER, _WRITER = DuckDBInstance(CONFIG), DuckDBInstance(WRITING)
+_PARENT_CONNECTIONS: list[Connection | None] = []
+"""Connections of the parent process, kept alive after a fork: closing them would wait for threads that do not exist here."""
 
 
 def _after_fork() -> None:
-    for running in (_FOR_READING, _FOR_WRITING):
-        _LEFT_BEHIND.append(running._running)
-        running.forget()
-    RunningDuckDB._lock = threading.Lock()
-    RunningDuckDB._files.clear()
+    for running in (_READER, _WRITER):
+        _PARENT_CONNECTIONS.append(running._connection)
+        running.reset()
+    DuckDBInstance._lock = threading.Lock()
+    DuckDBInstance._files.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -353,42 +356,42 @@ class _Busy(Exception):
 _T = TypeVar("_T")
 
 
-def _patiently(path: Path, wait: float, told_wait: float | None, opens: Callable[[], _T]) -> _T:
+def _retry_while_busy(path: Path, wait: float, reported_wait: float | None, open_file: Callable[[], _T]) -> _T:
     end = time.monotonic() + wait
     delay = _FIRST_DELAY
     while True:
         try:
-            return opens()
+            return open_file()
         except (duckdb.Error, _Busy) as error:
-            if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY):
+            if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY_MESSAGES):
                 raise
             if time.monotonic() + delay > end:
-                raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error
-            delay = _pause(delay)
+                raise WarehouseLocked(_locked_message(path, str(error), reported_wait or wait)) from error
+            delay = _back_off(delay)
 
 
-def _pause(delay: float) -> float:
-    """Sleep for about `delay` seconds; returns the next delay, a longer one."""
+def _back_off(delay: float) -> float:
+    """Sleep for about `delay` seconds; returns the next, longer delay."""
     time.sleep(delay * random.uniform(0.5, 1.5))
     return min(delay * 1.7, 0.25)
 
 
 @contextlib.contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Committed at the end of the block, or undone by any exception."""
+    """Commit at the end of the block; roll back on any exception."""
     connection.begin()
     try:
         yield
         connection.commit()
     except BaseException:
-        # A failed commit has already ended the transaction, and then there is nothing to undo.
+        # A failed commit has already ended the transaction: then there is nothing to roll back.
         with contextlib.suppress(duckdb.Error):
             connection.rollback()
         raise
 
 
 def insert(connection: Connection, table: str, rows: pl.DataFrame) -> None:
-    """Rows of a frame into a table, within the caller's transaction; columns that the rows lack are NULL."""
+    """Insert a frame into a table, within the caller's transaction; missing columns are NULL."""
     if rows.is_empty():
         return
     connection.register("incoming_rows", rows)
@@ -399,23 +402,23 @@ def insert(connection: Connection, table: str, rows: pl.DataFrame) -> None:
 
 
 @contextlib.contextmanager
-def clear_errors(path: Path) -> Iterator[None]:
-    """Failures of the file or the disk as one line that says what to do; mistakes in SQL pass through."""
+def translated_errors(path: Path) -> Iterator[None]:
+    """Translate failures of the file or the disk into WarehouseError or ResourceError; SQL errors pass through."""
     try:
         yield
     except duckdb.Error as error:
-        clear = explained(path, error)
+        clear = translate_error(path, error)
         if clear is None:
             raise
         raise clear from error
 
 
-def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError | None:
-    """The error as a line for people; None where it is about a statement and not about the file."""
+def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError | None:
+    """The error for people; None if it is about a statement and not about the file."""
     text = str(error)
     first = text.splitlines()[0]
-    if any(part in text for part in _FULL):
-        return NoRoom(
+    if any(part in text for part in _DISK_FULL_MESSAGES):
+        return DiskFull(
             "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `workdim "
             "ingest`.",
             path=path,
@@ -438,32 +441,34 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
         return WarehouseError(
             "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `workdim "
             "ingest`.",
-            log=wal(path),
+            log=wal_path(path),
             path=path,
         )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
         return WarehouseError(
             "{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels.", path=path
         )
-    is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
-    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
+    is_wal_error = isinstance(error, duckdb.TransactionException) and f'file "{wal_path(path)}"' in text
+    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_wal_error:
         reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
-        told = Sentence("The warehouse {path} cannot be used: {reason}.", path=path, reason=reason)
+        message = Sentence("The warehouse {path} cannot be used: {reason}.", path=path, reason=reason)
         if "Permission denied" in reason:
-            told = sentences(told, Sentence("Check the permissions of the file and of {parent}.", parent=path.parent))
-        return ResourceError(told)
+            message = sentences(
+                message, Sentence("Check the permissions of the file and of {parent}.", parent=path.parent)
+            )
+        return ResourceError(message)
     return None
 
 
 @contextlib.contextmanager
-def _locked_by_name(path: Path, wait: float) -> Iterator[None]:
+def _timeout_as_locked(path: Path, wait: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise WarehouseLocked(_locked_line(path, "", wait)) from error
+        raise WarehouseLocked(_locked_message(path, "", wait)) from error
 
 
-def _locked_line(path: Path, text: str, wait: float) -> Sentence:
+def _locked_message(path: Path, text: str, wait: float) -> Sentence:
     holder = re.search(r"PID (\d+)", text)
     who = (
         Sentence("Process {pid}", pid=holder[1]) if holder else Sentence("Another process or another part of this one")

@@ -1,7 +1,7 @@
-"""Measurements and scores of another team, checked before anything is merged: a parcel, a folder of them, an archive.
+"""Import measurements and scores of another team: from a parcel, a folder of parcels, or an archive.
 
-Each run, and each imported file of scores, comes whole or not at all; one that cannot come does not stop the others.
-Each is copied to a private place and looked at there, one at a time, before any of its tables is read.
+Each run and each score file is imported whole or not at all; one that fails does not stop the others. Each is copied to
+a private folder and checked there before its tables are read.
 """
 
 from __future__ import annotations
@@ -19,60 +19,60 @@ import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, WorkdimError
 from core.files import REFERENCE, make_folder, read_json, workplace
-from core.store import annotation, archive, people, trash
+from core.store import annotation, archive, trash, user_files
 from core.store.annotation import Annotations
 from core.store.archive import Archive
 from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, check_files, is_parcel, read_head, read_parcel
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, is_parcel, read_header, read_parcel, verify_files
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
-from core.warehouse.annotate import annotate
-from core.warehouse.connection import is_there
-from core.warehouse.profiles import tables_of
-from core.warehouse.scores import reference_hashes
+from core.warehouse.connection import exists
+from core.warehouse.profiles import read_run_tables
+from core.warehouse.runs import annotate
+from core.warehouse.scores import shipped_hashes
 from core.warehouse.warehouse import Warehouse
 
-LEFT_OUT = ("conflict", "damaged")
+REJECTED_STATES = ("conflict", "damaged")
 _CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
-_NARROW = {"FLOAT": pl.Float32(), "FLOAT[]": pl.List(pl.Float32)}
-"""Types of the DuckDB file that keep fewer digits than a parcel."""
-_BEYOND = {"tags", "note"}
-"""Columns of `runs` that people change: no part of what was measured."""
+_NARROW_TYPES = {"FLOAT": pl.Float32(), "FLOAT[]": pl.List(pl.Float32)}
+"""Types of the DuckDB file with fewer digits than a parcel."""
+_ANNOTATION_COLUMNS = {"tags", "note"}
+"""Columns of `runs` that people change: not part of the measurement."""
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """What became of one run, or of one thing that is none."""
+class ImportedRun:
+    """The outcome for one run, or for a source that is no run."""
 
     source: str
     """Where it was found."""
     run_id: str
     state: str
-    """`new`; `waits`, new and beside the warehouse, which is locked; `known`; `annotated`, known, and tags or note came
-    with it; `conflict`, another content under the same id; `damaged`."""
+    """`new`; `waits`: new, but its rows wait because the warehouse is locked or full; `known`; `annotated`: known, and
+    tags or note were merged; `conflict`: other content under the same id; `damaged`."""
     reason: str = ""
 
 
 @dataclass(frozen=True)
-class Import:
-    arrivals: list[Arrival] = field(default_factory=list)
+class ImportResult:
+    arrivals: list[ImportedRun] = field(default_factory=list)
     n_scores: int = 0
     remarks: list[str] = field(default_factory=list)
-    """One line for each thing besides runs that was left out."""
+    """One line for each score file that was left out."""
 
     def count(self, *states: str) -> int:
         return sum(one.state in states for one in self.arrivals)
 
     @property
     def is_complete(self) -> bool:
-        return not self.count(*LEFT_OUT) and not self.remarks
+        return not self.count(*REJECTED_STATES) and not self.remarks
 
 
-class _Here:
-    """What the warehouse holds, as far as an arrival can collide with it."""
+class _KnownContent:
+    """The content of the warehouse that an import can conflict with."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
-        self._exists = is_there(warehouse.path)
+        self._exists = exists(warehouse.path)
         self.runs = set(self._read("SELECT run_id FROM runs", "run_id"))
         self.content: dict[str, dict[str, str]] = {}
         for table, (key, content) in _CONTENT.items():
@@ -94,10 +94,10 @@ class _Here:
             except WarehouseError:
                 if run_id not in self.runs:
                     raise
-        return tables_of(self.warehouse, run_id)
+        return read_run_tables(self.warehouse, run_id)
 
-    def other_content(self, tables: dict[str, pl.DataFrame]) -> str:
-        """The model or text that stands for something else here; empty where there is none."""
+    def conflict(self, tables: dict[str, pl.DataFrame]) -> str:
+        """A message if the model or text has other content here; empty if not."""
         for table, (key, content) in _CONTENT.items():
             name, arrived = tables[table][key][0], tables[table][content][0]
             here = self.content[table].get(name, arrived)
@@ -121,87 +121,94 @@ def import_runs(
     paths: Sequence[Path],
     dry_run: bool = False,
     progress: archive.Progress = lambda done, total: None,
-) -> Import:
-    """Merge what these paths hold into the warehouse; with `dry_run` only say what would become of it.
+) -> ImportResult:
+    """Merge the content of these paths into the warehouse; with `dry_run` only say what would happen.
 
-    New runs come in with their annotations; of known ones the annotations are merged. `progress` hears of the parcels
-    of one path done and in all. Raises InputError for a path that is not there, WarehouseLocked where the warehouse
-    cannot even be read, ResourceError where nothing can be written.
+    New runs are added with their annotations; annotations of known runs are merged. `progress` is called with the parcels
+    of a path done and in total. Raises InputError for a missing path, WarehouseLocked if the warehouse cannot even be
+    read, ResourceError if nothing can be written.
     """
     for path in paths:
         if not path.exists():
             raise InputError("There is no {path}. Name a parcel, a folder of parcels, or an export.", path=path)
-    here, arrivals, remarks, n_scores = _Here(warehouse), list[Arrival](), list[str](), 0
+    known, imported, remarks, n_scores = _KnownContent(warehouse), list[ImportedRun](), list[str](), 0
     root = warehouse.folder.root
     make_folder(root)
     with workplace("import", root) as place:
         for path in paths:
             try:
-                with archive.opened(path, root) as packed:
-                    arrivals += _runs_of(packed, here, place, dry_run, progress)
-                    taken, left = _scores_of(packed, warehouse, place, dry_run)
-                    n_scores += taken
-                    remarks += left
+                with archive.open_archive(path, root) as opened:
+                    imported += _import_parcels(opened, known, place, dry_run, progress)
+                    n_imported, messages = _import_scores(opened, warehouse, place, dry_run)
+                    n_scores += n_imported
+                    remarks += messages
             except (WarehouseLocked, ResourceError):
                 raise
             except WarehouseError as error:
-                arrivals.append(Arrival(str(path), "", "damaged", str(error)))
+                imported.append(ImportedRun(str(path), "", "damaged", str(error)))
             except OSError as error:
                 what, why = error.filename or path, error.strerror or error
                 reason = Sentence("{what} cannot be read: {reason}.", what=what, reason=why)
-                arrivals.append(Arrival(str(path), "", "damaged", reason))
-    return Import(arrivals, n_scores, remarks)
+                imported.append(ImportedRun(str(path), "", "damaged", reason))
+    return ImportResult(imported, n_scores, remarks)
 
 
 # --- runs ------------------------------------------------------------------------------------------------------
 
 
-def _runs_of(packed: Archive, here: _Here, place: Path, dry_run: bool, progress: archive.Progress) -> list[Arrival]:
-    arrivals = []
-    found = packed.folders("parcels")
-    for label in sorted({name.split("/")[1] for name in packed.told if name.startswith("parcels/")} - found.keys()):
-        arrivals.append(Arrival(str(packed.path), label, "damaged", Sentence("The manifest names it, and it is gone.")))
+def _import_parcels(
+    source: Archive, known: _KnownContent, place: Path, dry_run: bool, progress: archive.Progress
+) -> list[ImportedRun]:
+    imported = []
+    found = source.folders("parcels")
+    for label in sorted(
+        {name.split("/")[1] for name in source.declared_files if name.startswith("parcels/")} - found.keys()
+    ):
+        imported.append(
+            ImportedRun(str(source.path), label, "damaged", Sentence("The manifest names it, and it is gone."))
+        )
     if not found:
-        arrivals.append(Arrival(str(packed.path), "", "damaged", Sentence("It holds no parcel.")))
+        imported.append(ImportedRun(str(source.path), "", "damaged", Sentence("It holds no parcel.")))
     for number, (label, files) in enumerate(found.items(), start=1):
-        arrivals.append(_arrive(packed, label, files, here, place, dry_run))
+        imported.append(_import_parcel(source, label, files, known, place, dry_run))
         progress(number, len(found))
-    return arrivals
+    return imported
 
 
-def _arrive(packed: Archive, label: str, files: dict[str, str], here: _Here, place: Path, dry_run: bool) -> Arrival:
+def _import_parcel(
+    packed: Archive, label: str, files: dict[str, str], known: _KnownContent, place: Path, dry_run: bool
+) -> ImportedRun:
     member = packed.members[files.get(RUN_FILE, next(iter(files.values())))]
     source, run_id = str(member.parent if isinstance(member, Path) else packed.path), label
     try:
-        run_id, staged = _staged(packed, files, source, place)
+        run_id, staged = _stage_parcel(packed, files, source, place)
         tables = read_parcel(staged)
-        check_files(read_head(staged))
+        verify_files(read_header(staged))
         _check_tokens(staged)
-        _check_own_tags(staged)
+        _check_reserved_tags(staged)
     except WarehouseError as error:
-        # Not by the copy's own place, which is gone in a moment.
-        return Arrival(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))
+        # Name the source, not the temporary copy.
+        return ImportedRun(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))
     try:
-        if here.has(run_id):
-            return _meet(source, run_id, tables, here, dry_run)
-        other = here.other_content(tables)
-        if other:
-            return Arrival(source, run_id, "conflict", other)
-        here.add(tables)
-        return Arrival(source, run_id, "new") if dry_run else _come_in(source, staged, here.warehouse)
+        if known.has(run_id):
+            return _compare_with_known(source, run_id, tables, known, dry_run)
+        conflict = known.conflict(tables)
+        if conflict:
+            return ImportedRun(source, run_id, "conflict", conflict)
+        known.add(tables)
+        return ImportedRun(source, run_id, "new") if dry_run else _add_run(source, staged, known.warehouse)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _staged(packed: Archive, files: dict[str, str], source: str, place: Path) -> tuple[str, Path]:
-    """The run id and a copy in a folder that is named by it: nobody can change that meanwhile.
-
-    Raises WarehouseError for files that no parcel has.
-    """
+def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Path) -> tuple[str, Path]:
+    """Copy a parcel to a private folder named by its run id; returns both. Raises WarehouseError if it is damaged."""
     copies = place / "parcel"
     shutil.rmtree(copies, ignore_errors=True)
     missing = {
-        name for name in packed.told if name.rpartition("/")[0] in {f.rpartition("/")[0] for f in files.values()}
+        name
+        for name in packed.declared_files
+        if name.rpartition("/")[0] in {f.rpartition("/")[0] for f in files.values()}
     }
     if gone := sorted(missing - set(files.values())):
         raise WarehouseError("{gone} of {path} is missing, which its manifest names.", gone=gone[0], path=packed.path)
@@ -210,7 +217,7 @@ def _staged(packed: Archive, files: dict[str, str], source: str, place: Path) ->
             continue
         packed.extract(name, copies / file)
         if file.endswith(".parquet") and file != "tokens.parquet":
-            archive.check_rows(copies / file, f"{source}, {file}")
+            archive.check_parquet_size(copies / file, f"{source}, {file}")
     try:
         run_id = read_json(copies / RUN_FILE)["run"]["run_id"]
         if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
@@ -226,12 +233,12 @@ def _staged(packed: Archive, files: dict[str, str], source: str, place: Path) ->
 
 
 def _check_tokens(staged: Path) -> None:
-    """The results of single tokens, which no ingest reads; raises WarehouseError where they have changed."""
-    told = read_json(staged / RUN_FILE)["files"].get("tokens")
+    """Check the results of single tokens, which ingest does not read. Raises WarehouseError if they have changed."""
+    expected = read_json(staged / RUN_FILE)["files"].get("tokens")
     file = staged / "tokens.parquet"
-    if told is None:
+    if expected is None:
         file.unlink(missing_ok=True)
-    elif not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != told:
+    elif not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
         raise WarehouseError(
             "{file} of run {staged} has changed since it was written, or is missing.",
             file=file.name,
@@ -239,25 +246,25 @@ def _check_tokens(staged: Path) -> None:
         )
 
 
-def _check_own_tags(staged: Path) -> None:
-    """Raises WarehouseError for a run that says of itself what only Workdim says of the profiles that it ships."""
-    own = set(read_json(staged / RUN_FILE)["run"]["tags"]) & set(annotation.OWN_TAGS)
+def _check_reserved_tags(staged: Path) -> None:
+    """Raises WarehouseError for a run with a reserved tag that is not one of the shipped profiles."""
+    reserved = set(read_json(staged / RUN_FILE)["run"]["tags"]) & set(annotation.RESERVED_TAGS)
     shipped = REFERENCE / "profiles" / staged.name / RUN_FILE
-    if own and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
+    if reserved and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
         raise WarehouseError(
             "Run {staged} has the tag '{tag}', which is Workdim's own, and Workdim does not ship this run.",
             staged=staged.name,
-            tag=own.pop(),
+            tag=reserved.pop(),
         )
 
 
-def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
+def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
     run_id, target = staged.name, warehouse.parcels / staged.name
     make_folder(warehouse.parcels)
     try:
-        with warehouse.changing("run", run_id):
-            if target.exists():  # the rest of a parcel, without what makes it one
-                trash.set_aside(warehouse.folder, target)
+        with warehouse.update("run", run_id):
+            if target.exists():  # remains of a parcel without run.json
+                trash.quarantine(warehouse.folder, target)
             os.replace(staged, target)
     except OSError as error:
         raise ResourceError(
@@ -265,42 +272,44 @@ def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
         ) from error
     except WarehouseLocked as error:
         os.replace(staged, target)
-        return Arrival(source, run_id, "waits", str(error))
+        return ImportedRun(source, run_id, "waits", str(error))
     except ResourceError as error:
         if not is_parcel(target):
             raise
-        return Arrival(source, run_id, "waits", str(error))
-    except (WarehouseError, duckdb.Error) as error:  # what the checks above did not foresee
+        return ImportedRun(source, run_id, "waits", str(error))
+    except (WarehouseError, duckdb.Error) as error:  # not foreseen by the checks above
         os.replace(target, staged)
-        return Arrival(source, run_id, "conflict", str(error).splitlines()[0])
-    return Arrival(source, run_id, "new")
+        return ImportedRun(source, run_id, "conflict", str(error).splitlines()[0])
+    return ImportedRun(source, run_id, "new")
 
 
-def _meet(source: str, run_id: str, tables: dict[str, pl.DataFrame], here: _Here, dry_run: bool) -> Arrival:
-    """A run that is here already: the same measurement, or another one under its id."""
-    known = here.tables(run_id)
-    differing = [table for table in ("models", "corpora", "runs", *LONG_TABLES) if not _same(table, known, tables)]
-    if differing:
-        reason = Sentence("Another result has this id here; they differ in {table}.", table=differing[0])
-        return Arrival(source, run_id, "conflict", reason)
-    ours, theirs = _said(known), _said(tables)
-    if ours.merged(theirs) == ours:
-        return Arrival(source, run_id, "known")
-    if not dry_run and run_id in here.runs:
-        annotate(here.warehouse, run_id, lambda said: said.merged(theirs))
-    return Arrival(source, run_id, "annotated")
+def _compare_with_known(
+    source: str, run_id: str, tables: dict[str, pl.DataFrame], content: _KnownContent, dry_run: bool
+) -> ImportedRun:
+    """The outcome for a run that is here already: the same measurement, or another one under its id."""
+    known = content.tables(run_id)
+    differences = [table for table in ("models", "corpora", "runs", *LONG_TABLES) if not _is_same(table, known, tables)]
+    if differences:
+        reason = Sentence("Another result has this id here; they differ in {table}.", table=differences[0])
+        return ImportedRun(source, run_id, "conflict", reason)
+    local, imported = _annotations(known), _annotations(tables)
+    if local.merged_with(imported) == local:
+        return ImportedRun(source, run_id, "known")
+    if not dry_run and run_id in content.runs:
+        annotate(content.warehouse, run_id, lambda said: said.merged_with(imported))
+    return ImportedRun(source, run_id, "annotated")
 
 
-def _same(table: str, known: dict[str, pl.DataFrame], arrived: dict[str, pl.DataFrame]) -> bool:
-    """Whether both hold the same rows, in whatever order."""
-    one, other = known[table], arrived[table]
-    if table in _CONTENT:  # what else is known of a model or text may grow with the version
+def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.DataFrame]) -> bool:
+    """Whether both have the same rows of a table, in any order."""
+    one, other = known[table], imported[table]
+    if table in _CONTENT:  # later versions know more columns of a model or text
         return one.select(_CONTENT[table]).equals(other.select(_CONTENT[table]))
-    # A run whose parcel was lost is known by its rows, which have fewer digits.
+    # A run without a parcel is compared by its rows, which have fewer digits.
     columns = [
-        pl.col(column.name).cast(_NARROW.get(column.sql_type, column.dtype))
+        pl.col(column.name).cast(_NARROW_TYPES.get(column.sql_type, column.dtype))
         for column in TABLES[table].columns
-        if not (column.declared.derived or (table == "runs" and column.name in _BEYOND))
+        if not (column.declared.derived or (table == "runs" and column.name in _ANNOTATION_COLUMNS))
     ]
     one, other = one.select(columns), other.select(columns)
     if one.schema != other.schema or one.height != other.height:
@@ -309,48 +318,48 @@ def _same(table: str, known: dict[str, pl.DataFrame], arrived: dict[str, pl.Data
     return one.sort(plain).equals(other.sort(plain))
 
 
-def _said(tables: dict[str, pl.DataFrame]) -> Annotations:
+def _annotations(tables: dict[str, pl.DataFrame]) -> Annotations:
     row: dict[str, Any] = tables["runs"].row(0, named=True)
-    return annotation.of_row(row["tags"], row["note"])
+    return annotation.from_row(row["tags"], row["note"])
 
 
 # --- scores ----------------------------------------------------------------------------------------------------
 
 
-def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool) -> tuple[int, list[str]]:
-    """How many scores came in, or would, and a line for what was left out.
+def _import_scores(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool) -> tuple[int, list[str]]:
+    """Import score files; returns the number of scores and a message for each file left out.
 
-    A file of scores that is known already brings nothing. Only imported files come: those that Workdim ships are here,
-    and a user's own scores belong to their pilot.
+    Known files are skipped. Shipped scores and own scores of a pilot are refused: the first are here already, the
+    others belong to their pilot.
     """
-    n_scores, left = 0, list[str]()
+    n_scores, messages = 0, list[str]()
     for sha256, files in packed.folders("people/scores").items():
         source = f"{packed.path}, people/scores/{sha256}"
         staged = Folder(place / "scores")
         try:
-            if people.is_there(warehouse.folder, "scores", sha256):
+            if user_files.exists(warehouse.folder, "scores", sha256):
                 continue
-            target = people.path_of(staged, "scores", sha256)
+            target = user_files.path_of(staged, "scores", sha256)
             for file in archive.SCORE_FILES:
                 packed.extract(files[file], target / file)
                 if file.endswith(".parquet"):
-                    archive.check_rows(target / file, f"{source}, {file}")
-            tables = people.read(staged, "scores", sha256)
+                    archive.check_parquet_size(target / file, f"{source}, {file}")
+            tables = user_files.read(staged, "scores", sha256)
             rows = tables["scores"]
             if (
-                sha256 in reference_hashes()
+                sha256 in shipped_hashes()
                 or rows["source"].str.starts_with(PILOT_SOURCE).any()
                 or not rows["value"].is_finite().all()
             ):
                 raise WarehouseError("it claims what no imported file may.")
             if not dry_run:
-                with warehouse.changing("scores", sha256):
-                    people.write(warehouse.folder, "scores", sha256, tables)
+                with warehouse.update("scores", sha256):
+                    user_files.write(warehouse.folder, "scores", sha256, tables)
             n_scores += tables["scores"].height
         except (WarehouseError, ResourceError, OSError, KeyError, ValueError) as error:
-            told = error.message if isinstance(error, WorkdimError) else Sentence("{text}", text=error)
-            reason = told.replaced(str(staged.people), f"{packed.path}, people")
-            left.append(Sentence("The scores in {source} were left out: {reason}", source=source, reason=reason))
+            message = error.message if isinstance(error, WorkdimError) else Sentence("{text}", text=error)
+            reason = message.replaced(str(staged.people), f"{packed.path}, people")
+            messages.append(Sentence("The scores in {source} were left out: {reason}", source=source, reason=reason))
         finally:
             shutil.rmtree(staged.root, ignore_errors=True)
-    return n_scores, left
+    return n_scores, messages

@@ -1,7 +1,7 @@
-"""Whether a warehouse is whole: its files, and the DuckDB file that is built from them, looked at without changing any.
+"""Check the integrity of a warehouse, its files and its DuckDB file, without changing anything.
 
-The files are the truth, so that whatever is wrong with the DuckDB file can be mended by building it anew; what is wrong
-with a file cannot. The DuckDB file is looked at on a copy, so that nobody waits meanwhile.
+The files are the truth: whatever is wrong with the DuckDB file can be repaired by rebuilding it; a damaged file cannot.
+The DuckDB file is checked on a copy, so that nobody waits meanwhile.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import pyarrow.parquet as pq
 from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
 from core.files import folders_in, workplace
 from core.records import SHIPPED
-from core.store import people
-from core.store.parcels import DAMAGE, is_parcel, read_head, read_parcel
-from core.store.restore import check_hashes
+from core.store import user_files
+from core.store.parcels import READ_ERRORS, is_parcel, read_header, read_parcel
+from core.store.restore import verify_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
-from core.warehouse.connection import Connection, attached, clear_errors, is_there, snapshot
+from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
 from core.warehouse.warehouse import Warehouse
 
-PATIENCE = 1.0
-"""Seconds that the check waits for a writer."""
+LOCK_WAIT = 1.0
+"""Seconds to wait for a writer."""
 _REBUILD = Sentence("Run: workdim ingest --rebuild")
 _RESTORE = Sentence("Bring it back: workdim restore FILE")
 _SHIPPED = f"list_contains(tags, '{SHIPPED}')"
-"""Of the profiles that Workdim ships, neither pilots nor controls come along."""
+"""Shipped profiles come without their pilots and controls."""
 Progress = Callable[[int, int], None]
 
 
@@ -71,16 +71,16 @@ _NAMED = {
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a warehouse could be used as it is."""
+    """Whether a warehouse is usable as it is."""
 
     is_there: bool
     n_runs: int = 0
     n_waiting: int = 0
-    """Finished measurements that are not in the file yet."""
+    """Finished measurements to be ingested."""
     damaged: tuple[str, ...] = ()
-    """One line for each parcel that cannot be taken in as it is."""
+    """One line for each parcel that cannot be ingested."""
     problem: str | None = None
-    """Why the file cannot be used, None where it can."""
+    """Why the file cannot be used; None if it can."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class Finding:
     line: str
     """What is wrong, and what to do about it."""
     is_damage: bool = True
-    """Whether something is lost or wrong, or is only to be known."""
+    """Whether something is lost or wrong; False for a mere notice."""
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What an integrity check looked at and what it found."""
+class IntegrityReport:
+    """The outcome of an integrity check."""
 
     findings: tuple[Finding, ...] = ()
     n_rows: int = 0
@@ -104,58 +104,60 @@ class Examined:
         return any(finding.is_damage for finding in self.findings)
 
 
-def look_at(warehouse: Warehouse) -> Health:
-    """Without making, changing or taking in anything, and without reading more than what waits."""
+def check_health(warehouse: Warehouse) -> Health:
+    """Check the file and the parcels that are yet to be ingested, without changing anything."""
     try:
-        there, known = is_there(warehouse.path), set[str]()
-        if there:
-            with clear_errors(warehouse.path), attached(warehouse.path, True, warehouse.wait) as file:
-                schema.check(file)
+        is_present, known = exists(warehouse.path), set[str]()
+        if is_present:
+            with translated_errors(warehouse.path), attach(warehouse.path, True, warehouse.wait) as file:
+                schema.is_current(file)
                 with contextlib.suppress(duckdb.CatalogException):  # an empty one, or of an earlier version
                     known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
         waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
     except (WarehouseError, ResourceError) as error:
         return Health(True, problem=str(error))
-    damaged = [line for path in waiting if (line := _problem_of(path))]
-    return Health(there, len(known), len(waiting) - len(damaged), tuple(damaged))
+    damaged = [line for path in waiting if (line := _parcel_problem(path))]
+    return Health(is_present, len(known), len(waiting) - len(damaged), tuple(damaged))
 
 
-def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None) -> Examined:
-    """All that is wrong, one line each. `thorough` compares every value of every run and file with its rows.
+def check_integrity(
+    warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None
+) -> IntegrityReport:
+    """Check everything; one finding for each problem. `thorough` compares every value of every run and file with its rows.
 
-    `progress` hears of parcels done and parcels in all. What cannot be looked at now (a file that another process
-    holds, no room for the copy) is a finding and no error.
+    `progress` is called with parcels done and in total. What cannot be checked now (a locked file, no room for the
+    copy) is a finding and no error.
     """
-    if not is_there(warehouse.path):
-        return Examined()
-    patient = replace(warehouse, wait=PATIENCE)
-    findings = [*_unfinished(patient), *_unreadable_files(patient)]
+    if not exists(warehouse.path):
+        return IntegrityReport()
+    patient = replace(warehouse, wait=LOCK_WAIT)
+    findings = [*_unfinished_changes(patient), *_unreadable_files(patient)]
     n_rows = n_parcels = 0
     try:
-        with _copied(patient) as path, clear_errors(path), contextlib.closing(duckdb.connect(path)) as file:
-            counts, unreadable = read_all(file)
+        with _snapshot(patient) as path, translated_errors(path), contextlib.closing(duckdb.connect(path)) as file:
+            counts, unreadable = read_all_tables(file)
             n_rows = sum(counts.values())
             findings += unreadable
-            if not unreadable and not schema.check(file):
+            if not unreadable and not schema.is_current(file):
                 line = Sentence(
                     "The warehouse was built by an earlier version: it is built anew when it is next opened."
                 )
                 findings.append(Finding(line, is_damage=False))
             elif not unreadable:
                 with duckdb.connect(":memory:") as model:
-                    schema.create(model)
-                    findings += [*_columns_of(file, model), *_rows_of(file)]
-                    findings += _people_of(file, model, patient, thorough)
-                    n_parcels, of_parcels = _parcels_of(file, model, patient, thorough, progress)
-                    findings += of_parcels
+                    schema.create_tables(model)
+                    findings += [*_check_columns(file, model), *_check_references(file)]
+                    findings += _check_user_files(file, model, patient, thorough)
+                    n_parcels, parcel_findings = _check_parcels(file, model, patient, thorough, progress)
+                    findings += parcel_findings
     except (WarehouseError, ResourceError) as error:
         line = Sentence("The integrity of the warehouse was not checked: {reason}", reason=error)
         findings.append(Finding(line, is_damage=False))
-    return Examined(tuple(findings), n_rows, n_parcels)
+    return IntegrityReport(tuple(findings), n_rows, n_parcels)
 
 
-def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
-    """Rows of each table, all of whose blocks were read; a finding for each table where that failed."""
+def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
+    """Read every block of every table; returns the row counts, and a finding for each table that cannot be read."""
     counts, findings = {}, []
     sql = "SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"
     for schema_name, table in connection.execute(sql).fetchall():
@@ -173,24 +175,24 @@ def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
 # --- the files -------------------------------------------------------------------------------------------------
 
 
-def _unfinished(warehouse: Warehouse) -> Iterator[Finding]:
-    if marked := [_named(kind, one) for kind, one in warehouse.folder.marked()]:
-        changes = _counted(marked, "change")
+def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
+    if marked := [_name_text(kind, one) for kind, one in warehouse.folder.pending_changes()]:
+        changes = _count_text(marked, "change")
         yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
 
 
 def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
-    for kind in people.KINDS:
-        for one in people.ids(warehouse.folder, kind):
+    for kind in user_files.KINDS:
+        for one in user_files.list_ids(warehouse.folder, kind):
             try:
-                people.read(warehouse.folder, kind, one)
-            except FileNotFoundError:  # taken out since
+                user_files.read(warehouse.folder, kind, one)
+            except FileNotFoundError:  # deleted since
                 continue
             except WarehouseError as error:
                 yield Finding(sentences(error.message, _RESTORE))
 
 
-def _problem_of(parcel: Path) -> str:
+def _parcel_problem(parcel: Path) -> str:
     try:
         read_parcel(parcel)
     except WarehouseError as error:
@@ -198,10 +200,10 @@ def _problem_of(parcel: Path) -> str:
     return ""
 
 
-def _rows_in_files(parcel: Path) -> dict[str, int]:
-    """Rows of each table of a parcel, by files that agree with their hashes; raises one of _UNSOUND else."""
-    check_hashes(parcel)
-    there = read_head(parcel).files
+def _count_parcel_rows(parcel: Path) -> dict[str, int]:
+    """Row count of each table of a parcel. Raises one of READ_ERRORS if a file does not match its hash."""
+    verify_hashes(parcel)
+    there = read_header(parcel).files
     rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in there}
     return dict.fromkeys(LONG_TABLES, 0) | rows
 
@@ -210,14 +212,14 @@ def _rows_in_files(parcel: Path) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _copied(warehouse: Warehouse) -> Iterator[Path]:
-    """A copy of the file that goes at the end: in the system's folder for such things, or beside where that is small"""
+def _snapshot(warehouse: Warehouse) -> Iterator[Path]:
+    """A temporary copy of the file, in the system's temporary folder or, if that is small, beside the file."""
     size = warehouse.path.stat().st_size
     elsewhere = Path(tempfile.gettempdir())
     has_room = shutil.disk_usage(elsewhere).free > 2 * size
     with workplace("check", elsewhere if has_room else warehouse.path.parent) as folder:
         copy = folder / warehouse.path.name
-        snapshot(warehouse.path, copy, warehouse.wait)
+        copy_snapshot(warehouse.path, copy, warehouse.wait)
         yield copy
 
 
@@ -227,31 +229,31 @@ _COLUMNS = """
 """
 
 
-def _columns_of(file: Connection, model: Connection) -> Iterator[Finding]:
-    """Tables and columns as this version makes them."""
+def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
+    """Compare tables and columns with those of this version."""
     expected, found = (
         {(table, column): (kind, comment) for table, column, kind, comment in one.execute(_COLUMNS).fetchall()}
         for one in (model, file)
     )
     known = {table for table, _ in expected}
-    for at in sorted(expected.keys() | found.keys()):
-        name = ".".join(at).removeprefix("main.")
-        if at not in found:
+    for column in sorted(expected.keys() | found.keys()):
+        name = ".".join(column).removeprefix("main.")
+        if column not in found:
             yield Finding(Sentence("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD))
-        elif at in expected and expected[at][0] != found[at][0]:
+        elif column in expected and expected[column][0] != found[column][0]:
             yield Finding(
                 Sentence(
                     "The column {name} is {found} and should be {expected}. {remedy}",
                     name=name,
-                    found=found[at][0],
-                    expected=expected[at][0],
+                    found=found[column][0],
+                    expected=expected[column][0],
                     remedy=_REBUILD,
                 )
             )
-        elif at in expected and expected[at][1] and not found[at][1]:
+        elif column in expected and expected[column][1] and not found[column][1]:
             line = Sentence("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
             yield Finding(line, is_damage=False)
-        elif at not in expected and at[0] in known:
+        elif column not in expected and column[0] in known:
             line = Sentence("The column {name} is not Workdim's; a new file is built without it.", name=name)
             yield Finding(line, is_damage=False)
     foreign = sorted({table.removeprefix("main.") for table, _ in found} - {one.removeprefix("main.") for one in known})
@@ -269,7 +271,7 @@ def _rows_without_run(table: str, what: Sentence) -> Sentence:
     )
 
 
-_LINKS: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
+_REFERENCES: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
     *(
         (
             f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
@@ -325,38 +327,38 @@ _LINKS: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
         False,
     ),
 ]
-"""Query of what is missing, the sentence about it, what is counted, whether that is damage."""
+"""Query for missing ids, message, kind of what is counted, whether it is damage."""
 
 
-def _rows_of(file: Connection) -> Iterator[Finding]:
-    """Rows that name what is not there."""
-    for sql, sentence, kind, is_damage in _LINKS:
+def _check_references(file: Connection) -> Iterator[Finding]:
+    """Find rows that refer to something that does not exist."""
+    for sql, sentence, kind, is_damage in _REFERENCES:
         found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if found:
-            yield Finding(sentence(_counted([row[0] for row in found], kind)), is_damage)
+            yield Finding(sentence(_count_text([row[0] for row in found], kind)), is_damage)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
 
 
-def _parcels_of(
+def _check_parcels(
     file: Connection, model: Connection, warehouse: Warehouse, thorough: bool, progress: Progress
 ) -> tuple[int, list[Finding]]:
-    """How many parcels of runs in the file were read, and what is wrong with them."""
+    """Compare runs with their parcels; returns the number of parcels read and the findings."""
     runs = [row[0] for row in file.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
     counts = {
         table: dict(file.execute(f"SELECT run_id, count(*) FROM {table} GROUP BY run_id").fetchall())
         for table in LONG_TABLES
     }
-    findings, without = [], []
+    findings, missing = [], []
     for number, run_id in enumerate(runs, start=1):
         parcel = warehouse.parcels / run_id
         if not is_parcel(parcel):
-            without.append(run_id)
+            missing.append(run_id)
             continue
         try:
-            n_rows = _rows_in_files(parcel)
-            differing: list[str] = [
+            n_rows = _count_parcel_rows(parcel)
+            differences: list[str] = [
                 Sentence(
                     "{table}: {n} rows, not {expected}",
                     table=table,
@@ -366,9 +368,9 @@ def _parcels_of(
                 for table in LONG_TABLES
                 if n_rows[table] != counts[table].get(run_id, 0)
             ]
-            if thorough and not differing:
-                differing = _differing(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
-        except (WarehouseError, *DAMAGE) as error:
+            if thorough and not differences:
+                differences = _differing_tables(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
+        except (WarehouseError, *READ_ERRORS) as error:
             line = Sentence(
                 "The parcel of run {run} is damaged ({reason}); its rows are in the warehouse. Bring the parcel back: "
                 "workdim restore FILE",
@@ -377,67 +379,69 @@ def _parcels_of(
             )
             findings.append(Finding(line))
             continue
-        if differing:
+        if differences:
             line = Sentence(
                 "Run {run} is not what its parcel holds ({tables}). {remedy}",
                 run=run_id,
-                tables=differing,
+                tables=differences,
                 remedy=_REBUILD,
             )
             findings.append(Finding(line))
         progress(number, len(runs))
-    if without:
+    if missing:
         line = Sentence(
             "{runs} without a parcel: the file has the only copy of the rows, and a new one is built without them. Bring "
             "the parcels back: workdim restore FILE, or workdim import.",
-            runs=_counted(without, "run"),
+            runs=_count_text(missing, "run"),
         )
         findings.append(Finding(line, is_damage=False))
-    return len(runs) - len(without), findings
+    return len(runs) - len(missing), findings
 
 
-def _people_of(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
-    """What people wrote, its files against its rows: which there are, how many, and all values where that is quick."""
-    for kind, declared in people.KINDS.items():
+def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
+    """What user_files wrote, its files against its rows: which there are, how many, and all values where that is quick."""
+    for kind, declared in user_files.KINDS.items():
         first = declared.tables[0]
         names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
-        rows = {people.id_of(name) if declared.is_hashed else name: name for name in names}
-        files = people.ids(warehouse.folder, kind)
-        if gone := [rows[one] for one in rows.keys() - set(files)]:
+        rows = {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
+        files = user_files.list_ids(warehouse.folder, kind)
+        if missing := [rows[one] for one in rows.keys() - set(files)]:
             line = Sentence(
                 "{what} without a file: a new warehouse is built without it. {remedy}",
-                what=_counted(sorted(gone), kind),
+                what=_count_text(sorted(missing), kind),
                 remedy=_RESTORE,
             )
             yield Finding(line, is_damage=False)
-        if absent := sorted(set(files) - rows.keys()):
-            yield Finding(Sentence("{what} not in the warehouse. Run: workdim ingest", what=_counted(absent, kind)))
+        if not_loaded := sorted(set(files) - rows.keys()):
+            yield Finding(
+                Sentence("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
+            )
         for one in sorted(rows.keys() & set(files)):
-            with contextlib.suppress(WarehouseError, FileNotFoundError):  # told already
+            with contextlib.suppress(WarehouseError, FileNotFoundError):  # reported already
                 tables = declared.tables if thorough or not declared.is_import else (first,)
-                if differing := _differing(file, model, warehouse, kind, one, tables):
+                if differences := _differing_tables(file, model, warehouse, kind, one, tables):
                     line = Sentence(
                         "The {what} is not what its file holds ({tables}). {remedy}",
-                        what=_named(kind, rows[one]),
-                        tables=differing,
+                        what=_name_text(kind, rows[one]),
+                        tables=differences,
                         remedy=_REBUILD,
                     )
                     yield Finding(line)
 
 
-def _differing(
-    file: Connection, model: Connection, warehouse: Warehouse, kind: str, one: str, tables: Sequence[str]
+def _differing_tables(
+    file: Connection, model: Connection, warehouse: Warehouse, kind: str, file_id: str, tables: Sequence[str]
 ) -> list[str]:
-    """Tables whose rows are not those that a new file would have of this run, or of this file of people."""
+    """Tables whose rows are not those that a new file would have of this run, or of this file of user_files."""
     differing = []
     model.begin()
     try:
-        sync.bring(model, warehouse.folder, kind, [one])
+        sync.sync_rows(model, warehouse.folder, kind, [file_id])
         for table in tables:
-            where = "run_id = $one" if kind == sync.RUN else sync.rows_of(kind, table)
+            where = "run_id = $one" if kind == sync.RUN else sync.row_condition(kind, table)
             sql = f"SELECT * FROM {table} WHERE {where}"
-            found, expected = (pl.DataFrame(each.sql(sql, params={"one": one})) for each in (file, model))
-            # Nothing promises an order, so both are brought into one.
+            found, expected = (pl.DataFrame(each.sql(sql, params={"one": file_id})) for each in (file, model))
+            # SQL promises no order of rows.
             if not _sorted(found).equals(_sorted(expected)):
                 differing.append(table)
     finally:
@@ -450,15 +454,15 @@ def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(sorted(rows.columns)).sort(plain, nulls_last=True)
 
 
-def _counted(names: Sequence[str], kind: str) -> Sentence:
-    """`3 runs (a, b and 1 more)`: a finding of many stays one line."""
+def _count_text(names: Sequence[str], kind: str) -> Sentence:
+    """Count and first names on one line: `3 runs (a, b and 1 more)`."""
     n_more = len(names) - 2
     shown = Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
     count = Sentence(_COUNTED[kind][len(names) > 1], n=len(names))
     return Sentence("{count} ({names})", count=count, names=shown)
 
 
-def _named(kind: str, name: str) -> Sentence:
+def _name_text(kind: str, name: str) -> Sentence:
     return Sentence(_NAMED[kind], name=name) if kind in _NAMED else Sentence("{kind} {name}", kind=kind, name=name)
 
 

@@ -1,7 +1,7 @@
-"""Pilots in the warehouse: registered once and never changed, their own scores, and which runs are their results.
+"""Pilots in the warehouse: registered once and never changed, with their own scores and the runs that are their results.
 
-A run belongs to a pilot through `pilot_runs`, because one run can serve several pilots, and through its own `pilot_id`,
-which travels in its parcel, so that a warehouse made anew from parcels still knows what was measured for a pilot.
+A run belongs to a pilot through `pilot_runs`, because a run can serve several pilots, and through its `pilot_id`, which is
+stored in its parcel, so that a warehouse rebuilt from parcels still knows what was measured for a pilot.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import polars as pl
 from core.errors import InputError
 from core.pilots.pilot import PRESENTED, OwnTask, Pilot, PilotModel
 from core.pilots.registration import from_config
-from core.store import people
+from core.store import user_files
 from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow
 from core.warehouse.warehouse import Warehouse
 
@@ -23,34 +23,34 @@ _KIND = "pilot"
 _LICENCE = "user's own"
 
 
-def register(warehouse: Warehouse, pilot: Pilot) -> bool:
-    """Write down a pilot before it is measured; False where this very pilot is registered already.
+def register_pilot(warehouse: Warehouse, pilot: Pilot) -> bool:
+    """Register a pilot before it is measured; False if it is registered already.
 
-    A registration is never changed. Own scores may be added later, each once; InputError for another value. Who decides,
-    by when, and translations are as the file says them now.
+    A registration never changes. Own scores may be added later, each once; InputError for another value. Who decides, by
+    when, and translations follow the pilot's file.
     """
-    with warehouse.changing(_KIND, pilot.pilot_id):
-        at = datetime.now(UTC)
+    with warehouse.update(_KIND, pilot.pilot_id):
+        now = datetime.now(UTC)
         known = _read(warehouse, pilot.pilot_id)
-        tables = known or _new(pilot, at)
-        scores = _new_scores(pilot, tables["scores"], at)
-        told_anew = tables["pilots"].with_columns(config=pl.lit(_told_as(pilot, tables["pilots"]["config"][0])))
-        if known is None or scores.height or not told_anew.equals(tables["pilots"]):
-            people.write(
+        tables = known or _new_tables(pilot, now)
+        scores = _new_scores(pilot, tables["scores"], now)
+        updated = tables["pilots"].with_columns(config=pl.lit(_updated_config(pilot, tables["pilots"]["config"][0])))
+        if known is None or scores.height or not updated.equals(tables["pilots"]):
+            user_files.write(
                 warehouse.folder,
                 _KIND,
                 pilot.pilot_id,
-                tables | {"pilots": told_anew, "scores": pl.concat([tables["scores"], scores])},
+                tables | {"pilots": updated, "scores": pl.concat([tables["scores"], scores])},
             )
     return known is None
 
 
 def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> None:
-    """Count these runs as results of a pilot, whoever they were measured for; doing it twice is no error.
+    """Count these runs as results of a pilot, whatever they were measured for. Idempotent.
 
-    Raises InputError for a pilot that is not registered.
+    Raises InputError for an unregistered pilot.
     """
-    with warehouse.changing(_KIND, pilot_id):
+    with warehouse.update(_KIND, pilot_id):
         tables = _read(warehouse, pilot_id)
         if tables is None:
             raise InputError(
@@ -59,24 +59,24 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
         rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
         if together.height > tables["pilot_runs"].height:
-            people.write(warehouse.folder, _KIND, pilot_id, tables | {"pilot_runs": together})
+            user_files.write(warehouse.folder, _KIND, pilot_id, tables | {"pilot_runs": together})
 
 
 def _read(warehouse: Warehouse, pilot_id: str) -> dict[str, pl.DataFrame] | None:
     try:
-        return people.read(warehouse.folder, _KIND, pilot_id)
+        return user_files.read(warehouse.folder, _KIND, pilot_id)
     except FileNotFoundError:
         return None
 
 
-def _told_as(pilot: Pilot, registered: str) -> str:
-    """What was registered, told as the pilot is told now; unchanged, letter by letter, where that is the same."""
+def _updated_config(pilot: Pilot, registered: str) -> str:
+    """The registered config with the pilot's present presentation fields; the same string if nothing changed."""
     before = from_config(registered)
     now = replace(before, **{name: getattr(pilot, name) for name in PRESENTED})
     return registered if now == before else now.config()
 
 
-def _new(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
+def _new_tables(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
     row = PilotRow(
         pilot_id=pilot.pilot_id,
         name=pilot.name,
@@ -96,7 +96,7 @@ def _new(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
 
 
 def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """The user's own scores that are not registered yet, each compared with what was registered of it before."""
+    """The user's own scores that are not registered yet. Raises InputError if a registered one was changed."""
     columns = ("repository", "revision", "value", "std_error", "n_samples")
     known = {tuple(row[:2]): tuple(row[2:]) for row in registered.select(columns).iter_rows()}
     rows = []
@@ -112,16 +112,16 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.Data
                 "The own score of {written} is registered as {before} in the pilot {pilot_id}, and the file says "
                 "{now}. A registered score is not changed: put it back, or give the pilot another name.",
                 written=model.written,
-                before=_told(before),
+                before=_format_score(before),
                 pilot_id=pilot.pilot_id,
-                now=_told(now),
+                now=_format_score(now),
             )
     return TABLES["scores"].frame(rows)
 
 
 def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, at: datetime) -> ScoreRow:
-    """`repository` is the reference that the warehouse has of any model, one of the hub or not. The moment says whether
-    the score was there when the pilot was registered."""
+    """`repository` is the model's reference, whether it is on the hub or not; `as_of` tells whether the score existed when
+    the pilot was registered."""
     score = model.score
     assert score is not None
     return ScoreRow(
@@ -147,7 +147,7 @@ def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, at: datetime) -> 
     )
 
 
-def _told(score: tuple[float, float | None, int | None]) -> str:
+def _format_score(score: tuple[float, float | None, int | None]) -> str:
     value, std_error, n_samples = score
     error = "" if std_error is None else f" ± {std_error:g}"
     return f"{value:g}{error}" + ("" if n_samples is None else f" (n={n_samples})")

@@ -1,4 +1,4 @@
-"""One run read back as the profile that was stored, and the control runs that belong to a measurement."""
+"""Read a run back as the profile that was measured, and find runs of the same measurement: controls, seeds, repeats."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _CONTROLS = """
 """
 
 
-# Whether a protocol hash is that of the same protocol with its own seed, only the protocol can tell.
-_DRAWS = """
+# Only the protocol can tell whether a hash is its own with another seed.
+_SEEDS = """
     SELECT run_id, seed, protocol_hash FROM runs
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND dtype = $dtype
         AND coalesce(stack, 'main') = $stack
@@ -39,8 +39,8 @@ _DRAWS = """
 """
 
 
-# The profiles that Workdim ships were measured elsewhere: they are no reason not to measure here.
-_SAME = """
+# Shipped profiles were measured elsewhere: they are no reason not to measure here.
+_SAME_MEASUREMENT = """
     SELECT run_id, config FROM runs JOIN models USING (model_id)
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
         AND dtype = $dtype AND coalesce(stack, 'main') = $stack AND NOT list_contains(tags, 'reference')
@@ -50,10 +50,10 @@ _SAME = """
 
 
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
-    """A run as it was measured, in one reading: from its parcel, in full precision, or from its rows where there is no
-    parcel that can be read. Token results are left out. Raises KeyError where the warehouse has no such run.
+    """A run as it was measured: from its parcel, in double precision, or from its rows if the parcel cannot be read.
 
-    Whatever decides a verdict is read by this: long tables of the DuckDB file keep fewer digits.
+    Verdicts are computed from this, because the long tables of the DuckDB file have fewer digits. Token results are left
+    out. Raises KeyError if the warehouse has no such run.
     """
     parcel = warehouse.parcels / run_id
     if is_parcel(parcel):
@@ -61,7 +61,7 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
             return Profile.from_frames(read_parcel(parcel))
         except WarehouseError as error:
             _log.warning(error.message)
-    profile = Profile.from_frames(tables_of(warehouse, run_id))
+    profile = Profile.from_frames(read_run_tables(warehouse, run_id))
     _log.warning(
         Sentence(
             "Run {run} is read from the rows of the warehouse, which keep seven digits: it has no whole parcel.",
@@ -71,12 +71,9 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     return profile
 
 
-def tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
-    """The rows of a run, and of its model and text, in one opening and with the types of a parcel.
-
-    Raises KeyError where the warehouse has no such run.
-    """
-    with warehouse.opened() as opened:
+def read_run_tables(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
+    """The rows of a run, its model and its text, with the types of a parcel. Raises KeyError for an unknown run."""
+    with warehouse.open() as opened:
         tables = {"runs": opened.read("SELECT * FROM runs WHERE run_id = ?", [run_id])}
         if tables["runs"].is_empty():
             raise KeyError(run_id)
@@ -88,24 +85,24 @@ def tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
 
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:
-    """The newest control run that agrees in everything named by `_CONTROLS`, or None."""
+    """The newest control run that agrees in everything named in `_CONTROLS`, or None."""
     found = warehouse.read(_CONTROLS, same | {"is_shared": same["pass"] in SHARED})
     return found["run_id"][0] if found.height else None
 
 
-def draws(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
-    """run_id, seed and protocol_hash of the runs of one model on one text, the first measured first."""
-    return warehouse.read(_DRAWS, same).rows()
+def seeds_of_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
+    """run_id, seed and protocol_hash of the runs of one model on one text, oldest first."""
+    return warehouse.read(_SEEDS, same).rows()
 
 
-def find_same(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
-    """run_id and config of the runs of one model, text, protocol and dtype, the newest first."""
+def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
+    """run_id and config of the runs of one model, text, protocol and dtype, newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
-    return warehouse.read(_SAME, {name: same[name] for name in names}).rows()
+    return warehouse.read(_SAME_MEASUREMENT, {name: same[name] for name in names}).rows()
 
 
 # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-_RECORDS = """
+_RUN_RECORDS = """
     SELECT runs.*, models.* EXCLUDE (model_id), corpora.name AS corpus_name, corpora.language AS corpus_language,
         corpora.domain AS corpus_domain, corpora.licence AS corpus_licence, corpora.sha256 AS corpus_sha256,
         corpora.n_documents AS corpus_n_documents, corpora.n_characters AS corpus_n_characters,
@@ -115,8 +112,8 @@ _RECORDS = """
 """
 
 
-def records(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Every stored field of these runs, in the order given; columns of the text begin with `corpus_`."""
+def run_records(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """All stored fields of these runs, in the given order; columns of the text begin with `corpus_`."""
     marks = ", ".join(f"$id{number}" for number in range(len(run_ids))) or "NULL"
     named = {f"id{number}": run_id for number, run_id in enumerate(run_ids)}
-    return warehouse.read(_RECORDS.format(marks=marks), {"ids": list(run_ids), **named})
+    return warehouse.read(_RUN_RECORDS.format(marks=marks), {"ids": list(run_ids), **named})

@@ -1,4 +1,4 @@
-"""Named reads. Each returns a polars frame whose columns are typed even where it has no rows."""
+"""Named queries. Each returns a polars frame whose columns are typed even if it has no rows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import polars as pl
 
 from core.records import SHIPPED
 from core.tables import SCORED_SOURCE, TABLES
-from core.warehouse.aliases import RESOLVED
+from core.warehouse.aliases import RESOLVED_SCORES
 from core.warehouse.connection import Readable
 
-# What is asked of the runs is said once, in `chosen`: the checks are by far the longest table here, and counting
-# those of all runs would take longer than all the rest. The configuration, which is long, is looked into only where
-# a revision can stand in it.
+# `chosen` restricts every subquery: run_checks is by far the longest table, and counting the checks of all runs would
+# take longer than the rest. The config, a long JSON text, is parsed only if it can contain a revision.
 _RUNS = """
     WITH chosen AS (SELECT * FROM runs {condition})
     SELECT chosen.* {columns} REPLACE (coalesce(chosen.bits_per_byte, summary.bits_per_byte) AS bits_per_byte),
@@ -51,7 +50,7 @@ _RUNS = """
     ORDER BY chosen.started_at DESC, chosen.run_id DESC
 """
 _WITHOUT_RECORDS = "EXCLUDE (config, library_versions, phase_seconds, execution)"
-_LISTING = """
+_RUN_LIST = """
     SELECT runs.run_id, runs.parent_run_id, runs.pass, runs.seed, runs.model_id, runs.corpus_id, runs.protocol,
         runs.protocol_hash, runs.started_at, runs.dtype, runs.stack, runs.model_seed, runs.chat_template_hash,
         runs.tags,
@@ -86,20 +85,19 @@ _PILOTS = f"""
 
 
 def runs(warehouse: Readable, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
-    """One row per run, newest first: the run, its model and corpus, its d2 summary by type, how its checks came out.
+    """One row per run, newest first: the run, its model and corpus, its d2 summary by type, the outcome of its checks.
 
-    Of these runs, or of all. `requested_revision` is the branch, tag or version that a model was asked for by, NULL
-    where none was: `revision` is what that meant on the day. `worst_check` and `vetoed_by` (names of the checks that
-    veto the run) are NULL where no check was made.
+    For these runs, or for all. `requested_revision` is the branch, tag or version that was asked for, NULL if none was;
+    `revision` is what it resolved to. `worst_check` and `vetoed_by` (names of vetoing checks) are NULL without checks.
     """
-    condition = "" if run_ids is None else f"WHERE run_id IN ({_marks(run_ids)})"
+    condition = "" if run_ids is None else f"WHERE run_id IN ({_placeholders(run_ids)})"
     return warehouse.read(_RUNS.format(condition=condition, columns=""), list(run_ids or []))
 
 
 def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: str | None = None) -> pl.DataFrame:
-    """As `runs`, of those on unchanged text and without the JSON records: what a comparison needs.
+    """As `runs`, restricted to runs on unchanged text and without the JSON columns: what a comparison needs.
 
-    Runs are compared on one text by one protocol only, so that a comparison is asked for by these.
+    Only runs on one text by one protocol are comparable, hence the two filters.
     """
     asked = {"corpus_id": corpus_id, "protocol_hash": protocol_hash}
     wanted = {name: value for name, value in asked.items() if value is not None}
@@ -107,10 +105,9 @@ def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: st
     return warehouse.read(_RUNS.format(condition=condition, columns=_WITHOUT_RECORDS), list(wanted.values()))
 
 
-def listing(warehouse: Readable) -> pl.DataFrame:
-    """One narrow row per run, newest first: what a list of all runs is searched by, and what tells which control
-    belongs to which run."""
-    return warehouse.read(_LISTING)
+def run_list(warehouse: Readable) -> pl.DataFrame:
+    """One narrow row per run, newest first: enough to search the list of runs and to match controls with runs."""
+    return warehouse.read(_RUN_LIST)
 
 
 def estimates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
@@ -120,11 +117,11 @@ def estimates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def d2_profiles(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_estimates that a thumbnail shows: d2 on one point per type, layer by layer."""
+    """Rows of layer_estimates for a thumbnail: d2 on one point per type, layer by layer."""
     if not run_ids:
         return warehouse.read("SELECT * FROM layer_estimates LIMIT 0")
     return warehouse.read(
-        f"""SELECT * FROM layer_estimates WHERE run_id IN ({_marks(run_ids)})
+        f"""SELECT * FROM layer_estimates WHERE run_id IN ({_placeholders(run_ids)})
             AND estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred' ORDER BY run_id, layer, state DESC""",
         list(run_ids),
     )
@@ -140,7 +137,7 @@ def replicates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return _rows(warehouse, "layer_replicates", run_ids, "run_id, cloud, estimator, n1, layer, state DESC")
 
 
-def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
+def jackknife_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
     """run_id and blocks (d2 without block 0, 1, ... of the text) at one layer of each run.
 
     `wanted`: run_id, layer, state, cloud, a row for each run.
@@ -152,7 +149,7 @@ def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
         SELECT run_id, blocks FROM layer_replicates
         JOIN (VALUES {", ".join(["(?, ?, ?, ?)"] * len(rows))}) AS wanted (run_id, layer, state, cloud)
             USING (run_id, layer, state, cloud)
-        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_marks(run_ids)})
+        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_placeholders(run_ids)})
     """
     values = [value for row in rows for value in row]
     return warehouse.read(sql, [*values, *run_ids]).cast({"blocks": pl.List(pl.Float64)})
@@ -165,15 +162,15 @@ def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
         SELECT run_id, cloud, transform, estimator, n1, max(value) AS value, arg_max(lower, value) AS lower,
             arg_max(upper, value) AS upper, arg_max(layer, value) AS layer
         FROM layer_estimates JOIN runs USING (run_id) JOIN models USING (model_id)
-        WHERE run_id IN ({_marks(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
+        WHERE run_id IN ({_placeholders(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
         GROUP BY ALL
     """
     types = {"n1": pl.Int64, "layer": pl.Int64} | dict.fromkeys(("value", "lower", "upper"), pl.Float64)
     return warehouse.read(sql, list(run_ids)).cast(types)  # type: ignore[arg-type]
 
 
-def imports(warehouse: Readable) -> dict[str, datetime]:
-    """Hash of an imported file of scores -> when it came here (UTC)."""
+def import_times(warehouse: Readable) -> dict[str, datetime]:
+    """Hash of an imported score file -> import time (UTC)."""
     found = warehouse.read("SELECT file_sha256, imported_at FROM score_files")
     return dict(found.select("file_sha256", pl.col("imported_at").dt.replace_time_zone(None)).iter_rows())
 
@@ -194,7 +191,7 @@ def checks(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def claims(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_claims: each claim under each specification, the core first."""
+    """Rows of run_claims: each claim under each specification, core specifications first."""
     order = "run_id, is_core DESC, cloud DESC, transform DESC, estimator, n1, claim DESC"
     return _rows(warehouse, "run_claims", run_ids, order)
 
@@ -204,8 +201,8 @@ def extrema(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return _rows(warehouse, "run_extrema", run_ids, "run_id, cloud, layer")
 
 
-def against_controls(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_controls of these runs on text: what each control says about them."""
+def control_comparisons(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of run_controls: the comparison of these runs with each of their controls."""
     return _rows(warehouse, "run_controls", run_ids, "run_id, control_run_id, claim DESC")
 
 
@@ -220,17 +217,17 @@ def summaries(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl.DataFrame:
-    """Scores of these hub repositories or references, or all of them: rows of scores, with aliases resolved.
+    """Rows of scores of these hub repositories or references, or of all, with aliases resolved.
 
-    `repository` is the model that is meant, `name_in_source` what the source calls it.
+    `repository` is the model, `name_in_source` its name in the source.
     """
     chosen = ""
-    if repositories is not None:  # an alias of a reference takes no score from the reference itself
-        named = _marks(repositories)
+    if repositories is not None:  # an alias of a reference does not take away its own scores
+        named = _placeholders(repositories)
         made_here = f"starts_with(source, '{SCORED_SOURCE}')"
         chosen = f"WHERE repository IN ({named}) OR name_in_source IN ({named}) AND {made_here}"
     order = "repository, revision, benchmark, metric, n_shot, source"
-    return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", [*(repositories or ())] * 2)
+    return warehouse.read(f"SELECT * FROM {RESOLVED_SCORES} {chosen} ORDER BY {order}", [*(repositories or ())] * 2)
 
 
 def pilots(warehouse: Readable) -> pl.DataFrame:
@@ -238,26 +235,26 @@ def pilots(warehouse: Readable) -> pl.DataFrame:
     return warehouse.read(_PILOTS)
 
 
-def of_pilot(warehouse: Readable, pilot_id: str) -> list[str]:
-    """Ids of the runs that are results of a pilot, newest first: measured for it, or counted as its result."""
+def pilot_run_ids(warehouse: Readable, pilot_id: str) -> list[str]:
+    """Ids of the runs that are results of a pilot, newest first: measured for it, or added to it."""
     order = "ORDER BY started_at DESC, run_id DESC"
     sql = f"SELECT run_id FROM runs JOIN ({_MEMBERS}) USING (run_id) WHERE member_of = ? {order}"
     return warehouse.read(sql, [pilot_id])["run_id"].to_list()
 
 
 def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """How fast the models of these runs read: tokens, seconds of all their forward passes, and what they ran on. Not of the
-    profiles that Workdim ships: nobody here has the machine that they were measured on, nor knows what else it did."""
+    """Speed of these runs: tokens, seconds of all forward passes, device and dtype. Without shipped profiles, which were
+    measured on an unknown machine under unknown load."""
     sql = f"""
         SELECT run_id, n_tokens, TRY_CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
             coalesce(json_extract_string(execution, '$.device_name'), device) AS device, dtype
-        FROM runs WHERE run_id IN ({_marks(run_ids)}) AND NOT list_contains(tags, '{SHIPPED}') ORDER BY run_id
+        FROM runs WHERE run_id IN ({_placeholders(run_ids)}) AND NOT list_contains(tags, '{SHIPPED}') ORDER BY run_id
     """
     return warehouse.read(sql, list(run_ids))
 
 
 def durations(warehouse: Readable) -> pl.DataFrame:
-    """reference, protocol, seconds: how long measurements took here, controls included, the newest first."""
+    """reference, protocol, seconds: how long measurements took here, controls included, newest first."""
     return warehouse.read(
         f"""SELECT any_value(models.reference) AS reference, any_value(runs.protocol) AS protocol,
                 epoch(max(runs.finished_at)) - epoch(min(runs.started_at)) AS seconds
@@ -267,16 +264,16 @@ def durations(warehouse: Readable) -> pl.DataFrame:
 
 
 def counts(warehouse: Readable) -> dict[str, int]:
-    """How many runs, models, corpora, estimates and scores the warehouse holds."""
+    """Number of runs, models, corpora, estimates and scores."""
     return warehouse.read(_COUNTS).row(0, named=True)
 
 
 def _rows(warehouse: Readable, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:
     # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-    sql = f"SELECT * FROM {table} WHERE run_id IN ({_marks(run_ids)}) ORDER BY {order}"
-    # The file keeps narrower numbers than whoever computes with them expects.
+    sql = f"SELECT * FROM {table} WHERE run_id IN ({_placeholders(run_ids)}) ORDER BY {order}"
+    # The file has narrower number types than callers expect.
     return warehouse.read(sql, list(run_ids)).cast(dict(TABLES[table].schema))  # type: ignore[arg-type]
 
 
-def _marks(run_ids: Sequence[str]) -> str:
+def _placeholders(run_ids: Sequence[str]) -> str:
     return ", ".join("?" * len(run_ids)) or "NULL"

@@ -1,4 +1,4 @@
-"""Recipes of reports that people keep, each with the numbers that it made, and what the warehouse says of them now."""
+"""Saved report recipes with the numbers of their reports, and the comparison of these numbers with the warehouse."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ import polars as pl
 
 from core.errors import InputError
 from core.pilots.recipe import Recipe, SavedRecipe
-from core.store import people
+from core.store import user_files
 from core.tables import TABLES, RecipeNumberRow, RecipeRow
 from core.warehouse import schema
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
-LARGEST_TEMPLATE = 8 * 2**20
-"""Bytes of a template that is kept: its recipe is one file, which is read whole."""
+MAX_TEMPLATE_BYTES = 8 * 2**20
+"""Bytes: a recipe is one file with its template, which is read whole."""
 _KIND = "recipe"
-_NARROW = ("run_id", "plan_id", "model_id", "repository")
-"""Columns of keys by which few rows are found."""
-_SAME = 1e-6
-"""Relative: the DuckDB file holds the long tables in single precision."""
+_SELECTIVE_KEYS = ("run_id", "plan_id", "model_id", "repository")
+"""Key columns that select few rows."""
+_RELATIVE_TOLERANCE = 1e-6
+"""The DuckDB file holds the long tables in single precision."""
 State = Literal["same", "changed", "gone", "computed"]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A number of a report beside what the warehouse says now."""
+class NumberComparison:
+    """A number of a report and its present value."""
 
     row: RecipeNumberRow
     state: State
-    """`gone`: its run, or its row, is no longer there; `computed`: it stands in no row, and was not made again."""
-    now: float | None = None
-    text_now: str = ""
-    """As it would be written now, of a number that was made again."""
+    """`gone`: its run or row no longer exists; `computed`: it is in no row and was not recomputed."""
+    current: float | None = None
+    current_text: str = ""
+    """The present text of a recomputed number."""
 
 
-def all_recipes(warehouse: Readable) -> list[SavedRecipe]:
-    """Every recipe, the newest first."""
+def list_recipes(warehouse: Readable) -> list[SavedRecipe]:
+    """Every recipe, newest first."""
     sql = """
         SELECT recipes.*, (SELECT count(*) FROM recipe_numbers AS n WHERE n.recipe_id = recipes.recipe_id) AS n_numbers
         FROM recipes ORDER BY created_at DESC, recipe_id
@@ -53,35 +53,35 @@ def all_recipes(warehouse: Readable) -> list[SavedRecipe]:
     ]
 
 
-def numbers(warehouse: Readable, recipe_id: str) -> list[RecipeNumberRow]:
-    """The numbers of a recipe in the order of its report."""
+def recipe_numbers(warehouse: Readable, recipe_id: str) -> list[RecipeNumberRow]:
+    """The numbers of a recipe, in the order of its report."""
     rows = warehouse.read("FROM recipe_numbers WHERE recipe_id = ? ORDER BY number", [recipe_id])
     return TABLES["recipe_numbers"].rows(rows)
 
 
-def keep(
+def save_recipe(
     warehouse: Warehouse, recipe: Recipe, made: Sequence[RecipeNumberRow], version: str, template: bytes | None = None
 ) -> SavedRecipe:
-    """Keep a recipe with the numbers that it made just now; one that is there takes the new numbers.
+    """Save a recipe with the numbers of its report, which replace earlier ones.
 
-    Raises InputError for a template that is too large to be kept.
+    Raises InputError for a template that is too large.
     """
-    if template is not None and len(template) > LARGEST_TEMPLATE:
+    if template is not None and len(template) > MAX_TEMPLATE_BYTES:
         raise InputError(
             "{template} has {n_template:.0f} MB; a recipe keeps templates of up to {largest_template} MB. Make "
             "pictures in it smaller, or make the report without keeping it.",
             template=recipe.template,
             n_template=len(template) / 2**20,
-            largest_template=LARGEST_TEMPLATE // 2**20,
+            largest_template=MAX_TEMPLATE_BYTES // 2**20,
         )
-    one, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
-    with warehouse.changing(_KIND, one):
+    recipe_id, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
+    with warehouse.update(_KIND, recipe_id):
         created = now
-        if people.is_there(warehouse.folder, _KIND, one):
-            (before,) = TABLES["recipes"].rows(people.read(warehouse.folder, _KIND, one)["recipes"])
+        if user_files.exists(warehouse.folder, _KIND, recipe_id):
+            (before,) = TABLES["recipes"].rows(user_files.read(warehouse.folder, _KIND, recipe_id)["recipes"])
             created = before.created_at
         row = RecipeRow(
-            recipe_id=one,
+            recipe_id=recipe_id,
             name=recipe.name,
             pilot_id=recipe.pilot_id,
             plan_id=recipe.plan_id,
@@ -95,51 +95,51 @@ def keep(
             made_at=now,
             created_at=created,
         )
-        own = [replace(number, recipe_id=one) for number in made]
+        own = [replace(number, recipe_id=recipe_id) for number in made]
         tables = {"recipes": TABLES["recipes"].frame([row]), "recipe_numbers": TABLES["recipe_numbers"].frame(own)}
-        people.write(warehouse.folder, _KIND, one, tables, template)
+        user_files.write(warehouse.folder, _KIND, recipe_id, tables, template)
     return SavedRecipe(recipe, version, now, created, len(own))
 
 
-def template(warehouse: Warehouse, recipe: Recipe) -> bytes | None:
-    """The company template that lies with a recipe, if it has one."""
+def read_template(warehouse: Warehouse, recipe: Recipe) -> bytes | None:
+    """The company template of a recipe, if it has one."""
     if recipe.template is None:
         return None
     try:
-        return people.attached(warehouse.folder, _KIND, recipe.recipe_id)
+        return user_files.read_attachment(warehouse.folder, _KIND, recipe.recipe_id)
     except FileNotFoundError:
         return None
 
 
-def delete(warehouse: Warehouse, recipe_id: str) -> None:
-    """Forget a recipe with its numbers; what was made by it stays where it is."""
-    with warehouse.changing(_KIND, recipe_id):
-        people.bury(warehouse.folder, _KIND, recipe_id)
+def delete_recipe(warehouse: Warehouse, recipe_id: str) -> None:
+    """Delete a recipe with its numbers; reports made by it stay."""
+    with warehouse.update(_KIND, recipe_id):
+        user_files.delete(warehouse.folder, _KIND, recipe_id)
 
 
-def compare(
-    warehouse: Warehouse, rows: Sequence[RecipeNumberRow], again: Sequence[RecipeNumberRow] | None = None
-) -> list[Compared]:
-    """Each number beside the row that it came from; what was computed beside the report made `again`, if there is one.
+def compare_numbers(
+    warehouse: Warehouse, rows: Sequence[RecipeNumberRow], recomputed: Sequence[RecipeNumberRow] | None = None
+) -> list[NumberComparison]:
+    """Compare each number with its source row; computed ones with the `recomputed` report, if there is one.
 
-    The rows may come from a file of anybody: only tables and columns that Workdim declares are looked at.
+    The rows may come from anybody's file: only declared tables and columns are queried.
     """
-    with warehouse.opened() as opened:
-        stored = _stored(opened, rows)
-    made = _places(again or ())
-    places = _places(rows)
+    with warehouse.open() as opened:
+        stored = _current_values(opened, rows)
+    made = _by_place(recomputed or ())
+    places = _by_place(rows)
     found = []
     for at, row in enumerate(rows):
         if _source(row) is not None:
-            found.append(_beside(row, stored(row)))
+            found.append(_compare_with_row(row, stored(row)))
             continue
         where = (row.slide_key, row.place)
         here, there = places[where], made.get(where, [])
-        if again is None or len(here) != len(there):
-            found.append(Compared(row, "computed"))
+        if recomputed is None or len(here) != len(there):
+            found.append(NumberComparison(row, "computed"))
         else:
             now = there[here.index((at, row))][1]
-            found.append(Compared(row, "same" if now.text == row.text else "changed", now.value, now.text))
+            found.append(NumberComparison(row, "same" if now.text == row.text else "changed", now.value, now.text))
     return found
 
 
@@ -163,22 +163,22 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
     )
 
 
-def _places(rows: Sequence[RecipeNumberRow]) -> dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]]:
+def _by_place(rows: Sequence[RecipeNumberRow]) -> dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]]:
     found: dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]] = {}
     for at, row in enumerate(rows):
         found.setdefault((row.slide_key, row.place), []).append((at, row))
     return found
 
 
-def _beside(row: RecipeNumberRow, now: float | None) -> Compared:
+def _compare_with_row(row: RecipeNumberRow, now: float | None) -> NumberComparison:
     if now is None:
-        return Compared(row, "gone")
-    is_same = math.isclose(row.value, now, rel_tol=_SAME, abs_tol=1e-12)
-    return Compared(row, "same" if is_same else "changed", now)
+        return NumberComparison(row, "gone")
+    is_same = math.isclose(row.value, now, rel_tol=_RELATIVE_TOLERANCE, abs_tol=1e-12)
+    return NumberComparison(row, "same" if is_same else "changed", now)
 
 
 def _source(row: RecipeNumberRow) -> tuple[str, str, dict[str, Any]] | None:
-    """Table, column and key of a number, where all of them are declared ones."""
+    """Table, column and key of a number; None unless all of them are declared."""
     table = TABLES.get(row.source_table or "")
     if table is None or row.source_column not in table.names or row.source_key is None:
         return None
@@ -188,13 +188,13 @@ def _source(row: RecipeNumberRow) -> tuple[str, str, dict[str, Any]] | None:
         return None
     if not isinstance(key, dict) or not key:
         return None
-    fits = all(name in table.names and _is(table.schema[name], value) for name, value in key.items())
-    fits = fits and not isinstance(key[next((name for name in _NARROW if name in key), min(key))], list)
+    fits = all(name in table.names and _fits_type(table.schema[name], value) for name, value in key.items())
+    fits = fits and not isinstance(key[next((name for name in _SELECTIVE_KEYS if name in key), min(key))], list)
     return (table.name, str(row.source_column), key) if fits else None
 
 
-def _is(kind: pl.DataType, value: Any) -> bool:
-    """Whether a value may stand in a column of this type."""
+def _fits_type(kind: pl.DataType, value: Any) -> bool:
+    """Whether a column of this type can hold the value."""
     if isinstance(value, bool) or value is None:
         return value is None or kind == pl.Boolean
     if isinstance(value, list):
@@ -202,8 +202,8 @@ def _is(kind: pl.DataType, value: Any) -> bool:
     return isinstance(value, str) if kind == pl.String else isinstance(value, int) and kind == pl.Int64
 
 
-def _stored(opened: Readable, rows: Sequence[RecipeNumberRow]) -> Callable[[RecipeNumberRow], float | None]:
-    """What the warehouse holds of these numbers: one read for each table and set of key columns."""
+def _current_values(opened: Readable, rows: Sequence[RecipeNumberRow]) -> Callable[[RecipeNumberRow], float | None]:
+    """A lookup of the present values of these numbers; one query for each table and set of key columns."""
     asked: dict[tuple[str, tuple[str, ...]], list[tuple[str, dict[str, Any]]]] = {}
     for row in rows:
         if (source := _source(row)) is not None:
@@ -212,23 +212,23 @@ def _stored(opened: Readable, rows: Sequence[RecipeNumberRow]) -> Callable[[Reci
     held: dict[tuple[str, str, str], float] = {}
     for (table, names), wanted in asked.items():
         columns = sorted({column for column, _key in wanted})
-        first = next((name for name in _NARROW if name in names), names[0])
+        first = next((name for name in _SELECTIVE_KEYS if name in names), names[0])
         values = list(dict.fromkeys(key[first] for _column, key in wanted))
         chosen = ", ".join(map(schema.quoted, dict.fromkeys([*names, *columns])))
         marks = ", ".join("?" * len(values))
         sql = f"SELECT {chosen} FROM {table} WHERE {schema.quoted(first)} IN ({marks})"
         for found in opened.read(sql, values).iter_rows(named=True):
-            where = _written({name: found[name] for name in names})
+            where = _key_text({name: found[name] for name in names})
             for column in columns:
                 if isinstance(found[column], int | float):
                     held[table, column, where] = float(found[column])
 
     def stored(row: RecipeNumberRow) -> float | None:
         source = _source(row)
-        return None if source is None else held.get((source[0], source[1], _written(source[2])))
+        return None if source is None else held.get((source[0], source[1], _key_text(source[2])))
 
     return stored
 
 
-def _written(key: Mapping[str, Any]) -> str:
+def _key_text(key: Mapping[str, Any]) -> str:
     return json.dumps(key, sort_keys=True, default=str)

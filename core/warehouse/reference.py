@@ -1,10 +1,10 @@
-"""The profiles that come with Workdim: all taken in at once, and never again where somebody took them out.
+"""The profiles and layer plans that ship with Workdim: added to a warehouse once, and not again if somebody removed them.
 
-They are measurements like any other, parcels of the warehouse's folder with the tag `reference`. A list beside them says
-which were offered: what is in it and not among the parcels was taken out by people, and comes back only when asked for.
+They are parcels and plans like any other, with the tag or note `reference`. The file offered.json lists those that were added: one that is
+listed and not among the parcels was removed by people, and returns only on request.
 
-Those of downloadable models ship as folders. The many of small models that were trained or damaged for Workdim ship packed
-together: their tables are alike, so that all of them take a third of the room.
+Profiles of downloadable models ship as folders. The many small models that were trained or damaged for Workdim ship as
+bundles: their tables are alike, and compressed together they take a third of the room.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import tarfile
 from collections.abc import Collection
 from pathlib import Path
 
+import polars as pl
+
 from core.errors import ResourceError, Sentence
 from core.files import (
     REFERENCE,
@@ -28,69 +30,92 @@ from core.files import (
     workplace,
     write_through,
 )
-from core.records import SHIPPED
+from core.records import SHIPPED, LayerPlan
 from core.store.parcels import is_parcel
-from core.warehouse import trash
+from core.warehouse import layer_plans
+from core.warehouse.runs import delete_runs
 from core.warehouse.sync import Report
 from core.warehouse.warehouse import Warehouse
 
 PROFILES = REFERENCE / "profiles"
 
 
-def references() -> list[Path]:
-    """The parcels that Workdim ships as folders, oldest first."""
+def shipped_parcels() -> list[Path]:
+    """The shipped folders, oldest first."""
     return [PROFILES / name for name in sorted(names_in(PROFILES)) if is_parcel(PROFILES / name)]
 
 
-def bundles() -> list[Path]:
-    """The files that hold many parcels each."""
+def shipped_bundles() -> list[Path]:
+    """The shipped files of many parcels each."""
     return sorted(PROFILES.glob("*.tar.xz"))
 
 
-def shipped() -> set[str]:
-    """The ids of all profiles that Workdim ships; bundles are read for their names, which takes a second."""
-    found = {one.name for one in references()}
-    for bundle in bundles():
+def shipped_run_ids() -> set[str]:
+    """The ids of all shipped profiles; listing the bundles takes a second."""
+    found = {one.name for one in shipped_parcels()}
+    for bundle in shipped_bundles():
         with tarfile.open(bundle) as members:
             found |= {name.partition("/")[0] for name in members.getnames()}
     return found
 
 
+def shipped_plans() -> list[LayerPlan]:
+    """The shipped layer plans, in the order of the file."""
+    frames = {name: pl.read_parquet(_plan_file(name)) for name in ("plans", "plan_outcomes") if shipped_plan_ids()}
+    return [
+        LayerPlan.from_frames({name: frame.filter(plan_id=plan_id) for name, frame in frames.items()})
+        for plan_id in shipped_plan_ids()
+    ]
+
+
+def shipped_plan_ids() -> list[str]:
+    path = _plan_file("plans")
+    return pl.read_parquet(path, columns=["plan_id"])["plan_id"].to_list() if path.exists() else []
+
+
+def _plan_file(table: str) -> Path:
+    return PROFILES.parent / f"{table}.parquet"
+
+
 def unpack(bundle: Path, folder: Path) -> None:
-    """Raises TarError, LZMAError or EOFError where the file is damaged, OSError where there is no room."""
+    """Raises TarError, LZMAError or EOFError if the file is damaged, OSError if there is no room."""
     with tarfile.open(bundle) as members:
         members.extractall(folder, filter="data")
 
 
-def offer(warehouse: Warehouse, report: Report) -> list[str]:
-    """Take in the shipped profiles that were never in this folder: names are compared, and mostly nothing is to be done.
+def add_new_profiles(warehouse: Warehouse, report: Report) -> list[str]:
+    """Add the shipped profiles and plans that were never in this folder; usually there are none.
 
-    Returns the ids of the runs that came in. Raises ResourceError where the folder cannot be written to, WarehouseLocked
-    where another process does not let go: then they wait among the parcels.
+    Returns the ids of the added runs. Raises ResourceError if the folder cannot be written to, WarehouseLocked if another
+    process holds the warehouse: then they wait among the parcels.
     """
-    return _take_in(warehouse, _offered(warehouse), report)
+    return _add_profiles(warehouse, _read_offered(warehouse), report)
 
 
-def take_in(warehouse: Warehouse, report: Report) -> list[str]:
-    """As `offer`, of all that are not there now, whoever took them out."""
-    return _take_in(warehouse, set(), report)
+def add_all_profiles(warehouse: Warehouse, report: Report) -> list[str]:
+    """As `add_new_profiles`, but also those that were removed."""
+    return _add_profiles(warehouse, set(), report)
 
 
-def take_out(warehouse: Warehouse) -> int:
-    """Move all of them to the trash; returns their number. Raises InputError, as `trash.delete` does, where a run was
-    judged with one of them."""
-    _remember(warehouse, shipped() | {_mark(bundle) for bundle in bundles()})
+def remove_profiles(warehouse: Warehouse) -> int:
+    """Move all shipped profiles to the trash and delete the shipped plans; returns the number of profiles. Raises
+    InputError, as `delete_runs` does, if a run was judged with one of them."""
+    plans = shipped_plan_ids()
+    _write_offered(warehouse, {*shipped_run_ids(), *map(_bundle_key, shipped_bundles()), *plans})
     found = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
-    trash.delete(warehouse, found["run_id"].to_list())
+    delete_runs(warehouse, found["run_id"].to_list())
+    for plan_id in plans:
+        if layer_plans.has_plan(warehouse, plan_id):
+            layer_plans.delete_plan(warehouse, plan_id)
     return found.height
 
 
-def _take_in(warehouse: Warehouse, known: Collection[str], report: Report) -> list[str]:
-    """Those that are not `known` are copied, and only then brought in, in one transaction: each by itself takes ten times
-    as long."""
-    parcels = [parcel for parcel in references() if parcel.name not in known]
-    packed = [bundle for bundle in bundles() if _mark(bundle) not in known]
-    if not parcels and not packed:
+def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) -> list[str]:
+    """Add those that are not `known`: copy all, then ingest them in one transaction, which is ten times as fast."""
+    parcels = [parcel for parcel in shipped_parcels() if parcel.name not in known]
+    packed = [bundle for bundle in shipped_bundles() if _bundle_key(bundle) not in known]
+    new_plans = set(shipped_plan_ids()) - set(known)
+    if not parcels and not packed and not new_plans:
         return []
     refuse_where_read_only()
     warehouse.prepare()
@@ -98,7 +123,7 @@ def _take_in(warehouse: Warehouse, known: Collection[str], report: Report) -> li
     make_folder(target)
     with workplace("reference", warehouse.folder.root) as place:
         try:
-            whole = [bundle for bundle in packed if _unpacked(bundle, place, report)]
+            whole = [bundle for bundle in packed if _unpack_whole(bundle, place, report)]
             for parcel in parcels:
                 shutil.copytree(parcel, place / parcel.name)
         except (OSError, shutil.Error) as error:
@@ -111,16 +136,19 @@ def _take_in(warehouse: Warehouse, known: Collection[str], report: Report) -> li
         copied = [name for name in offered if name not in known and not is_parcel(target / name)]
         for name in copied:
             move(place / name, target / name)
-    warehouse.settle(lambda line: report(Sentence("{text}", text=line).replaced(str(target), str(PROFILES))))
-    damaged = set(copied) & set(warehouse.unsettled().waiting)
-    for name in damaged:  # what is damaged is what was shipped: a copy of it is of no use
+    warehouse.apply_pending(lambda line: report(Sentence("{text}", text=line).replaced(str(target), str(PROFILES))))
+    damaged = set(copied) & set(warehouse.pending_changes().run_ids)
+    for name in damaged:  # the shipped parcel itself is damaged: its copy is useless
         shutil.rmtree(target / name, ignore_errors=True)
-    _remember(warehouse, {*offered, *map(_mark, whole)} - damaged)
+    for plan in shipped_plans() if new_plans else ():
+        if plan.plan.plan_id in new_plans and not layer_plans.has_plan(warehouse, plan.plan.plan_id):
+            layer_plans.save_plan(warehouse, plan)
+    _write_offered(warehouse, {*offered, *map(_bundle_key, whole), *new_plans} - damaged)
     return [run_id for run_id in copied if run_id not in damaged]
 
 
-def _unpacked(bundle: Path, place: Path, report: Report) -> bool:
-    """Whether all of it is there now. Of a bundle that is cut off the profiles before the cut are, and it is offered again."""
+def _unpack_whole(bundle: Path, place: Path, report: Report) -> bool:
+    """Unpack a bundle; False if it is damaged. Profiles before the damage are added, and it is tried again next time."""
     try:
         unpack(bundle, place)
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
@@ -129,23 +157,25 @@ def _unpacked(bundle: Path, place: Path, report: Report) -> bool:
     return True
 
 
-def _mark(bundle: Path) -> str:
-    """What the list of the offered says of a bundle, by its content: the next version's has the same name."""
+def _bundle_key(bundle: Path) -> str:
+    """The entry of a bundle in offered.json, with a hash: the bundle of the next version has the same name."""
     return f"{bundle.name} {hashlib.sha256(bundle.read_bytes()).hexdigest()[:12]}"
 
 
-def _offered(warehouse: Warehouse) -> set[str]:
+def _read_offered(warehouse: Warehouse) -> set[str]:
     try:
-        return set(map(str, read_json(warehouse.folder.offered)))
-    except (OSError, ValueError, TypeError):  # not there, or damaged: they are offered once more
+        return set(map(str, read_json(warehouse.folder.offered_profiles)))
+    except (OSError, ValueError, TypeError):  # missing or damaged: add them once more
         return set()
 
 
-def _remember(warehouse: Warehouse, run_ids: Collection[str]) -> None:
+def _write_offered(warehouse: Warehouse, run_ids: Collection[str]) -> None:
     try:
-        content = json.dumps(sorted(_offered(warehouse) | set(run_ids)), indent=0)
-        write_through(warehouse.folder.offered, content.encode())
+        content = json.dumps(sorted(_read_offered(warehouse) | set(run_ids)), indent=0)
+        write_through(warehouse.folder.offered_profiles, content.encode())
     except OSError as error:
         raise ResourceError(
-            "{offered} cannot be written: {reason}.", offered=warehouse.folder.offered, reason=error.strerror or error
+            "{offered} cannot be written: {reason}.",
+            offered=warehouse.folder.offered_profiles,
+            reason=error.strerror or error,
         ) from error

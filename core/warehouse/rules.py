@@ -1,4 +1,4 @@
-"""Selection rules that people keep, each with what it chose: one file for each version of a rule."""
+"""Saved selection rules with their past choices: one file for each version of a rule."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 
 from core.errors import InputError
 from core.pilots.rule import Rule, SavedRule, from_config
-from core.store import people
+from core.store import user_files
 from core.tables import TABLES, RuleChoiceRow, RuleRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
-MAX_NAME = 80
+MAX_NAME_LENGTH = 80
 OUTCOMES = ("right", "wrong")
 _KIND = "rule"
 
 
-def all_rules(warehouse: Readable) -> list[SavedRule]:
-    """Every rule by name, the newest version first, with its choices, the newest first."""
+def list_rules(warehouse: Readable) -> list[SavedRule]:
+    """Every rule by name, newest version first, with its choices, newest first."""
     rules = TABLES["rules"].rows(warehouse.read("FROM rules ORDER BY lower(name), name, version DESC"))
     rows = TABLES["rule_choices"].rows(warehouse.read("FROM rule_choices ORDER BY chosen_at DESC, choice_id"))
     return [
@@ -29,27 +29,26 @@ def all_rules(warehouse: Readable) -> list[SavedRule]:
     ]
 
 
-def save(warehouse: Warehouse, rule: Rule) -> SavedRule:
-    """Keep a rule; one that says something else than others of its name is a further version of it.
+def save_rule(warehouse: Warehouse, rule: Rule) -> SavedRule:
+    """Save a rule; one that differs from others of its name becomes a further version.
 
-    A rule that is there already stays as it is, with its choices; only its note is the new one. Raises InputError for a
-    name that cannot be shown.
+    A rule that is saved already keeps its choices; only its note is updated. Raises InputError for an invalid name.
     """
-    if len(rule.name) > MAX_NAME or not rule.name.isprintable():
+    if len(rule.name) > MAX_NAME_LENGTH or not rule.name.isprintable():
         raise InputError(
             "The name of a rule has up to {max_name} letters, digits and signs that can be seen, on one line.",
-            max_name=MAX_NAME,
+            max_name=MAX_NAME_LENGTH,
         )
-    folder, one = warehouse.folder, rule.rule_id
-    with warehouse.changing(_KIND, one) as connection:
-        if people.is_there(folder, _KIND, one):
-            row, choices = _read(warehouse, one)
+    folder, rule_id = warehouse.folder, rule.rule_id
+    with warehouse.update(_KIND, rule_id) as connection:
+        if user_files.exists(folder, _KIND, rule_id):
+            row, choices = _read(warehouse, rule_id)
             row = replace(row, note=rule.note, config=rule.config())
         else:
             newest = connection.execute("SELECT max(version) FROM rules WHERE name = ?", [rule.name]).fetchall()[0][0]
             task, choices = rule.task, []
             row = RuleRow(
-                rule_id=one,
+                rule_id=rule_id,
                 name=rule.name,
                 version=(newest or 0) + 1,
                 use_class=rule.use_class,
@@ -63,21 +62,21 @@ def save(warehouse: Warehouse, rule: Rule) -> SavedRule:
     return SavedRule(rule, row.version, row.created_at, tuple(choices))
 
 
-def keep_choice(warehouse: Warehouse, choice: RuleChoiceRow) -> None:
-    """Add what a rule chose to its file."""
-    with warehouse.changing(_KIND, choice.rule_id):
+def add_choice(warehouse: Warehouse, choice: RuleChoiceRow) -> None:
+    """Add a choice to the file of its rule."""
+    with warehouse.update(_KIND, choice.rule_id):
         row, choices = _read(warehouse, choice.rule_id)
         _write(warehouse, row, [choice, *choices])
 
 
-def write_outcome(
+def set_outcome(
     warehouse: Warehouse, rule_id: str, choice_id: str, outcome: str | None, note: str | None = None
 ) -> RuleChoiceRow:
-    """Say whether a choice proved right; None takes back what was said. Raises InputError where there is no such choice."""
+    """Record whether a choice proved right; None clears it. Raises InputError for an unknown choice."""
     if outcome not in (*OUTCOMES, None):
         raise InputError("An outcome is one of {outcomes}, not '{outcome}'.", outcomes=OUTCOMES, outcome=outcome)
     now = datetime.now(UTC).replace(tzinfo=None)
-    with warehouse.changing(_KIND, rule_id):
+    with warehouse.update(_KIND, rule_id):
         row, choices = _read(warehouse, rule_id)
         at = next((n for n, one in enumerate(choices) if one.choice_id == choice_id), None)
         if at is None:
@@ -92,17 +91,17 @@ def write_outcome(
         return choices[at]
 
 
-def delete(warehouse: Warehouse, rule_id: str) -> None:
-    """Forget a version of a rule with all its choices. Raises InputError where there is none of this id."""
-    with warehouse.changing(_KIND, rule_id):
+def delete_rule(warehouse: Warehouse, rule_id: str) -> None:
+    """Delete a version of a rule with its choices. Raises InputError for an unknown id."""
+    with warehouse.update(_KIND, rule_id):
         _read(warehouse, rule_id)
-        people.bury(warehouse.folder, _KIND, rule_id)
+        user_files.delete(warehouse.folder, _KIND, rule_id)
 
 
 def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceRow]]:
-    """What the file holds, the newest choice first."""
+    """The content of the file, newest choice first."""
     try:
-        tables = people.read(warehouse.folder, _KIND, rule_id)
+        tables = user_files.read(warehouse.folder, _KIND, rule_id)
     except FileNotFoundError as error:
         raise InputError(
             "There is no rule {rule_id}. `workdim rules list` lists those that are there.", rule_id=rule_id
@@ -114,4 +113,4 @@ def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceR
 
 def _write(warehouse: Warehouse, row: RuleRow, choices: list[RuleChoiceRow]) -> None:
     tables = {"rules": TABLES["rules"].frame([row]), "rule_choices": TABLES["rule_choices"].frame(choices)}
-    people.write(warehouse.folder, _KIND, row.rule_id, tables)
+    user_files.write(warehouse.folder, _KIND, row.rule_id, tables)

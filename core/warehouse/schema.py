@@ -1,7 +1,7 @@
-"""The tables of the DuckDB file: made from the declarations in core.tables, and listed for people who write SQL.
+"""The schema of the DuckDB file: created from the declarations in core.tables, and listed for people who write SQL.
 
-A file is built by one version of the schema and never changed to another: one that lacks something is built anew from
-the files beside it (build.py). `schema_version` in the file says which version built it.
+A file is never migrated to another schema version: an outdated one is rebuilt from the files beside it (build.py). The
+table `schema_version` tells which version built it.
 
 Ingest cost decides the indexes. Only the small tables have a primary key; the long ones have none, because an index
 slows the bulk insert of a run, and because one run's rows lie together anyway (run ids are time-ordered), which lets
@@ -22,7 +22,7 @@ from core.warehouse import scores
 from core.warehouse.connection import Connection, Readable
 
 VERSION = 2
-"""Raised by whoever changes the schema in a way that an earlier Workdim could not read."""
+"""To be raised with every change of the schema that an earlier Workdim cannot read."""
 VERSION_TABLE = "schema_version"
 _COLUMNS = """
     SELECT table_name, relations.comment AS table_comment, column_name, data_type, duckdb_columns.comment
@@ -45,11 +45,11 @@ VERSION_MEANING = Sentence("Which version of the schema the file was built by.")
 
 
 class NewerSchema(WarehouseError):
-    """The file was built by a version that this one does not know."""
+    """The file was built by a newer version."""
 
 
 class OtherProgram(WarehouseError):
-    """The file is of DuckDB and not of Workdim."""
+    """The DuckDB file belongs to another program."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Table:
     columns: tuple[Column, ...]
 
 
-def create(connection: Connection) -> None:
-    """Make all tables with their comments, and load the scores that Workdim ships, in the caller's transaction."""
+def create_tables(connection: Connection) -> None:
+    """Create all tables with their comments and load the shipped scores, within the caller's transaction."""
     for table in TABLES.values():
         connection.execute(table.ddl())
         for statement in table.comment_statements():
@@ -80,13 +80,13 @@ def create(connection: Connection) -> None:
     for column, (_, meaning) in VERSION_COLUMNS.items():
         connection.execute(f"COMMENT ON COLUMN {VERSION_TABLE}.{column} IS '{meaning}'")
     connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
-    scores.load_reference(connection)
+    scores.load_shipped_scores(connection)
 
 
-def check(connection: Connection) -> bool:
-    """Whether the file has exactly this schema; False where it is older or empty, and has to be built anew.
+def is_current(connection: Connection) -> bool:
+    """Whether the file has exactly this schema; False if it is older or empty and must be rebuilt.
 
-    Raises NewerSchema or OtherProgram for a file that this version must leave alone.
+    Raises NewerSchema or OtherProgram for a file that must be left alone.
     """
     try:
         found = connection.execute(f"SELECT version, fingerprint FROM {VERSION_TABLE}").fetchall()
@@ -115,15 +115,15 @@ def check(connection: Connection) -> bool:
 
 @functools.cache
 def fingerprint() -> str:
-    """Of the tables, without their comments, and of the scores that Workdim ships."""
+    """Hash of the tables, without their comments, and of the shipped scores."""
     statements = "".join(table.ddl() for table in TABLES.values())
-    return hashlib.sha256(statements.encode() + "".join(scores.reference_hashes()).encode()).hexdigest()[:16]
+    return hashlib.sha256(statements.encode() + "".join(scores.shipped_hashes()).encode()).hexdigest()[:16]
 
 
-def tables(warehouse: Readable) -> list[Table]:
-    """Every table and view with its columns, as they stand in the file, by name.
+def list_tables(warehouse: Readable) -> list[Table]:
+    """Every table and view of the file with its columns, by name.
 
-    Comments are those of this version where it declares the table: the file keeps those of the version that built it.
+    Comments of declared tables are those of this version, not those in the file.
     """
     by_table: dict[str, list[dict]] = {}
     for row in warehouse.read(_COLUMNS).to_dicts():
@@ -148,18 +148,18 @@ def _meaning(table: str, column: str, comment: str | None) -> Sentence:
     return Sentence(declared.get(column, comment or ""))
 
 
-def find(warehouse: Readable, name: str) -> Table:
-    """One table; InputError names those that are there."""
-    known = {table.name: table for table in tables(warehouse)}
+def find_table(warehouse: Readable, name: str) -> Table:
+    """One table. Raises InputError, which lists the existing ones."""
+    known = {table.name: table for table in list_tables(warehouse)}
     if name.lower() not in known:
         raise InputError(unknown_name("table", name, known))
     return known[name.lower()]
 
 
 def user_relations(connection: Connection, catalog: str | None = None) -> tuple[list[str], dict[str, str]]:
-    """What a user added to the file: names of tables, and name -> statement of views.
+    """Names of users' tables, and name -> statement of users' views.
 
-    `catalog` is the name of an attached file; by default the one that the connection works on.
+    `catalog` is the name of an attached file, by default the current one.
     """
     where = f"NOT internal AND schema_name = 'main' AND database_name = {'?' if catalog else 'current_database()'}"
     params = [catalog] if catalog else []
@@ -172,7 +172,7 @@ def user_relations(connection: Connection, catalog: str | None = None) -> tuple[
 
 
 def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever letters it has."""
+    """A name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -1,4 +1,4 @@
-"""Single answers and contradictions among imported scores, as they are read."""
+"""Read imported scores: answers to single questions, contradictions, names that match no measured model."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import polars as pl
 
 from core.scores.model_results import suggestions
 from core.tables import PILOT_SOURCE, SCORE_KEYS
-from core.warehouse.aliases import RESOLVED
+from core.warehouse.aliases import RESOLVED_SCORES
 from core.warehouse.connection import Readable
 from core.warehouse.score_imports import SAME_SCORE
-from core.warehouse.scores import agree, in_percent, scale
-from core.warehouse.scores import blocks as shipped_blocks
+from core.warehouse.scores import agree, in_percent, scale, shipped_blocks
 from core.warehouse.warehouse import Warehouse
 
-N_BLOCKS = 20
-"""Of a benchmark's questions, in the order of their hashes."""
-NEAR = 1e-6
-"""Between a score and the mean of its answers."""
+N_ANSWER_BLOCKS = 20
+"""Blocks of a benchmark's questions, in the order of their hashes."""
+TOLERANCE = 1e-6
+"""Largest difference between a score and the mean of its answers."""
 
 # Two revisions are two models.
 _ANSWERS = """
@@ -27,9 +26,9 @@ _ANSWERS = """
 """
 
 
-def answered(warehouse: Warehouse) -> pl.DataFrame:
-    """What single answers there are: model (`repository`, or `repository@revision`), benchmark, metric, filter,
-    n_questions, n_files."""
+def list_answer_sets(warehouse: Warehouse) -> pl.DataFrame:
+    """The stored sets of answers: model (`repository` or `repository@revision`), benchmark, metric, filter, n_questions,
+    n_files."""
     return warehouse.read(f"""
         SELECT model, benchmark, metric, filter, count(DISTINCT doc_hash) AS n_questions,
             count(DISTINCT file_sha256) AS n_files
@@ -38,8 +37,8 @@ def answered(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> pl.DataFrame:
-    """A model's answers, as `answered` names it: benchmark, metric, filter, doc_hash, value; of a benchmark that came
-    in several files, those of the file that was imported last."""
+    """The answers of a model in `list_answer_sets`: benchmark, metric, filter, doc_hash, value; if a benchmark is in
+    several files, those of the file imported last."""
     return warehouse.read(
         f"""
         SELECT benchmark, metric, filter, doc_hash, value FROM {_ANSWERS}
@@ -52,12 +51,12 @@ def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> p
     )
 
 
-def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
-    """run_id and blocks (the score without block 0, 1, ... of files or questions; fractions as percentages) of scores that
-    ship with Workdim, and of those whose single answers are in one file with them.
+def score_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Jackknife blocks of scores: run_id and blocks (the score without block 0, 1, ... of questions, in percent).
 
-    `wanted`: run_id, file_sha256, repository, benchmark, metric, filter, score; all of one benchmark. Answers that have
-    another mean than the score, or are to other questions than those of most, have none.
+    Known for shipped scores and for those with their answers in the same file. `wanted`: run_id, file_sha256, repository,
+    benchmark, metric, filter, score; all of one benchmark. Left out: answers whose mean is not the score, and answers to
+    other questions than those of most models.
     """
     shipped = shipped_blocks(wanted)
     keys = ["file_sha256", "repository", "benchmark", "metric", "filter"]
@@ -74,7 +73,7 @@ def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
             SELECT {", ".join(keys)}, doc_hash, avg(value) AS value FROM score_samples
             JOIN (VALUES {marks}) AS wanted ({", ".join(keys)}) USING ({", ".join(keys)}) GROUP BY ALL),
         numbered AS (
-            SELECT *, ntile({N_BLOCKS}) OVER (PARTITION BY {", ".join(keys)} ORDER BY doc_hash) AS block FROM own)
+            SELECT *, ntile({N_ANSWER_BLOCKS}) OVER (PARTITION BY {", ".join(keys)} ORDER BY doc_hash) AS block FROM own)
         SELECT {", ".join(keys)}, block, sum(value) AS total, count(*) AS n, bit_xor(hash(doc_hash)) AS questions
         FROM numbered GROUP BY ALL ORDER BY ALL
         """,
@@ -85,47 +84,47 @@ def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
         told.with_columns(mean=total / n, without=(total - pl.col("total")) / (n - pl.col("n")))
         .group_by(keys, maintain_order=True)
         .agg(pl.col("mean").first(), blocks="without", questions=pl.col("questions").cast(pl.String).str.join(" "))
-        .filter(pl.col("blocks").list.len() == N_BLOCKS)
+        .filter(pl.col("blocks").list.len() == N_ANSWER_BLOCKS)
     )
-    scale = pl.when((pl.col("score") - 100 * pl.col("mean")).abs() < NEAR).then(100.0).otherwise(1.0)
+    scale = pl.when((pl.col("score") - 100 * pl.col("mean")).abs() < TOLERANCE).then(100.0).otherwise(1.0)
     known = rest.join(of_models, on=keys).filter(
-        (scale * pl.col("mean") - pl.col("score")).abs() < NEAR,
+        (scale * pl.col("mean") - pl.col("score")).abs() < TOLERANCE,
         pl.col("questions") == pl.col("questions").mode().sort().first(),
     )
     return pl.concat([shipped, known.select("run_id", blocks=scale * pl.col("blocks"))])
 
 
-def conflicts(warehouse: Warehouse) -> pl.DataFrame:
-    """Scores that are told differently, rounding apart: repository, revision, SCORE_KEYS, dtype, chat_template, unit
-    (percent for fractions too), `lowest`, `highest`, n_values, `told` (`value – source`, highest first).
+def score_conflicts(warehouse: Warehouse) -> pl.DataFrame:
+    """Scores that differ between sources by more than rounding, widest contradiction first.
 
-    The widest contradiction comes first.
+    Columns: repository, revision, SCORE_KEYS, dtype, chat_template, unit (percent for fractions too), `lowest`, `highest`,
+    n_values, `told` (`value – source`, highest first).
     """
     keys = ", ".join(SAME_SCORE)
     rows = warehouse.read(f"""
-        SELECT {keys}, value, unit, source, is_partial, name_in_source FROM {RESOLVED} WHERE NOT is_partial
+        SELECT {keys}, value, unit, source, is_partial, name_in_source FROM {RESOLVED_SCORES} WHERE NOT is_partial
         QUALIFY count(*) OVER (PARTITION BY {keys}) > 1
     """).with_columns(mine=in_percent("value", "unit"), unit=scale("unit"))
     one_score = (*SAME_SCORE, "unit")
     lowest, highest = (getattr(pl.col("mine"), end)().over(one_score) for end in ("min", "max"))
     rows = rows.with_columns(lowest=lowest, highest=highest)
     rows = rows.filter((~agree("lowest", "highest")).any().over(one_score)).sort("mine", "source", descending=True)
-    told = pl.concat_str(pl.col("mine").round(3).cast(pl.String), pl.lit(" – "), "source")
+    value_texts = pl.concat_str(pl.col("mine").round(3).cast(pl.String), pl.lit(" – "), "source")
     return (
         rows.group_by(one_score, maintain_order=True)
         .agg(
             pl.col("lowest").first(),
             pl.col("highest").first(),
             n_values=pl.len().cast(pl.Int64),
-            told=told.unique(maintain_order=True),
+            told=value_texts.unique(maintain_order=True),
         )
         .sort(pl.col("highest") - pl.col("lowest"), "repository", *SCORE_KEYS, descending=[True] + [False] * 6)
     )
 
 
-def unmet_names(warehouse: Warehouse) -> pl.DataFrame:
-    """name, n_scores, n_samples and `suggestions` (measured models), of every name that has one and no alias yet; names
-    with most scores first."""
+def unmatched_names(warehouse: Warehouse) -> pl.DataFrame:
+    """name, n_scores, n_samples and `suggestions` (measured models) of every name with suggestions and no alias; names with
+    most scores first."""
     found = warehouse.read(f"""
         WITH named AS (
             SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples FROM scores

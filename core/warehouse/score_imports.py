@@ -1,7 +1,7 @@
-"""Files of scores in the warehouse: what it knows of each value beforehand, stored whole or not at all, removed again.
+"""Score files in the warehouse: previewed, imported whole or not at all, listed and removed.
 
-Values that are there already, and values that say otherwise, are stored like all others, each with its source: which of
-them counts is decided when they are read.
+Duplicate and contradicting values are stored like all others, each with its source; which of them counts is decided when
+they are read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import polars as pl
 from core.errors import InputError, ResourceError, WarehouseLocked
 from core.scores.model_results import suggestions
 from core.scores.parsed_score import ParsedScore, ScoreFile
-from core.store import people
+from core.store import user_files
 from core.tables import (
     PILOT_SOURCE,
     SCORE_KEYS,
@@ -31,31 +31,30 @@ from core.tables import (
     columns,
     schema,
 )
-from core.warehouse.aliases import RESOLVED
-from core.warehouse.scores import agree, in_percent, reference_hashes, scale
+from core.warehouse.aliases import RESOLVED_SCORES
+from core.warehouse.scores import agree, in_percent, scale, shipped_hashes
 from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
-"""Two values with all of this in common are one score, told twice or told differently."""
+"""Two values that agree in all of these columns are the same score: duplicates, or a contradiction."""
 _KIND = "scores"
 
 
 @dataclass(frozen=True)
-class Preview:
-    """What storing a file would do."""
+class ImportPreview:
+    """What importing a file would do."""
 
     file: ScoreFile
     rows: pl.DataFrame
-    """One row per Proposed, `number` being its place: at, model, `reference` (the model that is meant), SCORE_KEYS,
-    value, unit, is_partial; `fate` = taken, mapped (taken, with something converted or its model found by an alias) or
-    skipped; `known` = duplicate (this value is there), conflict (another one is), NULL, with `known_from` (sources) and
-    `known_value` (the nearest of their values, in the row's own unit). Partial runs contradict nothing: another part of
-    the questions has another score."""
+    """One row per value: its `number` in the file, at, model, `reference` (the model after aliases), SCORE_KEYS, value, unit,
+    is_partial; `fate` = taken, mapped (taken, but converted or found by an alias) or skipped; `known` = duplicate (the same
+    value is stored), conflict (another value is) or NULL, with `known_from` (sources) and `known_value` (the nearest stored
+    value, in the row's unit). Partial runs conflict with nothing: another part of the questions has another score."""
     names: pl.DataFrame
-    """One row per name of a model, most values first: name, reference, `is_alias`, is_measured, n_scores, n_samples,
-    suggestions (measured models that may be meant, where none is)."""
+    """One row per model name, most values first: name, reference, `is_alias`, is_measured, n_scores, n_samples,
+    suggestions (similar measured models, if it is not measured)."""
     imported_at: datetime | None
-    """When this very file was stored before (UTC)."""
+    """When this same file was imported before (UTC)."""
 
 
 @dataclass(frozen=True)
@@ -67,55 +66,61 @@ class StoredImport:
     n_skipped: int
     imported_at: datetime
     is_new: bool
-    """False where this very file, under whatever name, was there already: nothing was changed."""
+    """False if the same file was imported already, under whatever name; nothing was changed."""
 
 
-def preview(warehouse: Warehouse, file: ScoreFile, also: Mapping[str, str] | None = None) -> Preview:
-    """What the warehouse knows of each value of the file; `also` are aliases that are to come.
+def preview_import(
+    warehouse: Warehouse, file: ScoreFile, new_aliases: Mapping[str, str] | None = None
+) -> ImportPreview:
+    """Compare each value of the file with the warehouse; `new_aliases` are about to be added.
 
-    InputError where the file claims what no file may.
+    Raises InputError for a file with a reserved source or invalid values.
     """
-    _check(file)
-    aliases = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows()) | dict(also or {})
+    _check_sources(file)
+    aliases = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows()) | dict(new_aliases or {})
     measured = set(warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"])
-    rows = _proposed(file, aliases)
+    rows = _proposed_rows(file, aliases)
     references = rows["reference"].unique().to_list()
     known = warehouse.read(
-        f"SELECT {', '.join(SAME_SCORE)}, is_partial, value, unit, source FROM {RESOLVED} "
+        f"SELECT {', '.join(SAME_SCORE)}, is_partial, value, unit, source FROM {RESOLVED_SCORES} "
         "WHERE repository IN (SELECT unnest($names)) AND file_sha256 <> $own",
         {"names": references, "own": file.sha256},
     )
-    rows = _with_known(rows, known, file.name)
-    return Preview(file, rows, _names(file, rows, aliases, measured - {None}), _imported_at(warehouse, file.sha256))
+    rows = _add_known_values(rows, known, file.name)
+    return ImportPreview(
+        file, rows, _model_names(file, rows, aliases, measured - {None}), _imported_at(warehouse, file.sha256)
+    )
 
 
-def store(warehouse: Warehouse, file: ScoreFile, taken: Collection[int] | None = None) -> StoredImport:
-    """Store the values numbered in `taken` (all that are not skipped, by default) and all single answers.
+def store_import(warehouse: Warehouse, file: ScoreFile, selected: Collection[int] | None = None) -> StoredImport:
+    """Import the values numbered in `selected` (by default all that are not skipped) and all answers, or nothing.
 
-    Everything or nothing. A file that is there already, known by its hash, changes nothing.
-    Raises InputError where there is nothing to store, or the file claims what no file may.
+    A file that is imported already (same hash) changes nothing. Raises InputError if there is nothing to import, or for
+    a file with a reserved source or invalid values.
     """
-    _check(file)
+    _check_sources(file)
     chosen = [
         row.score
         for n, row in enumerate(file.rows)
-        if row.score and _is_storable(row) and (taken is None or n in taken)
+        if row.score and _is_storable(row) and (selected is None or n in selected)
     ]
-    with warehouse.changing(_KIND, file.sha256) as connection:
+    with warehouse.update(_KIND, file.sha256) as connection:
         known = _stored_before(connection, file)
-        if known and people.is_there(warehouse.folder, _KIND, file.sha256):
+        if known and user_files.exists(warehouse.folder, _KIND, file.sha256):
             return known
         if not chosen and not file.samples:
             raise InputError(
                 "{file} holds nothing that could be stored; the preview says why, row by row.", file=file.name
             )
         n_skipped = sum(row.skipped is not None for row in file.rows)
-        told = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, _now())
-        _write(warehouse, told, chosen, file.samples)
-    return StoredImport(file.sha256, file.name, len(chosen), len(file.samples), n_skipped, told.imported_at, True)
+        row_of_file = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, _now())
+        _write(warehouse, row_of_file, chosen, file.samples)
+    return StoredImport(
+        file.sha256, file.name, len(chosen), len(file.samples), n_skipped, row_of_file.imported_at, True
+    )
 
 
-def store_scored(
+def store_own_scores(
     warehouse: Warehouse,
     sha256: str,
     name: str,
@@ -123,30 +128,30 @@ def store_scored(
     samples: Sequence[ScoreSampleRow],
     n_left: int,
 ) -> str:
-    """Store what one model has made of one task, `n_left` of whose rows were left out; `sha256` stands for both.
+    """Store the scores and answers of one model on one task, identified by `sha256`; `n_left` rows were left out.
 
-    Returns why its rows wait for the next who opens the warehouse, where it is locked or has no room: the file is
-    written all the same. Empty where they are in.
+    If the warehouse is locked or full, the file is written all the same and the rows follow when it is next opened: then
+    returns the reason, otherwise an empty string.
     """
-    told = ScoreFileRow(sha256, name, SCORED_FORMAT, len(scores), n_left, _now())
+    row_of_file = ScoreFileRow(sha256, name, SCORED_FORMAT, len(scores), n_left, _now())
     try:
-        with warehouse.changing(_KIND, sha256):
-            _write(warehouse, told, scores, samples)
+        with warehouse.update(_KIND, sha256):
+            _write(warehouse, row_of_file, scores, samples)
     except (WarehouseLocked, ResourceError) as error:
-        # The file first: a marker without it would be settled, and gone, by whoever opens the warehouse in between.
-        _write(warehouse, told, scores, samples)
+        # The file before its marker: another process could apply, and remove, a marker without a file.
+        _write(warehouse, row_of_file, scores, samples)
         warehouse.folder.mark(_KIND, [sha256])
         return str(error)
     return ""
 
 
-def scored(warehouse: Warehouse, sha256: str) -> dict[str, pl.DataFrame] | None:
-    """What `store_scored` has written, by table; None where there is no such file. The DuckDB file is not opened.
+def read_import(warehouse: Warehouse, sha256: str) -> dict[str, pl.DataFrame] | None:
+    """The tables of an import, read from its file without opening the DuckDB file; None if there is none.
 
-    Raises WarehouseError for a file that is damaged.
+    Raises WarehouseError for a damaged file.
     """
     try:
-        return people.read(warehouse.folder, _KIND, sha256)
+        return user_files.read(warehouse.folder, _KIND, sha256)
     except FileNotFoundError:
         return None
 
@@ -157,17 +162,17 @@ def _write(
     rows: dict[str, Any] = {"score_files": [told], "scores": scores, "score_samples": samples}
     own = pl.lit(told.file_sha256).alias("file_sha256")
     tables = {table: TABLES[table].frame(of_table).with_columns(own) for table, of_table in rows.items()}
-    people.write(warehouse.folder, _KIND, told.file_sha256, tables)
+    user_files.write(warehouse.folder, _KIND, told.file_sha256, tables)
 
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def remove(warehouse: Warehouse, file_sha256: str) -> str:
-    """Take an imported file out again, with all its scores and answers; returns its name.
+def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
+    """Remove an imported file with all its scores and answers; returns its name.
 
-    The start of the hash is enough. InputError where no or more than one imported file is meant.
+    The start of the hash is enough. Raises InputError unless exactly one file matches.
     """
     found = warehouse.read(
         "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
@@ -178,13 +183,13 @@ def remove(warehouse: Warehouse, file_sha256: str) -> str:
             n_found=len(found),
             file_sha256=file_sha256[:80],
         )
-    with warehouse.changing(_KIND, found[0][0]):
-        people.bury(warehouse.folder, _KIND, found[0][0])
+    with warehouse.update(_KIND, found[0][0]):
+        user_files.delete(warehouse.folder, _KIND, found[0][0])
     return found[0][1]
 
 
-def files(warehouse: Warehouse) -> pl.DataFrame:
-    """Rows of score_files, the newest first, with `n_models`, `n_partial` (values of partial runs) and `n_samples`."""
+def list_imports(warehouse: Warehouse) -> pl.DataFrame:
+    """Rows of score_files, newest first, with `n_models`, `n_partial` (values of partial runs) and `n_samples`."""
     return warehouse.read("""
         SELECT score_files.*, coalesce(n_models, 0) AS n_models, coalesce(n_partial, 0) AS n_partial,
             coalesce(n_samples, 0) AS n_samples
@@ -198,10 +203,9 @@ def files(warehouse: Warehouse) -> pl.DataFrame:
     """)
 
 
-def _check(file: ScoreFile) -> None:
-    """Own scores carry the name of the pilot that they were registered in, or that they were made here: no file may pass
-    for one, nor for ours."""
-    if file.sha256 in reference_hashes():
+def _check_sources(file: ScoreFile) -> None:
+    """Raises InputError for the shipped scores, for sources that mark own scores, and for values that are not finite."""
+    if file.sha256 in shipped_hashes():
         raise InputError("{file} holds the scores that Workdim ships: they are in already.", file=file.name)
     for row in file.rows:
         if row.score and row.score.source.startswith(PILOT_SOURCE):
@@ -224,7 +228,7 @@ def _check(file: ScoreFile) -> None:
             raise InputError("{file}, {place}: a score must be a finite number.", file=file.name, place=row.at)
 
 
-def _proposed(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
+def _proposed_rows(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
     named = [row.score.repository if row.score else row.model for row in file.rows]
     scores = [row.score for row in file.rows]
     told = pl.DataFrame(
@@ -257,8 +261,8 @@ def _fate(row: ParsedScore, is_alias: bool) -> str:
     return "mapped" if row.remarks or is_alias else "taken"
 
 
-def _with_known(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
-    """Each row beside the same score of the warehouse and of other rows of its own file."""
+def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
+    """Compare each row with the same score in the warehouse and in other rows of its file."""
     alike = (*SAME_SCORE, "is_partial")
     keys = ["reference" if key == "repository" else key for key in alike]
     own = rows.filter(pl.col("fate") != "skipped").select(
@@ -298,7 +302,7 @@ def _with_known(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.D
     return rows.join(told, on="number", how="left", maintain_order="left")
 
 
-def _names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], measured: set[str]) -> pl.DataFrame:
+def _model_names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], measured: set[str]) -> pl.DataFrame:
     counted = rows.filter(pl.col("fate") != "skipped").group_by(name="model").agg(n_scores=pl.len().cast(pl.Int64))
     answered = pl.DataFrame({"name": [row.repository for row in file.samples]}, schema={"name": pl.String})
     answered = answered.group_by("name").agg(n_samples=pl.len().cast(pl.Int64))

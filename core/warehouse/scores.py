@@ -1,4 +1,4 @@
-"""Published benchmark scores that come with Workdim, loaded when a warehouse is made."""
+"""Benchmark scores that ship with Workdim, loaded into every new DuckDB file, and the comparison of score values."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from core.warehouse.connection import insert
 
 REFERENCE = files.REFERENCE / "benchmarks.parquet"
 LADDER = files.REFERENCE / "ladder" / "scores.parquet"
-"""Scores of the models that Workdim has trained itself, in the columns of `scores`; `python -m tests.ladder --ship`."""
+"""Scores of the models trained for Workdim, in the columns of `scores`; written by `python -m tests.ladder --ship`."""
 MEAN_OF_SUBTASKS = "derived_macro_mean_of_subtasks"
 
-# By the first word of the metric: `acc, ranked classification` is still an accuracy.
+# Key: first word of the metric (`acc, ranked classification` is an accuracy).
 _HIGHER_IS_BETTER = {
     "acc": True,
     "acc_norm": True,
@@ -37,17 +37,17 @@ _HIGHER_IS_BETTER = {
 }
 
 
-def reference_hashes() -> tuple[str, ...]:
-    """Hashes of the files of scores that belong to this version."""
-    return tuple(hashlib.sha256(_content(file)).hexdigest() for file in (REFERENCE, LADDER))
+def shipped_hashes() -> tuple[str, ...]:
+    """Hashes of the score files of this version."""
+    return tuple(hashlib.sha256(_read_file(file)).hexdigest() for file in (REFERENCE, LADDER))
 
 
-def load_reference(connection: duckdb.DuckDBPyConnection) -> int:
+def load_shipped_scores(connection: duckdb.DuckDBPyConnection) -> int:
     """Insert the shipped scores into a new file; returns the number of rows."""
-    published, own = (_content(file) for file in (REFERENCE, LADDER))
+    published, own = (_read_file(file) for file in (REFERENCE, LADDER))
     rows = pl.concat(
         [
-            score_rows(pl.read_parquet(io.BytesIO(published)), hashlib.sha256(published).hexdigest()),
+            benchmark_rows(pl.read_parquet(io.BytesIO(published)), hashlib.sha256(published).hexdigest()),
             pl.read_parquet(io.BytesIO(own))
             .with_columns(file_sha256=pl.lit(hashlib.sha256(own).hexdigest()))
             .select(columns(ScoreRow)),
@@ -57,12 +57,12 @@ def load_reference(connection: duckdb.DuckDBPyConnection) -> int:
     return rows.height
 
 
-def blocks(wanted: pl.DataFrame) -> pl.DataFrame:
-    """run_id and blocks (the score without file or question block 0, 1, ...; fractions as percentages) of shipped scores.
+def shipped_blocks(wanted: pl.DataFrame) -> pl.DataFrame:
+    """run_id and jackknife blocks (the score without block 0, 1, ... of files or questions, in percent) of shipped scores.
 
     `wanted`: run_id, file_sha256, repository, benchmark, metric, filter.
     """
-    own = _content(LADDER)
+    own = _read_file(LADDER)
     keys = ["repository", "benchmark", "metric", "filter"]
     of_file = wanted.filter(file_sha256=hashlib.sha256(own).hexdigest())
     known = pl.read_parquet(io.BytesIO(own), columns=[*keys, "unit", "blocks"])
@@ -70,7 +70,7 @@ def blocks(wanted: pl.DataFrame) -> pl.DataFrame:
     return of_file.join(known, on=keys).select("run_id", blocks=scaled)
 
 
-def _content(file: Path) -> bytes:
+def _read_file(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
@@ -79,8 +79,8 @@ def _content(file: Path) -> bytes:
         ) from error
 
 
-def score_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
-    """The reference table in the columns of ScoreRow. Nothing is guessed: what a source omits stays NULL."""
+def benchmark_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
+    """The published benchmark table in the columns of ScoreRow. What a source omits stays NULL."""
     first_word = pl.col("metric").str.extract(r"^([\w@]+)")
     is_mean = pl.col("flags").fill_null("").str.contains(MEAN_OF_SUBTASKS, literal=True)
     return published.select(
@@ -110,32 +110,32 @@ def score_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
     ).select(columns(ScoreRow))
 
 
-MOST_DECIMALS = 5
-FEWEST_DECIMALS = 1
-"""Of a percentage: 50 is taken for 50.0, not for anything between 49.5 and 50.5."""
+MAX_DECIMALS = 5
+MIN_DECIMALS = 1
+"""Decimals of a percentage: 50 means 50.0, not anything between 49.5 and 50.5."""
 
 
 def in_percent(value: str, unit: str) -> pl.Expr:
-    """The column `value` on one scale: a fraction of 0.5 is 50 percent."""
+    """The column `value` with fractions as percentages."""
     return pl.when(pl.col(unit) == "fraction").then(100 * pl.col(value)).otherwise(pl.col(value))
 
 
 def scale(unit: str) -> pl.Expr:
-    """What `in_percent` is counted in: percent, or the unit's own name. Values of two scales are never set against each
-    other, `not stated` being one of its own."""
+    """The scale of `in_percent`: percent, or the name of another unit. Values of different scales are never compared;
+    `not stated` is a scale of its own."""
     return pl.col(unit).replace("fraction", "percent")
 
 
 def agree(a: str, b: str) -> pl.Expr:
-    """Whether these columns differ by no more than half a unit of the last decimal of the one that has fewer."""
+    """Whether two columns differ by at most half a unit of the last decimal of the less precise one."""
     step = 10.0 ** -pl.min_horizontal(_decimals(a), _decimals(b))
     return (pl.col(a) - pl.col(b)).abs() <= 0.5 * step * (1 + 1e-6) + 1e-9
 
 
 def _decimals(column: str) -> pl.Expr:
-    """Decimals that a value is written with, as far as can be seen from it."""
-    found = pl.lit(MOST_DECIMALS, pl.Float64)
-    for n in range(MOST_DECIMALS - 1, FEWEST_DECIMALS - 1, -1):
+    """Number of decimals that a value appears to be written with."""
+    found = pl.lit(MAX_DECIMALS, pl.Float64)
+    for n in range(MAX_DECIMALS - 1, MIN_DECIMALS - 1, -1):
         scaled = pl.col(column) * 10**n
         found = pl.when((scaled - scaled.round()).abs() < 1e-6).then(pl.lit(n, pl.Float64)).otherwise(found)
     return found

@@ -1,8 +1,8 @@
-"""The warehouse as everybody uses it: read for a moment, or change a file and have its rows follow.
+"""The warehouse: read it for a moment, or change a file and sync its rows.
 
-The files in its folder are the truth (core.store); the DuckDB file is built from them. Opening looks at the markers of
-changes and at the names of the parcels, and brings in what a kill left; a file that is lost or of another version is
-built anew.
+The files in its folder are the truth (core.store); the DuckDB file is built from them. Opening checks the markers of
+changes and the names of the parcels, and applies what a killed process left; a file that is lost or of another version is
+rebuilt.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
 from core.warehouse import connection as files
 from core.warehouse import schema, sync
-from core.warehouse.build import Built, build
-from core.warehouse.connection import Connection, OpenWarehouse, clear_errors, is_there, stamp_of, transaction
-from core.warehouse.sync import Progress, Report, Unsettled
+from core.warehouse.build import BuildResult, build
+from core.warehouse.connection import Connection, OpenWarehouse, exists, file_stamp, transaction, translated_errors
+from core.warehouse.sync import PendingChanges, Progress, Report
 
 _log = logging.getLogger("workdim")
-_READERS_WAIT = 0.9
-"""Seconds that somebody who only wants to read waits for the right to write."""
-_BEING_BROUGHT = 5.0
-"""Seconds after its end within which a measurement that is not in yet is nothing to be told of."""
-_TICK = 50_000_000
-"""Nanoseconds: a folder that changed so shortly before is looked at again, because clocks of files tick coarsely."""
-_LINE_EVERY = 5.0
+_READER_WRITE_WAIT = 0.9
+"""Seconds that a reader waits for the right to write."""
+_INGEST_GRACE = 5.0
+"""Seconds after its end within which a measurement is not reported as waiting: its own process is ingesting it."""
+_CLOCK_TICK = 50_000_000
+"""Nanoseconds: a folder that changed so recently is checked again, because file clocks are coarse."""
+_LOG_INTERVAL = 5.0
 """Seconds."""
-_settled: dict[Path, tuple[int, ...]] = {}
-"""Folder -> when its parcels and markers last changed, of folders in which nothing was left to be done then: twenty
-reads of a page do not list ten thousand names twenty times."""
+_synced_stamps: dict[Path, tuple[int, ...]] = {}
+"""Warehouse -> change times of its folders when nothing was pending, so that twenty reads of a page do not list ten
+thousand names twenty times."""
 
 
 @dataclass(frozen=True)
-class TakenIn:
-    """What became of what waited beside the file when somebody came to read."""
+class PendingResult:
+    """The outcome of applying pending changes before a read."""
 
     run_ids: list[str] = field(default_factory=list)
-    waiting: int = 0
-    """Parcels that could not be written now, for the one `reason`."""
+    n_waiting: int = 0
+    """Parcels that could not be ingested now, because of `reason`."""
     reason: str = ""
     damaged: list[str] = field(default_factory=list)
-    """One line for each file that can never be taken in as it is."""
-    late: int = 0
-    """Of those that wait, how many a reader is told of: not one whose own process is just bringing it in."""
+    """One line for each damaged file."""
+    n_late: int = 0
+    """Waiting parcels to report: not those that their own process is ingesting just now."""
 
     @property
-    def lines(self) -> list[str]:
-        if not self.late:
+    def messages(self) -> list[str]:
+        if not self.n_late:
             return self.damaged
-        return [Sentence("{n} finished measurements wait: {reason}", n=self.late, reason=self.reason), *self.damaged]
+        return [Sentence("{n} finished measurements wait: {reason}", n=self.n_late, reason=self.reason), *self.damaged]
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ class Warehouse:
 
     path: Path
     wait: float = 10.0
-    """Seconds to go on trying while another process holds the file."""
+    """Seconds to retry while another process holds the file."""
 
     def __post_init__(self) -> None:
-        # One spelling per file: DuckDB would take two spellings for two files.
+        # One spelling per file: DuckDB takes two spellings for two files.
         object.__setattr__(self, "path", Path(self.path).expanduser().resolve())
 
     @property
     def folder(self) -> Folder:
-        """The folder that the file lies in, with all it is built from."""
+        """The folder of the file, with everything it is built from."""
         return Folder(self.path.parent)
 
     @property
@@ -87,7 +87,7 @@ class Warehouse:
 
     @property
     def jobs(self) -> Path:
-        """Measurements under way, one folder per run."""
+        """Running measurements, one folder per run."""
         return self.folder.jobs
 
     @property
@@ -100,46 +100,46 @@ class Warehouse:
         return self.folder.backups
 
     @property
-    def is_there(self) -> bool:
-        """Whether there is a file, or what it can be built from: opening it does that."""
-        return is_there(self.path) or bool(names_in(self.parcels)) or bool(names_in(self.folder.people))
+    def exists(self) -> bool:
+        """Whether there is a file, or files to build it from, which opening does."""
+        return exists(self.path) or bool(names_in(self.parcels)) or bool(names_in(self.folder.people))
 
     def version(self) -> tuple[int, ...]:
-        """Changes with every write: time and size of the file and of its write-ahead log."""
-        return stamp_of(self.path)
+        """A stamp that changes with every write: time and size of the file and of its write-ahead log."""
+        return file_stamp(self.path)
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame:
-        """The result of one query; the warehouse is made first if it is not there yet."""
-        with self.opened() as opened:
+        """The result of one query; creates the warehouse if it does not exist."""
+        with self.open() as opened:
             return opened.read(sql, params)
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[OpenWarehouse]:
-        """For several reads in a row: opening and closing costs as much as most of them. Nobody writes meanwhile."""
-        with clear_errors(self.path):
-            if not is_there(self.path):
+    def open(self) -> Iterator[OpenWarehouse]:
+        """Open for several reads, since opening costs as much as most reads. Writers wait meanwhile."""
+        with translated_errors(self.path):
+            if not exists(self.path):
                 self.prepare()
             with contextlib.ExitStack() as inside:
-                connection = inside.enter_context(files.reading(self.path, self.wait))
-                todo = self._todo(connection)
+                connection = inside.enter_context(files.read_connection(self.path, self.wait))
+                todo = self._find_pending(connection)
                 if todo is None or todo:
                     inside.close()
                     if todo is None:
                         self.prepare()
                     else:
-                        self._settle_to_read(todo, _log.warning)
-                    connection = inside.enter_context(files.reading(self.path, self.wait))
+                        self._apply_for_reader(todo, _log.warning)
+                    connection = inside.enter_context(files.read_connection(self.path, self.wait))
                 yield OpenWarehouse(connection)
 
     @contextlib.contextmanager
-    def changing(self, kind: str, *ids: str) -> Iterator[Connection]:
-        """The one way to change what the warehouse holds: inside the block the caller reads, changes and writes the
-        files of these ids; afterwards their rows are made what the files say, in one transaction.
+    def update(self, kind: str, *ids: str) -> Iterator[Connection]:
+        """The only way to change the warehouse: the block reads, changes and writes the files of these ids; afterwards
+        their rows are synced in one transaction.
 
-        Everybody else waits meanwhile. The connection is for reading. A marker in `pending/` stands for the change, so
-        that whoever comes after a kill finishes it. An error in the block is raised once the rows follow whatever the
-        files then hold. Kinds are `run` and those of core.store.people. Raises ResourceError where the files are
-        changed and the DuckDB file has no room to follow: it does when there is some.
+        Kinds are `run` and those of core.store.user_files. Other processes wait meanwhile; the connection is for
+        reading. Markers in `pending/` let the next process finish the change after a kill. An error in the block is
+        raised after the rows are synced with whatever the files then hold. Raises ResourceError if the files are changed
+        but the disk is too full for the rows: they follow later.
         """
         refuse_where_read_only()
         with self._writing({(kind, one) for one in ids}) as connection:
@@ -148,20 +148,20 @@ class Warehouse:
                 yield connection
             except BaseException:
                 with contextlib.suppress(WarehouseError, duckdb.Error):
-                    self._follow(connection, kind, ids)
+                    self._sync(connection, kind, ids)
                 raise
             try:
-                self._follow(connection, kind, ids)
-            except WarehouseError:  # a file that cannot be read: nothing is gained by trying again
+                self._sync(connection, kind, ids)
+            except WarehouseError:  # an unreadable file: a retry would not help
                 self.folder.unmark(kind, ids)
                 raise
             except duckdb.Error as error:
-                clear = files.explained(self.path, error)
+                clear = files.translate_error(self.path, error)
                 if clear is None:
                     raise
                 why: str = (
                     Sentence("The disk has no room for {path}.", path=self.path)
-                    if isinstance(clear, files.NoRoom)
+                    if isinstance(clear, files.DiskFull)
                     else clear.message
                 )
                 raise ResourceError(
@@ -172,57 +172,56 @@ class Warehouse:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A connection in one transaction, for tables that users added: all others are built from files."""
+        """A connection in one transaction, for users' own tables: all others are built from files."""
         with self._writing() as connection, transaction(connection):
             yield connection
 
     def prepare(self) -> None:
-        """Make the file, or build it anew where it is of another version; costs a look where nothing is to be done."""
-        with clear_errors(self.path):
+        """Create the file, or rebuild it if it is of another version; cheap if nothing is to be done."""
+        with translated_errors(self.path):
             if self._needs_building():
-                build(self.path, self.wait, self._needs_building, _log.warning, _logged(self.path))
+                build(self.path, self.wait, self._needs_building, _log.warning, _log_progress(self.path))
 
-    def rebuild(self, report: Report = _log.warning, progress: Progress = lambda done, total: None) -> Built:
-        """Build the file anew from the files beside it, whatever state it is in (see core.warehouse.build)."""
-        is_there(self.path)  # a folder of that name is an error before anything is made
-        with clear_errors(self.path):
+    def rebuild(self, report: Report = _log.warning, progress: Progress = lambda done, total: None) -> BuildResult:
+        """Rebuild the file from the files beside it, whatever its state (see core.warehouse.build)."""
+        exists(self.path)  # a folder of that name is an error before anything is made
+        with translated_errors(self.path):
             built = build(self.path, self.wait, lambda: True, report, progress)
         assert built is not None
         return built
 
-    def unsettled(self) -> Unsettled:
-        """What the files have and the rows do not follow yet; nothing is changed."""
-        if not is_there(self.path):
+    def pending_changes(self) -> PendingChanges:
+        """Changes of files that the rows do not reflect yet; changes nothing."""
+        if not exists(self.path):
             self.prepare()
-        with clear_errors(self.path), files.reading(self.path, self.wait) as connection:
-            return sync.unsettled(connection, self.folder)
+        with translated_errors(self.path), files.read_connection(self.path, self.wait) as connection:
+            return sync.find_pending_changes(connection, self.folder)
 
-    def settle(self, report: Report = _log.warning) -> list[str]:
-        """Bring in what lies beside the file and is not in it: finished measurements, oldest first, and what a kill
-        left. Returns the ids of the runs that came in.
+    def apply_pending(self, report: Report = _log.warning) -> list[str]:
+        """Apply pending changes: ingest finished measurements, oldest first, and finish what a killed process left.
 
-        A file that is damaged is passed to `report` as one line and does not stop the others. A locked warehouse does.
+        Returns the ids of the ingested runs. A damaged file is reported as one line and does not stop the others.
         """
         taken: list[str] = []
         with self._writing(report=report, taken=taken):
             return taken
 
-    def follow_files(self, report: Report = _log.warning) -> None:
-        """Make all rows follow what was edited by hand: tags and notes, people's files, and what the trash holds."""
+    def sync_files(self, report: Report = _log.warning) -> None:
+        """Sync all rows with files that were edited by hand: tags and notes, user files, the trash."""
         with self._writing() as connection:
-            sync.follow_all(connection, self.folder, report)
+            sync.sync_all(connection, self.folder, report)
 
-    def take_in(self) -> TakenIn:
-        """As `settle` for somebody who only reads: what cannot be written now goes on waiting and is told."""
-        todo = self.unsettled()
+    def try_apply_pending(self) -> PendingResult:
+        """As `apply_pending`, for a reader: what cannot be written now keeps waiting and is reported."""
+        todo = self.pending_changes()
         damaged: list[str] = []
-        return self._settle_to_read(todo, damaged.append, damaged) if todo else TakenIn()
+        return self._apply_for_reader(todo, damaged.append, damaged) if todo else PendingResult()
 
     # --- within ---
 
-    def _follow(self, connection: Connection, kind: str, ids: Collection[str]) -> None:
+    def _sync(self, connection: Connection, kind: str, ids: Collection[str]) -> None:
         with transaction(connection):
-            sync.bring(connection, self.folder, kind, list(ids))
+            sync.sync_rows(connection, self.folder, kind, list(ids))
         self.folder.unmark(kind, ids)
 
     @contextlib.contextmanager
@@ -232,89 +231,91 @@ class Warehouse:
         report: Report = _log.warning,
         taken: list[str] | None = None,
     ) -> Iterator[Connection]:
-        """A connection that writes to a file in which nothing is left to be done, but for what the caller changes."""
-        with clear_errors(self.path), contextlib.ExitStack() as inside:
-            if not is_there(self.path):
+        """A writing connection, after applying all pending changes but those of the caller."""
+        with translated_errors(self.path), contextlib.ExitStack() as inside:
+            if not exists(self.path):
                 self.prepare()
-            connection = inside.enter_context(files.writing(self.path, self.wait))
-            stamp = self._stamp()  # before the look: what comes in between is looked at again
-            todo = self._todo(connection, is_fresh=taken is not None)
+            connection = inside.enter_context(files.write_connection(self.path, self.wait))
+            stamp = self._stamp()  # before the check: what changes in between is checked again
+            todo = self._find_pending(connection, is_fresh=taken is not None)
             if todo is None:
                 inside.close()
                 self.prepare()
-                connection = inside.enter_context(files.writing(self.path, self.wait))
+                connection = inside.enter_context(files.write_connection(self.path, self.wait))
                 stamp = self._stamp()
-                todo = self._todo(connection) or Unsettled()
+                todo = self._find_pending(connection) or PendingChanges()
             if todo := todo.without(except_for):
-                came = sync.settle(connection, self.folder, todo, report)
+                came = sync.apply_pending(connection, self.folder, todo, report)
                 if taken is not None:
                     taken += came
                 if not except_for:
-                    self._remember(stamp)  # what is left there is damaged, and was reported
+                    self._remember_stamp(stamp)  # what is left is damaged and was reported
             yield connection
 
-    def _todo(self, connection: Connection, is_fresh: bool = False) -> Unsettled | None:
-        """What is left to be done, looked at once for each change of the folder; None where the file is to be built."""
-        if not schema.check(connection):
+    def _find_pending(self, connection: Connection, is_fresh: bool = False) -> PendingChanges | None:
+        """Pending changes, checked once for each change of the folder; None if the file must be built."""
+        if not schema.is_current(connection):
             return None
         stamp = self._stamp()
-        if _settled.get(self.path) == stamp and not is_fresh:
-            return Unsettled()
-        if restore.pending(self.folder):
+        if _synced_stamps.get(self.path) == stamp and not is_fresh:
+            return PendingChanges()
+        if restore.pending_restores(self.folder):
             return None
-        todo = sync.unsettled(connection, self.folder)
+        todo = sync.find_pending_changes(connection, self.folder)
         if not todo:
-            self._remember(stamp)
+            self._remember_stamp(stamp)
         return todo
 
     def _needs_building(self) -> bool:
-        if not is_there(self.path) or restore.pending(self.folder):
+        if not exists(self.path) or restore.pending_restores(self.folder):
             return True
-        with files.reading(self.path, self.wait) as connection:
-            return not schema.check(connection)
+        with files.read_connection(self.path, self.wait) as connection:
+            return not schema.is_current(connection)
 
     def _stamp(self) -> tuple[int, ...]:
-        return tuple(_changed(place) for place in (self.folder.parcels, self.folder.pending))
+        return tuple(_mtime_ns(place) for place in (self.folder.parcels, self.folder.pending))
 
-    def _remember(self, stamp: tuple[int, ...]) -> None:
-        if max(stamp) < time.time_ns() - _TICK:
-            _settled[self.path] = stamp
+    def _remember_stamp(self, stamp: tuple[int, ...]) -> None:
+        if max(stamp) < time.time_ns() - _CLOCK_TICK:
+            _synced_stamps[self.path] = stamp
 
-    def _settle_to_read(self, todo: Unsettled, report: Report, damaged: list[str] | None = None) -> TakenIn:
+    def _apply_for_reader(
+        self, todo: PendingChanges, report: Report, damaged: list[str] | None = None
+    ) -> PendingResult:
         damaged = [] if damaged is None else damaged
-        # All who read would stand in line for it else, each to find that it is in already.
-        is_brought = not todo.marked and all(map(self._is_being_brought, todo.waiting))
-        patient = replace(self, wait=0.0 if is_brought else min(self.wait, _READERS_WAIT))
+        # Otherwise all readers would wait in line for it, each to find that it is ingested already.
+        is_brought = not todo.changes and all(map(self._is_being_ingested, todo.run_ids))
+        patient = replace(self, wait=0.0 if is_brought else min(self.wait, _READER_WRITE_WAIT))
         try:
-            return TakenIn(patient.settle(report), damaged=damaged)
+            return PendingResult(patient.apply_pending(report), damaged=damaged)
         except (WarehouseLocked, ResourceError) as error:
-            left = self.unsettled().waiting
-            taken = [run_id for run_id in todo.waiting if run_id not in left]
+            left = self.pending_changes().run_ids
+            taken = [run_id for run_id in todo.run_ids if run_id not in left]
             is_busy = isinstance(error, WarehouseLocked)
-            late = [run_id for run_id in left if not (is_busy and self._is_being_brought(run_id))]
+            late = [run_id for run_id in left if not (is_busy and self._is_being_ingested(run_id))]
             n_waiting, n_late = (max(0, len(runs) - len(damaged)) for runs in (left, late))
-            return TakenIn(taken, n_waiting, str(error), damaged, n_late)
+            return PendingResult(taken, n_waiting, str(error), damaged, n_late)
 
-    def _is_being_brought(self, run_id: str) -> bool:
+    def _is_being_ingested(self, run_id: str) -> bool:
         with contextlib.suppress(OSError):
-            return time.time() - (self.parcels / run_id / RUN_FILE).stat().st_mtime < _BEING_BROUGHT
+            return time.time() - (self.parcels / run_id / RUN_FILE).stat().st_mtime < _INGEST_GRACE
         return False
 
 
-def _changed(place: Path) -> int:
+def _mtime_ns(place: Path) -> int:
     try:
         return place.stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def _logged(path: Path) -> Progress:
-    """Progress of a building that nobody asked for, and so sees no bar: a line in the log every few seconds."""
+def _log_progress(path: Path) -> Progress:
+    """Progress of an automatic rebuild, which has no progress bar: a log line every few seconds."""
     last = time.monotonic()
 
     def tell(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last > _LINE_EVERY:
+        if time.monotonic() - last > _LOG_INTERVAL:
             last = time.monotonic()
             _log.warning(
                 Sentence(

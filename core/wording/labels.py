@@ -149,24 +149,35 @@ def shortened(name: str, longest: int = LONGEST) -> str:
 FEWEST_TO_CUT = 3
 
 
-def distinct(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> list[str]:
-    """The names without what all of them begin and end with, in whole words: a picture has no room for what tells nobody
-    apart. `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ..."""
+def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> list[str]:
+    """The names without their common prefix and suffix of whole words, because charts have little room:
+    `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ...
+
+    Fewer than `fewest` names stay whole.
+    """
     if len(names) < fewest:
         return list(names)
-    words = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
-    shortest = min(map(len, words))
-    start = next((at for at in range(shortest) if len({one[at] for one in words}) > 1), shortest)
-    end = next((at for at in range(shortest - start) if len({one[-1 - at] for one in words}) > 1), shortest - start)
-    cut = ["".join(one[start : len(one) - end]).strip("-_/ ") for one in words]
+    all_parts = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
+    shortest = min(map(len, all_parts))
+    start = next(
+        (position for position in range(shortest) if len({parts[position] for parts in all_parts}) > 1), shortest
+    )
+    end = next(
+        (position for position in range(shortest - start) if len({parts[-1 - position] for parts in all_parts}) > 1),
+        shortest - start,
+    )
+    cut = ["".join(parts[start : len(parts) - end]).strip("-_/ ") for parts in all_parts]
     return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
 
 
 def shortened_apart(names: Sequence[str], shorten: Callable[[str], str] = shortened) -> list[str]:
-    """Names that fit and still tell each from the others: where shortening makes two alike, what all share is left out
-    first."""
+    """Shortened names that are still distinct: where shortening makes two equal, their common parts go first."""
     short = [shorten(name) for name in names]
-    return short if len(set(short)) == len(set(names)) else [shorten(name) for name in distinct(names, fewest=2)]
+    return (
+        short
+        if len(set(short)) == len(set(names))
+        else [shorten(name) for name in distinguishing_names(names, fewest=2)]
+    )
 
 
 _SEPARATORS = " /_·-"

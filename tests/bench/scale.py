@@ -23,8 +23,9 @@ import numpy as np
 import polars as pl
 
 from core.sql import sandbox
-from core.store.parcels import finish
-from core.warehouse import ingest, queries
+from core.store.parcels import publish_parcel
+from core.warehouse import queries
+from core.warehouse.runs import ingest_parcel, waiting_parcels
 from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import SHAPES, Maker, fill
 
@@ -54,7 +55,7 @@ class Timing:
 
 def measured(warehouse: Warehouse, maker: Maker) -> Iterator[Timing]:
     """Every reading of one warehouse; the ingests come last, because they change it."""
-    listing = queries.listing(warehouse)
+    listing = queries.run_list(warehouse)
     texts = listing.filter(pl.col("pass") == "text")
     middle = texts.row(texts.height // 2, named=True)
     shown = texts["run_id"].head(20).to_list()
@@ -62,16 +63,16 @@ def measured(warehouse: Warehouse, maker: Maker) -> Iterator[Timing]:
     group = (middle["corpus_id"], middle["protocol_hash"])
 
     def home() -> None:
-        with warehouse.opened() as opened:
-            queries.listing(opened), queries.counts(opened), queries.runs(opened, shown)
+        with warehouse.open() as opened:
+            queries.run_list(opened), queries.counts(opened), queries.runs(opened, shown)
 
     def record(i: int) -> None:
-        with warehouse.opened() as opened:
+        with warehouse.open() as opened:
             for read in (queries.runs, queries.estimates, queries.correlators, queries.checks):
                 read(opened, [ids[i]])
 
     def layers(i: int) -> None:
-        with warehouse.opened() as opened:
+        with warehouse.open() as opened:
             queries.estimates(opened, [ids[i]]), queries.correlators(opened, [ids[i]])
 
     estimates = "SELECT * FROM stored.layer_estimates WHERE run_id = ?"
@@ -83,9 +84,9 @@ def measured(warehouse: Warehouse, maker: Maker) -> Iterator[Timing]:
     yield timed("profile", layers, lambda i: bare(warehouse, estimates, [ids[i]]))
     yield timed("profile, record", record)
     yield timed("ranking", lambda i: queries.ranking(warehouse, *group), lambda i: bare(warehouse, compared, group))
-    yield timed("listing", lambda i: queries.listing(warehouse), repeats=5)
+    yield timed("listing", lambda i: queries.run_list(warehouse), repeats=5)
     yield timed("home", lambda i: home(), repeats=5)
-    yield timed("waiting parcels", lambda i: ingest.waiting_parcels(warehouse), repeats=5)
+    yield timed("waiting parcels", lambda i: waiting_parcels(warehouse), repeats=5)
     yield timed("typed SQL", lambda i: sandbox.query(warehouse, "SELECT count(*) FROM runs"), repeats=5)
     yield _ingests(warehouse, maker)
 
@@ -122,7 +123,7 @@ def _ingests(warehouse: Warehouse, maker: Maker) -> Timing:
     waiting = iter(made)
 
     def take() -> None:
-        ingest.ingest(warehouse, finish(warehouse.folder, next(waiting)))
+        ingest_parcel(warehouse, publish_parcel(warehouse.folder, next(waiting)))
 
     return timed("ingest", lambda i: take(), lambda i: _bare_insert(warehouse, rows))
 

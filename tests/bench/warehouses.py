@@ -25,7 +25,7 @@ import polars as pl
 from core.files import REFERENCE
 from core.store.parcels import FORMAT, RUN_FILE, read_parcel
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse.reference import references
+from core.warehouse.reference import shipped_parcels
 from core.warehouse.warehouse import Warehouse
 
 SHAPES = ("real", "trial", "small")
@@ -108,7 +108,7 @@ def _started(number: int) -> datetime:
 
 def _templates(shape: str) -> dict[tuple, Template]:
     found = {}
-    for folder in references():
+    for folder in shipped_parcels():
         tables = read_parcel(folder)
         single = {name: tables[name].row(0, named=True) for name in ("models", "corpora", "runs")}
         many = {name: tables[name] for name in LONG_TABLES}

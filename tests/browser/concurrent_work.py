@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.store import parcels
-from core.warehouse import ingest, queries
+from core.warehouse import queries
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile, under
 
@@ -53,8 +54,8 @@ def finish_jobs(warehouse: Warehouse, until: float, number: int, waits: Waits) -
         run_id = f"01a{number:05d}-0000-7000-8000-{len(done):012d}"
         folder = warehouse.path.parent / "measuring" / run_id
         parcels.write_parcel(folder, under(like, run_id))
-        finished = parcels.finish(warehouse.folder, folder)
-        waits.during(lambda finished=finished: ingest.ingest(warehouse, finished))
+        finished = parcels.publish_parcel(warehouse.folder, folder)
+        waits.during(lambda finished=finished: ingest_parcel(warehouse, finished))
         done.append(run_id)
     return done
 
@@ -62,8 +63,8 @@ def finish_jobs(warehouse: Warehouse, until: float, number: int, waits: Waits) -
 def look(warehouse: Warehouse, until: float, number: int, waits: Waits) -> list[str]:
     """What a page reads, without a page's own pauses."""
     while time.time() < until:
-        waits.during(lambda: queries.listing(warehouse))
-        newest = queries.listing(warehouse)["run_id"].head(1).to_list()
+        waits.during(lambda: queries.run_list(warehouse))
+        newest = queries.run_list(warehouse)["run_id"].head(1).to_list()
         waits.during(lambda newest=newest: queries.estimates(warehouse, newest))
     return []
 

@@ -21,8 +21,8 @@ from core.records import SHIPPED, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import jobs, requests
 from core.store import parcels
-from core.warehouse import queries, reference, trash
-from core.warehouse.annotate import annotate
+from core.warehouse import queries, reference
+from core.warehouse.runs import annotate, delete_runs
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
 from tests.measuring import prepared
@@ -189,7 +189,7 @@ def refuse(folder):
 def test_an_app_that_only_shows_takes_no_profiles_in(path, ships, monkeypatch):
     ships(make_profile(tags=[SHIPPED]))
     monkeypatch.setenv(READ_ONLY, "1")
-    for way in (reference.take_in, reference.offer):
+    for way in (reference.add_all_profiles, reference.add_new_profiles):
         with pytest.raises(InputError, match="only shows"):
             way(Warehouse(path), print)
     assert not Warehouse(path).parcels.exists()
@@ -286,9 +286,9 @@ def test_an_app_to_look_at_changes_nothing(path, waiting, monkeypatch):
     assert queries.runs(warehouse).height == 1
     (run_id,) = queries.runs(warehouse)["run_id"]
     for change in (
-        lambda: annotate(warehouse, run_id, lambda said: said.tagged("x")),
+        lambda: annotate(warehouse, run_id, lambda said: said.with_tag("x")),
         lambda: jobs.submit(RunConfig("x/y"), warehouse),
-        lambda: trash.delete(warehouse, [run_id]),
+        lambda: delete_runs(warehouse, [run_id]),
     ):
         with pytest.raises(InputError, match="only shows what is there"):
             change()

@@ -11,7 +11,7 @@ from core.commands import doctor, main
 from core.models import machine, packages
 from core.models.packages import DEMO_WHEELS
 from core.store.parcels import write_parcel
-from core.warehouse.integrity import look_at
+from core.warehouse.integrity import check_health
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
@@ -85,20 +85,20 @@ def test_what_the_basic_job_needs_decides_the_code(broken, message, cached, caps
 
 def test_a_warehouse_is_looked_at_as_it_is(tmp_path):
     warehouse = Warehouse(tmp_path / "w.duckdb", wait=0.1)
-    assert not look_at(warehouse).is_there and not warehouse.path.exists()
+    assert not check_health(warehouse).is_there and not warehouse.path.exists()
     profile = make_profile()
     parcel = warehouse.parcels / profile.run.run_id
     write_parcel(parcel, profile)
-    assert look_at(warehouse).n_waiting == 1
+    assert check_health(warehouse).n_waiting == 1
     warehouse.path.with_name("aside").mkdir()
     parcel = parcel.rename(warehouse.path.with_name("aside") / parcel.name)
     warehouse.prepare()
     parcel = parcel.rename(warehouse.parcels / parcel.name)
-    found = look_at(warehouse)
+    found = check_health(warehouse)
     assert (found.problem, found.n_runs, found.n_waiting, found.damaged) == (None, 0, 1, ())
     file = next(parcel.glob("*.parquet"))
     file.write_bytes(file.read_bytes()[:100])
-    found = look_at(warehouse)
+    found = check_health(warehouse)
     assert found.n_waiting == 0 and "is damaged" in found.damaged[0]
 
 

@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 from core.commands.main import main
 from core.store.parcels import RUN_FILE, write_parcel
 from core.ui.markdown import escape
-from core.warehouse import ingest, pilots, queries
+from core.warehouse import pilots, queries
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests import answers
 from tests.conftest import run_core
@@ -115,7 +116,7 @@ def test_page_slide_and_verb_say_the_same_sentence(
     assert not app.exception and sentence in spoken(app)
     assert table_of(app).height == 24
     pilot = answers.ladder()
-    pilots.register(ladder, pilot)
+    pilots.register_pilot(ladder, pilot)
     pilots.add_runs(ladder, pilot.pilot_id, queries.runs(ladder)["run_id"].to_list()[:2])
     assert told(ladder)["sentence"] == sentence, "the shipped pilot is what it was, whoever registers it"
     assert sentence in spoken(opened("ranking.py", pilot=pilot.pilot_id))
@@ -168,4 +169,4 @@ def add_earlier_run(path: Path) -> None:
     told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     del told["files"]["run_windows"]
     (folder / RUN_FILE).write_text(json.dumps(told), encoding="utf-8")
-    ingest.ingest(warehouse, folder)
+    ingest_parcel(warehouse, folder)

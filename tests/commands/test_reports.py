@@ -13,7 +13,7 @@ import pytest
 from openxml_audit import OpenXmlValidator
 from pptx import Presentation
 
-from core.warehouse.saved import keep_plan
+from core.warehouse.layer_plans import save_plan
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.deck.test_template import company
@@ -106,7 +106,7 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     plan = layer_plan()
     asked = json.dumps(json.loads(plan.plan.config) | {"model": "/home/smith/llm"})
     plan = replace(plan, plan=replace(plan.plan, config=asked, saved_as="/home/smith/small"))
-    keep_plan(Warehouse(path), plan)
+    save_plan(Warehouse(path), plan)
     deck, rows = tmp_path / "plan.pptx", tmp_path / "rows"
     told("slides", "--out", deck, "--plan", plan.plan.plan_id[:8], path=path)
     found = json.loads(told("trace", deck, "--json", path=path))["numbers"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.pilots.rule import read_rule, rule_of
-from core.warehouse.rules import all_rules
+from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse
 from tests.conftest import run_core
@@ -53,13 +53,13 @@ def test_a_rule_is_kept_applied_and_held_against_its_outcome(path: Path) -> None
     file = path.parent / "rule.toml"
     assert "Fewest bits, version 1" in told("save", str(file), path=path)
     first = json.loads(told("apply", "Fewest bits", "--dry-run", "--json", path=path))
-    assert first["kept"] is False and all_rules(Warehouse(path))[0].choices == ()
+    assert first["kept"] is False and list_rules(Warehouse(path))[0].choices == ()
     assert first["task"]["benchmark"] == "ladder_code" and first["weights"]["dimension"] == 0.25
     assert first["choice"]["n"] == 24 and first["models"][0]["model_id"] == first["choice"]["model_id"]
     assert first["choice"]["model_id"].endswith(f"@{0:012x}"), "the fewest bits and the smallest dimension"
     said = told("apply", "fewest", path=path)
     assert "On these criteria: " in said and "Kept as choice" in said and "memory at 16 bits 0 %" in said
-    ((choice,),) = [one.choices for one in all_rules(Warehouse(path))]
+    ((choice,),) = [one.choices for one in list_rules(Warehouse(path))]
     assert "right in 1 of 1 (95 %: 3 % to 100 %)" in told(
         "outcome", choice.choice_id, "right", "--note", "it was", path=path
     )

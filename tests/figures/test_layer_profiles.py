@@ -6,7 +6,8 @@ from core.analysis.answer import answer
 from core.analysis.asked import Evidence
 from core.analysis.population import population
 from core.deck.theme import PALETTE
-from core.figures.layer_profiles import correlator_figure, correlator_points, profile_figure, profile_points
+from core.figures.layer_profiles import correlator_figure, profile_figure
+from core.figures.profile_data import correlator_points, profile_points
 from core.figures.scores import ranking_figure, ranking_points
 from core.figures.style import COLOURS
 from core.locale import LANGUAGES

@@ -6,9 +6,9 @@ import pytest
 from core.analysis.answer import answer
 from core.analysis.asked import Asked, Evidence
 from core.analysis.population import population
-from core.figures.layer_profiles import blocks_of, correlator_points, profile_points, t_95
+from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
 from core.figures.scores import ranking_points
-from core.wording.labels import distinct, run_labels, shortened, shortened_apart, with_text_marks
+from core.wording.labels import distinguishing_names, run_labels, shortened, shortened_apart, with_text_marks
 from tests import frames
 from tests.frames import Model, score
 
@@ -78,7 +78,7 @@ def test_intervals_of_correlators_follow_the_number_of_blocks():
     mark = correlator_points(frames.correlators(A), runs, "E1", "one_per_type").curves[0].marks[2]
     assert mark.upper == pytest.approx(0.12 + 2.365 * 0.01, abs=1e-5)
     assert t_95(16) == pytest.approx(2.131, abs=1e-3)
-    assert [blocks_of(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
+    assert [n_jackknife_blocks(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
 
 
 def test_a_scatter_shows_one_group_and_names_who_has_no_score():
@@ -97,9 +97,9 @@ def test_a_scatter_shows_one_group_and_names_who_has_no_score():
 
 def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
     names = ["ladder-128-base-step1500", "ladder-128-lr-6e-3-step1500", "ladder-128-base-again-1-step1500"]
-    assert distinct(names) == ["base", "lr-6e-3", "base-again-1"]
-    assert distinct(names[:2]) == names[:2] and distinct(["a", "b", "c"]) == ["a", "b", "c"]
-    assert distinct(["x", "x-y", "x-z"]) == ["x", "x-y", "x-z"], "no name is cut to nothing"
+    assert distinguishing_names(names) == ["base", "lr-6e-3", "base-again-1"]
+    assert distinguishing_names(names[:2]) == names[:2] and distinguishing_names(["a", "b", "c"]) == ["a", "b", "c"]
+    assert distinguishing_names(["x", "x-y", "x-z"]) == ["x", "x-y", "x-z"], "no name is cut to nothing"
     long = ["ladder-192-shuffled-all-step1500", "ladder-192-decay-1-step1500"]
     assert shortened_apart(long, lambda name: shortened(name, 20)) == ["shuffled-all", "decay-1"]
     assert shortened_apart(["short", "other"], lambda name: shortened(name, 20)) == ["short", "other"]

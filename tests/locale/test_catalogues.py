@@ -31,7 +31,7 @@ def sources() -> list[Path]:
 
 
 ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, WorkdimError)}
-ERRORS |= {"NoRoom", "OtherProgram", "NewerSchema", "Unnamed"}
+ERRORS |= {"DiskFull", "OtherProgram", "NewerSchema", "Unnamed"}
 """Kinds that a room makes of these; all are built as their base is."""
 WORDED = {"Sentence", "sentences", "unknown_name"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.warehouse.rules import all_rules
+from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse
 from tests.pages.test_pages import figures, opened, texts
@@ -103,16 +103,16 @@ def test_a_rule_is_saved_applied_and_told_to_be_right(path: Path) -> None:
     app.text_input(key="rule name").set_value("Few bits").run()
     next(one for one in app.button if one.label == "Save as a rule").click().run()
     assert not app.exception and not app.error
-    (saved,) = all_rules(Warehouse(path))
+    (saved,) = list_rules(Warehouse(path))
     assert saved.rule.name == "Few bits" and saved.rule.task.name == "ladder_code"
     assert [one.of for one in saved.rule.criteria] == ["score", "dimension"], "all have one size"
     assert app.selectbox(key="view.rule").value == saved.rule_id
     next(one for one in app.button if one.label == "Apply and keep the choice").click().run()
-    (saved,) = all_rules(Warehouse(path))
+    (saved,) = list_rules(Warehouse(path))
     assert saved.choices[0].n == 24 and saved.choices[0].run_id
     app.run()
     next(one for one in app.button if one.label == "It was right").click().run()
-    assert all_rules(Warehouse(path))[0].choices[0].outcome == "right"
+    assert list_rules(Warehouse(path))[0].choices[0].outcome == "right"
     assert "right in 1 of 1" in texts(app)
     next(one for one in app.button if one.key == "rule delete").click().run()
-    assert not app.exception and all_rules(Warehouse(path)) == []
+    assert not app.exception and list_rules(Warehouse(path)) == []

@@ -102,10 +102,8 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     app = opened(page)  # takes in what waits
     st.cache_resource.clear()
     openings: list[object] = []
-    attached = connection.attached
-    monkeypatch.setattr(
-        connection, "attached", lambda *given, **named: openings.append(given) or attached(*given, **named)
-    )
+    attach = connection.attach
+    monkeypatch.setattr(connection, "attach", lambda *given, **named: openings.append(given) or attach(*given, **named))
     assert not app.run().exception
     assert len(openings) == n
 

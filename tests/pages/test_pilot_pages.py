@@ -40,7 +40,7 @@ EMPTY = replace(SAFE, name="Not measured")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = filled_warehouse(tmp_path_factory.mktemp("filled"))
     for pilot in (GENERAL, SAFE, SCARCE, EMPTY):
-        pilots.register(Warehouse(path), pilot)
+        pilots.register_pilot(Warehouse(path), pilot)
     for pilot in (GENERAL, SAFE, SCARCE):
         pilots.add_runs(Warehouse(path), pilot.pilot_id, RUN_IDS[:2])
     return path

@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 from core.runs import jobs
 from core.store import annotation
 from core.ui.profiles import run_actions
-from core.warehouse import queries, trash
-from core.warehouse.annotate import annotate
+from core.warehouse import queries
+from core.warehouse.runs import annotate, list_deleted
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
@@ -93,10 +93,10 @@ def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
     app.button(key="delete run").click().run()
     assert not app.exception and "Move this run to the trash: made-up-small" in texts(app).replace("\\", "")
-    assert not trash.trashed(filled)
+    assert not list_deleted(filled)
     app.button(key="confirmed").click().run()
     assert not app.exception
-    assert [one.run_id for one in trash.trashed(filled)] == [RUN_IDS[1]]
+    assert [one.run_id for one in list_deleted(filled)] == [RUN_IDS[1]]
     assert RUN_IDS[1] not in queries.runs(filled)["run_id"].to_list()
 
 
@@ -131,7 +131,9 @@ def test_the_export_is_made_on_the_click(filled: Warehouse) -> None:
 def test_hostile_notes_and_names_are_letters(filled: Warehouse) -> None:
     """The browser test looks at the same; here: nothing of it goes through Markdown as markup."""
     annotate(
-        filled, RUN_IDS[0], lambda said: said.tagged("<b>x</b>").noted("<script>alert(1)</script> :material/home:")
+        filled,
+        RUN_IDS[0],
+        lambda said: said.with_tag("<b>x</b>").with_note("<script>alert(1)</script> :material/home:"),
     )
     app = provenance(RUN_IDS[0])
     assert "<script>" not in texts(app) and cells(app)["note"] == ["<script>alert(1)</script> :material/home:"]

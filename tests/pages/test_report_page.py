@@ -38,7 +38,7 @@ def test_a_report_is_kept_with_its_sections_and_says_what_has_changed(path: Path
     next(button for button in app.button if button.label == "Keep").click().run()
     assert not app.exception and not app.multiselect
     assert "are as they were" in app.success[0].value
-    (kept,) = recipes.all_recipes(Warehouse(path))
+    (kept,) = recipes.list_recipes(Warehouse(path))
     assert kept.recipe.left_out == ("glossary",) and kept.recipe.run_ids == (RUN_IDS[0],)
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = 3 * inner_max WHERE run_id = ?", [RUN_IDS[0]])
@@ -47,7 +47,7 @@ def test_a_report_is_kept_with_its_sections_and_says_what_has_changed(path: Path
     next(button for button in app.button if button.label == "Take the numbers of today").click().run()
     assert "are as they were" in app.success[0].value
     next(button for button in app.button if button.label == "Forget this report").click().run()
-    assert recipes.all_recipes(Warehouse(path)) == []
+    assert recipes.list_recipes(Warehouse(path)) == []
 
 
 def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
@@ -60,9 +60,9 @@ def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
     assert any("have no footer" in line for line in lacks) and any("less room" in line for line in lacks)
     app.text_input[-1].set_value("Ours")
     next(button for button in app.button if button.label == "Keep").click().run()
-    (kept,) = recipes.all_recipes(Warehouse(path))
+    (kept,) = recipes.list_recipes(Warehouse(path))
     assert kept.recipe.template == "company.potx"
-    assert recipes.template(Warehouse(path), kept.recipe) == content
+    assert recipes.read_template(Warehouse(path), kept.recipe) == content
     app = opened("report.py", runs=RUN_IDS[0])
     app.file_uploader(key="template").set_value(("notes.pptx", b"hello", "application/x")).run()
     assert len(app.error) == 1 and "no PowerPoint file" in app.error[0].value and len(app.get("download_button")) == 3

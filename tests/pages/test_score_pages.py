@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from core.records import Progress, ScoreConfig
 from core.runs import jobs
 from core.warehouse import queries, score_imports
-from core.warehouse.aliases import aliases, set_aliases
+from core.warehouse.aliases import list_aliases, set_aliases
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import figures, opened, table_of, texts
 from tests.screens import filled_warehouse
@@ -34,7 +34,7 @@ def handed_over(*files: tuple[str, str], **asked: str) -> AppTest:
 
 
 def imported(warehouse: Warehouse) -> list[str]:
-    return score_imports.files(warehouse)["file_name"].to_list()
+    return score_imports.list_imports(warehouse)["file_name"].to_list()
 
 
 def test_nothing_is_stored_before_the_button_and_all_of_it_after(warehouse: Warehouse) -> None:
@@ -67,7 +67,7 @@ def test_a_file_that_is_there_already_cannot_be_stored_again(warehouse: Warehous
 
 
 def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(warehouse: Warehouse) -> None:
-    score_imports.store(warehouse, score_file(score(BIG, 61.0, filter="strict", suite="s", source="first")))
+    score_imports.store_import(warehouse, score_file(score(BIG, 61.0, filter="strict", suite="s", source="first")))
     head = "model,benchmark,metric,filter,n_shot,suite,value,unit,source\n"
     line = f"{BIG},arc_easy,acc,strict,0,s,{{value}},percent,second\n"
     app = handed_over(("again.csv", head + line.format(value=61.04)), ("other.csv", head + line.format(value=64)))
@@ -85,7 +85,7 @@ def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: s
     file = score_file(
         score(HOSTILE, 40.0, source=HOSTILE), score(HOSTILE, 60.0, source="b"), samples=samples, name=HOSTILE + ".csv"
     )
-    score_imports.store(warehouse, file)
+    score_imports.store_import(warehouse, file)
     set_aliases(warehouse, {HOSTILE + " too": HOSTILE})
     app = opened("scores.py", scores=section, lang=language)
     assert not app.exception and not app.error
@@ -104,14 +104,14 @@ def test_hostile_names_of_a_file_are_shown_letter_by_letter(warehouse: Warehouse
 
 
 def test_names_are_mapped_where_the_reader_ticks_them(warehouse: Warehouse) -> None:
-    score_imports.store(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M", 61.0)))
+    score_imports.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M", 61.0)))
     app = opened("scores.py", scores="names")
     assert "Suggestions" in texts(app)
     edits = {"edited_rows": {"0": {"Map": True}}, "added_rows": [], "deleted_rows": []}
     app.session_state["scores names suggested 0"] = edits
     app.button(key="scores map").click().run()
     assert not app.exception
-    assert aliases(warehouse).select("alias", "reference").rows() == [("HuggingFaceTB__SmolLM2-135M", BIG)]
+    assert list_aliases(warehouse).select("alias", "reference").rows() == [("HuggingFaceTB__SmolLM2-135M", BIG)]
 
 
 def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Warehouse) -> None:
@@ -128,15 +128,15 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
         return app.button(key="scores save names").click().run()
 
     app = edited({name: "three", model: "one"})
-    assert "make no chains" in app.error[0].value and aliases(warehouse)["alias"].to_list() == ["one", "two"]
+    assert "make no chains" in app.error[0].value and list_aliases(warehouse)["alias"].to_list() == ["one", "two"]
     assert "stands there twice" in edited({name: "one", model: "o/x"}).error[0].value
     app = edited({name: "three", model: "o/three"}, {})
     assert not app.error and not app.exception
-    assert dict(aliases(warehouse).select("alias", "reference").rows()) == {"one": "o/other", "three": "o/three"}
+    assert dict(list_aliases(warehouse).select("alias", "reference").rows()) == {"one": "o/other", "three": "o/three"}
 
 
 def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
-    score_imports.store(warehouse, score_file(score()))
+    score_imports.store_import(warehouse, score_file(score()))
     app = opened("scores.py", scores="files")
     app.button(key="scores remove").click().run()
     assert imported(warehouse) == [] and not app.exception
@@ -146,7 +146,7 @@ def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
 def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse) -> None:
     for name, right in (("o/good", 1), ("o/bad", 0)):
         samples = answers(name, {f"q{n}": right if n < 20 else 1 for n in range(30)})
-        score_imports.store(warehouse, score_file(samples=samples, name=name))
+        score_imports.store_import(warehouse, score_file(samples=samples, name=name))
     app = opened("scores.py", scores="pairs", first="o/good", second="o/bad")
     row = app.dataframe[0].value.iloc[0]
     assert row["Result"] == "first is higher" and row["Common questions"] == 30
@@ -158,7 +158,7 @@ def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse)
 def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
     for model in ("o/a", "o/b"):
         samples = [row for n in range(14) for row in answers(model, {"q1": 1, "q2": 0}, benchmark=f"part{n:02}")]
-        score_imports.store(warehouse, score_file(samples=samples, name=model))
+        score_imports.store_import(warehouse, score_file(samples=samples, name=model))
     app = opened("scores.py", scores="pairs")
     assert len(app.dataframe[0].value) == 12 and "Comparisons: 12" in texts(app)
     app.multiselect(key="view.benchmarks").set_value(["part13"]).run()
@@ -168,7 +168,7 @@ def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
 def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -> None:
     assert not [toggle for toggle in opened("ranking.py").toggle if toggle.key == "view.partial"]
     partial = score(BIG, 77.0, benchmark="only_here", is_partial=True, n_samples=100, source="p")
-    score_imports.store(warehouse, score_file(partial))
+    score_imports.store_import(warehouse, score_file(partial))
     app = opened("ranking.py")
     labels = app.selectbox(key="view.score").options
     assert not [label for label in labels if "only_here" in label]

@@ -12,7 +12,7 @@ from core.records import PlanConfig, PlanEstimate
 from core.runs import estimates, processes
 from core.runs.jobs import all_jobs
 from core.ui import url_state
-from core.warehouse import saved
+from core.warehouse import layer_plans
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import figures, opened, texts
 from tests.plans.made import layer_plan
@@ -31,8 +31,8 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 
 
 def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
-    saved.keep_plan(warehouse, layer_plan("0199-a"))
-    saved.keep_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
+    layer_plans.save_plan(warehouse, layer_plan("0199-a"))
+    layer_plans.save_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
     app = opened("shrink.py", plan="0199-a")
     assert "3 of 8 blocks can go for +0.031" in texts(app) and "39% less time" in texts(app)
     (drawn,) = figures(app)
@@ -47,7 +47,7 @@ def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) ->
     found = layer_plan(is_healed=True)
     own = next(row for row in found.of("held_out", "loss") if row.is_chosen)
     healed = replace(own, is_healed=True, difference=0.02, lower=0.018, upper=0.022)
-    saved.keep_plan(warehouse, replace(found, outcomes=[*found.outcomes, healed]))
+    layer_plans.save_plan(warehouse, replace(found, outcomes=[*found.outcomes, healed]))
     told = texts(opened("shrink.py")).replace("\\", "")
     assert "3 of 8 blocks can go for +0.020" in told
     assert "+0.020 [+0.018, +0.022] nats per token, where it was +0.031 [+0.023, +0.039] before" in told
@@ -61,7 +61,7 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
     found = layer_plan(budget=2.0, budget_unit="points", reasons=reasons, is_recommended=not reasons)
     asked = next(row for row in found.outcomes if row.text == "copying")
     asked = replace(asked, text="task", measure="accuracy", difference=-0.01, lower=-0.015, upper=-0.005)
-    saved.keep_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
+    layer_plans.save_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
     app = opened("shrink.py")
     assert said in texts(app) and "changes by -1.0" in texts(app) and not app.slider
 
@@ -69,7 +69,7 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("changed", [{}, {"is_verified": False, "is_recommended": False, "reasons": ["not_verified"]}])
 def test_every_section_draws(warehouse: Warehouse, language: str, changed: dict) -> None:
-    saved.keep_plan(warehouse, layer_plan("0199-b", **changed))
+    layer_plans.save_plan(warehouse, layer_plan("0199-b", **changed))
     app = opened("shrink.py", lang=language)
     for section in SECTIONS:
         app.query_params["shrink"] = section
@@ -80,7 +80,7 @@ def test_every_section_draws(warehouse: Warehouse, language: str, changed: dict)
 def test_a_link_names_the_model_and_the_form_starts_a_plan(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved.keep_plan(warehouse, layer_plan())
+    layer_plans.save_plan(warehouse, layer_plan())
     assert "3 of 8 blocks" in texts(opened("shrink.py", model="o/model"))
     app = opened("shrink.py", model="other/model")
     assert "No plan of other/model yet" in texts(app).replace("\\", "")
@@ -109,6 +109,6 @@ def test_profiles_tell_the_directions_that_a_plan_found_needed(tmp_path: Path, m
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     asked = json.dumps(asdict(PlanConfig("made-up/big", directions=True)))
-    saved.keep_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
+    layer_plans.save_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
     assert "128 to 128 principal components suffice after layers 4" in texts(opened("profiles.py", runs=RUN_IDS[0]))
     assert "principal components" not in texts(opened("profiles.py", runs=RUN_IDS[1]))

@@ -11,7 +11,7 @@ from core.runs import caches
 from core.runs.jobs import lock_of, release
 from core.sql.sandbox import query
 from core.store import parcels
-from core.warehouse import ingest, trash
+from core.warehouse.runs import delete_runs, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
@@ -28,8 +28,8 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
     for number in (1, 2):
         folder = warehouse.parcels / f"{RUN[:-1]}{number}"
         parcels.write_parcel(folder, make_profile(folder.name))
-        ingest.ingest(warehouse, folder)
-    trash.delete(warehouse, [RUN])
+        ingest_parcel(warehouse, folder)
+    delete_runs(warehouse, [RUN])
     query(warehouse, "SELECT 1")
     for name in (
         "cache/pypi/some/1.0/model.safetensors",

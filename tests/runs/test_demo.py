@@ -9,7 +9,7 @@ from core.runs.reference_check import compare
 from core.runs.requests import DEMO_LADDER_MODEL
 from core.store.parcels import read_parcel
 from core.warehouse import queries
-from core.warehouse.reference import shipped
+from core.warehouse.reference import shipped_run_ids
 from tests import portions
 from tests.conftest import run_core
 
@@ -39,7 +39,7 @@ def test_both_demo_models_are_in_the_warehouse(runs):
 
 def test_what_comes_with_workdim_is_there_too_and_is_compared_with(demo_warehouse):
     every = queries.ranking(demo_warehouse)
-    assert shipped() <= set(queries.listing(demo_warehouse)["run_id"])
+    assert shipped_run_ids() <= set(queries.run_list(demo_warehouse)["run_id"])
     of_code = every.filter(corpus_name="ladder-code")
     (group,) = [one for one in ranking.groups(ranking.newest(of_code)) if DEMO_LADDER_MODEL in one.rows["reference"]]
     scored = ranking.with_scores(group.rows, queries.scores(demo_warehouse))

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError, Sentence
-from core.figures.pictures import so_far
+from core.figures.svg_profiles import partial_thumbnail
 from core.geometry.results import CloudEstimate, LayerResult
 from core.locale import worded
 from core.measure import checkpoint
@@ -269,7 +269,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest_parcel", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"
@@ -364,4 +364,4 @@ def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, wareh
         kept.save_layer(layer, LayerResult([d2], [], [], 0.0, "cpu"), {})
     found = job.layers_so_far()
     assert [(one.value, one.lower) for one in found] == [(5.0, 4.0), (6.0, 5.0)]
-    assert so_far("a model", found, "ja").startswith("<svg")
+    assert partial_thumbnail("a model", found, "ja").startswith("<svg")

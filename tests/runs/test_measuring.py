@@ -20,11 +20,12 @@ from core.records import RunConfig
 from core.registry.correlators import CORRELATORS
 from core.registry.passes import CONTROLS
 from core.registry.protocols import PROTOCOLS
+from core.runs import execution
 from core.runs.jobs import new_run_id
 from core.runs.recovery import sweep, sweep_to_read
 from core.store import parcels
 from core.tables import TABLES
-from core.warehouse import ingest, queries
+from core.warehouse import queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
@@ -204,7 +205,7 @@ def test_estimators_that_every_run_measures_are_refused_before_anything_is_measu
 @pytest.mark.parametrize("error", [WarehouseLocked("Another process has it."), ResourceError("The disk is full.")])
 def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(controlled, warehouse, monkeypatch, error):
     """Whatever the warehouse knows is asked for before the first pass, and every pass can wait in its parcel."""
-    finish, read = parcels.finish, Warehouse.read
+    finish, read = parcels.publish_parcel, Warehouse.read
     passes = []
 
     def locked_from_now_on(self, *_arguments):
@@ -220,8 +221,8 @@ def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(controlled, wa
         raise error
 
     monkeypatch.setattr(Warehouse, "read", locked_from_now_on)
-    monkeypatch.setattr(parcels, "finish", lock)
-    monkeypatch.setattr(ingest, "ingest", refuse)
+    monkeypatch.setattr(parcels, "publish_parcel", lock)
+    monkeypatch.setattr(execution, "ingest_parcel", refuse)
     finished = measure(controlled, warehouse, quiet)
     assert len(passes) == 4 and finished.waits == str(error)
     assert len(finished.controls) == 3 and not finished.failed

@@ -15,7 +15,7 @@ from core.runs.jobs import JobStatus, all_jobs, stand, submit
 from core.runs.pilot_jobs import run_pilot
 from core.runs.requests import protocols, texts
 from core.warehouse import queries
-from core.warehouse.reference import take_in
+from core.warehouse.reference import add_all_profiles
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.runs.small import SMALL
@@ -168,10 +168,10 @@ def test_a_name_of_the_warehouse_is_answered_by_its_run_and_one_without_a_run_st
     text = PILOT.replace('["./first", "./second", "./broken", "./third"]', named).replace('"small"', '"quick"')
     (tmp_path / "named.toml").write_text(text.replace("english-business", "ladder-code"), encoding="utf-8")
     pilot = read_pilot(tmp_path / "named.toml", protocols(), texts())
-    take_in(warehouse, lambda line: None)
+    add_all_profiles(warehouse, lambda line: None)
     there, missing = run_pilot(pilot, warehouse, lambda jobs, _told: iter(jobs), lambda at: None)
     assert there.was_known and there.config.model == "local:ladder-128-lr-6e-3-step1500"
     known = queries.runs(warehouse, [there.run_id]).row(0, named=True)
     assert (known["reference"], known["corpus_name"]) == (there.config.model, "ladder-code")
     assert missing.state == "failed" and "what the warehouse calls" in missing.reason
-    assert queries.of_pilot(warehouse, pilot.pilot_id) == [there.run_id] and not all_jobs(warehouse)
+    assert queries.pilot_run_ids(warehouse, pilot.pilot_id) == [there.run_id] and not all_jobs(warehouse)

@@ -21,7 +21,7 @@ from core.records import PlanConfig
 from core.runs import processes
 from core.runs.jobs import all_jobs, stand, submit
 from core.runs.planning import estimate, outcome, plan
-from core.warehouse.saved import plans, stored_plan
+from core.warehouse.layer_plans import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
 from core.wording.plans import estimate_text
 from tests.conftest import run_core
@@ -45,7 +45,7 @@ def test_a_plan_is_told_kept_and_shown(tiny_llama, warehouse, tmp_path):
     first, *told = done.stdout.splitlines()
     assert first.startswith("Planning ") and "passes of the whole model over" in told[0]  # said before it starts
     assert told[1].startswith("Not verified: without block ")
-    found = stored_plan(warehouse, plans(warehouse)["plan_id"].item())
+    found = load_plan(warehouse, list_plans(warehouse)["plan_id"].item())
     ranges = [one["sources"][0]["layer_range"] for one in yaml.safe_load(recipe.read_text("utf-8"))["slices"]]
     assert sum(last - first for first, last in ranges) == 3 and found.plan.blocks[0] not in [
         block for first, last in ranges for block in range(first, last)
@@ -129,7 +129,7 @@ def test_a_locked_warehouse_loses_no_plan(tiny_llama, warehouse):
     assert done.waits and stand(job).result["plan_id"] == job.job_id
     holders[0].kill()
     holders[0].wait()
-    assert plans(warehouse)["plan_id"].to_list() == [job.job_id]
+    assert list_plans(warehouse)["plan_id"].to_list() == [job.job_id]
     assert outcome(stand(job), warehouse).plan.plan_id == job.job_id
 
 
@@ -155,7 +155,7 @@ def test_a_kill_loses_no_finished_step(tiny_llama, warehouse, tmp_path):
     assert again.job_id == job.job_id
     plan(again, warehouse, lambda step: None)
     assert [one.state for one in all_jobs(warehouse)] == ["finished"]
-    assert plans(warehouse)["plan_id"].to_list() == [job.job_id]
+    assert list_plans(warehouse)["plan_id"].to_list() == [job.job_id]
     assert before and not steps.exists()  # used to the end, and gone with the job's work
 
 
@@ -167,5 +167,5 @@ def test_a_cancelled_plan_leaves_nothing(tiny_llama, warehouse):
         time.sleep(0.05)
     processes.cancel(job)
     process.wait()
-    assert not job.folder.exists() and plans(warehouse).is_empty()
+    assert not job.folder.exists() and list_plans(warehouse).is_empty()
     assert isinstance(process, subprocess.Popen) and Path(warehouse.path).exists()

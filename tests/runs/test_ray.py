@@ -27,7 +27,7 @@ from core.runs.jobs import all_jobs, stand, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
 from core.runs.ray.cluster import Needs, needs_of
-from core.warehouse import queries, saved
+from core.warehouse import layer_plans, queries
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
 from tests.measuring import measure
@@ -151,7 +151,7 @@ def test_a_plan_is_made_on_a_worker_as_here(tiny_llama, warehouse, tmp_path, clu
     here = make_plan(asked, job.job_id, tmp_path / "here", quiet)
     assert found.plan.blocks == here.plan.blocks
     assert found.plan.loss_increase == pytest.approx(here.plan.loss_increase, abs=1e-6)
-    assert list(saved.plans(warehouse)["plan_id"]) == [job.job_id]
+    assert list(layer_plans.list_plans(warehouse)["plan_id"]) == [job.job_id]
 
 
 def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(config, warehouse, cluster, monkeypatch):

@@ -11,7 +11,7 @@ from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.profiles import read_profile
-from core.warehouse.reference import PROFILES, bundles, references, unpack
+from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 
@@ -19,9 +19,9 @@ from tests.conftest import run_core
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
     packed = tmp_path_factory.mktemp("packed")
-    for bundle in bundles():
+    for bundle in shipped_bundles():
         unpack(bundle, packed)
-    return [read_parcel(folder) for folder in [*references(), *sorted(packed.iterdir())]]
+    return [read_parcel(folder) for folder in [*shipped_parcels(), *sorted(packed.iterdir())]]
 
 
 def test_the_shipped_profiles_are_of_todays_protocols(shipped):

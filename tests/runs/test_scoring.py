@@ -19,7 +19,7 @@ from core.measure import score as measuring
 from core.runs import processes
 from core.runs.jobs import all_jobs, stand, submit
 from core.runs.scoring import outcome, requests, score
-from core.store import people
+from core.store import user_files
 from core.warehouse import queries, score_answers, score_imports
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
@@ -79,7 +79,7 @@ def test_two_models_are_scored_once_and_compare_in_pairs(tiny_llama, other, tiny
     assert {one["n_common"] for one in told.values()} == {6} and len(told) == 3
     of_llama = scores.filter(pl.col("repository") == "local:tiny-llama")
     assert told["acc_norm"]["mean_a"] == pytest.approx(of_llama.filter(metric="acc_norm")["value"].item())
-    assert set(score_answers.answered(warehouse)["model"]) == {
+    assert set(score_answers.list_answer_sets(warehouse)["model"]) == {
         f"{r}@{v}" for r, v in scores.select("repository", "revision").rows()
     }
 
@@ -104,7 +104,7 @@ def test_the_same_again_is_there_already_and_can_be_taken_out(tiny_llama, task, 
     ]
     assert run_core("scores", "remove", sha[:18], warehouse=warehouse.path).returncode == 0
     assert run_core(*asked, "--json", warehouse=warehouse.path).returncode == 0
-    assert people.ids(warehouse.folder, "scores") == [sha]
+    assert user_files.list_ids(warehouse.folder, "scores") == [sha]
 
 
 def test_json_says_all_that_is_stored_and_nothing_else_is_printed(tiny_llama, task, warehouse):
@@ -127,7 +127,7 @@ def test_a_bad_task_file_is_told_before_anything_is_asked_for(tiny_llama, tmp_pa
     assert (
         done.returncode == 2 and done.stderr.count("\n") == 1 and "bad.jsonl, line 1: answer is missing" in done.stderr
     )
-    assert not warehouse.is_there and run_core("score", "m", warehouse=warehouse.path).returncode == 2
+    assert not warehouse.exists and run_core("score", "m", warehouse=warehouse.path).returncode == 2
 
 
 def test_a_task_that_changed_after_it_was_asked_for_is_not_scored(tiny_llama, task, warehouse):
@@ -162,12 +162,12 @@ def test_a_warehouse_that_stays_locked_is_no_failure(tiny_llama, task, warehouse
     impatient = Warehouse(warehouse.path, wait=0.3)
     try:
         found = score(submit(config, impatient), impatient, lock_once)
-        assert found.waits and people.ids(warehouse.folder, "scores") == [found.file_sha256]
+        assert found.waits and user_files.list_ids(warehouse.folder, "scores") == [found.file_sha256]
     finally:
         if holder:
             holder.kill()
             holder.wait()
-    assert score_imports.files(warehouse)["file_sha256"].to_list() == [found.file_sha256]
+    assert score_imports.list_imports(warehouse)["file_sha256"].to_list() == [found.file_sha256]
     assert not list(warehouse.folder.pending.iterdir())
 
 
@@ -188,7 +188,7 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
     process.wait()
     standing = stand(job)
     assert standing.state == "interrupted" and standing.progress and standing.progress.phase == "score"
-    assert not people.ids(warehouse.folder, "scores")
+    assert not user_files.list_ids(warehouse.folder, "scores")
     steps: list[Any] = []
     again = submit(config, warehouse)
     assert again.job_id == job.job_id
@@ -199,7 +199,7 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
     assert told.state == "finished" and told.told["seconds_left"] == 0 and told.told["tokens_per_second"] > 0
     found = outcome(told, warehouse)["scores"]
     assert found.drop("source", "as_of").equals(expected.drop("source", "as_of"))
-    assert score_imports.files(warehouse).height == 1
+    assert score_imports.list_imports(warehouse).height == 1
 
 
 def outcome_of(config: Any, warehouse: Warehouse) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.warehouse import queries, score_answers, score_imports
-from core.warehouse.aliases import aliases
+from core.warehouse.aliases import list_aliases
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.screens import filled_warehouse
@@ -34,7 +34,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def names(path: Path) -> list[str]:
-    return score_imports.files(Warehouse(path))["file_name"].to_list()
+    return score_imports.list_imports(Warehouse(path))["file_name"].to_list()
 
 
 def test_an_import_says_what_was_taken_what_not_and_why(path: Path, good: Path) -> None:
@@ -86,7 +86,7 @@ def test_answers_of_an_early_harness_are_told_their_benchmark(path: Path) -> Non
     assert bare.returncode == 2 and bare.stderr.strip().endswith("--benchmark NAME does.")
     done = run_core("scores", "import", str(early), "--benchmark", "word_choice_a", warehouse=path)
     assert done.returncode == 0, done.stderr
-    assert score_answers.answered(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
+    assert score_answers.list_answer_sets(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
 
 
 def test_a_name_is_mapped_with_the_import(path: Path, good: Path) -> None:
@@ -130,7 +130,7 @@ def test_names_are_listed_set_and_removed(path: Path) -> None:
     chain = run_core("scores", "alias", "more", "ours", warehouse=path)
     assert chain.returncode == 2 and "make no chains" in chain.stderr
     run_core("scores", "alias", "--remove", "ours", warehouse=path)
-    assert aliases(Warehouse(path)).is_empty()
+    assert list_aliases(Warehouse(path)).is_empty()
 
 
 def test_the_template_can_be_taken_in(path: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_two_models_are_compared(path: Path) -> None:
     assert nothing.returncode == 2 and "no single answers yet" in nothing.stderr
     for model, right in (("o/a", 1), ("o/b", 0)):
         samples = answers(model, {f"q{n}": right if n < 20 else 1 for n in range(30)})
-        score_imports.store(Warehouse(path), score_file(samples=samples, name=model))
+        score_imports.store_import(Warehouse(path), score_file(samples=samples, name=model))
     done = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", warehouse=path)
     assert done.returncode == 0, done.stderr
     assert "over 30 common questions" in done.stdout and "larger than chance explains" in done.stdout
@@ -156,7 +156,7 @@ def test_two_models_are_compared(path: Path) -> None:
     )
     assert told["only_a_right"] == 20 and told["is_told_apart"] and told["difference"] == pytest.approx(2 / 3)
     assert "several files" not in done.stdout
-    score_imports.store(Warehouse(path), score_file(samples=answers("o/a", {"q0": 1, "q1": 0}), name="again"))
+    score_imports.store_import(Warehouse(path), score_file(samples=answers("o/a", {"q0": 1, "q1": 0}), name="again"))
     again = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", warehouse=path)
     assert "over 2 common questions" in again.stdout and "the file imported last counts: arc_easy." in again.stdout
     other = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "piqa", warehouse=path)

@@ -12,15 +12,16 @@ import pytest
 from core.errors import QueryError
 from core.sql import copy as sandbox_copy
 from core.sql import sandbox
-from core.warehouse import ingest, schema
+from core.warehouse import schema
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
-from core.warehouse.connection import connect
-connection = connect(Path(sys.argv[1]), False, 10.0)
+from core.warehouse.connection import connect_private
+connection = connect_private(Path(sys.argv[1]), False, 10.0)
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -101,7 +102,7 @@ def test_a_file_that_was_just_written_is_not_trusted_before_it_rests(warehouse, 
 def test_a_time_in_the_future_is_no_reason_to_wait(warehouse, monkeypatch):
     future = time.time() + 1_000_000
     os.utime(warehouse.path, (future, future))
-    monkeypatch.setattr(sandbox_copy, "attached", lambda *_, **__: pytest.fail("a lock was asked for"))
+    monkeypatch.setattr(sandbox_copy, "attach", lambda *_, **__: pytest.fail("a lock was asked for"))
     sandbox_copy.current_copy(warehouse)
 
 
@@ -154,7 +155,7 @@ def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
 
 
 def test_a_running_query_is_cancelled_and_leaves_nothing(warehouse, add_parcel):
-    ingest.ingest(warehouse, add_parcel(make_profile()))
+    ingest_parcel(warehouse, add_parcel(make_profile()))
     running = sandbox.start(warehouse, "SELECT sleep_ms(60000)", seconds=60)
     assert not running.is_done()
     running.cancel()

@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.figures.query_chart import first_choice, query_points
+from core.figures.query_chart import default_choice, query_points
 from core.locale import translator
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES, TITLES
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
-from core.warehouse.saved import keep_plan
+from core.warehouse.layer_plans import save_plan
 from core.warehouse.warehouse import Warehouse
 from tests.plans.made import layer_plan
 from tests.profiles import make_model, make_profile
@@ -29,7 +29,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=big, seed=1, peak=104.0, outcome="veto"))
     warehouse = Warehouse(path)
     set_aliases(warehouse, {"EleutherAI/pythia-70m": "made-up/encoder"})
-    keep_plan(warehouse, layer_plan())
+    save_plan(warehouse, layer_plan())
     return warehouse
 
 
@@ -38,7 +38,7 @@ def test_an_example_finds_something(filled: Warehouse, name: str):
     frame = sandbox.query(filled, EXAMPLES[name]).frame
     assert not frame.is_empty()
     assert len(set(frame.columns)) == frame.width and not [column for column in frame.columns if "(" in column]
-    choice = first_choice(frame)
+    choice = default_choice(frame)
     assert choice is None or query_points(frame, choice).series
 
 
@@ -77,7 +77,7 @@ def test_fractions_percentages_and_revisions_are_kept_apart_in_examples(tmp_path
         score(repository, 50.0, source="two", **same),
     ]
     other = score(repository, 99.0, benchmark="made", suite="s", n_shot=1, filter="none", revision="another")
-    score_imports.store(warehouse, score_file(*told, other))
+    score_imports.store_import(warehouse, score_file(*told, other))
     conflicts = sandbox.query(warehouse, EXAMPLES["score_conflicts"]).frame
     assert "made" not in conflicts["benchmark"].to_list()
     beside = sandbox.query(warehouse, EXAMPLES["dimension_and_score"]).frame.filter(benchmark="made")

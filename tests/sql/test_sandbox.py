@@ -8,14 +8,14 @@ import pytest
 
 from core.errors import QueryError, WarehouseError
 from core.sql import sandbox, worker
-from core.warehouse import ingest
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 
 @pytest.fixture
 def filled(warehouse, add_parcel):
-    ingest.ingest(warehouse, add_parcel(make_profile()))
+    ingest_parcel(warehouse, add_parcel(make_profile()))
     return warehouse
 
 
@@ -93,7 +93,7 @@ def test_every_way_to_ask_is_open(filled, sql):
 def test_a_query_sees_the_newest_rows_and_old_copies_go(filled, add_parcel):
     sql = "SELECT count(*) AS n FROM runs"
     assert sandbox.query(filled, sql).frame["n"].to_list() == [1]
-    ingest.ingest(filled, add_parcel(make_profile("01900000-0000-7000-8000-000000000002")))
+    ingest_parcel(filled, add_parcel(make_profile("01900000-0000-7000-8000-000000000002")))
     assert sandbox.query(filled, sql).frame["n"].to_list() == [2]
     assert len(list((filled.path.parent / "query-copies").iterdir())) == 1
 
@@ -114,11 +114,11 @@ import os, sys
 from pathlib import Path
 from core.store.folder import Folder
 from core.warehouse import sync
-from core.warehouse.connection import connect
-connection = connect(Path(sys.argv[1]), False, 10.0)
+from core.warehouse.connection import connect_private
+connection = connect_private(Path(sys.argv[1]), False, 10.0)
 connection.begin()
 parcel = Path(sys.argv[2])
-sync.bring(connection, Folder(parcel.parents[1]), sync.RUN, [parcel.name])
+sync.sync_rows(connection, Folder(parcel.parents[1]), sync.RUN, [parcel.name])
 connection.commit()
 os._exit(9)
 """

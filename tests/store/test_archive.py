@@ -20,7 +20,7 @@ NAMES = (f"parcels/{RUN}/run.json", "people/pilots/p.json", "tables/0.parquet", 
 
 
 def made(target: Path, about: dict | None = None) -> Path:
-    with archive.written(target, about or {"kind": "backup"}, target.suffix == ".zip") as writer:
+    with archive.create_archive(target, about or {"kind": "backup"}, target.suffix == ".zip") as writer:
         for name in NAMES:
             writer.add(name, name.encode())
     return target
@@ -38,15 +38,15 @@ def zip_of(path: Path, members: dict[str, bytes], **attributes) -> Path:
 
 
 def taken(path: Path, into: Path) -> dict[str, bytes]:
-    with archive.opened(path, into.parent) as packed:
+    with archive.open_archive(path, into.parent) as packed:
         packed.unpack(into)
     return {file.relative_to(into).as_posix(): file.read_bytes() for file in into.rglob("*") if file.is_file()}
 
 
 def test_what_goes_in_comes_out(tmp_path):
     assert taken(made(tmp_path / "a.zip"), tmp_path / "out") == {name: name.encode() for name in NAMES}
-    with archive.opened(tmp_path / "a.zip", tmp_path) as packed:
-        assert packed.about["kind"] == "backup" and packed.about["made_by"] == "Workdim"
+    with archive.open_archive(tmp_path / "a.zip", tmp_path) as packed:
+        assert packed.manifest["kind"] == "backup" and packed.manifest["made_by"] == "Workdim"
     with pytest.raises(InputError, match="is there already"):
         made(tmp_path / "a.zip")
     folder = made(tmp_path / "a")
@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, name):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(archive.Writer, "close", full)
+    monkeypatch.setattr(archive.ArchiveWriter, "close", full)
     with pytest.raises(ResourceError, match="No space left .* not touched"):
         made(tmp_path / name)
     assert not list(tmp_path.iterdir())
@@ -71,7 +71,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, name):
 def test_no_name_leads_out(tmp_path, name):
     with (
         pytest.raises(WarehouseError, match="leads out of it"),
-        archive.opened(zip_of(tmp_path / "a.zip", {name: b"{}"}), tmp_path),
+        archive.open_archive(zip_of(tmp_path / "a.zip", {name: b"{}"}), tmp_path),
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
@@ -88,7 +88,7 @@ def test_links_and_doubled_names_and_other_files_are_refused(tmp_path):
         (tmp_path / "twice.zip", "one name twice"),
         (tmp_path / "none.zip", "no zip file"),
     ):
-        with pytest.raises(WarehouseError, match=reason), archive.opened(file, tmp_path):
+        with pytest.raises(WarehouseError, match=reason), archive.open_archive(file, tmp_path):
             pass
 
 
@@ -97,7 +97,7 @@ def test_a_small_zip_file_does_not_unfold_to_gigabytes(tmp_path):
     zeros = b"\0" * 30_000_000
     bomb = zip_of(tmp_path / "bomb.zip", {f"parcels/{n}/run_checks.parquet": zeros for n in range(4)})
     assert bomb.stat().st_size < 200_000
-    with pytest.raises(WarehouseError, match="would unfold to 120 MB"), archive.opened(bomb, tmp_path):
+    with pytest.raises(WarehouseError, match="would unfold to 120 MB"), archive.open_archive(bomb, tmp_path):
         pass
 
 
@@ -106,8 +106,8 @@ def test_a_file_that_is_larger_than_any_of_ours_is_refused(tmp_path):
     parcel.mkdir()
     (parcel / "run.json").write_text("{}")
     with (parcel / "run_checks.parquet").open("wb") as handle:
-        handle.truncate(archive.LARGEST[".parquet"] + 1)
-    with archive.opened(parcel, tmp_path) as packed, pytest.raises(WarehouseError, match="has such a file"):
+        handle.truncate(archive.MAX_FILE_BYTES[".parquet"] + 1)
+    with archive.open_archive(parcel, tmp_path) as packed, pytest.raises(WarehouseError, match="has such a file"):
         packed.extract(f"parcels/{RUN}/run_checks.parquet", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -117,10 +117,10 @@ def test_a_small_table_does_not_unfold_to_millions_of_rows(tmp_path):
     pl.DataFrame({"text": ["x"] * 50_000_000}).write_parquet(file)
     assert file.stat().st_size < 1_000_000
     with pytest.raises(WarehouseError, match="50,000,000 rows"):
-        archive.check_rows(file, "a.parquet")
+        archive.check_parquet_size(file, "a.parquet")
     file.write_bytes(b"PAR1 no PAR1")
     with pytest.raises(WarehouseError, match="no Parquet"):
-        archive.check_rows(file, "a.parquet")
+        archive.check_parquet_size(file, "a.parquet")
 
 
 def repacked(file: Path, change) -> Path:
@@ -184,5 +184,5 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_unpacking(tmp_path, mon
 
 def test_a_manifest_larger_than_its_files_allow_is_not_read(tmp_path):
     bad = zip_of(tmp_path / "a.zip", {"parcels/x/run.json": b"{}", "manifest.json": b"[],".ljust(9_000_000)})
-    with pytest.raises(WarehouseError, match=r"manifest\.json is too large"), archive.opened(bad, tmp_path):
+    with pytest.raises(WarehouseError, match=r"manifest\.json is too large"), archive.open_archive(bad, tmp_path):
         pass

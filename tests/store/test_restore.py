@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from core.errors import InputError, ResourceError
-from core.store import people, restore
+from core.store import restore, user_files
 from core.store.folder import Folder
 from core.store.parcels import write_parcel
 from core.tables import TABLES
@@ -28,7 +28,7 @@ def alias(folder: Folder, name: str, reference: str) -> None:
     rows = pl.DataFrame([row], schema=TABLES["model_aliases"].schema).with_columns(
         created_at=pl.datetime(2026, 1, 1, time_unit="us")
     )
-    people.write(folder, "alias", people.id_of(name), {"model_aliases": rows})
+    user_files.write(folder, "alias", user_files.hash_name(name), {"model_aliases": rows})
 
 
 def content(folder: Folder) -> dict[str, bytes]:
@@ -68,14 +68,14 @@ def test_damaged_and_missing_parcels_come_from_the_backup(present, unpacked):
     }
     begun, n_parcels = restore.begin(present, unpacked, {}, print)
     assert n_parcels == 2
-    restore.go_on(present, begun)
+    restore.exchange_files(present, begun)
     now = content(present)
     assert whole.items() <= now.items()
-    assert people.ids(present, "alias") == [people.id_of("from the backup")]
-    assert [file.stem for file in begun.kept.rglob("*.json")] == [people.id_of("since")]
+    assert user_files.list_ids(present, "alias") == [user_files.hash_name("from the backup")]
+    assert [file.stem for file in begun.previous_files.rglob("*.json")] == [user_files.hash_name("since")]
     assert [one.name for one in present.trash.iterdir()] == [f"{RUNS[0]}.damaged"]
-    restore.end(present, begun)
-    assert restore.pending(present) == [] and not list(present.pending.iterdir())
+    restore.finish(present, begun)
+    assert restore.pending_restores(present) == [] and not list(present.pending.iterdir())
 
 
 def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_path, monkeypatch):
@@ -97,8 +97,8 @@ def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_pa
             patch.setattr(os, "replace", replace)
             try:
                 begun, _ = restore.begin(folder, folder.root / ".workdim-x" / "restore", {}, print)
-                restore.go_on(folder, begun)
-                restore.end(folder, begun)
+                restore.exchange_files(folder, begun)
+                restore.finish(folder, begun)
             except Killed:
                 return False
         return True
@@ -109,14 +109,14 @@ def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_pa
         shutil.copytree(template, folder.root)
         before = content(folder)
         is_done = attempt(folder, kill_at)
-        begun = restore.pending(folder)
+        begun = restore.pending_restores(folder)
         for one in begun:
-            restore.go_on(folder, one)
-            restore.go_on(folder, one)
-            restore.end(folder, one)
+            restore.exchange_files(folder, one)
+            restore.exchange_files(folder, one)
+            restore.finish(folder, one)
         assert len(list(folder.root.glob("people*"))) == (1 if content(folder) == before else 2)
         ends.append(content(folder))
-        assert restore.pending(folder) == []
+        assert restore.pending_restores(folder) == []
         if is_done:
             break
     assert kill_at > 6, "all renames were tried"
@@ -132,14 +132,14 @@ def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
     monkeypatch.setattr(restore, "write_through", full)
     with pytest.raises(ResourceError, match="No space"):
         restore.begin(present, unpacked, {}, print)
-    assert content(present) == before and restore.pending(present) == []
+    assert content(present) == before and restore.pending_restores(present) == []
 
 
 def test_what_would_be_too_large_to_read_leaves_the_good_file(tmp_path, monkeypatch):
     folder = Folder(tmp_path)
     alias(folder, "a", "org/model")
     before = content(folder)
-    monkeypatch.setattr(people, "LARGEST_JSON", 400)
+    monkeypatch.setattr(user_files, "MAX_JSON_BYTES", 400)
     with pytest.raises(InputError, match="Nothing was changed"):
         alias(folder, "a", "org/" + 400 * "m")
     assert before and content(folder) == before

@@ -266,7 +266,7 @@ def test_models_are_compared_by_the_names_that_runs_prints(tmp_path, capsys):
     measured = runs.row(0, named=True)
     for number, model in enumerate((measured["repository"], "o/other")):
         given = {f"q{n}": (n + number) % 2 for n in range(10)}
-        score_imports.store(Warehouse(path), score_file(samples=answers(model, given), name=model))
+        score_imports.store_import(Warehouse(path), score_file(samples=answers(model, given), name=model))
     for key in ("name", "model_id", "reference", "repository"):
         arguments = ["scores", "compare", measured[key], "o/other", "--benchmark", "arc_easy"]
         assert main([*arguments, "--warehouse", str(path)]) == 0, (key, capsys.readouterr().err)

@@ -10,7 +10,7 @@ from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunCheckRow
 from core.terminal.run_summary import WIDTH
 from core.terminal.tables import run_details, runs_table, summary_lines
-from core.warehouse.profiles import read_profile, records
+from core.warehouse.profiles import read_profile, run_records
 from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model
@@ -222,7 +222,7 @@ def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
     warehouse = Warehouse(tmp_path / "w.duckdb")
     add_run(warehouse.path, profile)
     run_id = profile.run.run_id
-    said = run_details(read_profile(warehouse, run_id), [], records(warehouse, [run_id]).row(0, named=True))
+    said = run_details(read_profile(warehouse, run_id), [], run_records(warehouse, [run_id]).row(0, named=True))
     assert told(profile) == "\n".join(said.splitlines()[: len(summary_lines(profile))])
     assert "hash of the protocol" in said and "layer   4 after the final norm" in said
     assert "vetoed" not in said and "specifications outside the core" in said

@@ -13,7 +13,7 @@ import pytest
 from core import exports
 from core.analysis.asked import Evidence
 from core.analysis.population import population
-from core.figures.layer_pairs import Exponent
+from core.figures.layer_pairs import DisplacementExponent
 from core.pilots.recipe import Recipe
 from core.ui import inputs, notices, reads, report, tables
 from core.ui.markdown import escape
@@ -90,7 +90,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     ],
 )
 def test_a_pace_is_told_beyond_its_error_and_without_a_cause(value: float, error: float | None, said: str) -> None:
-    assert layer_pairs._pace(Exponent(value, error, 1, 29)) == said
+    assert layer_pairs._pace(DisplacementExponent(value, error, 1, 29)) == said
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])

@@ -9,7 +9,7 @@ import pytest
 from core.figures.svg import DARK, LIGHT
 from core.locale import LANGUAGES
 from core.ui import guide, pictures
-from core.warehouse.reference import bundles, references, unpack
+from core.warehouse.reference import shipped_bundles, shipped_parcels, unpack
 from core.wording.numbers import with_interval
 
 
@@ -35,9 +35,9 @@ def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_
     text = guide.FILES[language].read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([^`]+)` \| (\S+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
     shipped = set()
-    for bundle in bundles():
+    for bundle in shipped_bundles():
         unpack(bundle, tmp_path)
-    for folder in [*references(), *tmp_path.iterdir()]:
+    for folder in [*shipped_parcels(), *tmp_path.iterdir()]:
         told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         summary = pl.read_parquet(folder / "run_summaries.parquet").filter(cloud="one_per_type", estimator="d2")
         for row in summary.to_dicts():

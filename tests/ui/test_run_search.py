@@ -39,7 +39,7 @@ def chooser(app: AppTest):
 
 
 def test_every_word_must_be_met(many: Warehouse) -> None:
-    runs = queries.listing(many)
+    runs = queries.run_list(many)
     name = runs["name"][0]
     found = inputs.matching(runs, f"{name.upper()}  quick shuffled")
     assert 0 < found.height < runs.height

@@ -44,7 +44,7 @@ def add_parcel(warehouse) -> Callable[[Profile], Path]:
 def put_beside(warehouse: Warehouse, profile: Profile) -> Path:
     job = warehouse.jobs / profile.run.run_id
     parcels.write_parcel(job, profile)
-    return parcels.finish(warehouse.folder, job)
+    return parcels.publish_parcel(warehouse.folder, job)
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from datetime import datetime
 
 import polars as pl
 
-from core.store import people
+from core.store import user_files
 from core.tables import TABLES
 from core.warehouse import pilots, recipes, rules
 from core.warehouse.aliases import set_aliases
-from core.warehouse.saved import keep_plan, save
+from core.warehouse.layer_plans import save_plan
+from core.warehouse.saved_queries import save_query
 from tests.plans.made import layer_plan
 from tests.warehouse.test_pilots import PILOT, with_score
 from tests.warehouse.test_recipes import RECIPE, number_row
@@ -51,8 +52,10 @@ def import_scores(warehouse, file_sha256, n=3):
     }
     file = {"file_name": "f.json", "format": "lm_eval", "n_taken": n, "n_skipped": 0, "imported_at": NOW}
     rows = {"score_files": file | {"file_sha256": [file_sha256]}, "scores": score, "score_samples": answer}
-    with warehouse.changing("scores", file_sha256):
-        people.write(warehouse.folder, "scores", file_sha256, {table: typed(table, of) for table, of in rows.items()})
+    with warehouse.update("scores", file_sha256):
+        user_files.write(
+            warehouse.folder, "scores", file_sha256, {table: typed(table, of) for table, of in rows.items()}
+        )
 
 
 def typed(table, rows):
@@ -65,16 +68,16 @@ def typed(table, rows):
 
 def fill(warehouse):
     """A file or more of every kind that people write."""
-    pilots.register(warehouse, with_score(PILOT, 61.0))
+    pilots.register_pilot(warehouse, with_score(PILOT, 61.0))
     pilots.add_runs(warehouse, PILOT.pilot_id, ["one", "two"])
     import_scores(warehouse, FILE_A)
     import_scores(warehouse, FILE_B, n=2)
     set_aliases(warehouse, {"Llama": "o/llama"})
-    save(warehouse, "all", "SELECT 1", "a 'note'")
-    rules.save(warehouse, RULE)
-    rules.keep_choice(warehouse, chosen(RULE, "choice-1"))
-    keep_plan(warehouse, layer_plan())
-    recipes.keep(
+    save_query(warehouse, "all", "SELECT 1", "a 'note'")
+    rules.save_rule(warehouse, RULE)
+    rules.add_choice(warehouse, chosen(RULE, "choice-1"))
+    save_plan(warehouse, layer_plan())
+    recipes.save_recipe(
         warehouse,
         RECIPE,
         [number_row(1, 21.5), number_row(2, 0.3, source_table=None, source_key=None)],
@@ -84,7 +87,7 @@ def fill(warehouse):
 
 
 def content(warehouse, tables=tuple(TABLES)):
-    with warehouse.opened() as opened:
+    with warehouse.open() as opened:
         return {table: opened.read(f"FROM {table} ORDER BY ALL") for table in tables}
 
 

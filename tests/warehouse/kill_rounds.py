@@ -18,14 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.store import parcels, people
-from core.warehouse import saved, schema, trash
+from core.store import parcels, user_files
+from core.warehouse import saved_queries, schema
 from core.warehouse.aliases import set_aliases
-from core.warehouse.annotate import annotate
-from core.warehouse.backup import back_up, backups, put_in_place, staged
-from core.warehouse.export_runs import export
+from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
+from core.warehouse.export_runs import export_runs
 from core.warehouse.import_runs import import_runs
-from core.warehouse.integrity import examine
+from core.warehouse.integrity import check_integrity
+from core.warehouse.runs import annotate, delete_runs, restore_run
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.warehouse.filling import FILE_A, content, fill, import_scores
@@ -52,11 +52,11 @@ def at(folder: Path) -> Warehouse:
 def add(warehouse: Warehouse, run_id: str) -> None:
     model = make_model("made-up/other@1", n_layers=2, repository="made-up/other")
     parcels.write_parcel(warehouse.jobs / run_id, make_profile(run_id, model=model))
-    parcels.finish(warehouse.folder, warehouse.jobs / run_id)
+    parcels.publish_parcel(warehouse.folder, warehouse.jobs / run_id)
 
 
 def is_sound(warehouse: Warehouse) -> bool:
-    return not [one for one in examine(warehouse).findings if one.is_damage]
+    return not [one for one in check_integrity(warehouse).findings if one.is_damage]
 
 
 def runs_in(warehouse: Warehouse) -> set[str]:
@@ -71,11 +71,11 @@ def filled(is_settled: bool = True) -> Callable[[Path], None]:
         warehouse = at(folder)
         fill(warehouse)
         add(warehouse, RUNS[0])
-        warehouse.settle()
+        warehouse.apply_pending()
         for run_id in RUNS[1:]:
             add(warehouse, run_id)
         if is_settled:
-            warehouse.settle()
+            warehouse.apply_pending()
 
     return prepare
 
@@ -87,7 +87,7 @@ def update(folder: Path) -> None:
 
 def write(folder: Path) -> None:
     set_aliases(at(folder), {f"name {n}": f"o/{n}" for n in range(20)})
-    annotate(at(folder), RUNS[0], lambda said: said.tagged("late"))
+    annotate(at(folder), RUNS[0], lambda said: said.with_tag("late"))
 
 
 def files_rule(again: Callable[[Path], object], has_all: bool = True, n_late: int = 0) -> Callable[[Path, int], None]:
@@ -97,7 +97,7 @@ def files_rule(again: Callable[[Path], object], has_all: bool = True, n_late: in
         warehouse = at(folder)
         if again is update:
             schema.fingerprint = lambda: "another"
-        with warehouse.opened() as opened:
+        with warehouse.open() as opened:
             known = set(opened.read("SELECT run_id FROM runs")["run_id"])
             late = {
                 table: opened.read(f"SELECT 1 FROM {table} WHERE file_sha256 = ?", [LATE]).height
@@ -111,7 +111,7 @@ def files_rule(again: Callable[[Path], object], has_all: bool = True, n_late: in
         )
         assert known == set(RUNS) or not has_all
         before = content(warehouse)
-        assert not warehouse.unsettled()
+        assert not warehouse.pending_changes()
         if number % 4 == 0:  # it takes as long as all the rest
             assert is_sound(warehouse)
         warehouse.path.unlink()
@@ -125,7 +125,7 @@ def files_rule(again: Callable[[Path], object], has_all: bool = True, n_late: in
 
 def restore_deleted(folder: Path) -> None:
     for run_id in set(RUNS) - runs_in(at(folder)):
-        trash.restore(at(folder), run_id)
+        restore_run(at(folder), run_id)
 
 
 # --- archives --------------------------------------------------------------------------------------------------
@@ -135,21 +135,21 @@ def archived(folder: Path) -> None:
     warehouse = at(folder)
     for run_id in RUNS[:3]:
         add(warehouse, run_id)
-    warehouse.settle()
+    warehouse.apply_pending()
     with_scores(warehouse, EARLY)
-    saved.save(warehouse, "early", "SELECT 1")
-    back_up(warehouse, folder / "backup.zip")
-    export(warehouse, RUNS[:3], folder / "export.zip")
+    saved_queries.save_query(warehouse, "early", "SELECT 1")
+    create_backup(warehouse, folder / "backup.zip")
+    export_runs(warehouse, RUNS[:3], folder / "export.zip")
 
 
 def changed_since(folder: Path) -> None:
     archived(folder)
     warehouse = at(folder)
     add(warehouse, RUNS[3])
-    warehouse.settle()
+    warehouse.apply_pending()
     with_scores(warehouse, LATE)
-    saved.save(warehouse, "late", "SELECT 2")
-    saved.delete(warehouse, "early")
+    saved_queries.save_query(warehouse, "late", "SELECT 2")
+    saved_queries.delete_query(warehouse, "early")
     shutil.rmtree(warehouse.parcels / RUNS[1])
 
 
@@ -160,8 +160,8 @@ def emptied(folder: Path) -> None:
 
 
 def restore(folder: Path) -> None:
-    with staged(at(folder), folder / "backup.zip") as found:
-        put_in_place(at(folder), found)
+    with stage_backup(at(folder), folder / "backup.zip") as found:
+        restore_backup(at(folder), found)
 
 
 def merge(folder: Path) -> None:
@@ -177,13 +177,13 @@ def archive_rule(work: Callable[[Path], object], own: Callable[[Path], None]) ->
             "SELECT file_sha256, count(*) FROM scores JOIN score_files USING (file_sha256) GROUP BY ALL"
         )
         files = dict(counts.rows())
-        assert not warehouse.folder.marked()
-        assert files.keys() == set(people.ids(warehouse.folder, "scores")) and set(files.values()) <= {2}
+        assert not warehouse.folder.pending_changes()
+        assert files.keys() == set(user_files.list_ids(warehouse.folder, "scores")) and set(files.values()) <= {2}
         own(folder)
         assert is_sound(warehouse)
         work(folder)
         assert set(RUNS[:3]) <= runs_in(warehouse)
-        assert set(people.ids(warehouse.folder, "scores")) == {EARLY}
+        assert set(user_files.list_ids(warehouse.folder, "scores")) == {EARLY}
 
     return check
 
@@ -193,7 +193,7 @@ def is_before_or_after(folder: Path) -> None:
     warehouse = at(folder)
     names = set(warehouse.read("SELECT name FROM saved_queries")["name"])
     is_restored = "early" in names
-    state = (names, set(people.ids(warehouse.folder, "scores")))
+    state = (names, set(user_files.list_ids(warehouse.folder, "scores")))
     assert state == (({"early"}, {EARLY}) if is_restored else ({"late"}, {EARLY, LATE})), state
     assert runs_in(warehouse) == set(RUNS)
     assert (warehouse.parcels / RUNS[1] / "run.json").is_file() == is_restored
@@ -204,14 +204,14 @@ def has_whole_runs(folder: Path) -> None:
 
 
 def has_whole_backups(folder: Path) -> None:
-    assert all(one.n_runs == 3 for one in backups(at(folder)))
+    assert all(one.n_runs == 3 for one in list_backups(at(folder)))
 
 
 SCENARIOS = {
     "ingest": Scenario(
         filled(is_settled=False),
-        lambda folder: at(folder).settle(),
-        files_rule(lambda folder: at(folder).settle(), has_all=False),
+        lambda folder: at(folder).apply_pending(),
+        files_rule(lambda folder: at(folder).apply_pending(), has_all=False),
     ),
     "update": Scenario(filled(), update, files_rule(update)),
     "scores": Scenario(
@@ -221,15 +221,15 @@ SCENARIOS = {
     ),
     "write": Scenario(filled(), write, files_rule(write)),
     "delete": Scenario(
-        filled(), lambda folder: trash.delete(at(folder), RUNS[1:]), files_rule(restore_deleted, has_all=False)
+        filled(), lambda folder: delete_runs(at(folder), RUNS[1:]), files_rule(restore_deleted, has_all=False)
     ),
     "rebuild": Scenario(filled(), lambda folder: at(folder).rebuild(), files_rule(lambda folder: at(folder).rebuild())),
     "restore": Scenario(changed_since, restore, archive_rule(restore, is_before_or_after)),
     "import": Scenario(emptied, merge, archive_rule(merge, has_whole_runs)),
     "backup": Scenario(
         archived,
-        lambda folder: back_up(at(folder)),
-        archive_rule(lambda folder: back_up(at(folder)), has_whole_backups),
+        lambda folder: create_backup(at(folder)),
+        archive_rule(lambda folder: create_backup(at(folder)), has_whole_backups),
     ),
 }
 

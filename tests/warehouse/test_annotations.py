@@ -10,8 +10,7 @@ from core.errors import InputError, WarehouseError
 from core.store import annotation
 from core.store.annotation import Annotations
 from core.store.parcels import read_parcel
-from core.warehouse import ingest
-from core.warehouse.annotate import annotate, whole_parcel
+from core.warehouse.runs import annotate, ensure_parcel, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
@@ -20,7 +19,7 @@ RUN = "01900000-0000-7000-8000-000000000001"
 
 @pytest.fixture
 def run(warehouse, add_parcel):
-    ingest.ingest(warehouse, add_parcel(make_profile(RUN)))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN)))
     return RUN
 
 
@@ -29,14 +28,18 @@ def of(warehouse):
 
 
 def test_tags_and_note_survive_the_making_anew(warehouse, run):
-    annotate(warehouse, run, lambda said: said.tagged("候補 1").tagged("b").noted("  看よ: =1+1\n<b>second line</b> "))
+    annotate(
+        warehouse,
+        run,
+        lambda said: said.with_tag("候補 1").with_tag("b").with_note("  看よ: =1+1\n<b>second line</b> "),
+    )
     kept = of(warehouse)
     assert kept == (["候補 1", "b"], "看よ: =1+1\n<b>second line</b>")
     before = json.loads((warehouse.parcels / run / "run.json").read_text(encoding="utf-8"))
     assert before["run"]["tags"] == []  # what was measured stays as it was written
     warehouse.rebuild()
     assert of(warehouse) == kept
-    annotate(warehouse, run, lambda said: said.untagged("b").noted(""))
+    annotate(warehouse, run, lambda said: said.without_tag("b").with_note(""))
     assert of(warehouse) == (["候補 1"], None)
 
 
@@ -49,37 +52,37 @@ def test_an_untouched_run_has_no_annotations_file(warehouse, run):
 )
 def test_what_is_no_tag(warehouse, run, tag):
     with pytest.raises(InputError, match="tag"):
-        annotate(warehouse, run, lambda said: said.tagged(tag))
+        annotate(warehouse, run, lambda said: said.with_tag(tag))
     assert of(warehouse) == ([], None) and annotation.read(warehouse.parcels / run) is None
 
 
 def test_notes_have_limits():
     with pytest.raises(InputError, match="at most 10,000"):
-        Annotations().noted("x" * 10_001)
+        Annotations().with_note("x" * 10_001)
     with pytest.raises(InputError, match="control"):
-        Annotations().noted("a\x1b[31m")
+        Annotations().with_note("a\x1b[31m")
 
 
 def test_workdims_own_tag_stays_whatever_people_say(warehouse, add_parcel):
-    ingest.ingest(warehouse, add_parcel(make_profile(RUN, tags=["reference"])))
-    annotate(warehouse, RUN, lambda said: said.tagged("mine"))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN, tags=["reference"])))
+    annotate(warehouse, RUN, lambda said: said.with_tag("mine"))
     assert of(warehouse)[0] == ["reference", "mine"]
     with pytest.raises(InputError, match="Workdim's own"):
-        annotate(warehouse, RUN, lambda said: said.untagged("reference"))
-    annotate(warehouse, RUN, lambda said: said.untagged("mine"))
+        annotate(warehouse, RUN, lambda said: said.without_tag("reference"))
+    annotate(warehouse, RUN, lambda said: said.without_tag("mine"))
     warehouse.rebuild()
     assert of(warehouse)[0] == ["reference"]
 
 
 def test_a_tag_that_is_not_there_is_named(warehouse, run):
-    annotate(warehouse, run, lambda said: said.tagged("one"))
+    annotate(warehouse, run, lambda said: said.with_tag("one"))
     with pytest.raises(InputError, match="no tag 'two'. It has: one"):
-        annotate(warehouse, run, lambda said: said.untagged("two"))
+        annotate(warehouse, run, lambda said: said.without_tag("two"))
 
 
 def test_what_is_broken_off_after_the_file_was_written_is_followed(warehouse, run, monkeypatch):
     """The file is the truth from then on."""
-    from core.warehouse import annotate as module
+    from core.warehouse import runs as module
 
     real = annotation.write
 
@@ -89,7 +92,7 @@ def test_what_is_broken_off_after_the_file_was_written_is_followed(warehouse, ru
 
     monkeypatch.setattr(module.annotation, "write", told)
     with pytest.raises(KeyboardInterrupt):
-        annotate(warehouse, run, lambda said: said.tagged("kept"))
+        annotate(warehouse, run, lambda said: said.with_tag("kept"))
     assert of(warehouse)[0] == ["kept"]  # the rows follow whatever the file holds
     assert annotation.read(warehouse.parcels / run).tags == ("kept",)
 
@@ -98,7 +101,7 @@ def test_a_run_without_a_parcel_gets_one(warehouse, run):
     """Such runs were taken over from an old file."""
     told = read_parcel(warehouse.parcels / run)
     shutil.rmtree(warehouse.parcels)
-    annotate(warehouse, run, lambda said: said.tagged("saved"))
+    annotate(warehouse, run, lambda said: said.with_tag("saved"))
     again = read_parcel(warehouse.parcels / run)
     assert again["runs"]["tags"].to_list() == [["saved"]]
     for table, rows in told.items():
@@ -112,7 +115,7 @@ def test_a_damaged_parcel_is_set_aside_and_written_anew(warehouse, run):
     file = warehouse.parcels / run / "run_checks.parquet"
     for aside in (f"{run}.damaged", f"{run}-2.damaged"):  # as often as that happens
         file.write_bytes(file.read_bytes()[:-1])
-        assert read_parcel(whole_parcel(warehouse, run))
+        assert read_parcel(ensure_parcel(warehouse, run))
         assert (warehouse.path.parent / "trash" / aside / "run.json").is_file()
 
 
@@ -127,10 +130,10 @@ def test_a_file_that_is_none_of_ours_is_damage_and_named(warehouse, run, content
 
 def test_two_teams_notes_are_kept_with_a_mark_and_once():
     ours = Annotations(("a", "b"), "ours")
-    both = ours.merged(Annotations(("b", "c"), "theirs"))
+    both = ours.merged_with(Annotations(("b", "c"), "theirs"))
     assert both == Annotations(("a", "b", "c"), "ours\n[imported] theirs")
-    assert both.merged(Annotations(("b", "c"), "theirs")) == both
-    assert Annotations().merged(ours) == ours
+    assert both.merged_with(Annotations(("b", "c"), "theirs")) == both
+    assert Annotations().merged_with(ours) == ours
 
 
 def test_an_unknown_run_is_named(warehouse: Warehouse):

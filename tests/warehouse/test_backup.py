@@ -14,14 +14,14 @@ import pytest
 
 from core.commands import main
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.store import archive, people
+from core.store import archive, user_files
 from core.store import restore as restoring
 from core.tables import LONG_TABLES
-from core.warehouse import aliases, ingest, pilots, recipes, rules, saved, schema
-from core.warehouse.annotate import annotate
-from core.warehouse.backup import back_up, backups, put_in_place, staged
-from core.warehouse.export_runs import export
-from core.warehouse.integrity import examine
+from core.warehouse import aliases, pilots, recipes, rules, saved_queries, schema
+from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
+from core.warehouse.export_runs import export_runs
+from core.warehouse.integrity import check_integrity
+from core.warehouse.runs import annotate, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
@@ -54,14 +54,14 @@ def _full(new_warehouse) -> Warehouse:
     """Three runs, something of each kind that people write, a table and a view of a user's own."""
     warehouse = new_warehouse("full")
     for run_id in RUN_IDS[:3]:
-        ingest.ingest(warehouse, put_beside(warehouse, make_profile(run_id)))
-    pilots.register(warehouse, PILOT)
+        ingest_parcel(warehouse, put_beside(warehouse, make_profile(run_id)))
+    pilots.register_pilot(warehouse, PILOT)
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:1])
     aliases.set_aliases(warehouse, {"their name": "made-up/other"})
-    saved.save(warehouse, "mine", "SELECT 1")
-    rules.save(warehouse, RULE)
-    rules.keep_choice(warehouse, chosen(RULE, "choice-1"))
-    recipes.keep(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK a template")
+    saved_queries.save_query(warehouse, "mine", "SELECT 1")
+    rules.save_rule(warehouse, RULE)
+    rules.add_choice(warehouse, chosen(RULE, "choice-1"))
+    recipes.save_recipe(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK a template")
     with_scores(warehouse)
     with warehouse.write() as connection:
         connection.execute('CREATE TABLE "my ""table""" AS SELECT 1 AS a, [1.5, 2.5] AS b')
@@ -75,7 +75,7 @@ def full(_full, warehouse) -> Warehouse:
 
 
 def content(warehouse) -> dict[str, pl.DataFrame]:
-    with warehouse.opened() as opened:
+    with warehouse.open() as opened:
         tables = {table: opened.read(f"SELECT * FROM {table}") for table in TABLES}
     for table, rows in tables.items():
         tables[table] = rows.sort([name for name, kind in rows.schema.items() if not kind.is_nested()])
@@ -88,24 +88,24 @@ def same(one, other) -> bool:
 
 def restore(warehouse, file):
     reports: list[str] = []
-    with staged(warehouse, file) as found:
-        done = put_in_place(warehouse, found, reports.append)
-    assert not list(warehouse.path.parent.glob(".workdim-*")) and not warehouse.folder.marked()
+    with stage_backup(warehouse, file) as found:
+        done = restore_backup(warehouse, found, reports.append)
+    assert not list(warehouse.path.parent.glob(".workdim-*")) and not warehouse.folder.pending_changes()
     return done, reports
 
 
 def damages(warehouse):
-    return [finding.line for finding in examine(warehouse, thorough=True).findings if finding.is_damage]
+    return [finding.line for finding in check_integrity(warehouse, thorough=True).findings if finding.is_damage]
 
 
 def test_a_backup_comes_back_on_an_empty_machine(full, tmp_path):
     before = content(full)
-    made = back_up(full)
+    made = create_backup(full)
     assert made.file.parent == full.backups and made.n_runs == 3
-    assert [one.file for one in backups(full)] == [made.file] and backups(full)[0].n_runs == 3
+    assert [one.file for one in list_backups(full)] == [made.file] and list_backups(full)[0].n_runs == 3
     elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
     done, reports = restore(elsewhere, made.file)
-    assert (done.kept, done.kept_people, done.n_parcels, done.n_since, reports) == (None, None, 3, 0, [])
+    assert (done.previous_file, done.previous_people, done.n_parcels, done.n_newer, reports) == (None, None, 3, 0, [])
     assert same(before, content(elsewhere)) and damages(elsewhere) == []
     assert elsewhere.read('FROM "my ""table"""').rows() == [(1, [1.5, 2.5])]
     assert elsewhere.read("FROM my_view").item() == 3
@@ -113,22 +113,22 @@ def test_a_backup_comes_back_on_an_empty_machine(full, tmp_path):
 
 
 def test_what_was_measured_since_is_not_lost(full, add_parcel):
-    annotate(full, RUN_IDS[0], lambda said: said.tagged("before").noted("first"))
-    made = back_up(full)
+    annotate(full, RUN_IDS[0], lambda said: said.with_tag("before").with_note("first"))
+    made = create_backup(full)
     before = content(full)
-    annotate(full, RUN_IDS[0], lambda said: said.tagged("after").noted("second"))
+    annotate(full, RUN_IDS[0], lambda said: said.with_tag("after").with_note("second"))
     late = replace(PILOT, name="Later")
-    pilots.register(full, late)
+    pilots.register_pilot(full, late)
     pilots.add_runs(full, late.pilot_id, [RUN_IDS[3]])
     pilots.add_runs(full, PILOT.pilot_id, [RUN_IDS[1]])
-    ingest.ingest(full, add_parcel(make_profile(RUN_IDS[3], pilot_id=late.pilot_id)))
+    ingest_parcel(full, add_parcel(make_profile(RUN_IDS[3], pilot_id=late.pilot_id)))
     with_scores(full, "c" * 64)
-    saved.save(full, "later", "SELECT 2")
+    saved_queries.save_query(full, "later", "SELECT 2")
     at_last = content(full)
     shutil.rmtree(full.parcels / RUN_IDS[1])
     cut_a_table(full.parcels / RUN_IDS[2])
     done, reports = restore(full, made.file)
-    assert (done.n_parcels, done.n_since, reports) == (2, 1, [])
+    assert (done.n_parcels, done.n_newer, reports) == (2, 1, [])
     now = content(full)
     for table in now:
         is_of_backup = table in ("score_files", "scores", "score_samples", "saved_queries")
@@ -136,15 +136,15 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
     assert damages(full) == []
     aside = Warehouse(full.path.with_name("aside") / "w.duckdb")
     aside.path.parent.mkdir()
-    shutil.copyfile(done.kept, aside.path)
+    shutil.copyfile(done.previous_file, aside.path)
     assert aside.read("SELECT 1 FROM score_files WHERE file_sha256 = ?", ["c" * 64]).height == 1
-    assert (done.kept_people / "scores" / ("c" * 64) / "file.json").is_file()
+    assert (done.previous_people / "scores" / ("c" * 64) / "file.json").is_file()
     assert [one.name for one in full.folder.trash.iterdir() if one.name != "people"] == [f"{RUN_IDS[2]}.damaged"]
 
 
 def test_what_was_deleted_since_comes_back(full):
-    made, before = back_up(full), content(full)
-    saved.delete(full, "mine")
+    made, before = create_backup(full), content(full)
+    saved_queries.delete_query(full, "mine")
     aliases.set_aliases(full, {}, ["their name"])
     restore(full, made.file)
     assert same(before, content(full)) and damages(full) == []
@@ -154,10 +154,10 @@ def test_what_was_deleted_since_comes_back(full):
 
 @pytest.mark.parametrize("state", ["lost", "ruined"])
 def test_a_restore_needs_no_usable_file(full, state):
-    before, made = content(full), back_up(full)
+    before, made = content(full), create_backup(full)
     full.path.unlink() if state == "lost" else full.path.write_bytes(b"ruined" * 1000)
     done, _ = restore(full, made.file)
-    assert (done.kept is None) == (state == "lost")
+    assert (done.previous_file is None) == (state == "lost")
     assert same(before, content(full)) and damages(full) == []
 
 
@@ -165,7 +165,7 @@ def test_a_backup_needs_no_usable_file_either(full, tmp_path):
     before, reports = content(full), []
     with full.path.open("r+b") as handle:
         handle.truncate(full.path.stat().st_size // 2)
-    made = back_up(full, report=reports.append)
+    made = create_backup(full, report=reports.append)
     assert len(reports) == 1 and "Tables that were added to it are not in the backup" in reports[0]
     elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
     restore(elsewhere, made.file)
@@ -175,11 +175,11 @@ def test_a_backup_needs_no_usable_file_either(full, tmp_path):
 def test_a_backup_goes_on_while_others_write(full, add_parcel):
     def meanwhile(done, total):
         if done == 1:
-            ingest.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
+            ingest_parcel(full, add_parcel(make_profile(RUN_IDS[3])))
             with_scores(full, "c" * 64)
             shutil.rmtree(full.parcels / RUN_IDS[2])
 
-    made = back_up(full, progress=meanwhile)
+    made = create_backup(full, progress=meanwhile)
     elsewhere = Warehouse(full.path.parent / "elsewhere" / "w.duckdb")
     restore(elsewhere, made.file)
     assert elsewhere.read("SELECT run_id FROM runs ORDER BY ALL")["run_id"].to_list() == RUN_IDS[:2]
@@ -187,7 +187,7 @@ def test_a_backup_goes_on_while_others_write(full, add_parcel):
 
 
 def test_a_damaged_backup_changes_nothing(full, tmp_path):
-    with zipfile.ZipFile(back_up(full).file) as packed:
+    with zipfile.ZipFile(create_backup(full).file) as packed:
         files = {name: packed.read(name) for name in packed.namelist()}
     name = next(name for name in files if name.endswith("layer_pairs.parquet"))
     for number, changed in enumerate(
@@ -202,7 +202,7 @@ def test_a_damaged_backup_changes_nothing(full, tmp_path):
 
 
 def test_what_is_no_backup_is_told_as_that(full, tmp_path):
-    exported = export(full, RUN_IDS[:1], tmp_path / "export.zip").path
+    exported = export_runs(full, RUN_IDS[:1], tmp_path / "export.zip").path
     for wrong, message in (
         (exported, "is an export and no backup"),
         (full.path, "neither a folder nor"),
@@ -213,7 +213,7 @@ def test_what_is_no_backup_is_told_as_that(full, tmp_path):
 
 
 def test_a_warehouse_that_others_hold_is_left_alone(full, python):
-    file = back_up(full).file
+    file = create_backup(full).file
     with_scores(full, "c" * 64)
     before = content(full)
     holder = python(
@@ -227,21 +227,21 @@ def test_a_warehouse_that_others_hold_is_left_alone(full, python):
 
 
 def test_a_full_disk_leaves_no_half_backup(full, monkeypatch):
-    really = archive.Writer._write
+    really = archive.ArchiveWriter._write
 
     def no_room(writer, name, held):
         if name.startswith("parcels/"):
             raise OSError(28, "No space left on device")
         really(writer, name, held)
 
-    monkeypatch.setattr(archive.Writer, "_write", no_room)
+    monkeypatch.setattr(archive.ArchiveWriter, "_write", no_room)
     with pytest.raises(ResourceError, match=r"No space left .* not touched"):
-        back_up(full)
+        create_backup(full)
     assert not list(full.backups.iterdir())
 
 
 def test_a_full_disk_while_restoring_changes_nothing(full, monkeypatch):
-    file = back_up(full).file
+    file = create_backup(full).file
     with_scores(full, "c" * 64)
     shutil.rmtree(full.parcels / RUN_IDS[0])
     before = content(full)
@@ -259,9 +259,9 @@ def test_a_full_disk_while_restoring_changes_nothing(full, monkeypatch):
 
 def test_a_restore_that_was_killed_is_finished_by_whoever_opens_next(full, monkeypatch):
     """Killed after the commit and before the DuckDB file is built: 500 scores were lost so."""
-    made, before = back_up(full), content(full)
+    made, before = create_backup(full), content(full)
     with_scores(full, "c" * 64)
-    saved.save(full, "later", "SELECT 2")
+    saved_queries.save_query(full, "later", "SELECT 2")
 
     class Killed(BaseException):
         pass
@@ -270,11 +270,11 @@ def test_a_restore_that_was_killed_is_finished_by_whoever_opens_next(full, monke
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("core.store.restore.go_on", kill)
+        patch.setattr("core.store.restore.exchange_files", kill)
         with pytest.raises(Killed):
             restore(full, made.file)
-    assert full.folder.marked()
-    assert same(before, content(full)) and damages(full) == [] and not full.folder.marked()
+    assert full.folder.pending_changes()
+    assert same(before, content(full)) and damages(full) == [] and not full.folder.pending_changes()
     assert full.read('FROM "my ""table"""').height == 1
 
 
@@ -285,31 +285,31 @@ def test_what_else_lies_among_the_parcels_keeps_no_backup_from_being_restored(fu
         shutil.copytree(full.parcels / RUN_IDS[0], full.parcels / left)
     else:
         (full.path.parent / left if "/" in left else full.parcels / RUN_IDS[0] / left).write_bytes(b"x")
-    before, made = content(full), back_up(full)
+    before, made = content(full), create_backup(full)
     elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
     assert restore(elsewhere, made.file)[0].n_parcels == 3
     assert same(before, content(elsewhere)) and damages(elsewhere) == []
 
 
 def test_a_damaged_pilot_of_today_is_told_and_the_backup_s_is_taken(full):
-    made = back_up(full)
-    people.path_of(full.folder, "pilot", PILOT.pilot_id).write_text("[" * 100_000, encoding="utf-8")
+    made = create_backup(full)
+    user_files.path_of(full.folder, "pilot", PILOT.pilot_id).write_text("[" * 100_000, encoding="utf-8")
     _, reports = restore(full, made.file)
     assert len(reports) == 1 and "is damaged" in reports[0] and "\n" not in reports[0]
-    assert people.ids(full.folder, "pilot") == [PILOT.pilot_id] and damages(full) == []
+    assert user_files.list_ids(full.folder, "pilot") == [PILOT.pilot_id] and damages(full) == []
 
 
 def test_where_a_backup_goes(full, tmp_path):
-    made = back_up(full, tmp_path / "mine.zip")
+    made = create_backup(full, tmp_path / "mine.zip")
     assert made.file == tmp_path / "mine.zip"
     with pytest.raises(InputError, match="is there already"):
-        back_up(full, tmp_path / "mine.zip")
+        create_backup(full, tmp_path / "mine.zip")
     with pytest.raises(InputError, match="There is no folder"):
-        back_up(full, tmp_path / "nowhere" / "mine.zip")
-    assert {back_up(full).file.name for _ in range(2)} == {file.name for file in full.backups.iterdir()}
+        create_backup(full, tmp_path / "nowhere" / "mine.zip")
+    assert {create_backup(full).file.name for _ in range(2)} == {file.name for file in full.backups.iterdir()}
     assert len(list(full.backups.iterdir())) == 2
     (full.backups / "ruin.zip").write_bytes(b"PK")
-    assert [one.n_runs for one in backups(full) if one.file.name == "ruin.zip"] == [None]
+    assert [one.n_runs for one in list_backups(full) if one.file.name == "ruin.zip"] == [None]
 
 
 def test_the_verbs(full):
@@ -325,7 +325,7 @@ def test_the_verbs(full):
 
 
 def test_a_person_is_asked(full, monkeypatch, capsys):
-    file = back_up(full).file
+    file = create_backup(full).file
     with_scores(full, "c" * 64)
     before = content(full)
 
@@ -343,10 +343,10 @@ def test_a_person_is_asked(full, monkeypatch, capsys):
 
 
 def test_the_file_that_is_restored_has_the_schema_of_this_version(full):
-    made = back_up(full)
+    made = create_backup(full)
     restore(full, made.file)
-    with full.opened() as opened:
-        assert schema.check(opened.connection)
+    with full.open() as opened:
+        assert schema.is_current(opened.connection)
 
 
 def manifest_changed(file, **changes):
@@ -362,22 +362,22 @@ def manifest_changed(file, **changes):
 
 def test_a_pilot_of_any_script_comes_back(full, tmp_path):
     pilot = replace(PILOT, name="Prüfung 試験")
-    pilots.register(full, pilot)
-    out = back_up(full, tmp_path / "b.zip").file
+    pilots.register_pilot(full, pilot)
+    out = create_backup(full, tmp_path / "b.zip").file
     other = Warehouse(tmp_path / "other" / "w.duckdb")
     restore(other, out)
     assert pilot.pilot_id in other.read("SELECT pilot_id FROM pilots")["pilot_id"].to_list()
 
 
 def test_nothing_but_views_is_made_from_what_a_manifest_says(full, tmp_path):
-    out, written = back_up(full, tmp_path / "b.zip").file, tmp_path / "written.csv"
+    out, written = create_backup(full, tmp_path / "b.zip").file, tmp_path / "written.csv"
     manifest_changed(out, views={"v": f"COPY (SELECT 42) TO '{written}'"})
     _, reports = restore(full, out)
     assert not written.exists() and any("it is no view" in line for line in reports)
 
 
 def test_a_manifest_of_other_types_is_refused_before_anything_changes(full, tmp_path):
-    out, before = back_up(full, tmp_path / "b.zip").file, content(full)
+    out, before = create_backup(full, tmp_path / "b.zip").file, content(full)
     manifest_changed(out, tables=[])
     with pytest.raises(WarehouseError, match="its tables cannot be read"):
         restore(full, out)
@@ -388,13 +388,13 @@ def test_a_table_in_a_schema_of_its_own_keeps_the_old_file(full):
     with full.write() as connection:
         connection.execute("CREATE SCHEMA mine; CREATE TABLE mine.t AS SELECT 1 AS a")
     reports: list[str] = []
-    assert full.rebuild(reports.append).kept is not None
+    assert full.rebuild(reports.append).previous_file is not None
     assert any("mine.t" in line for line in reports)
 
 
 def test_an_import_that_lost_its_values_is_damaged_and_not_gone(full):
-    sha256 = next(iter(people.ids(full.folder, "scores")))
-    (people.path_of(full.folder, "scores", sha256) / "scores.parquet").unlink()
+    sha256 = next(iter(user_files.list_ids(full.folder, "scores")))
+    (user_files.path_of(full.folder, "scores", sha256) / "scores.parquet").unlink()
     reports: list[str] = []
     full.rebuild(reports.append)
     assert any("scores.parquet is missing" in line for line in reports)

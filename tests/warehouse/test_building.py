@@ -12,13 +12,13 @@ import duckdb
 import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.store import annotation, people
+from core.store import annotation, user_files
 from core.store.annotation import Annotations
 from core.tables import LONG_TABLES
-from core.warehouse import build, ingest, queries, schema, sync, trash
-from core.warehouse.annotate import annotate
-from core.warehouse.connection import wal
-from core.warehouse.saved import all_saved
+from core.warehouse import build, queries, schema, sync
+from core.warehouse.connection import wal_path
+from core.warehouse.runs import annotate, delete_runs, ingest_parcel
+from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 from tests.warehouse.conftest import copied, put_beside
@@ -32,7 +32,7 @@ def _full(new_warehouse):
     warehouse = new_warehouse("building")
     fill(warehouse)
     for run_id in RUN_IDS[:3]:
-        ingest.ingest(warehouse, put_beside(warehouse, make_profile(run_id)))
+        ingest_parcel(warehouse, put_beside(warehouse, make_profile(run_id)))
     return warehouse
 
 
@@ -60,7 +60,7 @@ def put_a_strange_log_beside(warehouse):
         connection.execute("CREATE TABLE t (i INT)")
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         connection.execute("INSERT INTO t VALUES (1)")
-    shutil.move(wal(other), wal(warehouse.path))
+    shutil.move(wal_path(other), wal_path(warehouse.path))
     other.unlink()
 
 
@@ -76,8 +76,8 @@ def test_a_file_that_was_built_anew_holds_the_same(full, damage):
     built = full.rebuild(reports.append)
     assert list(built.run_ids) == RUN_IDS[:3]
     assert len(reports) == (damage not in (nothing, lose)), reports
-    assert (built.kept is not None) == bool(reports)
-    assert not wal(full.path).exists()
+    assert (built.previous_file is not None) == bool(reports)
+    assert not wal_path(full.path).exists()
     assert same(before, content(full))
     assert not list(full.path.parent.glob("*.rebuild*"))
 
@@ -130,7 +130,7 @@ def test_what_a_user_added_to_the_file_is_copied(full):
     with full.write() as connection:
         connection.execute('CREATE TABLE "my own" AS SELECT 42 AS answer')
         connection.execute('CREATE VIEW seen AS SELECT * FROM "my own"')
-    assert full.rebuild().kept is None
+    assert full.rebuild().previous_file is None
     assert full.read("FROM seen").rows() == [(42,)]
 
 
@@ -142,7 +142,7 @@ def test_runs_whose_parcels_are_gone_or_damaged_stay(full):
     built = full.rebuild(reports.append)
     assert list(built.run_ids) == [RUN_IDS[2]]
     assert len(reports) == 3 and sum("taken over" in line for line in reports) == 2
-    assert built.kept is not None and built.kept.exists()
+    assert built.previous_file is not None and built.previous_file.exists()
     assert same(before, content(full))
 
 
@@ -151,10 +151,10 @@ def test_what_people_wrote_gets_its_file_again_from_the_old_one(full):
     shutil.rmtree(full.folder.people)
     reports: list[str] = []
     built = full.rebuild(reports.append)
-    assert len(reports) == 8 and all("written again" in line for line in reports) and built.kept
+    assert len(reports) == 8 and all("written again" in line for line in reports) and built.previous_file
     assert same(before, content(full))
     lose(full)
-    assert len(all_saved(full)) == 1
+    assert len(list_queries(full)) == 1
 
 
 def test_a_parcel_with_a_row_twice_is_left_out_by_name_and_stops_no_other(full, monkeypatch):
@@ -172,9 +172,9 @@ def test_what_is_written_while_parcels_are_read_is_not_lost(full, add_parcel):
     def meanwhile(done, total):
         if done == total:
             import_scores(full, "c" * 64)
-            annotate(full, RUN_IDS[0], lambda said: said.tagged("meanwhile").noted("said meanwhile"))
-            ingest.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
-            trash.delete(full, [RUN_IDS[2]])
+            annotate(full, RUN_IDS[0], lambda said: said.with_tag("meanwhile").with_note("said meanwhile"))
+            ingest_parcel(full, add_parcel(make_profile(RUN_IDS[3])))
+            delete_runs(full, [RUN_IDS[2]])
 
     full.rebuild(progress=meanwhile)
     assert full.read("SELECT 1 FROM scores WHERE file_sha256 = ?", ["c" * 64]).height == 3
@@ -191,7 +191,7 @@ def test_readers_go_on_with_the_old_file_while_a_new_one_is_built(full):
 
 def test_tags_that_were_edited_by_hand_are_found_by_ingest(full):
     annotation.write(full.parcels / RUN_IDS[0], Annotations(("mine",), "kept"))
-    full.follow_files()
+    full.sync_files()
     assert full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0) == (["mine"], "kept")
 
 
@@ -200,10 +200,10 @@ def test_tags_that_were_edited_by_hand_are_found_by_ingest(full):
 )
 def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(full, nonsense):
     before = content(full)
-    path = people.path_of(full.folder, "query", people.id_of("all"))
+    path = user_files.path_of(full.folder, "query", user_files.hash_name("all"))
     path.write_text(nonsense)
     reports: list[str] = []
-    full.follow_files(reports.append)
+    full.sync_files(reports.append)
     assert len(reports) == 1 and str(path) in reports[0] and "\n" not in reports[0]
     assert same(before, content(full))
     reports.clear()
@@ -214,8 +214,8 @@ def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(ful
 
 def test_a_file_that_was_removed_by_hand_deletes_nothing(full):
     before = content(full)
-    people.path_of(full.folder, "query", people.id_of("all")).unlink()
-    full.follow_files()
+    user_files.path_of(full.folder, "query", user_files.hash_name("all")).unlink()
+    full.sync_files()
     assert same(before, content(full))
 
 
@@ -251,7 +251,7 @@ def test_a_file_that_is_not_of_this_version_is_refused_and_left_alone(full, whos
         with full.write() as connection:
             connection.execute("UPDATE schema_version SET version = 99")
     before = full.path.read_bytes()
-    for use in (full.rebuild, lambda: full.read("SELECT 1"), full.settle):
+    for use in (full.rebuild, lambda: full.read("SELECT 1"), full.apply_pending):
         with pytest.raises(WarehouseError, match=whose):
             use()
     assert full.path.read_bytes() == before
@@ -283,10 +283,10 @@ def test_a_folder_that_may_only_be_read_is_one_line(full):
 
 
 def test_many_reads_of_a_page_list_the_parcels_once(full, monkeypatch):
-    monkeypatch.setattr("core.warehouse.warehouse._TICK", 0)
+    monkeypatch.setattr("core.warehouse.warehouse._CLOCK_TICK", 0)
     looks = []
-    inner = sync.unsettled
-    monkeypatch.setattr(sync, "unsettled", lambda *a: (looks.append(1), inner(*a))[1])
+    inner = sync.find_pending_changes
+    monkeypatch.setattr(sync, "find_pending_changes", lambda *a: (looks.append(1), inner(*a))[1])
     for _ in range(5):
         queries.counts(full)
     assert len(looks) <= 1

@@ -24,20 +24,20 @@ SAVED = "INSERT INTO saved_queries VALUES ('mine', 'SELECT 1', NULL, now()::TIME
 
 def test_a_closed_gate_keeps_readers_and_writers_out(warehouse):
     hasty = replace(warehouse, wait=0.05)
-    with gate.closed(warehouse.path, 1.0):
+    with gate.closed_gate(warehouse.path, 1.0):
         with pytest.raises(WarehouseLocked):
             hasty.read("SELECT 1")
         with pytest.raises(WarehouseLocked), hasty.write():
             pass
         with pytest.raises(TimeoutError):
-            gate.pass_through(warehouse.path, 0.01)
+            gate.wait_for_gate(warehouse.path, 0.01)
     assert hasty.read("SELECT 1").height == 1
 
 
 def test_readers_do_not_close_the_gate(warehouse):
-    with warehouse.opened() as one, warehouse.opened() as other:
+    with warehouse.open() as one, warehouse.open() as other:
         assert one.read("SELECT 1").equals(other.read("SELECT 1"))
-        gate.pass_through(warehouse.path, 0.0)
+        gate.wait_for_gate(warehouse.path, 0.0)
 
 
 def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(warehouse, python, monkeypatch):
@@ -66,7 +66,7 @@ def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(war
 
 
 def test_without_room_for_a_gate_the_file_decides_alone(warehouse, monkeypatch):
-    monkeypatch.setattr(gate, "gate_of", lambda path: path / "gate")  # below a file
+    monkeypatch.setattr(gate, "gate_path", lambda path: path / "gate")  # below a file
     with warehouse.write() as connection:
         connection.execute(SAVED)
     assert warehouse.read("SELECT name FROM saved_queries")["name"].to_list() == ["mine"]
@@ -75,8 +75,8 @@ def test_without_room_for_a_gate_the_file_decides_alone(warehouse, monkeypatch):
 def test_who_leaves_or_is_refused_takes_no_lock_from_another_thread(warehouse, python):
     """POSIX systems keep locks for processes: a second handle that is closed would drop the first one's."""
     try_it = "import duckdb, sys; duckdb.connect(sys.argv[1])"
-    with warehouse.opened():
-        with warehouse.opened() as other:
+    with warehouse.open():
+        with warehouse.open() as other:
             other.read("SELECT 1")
         with pytest.raises(WarehouseLocked), replace(warehouse, wait=0.0).write():
             pass
@@ -86,13 +86,13 @@ def test_who_leaves_or_is_refused_takes_no_lock_from_another_thread(warehouse, p
 
 
 def test_a_running_duckdb_that_has_failed_is_started_anew(warehouse):
-    with pytest.raises(duckdb.FatalException), warehouse.opened():
+    with pytest.raises(duckdb.FatalException), warehouse.open():
         raise duckdb.FatalException("database has been invalidated")
     assert warehouse.read("SELECT 1 AS one")["one"].to_list() == [1]
 
 
 def test_files_of_one_name_are_open_at_the_same_time(warehouse, tmp_path):
     other = Warehouse(tmp_path / "other" / warehouse.path.name)
-    with warehouse.opened() as one, other.opened() as two:
+    with warehouse.open() as one, other.open() as two:
         names = [each.read("SELECT current_database() AS name, count(*) AS n FROM runs").row(0) for each in (one, two)]
     assert names[0][0] == warehouse.path.stem and names[1] == (f"{warehouse.path.stem}_1", 0)

@@ -15,14 +15,14 @@ import pytest
 from core.commands.main import main
 from core.errors import InputError, ResourceError
 from core.exports import excel_csv
-from core.store import annotation, archive, parcels, people
+from core.store import annotation, archive, parcels, user_files
 from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import import_runs as import_module
-from core.warehouse import ingest, queries, trash
-from core.warehouse.annotate import annotate
-from core.warehouse.export_runs import dictionary, export
-from core.warehouse.import_runs import Import, import_runs
+from core.warehouse import queries
+from core.warehouse.export_runs import column_dictionary, export_runs
+from core.warehouse.import_runs import ImportResult, import_runs
+from core.warehouse.runs import annotate, delete_runs, ingest_parcel, waiting_parcels
 from core.warehouse.warehouse import Warehouse
 from tests.measuring import prepared
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
@@ -40,8 +40,8 @@ def _ours(new_warehouse) -> Warehouse:
     hostile = make_model("made-up/other@1", name="=cmd|' /C calc'!A0", repository="made-up/other")
     warehouse = new_warehouse("ours")
     for profile in (make_profile(RUN), make_profile(OTHER, model=hostile, corpus=make_corpus("other-0123456789ab"))):
-        ingest.ingest(warehouse, put_beside(warehouse, profile))
-    annotate(warehouse, OTHER, lambda said: said.tagged("候補").noted("@see\n<script>alert(1)</script>"))
+        ingest_parcel(warehouse, put_beside(warehouse, profile))
+    annotate(warehouse, OTHER, lambda said: said.with_tag("候補").with_note("@see\n<script>alert(1)</script>"))
     return warehouse
 
 
@@ -56,7 +56,7 @@ def theirs(tmp_path) -> Warehouse:
 
 
 def content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
-    with warehouse.opened() as opened:
+    with warehouse.open() as opened:
         tables = {table: opened.read(f"SELECT * FROM {table}") for table in ALL_TABLES}
     for table, rows in tables.items():
         tables[table] = rows.sort([name for name, kind in rows.schema.items() if not kind.is_nested()])
@@ -68,16 +68,16 @@ def same(one: Warehouse, other: Warehouse) -> bool:
     return all(ours[table].equals(theirs[table]) for table in ALL_TABLES)
 
 
-def states(done: Import) -> dict[str, str]:
+def states(done: ImportResult) -> dict[str, str]:
     return {one.run_id: one.state for one in done.arrivals}
 
 
 @pytest.mark.parametrize("name", ["export", "export.zip"])
 def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
-    exported = export(ours, [RUN, OTHER], tmp_path / name)
+    exported = export_runs(ours, [RUN, OTHER], tmp_path / name)
     assert exported.n_runs == 2 and exported.path.exists()
     with pytest.raises(InputError, match="is there already"):
-        export(ours, [RUN], tmp_path / name)
+        export_runs(ours, [RUN], tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
     done = import_runs(theirs, [tmp_path / name])
     assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
@@ -90,7 +90,7 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
 
 
 def test_a_run_comes_where_the_rest_of_its_parcel_lies(ours, theirs, tmp_path):
-    export(ours, [RUN], tmp_path / "export")
+    export_runs(ours, [RUN], tmp_path / "export")
     (theirs.parcels / RUN).mkdir(parents=True)
     (theirs.parcels / RUN / "run_checks.parquet").write_bytes(b"half")
     assert states(import_runs(theirs, [tmp_path / "export"])) == {RUN: "new"}
@@ -99,7 +99,7 @@ def test_a_run_comes_where_the_rest_of_its_parcel_lies(ours, theirs, tmp_path):
 
 def test_an_export_can_be_read_without_workdim(ours, tmp_path):
     folder = tmp_path / "export"
-    export(ours, [OTHER], folder, asked={"tag": "候補"})
+    export_runs(ours, [OTHER], folder, selection={"tag": "候補"})
     for table in ALL_TABLES:
         stored = ours.read(f"SELECT * FROM {table}")
         own = {"models": "model_id", "corpora": "corpus_id"}.get(table, "run_id")
@@ -126,7 +126,7 @@ def test_an_export_can_be_read_without_workdim(ours, tmp_path):
 
 
 def test_the_dictionary_explains_every_column():
-    told = dictionary(list(TABLES))
+    told = column_dictionary(list(TABLES))
     assert told.height > 150 and not told["meaning"].str.len_chars().eq(0).any()
     assert told.filter(table="layer_replicates", column="blocks")["type"][0] == "list of numbers"
 
@@ -142,11 +142,11 @@ def test_nothing_is_overwritten_and_nothing_half_written(ours, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="is there already"):
-        export(ours, [RUN], tmp_path / "full")
+        export_runs(ours, [RUN], tmp_path / "full")
     with pytest.raises(InputError, match="No run is chosen"):
-        export(ours, [], tmp_path / "none")
+        export_runs(ours, [], tmp_path / "none")
     with pytest.raises(InputError, match="There is no run nothing"):
-        export(ours, [RUN, "nothing"], tmp_path / "half")
+        export_runs(ours, [RUN, "nothing"], tmp_path / "half")
     assert not [path for path in tmp_path.iterdir() if "half" in path.name or "none" in path.name]
 
 
@@ -172,8 +172,8 @@ def test_a_dry_run_changes_nothing_at_all(ours, theirs, tmp_path):
 
 def test_tags_are_united_and_both_notes_kept(ours, theirs, tmp_path):
     import_runs(theirs, [ours.parcels])
-    annotate(ours, OTHER, lambda said: said.tagged("a").noted("ours"))
-    annotate(theirs, OTHER, lambda said: said.tagged("b").noted("theirs"))
+    annotate(ours, OTHER, lambda said: said.with_tag("a").with_note("ours"))
+    annotate(theirs, OTHER, lambda said: said.with_tag("b").with_note("theirs"))
     done = import_runs(theirs, [ours.parcels])
     assert states(done) == {RUN: "known", OTHER: "annotated"}
     tags, note = theirs.read("SELECT tags, note FROM runs WHERE run_id = ?", [OTHER]).row(0)
@@ -199,22 +199,22 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
     reasons = " ".join(one.reason for one in done.arrivals)
     assert "they differ in layer_estimates" in reasons and "made-up/other@1 is another content here" in reasons
     assert content(ours)["layer_estimates"].filter(run_id=RUN).equals(before)
-    assert not ingest.waiting_parcels(ours)
+    assert not waiting_parcels(ours)
 
 
 def test_a_parcel_made_anew_of_rows_is_known_as_the_same(ours, theirs):
     import_runs(theirs, [ours.parcels])
     shutil.rmtree(theirs.parcels / RUN)
-    annotate(theirs, RUN, lambda said: said.tagged("x"))  # writes the parcel from the rows
+    annotate(theirs, RUN, lambda said: said.with_tag("x"))  # writes the parcel from the rows
     assert states(import_runs(theirs, [ours.parcels]))[RUN] == "known"
 
 
 def test_a_run_that_was_deleted_comes_back_by_an_import(ours):
     copy = ours.path.parent / "copy"
     shutil.copytree(ours.parcels, copy)
-    trash.delete(ours, [RUN])
+    delete_runs(ours, [RUN])
     assert states(import_runs(ours, [copy])) == {RUN: "new", OTHER: "known"}
-    assert RUN in queries.runs(ours)["run_id"].to_list() and not ours.unsettled()
+    assert RUN in queries.runs(ours)["run_id"].to_list() and not ours.pending_changes()
 
 
 # --- hostile and broken ----------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_undefined_numbers_are_null_and_names_with_markup_are_names(ours, theirs
 
 def test_a_manifest_that_does_not_fit_is_told(ours, theirs, tmp_path):
     folder = tmp_path / "export"
-    export(ours, [RUN, OTHER], folder)
+    export_runs(ours, [RUN, OTHER], folder)
     edited(folder / "parcels" / RUN, lambda told: told["run"].update(note="forged"))
     done = import_runs(theirs, [folder])
     assert states(done) == {RUN: "damaged", OTHER: "new"}
@@ -348,8 +348,8 @@ def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkey
     monkeypatch.setattr("tempfile.TemporaryDirectory", read_only)
     for attempt in (
         lambda: import_runs(ours, [ours.parcels]),
-        lambda: export(ours, [RUN], tmp_path / "out.zip"),
-        lambda: export(ours, [RUN], tmp_path / "out"),
+        lambda: export_runs(ours, [RUN], tmp_path / "out.zip"),
+        lambda: export_runs(ours, [RUN], tmp_path / "out"),
     ):
         with pytest.raises(ResourceError, match="Read-only file system") as caught:
             attempt()
@@ -360,21 +360,21 @@ def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkey
 
 @pytest.mark.parametrize("name", ["out.zip", "out"])
 def test_a_full_disk_leaves_no_half_export(ours, tmp_path, monkeypatch, name):
-    really = archive.Writer._write
+    really = archive.ArchiveWriter._write
 
     def full(writer, file, held):
         if file.endswith(".csv"):
             raise OSError(28, "No space left on device")
         really(writer, file, held)
 
-    monkeypatch.setattr(archive.Writer, "_write", full)
+    monkeypatch.setattr(archive.ArchiveWriter, "_write", full)
     with pytest.raises(ResourceError, match="No space left"):
-        export(ours, [RUN], tmp_path / name)
+        export_runs(ours, [RUN], tmp_path / name)
     assert not (tmp_path / name).exists() and not list(tmp_path.glob(".workdim-*"))
 
 
 def test_a_zip_file_that_is_cut_off_brings_nothing(ours, theirs, tmp_path):
-    export(ours, [RUN], tmp_path / "whole.zip")
+    export_runs(ours, [RUN], tmp_path / "whole.zip")
     whole = (tmp_path / "whole.zip").read_bytes()
     for share in (0.1, 0.5, 0.99):
         (tmp_path / "cut.zip").write_bytes(whole[: int(share * len(whole))])
@@ -390,15 +390,15 @@ def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python, monkey
     theirs.prepare()
     code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     impatient = replace(theirs, wait=0.3)
-    here = import_module._Here(impatient)
-    monkeypatch.setattr(import_module, "_Here", lambda warehouse: here)
+    here = import_module._KnownContent(impatient)
+    monkeypatch.setattr(import_module, "_KnownContent", lambda warehouse: here)
     holder = python(code, theirs.path)
     assert holder.stdout.readline().strip() == "held"
     (found,) = import_runs(impatient, [ours.parcels / RUN]).arrivals
     assert found.state == "waits" and "has held the warehouse" in found.reason
     holder.kill()
     holder.communicate()
-    assert theirs.settle() == [RUN]
+    assert theirs.apply_pending() == [RUN]
 
 
 # --- scores ----------------------------------------------------------------------------------------------------
@@ -433,26 +433,26 @@ def with_scores(warehouse: Warehouse, sha256: str = "a" * 64) -> None:
         "scores": pl.DataFrame(rows, schema=TABLES["scores"].schema),
         "score_samples": TABLES["score_samples"].frame([]),
     }
-    with warehouse.changing("scores", sha256):
-        people.write(warehouse.folder, "scores", sha256, tables)
+    with warehouse.update("scores", sha256):
+        user_files.write(warehouse.folder, "scores", sha256, tables)
 
 
 def test_scores_come_as_the_files_that_they_came_in(ours, theirs, tmp_path):
     with_scores(ours)
-    export(ours, [OTHER], tmp_path / "export.zip")
+    export_runs(ours, [OTHER], tmp_path / "export.zip")
     before = theirs.read("SELECT count(*) AS n FROM scores")["n"][0]
     assert import_runs(theirs, [tmp_path / "export.zip"], dry_run=True).n_scores == 2
     assert import_runs(theirs, [tmp_path / "export.zip"]).n_scores == 2
     assert theirs.read("SELECT count(*) AS n FROM scores")["n"][0] == before + 2
     assert theirs.read("SELECT file_name FROM score_files")["file_name"].to_list() == ["r.json"]
     assert import_runs(theirs, [tmp_path / "export.zip"]).n_scores == 0
-    assert people.ids(theirs.folder, "scores") == ["a" * 64]
+    assert user_files.list_ids(theirs.folder, "scores") == ["a" * 64]
 
 
 def test_altered_scores_are_left_out_and_the_runs_come(ours, theirs, tmp_path):
     with_scores(ours)
     folder = tmp_path / "export"
-    export(ours, [OTHER], folder)
+    export_runs(ours, [OTHER], folder)
     file = folder / "people" / "scores" / ("a" * 64) / "scores.parquet"
     pl.read_parquet(file).with_columns(value=pl.lit(99.0)).write_parquet(file)
     done = import_runs(theirs, [folder])
@@ -466,7 +466,7 @@ def test_altered_scores_are_left_out_and_the_runs_come(ours, theirs, tmp_path):
 def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     controls = make_controls(make_profile(RUN), 51)
     for control in controls:
-        ingest.ingest(ours, add_parcel(control))
+        ingest_parcel(ours, add_parcel(control))
     out = tmp_path / "export.zip"
     here, there = ["--warehouse", str(ours.path)], ["--warehouse", str(theirs.path)]
     assert main(["export", "--out", str(out), "--run", RUN, *here]) == 0

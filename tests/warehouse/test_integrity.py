@@ -16,10 +16,11 @@ import pytest
 from core.commands import doctor, main
 from core.locale import worded
 from core.models import machine
-from core.store import people
-from core.warehouse import ingest, reference
+from core.store import user_files
+from core.warehouse import reference
 from core.warehouse.connection import CONFIG
-from core.warehouse.integrity import examine
+from core.warehouse.integrity import check_integrity
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.warehouse.test_backup import _full, full
@@ -30,11 +31,11 @@ __all__ = ["_full", "full"]  # the fixtures
 
 
 def lines(warehouse, thorough=False):
-    return [finding.line for finding in examine(warehouse, thorough).findings if finding.is_damage]
+    return [finding.line for finding in check_integrity(warehouse, thorough).findings if finding.is_damage]
 
 
 def notes(warehouse):
-    return [finding.line for finding in examine(warehouse).findings if not finding.is_damage]
+    return [finding.line for finding in check_integrity(warehouse).findings if not finding.is_damage]
 
 
 def sql(warehouse, *statements):
@@ -46,7 +47,7 @@ def sql(warehouse, *statements):
 @pytest.mark.parametrize("thorough", [False, True])
 def test_a_sound_warehouse_has_no_finding_and_is_not_changed(full, thorough):
     before = {path: path.stat().st_mtime_ns for path in full.path.parent.rglob("*")}
-    examined = examine(full, thorough)
+    examined = check_integrity(full, thorough)
     assert not examined.is_damaged and examined.n_parcels == 3
     (note,) = examined.findings
     assert 'my "table"' in note.line and "backup" in note.line
@@ -55,7 +56,7 @@ def test_a_sound_warehouse_has_no_finding_and_is_not_changed(full, thorough):
 
 
 def test_where_there_is_no_warehouse_there_is_nothing_to_find(tmp_path):
-    assert examine(Warehouse(tmp_path / "w.duckdb")).findings == () and not list(tmp_path.iterdir())
+    assert check_integrity(Warehouse(tmp_path / "w.duckdb")).findings == () and not list(tmp_path.iterdir())
 
 
 ROWS = {
@@ -102,7 +103,7 @@ REMARKS = {
 
 def test_what_is_only_to_be_known_is_no_damage(full):
     sql(full, *REMARKS)
-    findings = examine(full).findings
+    findings = check_integrity(full).findings
     assert [finding.line for finding in findings if finding.is_damage] == []
     told = [finding.line for finding in findings]
     wanted = [*REMARKS.values(), "1 pilot .elsewhere. registered elsewhere"]
@@ -111,9 +112,9 @@ def test_what_is_only_to_be_known_is_no_damage(full):
 
 def test_profiles_that_workdim_ships_are_no_reason_to_complain(warehouse):
     """Their controls and pilots did not come along."""
-    assert reference.take_in(warehouse, pytest.fail)
-    examined = examine(warehouse)
-    assert examined.findings == () and examined.n_parcels == len(reference.shipped())
+    assert reference.add_all_profiles(warehouse, pytest.fail)
+    examined = check_integrity(warehouse)
+    assert examined.findings == () and examined.n_parcels == len(reference.shipped_run_ids())
 
 
 def change_a_value(warehouse):
@@ -167,7 +168,7 @@ def test_a_run_without_a_parcel_is_known(full):
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"format": 1, "tables": {"pilots": []}}', '{"format": -1}'])
 def test_a_file_of_people_that_was_edited_into_nonsense_is_found(full, content):
-    people.path_of(full.folder, "pilot", PILOT.pilot_id).write_text(content, encoding="utf-8")
+    user_files.path_of(full.folder, "pilot", PILOT.pilot_id).write_text(content, encoding="utf-8")
     (line,) = lines(full)
     assert f"{PILOT.pilot_id}.json is damaged" in line and "restore" in line and "\n" not in line
 
@@ -211,14 +212,14 @@ def test_writers_go_on_while_parcels_are_read(full):
         sql(replace(full, wait=5.0), "CREATE TABLE since (a INT)")
         written.set()
 
-    examine(full, progress=lambda done, total: None if written.is_set() else write(done, total))
+    check_integrity(full, progress=lambda done, total: None if written.is_set() else write(done, total))
     assert written.is_set()
 
 
 def test_stacks_of_an_encoder_decoder_may_differ_in_length(warehouse, add_parcel):
     for run_id, n_layers in zip(RUN_IDS, (4, 3), strict=False):
         model = make_model(kind="encoder_decoder", n_layers=n_layers)
-        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+        ingest_parcel(warehouse, add_parcel(make_profile(run_id, model=model)))
     assert lines(warehouse) == []
 
 

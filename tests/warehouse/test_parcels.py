@@ -13,8 +13,9 @@ from polars.testing import assert_frame_equal
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.store import parcels
 from core.tables import TABLES
-from core.warehouse import ingest, sync
-from core.warehouse.warehouse import TakenIn
+from core.warehouse import sync
+from core.warehouse.runs import ingest_parcel, waiting_parcels
+from core.warehouse.warehouse import PendingResult
 from tests.profiles import make_corpus, make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(1, 5)]
@@ -34,7 +35,7 @@ def assert_close(warehouse, table, told):
 
 def test_what_goes_in_comes_out(warehouse, add_parcel):
     profile = make_profile()
-    assert ingest.ingest(warehouse, add_parcel(profile))
+    assert ingest_parcel(warehouse, add_parcel(profile))
     assert_close(warehouse, "layer_estimates", profile.estimates)
     assert_close(warehouse, "layer_replicates", profile.replicates)
     assert rows(warehouse, "run_summaries").equals(TABLES["run_summaries"].frame(profile.summaries))
@@ -43,7 +44,7 @@ def test_what_goes_in_comes_out(warehouse, add_parcel):
 
 
 def test_an_undefined_number_becomes_null(warehouse, add_parcel):
-    ingest.ingest(warehouse, add_parcel(make_profile(max_norm_ratio=float("nan"))))
+    ingest_parcel(warehouse, add_parcel(make_profile(max_norm_ratio=float("nan"))))
     d2 = warehouse.read("SELECT mean_distance FROM layer_estimates WHERE estimator = 'd2'")
     assert d2["mean_distance"].null_count() == d2.height > 0
     assert rows(warehouse, "runs")["max_norm_ratio"].to_list() == [None]
@@ -51,16 +52,16 @@ def test_an_undefined_number_becomes_null(warehouse, add_parcel):
 
 def test_the_same_parcel_is_taken_in_once(warehouse, add_parcel):
     folder = add_parcel(make_profile())
-    assert [ingest.ingest(warehouse, folder) for _ in range(3)] == [True, False, False]
-    assert warehouse.settle() == []
+    assert [ingest_parcel(warehouse, folder) for _ in range(3)] == [True, False, False]
+    assert warehouse.apply_pending() == []
     assert rows(warehouse, "runs").height == 1
 
 
 def test_waiting_parcels_come_in_oldest_first_and_share_model_and_corpus(warehouse, add_parcel):
     for run_id in reversed(RUN_IDS):
         add_parcel(make_profile(run_id))
-    assert [folder.name for folder in ingest.waiting_parcels(warehouse)] == RUN_IDS
-    assert warehouse.settle() == RUN_IDS
+    assert [folder.name for folder in waiting_parcels(warehouse)] == RUN_IDS
+    assert warehouse.apply_pending() == RUN_IDS
     assert (rows(warehouse, "models").height, rows(warehouse, "corpora").height) == (1, 1)
 
 
@@ -68,17 +69,17 @@ def test_an_older_parcel_that_comes_later_does_not_set_a_model_back(warehouse, a
     """A parcel without configuration_hash is of a version that computed tokenizer_hash otherwise."""
     newer, older = make_model(tokenizer_hash="today"), make_model(tokenizer_hash="before", configuration_hash=None)
     for run_id, model in zip(RUN_IDS, (newer, older), strict=False):
-        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+        ingest_parcel(warehouse, add_parcel(make_profile(run_id, model=model)))
     assert rows(warehouse, "models").equals(TABLES["models"].frame([newer]))
     other = make_model(tokenizer_hash="tomorrow", configuration_hash="new")
-    ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
     assert rows(warehouse, "models").equals(TABLES["models"].frame([other]))
 
 
 def test_what_a_later_parcel_does_not_say_of_a_model_stays_known_and_what_it_says_is_learned(warehouse, add_parcel):
     silent, telling = make_model(), make_model(key_value_size=192)
     for run_id, model, known in zip(RUN_IDS, (silent, telling, silent), (None, 192, 192), strict=False):
-        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+        ingest_parcel(warehouse, add_parcel(make_profile(run_id, model=model)))
         assert rows(warehouse, "models")["key_value_size"].to_list() == [known]
     warehouse.rebuild()
     assert rows(warehouse, "models")["key_value_size"].to_list() == [192]
@@ -96,23 +97,23 @@ def test_a_half_written_job_is_not_a_result(warehouse):
     parcels.write_parcel(job, make_profile(RUN_IDS[0]))
     (job / "run.json").unlink()
     with pytest.raises(WarehouseError, match="has not finished"):
-        parcels.finish(warehouse.folder, job)
+        parcels.publish_parcel(warehouse.folder, job)
     half = warehouse.parcels / RUN_IDS[0]
     half.parent.mkdir()
     job.rename(half)
-    assert warehouse.settle() == []
+    assert warehouse.apply_pending() == []
 
 
 def test_finishing_twice_is_no_error_but_never_replaces_another_result(warehouse, add_parcel):
     folder = add_parcel(make_profile(RUN_IDS[0]))
     job = warehouse.jobs / RUN_IDS[0]
-    assert parcels.finish(warehouse.folder, job) == folder
+    assert parcels.publish_parcel(warehouse.folder, job) == folder
     parcels.write_parcel(job, make_profile(RUN_IDS[0]))
-    assert parcels.finish(warehouse.folder, job) == folder
+    assert parcels.publish_parcel(warehouse.folder, job) == folder
     assert not job.exists()
     parcels.write_parcel(job, make_profile(RUN_IDS[0], peak=50.0))
     with pytest.raises(WarehouseError, match="another result"):
-        parcels.finish(warehouse.folder, job)
+        parcels.publish_parcel(warehouse.folder, job)
     assert job.exists()
 
 
@@ -166,7 +167,7 @@ def test_a_damaged_parcel_is_reported_and_does_not_stop_the_others(warehouse, ad
     folders = [add_parcel(make_profile(run_id)) for run_id in RUN_IDS[:3]]
     damage(folders[1])
     reports: list[str] = []
-    assert warehouse.settle(reports.append) == [RUN_IDS[0], RUN_IDS[2]]
+    assert warehouse.apply_pending(reports.append) == [RUN_IDS[0], RUN_IDS[2]]
     assert len(reports) == 1
     assert str(folders[1]) in reports[0]
     assert "\n" not in reports[0]
@@ -184,7 +185,7 @@ def test_a_damaged_parcel_is_reported_and_does_not_stop_the_others(warehouse, ad
 def test_rows_of_another_run_model_or_corpus_are_refused(warehouse, add_parcel, mixed):
     folder = add_parcel(mixed(make_profile(RUN_IDS[0])))
     with pytest.raises(WarehouseError, match="mixes several"):
-        ingest.ingest(warehouse, folder)
+        ingest_parcel(warehouse, folder)
     assert rows(warehouse, "runs").is_empty()
 
 
@@ -208,7 +209,7 @@ def with_row(profile, table, **changes):
 def test_rows_that_cannot_be_of_this_run_are_refused_in_one_line(warehouse, add_parcel, wrong, message):
     folder = add_parcel(wrong(make_profile(RUN_IDS[0])))
     with pytest.raises(WarehouseError, match=message) as caught:
-        ingest.ingest(warehouse, folder)
+        ingest_parcel(warehouse, folder)
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
     assert rows(warehouse, "runs").is_empty() and rows(warehouse, "layer_estimates").is_empty()
 
@@ -216,16 +217,16 @@ def test_rows_that_cannot_be_of_this_run_are_refused_in_one_line(warehouse, add_
 def test_a_parent_a_control_and_a_pilot_may_come_later(warehouse, add_parcel):
     profile = make_profile(RUN_IDS[0], parent_run_id=RUN_IDS[3], pilot_id="later")
     summaries = [replace(row, control_run_ids=[RUN_IDS[2]]) for row in profile.summaries]
-    assert ingest.ingest(warehouse, add_parcel(replace(profile, summaries=summaries)))
+    assert ingest_parcel(warehouse, add_parcel(replace(profile, summaries=summaries)))
 
 
 @pytest.mark.parametrize(
     "other", [{"model": make_model(weights_sha256="f" * 64)}, {"corpus": make_corpus(sha256="f" * 64)}]
 )
 def test_one_id_never_stands_for_two_contents(warehouse, add_parcel, other):
-    ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
     with pytest.raises(WarehouseError, match="another content"):
-        ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[1], **other)))
+        ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[1], **other)))
     assert rows(warehouse, "runs")["run_id"].to_list() == [RUN_IDS[0]]
 
 
@@ -233,10 +234,10 @@ INGEST = """
 import sys
 from pathlib import Path
 from core.store import parcels
-from core.warehouse import ingest
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 sys.stdin.readline()
-print(len(Warehouse(Path(sys.argv[1])).settle()))
+print(len(Warehouse(Path(sys.argv[1])).apply_pending()))
 """
 
 
@@ -256,20 +257,21 @@ def test_processes_that_take_in_the_same_parcels_at_once_double_nothing(warehous
 INGEST_SLOWLY = """
 import sys, time
 from pathlib import Path
-from core.warehouse import ingest, sync
+from core.warehouse import sync
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
-bring = sync.bring
+sync_rows = sync.sync_rows
 def slow(*arguments):
-    bring(*arguments)
+    sync_rows(*arguments)
     print("inserted", flush=True)
     time.sleep(60)
-sync.bring = slow
-ingest.ingest(Warehouse(Path(sys.argv[1])), Path(sys.argv[2]))
+sync.sync_rows = slow
+ingest_parcel(Warehouse(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
 def test_a_kill_in_mid_ingest_leaves_a_good_file_and_the_parcel_for_the_next(warehouse, add_parcel, python):
-    ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
     process = python(INGEST_SLOWLY, warehouse.path, add_parcel(make_profile(RUN_IDS[1])))
     assert process.stdout.readline() == "inserted\n"
     process.kill()
@@ -277,7 +279,7 @@ def test_a_kill_in_mid_ingest_leaves_a_good_file_and_the_parcel_for_the_next(war
     with duckdb.connect(warehouse.path, read_only=True) as connection:
         assert connection.execute("SELECT DISTINCT run_id FROM layer_estimates").fetchall() == [(RUN_IDS[0],)]
     assert set(rows(warehouse, "layer_estimates")["run_id"]) == set(RUN_IDS[:2])  # whoever comes next brings it in
-    assert not warehouse.folder.marked()
+    assert not warehouse.folder.pending_changes()
 
 
 READ = """
@@ -293,26 +295,26 @@ def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(wareho
     garble_run_file(add_parcel(make_profile(RUN_IDS[1])))
     reader = python(READ, warehouse.path)
     reader.stdout.readline()
-    just_measured = warehouse.take_in()
-    assert (just_measured.waiting, just_measured.late, just_measured.lines) == (2, 0, [])
+    just_measured = warehouse.try_apply_pending()
+    assert (just_measured.n_waiting, just_measured.n_late, just_measured.messages) == (2, 0, [])
     for run_id in RUN_IDS[:2]:
         os.utime(warehouse.parcels / run_id / "run.json", (0, 0))
-    late = warehouse.take_in()
-    assert (late.run_ids, late.waiting) == ([], 2)
-    assert late.lines[0].startswith("2 finished measurements wait: ") and str(reader.pid) in late.lines[0]
+    late = warehouse.try_apply_pending()
+    assert (late.run_ids, late.n_waiting) == ([], 2)
+    assert late.messages[0].startswith("2 finished measurements wait: ") and str(reader.pid) in late.messages[0]
     with pytest.raises(WarehouseLocked):
-        replace(warehouse, wait=0.1).settle()
+        replace(warehouse, wait=0.1).apply_pending()
     reader.kill()
     reader.wait()
-    taken = warehouse.take_in()
-    assert (taken.run_ids, taken.waiting) == ([RUN_IDS[0]], 0)
-    assert len(taken.lines) == 1 and "is damaged" in taken.lines[0]
+    taken = warehouse.try_apply_pending()
+    assert (taken.run_ids, taken.n_waiting) == ([RUN_IDS[0]], 0)
+    assert len(taken.messages) == 1 and "is damaged" in taken.messages[0]
 
 
 def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_parcel, monkeypatch):
     for run_id in RUN_IDS[:2]:
         add_parcel(make_profile(run_id))
-    really = sync.bring
+    really = sync.sync_rows
 
     def full_after_one(connection, folder, kind, ids, *report):
         if list(ids) != RUN_IDS[:1]:
@@ -320,8 +322,8 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
         return really(connection, folder, kind, ids, *report)
 
     monkeypatch.setattr(sync, "BATCH", 1)
-    monkeypatch.setattr(sync, "bring", full_after_one)
-    assert warehouse.take_in() == TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
+    monkeypatch.setattr(sync, "sync_rows", full_after_one)
+    assert warehouse.try_apply_pending() == PendingResult([RUN_IDS[0]], 1, "The disk has no room.", n_late=1)
 
 
 def test_frames_are_typed_even_without_rows():

@@ -19,7 +19,8 @@ from core.tables import (
     columns,
     schema,
 )
-from core.warehouse import ingest, queries
+from core.warehouse import queries
+from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_controls, make_model, make_profile
 
 OLD, NEW = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002"
@@ -27,9 +28,9 @@ OLD, NEW = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-0000
 
 @pytest.fixture
 def filled(warehouse, add_parcel):
-    ingest.ingest(warehouse, add_parcel(make_profile(OLD, outcome="veto")))
+    ingest_parcel(warehouse, add_parcel(make_profile(OLD, outcome="veto")))
     encoder = make_model("pypi:encoder@2.0", kind="encoder", n_layers=6)
-    ingest.ingest(warehouse, add_parcel(make_profile(NEW, model=encoder, peak=80.0, outcome="warn")))
+    ingest_parcel(warehouse, add_parcel(make_profile(NEW, model=encoder, peak=80.0, outcome="warn")))
     return warehouse
 
 
@@ -45,7 +46,7 @@ def test_runs_come_newest_first_with_model_corpus_summary_and_worst_check(filled
 
 
 def test_a_run_without_summary_or_checks_is_still_listed(warehouse, add_parcel):
-    ingest.ingest(warehouse, add_parcel(replace(make_profile(OLD), summaries=[], checks=[])))
+    ingest_parcel(warehouse, add_parcel(replace(make_profile(OLD), summaries=[], checks=[])))
     run = queries.runs(warehouse).row(0, named=True)
     assert (run["run_id"], run["working_dimension"], run["worst_check"]) == (OLD, None, None)
 
@@ -96,7 +97,7 @@ def test_controls_belong_to_their_parent_and_random_weights_to_all_of_one_archit
         make_profile(OLD[:-2] + "62", protocol_hash="another"),
     )
     for profile in (text, shuffled, random, second, *others):
-        ingest.ingest(warehouse, add_parcel(profile))
+        ingest_parcel(warehouse, add_parcel(profile))
     known = queries.runs(warehouse)
     found = control_links(known, known).sort("text_run_id", "pass", "model_seed")
     assert found.select("text_run_id", "run_id", "pass", "model_seed").rows() == [
@@ -114,7 +115,7 @@ def test_a_control_that_the_verdict_names_is_one_whatever_its_hashes(warehouse, 
     text = make_profile(OLD)
     judged = [replace(row, control_run_ids=[NEW]) for row in text.summaries]
     for profile in (far, replace(text, summaries=judged)):
-        ingest.ingest(warehouse, add_parcel(profile))
+        ingest_parcel(warehouse, add_parcel(profile))
     known = queries.runs(warehouse)
     assert control_links(known, known)["run_id"].to_list() == [NEW]
 

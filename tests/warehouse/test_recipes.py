@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.pilots.recipe import Recipe, find_recipe
 from core.tables import RecipeNumberRow
 from core.warehouse import recipes
-from core.warehouse.ingest import ingest
+from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_profile
 from tests.warehouse.test_parcels import RUN_IDS
 
@@ -37,32 +37,32 @@ def number_row(n: int, value: float, **changed) -> RecipeNumberRow:
 
 
 def test_a_recipe_is_kept_with_its_numbers_and_template_and_found_again(warehouse):
-    recipes.keep(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK template")
-    kept = recipes.keep(warehouse, RECIPE, [number_row(1, 22.5), number_row(2, 3.0)], "0.2", b"PK template")
-    (found,) = recipes.all_recipes(warehouse)
+    recipes.save_recipe(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK template")
+    kept = recipes.save_recipe(warehouse, RECIPE, [number_row(1, 22.5), number_row(2, 3.0)], "0.2", b"PK template")
+    (found,) = recipes.list_recipes(warehouse)
     assert found.recipe == RECIPE and found.code_version == "0.2" and found.n_numbers == 2
     assert found.created_at <= found.made_at == kept.made_at
-    assert [one.value for one in recipes.numbers(warehouse, RECIPE.recipe_id)] == [22.5, 3.0]
-    assert recipes.template(warehouse, RECIPE) == b"PK template"
+    assert [one.value for one in recipes.recipe_numbers(warehouse, RECIPE.recipe_id)] == [22.5, 3.0]
+    assert recipes.read_template(warehouse, RECIPE) == b"PK template"
     assert find_recipe([found], "Board in June") is find_recipe([found], RECIPE.recipe_id[:9]) is found
     with pytest.raises(InputError, match="Board in June"):
         find_recipe([found], "Board in Juni")
-    recipes.delete(warehouse, RECIPE.recipe_id)
-    assert recipes.all_recipes(warehouse) == [] and recipes.template(warehouse, RECIPE) is None
+    recipes.delete_recipe(warehouse, RECIPE.recipe_id)
+    assert recipes.list_recipes(warehouse) == [] and recipes.read_template(warehouse, RECIPE) is None
 
 
 def test_numbers_are_held_against_the_rows_they_came_from(warehouse, add_parcel):
-    ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
     (held,) = warehouse.read(
         "SELECT inner_max FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'"
     ).rows()
     gone = number_row(3, 1.0, source_key=json.dumps({"run_id": RUN_IDS[1], "estimator": "d2", "cloud": "one_per_type"}))
     computed = number_row(4, 0.3, source_table=None, source_column="relation.rho", source_key=None)
     rows = [number_row(1, held[0]), number_row(2, held[0] * 1.01), gone, computed]
-    assert [one.state for one in recipes.compare(warehouse, rows)] == ["same", "changed", "gone", "computed"]
+    assert [one.state for one in recipes.compare_numbers(warehouse, rows)] == ["same", "changed", "gone", "computed"]
     again = [*rows[:3], replace(computed, text="0.4", value=0.4)]
-    found = recipes.compare(warehouse, rows, again)[-1]
-    assert (found.state, found.text_now) == ("changed", "0.4")
+    found = recipes.compare_numbers(warehouse, rows, again)[-1]
+    assert (found.state, found.current_text) == ("changed", "0.4")
     assert recipes.missing_runs(warehouse, replace(RECIPE, run_ids=RUN_IDS[:2])) == [RUN_IDS[1]]
 
 
@@ -79,7 +79,7 @@ def test_numbers_are_held_against_the_rows_they_came_from(warehouse, add_parcel)
     ],
 )
 def test_a_list_of_anybody_reads_only_what_is_declared(warehouse, changed):
-    assert recipes.compare(warehouse, [number_row(1, 2.0, **changed)])[0].state == "computed"
+    assert recipes.compare_numbers(warehouse, [number_row(1, 2.0, **changed)])[0].state == "computed"
 
 
 def test_bad_recipes_are_one_line(warehouse):
@@ -87,6 +87,6 @@ def test_bad_recipes_are_one_line(warehouse):
         with pytest.raises(InputError):
             replace(RECIPE, **changed)
     with pytest.raises(InputError, match="MB"):
-        recipes.keep(warehouse, RECIPE, [], "0.1", b"x" * (recipes.LARGEST_TEMPLATE + 1))
+        recipes.save_recipe(warehouse, RECIPE, [], "0.1", b"x" * (recipes.MAX_TEMPLATE_BYTES + 1))
     with pytest.raises(InputError, match="No recipe is kept yet"):
         find_recipe([], "x")

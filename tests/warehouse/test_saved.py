@@ -6,47 +6,49 @@ import pytest
 
 from core.errors import InputError
 from core.tables import TABLES
-from core.warehouse import saved, schema
+from core.warehouse import saved_queries, schema
 
 
 def test_a_query_is_saved_found_replaced_and_forgotten(warehouse):
-    saved.save(warehouse, " first look ", "SELECT 1 ", note="  ")
-    assert [(row.name, row.sql, row.note) for row in saved.all_saved(warehouse)] == [("first look", "SELECT 1", None)]
+    saved_queries.save_query(warehouse, " first look ", "SELECT 1 ", note="  ")
+    assert [(row.name, row.sql, row.note) for row in saved_queries.list_queries(warehouse)] == [
+        ("first look", "SELECT 1", None)
+    ]
     with pytest.raises(InputError, match="saved already"):
-        saved.save(warehouse, "first look", "SELECT 2")
-    assert saved.find(warehouse, "first look").sql == "SELECT 1"
-    saved.save(warehouse, "first look", "SELECT 2", note="two", replace=True)
-    assert saved.find(warehouse, "first look").note == "two"
+        saved_queries.save_query(warehouse, "first look", "SELECT 2")
+    assert saved_queries.find_query(warehouse, "first look").sql == "SELECT 1"
+    saved_queries.save_query(warehouse, "first look", "SELECT 2", note="two", replace=True)
+    assert saved_queries.find_query(warehouse, "first look").note == "two"
     (file,) = (warehouse.folder.people / "queries").iterdir()
     assert '"SELECT 2"' in file.read_text()
-    saved.delete(warehouse, "first look")
-    assert saved.all_saved(warehouse) == []
-    assert not file.exists() and not warehouse.folder.marked()
+    saved_queries.delete_query(warehouse, "first look")
+    assert saved_queries.list_queries(warehouse) == []
+    assert not file.exists() and not warehouse.folder.pending_changes()
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "two\nlines", "zero\u200bwidth", "\u202eturned", "nul\0"])
 def test_a_name_that_cannot_be_read_is_refused(warehouse, name):
     with pytest.raises(InputError):
-        saved.save(warehouse, name, "SELECT 1")
-    assert saved.all_saved(warehouse) == []
+        saved_queries.save_query(warehouse, name, "SELECT 1")
+    assert saved_queries.list_queries(warehouse) == []
 
 
 @pytest.mark.parametrize("name", ["表の一覧", "it's; DROP TABLE runs --", "<b>bold</b>", "a,b%2C&c=d#e"])
 def test_any_other_name_is_kept_letter_by_letter(warehouse, name):
-    saved.save(warehouse, name, "SELECT '" + "長" * 1000 + "'")
-    assert saved.find(warehouse, name).name == name
+    saved_queries.save_query(warehouse, name, "SELECT '" + "長" * 1000 + "'")
+    assert saved_queries.find_query(warehouse, name).name == name
 
 
 def test_an_unknown_name_lists_what_is_there(warehouse):
     with pytest.raises(InputError, match="none has been saved"):
-        saved.find(warehouse, "x")
-    saved.save(warehouse, "ranking", "SELECT 1")
+        saved_queries.find_query(warehouse, "x")
+    saved_queries.save_query(warehouse, "ranking", "SELECT 1")
     with pytest.raises(InputError, match="Did you mean ranking"):
-        saved.delete(warehouse, "rankin")
+        saved_queries.delete_query(warehouse, "rankin")
 
 
 def test_the_schema_tells_every_column_with_its_comment(warehouse):
-    told = {table.name: table for table in schema.tables(warehouse)}
+    told = {table.name: table for table in schema.list_tables(warehouse)}
     assert told.keys() == {*TABLES, schema.VERSION_TABLE}
     for name, table in TABLES.items():
         assert told[name].comment == table.comment
@@ -56,6 +58,6 @@ def test_the_schema_tells_every_column_with_its_comment(warehouse):
 
 
 def test_a_table_is_found_by_its_name_and_no_other(warehouse):
-    assert schema.find(warehouse, "RUNS").name == "runs"
+    assert schema.find_table(warehouse, "RUNS").name == "runs"
     with pytest.raises(InputError, match="Did you mean runs"):
-        schema.find(warehouse, "run")
+        schema.find_table(warehouse, "run")

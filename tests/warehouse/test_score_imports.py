@@ -11,12 +11,13 @@ import pytest
 
 from core.errors import InputError
 from core.scores.parsed_score import Remark
-from core.store import people
-from core.warehouse import ingest, queries, score_imports, sync
-from core.warehouse.aliases import aliases, set_aliases
-from core.warehouse.score_answers import answered, answers, blocks, conflicts, unmet_names
-from core.warehouse.score_imports import files, preview, remove, store
-from core.warehouse.scores import reference_hashes
+from core.store import user_files
+from core.warehouse import queries, score_imports, sync
+from core.warehouse.aliases import list_aliases, set_aliases
+from core.warehouse.runs import ingest_parcel
+from core.warehouse.score_answers import answers, list_answer_sets, score_blocks, score_conflicts, unmatched_names
+from core.warehouse.score_imports import list_imports, preview_import, remove_import, store_import
+from core.warehouse.scores import shipped_hashes
 from tests.profiles import make_model, make_profile
 from tests.warehouse import score_files as made
 from tests.warehouse.score_files import score, score_file
@@ -32,26 +33,26 @@ def counts(warehouse) -> dict[str, int]:
 def measured(warehouse, add_parcel):
     """`Org/Model-1` of the hub and a local folder are measured here."""
     hub = make_model("Org/Model-1@abc", repository="Org/Model-1")
-    ingest.ingest(warehouse, add_parcel(make_profile(RUN, model=hub)))
-    ingest.ingest(warehouse, add_parcel(make_profile(RUN[:-1] + "2", model=make_model("local:tuned@f00"))))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN, model=hub)))
+    ingest_parcel(warehouse, add_parcel(make_profile(RUN[:-1] + "2", model=make_model("local:tuned@f00"))))
     return warehouse
 
 
 def test_a_file_is_stored_with_its_answers_and_known_again(warehouse):
     before = counts(warehouse)
     file = score_file(score(), score(benchmark="piqa"), Remark("empty"), samples=made.answers("o/a", {"q": 1}))
-    stored = store(warehouse, file)
+    stored = store_import(warehouse, file)
     assert (stored.n_taken, stored.n_samples, stored.n_skipped, stored.is_new) == (2, 1, 1, True)
     assert counts(warehouse) == before | {"score_files": 1, "scores": before["scores"] + 2, "score_samples": 1}
-    again = store(warehouse, replace(file, name="copy.csv"))
+    again = store_import(warehouse, replace(file, name="copy.csv"))
     assert not again.is_new and again.name == "mine.csv" and again.imported_at == stored.imported_at
     assert counts(warehouse)["scores"] == before["scores"] + 2
-    assert preview(warehouse, file).imported_at == stored.imported_at
+    assert preview_import(warehouse, file).imported_at == stored.imported_at
     assert queries.scores(warehouse, ["o/a"])["file_sha256"].unique().to_list() == [file.sha256]
 
 
 def test_only_the_rows_that_were_chosen_are_stored(warehouse):
-    store(warehouse, score_file(score(), score(benchmark="piqa")), taken={1})
+    store_import(warehouse, score_file(score(), score(benchmark="piqa")), selected={1})
     assert queries.scores(warehouse, ["o/a"])["benchmark"].to_list() == ["piqa"]
 
 
@@ -66,8 +67,8 @@ def test_only_the_rows_that_were_chosen_are_stored(warehouse):
 def test_a_hostile_or_empty_file_stores_nothing(warehouse, file, message):
     before = counts(warehouse)
     with pytest.raises(InputError, match=message):
-        store(warehouse, file)
-    assert counts(warehouse) == before and files(warehouse).is_empty()
+        store_import(warehouse, file)
+    assert counts(warehouse) == before and list_imports(warehouse).is_empty()
 
 
 def test_what_fails_in_the_middle_is_finished_by_the_next(warehouse, monkeypatch):
@@ -82,14 +83,14 @@ def test_what_fails_in_the_middle_is_finished_by_the_next(warehouse, monkeypatch
     monkeypatch.setattr(sync, "insert", failing)
     file = score_file(score(), samples=made.answers("o/a", {"q": 1}))
     with pytest.raises(RuntimeError):
-        store(warehouse, file)
+        store_import(warehouse, file)
     monkeypatch.undo()  # its file was whole: it comes in with whoever comes next
     assert counts(warehouse) == before | {
         "score_files": 1,
         "scores": before["scores"] + 1,
         "score_samples": before["score_samples"] + 1,
     }
-    assert not store(warehouse, file).is_new
+    assert not store_import(warehouse, file).is_new
 
 
 def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse, python):
@@ -102,7 +103,7 @@ def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse,
         "    if table == 'scores':\n"
         "        print('half', flush=True)\n        sys.stdin.read()\n"
         "sync.insert = slow\n"
-        "score_imports.store(Warehouse(Path(sys.argv[1])), score_file(*(score(f'o/m{n}') for n in range(500))))\n"
+        "score_imports.store_import(Warehouse(Path(sys.argv[1])), score_file(*(score(f'o/m{n}') for n in range(500))))\n"
     )
     before = counts(warehouse)
     process = python(code, warehouse.path)
@@ -111,37 +112,37 @@ def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse,
     process.wait()
     # Its file was whole: whoever comes next brings it in, and a lost warehouse file loses none of it.
     after = before | {"score_files": 1, "scores": before["scores"] + 500}
-    assert counts(warehouse) == after and not warehouse.folder.marked()
+    assert counts(warehouse) == after and not warehouse.folder.pending_changes()
     warehouse.path.unlink()
     assert counts(warehouse) == after
-    assert not store(warehouse, score_file(*(score(f"o/m{n}") for n in range(500)))).is_new
+    assert not store_import(warehouse, score_file(*(score(f"o/m{n}") for n in range(500)))).is_new
 
 
 def test_a_small_parcel_holds_what_was_imported(warehouse):
-    stored = store(warehouse, score_file(score(), samples=made.answers("o/a", {"q": 1})))
-    for table, rows in people.read(warehouse.folder, "scores", stored.file_sha256).items():
+    stored = store_import(warehouse, score_file(score(), samples=made.answers("o/a", {"q": 1})))
+    for table, rows in user_files.read(warehouse.folder, "scores", stored.file_sha256).items():
         assert rows["file_sha256"].to_list() == [stored.file_sha256], table
 
 
 def test_a_file_is_taken_out_with_all_that_came_in_it(warehouse):
     before = counts(warehouse)
     file = score_file(score(), samples=made.answers("o/a", {"q": 1}))
-    store(warehouse, file)
-    store(warehouse, score_file(score("o/b"), name="other.csv"))
-    assert remove(warehouse, file.sha256[:10]) == "mine.csv"
+    store_import(warehouse, file)
+    store_import(warehouse, score_file(score("o/b"), name="other.csv"))
+    assert remove_import(warehouse, file.sha256[:10]) == "mine.csv"
     assert counts(warehouse) == before | {"score_files": 1, "scores": before["scores"] + 1}
-    assert files(warehouse)["file_name"].to_list() == ["other.csv"]
+    assert list_imports(warehouse)["file_name"].to_list() == ["other.csv"]
 
 
 @pytest.mark.parametrize("sha", ["", "nothing", "%"])
 def test_what_was_not_imported_cannot_be_taken_out(warehouse, sha):
-    store(warehouse, score_file(score()))
+    store_import(warehouse, score_file(score()))
     before = counts(warehouse)
     with pytest.raises(InputError, match="imported files begin with"):
-        remove(warehouse, sha)
+        remove_import(warehouse, sha)
     shipped = warehouse.read("SELECT any_value(file_sha256) FROM scores WHERE source <> 'a table'").item()
     with pytest.raises(InputError, match="0 imported files"):
-        remove(warehouse, shipped)
+        remove_import(warehouse, shipped)
     assert counts(warehouse) == before
 
 
@@ -156,8 +157,8 @@ def test_what_was_not_imported_cannot_be_taken_out(warehouse, sha):
     ],
 )
 def test_the_preview_knows_what_is_there_and_what_contradicts_it(warehouse, value, unit, known):
-    store(warehouse, score_file(score(value=61.0, source="first")))
-    rows = preview(warehouse, score_file(score(value=value, unit=unit), score("o/new"), name="second.csv")).rows
+    store_import(warehouse, score_file(score(value=61.0, source="first")))
+    rows = preview_import(warehouse, score_file(score(value=value, unit=unit), score("o/new"), name="second.csv")).rows
     assert rows["known"].to_list() == [known, None]
     assert rows["known_from"][0] == "first"
     assert rows["known_value"][0] == pytest.approx(0.61 if unit == "fraction" else 61.0)  # beside it, in its own unit
@@ -165,14 +166,14 @@ def test_the_preview_knows_what_is_there_and_what_contradicts_it(warehouse, valu
 
 
 def test_partial_runs_contradict_nothing_and_are_known_again(warehouse):
-    store(warehouse, score_file(score(value=61.0), score(value=55.0, benchmark="piqa", is_partial=True)))
+    store_import(warehouse, score_file(score(value=61.0), score(value=55.0, benchmark="piqa", is_partial=True)))
     again = [
         score(value=20.0, is_partial=True),
         score(value=20.0, benchmark="piqa", is_partial=True),
         score(value=20.0, benchmark="piqa"),
         score(value=55.0, benchmark="piqa", is_partial=True),
     ]
-    known = [preview(warehouse, score_file(one, name="other.csv")).rows["known"].item() for one in again]
+    known = [preview_import(warehouse, score_file(one, name="other.csv")).rows["known"].item() for one in again]
     assert known == [None, None, None, "duplicate"]
 
 
@@ -189,38 +190,38 @@ def test_partial_runs_contradict_nothing_and_are_known_again(warehouse):
     ],
 )
 def test_a_score_in_other_settings_is_another_score(warehouse, other):
-    store(warehouse, score_file(score(value=61.0)))
-    rows = preview(warehouse, score_file(score(value=70.0, **other), name="second.csv")).rows
+    store_import(warehouse, score_file(score(value=61.0)))
+    rows = preview_import(warehouse, score_file(score(value=70.0, **other), name="second.csv")).rows
     assert rows["known"].to_list() == [None]
 
 
 def test_a_file_that_contradicts_itself_is_told(warehouse):
-    rows = preview(warehouse, score_file(score(value=61.0), score(value=70.0), score("o/b"), score("o/b"))).rows
+    rows = preview_import(warehouse, score_file(score(value=61.0), score(value=70.0), score("o/b"), score("o/b"))).rows
     assert rows["known"].to_list() == ["conflict", "conflict", "duplicate", "duplicate"]
     assert set(rows["known_from"]) == {"mine.csv"}
 
 
 def test_one_source_that_agrees_and_one_that_does_not_are_a_conflict(warehouse):
-    store(warehouse, score_file(score(value=61.0, source="one"), name="a.csv"))
-    store(warehouse, score_file(score(value=70.0, source="two"), name="b.csv"))
-    row = preview(warehouse, score_file(score(value=61.0))).rows.row(0, named=True)
+    store_import(warehouse, score_file(score(value=61.0, source="one"), name="a.csv"))
+    store_import(warehouse, score_file(score(value=70.0, source="two"), name="b.csv"))
+    row = preview_import(warehouse, score_file(score(value=61.0))).rows.row(0, named=True)
     assert (row["known"], row["known_value"], row["known_from"]) == ("conflict", 70.0, "one; two")
-    assert conflicts(warehouse).filter(repository="o/a").select("lowest", "highest", "n_values").rows() == [
+    assert score_conflicts(warehouse).filter(repository="o/a").select("lowest", "highest", "n_values").rows() == [
         (61.0, 70.0, 2)
     ]
 
 
 def test_values_that_agree_after_rounding_are_no_contradiction(warehouse):
-    before = conflicts(warehouse).height
-    store(warehouse, score_file(score(value=61.0, source="one"), name="a.csv"))
-    store(warehouse, score_file(score(value=61.03, source="two"), name="b.csv"))
-    assert conflicts(warehouse).height == before > 0  # the shipped sources have some of their own
+    before = score_conflicts(warehouse).height
+    store_import(warehouse, score_file(score(value=61.0, source="one"), name="a.csv"))
+    store_import(warehouse, score_file(score(value=61.03, source="two"), name="b.csv"))
+    assert score_conflicts(warehouse).height == before > 0  # the shipped sources have some of their own
 
 
 def test_the_preview_says_which_model_a_name_means(measured):
     set_aliases(measured, {"my-tuned": "local:tuned"})
     names = ["Org/Model-1", "Org__Model-1", "org/model-1", "/data/models/Model-1", "my-tuned", "x/unknown"]
-    found = preview(measured, score_file(*(score(name) for name in names)))
+    found = preview_import(measured, score_file(*(score(name) for name in names)))
     told = {row["name"]: row for row in found.names.iter_rows(named=True)}
     assert [told[name]["is_measured"] for name in names] == [True, False, False, False, True, False]
     assert told["my-tuned"]["reference"] == "local:tuned" and told["my-tuned"]["is_alias"]
@@ -231,22 +232,22 @@ def test_the_preview_says_which_model_a_name_means(measured):
 
 
 def test_an_alias_that_is_to_come_is_previewed(measured):
-    found = preview(measured, score_file(score("Model One")), also={"Model One": "Org/Model-1"})
-    assert found.names["is_measured"].to_list() == [True] and aliases(measured).is_empty()
+    found = preview_import(measured, score_file(score("Model One")), new_aliases={"Model One": "Org/Model-1"})
+    assert found.names["is_measured"].to_list() == [True] and list_aliases(measured).is_empty()
 
 
 def test_an_alias_acts_at_once_on_what_is_there_and_can_be_taken_back(measured):
-    store(measured, score_file(score("Model One", 61.0), samples=made.answers("Model One", {"q": 1})))
+    store_import(measured, score_file(score("Model One", 61.0), samples=made.answers("Model One", {"q": 1})))
     assert queries.scores(measured, ["Org/Model-1"]).is_empty()
     set_aliases(measured, {"Model One": "Org/Model-1"})
     row = queries.scores(measured, ["Org/Model-1"]).row(0, named=True)
     assert (row["repository"], row["name_in_source"], row["value"]) == ("Org/Model-1", "Model One", 61.0)
     assert queries.scores(measured, ["Model One"]).is_empty()
-    assert answered(measured)["model"].to_list() == ["Org/Model-1"]
-    assert aliases(measured).select("is_measured", "n_scores").rows() == [(True, 1)]
+    assert list_answer_sets(measured)["model"].to_list() == ["Org/Model-1"]
+    assert list_aliases(measured).select("is_measured", "n_scores").rows() == [(True, 1)]
     set_aliases(measured, {}, ["Model One"])
     assert queries.scores(measured, ["Model One"]).height == 1
-    assert not people.ids(measured.folder, "alias")
+    assert not user_files.list_ids(measured.folder, "alias")
 
 
 def test_a_users_own_score_is_moved_by_no_alias(measured):
@@ -275,14 +276,14 @@ def test_an_alias_that_leads_nowhere_changes_nothing(warehouse, wanted, message)
     set_aliases(warehouse, {"known": "o/target"})
     with pytest.raises(InputError, match=message):
         set_aliases(warehouse, {"good": "o/good"} | wanted)
-    assert aliases(warehouse)["alias"].to_list() == ["known"]
+    assert list_aliases(warehouse)["alias"].to_list() == ["known"]
 
 
 def test_aliases_are_edited_together(warehouse):
     set_aliases(warehouse, {"a": "x/one", "b": "x/two"})
-    kept = aliases(warehouse).filter(alias="a")["created_at"].item()
+    kept = list_aliases(warehouse).filter(alias="a")["created_at"].item()
     set_aliases(warehouse, {"a": "x/one", "c": "x/three", "d": " x/four "}, ["b"])
-    found = aliases(warehouse)
+    found = list_aliases(warehouse)
     assert dict(found.select("alias", "reference").rows()) == {"a": "x/one", "c": "x/three", "d": "x/four"}
     assert found.filter(alias="a")["created_at"].item() == kept  # what did not change is not written anew
     with pytest.raises(InputError, match="no alias 'b'"):
@@ -290,23 +291,28 @@ def test_aliases_are_edited_together(warehouse):
 
 
 def test_names_that_look_like_a_measured_model_are_suggested(measured):
-    store(measured, score_file(score("Org__Model-1"), score("x/unknown"), samples=made.answers("TUNED", {"q": 1})))
-    found = unmet_names(measured)
+    store_import(
+        measured, score_file(score("Org__Model-1"), score("x/unknown"), samples=made.answers("TUNED", {"q": 1}))
+    )
+    found = unmatched_names(measured)
     assert dict(found.select("name", pl.col("suggestions").list.first()).rows()) == {
         "Org__Model-1": "Org/Model-1",
         "TUNED": "local:tuned",
     }
     set_aliases(measured, {"TUNED": "local:tuned"})
-    assert unmet_names(measured)["name"].to_list() == ["Org__Model-1"]
+    assert unmatched_names(measured)["name"].to_list() == ["Org__Model-1"]
 
 
 def test_answers_of_the_newest_file_count_and_revisions_are_models_of_their_own(warehouse):
     for name, value in (("old", 0), ("new", 1)):
         samples = made.answers("o/a", {"q1": value, "q2": value})
-        store(warehouse, score_file(samples=samples, name=name))
+        store_import(warehouse, score_file(samples=samples, name=name))
         time.sleep(0.002)
-    store(warehouse, score_file(samples=made.answers("o/a", {"q1": 0}, revision="r1"), name="other"))
-    assert answered(warehouse).select("model", "n_questions", "n_files").rows() == [("o/a", 2, 2), ("o/a@r1", 1, 1)]
+    store_import(warehouse, score_file(samples=made.answers("o/a", {"q1": 0}, revision="r1"), name="other"))
+    assert list_answer_sets(warehouse).select("model", "n_questions", "n_files").rows() == [
+        ("o/a", 2, 2),
+        ("o/a@r1", 1, 1),
+    ]
     assert answers(warehouse, "o/a", "arc_easy")["value"].to_list() == [1.0, 1.0]
     assert answers(warehouse, "o/a@r1")["doc_hash"].to_list() == ["q1"]
 
@@ -319,29 +325,29 @@ def test_scores_come_without_each_block_of_the_questions_that_all_models_answere
         asked = {f"{'other' if name == 'o/other' else 'q'}{n:02d}": value for n, value in enumerate(values)}
         told = score(name, values.mean() + 0.01 * (name == "o/rounded"), unit="fraction")
         file = score_file(told, name=name, samples=made.answers(name, asked))
-        store(warehouse, file)
+        store_import(warehouse, file)
         wanted.append((name, file.sha256, name, "arc_easy", "acc", "none", 100 * told.value))
     columns = ["run_id", "file_sha256", "repository", "benchmark", "metric", "filter", "score"]
     frame = pl.DataFrame(wanted, schema=columns, orient="row")
-    found = dict(blocks(warehouse, frame).rows())
+    found = dict(score_blocks(warehouse, frame).rows())
     assert set(found) == {"o/a", "o/b", "o/c"}
     in_order = np.array_split(right["o/a"], 20)  # 50 in 20 blocks: ten of three, then ten of two
     assert found["o/a"] == pytest.approx(
         [100 * (50 * right["o/a"].mean() - one.sum()) / (50 - len(one)) for one in in_order]
     )
-    assert blocks(warehouse, frame.clear()).is_empty()
+    assert score_blocks(warehouse, frame.clear()).is_empty()
 
 
 def test_a_leaderboard_of_thousands_is_previewed_and_stored(warehouse):
     rows = [score(f"o/m{n}", value=n / 100, benchmark=f"b{k}") for n in range(3000) for k in range(5)]
-    found = preview(warehouse, score_file(*rows))
+    found = preview_import(warehouse, score_file(*rows))
     assert found.rows.height == 15_000 and found.names.height == 3000
-    assert store(warehouse, found.file).n_taken == 15_000
+    assert store_import(warehouse, found.file).n_taken == 15_000
     assert queries.scores(warehouse, ["o/m2999"]).height == 5
 
 
 def test_the_scores_that_ship_are_neither_imported_nor_taken_out(warehouse):
     shipped = warehouse.read("SELECT count(*) AS n FROM scores")["n"][0]
     with pytest.raises(InputError, match="ships"):
-        score_imports.store(warehouse, replace(score_file(score()), sha256=reference_hashes()[1]))
+        score_imports.store_import(warehouse, replace(score_file(score()), sha256=shipped_hashes()[1]))
     assert warehouse.read("SELECT count(*) AS n FROM scores")["n"][0] == shipped

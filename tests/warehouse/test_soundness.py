@@ -12,7 +12,7 @@ from core.models import machine, packages
 from core.scores.reader import template
 from core.store import parcels
 from core.warehouse import pilots
-from core.warehouse.integrity import examine
+from core.warehouse.integrity import check_integrity
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
@@ -30,7 +30,7 @@ def core(monkeypatch, capsys):
         assert main.main([*map(str, arguments), "--warehouse", str(warehouse.path)]) == 0, capsys.readouterr()
         said = capsys.readouterr().out
         if not {"--json", "--list"} & set(arguments):  # which only look
-            examined = examine(warehouse, thorough=True)
+            examined = check_integrity(warehouse, thorough=True)
             assert not examined.is_damaged and examined.n_rows, (arguments, examined)
         return said
 
@@ -41,7 +41,7 @@ def add(warehouse: Warehouse, *profiles) -> None:
     """Finished measurements, which the next verb takes in."""
     for profile in profiles:
         parcels.write_parcel(warehouse.jobs / profile.run.run_id, profile)
-        parcels.finish(warehouse.folder, warehouse.jobs / profile.run.run_id)
+        parcels.publish_parcel(warehouse.folder, warehouse.jobs / profile.run.run_id)
 
 
 def measured(run_id: str, name: str):
@@ -57,7 +57,7 @@ def test_nothing_is_wrong_after_anything_that_may_be_done(core, tmp_path):
     here, there = Warehouse(tmp_path / "here" / "w.duckdb"), Warehouse(tmp_path / "there" / "w.duckdb")
     add(here, *measured(RUN, "first"), make_profile(OTHER, model=make_model("made-up/other@1", n_layers=2)))
     core(here, "ingest")
-    pilots.register(here, PILOT)
+    pilots.register_pilot(here, PILOT)
     pilots.add_runs(here, PILOT.pilot_id, [OTHER])
 
     core(here, "runs", "tag", RUN, "short list", "候補")

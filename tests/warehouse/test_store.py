@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.files import default_path, folders_in
-from core.warehouse.connection import wal
+from core.warehouse.connection import wal_path
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
@@ -133,7 +133,7 @@ def test_a_file_of_other_content_beside_parcels_is_made_anew_from_them(warehouse
 def test_a_log_that_cannot_be_written_is_named(warehouse):
     warehouse.prepare()
     with pytest.raises(ResourceError, match="cannot be used: .*wal"), warehouse.write() as connection:
-        wal(warehouse.path).mkdir()
+        wal_path(warehouse.path).mkdir()
         connection.execute("CREATE TABLE t AS SELECT 1")
 
 
@@ -178,12 +178,12 @@ FILL_UP = """
 import resource, sys
 from pathlib import Path
 from core.errors import ResourceError
-from core.warehouse import ingest
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 warehouse = Warehouse(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:
-    ingest.ingest(warehouse, Path(sys.argv[2]))
+    ingest_parcel(warehouse, Path(sys.argv[2]))
 except ResourceError as error:
     print(error)
 """

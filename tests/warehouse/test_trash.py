@@ -12,7 +12,8 @@ from core.errors import InputError, ResourceError, WarehouseError
 from core.store import trash as store
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
-from core.warehouse import ingest, pilots, queries, sync, trash
+from core.warehouse import pilots, queries, sync
+from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, list_deleted, restore_run, waiting_parcels
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
 
@@ -29,7 +30,7 @@ def runs(warehouse, add_parcel):
     judged = replace(first, summaries=[replace(row, control_run_ids=ids) for row in first.summaries])
     other = make_profile(OTHER, model=make_model("made-up/other@1"), corpus=make_corpus("other-0123456789ab"))
     for profile in (*controls, judged, other):
-        ingest.ingest(warehouse, add_parcel(profile))
+        ingest_parcel(warehouse, add_parcel(profile))
     return [RUN, *ids]
 
 
@@ -41,20 +42,20 @@ def everything(warehouse) -> dict[str, int]:
 
 def test_a_deleted_run_comes_back_as_it_was(warehouse, runs):
     before, told = everything(warehouse), queries.runs(warehouse)
-    trash.delete(warehouse, [OTHER])
+    delete_runs(warehouse, [OTHER])
     assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
     assert not is_parcel(warehouse.parcels / OTHER)
     assert "made-up/other@1" not in warehouse.read("SELECT model_id FROM models")["model_id"].to_list()
-    (one,) = trash.trashed(warehouse)
+    (one,) = list_deleted(warehouse)
     assert (one.run_id, one.model_id, one.pass_) == (OTHER, "made-up/other@1", "text")
     assert one.deleted_at and one.n_bytes > 10_000
-    assert trash.restore(warehouse, OTHER) == [OTHER]
+    assert restore_run(warehouse, OTHER) == [OTHER]
     assert everything(warehouse) == before and queries.runs(warehouse).equals(told)
-    assert not trash.trashed(warehouse) and not list((warehouse.path.parent / "trash").iterdir())
+    assert not list_deleted(warehouse) and not list((warehouse.path.parent / "trash").iterdir())
 
 
 def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
-    trash.delete(warehouse, [OTHER])
+    delete_runs(warehouse, [OTHER])
     after = everything(warehouse)
     warehouse.rebuild()
     assert everything(warehouse) == after
@@ -63,19 +64,19 @@ def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
 def test_a_control_that_a_verdict_names_stays_with_it(warehouse, runs):
     before = everything(warehouse)
     with pytest.raises(InputError, match=f"judged with what is to be deleted: {runs[1][:18]} by {RUN[:18]}"):
-        trash.delete(warehouse, [runs[1]])
-    assert everything(warehouse) == before and not trash.trashed(warehouse)
-    trash.delete(warehouse, runs)
+        delete_runs(warehouse, [runs[1]])
+    assert everything(warehouse) == before and not list_deleted(warehouse)
+    delete_runs(warehouse, runs)
     assert queries.runs(warehouse)["run_id"].to_list() == [OTHER]
-    assert set(trash.restore(warehouse, RUN)) == set(runs)  # a verdict comes back with what it was judged with
+    assert set(restore_run(warehouse, RUN)) == set(runs)  # a verdict comes back with what it was judged with
     assert everything(warehouse) == before
 
 
 def test_nothing_is_deleted_where_one_run_is_not_there(warehouse, runs):
     before = everything(warehouse)
     with pytest.raises(InputError, match="There is no run nothing"):
-        trash.delete(warehouse, [OTHER, "nothing"])
-    assert everything(warehouse) == before and not trash.trashed(warehouse)
+        delete_runs(warehouse, [OTHER, "nothing"])
+    assert everything(warehouse) == before and not list_deleted(warehouse)
 
 
 @pytest.mark.parametrize("step", ["before the rename", "after the rename", "within the transaction"])
@@ -85,8 +86,9 @@ def test_a_killed_deletion_is_whole_or_none(warehouse, runs, python, step):
     code = f"""
 import os, signal, sys
 from core.store import trash as store
-from core.warehouse import sync, trash
-from core.warehouse.warehouse import Warehouse
+from core.warehouse import sync
+from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, list_deleted, restore_run, waiting_parcels
+from core.warehouse.runs import delete_runs
 def dies(*_, **__): {kill}
 step = sys.argv[3]
 if step == "before the rename":
@@ -94,78 +96,78 @@ if step == "before the rename":
 elif step == "after the rename":
     sync.remove_runs = dies
 else:
-    sync._UNUSED = [""]
+    sync._DELETE_UNUSED = [""]
     class Dying(list):
         def __iter__(self):
             yield "layer_estimates"
             dies()
     sync.LONG_TABLES = Dying()
-trash.delete(Warehouse(sys.argv[1]), [sys.argv[2]])
+delete_runs(Warehouse(sys.argv[1]), [sys.argv[2]])
 """
     before = everything(warehouse)
     process = python(code, warehouse.path, OTHER, step)
     process.communicate(timeout=60)
     assert process.returncode == -9
     everything(warehouse)
-    assert not warehouse.folder.marked()  # whoever came next has finished it
+    assert not warehouse.folder.pending_changes()  # whoever came next has finished it
     if step == "before the rename":
         assert is_parcel(warehouse.parcels / OTHER) and OTHER in queries.runs(warehouse)["run_id"].to_list()
         return
     assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
-    trash.restore(warehouse, OTHER)
+    restore_run(warehouse, OTHER)
     assert everything(warehouse) == before
 
 
 def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, runs, monkeypatch):
     """Two browsers delete one run: the second one finds that it is gone, and its parcel stays in the trash."""
     ready, go = threading.Event(), threading.Event()
-    move = store.throw
+    move = store.move_to_trash
 
     def slow(*arguments):
         move(*arguments)
         ready.set()
         assert go.wait(20)
 
-    monkeypatch.setattr(store, "throw", slow)
+    monkeypatch.setattr(store, "move_to_trash", slow)
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(trash.delete, warehouse, [OTHER])
+        first = pool.submit(delete_runs, warehouse, [OTHER])
         assert ready.wait(20)
-        monkeypatch.setattr(store, "throw", move)
-        second = pool.submit(trash.delete, warehouse, [OTHER])
+        monkeypatch.setattr(store, "move_to_trash", move)
+        second = pool.submit(delete_runs, warehouse, [OTHER])
         time.sleep(0.1)
         go.set()
         first.result(20)
         with pytest.raises(InputError, match="There is no run"):
             second.result(20)
-    assert trash.restore(warehouse, OTHER) == [OTHER]
+    assert restore_run(warehouse, OTHER) == [OTHER]
 
 
 def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
-    trash.delete(warehouse, [OTHER])
+    delete_runs(warehouse, [OTHER])
     changed = make_model("made-up/other@1", weights_sha256="1" * 64)
-    ingest.ingest(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
+    ingest_parcel(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
     with pytest.raises(WarehouseError, match="another content"):
-        trash.restore(warehouse, OTHER)
-    assert [one.run_id for one in trash.trashed(warehouse)] == [OTHER]
-    assert not ingest.waiting_parcels(warehouse)
+        restore_run(warehouse, OTHER)
+    assert [one.run_id for one in list_deleted(warehouse)] == [OTHER]
+    assert not waiting_parcels(warehouse)
 
 
 def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
-    trash.delete(warehouse, [OTHER])
-    assert trash.empty(warehouse) == 1
-    assert not trash.trashed(warehouse) and trash.empty(warehouse) == 0
+    delete_runs(warehouse, [OTHER])
+    assert empty_trash(warehouse) == 1
+    assert not list_deleted(warehouse) and empty_trash(warehouse) == 0
     with pytest.raises(InputError, match="no run .* in the trash"):
-        trash.restore(warehouse, OTHER)
+        restore_run(warehouse, OTHER)
     assert not list(warehouse.path.parent.glob(".workdim-*"))
 
 
 def test_the_pilots_of_a_run_come_back_with_it(warehouse, runs):
-    pilots.register(warehouse, PILOT)
+    pilots.register_pilot(warehouse, PILOT)
     pilots.add_runs(warehouse, PILOT.pilot_id, [OTHER])
-    trash.delete(warehouse, [OTHER])
-    assert queries.of_pilot(warehouse, PILOT.pilot_id) == []
-    trash.restore(warehouse, OTHER)
-    assert queries.of_pilot(warehouse, PILOT.pilot_id) == [OTHER]
+    delete_runs(warehouse, [OTHER])
+    assert queries.pilot_run_ids(warehouse, PILOT.pilot_id) == []
+    restore_run(warehouse, OTHER)
+    assert queries.pilot_run_ids(warehouse, PILOT.pilot_id) == [OTHER]
 
 
 def test_a_deletion_on_a_full_disk_says_what_happened(warehouse, runs, monkeypatch):
@@ -177,7 +179,7 @@ def test_a_deletion_on_a_full_disk_says_what_happened(warehouse, runs, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(sync, "remove_runs", full)
         with pytest.raises(ResourceError, match="files beside the warehouse are changed.*no room"):
-            trash.delete(warehouse, [OTHER])
+            delete_runs(warehouse, [OTHER])
     assert is_parcel(warehouse.folder.trash / OTHER)
     assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
 
@@ -191,5 +193,5 @@ def test_a_parcel_that_cannot_be_moved_stays_and_is_named(warehouse, runs, monke
     with monkeypatch.context() as patch:
         patch.setattr(store, "write_through", refuse)
         with pytest.raises(ResourceError, match="No space left on device. Nothing was deleted"):
-            trash.delete(warehouse, [OTHER])
-    assert everything(warehouse) == before and not warehouse.folder.marked()
+            delete_runs(warehouse, [OTHER])
+    assert everything(warehouse) == before and not warehouse.folder.pending_changes()

@@ -23,7 +23,8 @@ from core.runs.jobs import Job, JobStatus
 from core.runs.ray.cluster import Needs, connected, first_line, needs_of, on_node, resources
 from core.runs.ray.worker import Board, Parcels, clear, pack, unpack, work
 from core.store import parcels
-from core.warehouse import ingest, saved
+from core.warehouse import layer_plans
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 
 POLL = 0.2
@@ -204,7 +205,7 @@ class _Out:
                 job.log.write_text(answer["log"] + "\n", encoding="utf-8")
             waits = self._take_in(job, answer["parcels"])
             if answer["plan"] is not None:
-                waits = saved.keep_plan(self._warehouse, answer["plan"])
+                waits = layer_plans.save_plan(self._warehouse, answer["plan"])
             if answer["finished"]:
                 jobs.finish(job, answer["finished"] | {"waits": waits})
                 return
@@ -231,9 +232,9 @@ class _Out:
         waits = ""
         unpack(job.folder, brought)
         for run_id in sorted(brought):
-            folder = parcels.finish(self._warehouse.folder, job.folder / run_id)
+            folder = parcels.publish_parcel(self._warehouse.folder, job.folder / run_id)
             try:
-                ingest.ingest(self._warehouse, folder)
+                ingest_parcel(self._warehouse, folder)
             except (WarehouseLocked, ResourceError) as error:
                 waits = str(error)
         return waits

@@ -60,7 +60,7 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
     from core.runs import planning
     from core.runs.execution import run
     from core.runs.recovery import sweep
-    from core.warehouse import saved
+    from core.warehouse import layer_plans
 
     # Not waited for: whoever waits for Ray gives its CPUs to other jobs meanwhile.
     board.arrive.remote(job_id, ray.get_runtime_context().get_node_id())
@@ -93,7 +93,7 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
         "finished": jobs.read_json(finished),
         "log": "\n".join(job.log_tail(1000)),
         "parcels": pack(new),
-        "plan": saved.stored_plan(warehouse, job_id),
+        "plan": layer_plans.load_plan(warehouse, job_id),
     }
 
 

@@ -95,7 +95,7 @@ def _act(look: Look, saved: SavedRule) -> None:
                 _("Delete"),
                 key="rule delete",
                 on_click=_change,
-                args=(lambda: rules.delete(reads.warehouse(), saved.rule_id),),
+                args=(lambda: rules.delete_rule(reads.warehouse(), saved.rule_id),),
             )
     if not saved.choices:
         return
@@ -134,7 +134,7 @@ def _show_choice(saved: SavedRule, one: RuleChoiceRow) -> None:
 def _outcome_button(label: str, saved: SavedRule, one: RuleChoiceRow, outcome: str | None) -> None:
     def write() -> None:
         note = st.session_state.get(f"note {one.choice_id}")
-        rules.write_outcome(reads.warehouse(), saved.rule_id, one.choice_id, outcome, note)
+        rules.set_outcome(reads.warehouse(), saved.rule_id, one.choice_id, outcome, note)
 
     st.button(label, key=f"{outcome} {one.choice_id}", on_click=_change, args=(write,))
 
@@ -149,7 +149,7 @@ def _change(act: Callable[[], Any]) -> None:
 
 def _apply(look: Look, saved: SavedRule, decision: Decision) -> None:
     choice = rule_record.choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
-    _change(lambda: rules.keep_choice(reads.warehouse(), choice))
+    _change(lambda: rules.add_choice(reads.warehouse(), choice))
 
 
 @inputs.writing
@@ -160,7 +160,7 @@ def _offer_saving(look: Look) -> None:
         return
     st.subheader(_("Save the criteria stated here"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input(_("Name of the rule"), key="rule name", max_chars=rules.MAX_NAME, width=320)
+        name = st.text_input(_("Name of the rule"), key="rule name", max_chars=rules.MAX_NAME_LENGTH, width=320)
         note = st.text_input(_("Note"), key="rule note", width=320)
         st.button(
             _("Save as a rule"),
@@ -173,7 +173,7 @@ def _offer_saving(look: Look) -> None:
 
 def _save(look: Look, name: str, note: str | None) -> None:
     def act() -> None:
-        kept = rules.save(reads.warehouse(), as_rule(look, name, note))
+        kept = rules.save_rule(reads.warehouse(), as_rule(look, name, note))
         st.session_state[url_state.key("rule")] = kept.rule_id
 
     _change(act)
@@ -196,7 +196,7 @@ def _offer_upload() -> None:
         file = st.file_uploader(_("Rule file"), type="toml", key="rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
             try:
-                kept = rules.save(reads.warehouse(), rule_of(file.getvalue().decode("utf-8-sig"), Path(file.name)))
+                kept = rules.save_rule(reads.warehouse(), rule_of(file.getvalue().decode("utf-8-sig"), Path(file.name)))
             except UnicodeDecodeError:
                 st.error(_("The file is not UTF-8. Save it as UTF-8 and try again."), icon=":material/error:")
             except WorkdimError as error:

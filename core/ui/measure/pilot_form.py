@@ -20,7 +20,7 @@ from core.pilots.pilot import USE_CLASSES, Pilot
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.warehouse.pilots import register
+from core.warehouse.pilots import register_pilot
 from core.wording import pilot_sentences
 
 SHIPPED = Path(__file__).resolve().parents[3] / "data" / "pilots"
@@ -51,7 +51,7 @@ def show() -> None:
         return
     _tell(pilot)
     if st.button(_("Register and measure"), type="primary", icon=":material/play_arrow:", key="pilot start"):
-        register(reads.warehouse(), pilot)  # what speaks against it is told here
+        register_pilot(reads.warehouse(), pilot)  # what speaks against it is told here
         _start(pilot)
 
 

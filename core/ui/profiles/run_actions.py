@@ -12,12 +12,12 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.records import SHORT_ID
-from core.store.annotation import OWN_TAGS
+from core.store.annotation import RESERVED_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs
-from core.warehouse.annotate import annotate
+from core.warehouse.runs import annotate
 from core.warehouse.warehouse import Warehouse
 
 _SAID = "what was done with runs"
@@ -63,18 +63,20 @@ def show(chosen: Selection) -> None:
 def _annotations(run: dict[str, Any]) -> None:
     _ = language.translator()
     run_id = run["run_id"]
-    known = sorted({tag for tags in reads.lists().runs["tags"] for tag in tags} - {*OWN_TAGS})
-    own = [tag for tag in run["tags"] if tag not in OWN_TAGS]
+    known = sorted({tag for tags in reads.lists().runs["tags"] for tag in tags} - {*RESERVED_TAGS})
+    own = [tag for tag in run["tags"] if tag not in RESERVED_TAGS]
     with st.form(f"annotations {run_id}"):
         tags = st.multiselect(
             _("Tags"), known, own, key=f"tags {run_id}", accept_new_options=True, placeholder=_("Choose or type a tag")
         )
         note = st.text_area(_("Note"), run["note"] or "", key=f"note {run_id}", height=80)
         wants = st.form_submit_button(_("Save"))
-    if set(run["tags"]) & {*OWN_TAGS}:
-        st.caption(_("This run is one of those that Workdim ships; it keeps the tag {tag}.").format(tag=OWN_TAGS[0]))
+    if set(run["tags"]) & {*RESERVED_TAGS}:
+        st.caption(
+            _("This run is one of those that Workdim ships; it keeps the tag {tag}.").format(tag=RESERVED_TAGS[0])
+        )
     if wants:
-        annotate(reads.warehouse(), run_id, lambda said: said.retagged(tags).noted(note))
+        annotate(reads.warehouse(), run_id, lambda said: said.with_tags(tags).with_note(note))
         _done(_("Tags and note are saved."))
 
 
@@ -154,4 +156,4 @@ def _done(line: str) -> None:
 
 def _zipped(warehouse: Warehouse, run_ids: list[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return export_runs.as_zip(warehouse, run_ids, Path(folder))
+        return export_runs.export_as_zip(warehouse, run_ids, Path(folder))

@@ -16,8 +16,7 @@ from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.ui.query import editor, execution
 from core.ui.query.execution import Request
-from core.warehouse import saved
-from core.warehouse.saved import find
+from core.warehouse.saved_queries import MAX_NAME_LENGTH, delete_query, find_query, save_query
 from core.warehouse.schema import Table
 
 MAX_LINK = 3_000
@@ -125,7 +124,7 @@ def _take_link() -> None:
 
 def _linked(params: dict[str, str]) -> str:
     if "saved" in params:
-        return find(reads.warehouse(), params["saved"]).sql
+        return find_query(reads.warehouse(), params["saved"]).sql
     if "example" not in params:
         return params["sql"]
     if params["example"] not in EXAMPLES:
@@ -189,7 +188,7 @@ def show_form() -> None:
         return
     _ = language.translator()
     with st.container(border=True, gap="small"):
-        name = st.text_input(_("Name"), max_chars=saved.MAX_NAME, key="query name").strip()
+        name = st.text_input(_("Name"), max_chars=MAX_NAME_LENGTH, key="query name").strip()
         note = st.text_input(_("Note"), key="query note")
         taken = name in [row.name for row in reads.saved_queries()]
         replace = taken and st.checkbox(_("Replace the saved query of this name"), key="query replace")
@@ -201,7 +200,7 @@ def show_form() -> None:
         if is_saved:
             try:
                 gate.require_statement(sql)
-                saved.save(reads.warehouse(), name, sql, note, replace=replace)
+                save_query(reads.warehouse(), name, sql, note, replace=replace)
             except InputError as error:
                 st.error(escape(str(error)))
                 return
@@ -223,7 +222,7 @@ def show_current(sql: str) -> None:
         with st.popover(_("Delete..."), icon=":material/delete:"):
             st.markdown(_("Forget the saved query {name}?").format(name=f"**{escape(current.name)}**"))
             if st.button(_("Delete"), key="query delete"):
-                saved.delete(reads.warehouse(), current.name)
+                delete_query(reads.warehouse(), current.name)
                 st.rerun()
 
 

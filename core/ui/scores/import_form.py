@@ -16,7 +16,7 @@ from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
 from core.warehouse import score_imports
-from core.warehouse.score_imports import Preview
+from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
@@ -78,12 +78,12 @@ def show() -> None:
         _show(previews)
 
 
-def _previews(files: Sequence[Any], stated: dict[str, str]) -> list[Preview]:
+def _previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
     """What each file would bring; those that cannot be read say why. Each is read once in a session."""
     _ = language.translator()
     known: dict[tuple, ScoreFile | str] = st.session_state.get(_READ, {})
-    seen: dict[tuple, Preview | str] = st.session_state.get(_PREVIEWS, {})
-    seen = {key: found for key, found in seen.items() if isinstance(found, Preview)}  # a lock may be gone by now
+    seen: dict[tuple, ImportPreview | str] = st.session_state.get(_PREVIEWS, {})
+    seen = {key: found for key, found in seen.items() if isinstance(found, ImportPreview)}  # a lock may be gone by now
     read, previews, version = {}, {}, reads.warehouse().version()
     with st.empty():
         for n, file in enumerate(files):
@@ -98,7 +98,7 @@ def _previews(files: Sequence[Any], stated: dict[str, str]) -> list[Preview]:
     st.session_state[_READ], st.session_state[_PREVIEWS] = read, previews
     for failed in (found for found in previews.values() if isinstance(found, str)):
         st.error(escape(failed), icon=":material/error:")
-    return [found for found in previews.values() if isinstance(found, Preview)]
+    return [found for found in previews.values() if isinstance(found, ImportPreview)]
 
 
 def _read(file: Any, stated: dict[str, str]) -> ScoreFile | str:
@@ -108,16 +108,16 @@ def _read(file: Any, stated: dict[str, str]) -> ScoreFile | str:
         return str(error)
 
 
-def _preview(file: ScoreFile | str) -> Preview | str:
+def _preview(file: ScoreFile | str) -> ImportPreview | str:
     if isinstance(file, str):
         return file
     try:
-        return score_imports.preview(reads.warehouse(), file)
+        return score_imports.preview_import(reads.warehouse(), file)
     except InputError as error:
         return str(error)
 
 
-def _show(previews: list[Preview]) -> None:
+def _show(previews: list[ImportPreview]) -> None:
     _ = language.translator()
     reader = language.current()
     st.subheader(_("What will become of each value"))
@@ -136,12 +136,12 @@ def _show(previews: list[Preview]) -> None:
     _names(previews)
 
 
-def _is_new(preview: Preview) -> bool:
+def _is_new(preview: ImportPreview) -> bool:
     has_values = preview.rows.filter(pl.col("fate") != "skipped").height > 0
     return preview.imported_at is None and (has_values or len(preview.file.samples) > 0)
 
 
-def _tell_file(preview: Preview) -> None:
+def _tell_file(preview: ImportPreview) -> None:
     _ = language.translator()
     reader, file = language.current(), preview.file
     told = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
@@ -161,7 +161,7 @@ def _tell_file(preview: Preview) -> None:
         )
 
 
-def _values(previews: list[Preview]) -> None:
+def _values(previews: list[ImportPreview]) -> None:
     """The values of one kind, or all of them, of all files together."""
     _ = language.translator()
     kinds = {"all": _("all"), **{kind: score_files.kind_name(kind, language.current()) for kind in score_files.KINDS}}
@@ -172,7 +172,7 @@ def _values(previews: list[Preview]) -> None:
         st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_all:,}"))
 
 
-def _names(previews: list[Preview]) -> None:
+def _names(previews: list[ImportPreview]) -> None:
     _ = language.translator()
     names = pl.concat([preview.names for preview in previews])
     if names.is_empty():
@@ -187,12 +187,12 @@ def _names(previews: list[Preview]) -> None:
     score_tables.show(score_tables.names(names.sort("is_measured", descending=True)), "scores names")
 
 
-def _store(previews: list[Preview]) -> None:
+def _store(previews: list[ImportPreview]) -> None:
     """Each file whole or not at all; what could not be stored stays in the uploader's place as a line."""
     done, failed = [], []
     for preview in previews:
         try:
-            done.append(score_imports.store(reads.warehouse(), preview.file))
+            done.append(score_imports.store_import(reads.warehouse(), preview.file))
         except InputError as error:
             failed.append(str(error))
     st.session_state[_DONE] = (done, failed)

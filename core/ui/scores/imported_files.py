@@ -44,7 +44,7 @@ def show() -> None:
             )
             st.markdown(line.format(name=escape(rows[chosen]["file_name"])))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
-                score_imports.remove(reads.warehouse(), chosen)
+                score_imports.remove_import(reads.warehouse(), chosen)
                 st.rerun()
 
 

@@ -11,7 +11,7 @@ from core import wording
 from core.analysis.paired import Paired
 from core.figures.scores import benchmark_label, with_kind
 from core.ui import language, tables
-from core.warehouse.score_imports import Preview
+from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 from core.wording.scores import outcome, p_text
 
@@ -23,7 +23,7 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> None:
     tables.show(table, key, **more)
 
 
-def values(previews: Sequence[Preview], kind: str | None) -> tuple[pl.DataFrame, int]:
+def values(previews: Sequence[ImportPreview], kind: str | None) -> tuple[pl.DataFrame, int]:
     """Of the values of this kind, or all, the first MOST_ROWS as a table; and how many there are."""
     found: list[pl.DataFrame] = []
     n_all = 0
@@ -38,7 +38,7 @@ def values(previews: Sequence[Preview], kind: str | None) -> tuple[pl.DataFrame,
     return tables.without_empty(drawn.to_dict()), n_all
 
 
-def _values(preview: Preview, rows: pl.DataFrame) -> pl.DataFrame:
+def _values(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
     reader = language.current()
     said = [score_files.why(preview.file.rows[number], reader) for number in rows["number"]]

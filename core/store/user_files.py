@@ -1,0 +1,271 @@
+"""What people write or import, one file each: pilots with their runs and own scores, score imports, aliases, queries,
+selection rules, recipes of reports.
+
+    people/pilots/<pilot_id>.json      what was decided, which runs are its results, the user's own scores
+    people/scores/<file_sha256>/       one imported file: file.json, scores.parquet, samples.parquet
+    people/aliases/<id>.json           a name that score files use, and the model it stands for
+    people/plans/<plan_id>.json        a layer plan with all its prices
+    people/queries/<id>.json           a saved query
+    people/rules/<rule_id>.json        a rule for choosing between models, with its past choices
+    people/recipes/<recipe_id>.json    how a report is made, with its numbers and its company template
+
+A file holds rows of warehouse tables and nothing else, so that all kinds are read and written alike: `tables` maps a
+table's name to a typed frame. Each file is written whole or not at all. File names are ids: a name that a person typed is
+hashed (`hash_name`). Files are changed inside `Warehouse.update`, which syncs the rows.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from core.errors import InputError, ResourceError, WarehouseError
+from core.files import make_folder, names_in, sync_folder, workplace, write_through
+from core.store.folder import Folder
+from core.store.parcels import READ_ERRORS, read_table, read_versioned
+from core.tables import PILOT_SOURCE, TABLES
+
+FORMAT = 1
+IMPORT_FILE = "file.json"
+HASH_LENGTH = 32
+"""Hex digits of a hashed name."""
+MAX_JSON_BYTES = 16 * 2**20
+_ID = re.compile(r"[^\W_][\w.-]{0,199}")
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """One kind of user files."""
+
+    folder: str
+    tables: tuple[str, ...]
+    """The tables that its files hold rows of; the first has exactly one row, which identifies the file."""
+    key: str
+    """Column of the first table that holds the id, or the name it is hashed from."""
+    is_hashed: bool = False
+    """Whether the id is the hash of a name."""
+    is_import: bool = False
+    """Whether it is a folder, with a Parquet file for each table but the first."""
+
+
+KINDS = {
+    "pilot": FileKind("pilots", ("pilots", "pilot_runs", "scores"), "pilot_id"),
+    "scores": FileKind("scores", ("score_files", "scores", "score_samples"), "file_sha256", is_import=True),
+    "alias": FileKind("aliases", ("model_aliases",), "alias", is_hashed=True),
+    "plan": FileKind("plans", ("plans", "plan_outcomes"), "plan_id"),
+    "query": FileKind("queries", ("saved_queries",), "name", is_hashed=True),
+    "rule": FileKind("rules", ("rules", "rule_choices"), "rule_id"),
+    "recipe": FileKind("recipes", ("recipes", "recipe_numbers"), "recipe_id"),
+}
+_PARQUET_FILES = {"scores": "scores.parquet", "score_samples": "samples.parquet"}
+
+
+def hash_name(text: str) -> str:
+    """The id for a name that a person typed."""
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
+def path_of(folder: Folder, kind: str, file_id: str) -> Path:
+    """The file, or for an import the folder, of this kind and id. Raises ValueError for an invalid id."""
+    if not _ID.fullmatch(file_id):
+        raise ValueError(f"{file_id[:80]!r} is no id")
+    declared = KINDS[kind]
+    return folder.people / declared.folder / (file_id if declared.is_import else f"{file_id}.json")
+
+
+def exists(folder: Folder, kind: str, file_id: str) -> bool:
+    """Whether there is such a file; an import without its file.json does not count."""
+    path = path_of(folder, kind, file_id)
+    return (path / IMPORT_FILE if KINDS[kind].is_import else path).is_file()
+
+
+def list_ids(folder: Folder, kind: str) -> list[str]:
+    """The ids of all files of a kind, sorted."""
+    declared = KINDS[kind]
+    names = names_in(folder.people / declared.folder)
+    stems = names if declared.is_import else {name[:-5] for name in names if name.endswith(".json")}
+    return sorted(one for one in stems if _ID.fullmatch(one) and exists(folder, kind, one))
+
+
+def write(
+    folder: Folder, kind: str, file_id: str, tables: Mapping[str, pl.DataFrame], attachment: bytes | None = None
+) -> None:
+    """Write or replace a file, whole or not at all, and remove its tombstone.
+
+    `attachment` is stored beside the rows (the template of a recipe). Raises InputError if the file is too large,
+    ResourceError if it cannot be written; nothing is changed then.
+    """
+    path, declared = path_of(folder, kind, file_id), KINDS[kind]
+    try:
+        make_folder(path.parent)
+        if declared.is_import:
+            if not exists(folder, kind, file_id):  # the same file has the same content: an import never changes
+                _write_import(folder, path, tables)
+        else:
+            extra = {"attached": base64.b64encode(attachment).decode()} if attachment else {}
+            content = _to_json(kind, {table: tables[table] for table in declared.tables if table in tables}, **extra)
+            if len(content) > MAX_JSON_BYTES:
+                raise InputError(
+                    "{path} would have {n:.1f} MB; at most {largest} MB are kept. Nothing was changed.",
+                    path=path.name,
+                    n=len(content) / 2**20,
+                    largest=MAX_JSON_BYTES // 2**20,
+                )
+            write_through(path, content)
+        sync_folder(path.parent)
+        _tombstone_path(folder, kind, file_id).unlink(missing_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            "{path} cannot be written: {reason}. Nothing was changed.", path=path, reason=error.strerror or error
+        ) from error
+
+
+def read(folder: Folder, kind: str, file_id: str) -> dict[str, pl.DataFrame]:
+    """The tables of a file, checked: typed, complete, and only about this id.
+
+    Raises WarehouseError for an invalid file, FileNotFoundError if there is none.
+    """
+    path, declared = path_of(folder, kind, file_id), KINDS[kind]
+    file = path / IMPORT_FILE if declared.is_import else path
+    try:
+        content = read_versioned(file, MAX_JSON_BYTES, FORMAT)
+        tables = {table: _parse_rows(table, content["tables"].get(table, [])) for table in declared.tables}
+        if unknown := content["tables"].keys() - tables.keys():
+            raise ValueError(f"it holds a table {sorted(unknown)[0]!r}")
+        if declared.is_import:
+            tables |= {
+                table: read_table(path / name, content["files"][name], TABLES[table])
+                for table, name in _PARQUET_FILES.items()
+            }
+        _check_ownership(declared, file_id, tables)
+    except WarehouseError:
+        raise
+    except FileNotFoundError as error:
+        if not exists(folder, kind, file_id):
+            raise
+        missing = Path(error.filename).name
+        raise WarehouseError(
+            "{path} is damaged ({missing} is missing); it was left where it is.", path=path, missing=missing
+        ) from error
+    except READ_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WarehouseError(
+            "{file} is damaged ({reason}); it was left where it is.", file=file, reason=reason
+        ) from error
+    return tables
+
+
+def read_attachment(folder: Folder, kind: str, file_id: str) -> bytes | None:
+    """The attachment of a file, if it has one. Raises as `read`."""
+    path = path_of(folder, kind, file_id)
+    try:
+        content = read_versioned(path, MAX_JSON_BYTES, FORMAT).get("attached")
+        return None if content is None else base64.b64decode(content, validate=True)
+    except WarehouseError:
+        raise
+    except FileNotFoundError:
+        raise
+    except READ_ERRORS as error:
+        raise WarehouseError("{path} is damaged; it was left where it is.", path=path) from error
+
+
+def delete(folder: Folder, kind: str, file_id: str) -> None:
+    """Delete a file: first write a tombstone, which allows its rows to be deleted, then remove it. Idempotent."""
+    path, tombstone = path_of(folder, kind, file_id), _tombstone_path(folder, kind, file_id)
+    try:
+        make_folder(tombstone.parent)
+        record = {"kind": kind, "id": file_id, "deleted_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_through(tombstone, json.dumps(record, indent=1).encode())
+        if KINDS[kind].is_import:
+            if path.exists():
+                with workplace("deleted", folder.root) as place:
+                    os.replace(path, place / path.name)
+        else:
+            path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise ResourceError("{path} cannot be removed: {reason}.", path=path, reason=error.strerror or error) from error
+
+
+def is_deleted(folder: Folder, kind: str, file_id: str) -> bool:
+    """Whether there is a tombstone and no file."""
+    return _tombstone_path(folder, kind, file_id).is_file() and not exists(folder, kind, file_id)
+
+
+def _tombstone_path(folder: Folder, kind: str, file_id: str) -> Path:
+    return folder.trash / "people" / f"{kind}-{file_id}.json"
+
+
+def _to_json(kind: str, tables: Mapping[str, pl.DataFrame], **extra: Any) -> bytes:
+    content = {"format": FORMAT, "kind": kind, "tables": {table: rows.to_dicts() for table, rows in tables.items()}}
+    return json.dumps(content | extra, indent=1, ensure_ascii=False, default=datetime.isoformat).encode()
+
+
+def _write_import(folder: Folder, path: Path, tables: Mapping[str, pl.DataFrame]) -> None:
+    """Build the folder aside and rename it: a killed process leaves all of an import or nothing."""
+    with workplace("import", folder.root) as place:
+        new = place / path.name
+        make_folder(new)
+        hashes = {}
+        for table, name in _PARQUET_FILES.items():
+            content = io.BytesIO()
+            tables[table].write_parquet(content, compression="zstd")
+            hashes[name] = hashlib.sha256(content.getvalue()).hexdigest()
+            write_through(new / name, content.getvalue())
+        write_through(new / IMPORT_FILE, _to_json("scores", {"score_files": tables["score_files"]}, files=hashes))
+        if path.exists():
+            os.replace(path, place / "before")
+        os.replace(new, path)
+
+
+def _parse_rows(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows of a JSON file as a typed frame; a missing optional column is NULL."""
+    types, optional = TABLES[table].schema, TABLES[table].optional
+    for row in rows:
+        if unknown := row.keys() - types.keys():
+            raise ValueError(f"{table} has no column {sorted(unknown)[0]!r}")
+        if missing := [name for name in types if row.get(name) is None and name not in optional]:
+            raise ValueError(f"a row of {table} lacks {', '.join(missing)}")
+    parsed = [{name: _parse_value(types[name], row.get(name)) for name in types} for row in rows]
+    return pl.DataFrame(parsed, schema=types, orient="row", strict=True)
+
+
+def _parse_value(kind: pl.DataType, value: Any) -> Any:
+    if kind == pl.Datetime("us") and value is not None:
+        return datetime.fromisoformat(value).replace(tzinfo=None)
+    return value
+
+
+def _check_ownership(declared: FileKind, file_id: str, tables: dict[str, pl.DataFrame]) -> None:
+    """Raises ValueError unless the first table has one row, of this id, and all other rows belong to it."""
+    first, *others = declared.tables
+    names = tables[first][declared.key].to_list()
+    if len(names) != 1 or (hash_name(names[0]) if declared.is_hashed else names[0]) != file_id:
+        raise ValueError(f"it is not about {file_id}")
+    for table in others:
+        rows = tables[table]
+        owner = rows[declared.key] if declared.key in rows.columns else rows["source"]
+        if (owner != (file_id if declared.key in rows.columns else PILOT_SOURCE + file_id)).any():
+            raise ValueError(f"{table} has rows of something else")
+    if "pilot_runs" in tables and tables["pilot_runs"]["run_id"].is_duplicated().any():
+        raise ValueError("it names one run twice")
+
+
+def remove_partial_imports(folder: Folder) -> None:
+    """Remove imports that a killed process left without file.json, which cannot be used."""
+    for name in names_in(folder.people / "scores"):
+        path = folder.people / "scores" / name
+        if path.is_dir() and not (path / IMPORT_FILE).is_file():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""Layer plans in the warehouse, each a file of its own."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan
+from core.store import user_files
+from core.tables import TABLES, PlanOutcomeRow, PlanRow
+from core.warehouse.connection import Readable
+from core.warehouse.warehouse import Warehouse
+
+_KIND = "plan"
+
+
+def save_plan(warehouse: Warehouse, plan: LayerPlan) -> str:
+    """Write the plan's file and sync its rows.
+
+    If the warehouse is locked or full, the file is written all the same and the rows follow when it is next opened: then
+    returns the reason, otherwise an empty string.
+    """
+    plan_id = plan.plan.plan_id
+    try:
+        with warehouse.update(_KIND, plan_id):
+            user_files.write(warehouse.folder, _KIND, plan_id, plan.frames())
+    except (WarehouseLocked, ResourceError) as error:
+        # The file before its marker: another process could apply, and remove, a marker without a file.
+        user_files.write(warehouse.folder, _KIND, plan_id, plan.frames())
+        warehouse.folder.mark(_KIND, [plan_id])
+        return str(error)
+    return ""
+
+
+def has_plan(warehouse: Warehouse, plan_id: str) -> bool:
+    return user_files.exists(warehouse.folder, _KIND, plan_id)
+
+
+def load_plan(warehouse: Warehouse, plan_id: str) -> LayerPlan | None:
+    """A plan from its file; None if there is none. Raises WarehouseError for a damaged file."""
+    try:
+        return LayerPlan.from_frames(user_files.read(warehouse.folder, _KIND, plan_id))
+    except FileNotFoundError:
+        return None
+
+
+def delete_plan(warehouse: Warehouse, plan_id: str) -> None:
+    with warehouse.update(_KIND, plan_id):
+        user_files.delete(warehouse.folder, _KIND, plan_id)
+
+
+def list_plans(warehouse: Readable) -> pl.DataFrame:
+    """Rows of plans, newest first; `asked` is the model as requested."""
+    return warehouse.read("SELECT *, json_extract_string(config, '$.model') AS asked FROM plans ORDER BY plan_id DESC")
+
+
+def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
+    """Outcomes of whole blocks in all verified plans: loss on selection and held-out text, and influence."""
+    found = warehouse.read(
+        "SELECT plan_outcomes.* FROM plan_outcomes JOIN plans USING (plan_id) WHERE is_verified AND unit = 'block' "
+        "AND text IN ('selection', 'held_out') AND measure IN ('loss', 'influence')"
+    )
+    return TABLES["plan_outcomes"].rows(found)
+
+
+def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> PlanRow | None:
+    """The verified plan with the smallest increase of loss; plans made here come first, then those within their budget.
+
+    With `with_reference`, shipped plans too, of models that were not trained for Workdim.
+    """
+    is_own = f"(note IS DISTINCT FROM '{SHIPPED}')"
+    is_shown = f"({is_own} OR NOT starts_with(reference, '{LOCAL}'))" if with_reference else is_own
+    found = warehouse.read(
+        f"FROM plans WHERE is_verified AND {is_shown} ORDER BY {is_own} DESC, is_recommended DESC, loss_increase, plan_id LIMIT 1"
+    )
+    return next(iter(TABLES["plans"].rows(found)), None)
+
+
+def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:
+    """The plan whose id begins with `start`, from its file. Raises InputError if none or several do."""
+    known = [plan_id for plan_id in list_plans(warehouse)["plan_id"] if plan_id.startswith(start)]
+    if len(known) != 1:
+        raise InputError(
+            "{n_known} plans begin with '{start}'. `workdim plan --list` lists them.", n_known=len(known), start=start
+        )
+    found = load_plan(warehouse, known[0])
+    if found is None:
+        raise WarehouseError("The file of plan {plan} is gone: restore a backup.", plan=known[0][:SHORT_ID])
+    return found

@@ -1,0 +1,173 @@
+"""What happens to single runs of a warehouse: ingested, annotated, deleted and restored.
+
+Each function changes parcels inside `Warehouse.update`, so that the rows follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, sentences
+from core.files import workplace
+from core.records import SHORT_ID
+from core.store import annotation, trash, user_files
+from core.store.annotation import Annotations
+from core.store.parcels import is_parcel, publish_parcel, read_header, read_parcel, write_parcel
+from core.store.trash import TrashedRun
+from core.warehouse import sync
+from core.warehouse.pilots import add_runs
+from core.warehouse.profiles import read_profile
+from core.warehouse.sync import RUN
+from core.warehouse.warehouse import Warehouse
+
+_CONTROL_USES = """
+    SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries JOIN runs USING (run_id)
+"""
+
+
+def ingest_parcel(warehouse: Warehouse, parcel: Path) -> bool:
+    """Insert one of the warehouse's parcels; False if its run is in the warehouse already."""
+    run_id = parcel.name
+    with warehouse.update(RUN, run_id) as connection:
+        known = connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).fetchall()
+    return not known
+
+
+def waiting_parcels(warehouse: Warehouse) -> list[Path]:
+    """Parcels whose runs are not in the warehouse, oldest first."""
+    return [warehouse.parcels / run_id for run_id in warehouse.pending_changes().run_ids]
+
+
+def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], Annotations]) -> Annotations:
+    """Change tags and note of a run, in its parcel and in the warehouse, and return the new ones.
+
+    Raises InputError for an unknown run and for what `change` refuses; nothing is changed then.
+    """
+    parcel = ensure_parcel(warehouse, run_id)
+    with warehouse.update(RUN, run_id) as connection:
+        rows = connection.execute("SELECT tags, note FROM runs WHERE run_id = ?", [run_id]).fetchall()
+        if not rows:
+            raise _missing_run(run_id)
+        annotations = change(annotation.from_row(*rows[0]))
+        annotation.write(parcel, annotations)
+    return annotations
+
+
+def ensure_parcel(warehouse: Warehouse, run_id: str) -> Path:
+    """The run's parcel, written from its rows if there is none that can be read.
+
+    Runs without a parcel were carried over from an old file. A damaged parcel goes to the trash.
+    Raises InputError for an unknown run.
+    """
+    parcel = warehouse.parcels / run_id
+    if is_parcel(parcel):
+        try:
+            read_parcel(parcel)
+            return parcel
+        except WarehouseError:
+            pass
+    try:
+        profile = read_profile(warehouse, run_id)
+    except KeyError as error:
+        raise _missing_run(run_id) from error
+    with warehouse.update(RUN, run_id), workplace("written", warehouse.folder.root) as place:
+        write_parcel(place / run_id, profile)
+        annotation.write(place / run_id, annotation.from_row(profile.run.tags, profile.run.note))
+        if parcel.exists():
+            trash.quarantine(warehouse.folder, parcel)
+        publish_parcel(warehouse.folder, place / run_id)
+    return parcel
+
+
+def find_dependents(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Those of these runs that other runs were judged with -> these other runs."""
+    marks = ", ".join("?" * len(run_ids)) or "NULL"
+    found = warehouse.read(
+        f"SELECT DISTINCT used, run_id FROM ({_CONTROL_USES}) WHERE used IN ({marks}) ORDER BY ALL", list(run_ids)
+    )
+    dependents: dict[str, list[str]] = {}
+    for used, run_id in found.rows():
+        if run_id not in run_ids:
+            dependents.setdefault(used, []).append(run_id)
+    return dependents
+
+
+def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
+    """Move the parcels of these runs to the trash; their rows follow.
+
+    Raises InputError, and deletes nothing, if another run was judged with one of them or a run is unknown.
+    Raises ResourceError if only some could be moved, or the rows cannot follow yet: the message says which.
+    """
+    run_ids = list(dict.fromkeys(run_ids))
+    dependents = find_dependents(warehouse, run_ids)
+    if dependents:
+        uses = [
+            Sentence("{used} by {users}", used=used[:SHORT_ID], users=[user[:SHORT_ID] for user in users])
+            for used, users in dependents.items()
+        ]
+        raise InputError(
+            "Others were judged with what is to be deleted: {told}. Delete these too, or keep it.", told=uses
+        )
+    for run_id in run_ids:
+        ensure_parcel(warehouse, run_id)
+    with warehouse.update(RUN, *run_ids) as connection:
+        members = connection.execute("SELECT run_id, pilot_id FROM pilot_runs").fetchall()
+        for run_id in run_ids:
+            if not is_parcel(warehouse.parcels / run_id):  # another process has deleted it meanwhile
+                raise _missing_run(run_id)
+        for done, run_id in enumerate(run_ids):
+            try:
+                trash.move_to_trash(warehouse.folder, run_id, [pilot for run, pilot in members if run == run_id])
+            except ResourceError as error:
+                others = Sentence("Nothing was deleted.")
+                if done:
+                    others = Sentence(
+                        "{done} of {n_run_ids} runs were deleted before.", done=done, n_run_ids=len(run_ids)
+                    )
+                raise ResourceError(sentences(error.message, others)) from error
+
+
+def list_deleted(warehouse: Warehouse) -> list[TrashedRun]:
+    """The runs in the trash, the oldest measurement first."""
+    return trash.list_runs(warehouse.folder)
+
+
+def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
+    """Restore a deleted run, with those control runs it was judged with that are in the trash, too.
+
+    Returns the ids of all restored runs. Raises InputError for a run that is not in the trash, WarehouseError if
+    its parcel contradicts the warehouse; it then stays in the trash.
+    """
+    folder = warehouse.folder
+    if not is_parcel(folder.trash / run_id):
+        raise InputError(
+            "There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.", run_id=run_id
+        )
+    tables = read_parcel(folder.trash / run_id)
+    control_ids = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]
+    controls = [one for one in dict.fromkeys(control_ids) if is_parcel(folder.trash / one)]
+    run_ids = [*controls, run_id]
+    pilots: dict[str, list[str]] = {}
+    with warehouse.update(RUN, *run_ids) as connection:
+        for one in run_ids:
+            sync.check_content(connection, read_header(folder.trash / one).rows)
+        for one in run_ids:
+            for pilot_id in trash.restore_parcel(folder, one):
+                pilots.setdefault(pilot_id, []).append(one)
+    for pilot_id, pilot_run_ids in pilots.items():
+        if user_files.exists(folder, "pilot", pilot_id):
+            add_runs(warehouse, pilot_id, pilot_run_ids)
+    return run_ids
+
+
+def empty_trash(warehouse: Warehouse) -> int:
+    """Remove the content of the trash for good; returns the number of runs."""
+    if not warehouse.folder.trash.exists():
+        return 0
+    with warehouse.update(RUN):  # first applies whatever a killed process left
+        return trash.empty(warehouse.folder)
+
+
+def _missing_run(run_id: str) -> InputError:
+    return InputError("There is no run {run_id}. `workdim runs` lists what is there.", run_id=run_id)

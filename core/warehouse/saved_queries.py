@@ -1,0 +1,73 @@
+"""Saved queries in the warehouse, each a file of its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from core.errors import InputError, unknown_name
+from core.store import user_files
+from core.tables import TABLES, SavedQueryRow
+from core.warehouse.warehouse import Warehouse
+
+MAX_NAME_LENGTH = 80
+_KIND, _TABLE = "query", "saved_queries"
+
+
+def list_queries(warehouse: Warehouse) -> list[SavedQueryRow]:
+    """Every saved query, by name."""
+    rows = warehouse.read("SELECT name, sql, note, created_at FROM saved_queries ORDER BY lower(name), name")
+    return [SavedQueryRow(**row) for row in rows.to_dicts()]
+
+
+def find_query(warehouse: Warehouse, name: str) -> SavedQueryRow:
+    """The query of this name. Raises InputError, which lists the existing ones."""
+    saved = {row.name: row for row in list_queries(warehouse)}
+    if name in saved:
+        return saved[name]
+    if not saved:
+        raise InputError("There is no saved query '{name}': none has been saved yet.", name=name)
+    raise InputError(unknown_name("saved query", name, saved))
+
+
+def save_query(
+    warehouse: Warehouse, name: str, sql: str, note: str | None = None, replace: bool = False
+) -> SavedQueryRow:
+    """Save a statement under a name. Raises InputError if the name is taken and not to be replaced."""
+    row = SavedQueryRow(
+        _validated_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
+    )
+    if not row.sql:
+        raise InputError("There is no statement to save.")
+    if any("\ud800" <= letter <= "\udfff" for letter in row.sql + (row.note or "")):
+        raise InputError("The statement holds a broken character, which no file can keep.")
+    query_id = user_files.hash_name(row.name)
+    with warehouse.update(_KIND, query_id):
+        if user_files.exists(warehouse.folder, _KIND, query_id) and not replace:
+            raise InputError(
+                "A query '{name}' is saved already. Choose another name, or ask for it to be replaced (--replace).",
+                name=row.name,
+            )
+        user_files.write(warehouse.folder, _KIND, query_id, {_TABLE: TABLES[_TABLE].frame([row])})
+    return row
+
+
+def delete_query(warehouse: Warehouse, name: str) -> None:
+    """Delete a saved query. Raises InputError for an unknown name."""
+    find_query(warehouse, name)
+    with warehouse.update(_KIND, user_files.hash_name(name)):
+        user_files.delete(warehouse.folder, _KIND, user_files.hash_name(name))
+
+
+def _validated_name(name: str) -> str:
+    stripped = name.strip()
+    if not stripped:
+        raise InputError("A saved query needs a name.")
+    if len(stripped) > MAX_NAME_LENGTH:
+        raise InputError(
+            "The name of a saved query has up to {max_name} characters; this one has {n_fit}.",
+            max_name=MAX_NAME_LENGTH,
+            n_fit=len(stripped),
+        )
+    if not stripped.isprintable():
+        raise InputError("The name of a saved query holds letters, digits and signs that can be seen, on one line.")
+    return stripped
