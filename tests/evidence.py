@@ -20,12 +20,12 @@ import numpy as np
 import polars as pl
 
 from core import wording
-from core.analysis.answer import Answer, specification_key, under
-from core.analysis.asked import Asked
+from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
 from core.analysis.many import PLACES, adjusted, shuffled_windows, sign_test, within
 from core.analysis.plans import all_foresight, direction_points, own_price, unhealed_price
 from core.analysis.population import Population
+from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
@@ -171,7 +171,7 @@ def in_short(sections: Sequence[Section], n: int) -> str:
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
-    said, _grid = answered(warehouse, Asked())
+    said, _grid = answered(warehouse, RankingQuestion())
     found = said.population
     evidence = rank_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
@@ -386,7 +386,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
 
 def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     section = Section(("Under every specification", "分析条件ごとの結果"))
-    grid = under(found, maxima)
+    grid = relate_by_specification(found, maxima)
     if grid is None:
         return section
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
