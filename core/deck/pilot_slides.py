@@ -8,7 +8,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.answer import RankedModel
-from core.analysis.asked import missing_models
+from core.analysis.question import missing_models
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide

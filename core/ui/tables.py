@@ -10,8 +10,8 @@ import streamlit as st
 from rich.cells import cell_len
 
 from core import exports, wording
-from core.analysis.asked import BY_TYPE
 from core.analysis.claims import compare_with_ten
+from core.analysis.question import BY_TYPE
 from core.figures import large_norms
 from core.ui import inputs, language, url_state
 from core.ui.reads import Selection

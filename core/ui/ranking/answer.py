@@ -11,8 +11,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.answer import Answer
-from core.analysis.asked import BY_TYPE, Asked
 from core.analysis.population import OtherGroup
+from core.analysis.question import BY_TYPE, RankingQuestion
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.figures import scores as score_figures
 from core.pilots.registration import Registered
@@ -40,7 +40,7 @@ MOST_PREFILLED = 25
 
 def primary(pilot: Registered | None) -> Answer:
     """What `workdim rank` answers: of the chosen pilot, else of the newest that expects something."""
-    return reads.answer(Asked(pilot=pilot))
+    return reads.answer(RankingQuestion(pilot=pilot))
 
 
 def say(found: Answer, *, is_brief: bool = False) -> None:
@@ -89,7 +89,7 @@ def why_nothing(look: Look) -> str:
     """Why there is nothing to compare."""
     _ = language.translator()
     found = look.answer.population
-    if found.vetoed.height and reads.population(replace(found.asked, lifted=True)).group is not None:
+    if found.vetoed.height and reads.population(replace(found.asked, include_vetoed=True)).group is not None:
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
