@@ -881,7 +881,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         [_planned(found) for found in plans],
     )
     by_dimension, is_cheapest = _by_dimension(plans, checkpoints)
-    for language_lines in _alone(plans), _held_against(plans), by_dimension:
+    for language_lines in _alone(plans), _needed(plans), _held_against(plans), by_dimension:
         if language_lines:
             section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
     for name in dict.fromkeys(found.plan.name for found in plans if not found.plan.reference.startswith("local:")):
@@ -889,6 +889,22 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             (f"How many blocks of {name} can go?", f"{name} は何ブロック取り除けるか"),
             *_prices_of([found for found in plans if found.plan.name == name]),
         )
+    for found in plans:
+        points = direction_points(found)
+        if not points:
+            continue
+        ranks, d2 = (
+            [value for value in of if value is not None] for of in zip(*((p.rank, p.d2) for p in points), strict=True)
+        )
+        if ranks and d2:
+            section.answer(
+                (
+                    f"How many directions does a layer of {found.plan.name} need, beside d2?",
+                    f"{found.plan.name} の層が必要とする方向の数は（d2 と比べて）",
+                ),
+                f"{min(ranks)} to {max(ranks)} suffice within {found.plan.budget:g} nats, where d2 reads {min(d2)} to {max(d2)}",
+                f"許容値 {found.plan.budget:g} ナットの範囲で {min(ranks)}〜{max(ranks)} で足り、d2 は {min(d2)}〜{max(d2)}",
+            )
     if is_cheapest:
         section.answer(
             (
@@ -962,6 +978,22 @@ def _alone(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
                 f"{'、'.join(listed) or 'なし'}。",
             )
         )
+    return lines
+
+
+def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
+    """How many directions the layers need, where a plan looked for them; and what that says of a smaller model's width."""
+    lines = []
+    for found in plans:
+        points = direction_points(found)
+        if points:
+            pairs = [
+                (plan_words.needed_text(found, points, language), *plan_words.student_text(found, language))
+                for language in LANGUAGES
+            ]
+            lines.append(
+                tuple(wording.sentences(list(pair), language) for pair, language in zip(pairs, LANGUAGES, strict=True))
+            )
     return lines
 
 
