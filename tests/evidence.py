@@ -23,7 +23,7 @@ from core import wording
 from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
 from core.analysis.many import PLACES, adjust_p_values, relate_windows, shuffled_windows, sign_test
-from core.analysis.plans import all_rule_forecasts, plan_price, unhealed_price
+from core.analysis.plans import all_rule_forecasts, layer_directions, plan_price, unhealed_price
 from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
@@ -890,7 +890,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             *_prices_of([found for found in plans if found.plan.name == name]),
         )
     for found in plans:
-        points = direction_points(found)
+        points = layer_directions(found)
         if not points:
             continue
         ranks, d2 = (
@@ -985,7 +985,7 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """How many directions the layers need, where a plan looked for them; and what that says of a smaller model's width."""
     lines = []
     for found in plans:
-        points = direction_points(found)
+        points = layer_directions(found)
         if points:
             pairs = [
                 (plan_words.needed_text(found, points, language), *plan_words.student_text(found, language))
