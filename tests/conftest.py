@@ -172,7 +172,7 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, {"WORKDIM_WAREHOUSE": str(warehouse)} | environment))
         stack.enter_context(patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
-        stack.enter_context(patch.object(processes, "start", _measure_here))
+        stack.enter_context(patch.object(processes, "start_job", _measure_here))
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         logging.getLogger().addHandler(log)

@@ -534,7 +534,7 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
         card = Preflight("org/_big_", "python-docs", "quick", 0, "float32", "cpu", "hub", seconds=90.0, n_layers=12)
         return [card, replace(card, model="org/no", refusals=("It is *too* large.",))]
 
-    monkeypatch.setattr("core.runs.estimates.cards_from_process", cards)
+    monkeypatch.setattr("core.runs.estimates.preflight_cards_from_process", cards)
     app = opened("pilot.py")
     app.text_area[0].set_value("org/_big_\norg/no")
     next(button for button in app.button if button.label == "What will it take?").click().run()
