@@ -105,7 +105,8 @@ class ModelProfile:
 
     def figure(self, estimator: str = "d2", cloud: str = "one_per_type", language: str = "en") -> go.Figure:
         """The estimate over the layers, with its 95 percent band. Raises InputError for what was not measured."""
-        from core.figures.layer_profiles import profile_figure, profile_points
+        from core.figures.layer_profiles import profile_figure
+        from core.figures.profile_data import profile_points
 
         estimates = self.frame()
         for column, asked in (("cloud", cloud), ("estimator", estimator)):

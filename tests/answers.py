@@ -11,8 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from core.analysis.asked import Evidence
 from core.analysis.criteria import Candidate, Question, Reading
+from core.analysis.question import Evidence
 from core.pilots.pilot import Benchmark, Pilot, PilotModel, PilotText
 from core.pilots.registration import Registered, read_pilot
 from core.pilots.rule import Criterion

@@ -20,19 +20,19 @@ import numpy as np
 import polars as pl
 
 from core import wording
-from core.analysis.answer import Answer, specification_key, under
-from core.analysis.asked import Asked
+from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
 from core.analysis.many import PLACES, adjusted, shuffled_windows, sign_test, within
-from core.analysis.plans import all_foresight, own_price, unhealed_price
+from core.analysis.plans import all_foresight, direction_points, own_price, unhealed_price
 from core.analysis.population import Population
+from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
-from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
-from core.figures.scores import windows_picture
+from core.figures.scores import windows_svg
+from core.figures.svg import Caption, Dot, Panel, scatter_svg, small_multiples_svg
 from core.records import LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
@@ -171,7 +171,7 @@ def in_short(sections: Sequence[Section], n: int) -> str:
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
-    said, _grid = answered(warehouse, Asked())
+    said, _grid = answered(warehouse, RankingQuestion())
     found = said.population
     evidence = rank_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
@@ -269,7 +269,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             if japanese
             else "Width 128, step 1,500; lower is better. Bars: 95 % intervals."
         )
-        return scatter_picture(
+        return scatter_svg(
             dots,
             Caption(title, told, "data/reference/ladder, data/reference/profiles"),
             "中間層の最大次元（d2、異なりトークン単位）" if japanese else "Largest inner dimension (d2, one per type)",
@@ -386,7 +386,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
 
 def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     section = Section(("Under every specification", "分析条件ごとの結果"))
-    grid = under(found, maxima)
+    grid = relate_by_specification(found, maxima)
     if grid is None:
         return section
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
@@ -506,7 +506,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             for name, steps in phased.items()
         ]
         japanese = language == "ja"
-        return multiples(
+        return small_multiples_svg(
             panels,
             Caption(
                 "学習に沿った次元" if japanese else "Dimension along training",
@@ -584,7 +584,7 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             for one in widths[width].values()
             if one.inner_max is not None
         ]
-        return scatter_picture(
+        return scatter_svg(
             dots,
             Caption(
                 "三つの幅" if japanese else "Three widths",
@@ -684,7 +684,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     section.picture(
         out,
         "within_model",
-        lambda language: windows_picture(windows.filter(run_id=first["run_id"]), first, PLACES[0], language),
+        lambda language: windows_svg(windows.filter(run_id=first["run_id"]), first, PLACES[0], language),
         ("Dimension against loss, a dot for each window", "次元と損失の散布図（点はウィンドウ）"),
     )
     return section
@@ -831,7 +831,7 @@ def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -
         )
         for row in rows
     ]
-    return scatter_picture(
+    return scatter_svg(
         dots,
         Caption(
             (
@@ -881,7 +881,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         [_planned(found) for found in plans],
     )
     by_dimension, is_cheapest = _by_dimension(plans, checkpoints)
-    for language_lines in _held_against(plans), by_dimension:
+    for language_lines in _alone(plans), _needed(plans), _held_against(plans), by_dimension:
         if language_lines:
             section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
     for name in dict.fromkeys(found.plan.name for found in plans if not found.plan.reference.startswith("local:")):
@@ -889,6 +889,22 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             (f"How many blocks of {name} can go?", f"{name} は何ブロック取り除けるか"),
             *_prices_of([found for found in plans if found.plan.name == name]),
         )
+    for found in plans:
+        points = direction_points(found)
+        if not points:
+            continue
+        ranks, d2 = (
+            [value for value in of if value is not None] for of in zip(*((p.rank, p.d2) for p in points), strict=True)
+        )
+        if ranks and d2:
+            section.answer(
+                (
+                    f"How many directions does a layer of {found.plan.name} need, beside d2?",
+                    f"{found.plan.name} の層が必要とする方向の数は（d2 と比べて）",
+                ),
+                f"{min(ranks)} to {max(ranks)} suffice within {found.plan.budget:g} nats, where d2 reads {min(d2)} to {max(d2)}",
+                f"許容値 {found.plan.budget:g} ナットの範囲で {min(ranks)}〜{max(ranks)} で足り、d2 は {min(d2)}〜{max(d2)}",
+            )
     if is_cheapest:
         section.answer(
             (
@@ -934,6 +950,51 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
 
 def _price(row: PlanOutcomeRow) -> str:
     return plan_words.price_text(row.difference, row.lower, row.upper)
+
+
+def _alone(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
+    """Of each model that was not trained for Workdim, whether the influence of single blocks tells their price."""
+    lines: list[tuple[str, ...]] = []
+    for found in {one.plan.name: one for one in plans if not one.plan.reference.startswith("local:")}.values():
+        singles = [row for row in found.outcomes if (row.rule, row.unit, row.text) == ("single", "block", "selection")]
+        price = {row.blocks[0]: row for row in singles if row.measure == "loss"}
+        influence = {row.blocks[0]: row.value_after or 0.0 for row in singles if row.measure == "influence"}
+        blocks = sorted(price.keys() & influence.keys())
+        if len(blocks) < FEWEST_TEST:
+            continue
+        costs = {block: price[block].difference or 0.0 for block in blocks}
+        middle, middle_influence = (float(np.median([of[block] for block in blocks])) for of in (costs, influence))
+        rho = _spearman([influence[block] for block in blocks], [costs[block] for block in blocks])
+        deceptive = [block for block in blocks if costs[block] > 3 * middle and influence[block] < 2 * middle_influence]
+        cheapest = price[min(blocks, key=lambda block: costs[block])]
+        listed = [f"{block} ({costs[block]:+.2f})" for block in deceptive]
+        lines.append(
+            (
+                f"{found.plan.name}, each block alone, on the text that chooses: influence and price go together (Spearman {rho:.2f}); the "
+                f"cheapest is block {cheapest.blocks[0]}, {_price(cheapest)}. Costing more than three times the median block ({middle:+.2f}), "
+                f"with less than twice the median influence: {', '.join(listed) or 'none'}.",
+                f"{found.plan.name} の各ブロックを単独で除いた場合（選択に使ったテキスト）：影響度と代償は連動します（スピアマン {rho:.2f}）。最も安いのはブロック"
+                f"{cheapest.blocks[0]}（{_price(cheapest)}）。影響度は中央値の2倍未満なのに、代償が中央値（{middle:+.2f}）の3倍を超えるブロック："
+                f"{'、'.join(listed) or 'なし'}。",
+            )
+        )
+    return lines
+
+
+def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
+    """How many directions the layers need, where a plan looked for them; and what that says of a smaller model's width."""
+    lines = []
+    for found in plans:
+        points = direction_points(found)
+        if points:
+            pairs = [
+                (plan_words.needed_text(found, points, language), *plan_words.student_text(found, language))
+                for language in LANGUAGES
+            ]
+            lines.append(
+                tuple(wording.sentences(list(pair), language) for pair, language in zip(pairs, LANGUAGES, strict=True))
+            )
+    return lines
 
 
 def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:

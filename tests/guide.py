@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from core.analysis.differences import control_links
-from core.figures.layer_profiles import control_references, profile_points
-from core.figures.pictures import Caption, phases_of, profile_picture, turns_of
+from core.figures.profile_data import control_references, profile_points
+from core.figures.svg import Caption
+from core.figures.svg_profiles import claim_phases, extrema_of, profile_svg
 from core.locale import LANGUAGES
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
@@ -82,10 +83,10 @@ def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[st
             links = control_links(shown, runs)
             rows = queries.estimates(warehouse, links["run_id"].to_list())
             data = replace(data, references=control_references(data, rows, links, shown))
-        turns = turns_of(queries.extrema(warehouse, ids), CLOUD) if marked else []
-        phases = phases_of(shown.row(0, named=True), turns, language) if marked else []
+        turns = extrema_of(queries.extrema(warehouse, ids), CLOUD) if marked else []
+        phases = claim_phases(shown.row(0, named=True), turns, language) if marked else []
         caption = Caption(told[name][0], told[name][1].format(text=text), told["source"])
-        return profile_picture(data, caption, turns, language, size=SIZE, phases=phases)
+        return profile_svg(data, caption, turns, language, size=SIZE, phases=phases)
 
     ladder = [f"local:{one}-step1500" for one in (BASE, FASTER, SHUFFLED)]
     smollm2 = "SmolLM2-135M"

@@ -114,7 +114,7 @@ class Setting:
     @property
     def offered(self) -> pl.DataFrame:
         """`ranking.benchmarks` of these models."""
-        return ranking.benchmarks(self.scored)
+        return ranking.list_benchmarks(self.scored)
 
 
 def setting(
@@ -129,7 +129,7 @@ def n_related(on: Setting, benchmark: Mapping[str, Any] | None) -> int | None:
     """Models with a dimension and a score of this benchmark; None where there is no benchmark."""
     if benchmark is None:
         return None
-    rows = ranking.on_benchmark(on.scored, dict(benchmark))
+    rows = ranking.filter_benchmark(on.scored, dict(benchmark))
     return rows.filter(pl.col("score").is_not_null(), pl.col("inner_max").is_not_null())["model_id"].n_unique()
 
 
@@ -175,7 +175,7 @@ def question(criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str,
         return Question(criterion, criterion.direction == "higher", benchmark)
     if benchmark is None:
         return Question(criterion, DIRECTIONS[criterion.of] == "higher")
-    said = ranking.on_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls()
+    said = ranking.filter_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls()
     return Question(criterion, bool(said[0]) if len(said) else True, benchmark)
 
 
@@ -243,7 +243,7 @@ def candidates(on: Setting, asked: Sequence[Question]) -> list[Candidate]:
 
 
 def _scores(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, Reading | None]:
-    rows = ranking.on_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
+    rows = ranking.filter_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
     rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # only one unit is comparable
     return {
         run_id: _reading(

@@ -17,7 +17,7 @@ import polars as pl
 from scipy import special
 
 from core.analysis import ranking
-from core.analysis.answer import Answer, units_of
+from core.analysis.answer import Answer, relation_units
 from core.analysis.criteria import Question, Setting, n_related, question, score_key
 from core.analysis.decision import Decision, decided
 from core.analysis.many import Concordance, concordance, floats
@@ -226,7 +226,7 @@ def over_tasks(answers: Sequence[Answer], on: Setting, asked: Sequence[Question]
         benchmark = one.population.benchmark
         if benchmark is None:
             continue
-        units = units_of(one.population)
+        units = relation_units(one.population)
         dimension |= dict(units.select("unit", "dimension").rows())
         of_runs = dict(units.select("unit", "performance").rows())
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
@@ -301,7 +301,7 @@ def order_of_texts(runs: pl.DataFrame, column: str = "inner_max") -> Order | Non
     Within each text the models are comparable (`ranking.groups`); between texts only their order is compared.
     """
     found: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
-    for group in ranking.groups(ranking.newest(runs)):  # largest first
+    for group in ranking.groups(ranking.newest_runs(runs)):  # largest first
         of_text = found.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
         of_text.setdefault(group.corpus_id, group.rows.filter(pl.col(column).is_not_null()))
     orders = [order for texts in found.values() if (order := _of_texts(texts, column)) is not None]
@@ -328,7 +328,9 @@ def _order(columns: Sequence[str], run_ids: Sequence[str], values: Sequence[Sequ
 
 def agreements(runs: pl.DataFrame) -> list[Agreement]:
     """For each claim, how many models have the same verdict on all their texts; vetoed runs do not count."""
-    newest = ranking.newest(runs.filter(pl.col("pass") == "text", pl.col("worst_check").ne_missing(pl.lit("veto"))))
+    newest = ranking.newest_runs(
+        runs.filter(pl.col("pass") == "text", pl.col("worst_check").ne_missing(pl.lit("veto")))
+    )
     found = []
     for claim in CLAIMS:
         verdicts = newest.group_by("model_id", "stack", "protocol_hash").agg(

@@ -15,17 +15,17 @@ from core.terminal.output import language, say, say_json, wrapped
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
-    from core.analysis.asked import Asked, Evidence
     from core.analysis.many import Specifications
+    from core.analysis.question import Evidence, RankingQuestion
     from core.warehouse.warehouse import Warehouse
 
 
 def rank(options: argparse.Namespace) -> int:
-    from core.analysis.asked import Asked
+    from core.analysis.question import RankingQuestion
     from core.terminal import answers
     from core.warehouse import queries
 
-    asked = Asked(
+    asked = RankingQuestion(
         dimension=options.dimension, benchmark=options.benchmark, metric=options.metric, family=options.family
     )
     warehouse = existing_warehouse(options)
@@ -46,7 +46,7 @@ def rank(options: argparse.Namespace) -> int:
 
 def evidence(warehouse: Warehouse) -> Evidence:
     """All that an answer may rest on, read in one opening."""
-    from core.analysis.asked import Evidence
+    from core.analysis.question import Evidence
     from core.pilots.registration import registered, shipped
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
@@ -56,26 +56,26 @@ def evidence(warehouse: Warehouse) -> Evidence:
             runs=with_text_marks(queries.ranking(opened)),
             scores=queries.scores(opened),
             pilots=tuple(registered(row) for row in queries.pilots(opened).to_dicts()),
-            shipped=shipped(),
-            imported=queries.import_times(opened),
+            shipped_pilot=shipped(),
+            import_times=queries.import_times(opened),
         )
 
 
 def answered(
-    warehouse: Warehouse, asked: Asked, *, with_specifications: bool = False
+    warehouse: Warehouse, asked: RankingQuestion, *, with_specifications: bool = False
 ) -> tuple[Answer, Specifications | None]:
     """The answer to a question, and where it is wanted the same under every specification."""
-    from core.analysis.answer import answer, under
-    from core.analysis.population import population
+    from core.analysis.answer import answer_question, relate_by_specification
+    from core.analysis.population import select_population
     from core.warehouse import queries, score_answers
 
-    found = population(evidence(warehouse), asked)
+    found = select_population(evidence(warehouse), asked)
     with warehouse.open() as opened:
-        blocks = queries.jackknife_blocks(opened, found.blocks_wanted())
-        told = answer(found, blocks, score_answers.score_blocks(opened, found.score_blocks_wanted()))
+        blocks = queries.jackknife_blocks(opened, found.required_blocks())
+        told = answer_question(found, blocks, score_answers.score_blocks(opened, found.required_score_blocks()))
         if not with_specifications:
             return told, None
-        return told, under(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))
+        return told, relate_by_specification(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))
 
 
 def as_json(found: Answer, under: Specifications | None = None) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def as_json(found: Answer, under: Specifications | None = None) -> dict[str, Any
             {
                 "models": one.group.rows["name"].unique(maintain_order=True).to_list(),
                 "n_scored": one.n_scored,
-                "differs": list(one.differs),
+                "differs": list(one.differing_keys),
                 "told": answers.why_apart(one, "en"),
             }
             for one in population.others

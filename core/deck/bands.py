@@ -28,12 +28,12 @@ _FIRST_AXES, _SECOND_AXES = ("2118791784", "2140495176"), ("2118791785", "214049
 
 def has_bands(chart: Chart) -> bool:
     """Whether a chart is drawn with filled bands; with guides or marks it is a scatter with error bars."""
-    is_plain = not chart.guides and all(series_.is_line for series_ in chart.series)
+    is_plain = not chart.guides and all(line.is_line for line in chart.series)
     return is_plain and 0 < len(_banded(chart.series)) <= MOST_BANDS
 
 
 def _banded(series: Sequence[Series]) -> list[Series]:
-    return [series_ for series_ in series if series_.is_banded and series_.mark == "none" and len(_limits(series_)) > 1]
+    return [line for line in series if line.is_banded and line.mark == "none" and len(_limits(line)) > 1]
 
 
 def workbook(chart: Chart, lines: Sequence[Series], language: str) -> CategoryChartData:

@@ -20,7 +20,7 @@ from core.deck import bands, layout
 from core.deck.layout import Box
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import set_alternative_text
-from core.figures.svg import spread
+from core.figures.svg import spread_apart
 from core.wording.labels import shortened
 
 ACCENTS = (
@@ -244,7 +244,7 @@ def _shorten_title(text: str, width: float) -> str:
     """Shortens the name in the middle until name and number fit on one line."""
     name, gap, value = text.partition("  ")
     fitting = [f"{shortened(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
-    return next((text_ for text_ in fitting if layout.text_width(text_, layout.SMALLEST) <= width), fitting[-1])
+    return next((title for title in fitting if layout.text_width(title, layout.SMALLEST) <= width), fitting[-1])
 
 
 def _set_colour(format_colour: Any, colour: int | None) -> None:
@@ -315,7 +315,7 @@ def _label_lines(
     line_ends = [plot.down(chart.y, line.points[-1].y) for _, line in named_lines]
     gap = 1.3 * layout.SMALLEST / 72
     places = (
-        spread(line_ends, gap, plot.top + gap / 2, plot.top + plot.height - gap / 2)
+        spread_apart(line_ends, gap, plot.top + gap / 2, plot.top + plot.height - gap / 2)
         if len(line_ends) > 1
         else line_ends
     )

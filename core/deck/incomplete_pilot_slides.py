@@ -11,9 +11,9 @@ from core.deck.deck_data import DeckData
 from core.deck.pilot_slides import untested
 from core.deck.slide import check_table, core_slide, decision_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.figures.scores import distinct
 from core.locale import translator
 from core.wording import slides as slide_wording
+from core.wording.labels import distinguishing_names
 
 FEWEST_CHECKS, MOST_CHECKS = 3, 9
 """Rows of the table of checks: those that warn or veto one by one, the others as a count."""
@@ -34,7 +34,7 @@ def missing_slide(data: DeckData) -> StorySlide:
         (_("not measured"), missing, slide_wording.time_of(len(missing), data.text_runs, data.language)),
     )
     all_names = [*missing, *vetoed, *(model.name for model in sound)]
-    short = dict(zip(all_names, distinct(all_names), strict=True))
+    short = dict(zip(all_names, distinguishing_names(all_names), strict=True))
     rows = [
         (
             group,

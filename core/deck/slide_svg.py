@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Heading, Point, Series, StorySlide, Table
-from core.figures.svg import LIGHT, Axes, Drawing, Theme, cut_to, spread, text_width, wrapped
+from core.figures.svg import LIGHT, Axes, Drawing, Theme, shorten_to_width, spread_apart, text_width, wrap_text
 from core.wording.numbers import number
 
 BY_STYLE = Theme(
@@ -49,7 +49,7 @@ def slide_outline(slide: StorySlide, place: int, language: str, theme: Theme = L
     y = 8.0
     for line in _wrap(slide.title, 11, width - 20, 3):
         y += 14
-        drawing.words((10, y), line, 11, bold=True)
+        drawing.text((10, y), line, 11, bold=True)
     y += 6
     drawing.line([(10, y), (width - 10, y)], theme.curves[0], 1.2)
     foot = height - 16
@@ -65,17 +65,17 @@ def slide_outline(slide: StorySlide, place: int, language: str, theme: Theme = L
             if text_y + size + 3 > foot - 2:
                 break
             text_y += size + 3
-            drawing.words((left, text_y), line, size, bold=statement.is_main)
+            drawing.text((left, text_y), line, size, bold=statement.is_main)
         text_y += 3
     if slide.visual is not None:
         _draw_thumbnail(drawing, slide, (9, y + 4, edge, foot - y - 6))
-    drawing.words((10, height - 5), cut_to(slide.source, 6.5, width - 50), 6.5, theme.quiet)
-    drawing.words((width - 10, height - 5), str(place), 8, theme.quiet, "end")
+    drawing.text((10, height - 5), shorten_to_width(slide.source, 6.5, width - 50), 6.5, theme.quiet)
+    drawing.text((width - 10, height - 5), str(place), 8, theme.quiet, "end")
     return drawing.svg(slide.title, language=language)
 
 
 def _wrap(text: str, size: float, room: float, most: int) -> list[str]:
-    lines = wrapped(text, size, room)
+    lines = wrap_text(text, size, room)
     return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1].rstrip()[:-1]}…"]
 
 
@@ -108,7 +108,7 @@ def _draw_thumbnail(drawing: Drawing, slide: StorySlide, box: tuple[float, float
             for column, cell in zip(visual.columns, (row.text,) if isinstance(row, Heading) else row, strict=False):
                 room = width if isinstance(row, Heading) else width * column.share
                 is_head = n == 0 or isinstance(row, Heading)
-                drawing.words((x, y), cut_to(cell.replace("\n", " "), 6.5, room - 3), 6.5, bold=is_head)
+                drawing.text((x, y), shorten_to_width(cell.replace("\n", " "), 6.5, room - 3), 6.5, bold=is_head)
                 x += room
 
 
@@ -145,29 +145,29 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, 
     axes = _draw_axes(drawing, chart, place)
     for value, mark in zip(_tick_values(chart.y), marks, strict=True):
         if not chart.y.is_ordered:
-            y = axes.at(chart.x.low, value)[1]
+            y = axes.to_pixels(chart.x.low, value)[1]
             drawing.line([(axes.left, y), (axes.right, y)], theme.grid, 1)
-            drawing.words((axes.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
+            drawing.text((axes.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
     for value in _tick_values(chart.x):
         if not chart.x.is_ordered:
-            x = axes.at(value, chart.y.low)[0]
+            x = axes.to_pixels(value, chart.y.low)[0]
             drawing.line([(x, axes.bottom), (x, axes.bottom + 4)], theme.quiet, 1)
-            drawing.words((x, axes.bottom + size + 6), _tick_label(value, chart.x), size - 1, theme.quiet, "middle")
-    title = cut_to(chart.x.title, size - 1, width - 10)
-    drawing.words(((axes.left + axes.right) / 2, axes.bottom + 2 * size + 11), title, size - 1, theme.quiet, "middle")
-    drawing.words((left + 2, top + 15), cut_to(chart.y.title, size - 1, width - 6), size - 1, theme.quiet)
+            drawing.text((x, axes.bottom + size + 6), _tick_label(value, chart.x), size - 1, theme.quiet, "middle")
+    title = shorten_to_width(chart.x.title, size - 1, width - 10)
+    drawing.text(((axes.left + axes.right) / 2, axes.bottom + 2 * size + 11), title, size - 1, theme.quiet, "middle")
+    drawing.text((left + 2, top + 15), shorten_to_width(chart.y.title, size - 1, width - 6), size - 1, theme.quiet)
     for guide in chart.guides:
         if guide.is_vertical:
-            endpoints = axes.at(guide.at, chart.y.low), axes.at(guide.at, chart.y.high)
+            endpoints = axes.to_pixels(guide.at, chart.y.low), axes.to_pixels(guide.at, chart.y.high)
         else:
-            endpoints = axes.at(chart.x.low, guide.at), axes.at(chart.x.high, guide.at)
+            endpoints = axes.to_pixels(chart.x.low, guide.at), axes.to_pixels(chart.x.high, guide.at)
         drawing.line(endpoints, theme.quiet, 1.2, "5 4")
         if guide.is_vertical:
             x, y = endpoints[1]
-            drawing.words((x - 4, y + 12), guide.name, size - 2, theme.quiet, "end")
+            drawing.text((x - 4, y + 12), guide.name, size - 2, theme.quiet, "end")
         else:  # at its left end, where no curve is in the way
             x, y = endpoints[0]
-            drawing.words((x + 4, y - 5), guide.name, size - 2, theme.quiet)
+            drawing.text((x + 4, y - 5), guide.name, size - 2, theme.quiet)
     _draw_series(axes, chart, 2.4, 4.5, with_names=True, size=size)
 
 
@@ -178,20 +178,20 @@ def _draw_series(axes: Axes, chart: Chart, line: float, mark: float, with_names:
         colour = _colour(axes.drawing.theme, series)
         if series.is_banded and series.is_line:
             banded_points = [point for point in series.points if point.lower is not None and point.upper is not None]
-            above = [axes.at(point.x, point.upper or 0) for point in banded_points]
-            below = [axes.at(point.x, point.lower or 0) for point in reversed(banded_points)]
+            above = [axes.to_pixels(point.x, point.upper or 0) for point in banded_points]
+            below = [axes.to_pixels(point.x, point.lower or 0) for point in reversed(banded_points)]
             if len(banded_points) > 1:
                 axes.drawing.area([*above, *below], colour, 0.16)
         if series.is_line:
             dash = "" if series.colour is not None else "5 4"
-            axes.drawing.line([axes.at(point.x, point.y) for point in series.points], colour, line, dash)
+            axes.drawing.line([axes.to_pixels(point.x, point.y) for point in series.points], colour, line, dash)
         elif not (series.is_line or series.mark == "none") or series.is_banded:
             for point in series.points:
                 _draw_error_bars(axes, point, colour)
         if series.mark != "none":
             kind, is_open = _MARKS[series.mark]
             for point in series.points:
-                x, y = axes.at(point.x, point.y)
+                x, y = axes.to_pixels(point.x, point.y)
                 axes.drawing.marker((x, y), kind, colour, mark, is_open)
                 occupied.append((x - mark - 2, y - mark - 2, x + mark + 2, y + mark + 2))
         if with_names:
@@ -219,14 +219,18 @@ def _colour(theme: Theme, series: Series) -> str:
 
 def _draw_error_bars(axes: Axes, point: Point, colour: str) -> None:
     if point.lower is not None and point.upper is not None:
-        axes.drawing.line([axes.at(point.x, point.lower), axes.at(point.x, point.upper)], colour, 1.3, opacity=0.7)
+        axes.drawing.line(
+            [axes.to_pixels(point.x, point.lower), axes.to_pixels(point.x, point.upper)], colour, 1.3, opacity=0.7
+        )
     if point.left is not None and point.right is not None:
-        axes.drawing.line([axes.at(point.left, point.y), axes.at(point.right, point.y)], colour, 1.3, opacity=0.7)
+        axes.drawing.line(
+            [axes.to_pixels(point.left, point.y), axes.to_pixels(point.right, point.y)], colour, 1.3, opacity=0.7
+        )
 
 
 def _add_tooltip(axes: Axes, chart: Chart, series: Series, point: Point) -> None:
     """An invisible circle over the point with its value as a tooltip."""
-    x, y = axes.at(point.x, point.y)
+    x, y = axes.to_pixels(point.x, point.y)
     interval = "" if point.lower is None or point.upper is None else f" [{number(point.lower)}, {number(point.upper)}]"
     place = "" if chart.x.is_ordered else f" ({point.x:,.{max(chart.x.decimals, 0)}f})"
     tooltip = html.escape(f"{point.name or series.name}{place}: {number(point.y)}{interval}", quote=False)
@@ -239,18 +243,18 @@ def _label_line_ends(axes: Axes, chart: Chart, size: float) -> None:
     named_series = [
         series for series in chart.series if series.is_named and series.is_line and series.points and series.name
     ]
-    heights = [axes.at(series.points[-1].x, series.points[-1].y)[1] for series in named_series]
+    heights = [axes.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in named_series]
     room = axes.drawing.width - axes.right - 10
-    for series, y in zip(named_series, spread(heights, size + 3, axes.top + 4, axes.bottom), strict=True):
-        name, first_part = cut_to(series.name, size, room, bold=True), len(axes.drawing.parts)
-        axes.drawing.words((axes.right + 7, y + 4), name, size, _colour(axes.drawing.theme, series), bold=True)
+    for series, y in zip(named_series, spread_apart(heights, size + 3, axes.top + 4, axes.bottom), strict=True):
+        name, first_part = shorten_to_width(series.name, size, room, bold=True), len(axes.drawing.parts)
+        axes.drawing.text((axes.right + 7, y + 4), name, size, _colour(axes.drawing.theme, series), bold=True)
         _group_series(axes.drawing, first_part, chart.series.index(series))
 
 
 def _label_point(axes: Axes, point: Point, occupied: list[tuple[float, float, float, float]], size: float) -> None:
     """Writes the name where it overlaps nothing; where there is no such place, only the tooltip shows it."""
-    x, y = axes.at(point.x, point.y)
-    name = cut_to(point.name, size, 190)
+    x, y = axes.to_pixels(point.x, point.y)
+    name = shorten_to_width(point.name, size, 190)
     long = text_width(name, size)
     places = {"right": (x + 9, y + 4), "left": (x - 9 - long, y + 4), "above": (x - long / 2, y - 9)}
     places["below"] = (x - long / 2, y + 18)
@@ -260,7 +264,7 @@ def _label_point(axes: Axes, point: Point, occupied: list[tuple[float, float, fl
             box[2] < other[0] or box[0] > other[2] or box[3] < other[1] or box[1] > other[3] for other in occupied
         )
         if is_free and axes.left - 4 <= left and left + long <= axes.drawing.width - 2:
-            axes.drawing.words((left, base), name, size)
+            axes.drawing.text((left, base), name, size)
             occupied.append(box)
             return
 
@@ -291,10 +295,10 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, box: tuple[float, floa
     left, top, width, _height = box
     per_row, theme = _per_row(width), drawing.theme
     drawing.box(left + 4, top + 4, 12, 12, theme.curves[0])
-    drawing.words((left + 21, top + 15), row_of_blocks.kept_name, size)
+    drawing.text((left + 21, top + 15), row_of_blocks.kept_name, size)
     x = left + 40 + text_width(row_of_blocks.kept_name, size)
     _draw_crossed_box(drawing, x, top + 4, 12, 12)
-    drawing.words((x + 18, top + 15), row_of_blocks.removed_name, size)
+    drawing.text((x + 18, top + 15), row_of_blocks.removed_name, size)
     for n, block in enumerate(row_of_blocks.blocks):
         x, y = left + 4 + 34 * (n % per_row), top + 28 + 58 * (n // per_row)
         if block.is_removed:
@@ -306,7 +310,7 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, box: tuple[float, floa
             f'fill="{theme.text if block.is_removed else theme.paper}">{block.number}</text>'
         )
         if block.price is not None:
-            drawing.words((x + 15, y + 40), f"{block.price:.3f}", size - 3, theme.quiet, "middle")
+            drawing.text((x + 15, y + 40), f"{block.price:.3f}", size - 3, theme.quiet, "middle")
 
 
 def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
@@ -321,15 +325,15 @@ def _gallery(gallery: Gallery, language: str, theme: Theme, width: float) -> str
     drawing = Drawing(width, down * math.ceil(len(gallery.charts) / columns) + 6, theme)
     for n, chart in enumerate(gallery.charts):
         left, top = across * (n % columns), down * (n // columns)
-        drawing.words((left + 8, top + 17), cut_to(chart.y.title, 12, across - 16, bold=True), 12, bold=True)
+        drawing.text((left + 8, top + 17), shorten_to_width(chart.y.title, 12, across - 16, bold=True), 12, bold=True)
         axes = _draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
         for value in (chart.y.low, chart.y.high):
-            drawing.words(
-                (axes.left - 5, axes.at(0, value)[1] + 4), _tick_label(value, chart.y), 10, theme.quiet, "end"
+            drawing.text(
+                (axes.left - 5, axes.to_pixels(0, value)[1] + 4), _tick_label(value, chart.y), 10, theme.quiet, "end"
             )
         for value, anchor in ((chart.x.low, "start"), (chart.x.high, "end")):
-            place = (axes.at(value, chart.y.low)[0], axes.bottom + 14)
-            drawing.words(place, _tick_label(value, chart.x), 10, theme.quiet, anchor)
+            place = (axes.to_pixels(value, chart.y.low)[0], axes.bottom + 14)
+            drawing.text(place, _tick_label(value, chart.x), 10, theme.quiet, anchor)
         _draw_series(axes, chart, 1.8, 3, with_names=False)
         for series in chart.series:
             for point in series.points:

@@ -17,13 +17,13 @@ from core.analysis.answer import Answer
 from core.analysis.ranks import NORMAL_95
 from core.deck import layout
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
-from core.figures.layer_profiles import PRIMARY, Curve, ProfileData, profile_points
-from core.figures.scores import dimension_axis, distinct, ranking_points, score_axis
+from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
+from core.figures.scores import dimension_axis, ranking_points, score_axis
 from core.locale import translator
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import answers, plans
-from core.wording.labels import run_labels, shortened
+from core.wording.labels import distinguishing_names, run_labels, shortened
 
 MOST_CURVES = 6
 """Curves that colours can distinguish; more become a gallery of small profiles."""
@@ -50,7 +50,7 @@ def round_axis(title: str, values: Iterable[float | None], from_zero: bool = Fal
 def short_names(runs: pl.DataFrame, language: str, longest: int = LONGEST_NAME) -> dict[str, str]:
     """run_id -> a label that distinguishes it from the others, short enough to stand beside a curve."""
     labels = run_labels(runs, language)
-    cut = dict(zip(labels, distinct(list(labels.values())), strict=True))
+    cut = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
     short = {run_id: shortened(label, longest) for run_id, label in cut.items()}
     return short if len(set(short.values())) == len(short) else {key: shortened(cut[key], 40) for key in cut}
 

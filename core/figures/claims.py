@@ -1,5 +1,4 @@
-"""The grid of claims: what each specification says of each claim, as one mark, so that a reader sees at a glance on
-which choices a verdict depends."""
+"""The grid of claims: the outcome of each claim under each specification, which shows on which choices a verdict depends."""
 
 from __future__ import annotations
 
@@ -11,17 +10,17 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.style import COLOURS, GRID, QUIET, TEXT, blank, empty, shown
+from core.figures.style import COLOURS, GRID, QUIET, TEXT, bare_figure, escape_label, with_message
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
-from core.wording.labels import run_labels, shortened
+from core.wording.labels import run_labels, shortened, shortened_apart
 from core.wording.verdicts import claim_name, outcome_mark, outcome_of, ratio_text, specification_name, specification_of
 
 ROW_HEIGHT, MARGINS = 23, 130
-"""Pixels of a row, and of what stands above and below all rows."""
+"""Pixels of a row, and above and below all rows together."""
 LETTER, LONGEST = 5.9, 16
-"""Pixels of a letter of a specification's name, and letters that a run's name has above its columns."""
-_COLOUR_OF = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_tell": QUIET}
+"""Pixels of a letter of a specification's name, and most letters of a run's name above its columns."""
+_OUTCOME_COLOURS = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_tell": QUIET}
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class ClaimLine:
 
     name: str
     axis: str
-    """What it changes in the reference, a key of the kind `axis`; empty for the reference."""
+    """What it changes against the reference, a key of the kind `axis`; empty for the reference."""
     is_core: bool
     cells: dict[tuple[str, str], ClaimCell]
-    """(run_id, claim) -> what was found; a specification that a run did not measure has no cell."""
+    """(run_id, claim) -> outcome; without a cell for specifications that a run did not measure."""
 
 
 @dataclass(frozen=True)
@@ -67,26 +66,26 @@ def claim_points(claims: pl.DataFrame, runs: pl.DataFrame, language: str) -> Cla
         of_key.setdefault((row["cloud"], row["transform"], row["estimator"], row["n1"]), []).append(row)
     return ClaimData(
         {run_id: labels[run_id] for run_id in texts["run_id"]},
-        [_line(of_key[key], language) for key in sorted(of_key, key=_place)],
+        [_claim_line(of_key[key], language) for key in sorted(of_key, key=_sort_key)],
     )
 
 
-def _place(key: tuple[Any, ...]) -> tuple[int, int]:
-    """Axis by axis in the order of their declaration; what is declared no longer comes last."""
-    axes = list(dict.fromkeys(one.axis for one in SPECIFICATIONS))
-    known = [one.key for one in SPECIFICATIONS]
-    if key not in known:
+def _sort_key(key: tuple[Any, ...]) -> tuple[int, int]:
+    """By axis in the order of declaration; specifications that are no longer declared come last."""
+    axes = list(dict.fromkeys(specification.axis for specification in SPECIFICATIONS))
+    declared = [specification.key for specification in SPECIFICATIONS]
+    if key not in declared:
         return len(axes), 0
-    at = known.index(key)
-    return axes.index(SPECIFICATIONS[at].axis), at
+    position = declared.index(key)
+    return axes.index(SPECIFICATIONS[position].axis), position
 
 
-def _line(rows: list[Mapping[str, Any]], language: str) -> ClaimLine:
+def _claim_line(rows: list[Mapping[str, Any]], language: str) -> ClaimLine:
     first = rows[0]
-    found = specification_of(first)
+    specification = specification_of(first)
     return ClaimLine(
         name=specification_name(first, language),
-        axis=found.axis if found else "",
+        axis=specification.axis if specification else "",
         is_core=first["is_core"],
         cells={(row["run_id"], row["claim"]): ClaimCell(outcome_of(row), ratio_text(row)) for row in rows},
     )
@@ -96,7 +95,7 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
     """Rows are specifications, those of the core in bold; for each run a column for each claim."""
     _ = translator(language)
     longest = max((sum(1 if letter.isascii() else 2 for letter in line.name) for line in data.lines), default=0)
-    figure = blank(
+    figure = bare_figure(
         font={"color": TEXT, "size": 13},
         height=MARGINS + ROW_HEIGHT * max(len(data.lines), 4),
         margin={"l": 10 + round(LETTER * longest), "r": 10, "t": 90, "b": 20},
@@ -104,11 +103,11 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
         hovermode="closest",
     )
     if not data.lines:
-        return empty(figure, _("No claims are stored for the chosen runs."))
+        return with_message(figure, _("No claims are stored for the chosen runs."))
     columns = [(run_id, claim) for run_id in data.runs for claim in CLAIMS]
-    for outcome, colour in _COLOUR_OF.items():
+    for outcome, colour in _OUTCOME_COLOURS.items():
         _draw_marks(figure, data, columns, outcome, colour, language)
-    names = [f"<b>{shown(line.name)}</b>" if line.is_core else shown(line.name) for line in data.lines]
+    names = [f"<b>{escape_label(line.name)}</b>" if line.is_core else escape_label(line.name) for line in data.lines]
     heads = [claim_name(claim, language, brief=True) for _run, claim in columns]
     figure.update_xaxes(
         side="top",
@@ -129,33 +128,34 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
     for index in range(1, len(data.lines)):
         if data.lines[index].axis != data.lines[index - 1].axis:
             figure.add_hline(y=index - 0.5, line={"color": GRID, "width": 1.5})
-    for number, name in enumerate(data.runs.values()):
+    names = shortened_apart(list(data.runs.values()), lambda name: shortened(name, LONGEST))
+    for number, name in enumerate(names):
         middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2
         style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44, "font": {"size": 11}}
-        figure.add_annotation(x=middle, text=f"<b>{shown(shortened(name, LONGEST))}</b>", **style)
+        figure.add_annotation(x=middle, text=f"<b>{escape_label(name)}</b>", **style)
     return figure
 
 
 def _draw_marks(
     figure: go.Figure, data: ClaimData, columns: list[tuple[str, str]], outcome: str, colour: str, language: str
 ) -> None:
-    """All marks of one outcome: its sign tells it apart, the colour only repeats it."""
-    found = [
+    """All marks of one outcome: the sign distinguishes it, the colour only repeats that."""
+    cells = [
         (x, y, line, line.cells[column])
         for y, line in enumerate(data.lines)
         for x, column in enumerate(columns)
         if column in line.cells and line.cells[column].outcome == outcome
     ]
-    if not found:
+    if not cells:
         return
     word = wording.name("claim_outcome", outcome, language)
     figure.add_scatter(
-        x=[x for x, _y, _line, _cell in found],
-        y=[y for _x, y, _line, _cell in found],
+        x=[x for x, _y, _line, _cell in cells],
+        y=[y for _x, y, _line, _cell in cells],
         mode="text",
-        text=[cell.mark for *_before, cell in found],
+        text=[cell.mark for *_before, cell in cells],
         textfont={"size": 17, "color": colour},
-        customdata=[f"{shown(line.name)}<br>{cell.ratio}: {word}" for _x, _y, line, cell in found],
+        customdata=[f"{escape_label(line.name)}<br>{cell.ratio}: {word}" for _x, _y, line, cell in cells],
         hovertemplate="%{customdata}<extra></extra>",
         name=word,
     )

@@ -1,4 +1,4 @@
-"""Figures of a decision: the front, what each weight would change, and what models cost."""
+"""Figures of a decision: the Pareto front, sensitivity to the weights, and cost."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ import polars as pl
 
 from core.analysis.criteria import Cost, Question, Reading
 from core.analysis.decision import AMOUNTS, Decision
-from core.figures.scores import ScoredPoint, distinct, placed
-from core.figures.style import COLOURS, QUIET, TEXT, THIN, bars, empty, frame, ink, name_rows, shown
+from core.figures.scores import ScoredPoint, place_labels
+from core.figures.style import (
+    COLOURS,
+    QUIET,
+    TEXT,
+    THIN_BARS,
+    axes_figure,
+    error_bars,
+    escape_label,
+    label_rows,
+    text_colour_on,
+    with_message,
+)
 from core.locale import translator
 from core.pilots.rule import Assumptions
-from core.wording import decisions as words
-from core.wording.labels import shortened
+from core.wording import decisions as decision_wording
+from core.wording.labels import distinguishing_names, shortened
 
 LONGEST_NAME = 30
-PLOT = (820.0, 270.0)
-"""About how many pixels the axes of the front span, for placing names."""
+PLOT_SIZE = (820.0, 270.0)
+"""Approximate size of the front's axes in pixels, for placing labels."""
 _BYTES = 1e9
 
 
@@ -36,10 +47,10 @@ class FrontPoint:
     standing: str
     """As in `decision.Standing`."""
     is_chosen: bool
-    told: str
-    """Where it stands, in words."""
+    summary: str
+    """Its standing in words."""
     place: str = ""
-    """Where its name stands beside it; empty: only on hover."""
+    """Position of its label; empty: only on hover."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +59,33 @@ class FrontData:
     y: Question
     points: list[FrontPoint]
     steps: list[tuple[float, float]]
-    """The front of these two criteria, from one end to the other; empty where others weigh too, which bend it."""
+    """The front of these two criteria; empty where other criteria have weight too."""
     has_others: bool
     n_points: tuple[int, int]
-    """Of the clouds that dimensions were read on."""
+    """Of the point clouds of dimensions."""
     x_weighs: bool = True
     y_weighs: bool = True
 
 
 def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], language: str) -> FrontData:
-    """Two criteria of a decision, by their number; models that lack one of the two are not drawn. `n_points`: the fewest
-    and most points of their clouds."""
-    names = distinct([one.name for one in decision.candidates])
+    """Two criteria of a decision, by index; models that lack one of them are left out. `n_points`: smallest and largest point
+    cloud."""
+    names = distinguishing_names([candidate.name for candidate in decision.candidates])
     points = []
-    for number, (one, standing) in enumerate(zip(decision.candidates, decision.standings, strict=True)):
-        across, up = one.readings[x], one.readings[y]
+    for number, (candidate, standing) in enumerate(zip(decision.candidates, decision.standings, strict=True)):
+        across, up = candidate.readings[x], candidate.readings[y]
         if across is not None and up is not None:
-            told = words.standing(standing, decision, language)
-            points.append(FrontPoint(one.run_id, names[number], across, up, standing.standing, not number, told))
-    asked_x, asked_y = (decision.weighed[k].question for k in (x, y))
-    weighing = {k for k, one in enumerate(decision.weighed) if one.share > 0}
-    steps = _steps(points, asked_x, asked_y) if weighing == {x, y} else []
+            summary = decision_wording.standing(standing, decision, language)
+            points.append(
+                FrontPoint(candidate.run_id, names[number], across, up, standing.standing, not number, summary)
+            )
+    x_question, y_question = (decision.weighed[k].question for k in (x, y))
+    weighing = {k for k, candidate in enumerate(decision.weighed) if candidate.share > 0}
+    steps = _front_steps(points, x_question, y_question) if weighing == {x, y} else []
     return FrontData(
-        asked_x,
-        asked_y,
-        _placed(points, asked_x, asked_y),
+        x_question,
+        y_question,
+        _label_points(points, x_question, y_question),
         steps,
         bool(weighing - {x, y}),
         n_points,
@@ -81,22 +94,26 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], 
     )
 
 
-def _steps(points: Sequence[FrontPoint], x: Question, y: Question) -> list[tuple[float, float]]:
-    """The models that no other is as good as in both, along the horizontal axis."""
-    sign_x, sign_y = (1 if one.higher_is_better else -1 for one in (x, y))
-    best, found = -math.inf, []
-    for point in sorted(points, key=lambda one: (-sign_x * one.x.value, -sign_y * one.y.value)):
+def _front_steps(points: Sequence[FrontPoint], x: Question, y: Question) -> list[tuple[float, float]]:
+    """Models that no other model equals or beats in both criteria, along the x axis."""
+    sign_x, sign_y = (1 if question.higher_is_better else -1 for question in (x, y))
+    best, steps = -math.inf, []
+    for point in sorted(points, key=lambda point: (-sign_x * point.x.value, -sign_y * point.y.value)):
         if sign_y * point.y.value > best:
             best = sign_y * point.y.value
-            found.append((point.x.value, point.y.value))
-    return sorted(found)
+            steps.append((point.x.value, point.y.value))
+    return sorted(steps)
 
 
-def _placed(points: list[FrontPoint], x: Question, y: Question) -> list[FrontPoint]:
-    """Names beside what is on the front, where they cover nothing."""
+def _label_points(points: list[FrontPoint], x: Question, y: Question) -> list[FrontPoint]:
+    """Labels points on the front where the labels overlap nothing."""
 
-    def on_axis(value: float, asked: Question) -> float:
-        return math.log10(value) if _is_log(asked, [getattr(p, "x" if asked is x else "y") for p in points]) else value
+    def on_axis(value: float, question: Question) -> float:
+        return (
+            math.log10(value)
+            if _is_log(question, [getattr(p, "x" if question is x else "y") for p in points])
+            else value
+        )
 
     plotted = [
         ScoredPoint(
@@ -106,25 +123,25 @@ def _placed(points: list[FrontPoint], x: Question, y: Question) -> list[FrontPoi
         )
         for p in points
     ]  # fmt: skip
-    places = {one.run_id: one.place for one in placed(plotted, PLOT) if one.name}
+    places = {label.run_id: label.place for label in place_labels(plotted, PLOT_SIZE) if label.name}
     return [replace(p, place=places.get(p.run_id, "")) for p in points]
 
 
-def _is_log(asked: Question, readings: Sequence[Reading]) -> bool:
-    values = [one.value for one in readings]
-    return asked.criterion.of in AMOUNTS and bool(values) and min(values) > 0 and max(values) > 3 * min(values)
+def _is_log(question: Question, readings: Sequence[Reading]) -> bool:
+    values = [reading.value for reading in readings]
+    return question.criterion.of in AMOUNTS and bool(values) and min(values) > 0 and max(values) > 3 * min(values)
 
 
 def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Figure:
-    """Models by two criteria: filled on the front, open where perhaps dominated, grey where dominated for sure."""
+    """Models by two criteria: filled on the front, open where possibly dominated, grey where certainly dominated."""
     _ = translator(language)
     x_title, y_title = (
-        _axis(asked, data.n_points, language, assumed, weighs)
-        for asked, weighs in ((data.x, data.x_weighs), (data.y, data.y_weighs))
+        _axis_title(question, data.n_points, language, assumed, weighs)
+        for question, weighs in ((data.x, data.x_weighs), (data.y, data.y_weighs))
     )
-    figure = frame(x_title, y_title, height=440)
+    figure = axes_figure(x_title, y_title, height=440)
     if not data.points:
-        return empty(figure, _("No model has both."))
+        return with_message(figure, _("No model has both."))
     if data.steps:
         x, y = zip(*data.steps, strict=True)
         shape = "vh" if data.y.higher_is_better == data.x.higher_is_better else "hv"
@@ -135,7 +152,7 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
         ("perhaps", _("perhaps dominated"), "circle-open", COLOURS[0]),
         ("dominated", _("dominated for sure"), "x-thin-open", QUIET),
     ):
-        _add(
+        _add_points(
             figure,
             data,
             [p for p in data.points if p.standing == key and not p.is_chosen],
@@ -145,36 +162,40 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
             language,
             assumed,
         )
-    _add(figure, data, [p for p in data.points if p.is_chosen], _("the choice"), "star", COLOURS[1], language, assumed)
-    for axis, asked, readings in (
+    _add_points(
+        figure, data, [p for p in data.points if p.is_chosen], _("the choice"), "star", COLOURS[1], language, assumed
+    )
+    for axis, question, readings in (
         (figure.update_xaxes, data.x, [p.x for p in data.points]),
         (figure.update_yaxes, data.y, [p.y for p in data.points]),
     ):
-        if _is_log(asked, readings):
+        if _is_log(question, readings):
             is_narrow = max(r.value for r in readings) < 100 * min(r.value for r in readings)
             axis(type="log", dtick="D2" if is_narrow else 1, tickformat=",")
     return figure
 
 
-def _axis(asked: Question, n_points: tuple[int, int], language: str, assumed: Assumptions, weighs: bool) -> str:
-    """The name of a criterion with its unit and, where it weighs, the end that is wanted."""
+def _axis_title(
+    question: Question, n_points: tuple[int, int], language: str, assumed: Assumptions, weighs: bool
+) -> str:
+    """The name of a criterion with its unit and, where it has weight, the wanted direction."""
     _ = translator(language)
     units = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}
-    unit = units.get(asked.criterion.of)
-    name = words.measured_name(asked, n_points, language, assumed.bits)
-    told = f"{name} [{unit}]" if unit else name
+    unit = units.get(question.criterion.of)
+    name = decision_wording.measured_name(question, n_points, language, assumed.bits)
+    title = f"{name} [{unit}]" if unit else name
     if not weighs:
-        return told
-    wanted = _("{name} (higher is wanted)") if asked.higher_is_better else _("{name} (lower is wanted)")
-    return wanted.format(name=told)
+        return title
+    line = _("{name} (higher is wanted)") if question.higher_is_better else _("{name} (lower is wanted)")
+    return line.format(name=title)
 
 
-def _scaled(values: Sequence[float], asked: Question) -> list[float]:
-    by = {"memory": _BYTES, "parameters": 1e6}.get(asked.criterion.of, 1.0)
+def _scaled(values: Sequence[float], question: Question) -> list[float]:
+    by = {"memory": _BYTES, "parameters": 1e6}.get(question.criterion.of, 1.0)
     return [value / by for value in values]
 
 
-def _add(
+def _add_points(
     figure: go.Figure,
     data: FrontData,
     points: Sequence[FrontPoint],
@@ -187,23 +208,28 @@ def _add(
     if not points:
         return
 
-    def reach(readings: Sequence[Reading], asked: Question) -> dict:
+    def reach(readings: Sequence[Reading], question: Question) -> dict:
         above = [None if r.upper is None else r.upper - r.value for r in readings]
         below = [None if r.lower is None else r.value - r.lower for r in readings]
-        return bars(*[[None if v is None else _scaled([v], asked)[0] for v in ends] for ends in (above, below)]) | THIN
-
-    def told(point: FrontPoint) -> str:
-        x, y = (
-            f"{words.criterion_name(asked, language, assumed.bits)}: {words.reading(asked.criterion.of, reading, language, assumed)}"
-            for asked, reading in ((data.x, point.x), (data.y, point.y))
+        return (
+            error_bars(
+                *[[None if v is None else _scaled([v], question)[0] for v in limits] for limits in (above, below)]
+            )
+            | THIN_BARS
         )
-        return "<br>".join(map(shown, (point.name, y, x, point.told)))
+
+    def hover_text(point: FrontPoint) -> str:
+        x, y = (
+            f"{decision_wording.criterion_name(question, language, assumed.bits)}: {decision_wording.reading(question.criterion.of, reading, language, assumed)}"
+            for question, reading in ((data.x, point.x), (data.y, point.y))
+        )
+        return "<br>".join(map(escape_label, (point.name, y, x, point.summary)))
 
     figure.add_scatter(
         x=_scaled([p.x.value for p in points], data.x),
         y=_scaled([p.y.value for p in points], data.y),
         mode="markers+text",
-        text=[shown(shortened(p.name, LONGEST_NAME)) if p.place else "" for p in points],
+        text=[escape_label(shortened(p.name, LONGEST_NAME)) if p.place else "" for p in points],
         textposition=[p.place or "top center" for p in points],
         textfont={"size": 11},
         name=name,
@@ -215,7 +241,7 @@ def _add(
         },
         error_x=reach([p.x for p in points], data.x),
         error_y=reach([p.y for p in points], data.y),
-        hovertext=[told(p) for p in points],
+        hovertext=[hover_text(p) for p in points],
         hoverinfo="text",
     )
 
@@ -225,7 +251,7 @@ def _add(
 
 @dataclass(frozen=True)
 class WeightBar:
-    """One criterion: what is chosen at each weight of it."""
+    """Which model is chosen at each weight of one criterion."""
 
     name: str
     share: float
@@ -236,50 +262,55 @@ class WeightBar:
 def weight_bars(decision: Decision, language: str, bits: float) -> list[WeightBar]:
     names = dict(
         zip(
-            (one.run_id for one in decision.candidates),
-            distinct([one.name for one in decision.candidates]),
+            (sensitivity.run_id for sensitivity in decision.candidates),
+            distinguishing_names([sensitivity.name for sensitivity in decision.candidates]),
             strict=True,
         )
     )
     return [
         WeightBar(
-            words.criterion_name(decision.weighed[one.criterion].question, language, bits),
-            one.share,
-            [(each.start, each.end, names[each.run_id]) for each in one.segments],
+            decision_wording.criterion_name(decision.weighed[sensitivity.criterion].question, language, bits),
+            sensitivity.share,
+            [(segment.start, segment.end, names[segment.run_id]) for segment in sensitivity.segments],
         )
-        for one in decision.sensitivities
+        for sensitivity in decision.sensitivities
     ]
 
 
-def weight_figure(found: Sequence[WeightBar], language: str) -> go.Figure:
-    """A bar for each criterion from no weight to all of it; a line marks the weight as it is."""
+def weight_figure(weight_bars: Sequence[WeightBar], language: str) -> go.Figure:
+    """A bar for each criterion from weight 0 to 1; a line marks its current weight."""
     _ = translator(language)
-    figure = frame(
+    figure = axes_figure(
         _("Weight of this criterion, as a share of all (the others keep their proportions)"),
         "",
-        height=130 + 46 * len(found),
+        height=130 + 46 * len(weight_bars),
     )
-    models = list(dict.fromkeys(model for one in found for *_ends, model in one.segments))
-    drawn: set[str] = set()
-    for row, one in enumerate(found):
-        for start, end, model in one.segments:
-            at = models.index(model)
-            colour = COLOURS[at] if at < len(COLOURS) else QUIET
+    models = list(dict.fromkeys(model for weight_bar in weight_bars for *_ends, model in weight_bar.segments))
+    in_legend: set[str] = set()
+    for row, weight_bar in enumerate(weight_bars):
+        for start, end, model in weight_bar.segments:
+            index = models.index(model)
+            colour = COLOURS[index] if index < len(COLOURS) else QUIET
             figure.add_bar(
-                y=[row], x=[end - start], base=[start], orientation="h", width=0.62, name=shown(model),
-                legendgroup=model, showlegend=model not in drawn,
+                y=[row], x=[end - start], base=[start], orientation="h", width=0.62, name=escape_label(model),
+                legendgroup=model, showlegend=model not in in_legend,
                 marker={"color": colour, "line": {"color": "white", "width": 1}},
-                text=shown(shortened(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
-                textposition="inside", insidetextanchor="middle", textfont={"color": ink(colour), "size": 11}, textangle=0,
-                hovertext=f"{shown(model)}: {words.share(start, language)} – {words.share(end, language)}", hoverinfo="text",
+                text=escape_label(shortened(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
+                textposition="inside", insidetextanchor="middle", textfont={"color": text_colour_on(colour), "size": 11}, textangle=0,
+                hovertext=f"{escape_label(model)}: {decision_wording.share(start, language)} – {decision_wording.share(end, language)}", hoverinfo="text",
             )  # fmt: skip
-            drawn.add(model)
+            in_legend.add(model)
         figure.add_shape(
-            type="line", x0=one.share, x1=one.share, y0=row - 0.42, y1=row + 0.42, line={"color": TEXT, "width": 3}
+            type="line",
+            x0=weight_bar.share,
+            x1=weight_bar.share,
+            y0=row - 0.42,
+            y1=row + 0.42,
+            line={"color": TEXT, "width": 3},
         )
     figure.update_layout(barmode="overlay", margin={"l": 10, "t": 60, "b": 50})
     figure.update_xaxes(range=[-0.005, 1.005], tickformat=".0%")
-    name_rows(figure, [one.name for one in found], 44)
+    label_rows(figure, [weight_bar.name for weight_bar in weight_bars], 44)
     return figure
 
 
@@ -300,57 +331,57 @@ MOST_BARS = 30
 
 
 def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions) -> list[CostBar]:
-    """Memory of each model, the smallest first; of very many the smallest ones."""
-    names = dict(zip(runs["run_id"], distinct(runs["name"].to_list()), strict=True))
+    """Memory and price of each model, smallest memory first, at most MOST_BARS."""
+    names = dict(zip(runs["run_id"], distinguishing_names(runs["name"].to_list()), strict=True))
     parameters = dict(runs.select("run_id", "parameters").rows())
-    found = [
+    cost_bars = [
         CostBar(
             names[run_id],
             weights := parameters[run_id] * assumed.bits / 8,
-            one.cache_bytes,
-            one.memory_bytes - weights - one.cache_bytes,
-            one.price,
+            bar.cache_bytes,
+            bar.memory_bytes - weights - bar.cache_bytes,
+            bar.price,
         )
-        for run_id, one in cost.items()
+        for run_id, bar in cost.items()
     ]
-    return sorted(found, key=lambda one: (one.weights + one.cache, one.name))[:MOST_BARS]
+    return sorted(cost_bars, key=lambda bar: (bar.weights + bar.cache, bar.name))[:MOST_BARS]
 
 
-def cost_figure(found: Sequence[CostBar], language: str, assumed: Assumptions) -> go.Figure:
-    """Weights, cache and what is on top, one bar a model."""
+def cost_figure(cost_bars: Sequence[CostBar], language: str, assumed: Assumptions) -> go.Figure:
+    """Memory for weights, cache and overhead, one bar per model."""
     _ = translator(language)
-    places = list(range(len(found)))
+    places = list(range(len(cost_bars)))
     title = _("Memory at {bits} bits per weight and {n} tokens of context [GB]")
-    figure = frame(
-        title.format(bits=f"{assumed.bits:g}", n=f"{assumed.context_tokens:,}"), "", height=140 + 22 * len(found)
+    figure = axes_figure(
+        title.format(bits=f"{assumed.bits:g}", n=f"{assumed.context_tokens:,}"), "", height=140 + 22 * len(cost_bars)
     )
     for name, values, colour, pattern in (
-        (_("weights"), [one.weights for one in found], COLOURS[0], ""),
-        (_("key-value cache"), [one.cache for one in found], COLOURS[1], "/"),
-        (_("on top"), [one.overhead for one in found], QUIET, "."),
+        (_("weights"), [bar.weights for bar in cost_bars], COLOURS[0], ""),
+        (_("key-value cache"), [bar.cache for bar in cost_bars], COLOURS[1], "/"),
+        (_("on top"), [bar.overhead for bar in cost_bars], QUIET, "."),
     ):
         figure.add_bar(
             y=places, x=[value / _BYTES for value in values], orientation="h", name=name,
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5}},
+            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5, "fillmode": "overlay"}},
             hovertemplate="%{x:.3g} GB",
         )  # fmt: skip
     figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"}, margin={"l": 10})
-    name_rows(figure, [one.name for one in found], LONGEST_NAME)
+    label_rows(figure, [bar.name for bar in cost_bars], LONGEST_NAME)
     return figure
 
 
-def price_figure(found: Sequence[CostBar], language: str, assumed: Assumptions) -> go.Figure | None:
-    """What a month costs; None where no price is known."""
+def price_figure(cost_bars: Sequence[CostBar], language: str, assumed: Assumptions) -> go.Figure | None:
+    """Price per month; None where no price is known."""
     _ = translator(language)
-    known = sorted((one for one in found if one.price is not None), key=lambda one: one.price or 0)
-    if not known:
+    priced = sorted((bar for bar in cost_bars if bar.price is not None), key=lambda bar: bar.price or 0)
+    if not priced:
         return None
-    places = list(range(len(known)))
-    figure = frame(
-        _("Price per month [{currency}]").format(currency=assumed.currency), "", height=140 + 22 * len(known)
+    places = list(range(len(priced)))
+    figure = axes_figure(
+        _("Price per month [{currency}]").format(currency=assumed.currency), "", height=140 + 22 * len(priced)
     )
-    figure.add_bar(y=places, x=[one.price for one in known], orientation="h", marker={"color": COLOURS[2]}, showlegend=False,
+    figure.add_bar(y=places, x=[bar.price for bar in priced], orientation="h", marker={"color": COLOURS[2]}, showlegend=False,
                    hovertemplate="%{x:,.4g}<extra></extra>")  # fmt: skip
     figure.update_layout(bargap=0.3, margin={"l": 10, "t": 20})
-    name_rows(figure, [one.name for one in known], LONGEST_NAME)
+    label_rows(figure, [bar.name for bar in priced], LONGEST_NAME)
     return figure

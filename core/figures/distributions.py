@@ -1,4 +1,4 @@
-"""How a quantity of single tokens is spread, layer by layer: shares of tokens in colours, and the median as a line."""
+"""The distribution of a quantity of tokens, layer by layer: shares of tokens in colours, and the median as a line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.style import COLOUR_SCALE, LOG_TICKS, TEXT, empty, frame
+from core.figures.style import COLOUR_SCALE, LOG_TICKS, TEXT, axes_figure, with_message
 from core.locale import translator
 
 OF_PAIRS = ("cosine",)
 """Quantities of pairs of tokens; all others belong to single tokens."""
 HEIGHT = 560
-_MOST_FINE = 60
-"""Bins of the common grid, where layers have bins of their own."""
+_MOST_GRID_BINS = 60
+"""Bins of the common grid where the bins of layers differ."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Histogram:
         return sum(self.counts)
 
     def share(self, low: float, high: float) -> float:
-        """Of the tokens between two values, as if each bin were filled evenly."""
+        """Share of the tokens between two values, with each bin filled evenly."""
         return sum(
             count * _overlap(low, high, a, b) for a, b, count in zip(self.lower, self.upper, self.counts, strict=True)
         ) / max(self.total, 1)
@@ -66,20 +66,20 @@ class Histogram:
 
 
 def distribution_points(distributions: pl.DataFrame, run_id: str, quantity: str) -> DistributionData:
-    """`distributions` are rows of layer_distributions; layers whose bins differ are counted anew on one grid."""
+    """`distributions` are rows of layer_distributions; layers with different bins are counted on one grid."""
     rows = distributions.filter(run_id=run_id, quantity=quantity).sort("layer", "bin_lower")
     histograms = [_histogram(own) for _, own in rows.group_by("layer", maintain_order=True)]
-    histograms = [one for one in histograms if one.total]
+    histograms = [histogram for histogram in histograms if histogram.total]
     if not histograms:
         return DistributionData(quantity, [], [], [], [], (0, 0), False)
     edges, is_log = _common_edges(histograms)
-    sizes = [one.total for one in histograms]
+    sizes = [histogram.total for histogram in histograms]
     return DistributionData(
         quantity=quantity,
-        layers=[one.layer for one in histograms],
+        layers=[histogram.layer for histogram in histograms],
         edges=edges,
-        shares=[[one.share(low, high) for one in histograms] for low, high in pairwise(edges)],
-        medians=[one.median for one in histograms],
+        shares=[[histogram.share(low, high) for histogram in histograms] for low, high in pairwise(edges)],
+        medians=[histogram.median for histogram in histograms],
         n_points=(min(sizes), max(sizes)),
         is_log=is_log,
     )
@@ -90,13 +90,13 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
     of_pairs = data.quantity in OF_PAIRS
     counted = _("pairs: {n}") if of_pairs else f"{wording.name('cloud', 'one_per_type', language)}, N={{n}}"
     details = counted.format(n=wording.size_range(data.n_points))
-    told = _("{quantity} ({details})").format(
+    y_title = _("{quantity} ({details})").format(
         quantity=wording.name("quantity", data.quantity, language),
         details=_(", ").join([details, *([_("log scale")] if data.is_log else [])]),
     )
-    figure = frame(wording.layer_axis(True, language), told, HEIGHT)
+    figure = axes_figure(wording.layer_axis(True, language), y_title, HEIGHT)
     if not data.layers:
-        return empty(figure, _("This run holds no such distribution."))
+        return with_message(figure, _("This run holds no such distribution."))
     share = _("Share of pairs") if of_pairs else _("Share of tokens")
     figure.add_heatmap(
         x=data.layers,
@@ -104,7 +104,7 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
         z=data.shares,
         zmin=0,
         colorscale=COLOUR_SCALE,
-        customdata=_told(data, language),
+        customdata=_hover_texts(data, language),
         hovertemplate="%{customdata}<extra></extra>",
         colorbar={
             "title": {"text": share, "side": "right", "font": {"size": 12}},
@@ -113,7 +113,7 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
         },
         name=share,
     )
-    # White on a dark edge: seen on every colour of the scale.
+    # White on a dark edge is visible on every colour of the scale.
     for colour, width in ((TEXT, 5), ("#FFFFFF", 2.5)):
         figure.add_scatter(
             x=data.layers,
@@ -132,7 +132,7 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
     return figure
 
 
-def _told(data: DistributionData, language: str) -> list[list[str]]:
+def _hover_texts(data: DistributionData, language: str) -> list[list[str]]:
     _ = translator(language)
     line = _("Layer {layer}, {low} to {high}: {share} (median of the layer: {median})")
     return [
@@ -156,12 +156,12 @@ def _histogram(own: pl.DataFrame) -> Histogram:
 
 
 def _common_edges(histograms: list[Histogram]) -> tuple[list[float], bool]:
-    """The layers' own bins where they share them, without the empty ends; else a fine grid over all of them."""
-    own = {(tuple(one.lower), tuple(one.upper)) for one in histograms}
+    """The common bins of the layers without empty ends; where bins differ, a fine grid over all of them."""
+    own = {(tuple(histogram.lower), tuple(histogram.upper)) for histogram in histograms}
     filled = [
         edge
-        for one in histograms
-        for low, high, count in zip(one.lower, one.upper, one.counts, strict=True)
+        for histogram in histograms
+        for low, high, count in zip(histogram.lower, histogram.upper, histogram.counts, strict=True)
         if count
         for edge in (low, high)
     ]
@@ -169,21 +169,21 @@ def _common_edges(histograms: list[Histogram]) -> tuple[list[float], bool]:
     if len(own) == 1:
         lower, upper = own.pop()
         edges = [edge for edge in (*lower, upper[-1]) if low <= edge <= high]
-        return edges, _grows(edges)
+        return edges, _is_geometric(edges)
     is_log = low > 0 and high > 30 * low
     if low == high:
         return [low, high], False
-    steps = [i / _MOST_FINE for i in range(_MOST_FINE + 1)]
+    steps = [i / _MOST_GRID_BINS for i in range(_MOST_GRID_BINS + 1)]
     return [low * (high / low) ** t if is_log else low + (high - low) * t for t in steps], is_log
 
 
-def _grows(edges: list[float]) -> bool:
+def _is_geometric(edges: list[float]) -> bool:
     """True where each bin is wider than the one below by the same factor."""
     return len(edges) > 2 and edges[0] > 0 and (edges[-1] - edges[-2]) > 1.5 * (edges[1] - edges[0])
 
 
 def _overlap(low: float, high: float, a: float, b: float) -> float:
-    """Share of the bin a to b that lies between low and high; a bin without width belongs where it starts."""
+    """Share of the bin a to b between low and high; a bin without width belongs where it starts."""
     if b <= a:
         return 1.0 if low <= a < high else 0.0
     return max(0.0, min(high, b) - max(low, a)) / (b - a)

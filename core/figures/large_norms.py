@@ -1,4 +1,4 @@
-"""Tokens whose norm is far above the layer's median: how many, how large and where, layer by layer."""
+"""Tokens with norms far above the layer's median: how many, how large and where, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 from core import wording
-from core.figures.layer_profiles import Curve, correlator_points, with_gaps
-from core.figures.style import COLOURS, DASHES, GRID, QUIET, TEXT, empty, frame, shown, template
+from core.figures.profile_data import Curve, correlator_points, with_gaps
+from core.figures.style import COLOURS, DASHES, GRID, QUIET, TEXT, axes_figure, escape_label, template, with_message
 from core.figures.svg import LIGHT
 from core.locale import translator
 
 CLOUD = "unmasked"
 HEIGHT = 720
-USUAL_LIMIT = 3.0
-"""Where a run's configuration does not say where its mask begins."""
+MOST_FINE_TICKS = 50
+"""Largest over smallest value of a logarithmic axis with ticks at 1, 2 and 5, not only at powers of ten."""
+DEFAULT_LIMIT = 3.0
+"""Where a run's configuration does not state the limit of its mask."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class LargeNormData:
     """Tokens read."""
     same_depth: bool
     limits: list[float]
-    """Multiples of the layer's median above which a norm counts as large, of all runs."""
+    """Multiples of the layer's median above which a norm counts as large, in any of the runs."""
 
     @property
     def is_empty(self) -> bool:
@@ -38,73 +40,79 @@ class LargeNormData:
 
 
 def large_norm_points(correlators: pl.DataFrame, runs: pl.DataFrame, language: str = "en") -> LargeNormData:
-    """`language` is that of the curves' names."""
-    found = {name: correlator_points(correlators, runs, name, CLOUD, language) for name in wording.SINKS}
-    first = found[wording.SINKS[0]]
-    panels = {name: data.curves for name, data in found.items()}
-    return LargeNormData(panels, first.n_points, first.same_depth, limits_of(runs))
+    """`language`: of the curves' names."""
+    by_name = {name: correlator_points(correlators, runs, name, CLOUD, language) for name in wording.SINKS}
+    first = by_name[wording.SINKS[0]]
+    panels = {name: data.curves for name, data in by_name.items()}
+    return LargeNormData(panels, first.n_points, first.same_depth, mask_limits(runs))
 
 
-def limits_of(runs: pl.DataFrame) -> list[float]:
-    """The limits of the runs' masks, each once, ascending."""
-    return sorted({limit_of(config) for config in runs["config"]})
+def mask_limits(runs: pl.DataFrame) -> list[float]:
+    """The distinct limits of the runs' masks, ascending."""
+    return sorted({mask_limit(config) for config in runs["config"]})
 
 
-def limit_of(config: str | None) -> float:
-    """Multiple of the layer's median that a run's mask begins at, from its configuration."""
+def mask_limit(config: str | None) -> float:
+    """Multiple of the layer's median above which a run masks tokens, from its configuration."""
     try:
         return float(json.loads(config or "{}")["protocol"]["norm_factor"])
     except (ValueError, KeyError, TypeError):
-        return USUAL_LIMIT
+        return DEFAULT_LIMIT
 
 
 def large_norm_figure(data: LargeNormData, language: str) -> go.Figure:
-    """Three panels over one layer axis: how many, how large (logarithmic), which share opens its window."""
+    """Panels over the layers: how many, how large (logarithmic), and, where there are any, which share is at position 0."""
     _ = translator(language)
     if data.is_empty:
-        return empty(frame("", "", HEIGHT // 2), _("The chosen runs hold no rows on large norms."))
+        return with_message(axes_figure("", "", HEIGHT // 2), _("The chosen runs hold no rows on large norms."))
     titles = [
         _("How many tokens (of {n} read)").format(n=wording.size_range(data.n_points)),
         _("How large: largest norm over the layer's median, log scale"),
         _("Where: share of them at position 0"),
     ]
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=titles)
-    for row, name in enumerate(wording.SINKS, start=1):
+    panels = wording.SINKS if any(curve.marks for curve in data.panels[wording.SINKS[2]]) else wording.SINKS[:2]
+    n_rows = len(panels)
+    figure = make_subplots(
+        rows=n_rows, cols=1, shared_xaxes=True, vertical_spacing=0.27 / n_rows, subplot_titles=titles[:n_rows]
+    )
+    for row, name in enumerate(panels, start=1):
         for index, curve in enumerate(data.panels[name]):
-            figure.add_trace(_line(curve, index, data.same_depth, row == 1, language), row, 1)
+            figure.add_trace(_curve_trace(curve, index, data.same_depth, row == 1, language), row, 1)
     for limit in data.limits:
-        figure.add_trace(_limit(data, limit, language), 2, 1)
-    _dress(figure, data, language)
+        figure.add_trace(_limit_trace(data, limit, language), 2, 1)
+    _set_layout(figure, data, n_rows, language)
     return figure
 
 
-def _line(curve: Curve, index: int, same_depth: bool, in_legend: bool, language: str) -> go.Scatter:
+def _curve_trace(curve: Curve, index: int, same_depth: bool, in_legend: bool, language: str) -> go.Scatter:
     _ = translator(language)
     colour = COLOURS[index % len(COLOURS)]
-    told = _("Layer {layer}: {value}")
+    hover_line = _("Layer {layer}: {value}")
     marks = with_gaps(curve.marks)
     return go.Scatter(
         x=[mark and (mark.layer if same_depth else mark.depth) for mark in marks],
         y=[mark and mark.value for mark in marks],
-        customdata=[mark and told.format(layer=mark.layer, value=wording.number(mark.value)) for mark in marks],
+        customdata=[mark and hover_line.format(layer=mark.layer, value=wording.number(mark.value)) for mark in marks],
         hovertemplate="%{fullData.name}<br>%{customdata}<extra></extra>",
         mode="lines+markers",
         line={"color": colour, "dash": DASHES[index % len(DASHES)], "width": 2},
         marker={"size": 5, "color": colour},
-        name=shown(curve.name),
+        name=escape_label(curve.name),
         legendgroup=curve.run_id,
         showlegend=in_legend,
     )
 
 
-def _limit(data: LargeNormData, limit: float, language: str) -> go.Scatter:
-    """Where the mask begins, across the whole axis."""
+def _limit_trace(data: LargeNormData, limit: float, language: str) -> go.Scatter:
+    """The limit of the mask as a line across the whole axis."""
     _ = translator(language)
-    ends = [mark.layer if data.same_depth else mark.depth for c in data.panels[wording.SINKS[1]] for mark in c.marks]
+    positions = [
+        mark.layer if data.same_depth else mark.depth for c in data.panels[wording.SINKS[1]] for mark in c.marks
+    ]
     name = _("limit of the mask: {limit} times the median").format(limit=f"{limit:g}")
     line = {"color": QUIET, "dash": "dot", "width": 1.5}
     return go.Scatter(
-        x=[min(ends, default=0), max(ends, default=1)],
+        x=[min(positions, default=0), max(positions, default=1)],
         y=[limit] * 2,
         mode="lines",
         line=line,
@@ -113,21 +121,25 @@ def _limit(data: LargeNormData, limit: float, language: str) -> go.Scatter:
     )
 
 
-def _dress(figure: go.Figure, data: LargeNormData, language: str) -> None:
+def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int, language: str) -> None:
     figure.update_layout(
         template=template(LIGHT),
         font={"color": TEXT, "size": 13},
-        height=HEIGHT,
+        height=HEIGHT * n_rows // len(wording.SINKS),
         hovermode="closest",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},
         margin={"l": 70, "r": 30, "t": 90, "b": 60},
         showlegend=True,
     )
-    for title in figure.layout.annotations[: len(wording.SINKS)]:
+    for title in figure.layout.annotations[:n_rows]:
         title.update(x=0, xanchor="left", font={"size": 13})
     figure.update_xaxes(gridcolor=GRID, zeroline=False)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, rangemode="tozero")
     figure.update_traces(cliponaxis=False)
-    figure.update_yaxes(type="log", rangemode="normal", dtick=1, row=2)
-    figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%", row=3)
-    figure.update_xaxes(title={"text": wording.layer_axis(data.same_depth, language), "font": {"size": 12}}, row=3)
+    ratios = [mark.value for curve in data.panels[wording.SINKS[1]] for mark in curve.marks] + data.limits
+    is_narrow = max(ratios) < MOST_FINE_TICKS * min(ratios)
+    figure.update_yaxes(type="log", rangemode="normal", dtick="D2" if is_narrow else 1, row=2)
+    if n_rows > 2:
+        figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%", row=3)
+    axis_title = {"text": wording.layer_axis(data.same_depth, language), "font": {"size": 12}}
+    figure.update_xaxes(title=axis_title, row=n_rows)

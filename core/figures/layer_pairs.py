@@ -1,4 +1,4 @@
-"""How layers resemble each other: one measure of every two layers of a run, as a matrix in colours."""
+"""Similarity of layers: a measure of every pair of layers of a run as a matrix, or of successive layers as curves."""
 
 from __future__ import annotations
 
@@ -9,20 +9,30 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.style import COLOUR_SCALE, COLOURS, DASHES, LOG_TICKS, QUIET, bars, empty, faded, frame
+from core.figures.style import (
+    COLOUR_SCALE,
+    COLOURS,
+    DASHES,
+    LOG_TICKS,
+    QUIET,
+    axes_figure,
+    error_bars,
+    translucent,
+    with_message,
+)
 from core.locale import translator
 
-EXPONENT = "displacement_exponent"
+EXPONENT_MEASURE = "displacement_exponent"
 HEIGHT = 620
-FLOW = ("kept", "removed", "added")
+FLOW_MEASURES = ("kept", "removed", "added")
 SYMBOLS = ("circle", "square", "triangle-up")
 STORED_ONCE = ("kept", "common_dimension", "common_correlator")
-"""Measures without direction, of which only the rows with layer_a <= layer_b are stored."""
+"""Symmetric measures, of which only the rows with layer_a <= layer_b are stored."""
 
 
 @dataclass(frozen=True)
 class PairData:
-    """One measure of one run; `values[b][a]` belongs to the layers a (across) and b (up)."""
+    """One measure of one run; `values[b][a]` belongs to the layers a (x axis) and b (y axis)."""
 
     measure: str
     k: int | None
@@ -33,12 +43,12 @@ class PairData:
     n_points: int
 
     nulls: list[list[float | None]]
-    """What chance alone gives, where it is known."""
+    """Expected by chance, where known."""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One measure along the layers, a pair of layers at each place."""
+class PairCurve:
+    """One measure of successive layers."""
 
     measure: str
     values: list[float | None]
@@ -47,39 +57,39 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class AlongLayers:
-    """Successive layers: at each place the later one, beside the layer before it."""
+class SuccessiveLayers:
+    """Measures of each layer and the one before it."""
 
     layers: list[int]
-    curves: list[Curve]
+    curves: list[PairCurve]
     null: list[float | None]
-    """Of the first curve: its mean where the tokens of one layer are permuted."""
+    """Mean of the first curve's measure with the tokens of one layer permuted."""
     null_reach: list[float]
-    """Two standard deviations over permutations; 0 where not known."""
+    """Two standard deviations over permutations; 0 where unknown."""
     n_points: int
 
 
 @dataclass(frozen=True)
-class Exponent:
-    """How the displacement of directions grows with the number of layers between."""
+class DisplacementExponent:
+    """How the displacement of directions grows with the number of layers between them."""
 
     value: float
     std_error: float | None
     first: int
     last: int
-    """The inner layers that it was fitted on."""
+    """First and last of the inner layers that it was fitted on."""
 
 
 def pair_points(pairs: pl.DataFrame, run_id: str, measure: str) -> PairData:
-    """`pairs` are rows of layer_pairs; without any of this measure the matrix is empty."""
+    """`pairs` are rows of layer_pairs; without rows of this measure the matrix is empty."""
     rows = pairs.filter(run_id=run_id, measure=measure)
     layers = sorted(set(rows["layer_a"]) | set(rows["layer_b"]))
-    found = {(row["layer_a"], row["layer_b"]): row for row in rows.iter_rows(named=True)}
+    row_of_pair = {(row["layer_a"], row["layer_b"]): row for row in rows.iter_rows(named=True)}
     if measure in STORED_ONCE:
-        found |= {(b, a): row for (a, b), row in found.items()}
+        row_of_pair |= {(b, a): row for (a, b), row in row_of_pair.items()}
 
     def matrix(column: str) -> list[list[float | None]]:
-        return [[found[a, b][column] if (a, b) in found else None for a in layers] for b in layers]
+        return [[row_of_pair[a, b][column] if (a, b) in row_of_pair else None for a in layers] for b in layers]
 
     n_points = max(rows["n_points"].to_list(), default=0)
     k = rows["k"].drop_nulls().to_list()
@@ -88,40 +98,40 @@ def pair_points(pairs: pl.DataFrame, run_id: str, measure: str) -> PairData:
     )
 
 
-def along_layers(pairs: pl.DataFrame, run_id: str, measure: str) -> AlongLayers:
-    """A measure from each layer to the next; with the dimensions that are kept, those that go and come."""
+def successive_layers(pairs: pl.DataFrame, run_id: str, measure: str) -> SuccessiveLayers:
+    """A measure from each layer to the next; kept, removed and added dimensions come together."""
     rows = pairs.filter(pl.col("layer_b") == pl.col("layer_a") + 1, run_id=run_id).sort("layer_b")
     first = rows.filter(measure=measure)
     layers = first["layer_b"].to_list()
-    names = FLOW if measure in FLOW else (measure,)
+    names = FLOW_MEASURES if measure in FLOW_MEASURES else (measure,)
     curves = []
     for name in names:
-        own = {row["layer_b"]: row for row in rows.filter(measure=name).iter_rows(named=True)}
-        found = [own.get(layer, {}) for layer in layers]
-        errors = [row.get("std_error") for row in found]
+        by_layer = {row["layer_b"]: row for row in rows.filter(measure=name).iter_rows(named=True)}
+        row_of_layer = [by_layer.get(layer, {}) for layer in layers]
+        errors = [row.get("std_error") for row in row_of_layer]
         reach = [None if error is None else 2 * error for error in errors]
-        curves.append(Curve(name, [row.get("value") for row in found], reach))
+        curves.append(PairCurve(name, [row.get("value") for row in row_of_layer], reach))
     spread = [2 * (value or 0.0) for value in first["null_spread"].to_list()]
     n_points = max(first["n_points"].to_list(), default=0)
-    return AlongLayers(layers, curves, first["null_value"].to_list(), spread, n_points)
+    return SuccessiveLayers(layers, curves, first["null_value"].to_list(), spread, n_points)
 
 
-def exponent(pairs: pl.DataFrame, run_id: str) -> Exponent | None:
-    rows = pairs.filter(pl.col("value").is_finite(), run_id=run_id, measure=EXPONENT)
+def displacement_exponent(pairs: pl.DataFrame, run_id: str) -> DisplacementExponent | None:
+    rows = pairs.filter(pl.col("value").is_finite(), run_id=run_id, measure=EXPONENT_MEASURE)
     if rows.is_empty():
         return None
     row = rows.row(0, named=True)
-    return Exponent(row["value"], row["std_error"], row["layer_a"], row["layer_b"])
+    return DisplacementExponent(row["value"], row["std_error"], row["layer_a"], row["layer_b"])
 
 
 def pair_figure(data: PairData, language: str) -> go.Figure:
-    """A matrix whose colours run over all that the measure can be, so that two runs are read by one scale."""
+    """A matrix whose colours span all possible values of the measure, so that two runs can be compared."""
     _ = translator(language)
     directed = data.measure == "information_imbalance"
     across, up = (_("From layer"), _("To layer")) if directed else (_("Layer l"), _("Layer m"))
-    figure = frame(across, up, HEIGHT)
+    figure = axes_figure(across, up, HEIGHT)
     if not data.layers:
-        return empty(figure, _("This run holds no such comparison of layers."))
+        return with_message(figure, _("This run holds no such comparison of layers."))
     low, high = colour_range(data)
     is_log = data.measure == "common_dimension"
     figure.add_heatmap(
@@ -131,43 +141,43 @@ def pair_figure(data: PairData, language: str) -> go.Figure:
         zmin=low,
         zmax=high,
         colorscale=COLOUR_SCALE,
-        customdata=_told(data, language),
+        customdata=_hover_texts(data, language),
         hovertemplate="%{customdata}<extra></extra>",
         colorbar={
-            "title": {"text": _axis(data, language), "side": "right", "font": {"size": 12}},
+            "title": {"text": _colour_title(data, language), "side": "right", "font": {"size": 12}},
             "thickness": 16,
             **(_log_ticks(low, high) if is_log else {}),
         },
     )
-    # One cell is one square: what is symmetric must look so.
+    # Square cells, so that symmetric matrices look symmetric.
     figure.update_yaxes(scaleanchor="x", constrain="domain", showgrid=False)
     figure.update_xaxes(constrain="domain", showgrid=False)
     figure.update_layout(margin={"t": 20})
     return figure
 
 
-def along_figure(data: AlongLayers, language: str) -> go.Figure:
-    """What each block leaves as it was, with errors and what chance alone gives; a ribbon of the dimensions kept."""
+def successive_figure(data: SuccessiveLayers, language: str) -> go.Figure:
+    """Similarity before and after each block with errors and chance level; kept dimensions as an area."""
     _ = translator(language)
     points = _(", ").join([wording.name("cloud", "one_per_type", language), f"N={data.n_points:,}"])
-    one = len(data.curves) == 1
-    quantity = wording.name("pair", data.curves[0].measure, language) if one else _("Dimensions")
-    named = _("{quantity} ({details})").format(quantity=quantity, details=points)
-    figure = frame(_("Block (from the layer before it to its own)"), named)
+    is_single = len(data.curves) == 1
+    quantity = wording.name("pair", data.curves[0].measure, language) if is_single else _("Dimensions")
+    y_title = _("{quantity} ({details})").format(quantity=quantity, details=points)
+    figure = axes_figure(_("Block (from the layer before it to its own)"), y_title)
     if not data.layers:
-        return empty(figure, _("This run holds no such comparison of layers."))
+        return with_message(figure, _("This run holds no such comparison of layers."))
     _draw_null(figure, data, language)
     for i, curve in enumerate(data.curves):
         name = wording.name("pair", curve.measure, language)
         figure.add_scatter(
             x=data.layers,
             y=curve.values,
-            error_y=bars(curve.reach, curve.reach),
+            error_y=error_bars(curve.reach, curve.reach),
             mode="lines+markers",
             line={"color": COLOURS[i], "dash": DASHES[i], "width": 2},
             marker={"symbol": SYMBOLS[i], "size": 7},
             fill="tozeroy" if curve.measure == "kept" else "none",
-            fillcolor=faded(COLOURS[i]),
+            fillcolor=translucent(COLOURS[i]),
             name=name,
             customdata=[
                 _("Layers {a} and {b}: {value}").format(
@@ -180,22 +190,22 @@ def along_figure(data: AlongLayers, language: str) -> go.Figure:
     return figure
 
 
-def _draw_null(figure: go.Figure, data: AlongLayers, language: str) -> None:
-    """The mean by chance as a line, two standard deviations to both sides as a band."""
+def _draw_null(figure: go.Figure, data: SuccessiveLayers, language: str) -> None:
+    """The chance level as a line with a band of two standard deviations."""
     _ = translator(language)
     if all(value is None for value in data.null):
         return
-    known = [
+    points = [
         (x, value, reach)
         for x, value, reach in zip(data.layers, data.null, data.null_reach, strict=True)
         if value is not None
     ]
-    xs = [x for x, _value, _reach in known]
+    xs = [x for x, _value, _reach in points]
     figure.add_scatter(
         x=[*xs, *reversed(xs)],
-        y=[*(value + reach for _x, value, reach in known), *(value - reach for _x, value, reach in reversed(known))],
+        y=[*(value + reach for _x, value, reach in points), *(value - reach for _x, value, reach in reversed(points))],
         fill="toself",
-        fillcolor=faded(QUIET),
+        fillcolor=translucent(QUIET),
         line={"width": 0},
         mode="lines",
         showlegend=False,
@@ -203,7 +213,7 @@ def _draw_null(figure: go.Figure, data: AlongLayers, language: str) -> None:
     )
     figure.add_scatter(
         x=xs,
-        y=[value for _x, value, _reach in known],
+        y=[value for _x, value, _reach in points],
         mode="lines",
         line={"color": QUIET, "width": 1.5, "dash": "dot"},
         name=_("tokens of one layer permuted"),
@@ -214,8 +224,8 @@ def _draw_null(figure: go.Figure, data: AlongLayers, language: str) -> None:
 def colour_range(data: PairData) -> tuple[float, float]:
     """0 to 2 for a displacement, where 2 is unrelated; else 0 to 1, wider where a cosine is negative.
 
-    Dimensions have no end of their own: those kept run from 0 to the largest d2; common ones, in powers of ten, from
-    the smallest to a hundred times that, beyond which hardly anything is shared.
+    Dimensions have no upper limit: kept ones span 0 to the largest d2; common ones, in powers of ten, the smallest to a
+    hundred times that, above which hardly anything is shared.
     """
     if data.measure == "displacement":
         return 0.0, 2.0
@@ -231,7 +241,7 @@ def _log_ticks(low: float, high: float) -> dict[str, list]:
     return {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
-def _told(data: PairData, language: str) -> list[list[str]]:
+def _hover_texts(data: PairData, language: str) -> list[list[str]]:
     _ = translator(language)
     between = _("Layers {a} and {b}: {value}")
     if data.measure == "information_imbalance":
@@ -250,11 +260,11 @@ def _with_error(value: float | None, error: float | None) -> str:
     return wording.number(value) if error is None else f"{wording.number(value)} ± {error:.2g}"
 
 
-def _axis(data: PairData, language: str) -> str:
-    """The measure with what it depends on: its points, and its neighbours where it has a number of them."""
+def _colour_title(data: PairData, language: str) -> str:
+    """The measure with its number of points and, if it has one, of neighbours."""
     _ = translator(language)
     details = [wording.name("cloud", "one_per_type", language), f"N={data.n_points:,}"]
     if data.measure == "neighbour_overlap" and data.k is not None:
         details.append(f"k={data.k}")
-    named = _("{quantity} ({details})")
-    return named.format(quantity=wording.name("pair", data.measure, language), details=_(", ").join(details))
+    title = _("{quantity} ({details})")
+    return title.format(quantity=wording.name("pair", data.measure, language), details=_(", ").join(details))

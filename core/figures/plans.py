@@ -1,4 +1,4 @@
-"""Figures of layer plans: which blocks stay and go, what each number of them costs, what breaks first, directions needed.
+"""Figures of layer plans: removed blocks, the price of each number of blocks, harder tests, needed directions.
 
 Blocks are counted from 0 and stretches are half-open everywhere.
 """
@@ -13,130 +13,131 @@ from typing import Any
 import plotly.graph_objects as go
 
 from core.analysis.plans import PUBLISHED, NeededAt, front, harder, last_text, own_price, steps
-from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, shown
-from core.figures.svg import LIGHT, Drawing, Theme, spread, text_width
+from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, with_message
+from core.figures.svg import LIGHT, Drawing, Theme, spread_apart, text_width
 from core.locale import translator
 from core.records import LayerPlan, stretches
 from core.tables import PlanOutcomeRow
 from core.wording import plans as sentences
 from core.wording.labels import name
 
-# --- blocks that stay and go, as a picture that runs anywhere -----------------------------------------------------------
+# --- removed and remaining blocks, as static SVG ------------------------------------------------------------------------
 
 WIDTH = 960.0
 MOST_IN_A_ROW = 40
 MARGIN, CELL, LEAST_CELL = 16.0, 30.0, 18.0
 
 
-def blocks_picture(
+def blocks_svg(
     blocks: Collection[int], n_layers: int, language: str, theme: Theme = LIGHT, width: float = WIDTH
 ) -> str:
-    """SVG: the whole model with what goes, hollow and lowered, under it the stretches; then the smaller model.
+    """The SVG of the whole model with removed blocks hollow and lowered and their stretches below; then the smaller model.
 
-    Each block has its number in the whole model inside, and over the smaller model its new one.
+    Inside each block is its number in the whole model; above the blocks of the smaller model are their new numbers.
     """
     _ = translator(language)
-    kept = [block for block in range(n_layers) if block not in blocks]
+    remaining = [block for block in range(n_layers) if block not in blocks]
     rows = list(_rows(range(n_layers)))
     cell = min(44.0, (width - 2 * MARGIN) / max(map(len, rows)))
-    height = 34 + sum(CELL + _below(row, blocks) for row in rows) + 30 + len(list(_rows(kept))) * (CELL + 30) + 6
+    height = (
+        34 + sum(CELL + _room_below(row, blocks) for row in rows) + 30 + len(list(_rows(remaining))) * (CELL + 30) + 6
+    )
     drawing = Drawing(width, height, theme)
     stays, goes = theme.curves[0], theme.curves[1]
     y = 20.0
-    drawing.words(
+    drawing.text(
         (MARGIN, y), _("Whole model: {n} blocks, 0 to {last}").format(n=n_layers, last=n_layers - 1), bold=True
     )
-    _legend(drawing, width, y, language)
+    _draw_legend(drawing, width, y, language)
     y += 14
     for row in rows:
         for place, block in enumerate(row):
             x = MARGIN + place * cell
             if block in blocks:
-                _gone(drawing, x, y + 9, cell, block, goes)
+                _draw_removed(drawing, x, y + 9, cell, block, goes)
             else:
-                _cell(drawing, x, y, cell, block, stays)
-        _mark_stretches(drawing, [block for block in row if block in blocks], row[0], y + CELL + 15, cell, goes)
-        y += CELL + _below(row, blocks)
+                _draw_cell(drawing, x, y, cell, block, stays)
+        _draw_stretches(drawing, [block for block in row if block in blocks], row[0], y + CELL + 15, cell, goes)
+        y += CELL + _room_below(row, blocks)
     y += 16
-    drawing.words((MARGIN, y), _("Smaller model: {n} blocks; over each its new number").format(n=len(kept)), bold=True)
+    drawing.text(
+        (MARGIN, y), _("Smaller model: {n} blocks; over each its new number").format(n=len(remaining)), bold=True
+    )
     y += 26
-    for first, part in enumerate(_rows(kept)):
+    for first, part in enumerate(_rows(remaining)):
         for place, block in enumerate(part):
             x = MARGIN + place * cell
-            new = first * len(next(_rows(kept))) + place
-            drawing.words((x + cell / 2, y - 4), str(new), _size(cell) - 1, theme.quiet, "middle")
-            _cell(drawing, x, y, cell, block, stays)
+            new = first * len(next(_rows(remaining))) + place
+            drawing.text((x + cell / 2, y - 4), str(new), _font_size(cell) - 1, theme.quiet, "middle")
+            _draw_cell(drawing, x, y, cell, block, stays)
         y += CELL + 30
-    told = sentences.blocks_text(blocks, n_layers, language) if blocks else _("no block")
+    removed = sentences.blocks_text(blocks, n_layers, language) if blocks else _("no block")
     return drawing.svg(
         _("Blocks of a layer plan"),
-        _("Goes: {blocks}. {stays} of {n} stay.").format(blocks=told, stays=len(kept), n=n_layers),
+        _("Goes: {blocks}. {stays} of {n} stay.").format(blocks=removed, stays=len(remaining), n=n_layers),
         language,
     )
 
 
-def _below(row: Sequence[int], gone: Collection[int]) -> float:
-    """Room under a row: for brackets where blocks of it go."""
-    return 54.0 if set(row) & set(gone) else 14.0
+def _room_below(row: Sequence[int], removed: Collection[int]) -> float:
+    """Room below a row, with brackets where some of its blocks are removed."""
+    return 54.0 if set(row) & set(removed) else 14.0
 
 
 def _rows(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Rows of about the same length, none too long to be read."""
+    """Rows of about the same length, at most MOST_IN_A_ROW."""
     n = -(-len(blocks) // MOST_IN_A_ROW) or 1
     length = -(-len(blocks) // n) or 1
     for start in range(0, len(blocks), length):
         yield blocks[start : start + length]
 
 
-def _size(cell: float) -> float:
+def _font_size(cell: float) -> float:
     return max(8.5, min(13.0, cell * 0.42))
 
 
-def _cell(drawing: Drawing, x: float, y: float, cell: float, block: int, colour: str) -> None:
+def _draw_cell(drawing: Drawing, x: float, y: float, cell: float, block: int, colour: str) -> None:
     drawing.box(x + 1, y, cell - 2, CELL, colour, 0.22)
     drawing.line([(x + 1, y + CELL), (x + cell - 1, y + CELL)], colour, 2)
-    drawing.words((x + cell / 2, y + CELL / 2 + 4.5), str(block), _size(cell), anchor="middle")
+    drawing.text((x + cell / 2, y + CELL / 2 + 4.5), str(block), _font_size(cell), anchor="middle")
 
 
-def _gone(drawing: Drawing, x: float, y: float, cell: float, block: int, colour: str) -> None:
+def _draw_removed(drawing: Drawing, x: float, y: float, cell: float, block: int, colour: str) -> None:
     left, right, bottom = x + 2, x + cell - 2, y + CELL
     drawing.line([(left, y), (right, y), (right, bottom), (left, bottom), (left, y)], colour, 1.6, "4 3")
     drawing.line([(left, bottom), (right, y)], colour, 1.2, opacity=0.55)
-    drawing.words((x + cell / 2, y + CELL / 2 + 4.5), str(block), _size(cell), colour, "middle", bold=True)
+    drawing.text((x + cell / 2, y + CELL / 2 + 4.5), str(block), _font_size(cell), colour, "middle", bold=True)
 
 
-def _mark_stretches(drawing: Drawing, gone: Sequence[int], start: int, y: float, cell: float, colour: str) -> None:
+def _draw_stretches(drawing: Drawing, removed: Sequence[int], start: int, y: float, cell: float, colour: str) -> None:
     """A bracket under each stretch with its half-open pair of numbers."""
-    found = stretches(gone)
-    if not found:
+    removed_stretches = stretches(removed)
+    if not removed_stretches:
         return
-    labels = [f"[{first}, {after})" for first, after in found]
+    labels = [f"[{first}, {after})" for first, after in removed_stretches]
     size = 11.5
-    middles = [MARGIN + ((first + after) / 2 - start) * cell for first, after in found]
-    reach = max(text_width(one, size) for one in labels)
-    places = spread(middles, reach + 6, MARGIN + reach / 2, drawing.width - MARGIN - reach / 2)
-    for (first, after), label, middle, place in zip(found, labels, middles, places, strict=True):
+    middles = [MARGIN + ((first + after) / 2 - start) * cell for first, after in removed_stretches]
+    reach = max(text_width(label, size) for label in labels)
+    places = spread_apart(middles, reach + 6, MARGIN + reach / 2, drawing.width - MARGIN - reach / 2)
+    for (first, after), label, middle, place in zip(removed_stretches, labels, middles, places, strict=True):
         left, right = MARGIN + (first - start) * cell + 2, MARGIN + (after - start) * cell - 2
         drawing.line([(left, y), (left, y + 5), (right, y + 5), (right, y)], colour, 1.4)
         drawing.line([(middle, y + 5), (place, y + 13)], colour, 1)
-        drawing.words((place, y + 25), label, size, colour, "middle")
+        drawing.text((place, y + 25), label, size, colour, "middle")
 
 
-def _legend(drawing: Drawing, width: float, y: float, language: str) -> None:
+def _draw_legend(drawing: Drawing, width: float, y: float, language: str) -> None:
     _ = translator(language)
     goes, stays = _("goes"), _("stays")
     colours = drawing.theme.curves
-    at = width - MARGIN - text_width(goes, 13)
-    drawing.words((at, y), goes, 13, colours[1])
+    x = width - MARGIN - text_width(goes, 13)
+    drawing.text((x, y), goes, 13, colours[1])
     drawing.line(
-        [(at - 20, y - 10), (at - 6, y - 10), (at - 6, y + 1), (at - 20, y + 1), (at - 20, y - 10)],
-        colours[1],
-        1.4,
-        "3 2",
+        [(x - 20, y - 10), (x - 6, y - 10), (x - 6, y + 1), (x - 20, y + 1), (x - 20, y - 10)], colours[1], 1.4, "3 2"
     )
-    at -= 44 + text_width(stays, 13)
-    drawing.words((at, y), stays, 13)
-    drawing.box(at - 20, y - 10, 14, 11, colours[0], 0.35)
+    x -= 44 + text_width(stays, 13)
+    drawing.text((x, y), stays, 13)
+    drawing.box(x - 20, y - 10, 14, 11, colours[0], 0.35)
 
 
 # --- the price of each number of blocks ---------------------------------------------------------------------------------
@@ -147,75 +148,79 @@ class PriceData:
     """Prices of sets of blocks on one text, in nats per token."""
 
     steps: list[PlanOutcomeRow]
-    """The search's set of each size; of the plan's size the plan itself, as it is in the end."""
+    """The search's set of each size; of the plan's size the final plan itself."""
     unhealed: PlanOutcomeRow | None
-    """The plan without its corrected weights, where it has some."""
+    """The plan without its corrected weights, if it has some."""
     published: list[PlanOutcomeRow]
     random: list[PlanOutcomeRow]
     front: list[PlanOutcomeRow]
-    """The cheapest of all these for as many blocks or more."""
+    """The cheapest of all these for at least as many blocks."""
     saved: dict[int, float]
-    """Number of blocks -> share of the parameters that goes with them."""
+    """Number of blocks -> share of the parameters in them."""
 
 
-def price_points(found: LayerPlan) -> PriceData:
-    text, own = last_text(found), own_price(found)
-    rows = found.of(text, "loss")
+def price_points(layer_plan: LayerPlan) -> PriceData:
+    text, own = last_text(layer_plan), own_price(layer_plan)
+    rows = layer_plan.of(text, "loss")
     same_size = [row for row in rows if row.unit == "block" and not row.is_healed]
     published = [row for row in same_size if row.rule in PUBLISHED]
     random = [row for row in same_size if row.rule == "random"]
     unhealed = next((row for row in same_size if row.is_chosen), None) if own.is_healed else None
-    all_steps = steps(found)
+    all_steps = steps(layer_plan)
     priced = [*all_steps, *published, *random]
     sizes = {len(row.blocks) for row in priced}
-    saved = {size: sentences.parameters_saved(found.plan, size) for size in sizes}
+    saved = {size: sentences.parameters_saved(layer_plan.plan, size) for size in sizes}
     return PriceData(all_steps, unhealed, published, random, front(priced), saved)
 
 
 def price_figure(data: PriceData, budget: float | None, language: str) -> go.Figure:
-    """Size against loss: each step with its 95 percent interval, the published choices and random sets beside it."""
+    """Number of blocks against loss: each step with its 95 percent interval, beside published choices and random sets."""
     _ = translator(language)
-    figure = frame(
+    figure = axes_figure(
         _("blocks that go, and the share of the parameters"), _("rise of the loss, nats per token"), height=470
     )
-    floor = _floor([*data.steps, *data.published, *data.random], budget)
+    floor = _log_axis_start([*data.steps, *data.published, *data.random], budget)
     ours, theirs = COLOURS[0], COLOURS[2:5]
-    _add(figure, data.front, floor, _("lowest price of each size"), line={"color": QUIET, "width": 1.2, "dash": "dot"})
-    _add(figure, data.random, floor, _("random sets"), _marker("circle-open", QUIET, 6), aside=0.28)
+    _add_prices(
+        figure, data.front, floor, _("lowest price of each size"), line={"color": QUIET, "width": 1.2, "dash": "dot"}
+    )
+    _add_prices(figure, data.random, floor, _("random sets"), _marker("circle-open", QUIET, 6), aside=0.28)
     for place, (rule, symbol) in enumerate(
         zip(PUBLISHED, ("square", "triangle-up", "triangle-down", "x"), strict=True)
     ):
         rows = [row for row in data.published if row.rule == rule]
         marker = _marker(symbol, theirs[place % 3], 9)
-        _add(figure, rows, floor, name("plan_rule", rule, language), marker, aside=0.07 * place - 0.28, with_bars=True)
+        _add_prices(
+            figure, rows, floor, name("plan_rule", rule, language), marker, aside=0.07 * place - 0.28, with_bars=True
+        )
     line = {"color": ours, "width": 2}
-    _add(
+    _add_prices(
         figure, data.steps, floor, _("the search's set of each size"), _marker("circle", ours, 8), line, with_bars=True
     )
     unhealed = [data.unhealed] if data.unhealed else []
-    _add(figure, unhealed, floor, _("the plan, not healed"), _marker("diamond-open", ours, 12), with_bars=True)
+    _add_prices(figure, unhealed, floor, _("the plan, not healed"), _marker("diamond-open", ours, 12), with_bars=True)
     chosen = [row for row in data.steps if row.is_chosen]
     label = _("the plan, healed") if unhealed else _("the plan")
-    _add(figure, chosen, floor, label, _marker("diamond", COLOURS[1], 14))
+    _add_prices(figure, chosen, floor, label, _marker("diamond", COLOURS[1], 14))
     if budget:
         figure.add_hline(y=budget, line={"color": COLOURS[1], "width": 1.5, "dash": "dash"})
-        told = _("budget {budget:g}").format(budget=budget)
-        height = budget if floor is None else math.log10(budget)  # as plotly places words on such an axis
-        at = {"x": 0, "xref": "paper", "xanchor": "left", "y": height, "yanchor": "bottom"}
-        figure.add_annotation(at, text=told, showarrow=False, font={"color": COLOURS[1]})
+        budget_label = _("budget {budget:g}").format(budget=budget)
+        y = budget if floor is None else math.log10(budget)  # as plotly places words on such an axis
+        anchor = {"x": 0, "xref": "paper", "xanchor": "left", "y": y, "yanchor": "bottom"}
+        figure.add_annotation(anchor, text=budget_label, showarrow=False, font={"color": COLOURS[1]})
     sizes = sorted(data.saved)
     figure.update_xaxes(
         tickvals=sizes, ticktext=[f"{size}<br>−{data.saved[size]:.0%}" for size in sizes], range=[0.5, max(sizes) + 0.6]
     )
     figure.update_layout(margin={"t": 95})
-    return _with_axis(figure, floor)
+    return _set_price_axis(figure, floor)
 
 
 _TICKS = [a * 10.0**power for power in range(-4, 2) for a in (1, 2, 5)]
 
 
-def _floor(rows: Sequence[PlanOutcomeRow], budget: float | None) -> float | None:
-    """Where a logarithmic axis begins; None where a linear one shows all prices well."""
+def _log_axis_start(rows: Sequence[PlanOutcomeRow], budget: float | None) -> float | None:
+    """Start of a logarithmic axis; None where a linear axis shows all prices well."""
     values = [row.difference for row in rows if row.difference is not None]
     positive = [value for value in values if value > 0]
     if not positive or max(positive) < 12 * min([*positive, *([budget] if budget else [])]):
@@ -223,7 +228,7 @@ def _floor(rows: Sequence[PlanOutcomeRow], budget: float | None) -> float | None
     return max(min([*positive, *([budget] if budget else [])]) / 2, max(positive) / 2000)
 
 
-def _with_axis(figure: go.Figure, floor: float | None) -> go.Figure:
+def _set_price_axis(figure: go.Figure, floor: float | None) -> go.Figure:
     if floor is None:
         return figure.update_yaxes(zeroline=True, zerolinecolor=TEXT)
     return figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
@@ -233,7 +238,7 @@ def _marker(symbol: str, colour: str, size: int) -> dict[str, Any]:
     return {"symbol": symbol, "color": colour, "size": size}
 
 
-def _add(
+def _add_prices(
     figure: go.Figure,
     rows: Sequence[PlanOutcomeRow],
     floor: float | None,
@@ -244,10 +249,10 @@ def _add(
     aside: float = 0.0,
     with_bars: bool = False,
 ) -> None:
-    """Prices over numbers of blocks; what is below a logarithmic axis lies on its edge, and says its value."""
+    """Adds prices over numbers of blocks; values below a logarithmic axis are drawn on its edge."""
     if not rows:
         return
-    values, intervals = _on_axis(rows, floor)
+    values, intervals = _clipped_prices(rows, floor)
     figure.add_scatter(
         x=[len(row.blocks) + aside for row in rows],
         y=values,
@@ -257,42 +262,45 @@ def _add(
         line=line,
         error_y=intervals if with_bars else None,
         hovertext=[
-            f"{shown(', '.join(map(str, row.blocks)))}: {sentences.price_text(row.difference, row.lower, row.upper)}"
+            f"{escape_label(', '.join(map(str, row.blocks)))}: {sentences.price_text(row.difference, row.lower, row.upper)}"
             for row in rows
         ],
         hoverinfo="text+name" if marker else "skip",
     )
 
 
-def _on_axis(rows: Sequence[PlanOutcomeRow], floor: float | None) -> tuple[list[float], dict[str, Any]]:
-    """Prices and their 95 percent intervals as error bars, none below where the axis begins."""
+def _clipped_prices(rows: Sequence[PlanOutcomeRow], floor: float | None) -> tuple[list[float], dict[str, Any]]:
+    """Prices and their 95 percent intervals as error bars, clipped at the start of the axis."""
     lowest = -math.inf if floor is None else floor
     values = [max(row.difference or 0.0, lowest) for row in rows]
     above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
     below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
-    return values, bars(above, below)
+    return values, error_bars(above, below)
 
 
 # --- each block alone ---------------------------------------------------------------------------------------------------
 
 
-def alone_points(found: LayerPlan) -> dict[str, list[PlanOutcomeRow]]:
-    """Unit (block, attention, mlp) -> what each of them costs alone on the text that chose, in the order of the blocks."""
-    rows = found.of("selection", "loss", "single")
+def single_block_points(layer_plan: LayerPlan) -> dict[str, list[PlanOutcomeRow]]:
+    """Unit (block, attention, mlp) -> price of each one removed alone, on the selection text, in the order of the blocks."""
+    rows = layer_plan.of("selection", "loss", "single")
     return {
         unit: sorted((row for row in rows if row.unit == unit), key=lambda row: row.blocks)
         for unit in ("block", "attention", "mlp")
     }
 
 
-def alone_figure(
-    points: dict[str, list[PlanOutcomeRow]], influence: Sequence[PlanOutcomeRow], gone: Collection[int], language: str
+def single_block_figure(
+    points: dict[str, list[PlanOutcomeRow]],
+    influence: Sequence[PlanOutcomeRow],
+    removed: Collection[int],
+    language: str,
 ) -> go.Figure:
-    """The price of every block, and of its attention and MLP, alone; under the pointer the block's influence."""
+    """The price of each block, and of its attention and MLP, removed alone; hover texts show the block's influence."""
     _ = translator(language)
-    figure = frame(_("block, counted from 0"), _("rise of the loss, nats per token"), height=420)
-    floor = _floor([row for rows in points.values() for row in rows], None)
-    turned = {row.blocks[0]: row.value_after for row in influence}
+    figure = axes_figure(_("block, counted from 0"), _("rise of the loss, nats per token"), height=420)
+    floor = _log_axis_start([row for rows in points.values() for row in rows], None)
+    influences = {row.blocks[0]: row.value_after for row in influence}
     looks = {
         "block": ("circle", COLOURS[0], 0.0),
         "attention": ("triangle-up", COLOURS[2], -0.22),
@@ -304,8 +312,8 @@ def alone_figure(
             continue
         symbol, colour, aside = looks[unit]
         is_block = unit == "block"
-        values, intervals = _on_axis(rows, floor)
-        told = _("{price}; influence {influence:.3f}")
+        values, intervals = _clipped_prices(rows, floor)
+        hover_line = _("{price}; influence {influence:.3f}")
         figure.add_scatter(
             x=[row.blocks[0] + aside for row in rows],
             y=values,
@@ -315,39 +323,40 @@ def alone_figure(
             line={"color": colour, "width": 1},
             error_y=intervals if is_block else None,
             hovertext=[
-                told.format(
-                    price=sentences.price_text(row.difference, row.lower, row.upper), influence=turned[row.blocks[0]]
+                hover_line.format(
+                    price=sentences.price_text(row.difference, row.lower, row.upper),
+                    influence=influences[row.blocks[0]],
                 )
-                if is_block and turned.get(row.blocks[0]) is not None
+                if is_block and influences.get(row.blocks[0]) is not None
                 else sentences.price_text(row.difference, row.lower, row.upper)
                 for row in rows
             ],
         )
-    chosen = [row for row in points["block"] if row.blocks[0] in gone]
-    if chosen:
+    removed_rows = [row for row in points["block"] if row.blocks[0] in removed]
+    if removed_rows:
         figure.add_scatter(
-            x=[row.blocks[0] for row in chosen],
-            y=_on_axis(chosen, floor)[0],
+            x=[row.blocks[0] for row in removed_rows],
+            y=_clipped_prices(removed_rows, floor)[0],
             mode="markers",
             name=_("goes"),
             marker=_marker("circle-open", COLOURS[1], 15) | {"line": {"width": 2}},
             hoverinfo="skip",
         )
-    return _with_axis(figure, floor)
+    return _set_price_axis(figure, floor)
 
 
 # --- what breaks first --------------------------------------------------------------------------------------------------
 
 
-def harder_points(found: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
-    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed.
+def harder_points(layer_plan: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
+    """Texts by their loss, or probes and tasks by their right answers, the most harmed first, unhealed before healed.
 
-    A probe that the whole model cannot answer has nothing to lose, and is left out.
+    Probes that the whole model cannot answer are left out.
     """
-    rows = [row for row in harder(found) if (row.measure != "loss") == of_answers]
-    rows = [row for row in rows if f"no_room_{row.text}" not in found.plan.reasons]
+    rows = [row for row in harder(layer_plan) if (row.measure != "loss") == of_answers]
+    rows = [row for row in rows if f"no_room_{row.text}" not in layer_plan.plan.reasons]
     if not of_answers:
-        rows += [row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block"]
+        rows += [row for row in layer_plan.of("held_out", "loss") if row.is_chosen and row.unit == "block"]
     worst: dict[str, float] = {}
     for row in rows:
         loss = (row.difference or 0.0) * (-1 if of_answers else 1)
@@ -356,13 +365,13 @@ def harder_points(found: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
 
 
 def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: str) -> go.Figure:
-    """One line per text or probe, with its 95 percent interval; at zero nothing is lost."""
+    """One row per text or probe with its 95 percent interval; at zero nothing is lost."""
     _ = translator(language)
     title = _("right answers: change in points") if of_answers else _("rise of the loss, nats per token")
     names = list(dict.fromkeys(row.text for row in rows))
-    figure = frame(title, "", height=150 + 46 * len(names))
+    figure = axes_figure(title, "", height=150 + 46 * len(names))
     if not rows:
-        return empty(figure, _("None was read."))
+        return with_message(figure, _("None was read."))
     figure.add_vline(x=0, line={"color": TEXT, "width": 1})
     scale = 100 if of_answers else 1
     for is_healed, label, symbol, colour in (
@@ -379,7 +388,7 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
             mode="markers",
             name=label,
             marker={"symbol": symbol, "size": 10, "color": colour},
-            error_x=bars(
+            error_x=error_bars(
                 [None if row.upper is None else scale * row.upper - v for row, v in zip(own, values, strict=True)],
                 [None if row.lower is None else v - scale * row.lower for row, v in zip(own, values, strict=True)],
             ),
@@ -391,7 +400,7 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
         )
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[shown(name("plan_text", one, language)) for one in names],
+        ticktext=[escape_label(name("plan_text", text, language)) for text in names],
         autorange="reversed",
         automargin=True,
         ticks="",
@@ -405,14 +414,14 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
 def direction_figure(
     points: Sequence[NeededAt], of_task: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str
 ) -> go.Figure:
-    """Needed directions over layers, of the text and of a task, beside d2; the rank of all layers at once as a line."""
+    """Needed directions of a text and of a task over the layers, with d2; the joint rank of all layers as a line."""
     _ = translator(language)
-    figure = frame(_("layer"), _("directions"), height=400)
-    for read, label, symbol, colour in (
+    figure = axes_figure(_("layer"), _("directions"), height=400)
+    for needed_at, label, symbol, colour in (
         (points, _("principal components that suffice"), "circle", COLOURS[0]),
         (of_task, _("the same for the answers of the task"), "square", COLOURS[2]),
     ):
-        needed = [point for point in read if point.price is not None]
+        needed = [point for point in needed_at if point.price is not None]
         if not needed:
             continue
         figure.add_scatter(

@@ -1,10 +1,9 @@
-"""Figures of scores: against dimension, over models and over the windows of one text, two models on the same questions, and
-what would become of imported files."""
+"""Figures of scores: against dimension over models and over windows of one text, two models on the same questions, and the
+preview of an import."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,13 +15,22 @@ from core import wording
 from core.analysis.answer import Answer
 from core.analysis.paired import Paired
 from core.analysis.ranks import NORMAL_95, quantile
-from core.figures.pictures import Caption, Dot, scatter_picture
-from core.figures.style import COLOURS, QUIET, TEXT, THIN, bars, empty, frame, name_rows, shown
-from core.figures.svg import LIGHT, Theme, text_width
+from core.figures.style import (
+    COLOURS,
+    QUIET,
+    TEXT,
+    THIN_BARS,
+    axes_figure,
+    error_bars,
+    escape_label,
+    label_rows,
+    with_message,
+)
+from core.figures.svg import LIGHT, Caption, Dot, Theme, scatter_svg, text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark
-from core.wording.labels import run_labels
+from core.wording.labels import distinguishing_names, run_labels
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
 
@@ -39,9 +47,9 @@ class ScoredPoint:
     score: float
     score_std_error: float | None
     match: str
-    """As in `ranking.with_scores`; `base` is drawn apart."""
+    """As in `ranking.with_scores`."""
     place: str = "top center"
-    """Of its name; empty where there is no room, so that only a pointer over it tells it."""
+    """Position of its name; empty where there is no room, so that only hovering shows it."""
     is_pinned: bool = False
 
 
@@ -62,69 +70,56 @@ class RankingData:
 
 
 def ranking_points(
-    found: Answer,
+    answer: Answer,
     language: str = "en",
     pinned: Collection[str] = (),
     plot: tuple[float, float] = (960.0, 340.0),
     corners: bool = True,
 ) -> RankingData:
-    """Dimension and score of the models of an answer, smallest dimension first; `pinned` are run ids, `plot` what the
-    axes span about where letters take 11, `corners` whether names may stand aslant of their points."""
-    rows = found.population.rows
+    """Dimension and score of the models of an answer, smallest dimension first.
+
+    `pinned` are run ids, `plot` is the approximate size of the axes in pixels at LABEL_SIZE, `corners`: whether names may
+    stand diagonally of their points.
+    """
+    rows = answer.population.rows
     labels = run_labels(rows, language)
-    names = dict(zip(labels, distinct(list(labels.values())), strict=True))
+    names = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
     partial = set(rows.filter(pl.col("score_is_partial").fill_null(False))["run_id"])
     points = [
         ScoredPoint(
-            one.run_id,
-            _marked(names[one.run_id], one.run_id in partial, language),
-            one.dimension,
-            one.lower,
-            one.upper,
-            one.score,
-            one.score_std_error,
-            one.match,
-            is_pinned=one.run_id in pinned,
+            model.run_id,
+            _with_partial_mark(names[model.run_id], model.run_id in partial, language),
+            model.dimension,
+            model.lower,
+            model.upper,
+            model.score,
+            model.score_std_error,
+            model.match,
+            is_pinned=model.run_id in pinned,
         )
-        for one in reversed(found.models)
-        if one.dimension is not None and one.score is not None
+        for model in reversed(answer.models)
+        if model.dimension is not None and model.score is not None
     ]
-    shown = {point.run_id for point in points}
+    drawn_ids = {point.run_id for point in points}
     units = rows["unit"].drop_nulls().to_list()
     return RankingData(
-        found.population.asked.dimension,
-        found.population.asked.cloud,
-        benchmark(found, language),
+        answer.population.asked.dimension,
+        answer.population.asked.cloud,
+        benchmark(answer, language),
         units[0] if units else "",
-        found.group.n_points if found.group else (0, 0),
-        placed(points, plot, corners),
-        [labels[one.run_id] for one in found.models if one.run_id not in shown],
+        answer.group.n_points if answer.group else (0, 0),
+        place_labels(points, plot, corners),
+        [labels[model.run_id] for model in answer.models if model.run_id not in drawn_ids],
     )
 
 
-def _marked(name: str, is_partial: bool, language: str) -> str:
+def _with_partial_mark(name: str, is_partial: bool, language: str) -> str:
     _ = translator(language)
     return _("{name} (partial run)").format(name=name) if is_partial else name
 
 
-FEWEST_TO_CUT = 3
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """The names without what all of them begin and end with, in whole words: a picture has no room for what tells nobody
-    apart. `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ..."""
-    if len(names) < FEWEST_TO_CUT:
-        return list(names)
-    words = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
-    shortest = min(map(len, words))
-    start = next((at for at in range(shortest) if len({one[at] for one in words}) > 1), shortest)
-    end = next((at for at in range(shortest - start) if len({one[-1 - at] for one in words}) > 1), shortest - start)
-    cut = ["".join(one[start : len(one) - end]).strip("-_/ ") for one in words]
-    return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
-
-
-LETTERS = 11.0
-PLACES = {
+LABEL_SIZE = 11.0
+LABEL_PLACES = {
     "top center": (-0.5, -1.5),
     "bottom center": (-0.5, 1.5),
     "middle right": (0.0, 0.0),
@@ -134,44 +129,44 @@ PLACES = {
     "top left": (-1.0, -1.2),
     "bottom left": (-1.0, 1.2),
 }
-"""Where a name may stand: how far left of its point, in its own widths, and how far below, in line heights."""
-N_STRAIGHT = 4
-"""Of them, those that charts of slides know."""
+"""Positions of a label: horizontal offset in label widths, vertical offset in line heights."""
+N_STRAIGHT_PLACES = 4
+"""The first of them, which charts of slides support."""
 
 
-def placed(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bool = True) -> list[ScoredPoint]:
-    """The points with their names where they cover no point and no other name; the pinned ones choose first."""
+def place_labels(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bool = True) -> list[ScoredPoint]:
+    """The points with the places of their labels where these overlap no point or other label; pinned points first."""
     if not points:
         return []
-    at = {point.run_id: (x, y) for point, x, y in zip(points, *_pixels(points, plot), strict=True)}
-    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in at.values()]
-    found: dict[str, str] = {}
-    for point in sorted(points, key=lambda one: not one.is_pinned):
-        width, (x, y) = text_width(point.name, LETTERS), at[point.run_id]
-        for place, (left, down) in list(PLACES.items())[: None if corners else N_STRAIGHT]:
+    pixels = {point.run_id: (x, y) for point, x, y in zip(points, *_to_pixels(points, plot), strict=True)}
+    occupied = [(x - 7, y - 7, x + 7, y + 7) for x, y in pixels.values()]
+    place_of: dict[str, str] = {}
+    for point in sorted(points, key=lambda point: not point.is_pinned):
+        width, (x, y) = text_width(point.name, LABEL_SIZE), pixels[point.run_id]
+        for place, (left, down) in list(LABEL_PLACES.items())[: None if corners else N_STRAIGHT_PLACES]:
             aside = 10 * (left == 0.0) - 10 * (left == -1.0)
             box = (
                 x + left * width + aside,
-                y + down * LETTERS - 6,
+                y + down * LABEL_SIZE - 6,
                 x + (1 + left) * width + aside,
-                y + down * LETTERS + 6,
+                y + down * LABEL_SIZE + 6,
             )
             is_inside = box[0] > -20 and box[2] < plot[0] + 20
-            if is_inside and not any(_overlap(box, other) for other in taken):
-                found[point.run_id] = place
-                taken.append(box)
+            if is_inside and not any(_overlap(box, other) for other in occupied):
+                place_of[point.run_id] = place
+                occupied.append(box)
                 break
-    return [replace(point, place=found.get(point.run_id, "")) for point in points]
+    return [replace(point, place=place_of.get(point.run_id, "")) for point in points]
 
 
-def _pixels(points: Sequence[ScoredPoint], plot: tuple[float, float]) -> tuple[list[float], list[float]]:
-    """Places on the plot, downwards positive as on a screen; axes reach over the error bars."""
+def _to_pixels(points: Sequence[ScoredPoint], plot: tuple[float, float]) -> tuple[list[float], list[float]]:
+    """Positions on the plot in pixels, y downwards; the axes contain the error bars."""
     across = [value for p in points for value in (p.dimension, p.lower, p.upper) if value is not None]
     reach = [NORMAL_95 * (p.score_std_error or 0) for p in points]
     up = [p.score + sign * r for p, r in zip(points, reach, strict=True) for sign in (-1, 1)]
 
-    def scale(values: list[float], ends: list[float], length: float) -> list[float]:
-        low, high = min(ends), max(ends)
+    def scale(values: list[float], limits: list[float], length: float) -> list[float]:
+        low, high = min(limits), max(limits)
         return [length * ((value - low) / (high - low) if high > low else 0.5) for value in values]
 
     x = scale([p.dimension for p in points], across, plot[0])
@@ -202,7 +197,7 @@ def score_axis(data: RankingData) -> str:
 
 
 def match_names(language: str) -> dict[str, str]:
-    """Whose score a point stands for, as legends name it; keys as in `ranking.with_scores`."""
+    """Legend names of how a score matches the model; keys as in `ranking.with_scores`."""
     _ = translator(language)
     return {
         "own": _("own score of the user"),
@@ -214,12 +209,11 @@ def match_names(language: str) -> dict[str, str]:
 
 
 def ranking_figure(data: RankingData, language: str) -> go.Figure:
-    """Dimension against score within one group, each with its 95 percent interval. Scores of a base model are open
-    markers."""
+    """Dimension against score within one group with 95 percent intervals. Scores of a base model are open markers."""
     _ = translator(language)
-    figure = frame(dimension_axis(data, language), score_axis(data))
+    figure = axes_figure(dimension_axis(data, language), score_axis(data))
     if not data.points:
-        return empty(figure, _("No model here has this score."))
+        return with_message(figure, _("No model here has this score."))
     symbols = {"own": "square", "revision_not_stated": "circle-dot", "mapped": "diamond", "base": "circle-open"}
     for match, name in match_names(language).items():
         symbol = symbols.get(match, "circle")
@@ -232,20 +226,20 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
             x=[point.dimension for point in points],
             y=[point.score for point in points],
             mode="markers+text",
-            text=[shown(point.name) if point.place else "" for point in points],
+            text=[escape_label(point.name) if point.place else "" for point in points],
             textposition=[point.place or "top center" for point in points],
-            textfont={"size": LETTERS},
-            hovertext=[shown(point.name) for point in points],
+            textfont={"size": LABEL_SIZE},
+            hovertext=[escape_label(point.name) for point in points],
             name=name,
             marker={"size": 9, "symbol": symbol, "color": colours, "line": {"width": 2, "color": colours}},
-            error_x=bars(
+            error_x=error_bars(
                 [None if point.upper is None else point.upper - point.dimension for point in points],
                 [None if point.lower is None else point.dimension - point.lower for point in points],
             )
-            | THIN,
-            error_y=bars(reach, reach) | THIN,
+            | THIN_BARS,
+            error_y=error_bars(reach, reach) | THIN_BARS,
         )
-    if len(figure.data) == 1:  # one kind of score, which the table names
+    if len(figure.data) == 1:  # one kind of score needs no legend
         figure.update_layout(showlegend=False, margin={"t": 20}, height=430)
     return figure
 
@@ -269,19 +263,26 @@ class PairedData:
 
 
 def benchmark_label(key: dict[str, str]) -> str:
-    """`arc_easy, acc`: with the filter where it is one."""
+    """`arc_easy, acc`, and the filter if there is one."""
     parts = [key["benchmark"], key["metric"], key["filter"] if key["filter"] not in ("none", NOT_STATED) else ""]
     return ", ".join(part for part in parts if part)
 
 
-def paired_points(model_a: str, model_b: str, found: Sequence[tuple[dict[str, str], Paired]]) -> PairedData:
+def paired_points(model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], Paired]]) -> PairedData:
     """`found` comes from `analysis.paired.all_paired`."""
     return PairedData(
         model_a,
         model_b,
         [
-            Difference(benchmark_label(key), one.difference, one.lower, one.upper, one.is_told_apart, one.n_common)
-            for key, one in found
+            Difference(
+                benchmark_label(key),
+                comparison.difference,
+                comparison.lower,
+                comparison.upper,
+                comparison.is_told_apart,
+                comparison.n_common,
+            )
+            for key, comparison in comparisons
         ],
     )
 
@@ -290,35 +291,50 @@ def paired_figure(data: PairedData, language: str) -> go.Figure:
     """One line per benchmark; filled where the models can be told apart, open where they cannot."""
     _ = translator(language)
     title = _("{a} minus {b}:<br>difference of means, 95 % interval")
-    title = title.format(a=shown(_last(data.model_a)), b=shown(_last(data.model_b)))
-    figure = frame(title, "", height=170 + 36 * len(data.differences))
+    title = title.format(
+        a=escape_label(_short_model_name(data.model_a)), b=escape_label(_short_model_name(data.model_b))
+    )
+    figure = axes_figure(title, "", height=170 + 36 * len(data.differences))
     figure.add_vline(x=0, line={"color": TEXT, "width": 1})
-    for told, name, symbol, colour in (
+    for is_told_apart, name, symbol, colour in (
         (True, _("told apart"), "circle", COLOURS[0]),
         (False, _("cannot be told apart"), "circle-open", QUIET),
     ):
-        chosen = [(place, one) for place, one in enumerate(data.differences) if one.is_told_apart == told]
-        if not chosen:
+        differences = [
+            (place, difference)
+            for place, difference in enumerate(data.differences)
+            if difference.is_told_apart == is_told_apart
+        ]
+        if not differences:
             continue
         figure.add_scatter(
-            x=[one.value for _place, one in chosen],
-            y=[place for place, _one in chosen],
+            x=[difference.value for _place, difference in differences],
+            y=[place for place, _one in differences],
             mode="markers",
             name=name,
             marker={"symbol": symbol, "size": 11, "color": colour, "line": {"width": 2, "color": colour}},
-            error_x=bars(
-                [None if one.upper is None else one.upper - one.value for _place, one in chosen],
-                [None if one.lower is None else one.value - one.lower for _place, one in chosen],
+            error_x=error_bars(
+                [
+                    None if difference.upper is None else difference.upper - difference.value
+                    for _place, difference in differences
+                ],
+                [
+                    None if difference.lower is None else difference.value - difference.lower
+                    for _place, difference in differences
+                ],
             ),
-            hovertext=[f"{shown(one.name)}: {number(one.value)} (n={one.n:,})" for _place, one in chosen],
+            hovertext=[
+                f"{escape_label(difference.name)}: {number(difference.value)} (n={difference.n:,})"
+                for _place, difference in differences
+            ],
             hoverinfo="text",
         )
-    name_rows(figure, [one.name for one in data.differences])
+    label_rows(figure, [difference.name for difference in data.differences])
     return figure
 
 
-def _last(model: str) -> str:
-    """Without its owner or folders, so that two names have room below a narrow picture."""
+def _short_model_name(model: str) -> str:
+    """Without owner or folders, so that two names fit below a narrow figure."""
     return model.rsplit("/", 1)[-1]
 
 
@@ -326,16 +342,16 @@ _COLOURS = dict(zip(KINDS, (COLOURS[0], COLOURS[2], COLOURS[3], COLOURS[1], QUIE
 _PATTERNS = dict(zip(KINDS, ("", "/", ".", "x", "-"), strict=True))
 
 
-FEW = 10
-"""Values below which plotly would mark halves of one."""
+FEW_VALUES = 10
+"""Below this number of values plotly would put ticks at halves."""
 
 
 @dataclass(frozen=True)
 class ImportData:
     files: list[str]
-    """Names, in the order handed over."""
+    """File names in the given order."""
     counts: dict[str, list[int]]
-    """Kind of value (`KINDS`) -> how many each file has; each value counts once."""
+    """Kind of value (`KINDS`) -> count in each file; each value counts once."""
 
 
 def import_points(files: Sequence[tuple[str, pl.DataFrame]]) -> ImportData:
@@ -345,15 +361,15 @@ def import_points(files: Sequence[tuple[str, pl.DataFrame]]) -> ImportData:
 
 
 def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a preview with `kind`: skipped, else conflict or duplicate, else mapped or taken."""
+    """The rows of a preview with `kind`: skipped; else conflict or duplicate; else mapped or taken."""
     is_skipped = pl.col("fate") == "skipped"
     return rows.with_columns(kind=pl.when(is_skipped).then("fate").otherwise(pl.coalesce("known", "fate")))
 
 
 def import_figure(data: ImportData, language: str) -> go.Figure:
-    """One horizontal bar per file, its parts told apart by colour and pattern."""
+    """One horizontal bar per file, with its kinds of values in different colours and patterns."""
     _ = translator(language)
-    figure = frame(_("Values"), "", height=150 + 34 * len(data.files))
+    figure = axes_figure(_("Values"), "", height=150 + 34 * len(data.files))
     places = list(range(len(data.files)))
     for kind, numbers in data.counts.items():
         if any(numbers):
@@ -363,18 +379,21 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
                 name=kind_name(kind, language),
                 orientation="h",
                 text=[n or "" for n in numbers],
-                marker={"color": _COLOURS[kind], "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5}},
+                marker={
+                    "color": _COLOURS[kind],
+                    "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5, "fillmode": "overlay"},
+                },
                 textposition="inside",
                 insidetextanchor="middle",
             )
     figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
-    if max((sum(of_file) for of_file in zip(*data.counts.values(), strict=True)), default=0) < FEW:
+    if max((sum(of_file) for of_file in zip(*data.counts.values(), strict=True)), default=0) < FEW_VALUES:
         figure.update_xaxes(dtick=1)
-    name_rows(figure, data.files)
+    label_rows(figure, data.files)
     return figure
 
 
-def windows_picture(
+def windows_svg(
     windows: pl.DataFrame,
     run: Mapping[str, Any],
     place: str,
@@ -382,32 +401,32 @@ def windows_picture(
     theme: Theme = LIGHT,
     size: tuple[float, float] = (960, 460),
 ) -> str:
-    """Dimension against loss, a dot for each window with 95 percent of both errors; `place`: `inner` or `final`.
+    """Dimension against loss, a dot for each window with both 95 percent intervals; `place`: `inner` or `final`.
 
-    windows: rows of run_windows of the run, as `queries.runs` gives it.
+    `windows` are the rows of run_windows of the run; `run` is a row of `queries.runs`.
     """
     _ = translator(language)
     t = quantile(0.975, WINDOW_FREEDOM)
     columns = ("loss", "loss_std_error", f"{place}_d2", f"{place}_d2_std_error")
     dots = []
-    for at, loss, error, value, spread in windows.drop_nulls(columns).select("sequence", *columns).iter_rows():
+    for window, loss, error, value, spread in windows.drop_nulls(columns).select("sequence", *columns).iter_rows():
         reach = math.exp(t * spread / value)
         across, up = (value / reach, value * reach), (loss - t * error, loss + t * error)
-        dots.append(Dot(str(at), value, loss, across, up, is_named=False))
+        dots.append(Dot(str(window), value, loss, across, up, is_named=False))
     passed = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language)
     titles = [run["name"], _("dimension and loss, window by window"), passed]
-    told = _("Text {text}, protocol {protocol}, {n} windows of equal length. Bars: 95 % intervals.")
+    details = _("Text {text}, protocol {protocol}, {n} windows of equal length. Bars: 95 % intervals.")
     caption = Caption(
         _(", ").join(filter(None, titles)),
-        told.format(text=run["corpus_name"], protocol=run["protocol"], n=len(dots)),
+        details.format(text=run["corpus_name"], protocol=run["protocol"], n=len(dots)),
         _("Workdim, run {run}").format(run=run["run_id"][:8]),
     )
     axes = {
         "inner": _("Directions that the tokens of a window use (d2, inner maximum)"),
         "final": _("Directions that the tokens of a window use (d2, after the last block)"),
     }
-    return scatter_picture(dots, caption, axes[place], _("Loss (nats per token)"), (), language, theme, size)
+    return scatter_svg(dots, caption, axes[place], _("Loss (nats per token)"), (), language, theme, size)
 
 
 WINDOW_FREEDOM = 7
-"""Degrees of freedom of the errors of one window: its stretches less one."""
+"""Degrees of freedom of the standard errors of one window: its stretches minus one."""

@@ -1,4 +1,4 @@
-"""How plotly figures look: the colours of all pictures, the frame, and what several figures draw alike."""
+"""The style of plotly figures: colours, template, and elements that several figures share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 GRID, TEXT, QUIET = LIGHT.grid, LIGHT.text, LIGHT.quiet
 
 LOG_TICKS = [a * 10**power for power in range(-2, 5) for a in (1, 2, 5)]
-"""Of a logarithmic axis over few powers of ten, where plotly would write 2 for 20."""
+"""Ticks of a logarithmic axis over few powers of ten, where plotly would write 2 for 20."""
 
 COLOUR_SCALE = "Cividis"
 """Dark blue to yellow; even in lightness, and read alike with the common colour blindnesses (Nunez et al. 2018)."""
 
 
 def template(theme: Theme) -> dict[str, Any]:
-    """What pictures have in common beneath their own settings. Those that plotly brings are forty times as long, are copied
-    and checked three times for each figure (a third of what a filter of the ranking took), and go to the browser with it."""
+    """The plotly template of all figures. Plotly's own is forty times as long; it would be copied and validated three times
+    for each figure (a third of the time of filtering the ranking) and sent to the browser."""
     axis = {"gridcolor": theme.grid, "linecolor": theme.grid, "title": {"standoff": 15}, "automargin": True}
     return {
         "layout": {
@@ -44,13 +44,13 @@ def template(theme: Theme) -> dict[str, Any]:
     }
 
 
-def blank(**layout: Any) -> go.Figure:
+def bare_figure(**layout: Any) -> go.Figure:
     return go.Figure(layout={"template": template(LIGHT), "colorway": COLOURS, **layout})
 
 
-def frame(x_title: str, y_title: str, height: int = 480) -> go.Figure:
+def axes_figure(x_title: str, y_title: str, height: int = 480) -> go.Figure:
     axis = {"gridcolor": GRID, "zeroline": False, "ticks": "outside"}
-    return blank(
+    return bare_figure(
         font={"color": TEXT, "size": 13},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 70, "r": 30, "t": 70, "b": 60},
@@ -62,23 +62,23 @@ def frame(x_title: str, y_title: str, height: int = 480) -> go.Figure:
     )
 
 
-def empty(figure: go.Figure, sentence: str) -> go.Figure:
+def with_message(figure: go.Figure, sentence: str) -> go.Figure:
     figure.add_annotation(text=sentence, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper", font={"size": 15})
     figure.update_xaxes(showticklabels=False)
     figure.update_yaxes(showticklabels=False)
     return figure
 
 
-def shown(name: str) -> str:
-    """Letter by letter: plotly reads `<b>` in a name as bold."""
+def escape_label(name: str) -> str:
+    """Plotly would read `<b>` in a name as bold."""
     return html.escape(name, quote=False)
 
 
-def name_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> None:
-    """Rows 0, 1, ... from the top, each with its name at the left."""
+def label_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> None:
+    """Labels rows 0, 1, ... from the top with these names."""
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[shown(shortened(name, longest)) for name in names],
+        ticktext=[escape_label(shortened(name, longest)) for name in names],
         range=[len(names) - 0.5, -0.5],
         automargin=True,
         ticks="",
@@ -86,12 +86,12 @@ def name_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> Non
     )
 
 
-def faded(colour: str) -> str:
+def translucent(colour: str) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.15)"
 
 
-def bars(above: list[float | None], below: list[float | None]) -> dict:
+def error_bars(above: list[float | None], below: list[float | None]) -> dict:
     return {
         "type": "data",
         "symmetric": False,
@@ -102,39 +102,43 @@ def bars(above: list[float | None], below: list[float | None]) -> dict:
     }
 
 
-THIN = {"thickness": 1, "width": 0, "color": "rgba(107, 118, 128, 0.45)"}
-"""Of error bars among many points."""
+THIN_BARS = {"thickness": 1, "width": 0, "color": "rgba(107, 118, 128, 0.45)"}
+"""For error bars among many points."""
 
 
-def ink(colour: str) -> str:
-    """Black or white, whichever reads on this colour of `LIGHT`; those of dark screens are all pale, where white turns dark."""
+def text_colour_on(colour: str) -> str:
+    """Black or white, whichever is readable on this colour of `LIGHT`; `recolour` turns white dark for pale dark-mode colours."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (((c + 0.055) / 1.055) ** 2.4 if c > 0.04 else c / 12.92 for c in channels)
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"
 
 
-def themed(figure: go.Figure, theme: Theme) -> go.Figure:
-    """The same figure in the colours of a theme; figures are drawn in those of `LIGHT`."""
+def recolour(figure: go.Figure, theme: Theme) -> go.Figure:
+    """The same figure in another theme; figures are drawn in the colours of `LIGHT`."""
     if theme == LIGHT:
         return figure
-    turned = dict(
+    colours = dict(
         zip(
             (LIGHT.text, LIGHT.quiet, LIGHT.grid, *LIGHT.curves),
             (theme.text, theme.quiet, theme.grid, *theme.curves),
             strict=True,
         )
     )
-    turned |= {faded(old): faded(new) for old, new in turned.items()} | {"white": theme.paper}
-    told = figure.to_plotly_json()
-    layout = told["layout"] | {"template": template(theme), "paper_bgcolor": theme.paper, "plot_bgcolor": theme.paper}
-    return go.Figure(_turned({"data": told["data"], "layout": layout}, turned))
+    colours |= {translucent(old): translucent(new) for old, new in colours.items()} | {"white": theme.paper}
+    content = figure.to_plotly_json()
+    layout = content["layout"] | {
+        "template": template(theme),
+        "paper_bgcolor": theme.paper,
+        "plot_bgcolor": theme.paper,
+    }
+    return go.Figure(_replace_colours({"data": content["data"], "layout": layout}, colours))
 
 
-def _turned(part: Any, colours: Mapping[str, str]) -> Any:
+def _replace_colours(part: Any, colours: Mapping[str, str]) -> Any:
     if isinstance(part, str):
         return colours.get(part, part)
     if isinstance(part, Mapping):
-        return {name: _turned(value, colours) for name, value in part.items()}
+        return {name: _replace_colours(value, colours) for name, value in part.items()}
     if isinstance(part, list | tuple):
-        return [_turned(value, colours) for value in part]
+        return [_replace_colours(value, colours) for value in part]
     return part

@@ -1,4 +1,4 @@
-"""Drawing in static SVG: lines, bands, marks and words in a box with axes; one picture speaks for itself wherever it lies.
+"""Drawing in static SVG: lines, bands, marks and text, axes, scatters and small multiples.
 
 Used for thumbnails, downloads, documents and reports, where no script runs. Sizes are in pixels of the drawing.
 """
@@ -20,7 +20,7 @@ MARKERS = ("circle", "diamond", "square", "up", "down")
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one picture; curves have a contrast of at least 3:1 on the paper."""
+    """Colours of a drawing; curves have a contrast of at least 3:1 on the paper."""
 
     paper: str
     text: str
@@ -32,8 +32,8 @@ class Theme:
 LIGHT = Theme(
     "#FFFFFF", "#1F2933", "#5F6B76", "#E3E7EC", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B4A00", "#4B2E83")
 )
-"""Its curves are Okabe and Ito's first four, then a brown and a violet, as their yellow and sky blue are too pale for a
-line on white: all are told apart with the common colour blindnesses."""
+"""Curves: the first four colours of Okabe and Ito, then a brown and a violet, because their yellow and sky blue are too pale
+for lines on white. All can be distinguished with the common colour blindnesses."""
 DARK = Theme(
     "#0E1117", "#E6EAEE", "#A3AEB9", "#2B333C", ("#56B4E9", "#E69F00", "#2BBF8F", "#E6A0C4", "#D9C27E", "#B39DDB")
 )
@@ -41,12 +41,12 @@ THEMES = {"light": LIGHT, "dark": DARK}
 
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
-    """About how wide a text is: East Asian letters fill a square, all others a little more than half of one."""
+    """Approximate width: East Asian letters fill a square, all others a little more than half of one."""
     latin = 0.66 if bold else 0.58
     return size * sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else latin for letter in text)
 
 
-def cut_to(text: str, size: float, room: float, bold: bool = False) -> str:
+def shorten_to_width(text: str, size: float, room: float, bold: bool = False) -> str:
     """The text, shortened in its middle, between words, where it is wider than `room`."""
     if text_width(text, size, bold) <= room:
         return text
@@ -56,7 +56,7 @@ def cut_to(text: str, size: float, room: float, bold: bool = False) -> str:
     return between_words(text, (keep + 1) // 2, keep // 2)
 
 
-def wrapped(text: str, size: float, room: float) -> list[str]:
+def wrap_text(text: str, size: float, room: float) -> list[str]:
     """The text in lines no wider than `room`: broken at spaces, East Asian text between any two letters."""
     lines, line = [], ""
     for piece in _breakable(text):
@@ -84,7 +84,7 @@ def _breakable(text: str) -> list[str]:
 
 @dataclass
 class Drawing:
-    """A picture that grows: later parts lie over earlier ones."""
+    """SVG parts in drawing order: later parts lie over earlier ones."""
 
     width: float
     height: float
@@ -113,16 +113,16 @@ class Drawing:
             + (f' fill-opacity="{opacity:g}"/>' if opacity != 1 else "/>")
         )
 
-    def spot(self, x: float, y: float, width: float, height: float, layer: int, told: str) -> None:
-        """A place that is not seen: the pointer reads there what it is told, and a click chooses its layer."""
+    def hotspot(self, x: float, y: float, width: float, height: float, layer: int, tooltip: str) -> None:
+        """An invisible rectangle with a tooltip; a click on it selects its layer."""
         self.parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" fill-opacity="0" '
-            f'data-layer="{layer}"><title>{html.escape(told, quote=False)}</title></rect>'
+            f'data-layer="{layer}"><title>{html.escape(tooltip, quote=False)}</title></rect>'
         )
 
-    def marker(self, at: Point, kind: str, colour: str, size: float = 5, hollow: bool = False) -> None:
+    def marker(self, position: Point, kind: str, colour: str, size: float = 5, hollow: bool = False) -> None:
         """One of MARKERS; hollow ones show the paper."""
-        x, y = at
+        x, y = position
         fill = self.theme.paper if hollow else colour
         style = f'fill="{fill}" stroke="{colour}" stroke-width="1.6"'
         if kind == "circle":
@@ -137,9 +137,9 @@ class Drawing:
         way = " ".join(f"{x + size * dx:.1f},{y + size * dy:.1f}" for dx, dy in corners)
         self.parts.append(f'<polygon points="{way}" {style}/>')
 
-    def words(
+    def text(
         self,
-        at: Point,
+        position: Point,
         text: str,
         size: float = 13,
         colour: str = "",
@@ -148,7 +148,7 @@ class Drawing:
         turned: bool = False,
     ) -> None:
         """A line of text on its baseline; `turned` reads upwards."""
-        x, y = at
+        x, y = position
         more = (' font-weight="600"' if bold else "") + (f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else "")
         self.parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{colour or self.theme.text}" '
@@ -157,19 +157,19 @@ class Drawing:
         )
 
     def svg(self, title: str, description: str = "", language: str = "en") -> str:
-        """The picture as a file of its own; title and description are what a screen reader says."""
-        told = f"<title>{html.escape(title, quote=False)}</title>"
+        """The drawing as an SVG file; title and description are for screen readers."""
+        head = f"<title>{html.escape(title, quote=False)}</title>"
         if description:
-            told += f"<desc>{html.escape(description, quote=False)}</desc>"
+            head += f"<desc>{html.escape(description, quote=False)}</desc>"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width:g} {self.height:g}" '
-            f'width="{self.width:g}" height="{self.height:g}" role="img" lang="{language}" font-family="{FONT}">{told}'
+            f'width="{self.width:g}" height="{self.height:g}" role="img" lang="{language}" font-family="{FONT}">{head}'
             f'<rect width="100%" height="100%" fill="{self.theme.paper}"/>{"".join(self.parts)}</svg>'
         )
 
 
 def ticks(lowest: float, highest: float, n: int = 5) -> list[float]:
-    """Round values, some `n` of them, within a range."""
+    """About `n` round values within a range."""
     if not highest > lowest:
         return [lowest]
     rough = (highest - lowest) / max(n, 1)
@@ -182,8 +182,8 @@ def ticks(lowest: float, highest: float, n: int = 5) -> list[float]:
 def log_ticks(lowest: float, highest: float) -> list[float]:
     """1, 2 and 5 of each power of ten within a range; the powers alone where there would be more than seven."""
     powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
-    found = [a * 10.0**power for power in powers for a in (1, 2, 5) if lowest <= a * 10.0**power <= highest]
-    return found if len(found) <= 7 else [value for value in found if f"{value:e}".startswith("1.")]
+    values = [a * 10.0**power for power in powers for a in (1, 2, 5) if lowest <= a * 10.0**power <= highest]
+    return values if len(values) <= 7 else [value for value in values if f"{value:e}".startswith("1.")]
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ class Axes:
     is_log: bool = False
     """Of the vertical axis."""
 
-    def at(self, x: float, y: float) -> Point:
-        """Where a value lies; what is outside is drawn on the edge."""
+    def to_pixels(self, x: float, y: float) -> Point:
+        """The position of a value; values outside are moved to the edge."""
         (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
         if self.is_log:
             y, y_low, y_high = (math.log(max(value, 1e-12)) for value in (y, y_low, y_high))
@@ -213,26 +213,26 @@ class Axes:
         )
 
     def draw(self, x_title: str, y_title: str, x_ticks: Sequence[float], size: float = 12) -> None:
-        """Grid, ticks and titles; the vertical title stands over the axis, where it need not be turned."""
+        """Grid, ticks and titles; the y title stands above the axis, so that it need not be rotated."""
         drawing, theme = self.drawing, self.drawing.theme
         values = log_ticks(*self.y_range) if self.is_log else ticks(*self.y_range)
         for value in values:
-            y = self.at(0, value)[1]
+            y = self.to_pixels(0, value)[1]
             drawing.line([(self.left, y), (self.right, y)], theme.grid, 1)
-            drawing.words((self.left - 7, y + size * 0.35), f"{value:,g}", size, theme.quiet, "end")
+            drawing.text((self.left - 7, y + size * 0.35), f"{value:,g}", size, theme.quiet, "end")
         drawing.line([(self.left, self.bottom), (self.right, self.bottom)], theme.quiet, 1)
         for value in x_ticks:
-            x = self.at(value, self.y_range[0])[0]
+            x = self.to_pixels(value, self.y_range[0])[0]
             drawing.line([(x, self.bottom), (x, self.bottom + 4)], theme.quiet, 1)
-            drawing.words((x, self.bottom + size + 7), f"{value:,g}", size, theme.quiet, "middle")
+            drawing.text((x, self.bottom + size + 7), f"{value:,g}", size, theme.quiet, "middle")
         middle = (self.left + self.right) / 2
-        drawing.words((middle, self.bottom + 2 * size + 13), x_title, size, theme.quiet, "middle")
+        drawing.text((middle, self.bottom + 2 * size + 13), x_title, size, theme.quiet, "middle")
         if y_title:
-            drawing.words((self.left - 38, self.top - 14), y_title, size, theme.quiet)
+            drawing.text((self.left - 38, self.top - 14), y_title, size, theme.quiet)
 
 
-def spread(wanted: Sequence[float], gap: float, lowest: float, highest: float) -> list[float]:
-    """Places near the wanted ones, in their order, at least `gap` apart and within the limits where there is room."""
+def spread_apart(wanted: Sequence[float], gap: float, lowest: float, highest: float) -> list[float]:
+    """Positions near the wanted ones, in their order, at least `gap` apart and within the limits where there is room."""
     order = sorted(range(len(wanted)), key=lambda n: wanted[n])
     places = [wanted[n] for n in order]
     for _ in range(60):  # neighbours push each other apart
@@ -247,7 +247,183 @@ def spread(wanted: Sequence[float], gap: float, lowest: float, highest: float) -
             places[-1] = min(places[-1], highest)
         if not moved:
             break
-    found = [0.0] * len(wanted)
+    spread_places = [0.0] * len(wanted)
     for place, n in zip(places, order, strict=True):
-        found[n] = place
-    return found
+        spread_places[n] = place
+    return spread_places
+
+
+# --- charts ----------------------------------------------------------------------------------------------------
+
+WIDTH, HEIGHT = 960, 520
+LARGE, SMALL = 13.0, 11.0
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Texts around a chart."""
+
+    title: str
+    subtitle: str = ""
+    """Below the title: text, protocol, sample size."""
+    source: str = ""
+    """At the bottom: where the numbers come from."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One model in a scatter; limits are those of 95 percent intervals."""
+
+    name: str
+    x: float
+    y: float
+    x_limits: tuple[float, float] | None = None
+    y_limits: tuple[float, float] | None = None
+    group: int = 0
+    """Decides colour and marker."""
+    is_named: bool = True
+
+
+def scatter_svg(
+    dots: Sequence[Dot],
+    caption: Caption,
+    x_title: str,
+    y_title: str,
+    groups: Sequence[str] = (),
+    language: str = "en",
+    theme: Theme = LIGHT,
+    size: tuple[float, float] = (WIDTH, HEIGHT),
+) -> str:
+    """Dots with error bars in both directions, names where there is room, and a legend of `groups`."""
+    drawing = Drawing(*size, theme)
+    top = draw_title(drawing, caption)
+    across = [value for dot in dots for value in (dot.x, *(dot.x_limits or ()))]
+    up = [value for dot in dots for value in (dot.y, *(dot.y_limits or ()))]
+    if not dots:
+        return drawing.svg(caption.title, language=language)
+    axes = Axes(drawing, 72, top + 30, size[0] - 40, size[1] - 74, padded_range(across), padded_range(up))
+    axes.draw(x_title, y_title, ticks(*axes.x_range))
+    occupied: list[tuple[float, float, float, float]] = []
+    for dot in dots:
+        colour = theme.curves[dot.group % len(theme.curves)]
+        x, y = axes.to_pixels(dot.x, dot.y)
+        if dot.x_limits:
+            drawing.line(
+                [axes.to_pixels(dot.x_limits[0], dot.y), axes.to_pixels(dot.x_limits[1], dot.y)],
+                colour,
+                1.2,
+                opacity=0.6,
+            )
+        if dot.y_limits:
+            drawing.line(
+                [axes.to_pixels(dot.x, dot.y_limits[0]), axes.to_pixels(dot.x, dot.y_limits[1])],
+                colour,
+                1.2,
+                opacity=0.6,
+            )
+        drawing.marker((x, y), MARKERS[dot.group % len(MARKERS)], colour, 5)
+        occupied.append((x - 7, y - 7, x + 7, y + 7))
+    for dot in dots:
+        if dot.is_named:
+            _label_dot(axes, dot, occupied)
+    x = axes.left
+    for n, name in enumerate(groups):
+        drawing.marker((x + 6, size[1] - 27), MARKERS[n % len(MARKERS)], theme.curves[n % len(theme.curves)], 5)
+        drawing.text((x + 17, size[1] - 23), name, SMALL)
+        x += 40 + text_width(name, SMALL)
+    draw_source(drawing, caption)
+    return drawing.svg(caption.title, caption.subtitle, language)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart among small multiples: lines over a common x axis."""
+
+    title: str
+    lines: list[list[tuple[float, float]]] = field(default_factory=list)
+    colours: list[int] = field(default_factory=list)
+    """For each line, an index into the theme's curves."""
+
+
+def small_multiples_svg(
+    panels: Sequence[Panel],
+    caption: Caption,
+    x_title: str,
+    y_title: str,
+    names: Sequence[str] = (),
+    language: str = "en",
+    theme: Theme = LIGHT,
+    columns: int = 3,
+    is_log: bool = False,
+    width: float = WIDTH,
+) -> str:
+    """Panels on one scale, row by row; `names` are the legend of the colours."""
+    rows = -(-len(panels) // columns)
+    drawing = Drawing(width, 96 + 24 * bool(names) + 190 * rows, theme)
+    top = draw_title(drawing, caption)
+    across = [x for panel in panels for line in panel.lines for x, _y in line]
+    up = [y for panel in panels for line in panel.lines for _x, y in line]
+    if not up:
+        return drawing.svg(caption.title, language=language)
+    y_range = (min(up) / 1.2, 1.2 * max(up)) if is_log else (min(0.0, min(up)), 1.08 * max(up))
+    room = (width - 30) / columns
+    for n, panel in enumerate(panels):
+        left, above = 52 + room * (n % columns), top + 22 + 190 * (n // columns)
+        axes = Axes(
+            drawing, left, above + 12, left + room - 48, above + 138, (min(across), max(across)), y_range, is_log
+        )
+        axes.draw(x_title if n // columns == rows - 1 else "", "", ticks(min(across), max(across), 4), SMALL)
+        drawing.text((left, above + 4), shorten_to_width(panel.title, SMALL + 1, room - 40), SMALL + 1, bold=True)
+        for line, colour in zip(panel.lines, panel.colours, strict=True):
+            drawing.line(
+                [axes.to_pixels(x, y) for x, y in line], theme.curves[colour % len(theme.curves)], 1.8, opacity=0.85
+            )
+    drawing.text((14, top + 12), y_title, SMALL, theme.quiet)
+    x = 52.0
+    for n, name in enumerate(names):
+        y = drawing.height - 30
+        drawing.line([(x, y), (x + 18, y)], theme.curves[n % len(theme.curves)], 2.4)
+        drawing.text((x + 24, y + 4), name, SMALL)
+        x += 44 + text_width(name, SMALL)
+    draw_source(drawing, caption)
+    return drawing.svg(caption.title, caption.subtitle, language)
+
+
+def draw_title(drawing: Drawing, caption: Caption) -> float:
+    """Draws title and subtitle; returns the y position where they end."""
+    y = 12.0
+    for line in wrap_text(caption.title, 17, drawing.width - 24):
+        y += 18
+        drawing.text((12, y), line, 17, bold=True)
+        y += 4
+    for line in wrap_text(caption.subtitle, 12, drawing.width - 24):
+        y += 16
+        drawing.text((12, y), line, 12, drawing.theme.quiet)
+    return y + 8
+
+
+def draw_source(drawing: Drawing, caption: Caption) -> None:
+    source = shorten_to_width(caption.source, SMALL, drawing.width - 24)
+    drawing.text((12, drawing.height - 9), source, SMALL, drawing.theme.quiet)
+
+
+def padded_range(values: Sequence[float]) -> tuple[float, float]:
+    """A range with a little room around it."""
+    lowest, highest = min(values), max(values)
+    room = 0.07 * (highest - lowest) or 0.1 * abs(highest) or 1.0
+    return lowest - room, highest + room
+
+
+def _label_dot(axes: Axes, dot: Dot, occupied: list[tuple[float, float, float, float]]) -> None:
+    """Writes the name beside, above or below its dot where it overlaps nothing; else not at all."""
+    x, y = axes.to_pixels(dot.x, dot.y)
+    long = text_width(dot.name, SMALL)
+    for left, base in ((x + 10, y + 4), (x - 10 - long, y + 4), (x - long / 2, y - 10), (x - long / 2, y + 19)):
+        box = (left, base - SMALL, left + long, base + 2)
+        is_free = not any(
+            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in occupied
+        )
+        if is_free and axes.left <= left and left + long <= axes.drawing.width - 4:
+            axes.drawing.text((left, base), dot.name, SMALL)
+            occupied.append(box)
+            return

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.figures.style import themed
+from core.figures.style import recolour
 from core.figures.svg import THEMES, Theme
 
 _LAYERED = st.components.v2.component(
@@ -39,11 +39,11 @@ def theme() -> Theme:
 
 def plot(figure: go.Figure, key: str, **more: Any) -> Any:
     """A figure that answers to the pointer."""
-    return st.plotly_chart(themed(figure, theme()), key=key, theme=None, **more)
+    return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, **more)
 
 
 def layered(drawn: str, key: str, choose: Callable[[int], None]) -> None:
-    """A picture of `core.figures.pictures` with its layers marked; a click on one of them chooses it."""
+    """A picture of `core.figures.svg_profiles` with its layers marked; a click on one of them chooses it."""
 
     def take() -> None:
         choose(int(st.session_state[key]["layer"]))

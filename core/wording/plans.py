@@ -185,7 +185,7 @@ def brief(plan: PlanRow, language: str) -> str:
     elif "not_verified" in plan.reasons:
         line = _("{name}: this set of {k} of {n} blocks is not verified ({share:.1%} of the parameters)")
     elif "over_budget" in plan.reasons:
-        line = _("{name}: this set of {k} of {n} blocks is over its budget ({share:.1%} of the parameters)")
+        line = _("{name}: leaving out {k} of {n} blocks ({share:.1%} of the parameters) costs more than its budget")
     else:
         line = _(
             "{name}: this set of {k} of {n} blocks is not recommended, one in ten random sets costs less ({share:.1%} of the "

@@ -11,11 +11,11 @@ import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
 from core.analysis import generality
-from core.analysis.answer import answer
-from core.analysis.asked import Asked
+from core.analysis.answer import answer_question
 from core.analysis.criteria import questions, setting
 from core.analysis.generality import agreements, order_of_texts, over_tasks, pool, tasks_of
-from core.analysis.population import population
+from core.analysis.population import select_population
+from core.analysis.question import RankingQuestion
 from core.pilots.rule import Assumptions, Criterion
 from tests import frames
 from tests.answers import evidence, models, scores
@@ -120,9 +120,11 @@ def asked_of(**benchmarks: list[float | None]):
     fields = {"mean": {"is_group": True}, "loss": {"higher_is_better": False}}
     known = pl.concat([scores(values, benchmark=name, **fields.get(name, {})) for name, values in benchmarks.items()])
     evidence_ = evidence(models(12), known)
-    first = population(evidence_)
+    first = select_population(evidence_)
     on = setting(first.group.rows, known, NO_SPEEDS, Assumptions())
-    return [answer(population(evidence_, Asked().of_score(row))) for row in tasks_of(on.offered)], on
+    return [
+        answer_question(select_population(evidence_, RankingQuestion().with_score(row))) for row in tasks_of(on.offered)
+    ], on
 
 
 def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():

@@ -21,7 +21,8 @@ from core.deck.report import build_story
 from core.deck.slide import PAGE_POINTS
 from core.deck.story import Axis, Chart, Gallery, Point, Series, Story, Table
 from core.deck.theme import PALETTE
-from core.figures.layer_profiles import profile_figure, profile_points
+from core.figures.layer_profiles import profile_figure
+from core.figures.profile_data import profile_points
 from tests import frames
 from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, many, of_models, story_of
 from tests.frames import Model

@@ -73,7 +73,7 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
     data = generality.order_points(
         order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
     )
-    assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.chosen == 2
+    assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.selected == 2
     figure = generality.order_figure(data, "Place")
     assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 8
     assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from core.figures.large_norms import large_norm_figure, large_norm_points, limit_of
+from core.figures.large_norms import large_norm_figure, large_norm_points, mask_limit
 from core.locale import LANGUAGES
 from core.tables import LayerCorrelatorRow
 from tests import frames
@@ -53,8 +53,8 @@ def test_no_line_is_drawn_across_a_layer_without_large_norms():
 
 
 def test_the_limit_of_the_mask_is_that_of_the_run():
-    assert limit_of('{"protocol": {"norm_factor": 5}}') == 5.0
-    assert [limit_of(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [3.0] * 4
+    assert mask_limit('{"protocol": {"norm_factor": 5}}') == 5.0
+    assert [mask_limit(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [3.0] * 4
 
 
 def test_each_runs_own_limit_is_drawn():

@@ -8,7 +8,14 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from core.figures.layer_pairs import along_figure, along_layers, colour_range, exponent, pair_figure, pair_points
+from core.figures.layer_pairs import (
+    colour_range,
+    displacement_exponent,
+    pair_figure,
+    pair_points,
+    successive_figure,
+    successive_layers,
+)
 from core.locale import LANGUAGES
 from core.tables import LayerPairRow
 from tests.profiles import make_profile
@@ -59,9 +66,9 @@ def test_a_pair_that_was_not_measured_stays_empty():
 
 
 def test_the_exponent_comes_with_its_layers():
-    found = exponent(pairs(), RUN)
+    found = displacement_exponent(pairs(), RUN)
     assert (found.value, found.std_error, found.first, found.last) == (0.61, 0.03, 1, 29)
-    assert exponent(pairs(), "other") is None
+    assert displacement_exponent(pairs(), "other") is None
 
 
 def of_profile() -> tuple[pl.DataFrame, str]:
@@ -78,19 +85,21 @@ def test_what_is_stored_once_is_drawn_on_both_sides_and_tells_its_null():
 
 
 def test_the_ribbon_shows_what_is_kept_gone_and_new_with_errors_and_chance():
-    data = along_layers(*of_profile(), "kept")
+    data = successive_layers(*of_profile(), "kept")
     assert data.layers == [1, 2, 3, 4] and [curve.measure for curve in data.curves] == ["kept", "removed", "added"]
     assert data.curves[0].values[1:] == pytest.approx([40.0] * 3) and data.curves[1].reach == [4.0] * 4
-    figure = along_figure(data, "en")
+    figure = successive_figure(data, "en")
     kept = next(trace for trace in figure.data if trace.fill == "tozeroy")
     assert kept.error_y.array[1] == pytest.approx(3.2)
     band = next(trace for trace in figure.data if trace.fill == "toself")
     assert max(band.y) == pytest.approx(1.01)
-    overlap = along_figure(along_layers(*of_profile(), "neighbour_overlap"), "en")
+    overlap = successive_figure(successive_layers(*of_profile(), "neighbour_overlap"), "en")
     assert overlap.data[1].y[0] == pytest.approx(8 / 799)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_without_rows_the_figure_says_so(language):
     assert pair_figure(pair_points(pairs().clear(), RUN, "cka"), language).layout.annotations[0].text
-    assert along_figure(along_layers(of_profile()[0].clear(), RUN, "cka"), language).layout.annotations[0].text
+    assert (
+        successive_figure(successive_layers(of_profile()[0].clear(), RUN, "cka"), language).layout.annotations[0].text
+    )

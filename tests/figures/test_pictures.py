@@ -11,22 +11,24 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.layer_profiles import Curve, Mark, ProfileData, Reference
-from core.figures.pictures import (
+from core.figures.profile_data import Curve, Mark, ProfileData, Reference
+from core.figures.style import COLOURS, axes_figure, recolour, translucent
+from core.figures.svg import (
+    DARK,
+    LIGHT,
     Caption,
     Dot,
     Panel,
-    Phase,
-    Turn,
-    difference_picture,
-    multiples,
-    phases_of,
-    profile_picture,
-    scatter_picture,
-    thumbnail,
+    log_ticks,
+    scatter_svg,
+    shorten_to_width,
+    small_multiples_svg,
+    spread_apart,
+    text_width,
+    ticks,
+    wrap_text,
 )
-from core.figures.style import COLOURS, faded, frame, themed
-from core.figures.svg import DARK, LIGHT, cut_to, log_ticks, spread, text_width, ticks, wrapped
+from core.figures.svg_profiles import Extremum, Phase, claim_phases, difference_svg, profile_svg, thumbnail
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -51,8 +53,8 @@ def words(svg: str) -> list[str]:
 
 def test_a_profile_speaks_for_itself_and_nothing_of_its_name_is_markup():
     caption = Caption("A <b>model</b> & its profile", "python-docs, quick", "run 42")
-    turns = [Turn("r1", "peak", 2, 30.0)]
-    svg = profile_picture(data(curve("<script>x", [10, 20, 30, 25])), caption, turns)
+    turns = [Extremum("r1", "peak", 2, 30.0)]
+    svg = profile_svg(data(curve("<script>x", [10, 20, 30, 25])), caption, turns)
     told = words(svg)
     assert "A <b>model</b> & its profile" in told and "python-docs, quick" in told and "run 42" in told
     assert "<script>x" in told and "layer 2: 30.0" in told and "<script" not in svg
@@ -60,7 +62,7 @@ def test_a_profile_speaks_for_itself_and_nothing_of_its_name_is_markup():
 
 
 def test_a_missing_layer_is_a_gap():
-    svg = profile_picture(data(curve("a", [10, 20, math.nan, 25, 30])), Caption("t"))
+    svg = profile_svg(data(curve("a", [10, 20, math.nan, 25, 30])), Caption("t"))
     lines = [one.get("points") for one in ElementTree.fromstring(svg).iter(f"{SVG}polyline")]
     assert [len(points.split()) for points in lines[-2:]] == [2, 2]
 
@@ -68,7 +70,7 @@ def test_a_missing_layer_is_a_gap():
 def test_names_at_the_ends_keep_apart_and_inside():
     names = ["a-model-with-a-very-long-name-of-fifty-characters-or-so", "b", "c"]
     curves = [curve(name, [10, 20, 15 + 0.1 * n], f"r{n}") for n, name in enumerate(names)]
-    svg = profile_picture(data(*curves), Caption("t"))
+    svg = profile_svg(data(*curves), Caption("t"))
     ends = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}text") if one.get("font-weight") and one.text != "t"]
     heights = sorted(float(one.get("y", 0)) for one in ends)
     assert min(b - a for a, b in pairwise(heights)) >= 16
@@ -77,23 +79,22 @@ def test_names_at_the_ends_keep_apart_and_inside():
 
 def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
     assert any(
-        text.endswith(", log scale")
-        for text in words(profile_picture(data(curve("a", [1, 9])), Caption("t"), is_log=True))
+        text.endswith(", log scale") for text in words(profile_svg(data(curve("a", [1, 9])), Caption("t"), is_log=True))
     )
-    assert "No estimates of this kind in the chosen runs." in words(profile_picture(data(), Caption("t")))
+    assert "No estimates of this kind in the chosen runs." in words(profile_svg(data(), Caption("t")))
 
 
 def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():
-    turns = [Turn("r1", "peak", 1, 44.0), Turn("r1", "valley", 2, 5.0), Turn("r1", "valley", 3, 9.0)]
+    turns = [Extremum("r1", "peak", 1, 44.0), Extremum("r1", "valley", 2, 5.0), Extremum("r1", "valley", 3, 9.0)]
     told = words(thumbnail(curve("a", [20, 44, 5, 9, 12]), turns, theme=DARK))
     assert told == ["44.0", "5.00", "20.0", "12.0", "0", "4"]
-    at_its_end = [Turn("r1", "valley", 4, 11.0)]  # one number there, not two that lie on each other
+    at_its_end = [Extremum("r1", "valley", 4, 11.0)]  # one number there, not two that lie on each other
     assert words(thumbnail(curve("a", [20, 44, 30, 20, 12]), at_its_end)) == ["11.0", "20.0", "0", "4"]
 
 
 def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
     dots = [Dot(f"model {n}", n % 4 + 0.01 * n, n // 4) for n in range(16)] + [Dot("twin", 0.0, 0.0)]
-    svg = scatter_picture(dots, Caption("t"), "x", "y", ["one"])
+    svg = scatter_svg(dots, Caption("t"), "x", "y", ["one"])
     places = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
     assert len(places) == 18  # one of them is the key
     assert sum(text.startswith("model") for text in words(svg)) >= 14
@@ -101,7 +102,7 @@ def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
 
 def test_small_multiples_share_one_scale():
     panels = [Panel(f"p{n}", [[(0, 1.0), (1, 2.0 + n)]], [0]) for n in range(4)]
-    svg = multiples(panels, Caption("t"), "step", "dimension", ["d2"])
+    svg = small_multiples_svg(panels, Caption("t"), "step", "dimension", ["d2"])
     assert words(svg).count("4") == 4 and {"p0", "p3", "d2", "dimension"} <= set(words(svg))
 
 
@@ -118,37 +119,35 @@ def test_logarithmic_ticks_are_few():
 
 
 def test_places_keep_their_order_and_distance():
-    assert spread([10, 10, 12], 5, 0, 100) == pytest.approx([5.67, 10.67, 15.67], abs=0.4)
-    assert spread([], 5, 0, 1) == []
+    assert spread_apart([10, 10, 12], 5, 0, 100) == pytest.approx([5.67, 10.67, 15.67], abs=0.4)
+    assert spread_apart([], 5, 0, 1) == []
 
 
 def test_text_is_cut_in_its_middle_and_broken_at_spaces_or_between_japanese_letters():
-    assert cut_to("abcdefghij", 10, 40) == "abc…hij" or len(cut_to("abcdefghij", 10, 40)) < 10
-    assert wrapped("one two three", 10, 45) == ["one two", "three"]
-    assert all(not line.startswith("、") for line in wrapped("次元が増え、最後に減る", 10, 52))
+    assert shorten_to_width("abcdefghij", 10, 40) == "abc…hij" or len(shorten_to_width("abcdefghij", 10, 40)) < 10
+    assert wrap_text("one two three", 10, 45) == ["one two", "three"]
+    assert all(not line.startswith("、") for line in wrap_text("次元が増え、最後に減る", 10, 52))
 
 
 def test_a_figure_in_the_dark_has_no_colour_of_the_light_one():
-    figure = frame("x", "y")
-    figure.add_scatter(x=[1], y=[1], line={"color": COLOURS[0]}, fillcolor=faded(COLOURS[0]))
-    assert themed(figure, LIGHT) is figure
-    told = themed(figure, DARK).to_json()
-    assert DARK.curves[0] in told and faded(DARK.curves[0]) in told and DARK.paper in told
+    figure = axes_figure("x", "y")
+    figure.add_scatter(x=[1], y=[1], line={"color": COLOURS[0]}, fillcolor=translucent(COLOURS[0]))
+    assert recolour(figure, LIGHT) is figure
+    told = recolour(figure, DARK).to_json()
+    assert DARK.curves[0] in told and translucent(DARK.curves[0]) in told and DARK.paper in told
     assert not any(colour in told.split('"template"')[0] for colour in (LIGHT.curves[0], LIGHT.text))
 
 
 def test_only_robust_phases_are_shaded_and_many_runs_stand_side_by_side_on_one_scale():
     run = {"run_id": "r1", "n_layers": 4, "verdict_rise": "robust", "verdict_fall": "depends"}
-    turns = [Turn("r1", "valley", 1, 5.0), Turn("r1", "peak", 3, 44.0)]
-    assert phases_of(run, turns, "en") == [Phase(1, 3, "rises")] and phases_of(run, turns[:1], "en") == []
-    alone = words(
-        profile_picture(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"), turns, phases=[Phase(1, 3, "rises")])
-    )
+    turns = [Extremum("r1", "valley", 1, 5.0), Extremum("r1", "peak", 3, 44.0)]
+    assert claim_phases(run, turns, "en") == [Phase(1, 3, "rises")] and claim_phases(run, turns[:1], "en") == []
+    alone = words(profile_svg(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"), turns, phases=[Phase(1, 3, "rises")]))
     assert "rises" in alone
     many = [curve(f"m{n}", [9, 5, 20, 44 + n, 12], f"r{n}") for n in range(4)]
-    told = words(profile_picture(data(*many), Caption("t")))
+    told = words(profile_svg(data(*many), Caption("t")))
     assert {"m0", "m1", "m2", "m3"} <= set(told) and told.count("0") == 8, "each has both of its axes"
-    assert "m3" in words(profile_picture(data(*many), Caption("t"), most_together=6))
+    assert "m3" in words(profile_svg(data(*many), Caption("t"), most_together=6))
 
 
 def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are_a_band():
@@ -159,15 +158,15 @@ def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are
         for seed in (0, 1)
     ]
     found = replace(data(curve("a", [9, 20, 12])), references=far)
-    svg = profile_picture(found, Caption("t"))
+    svg = profile_svg(found, Caption("t"))
     assert any("controls run off the axis" in text for text in words(svg)) and "random weights" in words(svg)
     assert len(list(ElementTree.fromstring(svg).iter(f"{SVG}polygon"))) == 2, "the curve's band and the controls'"
     assert not any(
-        "run off" in text for text in words(profile_picture(replace(found, is_log=True), Caption("t"), is_log=True))
+        "run off" in text for text in words(profile_svg(replace(found, is_log=True), Caption("t"), is_log=True))
     )
 
 
 def test_a_difference_is_drawn_around_zero_in_percent():
     rows = [LayerDifference(0, 0.25, 0.1, 0.4), LayerDifference(1, -0.1, None, None)]
-    told = words(difference_picture({"other": rows}, Caption("t")))
+    told = words(difference_svg({"other": rows}, Caption("t")))
     assert {"difference in %", "other", "0"} <= set(told)

@@ -11,7 +11,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.mark.parametrize(("blocks", "n_layers"), [([3, 4, 6], 8), ([], 12), ([40, 41, *range(60, 70), 79], 80)])
 def test_the_picture_names_every_block_once_in_each_model(blocks, n_layers):
-    root = lxml.etree.fromstring(plans.blocks_picture(blocks, n_layers, "ja").encode())
+    root = lxml.etree.fromstring(plans.blocks_svg(blocks, n_layers, "ja").encode())
     told = [text.text for text in root.iter(f"{SVG}text")]
     kept = n_layers - len(blocks)
     numbers = [text for text in told if text.isdigit()]

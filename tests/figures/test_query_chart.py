@@ -12,9 +12,9 @@ from core.figures.query_chart import (
     KINDS,
     MOST_POINTS,
     MOST_SERIES,
-    Choice,
-    first_choice,
-    groups,
+    ChartChoice,
+    default_choice,
+    grouping_columns,
     query_figure,
     query_points,
 )
@@ -25,53 +25,53 @@ PROFILE = pl.DataFrame({"name": ["a", "a", "b", "b"], "layer": [1, 0, 0, 1], "va
 @pytest.mark.parametrize(
     ("frame", "choice"),
     [
-        (PROFILE, Choice("line", "layer", "value", "name")),
-        (pl.DataFrame({"name": ["a", "b"], "n_layers": [30, 6]}), Choice("bar", "name", "n_layers", None)),
+        (PROFILE, ChartChoice("line", "layer", "value", "name")),
+        (pl.DataFrame({"name": ["a", "b"], "n_layers": [30, 6]}), ChartChoice("bar", "name", "n_layers", None)),
         (
             pl.DataFrame({"name": ["a", "b", "b"], "text": ["t", "t", "u"], "value": [3.0, 6.0, 7.0]}),
-            Choice("bar", "name", "value", "text"),
+            ChartChoice("bar", "name", "value", "text"),
         ),
         (
             pl.DataFrame({"name": ["a", "a", "a"], "low": [1.0, 2.0, 3.0], "high": [3.0, 6.0, 7.0]}),
-            Choice("scatter", "low", "high"),
+            ChartChoice("scatter", "low", "high"),
         ),
-        (pl.DataFrame({"x": [1.0, 2.0], "y": [1.0, 3.0]}), Choice("scatter", "x", "y")),
-        (pl.DataFrame({"x": [1.0, 2.0, 2.5]}), Choice("histogram", "x")),
-        (pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "n": [1, 2]}), Choice("line", "day", "n")),
+        (pl.DataFrame({"x": [1.0, 2.0], "y": [1.0, 3.0]}), ChartChoice("scatter", "x", "y")),
+        (pl.DataFrame({"x": [1.0, 2.0, 2.5]}), ChartChoice("histogram", "x")),
+        (pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "n": [1, 2]}), ChartChoice("line", "day", "n")),
         (pl.DataFrame({"name": ["a", "b"]}), None),
         (PROFILE.clear(), None),
     ],
 )
-def test_the_first_picture(frame: pl.DataFrame, choice: Choice | None):
-    assert first_choice(frame) == choice
+def test_the_first_picture(frame: pl.DataFrame, choice: ChartChoice | None):
+    assert default_choice(frame) == choice
 
 
 def test_a_line_runs_from_left_to_right_and_a_missing_value_is_counted():
-    data = query_points(PROFILE, Choice("line", "layer", "value", "name"))
+    data = query_points(PROFILE, ChartChoice("line", "layer", "value", "name"))
     assert [(one.name, one.x, one.y) for one in data.series] == [("a", [0, 1], [2.0, 3.0]), ("b", [0], [5.0])]
     assert data.n_left_out == 1
 
 
 def test_infinite_values_and_what_is_too_much_are_left_out_and_counted():
     many = pl.DataFrame({"x": [float(n) for n in range(MOST_POINTS + 7)] + [float("inf"), float("nan")]})
-    data = query_points(many, Choice("histogram", "x"))
+    data = query_points(many, ChartChoice("histogram", "x"))
     assert len(data.series[0].x) == MOST_POINTS and data.n_left_out == 9
     parts = pl.DataFrame({"x": range(40), "part": [n % 20 for n in range(40)]})
-    data = query_points(parts, Choice("scatter", "x", "x", "part"))
+    data = query_points(parts, ChartChoice("scatter", "x", "x", "part"))
     assert len(data.series) == MOST_SERIES and data.n_left_out == 2 * (20 - MOST_SERIES)
-    assert "part" not in groups(parts)
+    assert "part" not in grouping_columns(parts)
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (Choice("line", "lyer", "value"), "Did you mean layer"),
-        (Choice("line", "layer", "name"), "needs a column of numbers"),
-        (Choice("line", "layer", None), "needs a column of numbers"),
-        (Choice("pie", "layer", "value"), "Unknown kind of picture"),
+        (ChartChoice("line", "lyer", "value"), "Did you mean layer"),
+        (ChartChoice("line", "layer", "name"), "needs a column of numbers"),
+        (ChartChoice("line", "layer", None), "needs a column of numbers"),
+        (ChartChoice("pie", "layer", "value"), "Unknown kind of picture"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(choice: Choice, message: str):
+def test_what_cannot_be_drawn_is_said(choice: ChartChoice, message: str):
     with pytest.raises(InputError, match=message):
         query_points(PROFILE, choice)
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_drawn_is_said(choice: Choice, message: str):
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_of_each_kind_bears_the_names_of_its_columns(kind: str, language: str):
-    figure = query_figure(query_points(PROFILE, Choice(kind, "layer", "value", "name")), language)
+    figure = query_figure(query_points(PROFILE, ChartChoice(kind, "layer", "value", "name")), language)
     assert len(figure.data) == 2 and {trace.name for trace in figure.data} == {"a", "b"}
     assert figure.layout.xaxis.title.text == "layer"
     assert figure.layout.yaxis.title.text == {"histogram": {"en": "rows", "ja": "行数"}[language]}.get(kind, "value")
@@ -88,7 +88,7 @@ def test_a_picture_of_each_kind_bears_the_names_of_its_columns(kind: str, langua
 def test_twelve_series_are_told_apart():
     frame = pl.DataFrame({"x": range(MOST_SERIES), "part": [f"p{n}" for n in range(MOST_SERIES)]})
     for kind in ("line", "scatter", "bar"):
-        figure = query_figure(query_points(frame, Choice(kind, "x", "x", "part")), "en")
+        figure = query_figure(query_points(frame, ChartChoice(kind, "x", "x", "part")), "en")
         looks = {str((trace.line if kind == "line" else trace.marker).to_plotly_json()) for trace in figure.data}
         assert len(looks) == MOST_SERIES
 
@@ -96,7 +96,7 @@ def test_twelve_series_are_told_apart():
 def test_markup_is_drawn_letter_by_letter():
     markup = "<a href='javascript:alert(1)'>x</a>"
     frame = pl.DataFrame({markup: [markup, "b"], "<b>": [1, 2]})
-    figure = query_figure(query_points(frame, Choice("bar", markup, "<b>", markup)), "en")
+    figure = query_figure(query_points(frame, ChartChoice("bar", markup, "<b>", markup)), "en")
     drawn = [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text, figure.layout.legend.title.text]
     drawn += [trace.name for trace in figure.data] + [value for trace in figure.data for value in trace.x]
     assert drawn and not [text for text in drawn if "<" in text]
@@ -104,12 +104,12 @@ def test_markup_is_drawn_letter_by_letter():
 
 def test_no_drawable_row_is_an_empty_picture():
     frame = pl.DataFrame({"x": [1.0, None], "y": [None, 2.0]}, schema={"x": pl.Float64, "y": pl.Float64})
-    figure = query_figure(query_points(frame, Choice("scatter", "x", "y")), "en")
+    figure = query_figure(query_points(frame, ChartChoice("scatter", "x", "y")), "en")
     assert figure.layout.annotations[0].text == "No row has both values."
 
 
 def test_rows_that_share_a_place_are_points_and_never_added_up() -> None:
     twice = pl.DataFrame({"model": ["a", "a", "b"], "value": [1.0, 2.0, 3.0]})
-    found = query_points(twice, Choice("bar", "model", "value"))
+    found = query_points(twice, ChartChoice("bar", "model", "value"))
     assert found.choice.kind == "scatter" and found.series[0].y == [1.0, 2.0, 3.0]
-    assert query_points(twice[1:], Choice("bar", "model", "value")).choice.kind == "bar"
+    assert query_points(twice[1:], ChartChoice("bar", "model", "value")).choice.kind == "bar"

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from core import wording
-from core.figures.layer_profiles import (
+from core.figures.layer_profiles import profile_figure
+from core.figures.profile_data import (
     SURROGATE,
     control_references,
     correlator_points,
-    estimates_of,
-    profile_figure,
     profile_points,
+    select_estimates,
     surrogate_references,
 )
 from tests import frames
@@ -131,7 +131,7 @@ def test_local_d2_is_read_at_its_number_of_neighbours():
         .with_columns(estimator=pl.lit("local_d2"), n2=pl.lit(k, dtype=pl.Int64), value=pl.col("value") * k / 100)
         for k in (20, 50)
     )
-    assert set(estimates_of(estimates, "local_d2", "one_per_type", None, 50, "centred")["n2"]) == {50}
+    assert set(select_estimates(estimates, "local_d2", "one_per_type", None, 50, "centred")["n2"]) == {50}
     data = profile_points(estimates, frames.runs(A), "local_d2", "one_per_type", n2=50)
     assert data.curves[0].marks[0].value == pytest.approx(A.embedding / 2)
     assert "k=50" in profile_figure(data, "en").layout.yaxis.title.text

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError, Sentence
-from core.figures.pictures import so_far
+from core.figures.svg_profiles import partial_thumbnail
 from core.geometry.results import CloudEstimate, LayerResult
 from core.locale import worded
 from core.measure import checkpoint
@@ -364,4 +364,4 @@ def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, wareh
         kept.save_layer(layer, LayerResult([d2], [], [], 0.0, "cpu"), {})
     found = job.finished_layers()
     assert [(one.value, one.lower) for one in found] == [(5.0, 4.0), (6.0, 5.0)]
-    assert so_far("a model", found, "ja").startswith("<svg")
+    assert partial_thumbnail("a model", found, "ja").startswith("<svg")

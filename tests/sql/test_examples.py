@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.figures.query_chart import first_choice, query_points
+from core.figures.query_chart import default_choice, query_points
 from core.locale import translator
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES, TITLES
@@ -38,7 +38,7 @@ def test_an_example_finds_something(filled: Warehouse, name: str):
     frame = sandbox.query(filled, EXAMPLES[name]).frame
     assert not frame.is_empty()
     assert len(set(frame.columns)) == frame.width and not [column for column in frame.columns if "(" in column]
-    choice = first_choice(frame)
+    choice = default_choice(frame)
     assert choice is None or query_points(frame, choice).series
 
 

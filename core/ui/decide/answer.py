@@ -10,7 +10,7 @@ import streamlit as st
 from core.analysis import decision as deciding
 from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
-from core.analysis.ranking import natural
+from core.analysis.ranking import natural_sort_key
 from core.figures import decisions as figures
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, language, pictures, reads, tables, url_state
@@ -42,7 +42,7 @@ def _relation(look: Look, decision: Decision) -> list[str]:
         one.question.criterion.of in DIMENSIONS and not one.muted for one in decision.weighed
     ):
         return []
-    found = reads.relation(look.question.of_score(look.task))
+    found = reads.relation(look.question.with_score(look.task))
     return [answer_words.sentence(found, language.current())]
 
 
@@ -188,7 +188,7 @@ def _ask_assumptions(assumed: Assumptions) -> None:
 def _show_costs(look: Look, base: str | None) -> None:
     """The table, in which own speeds are typed."""
     _ = language.translator()
-    reader, runs = language.current(), look.on.runs.sort("parameters", natural())
+    reader, runs = language.current(), look.on.runs.sort("parameters", natural_sort_key())
     cost = [look.on.cost[run_id] for run_id in runs["run_id"]]
     own = _("Own speed [tokens/s]")
     of_base = look.on.cost[base].price if base else None

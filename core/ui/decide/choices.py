@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from core.analysis import criteria as asking
 from core.analysis import decision as deciding
 from core.analysis import ranking
-from core.analysis.asked import Asked
 from core.analysis.criteria import Question, Setting
 from core.analysis.decision import Decision
-from core.analysis.population import key_of
+from core.analysis.population import group_key
+from core.analysis.question import RankingQuestion
 from core.errors import InputError
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import Registered
@@ -57,7 +57,7 @@ class Look:
     """The one that is applied; None: criteria stated on the page."""
     rules: list[SavedRule]
     """All that were saved."""
-    question: Asked
+    question: RankingQuestion
     """What the relation is told of, task by task."""
 
     @property
@@ -99,23 +99,23 @@ def choose(pilot: Registered | None) -> Look:
             return Look(on, asked, task, None, str(error), assumed, use_class, rule, known.rules, question)
 
 
-def _choose_models(pilot: Registered | None) -> tuple[Asked, pl.DataFrame, bool]:
+def _choose_models(pilot: Registered | None) -> tuple[RankingQuestion, pl.DataFrame, bool]:
     """Which models are compared: those of the ranking at first. Returns also whether their dimensions compare."""
     _ = language.translator()
-    first = reads.population(Asked(pilot=pilot))
+    first = reads.population(RankingQuestion(pilot=pilot))
     names = group_names(first) | {ANY: _("all models; their dimensions do not compare")}
     chosen = inputs.choose_from_list(
         _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=230
     )
     if chosen == ANY:
-        newest = ranking.newest(ranking.of_models(reads.ranking())).unique(
+        newest = ranking.newest_runs(ranking.without_variants(reads.ranking())).unique(
             "model_id", keep="first", maintain_order=True
         )
-        return Asked(is_free=True), newest, False
+        return RankingQuestion(ignores_pilots=True), newest, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
-    of_pilot = first.registration.registered if chosen == ASKED else None
-    key = key_of(first.group) if chosen == ASKED and first.group else chosen
-    question = Asked(pilot=of_pilot) if of_pilot else Asked(pilot=pilot, group=key)
+    of_pilot = first.registration.registered_pilot if chosen == ASKED else None
+    key = group_key(first.group) if chosen == ASKED and first.group else chosen
+    question = RankingQuestion(pilot=of_pilot) if of_pilot else RankingQuestion(pilot=pilot, group=key)
     group = reads.population(question).group
     assert group is not None, "each of these names has a group"
     return question, group.rows.unique("model_id", keep="first", maintain_order=True), True
@@ -160,7 +160,7 @@ def task_named(task: Mapping[str, Any] | None) -> TaskName | None:
 
 def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
-    names = dict(runs.sort(ranking.natural()).select("model_id", "name").rows())
+    names = dict(runs.sort(ranking.natural_sort_key()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
     wanted = inputs.choose_many(
@@ -201,7 +201,7 @@ def _is_known(on: Setting, of: str) -> bool:
     return on.comparable and on.runs["inner_max"].count() > 0 if of in DIMENSIONS else True
 
 
-def _first_criteria(on: Setting, question: Asked, offered: Mapping[str, Question]) -> list[str]:
+def _first_criteria(on: Setting, question: RankingQuestion, offered: Mapping[str, Question]) -> list[str]:
     """The score that the ranking looks at, size where the models differ in it, and the dimension."""
     looked_at = reads.population(question).benchmark
     scores = [key for key, one in offered.items() if one.criterion.of == "score"]
@@ -211,7 +211,7 @@ def _first_criteria(on: Setting, question: Asked, offered: Mapping[str, Question
     return [*first, *(key for key in (*more, "dimension") if key in offered)]
 
 
-def _own_criteria(on: Setting, question: Asked, use_class: str) -> list[Question]:
+def _own_criteria(on: Setting, question: RankingQuestion, use_class: str) -> list[Question]:
     """The criteria that the reader states, each with its weight, and behind a click its threshold."""
     _ = language.translator()
     offered, reader = _offered(on), language.current()
@@ -270,7 +270,7 @@ def _ask_threshold(one: Question) -> None:
     )
 
 
-def _stated(on: Setting, question: Asked) -> list[Question]:
+def _stated(on: Setting, question: RankingQuestion) -> list[Question]:
     """The criteria as they stand in the address."""
     offered = _offered(on)
     found = []

@@ -45,7 +45,7 @@ def show_tasks(look: Look) -> None:
 
 def _over_tasks(look: Look) -> OverTasks:
     tasks = generality.tasks_of(look.on.offered)
-    answers = [reads.relation(look.question.of_score(row)) for row in tasks]
+    answers = [reads.relation(look.question.with_score(row)) for row in tasks]
     return generality.over_tasks(answers, look.on, look.asked, look.use_class)
 
 

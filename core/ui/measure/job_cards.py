@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core import locale, wording
-from core.figures.pictures import THUMBNAIL, so_far
+from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
 from core.records import PLANNING, SCORING
 from core.ui import inputs, language, pictures, reads, url_state
 from core.ui.markdown import escape
@@ -141,7 +141,7 @@ def _so_far(standing: JobStatus) -> None:
         return
     found = standing.job.finished_layers()[: step.total - 1]  # the last state is that after the final norm
     if len(found) >= LEAST_LAYERS:
-        drawn = so_far(standing.job.config.model, found, language.current(), pictures.theme())
+        drawn = partial_thumbnail(standing.job.config.model, found, language.current(), pictures.theme())
         st.image(drawn, width=THUMBNAIL[0], alt=standing.job.config.model)
         st.caption(
             _(

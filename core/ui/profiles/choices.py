@@ -9,8 +9,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import control_links
-from core.figures import layer_profiles
-from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
+from core.figures import profile_data
+from core.figures.profile_data import SURROGATE, CorrelatorData, ProfileData, Reference
 from core.ui import inputs, language, tables, url_state
 from core.ui.reads import Selection
 
@@ -67,16 +67,16 @@ def choose_basic(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice |
         help="  \n".join(meanings),
     )
     n1 = USUAL_RANK if chosen == "gride" else None
-    return ProfileChoice(chosen, layer_profiles.PRIMARY[1], runs["n_layers"].n_unique() == 1, n1=n1)
+    return ProfileChoice(chosen, profile_data.PRIMARY[1], runs["n_layers"].n_unique() == 1, n1=n1)
 
 
 def _basic(estimates: pl.DataFrame) -> list[str]:
-    measured = estimates.filter(cloud=layer_profiles.PRIMARY[1], transform="centred")
+    measured = estimates.filter(cloud=profile_data.PRIMARY[1], transform="centred")
     at_rank = measured.filter((pl.col("estimator") != "gride") | (pl.col("n1") == USUAL_RANK))
     return [name for name in BASIC if name in at_rank["estimator"]]
 
 
-USUAL_RANK = layer_profiles.GRIDE_RANK
+USUAL_RANK = profile_data.GRIDE_RANK
 
 
 USUAL_NEIGHBOURS = 50
@@ -101,16 +101,16 @@ class ProfileChoice:
 
     @property
     def is_primary(self) -> bool:
-        return (self.quantity, self.cloud, self.transform) == (*layer_profiles.PRIMARY, "centred")
+        return (self.quantity, self.cloud, self.transform) == (*profile_data.PRIMARY, "centred")
 
     def data(
         self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame
     ) -> ProfileData | CorrelatorData:
         if self.is_correlator:
-            pairs = layer_profiles.correlator_points(correlators, runs, self.quantity, self.cloud, language.current())
+            pairs = profile_data.correlator_points(correlators, runs, self.quantity, self.cloud, language.current())
             return replace(pairs, same_depth=self.by_layer)
         asked = (self.n1, self.n2, self.transform, self.is_equivalent)
-        found = layer_profiles.profile_points(
+        found = profile_data.profile_points(
             estimates, runs, self.quantity, self.cloud, *asked, language=language.current()
         )
         return replace(found, same_depth=self.by_layer)
@@ -121,8 +121,8 @@ class ProfileChoice:
             asked = correlators.filter(correlator=self.quantity, cloud=self.cloud)
         else:
             ranks = (self.n1, self.n2, self.transform)
-            of_choice = layer_profiles.estimates_of(estimates, self.quantity, self.cloud, *ranks)
-            asked = layer_profiles.with_equivalents(of_choice, estimates)
+            of_choice = profile_data.select_estimates(estimates, self.quantity, self.cloud, *ranks)
+            asked = profile_data.with_gaussian_equivalents(of_choice, estimates)
         return tables.traced(asked, runs)
 
 
@@ -173,7 +173,10 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
     """Offered for GRIDE, which saturates and whose readings on Gaussian points are known at several ranks."""
     _ = language.translator()
     asked = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
-    if choice.quantity != "gride" or not layer_profiles.estimates_of(estimates, *asked)["gaussian_equivalent"].count():
+    if (
+        choice.quantity != "gride"
+        or not profile_data.select_estimates(estimates, *asked)["gaussian_equivalent"].count()
+    ):
         return choice
     help_ = _(
         "Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
@@ -228,7 +231,7 @@ def choose_references(
     controls = _controls(data, chosen)
     surrogates: list[Reference] = []
     if with_surrogates and isinstance(data, ProfileData):
-        surrogates = layer_profiles.surrogate_references(data, estimates, chosen.runs)
+        surrogates = profile_data.surrogate_references(data, estimates, chosen.runs)
     shown: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
         shown += controls
@@ -245,4 +248,4 @@ def _controls(data: ProfileData | CorrelatorData, chosen: Selection) -> list[Ref
     found = control_links(chosen.runs, chosen.with_controls)
     rows = chosen.correlators if isinstance(data, CorrelatorData) else chosen.estimates
     of_controls = rows.filter(pl.col("run_id").is_in(found["run_id"].to_list()))
-    return layer_profiles.control_references(data, of_controls, found, chosen.runs)
+    return profile_data.control_references(data, of_controls, found, chosen.runs)

@@ -8,8 +8,9 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.differences import Comparability, LayerDifference, comparability, layer_differences, share_between
-from core.figures import layer_profiles
-from core.figures.pictures import Caption, caption_of, difference_picture, profile_picture, turns_of
+from core.figures import profile_data
+from core.figures.svg import Caption
+from core.figures.svg_profiles import difference_svg, extrema_of, profile_caption, profile_svg
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.profiles import provenance
@@ -39,9 +40,11 @@ def show(chosen: Selection) -> None:
     with first:
         _draw_curves(chosen, texts)
         _draw_differences(chosen, base, others, found, labels)
+    said: dict[str, list[str]] = {}
     for run in others:
-        told = comparison(found[run["run_id"]], language.current())
-        st.caption(escape(f"{labels[run['run_id']]}: {told}"))
+        said.setdefault(comparison(found[run["run_id"]], language.current()), []).append(labels[run["run_id"]])
+    for sentence, names in said.items():
+        st.caption(escape(_("{names}: {what}").format(names=_(", ").join(names), what=sentence)))
     st.subheader(_("What came out"))
     table = result_table(base, others, found, labels)
     tables.show(table, "compared", height="content")
@@ -52,13 +55,11 @@ def show(chosen: Selection) -> None:
 
 def _draw_curves(chosen: Selection, texts: pl.DataFrame) -> None:
     reader = language.current()
-    data = layer_profiles.profile_points(
-        chosen.of_runs(chosen.estimates), texts, *layer_profiles.PRIMARY, language=reader
-    )
+    data = profile_data.profile_points(chosen.of_runs(chosen.estimates), texts, *profile_data.PRIMARY, language=reader)
     if not data.curves:
         return
-    caption, turns = caption_of(texts, data, reader), turns_of(chosen.extrema, data.cloud)
-    drawn = profile_picture(data, caption, turns, reader, pictures.theme(), size=SIZE, most_together=inputs.MOST_RUNS)
+    caption, turns = profile_caption(texts, data, reader), extrema_of(chosen.extrema, data.cloud)
+    drawn = profile_svg(data, caption, turns, reader, pictures.theme(), size=SIZE, most_together=inputs.MOST_RUNS)
     st.image(drawn, width="stretch", alt=caption.title)
 
 
@@ -94,9 +95,7 @@ def _draw_differences(
     )
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), how)
     st.image(
-        difference_picture(
-            drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE, list(labels.values())
-        ),
+        difference_svg(drawn, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE, list(labels.values())),
         width="stretch",
         alt=caption.title,
     )
@@ -120,7 +119,7 @@ def result_table(
     """What came out, a line for each result; beside each run that may be compared by how much it differs."""
     _ = language.translator()
     reader = language.current()
-    lines = [results(run, base, reader) for run in others]
+    lines = [results(run, base, reader, is_brief=True) for run in others]
     columns = {"": [line.label for line in lines[0]], labels[base["run_id"]]: [line.other for line in lines[0]]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
     for run, own in zip(others, lines, strict=True):

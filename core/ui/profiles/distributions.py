@@ -8,7 +8,7 @@ from core import wording
 from core.analysis.many import PLACES, shuffled_windows, within
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
-from core.figures.scores import windows_picture
+from core.figures.scores import windows_svg
 from core.ui import inputs, language, notices, pictures, tables
 from core.ui.markdown import escape
 from core.ui.ranking.answer import ICONS
@@ -82,7 +82,7 @@ def _reading_aid(quantity: str) -> str:
 def show_large_norms(chosen: Selection) -> None:
     _ = language.translator()
     runs = chosen.runs
-    limits = _(" or ").join(f"{limit:g}" for limit in large_norms.limits_of(runs))
+    limits = _(" or ").join(f"{limit:g}" for limit in large_norms.mask_limits(runs))
     st.markdown(
         _(
             "Some tokens, often the first of a window, carry norms many times those of all others (attention sinks). "
@@ -138,7 +138,7 @@ def show_windows(chosen: Selection) -> None:
         if read == "shuffled" and shuffled is not None:
             of_run = chosen.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
             drawn = shuffled
-        picture = windows_picture(drawn, of_run, place, reader, pictures.theme())
+        picture = windows_svg(drawn, of_run, place, reader, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
     st.caption("  \n".join(map(escape, (*words.notes(found, reader), words.expectation(reader)))))
     label = _("Download these numbers (CSV)")

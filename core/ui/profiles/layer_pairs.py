@@ -30,10 +30,10 @@ def show(chosen: Selection) -> None:
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
     pictures.plot(layer_pairs.pair_figure(data, reader), "pairs")
     st.caption(_reading_aid(data))
-    along = layer_pairs.along_layers(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.along_figure(along, reader), "along")
+    along = layer_pairs.successive_layers(pairs, run["run_id"], measure)
+    pictures.plot(layer_pairs.successive_figure(along, reader), "along")
     st.caption(_along_aid(measure))
-    _tell_exponent(layer_pairs.exponent(pairs, run["run_id"]))
+    _tell_exponent(layer_pairs.displacement_exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)
     tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
 
@@ -88,10 +88,10 @@ def _along_aid(measure: str) -> str:
         "From each layer to the next, with two standard errors. Grey, where it is known: the mean and two standard "
         "deviations where the tokens of one layer are permuted."
     )
-    return wording.sentences((flow if measure in layer_pairs.FLOW else "", bars), language.current())
+    return wording.sentences((flow if measure in layer_pairs.FLOW_MEASURES else "", bars), language.current())
 
 
-def _tell_exponent(found: layer_pairs.Exponent | None) -> None:
+def _tell_exponent(found: layer_pairs.DisplacementExponent | None) -> None:
     """In words, because the number alone tells nobody what it is held against; no cause, which it does not show."""
     if found is None:
         return
@@ -106,7 +106,7 @@ def _tell_exponent(found: layer_pairs.Exponent | None) -> None:
     )
 
 
-def _pace(found: layer_pairs.Exponent) -> str:
+def _pace(found: layer_pairs.DisplacementExponent) -> str:
     """Against a random walk, with two standard errors of room; without an error nothing is told apart."""
     _ = language.translator()
     if found.std_error is None:

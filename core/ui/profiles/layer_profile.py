@@ -9,10 +9,10 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import control_links
-from core.figures import claims, layer_profiles, scales
-from core.figures.layer_profiles import CorrelatorData, ProfileData
-from core.figures.pictures import Layers, caption_of, phases_of, profile_picture, turns_of
+from core.figures import claims, layer_profiles, profile_data
+from core.figures.profile_data import CorrelatorData, ProfileData
 from core.figures.svg import LIGHT, Theme
+from core.figures.svg_profiles import LayerSelection, claim_phases, extrema_of, profile_caption, profile_svg
 from core.registry.passes import CONTROLS
 from core.ui import inputs, language, notices, pictures, tables, url_state
 from core.ui.markdown import escape
@@ -80,7 +80,7 @@ def show(chosen: Selection) -> None:
         st.subheader(_("Read in other ways"))
         show_grid(grid)
     if asked.quantity == "gride":
-        show_scales(scales.scans(estimates, runs, layer, reader))
+        show_scales(layer_profiles.rank_scans(estimates, runs, layer, reader))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
     plan_view.tell_needed(runs)
@@ -105,7 +105,7 @@ def _show_first(
         labels = run_labels(texts, language.current())
         row = st.container(horizontal=True, gap="medium")  # in a narrow window one stands below the other
         picture = row.container(width=SIZE_BESIDE[0])
-        with row.container(width=PANEL_WIDTH):
+        with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
             for run in texts.iter_rows(named=True):
                 verdict_panel(run, chosen, labels[run["run_id"]] if texts.height > 1 else "")
     else:
@@ -115,7 +115,7 @@ def _show_first(
             pictures.plot(layer_profiles.layer_figure(data, language.current()), "profile")
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MOST_BESIDE else SIZE
-            drawn = _drawn(asked, data, chosen, pictures.theme(), size, Layers(layer))
+            drawn = _drawn(asked, data, chosen, pictures.theme(), size, LayerSelection(layer))
             pictures.layered(drawn, "profile picture", url_state.setting("layer"))
 
 
@@ -134,17 +134,17 @@ def _drawn(
     chosen: Selection,
     theme: Theme,
     size: tuple[float, float],
-    layers: Layers | None = None,
+    layers: LayerSelection | None = None,
 ) -> str:
     reader = language.current()
-    turns = turns_of(chosen.extrema, data.cloud) if asked.is_primary else []
+    turns = extrema_of(chosen.extrema, data.cloud) if asked.is_primary else []
     is_log = isinstance(data, ProfileData) and data.is_log
     phases = []
     if asked.is_primary and len(data.curves) == 1 and data.same_depth:
         (run,) = chosen.runs.filter(run_id=data.curves[0].run_id).to_dicts()
-        phases = phases_of(run, turns, reader)
-    caption = caption_of(chosen.runs, data, reader)
-    return profile_picture(data, caption, turns, reader, theme, is_log, size, phases, layers=layers)
+        phases = claim_phases(run, turns, reader)
+    caption = profile_caption(chosen.runs, data, reader)
+    return profile_svg(data, caption, turns, reader, theme, is_log, size, phases, layers=layers)
 
 
 def download_picture(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection) -> None:
@@ -182,7 +182,7 @@ def tell_references(data: ProfileData | CorrelatorData, chosen: Selection) -> No
     kinds = {reference.kind for reference in data.references}
     meanings = {
         **{key: language.translator()(one.meaning) for key, one in CONTROLS.items()},
-        layer_profiles.SURROGATE: _(
+        profile_data.SURROGATE: _(
             "Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
             "interval lies below, the real points are not Gaussian."
         ),
@@ -226,12 +226,12 @@ def without_powered(chosen: Selection) -> list[str]:
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
 
 
-def show_scales(found: list[scales.Scan]) -> None:
+def show_scales(found: list[layer_profiles.RankScan]) -> None:
     if not found:
         return
     _ = language.translator()
     st.subheader(_("From near neighbours to far ones"))
-    pictures.plot(scales.scan_figure(found, language.current()), "scales")
+    pictures.plot(layer_profiles.scan_figure(found, language.current()), "scales")
     st.caption(
         _(
             "One layer of each run: that of its largest inner dimension, or the one chosen above. Only where a curve is level "

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.figures import layer_profiles
+from core.figures import profile_data
 from core.registry.specifications import CLAIMS
 from core.ui import language, notices
 from core.ui.markdown import escape
@@ -74,7 +74,7 @@ def run_cards(runs: pl.DataFrame, extrema: pl.DataFrame) -> None:
     with st.container(horizontal=True, gap="small"):
         for run in runs.iter_rows(named=True):
             with st.container(border=True, width=_WIDTH, gap="small"):
-                own = extrema.filter(run_id=run["run_id"], cloud=layer_profiles.PRIMARY[1])
+                own = extrema.filter(run_id=run["run_id"], cloud=profile_data.PRIMARY[1])
                 _card(run, labels[run["run_id"]], own.to_dicts())
 
 

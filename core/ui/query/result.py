@@ -11,7 +11,7 @@ import streamlit as st
 from core import exports
 from core.errors import InputError
 from core.figures import query_chart
-from core.figures.query_chart import KINDS, Choice, first_choice, groups, numbers, query_points
+from core.figures.query_chart import KINDS, ChartChoice, default_choice, grouping_columns, numeric_columns, query_points
 from core.sql.sandbox import SqlResult
 from core.ui import language, pictures
 from core.ui.markdown import escape
@@ -61,7 +61,7 @@ def _files(frame: pl.DataFrame, sql: str) -> None:
 
 def _picture(frame: pl.DataFrame, number: int) -> None:
     _ = language.translator()
-    first = first_choice(frame)
+    first = default_choice(frame)
     if first is None:
         return
     st.subheader(_("Picture"))
@@ -80,7 +80,7 @@ def _picture(frame: pl.DataFrame, number: int) -> None:
         st.caption(line.format(n=f"{data.n_left_out:,}"))
 
 
-def _choose(frame: pl.DataFrame, first: Choice, number: int) -> Choice:
+def _choose(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice:
     _ = language.translator()
     names = {"line": _("Line"), "scatter": _("Scatter"), "bar": _("Bars"), "histogram": _("Histogram")}
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
@@ -95,9 +95,9 @@ def _choose(frame: pl.DataFrame, first: Choice, number: int) -> Choice:
         x = _one_of(_("Horizontal"), frame.columns, first.x, f"query x {number}")
         y = None
         if kind != "histogram":
-            columns = numbers(frame)
+            columns = numeric_columns(frame)
             y = _one_of(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
-        parts = groups(frame)
+        parts = grouping_columns(frame)
         colour = st.selectbox(
             _("Colour"),
             [None, *parts],
@@ -106,7 +106,7 @@ def _choose(frame: pl.DataFrame, first: Choice, number: int) -> Choice:
             width=180,
             format_func=lambda name: _("none") if name is None else name,
         )
-    return Choice(kind, x, y, colour)
+    return ChartChoice(kind, x, y, colour)
 
 
 def _one_of(label: str, columns: list[str], first: str, key: str) -> str:

@@ -14,7 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as read_again
 from core.figures import plans as figures
-from core.records import LayerPlan
+from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
@@ -45,6 +45,8 @@ def _label(row: dict[str, Any]) -> str:
     _ = language.translator()
     told = _("{k} of {n} blocks").format(k=len(row["blocks"]), n=row["n_layers"])
     parts = [row["name"], told, row["corpus_id"], language.local_time(row["created_at"]), short_id(row["plan_id"])]
+    if row["note"] == SHIPPED:
+        parts.append(f"#{SHIPPED}")
     return " · ".join(parts)
 
 
@@ -78,10 +80,10 @@ def say(found: LayerPlan) -> None:
             st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
     told = [sentences.stretch_text(blocks, reader)]
-    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch", alt=told[0])
+    st.image(figures.blocks_svg(blocks, plan.n_layers, reader, pictures.theme()), width="stretch", alt=told[0])
     if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
-    st.caption(escape("  \n".join([*told, _source(found)])))
+    st.caption(escape("  \n".join(told)), help=escape(_source(found)))
 
 
 def _budget(found: LayerPlan) -> float:
@@ -189,11 +191,11 @@ def show_alone(found: LayerPlan) -> None:
     """What each block, each attention and each MLP costs alone."""
     _ = language.translator()
     influence = found.of("selection", "influence")
-    points = figures.alone_points(found)
+    points = figures.single_block_points(found)
     if not points["block"] and not points["attention"]:
         st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
         return
-    pictures.plot(figures.alone_figure(points, influence, found.plan.blocks, language.current()), "plan alone")
+    pictures.plot(figures.single_block_figure(points, influence, found.plan.blocks, language.current()), "plan alone")
     st.caption(
         _(
             "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
@@ -257,7 +259,8 @@ def show_saving(found: LayerPlan) -> None:
             _("After"): [_size(row.value_after) for row in rows],
         }
     )
-    tables.show(table, "plan weights", width="content")
+    if rows:
+        tables.show(table, "plan weights", width="content")
     for line in sentences.saving_text(plan, reader):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
@@ -316,7 +319,7 @@ def show_files(found: LayerPlan) -> None:
     reader, plan = language.current(), found.plan
     _tell_set(found)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
-    picture = figures.blocks_picture(plan.blocks, plan.n_layers, reader)
+    picture = figures.blocks_svg(plan.blocks, plan.n_layers, reader)
     with st.container(horizontal=True):
         _download(_("Map of blocks (JSON)"), json.dumps(read_again.layer_map(found), indent=2), f"{name}.json")
         _download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")

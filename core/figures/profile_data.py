@@ -1,0 +1,315 @@
+"""Layer profiles as plain data: the app draws them with plotly, files as SVG, decks as native charts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from core import wording
+from core.analysis.claims import LEVEL
+from core.analysis.ranks import quantile
+from core.wording.labels import run_labels
+
+PRIMARY = ("d2", "one_per_type")
+"""Estimator and cloud of summaries and of the working band."""
+
+
+GRIDE_RANK = 8
+"""The default neighbour rank of GRIDE: at smaller ranks the neighbours are spelling variants of the same word."""
+
+
+SURROGATE = "gaussian_surrogate"
+
+
+DEFAULT_BLOCKS = 16
+"""Blocks of the jackknife where a run's configuration does not state them."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One value with its 95 percent interval; limits are None where no error is known."""
+
+    layer: int
+    depth: float
+    value: float
+    lower: float | None
+    upper: float | None
+
+    def x(self, same_depth: bool) -> float:
+        """Its position along the layers: layer number, or relative depth for models of different depth."""
+        return self.layer if same_depth else self.depth
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity of one run over the layers of the residual stream."""
+
+    run_id: str
+    name: str
+    marks: list[Mark]
+    """Layer 0 (embedding output) to the last block, before the final norm."""
+    post_norm: Mark | None
+    """The final state after the norm, as the language-model head sees it; not part of the curve."""
+    band: tuple[int, int] | None
+    """First and last layer of the working band; None for other estimators and clouds."""
+    is_vetoed: bool = False
+    """A check vetoes the run; its name then carries a mark."""
+
+    @property
+    def final(self) -> Mark | None:
+        """The final state before the norm; None where it has no value."""
+        return self.marks[-1] if self.marks and self.marks[-1].depth >= 1 else None
+
+    @property
+    def in_band(self) -> list[Mark]:
+        if self.band is None:
+            return []
+        return [mark for mark in self.marks if self.band[0] <= mark.layer <= self.band[1]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A curve to compare with: the same quantity without training, without word order or without non-Gaussian shape."""
+
+    kind: str
+    """A control pass (`core.registry.passes`), or `gaussian_surrogate`, Gaussian points of equal covariance."""
+    of_run_id: str
+    name: str
+    model_seed: int | None
+    """Of its random weights, if any."""
+    marks: list[Mark]
+
+
+@dataclass(frozen=True)
+class ProfileData:
+    """The layer profiles of several runs for one estimator on one cloud."""
+
+    estimator: str
+    cloud: str
+    n1: int | None
+    curves: list[Curve]
+    n_points: tuple[int, int]
+    """Smallest and largest cloud among all values; (0, 0) without any."""
+    same_depth: bool
+    """True if all models have the same number of layers, so that layer numbers may be compared."""
+    n2: int | None = None
+    """Number of neighbours, where the estimator has no inner rank."""
+    transform: str = "centred"
+    is_equivalent: bool = False
+    """True where each mark is the range of Gaussian equivalents over all n1 of GRIDE: only its ends are drawn."""
+    references: list[Reference] = field(default_factory=list)
+    is_log: bool = False
+    """Whether the y axis is logarithmic."""
+
+    @property
+    def cuts_controls(self) -> bool:
+        """True where controls would flatten the curves on a linear axis, which then ends above the curves."""
+        controls = [reference for reference in self.references if reference.kind != SURROGATE]
+        return not self.is_log and would_flatten(self.curves, controls)
+
+    @property
+    def highest(self) -> float:
+        """Largest value of the curves including their intervals."""
+        return highest_value(self.curves)
+
+
+@dataclass(frozen=True)
+class CorrelatorData:
+    """The layer profiles of several runs for one correlator on one cloud."""
+
+    correlator: str
+    cloud: str
+    curves: list[Curve]
+    n_points: tuple[int, int]
+    same_depth: bool
+    references: list[Reference] = field(default_factory=list)
+
+
+def highest_value(curves: Sequence[Curve]) -> float:
+    """The largest value of the curves including their intervals."""
+    marks = [mark for curve in curves for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]]
+    return max((max(mark.value, mark.upper or mark.value) for mark in marks), default=0.0)
+
+
+def would_flatten(curves: Sequence[Curve], controls: Sequence[Curve | Reference]) -> bool:
+    """True where a linear axis with these controls would flatten the curves: random weights start at the hidden size."""
+    values = [mark.value for curve in curves for mark in curve.marks]
+    against = [mark.value for control in controls for mark in control.marks]
+    return bool(values and against) and min(values + against) > 0 and max(against) > 2 * max(values)
+
+
+def profile_points(
+    estimates: pl.DataFrame,
+    runs: pl.DataFrame,
+    estimator: str,
+    cloud: str,
+    n1: int | None = None,
+    n2: int | None = None,
+    transform: str = "centred",
+    is_equivalent: bool = False,
+    language: str = "en",
+) -> ProfileData:
+    """The curves of these runs in their order; runs without such estimates are left out. `language`: of the curves' names."""
+    if estimator == "gride" and n1 is None:
+        n1 = GRIDE_RANK
+    rows = select_estimates(estimates, estimator, cloud, n1, n2, transform)
+    rows = rows.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    if is_equivalent:
+        limits = {"lower": pl.col("equivalent_lowest"), "upper": pl.col("equivalent_highest")}
+        middle = (limits["lower"] * limits["upper"]).sqrt()  # position of the mark; it is never shown as a number
+        rows = with_gaussian_equivalents(rows, estimates).with_columns(value=middle, **limits)
+    rows = rows.filter(pl.col("value").is_finite())
+    banded = (estimator, cloud) == PRIMARY and transform == "centred"
+    curves = _curves(rows, runs, banded, language)
+    depth = _same_depth(runs, curves)
+    return ProfileData(estimator, cloud, n1, curves, _cloud_sizes(rows), depth, n2, transform, is_equivalent)
+
+
+def select_estimates(
+    estimates: pl.DataFrame, estimator: str, cloud: str, n1: int | None, n2: int | None, transform: str
+) -> pl.DataFrame:
+    """The estimates of one kind; ranks that are None are not filtered by."""
+    rows = estimates.filter(estimator=estimator, cloud=cloud, transform=transform)
+    rows = rows if n1 is None else rows.filter(n1=n1)
+    return rows if n2 is None else rows.filter(n2=n2)
+
+
+def with_gaussian_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
+    """Rows of GRIDE with `equivalent_lowest` and `equivalent_highest`: the range of Gaussian equivalents over all n1 at the
+    same layer, because the value of one rank would look like a measurement. Other rows are returned unchanged."""
+    if rows.is_empty() or set(rows["estimator"]) != {"gride"}:
+        return rows
+    keys = ["run_id", "cloud", "transform", "layer", "state"]
+    with_equivalent = estimates.filter(pl.col("gaussian_equivalent").is_finite(), estimator="gride")
+    ranges = with_equivalent.group_by(keys).agg(
+        equivalent_lowest=pl.col("gaussian_equivalent").min(), equivalent_highest=pl.col("gaussian_equivalent").max()
+    )
+    return rows.join(ranges, on=keys, how="left", maintain_order="left")
+
+
+def correlator_points(
+    correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str, language: str = "en"
+) -> CorrelatorData:
+    """Like `profile_points`; intervals are the value ± `t_95` standard errors."""
+    reach = [t_95(n_jackknife_blocks(config)) for config in runs["config"]]
+    rows = correlators.filter(
+        pl.col("run_id").is_in(runs["run_id"].to_list())
+        & (pl.col("correlator") == correlator)
+        & (pl.col("cloud") == cloud)
+        & pl.col("value").is_finite()
+    )
+    of_run = pl.DataFrame({"run_id": runs["run_id"], "t": pl.Series(reach, dtype=pl.Float64)})
+    rows = rows.join(of_run, on="run_id", maintain_order="left").with_columns(
+        lower=pl.col("value") - pl.col("t") * pl.col("std_error"),
+        upper=pl.col("value") + pl.col("t") * pl.col("std_error"),
+    )
+    curves = _curves(rows, runs, banded=False, language=language)
+    return CorrelatorData(correlator, cloud, curves, _cloud_sizes(rows), _same_depth(runs, curves))
+
+
+def control_references(
+    data: ProfileData | CorrelatorData, rows_of_controls: pl.DataFrame, controls: pl.DataFrame, runs: pl.DataFrame
+) -> list[Reference]:
+    """The quantity of `data` for the control passes of its runs.
+
+    `rows_of_controls` are estimates or correlators of the control runs, `controls` comes from
+    `analysis.controls.control_links`.
+    """
+    if isinstance(data, CorrelatorData):
+        rows = rows_of_controls.filter(correlator=data.correlator, cloud=data.cloud)
+    else:
+        selection = (data.estimator, data.cloud, data.n1, data.n2, data.transform)
+        rows = select_estimates(rows_of_controls, *selection)
+    of_run = {run["run_id"]: run for run in runs.iter_rows(named=True)}
+    drawn_ids = [curve.run_id for curve in data.curves]
+    references = [
+        _reference(rows, control["run_id"], control["pass"], of_run[control["text_run_id"]], control["model_seed"])
+        for control in controls.iter_rows(named=True)
+        if control["text_run_id"] in drawn_ids
+    ]
+    return [reference for reference in references if reference.marks]
+
+
+def surrogate_references(data: ProfileData, estimates: pl.DataFrame, runs: pl.DataFrame) -> list[Reference]:
+    """Estimates on Gaussian points of equal covariance: the distance to them is what is not Gaussian."""
+    rows = select_estimates(estimates, data.estimator, data.cloud, data.n1, data.n2, SURROGATE)
+    drawn_ids = {curve.run_id for curve in data.curves}
+    references = [
+        _reference(rows, run["run_id"], SURROGATE, run, None)
+        for run in runs.iter_rows(named=True)
+        if run["run_id"] in drawn_ids
+    ]
+    return [reference for reference in references if reference.marks]
+
+
+def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: dict, model_seed: int | None) -> Reference:
+    own = rows.filter(pl.col("value").is_finite(), run_id=run_id, state="residual").sort("layer")
+    no_limits = own.with_columns(lower=pl.lit(None), upper=pl.lit(None))
+    marks = [_mark(row, run["n_layers"]) for row in no_limits.iter_rows(named=True)]
+    return Reference(kind, run["run_id"], run["name"], model_seed, marks)
+
+
+def with_gaps(marks: list[Mark]) -> list[Mark | None]:
+    """The marks with None for missing layers, so that no line is drawn across them."""
+    spaced: list[Mark | None] = []
+    for mark in marks:
+        if spaced and spaced[-1] and mark.layer > spaced[-1].layer + 1:
+            spaced.append(None)
+        spaced.append(mark)
+    return spaced
+
+
+def t_95(n_blocks: int) -> float:
+    """Student's t, 97.5 percent, for a jackknife over `n_blocks` blocks."""
+    return quantile(1 - LEVEL / 2, max(n_blocks - 1, 1))
+
+
+def n_jackknife_blocks(config: str | None) -> int:
+    """Number of jackknife blocks, from a run's configuration."""
+    try:
+        return int(json.loads(config or "{}")["protocol"]["n_blocks"])
+    except (ValueError, KeyError, TypeError):
+        return DEFAULT_BLOCKS
+
+
+def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool, language: str) -> list[Curve]:
+    labels = run_labels(runs, language)
+    curves = []
+    for run in runs.iter_rows(named=True):
+        own = rows.filter(pl.col("run_id") == run["run_id"]).sort("layer")
+        marks = [_mark(row, run["n_layers"]) for row in own.filter(pl.col("state") == "residual").to_dicts()]
+        after = [_mark(row, run["n_layers"]) for row in own.filter(pl.col("state") == "post_norm").to_dicts()]
+        band = _band(run) if banded else None
+        if marks:
+            after_norm, is_vetoed = after[-1] if after else None, run["worst_check"] == "veto"
+            curves.append(Curve(run["run_id"], labels[run["run_id"]], marks, after_norm, band, is_vetoed))
+    return curves
+
+
+def _mark(row: dict, n_layers: int) -> Mark:
+    return Mark(row["layer"], row["layer"] / max(n_layers, 1), row["value"], row["lower"], row["upper"])
+
+
+def _band(run: dict) -> tuple[int, int] | None:
+    first, last = run["working_layer_first"], run["working_layer_last"]
+    return None if first is None or last is None else (first, last)
+
+
+def _cloud_sizes(rows: pl.DataFrame) -> tuple[int, int]:
+    sizes = rows["n_points"].drop_nulls().to_list()
+    return (min(sizes), max(sizes)) if sizes else (0, 0)
+
+
+def _same_depth(runs: pl.DataFrame, curves: list[Curve]) -> bool:
+    drawn_ids = [curve.run_id for curve in curves]
+    return runs.filter(pl.col("run_id").is_in(drawn_ids))["n_layers"].n_unique() <= 1 if drawn_ids else True
+
+
+def reference_name(kind: str, language: str, model_seed: int | None = None) -> str:
+    """`random weights, seed 1`, `shuffled text`, `Gaussian points of equal covariance`."""
+    if kind == SURROGATE:
+        return wording.name("transform", kind, language)
+    return wording.control_name(kind, model_seed, language)

@@ -1,0 +1,548 @@
+"""Layer profiles as static SVG files that explain themselves: title, text, protocol and source are part of the drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from core import wording
+from core.analysis.differences import LayerDifference
+from core.figures.profile_data import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
+from core.figures.svg import (
+    HEIGHT,
+    LARGE,
+    LIGHT,
+    SMALL,
+    WIDTH,
+    Axes,
+    Caption,
+    Drawing,
+    Point,
+    Theme,
+    draw_source,
+    draw_title,
+    padded_range,
+    shorten_to_width,
+    spread_apart,
+    text_width,
+    ticks,
+)
+from core.locale import translator
+from core.records import Estimate
+from core.wording.labels import shortened_apart
+from core.wording.verdicts import badge, claim_name
+
+THUMBNAIL = (252, 132)
+MOST_IN_ONE_CHART = 3
+"""Curves that are readable in one chart with names and extrema; more become small charts."""
+_REFERENCE_DASHES = ("5 4", "2 3", "8 3 2 3", "1 3", "10 4")
+
+
+@dataclass(frozen=True)
+class Extremum:
+    """A peak or valley outside the simultaneous band of its run (a row of run_extrema)."""
+
+    run_id: str
+    kind: str
+    """peak, valley, start or end; start and end are not labelled again."""
+    layer: int
+    value: float
+
+
+@dataclass(frozen=True)
+class LayerSelection:
+    """Makes the layers of a chart clickable; `selected` is highlighted."""
+
+    selected: int | None = None
+
+
+def profile_caption(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language: str) -> Caption:
+    """Models, verdicts, texts, protocol and run ids, for readers who have only the file."""
+    _ = translator(language)
+    texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
+    rows = texts.to_dicts()
+    if len(rows) == 1:
+        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge(rows[0], language))
+    elif len(rows) > MOST_IN_ONE_CHART:
+        title = _("Dimension from layer to layer")
+    else:
+        title = _("Dimension from layer to layer: {names}").format(
+            names=_(", ").join(dict.fromkeys(row["name"] for row in rows))
+        )
+    details = [
+        _(", ").join(dict.fromkeys(row["corpus_name"] for row in rows)),
+        _("Protocol: {name}.").format(name=_(", ").join(dict.fromkeys(row["protocol"] for row in rows))),
+        _("Shaded: 95 % intervals."),
+    ]
+    runs_named = _(", ").join(row["run_id"] for row in rows[:3]) + (" …" if len(rows) > 3 else "")
+    source = _("Workdim {version}, runs {runs}").format(
+        version=rows[0]["code_version"] if rows else "", runs=runs_named
+    )
+    return Caption(title, " · ".join(part.rstrip(".。") for part in details), source)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A range of layers in which a robust claim holds."""
+
+    first: float
+    last: float
+    name: str
+
+
+def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum], language: str) -> list[Phase]:
+    """The ranges where the dimension rises and falls, each only if that verdict is robust; `run` is a row of `queries.runs`."""
+    peak = next((extremum for extremum in main_extrema(extrema, run["run_id"]) if extremum.kind == "peak"), None)
+    if peak is None:
+        return []
+    before = [extremum.layer for extremum in extrema if extremum.kind == "valley" and extremum.layer < peak.layer]
+    spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
+    return [
+        Phase(*span, claim_name(claim, language, brief=True))
+        for claim, span in spans.items()
+        if run[f"verdict_{claim}"] == "robust"
+    ]
+
+
+def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[Extremum]:
+    """The rows of run_extrema on one cloud."""
+    rows = extrema.filter(cloud=cloud).to_dicts()
+    return [Extremum(row["run_id"], row["kind"], row["layer"], row["value"]) for row in rows]
+
+
+def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
+    """The highest peak and the lowest valley of a run."""
+    peaks = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "peak")]
+    valleys = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "valley")]
+    highest = [max(peaks, key=lambda extremum: extremum.value)] if peaks else []
+    return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])
+
+
+def profile_svg(
+    data: ProfileData | CorrelatorData,
+    caption: Caption,
+    extrema: Sequence[Extremum] = (),
+    language: str = "en",
+    theme: Theme = LIGHT,
+    is_log: bool = False,
+    size: tuple[float, float] = (WIDTH, HEIGHT),
+    phases: Sequence[Phase] = (),
+    most_together: int = MOST_IN_ONE_CHART,
+    layers: LayerSelection | None = None,
+) -> str:
+    """The SVG of curves over the layers with filled 95 percent bands and their names at the ends.
+
+    Controls are thin dashed lines or, for several seeds, a pale band. More than `most_together` curves become small charts on
+    one scale. `extrema` are marked with layer and value, `phases` shaded and named. The y axis begins at zero unless `is_log`.
+    With `layers`, each layer has a clickable mark on its curve.
+    """
+    if len(data.curves) > most_together:
+        return _side_by_side(data, caption, extrema, language, theme, is_log, size[0], layers)
+    _ = translator(language)
+    drawing = Drawing(*size, theme)
+    top = draw_title(drawing, caption)
+    longest = max((text_width(curve.name, LARGE, bold=True) for curve in data.curves), default=0)
+    right = size[0] - min(longest, 0.24 * size[0]) - 30
+    values = _values(data)
+    if not values:
+        drawing.text(
+            (size[0] / 2, size[1] / 2), _("No estimates of this kind in the chosen runs."), 15, anchor="middle"
+        )
+        return drawing.svg(caption.title, language=language)
+    last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
+    kinds = list(dict.fromkeys(reference.kind for reference in data.references))
+    keys = _legend_rows(kinds, any(curve.post_norm for curve in data.curves), language, size[0])
+    bottom = size[1] - 59 - 15 * len(keys)
+    axes = Axes(drawing, 58, top + 26, right, bottom, (0, last), _y_range(values, is_log), is_log)
+    y_title = _y_title(data, language) + (_(", log scale") if is_log else "")
+    if isinstance(data, ProfileData) and data.cuts_controls:
+        y_title += _(" (controls run off the axis)")
+    for phase in phases:
+        _draw_phase(axes, phase)
+    axes.draw(wording.layer_axis(data.same_depth, language), y_title, _layer_ticks(last, data.same_depth))
+    colours = {curve.run_id: theme.curves[n % len(theme.curves)] for n, curve in enumerate(data.curves)}
+    _draw_references(axes, data, colours)
+    for curve in data.curves:
+        _draw_curve(axes, curve, colours[curve.run_id], data.same_depth)
+        if curve.post_norm:
+            position = axes.to_pixels(curve.post_norm.x(data.same_depth), curve.post_norm.value)
+            drawing.marker(position, "circle", colours[curve.run_id], 4.5, hollow=True)
+    _draw_extrema(axes, data, extrema, colours, language)
+    _label_line_ends(axes, data, colours, right, size[0])
+    _draw_layer_targets(axes, data, colours, layers, language)
+    _draw_legend(axes, keys, language)
+    draw_source(drawing, caption)
+    return drawing.svg(caption.title, _describe_curves(data, extrema, language), language)
+
+
+def _values(data: ProfileData | CorrelatorData) -> list[float]:
+    """The values that the y axis must contain: those of controls too, unless they would flatten the curves."""
+    values = [
+        value
+        for curve in data.curves
+        for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]
+        for value in (mark.value, mark.upper)
+        if value is not None
+    ]
+    if values and not (isinstance(data, ProfileData) and data.cuts_controls):
+        values += [mark.value for reference in data.references for mark in reference.marks]
+    return values
+
+
+def _y_range(values: Sequence[float], is_log: bool, above: float = 1.1) -> tuple[float, float]:
+    """`above`: the factor by which it exceeds the largest value, as room for a label."""
+    if is_log:
+        return min(value for value in values if value > 0) / 1.3, (above + 0.2) * max(values)
+    return min(0.0, min(values)), above * max(values)
+
+
+def _draw_phase(axes: Axes, phase: Phase) -> None:
+    theme = axes.drawing.theme
+    left, right = (axes.to_pixels(layer, axes.y_range[0])[0] for layer in (phase.first, phase.last))
+    axes.drawing.box(left, axes.top, right - left, axes.bottom - axes.top, theme.quiet, 0.08)
+    axes.drawing.text(((left + right) / 2, axes.top + 13), phase.name, SMALL, theme.quiet, "middle")
+
+
+def _draw_references(axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str]) -> None:
+    """One line for each control; several seeds of one kind as a band from smallest to largest value with their mean."""
+    kinds = list(dict.fromkeys(reference.kind for reference in data.references))
+    for run_id, kind in dict.fromkeys((reference.of_run_id, reference.kind) for reference in data.references):
+        same_kind = [
+            reference for reference in data.references if (reference.of_run_id, reference.kind) == (run_id, kind)
+        ]
+        colour = colours[run_id] if len(data.curves) > 1 else axes.drawing.theme.quiet
+        dash = _REFERENCE_DASHES[kinds.index(kind) % len(_REFERENCE_DASHES)]
+        by_layer: dict[int, list[Mark]] = {}
+        for reference in same_kind:
+            for mark in reference.marks:
+                by_layer.setdefault(mark.layer, []).append(mark)
+        marks = [
+            replace(
+                marks_of_layer[0],
+                value=sum(mark.value for mark in marks_of_layer) / len(marks_of_layer),
+                lower=min(mark.value for mark in marks_of_layer),
+                upper=max(mark.value for mark in marks_of_layer),
+            )
+            for _layer, marks_of_layer in sorted(by_layer.items())
+            if min(mark.value for mark in marks_of_layer) <= axes.y_range[1]
+        ]
+        for piece in _without_gaps(marks):
+            x_values = [mark.x(data.same_depth) for mark in piece]
+            if len(same_kind) > 1:
+                above = [axes.to_pixels(x, mark.upper or 0) for x, mark in zip(x_values, piece, strict=True)]
+                below = [axes.to_pixels(x, mark.lower or 0) for x, mark in zip(x_values, piece, strict=True)]
+                axes.drawing.area([*above, *below[::-1]], colour, 0.1)
+            axes.drawing.line(
+                [axes.to_pixels(x, mark.value) for x, mark in zip(x_values, piece, strict=True)], colour, 1.2, dash, 0.9
+            )
+
+
+def _side_by_side(
+    data: ProfileData | CorrelatorData,
+    caption: Caption,
+    extrema: Sequence[Extremum],
+    language: str,
+    theme: Theme,
+    is_log: bool,
+    width: float,
+    layers: LayerSelection | None,
+) -> str:
+    """Each curve in its own small chart, with its controls, all on one scale."""
+    _ = translator(language)
+    rows, columns = -(-len(data.curves) // 3), 3
+    drawing = Drawing(width, 116 + 178 * rows, theme)
+    top = draw_title(drawing, caption)
+    y_range = _y_range(_values(data), is_log, 1.35)  # keeps the label of a peak off the panel's name
+    last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
+    drawing.text((14, top + 12), _y_title(data, language) + (_(", log scale") if is_log else ""), SMALL, theme.quiet)
+    room = (width - 30) / columns
+    for n, curve in enumerate(data.curves):
+        left, above = 52 + room * (n % columns), top + 32 + 176 * (n // columns)
+        axes = Axes(drawing, left, above + 14, left + room - 48, above + 128, (0, last), y_range, is_log)
+        x_title = wording.layer_axis(data.same_depth, language) if n // columns == rows - 1 else ""
+        axes.draw(x_title, "", ticks(0, last, 4), SMALL)
+        drawing.text((left, above), shorten_to_width(curve.name, SMALL + 1, room - 40), SMALL + 1, bold=True)
+        panel_data = replace(
+            data, curves=[curve], references=[r for r in data.references if r.of_run_id == curve.run_id]
+        )
+        _draw_references(axes, panel_data, {curve.run_id: theme.quiet})
+        _draw_curve(axes, curve, theme.curves[0], data.same_depth, width=2.2)
+        _draw_extrema(axes, panel_data, extrema, {curve.run_id: theme.curves[1]}, language)
+        _draw_layer_targets(axes, panel_data, {curve.run_id: theme.curves[0]}, layers, language)
+    draw_source(drawing, caption)
+    return drawing.svg(caption.title, _describe_curves(data, extrema, language), language)
+
+
+def thumbnail(
+    curve: Curve,
+    extrema: Sequence[Extremum] = (),
+    language: str = "en",
+    theme: Theme = LIGHT,
+    size: tuple[float, float] = THUMBNAIL,
+) -> str:
+    """A small profile without axes: band, peak and valley with their values, first and last layer."""
+    drawing = Drawing(*size, theme)
+    values = [value for mark in curve.marks for value in (mark.value, mark.upper) if value is not None]
+    if not values:
+        return drawing.svg(curve.name, language=language)
+    last = curve.marks[-1].layer
+    axes = Axes(drawing, 12, 24, size[0] - 12, size[1] - 20, (0, max(last, 1)), (0, 1.05 * max(values)))
+    drawing.line([(axes.left, axes.bottom), (axes.right, axes.bottom)], theme.grid, 1)
+    _draw_curve(axes, curve, theme.curves[0], True, width=2.2)
+    ends = [Extremum(curve.run_id, "start", curve.marks[0].layer, curve.marks[0].value)]
+    ends.append(Extremum(curve.run_id, "end", curve.marks[-1].layer, curve.marks[-1].value))
+    labelled: list[tuple[float, float]] = []
+    for extremum in [*main_extrema(extrema, curve.run_id), *ends]:
+        x, y = axes.to_pixels(extremum.layer, extremum.value)
+        if extremum.kind in ("peak", "valley"):
+            drawing.marker((x, y), "up" if extremum.kind == "peak" else "down", theme.curves[1], 4)
+        has_room = y < axes.bottom - 18
+        anchor = "start" if x < axes.left + 25 else "end" if x > axes.right - 25 else "middle"
+        if extremum.kind == "valley" and not has_room:  # beside the slope that falls to it
+            x, anchor = x + 6, "start"
+        place = max(y + (16 if has_room and _is_below(extremum, curve) else -9), 14)
+        if extremum in ends and any(
+            abs(x - other_x) < 30 and abs(place - other_y) < 12 for other_x, other_y in labelled
+        ):
+            continue  # a peak or valley beside it says more
+        labelled.append((x, place))
+        drawing.text((x, place), wording.number(extremum.value), SMALL, theme.text, anchor, bold=True)
+    drawing.text((axes.left, size[1] - 6), "0", 10, theme.quiet)
+    drawing.text((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")
+    return drawing.svg(curve.name, language=language)
+
+
+def partial_thumbnail(name: str, estimates: Sequence[Estimate], language: str, theme: Theme = LIGHT) -> str:
+    """The thumbnail of a profile whose later layers are not measured yet."""
+    marks = [
+        Mark(
+            layer, 0.0, estimate.value, *(None if math.isnan(end) else end for end in (estimate.lower, estimate.upper))
+        )
+        for layer, estimate in enumerate(estimates)
+        if not math.isnan(estimate.value)
+    ]
+    return thumbnail(Curve(name, name, marks, None, None), (), language, theme)
+
+
+def _is_below(extremum: Extremum, curve: Curve) -> bool:
+    """Whether the value is written below its mark, away from the curve: at a valley, at a start before a rise, and at an end
+    after a fall."""
+    if len(curve.marks) < 2 or extremum.kind in ("peak", "valley"):
+        return extremum.kind == "valley"
+    neighbour = curve.marks[1] if extremum.kind == "start" else curve.marks[-2]
+    return neighbour.value > extremum.value
+
+
+def difference_svg(
+    differences: Mapping[str, Sequence[LayerDifference]],
+    caption: Caption,
+    language: str = "en",
+    theme: Theme = LIGHT,
+    size: tuple[float, float] = (WIDTH, 330),
+    order: Sequence[str] = (),
+) -> str:
+    """The difference of each run (name -> its layers) from the base run in percent, with filled 95 percent bands: a band
+    without zero is a difference. `order` of all names decides the colours, as in the chart of the curves."""
+    _ = translator(language)
+    drawing = Drawing(*size, theme)
+    top = draw_title(drawing, caption)
+    values = [
+        100 * end
+        for rows in differences.values()
+        for row in rows
+        for end in (row.share, row.lower, row.upper)
+        if end is not None
+    ]
+    if not values:
+        return drawing.svg(caption.title, language=language)
+    longest = max(text_width(name, LARGE, bold=True) for name in differences)
+    right = size[0] - min(longest, 0.24 * size[0]) - 30
+    last = max(row.layer for rows in differences.values() for row in rows)
+    low, high = padded_range([0.0, *values])
+    axes = Axes(drawing, 58, top + 26, right, size[1] - 62, (0, max(last, 1)), (max(low, -100), high))
+    axes.draw(wording.layer_axis(True, language), _("difference in %"), _layer_ticks(last, True))
+    drawing.line([axes.to_pixels(0, 0), axes.to_pixels(last, 0)], theme.text, 1.4)
+    line_ends = []
+    for n, (name, rows) in enumerate(differences.items(), start=1):
+        colour = theme.curves[(order.index(name) if name in order else n) % len(theme.curves)]
+        marks = [_percent(row) for row in rows]
+        _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
+        line_ends.append((name, colour, axes.to_pixels(0, marks[-1].value)[1]))
+    places = spread_apart([y for *_name, y in line_ends], 17, axes.top + 6, axes.bottom - 2)
+    names = _names_at_line_ends([name for name, *_end in line_ends], size[0] - right - 14)
+    for name, (_name, colour, _y), y in zip(names, line_ends, places, strict=True):
+        drawing.text((right + 9, y + 4), name, LARGE, colour, bold=True)
+    draw_source(drawing, caption)
+    return drawing.svg(caption.title, caption.subtitle, language)
+
+
+def _percent(row: LayerDifference) -> Mark:
+    low, high = (None if end is None else 100 * end for end in (row.lower, row.upper))
+    return Mark(row.layer, 0.0, 100 * row.share, low, high)
+
+
+def _y_title(data: ProfileData | CorrelatorData, language: str) -> str:
+    if isinstance(data, CorrelatorData):
+        return wording.correlator_axis(data.correlator, data.cloud, language, data.n_points)
+    return wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, data.n1, data.n2)
+
+
+def _layer_ticks(last: float, same_depth: bool) -> list[float]:
+    return [value for value in ticks(0, last, 10) if value == round(value)] if same_depth else [0, 0.25, 0.5, 0.75, 1]
+
+
+def _without_gaps(marks: list[Mark]) -> list[list[Mark]]:
+    """The marks in pieces of successive layers: no line is drawn across a missing layer."""
+    pieces: list[list[Mark]] = [[]]
+    for mark in with_gaps(marks):
+        if mark is None:
+            pieces.append([])
+        else:
+            pieces[-1].append(mark)
+    return [piece for piece in pieces if piece]
+
+
+def _draw_curve(axes: Axes, curve: Curve, colour: str, same_depth: bool, width: float = 2.6) -> None:
+    """Line and band; a missing layer is a gap."""
+    for piece in _without_gaps(curve.marks):
+        banded = [mark for mark in piece if mark.lower is not None and mark.upper is not None]
+        above = [axes.to_pixels(mark.x(same_depth), mark.upper or 0) for mark in banded]
+        below = [axes.to_pixels(mark.x(same_depth), mark.lower or 0) for mark in reversed(banded)]
+        axes.drawing.area([*above, *below], colour)
+        axes.drawing.line([axes.to_pixels(mark.x(same_depth), mark.value) for mark in piece], colour, width)
+
+
+def _draw_extrema(
+    axes: Axes, data: ProfileData | CorrelatorData, extrema: Sequence[Extremum], colours: dict[str, str], language: str
+) -> None:
+    """Marks all extrema; labels the highest peak and the lowest valley of the first three curves."""
+    _ = translator(language)
+    depth = {(curve.run_id, mark.layer): mark.x(data.same_depth) for curve in data.curves for mark in curve.marks}
+    labelled = [extremum for curve in data.curves[:3] for extremum in main_extrema(extrema, curve.run_id)]
+    label_positions: list[Point] = []
+    for extremum in extrema:
+        place = depth.get((extremum.run_id, extremum.layer))
+        if extremum.kind not in ("peak", "valley") or place is None:
+            continue
+        x, y = axes.to_pixels(place, extremum.value)
+        is_peak = extremum.kind == "peak"
+        axes.drawing.marker((x, y), "up" if is_peak else "down", colours[extremum.run_id], 5)
+        if extremum not in labelled:
+            continue
+        label = _("layer {layer}: {value}").format(layer=extremum.layer, value=wording.number(extremum.value))
+        anchor = "start" if x < axes.left + 60 else "end" if x > axes.right - 60 else "middle"
+        # Near the axis the label stands above the mark, near the upper edge beside it.
+        is_above = is_peak or y > axes.bottom - 24
+        position = (x, y - 11 if is_above else y + 21)
+        if position[1] < axes.top + 4:
+            is_left = x > (axes.left + axes.right) / 2
+            position, anchor = (x - 9 if is_left else x + 9, y + 4), "end" if is_left else "start"
+        if any(abs(position[0] - other[0]) < 80 and abs(position[1] - other[1]) < 13 for other in label_positions):
+            continue  # two labels on one place would be unreadable
+        label_positions.append(position)
+        axes.drawing.text(position, label, 12, anchor=anchor, bold=True)
+
+
+def _draw_layer_targets(
+    axes: Axes,
+    data: ProfileData | CorrelatorData,
+    colours: dict[str, str],
+    layers: LayerSelection | None,
+    language: str,
+) -> None:
+    """A dot with a tooltip for each layer of each curve, the selected one ringed. Where all curves have the same layers, also
+    an invisible strip over each layer, so that nobody has to hit a dot."""
+    if layers is None:
+        return
+    _ = translator(language)
+    drawing = axes.drawing
+    values_by_layer: dict[int, list[str]] = {}
+    for curve in data.curves:
+        for mark in curve.marks:
+            values_by_layer.setdefault(mark.layer, []).append(f"{curve.name}: {wording.number(mark.value)}")
+    if data.same_depth and axes.x_range[1]:
+        half = (axes.right - axes.left) / axes.x_range[1] / 2
+        for layer, values in values_by_layer.items():
+            x = axes.to_pixels(layer, axes.y_range[0])[0]
+            left, right = max(x - half, axes.left - 4), min(x + half, axes.right + 4)
+            name = _("; ").join([_("layer {layer}").format(layer=layer), *values])
+            drawing.hotspot(left, axes.top, right - left, axes.bottom - axes.top, layer, name)
+    for curve in data.curves:
+        for mark in curve.marks:
+            position = axes.to_pixels(mark.x(data.same_depth), mark.value)
+            if mark.layer == layers.selected:
+                drawing.marker(position, "circle", colours[curve.run_id], 6, hollow=True)
+            drawing.marker(position, "circle", colours[curve.run_id], 1.8)
+            name = _("layer {layer}: {value}").format(layer=mark.layer, value=wording.number(mark.value))
+            drawing.hotspot(position[0] - 5, position[1] - 5, 10, 10, mark.layer, f"{curve.name}, {name}")
+
+
+def _label_line_ends(
+    axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str], right: float, width: float
+) -> None:
+    curves = [curve for curve in data.curves if curve.marks]
+    heights = [axes.to_pixels(0, curve.marks[-1].value)[1] for curve in curves]
+    names = _names_at_line_ends([curve.name for curve in curves], width - right - 14)
+    places = spread_apart(heights, 17, axes.top + 6, axes.bottom - 2)
+    for curve, name, y in zip(curves, names, places, strict=True):
+        axes.drawing.text((right + 9, y + 4), name, LARGE, colours[curve.run_id], bold=True)
+
+
+def _names_at_line_ends(names: Sequence[str], room: float) -> list[str]:
+    return shortened_apart(names, lambda name: shorten_to_width(name, LARGE, room, bold=True))
+
+
+def _legend_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width: float) -> list[list[str]]:
+    """The legend entries in lines below the axis; `post_norm` is the mark of the state after the norm."""
+    rows: list[list[str]] = [[]]
+    x = 12.0
+    for kind in [*kinds, *(["post_norm"] if has_post_norm else [])]:
+        long = 44 + text_width(_legend_label(kind, language), SMALL)
+        if rows[-1] and x + long > width:
+            rows.append([])
+            x = 12.0
+        rows[-1].append(kind)
+        x += long
+    return rows
+
+
+def _legend_label(kind: str, language: str) -> str:
+    _ = translator(language)
+    return _("final state, after the norm") if kind == "post_norm" else reference_name(kind, language)
+
+
+def _draw_legend(axes: Axes, rows: Sequence[Sequence[str]], language: str) -> None:
+    drawing = axes.drawing
+    kinds = [kind for row in rows for kind in row if kind != "post_norm"]
+    for n, row in enumerate(rows):
+        y, x = drawing.height - 28 - 15 * (len(rows) - 1 - n), 12.0
+        for kind in row:
+            if kind == "post_norm":
+                drawing.marker((x + 12, y), "circle", drawing.theme.quiet, 4, hollow=True)
+            else:
+                dash = _REFERENCE_DASHES[kinds.index(kind) % len(_REFERENCE_DASHES)]
+                drawing.line([(x, y), (x + 24, y)], drawing.theme.quiet, 1.4, dash)
+            name = _legend_label(kind, language)
+            drawing.text((x + 29, y + 4), name, SMALL, drawing.theme.quiet)
+            x += 44 + text_width(name, SMALL)
+
+
+def _describe_curves(data: ProfileData | CorrelatorData, extrema: Sequence[Extremum], language: str) -> str:
+    """Text for screen readers: each curve's ends and extrema with their values."""
+    _ = translator(language)
+    descriptions = []
+    for curve in data.curves:
+        if not curve.marks:
+            continue
+        points = [(curve.marks[0].layer, curve.marks[0].value), (curve.marks[-1].layer, curve.marks[-1].value)]
+        points += [(extremum.layer, extremum.value) for extremum in extrema if extremum.run_id == curve.run_id]
+        values = [
+            _("layer {layer}: {value}").format(layer=layer, value=wording.number(value))
+            for layer, value in sorted(set(points))
+        ]
+        descriptions.append(f"{curve.name}: {_(', ').join(values)}")
+    return _("; ").join(descriptions)
