@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 import transformers
 
 from core.forecast.preflight_card import expected_seconds
@@ -12,6 +13,8 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.execution import run_measurement
 from core.runs.jobs import submit
 from tests.runs.small import SMALL
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_job_with_its_controls_opens_the_description_of_its_model_once(config, warehouse, monkeypatch):

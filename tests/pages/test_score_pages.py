@@ -16,6 +16,8 @@ from tests.pages.test_pages import figures, opened, table_of, texts
 from tests.screens import filled_warehouse
 from tests.warehouse.score_files import answers, score, score_file
 
+pytestmark = pytest.mark.slow
+
 BIG = "HuggingFaceTB/SmolLM2-135M"
 HOSTILE = "<img src=x onerror=alert(1)>**bold** :material/home: $x$ [a](javascript:alert(1))"
 HEAD = "model,benchmark,metric,value,unit\n"

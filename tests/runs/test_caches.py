@@ -15,6 +15,8 @@ from core.warehouse.runs import delete_runs, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
+pytestmark = pytest.mark.slow
+
 RUN = "01900000-0000-7000-8000-000000000001"
 KEPT = ("warehouse", "parcels", "texts", "backups", "hub")
 

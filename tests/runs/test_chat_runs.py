@@ -18,6 +18,8 @@ from tests.conftest import run_core
 from tests.measuring import measure
 from tests.runs.small import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 def quiet(step):
     pass

@@ -34,6 +34,8 @@ from tests.measuring import measure
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def longer(config):

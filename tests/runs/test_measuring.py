@@ -33,6 +33,8 @@ from tests.measuring import measure
 from tests.runs.small import SMALL, WHOLE
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 def quiet(step):
     pass

@@ -21,6 +21,8 @@ from tests.conftest import run_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 PILOT = """
 name = "Four"
 question = "Does one broken model stop the others?"

@@ -27,6 +27,8 @@ from core.wording.plans import estimate_text
 from tests.conftest import run_core
 from tests.plans.small import SIZES
 
+pytestmark = pytest.mark.slow
+
 ASKED = ("--corpus", "english-business", "--device", "cpu")
 
 

@@ -15,6 +15,8 @@ from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels,
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):

@@ -25,6 +25,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 PROSE = (ROOT / "data" / "corpora" / "english-business.txt").read_text(encoding="utf-8")
 
 

@@ -25,6 +25,8 @@ from tests.warehouse.conftest import copied, put_beside
 from tests.warehouse.filling import content, fill, import_scores, same
 from tests.warehouse.test_parcels import RUN_IDS, lose_a_value
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def _full(new_warehouse):
