@@ -204,7 +204,7 @@ def aliases(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    from core.analysis.paired import all_paired
+    from core.analysis.paired import compare_all_answers
     from core.figures import scores as paired_scores
     from core.warehouse import score_answers
     from core.wording import scores as score_sentences
@@ -228,7 +228,11 @@ def compare(options: argparse.Namespace) -> int:
             model=models[0],
         )
     a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
-    found = [(key, one) for key, one in all_paired(a, b) if options.metric is None or key["metric"] == options.metric]
+    found = [
+        (key, one)
+        for key, one in compare_all_answers(a, b)
+        if options.metric is None or key["metric"] == options.metric
+    ]
     if not found:
         asked_of = [row for row in answered.to_dicts() if row["model"] in models]
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
