@@ -30,8 +30,8 @@ from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened
 
 LONGEST_NAME = 30
-PLOT_SIZE = (820.0, 270.0)
-"""Approximate size of the front's axes in pixels, for placing labels."""
+PLOT_SIZE = (600.0, 270.0)
+"""Approximate size of the front's axes in pixels, for placing labels: in a window of 1,000 pixels."""
 _BYTES = 1e9
 
 

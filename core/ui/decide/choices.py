@@ -105,7 +105,7 @@ def _choose_models(pilot: Registered | None) -> tuple[RankingQuestion, pl.DataFr
     first = reads.population(RankingQuestion(pilot=pilot))
     names = group_names(first) | {ANY: _("all models; their dimensions do not compare")}
     chosen = inputs.choose_from_list(
-        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=230
+        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=270
     )
     if chosen == ANY:
         newest = ranking.newest_runs(ranking.without_variants(reads.ranking())).unique(
@@ -129,7 +129,7 @@ def _choose_rule(rules: list[SavedRule]) -> SavedRule | None:
     names = {OWN: _("criteria stated here")} | {
         key: words.rule_name(one, language.current()) for key, one in saved.items()
     }
-    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", OWN, names.__getitem__, width=230)
+    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", OWN, names.__getitem__, width=210)
     return saved.get(chosen)
 
 
@@ -164,7 +164,7 @@ def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
     if len(names) < 3:
         return runs
     wanted = inputs.choose_many(
-        _("Only these models"), list(names), "among", show=names.__getitem__, placeholder=_("all"), width=170
+        _("Only these models"), list(names), "among", show=names.__getitem__, placeholder=_("all"), width=150
     )
     return runs.filter(pl.col("model_id").is_in(wanted)) if wanted else runs
 
