@@ -24,17 +24,17 @@ FEW = 12
 def score(options: argparse.Namespace) -> int:
     """Score one model after the other, each in a process of its own; one that cannot be scored does not stop the next."""
     from core.runs import scoring
-    from core.runs.jobs import remove, submit
-    from core.runs.recovery import sweep
+    from core.runs.jobs import remove_job, submit
+    from core.runs.recovery import recover
     from core.terminal.tables import scored_record
 
     warehouse = chosen_warehouse(options)
     budget = bytes_of(options.memory_budget)
     asked = {"dtype": options.dtype, "device": options.device, "memory_budget": budget}
-    configs = scoring.requests(options.models, options.task, **asked)
+    configs = scoring.scoring_requests(options.models, options.task, **asked)
     tell_terms(options.models, warn if options.json else say)
     warehouse.prepare()
-    sweep(warehouse)
+    recover(warehouse)
     codes, records = [0], []
     for number, config in enumerate(configs, 1):
         if not options.json:
@@ -47,8 +47,8 @@ def score(options: argparse.Namespace) -> int:
             elif ended.state != "finished":
                 codes.append(tell_unfinished(ended))
             else:
-                records.append(scored_record(ended.result, scoring.outcome(ended, warehouse)))
-                remove(ended.job)
+                records.append(scored_record(ended.result, scoring.load_result(ended, warehouse)))
+                remove_job(ended.job)
         except InputError as error:
             codes.append(fail(error))
     if options.json:
