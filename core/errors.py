@@ -97,7 +97,11 @@ def from_record(value: Any) -> Any:
 
 def _fill(template: str, parts: Mapping[str, Any], translate: Callable[[str], str]) -> str:
     pattern = translate(template) if template else ""
-    return pattern.format_map({name: _translate_part(part, translate) for name, part in parts.items()}) if parts else pattern
+    return (
+        pattern.format_map({name: _translate_part(part, translate) for name, part in parts.items()})
+        if parts
+        else pattern
+    )
 
 
 def _translate_part(part: Any, translate: Callable[[str], str]) -> Any:

@@ -70,7 +70,9 @@ def validate(model: type[T], content: Any, place: Path | str, context: Any = Non
     try:
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
-        first = min(_without_consequences(error.errors(include_url=False)), key=lambda one: len(one["loc"]))  # nearest to the top
+        first = min(
+            _without_consequences(error.errors(include_url=False)), key=lambda one: len(one["loc"])
+        )  # nearest to the top
         raise InputError("{named}: {problem}", named=named, problem=_on_one_line(_sentence(model, first))) from error
 
 

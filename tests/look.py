@@ -208,7 +208,9 @@ def newest_pilot(warehouse: Warehouse) -> RegisteredPilot | None:
     return registered_pilot(rows[0]) if rows else None
 
 
-def slides(warehouse: Warehouse, out: Path, name: str, chosen: pl.DataFrame, pilot: RegisteredPilot | None = None) -> None:
+def slides(
+    warehouse: Warehouse, out: Path, name: str, chosen: pl.DataFrame, pilot: RegisteredPilot | None = None
+) -> None:
     """Rendered by LibreOffice; skipped where it or pdftoppm is missing."""
     if not (shutil.which("soffice") and shutil.which("pdftoppm")):
         print("LibreOffice or pdftoppm is missing: no pictures of slides.", file=sys.stderr)

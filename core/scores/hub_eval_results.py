@@ -91,7 +91,9 @@ def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
     # The commit that holds the file is not said to be the one that was evaluated.
     remarks.append(Remark("no_revision"))
     origin = Origin(repository, file.sha256, file.shown_name, SUITE, named=shorten(repository))
-    return ScoreFile(file.shown_name, file.sha256, FORMAT, without_duplicates(file, _values(data, origin)), (), tuple(remarks))
+    return ScoreFile(
+        file.shown_name, file.sha256, FORMAT, without_duplicates(file, _values(data, origin)), (), tuple(remarks)
+    )
 
 
 def _values(data: list[Any], origin: Origin) -> Iterator[ParsedScore]:

@@ -82,7 +82,9 @@ def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFil
             )
     if filters.are_unnamed:
         remarks.append(Remark("filters_not_named"))
-    remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_MAX_REMARKS)]
+    remarks += [
+        Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_MAX_REMARKS)
+    ]
     if not samples:
         metrics = [*left_out][:_MAX_REMARKS]
         raise InputError(

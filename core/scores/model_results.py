@@ -145,7 +145,10 @@ def _stated(file: ScoreInput, name: str) -> str:
         return required_label(name, "model")
     except Skip as skip:
         raise Unnamed(
-            MODEL, "{name!r} is no name for the model of {file}: state another.", name=shorten(name), file=file.shown_name
+            MODEL,
+            "{name!r} is no name for the model of {file}: state another.",
+            name=shorten(name),
+            file=file.shown_name,
         ) from skip
 
 

@@ -23,7 +23,10 @@ def list_rules(warehouse: Readable) -> list[SavedRule]:
     rows = TABLES["rule_choices"].rows(warehouse.read("FROM rule_choices ORDER BY chosen_at DESC, choice_id"))
     return [
         SavedRule(
-            rule_from_config(row.config), row.version, row.created_at, tuple(c for c in rows if c.rule_id == row.rule_id)
+            rule_from_config(row.config),
+            row.version,
+            row.created_at,
+            tuple(c for c in rows if c.rule_id == row.rule_id),
         )
         for row in rules
     ]

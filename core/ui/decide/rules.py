@@ -196,7 +196,9 @@ def _offer_upload() -> None:
         file = st.file_uploader(_("Rule file"), type="toml", key="rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
             try:
-                kept = rules.save_rule(reads.warehouse(), parse_rule(file.getvalue().decode("utf-8-sig"), Path(file.name)))
+                kept = rules.save_rule(
+                    reads.warehouse(), parse_rule(file.getvalue().decode("utf-8-sig"), Path(file.name))
+                )
             except UnicodeDecodeError:
                 st.error(_("The file is not UTF-8. Save it as UTF-8 and try again."), icon=":material/error:")
             except WorkdimError as error:
