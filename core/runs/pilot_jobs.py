@@ -85,10 +85,10 @@ def _require_weights(config: RunConfig) -> None:
 
 
 def _requests(pilot: Pilot) -> list[RunConfig]:
-    from core.measure.setup import with_tokenizer
+    from core.measure.setup import with_readable_tokenizer
 
     asked = list(dict.fromkeys(model.asked for model in pilot.models))
-    return pilot_measurements(pilot, with_tokenizer(asked) if len(asked) > 1 else asked)
+    return pilot_measurements(pilot, with_readable_tokenizer(asked) if len(asked) > 1 else asked)
 
 
 def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
