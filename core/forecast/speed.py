@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from core.errors import WorkdimError
-from core.files import write_through
+from core.files import write_atomic
 from core.geometry import clouds
 from core.geometry.clouds import contiguous_blocks, half_splits
 from core.geometry.effort import layer_seconds
@@ -104,7 +104,7 @@ def _read_cache() -> dict[str, dict]:
 def _write_cache(known: dict[str, dict]) -> None:
     with suppress(OSError):  # a cache that cannot be written is tested again next time
         _file().parent.mkdir(parents=True, exist_ok=True)
-        write_through(_file(), json.dumps(known, indent=1).encode())
+        write_atomic(_file(), json.dumps(known, indent=1).encode())
 
 
 def _run_self_test(dtype: str, device: torch.device) -> Speed:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ResourceError
-from core.files import read_json, write_through
+from core.files import read_json, write_atomic
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.capture import STATES_FILE, HiddenStates
 from core.records import Estimate
@@ -139,7 +139,7 @@ def _read(path: Path) -> Any:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        write_through(path, content)
+        write_atomic(path, content)
     except OSError as error:
         raise ResourceError(
             "What was measured cannot be kept in {parent}: {reason}. Free some space, or put the warehouse on "

@@ -22,7 +22,7 @@ from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass as declared
 
 from core.errors import InputError, Sentence
-from core.validation import DECLARED, Whole, checked
+from core.validation import MODEL_CONFIG, Whole, validate
 
 MAX_BYTES = 256 * 2**20
 MOST_ROWS = 100_000
@@ -33,7 +33,7 @@ _AnyText = Annotated[str, Strict(), Field(description=Sentence("a text, which ma
 _NonEmptyText = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
 
 
-@declared(frozen=True, config=DECLARED)
+@declared(frozen=True, config=MODEL_CONFIG)
 class Question:
     prompt: _AnyText
     choices: Annotated[tuple[_AnyText, ...], Field(description=Sentence("a list of texts"))]
@@ -49,7 +49,7 @@ class Question:
         return [self.prompt, list(self.choices), self.answer]
 
 
-@declared(frozen=True, config=DECLARED)
+@declared(frozen=True, config=MODEL_CONFIG)
 class Text:
     text: _NonEmptyText
 
@@ -92,7 +92,7 @@ def read_task(file: Path) -> Task:
     for number, content in _lines(file):
         place = Sentence("{file}, line {number}", file=file.name, number=number)
         is_text = isinstance(content, dict) and "text" in content and "choices" not in content
-        row = checked(Text, content, place) if is_text else checked(Question, content, place)
+        row = validate(Text, content, place) if is_text else validate(Question, content, place)
         if rows and isinstance(rows[0], Text) != is_text:
             if is_text:
                 raise InputError(
