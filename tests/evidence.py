@@ -29,8 +29,8 @@ from core.analysis.population import Population
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
-from core.commands.rank import answered
-from core.commands.rank import evidence as rank_evidence
+from core.commands.rank import load_answer
+from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption, Dot, Panel, scatter_svg, small_multiples_svg
 from core.records import LayerPlan
@@ -171,7 +171,7 @@ def in_short(sections: Sequence[Section], n: int) -> str:
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
-    said, _grid = answered(warehouse, Asked())
+    said, _grid = load_answer(warehouse, Asked())
     found = said.population
     evidence = rank_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
