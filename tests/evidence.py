@@ -20,12 +20,12 @@ import numpy as np
 import polars as pl
 
 from core import wording
-from core.analysis.answer import Answer, specification_key, under
-from core.analysis.asked import Asked
+from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
-from core.analysis.many import PLACES, adjusted, shuffled_windows, sign_test, within
-from core.analysis.plans import all_foresight, own_price, unhealed_price
+from core.analysis.many import PLACES, adjust_p_values, relate_windows, shuffled_windows, sign_test
+from core.analysis.plans import all_rule_forecasts, layer_directions, plan_price, unhealed_price
 from core.analysis.population import Population
+from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
@@ -171,7 +171,7 @@ def in_short(sections: Sequence[Section], n: int) -> str:
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
-    said, _grid = load_answer(warehouse, Asked())
+    said, _grid = load_answer(warehouse, RankingQuestion())
     found = said.population
     evidence = rank_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
@@ -367,7 +367,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
             inner,
             [logs[name]["tasks"][task]["value"] for name in code],
         )
-    p_values = adjusted([one.p for _told, one in pairs], "bh")
+    p_values = adjust_p_values([one.p for _told, one in pairs], "bh")
     for (told, one), p in zip(pairs, p_values, strict=True):
         rows.append((told, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.say(
@@ -386,7 +386,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
 
 def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     section = Section(("Under every specification", "分析条件ごとの結果"))
-    grid = under(found, maxima)
+    grid = relate_by_specification(found, maxima)
     if grid is None:
         return section
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
@@ -453,7 +453,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in phased.values()],
     }
     tests = [sign_test(values) for values in phases.values()]
-    corrected = adjusted([one.p for one in tests], "holm")
+    corrected = adjust_p_values([one.p for one in tests], "holm")
     rows = [
         (told, f"{one.positive} / {one.positive + one.negative}", _p(one.p), _p(p))
         for told, one, p in zip(phases, tests, corrected, strict=True)
@@ -622,7 +622,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     for run in known.to_dicts():
         own, shuffled = windows.filter(run_id=run["run_id"]), shuffled_windows(run, runs, windows)
         for place in PLACES:
-            found = within(own, place, shuffled)
+            found = relate_windows(own, place, shuffled)
             rows.append(
                 (
                     run["name"],
@@ -639,7 +639,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             )
     if not rows:
         return section
-    corrected = adjusted([row[_AT] for row in rows], "holm")
+    corrected = adjust_p_values([row[_AT] for row in rows], "holm")
     standing = [row for row, p in zip(rows, corrected, strict=True) if p <= LEVEL]
     named = [
         " (" + "; ".join(f"{one[0]}, {one[1]}, {one[2][n]}: {one[3][n]}" for one in standing) + ")" for n in (0, 1)
@@ -881,7 +881,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         [_planned(found) for found in plans],
     )
     by_dimension, is_cheapest = _by_dimension(plans, checkpoints)
-    for language_lines in _held_against(plans), by_dimension:
+    for language_lines in _alone(plans), _needed(plans), _held_against(plans), by_dimension:
         if language_lines:
             section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
     for name in dict.fromkeys(found.plan.name for found in plans if not found.plan.reference.startswith("local:")):
@@ -889,6 +889,22 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             (f"How many blocks of {name} can go?", f"{name} は何ブロック取り除けるか"),
             *_prices_of([found for found in plans if found.plan.name == name]),
         )
+    for found in plans:
+        points = layer_directions(found)
+        if not points:
+            continue
+        ranks, d2 = (
+            [value for value in of if value is not None] for of in zip(*((p.rank, p.d2) for p in points), strict=True)
+        )
+        if ranks and d2:
+            section.answer(
+                (
+                    f"How many directions does a layer of {found.plan.name} need, beside d2?",
+                    f"{found.plan.name} の層が必要とする方向の数は（d2 と比べて）",
+                ),
+                f"{min(ranks)} to {max(ranks)} suffice within {found.plan.budget:g} nats, where d2 reads {min(d2)} to {max(d2)}",
+                f"許容値 {found.plan.budget:g} ナットの範囲で {min(ranks)}〜{max(ranks)} で足り、d2 は {min(d2)}〜{max(d2)}",
+            )
     if is_cheapest:
         section.answer(
             (
@@ -905,8 +921,8 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, healed +0.05 / +0.2; recommended within the budget: none`."""
     plans = sorted(plans, key=lambda found: len(found.plan.blocks))
     counts = " / ".join(str(len(found.plan.blocks)) for found in plans)
-    prices = " / ".join(f"{(unhealed_price(found) or own_price(found)).difference:+.2f}" for found in plans)
-    healed = " / ".join(f"{own_price(found).difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
+    prices = " / ".join(f"{(unhealed_price(found) or plan_price(found)).difference:+.2f}" for found in plans)
+    healed = " / ".join(f"{plan_price(found).difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
     return (
@@ -919,7 +935,7 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
 
 def _planned(found: LayerPlan) -> tuple[Any, ...]:
     plan = found.plan
-    before, after = unhealed_price(found) or own_price(found), own_price(found)
+    before, after = unhealed_price(found) or plan_price(found), plan_price(found)
     return (
         plan.name,
         plan.corpus_id.partition("@")[0],
@@ -936,6 +952,51 @@ def _price(row: PlanOutcomeRow) -> str:
     return plan_words.price_text(row.difference, row.lower, row.upper)
 
 
+def _alone(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
+    """Of each model that was not trained for Workdim, whether the influence of single blocks tells their price."""
+    lines: list[tuple[str, ...]] = []
+    for found in {one.plan.name: one for one in plans if not one.plan.reference.startswith("local:")}.values():
+        singles = [row for row in found.outcomes if (row.rule, row.unit, row.text) == ("single", "block", "selection")]
+        price = {row.blocks[0]: row for row in singles if row.measure == "loss"}
+        influence = {row.blocks[0]: row.value_after or 0.0 for row in singles if row.measure == "influence"}
+        blocks = sorted(price.keys() & influence.keys())
+        if len(blocks) < FEWEST_TEST:
+            continue
+        costs = {block: price[block].difference or 0.0 for block in blocks}
+        middle, middle_influence = (float(np.median([of[block] for block in blocks])) for of in (costs, influence))
+        rho = _spearman([influence[block] for block in blocks], [costs[block] for block in blocks])
+        deceptive = [block for block in blocks if costs[block] > 3 * middle and influence[block] < 2 * middle_influence]
+        cheapest = price[min(blocks, key=lambda block: costs[block])]
+        listed = [f"{block} ({costs[block]:+.2f})" for block in deceptive]
+        lines.append(
+            (
+                f"{found.plan.name}, each block alone, on the text that chooses: influence and price go together (Spearman {rho:.2f}); the "
+                f"cheapest is block {cheapest.blocks[0]}, {_price(cheapest)}. Costing more than three times the median block ({middle:+.2f}), "
+                f"with less than twice the median influence: {', '.join(listed) or 'none'}.",
+                f"{found.plan.name} の各ブロックを単独で除いた場合（選択に使ったテキスト）：影響度と代償は連動します（スピアマン {rho:.2f}）。最も安いのはブロック"
+                f"{cheapest.blocks[0]}（{_price(cheapest)}）。影響度は中央値の2倍未満なのに、代償が中央値（{middle:+.2f}）の3倍を超えるブロック："
+                f"{'、'.join(listed) or 'なし'}。",
+            )
+        )
+    return lines
+
+
+def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
+    """How many directions the layers need, where a plan looked for them; and what that says of a smaller model's width."""
+    lines = []
+    for found in plans:
+        points = layer_directions(found)
+        if points:
+            pairs = [
+                (plan_words.needed_text(found, points, language), *plan_words.student_text(found, language))
+                for language in LANGUAGES
+            ]
+            lines.append(
+                tuple(wording.sentences(list(pair), language) for pair, language in zip(pairs, LANGUAGES, strict=True))
+            )
+    return lines
+
+
 def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """Each plan beside the published choices of its size; then what rules had foreseen."""
     told = []
@@ -948,7 +1009,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
             said = [wording.sentences(lines[n], LANGUAGES[n]) for n in range(2)]
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
-    if foreseen := all_foresight(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
+    if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
         told.append(tuple(plan_words.foresight_text(foreseen, language) for language in LANGUAGES))
     return told
 
@@ -965,7 +1026,7 @@ def _by_dimension(
         if len(own) < 2:
             continue
         own.sort(key=lambda found: dimension[found.plan.name] or 0.0)
-        prices = [unhealed_price(found) or own_price(found) for found in own]
+        prices = [unhealed_price(found) or plan_price(found) for found in own]
         least, *others = (row.difference or 0.0 for row in prices)
         listed = [
             f"{found.plan.name} ({number(dimension[found.plan.name])}) {_price(row)}"

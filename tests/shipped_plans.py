@@ -7,13 +7,14 @@ Angles of stretches, most of the rows, stay behind.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from core.files import REFERENCE
-from core.records import LayerPlan
-from core.warehouse import layer_plans
+from core.records import SHIPPED, LayerPlan
+from core.warehouse import layer_plans, reference
 from core.warehouse.warehouse import Warehouse
 
 FILES = {name: REFERENCE / f"{name}.parquet" for name in ("plans", "plan_outcomes")}
@@ -21,14 +22,7 @@ FILES = {name: REFERENCE / f"{name}.parquet" for name in ("plans", "plan_outcome
 
 def read() -> list[LayerPlan]:
     """By model and number of blocks."""
-    if not FILES["plans"].exists():
-        return []
-    frames = {name: pl.read_parquet(path) for name, path in FILES.items()}
-    found = [
-        LayerPlan.from_frames({name: frame.filter(plan_id=plan_id) for name, frame in frames.items()})
-        for plan_id in frames["plans"]["plan_id"]
-    ]
-    return sorted(found, key=lambda one: _key(one)[::-1])
+    return sorted(reference.shipped_plans(), key=lambda one: _key(one)[::-1])
 
 
 def _key(found: LayerPlan) -> tuple[int, str, str]:
@@ -44,9 +38,13 @@ def main() -> None:
         for plan_id in layer_plans.list_plans(warehouse)["plan_id"].reverse():
             found = layer_plans.load_plan(warehouse, plan_id)
             if found is not None and found.plan.is_verified:
-                kept[_key(found)] = LayerPlan(found.plan, [row for row in found.outcomes if row.rule != "stretch"])
+                kept[_key(found)] = found
+    shipped = [
+        LayerPlan(replace(one.plan, note=SHIPPED), [row for row in one.outcomes if row.rule != "stretch"])
+        for one in kept.values()
+    ]
     for name, path in FILES.items():
-        pl.concat([one.frames()[name] for one in kept.values()]).write_parquet(path, compression="zstd")
+        pl.concat([one.frames()[name] for one in shipped]).write_parquet(path, compression="zstd")
         print(path, path.stat().st_size)
 
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import polars as pl
 
-from core.analysis.asked import (
+from core.analysis.question import (
     BY_TYPE,
     DIMENSIONS,
     REGISTERED_DIMENSION,
-    Asked,
     Dimension,
     Evidence,
+    RankingQuestion,
     Registration,
-    dated,
-    members,
+    check_dates,
+    find_registration,
     missing_models,
-    registration_of,
+    runs_of_pilot,
 )
 from core.analysis.ranking import (
     GROUP_KEYS,
@@ -30,16 +30,16 @@ from core.analysis.ranking import (
     WORD_KEYS,
     RankingGroup,
     across_tokenizers,
-    benchmarks,
+    filter_benchmark,
     groups,
-    newest,
-    of_models,
-    on_benchmark,
+    list_benchmarks,
+    newest_runs,
     partial_scores,
     vetoed,
     with_scores,
     with_stack,
     without_other_pilots,
+    without_variants,
 )
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Pilot
@@ -57,25 +57,27 @@ class OtherGroup:
     group: RankingGroup
     n_models: int
     n_scored: int
-    differs: tuple[str, ...]
+    differing_keys: tuple[str, ...]
     """`kind`, `stack`, `tokenizer_hash`, `corpus_id`, `protocol_hash`, `n_points`."""
 
     @property
     def can_be_measured(self) -> bool:
         """Whether measuring on the same text by the same protocol would make them comparable."""
-        return set(self.differs) <= {"corpus_id", "protocol_hash", "n_points"} and self.differs != ("n_points",)
+        return set(self.differing_keys) <= {"corpus_id", "protocol_hash", "n_points"} and self.differing_keys != (
+            "n_points",
+        )
 
     @property
     def can_meet_on_words(self) -> bool:
         """Whether they could be compared on one point per word: only tokenizer, text, protocol or size differ."""
-        return "tokenizer_hash" in self.differs and not {"kind", "stack"} & set(self.differs)
+        return "tokenizer_hash" in self.differing_keys and not {"kind", "stack"} & set(self.differing_keys)
 
 
 @dataclass(frozen=True)
 class Population:
     """The compared models with their scores, and how they were selected."""
 
-    asked: Asked
+    asked: RankingQuestion
     registration: Registration
     group: RankingGroup | None
     """The largest comparable group that has scores; its rows are the newest run of each model."""
@@ -94,7 +96,7 @@ class Population:
     """Pilots about these models, the current one included."""
     n_partial: int = 0
     """Scores that these models have over part of a benchmark."""
-    n_set_aside: int = 0
+    n_variants: int = 0
     """Shipped profiles of checkpoints and damaged models that were left out (`ranking.without_variants`)."""
 
     @property
@@ -119,18 +121,18 @@ class Population:
         kept = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
         if kept.height == self.rows.height:
             return self
-        return replace(self, rows=kept, registration=self.registration.marked("other_models"))
+        return replace(self, rows=kept, registration=self.registration.mark_exploratory("other_models"))
 
-    def read_by(self, maxima: pl.DataFrame, one: Specification) -> Population:
+    def with_specification(self, maxima: pl.DataFrame, one: Specification) -> Population:
         """The population with the dimension under another specification: plain maxima over the inner layers."""
-        own = of_specification(maxima, one).select(
+        own = filter_specification(maxima, one).select(
             "run_id", inner_max="value", inner_max_lower="lower", inner_max_upper="upper", inner_max_layer="layer"
         )
         bare = self.rows.drop("inner_max", "inner_max_lower", "inner_max_upper", "inner_max_layer")
         rows = bare.join(own, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
-        return replace(self, rows=rows, registration=self.registration.marked("other_dimension"))
+        return replace(self, rows=rows, registration=self.registration.mark_exploratory("other_dimension"))
 
-    def blocks_wanted(self) -> pl.DataFrame:
+    def required_blocks(self) -> pl.DataFrame:
         """run_id, layer, state, cloud: the rows of layer_replicates (d2) with the block values of the dimension."""
         layer = self.dimension.layer
         at = pl.lit(layer, pl.Int64) if isinstance(layer, int) else pl.col(layer).cast(pl.Int64)
@@ -139,101 +141,117 @@ class Population:
         )
         return wanted.drop_nulls()
 
-    def score_blocks_wanted(self) -> pl.DataFrame:
+    def required_score_blocks(self) -> pl.DataFrame:
         """run_id, file_sha256, repository, benchmark, metric, filter, score: keys of the scores' block values."""
         own = self.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
         of_scores = {"file_sha256": "score_file_sha256", "repository": "score_name_in_source"}
         return own.select("run_id", "benchmark", "metric", "filter", "score", **of_scores)
 
 
-def population(evidence: Evidence, asked: Asked | None = None) -> Population:
+def select_population(evidence: Evidence, question: RankingQuestion | None = None) -> Population:
     """Choose the models and the score that a question is about, and the expectation that applies.
 
     Raises InputError for an unknown benchmark or family.
     """
-    asked = asked or Asked()
-    registration = registration_of(evidence, asked)
+    question = question or RankingQuestion()
+    registration = find_registration(evidence, question)
     pilot = registration.pilot
-    if asked.benchmark is not None and pilot is not None and asked.pilot is None and not _asks_for(pilot, asked):
-        free = population(evidence, replace(asked, is_free=True))
-        if _share(free, pilot) < SHARED:  # the question names a score of other models, and no pilot
+    if (
+        question.benchmark is not None
+        and pilot is not None
+        and question.pilot is None
+        and not _is_pilot_score(pilot, question)
+    ):
+        free = select_population(evidence, replace(question, ignores_pilots=True))
+        if _pilot_share(free, pilot) < SHARED:  # the question names a score of other models, and no pilot
             return free
-    runs = newest(evidence.runs.filter(pl.col("pass") == "text"))
-    if asked.family is not None:
+    runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
+    if question.family is not None:
         known = runs["family"].unique().sort().to_list()
-        if asked.family not in known:
-            raise InputError(unknown_name("family", asked.family, known))
-    of_their_own = of_models(runs)
-    among = of_their_own if pilot is None else members(runs, pilot)
-    if asked.family is not None and (narrowed := among.filter(family=asked.family)).height < among.height:
-        among, registration = narrowed, registration.marked("other_models")
-    scores = without_other_pilots(evidence.scores, pilot or (asked.pilot.pilot if asked.pilot else None))
-    lifted = asked.lifted or pilot is not None
-    found = _grouped(among, evidence.summaries, asked.cloud, lifted)
-    scored = with_scores(among, scores, partial=asked.partial)
-    counts = _counts(found, scored)
-    benchmark, registration = _benchmark(counts, asked, registration)
-    group = _chosen(found, counts, benchmark, asked, pilot)
-    if asked.dimension != REGISTERED_DIMENSION or asked.cloud != BY_TYPE:
-        registration = registration.marked("other_dimension")
+        if question.family not in known:
+            raise InputError(unknown_name("family", question.family, known))
+    without_checkpoints = without_variants(runs)
+    candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
+    if (
+        question.family is not None
+        and (narrowed := candidates.filter(family=question.family)).height < candidates.height
+    ):
+        candidates, registration = narrowed, registration.mark_exploratory("other_models")
+    scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))
+    include_vetoed = question.include_vetoed or pilot is not None
+    all_groups = _find_groups(candidates, evidence.summaries, question.cloud, include_vetoed)
+    scored = with_scores(candidates, scores, include_partial=question.include_partial)
+    counts = _count_scores(all_groups, scored)
+    benchmark, registration = _choose_benchmark(counts, question, registration)
+    group = _choose_group(all_groups, counts, benchmark, question, pilot)
+    if question.dimension != REGISTERED_DIMENSION or question.cloud != BY_TYPE:
+        registration = registration.mark_exploratory("other_dimension")
     if group is None:
-        none = with_scores(among.clear(), scores)
+        no_rows = with_scores(candidates.clear(), scores)
         return Population(
-            asked, registration, None, none, counts.clear(), None, (), vetoed(among), missing=_missing(pilot, among)
+            question,
+            registration,
+            None,
+            no_rows,
+            counts.clear(),
+            None,
+            (),
+            vetoed(candidates),
+            missing=_missing_labels(pilot, candidates),
         )
-    rows = _with_own(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
-    registration = dated(registration, rows, evidence.imported)
+    rows = _with_own_score(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
+    registration = check_dates(registration, rows, evidence.import_times)
     if pilot is not None:
-        named = pl.col("run_id").is_in(among["run_id"].to_list())
-        every = runs.filter(named | pl.col("run_id").is_in(of_their_own["run_id"].to_list()))
-        found = _grouped(every, evidence.summaries, asked.cloud, lifted=False)
-        counts = _counts(found, with_scores(runs, scores, partial=asked.partial))
+        named = pl.col("run_id").is_in(candidates["run_id"].to_list())
+        every = runs.filter(named | pl.col("run_id").is_in(without_checkpoints["run_id"].to_list()))
+        all_groups = _find_groups(every, evidence.summaries, question.cloud, include_vetoed=False)
+        counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
     return Population(
-        asked,
+        question,
         registration,
         group,
         rows,
-        _offered(counts, found, group),
+        _benchmarks_of_group(counts, all_groups, group),
         benchmark,
-        _others(group, found, counts, benchmark),
-        vetoed(among).clear() if lifted else _of_the_group(group, vetoed(among)),
-        _missing(pilot, among),
-        _n_pilots(evidence, group),
-        _n_partial(scores, group),
-        0 if pilot else _of_the_group(group, runs).height - _of_the_group(group, of_their_own).height,
+        _other_groups(group, all_groups, counts, benchmark),
+        vetoed(candidates).clear() if include_vetoed else _runs_like_group(group, vetoed(candidates)),
+        _missing_labels(pilot, candidates),
+        _count_pilots(evidence, group),
+        _count_partial_scores(scores, group),
+        0 if pilot else _runs_like_group(group, runs).height - _runs_like_group(group, without_checkpoints).height,
     )
 
 
-def _share(free: Population, pilot: Pilot) -> float:
+def _pilot_share(free: Population, pilot: Pilot) -> float:
     """The pilot's share of the models that have the score."""
     scored = free.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
-    return members(scored, pilot).height / scored.height if scored.height else 0.0
+    return runs_of_pilot(scored, pilot).height / scored.height if scored.height else 0.0
 
 
-def _asks_for(pilot: Pilot, asked: Asked) -> bool:
-    return asked.benchmark == pilot.benchmark.name and asked.metric in (None, pilot.benchmark.metric)
+def _is_pilot_score(pilot: Pilot, question: RankingQuestion) -> bool:
+    return question.benchmark == pilot.benchmark.name and question.metric in (None, pilot.benchmark.metric)
 
 
-def _n_partial(scores: pl.DataFrame, group: RankingGroup) -> int:
+def _count_partial_scores(scores: pl.DataFrame, group: RankingGroup) -> int:
     names = {name for column in ("repository", "reference") for name in group.rows[column].drop_nulls()}
     return partial_scores(scores).filter(pl.col("repository").is_in(list(names))).height
 
 
-def _missing(pilot: Pilot | None, runs: pl.DataFrame) -> tuple[str, ...]:
+def _missing_labels(pilot: Pilot | None, runs: pl.DataFrame) -> tuple[str, ...]:
     return tuple(model.label for model in missing_models(pilot, runs)) if pilot else ()
 
 
-def _n_pilots(evidence: Evidence, group: RankingGroup) -> int:
+def _count_pilots(evidence: Evidence, group: RankingGroup) -> int:
     """Pilots that name at least half of these models: each one is another chance of a false positive."""
     references = set(group.rows["reference"])
     pilots = {one.pilot_id: one.pilot for one in evidence.pilots}
-    if evidence.shipped is not None:
-        pilots.setdefault(evidence.shipped.pilot_id, evidence.shipped)
+    if evidence.shipped_pilot is not None:
+        pilots.setdefault(evidence.shipped_pilot.pilot_id, evidence.shipped_pilot)
     named = [{model.reference for model in pilot.models} for pilot in pilots.values()]
     return sum(len(names & references) >= SHARED * len(references) for names in named)
 
 
-def of_specification(maxima: pl.DataFrame, one: Specification) -> pl.DataFrame:
+def filter_specification(maxima: pl.DataFrame, one: Specification) -> pl.DataFrame:
     own = maxima.filter(cloud=one.cloud, transform=one.transform, estimator=one.estimator)
     return own.filter(pl.col("n1").eq_missing(pl.lit(one.n1, pl.Int64)))
 
@@ -241,30 +259,32 @@ def of_specification(maxima: pl.DataFrame, one: Specification) -> pl.DataFrame:
 # --- the group --------------------------------------------------------------------------------------------------
 
 
-def _grouped(runs: pl.DataFrame, summaries: pl.DataFrame | None, cloud: str, lifted: bool) -> list[RankingGroup]:
+def _find_groups(
+    runs: pl.DataFrame, summaries: pl.DataFrame | None, cloud: str, include_vetoed: bool
+) -> list[RankingGroup]:
     if cloud == BY_TYPE:
-        return groups(runs, lifted=lifted)
+        return groups(runs, include_vetoed=include_vetoed)
     if summaries is None:
         raise InputError("A comparison on words needs the summaries of the runs.")
-    return across_tokenizers(runs.with_columns(inner_max_by_type="inner_max"), summaries, lifted=lifted)
+    return across_tokenizers(runs.with_columns(inner_max_by_type="inner_max"), summaries, include_vetoed=include_vetoed)
 
 
-def key_of(group: RankingGroup) -> str:
+def group_key(group: RankingGroup) -> str:
     """A key of the group for URLs: the values that its runs share."""
     parts = (group.kind, group.stack, group.tokenizer_hash or group.words_hash, group.corpus_id, group.protocol_hash)
     return "~".join([*parts, str(group.n_points[1])])
 
 
-def _chosen(
-    found: Sequence[RankingGroup],
+def _choose_group(
+    all_groups: Sequence[RankingGroup],
     counts: pl.DataFrame,
     benchmark: Mapping[str, Any] | None,
-    asked: Asked,
+    question: RankingQuestion,
     pilot: Pilot | None,
 ) -> RankingGroup | None:
     """The group with the most scored models; on ties the largest, then the one on the text that the pilot names first."""
-    if asked.group is not None:
-        chosen = next((group for group in found if key_of(group) == asked.group), None)
+    if question.group is not None:
+        chosen = next((group for group in all_groups if group_key(group) == question.group), None)
         if chosen is not None:
             return chosen
     texts = [text.written for text in pilot.texts] if pilot else []
@@ -272,32 +292,39 @@ def _chosen(
     def size(numbered: tuple[int, RankingGroup]) -> tuple[int, int, int]:
         number, group = numbered
         name = group.rows["corpus_name"][0]
-        return _n_scored(number, counts, benchmark), group.rows.height, -texts.index(name) if name in texts else -99
+        return (
+            _n_models_scored(number, counts, benchmark),
+            group.rows.height,
+            -texts.index(name) if name in texts else -99,
+        )
 
-    return max(enumerate(found), key=size, default=(0, None))[1]
+    return max(enumerate(all_groups), key=size, default=(0, None))[1]
 
 
-def _of_the_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
+def _runs_like_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
     keys = WORD_KEYS if group.words_hash else GROUP_KEYS
     return with_stack(runs).filter(pl.all_horizontal(pl.col(key) == getattr(group, key) for key in keys))
 
 
-def _others(
-    group: RankingGroup, found: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
+def _other_groups(
+    group: RankingGroup, all_groups: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
 ) -> tuple[OtherGroup, ...]:
     """The other groups, those with the most scored models first."""
     shown = set(group.rows["run_id"])
-    told = [
+    other_groups = [
         OtherGroup(
-            other, other.rows["model_id"].n_unique(), _n_scored(number, counts, benchmark), _differs(group, other)
+            other,
+            other.rows["model_id"].n_unique(),
+            _n_models_scored(number, counts, benchmark),
+            _differing_keys(group, other),
         )
-        for number, other in enumerate(found)
+        for number, other in enumerate(all_groups)
         if shown.isdisjoint(other.rows["run_id"])  # else it is this group plus models that the pilot does not name
     ]
-    return tuple(sorted(told, key=lambda one: (-one.n_scored, -one.n_models)))
+    return tuple(sorted(other_groups, key=lambda one: (-one.n_scored, -one.n_models)))
 
 
-def _differs(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
+def _differing_keys(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
     keys = ("kind", "stack", "words_hash" if group.words_hash else "tokenizer_hash", "corpus_id", "protocol_hash")
     differing = [key for key in keys if getattr(group, key) != getattr(other, key)]
     return tuple(differing) or (("n_points",) if group.n_points != other.n_points else ())
@@ -306,69 +333,69 @@ def _differs(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
 # --- the score --------------------------------------------------------------------------------------------------
 
 
-def _counts(found: Sequence[RankingGroup], scored: pl.DataFrame) -> pl.DataFrame:
+def _count_scores(all_groups: Sequence[RankingGroup], scored: pl.DataFrame) -> pl.DataFrame:
     """Rows of `list_benchmarks` per group, with its number `group`: `n_models` have a score of their own, `n_any` one of
     their own or of their base model."""
-    numbered = [group.rows.select("run_id", group=pl.lit(n, pl.Int64)) for n, group in enumerate(found)]
+    numbered = [group.rows.select("run_id", group=pl.lit(n, pl.Int64)) for n, group in enumerate(all_groups)]
     of_runs = pl.concat(numbered) if numbered else pl.DataFrame(schema={"run_id": pl.String, "group": pl.Int64})
     joined = scored.join(of_runs, on="run_id")
     keys = [*SCORE_KEYS, "group"]
-    own = benchmarks(joined.filter(pl.col("score_match").is_in(OWN_MATCHES)), "group").select(*keys, "n_models")
-    every = benchmarks(joined, "group").rename({"n_models": "n_any"})
+    own = list_benchmarks(joined.filter(pl.col("score_match").is_in(OWN_MATCHES)), "group").select(*keys, "n_models")
+    every = list_benchmarks(joined, "group").rename({"n_models": "n_any"})
     counted = every.join(own, on=keys, how="left", nulls_equal=True, maintain_order="left")
     order = ["is_own", "n_models", "n_any", "has_direction"]
     return counted.with_columns(pl.col("n_models").fill_null(0)).sort(order, descending=True, maintain_order=True)
 
 
-def _n_scored(number: int, counts: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> int:
+def _n_models_scored(number: int, counts: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> int:
     if benchmark is None:
         return 0
-    return int(on_benchmark(counts, dict(benchmark)).filter(group=number)["n_models"].sum())
+    return int(filter_benchmark(counts, dict(benchmark)).filter(group=number)["n_models"].sum())
 
 
-def _benchmark(
-    counts: pl.DataFrame, asked: Asked, registration: Registration
+def _choose_benchmark(
+    counts: pl.DataFrame, question: RankingQuestion, registration: Registration
 ) -> tuple[dict[str, Any] | None, Registration]:
     """The score to relate: the one asked for, else the registered one, else the user's own, else the one that most models
     of a group have."""
     pilot = registration.pilot
-    if asked.benchmark is None:
+    if question.benchmark is None:
         if pilot is None:
-            return _first(counts), registration
+            return _first_row(counts), registration
         met = [pilot.benchmark.is_met_by(row) for row in counts.iter_rows(named=True)]
-        return _first(counts.filter(pl.Series(met, dtype=pl.Boolean))), registration
-    is_registered = pilot is not None and _asks_for(pilot, asked)
-    named = counts.filter(benchmark=asked.benchmark)
+        return _first_row(counts.filter(pl.Series(met, dtype=pl.Boolean))), registration
+    is_registered = pilot is not None and _is_pilot_score(pilot, question)
+    candidates = counts.filter(benchmark=question.benchmark)
     known = counts["benchmark"].unique().sort().to_list()
-    if named.is_empty() and not is_registered:
+    if candidates.is_empty() and not is_registered:
         if not known:
             raise InputError(
                 "No model that can be compared has a score of '{benchmark}', or any other score.",
-                benchmark=asked.benchmark,
+                benchmark=question.benchmark,
             )
-        raise InputError(unknown_name("benchmark", asked.benchmark, known))
-    if asked.metric is not None and not named.is_empty():
-        metrics = named["metric"].unique().sort().to_list()
-        named = named.filter(metric=asked.metric)
-        if named.is_empty():
-            raise InputError(unknown_name("metric", asked.metric, metrics))
-    if asked.score is not None:
-        named = on_benchmark(named, dict(zip(SCORE_KEYS, asked.score, strict=True)))
+        raise InputError(unknown_name("benchmark", question.benchmark, known))
+    if question.metric is not None and not candidates.is_empty():
+        metrics = candidates["metric"].unique().sort().to_list()
+        candidates = candidates.filter(metric=question.metric)
+        if candidates.is_empty():
+            raise InputError(unknown_name("metric", question.metric, metrics))
+    if question.score is not None:
+        candidates = filter_benchmark(candidates, dict(zip(SCORE_KEYS, question.score, strict=True)))
     if is_registered and pilot is not None:
-        met = [pilot.benchmark.is_met_by(row) for row in named.iter_rows(named=True)]
-        return _first(named.filter(pl.Series(met, dtype=pl.Boolean))), registration
-    return _first(named), registration if pilot is None else registration.marked("other_score")
+        met = [pilot.benchmark.is_met_by(row) for row in candidates.iter_rows(named=True)]
+        return _first_row(candidates.filter(pl.Series(met, dtype=pl.Boolean))), registration
+    return _first_row(candidates), registration if pilot is None else registration.mark_exploratory("other_score")
 
 
-def _first(counts: pl.DataFrame) -> dict[str, Any] | None:
+def _first_row(counts: pl.DataFrame) -> dict[str, Any] | None:
     """The preferred benchmark: `counts` are sorted by preference."""
     return counts.row(0, named=True) if counts.height else None
 
 
-def _offered(counts: pl.DataFrame, found: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
+def _benchmarks_of_group(counts: pl.DataFrame, all_groups: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
     """The benchmarks of the group, or of the larger group that contains it."""
     first = group.rows["run_id"][0]
-    number = next((n for n, one in enumerate(found) if first in one.rows["run_id"]), -1)
+    number = next((n for n, one in enumerate(all_groups) if first in one.rows["run_id"]), -1)
     return counts.filter(group=number)
 
 
@@ -379,13 +406,13 @@ def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping
         return rows.with_columns(pl.lit(None, scored.schema[c]).alias(c) for c in added).with_columns(
             score_match=pl.lit("none")
         )
-    found = on_benchmark(scored, dict(benchmark)).select("run_id", *added)
+    found = filter_benchmark(scored, dict(benchmark)).select("run_id", *added)
     found = found.filter(pl.col("unit") == pl.col("unit").mode().sort().first())
     joined = rows.join(found, on="run_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col("score_match").fill_null("none"))
 
 
-def _with_own(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
+def _with_own_score(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
     """Add `own_score` and its error as the user stated them; unchanged where the pilot has no task of its own."""
     if pilot is None or pilot.task is None:
         return rows

@@ -24,7 +24,7 @@ OWN_MATCHES = ("own", "exact", "revision_not_stated", "mapped")
 """Matches that are scores of the model itself. A score of its base model is shown but not tested: its weights differ."""
 MAIN = "main"
 """The stack of a model that has only one, and of runs by versions that did not record it."""
-_TOLD = (
+_SCORE_COLUMNS = (
     "repository",
     "name_in_source",
     "revision",
@@ -40,7 +40,7 @@ _TOLD = (
     "file_sha256",
 )
 """Columns of a score that a scored run carries, prefixed with `score_`."""
-OF_CLAIMS = ("verdict_rise", "verdict_fall", "reasons_rise", "reasons_fall")
+CLAIM_COLUMNS = ("verdict_rise", "verdict_fall", "reasons_rise", "reasons_fall")
 """Columns of a summary that hold for all clouds of the run."""
 N_TOLERANCE = 0.10
 """Clouds whose sizes differ by more than this share are not compared: a broader vocabulary reads higher."""
@@ -74,27 +74,27 @@ class RankingGroup:
         return sorted(self.rows["dtype"].unique().to_list())
 
 
-def groups(runs: pl.DataFrame, order: str = "name", *, lifted: bool = False) -> list[RankingGroup]:
+def groups(runs: pl.DataFrame, order: str = "name", *, include_vetoed: bool = False) -> list[RankingGroup]:
     """The comparable groups among the runs on unchanged text, largest first.
 
     Runs that a check vetoes are left out (`vetoed` returns them) unless `include_vetoed`.
     """
-    return _grouped(runs, GROUP_KEYS, order, lifted)
+    return _build_groups(runs, GROUP_KEYS, order, include_vetoed)
 
 
-def natural(column: str = "name") -> pl.Expr:
+def natural_sort_key(column: str = "name") -> pl.Expr:
     """A natural sort key: numbers in names compare as numbers, so that model-9 comes before model-10."""
     padded = pl.col(column).str.to_lowercase().str.replace_all(r"(\d+)", "000000000000$1")
     return padded.str.replace_all(r"\d*(\d{12})", "$1")
 
 
-def newest(runs: pl.DataFrame) -> pl.DataFrame:
+def newest_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """The newest run of each model, stack, text and protocol; `runs` must be sorted newest first."""
     alike = ["model_id", "stack", "corpus_id", "protocol_hash"]
     return with_stack(runs).unique(alike, keep="first", maintain_order=True)
 
 
-def of_models(runs: pl.DataFrame) -> pl.DataFrame:
+def without_variants(runs: pl.DataFrame) -> pl.DataFrame:
     """Without shipped profiles of checkpoints and damaged models: a hundred checkpoints of ten runs are ten models."""
     tags = pl.col("tags").fill_null([])
     is_none = tags.list.contains(SHIPPED) & (tags.list.contains(EARLIER) | tags.list.contains(DAMAGED))
@@ -127,7 +127,7 @@ def vetoed(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def across_tokenizers(
-    runs: pl.DataFrame, summaries: pl.DataFrame, order: str = "name", *, lifted: bool = False
+    runs: pl.DataFrame, summaries: pl.DataFrame, order: str = "name", *, include_vetoed: bool = False
 ) -> list[RankingGroup]:
     """Groups of runs that measured the same words of the same text, with their summaries on one point per word.
 
@@ -136,32 +136,32 @@ def across_tokenizers(
     if runs.is_empty() or "words_hash" not in runs.columns:
         return []
     of_words = summaries.filter(cloud="one_per_word", estimator="d2")
-    of_run = ("run_id", *OF_CLAIMS)
+    of_run = ("run_id", *CLAIM_COLUMNS)
     own = [column for column in columns(RunSummaryRow) if column in of_words.columns and column not in of_run]
     measured = with_stack(runs).filter(pl.col("words_hash").is_not_null()).drop(own, strict=False)
     joined = measured.join(of_words.select("run_id", *own), on="run_id", how="inner", maintain_order="left")
-    found = _grouped(joined, WORD_KEYS, order, lifted)
-    return [group for group in found if group.rows["model_id"].n_unique() > 1]
+    all_groups = _build_groups(joined, WORD_KEYS, order, include_vetoed)
+    return [group for group in all_groups if group.rows["model_id"].n_unique() > 1]
 
 
-def judged(runs: pl.DataFrame, **verdicts: Sequence[str]) -> pl.DataFrame:
+def filter_by_verdict(runs: pl.DataFrame, **verdicts: Sequence[str]) -> pl.DataFrame:
     """The runs whose verdicts are among those named for each claim (`rise`, `fall`); an empty list does not filter."""
     wanted = [pl.col(f"verdict_{claim}").is_in(list(among)) for claim, among in verdicts.items() if among]
     return runs.filter(*wanted) if wanted else runs
 
 
-def _grouped(runs: pl.DataFrame, keys: tuple[str, ...], order: str, lifted: bool) -> list[RankingGroup]:
+def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], order: str, include_vetoed: bool) -> list[RankingGroup]:
     if runs.is_empty():
         return []
     text = with_stack(runs).filter(pl.col("pass") == "text")
-    text = text if lifted else text.filter(~_is_vetoed())
+    text = text if include_vetoed else text.filter(~_is_vetoed())
     text = text.sort([order, "name", "run_id"], nulls_last=True)
     alike = [rows for _, rows in text.group_by(keys, maintain_order=True)]
-    found = [_group(rows, keys) for one in alike for rows in size_classes(one)]
+    found = [_group(rows, keys) for one in alike for rows in split_by_size(one)]
     return sorted(found, key=lambda group: -group.rows.height)
 
 
-def size_classes(runs: pl.DataFrame) -> list[pl.DataFrame]:
+def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
     """The runs split into classes of similar cloud size, largest first; runs without a size come last.
 
     A class reaches from its largest cloud down to 10 percent below it, so no two of its runs differ by more.
@@ -185,7 +185,7 @@ def _group(rows: pl.DataFrame, keys: tuple[str, ...]) -> RankingGroup:
     return RankingGroup(**{"tokenizer_hash": "", **shared}, rows=rows)
 
 
-def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = False) -> pl.DataFrame:
+def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bool = False) -> pl.DataFrame:
     """Every run once per benchmark (SCORE_KEYS) with a score, or once with `score_match` = none.
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_name_in_source`,
@@ -204,35 +204,35 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = Fal
     template there are scores. Scores of partial runs (see `partial_scores`) are left out unless `partial`, and count
     after those of whole ones.
     """
-    offered = _offered(scores if partial else scores.filter(~pl.col("is_partial")))
+    offered = _prepare_scores(scores if include_partial else scores.filter(~pl.col("is_partial")))
     is_own = _starts_with("score_source", PILOT_SOURCE, SCORED_SOURCE)
     own, published = offered.filter(is_own), offered.filter(~is_own)
     named, unnamed = (published.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
     own_named, own_unnamed = (own.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
     as_it_stands = runs.filter(pl.col("requested_revision").is_null())
-    called, called_as_it_stands = _by_both_names(runs), _by_both_names(as_it_stands)
+    called, called_as_it_stands = _with_both_names(runs), _with_both_names(as_it_stands)
     off_the_hub = runs.filter(pl.col("repository").ne_missing(pl.col("reference")))
     by_alias = offered.filter(pl.col("score_name_in_source") != pl.col("score_repository"))
-    tries = [
+    candidates = [
         # An alias of a reference takes no score from the reference itself.
-        _joined(runs, own_named, "own", reference="score_name_in_source", requested_revision="score_revision"),
-        _joined(runs, own_named, "own", reference="score_name_in_source", revision="score_revision"),
-        _joined(as_it_stands, own_unnamed, "own", reference="score_name_in_source"),
-        _joined(called, own_named, "own", called="score_repository", revision="score_revision"),
-        _joined(called, own_named, "own", called="score_repository", requested_revision="score_revision"),
-        _joined(called_as_it_stands, own_unnamed, "own", called="score_repository"),
-        _joined(called, named, "exact", called="score_repository", revision="score_revision"),
-        _joined(called, named, "exact", called="score_repository", requested_revision="score_revision"),
-        _joined(called, unnamed, "revision_not_stated", called="score_repository"),
-        _joined(off_the_hub, by_alias, "mapped", reference="score_repository"),
-        _joined(runs, unnamed, "base", base_repository="score_repository"),
+        _match_scores(runs, own_named, "own", reference="score_name_in_source", requested_revision="score_revision"),
+        _match_scores(runs, own_named, "own", reference="score_name_in_source", revision="score_revision"),
+        _match_scores(as_it_stands, own_unnamed, "own", reference="score_name_in_source"),
+        _match_scores(called, own_named, "own", called="score_repository", revision="score_revision"),
+        _match_scores(called, own_named, "own", called="score_repository", requested_revision="score_revision"),
+        _match_scores(called_as_it_stands, own_unnamed, "own", called="score_repository"),
+        _match_scores(called, named, "exact", called="score_repository", revision="score_revision"),
+        _match_scores(called, named, "exact", called="score_repository", requested_revision="score_revision"),
+        _match_scores(called, unnamed, "revision_not_stated", called="score_repository"),
+        _match_scores(off_the_hub, by_alias, "mapped", reference="score_repository"),
+        _match_scores(runs, unnamed, "base", base_repository="score_repository"),
     ]
-    taken = tries[0]
-    for weaker in tries[1:]:
-        fresh = weaker.join(taken, on=["run_id", *SCORE_KEYS], how="anti", nulls_equal=True)
-        taken = pl.concat([taken, fresh], how="diagonal")
-    without = runs.join(taken, on="run_id", how="anti").with_columns(score_match=pl.lit("none"))
-    return pl.concat([taken, without], how="diagonal").drop("score_revision")
+    matched = candidates[0]
+    for weaker in candidates[1:]:
+        fresh = weaker.join(matched, on=["run_id", *SCORE_KEYS], how="anti", nulls_equal=True)
+        matched = pl.concat([matched, fresh], how="diagonal")
+    without = runs.join(matched, on="run_id", how="anti").with_columns(score_match=pl.lit("none"))
+    return pl.concat([matched, without], how="diagonal").drop("score_revision")
 
 
 def partial_scores(scores: pl.DataFrame) -> pl.DataFrame:
@@ -251,7 +251,7 @@ def _starts_with(column: str, *starts: str) -> pl.Expr:
     return pl.any_horizontal(pl.col(column).str.starts_with(start) for start in starts)
 
 
-def _offered(scores: pl.DataFrame) -> pl.DataFrame:
+def _prepare_scores(scores: pl.DataFrame) -> pl.DataFrame:
     """Scores with column names that do not collide with those of runs, and fractions as percentages."""
     if "name_in_source" not in scores.columns:  # rows of the table itself, without resolved aliases
         scores = scores.with_columns(name_in_source="repository")
@@ -265,23 +265,23 @@ def _offered(scores: pl.DataFrame) -> pl.DataFrame:
         (to_percent * pl.col("std_error")).alias("score_std_error"),
         pl.when(is_fraction).then(pl.lit("percent")).otherwise("unit").alias("unit"),
         "higher_is_better",
-        *(pl.col(name).alias(f"score_{name}") for name in _TOLD),
+        *(pl.col(name).alias(f"score_{name}") for name in _SCORE_COLUMNS),
     )
 
 
-def _by_both_names(runs: pl.DataFrame) -> pl.DataFrame:
+def _with_both_names(runs: pl.DataFrame) -> pl.DataFrame:
     """Each run once per name that scores may use, in `called`: its hub repository and, if different, its reference."""
     by_repository = runs.with_columns(called="repository")
     other = runs.filter(pl.col("repository").ne_missing(pl.col("reference"))).with_columns(called="reference")
     return pl.concat([by_repository, other])
 
 
-def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: str) -> pl.DataFrame:
+def _match_scores(runs: pl.DataFrame, scores: pl.DataFrame, match: str, **columns: str) -> pl.DataFrame:
     """Join runs and scores on `columns` (run column -> score column); one row per run and benchmark."""
     left, right = list(columns), list(columns.values())
     one_score, variant = ["run_id", *SCORE_KEYS], ["score_dtype", "score_chat_template"]
     order = runs.select("run_id").unique(maintain_order=True).with_row_index("_order")
-    joined = runs.join(offered, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right")
+    joined = runs.join(scores, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right")
     ranked = (
         joined.drop("called", strict=False)
         .join(order, on="run_id", how="left", maintain_order="left")
@@ -304,19 +304,19 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: st
         )
     )
     settings = (*variant, "score_is_partial", "unit")
-    alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(one_score)) for name in settings)
+    same_setting = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(one_score)) for name in settings)
     counted = ranked.with_columns(
         score_match=pl.lit(match), score_variants=pl.struct(variant).n_unique().over(one_score)
-    ).filter(alike)
-    told = counted.with_columns(
+    ).filter(same_setting)
+    with_sources = counted.with_columns(
         score_sources=pl.col("score_source").n_unique().over(one_score),
         score_lowest=pl.col("score").min().over(one_score),
         score_highest=pl.col("score").max().over(one_score),
     )
-    return told.unique(one_score, keep="first", maintain_order=True).drop("_order", "_strangeness")
+    return with_sources.unique(one_score, keep="first", maintain_order=True).drop("_order", "_strangeness")
 
 
-def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
+def list_benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
     """The distinct SCORE_KEYS with their number of models (per group of the columns `within`): the user's own first, then
     by number of models, those with a stated direction before others, means over several benchmarks last."""
     return (
@@ -340,6 +340,6 @@ def score_key(benchmark: Mapping[str, object]) -> str:
     return "~".join("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)
 
 
-def on_benchmark(scored: pl.DataFrame, benchmark: dict[str, object]) -> pl.DataFrame:
+def filter_benchmark(scored: pl.DataFrame, benchmark: dict[str, object]) -> pl.DataFrame:
     """The rows with the same SCORE_KEYS as `benchmark`, a row of `list_benchmarks`."""
     return scored.filter(pl.all_horizontal(pl.col(key).eq_missing(pl.lit(benchmark[key])) for key in SCORE_KEYS))

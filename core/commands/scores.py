@@ -215,7 +215,7 @@ def aliases(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    from core.analysis.paired import all_paired
+    from core.analysis.paired import compare_all_answers
     from core.figures import scores as paired_scores
     from core.warehouse import score_answers
     from core.wording import scores as score_sentences
@@ -241,7 +241,7 @@ def compare(options: argparse.Namespace) -> int:
     a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
     comparisons = [
         (key, comparison)
-        for key, comparison in all_paired(a, b)
+        for key, comparison in compare_all_answers(a, b)
         if options.metric is None or key["metric"] == options.metric
     ]
     if not comparisons:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from core import wording
-from core.analysis.ranking import on_benchmark
+from core.analysis.ranking import filter_benchmark
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, reference_slide, reference_slides
@@ -125,7 +125,7 @@ def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
     _ = translator(data.language)
     if benchmark is None:
         return "–"
-    own = on_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
+    own = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
     texts = [_score_text(row) for row in own.iter_rows(named=True)]
     task = data.pilot.pilot.task if data.pilot else None
     if task is not None and benchmark["benchmark"] != task.name:

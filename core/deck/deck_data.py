@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from core.analysis.answer import Answer, RankedModel, answer
-from core.analysis.asked import Asked, Evidence
+from core.analysis.answer import Answer, RankedModel, answer_question
 from core.analysis.differences import controls_of
-from core.analysis.many import Specifications
-from core.analysis.population import population
+from core.analysis.many import SpecificationCurve
+from core.analysis.population import select_population
+from core.analysis.question import Evidence, RankingQuestion
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
 from core.deck.story import Case
 from core.errors import InputError
@@ -71,7 +71,7 @@ class DeckData:
     """The pilot that the runs belong to, if any."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
-    specifications: Specifications | None = None
+    specifications: SpecificationCurve | None = None
     """The answer under every specification, where it was computed."""
     plans: tuple[LayerPlan, ...] = ()
     """Newest first."""
@@ -128,7 +128,7 @@ def deck_data(
     pilot: Registered | None = None,
     made_on: date | None = None,
     pilot_answer: Answer | None = None,
-    specifications: Specifications | None = None,
+    specifications: SpecificationCurve | None = None,
 ) -> DeckData:
     """Runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
@@ -142,13 +142,13 @@ def deck_data(
             "A deck needs at least one run with a verdict; the chosen runs have none, because their protocols measure "
             "no points of one per type. Choose a run of the protocol quick, standard or thorough."
         )
-    compared = groups(ordered, lifted=True)
+    compared = groups(ordered, include_vetoed=True)
     if not compared:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
     scores = without_other_pilots(frames.scores, pilot.pilot if pilot else None)
     if pilot is not None and pilot_answer is None:
         of_deck = Evidence(runs.filter(pl.col("pass") == "text"), frames.scores, pilots=(pilot,))
-        pilot_answer = answer(population(of_deck, Asked(pilot=pilot)))
+        pilot_answer = answer_question(select_population(of_deck, RankingQuestion(pilot=pilot)))
     return DeckData(
         runs=ordered,
         estimates=frames.estimates,
@@ -159,7 +159,7 @@ def deck_data(
         against_controls=frames.against_controls,
         scored=with_scores(ordered, without_control_characters(scores)),
         groups=compared,
-        word_groups=across_tokenizers(ordered, without_control_characters(frames.summaries), lifted=True),
+        word_groups=across_tokenizers(ordered, without_control_characters(frames.summaries), include_vetoed=True),
         language=language,
         made_on=made_on or datetime.now(UTC).astimezone().date(),
         left_out=list(names_without_verdict(runs, language).values()),

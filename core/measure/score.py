@@ -1,9 +1,6 @@
-"""A model on a task of a user's own: the log-likelihood of each choice of each question, or of each text.
+"""Score a model on a user's own task: the log-likelihood of each choice of each question, or of each text.
 
-Prompt and choice are read as one text. All choices of a question are scored from the same token on, the first at which
-one of them parts from the tokens of the prompt alone, so that they differ by what the whole texts differ by, also where
-a token reaches over the end of the prompt. A model that sees nothing before that token is given its tokenizer's BOS, or
-EOS, to start from.
+Where the first token of a text is scored, the tokenizer's BOS (else EOS) is put before it as context.
 """
 
 from __future__ import annotations
@@ -12,14 +9,13 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,33 +31,21 @@ from core.models.weight_streaming import run_together
 from core.records import SCORING, Progress, ProgressCallback, ScoreConfig
 from core.registry.names import NOT_STATED
 from core.tables import SCORED_SOURCE, ScoreRow, ScoreSampleRow
-from core.texts.tasks import Question, Task, Text
+from core.texts.tasks import WINDOW, Question, ScoredTokens, Task, Text, TokenizedRow, starting_token, tokenize_task
 
 _log = logging.getLogger("workdim")
 ALGORITHM = 1
-"""Raised with every change of what a score is: scores of two algorithms are two files."""
+"""Version of the scoring algorithm, part of the identity of a score: raise it whenever scores change."""
 SUITE = "workdim"
-WINDOW = 1024
-"""Tokens that are read at once of a text: a longer one is read in windows, each of which reads the last half of the one
-before it again and is scored on its own half alone."""
 FEWEST = 256
-"""Tokens that a batch is planned for at least: short questions go through the network together."""
-BATCHES_KEPT = 16
-"""Batches after which the answers so far are written down."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Tokens, of which those from `first` on are scored."""
-
-    ids: np.ndarray
-    """(n_tokens,) int32: lists of Python's numbers take nine times the memory, and a task may have millions of tokens"""
-    first: int
+"""Least tokens that a batch is planned for: short questions are batched together."""
+BATCHES_PER_CHECKPOINT = 16
+"""Batches between two checkpoints."""
 
 
 @dataclass(frozen=True)
 class TaskScores:
-    """What a model has made of a task, as it is stored."""
+    """The scores of a model on a task and its answers to the single rows, as stored."""
 
     scores: list[ScoreRow]
     samples: list[ScoreSampleRow]
@@ -70,10 +54,7 @@ class TaskScores:
 
 
 def open_scored(config: ScoreConfig) -> Blueprint:
-    """All of the model but its weights, fetched where they are not here.
-
-    Raises ModelError for a model that gives no probability to what follows.
-    """
+    """Open a model without its weights; downloads it if needed. Raises ModelError for a model that is not a decoder."""
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, None)
     if blueprint.kind == "encoder":
         raise ModelError(
@@ -91,7 +72,7 @@ def open_scored(config: ScoreConfig) -> Blueprint:
 
 
 def identity(blueprint: Blueprint, task: Task) -> str:
-    """SHA-256 that two scorings share which give the same scores; the device is none of it."""
+    """SHA-256 over everything that decides about the scores; the device does not."""
     row = blueprint.weightless.row
     names = (row.model_id, row.weights_sha256, row.configuration_hash, row.tokenizer_hash, blueprint.dtype)
     return hashlib.sha256(json.dumps([SUITE, ALGORITHM, task.sha256, *names]).encode()).hexdigest()
@@ -102,12 +83,12 @@ def score_task(
 ) -> TaskScores:
     """Score one model on one task.
 
-    `scratch` is a folder for what is finished so far, from which a process that comes after a stopped one goes on.
-    Raises InputError (and its kinds) for anything that the user can mend.
+    `scratch` is a folder for checkpoints, from which an interrupted scoring resumes. Raises InputError (and subclasses)
+    for anything the user can fix.
     """
-    asked = asked_rows(task, blueprint)
-    readings = [reading for one in asked for reading in one.readings]
-    if not readings:
+    rows = tokenized_rows(task, blueprint)
+    sequences = [sequence for row in rows for sequence in row.sequences]
+    if not sequences:
         raise ModelError(
             "{weights} reads at most {context} tokens at once: no question of {task} has its choices within "
             "that. Score another model.",
@@ -116,220 +97,122 @@ def score_task(
             task=task.name,
         )
     key = [identity(blueprint, task), blueprint.device.type, code_version(), code_stamp(), library_versions()]
-    nats = _likelihoods(config, blueprint, readings, Checkpoint(scratch, key), scratch, progress)
-    ends = np.cumsum([0, *(len(one.readings) for one in asked)])
-    found = [nats[first:end] for first, end in pairwise(ends)]
-    return _as_rows(task, blueprint, asked, found)
+    nats = _log_likelihoods(config, blueprint, sequences, Checkpoint(scratch, key), scratch, progress)
+    ends = np.cumsum([0, *(len(row.sequences) for row in rows)])
+    return _build_scores(task, blueprint, rows, [nats[first:end] for first, end in pairwise(ends)])
 
 
-# --- what is read ----------------------------------------------------------------------------------------------
+# --- tokens ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class AskedRow:
-    """One row of a task as a tokenizer has read it."""
-
-    readings: tuple[Reading, ...]
-    """One for each choice, or for each window of a text; none where it is left out."""
-    is_cut: bool = False
-    """Whether the prompt has lost its beginning."""
-    is_windowed: bool = False
-    has_unknown: bool = False
-
-
-def asked_rows(task: Task, blueprint: Blueprint) -> list[AskedRow]:
-    """Each row of a task as this model's tokenizer reads it. Raises ModelError where it cannot be read."""
+def tokenized_rows(task: Task, blueprint: Blueprint) -> list[TokenizedRow]:
+    """The rows of a task in this model's tokens. Raises ModelError where the model cannot read them."""
     model, tokenizer = blueprint.weightless, blueprint.tokenizer
-    opening, starter = _opening(tokenizer), _starter(tokenizer)
-    unknown = tokenizer.unk_token_id
-    if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):  # one that a byte-level tokenizer never gives
-        unknown = None
-    if task.questions:
-        texts = (text for one in task.questions for text in (one.prompt, *(one.prompt + c for c in one.choices)))
-        encoded = _encode(tokenizer, texts)
-        asked = []
-        for question in task.questions:
-            prompt, *wholes = (next(encoded) for _ in range(1 + len(question.choices)))
-            asked.append(_question(prompt, wholes, opening, starter, model.context, unknown))
-    else:
-        window = min(WINDOW, model.context or WINDOW)
-        ids = _encode(tokenizer, (row.text for row in task.texts))
-        asked = [_text(one, opening or starter, window, unknown) for one in ids]
-    require_known(model, max((int(one.ids.max()) for row in asked for one in row.readings), default=0))
-    if not starter and any(one.first == 0 for row in asked for one in row.readings):
+    rows = tokenize_task(task, tokenizer, model.context)
+    require_known(model, max((int(one.ids.max()) for row in rows for one in row.sequences), default=0))
+    if not starting_token(tokenizer) and any(one.first == 0 for row in rows for one in row.sequences):
         raise ModelError(
             "The tokenizer of {weights} has neither a BOS nor an EOS token, so there is nothing before the first "
             "token of {task} that it could follow. Give every question a prompt.",
             weights=blueprint.weights.name,
             task=task.name,
         )
-    return asked
+    return rows
 
 
-def _encode(tokenizer: Any, texts: Iterable[str]) -> Iterator[np.ndarray]:
-    """The tokens of each text, special ones left out; (n_tokens,) each"""
-    remaining = iter(texts)
-    while some := list(islice(remaining, 512)):
-        for ids in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
-            yield np.array(ids, dtype=np.int32)
-
-
-def _opening(tokenizer: Any) -> list[int]:
-    """The special tokens that the tokenizer itself puts before every text."""
-    plain, whole = (
-        list(tokenizer("a", add_special_tokens=added, verbose=False)["input_ids"]) for added in (False, True)
-    )
-    places = range(len(whole) - len(plain) + 1)
-    return whole[: next((at for at in places if whole[at : at + len(plain)] == plain), 0)]
-
-
-def _starter(tokenizer: Any) -> list[int]:
-    """The token that stands before a text whose first token is scored; empty where there is none."""
-    return [one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None][:1]
-
-
-def _question(
-    prompt: np.ndarray,
-    wholes: list[np.ndarray],
-    opening: list[int],
-    starter: list[int],
-    context: int | None,
-    unknown: int | None,
-) -> AskedRow:
-    """Every choice after the same tokens of the prompt, which loses its beginning where the longest does not fit."""
-    first = min(_shared(prompt, whole) for whole in wholes)
-    first = min(first, *(len(whole) - 1 for whole in wholes))  # a normaliser may leave nothing of a choice
-    if first < 0:
-        return AskedRow(())
-    before = opening or (starter if first == 0 else [])
-    longest = len(before) + max(map(len, wholes)) - 1  # the last token is a target only
-    too_many = max(0, longest - context) if context else 0
-    if too_many and (too_many > first or len(before) + first - too_many == 0):
-        return AskedRow(())
-    starts = len(before) + first - too_many
-    readings = [Reading(_joined(before, whole[too_many:]), starts) for whole in wholes]
-    return AskedRow(tuple(readings), too_many > 0, has_unknown=any(_holds(whole[first:], unknown) for whole in wholes))
-
-
-def _shared(one: np.ndarray, other: np.ndarray) -> int:
-    """Tokens that both begin with."""
-    n = min(len(one), len(other))
-    parted = np.flatnonzero(one[:n] != other[:n])
-    return int(parted[0]) if len(parted) else n
-
-
-def _joined(before: list[int], ids: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.array(before, dtype=np.int32), ids])
-
-
-def _holds(ids: np.ndarray, token: int | None) -> bool:
-    return token is not None and bool((ids == token).any())
-
-
-def _text(ids: np.ndarray, before: list[int], window: int, unknown: int | None) -> AskedRow:
-    """All tokens of a text, each once: `window` are read at once, and of all windows but the first half are scored."""
-    if not len(ids):
-        return AskedRow(())
-    whole = _joined(before, ids)
-    end = min(len(whole), window + 1)  # the last token is a target only
-    readings = [Reading(whole[:end], len(before))]
-    while end < len(whole):
-        start, end = end, min(len(whole), end + max(1, window // 2))
-        begin = max(0, end - window - 1)
-        readings.append(Reading(whole[begin:end], start - begin))
-    return AskedRow(tuple(readings), False, len(readings) > 1, _holds(ids, unknown))
-
-
-# --- what the model gives --------------------------------------------------------------------------------------
+# --- log-likelihoods -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Input:
-    """What goes through the network once, and the readings that are scored by it: they part in their last token alone."""
+    """A token sequence that goes through the network once; its members differ only in their last token, a target."""
 
     ids: np.ndarray
     """(n_tokens,)"""
     members: tuple[int, ...]
+    """Numbers of the scored sequences."""
 
 
-def _inputs(readings: Sequence[Reading]) -> list[_Input]:
-    """Each input once, the longest first, so that a batch has inputs of about one length."""
-    found: dict[bytes, list[int]] = {}
-    for number, reading in enumerate(readings):
-        found.setdefault(hashlib.sha256(reading.ids[:-1].tobytes()).digest(), []).append(number)
-    inputs = [_Input(readings[members[0]].ids[:-1], tuple(members)) for members in found.values()]
+def _distinct_inputs(sequences: Sequence[ScoredTokens]) -> list[_Input]:
+    """Each distinct input once, longest first, so that a batch has inputs of similar length."""
+    by_hash: dict[bytes, list[int]] = {}
+    for number, sequence in enumerate(sequences):
+        by_hash.setdefault(hashlib.sha256(sequence.ids[:-1].tobytes()).digest(), []).append(number)
+    inputs = [_Input(sequences[members[0]].ids[:-1], tuple(members)) for members in by_hash.values()]
     return sorted(inputs, key=lambda one: (-len(one.ids), one.members))
 
 
-def _likelihoods(
+def _log_likelihoods(
     config: ScoreConfig,
     blueprint: Blueprint,
-    readings: Sequence[Reading],
+    sequences: Sequence[ScoredTokens],
     checkpoint: Checkpoint,
     scratch: Path,
     progress: ProgressCallback,
 ) -> np.ndarray:
-    """The log-likelihood of the scored tokens of each reading, in nats; (n_readings,)"""
-    inputs = _inputs(readings)
-    nats = np.full(len(readings), np.nan)
-    kept: list[float] = []
-    while (more := checkpoint.step(_kept_as(len(kept)), {})) is not None:
-        kept += more.tolist()
-    at = 0
+    """The log-likelihood of the scored tokens of each sequence, in nats; (n_sequences,)"""
+    inputs = _distinct_inputs(sequences)
+    nats = np.full(len(sequences), np.nan)
+    stored: list[float] = []
+    while (values := checkpoint.step(_step_name(len(stored)), {})) is not None:
+        stored += values.tolist()
+    start = 0
     for one in inputs:
-        if len(kept) < len(one.members):
+        if len(stored) < len(one.members):
             break
-        nats[list(one.members)], kept = kept[: len(one.members)], kept[len(one.members) :]
-        at += 1
-    sizes = np.cumsum([0, *(len(one.ids) for one in inputs)])
-    total = int(sizes[-1])
-    if at < len(inputs):
-        plan, room = _plan(blueprint, inputs[at:], config.memory_budget)
+        nats[list(one.members)], stored = stored[: len(one.members)], stored[len(one.members) :]
+        start += 1
+    n_tokens_before = np.cumsum([0, *(len(one.ids) for one in inputs)])
+    total = int(n_tokens_before[-1])
+    if start < len(inputs):
+        plan, limits = _plan_batches(blueprint, inputs[start:], config.memory_budget)
         if plan.on_demand:
             name = blueprint.weights.name
             _log.warning(Sentence("Memory is short for {model}: its weights are taken block by block.", model=name))
         model = load_network(blueprint, scratch if plan.on_demand else None, progress, plan.spread)
-        progress(Progress(SCORING, int(sizes[at]), total))
-    while at < len(inputs):
-        batches = room.batches(inputs, at)
-        end = at + sum(map(len, batches))
-        passed, size = int(sizes[at]), int(sizes[end] - sizes[at])
+        progress(Progress(SCORING, int(n_tokens_before[start]), total))
+    while start < len(inputs):
+        batches = limits.next_batches(inputs, start)
+        end = start + sum(map(len, batches))
+        done, size = int(n_tokens_before[start]), int(n_tokens_before[end] - n_tokens_before[start])
 
-        def told(share: float, passed: int = passed, size: int = size) -> None:
-            progress(Progress(SCORING, passed + int(share * size), total))
+        def report(share: float, done: int = done, size: int = size) -> None:
+            progress(Progress(SCORING, done + int(share * size), total))
 
-        found = _answers(model, readings, batches, told)
-        if found is None:
-            room = room.halved(model, batches)
+        values = _score_batches(model, sequences, batches, report)
+        if values is None:
+            limits = limits.halved(model, batches)
             continue
-        _require_finite(found, model)
-        members = [number for one in inputs[at:end] for number in one.members]
-        nats[members] = found
-        checkpoint.save_step(_kept_as(sum(len(one.members) for one in inputs[:at])), found)
-        at = end
-        progress(Progress(SCORING, int(sizes[at]), total))
+        _require_finite(values, model)
+        members = [number for one in inputs[start:end] for number in one.members]
+        nats[members] = values
+        checkpoint.save_step(_step_name(sum(len(one.members) for one in inputs[:start])), values)
+        start = end
+        progress(Progress(SCORING, int(n_tokens_before[start]), total))
     return nats
 
 
-def _kept_as(first: int) -> str:
-    """The step of the answers from number `first` on."""
+def _step_name(first: int) -> str:
+    """The checkpoint of the values from number `first` on."""
     return f"answers-{first:08d}"
 
 
-def _plan(blueprint: Blueprint, inputs: Sequence[_Input], budget: int | None) -> tuple[MemoryPlan, _Room]:
-    """How the inputs keep to the memory: all weights at once, or as many inputs together as may wait for each block.
+def _plan_batches(
+    blueprint: Blueprint, inputs: Sequence[_Input], budget: int | None
+) -> tuple[MemoryPlan, _BatchLimits]:
+    """Fit batches into memory: with all weights loaded, or with as many inputs as can wait for each streamed block.
 
-    Raises ResourceError where not even one does.
+    Raises ResourceError if not even one input fits.
     """
     longest, n_together = len(inputs[0].ids), len(inputs)
     with suppress(ResourceError):
         plan = blueprint.plan(1, max(FEWEST, longest), budget)
         if not plan.on_demand:
-            return plan, _Room(plan.batch * max(FEWEST, longest), None)
+            return plan, _BatchLimits(plan.batch * max(FEWEST, longest), None)
     while True:
         try:
             plan = blueprint.plan(n_together, longest, budget)
-            return plan, _Room(plan.batch * longest, n_together if plan.on_demand else None)
+            return plan, _BatchLimits(plan.batch * longest, n_together if plan.on_demand else None)
         except ResourceError:
             if n_together == 1:
                 raise
@@ -337,24 +220,24 @@ def _plan(blueprint: Blueprint, inputs: Sequence[_Input], budget: int | None) ->
 
 
 @dataclass(frozen=True)
-class _Room:
+class _BatchLimits:
     n_tokens: int
-    """That a batch may have, its padding counted."""
+    """Most tokens of a batch, padding included."""
     n_together: int | None
-    """Inputs that go through the network between two readings of its weights; None where they stay."""
+    """Inputs per pass over streamed weights; None where the weights stay in memory."""
 
-    def batches(self, inputs: Sequence[_Input], at: int) -> list[list[_Input]]:
-        """What goes through the network before it is written down, from input `at` on."""
-        end = len(inputs) if self.n_together is None else min(len(inputs), at + self.n_together)
-        found: list[list[_Input]] = []
-        while at < end and (self.n_together is not None or len(found) < BATCHES_KEPT):
-            n = max(1, self.n_tokens // len(inputs[at].ids))
-            found.append(list(inputs[at : min(at + n, end)]))
-            at += len(found[-1])
-        return found
+    def next_batches(self, inputs: Sequence[_Input], start: int) -> list[list[_Input]]:
+        """The batches up to the next checkpoint, from input `start` on."""
+        end = len(inputs) if self.n_together is None else min(len(inputs), start + self.n_together)
+        batches: list[list[_Input]] = []
+        while start < end and (self.n_together is not None or len(batches) < BATCHES_PER_CHECKPOINT):
+            n = max(1, self.n_tokens // len(inputs[start].ids))
+            batches.append(list(inputs[start : min(start + n, end)]))
+            start += len(batches[-1])
+        return batches
 
-    def halved(self, model: OpenModel, batches: list[list[_Input]]) -> _Room:
-        """Raises ResourceError where no batch has more than one input."""
+    def halved(self, model: OpenModel, batches: list[list[_Input]]) -> _BatchLimits:
+        """Limits of half the size. Raises ResourceError if no batch has more than one input."""
         largest = max(map(len, batches))
         if largest == 1:
             what = Sentence(
@@ -363,19 +246,19 @@ class _Room:
             raise too_large(what, model.device)
         n_tokens = max(len(batch[0].ids) * len(batch) for batch in batches if len(batch) > 1) // 2
         _log.warning(Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=n_tokens))
-        return _Room(n_tokens, self.n_together)
+        return _BatchLimits(n_tokens, self.n_together)
 
 
-def _answers(
-    model: OpenModel, readings: Sequence[Reading], batches: list[list[_Input]], told: Callable[[float], None]
+def _score_batches(
+    model: OpenModel, sequences: Sequence[ScoredTokens], batches: list[list[_Input]], report: Callable[[float], None]
 ) -> np.ndarray | None:
-    """Nats of every member of every input, in their order; None, with nothing counted, where memory is too short."""
-    found: list[np.ndarray] = [np.empty(0)] * len(batches)
+    """Nats of every member of every input, in order; None if memory runs out."""
+    values: list[np.ndarray] = [np.empty(0)] * len(batches)
 
     def run(index: int) -> None:
-        found[index] = _batch(model, readings, batches[index])
+        values[index] = _score_batch(model, sequences, batches[index])
         if not model.units:
-            told((index + 1) / len(batches))
+            report((index + 1) / len(batches))
 
     try:
         with torch.inference_mode():
@@ -383,9 +266,9 @@ def _answers(
                 model.units,
                 [partial(run, i) for i in range(len(batches))],
                 lambda index: None,
-                lambda n: told(n / len(model.units)),
+                lambda n: report(n / len(model.units)),
             )
-        return np.concatenate(found)
+        return np.concatenate(values)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -393,8 +276,8 @@ def _answers(
     return None
 
 
-def _batch(model: OpenModel, readings: Sequence[Reading], batch: list[_Input]) -> np.ndarray:
-    """Nats of every member of a batch; shorter inputs are filled up behind their end, which no earlier token sees."""
+def _score_batch(model: OpenModel, sequences: Sequence[ScoredTokens], batch: list[_Input]) -> np.ndarray:
+    """Nats of every member of a batch; shorter inputs are padded on the right, which no earlier token sees."""
     ids = torch.zeros(len(batch), len(batch[0].ids), dtype=torch.int64)  # (n_batch, n_tokens)
     rows: list[int] = []
     positions: list[int] = []
@@ -403,11 +286,11 @@ def _batch(model: OpenModel, readings: Sequence[Reading], batch: list[_Input]) -
     for row, one in enumerate(batch):
         ids[row, : len(one.ids)] = torch.from_numpy(one.ids)
         for number in one.members:
-            reading = readings[number]
+            sequence = sequences[number]
             starts.append(len(targets))
-            targets += reading.ids[reading.first :].tolist()
-            positions += range(reading.first - 1, len(reading.ids) - 1)
-            rows += [row] * (len(reading.ids) - reading.first)
+            targets += sequence.ids[sequence.first :].tolist()
+            positions += range(sequence.first - 1, len(sequence.ids) - 1)
+            rows += [row] * (len(sequence.ids) - sequence.first)
     places = [torch.tensor(part, device=model.device) for part in (rows, positions, targets)]
     logs = model.log_probabilities(ids.to(model.device), *places).numpy()  # (n_targets,)
     return np.add.reduceat(logs, starts)
@@ -430,7 +313,7 @@ def _require_finite(nats: np.ndarray, model: OpenModel) -> None:
     )
 
 
-# --- what is made of it ----------------------------------------------------------------------------------------
+# --- metrics and rows ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -440,16 +323,16 @@ class Metric:
     higher_is_better: bool
     value: float
     std_error: float | None
-    """None for a single row, or where all are alike: it cannot be estimated."""
+    """None where it cannot be estimated: a single row, or all rows equal."""
     values: np.ndarray | None
-    """Of each row that was scored, their mean being `value`; None where it is no mean of them. (n_scored,)"""
+    """Value of each scored row, (n_scored,); None if `value` is not their mean."""
 
 
 def metrics_of_choices(questions: Sequence[Question], nats: Sequence[np.ndarray]) -> list[Metric]:
     """`acc`: whether the right choice has the highest log-likelihood, and `acc_norm`: per UTF-8 byte of the choice.
 
-    A choice that only ties for the highest is not chosen. `answer_bits_per_byte`: of the right choice, which tells more
-    than right or wrong where a model is right by chance. nats: of each question's choices, (n_choices,) each.
+    A choice that ties for the highest is not chosen. `answer_bits_per_byte`: of the right choice; more informative than
+    accuracy for a model near chance. nats: of each question's choices, (n_choices,) each.
     """
     sizes = [np.array([len(choice.encode()) for choice in question.choices]) for question in questions]
     answers = [question.answer for question in questions]
@@ -465,7 +348,7 @@ def metrics_of_choices(questions: Sequence[Question], nats: Sequence[np.ndarray]
 
 
 def metrics_of_texts(texts: Sequence[Text], nats: Sequence[np.ndarray]) -> list[Metric]:
-    """`bits_per_byte`: of all texts together, with the standard error of a ratio over texts; and their mean, text by text.
+    """`bits_per_byte` over all texts together, with the standard error of a ratio; and the mean of the texts' own values.
 
     The two differ where texts differ in length. nats: of each text's windows, (n_windows,) each.
     """
@@ -489,22 +372,22 @@ def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray) -> M
     return Metric(name, unit, higher_is_better, float(values.mean()), error, values)
 
 
-def _as_rows(task: Task, blueprint: Blueprint, asked: list[AskedRow], nats: list[np.ndarray]) -> TaskScores:
-    scored = [number for number, one in enumerate(asked) if one.readings]
-    found = [nats[number] for number in scored]
+def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], nats: list[np.ndarray]) -> TaskScores:
+    scored = [number for number, row in enumerate(rows) if row.sequences]
+    nats = [nats[number] for number in scored]
     if task.questions:
-        metrics = metrics_of_choices([task.questions[number] for number in scored], found)
+        metrics = metrics_of_choices([task.questions[number] for number in scored], nats)
     else:
-        metrics = metrics_of_texts([task.texts[number] for number in scored], found)
+        metrics = metrics_of_texts([task.texts[number] for number in scored], nats)
     model, sha = blueprint.weightless.row, identity(blueprint, task)
     counts = {
-        "prompts_cut_at_their_left": sum(one.is_cut for one in asked),
-        "questions_left_out": len(asked) - len(scored),
-        "with_unknown_tokens": sum(one.has_unknown for one in asked),
+        "prompts_cut_at_their_left": sum(row.is_cut for row in rows),
+        "questions_left_out": len(rows) - len(scored),
+        "with_unknown_tokens": sum(row.has_unknown for row in rows),
     }
     window = min(WINDOW, blueprint.weightless.context or WINDOW)
-    # What keeps two scores from being compared is part of the suite: other questions, other windows.
-    suite = f"{SUITE}+{task.sha256[:8]}" + (f"+{window}" if any(one.is_windowed for one in asked) else "")
+    # The suite identifies what two scores must share to be comparable: the questions and the windows.
+    suite = f"{SUITE}+{task.sha256[:8]}" + (f"+{window}" if any(row.is_windowed for row in rows) else "")
     source = f"{SCORED_SOURCE} Workdim {code_version()}, {blueprint.dtype}, task {task.sha256[:12]}"
     scores = [
         ScoreRow(
@@ -520,7 +403,7 @@ def _as_rows(task: Task, blueprint: Blueprint, asked: list[AskedRow], nats: list
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
             n_samples=len(scored),
-            is_partial=len(scored) < len(asked),
+            is_partial=len(scored) < len(rows),
             is_group=False,
             source=source,
             licence=NOT_STATED,

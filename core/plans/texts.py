@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from core.errors import CorpusError, InputError, ModelError
-from core.measure.score import AskedRow, Reading, asked_rows, metrics_of_choices
+from core.measure.score import metrics_of_choices, tokenized_rows
 from core.models.model import Blueprint, OpenModel
 from core.plans.pricing import Difference, Scores, joined, ratio
 from core.records import PlanConfig
 from core.texts.corpora import Corpus
 from core.texts.sample import TokenWindows, draw_windows
-from core.texts.tasks import Task, read_task
+from core.texts.tasks import ScoredTokens, Task, TokenizedRow, read_task
 from core.texts.windows import merge_pieces, reserve
 
 PURPOSE = "layer plan"
@@ -305,8 +305,8 @@ class OwnTask:
                 "{task} is a task of texts, which has no points: give the budget in nats, or a task of questions.",
                 task=self.task.name,
             )
-        self._asked: list[AskedRow] = asked_rows(self.task, blueprint)
-        rows = [i for i, one in enumerate(self._asked) if one.readings]
+        self._tokenized: list[TokenizedRow] = tokenized_rows(self.task, blueprint)
+        rows = [i for i, row in enumerate(self._tokenized) if row.sequences]
         if not rows:
             raise ModelError(
                 "{weights} can read no row of {task} at once.", weights=blueprint.weights.name, task=self.task.name
@@ -315,8 +315,8 @@ class OwnTask:
             drawn = np.random.default_rng([config.seed, 18]).permutation(len(rows))[:TASK_ROWS]
             rows = [rows[i] for i in sorted(drawn)]
         self._rows = rows
-        self._readings = [one for i in rows for one in self._asked[i].readings]
-        self._order = sorted(range(len(self._readings)), key=lambda i: len(self._readings[i].ids))
+        self._sequences = [one for i in rows for one in self._tokenized[i].sequences]
+        self._order = sorted(range(len(self._sequences)), key=lambda i: len(self._sequences[i].ids))
 
     @property
     def n_tokens(self) -> int:
@@ -326,21 +326,22 @@ class OwnTask:
     @cached_property
     def parts(self) -> list[TokenWindows]:
         """All choices, those of about the same length together."""
-        ordered = [(self._readings[i].ids, self._readings[i].first) for i in self._order]
+        ordered = [(self._sequences[i].ids, self._sequences[i].first) for i in self._order]
         return [padded(ordered[k : k + PART]) for k in range(0, len(ordered), PART)]
 
     def in_order(self, scores: Sequence[Scores]) -> Scores:
         """Those of all parts, as the task asks its rows."""
         return joined(scores).at(np.argsort(self._order))
 
-    def right_answers(self) -> list[Reading]:
+    def right_answers(self) -> list[ScoredTokens]:
         """The right choice of each question, or the first window of each text."""
         questions = self.task.questions
-        return [self._asked[i].readings[questions[i].answer if questions else 0] for i in self._rows[:DIRECTION_ROWS]]
+        rows = self._rows[:DIRECTION_ROWS]
+        return [self._tokenized[i].sequences[questions[i].answer if questions else 0] for i in rows]
 
     def price(self, before: Scores, after: Scores) -> TaskPrice:
         """Of what `in_order` gives, without a change and with it."""
-        ends = np.cumsum([0, *(len(self._asked[i].readings) for i in self._rows)])
+        ends = np.cumsum([0, *(len(self._tokenized[i].sequences) for i in self._rows)])
         losses = [[one.loss[a:b] for a, b in pairwise(ends)] for one in (before, after)]
         if self.task.texts:
             counts = np.array([before.n_targets[a:b].sum() for a, b in pairwise(ends)])

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis.answer import Answer, RankedModel
-from core.analysis.many import Specifications
+from core.analysis.many import SpecificationCurve
 from core.locale import translator
 from core.registry.published import CLAIMS
 from core.terminal.output import _, heads, language, translated, wrap
@@ -21,7 +21,7 @@ SHORTEST_NAME = 14
 """A name is never cut shorter, however narrow the terminal is."""
 
 
-def answer_lines(found: Answer, width: int, under: Specifications | None = None) -> list[str]:
+def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
     told = _wrap_all([answers.sentence(found, language())], width)
     told += ["", *_wrap_all(answers.notes(found, language()), width)]
     if details := answers.details(found, language()):

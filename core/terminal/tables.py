@@ -272,7 +272,7 @@ def plan_lines(found: LayerPlan) -> list[str]:
     lines += ["", *_plan_sketch(found)]
     lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(found))]
     lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(found))]
-    if harder := read_again.harder(found):
+    if harder := read_again.harder_text_prices(found):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
     held_against = [*plans.published_text(found, reader), *plans.controls_text(plan, reader)]
     lines += ["", *held_against] if held_against else []
@@ -317,7 +317,7 @@ def _plan_candidates(found: LayerPlan) -> list[str]:
 def _plan_path(found: LayerPlan) -> list[str]:
     rows = [
         (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
-        for row in read_again.path(found)
+        for row in read_again.search_path(found)
     ]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
@@ -406,6 +406,6 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
             "lower": row.lower,
             "upper": row.upper,
         }
-        for row in read_again.harder(found)
+        for row in read_again.harder_text_prices(found)
     ]
     return answer | others | {"harder": harder}

@@ -1,21 +1,23 @@
-"""Tasks of a user's own: one JSON text a line, all questions with choices or all texts.
+"""A user's own tasks, and their tokens. A task file is JSON lines, either all questions with choices or all texts.
 
     {"prompt": "The capital of France is", "choices": [" Paris", " Rome"], "answer": 0}
     {"text": "A text whose bits per byte are asked for."}
 
-`answer` counts the choices from 0. Prompt and choice are joined as they stand: the space between them is the file's.
+`answer` counts the choices from 0. Prompt and choice are joined unchanged: the space between them is part of the file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass as declared
 
@@ -24,6 +26,9 @@ from core.validation import DECLARED, Whole, checked
 
 MAX_BYTES = 256 * 2**20
 MOST_ROWS = 100_000
+WINDOW = 1024
+"""Most tokens of a text that are read at once. A longer text is read in windows: each repeats the last half of the one
+before it and is scored on its own new half."""
 _Any = Annotated[str, Strict(), Field(description=Sentence("a text, which may be empty"))]
 _Filled = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
 
@@ -36,7 +41,7 @@ class Question:
 
     @property
     def asked(self) -> Any:
-        """What makes two questions one, whichever choice is called right."""
+        """Identifies a question, whichever choice is marked as right."""
         return [self.prompt, sorted(self.choices)]
 
     @property
@@ -63,7 +68,7 @@ class Task:
     """The file's name without its ending."""
     questions: tuple[Question, ...] = ()
     texts: tuple[Text, ...] = ()
-    """Of the two, one is empty."""
+    """Exactly one of `questions` and `texts` is filled."""
 
     @property
     def rows(self) -> tuple[Question | Text, ...]:
@@ -71,17 +76,17 @@ class Task:
 
     @cached_property
     def sha256(self) -> str:
-        """Of all that is asked, in its order; not of how the file is written."""
+        """Hash of the rows in their order, independent of the formatting of the file."""
         return _hash([row.content for row in self.rows])
 
     @cached_property
     def hashes(self) -> list[str]:
-        """Of each row: equal where two models answered the same."""
+        """Hash of each row: pairs the answers of two models."""
         return [_hash(row.content) for row in self.rows]
 
 
 def read_task(file: Path) -> Task:
-    """Raises InputError, in one line, for the first thing that is wrong."""
+    """Read and validate a task file. Raises InputError for the first problem."""
     rows: list[Question | Text] = []
     seen: dict[str, int] = {}
     for number, content in _lines(file):
@@ -192,3 +197,126 @@ def _check(row: Question | Text, place: str) -> None:
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+# --- a tokenizer's reading of a task ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScoredTokens:
+    """A token sequence of which the tokens from `first` on are scored."""
+
+    ids: np.ndarray
+    """(n_tokens,) int32; Python ints would take nine times the memory, and a task may have millions of tokens."""
+    first: int
+
+
+@dataclass(frozen=True)
+class TokenizedRow:
+    """One row of a task in tokens."""
+
+    sequences: tuple[ScoredTokens, ...]
+    """One for each choice, or for each window of a text; empty where the row does not fit the model's context."""
+    is_cut: bool = False
+    """Whether the beginning of the prompt was cut off."""
+    is_windowed: bool = False
+    has_unknown: bool = False
+
+
+def tokenize_task(task: Task, tokenizer: Any, context: int | None) -> list[TokenizedRow]:
+    """Tokenise each row of a task; `context` is the most tokens that the model reads at once (None: no limit).
+
+    Prompt and choice are tokenised as one text. All choices of a question are scored from the same token on: the first at
+    which one of them differs from the tokens of the prompt alone. So a token that spans the end of the prompt is scored
+    for every choice.
+    """
+    opening, starter = _opening_tokens(tokenizer), starting_token(tokenizer)
+    unknown = tokenizer.unk_token_id
+    if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):  # a byte-level tokenizer never returns it
+        unknown = None
+    if task.questions:
+        texts = (text for one in task.questions for text in (one.prompt, *(one.prompt + c for c in one.choices)))
+        encoded = _encode(tokenizer, texts)
+        rows = []
+        for question in task.questions:
+            prompt, *choices = (next(encoded) for _ in range(1 + len(question.choices)))
+            rows.append(_tokenized_question(prompt, choices, opening, starter, context, unknown))
+        return rows
+    window = min(WINDOW, context or WINDOW)
+    ids = _encode(tokenizer, (row.text for row in task.texts))
+    return [_tokenized_text(one, opening or starter, window, unknown) for one in ids]
+
+
+def starting_token(tokenizer: Any) -> list[int]:
+    """The token to put before a text whose first token is scored: BOS, else EOS; empty if there is neither."""
+    return [one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None][:1]
+
+
+def _encode(tokenizer: Any, texts: Iterable[str]) -> Iterator[np.ndarray]:
+    """The tokens of each text without special tokens; (n_tokens,) each"""
+    remaining = iter(texts)
+    while batch := list(islice(remaining, 512)):
+        for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:
+            yield np.array(ids, dtype=np.int32)
+
+
+def _opening_tokens(tokenizer: Any) -> list[int]:
+    """The special tokens that the tokenizer puts before every text."""
+    plain, whole = (
+        list(tokenizer("a", add_special_tokens=added, verbose=False)["input_ids"]) for added in (False, True)
+    )
+    places = range(len(whole) - len(plain) + 1)
+    return whole[: next((at for at in places if whole[at : at + len(plain)] == plain), 0)]
+
+
+def _tokenized_question(
+    prompt: np.ndarray,
+    choices: list[np.ndarray],
+    opening: list[int],
+    starter: list[int],
+    context: int | None,
+    unknown: int | None,
+) -> TokenizedRow:
+    """`choices`: the tokens of prompt and choice together. The prompt loses its beginning where the longest does not fit."""
+    first = min(_common_prefix(prompt, ids) for ids in choices)
+    first = min(first, *(len(ids) - 1 for ids in choices))  # a normaliser may leave nothing of a choice
+    if first < 0:
+        return TokenizedRow(())
+    before = opening or (starter if first == 0 else [])
+    longest = len(before) + max(map(len, choices)) - 1  # the last token is a target only
+    excess = max(0, longest - context) if context else 0
+    if excess and (excess > first or len(before) + first - excess == 0):
+        return TokenizedRow(())
+    start = len(before) + first - excess
+    sequences = [ScoredTokens(_with_prefix(before, ids[excess:]), start) for ids in choices]
+    has_unknown = any(_contains(ids[first:], unknown) for ids in choices)
+    return TokenizedRow(tuple(sequences), excess > 0, has_unknown=has_unknown)
+
+
+def _tokenized_text(ids: np.ndarray, before: list[int], window: int, unknown: int | None) -> TokenizedRow:
+    """All tokens of a text, each scored once: in windows, of which all but the first score only their last half."""
+    if not len(ids):
+        return TokenizedRow(())
+    whole = _with_prefix(before, ids)
+    end = min(len(whole), window + 1)  # the last token is a target only
+    sequences = [ScoredTokens(whole[:end], len(before))]
+    while end < len(whole):
+        start, end = end, min(len(whole), end + max(1, window // 2))
+        begin = max(0, end - window - 1)
+        sequences.append(ScoredTokens(whole[begin:end], start - begin))
+    return TokenizedRow(tuple(sequences), False, len(sequences) > 1, _contains(ids, unknown))
+
+
+def _common_prefix(one: np.ndarray, other: np.ndarray) -> int:
+    """Length of the common prefix."""
+    n = min(len(one), len(other))
+    differing = np.flatnonzero(one[:n] != other[:n])
+    return int(differing[0]) if len(differing) else n
+
+
+def _with_prefix(before: list[int], ids: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.array(before, dtype=np.int32), ids])
+
+
+def _contains(ids: np.ndarray, token: int | None) -> bool:
+    return token is not None and bool((ids == token).any())

@@ -6,8 +6,8 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.answer import Answer
-from core.analysis.asked import Asked
-from core.analysis.ranking import is_of_ladder, newest, of_models
+from core.analysis.question import RankingQuestion
+from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
 from core.figures.profile_data import profile_points
 from core.figures.svg_profiles import THUMBNAIL, extrema_of, thumbnail
 from core.pilots.registration import Registered, registered, shipped
@@ -56,10 +56,10 @@ def tell_work() -> None:
 def say_findings(saving: PlanRow | None) -> None:
     """Three, side by side: what the newest pilot found, what was registered, what can be left out of a model."""
     own = next((registered(row) for row in reads.lists().pilots.to_dicts()), None)
-    relation = reads.relation(Asked())
+    relation = reads.relation(RankingQuestion())
     ladder = shipped()
     if own and relation.registration.pilot_id == own.pilot_id and ladder.pilot_id != own.pilot_id:
-        relation = reads.relation(Asked(pilot=Registered(ladder.pilot_id, ladder, own.at)))
+        relation = reads.relation(RankingQuestion(pilot=Registered(ladder.pilot_id, ladder, own.at)))
     first, second, third = st.columns(3)
     with first.container(border=True, height="stretch"):
         _say_pilot(own)
@@ -78,7 +78,7 @@ def _say_pilot(own: Registered | None) -> None:
         _finding(_("Newest pilot"), ":material/science:", _("No pilot yet"), meaning)
         st.page_link("pages/pilot.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
         return
-    found = reads.relation(Asked(pilot=own))
+    found = reads.relation(RankingQuestion(pilot=own))
     _finding(_("Newest pilot: {name}").format(name=own.pilot.name), *_claim(found))
     st.caption(escape(own.pilot.question), help=_numbers(found))
     st.page_link("pages/ranking.py", label=_("See its models"), query_params={"pilot": own.pilot_id})
@@ -124,7 +124,7 @@ def profile_ids(texts: pl.DataFrame) -> list[str]:
     """Of the gallery: the newest run of each model, text and protocol among `texts` (of `Lists.runs`), the page that the
     reader turned to; own measurements first, and the small models that Workdim trained last."""
     _ = language.translator()
-    shown = newest(reads.own_first(of_models(texts)))
+    shown = newest_runs(reads.own_first(without_variants(texts)))
     ids = shown.sort(is_of_ladder(), maintain_order=True)["run_id"].to_list()
     pages = list(range(1, -(-len(ids) // PAGE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1

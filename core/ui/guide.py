@@ -15,8 +15,8 @@ import streamlit as st
 from markdown_it import MarkdownIt
 
 from core import wording
-from core.analysis.asked import Asked
-from core.analysis.ranking import newest
+from core.analysis.question import RankingQuestion
+from core.analysis.ranking import newest_runs
 from core.figures.svg import LIGHT
 from core.locale import glossary, translator
 from core.registry.checks import CHECKS, Check
@@ -170,7 +170,7 @@ def phrases(reader: str) -> list[tuple[str, str]]:
         models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
     )
     found = [(said, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
-    home = reads.home(newest(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
+    home = reads.home(newest_runs(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         found.append(
             (
@@ -184,7 +184,7 @@ def phrases(reader: str) -> list[tuple[str, str]]:
                 _("An estimate on one text, and no score: neither more nor fewer is better."),
             )
         )
-    relation = reads.relation(Asked())
+    relation = reads.relation(RankingQuestion())
     found.append(
         (
             answers.sentence(relation, reader),

@@ -284,7 +284,7 @@ def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
 
     They may differ in kind and tokenizer: a first look shows shapes; only the ranking compares heights.
     """
-    texts = reads.own_first(ranking.of_models(runs.filter(pl.col("pass") == "text")))
+    texts = reads.own_first(ranking.without_variants(runs.filter(pl.col("pass") == "text")))
     if texts.is_empty():
         return runs["run_id"].head(1).to_list()
     first = texts.row(0, named=True)
@@ -293,4 +293,4 @@ def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
         texts = texts if by_others.is_empty() else by_others
         first = ranking.most_models(texts).row(0, named=True)
     alike = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
-    return ranking.newest(alike)["run_id"].head(n).to_list()
+    return ranking.newest_runs(alike)["run_id"].head(n).to_list()

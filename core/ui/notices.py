@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.ranking import size_classes, with_stack
+from core.analysis.ranking import split_by_size, with_stack
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
@@ -104,7 +104,7 @@ def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
     }
     compared = with_stack(chosen)
     differing = [word for column, word in conditions.items() if compared[column].n_unique() > 1]
-    if len(size_classes(chosen.filter(pl.col("n_points").is_not_null()))) > 1:
+    if len(split_by_size(chosen.filter(pl.col("n_points").is_not_null()))) > 1:
         differing.append(_("number of points"))
     if differing:
         message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")

@@ -18,10 +18,10 @@ import streamlit as st
 
 from core.analysis import differences
 from core.analysis.answer import Answer
-from core.analysis.answer import answer as answer_of
-from core.analysis.asked import BY_WORD, Asked, Evidence
+from core.analysis.answer import answer_question as answer_of
 from core.analysis.population import Population
-from core.analysis.population import population as population_of
+from core.analysis.population import select_population as population_of
+from core.analysis.question import BY_WORD, Evidence, RankingQuestion
 from core.files import default_path
 from core.pilots.recipe import SavedRecipe
 from core.pilots.registration import registered, shipped
@@ -203,17 +203,17 @@ def home(run_ids: Sequence[str], texts: pl.DataFrame) -> Home:
     return _home(warehouse().path, warehouse().version(), tuple(run_ids), tuple(newest), shows_reference())
 
 
-def population(asked: Asked) -> Population:
+def population(asked: RankingQuestion) -> Population:
     """Who is compared, by what: everything but the coefficients."""
     return _population(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
-def answer(asked: Asked) -> Answer:
+def answer(asked: RankingQuestion) -> Answer:
     """The answer to a question of all of its models, as the verb `rank` gives it."""
     return _answer(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
-def relation(asked: Asked) -> Answer:
+def relation(asked: RankingQuestion) -> Answer:
     """As `answer`, for whoever tells the relation alone: the ranks of its models know nothing of what blocks of text they
     share, which would be read for them."""
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
@@ -224,7 +224,7 @@ def told(found: Population, among: Answer | None = None, *, is_of_summaries: boo
     that of the runs' summaries, not one that was read by another specification; of the former the values without each
     block of text are stored."""
     blocks, of_scores = _blocks(warehouse().path, warehouse().version(), _key(found.asked), found.asked)
-    return answer_of(found, blocks if is_of_summaries else None, of_scores, among=among)
+    return answer_of(found, blocks if is_of_summaries else None, of_scores, full_answer=among)
 
 
 def scores() -> pl.DataFrame:
@@ -251,7 +251,7 @@ def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
     return _inner_maxima(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
-def _key(asked: Asked) -> str:
+def _key(asked: RankingQuestion) -> str:
     """What tells questions apart: of a pilot its id, and whether the profiles that Workdim ships are counted."""
     pilot = asked.pilot.pilot_id if asked.pilot else None
     return repr(
@@ -344,10 +344,11 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).open() as opened:
         listed = queries.run_list(opened)
         runs = with_text_marks(listed if with_reference else _own(listed))
+        plans = layer_plans.list_plans(opened)
         return Lists(
             runs,
             queries.pilots(opened),
-            layer_plans.list_plans(opened),
+            plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
             recipes.list_recipes(opened),
             queries.counts(opened),
         )
@@ -399,7 +400,7 @@ def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[st
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
             _in_order(found, latest),
-            layer_plans.cheapest_verified_plan(opened),
+            layer_plans.cheapest_verified_plan(opened, with_reference),
         )
 
 
@@ -413,13 +414,13 @@ def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readabl
             runs=runs,
             scores=queries.scores(opened, repositories(runs)),
             pilots=tuple(registered(row) for row in listed.pilots.to_dicts()),
-            shipped=shipped(),
-            imported=queries.import_times(opened),
+            shipped_pilot=shipped(),
+            import_times=queries.import_times(opened),
         )
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)  # Decide asks one question for each task
-def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Population:
+def _population(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> Population:
     known = _evidence(path, version, shows_reference())
     if _asked.cloud == BY_WORD:
         known = replace(known, summaries=_summaries(path, version, tuple(known.runs["run_id"])))
@@ -427,12 +428,12 @@ def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Populati
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
+def _answer(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> Answer:
     return told(population(_asked))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _relation(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
+def _relation(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> Answer:
     return answer_of(population(_asked))
 
 
@@ -442,12 +443,12 @@ def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Data
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _blocks(path: Path, version: tuple, key: str, _asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _blocks(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> tuple[pl.DataFrame, pl.DataFrame]:
     found = population(_asked)
     with Warehouse(path).open() as opened:
         return (
-            queries.jackknife_blocks(opened, found.blocks_wanted()),
-            score_answers.score_blocks(opened, found.score_blocks_wanted()),
+            queries.jackknife_blocks(opened, found.required_blocks()),
+            score_answers.score_blocks(opened, found.required_score_blocks()),
         )
 
 

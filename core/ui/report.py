@@ -16,9 +16,9 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import under
-from core.analysis.asked import Asked
-from core.analysis.ranking import newest
+from core.analysis.answer import relate_by_specification
+from core.analysis.question import RankingQuestion
+from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
 from core.deck.report import Report, appendix_sections, build_report
 from core.deck.slide_svg import slide_outline
@@ -84,7 +84,9 @@ def ask(runs: pl.DataFrame) -> Wanted:
     if plan_id is None:
         pilot, own = pilot_filter.choose(runs)
         texts = own.filter(pl.col("pass") == "text")
-        chosen = reads.selection(newest(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MOST_RUNS)
+        chosen = (
+            reads.selection(newest_runs(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MOST_RUNS)
+        )
         notices.stop_if_none_chosen(chosen.runs)
         shown = tellable(chosen.runs)
         notices.warn_if_not_comparable(shown)
@@ -384,10 +386,10 @@ def _cached(path: Path, version: tuple, with_reference: bool, day: date, recipe:
     )
     found = specifications = None
     if pilot is not None:
-        asked = Asked(pilot=pilot)
+        asked = RankingQuestion(pilot=pilot)
         found = reads.answer(asked)
         among = reads.population(asked)
-        specifications = under(among, reads.inner_maxima(among.rows["run_id"].to_list()))
+        specifications = relate_by_specification(among, reads.inner_maxima(among.rows["run_id"].to_list()))
     data = deck_data.deck_data(
         frames, recipe.language, pilot, made_on=day, pilot_answer=found, specifications=specifications
     )

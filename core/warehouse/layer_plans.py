@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import SHORT_ID, LayerPlan
+from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan
 from core.store import user_files
 from core.tables import TABLES, PlanOutcomeRow, PlanRow
 from core.warehouse.connection import Readable
@@ -63,9 +63,16 @@ def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
     return TABLES["plan_outcomes"].rows(found)
 
 
-def cheapest_verified_plan(warehouse: Readable) -> PlanRow | None:
-    """The verified plan with the smallest increase of loss; plans within their budget come first."""
-    found = warehouse.read("FROM plans WHERE is_verified ORDER BY is_recommended DESC, loss_increase, plan_id LIMIT 1")
+def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> PlanRow | None:
+    """The verified plan with the smallest increase of loss; plans made here come first, then those within their budget.
+
+    With `with_reference`, shipped plans too, of models that were not trained for Workdim.
+    """
+    is_own = f"(note IS DISTINCT FROM '{SHIPPED}')"
+    is_shown = f"({is_own} OR NOT starts_with(reference, '{LOCAL}'))" if with_reference else is_own
+    found = warehouse.read(
+        f"FROM plans WHERE is_verified AND {is_shown} ORDER BY {is_own} DESC, is_recommended DESC, loss_increase, plan_id LIMIT 1"
+    )
     return next(iter(TABLES["plans"].rows(found)), None)
 
 

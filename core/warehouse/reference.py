@@ -1,6 +1,6 @@
-"""The profiles that ship with Workdim: added to a warehouse once, and not again if somebody removed them.
+"""The profiles and layer plans that ship with Workdim: added to a warehouse once, and not again if somebody removed them.
 
-They are parcels like any other, with the tag `reference`. The file offered.json lists those that were added: one that is
+They are parcels and plans like any other, with the tag or note `reference`. The file offered.json lists those that were added: one that is
 listed and not among the parcels was removed by people, and returns only on request.
 
 Profiles of downloadable models ship as folders. The many small models that were trained or damaged for Workdim ship as
@@ -17,6 +17,8 @@ import tarfile
 from collections.abc import Collection
 from pathlib import Path
 
+import polars as pl
+
 from core.errors import ResourceError, Sentence
 from core.files import (
     REFERENCE,
@@ -28,8 +30,9 @@ from core.files import (
     workplace,
     write_through,
 )
-from core.records import SHIPPED
+from core.records import SHIPPED, LayerPlan
 from core.store.parcels import is_parcel
+from core.warehouse import layer_plans
 from core.warehouse.runs import delete_runs
 from core.warehouse.sync import Report
 from core.warehouse.warehouse import Warehouse
@@ -56,6 +59,24 @@ def shipped_run_ids() -> set[str]:
     return found
 
 
+def shipped_plans() -> list[LayerPlan]:
+    """The shipped layer plans, in the order of the file."""
+    frames = {name: pl.read_parquet(_plan_file(name)) for name in ("plans", "plan_outcomes") if shipped_plan_ids()}
+    return [
+        LayerPlan.from_frames({name: frame.filter(plan_id=plan_id) for name, frame in frames.items()})
+        for plan_id in shipped_plan_ids()
+    ]
+
+
+def shipped_plan_ids() -> list[str]:
+    path = _plan_file("plans")
+    return pl.read_parquet(path, columns=["plan_id"])["plan_id"].to_list() if path.exists() else []
+
+
+def _plan_file(table: str) -> Path:
+    return PROFILES.parent / f"{table}.parquet"
+
+
 def unpack(bundle: Path, folder: Path) -> None:
     """Raises TarError, LZMAError or EOFError if the file is damaged, OSError if there is no room."""
     with tarfile.open(bundle) as members:
@@ -63,7 +84,7 @@ def unpack(bundle: Path, folder: Path) -> None:
 
 
 def add_new_profiles(warehouse: Warehouse, report: Report) -> list[str]:
-    """Add the shipped profiles that were never in this folder; usually there are none.
+    """Add the shipped profiles and plans that were never in this folder; usually there are none.
 
     Returns the ids of the added runs. Raises ResourceError if the folder cannot be written to, WarehouseLocked if another
     process holds the warehouse: then they wait among the parcels.
@@ -77,11 +98,15 @@ def add_all_profiles(warehouse: Warehouse, report: Report) -> list[str]:
 
 
 def remove_profiles(warehouse: Warehouse) -> int:
-    """Move all shipped profiles to the trash; returns their number. Raises InputError, as `delete_runs` does, if a run was
-    judged with one of them."""
-    _write_offered(warehouse, shipped_run_ids() | {_bundle_key(bundle) for bundle in shipped_bundles()})
+    """Move all shipped profiles to the trash and delete the shipped plans; returns the number of profiles. Raises
+    InputError, as `delete_runs` does, if a run was judged with one of them."""
+    plans = shipped_plan_ids()
+    _write_offered(warehouse, {*shipped_run_ids(), *map(_bundle_key, shipped_bundles()), *plans})
     found = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
     delete_runs(warehouse, found["run_id"].to_list())
+    for plan_id in plans:
+        if layer_plans.has_plan(warehouse, plan_id):
+            layer_plans.delete_plan(warehouse, plan_id)
     return found.height
 
 
@@ -89,7 +114,8 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
     """Add those that are not `known`: copy all, then ingest them in one transaction, which is ten times as fast."""
     parcels = [parcel for parcel in shipped_parcels() if parcel.name not in known]
     packed = [bundle for bundle in shipped_bundles() if _bundle_key(bundle) not in known]
-    if not parcels and not packed:
+    new_plans = set(shipped_plan_ids()) - set(known)
+    if not parcels and not packed and not new_plans:
         return []
     refuse_where_read_only()
     warehouse.prepare()
@@ -114,7 +140,10 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
     damaged = set(copied) & set(warehouse.pending_changes().run_ids)
     for name in damaged:  # the shipped parcel itself is damaged: its copy is useless
         shutil.rmtree(target / name, ignore_errors=True)
-    _write_offered(warehouse, {*offered, *map(_bundle_key, whole)} - damaged)
+    for plan in shipped_plans() if new_plans else ():
+        if plan.plan.plan_id in new_plans and not layer_plans.has_plan(warehouse, plan.plan.plan_id):
+            layer_plans.save_plan(warehouse, plan)
+    _write_offered(warehouse, {*offered, *map(_bundle_key, whole), *new_plans} - damaged)
     return [run_id for run_id in copied if run_id not in damaged]
 
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from core import wording
 from core.analysis.answer import Answer
-from core.analysis.asked import Registration
-from core.analysis.many import Specifications
+from core.analysis.many import SpecificationCurve
 from core.analysis.population import OtherGroup
+from core.analysis.question import Registration
 from core.analysis.ranking import RankingGroup
-from core.analysis.relation import Relation, Without
+from core.analysis.relation import LeaveOneOut, Relation
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.registry.published import Published
@@ -167,7 +167,7 @@ def _status(registration: Registration, language: str) -> str:
 
 
 def _day(registration: Registration, language: str) -> str:
-    return "–" if registration.frozen is None else day(registration.frozen, language)
+    return "–" if registration.stated_date is None else day(registration.stated_date, language)
 
 
 # --- beside it -------------------------------------------------------------------------------------------------
@@ -196,6 +196,13 @@ def expectation(registration: Registration, language: str) -> str:
     else:
         head = _("Expectation of the pilot “{name}”, written down on {day}: {sign}.")
     pilot_name = registration.pilot.name if registration.pilot else ""
+    said = head.format(name=pilot_name, day=_day(registration, language), sign=sign)
+    return wording.sentences((said, exploratory(registration, language)), language)
+
+
+def exploratory(registration: Registration, language: str) -> str:
+    """Why an answer tests nothing that was registered; empty where it does."""
+    _ = translator(language)
     reasons = {
         "not_registered": _("nobody registered it for these models"),
         "after_scores": _("scores were there before it was registered"),
@@ -205,10 +212,7 @@ def expectation(registration: Registration, language: str) -> str:
         "other_models": _("these are fewer models than were registered"),
     }
     found = [reasons[key] for key in registration.exploratory if key in reasons]
-    tail = _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
-    return wording.sentences(
-        (head.format(name=pilot_name, day=_day(registration, language), sign=sign), tail), language
-    )
+    return _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
 
 
 def why(answer: Answer, language: str) -> list[str]:
@@ -283,9 +287,9 @@ def left_out(answer: Answer, language: str) -> list[str]:
     flat = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
     if flat:
         told.append(_("Without this dimension: {names}.").format(names=_names(flat, language)))
-    if found.n_set_aside:
+    if found.n_variants:
         line = _("Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.")
-        told.append(line.format(n=found.n_set_aside))
+        told.append(line.format(n=found.n_variants))
     if answer.n_base and relation.n:
         told.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
@@ -349,7 +353,7 @@ def sensitivity(answer: Answer, language: str) -> list[str]:
     return told
 
 
-def without_family(family: Without, language: str) -> str:
+def without_family(family: LeaveOneOut, language: str) -> str:
     """How far rho moves without one family, whether the answer changes, and which families could not be judged."""
     _ = translator(language)
     line = (
@@ -426,12 +430,12 @@ def within_strata(relation: Relation, language: str) -> str:
     return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_told(strata.p), n=strata.n)
 
 
-def specifications(found: Specifications, answer: Answer, language: str) -> str:
+def specifications(found: SpecificationCurve, answer: Answer, language: str) -> str:
     """`Under 9 of 12 specifications the answer is the same: cannot tell.`"""
     _ = translator(language)
     told = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
     said = _word(found.answer, answer.registration, language)
-    return told.format(holds=found.holds, n=len(found.relations), word=said)
+    return told.format(holds=found.n_agreeing, n=len(found.relations), word=said)
 
 
 # --- groups ----------------------------------------------------------------------------------------------------
@@ -464,14 +468,14 @@ def why_apart(other: OtherGroup, language: str) -> str:
         "protocol_hash": _("protocol, seed or version"),
         "n_points": _("number of points (N)"),
     }
-    differs = _("Another {what}.").format(what=_(", ").join(words[key] for key in other.differs))
-    if {"kind", "stack"} & set(other.differs):
+    differs = _("Another {what}.").format(what=_(", ").join(words[key] for key in other.differing_keys))
+    if {"kind", "stack"} & set(other.differing_keys):
         remedy = _("Such models are never ranked together; their shapes can be compared under Profiles.")
     elif other.can_be_measured:
         remedy = _("Measured on the text of the group above by its protocol, they can be compared.")
     elif other.can_meet_on_words:
         remedy = _("Measured together with the models above, on one text, they can be compared on one point per word.")
-    elif other.differs == ("words_hash",):
+    elif other.differing_keys == ("words_hash",):
         remedy = _("Measured together with the models above, they are compared on the same words.")
     else:
         remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")

@@ -325,7 +325,7 @@ def _windows(runs: pl.DataFrame, language: str) -> Limit | None:
 
 def _groups(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
-    found = groups(runs, lifted=True)
+    found = groups(runs, include_vetoed=True)
     question = _("Which of these models stands first?")
     if len(found) > 1:
         reason = _("{count} groups differ in kind, tokenizer, text, protocol or N and are never ranked across groups.")

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis.ranking import benchmarks
+from core.analysis.ranking import list_benchmarks
 from core.locale import translator
 from core.pilots.pilot import Benchmark, Pilot
 
@@ -50,7 +50,7 @@ def registered_rows(scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
 
 def shown_first(scored: pl.DataFrame, pilot: Pilot | None) -> dict[str, Any] | None:
     """The benchmark to show: the pre-registered one where anything has a score of it, else what most models have."""
-    offered = benchmarks(scored).to_dicts()
+    offered = list_benchmarks(scored).to_dicts()
     registered = (row for row in offered if pilot and pilot.benchmark.is_met_by(row))
     return next(registered, offered[0] if offered else None)
 

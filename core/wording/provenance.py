@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from core import wording
-from core.analysis.differences import Comparability, differences, flat, of_substance
+from core.analysis.differences import Comparability, differences, flatten, without_incidental
 from core.locale import translator
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.tables import TABLES
+from core.wording.verdicts import badge, verdict_marks
 
 
 def _(message: str) -> str:
@@ -107,7 +108,7 @@ class Section:
 
 def sections(record: Mapping[str, Any], language: str) -> list[Section]:
     """Every field of a record (core.warehouse.profiles), the empty ones with a dash."""
-    told = flat(record)
+    told = flatten(record)
     placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
     for name in told:
         if name not in NAMES:
@@ -202,7 +203,7 @@ class Line:
 def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
     """The fields that differ; without `every`, those left out that differ between any two runs."""
     found = differences(one, other)
-    kept = sorted(found if every else of_substance(found), key=lambda each: place_of(each.field))
+    kept = sorted(found if every else without_incidental(found), key=lambda each: place_of(each.field))
     return [
         Line(
             section_title(section_of(each.field), language),
@@ -217,19 +218,28 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, e
 def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
     """Names of the fields that both runs have with one value."""
     unlike = {each.field for each in differences(one, other)}
-    return [field_name(name, language) for name, value in flat(one).items() if value is not None and name not in unlike]
+    return [
+        field_name(name, language) for name, value in flatten(one).items() if value is not None and name not in unlike
+    ]
 
 
-def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[Line]:
-    """What came out: dimensions with their intervals, N, verdicts and checks. Rows as of `queries.runs`."""
+def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False) -> list[Line]:
+    """What came out: dimensions with their intervals, N, verdicts and checks. Rows as of `queries.runs`.
+
+    `is_brief`: verdicts as marks and one sentence, without their reasons.
+    """
     _ = translator(language)
+
+    def verdicts(run: Mapping[str, Any]) -> str:
+        return f"{verdict_marks(run)} {badge(run, language)}" if is_brief else wording.outcome_short(run, language)
+
     told = [
         (_("Largest inner dimension"), lambda run: _interval(run, "inner_max")),
         (_("Working dimension"), lambda run: wording.shape_text(run, language)),
         (_("Final, before the norm"), lambda run: _interval(run, "final_dimension_pre_norm")),
         (_("Final, after the norm"), lambda run: _interval(run, "final_dimension_post_norm")),
         (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else f"{run['n_points']:,}"),
-        (_("Verdicts"), lambda run: wording.outcome_short(run, language)),
+        (_("Verdicts"), verdicts),
         (_("Checks"), lambda run: _checks(run, language)),
     ]
     return [Line("", label, say(one), say(other)) for label, say in told]

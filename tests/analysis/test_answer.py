@@ -8,9 +8,9 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from core.analysis.answer import answer, units_of
-from core.analysis.asked import Asked, members
-from core.analysis.population import population
+from core.analysis.answer import answer_question, relation_units
+from core.analysis.population import select_population
+from core.analysis.question import RankingQuestion, runs_of_pilot
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
 from tests.frames import Model
@@ -18,8 +18,8 @@ from tests.frames import Model
 PILOT = registered(pilot())
 
 
-def said(*given, asked: Asked | None = None, **more):
-    return answer(population(evidence(*given, **more), asked))
+def said(*given, asked: RankingQuestion | None = None, **more):
+    return answer_question(select_population(evidence(*given, **more), asked))
 
 
 def test_a_registered_expectation_that_holds_is_related_as_registered():
@@ -60,8 +60,8 @@ def test_a_pilot_that_was_registered_after_its_scores_is_exploratory():
     undated = scores(falling(), as_of=None)
     assert said(models(), undated, PILOT).registration.exploratory == ("dates_not_known",)
     known = {"00": datetime(2026, 11, 22)}
-    assert said(models(), undated, PILOT, imported=known).registration.is_registered
-    assert not said(models(), undated, late, imported=known).registration.is_registered
+    assert said(models(), undated, PILOT, import_times=known).registration.is_registered
+    assert not said(models(), undated, late, import_times=known).registration.is_registered
 
 
 def test_a_score_stated_with_its_pilot_was_there_when_it_was_registered():
@@ -76,7 +76,7 @@ def test_only_the_models_that_were_named_are_counted_and_those_without_a_run_are
     found = said(models(), scores(falling()), named)
     assert found.relation.n == 9 and found.population.missing == ("m99",)
     assert found.population.others == (), "other models of the very group are no group that cannot be compared"
-    everyone = population(evidence(models(), scores(falling()), named), Asked(is_free=True))
+    everyone = select_population(evidence(models(), scores(falling()), named), RankingQuestion(ignores_pilots=True))
     assert everyone.rows.height == 24 and everyone.registration.by == "published"
 
 
@@ -101,9 +101,11 @@ def test_the_ladder_counts_its_base_recipe_once():
     runs = frames.runs(*models(24)).with_columns(
         reference=pl.Series([model.reference for model in ladder.models]), corpus_name=pl.lit("ladder-code")
     )
-    assert members(runs, ladder).height == 24
+    assert runs_of_pilot(runs, ladder).height == 24
     rows = [answers.ladder_score(model.reference, 1.5 + 0.01 * at) for at, model in enumerate(ladder.models)]
-    found = answer(population(replace(evidence(models(), frames.scores(*rows)), runs=runs, shipped=ladder)))
+    found = answer_question(
+        select_population(replace(evidence(models(), frames.scores(*rows)), runs=runs, shipped_pilot=ladder))
+    )
     assert found.word == "related_as_registered" and found.registration.by == "shipped"
     assert (found.relation.n, found.relation.once.n) == (24, 18)
 
@@ -133,7 +135,7 @@ def test_scores_that_are_all_equal_tell_nothing():
 
 def test_missing_parameters_leave_only_the_partial_coefficient_out():
     bare = frames.runs(*models()).with_columns(parameters=pl.lit(0, pl.Int64), family=pl.lit(None, pl.String))
-    found = answer(population(replace(evidence(models(), scores(falling()), PILOT), runs=bare)))
+    found = answer_question(select_population(replace(evidence(models(), scores(falling()), PILOT), runs=bare)))
     assert found.word == "related_as_registered" and found.relation.partial.r is None
     assert found.relation.partial.reason is not None
 
@@ -167,7 +169,7 @@ def test_a_metric_whose_direction_nobody_states_tells_nothing():
 
 def test_models_without_this_dimension_are_left_out_and_named():
     flat = [*models(20), *(Model(f"m{at:02d}", peak=50.0 + 2 * at, has_peak=False) for at in range(20, 24))]
-    found = said(flat, scores(falling()), PILOT, asked=Asked("working"))
+    found = said(flat, scores(falling()), PILOT, asked=RankingQuestion("working"))
     assert found.relation.n == 20 and len(found.relation.without_dimension) == 4
     assert "other_dimension" in found.registration.exploratory
     assert [one.dimension for one in found.models[-4:]] == [None] * 4
@@ -183,28 +185,30 @@ def test_a_registered_score_that_nobody_has_is_answered_all_the_same():
 
 
 def test_block_values_narrow_the_intervals_of_ranks():
-    found = population(evidence(models(12), scores(falling(12))))
-    wanted = found.blocks_wanted()
+    found = select_population(evidence(models(12), scores(falling(12))))
+    wanted = found.required_blocks()
     assert wanted.row(0) == (found.rows["run_id"][0], 3, "residual", "one_per_type")
     blocks = found.rows.select(
         "run_id", blocks=pl.concat_list(pl.col("inner_max") * (1 + 0.0005 * at) for at in range(16))
     )
-    narrow, wide = answer(found, blocks).models, answer(found).models
+    narrow, wide = answer_question(found, blocks).models, answer_question(found).models
     assert all((one.rank_low, one.rank_high) == (at, at) for at, one in enumerate(narrow, start=1))
     assert wide[5].rank_high - wide[5].rank_low > 3
-    wanted = found.score_blocks_wanted()
+    wanted = found.required_score_blocks()
     assert wanted.row(0, named=True)["run_id"] in set(found.rows["run_id"]) and wanted.height == 12
     hard = [0.1 * (at % 5) for at in range(16)]
     of_scores = found.rows.select("run_id", blocks=pl.concat_list(pl.col("score") + one for one in hard))
-    paired = answer(found, blocks, of_scores)
+    paired = answer_question(found, blocks, of_scores)
     assert paired.relation.errors_paired == ("dimension", "performance")
     assert max(one.score_rank_high - one.score_rank_low for one in paired.models) == 1, "two by two they are equal"
-    assert max(one.score_rank_high - one.score_rank_low for one in answer(found, blocks).models) > 1
-    few = answer(found.narrowed([one.run_id for one in paired.models[4:]]), blocks, of_scores, among=paired)
+    assert max(one.score_rank_high - one.score_rank_low for one in answer_question(found, blocks).models) > 1
+    few = answer_question(
+        found.narrowed([one.run_id for one in paired.models[4:]]), blocks, of_scores, full_answer=paired
+    )
     assert few.models == paired.models[4:] and few.relation.n == 8
 
 
 def test_units_carry_what_a_referee_asks_for():
-    units = units_of(population(evidence(models(), scores(falling()))))
+    units = relation_units(select_population(evidence(models(), scores(falling()))))
     assert units["log_parameters"].null_count() == 0 and units["family"].unique().to_list() == ["llama"]
     assert units["dimension_error"][0] == pytest.approx(0.033, abs=0.002) and units["performance_error"][0] == 0.5

@@ -8,9 +8,9 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from core.analysis.answer import answer
-from core.analysis.asked import Asked
-from core.analysis.population import key_of, population
+from core.analysis.answer import answer_question
+from core.analysis.population import group_key, select_population
+from core.analysis.question import RankingQuestion
 from core.errors import InputError
 from core.wording import answers as words
 from tests import answers, frames
@@ -20,35 +20,35 @@ from tests.frames import Model
 PILOT = registered(pilot())
 
 
-def said(*given, asked: Asked | None = None, **more):
-    return answer(population(evidence(*given, **more), asked))
+def said(*given, asked: RankingQuestion | None = None, **more):
+    return answer_question(select_population(evidence(*given, **more), asked))
 
 
 def test_the_newest_pilot_with_an_expectation_and_runs_is_asked_about_and_the_shipped_one_stands_in():
     silent = registered(pilot(benchmark=replace(answers.BENCHMARK, sign="none")), datetime(2026, 11, 23))
     elsewhere = registered(pilot(name="Gone", models=(answers.PilotModel("hub:gone"),)), datetime(2026, 11, 23))
-    found = population(evidence(models(), scores(falling()), elsewhere, silent, PILOT))
+    found = select_population(evidence(models(), scores(falling()), elsewhere, silent, PILOT))
     assert found.registration.pilot_id == PILOT.pilot_id and found.n_pilots == 2
-    shipped = population(evidence(models(), scores(falling()), shipped=pilot()))
+    shipped = select_population(evidence(models(), scores(falling()), shipped_pilot=pilot()))
     assert (shipped.registration.by, shipped.registration.at) == ("shipped", None)
-    assert population(evidence(models(), scores(falling()), silent)).registration.by == "published"
-    assert population(evidence(models(), scores(falling())), Asked(pilot=silent)).registration.exploratory == (
-        "no_sign",
-    )
+    assert select_population(evidence(models(), scores(falling()), silent)).registration.by == "published"
+    assert select_population(
+        evidence(models(), scores(falling())), RankingQuestion(pilot=silent)
+    ).registration.exploratory == ("no_sign",)
 
 
 def test_the_shipped_pilot_stays_what_it_is_when_somebody_registers_it_later():
     late = registered(pilot(), datetime(2026, 11, 30))
-    found = population(evidence(models(), scores(falling()), late, shipped=pilot()))
+    found = select_population(evidence(models(), scores(falling()), late, shipped_pilot=pilot()))
     assert found.registration.by == "shipped" and found.registration.is_registered
 
 
 def test_a_vetoed_run_counts_where_it_was_named_beforehand_and_nowhere_else():
     runs = [*models(23), Model("m23", peak=96.0, worst_check="veto")]
     assert said(runs, scores(falling()), PILOT).relation.n == 24
-    free = population(evidence(runs, scores(falling())))
+    free = select_population(evidence(runs, scores(falling())))
     assert free.rows.height == 23 and free.vetoed["name"].to_list() == ["m23"]
-    assert population(evidence(runs, scores(falling())), Asked(lifted=True)).rows.height == 24
+    assert select_population(evidence(runs, scores(falling())), RankingQuestion(include_vetoed=True)).rows.height == 24
 
 
 def test_checkpoints_on_the_way_and_damaged_networks_that_ship_are_no_models_unless_a_pilot_names_them():
@@ -56,42 +56,42 @@ def test_checkpoints_on_the_way_and_damaged_networks_that_ship_are_no_models_unl
     known = evidence(models(), scores(falling()))
     tags = pl.Series([marks.get(name, ["reference"]) for name in known.runs["name"]], dtype=pl.List(pl.String))
     known = replace(known, runs=known.runs.with_columns(tags=tags))
-    free = population(known)
-    assert (free.rows.height, free.n_set_aside) == (22, 2) and "m23" in free.rows["name"], (
+    free = select_population(known)
+    assert (free.rows.height, free.n_variants) == (22, 2) and "m23" in free.rows["name"], (
         "nobody's own run is set aside"
     )
-    assert words.notes(answer(free), "en")[-1].startswith("Not counted, as no models of their own: 2 profiles")
-    named = population(replace(known, pilots=(PILOT,)))
-    assert (named.rows.height, named.n_set_aside) == (24, 0) and named.offered["n_models"].to_list() == [24]
+    assert words.notes(answer_question(free), "en")[-1].startswith("Not counted, as no models of their own: 2 profiles")
+    named = select_population(replace(known, pilots=(PILOT,)))
+    assert (named.rows.height, named.n_variants) == (24, 0) and named.offered["n_models"].to_list() == [24]
 
 
 def test_another_score_than_the_registered_one_is_exploratory():
     other = scores(falling(), benchmark="piqa")
     both = pl.concat([scores(unrelated()), other])
-    named = population(evidence(models(), both, PILOT), Asked(benchmark="piqa"))
+    named = select_population(evidence(models(), both, PILOT), RankingQuestion(benchmark="piqa"))
     assert named.benchmark["benchmark"] == "piqa" and named.registration.exploratory == ("other_score",)
     few = registered(pilot(10))
-    asked_of_all = population(evidence(models(), both, few), Asked(benchmark="piqa"))
+    asked_of_all = select_population(evidence(models(), both, few), RankingQuestion(benchmark="piqa"))
     assert asked_of_all.rows.height == 24 and asked_of_all.registration.by == "published"
-    of_pilot = population(evidence(models(), both, PILOT), Asked(benchmark="piqa", pilot=PILOT))
+    of_pilot = select_population(evidence(models(), both, PILOT), RankingQuestion(benchmark="piqa", pilot=PILOT))
     assert of_pilot.registration.exploratory == ("other_score",)
-    again = population(evidence(models(), both, PILOT), Asked(benchmark="tickets", metric="acc"))
+    again = select_population(evidence(models(), both, PILOT), RankingQuestion(benchmark="tickets", metric="acc"))
     assert again.registration.is_registered
 
 
 def test_unknown_names_are_told_with_those_that_are_near():
     given = evidence(models(), scores(falling()))
     for asked, told in (
-        (Asked(benchmark="ticket"), "Unknown benchmark 'ticket'. Did you mean tickets"),
-        (Asked(benchmark="tickets", metric="f1"), "Unknown metric 'f1'"),
-        (Asked(family="lama"), "Unknown family 'lama'. Did you mean llama"),
+        (RankingQuestion(benchmark="ticket"), "Unknown benchmark 'ticket'. Did you mean tickets"),
+        (RankingQuestion(benchmark="tickets", metric="f1"), "Unknown metric 'f1'"),
+        (RankingQuestion(family="lama"), "Unknown family 'lama'. Did you mean llama"),
     ):
         with pytest.raises(InputError, match=told):
-            population(given, asked)
+            select_population(given, asked)
     with pytest.raises(InputError, match="Unknown dimension 'peak'"):
-        Asked("peak")
+        RankingQuestion("peak")
     with pytest.raises(InputError, match="or any other score"):
-        population(evidence(models(), scores([])), Asked(benchmark="tickets"))
+        select_population(evidence(models(), scores([])), RankingQuestion(benchmark="tickets"))
 
 
 def test_the_users_own_score_is_shown_first_and_not_the_alphabet():
@@ -99,7 +99,9 @@ def test_the_users_own_score_is_shown_first_and_not_the_alphabet():
     published = scores(falling(), benchmark="arc")
     mine = registered(pilot(benchmark=replace(answers.BENCHMARK, name="never", sign=None)))
     source = own.with_columns(source=pl.lit(mine.pilot.source))
-    offered = population(evidence(models(), pl.concat([source, published]), mine), Asked(pilot=mine)).offered
+    offered = select_population(
+        evidence(models(), pl.concat([source, published]), mine), RankingQuestion(pilot=mine)
+    ).offered
     assert offered["benchmark"].to_list() == ["zz_own", "arc"]
 
 
@@ -109,10 +111,11 @@ def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_dif
     short = Model("n", peak=40.0, n_points=400)
     encoder = Model("e", kind="encoder")
     rows = frames.scores(*(frames.score(f"hub:s{at:02d}", 50.0 - at, benchmark="tickets") for at in range(12)))
-    found = population(evidence([*large, *scored, short, encoder], rows))
+    found = select_population(evidence([*large, *scored, short, encoder], rows))
     assert found.rows.height == 12 and set(found.rows["name"].str.head(1)) == {"s"}
     told = {
-        one.group.rows["name"][0]: (one.differs, one.can_be_measured, one.can_meet_on_words) for one in found.others
+        one.group.rows["name"][0]: (one.differing_keys, one.can_be_measured, one.can_meet_on_words)
+        for one in found.others
     }
     assert told["m00"] == (("tokenizer_hash", "corpus_id"), False, True)
     assert told["n"] == (("n_points",), False, False)
@@ -122,13 +125,15 @@ def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_dif
 
 def test_a_group_of_the_readers_choice_is_nobodys_expectation():
     everyone = [*models(), Model("x", corpus="other")]
-    first = population(evidence(everyone, scores(falling()), PILOT))
-    found = population(evidence(everyone, scores(falling()), PILOT), Asked(group=key_of(first.others[0].group)))
+    first = select_population(evidence(everyone, scores(falling()), PILOT))
+    found = select_population(
+        evidence(everyone, scores(falling()), PILOT), RankingQuestion(group=group_key(first.others[0].group))
+    )
     assert found.rows["name"].to_list() == ["x"] and found.registration.by == "published"
 
 
 def test_fewer_models_than_were_registered_are_exploratory():
-    found = population(evidence(models(), scores(falling()), PILOT))
+    found = select_population(evidence(models(), scores(falling()), PILOT))
     assert found.narrowed(found.rows["run_id"]) is found
     half = found.narrowed(found.rows["run_id"].to_list()[:12])
-    assert half.registration.exploratory == ("other_models",) and answer(half).relation.n == 12
+    assert half.registration.exploratory == ("other_models",) and answer_question(half).relation.n == 12

@@ -5,11 +5,11 @@ import pytest
 
 from core.analysis.ranking import (
     across_tokenizers,
-    benchmarks,
+    filter_benchmark,
+    filter_by_verdict,
     groups,
-    judged,
-    newest,
-    on_benchmark,
+    list_benchmarks,
+    newest_runs,
     partial_scores,
     vetoed,
     with_scores,
@@ -53,7 +53,7 @@ def test_encoder_and_decoder_of_one_model_are_two_groups_and_no_stack_is_the_mai
 
 def test_the_newest_run_of_each_model_stack_text_and_protocol_counts():
     runs = frames.runs(*(Model("a", run_id=run_id) for run_id in "pqrs"), Model("a", run_id="t", corpus="other"))
-    found = newest(with_stacks(runs, None, "main", "encoder", "encoder", None))
+    found = newest_runs(with_stacks(runs, None, "main", "encoder", "encoder", None))
     assert found["run_id"].to_list() == ["p", "r", "t"]
 
 
@@ -65,7 +65,7 @@ def test_only_runs_on_unchanged_text_are_compared():
 def test_a_vetoed_run_is_left_out_and_named_with_its_checks_until_the_veto_is_lifted():
     runs = frames.runs(Model("a"), Model("b", worst_check="veto"), Model("c", worst_check="warn"))
     assert [names(group) for group in groups(runs)] == [["a", "c"]]
-    assert [names(group) for group in groups(runs, lifted=True)] == [["a", "b", "c"]]
+    assert [names(group) for group in groups(runs, include_vetoed=True)] == [["a", "b", "c"]]
     assert vetoed(runs).select("name", "vetoed_by").rows() == [("b", ["sequence_share"])]
 
 
@@ -136,9 +136,9 @@ def test_the_reader_chooses_the_order():
 def test_a_model_without_an_inner_peak_is_ranked_and_a_verdict_can_be_asked_for():
     runs = frames.runs(Model("a", peak=90.0), Model("b", peak=70.0, has_peak=False, rise="no"))
     assert names(groups(runs, order="inner_max")[0]) == ["b", "a"]
-    assert judged(runs, rise=["no"], fall=[])["name"].to_list() == ["b"]
-    assert judged(runs, rise=[], fall=["robust"]).is_empty()
-    assert judged(runs).height == 2
+    assert filter_by_verdict(runs, rise=["no"], fall=[])["name"].to_list() == ["b"]
+    assert filter_by_verdict(runs, rise=[], fall=["robust"]).is_empty()
+    assert filter_by_verdict(runs).height == 2
 
 
 def test_a_run_without_summary_comes_last():
@@ -251,10 +251,10 @@ def test_every_run_is_kept_and_models_without_repository_match_nothing():
 def test_metrics_and_shots_are_never_mixed():
     rows = [score("o/a", 1.0, n_shot=0), score("o/a", 2.0, n_shot=5), score("o/a", 3.0, n_shot=None)]
     scored = with_scores(frames.runs(Model("a", repository="o/a")), frames.scores(*rows))
-    offered = benchmarks(scored)
+    offered = list_benchmarks(scored)
     assert offered.height == 3
     for benchmark in offered.iter_rows(named=True):
-        assert on_benchmark(scored, benchmark).height == 1
+        assert filter_benchmark(scored, benchmark).height == 1
 
 
 def test_a_score_of_the_model_on_one_benchmark_hides_no_other_benchmark():
@@ -278,12 +278,12 @@ def test_a_score_that_two_sources_publish_is_one_score():
 def test_means_over_benchmarks_are_offered_last():
     rows = [score("o/a", 1.0, benchmark="average", is_group=True), score("o/a", 2.0, benchmark="piqa")]
     scored = with_scores(frames.runs(Model("a", repository="o/a")), frames.scores(*rows))
-    assert benchmarks(scored)["benchmark"].to_list() == ["piqa", "average"]
+    assert list_benchmarks(scored)["benchmark"].to_list() == ["piqa", "average"]
 
 
 def scored_of(*rows, partial=False, **model):
     runs = frames.runs(Model("a", **{"repository": "o/a"} | model))
-    return with_scores(runs, frames.scores(*rows), partial=partial)
+    return with_scores(runs, frames.scores(*rows), include_partial=partial)
 
 
 def test_where_sources_contradict_each_other_the_newest_counts_with_the_range():

@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from core.analysis.asked import missing_models
+from core.analysis.question import missing_models
 from core.analysis.ranking import with_scores
 from core.deck import layout
 from core.deck.appendix import SECTIONS, sql_strings

@@ -2,9 +2,9 @@
 
 import pytest
 
-from core.analysis.answer import answer
-from core.analysis.asked import Evidence
-from core.analysis.population import population
+from core.analysis.answer import answer_question
+from core.analysis.population import select_population
+from core.analysis.question import Evidence
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import correlator_figure, profile_figure
 from core.figures.profile_data import correlator_points, profile_points
@@ -86,7 +86,7 @@ def test_a_marker_says_whose_score_it_stands_for():
         Model("a", repository="o/a"), Model("b", base_repository="o/b"), Model("c", repository="o/c", revision="r1")
     )
     scores = frames.scores(score("o/a", 50.0), score("o/b", 40.0), score("o/c", 45.0, "r1", std_error=0.5))
-    data = ranking_points(answer(population(Evidence(runs, scores))))
+    data = ranking_points(answer_question(select_population(Evidence(runs, scores))))
     own, unsure, base = ranking_figure(data, "en").data
     assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [45.0])
     assert (unsure.marker.symbol, unsure.name) == ("circle-dot", "score of this model, revision not stated")

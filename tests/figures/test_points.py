@@ -3,12 +3,12 @@
 import polars as pl
 import pytest
 
-from core.analysis.answer import answer
-from core.analysis.asked import Asked, Evidence
-from core.analysis.population import population
+from core.analysis.answer import answer_question
+from core.analysis.population import select_population
+from core.analysis.question import Evidence, RankingQuestion
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
-from core.figures.scores import distinguishing_names, ranking_points
-from core.wording.labels import run_labels, shortened, with_text_marks
+from core.figures.scores import ranking_points
+from core.wording.labels import distinguishing_names, run_labels, shortened, shortened_apart, with_text_marks
 from tests import frames
 from tests.frames import Model, score
 
@@ -85,13 +85,13 @@ def test_a_scatter_shows_one_group_and_names_who_has_no_score():
     models = [Model("a", repository="o/a", peak=90.0), Model("b", base_repository="o/b"), Model("c"), ENCODER]
     runs = frames.runs(*models)
     scores = frames.scores(score("o/a", 50.0, std_error=0.4), score("o/b", 40.0))
-    data = ranking_points(answer(population(Evidence(runs, scores))))
+    data = ranking_points(answer_question(select_population(Evidence(runs, scores))))
     shown = [(point.name, point.dimension, point.score, point.match) for point in data.points]
     assert shown == [("a", 90.0, 50.0, "revision_not_stated"), ("b", 106.0, 40.0, "base")]
     assert data.points[0].lower == pytest.approx(0.93 * 90)
     assert data.without_score == ["c"]
     assert (data.benchmark, data.unit, data.n_points) == ("arc_easy (acc, 0-shot)", "percent", (800, 800))
-    asked = answer(population(Evidence(runs, scores), Asked("final")))
+    asked = answer_question(select_population(Evidence(runs, scores), RankingQuestion("final")))
     assert ranking_points(asked).points[0].dimension == 21.7
 
 
@@ -100,10 +100,13 @@ def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
     assert distinguishing_names(names) == ["base", "lr-6e-3", "base-again-1"]
     assert distinguishing_names(names[:2]) == names[:2] and distinguishing_names(["a", "b", "c"]) == ["a", "b", "c"]
     assert distinguishing_names(["x", "x-y", "x-z"]) == ["x", "x-y", "x-z"], "no name is cut to nothing"
+    long = ["ladder-192-shuffled-all-step1500", "ladder-192-decay-1-step1500"]
+    assert shortened_apart(long, lambda name: shortened(name, 20)) == ["shuffled-all", "decay-1"]
+    assert shortened_apart(["short", "other"], lambda name: shortened(name, 20)) == ["short", "other"]
     long = [f"{n}{'longname' * 3}" for n in range(30)]
     models = [Model(name, peak=100.0 + 0.01 * n) for n, name in enumerate(long)]
     rows = [score(f"hub:{name}", 50.0 + n % 3) for n, name in enumerate(long)]
-    crowded = answer(population(Evidence(frames.runs(*models), frames.scores(*rows))))
+    crowded = answer_question(select_population(Evidence(frames.runs(*models), frames.scores(*rows))))
     (pinned,) = [one.run_id for one in crowded.models if one.name == long[15]]
     points = {point.run_id: point for point in ranking_points(crowded, pinned=[pinned]).points}
     assert points[pinned].place and points[pinned].is_pinned

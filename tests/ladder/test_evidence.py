@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.analysis.asked import Asked
+from core.analysis.question import RankingQuestion
 from core.commands.rank import load_answer
 from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
@@ -52,12 +52,12 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
     of_width = {reference for reference, width in finished.items() if width == Recipe.width}
     assert len(of_width) >= 9
     started = time.process_time()
-    for asked, wanted in ((Asked(), of_width), (Asked(is_free=True), set(finished))):
+    for asked, wanted in ((RankingQuestion(), of_width), (RankingQuestion(ignores_pilots=True), set(finished))):
         told, _grid = load_answer(warehouse, asked)
         found = told.population
         assert set(found.rows["reference"]) == wanted, "python -m tests.ladder --measure, and --ship"
         assert told.relation.n == len(wanted) and {one.match for one in told.models} <= {"own", "exact"}
-        assert not asked.is_free or max(one.n_models for one in found.others) <= len(wanted)
+        assert not asked.ignores_pilots or max(one.n_models for one in found.others) <= len(wanted)
         assert told.relation.errors_paired[-1:] == ("performance",) and told.models[0].score_rank_high is not None
     assert spent + time.process_time() - started < 10
 

@@ -20,6 +20,7 @@ from core.measure.score import TaskScores, identity, metrics_of_choices, metrics
 from core.models import memory
 from core.models.model import OpenModel, load_network
 from core.records import ScoreConfig
+from core.texts import tasks
 from core.texts.tasks import Question, Task, Text
 from tests.conftest import ROOT
 from tests.gguf_files import save_tiny_gguf
@@ -53,9 +54,9 @@ def likelihoods(folder: Path, task: Task, scratch: Path, **asked: Any) -> np.nda
     """Nats of every choice of every question, in a row."""
     one = config(folder, **asked)
     blueprint = open_scored(one)
-    readings = [reading for row in scoring.asked_rows(task, blueprint) for reading in row.readings]
+    sequences = [one for row in scoring.tokenized_rows(task, blueprint) for one in row.sequences]
     checkpoint = scoring.Checkpoint(scratch, "key")
-    return scoring._likelihoods(one, blueprint, readings, checkpoint, scratch, lambda step: None)
+    return scoring._log_likelihoods(one, blueprint, sequences, checkpoint, scratch, lambda step: None)
 
 
 def plainly(module: Any, before: list[int], after: list[int]) -> float:
@@ -138,12 +139,12 @@ def test_weights_that_come_block_by_block_score_alike(tmp_path, monkeypatch, cap
     task = Task("many", tuple(Question(PROSE[n : n + 100], (PROSE[n + 100 : n + 110], " no"), 0) for n in starts))
     whole = likelihoods(folder, task, tmp_path / "whole")
     blueprint = open_scored(config(folder))
-    inputs = scoring._inputs([reading for row in scoring.asked_rows(task, blueprint) for reading in row.readings])
+    inputs = scoring._distinct_inputs([one for row in scoring.tokenized_rows(task, blueprint) for one in row.sequences])
     of_some = blueprint.plan_within(blueprint.shape.weights, len(inputs) // 10, len(inputs[0].ids)).n_bytes
     assert of_some < blueprint.shape.weights
     monkeypatch.setattr(memory, "free_memory", lambda device: int(1.01 * of_some / memory.SAFE_SHARE))
-    plan, room = scoring._plan(blueprint, inputs, None)
-    assert plan.on_demand and 1 < room.n_together < len(inputs)  # the weights come more than once
+    plan, limits = scoring._plan_batches(blueprint, inputs, None)
+    assert plan.on_demand and 1 < limits.n_together < len(inputs)  # the weights come more than once
     np.testing.assert_allclose(likelihoods(folder, task, tmp_path / "streamed"), whole, rtol=1e-5)
     assert "taken block by block" in caplog.text
     monkeypatch.setattr(memory, "free_memory", lambda device: 2**16)
@@ -157,7 +158,7 @@ def test_a_gguf_file_is_scored(tmp_path):
     one = config(file)
     blueprint = open_scored(one)
     module = load_network(blueprint).module
-    bos = [blueprint.tokenizer.bos_token_id] if scoring._opening(blueprint.tokenizer) else []
+    bos = [blueprint.tokenizer.bos_token_id] if tasks._opening_tokens(blueprint.tokenizer) else []
     question = QUESTIONS[0]
     expected = [plainly(module, bos + encode(question.prompt), encode(choice)) for choice in question.choices]
     found = likelihoods(file, Task("mine", (question,)), tmp_path / "kept")
@@ -178,7 +179,8 @@ def test_choices_differ_by_what_the_whole_texts_differ_by_where_a_token_reaches_
 
 
 def test_a_long_text_is_read_in_windows_and_every_token_is_scored_once(tiny_llama, tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring, "WINDOW", 32)
+    for module in (tasks, scoring):
+        monkeypatch.setattr(module, "WINDOW", 32)
     texts = tuple(Text(text) for text in (PROSE[:400], PROSE[1000:1040], PROSE[3000:3900]))
     task = Task("prose", texts=texts)
     module = transformers.AutoModelForCausalLM.from_pretrained(tiny_llama, dtype="float32").eval()
@@ -258,33 +260,35 @@ def test_where_memory_is_short_batches_are_halved_and_nothing_else_changes(tiny_
 
 
 def test_what_was_answered_is_not_asked_again(tiny_llama, tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring, "BATCHES_KEPT", 1)
-    monkeypatch.setattr(scoring, "_plan", lambda *_: (memory.MemoryPlan(False, 1, 1), scoring._Room(1, None)))
+    monkeypatch.setattr(scoring, "BATCHES_PER_CHECKPOINT", 1)
+    monkeypatch.setattr(
+        scoring, "_plan_batches", lambda *_: (memory.MemoryPlan(False, 1, 1), scoring._BatchLimits(1, None))
+    )
     expected = likelihoods(tiny_llama, TASK, tmp_path / "whole")
-    answers, asked = scoring._answers, list[Any]()
+    answers, asked = scoring._score_batches, list[Any]()
 
-    def killed(model, readings, batches, told):
+    def killed(model, sequences, batches, report):
         if len(asked) == 2:
             raise KeyboardInterrupt
         asked.append(batches)
-        return answers(model, readings, batches, told)
+        return answers(model, sequences, batches, report)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_answers", killed)
+        patch.setattr(scoring, "_score_batches", killed)
         with pytest.raises(KeyboardInterrupt):
             likelihoods(tiny_llama, TASK, tmp_path / "kept")
     steps = list[Any]()
     one = config(tiny_llama)
     blueprint = open_scored(one)
-    readings = [reading for row in scoring.asked_rows(TASK, blueprint) for reading in row.readings]
+    sequences = [one for row in scoring.tokenized_rows(TASK, blueprint) for one in row.sequences]
     kept = scoring.Checkpoint(tmp_path / "kept", "key")
     n_done = sum(len(member.ids) for batches in asked for batch in batches for member in batch)
-    found = scoring._likelihoods(one, blueprint, readings, kept, tmp_path / "kept", steps.append)
+    found = scoring._log_likelihoods(one, blueprint, sequences, kept, tmp_path / "kept", steps.append)
     np.testing.assert_array_equal(found, expected)
     assert next(step.done for step in steps if step.phase == "score") == n_done > 0
     assert steps[-1].done == steps[-1].total
     monkeypatch.setattr(scoring, "load_network", None)  # all is there: no weights are read
-    again = scoring._likelihoods(one, blueprint, readings, kept, tmp_path / "kept", steps.append)
+    again = scoring._log_likelihoods(one, blueprint, sequences, kept, tmp_path / "kept", steps.append)
     np.testing.assert_array_equal(again, expected)
 
 

@@ -41,7 +41,9 @@ def test_what_comes_with_workdim_is_there_too_and_is_compared_with(demo_warehous
     every = queries.ranking(demo_warehouse)
     assert shipped_run_ids() <= set(queries.run_list(demo_warehouse)["run_id"])
     of_code = every.filter(corpus_name="ladder-code")
-    (group,) = [one for one in ranking.groups(ranking.newest(of_code)) if DEMO_LADDER_MODEL in one.rows["reference"]]
+    (group,) = [
+        one for one in ranking.groups(ranking.newest_runs(of_code)) if DEMO_LADDER_MODEL in one.rows["reference"]
+    ]
     scored = ranking.with_scores(group.rows, queries.scores(demo_warehouse))
     found = scored.filter(benchmark="ladder_code")
     assert set(found["score_match"]) == {"exact"} and found["model_id"].n_unique() >= 2

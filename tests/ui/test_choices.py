@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from core import exports
-from core.analysis.asked import Evidence
-from core.analysis.population import population
+from core.analysis.population import select_population
+from core.analysis.question import Evidence
 from core.figures.layer_pairs import DisplacementExponent
 from core.pilots.recipe import Recipe
 from core.ui import inputs, notices, reads, report, tables
@@ -56,13 +56,13 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     warehouse: Warehouse, runs: pl.DataFrame
 ) -> None:
     scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
-    found = population(Evidence(runs, scores))
+    found = select_population(Evidence(runs, scores))
     (note,) = ranking_answer.score_notes(found.rows)
     assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
 
 
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    offered = population(Evidence(runs, queries.scores(warehouse, reads.repositories(runs)))).offered
+    offered = select_population(Evidence(runs, queries.scores(warehouse, reads.repositories(runs)))).offered
     assert set(offered["filter"]) == {"not stated"}
     labels = [ranking.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)

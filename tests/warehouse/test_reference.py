@@ -10,9 +10,10 @@ import pytest
 
 from core.records import SHIPPED
 from core.store import parcels
-from core.warehouse import queries, reference
+from core.warehouse import layer_plans, queries, reference
 from core.warehouse.runs import delete_runs, empty_trash
 from core.warehouse.warehouse import Warehouse
+from tests.plans.made import layer_plan
 from tests.profiles import make_controls, make_model, make_profile, with_controls
 
 IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in (1, 2, 3)]
@@ -115,3 +116,22 @@ def test_a_list_that_is_damaged_or_gone_offers_them_again(warehouse, shipped):
     assert reference.add_new_profiles(warehouse, pytest.fail) == [IDS[1]]
     shutil.rmtree(shipped)
     assert reference.add_new_profiles(warehouse, pytest.fail) == []
+
+
+def test_shipped_plans_are_added_once_and_stay_away_after_they_were_removed(warehouse, shipped):
+    own, foreign = layer_plan("0199-own"), layer_plan("0199-shipped", note=SHIPPED)
+    for table, frame in foreign.frames().items():
+        frame.write_parquet(shipped.parent / f"{table}.parquet")
+    reference.add_new_profiles(warehouse, pytest.fail)
+    layer_plans.save_plan(warehouse, own)
+    assert layer_plans.load_plan(warehouse, "0199-shipped") == foreign
+    assert layer_plans.list_plans(warehouse).height == 2
+    assert layer_plans.cheapest_verified_plan(warehouse).plan_id == "0199-own"  # what was planned here comes first
+
+    layer_plans.delete_plan(warehouse, "0199-own")
+    assert layer_plans.cheapest_verified_plan(warehouse).plan_id == "0199-shipped"
+    assert layer_plans.cheapest_verified_plan(warehouse, with_reference=False) is None
+    reference.remove_profiles(warehouse)
+    assert reference.add_new_profiles(warehouse, pytest.fail) == [] and layer_plans.list_plans(warehouse).is_empty()
+    reference.add_all_profiles(warehouse, pytest.fail)
+    assert layer_plans.list_plans(warehouse)["plan_id"].to_list() == ["0199-shipped"]

@@ -12,7 +12,7 @@ from tests.frames import Model, score
 
 def reasons(*models, scores=(), checks=()) -> str:
     runs = frames.runs(*models)
-    words = across_tokenizers(runs, frames.summaries(*models), lifted=True)
+    words = across_tokenizers(runs, frames.summaries(*models), include_vetoed=True)
     found = limits(
         runs,
         frames.checks(*checks),

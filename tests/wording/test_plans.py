@@ -126,7 +126,7 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
 @pytest.mark.parametrize(
     ("reasons", "said"),
     [
-        (["over_budget", "no_better_than_random"], "is over its budget"),
+        (["over_budget", "no_better_than_random"], "costs more than its budget"),
         (["no_better_than_random"], "is not recommended, one in ten random sets costs less"),
         (["not_verified"], "is not verified"),
     ],

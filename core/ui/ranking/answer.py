@@ -11,8 +11,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.answer import Answer
-from core.analysis.asked import BY_TYPE, Asked
 from core.analysis.population import OtherGroup
+from core.analysis.question import BY_TYPE, RankingQuestion
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.figures import scores as score_figures
 from core.pilots.registration import Registered
@@ -32,28 +32,33 @@ ICONS = {
 }
 """By the word of an answer."""
 MOST_GROUPS = 6
-MOST_NOTES = 2
-"""Lines beneath an answer; more are a page to read."""
+MOST_NOTES = 1
+"""Lines beneath an answer, but for what was expected, which its help mark says; more are a page to read."""
+NARROW_PLOT = (600.0, 330.0)
+"""Pixels of the axes in a window of 1,000: names that cover nothing there cover nothing in a wider one."""
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 
 
 def primary(pilot: Registered | None) -> Answer:
     """What `workdim rank` answers: of the chosen pilot, else of the newest that expects something."""
-    return reads.answer(Asked(pilot=pilot))
+    return reads.answer(RankingQuestion(pilot=pilot))
 
 
-def say(found: Answer) -> None:
-    """The sentence first; what belongs to it below, and what a referee asks for behind a click."""
+def say(found: Answer, *, is_brief: bool = False) -> None:
+    """The sentence first; what belongs to it below, and what a referee asks for behind a click. `is_brief`: another
+    sentence is said beneath, so that nothing stands between them."""
     _ = language.translator()
     reader = language.current()
-    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}")
-    notes = words.notes(found, reader)
-    st.caption("  \n".join(map(escape, notes[:MOST_NOTES])))
-    details = [*notes[MOST_NOTES:], *words.details(found, reader)]
-    if details:
-        with st.expander(_("Coefficients, controls for size, and what single models carry")):
-            st.markdown("\n".join(f"- {escape(line)}" for line in details))
+    expected, *notes = words.notes(found, reader)
+    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}", help=escape(expected))
+    n_told = 0 if is_brief else MOST_NOTES
+    told = [words.exploratory(found.registration, reader), *notes[:n_told]] if n_told else []
+    if any(told):
+        st.caption("  \n".join(escape(line) for line in told if line))
+    details = [expected, *notes[n_told:], *words.details(found, reader)]
+    with st.expander(_("Coefficients, controls for size, and what single models carry")):
+        st.markdown("\n".join(f"- {escape(line)}" for line in details))
 
 
 def say_shown(look: Look, first: Answer) -> None:
@@ -61,9 +66,11 @@ def say_shown(look: Look, first: Answer) -> None:
     if not look.is_other:
         return
     reader = language.current()
-    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**")
     said = words.notes(first, reader)
-    st.caption("  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said))
+    notes = "  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said)
+    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**", help=notes or None)
+    if caution := words.exploratory(look.answer.registration, reader):
+        st.caption(escape(caution))
 
 
 def draw(look: Look) -> None:
@@ -72,7 +79,7 @@ def draw(look: Look) -> None:
     if look.answer.group is None:
         st.info(why_nothing(look))
         return
-    data = score_figures.ranking_points(look.answer, reader, look.pinned)
+    data = score_figures.ranking_points(look.answer, reader, look.pinned, NARROW_PLOT)
     if not data.points:
         st.caption(_("No model here has this score."))
         return
@@ -84,7 +91,7 @@ def why_nothing(look: Look) -> str:
     """Why there is nothing to compare."""
     _ = language.translator()
     found = look.answer.population
-    if found.vetoed.height and reads.population(replace(found.asked, lifted=True)).group is not None:
+    if found.vetoed.height and reads.population(replace(found.asked, include_vetoed=True)).group is not None:
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )

@@ -13,8 +13,8 @@ import streamlit as st
 from core import wording
 from core.analysis import ranking
 from core.analysis.answer import Answer, specification_key
-from core.analysis.asked import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, Asked
-from core.analysis.population import Population, key_of
+from core.analysis.population import Population, group_key
+from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
 from core.pilots.pilot import Pilot
 from core.pilots.registration import Registered
 from core.registry.names import keys
@@ -58,10 +58,10 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
         above, below = (st.container(horizontal=True, vertical_alignment="bottom") for _row in range(2))
         with above:
             group = _choose_group(first)
-            asked = Asked(pilot=pilot, group=_key(group), is_free=group == FREE)
-            asked = replace(asked, cloud=_choose_cloud(), lifted=_lift(first))
-            asked = replace(asked, partial=_choose_partial(reads.population(asked).n_partial))
-            asked = _with_score(asked, reads.population(asked), pilot or first.registration.registered)
+            asked = RankingQuestion(pilot=pilot, group=_key(group), ignores_pilots=group == FREE)
+            asked = replace(asked, cloud=_choose_cloud(), include_vetoed=_lift(first))
+            asked = replace(asked, include_partial=_choose_partial(reads.population(asked).n_partial))
+            asked = _with_score(asked, reads.population(asked), pilot or first.registration.registered_pilot)
         with below:
             asked = _with_dimension(asked)
             found = reads.population(asked)
@@ -71,7 +71,7 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
             columns = _choose_columns()
     everyone = reads.answer(asked)
     if one != REFERENCE and found.group is not None:
-        found = found.read_by(reads.inner_maxima(found.rows["run_id"].to_list()), one)
+        found = found.with_specification(reads.inner_maxima(found.rows["run_id"].to_list()), one)
         everyone = reads.told(found, is_of_summaries=False)
     narrowed = found.narrowed(rows["run_id"])
     shown = everyone if narrowed is found else reads.told(narrowed, everyone, is_of_summaries=one == REFERENCE)
@@ -91,7 +91,7 @@ def _choose_group(first: Answer) -> str:
         names = {ASKED: names[ASKED], FREE: _("all that can be compared")} | names
     if len(names) < 2:
         return ASKED
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=225)
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=275)
 
 
 def group_names(found: Population) -> dict[str, str]:
@@ -107,7 +107,7 @@ def group_names(found: Population) -> dict[str, str]:
         names[ASKED] = told.format(name=found.pilot.name, n=found.rows["model_id"].n_unique())
     for one in found.others:
         told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
-        names[key_of(one.group)] = told
+        names[group_key(one.group)] = told
     return names
 
 
@@ -119,7 +119,7 @@ def _choose_cloud() -> str:
     ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
     help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
     label = _("Points")
-    return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=150)
+    return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=200)
 
 
 def _lift(first: Answer) -> bool:
@@ -142,7 +142,7 @@ def _choose_partial(n: int) -> bool:
     return inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
 
 
-def _with_score(asked: Asked, found: Population, pilot: Registered | None) -> Asked:
+def _with_score(asked: RankingQuestion, found: Population, pilot: Registered | None) -> RankingQuestion:
     """Benchmark, metric and shots in one choice: at first those of the answer, else the user's own, else what most
     models have."""
     _ = language.translator()
@@ -155,10 +155,10 @@ def _with_score(asked: Asked, found: Population, pilot: Registered | None) -> As
     def label(key: str) -> str:
         return score_label(rows[key], found.pilot, with_suite=alike[key.rpartition("~")[0]] > 1)
 
-    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=400)
+    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=440)
     if found.benchmark is not None and chosen == ranking.score_key(found.benchmark):
         return asked
-    return replace(asked, pilot=pilot).of_score(rows[chosen])
+    return replace(asked, pilot=pilot).with_score(rows[chosen])
 
 
 def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
@@ -172,7 +172,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
     return f"{label} – {mark}"
 
 
-def _with_dimension(asked: Asked) -> Asked:
+def _with_dimension(asked: RankingQuestion) -> RankingQuestion:
     _ = language.translator()
     names = {key: words.dimension_name(key, language.current()) for key in DIMENSIONS}
     chosen = inputs.choose_from_list(

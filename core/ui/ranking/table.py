@@ -15,8 +15,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.answer import RankedModel
-from core.analysis.asked import BY_WORD, DIMENSIONS
-from core.analysis.ranking import natural
+from core.analysis.question import BY_WORD, DIMENSIONS
+from core.analysis.ranking import natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.ui import language, pictures, tables, url_state
 from core.ui.markdown import escape
@@ -46,7 +46,8 @@ _STYLE = """<style>
 .ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
 .ranking th {position: sticky; top: 0; background: PAPER; text-align: left; font-weight: 600; z-index: 1;
-  border-bottom: 2px solid MARK; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: break-word}
+  border-bottom: 2px solid MARK; vertical-align: bottom; line-height: 1.2; max-width: 7.5rem; word-break: auto-phrase;
+  overflow-wrap: break-word}
 .ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
 .ranking td {vertical-align: middle; white-space: nowrap}
 .ranking td {border-bottom: 1px solid GRID}
@@ -135,9 +136,9 @@ def ordered(look: Look) -> pl.DataFrame:
         is_pinned=pl.col("run_id").is_in(list(look.pinned)),
     )
     is_down = look.order == "score" and rows["higher_is_better"].drop_nulls().any()
-    order = natural() if look.order == "name" else pl.col(look.order)
+    order = natural_sort_key() if look.order == "name" else pl.col(look.order)
     is_vetoed = pl.col("worst_check") == "veto"
-    by = [pl.col("is_pinned"), is_vetoed, order, natural(), pl.col("run_id")]
+    by = [pl.col("is_pinned"), is_vetoed, order, natural_sort_key(), pl.col("run_id")]
     return rows.sort(by, descending=[True, True, is_down, False, False], nulls_last=True)
 
 

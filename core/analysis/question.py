@@ -60,14 +60,14 @@ class Evidence:
     """Rows of run_summaries; needed for comparisons on one point per word."""
     pilots: tuple[Registered, ...] = ()
     """Newest registration first."""
-    shipped: Pilot | None = None
+    shipped_pilot: Pilot | None = None
     """The pilot that ships with Workdim; it needs no registration."""
-    imported: Mapping[str, datetime] = field(default_factory=dict)
+    import_times: Mapping[str, datetime] = field(default_factory=dict)
     """Hash of a score file -> when it was imported here (UTC)."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class RankingQuestion:
     """Which dimension and which score to relate. The default is the registered pair of the newest or the shipped pilot."""
 
     dimension: str = REGISTERED_DIMENSION
@@ -81,14 +81,14 @@ class Asked:
     cloud: str = BY_TYPE
     group: str | None = None
     """`population.group_key` of the group to use instead of the largest one with scores."""
-    is_free: bool = False
+    ignores_pilots: bool = False
     """Use all comparable models, not only those that a pilot names."""
-    partial: bool = False
+    include_partial: bool = False
     """Include scores over part of a benchmark's questions."""
-    lifted: bool = False
+    include_vetoed: bool = False
     """Include runs that a check vetoes. A pilot's runs always are: it named its models beforehand."""
 
-    def of_score(self, row: Mapping[str, Any]) -> Asked:
+    def with_score(self, row: Mapping[str, Any]) -> RankingQuestion:
         """The same question about the score in a row of `ranking.list_benchmarks`."""
         score = tuple(row[key] for key in SCORE_KEYS)
         return replace(self, benchmark=row["benchmark"], metric=row["metric"], score=score)
@@ -109,7 +109,7 @@ class Registration:
     sign: Sign
     pilot: Pilot | None = None
     pilot_id: str | None = None
-    frozen: date | None = None
+    stated_date: date | None = None
     """The day that the pilot's author states."""
     at: datetime | None = None
     """When it was registered in the warehouse (UTC); None for shipped and published expectations."""
@@ -122,43 +122,47 @@ class Registration:
         return self.by != "published" and not self.exploratory
 
     @property
-    def registered(self) -> Registered | None:
+    def registered_pilot(self) -> Registered | None:
         """The pilot, for asking another question about its models."""
         if self.pilot is None or self.pilot_id is None:
             return None
-        return Registered(self.pilot_id, self.pilot, self.at or _midnight(self.frozen))
+        return Registered(self.pilot_id, self.pilot, self.at or _midnight(self.stated_date))
 
-    def marked(self, *reasons: str) -> Registration:
+    def mark_exploratory(self, *reasons: str) -> Registration:
         return replace(self, exploratory=tuple(dict.fromkeys([*self.exploratory, *reasons])))
 
 
-def registration_of(evidence: Evidence, asked: Asked) -> Registration:
-    shipped = evidence.shipped
-    if asked.is_free or asked.group is not None:
-        return _nobodys()
+def find_registration(evidence: Evidence, asked: RankingQuestion) -> Registration:
+    shipped = evidence.shipped_pilot
+    if asked.ignores_pilots or asked.group is not None:
+        return _published_expectation()
     if asked.pilot is not None:
-        return _of_pilot(asked.pilot, shipped)
+        return _pilot_registration(asked.pilot, shipped)
     for one in evidence.pilots:
-        if one.pilot.benchmark.sign in ("negative", "positive") and members(evidence.runs, one.pilot).height:
-            return _of_pilot(one, shipped)
-    return _of_shipped(shipped) if shipped is not None and members(evidence.runs, shipped).height else _nobodys()
+        if one.pilot.benchmark.sign in ("negative", "positive") and runs_of_pilot(evidence.runs, one.pilot).height:
+            return _pilot_registration(one, shipped)
+    return (
+        _shipped_registration(shipped)
+        if shipped is not None and runs_of_pilot(evidence.runs, shipped).height
+        else _published_expectation()
+    )
 
 
-def _of_pilot(registered: Registered, shipped: Pilot | None) -> Registration:
+def _pilot_registration(registered: Registered, shipped: Pilot | None) -> Registration:
     """The shipped pilot counts as registered with Workdim itself, whenever it is added to a warehouse."""
     if shipped is not None and registered.pilot_id == shipped.pilot_id:
-        return _of_shipped(shipped)
+        return _shipped_registration(shipped)
     pilot = registered.pilot
     frozen = pilot.benchmark.frozen
     found = Registration("pilot", _sign(pilot.benchmark), pilot, registered.pilot_id, frozen, registered.at)
-    return found if pilot.benchmark.sign in ("negative", "positive") else found.marked("no_sign")
+    return found if pilot.benchmark.sign in ("negative", "positive") else found.mark_exploratory("no_sign")
 
 
-def _of_shipped(pilot: Pilot) -> Registration:
+def _shipped_registration(pilot: Pilot) -> Registration:
     return Registration("shipped", _sign(pilot.benchmark), pilot, pilot.pilot_id, pilot.benchmark.frozen)
 
 
-def _nobodys() -> Registration:
+def _published_expectation() -> Registration:
     return Registration("published", PUBLISHED, exploratory=("not_registered",))
 
 
@@ -166,27 +170,27 @@ def _sign(benchmark: Benchmark) -> Sign:
     return "positive" if benchmark.sign == "positive" else "negative"
 
 
-def dated(registration: Registration, rows: pl.DataFrame, imported: Mapping[str, datetime]) -> Registration:
+def check_dates(registration: Registration, rows: pl.DataFrame, import_times: Mapping[str, datetime]) -> Registration:
     """Mark a registration exploratory unless all its scores are known to be younger than the expectation."""
     if registration.by == "published":
         return registration
-    written = registration.at or _midnight(registration.frozen)
+    registered_at = registration.at or _midnight(registration.stated_date)
     reasons: set[str] = set()
     used = rows.filter(pl.col("score_match").is_in(OWN_MATCHES)).select("score_as_of", "score_file_sha256").unique()
     for as_of, file in used.iter_rows():
-        came = _moment(as_of) or imported.get(file)
-        if came is None:
+        score_time = _parse_time(as_of) or import_times.get(file)
+        if score_time is None:
             reasons.add("dates_not_known")
-        elif came <= written if as_of and len(as_of) > 10 else came.date() < written.date():
+        elif score_time <= registered_at if as_of and len(as_of) > 10 else score_time.date() < registered_at.date():
             reasons.add("after_scores")
-    return registration.marked(*sorted(reasons))
+    return registration.mark_exploratory(*sorted(reasons))
 
 
 def _midnight(day: date | None) -> datetime:
     return datetime.combine(day or date.max, datetime.min.time())
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text) if text else None
     except ValueError:
@@ -197,11 +201,11 @@ def _moment(text: str | None) -> datetime | None:
 # --- the models of a pilot --------------------------------------------------------------------------------------
 
 
-def members(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
+def runs_of_pilot(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
     """The runs of a pilot's models, on its texts, with its protocol and seed."""
     texts = {name for text in pilot.texts for name in (text.written, Path(text.written).stem)}
-    asked = runs.filter(
-        _without_mark("corpus_name").is_in(sorted(texts)),
+    matching = runs.filter(
+        _name_without_suffix("corpus_name").is_in(sorted(texts)),
         pl.col("protocol") == pilot.protocol,
         pl.col("seed") == pilot.seed,
     )
@@ -211,12 +215,12 @@ def members(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
     columns = ("reference", "dtype", "requested_revision", "revision", "stack")
     is_of = [
         any(is_run_of(run, model) for model in by_reference.get(run["reference"], ()))
-        for run in asked.select(columns).to_dicts()
+        for run in matching.select(columns).to_dicts()
     ]
-    return asked.filter(pl.Series(is_of, dtype=pl.Boolean))
+    return matching.filter(pl.Series(is_of, dtype=pl.Boolean))
 
 
-def _without_mark(column: str) -> pl.Expr:
+def _name_without_suffix(column: str) -> pl.Expr:
     """A text's name without the suffix that `labels.with_text_marks` adds to equal names."""
     return pl.col(column).str.replace(r" #[0-9a-f]{6}$", "")
 
@@ -224,9 +228,9 @@ def _without_mark(column: str) -> pl.Expr:
 def is_run_of(run: Mapping[str, Any], model: PilotModel) -> bool:
     """Whether a run measured the pilot's model: same reference, number format, revision and stack."""
     same = (run["reference"], run["dtype"]) == (model.reference, model.dtype)
-    asked = run["requested_revision"]
-    revised = asked is None if model.revision is None else model.revision in (asked, run["revision"])
-    return same and revised and (model.stack is None or (run["stack"] or MAIN) == model.stack)
+    requested = run["requested_revision"]
+    is_revision = requested is None if model.revision is None else model.revision in (requested, run["revision"])
+    return same and is_revision and (model.stack is None or (run["stack"] or MAIN) == model.stack)
 
 
 def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:
