@@ -274,8 +274,8 @@ def check_measurement(options: argparse.Namespace) -> int:
         result = check_instrument(bar.report)
     rows = result.values.to_dicts()
     if options.json:
-        say_json({"is_right": result.is_right, "n_missing": result.n_missing, "values": rows})
-        return 0 if result.is_right else 1
+        say_json({"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": rows})
+        return 0 if result.is_within_tolerance else 1
     head = heads("quantity", "values", "largest deviation", "tolerance", "where")
     lines = [
         (
@@ -299,10 +299,10 @@ def check_measurement(options: argparse.Namespace) -> int:
         )
     say(
         Sentence("This installation measures what the shipped profile says, within its tolerances.")
-        if result.is_right
+        if result.is_within_tolerance
         else Sentence(
             "This installation does NOT measure what the shipped profile says: do not compare its numbers with those of "
             "others."
         )
     )
-    return 0 if result.is_right else 1
+    return 0 if result.is_within_tolerance else 1

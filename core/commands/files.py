@@ -26,7 +26,7 @@ STATE_WIDTH = 15
 
 
 def ingest(options: argparse.Namespace) -> int:
-    from core.runs.recovery import sweep
+    from core.runs.recovery import recover
     from core.terminal.progress import counting_bar
     from core.warehouse import reference
     from core.warehouse.connection import exists
@@ -69,7 +69,7 @@ def ingest(options: argparse.Namespace) -> int:
             n_runs = warehouse.read("SELECT count(*) AS n FROM runs")["n"][0]
             say(_made_anew(n_runs))
         waiting = len(waiting_parcels(warehouse))
-        sweep(warehouse)
+        recover(warehouse)
         warehouse.sync_files(warn)
         n = waiting - len(waiting_parcels(warehouse))
         say(
@@ -88,14 +88,14 @@ def _made_anew(n: int) -> Sentence:
 
 def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
-    from core.runs.recovery import sweep_to_read
+    from core.runs.recovery import recover_for_reader
     from core.terminal.progress import counting_bar
     from core.warehouse.connection import exists
     from core.warehouse.import_runs import REJECTED_STATES, import_runs
 
     warehouse = selected_warehouse(options)
     if exists(warehouse.path) and not options.dry_run:
-        sweep_to_read(warehouse)
+        recover_for_reader(warehouse)
     with counting_bar(Sentence("checking parcels")) as progress:
         outcome = import_runs(warehouse, options.paths, options.dry_run, progress)
     left_out = outcome.count(*REJECTED_STATES) + len(outcome.remarks)
@@ -220,16 +220,16 @@ def _backup_json(backup) -> dict:
 
 
 def cache(options: argparse.Namespace) -> int:
-    from core.runs.caches import caches, chosen, clean
+    from core.runs.caches import clean_caches, list_caches, select_caches
 
     warehouse = selected_warehouse(options)
-    all_caches = caches(warehouse)
+    all_caches = list_caches(warehouse)
     if options.clean is None:
         _show_caches(all_caches, options.json)
         return 0
     # Deleted runs cannot be made anew: the trash is emptied only by name.
     names = options.clean or [item.name for item in all_caches if item.can_be_cleaned and item.name != "trash"]
-    selected = [item for item in chosen(all_caches, names) if item.n_bytes]
+    selected = [item for item in select_caches(all_caches, names) if item.n_bytes]
     for item in selected:
         if item.in_use:
             warn(Sentence("{name} is left alone: {reason}.", name=item.name, reason=item.in_use))
@@ -250,7 +250,7 @@ def cache(options: argparse.Namespace) -> int:
     elif options.dry_run:
         say(Sentence("{size} would be freed.", size=size))
     elif confirm(Sentence("Remove {size}?", size=size), options.yes):
-        freed = clean(warehouse, [item.name for item in cleanable])
+        freed = clean_caches(warehouse, [item.name for item in cleanable])
         say(Sentence("{size} freed.", size=_size_text(sum(n_bytes for _, n_bytes in freed))))
     return 0
 

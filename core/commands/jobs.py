@@ -18,10 +18,10 @@ def run_to_end(job, warehouse, engine=None) -> int:
 
 def run_job(job, warehouse, engine=None):
     """As `core.runs.jobs.JobStatus`, once its process has ended."""
-    from core.runs.processes import run_all
+    from core.runs.processes import run_jobs
     from core.terminal.progress import ProgressBar
 
-    engine = engine or (lambda jobs, on_progress: run_all(jobs, warehouse, 1, on_progress))
+    engine = engine or (lambda jobs, on_progress: run_jobs(jobs, warehouse, 1, on_progress))
     with ProgressBar(job.config.model) as bar:
         (status,) = engine([job], bar.follow)
     return status
@@ -35,18 +35,18 @@ def report_end(status, warehouse) -> int:
         return _report_scores(status, warehouse)
     if isinstance(status.job.config, PlanConfig):
         return _report_plan(status, warehouse)
-    from core.runs.execution import outcome
-    from core.runs.jobs import remove
+    from core.runs.execution import load_result
+    from core.runs.jobs import remove_job
     from core.terminal.tables import summary_lines
 
     job = status.job
     try:
-        finished = outcome(status, warehouse)
+        finished = load_result(status, warehouse)
     except KeyError:
         warn(Sentence("The run {run} of this job is no longer in the warehouse.", run=status.result["run_id"]))
-        remove(job)
+        remove_job(job)
         return 1
-    remove(job)
+    remove_job(job)
     if finished.was_known:
         run = finished.run_id[:SHORT_ID]
         say(Sentence("It is measured already, as run {run}; --again measures it once more.", run=run))
@@ -61,13 +61,13 @@ def report_end(status, warehouse) -> int:
 
 def report_unfinished(status) -> int:
     """Why a job has come to no end; returns an exit code."""
-    from core.runs.jobs import remove
+    from core.runs.jobs import remove_job
 
     job = status.job
     if status.state == "failed":
         warn(status.reason)
         if not _has_begun(job):
-            remove(job)
+            remove_job(job)
         else:
             warn(
                 Sentence(
@@ -91,7 +91,7 @@ def report_unfinished(status) -> int:
 
 
 def _report_scores(status, warehouse) -> int:
-    from core.runs.scoring import outcome
+    from core.runs.scoring import load_result
     from core.terminal.tables import scored_lines
 
     file = status.result["file_sha256"][:SHORT_ID]
@@ -100,7 +100,7 @@ def _report_scores(status, warehouse) -> int:
     )
     return _report_result(
         status,
-        lambda: outcome(status, warehouse),
+        lambda: load_result(status, warehouse),
         lambda tables: [*([note] if status.result["was_known"] else []), *scored_lines(tables)],
         if_deleted=Sentence("The scores {file} of this job were taken out of the warehouse.", file=file),
         if_waiting=Sentence("The scores {file} are finished and wait in their file, to be taken in later.", file=file),
@@ -108,13 +108,13 @@ def _report_scores(status, warehouse) -> int:
 
 
 def _report_plan(status, warehouse) -> int:
-    from core.runs.planning import outcome
+    from core.runs.planning import load_result
     from core.terminal.tables import plan_lines
 
     plan = status.result["plan_id"][:SHORT_ID]
     return _report_result(
         status,
-        lambda: outcome(status, warehouse),
+        lambda: load_result(status, warehouse),
         plan_lines,
         if_deleted=Sentence("The plan {plan} of this job was deleted.", plan=plan),
         if_waiting=Sentence("The plan {plan} is finished and waits in its file, to be taken in later.", plan=plan),
@@ -123,15 +123,15 @@ def _report_plan(status, warehouse) -> int:
 
 def _report_result(status, load, lines, *, if_deleted: str, if_waiting: str) -> int:
     """What a finished job has brought, after which the job goes; returns an exit code."""
-    from core.runs.jobs import remove
+    from core.runs.jobs import remove_job
 
     try:
         result = load()
     except KeyError:
         warn(if_deleted)
-        remove(status.job)
+        remove_job(status.job)
         return 1
-    remove(status.job)
+    remove_job(status.job)
     say(*lines(result))
     if status.result["waits"]:
         warn(sentences(if_waiting, status.result["waits"]))
@@ -142,11 +142,11 @@ def _has_begun(job) -> bool:
     return any(any(job.folder.glob(f"kept-*/{name}")) for name in ("forward.json", "step-*.json"))
 
 
-def list_jobs(options: argparse.Namespace) -> int:
-    from core.runs.jobs import all_jobs
+def show_jobs(options: argparse.Namespace) -> int:
+    from core.runs.jobs import list_jobs
     from core.terminal.tables import jobs_table
 
-    statuses = all_jobs(selected_warehouse(options))
+    statuses = list_jobs(selected_warehouse(options))
     if options.json:
         say_json([_as_json(status) for status in statuses])
     elif not statuses:
@@ -161,7 +161,7 @@ def cancel(options: argparse.Namespace) -> int:
     from core.runs.jobs import find_job
 
     job = find_job(selected_warehouse(options), options.job).job
-    processes.cancel(job)
+    processes.cancel_job(job)
     remainder = Sentence("nothing of it stays")
     if isinstance(job.config, RunConfig):
         remainder = Sentence("only control passes that it finished stay")
@@ -177,11 +177,11 @@ def cancel(options: argparse.Namespace) -> int:
 
 
 def clear(options: argparse.Namespace) -> int:
-    from core.runs.jobs import all_jobs, remove
+    from core.runs.jobs import list_jobs, remove_job
 
-    finished = [status.job for status in all_jobs(selected_warehouse(options)) if status.state == "finished"]
+    finished = [status.job for status in list_jobs(selected_warehouse(options)) if status.state == "finished"]
     for job in finished:
-        remove(job)
+        remove_job(job)
     n = len(finished)
     if not n:
         say(Sentence("No job is finished."))
@@ -195,22 +195,22 @@ def clear(options: argparse.Namespace) -> int:
 
 
 def resume(options: argparse.Namespace) -> int:
-    from core.runs.execution import run
+    from core.runs.execution import run_measurement
     from core.runs.jobs import STATES, find_job
-    from core.runs.planning import plan
-    from core.runs.processes import start
-    from core.runs.scoring import score
+    from core.runs.planning import run_plan
+    from core.runs.processes import start_job
+    from core.runs.scoring import run_scoring
 
     warehouse = selected_warehouse(options)
     status = find_job(warehouse, options.job)
     job = status.job
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
         if isinstance(job.config, ScoreConfig):
-            score(job, warehouse, lambda step: None)
+            run_scoring(job, warehouse, lambda step: None)
         elif isinstance(job.config, PlanConfig):
-            plan(job, warehouse, lambda step: None)
+            run_plan(job, warehouse, lambda step: None)
         else:
-            run(job, warehouse, lambda step: None, _expected_seconds)
+            run_measurement(job, warehouse, lambda step: None, _expected_seconds)
         return 0
     if status.state in ("queued", "running"):
         raise InputError(
@@ -219,7 +219,7 @@ def resume(options: argparse.Namespace) -> int:
     if status.state == "finished":
         return report_end(status, warehouse)
     if options.background:
-        start(job, warehouse)
+        start_job(job, warehouse)
         say(Sentence("The job {job} goes on; `workdim jobs` shows how far it is.", job=job.job_id[:SHORT_ID]))
         return 0
     return run_to_end(job, warehouse)
@@ -239,7 +239,7 @@ def _as_json(status) -> dict[str, object]:
         "submitted_at": job.submitted_at,
         "pilot_id": job.pilot_id,
         "request": asdict(job.config),
-        "progress": status.told,
+        "progress": status.progress_record,
         "reason": status.reason,
         "result": status.result,
         "worker": status.worker,

@@ -87,13 +87,13 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
     `as_one`: each request for itself, without the further draws and texts that its protocol has.
     """
     from core.runs.jobs import submit
-    from core.runs.recovery import sweep
-    from core.runs.requests import parts_of
+    from core.runs.recovery import recover
+    from core.runs.requests import expand_request
 
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
-    sweep(warehouse)
+    recover(warehouse)
     codes = [0]
-    parts = [part for request in configs for part in ([request] if as_one else parts_of(request))]
+    parts = [part for request in configs for part in ([request] if as_one else expand_request(request))]
     for number, config in enumerate(parts, 1):
         title, total = _request_text(config), len(parts)
         say(
@@ -111,14 +111,14 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
 def measure_parallel(configs, warehouse, again: bool, engine) -> int:
     """Give all to an engine that has room for many; each is told as it ends."""
     from core.runs.jobs import submit
-    from core.runs.recovery import sweep
-    from core.runs.requests import parts_of
+    from core.runs.recovery import recover
+    from core.runs.requests import expand_request
     from core.terminal.progress import ProgressBar
 
     warehouse.prepare()
-    sweep(warehouse)
+    recover(warehouse)
     worst, jobs = 0, {}
-    for config in (part for request in configs for part in parts_of(request)):
+    for config in (part for request in configs for part in expand_request(request)):
         try:
             job = submit(config, warehouse, again=again)
             jobs[job.job_id] = job
@@ -149,10 +149,10 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
-    from core.runs.estimates import cards
+    from core.runs.estimates import preflight_cards
     from core.terminal.preflight_card import card_lines
 
-    all_cards = cards(configs, warehouse)
+    all_cards = preflight_cards(configs, warehouse)
     if as_json:
         say_json([asdict(card) for card in all_cards])
     else:
@@ -165,22 +165,22 @@ def select_engine(options: argparse.Namespace, warehouse):
     """As core.runs.pilot_jobs.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
     if options.engine == "ray":
         from core.runs.ray import engine
-        from core.runs.ray.cluster import require
+        from core.runs.ray.cluster import check_ray
 
-        require(options.address)  # before anything is submitted
-        return lambda jobs, on_progress: engine.run_all(jobs, warehouse, options.address, on_progress)
+        check_ray(options.address)  # before anything is submitted
+        return lambda jobs, on_progress: engine.run_jobs_on_cluster(jobs, warehouse, options.address, on_progress)
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
     from core.runs import processes
-    from core.runs.processes import at_once
+    from core.runs.processes import max_parallel_jobs
 
-    return lambda jobs, on_progress: processes.run_all(jobs, warehouse, at_once(), on_progress)
+    return lambda jobs, on_progress: processes.run_jobs(jobs, warehouse, max_parallel_jobs(), on_progress)
 
 
 def pilot(options: argparse.Namespace) -> int:
     """Exit code 2 where a request was not met; the others are measured all the same."""
     from core.runs.jobs import STATES
-    from core.runs.pilot_jobs import all_parts, run_pilot
+    from core.runs.pilot_jobs import pilot_measurements, run_pilot
     from core.terminal.progress import ProgressBar
 
     warehouse = selected_warehouse(options)
@@ -190,7 +190,7 @@ def pilot(options: argparse.Namespace) -> int:
 
         return estimate_all(requests(selected_pilot), warehouse, options.json)
     show_terms(result.reference for result in selected_pilot.models)
-    n_requests = len(all_parts(selected_pilot))
+    n_requests = len(pilot_measurements(selected_pilot))
     say(
         Sentence(
             "Pilot {name} ({id}): {n} measurement", name=selected_pilot.name, id=selected_pilot.pilot_id, n=n_requests
@@ -249,10 +249,10 @@ def _request_text(config: RunConfig) -> Sentence:
 def _load_pilot(name: str, warehouse):
     """The pilot of a file, or one that is registered, by its name or id."""
     from core.pilots.registration import chosen_pilot, read_pilot
-    from core.runs.requests import protocols, texts
+    from core.runs.requests import protocol_names, text_names
     from core.warehouse import queries
     from core.warehouse.connection import exists
 
     if name.endswith(".toml") or not exists(warehouse.path):
-        return read_pilot(Path(name), protocols(), texts())
+        return read_pilot(Path(name), protocol_names(), text_names())
     return chosen_pilot(queries.pilots(warehouse).to_dicts(), name).pilot

@@ -19,13 +19,13 @@ def plan(options: argparse.Namespace) -> int:
     if options.model is None:
         return _show_plans(options)
     from core.runs import planning
-    from core.runs.jobs import remove, submit
-    from core.runs.recovery import sweep
+    from core.runs.jobs import remove_job, submit
+    from core.runs.recovery import recover
     from core.terminal.tables import plan_record
     from core.wording.plans import estimate_text
 
     budget, unit = budget_of(options.budget)
-    config = planning.request(
+    config = planning.with_task_hash(
         PlanConfig(
             options.model,
             options.corpus,
@@ -58,17 +58,17 @@ def plan(options: argparse.Namespace) -> int:
     warehouse = selected_warehouse(options)
     engine = select_engine(options, warehouse)
     warehouse.prepare()
-    sweep(warehouse)
+    recover(warehouse)
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_text(planning.estimate(config), language()))
+        say(planning_now, *estimate_text(planning.estimate_plan(config), language()))
     status = run_job(submit(config, warehouse), warehouse, engine)
     if status.state != "finished":
         return report_unfinished(status)
-    layer_plan = planning.outcome(status, warehouse)
+    layer_plan = planning.load_result(status, warehouse)
     if options.json:
         say_json(plan_record(layer_plan))
-        remove(status.job)
+        remove_job(status.job)
         code = 0
     else:
         code = report_end(status, warehouse)
@@ -79,7 +79,7 @@ def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
     from core.runs import planning
     from core.wording.plans import estimate_text
 
-    estimate = planning.estimate(config)
+    estimate = planning.estimate_plan(config)
     if options.json:
         say_json(asdict(estimate))
     else:

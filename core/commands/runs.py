@@ -174,7 +174,7 @@ def _annotate(options: argparse.Namespace, change: Callable[[Annotations], Annot
 
 
 def delete(options: argparse.Namespace) -> int:
-    from core.runs.stored_runs import delete
+    from core.runs.stored_runs import delete_stored_runs
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
@@ -188,7 +188,7 @@ def delete(options: argparse.Namespace) -> int:
     if not confirm(Sentence("Move {runs} to the trash: {named}?", runs=n_runs, named=names), options.yes):
         say(Sentence("Nothing was deleted."))
         return 0
-    delete(warehouse, ids)
+    delete_stored_runs(warehouse, ids)
     say(Sentence("Moved to the trash: {runs}. `workdim runs undelete RUN` brings one back.", runs=n_runs))
     return 0
 
@@ -220,13 +220,13 @@ def undelete(options: argparse.Namespace) -> int:
 
 def measure_again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
-    from core.runs.stored_runs import repetition
+    from core.runs.stored_runs import rerun_request
     from core.warehouse.profiles import run_records
 
     warehouse = existing_warehouse(options)
     run_id = find_run_id(_run_ids(warehouse), options.run_id)
     (record,) = run_records(warehouse, [run_id]).to_dicts()
-    repeated = repetition(record)
+    repeated = rerun_request(record)
     for line in repeated.changed:
         warn(Sentence("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID]))
     if repeated.changed and not confirm(Sentence("Measure all the same?"), options.yes):

@@ -24,17 +24,17 @@ MOST_NAMES = 12
 def score(options: argparse.Namespace) -> int:
     """Score one model after the other, each in a process of its own; one that cannot be scored does not stop the next."""
     from core.runs import scoring
-    from core.runs.jobs import remove, submit
-    from core.runs.recovery import sweep
+    from core.runs.jobs import remove_job, submit
+    from core.runs.recovery import recover
     from core.terminal.tables import scored_record
 
     warehouse = selected_warehouse(options)
     budget = bytes_of(options.memory_budget)
     settings = {"dtype": options.dtype, "device": options.device, "memory_budget": budget}
-    configs = scoring.requests(options.models, options.task, **settings)
+    configs = scoring.scoring_requests(options.models, options.task, **settings)
     show_terms(options.models, warn if options.json else say)
     warehouse.prepare()
-    sweep(warehouse)
+    recover(warehouse)
     codes, records = [0], []
     for number, config in enumerate(configs, 1):
         if not options.json:
@@ -47,8 +47,8 @@ def score(options: argparse.Namespace) -> int:
             elif status.state != "finished":
                 codes.append(report_unfinished(status))
             else:
-                records.append(scored_record(status.result, scoring.outcome(status, warehouse)))
-                remove(status.job)
+                records.append(scored_record(status.result, scoring.load_result(status, warehouse)))
+                remove_job(status.job)
         except InputError as error:
             codes.append(fail(error))
     if options.json:

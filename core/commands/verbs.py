@@ -162,7 +162,7 @@ def _score(verb: Verbs) -> None:
 
 def _jobs(verb: Verbs) -> None:
     action = verb.group("jobs", "what waits, is at work or was stopped: follow it, cancel it, go on with it")
-    action("list", jobs.list_jobs, "the measurements, plans and scorings, and how far they are", True)
+    action("list", jobs.show_jobs, "the measurements, plans and scorings, and how far they are", True)
     resume = action("resume", jobs.resume, "go on with a job that was interrupted or has failed")
     cancel = action("cancel", jobs.cancel, "stop a job and remove what it has so far")
     for one in (resume, cancel):

@@ -91,7 +91,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
             if at.progress
             else ""
         )
-        left = at.told.get("seconds_left")
+        left = at.progress_record.get("seconds_left")
         stands = {
             "running": how_far,
             "failed": at.reason,

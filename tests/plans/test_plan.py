@@ -30,6 +30,8 @@ from core.wording import plans as sentences
 from tests.plans.small import SIZES
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 IDLE = (2, 4)
 
 
