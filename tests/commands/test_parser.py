@@ -20,7 +20,7 @@ from tests.conftest import ROOT
         ("runs --tag candidate --limit 3 --json", runs.list_runs),
         ("runs --warehouse w.duckdb show 0190", runs.show),
         ("runs list --deleted", runs.list_runs),
-        ("jobs --json", jobs.list_jobs),
+        ("jobs --json", jobs.show_jobs),
         ("jobs cancel 0190", jobs.cancel),
         ("scores --warehouse=w.duckdb", scores.list_files),
     ],
