@@ -186,9 +186,9 @@ def pilot(options: argparse.Namespace) -> int:
     warehouse = selected_warehouse(options)
     selected_pilot = _load_pilot(options.pilot, warehouse)
     if options.estimate_only:
-        from core.pilots.registration import requests
+        from core.pilots.registration import pilot_requests
 
-        return estimate_all(requests(selected_pilot), warehouse, options.json)
+        return estimate_all(pilot_requests(selected_pilot), warehouse, options.json)
     show_terms(result.reference for result in selected_pilot.models)
     n_requests = len(pilot_measurements(selected_pilot))
     say(
@@ -248,11 +248,11 @@ def _request_text(config: RunConfig) -> Sentence:
 
 def _load_pilot(name: str, warehouse):
     """The pilot of a file, or one that is registered, by its name or id."""
-    from core.pilots.registration import chosen_pilot, read_pilot
+    from core.pilots.registration import find_pilot, read_pilot
     from core.runs.requests import protocol_names, text_names
     from core.warehouse import queries
     from core.warehouse.connection import exists
 
     if name.endswith(".toml") or not exists(warehouse.path):
         return read_pilot(Path(name), protocol_names(), text_names())
-    return chosen_pilot(queries.pilots(warehouse).to_dicts(), name).pilot
+    return find_pilot(queries.pilots(warehouse).to_dicts(), name).pilot

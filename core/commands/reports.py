@@ -221,7 +221,7 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.commands.rank import load_answer
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
-    from core.pilots.registration import chosen_pilot
+    from core.pilots.registration import find_pilot
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
     from core.warehouse.layer_plans import find_plan
@@ -235,7 +235,7 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     all_runs = queries.runs(warehouse)
     pilot = pilot_answer = specifications = None
     if recipe.pilot_id is not None:
-        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
+        pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
         pilot_answer, specifications = load_answer(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
     runs = with_controls(all_runs.filter(pl.col("run_id").is_in(list(recipe.run_ids))), all_runs)
     frames = read_frames(warehouse, runs)
@@ -330,13 +330,13 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
     import polars as pl
 
     from core.analysis.ranking import newest_runs, without_variants
-    from core.pilots.registration import chosen_pilot
+    from core.pilots.registration import find_pilot
     from core.warehouse import queries
 
     runs = queries.runs(warehouse)
     pilot_id = None
     if options.pilot is not None:
-        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
+        pilot = find_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         pilot_id = pilot.pilot_id
         runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, pilot_id)))
         if runs.is_empty():

@@ -59,7 +59,7 @@ def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = Non
     """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
     import polars as pl
 
-    from core.pilots.registration import chosen_pilot
+    from core.pilots.registration import find_pilot
     from core.warehouse import queries
 
     if model:
@@ -74,7 +74,7 @@ def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = Non
             raise InputError(unknown_name("tag", tag, tags))
         runs = runs.filter(pl.col("tags").list.contains(tag))
     if pilot:
-        selected = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)
+        selected = find_pilot(queries.pilots(warehouse).to_dicts(), pilot)
         runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, selected.pilot_id)))
     return runs
 

@@ -127,13 +127,17 @@ def test_the_bar_shows_all_phases_together_and_the_time_left(monkeypatch):
     with ProgressBar("model") as bar:
         bar.follow(SimpleNamespace(job=job, progress=Progress("load", 0, 1), progress_record={}))
         bar.follow(
-            SimpleNamespace(job=job, progress=Progress("geometry", 3, 4), progress_record={"share": 0.4, "seconds_left": 75})
+            SimpleNamespace(
+                job=job, progress=Progress("geometry", 3, 4), progress_record={"share": 0.4, "seconds_left": 75}
+            )
         )
     assert " 40% measuring layers" in drawn.getvalue() and "1:15 min left" in drawn.getvalue()
     with ProgressBar("models", 2) as bar:
         bar.ended()
         bar.follow(
-            SimpleNamespace(job=job, progress=Progress("geometry", 3, 4), progress_record={"share": 0.4, "seconds_left": 75})
+            SimpleNamespace(
+                job=job, progress=Progress("geometry", 3, 4), progress_record={"share": 0.4, "seconds_left": 75}
+            )
         )
     assert " 70% measuring layers" in drawn.getvalue()
 
