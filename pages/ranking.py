@@ -13,10 +13,12 @@ st.title(_("Ranking"))
 notices.stop_if_no_runs(reads.lists().runs)
 pilot, _runs = pilot_filter.choose(reads.lists().runs)
 first = answer.primary(pilot)
-answer.say(first)
-if pilot is None:
-    pilot_filter.tell_forbidden(first.registration.pilot)
+top = st.container()
 look, columns = choices.choose(first, pilot)
+with top:
+    answer.say(first, is_brief=look.is_other)
+    if pilot is None:
+        pilot_filter.tell_forbidden(first.registration.pilot)
 answer.say_shown(look, first)
 answer.draw(look)
 table.show(look, columns, pilot_filter.own_title(first.registration.pilot))

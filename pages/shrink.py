@@ -10,12 +10,12 @@ from core.ui.shrink import plan_form, plan_view
 _ = language.translator()
 
 st.title(_("Shrink"))
-st.markdown(_("Which blocks of a model can go, what that costs, and what it saves."))
 plan_form.show_jobs()
 plans = reads.lists().plans
 model = plan_form.linked_model()
 found = plan_view.choose(plans, model)
 if found is None:
+    st.markdown(_("Which blocks of a model can go, what that costs, and what it saves."))
     plan_form.tell_empty(model, not plans.is_empty())
     plan_form.ask()
     url_state.stop()

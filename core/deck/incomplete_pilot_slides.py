@@ -11,9 +11,9 @@ from core.deck.deck_data import DeckData
 from core.deck.pilot_slides import untested
 from core.deck.slide import check_table, core_slide, decision_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.figures.scores import distinguishing_names
 from core.locale import translator
 from core.wording import slides as slide_wording
+from core.wording.labels import distinguishing_names
 
 FEWEST_CHECKS, MOST_CHECKS = 3, 9
 """Rows of the table of checks: those that warn or veto one by one, the others as a count."""

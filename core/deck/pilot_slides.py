@@ -13,12 +13,11 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
-from core.figures.scores import distinguishing_names
 from core.locale import translator
 from core.registry.specifications import CLAIMS
 from core.wording import answers, pilot_sentences
 from core.wording import slides as slide_wording
-from core.wording.labels import name, shortened
+from core.wording.labels import distinguishing_names, name, shortened
 
 
 def question_slide(data: DeckData) -> StorySlide:

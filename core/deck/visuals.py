@@ -18,12 +18,12 @@ from core.analysis.ranks import NORMAL_95
 from core.deck import layout
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
-from core.figures.scores import dimension_axis, distinguishing_names, ranking_points, score_axis
+from core.figures.scores import dimension_axis, ranking_points, score_axis
 from core.locale import translator
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import answers, plans
-from core.wording.labels import run_labels, shortened
+from core.wording.labels import distinguishing_names, run_labels, shortened
 
 MOST_CURVES = 6
 """Curves that colours can distinguish; more become a gallery of small profiles."""

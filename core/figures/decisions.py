@@ -11,7 +11,7 @@ import polars as pl
 
 from core.analysis.criteria import Cost, Question, Reading
 from core.analysis.decision import AMOUNTS, Decision
-from core.figures.scores import ScoredPoint, distinguishing_names, place_labels
+from core.figures.scores import ScoredPoint, place_labels
 from core.figures.style import (
     COLOURS,
     QUIET,
@@ -27,7 +27,7 @@ from core.figures.style import (
 from core.locale import translator
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
-from core.wording.labels import shortened
+from core.wording.labels import distinguishing_names, shortened
 
 LONGEST_NAME = 30
 PLOT_SIZE = (820.0, 270.0)
@@ -362,7 +362,7 @@ def cost_figure(cost_bars: Sequence[CostBar], language: str, assumed: Assumption
     ):
         figure.add_bar(
             y=places, x=[value / _BYTES for value in values], orientation="h", name=name,
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5}},
+            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5, "fillmode": "overlay"}},
             hovertemplate="%{x:.3g} GB",
         )  # fmt: skip
     figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"}, margin={"l": 10})

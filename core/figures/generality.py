@@ -9,13 +9,12 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core.analysis.generality import Order, OverTasks
-from core.figures.scores import distinguishing_names
 from core.figures.style import COLOURS, GRID, TEXT, axes_figure, error_bars, escape_label, label_rows, with_message
 from core.figures.svg import wrap_text
 from core.locale import translator
 from core.wording import decisions as decision_wording
 from core.wording.answers import coefficient
-from core.wording.labels import shortened
+from core.wording.labels import distinguishing_names, shortened
 
 # --- tasks -----------------------------------------------------------------------------------------------------
 
@@ -123,6 +122,8 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
     """A line for each model through its ranks: where lines cross, the order changes. `title` says what rank 1 is."""
     n, last = len(data.names), len(data.columns) - 1
     figure = axes_figure("", "", height=max(360, 150 + 17 * n))
+    # Names of models with equal ranks stand below each other.
+    places = {x: sorted((r, i) for i, row in enumerate(data.ranks) if (r := row[x]) is not None) for x in (0, last)}
     for number in sorted(
         range(n), key=lambda number: number == data.selected
     ):  # the selected model is drawn last, on top
@@ -146,7 +147,7 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
                 text = escape_label(f"{rank:g}  {shortened(data.names[number], 24)}")
                 figure.add_annotation(
                     x=x,
-                    y=rank,
+                    y=places[x].index((rank, number)) + 1,
                     text=f"<b>{text}</b>" if is_selected else text,
                     showarrow=False,
                     xanchor=anchor,

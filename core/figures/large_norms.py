@@ -17,6 +17,8 @@ from core.locale import translator
 
 CLOUD = "unmasked"
 HEIGHT = 720
+MOST_FINE_TICKS = 50
+"""Largest over smallest value of a logarithmic axis with ticks at 1, 2 and 5, not only at powers of ten."""
 DEFAULT_LIMIT = 3.0
 """Where a run's configuration does not state the limit of its mask."""
 
@@ -59,7 +61,7 @@ def mask_limit(config: str | None) -> float:
 
 
 def large_norm_figure(data: LargeNormData, language: str) -> go.Figure:
-    """Three panels over the layers: how many, how large (logarithmic), which share is at position 0."""
+    """Panels over the layers: how many, how large (logarithmic), and, where there are any, which share is at position 0."""
     _ = translator(language)
     if data.is_empty:
         return with_message(axes_figure("", "", HEIGHT // 2), _("The chosen runs hold no rows on large norms."))
@@ -68,13 +70,17 @@ def large_norm_figure(data: LargeNormData, language: str) -> go.Figure:
         _("How large: largest norm over the layer's median, log scale"),
         _("Where: share of them at position 0"),
     ]
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=titles)
-    for row, name in enumerate(wording.SINKS, start=1):
+    panels = wording.SINKS if any(curve.marks for curve in data.panels[wording.SINKS[2]]) else wording.SINKS[:2]
+    n_rows = len(panels)
+    figure = make_subplots(
+        rows=n_rows, cols=1, shared_xaxes=True, vertical_spacing=0.27 / n_rows, subplot_titles=titles[:n_rows]
+    )
+    for row, name in enumerate(panels, start=1):
         for index, curve in enumerate(data.panels[name]):
             figure.add_trace(_curve_trace(curve, index, data.same_depth, row == 1, language), row, 1)
     for limit in data.limits:
         figure.add_trace(_limit_trace(data, limit, language), 2, 1)
-    _set_layout(figure, data, language)
+    _set_layout(figure, data, n_rows, language)
     return figure
 
 
@@ -115,21 +121,25 @@ def _limit_trace(data: LargeNormData, limit: float, language: str) -> go.Scatter
     )
 
 
-def _set_layout(figure: go.Figure, data: LargeNormData, language: str) -> None:
+def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int, language: str) -> None:
     figure.update_layout(
         template=template(LIGHT),
         font={"color": TEXT, "size": 13},
-        height=HEIGHT,
+        height=HEIGHT * n_rows // len(wording.SINKS),
         hovermode="closest",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},
         margin={"l": 70, "r": 30, "t": 90, "b": 60},
         showlegend=True,
     )
-    for title in figure.layout.annotations[: len(wording.SINKS)]:
+    for title in figure.layout.annotations[:n_rows]:
         title.update(x=0, xanchor="left", font={"size": 13})
     figure.update_xaxes(gridcolor=GRID, zeroline=False)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, rangemode="tozero")
     figure.update_traces(cliponaxis=False)
-    figure.update_yaxes(type="log", rangemode="normal", dtick=1, row=2)
-    figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%", row=3)
-    figure.update_xaxes(title={"text": wording.layer_axis(data.same_depth, language), "font": {"size": 12}}, row=3)
+    ratios = [mark.value for curve in data.panels[wording.SINKS[1]] for mark in curve.marks] + data.limits
+    is_narrow = max(ratios) < MOST_FINE_TICKS * min(ratios)
+    figure.update_yaxes(type="log", rangemode="normal", dtick="D2" if is_narrow else 1, row=2)
+    if n_rows > 2:
+        figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%", row=3)
+    axis_title = {"text": wording.layer_axis(data.same_depth, language), "font": {"size": 12}}
+    figure.update_xaxes(title=axis_title, row=n_rows)

@@ -4,7 +4,6 @@ preview of an import."""
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +30,7 @@ from core.figures.svg import LIGHT, Caption, Dot, Theme, scatter_svg, text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark
-from core.wording.labels import run_labels
+from core.wording.labels import distinguishing_names, run_labels
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
 
@@ -117,27 +116,6 @@ def ranking_points(
 def _with_partial_mark(name: str, is_partial: bool, language: str) -> str:
     _ = translator(language)
     return _("{name} (partial run)").format(name=name) if is_partial else name
-
-
-FEWEST_TO_CUT = 3
-
-
-def distinguishing_names(names: Sequence[str]) -> list[str]:
-    """The names without their common prefix and suffix of whole words, because charts have little room:
-    `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ..."""
-    if len(names) < FEWEST_TO_CUT:
-        return list(names)
-    all_parts = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
-    shortest = min(map(len, all_parts))
-    start = next(
-        (position for position in range(shortest) if len({parts[position] for parts in all_parts}) > 1), shortest
-    )
-    end = next(
-        (position for position in range(shortest - start) if len({parts[-1 - position] for parts in all_parts}) > 1),
-        shortest - start,
-    )
-    cut = ["".join(parts[start : len(parts) - end]).strip("-_/ ") for parts in all_parts]
-    return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
 
 
 LABEL_SIZE = 11.0
@@ -401,7 +379,10 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
                 name=kind_name(kind, language),
                 orientation="h",
                 text=[n or "" for n in numbers],
-                marker={"color": _COLOURS[kind], "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5}},
+                marker={
+                    "color": _COLOURS[kind],
+                    "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5, "fillmode": "overlay"},
+                },
                 textposition="inside",
                 insidetextanchor="middle",
             )

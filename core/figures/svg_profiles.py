@@ -33,6 +33,7 @@ from core.figures.svg import (
 )
 from core.locale import translator
 from core.records import Estimate
+from core.wording.labels import shortened_apart
 from core.wording.verdicts import badge, claim_name
 
 THUMBNAIL = (252, 132)
@@ -372,10 +373,9 @@ def difference_svg(
         _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
         line_ends.append((name, colour, axes.to_pixels(0, marks[-1].value)[1]))
     places = spread_apart([y for *_name, y in line_ends], 17, axes.top + 6, axes.bottom - 2)
-    for (name, colour, _y), y in zip(line_ends, places, strict=True):
-        drawing.text(
-            (right + 9, y + 4), shorten_to_width(name, LARGE, size[0] - right - 14, bold=True), LARGE, colour, bold=True
-        )
+    names = _names_at_line_ends([name for name, *_end in line_ends], size[0] - right - 14)
+    for name, (_name, colour, _y), y in zip(names, line_ends, places, strict=True):
+        drawing.text((right + 9, y + 4), name, LARGE, colour, bold=True)
     draw_source(drawing, caption)
     return drawing.svg(caption.title, caption.subtitle, language)
 
@@ -486,9 +486,14 @@ def _label_line_ends(
 ) -> None:
     curves = [curve for curve in data.curves if curve.marks]
     heights = [axes.to_pixels(0, curve.marks[-1].value)[1] for curve in curves]
-    for curve, y in zip(curves, spread_apart(heights, 17, axes.top + 6, axes.bottom - 2), strict=True):
-        name = shorten_to_width(curve.name, LARGE, width - right - 14, bold=True)
+    names = _names_at_line_ends([curve.name for curve in curves], width - right - 14)
+    places = spread_apart(heights, 17, axes.top + 6, axes.bottom - 2)
+    for curve, name, y in zip(curves, names, places, strict=True):
         axes.drawing.text((right + 9, y + 4), name, LARGE, colours[curve.run_id], bold=True)
+
+
+def _names_at_line_ends(names: Sequence[str], room: float) -> list[str]:
+    return shortened_apart(names, lambda name: shorten_to_width(name, LARGE, room, bold=True))
 
 
 def _legend_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width: float) -> list[list[str]]:

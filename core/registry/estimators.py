@@ -34,7 +34,7 @@ class Estimator:
     (`tests/bench/layer.py`); both on one thread, measured by `tests/bench/accuracy.py --costs`.
     """
     symbol: str
-    """The short form for titles and axes: the same in every language."""
+    """The short form for titles and axes; an English message of the catalogues where it has words in it."""
     formula: str
     meaning: str
     """What it says, in one sentence, with its limit case."""
@@ -106,7 +106,7 @@ _OURS = (
         "d2_all_pairs",
         "second_order:read_d2_all_pairs",
         5.1,
-        "d2 all pairs",
+        _("d2 all pairs"),
         "pairs / sum of cos^2 over all pairs, points centred",
         "As d2, pairs of one sequence included; it counts sequences where these are one direction each.",
         _("d2 of all pairs, those within a window included"),
@@ -116,7 +116,7 @@ _OURS = (
         "d2_typed",
         "second_order:read_d2_typed",
         9.2,
-        "d2 typed",
+        _("d2 typed"),
         "pairs / sum of cos^2 over pairs that differ in sequence and in token type",
         "As d2, occurrences of one token type not compared with each other.",
         _("d2 without pairs of one token type"),
@@ -139,7 +139,7 @@ _OURS = (
         "two_nn_censored",
         "neighbour_dimensions:read_two_nn_censored",
         6.5,
-        "TwoNN censored",
+        _("TwoNN censored"),
         "(n - 1) / (sum of the n smallest log(r_2 / r_1) + (N - n) times the n-th), n = 0.9 N",
         "TwoNN in which the largest tenth of the ratios counts only as at least the largest kept.",
         _("TwoNN, largest tenth of the ratios censored"),
@@ -148,7 +148,7 @@ _OURS = (
         "two_nn_linear",
         "neighbour_dimensions:read_two_nn_linear",
         5.9,
-        "TwoNN linear",
+        _("TwoNN linear"),
         "slope through the origin of -log(1 - i/N) on the i-th smallest log(r_2 / r_1), i up to 0.9 N",
         "TwoNN as its authors fit it.",
         _("TwoNN by linear fit, largest tenth of the ratios left out"),
@@ -166,7 +166,7 @@ _OURS = (
         "gride_between",
         "neighbour_dimensions:read_gride_between",
         16,
-        "between-window GRIDE",
+        _("between-window GRIDE"),
         "root of the likelihood of r_2n1 / r_n1 over points, neighbours of other sequences only",
         "As GRIDE, neighbours of a point's own sequence left out, as d2 leaves out such pairs.",
         _("GRIDE, neighbours of other windows only"),
@@ -175,7 +175,7 @@ _OURS = (
         "gride_typed",
         "neighbour_dimensions:read_gride_typed",
         16,
-        "typed GRIDE",
+        _("typed GRIDE"),
         "root of the likelihood of r_2n1 / r_n1, neighbours that differ in sequence and in token type only",
         "As between-window GRIDE, occurrences of one token type left out too; reads high, as near ones are left out.",
         _("GRIDE, neighbours of other windows and token types only"),
@@ -184,7 +184,7 @@ _OURS = (
         "mle_between",
         "neighbour_dimensions:read_mle_between",
         14,
-        "between-window MLE",
+        _("between-window MLE"),
         "(k - 1) N / sum over points and j < k of log(r_k / r_j), k = 20, neighbours of other sequences only",
         "As MLE, neighbours of a point's own sequence left out.",
         _("MLE, neighbours of other windows only (k=20)"),

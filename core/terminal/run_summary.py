@@ -487,7 +487,7 @@ def literature(profile: Profile) -> Iterator[str]:
             )
             if own:
                 top = max(own, key=lambda row: row.value or 0.0)
-                symbol = wording.estimator_symbol(estimator, n1)
+                symbol = wording.estimator_symbol(estimator, language(), n1)
                 head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
                 yield head.format(symbol=symbol, meaning=meaning, n=own[0].n_points)
                 told = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")

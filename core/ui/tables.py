@@ -38,10 +38,14 @@ TRACED = (
     "qualifiers",
 )
 OUTCOME_WIDTH = 125
-NAME_WIDTHS = (70, 330)
-"""Pixels, the least and the most, of a first column: the most leaves room beside it in a narrow window."""
-LETTER = 7.3
-"""Pixels of a letter in a table; a Japanese one takes two."""
+OFFERED_WIDTH, MOST_WIDTH = 290, 420
+"""Pixels of a column: what Streamlit gives at most by itself, and what is given to texts that need a little more; longer
+ones are prose and are cut."""
+LEAST_WIDTH, MOST_WIDTH_OF_FIRST = 70, 330
+"""Pixels of the first column, which stays in sight and is else cut where others are many: the most leaves room beside it in
+a narrow window."""
+LETTER, WIDE_LETTER = 6.4, 14
+"""Pixels of a letter in a table, and of a Japanese one."""
 VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
 """Pixels for two verdicts with their reasons, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
 
@@ -243,7 +247,15 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     """
     _ = language.translator()
     verdict = _("Verdicts")
-    columns = {table.columns[0]: st.column_config.Column(pinned=True, width=_width_of_first(table))}
+    widths = {name: _text_width(table[name]) for name in table.columns if table[name].dtype == pl.String}
+    columns = {
+        name: st.column_config.Column(width=width)
+        for name, width in widths.items()
+        if OFFERED_WIDTH < width <= MOST_WIDTH
+    }
+    first = table.columns[0]
+    least = max(LEAST_WIDTH, min(MOST_WIDTH_OF_FIRST, widths[first])) if first in widths else None
+    columns[first] = st.column_config.Column(pinned=True, width=least)
     outcome = _("Outcome")
     if outcome in table.columns:
         columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
@@ -253,13 +265,11 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
 
 
-def _width_of_first(table: pl.DataFrame) -> int | None:
-    """Pixels that the names of the first column take, which are else cut where the other columns are many."""
-    first = table.to_series()
-    if first.dtype != pl.String:
-        return None
-    longest = max(map(cell_len, [first.name, *first.drop_nulls()]))
-    return min(NAME_WIDTHS[1], max(NAME_WIDTHS[0], round(LETTER * longest) + 24))
+def _text_width(texts: pl.Series) -> int:
+    """Pixels that the longest text of a column takes in a table, its head included."""
+    told = [texts.name, *texts.drop_nulls().unique()]
+    wide = [cell_len(text) - len(text) for text in told]
+    return 24 + round(max(LETTER * (len(text) - n) + WIDE_LETTER * n for text, n in zip(told, wide, strict=True)))
 
 
 def offer_comparison(runs: pl.DataFrame, selected: Any, key: str) -> None:

@@ -158,14 +158,14 @@ def dimension_axis(
 ) -> str:
     """`Estimated dimension (d2, one per type, N=800)`: an estimate is never named without what it depends on."""
     _ = translator(language)
-    inside = [estimator_symbol(estimator, n1, n2), *_points_named(cloud, language, n_points)]
+    inside = [estimator_symbol(estimator, language, n1, n2), *_points_named(cloud, language, n_points)]
     return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
 
 
 def estimated(quantity: str, language: str, n_points: tuple[int, int] | None = None) -> str:
     """`largest inner dimension (d2, one per type, N=800)`: of dimensions that summaries hold."""
     _ = translator(language)
-    details = _(", ").join([estimator_symbol("d2"), *_points_named("one_per_type", language, n_points)])
+    details = _(", ").join([estimator_symbol("d2", language), *_points_named("one_per_type", language, n_points)])
     return _("{quantity} ({details})").format(quantity=quantity, details=details)
 
 

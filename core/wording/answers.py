@@ -196,6 +196,13 @@ def expectation(registration: Registration, language: str) -> str:
     else:
         head = _("Expectation of the pilot “{name}”, written down on {day}: {sign}.")
     pilot_name = registration.pilot.name if registration.pilot else ""
+    said = head.format(name=pilot_name, day=_day(registration, language), sign=sign)
+    return wording.sentences((said, exploratory(registration, language)), language)
+
+
+def exploratory(registration: Registration, language: str) -> str:
+    """Why an answer tests nothing that was registered; empty where it does."""
+    _ = translator(language)
     reasons = {
         "not_registered": _("nobody registered it for these models"),
         "after_scores": _("scores were there before it was registered"),
@@ -205,10 +212,7 @@ def expectation(registration: Registration, language: str) -> str:
         "other_models": _("these are fewer models than were registered"),
     }
     found = [reasons[key] for key in registration.exploratory if key in reasons]
-    tail = _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
-    return wording.sentences(
-        (head.format(name=pilot_name, day=_day(registration, language), sign=sign), tail), language
-    )
+    return _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
 
 
 def why(answer: Answer, language: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -49,13 +49,13 @@ def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int
     return f"{told} (k={n2})" if estimator == "local_d2" and n2 is not None else told
 
 
-def estimator_symbol(estimator: str, n1: int | None = None, n2: int | None = None) -> str:
-    """The short form for titles and axes: the same in both languages."""
+def estimator_symbol(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
+    """The short form for titles and axes: `GRIDE n1=8`."""
     foreign = _of_skdim(estimator)
     if foreign is not None:
         return f"{foreign} skdim"
     estimator, n1, n2 = _of_registry(estimator, n1, n2)
-    symbol = ESTIMATORS[estimator].symbol if estimator in ESTIMATORS else estimator
+    symbol = translator(language)(ESTIMATORS[estimator].symbol) if estimator in ESTIMATORS else estimator
     if estimator.startswith("gride") and n1 is not None:
         return f"{symbol} n1={n1}"
     if estimator.startswith("mle"):
@@ -144,6 +144,40 @@ def shortened(name: str, longest: int = LONGEST) -> str:
         return name
     tail = (longest - 1) // 2
     return between_words(name, longest - 1 - tail, tail)
+
+
+FEWEST_TO_CUT = 3
+
+
+def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> list[str]:
+    """The names without their common prefix and suffix of whole words, because charts have little room:
+    `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ...
+
+    Fewer than `fewest` names stay whole.
+    """
+    if len(names) < fewest:
+        return list(names)
+    all_parts = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
+    shortest = min(map(len, all_parts))
+    start = next(
+        (position for position in range(shortest) if len({parts[position] for parts in all_parts}) > 1), shortest
+    )
+    end = next(
+        (position for position in range(shortest - start) if len({parts[-1 - position] for parts in all_parts}) > 1),
+        shortest - start,
+    )
+    cut = ["".join(parts[start : len(parts) - end]).strip("-_/ ") for parts in all_parts]
+    return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
+
+
+def shortened_apart(names: Sequence[str], shorten: Callable[[str], str] = shortened) -> list[str]:
+    """Shortened names that are still distinct: where shortening makes two equal, their common parts go first."""
+    short = [shorten(name) for name in names]
+    return (
+        short
+        if len(set(short)) == len(set(names))
+        else [shorten(name) for name in distinguishing_names(names, fewest=2)]
+    )
 
 
 _SEPARATORS = " /_·-"

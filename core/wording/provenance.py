@@ -17,6 +17,7 @@ from core.locale import translator
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.tables import TABLES
+from core.wording.verdicts import badge, verdict_marks
 
 
 def _(message: str) -> str:
@@ -220,16 +221,23 @@ def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) ->
     return [field_name(name, language) for name, value in flat(one).items() if value is not None and name not in unlike]
 
 
-def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[Line]:
-    """What came out: dimensions with their intervals, N, verdicts and checks. Rows as of `queries.runs`."""
+def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False) -> list[Line]:
+    """What came out: dimensions with their intervals, N, verdicts and checks. Rows as of `queries.runs`.
+
+    `is_brief`: verdicts as marks and one sentence, without their reasons.
+    """
     _ = translator(language)
+
+    def verdicts(run: Mapping[str, Any]) -> str:
+        return f"{verdict_marks(run)} {badge(run, language)}" if is_brief else wording.outcome_short(run, language)
+
     told = [
         (_("Largest inner dimension"), lambda run: _interval(run, "inner_max")),
         (_("Working dimension"), lambda run: wording.shape_text(run, language)),
         (_("Final, before the norm"), lambda run: _interval(run, "final_dimension_pre_norm")),
         (_("Final, after the norm"), lambda run: _interval(run, "final_dimension_post_norm")),
         (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else f"{run['n_points']:,}"),
-        (_("Verdicts"), lambda run: wording.outcome_short(run, language)),
+        (_("Verdicts"), verdicts),
         (_("Checks"), lambda run: _checks(run, language)),
     ]
     return [Line("", label, say(one), say(other)) for label, say in told]

@@ -299,7 +299,7 @@ def specification_of(row: Mapping[str, Any]) -> Specification | None:
 def specification_name(row: Mapping[str, Any], language: str) -> str:
     """`d2, one per type, three leading components removed`; what every reading has (centred) is not said."""
     _ = translator(language)
-    symbol = labels.estimator_symbol(row["estimator"], row["n1"], row["n2"])
+    symbol = labels.estimator_symbol(row["estimator"], language, row["n1"], row["n2"])
     told = [symbol, labels.name("cloud", row["cloud"], language)]
     if row["transform"] != "centred":
         told.append(labels.name("transform", row["transform"], language))

@@ -7,8 +7,8 @@ from core.analysis.answer import answer_question
 from core.analysis.population import select_population
 from core.analysis.question import Evidence, RankingQuestion
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
-from core.figures.scores import distinguishing_names, ranking_points
-from core.wording.labels import run_labels, shortened, with_text_marks
+from core.figures.scores import ranking_points
+from core.wording.labels import distinguishing_names, run_labels, shortened, shortened_apart, with_text_marks
 from tests import frames
 from tests.frames import Model, score
 
@@ -100,6 +100,9 @@ def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
     assert distinguishing_names(names) == ["base", "lr-6e-3", "base-again-1"]
     assert distinguishing_names(names[:2]) == names[:2] and distinguishing_names(["a", "b", "c"]) == ["a", "b", "c"]
     assert distinguishing_names(["x", "x-y", "x-z"]) == ["x", "x-y", "x-z"], "no name is cut to nothing"
+    long = ["ladder-192-shuffled-all-step1500", "ladder-192-decay-1-step1500"]
+    assert shortened_apart(long, lambda name: shortened(name, 20)) == ["shuffled-all", "decay-1"]
+    assert shortened_apart(["short", "other"], lambda name: shortened(name, 20)) == ["short", "other"]
     long = [f"{n}{'longname' * 3}" for n in range(30)]
     models = [Model(name, peak=100.0 + 0.01 * n) for n, name in enumerate(long)]
     rows = [score(f"hub:{name}", 50.0 + n % 3) for n, name in enumerate(long)]

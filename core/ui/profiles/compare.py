@@ -40,9 +40,11 @@ def show(chosen: Selection) -> None:
     with first:
         _draw_curves(chosen, texts)
         _draw_differences(chosen, base, others, found, labels)
+    said: dict[str, list[str]] = {}
     for run in others:
-        told = comparison(found[run["run_id"]], language.current())
-        st.caption(escape(f"{labels[run['run_id']]}: {told}"))
+        said.setdefault(comparison(found[run["run_id"]], language.current()), []).append(labels[run["run_id"]])
+    for sentence, names in said.items():
+        st.caption(escape(_("{names}: {what}").format(names=_(", ").join(names), what=sentence)))
     st.subheader(_("What came out"))
     table = result_table(base, others, found, labels)
     tables.show(table, "compared", height="content")
@@ -117,7 +119,7 @@ def result_table(
     """What came out, a line for each result; beside each run that may be compared by how much it differs."""
     _ = language.translator()
     reader = language.current()
-    lines = [results(run, base, reader) for run in others]
+    lines = [results(run, base, reader, is_brief=True) for run in others]
     columns = {"": [line.label for line in lines[0]], labels[base["run_id"]]: [line.other for line in lines[0]]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
     for run, own in zip(others, lines, strict=True):

@@ -105,7 +105,7 @@ def _show_first(
         labels = run_labels(texts, language.current())
         row = st.container(horizontal=True, gap="medium")  # in a narrow window one stands below the other
         picture = row.container(width=SIZE_BESIDE[0])
-        with row.container(width=PANEL_WIDTH):
+        with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
             for run in texts.iter_rows(named=True):
                 verdict_panel(run, chosen, labels[run["run_id"]] if texts.height > 1 else "")
     else:

@@ -226,7 +226,8 @@ def show_current(sql: str) -> None:
                 st.rerun()
 
 
-_HEIGHT = 280
+_HEIGHT, _ROW_HEIGHT = 340, 68
+"""Pixels of the list and of its rows, in which a meaning has three lines."""
 
 
 def show() -> None:
@@ -275,5 +276,6 @@ def _columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
         pl.DataFrame(rows, schema=titles, orient="row"),
         hide_index=True,
         height=_HEIGHT,
-        column_config={titles[0]: st.column_config.Column(pinned=True)},
+        row_height=_ROW_HEIGHT,
+        column_config={titles[0]: st.column_config.Column(pinned=True), titles[-1]: st.column_config.Column(width=240)},
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import QueryError
-from core.sql import sandbox
+from core.sql import gate, sandbox
 from core.ui import language, reads
 
 WAITED_FOR = 2.0
@@ -53,6 +53,7 @@ def start(request: Request) -> None:
     _ = language.translator()
     forget()
     try:
+        gate.require_statement(request.sql)  # what is refused is told at once, before a process is started
         running = sandbox.start(reads.warehouse(), request.sql, seconds=request.seconds)
     except QueryError as error:
         _keep(request.sql, None, str(error))

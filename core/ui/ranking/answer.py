@@ -32,8 +32,8 @@ ICONS = {
 }
 """By the word of an answer."""
 MOST_GROUPS = 6
-MOST_NOTES = 2
-"""Lines beneath an answer; more are a page to read."""
+MOST_NOTES = 1
+"""Lines beneath an answer, but for what was expected, which its help mark says; more are a page to read."""
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 
@@ -43,17 +43,20 @@ def primary(pilot: Registered | None) -> Answer:
     return reads.answer(RankingQuestion(pilot=pilot))
 
 
-def say(found: Answer) -> None:
-    """The sentence first; what belongs to it below, and what a referee asks for behind a click."""
+def say(found: Answer, *, is_brief: bool = False) -> None:
+    """The sentence first; what belongs to it below, and what a referee asks for behind a click. `is_brief`: another
+    sentence is said beneath, so that nothing stands between them."""
     _ = language.translator()
     reader = language.current()
-    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}")
-    notes = words.notes(found, reader)
-    st.caption("  \n".join(map(escape, notes[:MOST_NOTES])))
-    details = [*notes[MOST_NOTES:], *words.details(found, reader)]
-    if details:
-        with st.expander(_("Coefficients, controls for size, and what single models carry")):
-            st.markdown("\n".join(f"- {escape(line)}" for line in details))
+    expected, *notes = words.notes(found, reader)
+    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}", help=escape(expected))
+    n_told = 0 if is_brief else MOST_NOTES
+    told = [words.exploratory(found.registration, reader), *notes[:n_told]] if n_told else []
+    if any(told):
+        st.caption("  \n".join(escape(line) for line in told if line))
+    details = [expected, *notes[n_told:], *words.details(found, reader)]
+    with st.expander(_("Coefficients, controls for size, and what single models carry")):
+        st.markdown("\n".join(f"- {escape(line)}" for line in details))
 
 
 def say_shown(look: Look, first: Answer) -> None:
@@ -61,9 +64,11 @@ def say_shown(look: Look, first: Answer) -> None:
     if not look.is_other:
         return
     reader = language.current()
-    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**")
     said = words.notes(first, reader)
-    st.caption("  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said))
+    notes = "  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said)
+    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**", help=notes or None)
+    if caution := words.exploratory(look.answer.registration, reader):
+        st.caption(escape(caution))
 
 
 def draw(look: Look) -> None:

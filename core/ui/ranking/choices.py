@@ -91,7 +91,7 @@ def _choose_group(first: Answer) -> str:
         names = {ASKED: names[ASKED], FREE: _("all that can be compared")} | names
     if len(names) < 2:
         return ASKED
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=225)
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=275)
 
 
 def group_names(found: Population) -> dict[str, str]:
@@ -119,7 +119,7 @@ def _choose_cloud() -> str:
     ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
     help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
     label = _("Points")
-    return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=150)
+    return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=200)
 
 
 def _lift(first: Answer) -> bool:
@@ -155,7 +155,7 @@ def _with_score(asked: RankingQuestion, found: Population, pilot: Registered | N
     def label(key: str) -> str:
         return score_label(rows[key], found.pilot, with_suite=alike[key.rpartition("~")[0]] > 1)
 
-    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=400)
+    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=440)
     if found.benchmark is not None and chosen == ranking.score_key(found.benchmark):
         return asked
     return replace(asked, pilot=pilot).with_score(rows[chosen])

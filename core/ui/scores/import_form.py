@@ -33,10 +33,10 @@ def show() -> None:
         _(
             "Scores from lm-evaluation-harness (results and samples files), exports of the Open LLM Leaderboard, evaluation "
             "results of a model repository (.eval_results), or a table of your own. Nothing is stored before you have seen what will become of each value."
-        )
-    )
-    st.caption(
-        _("`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores here.")
+        ),
+        help=_(
+            "`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores here."
+        ),
     )
     _tell_done()
     files = st.file_uploader(

@@ -83,7 +83,7 @@ def say(found: LayerPlan) -> None:
     st.image(figures.blocks_svg(blocks, plan.n_layers, reader, pictures.theme()), width="stretch", alt=told[0])
     if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
-    st.caption(escape("  \n".join([*told, _source(found)])))
+    st.caption(escape("  \n".join(told)), help=escape(_source(found)))
 
 
 def _budget(found: LayerPlan) -> float:
@@ -259,7 +259,8 @@ def show_saving(found: LayerPlan) -> None:
             _("After"): [_size(row.value_after) for row in rows],
         }
     )
-    tables.show(table, "plan weights", width="content")
+    if rows:
+        tables.show(table, "plan weights", width="content")
     for line in sentences.saving_text(plan, reader):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
