@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from core.analysis.criteria import Candidate, Question, Reading
+from core.analysis.criteria import Candidate, CriterionValue, ResolvedCriterion
 from core.analysis.question import Evidence
 from core.pilots.pilot import Benchmark, Pilot, PilotModel, PilotText
 from core.pilots.registration import Registered, read_pilot
@@ -112,16 +112,16 @@ def _write(warehouse: Warehouse, at: int, **given) -> None:
 SCORE = {"benchmark": "made-up", "metric": "acc", "filter": "none", "n_shot": 0, "suite": "s"}
 
 
-def exact(value: float) -> Reading:
-    return Reading(value, value, value)
+def exact(value: float) -> CriterionValue:
+    return CriterionValue(value, value, value)
 
 
-def asked(of: str = "score", weight: float = 1.0, **more) -> Question:
+def asked(of: str = "score", weight: float = 1.0, **more) -> ResolvedCriterion:
     criterion = Criterion(of, weight=weight, **more)
-    return Question(criterion, criterion.of in ("score", "speed"), SCORE if of == "score" else None)
+    return ResolvedCriterion(criterion, criterion.of in ("score", "speed"), SCORE if of == "score" else None)
 
 
-def candidate(name: str, *readings: Reading | None) -> Candidate:
+def candidate(name: str, *readings: CriterionValue | None) -> Candidate:
     return Candidate(f"run-{name}", f"{name}@1", name, readings)
 
 

@@ -25,56 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["WORKDIM_LANGUAGE"] = "en"  # what a verb says is looked for in English, whatever the language of the desk
 MARKS_OF_FIXTURES = {"demo_warehouse": "model", "browser": "browser", "cluster": "cluster", "hub": "network"}
 """A test that needs the fixture gets the marker."""
-SLOW_FILES = {
-    "test_api.py",
-    "test_archive.py",
-    "test_backup.py",
-    "test_bad_models.py",
-    "test_building.py",
-    "test_caches.py",
-    "test_chat_runs.py",
-    "test_commands.py",
-    "test_copy.py",
-    "test_decide.py",
-    "test_examples.py",
-    "test_gguf_to_safetensors.py",
-    "test_hostile_sql.py",
-    "test_import_runs.py",
-    "test_integrity.py",
-    "test_jobs.py",
-    "test_ladder.py",
-    "test_layer.py",
-    "test_measuring.py",
-    "test_output.py",
-    "test_pages.py",
-    "test_parcels.py",
-    "test_pilot_pages.py",
-    "test_piloting.py",
-    "test_plan.py",
-    "test_planning.py",
-    "test_preflight_card.py",
-    "test_query_page.py",
-    "test_random_weights.py",
-    "test_rank.py",
-    "test_reference_check.py",
-    "test_registry.py",
-    "test_reports.py",
-    "test_restore.py",
-    "test_run_search.py",
-    "test_runs.py",
-    "test_sandbox.py",
-    "test_score_imports.py",
-    "test_score_pages.py",
-    "test_scoring.py",
-    "test_setup.py",
-    "test_slides.py",
-    "test_soundness.py",
-    "test_split_packages.py",
-    "test_sql_verb.py",
-    "test_story.py",
-    "test_trash.py",
-}
-"""Their tests measure models, draw whole pages or start many processes: the files that take seven seconds and more."""
 FIRST = ("model", "browser", "cluster", "network", "slow")
 """What takes long begins first, so that both workers end at about the same time."""
 
@@ -97,8 +47,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for fixture, mark in MARKS_OF_FIXTURES.items():
             if fixture in needed:
                 item.add_marker(mark)
-        if item.path.name in SLOW_FILES and "test_page_draws" not in item.name:
-            item.add_marker("slow")
         if item.get_closest_marker("thorough") and not portions.everything:
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
     items.sort(key=_start)  # stable: files stay together
@@ -172,7 +120,7 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, {"WORKDIM_WAREHOUSE": str(warehouse)} | environment))
         stack.enter_context(patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
-        stack.enter_context(patch.object(processes, "start", _measure_here))
+        stack.enter_context(patch.object(processes, "start_job", _measure_here))
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         logging.getLogger().addHandler(log)

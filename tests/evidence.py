@@ -22,8 +22,8 @@ import polars as pl
 from core import wording
 from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
-from core.analysis.many import PLACES, adjusted, shuffled_windows, sign_test, within
-from core.analysis.plans import all_foresight, direction_points, own_price, unhealed_price
+from core.analysis.many import PLACES, adjust_p_values, relate_windows, shuffled_windows, sign_test
+from core.analysis.plans import all_rule_forecasts, plan_price, unhealed_price
 from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
@@ -367,7 +367,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
             inner,
             [logs[name]["tasks"][task]["value"] for name in code],
         )
-    p_values = adjusted([one.p for _told, one in pairs], "bh")
+    p_values = adjust_p_values([one.p for _told, one in pairs], "bh")
     for (told, one), p in zip(pairs, p_values, strict=True):
         rows.append((told, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.say(
@@ -453,7 +453,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in phased.values()],
     }
     tests = [sign_test(values) for values in phases.values()]
-    corrected = adjusted([one.p for one in tests], "holm")
+    corrected = adjust_p_values([one.p for one in tests], "holm")
     rows = [
         (told, f"{one.positive} / {one.positive + one.negative}", _p(one.p), _p(p))
         for told, one, p in zip(phases, tests, corrected, strict=True)
@@ -622,7 +622,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     for run in known.to_dicts():
         own, shuffled = windows.filter(run_id=run["run_id"]), shuffled_windows(run, runs, windows)
         for place in PLACES:
-            found = within(own, place, shuffled)
+            found = relate_windows(own, place, shuffled)
             rows.append(
                 (
                     run["name"],
@@ -639,7 +639,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             )
     if not rows:
         return section
-    corrected = adjusted([row[_AT] for row in rows], "holm")
+    corrected = adjust_p_values([row[_AT] for row in rows], "holm")
     standing = [row for row, p in zip(rows, corrected, strict=True) if p <= LEVEL]
     named = [
         " (" + "; ".join(f"{one[0]}, {one[1]}, {one[2][n]}: {one[3][n]}" for one in standing) + ")" for n in (0, 1)
@@ -921,8 +921,8 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, healed +0.05 / +0.2; recommended within the budget: none`."""
     plans = sorted(plans, key=lambda found: len(found.plan.blocks))
     counts = " / ".join(str(len(found.plan.blocks)) for found in plans)
-    prices = " / ".join(f"{(unhealed_price(found) or own_price(found)).difference:+.2f}" for found in plans)
-    healed = " / ".join(f"{own_price(found).difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
+    prices = " / ".join(f"{(unhealed_price(found) or plan_price(found)).difference:+.2f}" for found in plans)
+    healed = " / ".join(f"{plan_price(found).difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
     return (
@@ -935,7 +935,7 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
 
 def _planned(found: LayerPlan) -> tuple[Any, ...]:
     plan = found.plan
-    before, after = unhealed_price(found) or own_price(found), own_price(found)
+    before, after = unhealed_price(found) or plan_price(found), plan_price(found)
     return (
         plan.name,
         plan.corpus_id.partition("@")[0],
@@ -1009,7 +1009,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
             said = [wording.sentences(lines[n], LANGUAGES[n]) for n in range(2)]
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
-    if foreseen := all_foresight(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
+    if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
         told.append(tuple(plan_words.foresight_text(foreseen, language) for language in LANGUAGES))
     return told
 
@@ -1026,7 +1026,7 @@ def _by_dimension(
         if len(own) < 2:
             continue
         own.sort(key=lambda found: dimension[found.plan.name] or 0.0)
-        prices = [unhealed_price(found) or own_price(found) for found in own]
+        prices = [unhealed_price(found) or plan_price(found) for found in own]
         least, *others = (row.difference or 0.0 for row in prices)
         listed = [
             f"{found.plan.name} ({number(dimension[found.plan.name])}) {_price(row)}"

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from core.errors import InputError, ResourceError
 from core.records import ProgressCallback, RunConfig
-from core.runs.execution import Finished, run
-from core.runs.jobs import remove, submit
-from core.runs.recovery import sweep
+from core.runs.execution import MeasurementResult, run_measurement
+from core.runs.jobs import remove_job, submit
+from core.runs.recovery import recover
 from core.warehouse.warehouse import Warehouse
 
 
-def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback, again: bool = True) -> Finished:
+def measure(
+    config: RunConfig, warehouse: Warehouse, progress: ProgressCallback, again: bool = True
+) -> MeasurementResult:
     """Measure one model in this process and append the result. Raises InputError for what the user can mend.
 
     A measurement of the same request that was interrupted goes on. Nothing is left of one that is refused or stopped
@@ -26,18 +28,18 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback,
     if not warehouse.path.exists() and not warehouse.parcels.exists():
         prepared(warehouse.path)
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
-    sweep(warehouse)
+    recover(warehouse)
     job = submit(config, warehouse, again=again)
     try:
-        finished = run(job, warehouse, progress)
-        remove(job)
+        finished = run_measurement(job, warehouse, progress)
+        remove_job(job)
         return finished
     except ResourceError:
         if not list(job.folder.glob("kept-*/forward.json")):
-            remove(job)
+            remove_job(job)
         raise
     except (InputError, KeyboardInterrupt):
-        remove(job)
+        remove_job(job)
         raise
 
 

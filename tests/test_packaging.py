@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.conftest import ROOT, SLOW_FILES
+from tests.conftest import ROOT
 
 PIP = "pip"
 """Comes with every virtual environment; imported to ask what it would do."""
@@ -97,7 +97,3 @@ def test_the_hooks_use_the_linter_of_the_tests() -> None:
 def test_the_public_checks_are_those_of_the_repository() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
     assert any(step.get("run", "").startswith(".ci/run") for step in workflow["jobs"]["test"]["steps"])
-
-
-def test_what_the_quick_tests_leave_out_is_there() -> None:
-    assert {path.name for path in (ROOT / "tests").rglob("test_*.py")} >= SLOW_FILES

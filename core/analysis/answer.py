@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from core.analysis.claims import LEVEL
-from core.analysis.many import Specifications, under_specifications
+from core.analysis.many import SpecificationCurve, relate_specifications
 from core.analysis.population import Population, filter_specification
 from core.analysis.question import Registration, is_run_of
 from core.analysis.ranking import OWN_MATCHES, RankingGroup
@@ -236,7 +236,7 @@ def _rank_bounds(units: pl.DataFrame, *, largest_first: bool = True) -> dict[str
 # --- other specifications ---------------------------------------------------------------------------------------
 
 
-def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: int = 0) -> Specifications | None:
+def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: int = 0) -> SpecificationCurve | None:
     """The relation under every specification, by each model's largest value over the inner layers.
 
     `maxima`: rows of `queries.inner_maxima`. Values are plain maxima, in the reference too, so that only the
@@ -252,7 +252,9 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: 
         if joined["dimension"].count():
             frames[specification_key(one)] = joined
     primary = specification_key(REFERENCE)
-    return under_specifications(frames, primary, population.registration.sign, seed=seed) if primary in frames else None
+    return (
+        relate_specifications(frames, primary, population.registration.sign, seed=seed) if primary in frames else None
+    )
 
 
 def specification_key(one: Specification) -> str:

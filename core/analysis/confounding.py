@@ -16,16 +16,16 @@ from scipy import special
 from core.analysis.claims import LEVEL
 from core.analysis.resampling import (
     centred_ranks,
-    fisher,
+    fisher_interval,
     is_exact,
     is_resampled,
     mean_ranks,
     n_orders,
     orders,
-    p_of,
-    shuffled,
+    permutation_p_value,
+    random_orders,
 )
-from core.analysis.units import FEWEST_EXPLORATORY, GIVEN
+from core.analysis.units import COVARIATES, FEWEST_EXPLORATORY
 
 SIZE_FACTOR = 2.0
 """Models of one size stratum have at least half of the parameters of its largest."""
@@ -35,7 +35,7 @@ SIZE_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
-class Partial:
+class PartialCorrelation:
     """Pearson's correlation of the normal scores of dimension and score, adjusted for size and training tokens. Not a
     partial Spearman coefficient."""
 
@@ -52,7 +52,9 @@ class Partial:
     dimension or score)."""
 
 
-def partial(known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = GIVEN) -> Partial:
+def partial_correlation(
+    known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = COVARIATES
+) -> PartialCorrelation:
     """Correlation of the normal scores of dimension and performance, given log parameters and log training tokens, or
     other columns.
 
@@ -68,35 +70,35 @@ def partial(known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = GIV
     )
     n = sized.height
     if n == 0:
-        return Partial(None, None, None, None, 0, (), "parameters_unknown")
+        return PartialCorrelation(None, None, None, None, 0, (), "parameters_unknown")
     given: list[str] = []
     base = np.zeros((n, 0))  # orthonormal; (n, q)
     for name in given_names:
         if sized[name].null_count():
             continue
         values = sized[name].to_numpy()
-        rest = _left(values - values.mean(), base)
+        rest = _residual(values - values.mean(), base)
         if rest @ rest > 1e-9 * max(values @ values, 1.0):  # else constant, or collinear with earlier covariates
             given.append(name)
             base = np.column_stack([base, rest / math.sqrt(rest @ rest)])
     if not given:
-        return Partial(None, None, None, None, n, (), "one_size")
+        return PartialCorrelation(None, None, None, None, n, (), "one_size")
     if n < FEWEST_EXPLORATORY + len(given):
-        return Partial(None, None, None, None, n, tuple(given), "too_few")
-    a, b = (_left(normal_scores(sized[name].to_numpy()), base) for name in ("dimension", "performance"))
-    if min(a @ a, b @ b) < 1e-9 * n:
-        return Partial(None, None, None, None, n, tuple(given), "one_value")
-    r = float(np.clip(a @ b / math.sqrt((a @ a) * (b @ b)), -1, 1))
-    lower, upper = fisher(r, n - len(given), 0.95)
+        return PartialCorrelation(None, None, None, None, n, tuple(given), "too_few")
+    x, y = (_residual(normal_scores(sized[name].to_numpy()), base) for name in ("dimension", "performance"))
+    if min(x @ x, y @ y) < 1e-9 * n:
+        return PartialCorrelation(None, None, None, None, n, tuple(given), "one_value")
+    r = float(np.clip(x @ y / math.sqrt((x @ x) * (y @ y)), -1, 1))
+    lower, upper = fisher_interval(r, n - len(given), 0.95)
     if not is_resampled(n):
         freedom = n - 2 - len(given)
         p = 2 * float(special.stdtr(freedom, -abs(r) * math.sqrt(freedom / max(1 - r * r, 1e-12))))
     else:
-        permuted = b[orders(n, seed)]
-        squares = b @ b - ((permuted @ base) ** 2).sum(1)  # of what the base leaves of them; a is orthogonal to it
-        null = permuted @ a / np.sqrt((a @ a) * np.maximum(squares, 1e-9))
-        p = p_of(null, r, is_exact=is_exact(n))
-    return Partial(r, lower, upper, p, n, tuple(given))
+        permuted = y[orders(n, seed)]
+        squares = y @ y - ((permuted @ base) ** 2).sum(1)  # of what the base leaves of them; a is orthogonal to it
+        null = permuted @ x / np.sqrt((x @ x) * np.maximum(squares, 1e-9))
+        p = permutation_p_value(null, r, is_exact=is_exact(n))
+    return PartialCorrelation(r, lower, upper, p, n, tuple(given))
 
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
@@ -105,7 +107,7 @@ def normal_scores(values: np.ndarray) -> np.ndarray:
     return np.asarray(scores - scores.mean())
 
 
-def _left(values: np.ndarray, base: np.ndarray) -> np.ndarray:
+def _residual(values: np.ndarray, base: np.ndarray) -> np.ndarray:
     """The residual of values (n,) after projection onto an orthonormal base (n, q)."""
     return np.asarray(values - base @ (base.T @ values))
 
@@ -114,7 +116,7 @@ def _left(values: np.ndarray, base: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Strata:
+class StratifiedCorrelation:
     """Rank correlation within strata of family and size."""
 
     rho: float | None
@@ -128,18 +130,18 @@ class Strata:
     """Why there is none: `families_unknown`, `one_stratum`, `too_few`."""
 
 
-def strata(known: pl.DataFrame, seed: int = 0) -> Strata:
+def stratified_correlation(known: pl.DataFrame, seed: int = 0) -> StratifiedCorrelation:
     """One test over all strata of family and size: the strata's coefficients weighted by their number of units minus one
     (the inverse of their null variance), with scores permuted within strata.
 
     A stratum reaches from its largest model down to half of its parameters; a family's models of unknown size form one.
     """
     if known["family"].null_count() == known.height:
-        return Strata(None, None, 0, 0, "families_unknown")
+        return StratifiedCorrelation(None, None, 0, 0, "families_unknown")
     of_family = known.filter(pl.col("family").is_not_null()).partition_by("family", maintain_order=True)
-    parts = [part for family in of_family for part in _sizes(family)]
+    parts = [part for family in of_family for part in _size_strata(family)]
     if len(parts) == 1 and parts[0].height == known.height:
-        return Strata(None, None, known.height, 1, "one_stratum")
+        return StratifiedCorrelation(None, None, known.height, 1, "one_stratum")
     ranked = []
     for part in parts:
         a, b = (centred_ranks(part[name].to_numpy()) for name in ("dimension", "performance"))
@@ -148,15 +150,19 @@ def strata(known: pl.DataFrame, seed: int = 0) -> Strata:
             ranked.append((a * scale, b))
     n = sum(len(a) for a, _ in ranked)
     if math.prod(math.factorial(min(len(a), 20)) for a, _ in ranked) < 2 / LEVEL:
-        return Strata(None, None, n, len(ranked), "too_few")  # no order of the scores could reach a p of 5 percent
+        return StratifiedCorrelation(
+            None, None, n, len(ranked), "too_few"
+        )  # no order of the scores could reach a p of 5 percent
     observed, null = 0.0, np.zeros(n_orders(n))
     for which, (a, b) in enumerate(ranked):
         observed += float(a @ b)
-        null += b[shuffled(len(a), seed, 1 + which, len(null))] @ a
-    return Strata(observed / (n - len(ranked)), p_of(null, observed, is_exact=False), n, len(ranked))
+        null += b[random_orders(len(a), seed, 1 + which, len(null))] @ a
+    return StratifiedCorrelation(
+        observed / (n - len(ranked)), permutation_p_value(null, observed, is_exact=False), n, len(ranked)
+    )
 
 
-def _sizes(family: pl.DataFrame) -> list[pl.DataFrame]:
+def _size_strata(family: pl.DataFrame) -> list[pl.DataFrame]:
     """A family's models split into size strata, largest first; models of unknown size last."""
     parts, left = [], family
     while (largest := left["log_parameters"].max()) is not None:

@@ -56,39 +56,42 @@ class Cost:
         return None if self.hours is None else max(1, math.ceil(self.hours / HOURS_OF_A_MONTH))
 
 
-def costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions) -> dict[str, Cost]:
+def estimate_costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumptions: Assumptions) -> dict[str, Cost]:
     """The cost of each run's model, by run id.
 
     `runs` have model_id, reference, name, kind, parameters, hidden_size and n_layers; `speeds` are rows of
     `queries.speeds`. The measured time includes capturing the states, so the speed is a lower bound.
     """
     measured = {row["run_id"]: row for row in speeds.iter_rows(named=True)}
-    return {row["run_id"]: _cost(row, measured.get(row["run_id"]), assumed) for row in runs.iter_rows(named=True)}
+    return {row["run_id"]: _cost(row, measured.get(row["run_id"]), assumptions) for row in runs.iter_rows(named=True)}
 
 
-def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: Assumptions) -> Cost:
+def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumptions: Assumptions) -> Cost:
     width = row.get("key_value_size")
-    per_token = 2 * row["n_layers"] * (width or row["hidden_size"] * assumed.cache_share) * assumed.cache_bits / 8
-    cache = 0.0 if row["kind"] == "encoder" else per_token * assumed.context_tokens * assumed.requests
-    weights = row["parameters"] * assumed.bits / 8
+    per_token = (
+        2 * row["n_layers"] * (width or row["hidden_size"] * assumptions.cache_share) * assumptions.cache_bits / 8
+    )
+    cache = 0.0 if row["kind"] == "encoder" else per_token * assumptions.context_tokens * assumptions.requests
+    weights = row["parameters"] * assumptions.bits / 8
     own = next(
-        (assumed.speeds[row[key]] for key in ("reference", "model_id", "name") if row[key] in assumed.speeds), None
+        (assumptions.speeds[row[key]] for key in ("reference", "model_id", "name") if row[key] in assumptions.speeds),
+        None,
     )
     seconds = measured["forward_seconds"] if measured else None
     here = measured["n_tokens"] / seconds if measured and seconds else None
     speed = own or here
-    hours = assumed.tokens_per_month / speed / 3600 / assumed.utilisation if speed else None
+    hours = assumptions.tokens_per_month / speed / 3600 / assumptions.utilisation if speed else None
     return Cost(
         run_id=row["run_id"],
         weight_bytes=tuple(row["parameters"] * bits / 8 for bits in PRECISIONS),
         cache_bytes=cache,
         is_cache_known=bool(width) or row["kind"] == "encoder",
-        memory_bytes=(weights + cache) * (1 + assumed.overhead),
+        memory_bytes=(weights + cache) * (1 + assumptions.overhead),
         tokens_per_second=speed,
         speed_from="own" if own else "measured" if here else None,
         device=measured["device"] if measured and not own and here else None,
         hours=hours,
-        price=None if hours is None or assumed.price_per_hour is None else hours * assumed.price_per_hour,
+        price=None if hours is None or assumptions.price_per_hour is None else hours * assumptions.price_per_hour,
     )
 
 
@@ -96,40 +99,40 @@ def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: A
 
 
 @dataclass(frozen=True)
-class Setting:
+class ChoiceContext:
     """The models to choose among, with their scores and costs."""
 
     runs: pl.DataFrame
     """One run of each model: rows of `queries.ranking`."""
     scored: pl.DataFrame
     """`ranking.with_scores` of them, only the models' own scores: those of a base model belong to other weights."""
-    cost: Mapping[str, Cost]
+    costs: Mapping[str, Cost]
     comparable: bool
     """Whether their dimensions may be compared."""
 
-    def narrowed(self, run_ids: Sequence[str]) -> Setting:
+    def restrict_to(self, run_ids: Sequence[str]) -> ChoiceContext:
         kept = pl.col("run_id").is_in(list(run_ids))
         return replace(self, runs=self.runs.filter(kept), scored=self.scored.filter(kept))
 
     @property
-    def offered(self) -> pl.DataFrame:
+    def benchmarks(self) -> pl.DataFrame:
         """`ranking.benchmarks` of these models."""
         return ranking.list_benchmarks(self.scored)
 
 
-def setting(
+def choice_context(
     runs: pl.DataFrame, scores: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions, *, comparable: bool = True
-) -> Setting:
+) -> ChoiceContext:
     """`scores` are rows of `queries.scores`, `speeds` of `queries.speeds`."""
     scored = ranking.with_scores(runs, scores).filter(pl.col("score_match").is_in(ranking.OWN_MATCHES))
-    return Setting(runs, scored, costs(runs, speeds, assumed), comparable)
+    return ChoiceContext(runs, scored, estimate_costs(runs, speeds, assumed), comparable)
 
 
-def n_related(on: Setting, benchmark: Mapping[str, Any] | None) -> int | None:
+def count_related_models(context: ChoiceContext, benchmark: Mapping[str, Any] | None) -> int | None:
     """Models with a dimension and a score of this benchmark; None where there is no benchmark."""
     if benchmark is None:
         return None
-    rows = ranking.filter_benchmark(on.scored, dict(benchmark))
+    rows = ranking.filter_benchmark(context.scored, dict(benchmark))
     return rows.filter(pl.col("score").is_not_null(), pl.col("inner_max").is_not_null())["model_id"].n_unique()
 
 
@@ -137,7 +140,7 @@ def n_related(on: Setting, benchmark: Mapping[str, Any] | None) -> int | None:
 
 
 @dataclass(frozen=True)
-class Question:
+class ResolvedCriterion:
     """A criterion with its direction and benchmark settled for the models at hand."""
 
     criterion: Criterion
@@ -156,40 +159,46 @@ def score_key(benchmark: Mapping[str, Any]) -> str:
     return f"score~{ranking.score_key(benchmark)}"
 
 
-def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None) -> list[Question]:
+def resolve_criteria(
+    criteria: Sequence[Criterion], context: ChoiceContext, task: TaskName | None
+) -> list[ResolvedCriterion]:
     """Settle the benchmark and the direction of each criterion for these models.
 
     A score criterion without a benchmark uses the task's; without a task, the benchmark that most models have.
     Raises InputError if no model has such a score.
     """
-    offered = on.offered.to_dicts()
+    benchmarks = context.benchmarks.to_dicts()
     return [
-        question(one, on.scored, _benchmark(one.benchmark or task, offered) if one.of == "score" else None)
+        resolve_criterion(
+            one, context.scored, _find_benchmark(one.benchmark or task, benchmarks) if one.of == "score" else None
+        )
         for one in criteria
     ]
 
 
-def question(criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> Question:
+def resolve_criterion(
+    criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None
+) -> ResolvedCriterion:
     """`benchmark`: a row of `ranking.list_benchmarks`, for a score. Without a stated direction higher is better."""
     if criterion.direction:
-        return Question(criterion, criterion.direction == "higher", benchmark)
+        return ResolvedCriterion(criterion, criterion.direction == "higher", benchmark)
     if benchmark is None:
-        return Question(criterion, DIRECTIONS[criterion.of] == "higher")
-    said = ranking.filter_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls()
-    return Question(criterion, bool(said[0]) if len(said) else True, benchmark)
+        return ResolvedCriterion(criterion, DIRECTIONS[criterion.of] == "higher")
+    directions = ranking.filter_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls()
+    return ResolvedCriterion(criterion, bool(directions[0]) if len(directions) else True, benchmark)
 
 
-def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    found = next((row for row in offered if named is None or named.is_met_by(row)), None)
+def _find_benchmark(task: TaskName | None, benchmarks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    found = next((row for row in benchmarks if task is None or task.is_met_by(row)), None)
     if found is not None:
         return found
-    if named is None:
+    if task is None:
         raise InputError(
             "The rule asks for a score, and none of these models has any. Import scores, or score the models."
         )
-    there = sorted({row["benchmark"] for row in offered})[:8]
-    asked = " ".join(str(part) for part in (named.name, named.metric, named.filter) if part)
-    shots = "" if named.n_shot is None else Sentence(" with {n_shot} shots", n_shot=named.n_shot)
+    there = sorted({row["benchmark"] for row in benchmarks})[:8]
+    asked = " ".join(str(part) for part in (task.name, task.metric, task.filter) if part)
+    shots = "" if task.n_shot is None else Sentence(" with {n_shot} shots", n_shot=task.n_shot)
     raise InputError(
         "None of these models has a score of {asked}{shots}. There are scores of: {there}.",
         asked=asked,
@@ -202,7 +211,7 @@ def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> 
 
 
 @dataclass(frozen=True)
-class Reading:
+class CriterionValue:
     """A value with its 95 percent interval; the limits are None if no error is known."""
 
     value: float
@@ -215,38 +224,38 @@ class Candidate:
     run_id: str
     model_id: str
     name: str
-    readings: tuple[Reading | None, ...]
+    values: tuple[CriterionValue | None, ...]
     """One per criterion; None where the model lacks it."""
 
 
-def candidates(on: Setting, asked: Sequence[Question]) -> list[Candidate]:
+def build_candidates(context: ChoiceContext, criteria: Sequence[ResolvedCriterion]) -> list[Candidate]:
     """The models with their value of each criterion."""
-    of_scores = {one.key: _scores(on.scored, one.benchmark) for one in asked if one.benchmark is not None}
+    scores = {one.key: _score_values(context.scored, one.benchmark) for one in criteria if one.benchmark is not None}
 
-    def reading(row: Mapping[str, Any], one: Question) -> Reading | None:
+    def reading(row: Mapping[str, Any], one: ResolvedCriterion) -> CriterionValue | None:
         of = one.criterion.of
         if of == "score":
-            return of_scores[one.key].get(row["run_id"])
+            return scores[one.key].get(row["run_id"])
         if of in _COLUMNS:
             column = _COLUMNS[of]
-            return _reading(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
-        own = on.cost[row["run_id"]]
+            return _criterion_value(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
+        own = context.costs[row["run_id"]]
         if of in ("speed", "price"):
-            return _reading(own.tokens_per_second if of == "speed" else own.price, None, None)
+            return _criterion_value(own.tokens_per_second if of == "speed" else own.price, None, None)
         amount = float(row["parameters"]) if of == "parameters" else own.memory_bytes
-        return _reading(amount, amount, amount)
+        return _criterion_value(amount, amount, amount)
 
     return [
-        Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, one) for one in asked))
-        for row in on.runs.iter_rows(named=True)
+        Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, one) for one in criteria))
+        for row in context.runs.iter_rows(named=True)
     ]
 
 
-def _scores(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, Reading | None]:
+def _score_values(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, CriterionValue | None]:
     rows = ranking.filter_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
     rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # only one unit is comparable
     return {
-        run_id: _reading(
+        run_id: _criterion_value(
             value,
             None if error is None else value - NORMAL_95 * error,
             None if error is None else value + NORMAL_95 * error,
@@ -255,9 +264,11 @@ def _scores(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, Rea
     }
 
 
-def _reading(value: float | None, lower: float | None, upper: float | None) -> Reading | None:
+def _criterion_value(value: float | None, lower: float | None, upper: float | None) -> CriterionValue | None:
     if value is None or not math.isfinite(value):
         return None
     ends = (None if end is None or not math.isfinite(end) else end for end in (lower, upper))
     low, high = ends
-    return Reading(value, low, high) if low is not None and high is not None else Reading(value, None, None)
+    return (
+        CriterionValue(value, low, high) if low is not None and high is not None else CriterionValue(value, None, None)
+    )

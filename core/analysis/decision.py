@@ -16,7 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from core.analysis.criteria import Candidate, Question, Reading, Setting, candidates, n_related
+from core.analysis.criteria import (
+    Candidate,
+    ChoiceContext,
+    CriterionValue,
+    ResolvedCriterion,
+    build_candidates,
+    count_related_models,
+)
 from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
@@ -26,40 +33,40 @@ from core.pilots.rule import DIMENSIONS, Criterion
 AMOUNTS = ("parameters", "memory", "speed", "price")
 """Quantities compared on a log scale: they differ by orders of magnitude."""
 _DRAWS = 2000
-_NUMBERS = 4_000_000
+_MAX_DRAWN_VALUES = 4_000_000
 """Limit on drawn values in memory: with very many models fewer draws are made."""
-_SURE = 0.95
+_STABLE = 0.95
 
 
 @dataclass(frozen=True)
-class Weighed:
+class WeightedCriterion:
     """A criterion with its share of the weights."""
 
-    question: Question
+    resolved: ResolvedCriterion
     share: float
     """Share of all weights, 0 to 1."""
-    muted: str | None = None
+    muted_reason: str | None = None
     """Why it has no weight and no threshold: `use_class`, `not_comparable`, `no_score`, `few_models`."""
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedCandidate:
     candidate: Candidate
-    why: str
+    reason: str
     """`lacks` (a value) or `misses` (a threshold)."""
     criterion: int
 
 
 @dataclass(frozen=True)
-class Standing:
+class ParetoStatus:
     """Pareto status of a model over the criteria with a weight."""
 
-    standing: str
+    status: str
     """`front`: no other model can be as good in everything. `dominated`: another is, for all values within the intervals.
     `perhaps`: neither is certain."""
     is_on_front: bool
     """By the point values alone."""
-    by: tuple[str, ...]
+    dominated_by: tuple[str, ...]
     """Run ids of the models that dominate it, surely or perhaps."""
 
 
@@ -93,21 +100,21 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
-class Change:
+class WeightChange:
     """The change of one criterion's share at which another model is chosen."""
 
     criterion: int
     share: float
-    to: float
+    new_share: float
     run_id: str
 
 
 @dataclass(frozen=True)
 class Decision:
-    weighed: tuple[Weighed, ...]
+    criteria: tuple[WeightedCriterion, ...]
     candidates: tuple[Candidate, ...]
     """The candidates with all values that count and within the thresholds, the chosen one first."""
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedCandidate, ...]
     utilities: tuple[tuple[float | None, ...], ...]
     """By candidate and criterion: 0 the worst, 1 the best; amounts on a log scale. None for a missing value that does not
     count."""
@@ -115,7 +122,7 @@ class Decision:
     """Weighted means of the utilities."""
     share_first: float | None
     """Share of draws from the intervals of all values in which the chosen model stays first."""
-    standings: tuple[Standing, ...]
+    pareto: tuple[ParetoStatus, ...]
     sensitivities: tuple[Sensitivity, ...]
     reasons: tuple[str, ...]
 
@@ -124,36 +131,48 @@ class Decision:
         return self.candidates[0] if self.candidates else None
 
     @property
-    def nearest_change(self) -> Change | None:
+    def nearest_change(self) -> WeightChange | None:
         """The smallest change of one weight that changes the choice."""
         found = [
-            Change(one.criterion, one.share, one.lower.end, one.lower.run_id) for one in self.sensitivities if one.lower
+            WeightChange(one.criterion, one.share, one.lower.end, one.lower.run_id)
+            for one in self.sensitivities
+            if one.lower
         ]
         found += [
-            Change(one.criterion, one.share, one.upper.start, one.upper.run_id)
+            WeightChange(one.criterion, one.share, one.upper.start, one.upper.run_id)
             for one in self.sensitivities
             if one.upper
         ]
         # With two criteria one share rises as the other falls: report the one that rises.
-        return min(found, key=lambda one: (round(abs(one.to - one.share), 9), one.to < one.share), default=None)
+        return min(
+            found, key=lambda one: (round(abs(one.new_share - one.share), 9), one.new_share < one.share), default=None
+        )
 
     @property
     def n(self) -> int:
         """Models with all values that count."""
-        return len(self.candidates) + sum(one.why == "misses" for one in self.left_out)
+        return len(self.candidates) + sum(one.reason == "misses" for one in self.excluded)
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------
 
 
-def decided(on: Setting, asked: Sequence[Question], task: Mapping[str, Any] | None, use_class: str) -> Decision:
+def decide_in_context(
+    context: ChoiceContext, criteria: Sequence[ResolvedCriterion], task: Mapping[str, Any] | None, use_class: str
+) -> Decision:
     """The decision among the models of a context; `task` is the benchmark that the dimension must be related to."""
-    return decide(candidates(on, asked), asked, n_related(on, task), use_class, comparable=on.comparable)
+    return decide(
+        build_candidates(context, criteria),
+        criteria,
+        count_related_models(context, task),
+        use_class,
+        comparable=context.comparable,
+    )
 
 
 def decide(
-    among: Sequence[Candidate],
-    asked: Sequence[Question],
+    candidates: Sequence[Candidate],
+    criteria: Sequence[ResolvedCriterion],
     n_related: int | None,
     use_class: str = "general",
     *,
@@ -165,50 +184,60 @@ def decide(
     `n_related`: models with a dimension and the score of the task (None: no task); `comparable`: whether their dimensions
     may be compared. Raises InputError if no criterion has a weight.
     """
-    weighed = _weighed(asked, n_related, use_class, comparable)
-    counts = [one.share > 0 or (not one.muted and _has_threshold(one.question.criterion)) for one in weighed]
-    kept, left_out = [], []
-    for one in among:
-        missing = next((k for k, reading in enumerate(one.readings) if counts[k] and reading is None), None)
+    weighted = _weigh_criteria(criteria, n_related, use_class, comparable)
+    counts = [one.share > 0 or (not one.muted_reason and _has_threshold(one.resolved.criterion)) for one in weighted]
+    eligible, excluded = [], []
+    for one in candidates:
+        missing = next((k for k, reading in enumerate(one.values) if counts[k] and reading is None), None)
         missed = next(
-            (k for k, it in enumerate(weighed) if not it.muted and _misses(one.readings[k], it.question)), None
+            (
+                k
+                for k, it in enumerate(weighted)
+                if not it.muted_reason and _misses_threshold(one.values[k], it.resolved)
+            ),
+            None,
         )
         if missing is not None or missed is not None:
             why, at = ("lacks", missing) if missing is not None else ("misses", missed)
-            left_out.append(LeftOut(one, why, at or 0))
+            excluded.append(ExcludedCandidate(one, why, at or 0))
         else:
-            kept.append(one)
-    shares = np.array([one.share for one in weighed])
-    utilities, errors = _utilities(kept, asked)
+            eligible.append(one)
+    shares = np.array([one.share for one in weighted])
+    utilities, errors = _utilities(eligible, criteria)
     totals = np.nansum(utilities * shares, axis=1)
-    order = sorted(range(len(kept)), key=lambda i: (-round(totals[i], 9), kept[i].name, kept[i].run_id))
-    kept, utilities, errors, totals = [kept[i] for i in order], utilities[order], errors[order], totals[order]
+    order = sorted(range(len(eligible)), key=lambda i: (-round(totals[i], 9), eligible[i].name, eligible[i].run_id))
+    eligible, utilities, errors, totals = [eligible[i] for i in order], utilities[order], errors[order], totals[order]
     share_first = _share_first(utilities[:, shares > 0], errors[:, shares > 0], shares[shares > 0], seed)
     decision = Decision(
-        weighed=tuple(weighed),
-        candidates=tuple(kept),
-        left_out=tuple(left_out),
+        criteria=tuple(weighted),
+        candidates=tuple(eligible),
+        excluded=tuple(excluded),
         utilities=tuple(tuple(None if math.isnan(u) else float(u) for u in row) for row in utilities),
         totals=tuple(map(float, totals)),
         share_first=share_first,
-        standings=tuple(standings(kept, [it.question for it in weighed], [it.share > 0 for it in weighed])),
-        sensitivities=tuple(_sensitivities(kept, weighed, utilities, shares)),
+        pareto=tuple(pareto_statuses(eligible, [it.resolved for it in weighted], [it.share > 0 for it in weighted])),
+        sensitivities=tuple(_sensitivities(eligible, weighted, utilities, shares)),
         reasons=(),
     )
     return _with_reasons(decision)
 
 
-def _weighed(asked: Sequence[Question], n_related: int | None, use_class: str, comparable: bool) -> list[Weighed]:
-    silent = [muted(one.criterion.of, n_related, use_class, comparable) for one in asked]
-    weights = [0.0 if why else one.criterion.weight for one, why in zip(asked, silent, strict=True)]
+def _weigh_criteria(
+    criteria: Sequence[ResolvedCriterion], n_related: int | None, use_class: str, comparable: bool
+) -> list[WeightedCriterion]:
+    muted_reasons = [muted_reason(one.criterion.of, n_related, use_class, comparable) for one in criteria]
+    weights = [0.0 if why else one.criterion.weight for one, why in zip(criteria, muted_reasons, strict=True)]
     if not sum(weights):
         nothing = Sentence("No criterion that counts has a weight, so that nothing can be chosen.")
-        muted_here = Sentence("The dimension does not count here.") if any(silent) else ""
+        muted_here = Sentence("The dimension does not count here.") if any(muted_reasons) else ""
         raise InputError(sentences(nothing, muted_here, Sentence("Give one a weight.")))
-    return [Weighed(*one) for one in zip(asked, (w / sum(weights) for w in weights), silent, strict=True)]
+    return [
+        WeightedCriterion(*one)
+        for one in zip(criteria, (w / sum(weights) for w in weights), muted_reasons, strict=True)
+    ]
 
 
-def muted(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
+def muted_reason(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
     """Why a quantity may not decide (see `WeightedCriterion.muted_reason`); None if it may."""
     if of not in DIMENSIONS:
         return None
@@ -225,30 +254,30 @@ def _has_threshold(criterion: Criterion) -> bool:
     return criterion.at_least is not None or criterion.at_most is not None
 
 
-def _misses(reading: Reading | None, asked: Question) -> bool:
-    low, high = asked.criterion.at_least, asked.criterion.at_most
-    return reading is not None and (
-        (low is not None and reading.value < low) or (high is not None and reading.value > high)
+def _misses_threshold(value: CriterionValue | None, criterion: ResolvedCriterion) -> bool:
+    low, high = criterion.criterion.at_least, criterion.criterion.at_most
+    return value is not None and ((low is not None and value.value < low) or (high is not None and value.value > high))
+
+
+def _is_threshold_within_error(value: CriterionValue | None, criterion: ResolvedCriterion) -> bool:
+    """Whether a threshold that is met lies within the value's interval."""
+    if value is None:
+        return False
+    lower = -math.inf if value.lower is None else value.lower
+    upper = math.inf if value.upper is None else value.upper
+    return any(
+        end is not None and lower < end < upper for end in (criterion.criterion.at_least, criterion.criterion.at_most)
     )
 
 
-def _is_within_error(reading: Reading | None, asked: Question) -> bool:
-    """Whether a threshold that is met lies within the value's interval."""
-    if reading is None:
-        return False
-    lower = -math.inf if reading.lower is None else reading.lower
-    upper = math.inf if reading.upper is None else reading.upper
-    return any(end is not None and lower < end < upper for end in (asked.criterion.at_least, asked.criterion.at_most))
-
-
-def _utilities(kept: Sequence[Candidate], asked: Sequence[Question]) -> tuple[np.ndarray, np.ndarray]:
+def _utilities(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriterion]) -> tuple[np.ndarray, np.ndarray]:
     """Utilities and their standard errors, (n, k) each: 0 for the worst and 1 for the best model, NaN for a missing value.
     Where all are equal, each has 1."""
-    utilities = np.full((len(kept), len(asked)), math.nan)
+    utilities = np.full((len(eligible), len(criteria)), math.nan)
     errors = np.zeros_like(utilities)
-    for k, one in enumerate(asked):
-        known = [i for i, candidate in enumerate(kept) if candidate.readings[k] is not None]
-        readings = [reading for candidate in kept if (reading := candidate.readings[k]) is not None]
+    for k, one in enumerate(criteria):
+        known = [i for i, candidate in enumerate(eligible) if candidate.values[k] is not None]
+        readings = [reading for candidate in eligible if (reading := candidate.values[k]) is not None]
         if not readings:
             continue
         by_ratio = one.criterion.of in AMOUNTS and min(reading.value for reading in readings) > 0
@@ -270,15 +299,15 @@ def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, 
     """How often the first row stays first when values are drawn within their errors; an unknown error counts as none."""
     if len(utilities) < 2 or not errors.any():
         return None
-    n_draws = min(_DRAWS, max(200, _NUMBERS // utilities.size))
+    n_draws = min(_DRAWS, max(200, _MAX_DRAWN_VALUES // utilities.size))
     noise = np.random.default_rng([seed, len(utilities)]).standard_normal((n_draws, *utilities.shape))
     totals = (utilities + errors * noise) @ shares  # (n_draws, n)
     return float((totals.argmax(1) == 0).mean())
 
 
-def is_alike(decision: Decision, k: int) -> bool:
+def is_equal_for_all(decision: Decision, k: int) -> bool:
     """Whether all eligible models have the same value of a criterion."""
-    values = {reading.value for one in decision.candidates if (reading := one.readings[k]) is not None}
+    values = {reading.value for one in decision.candidates if (reading := one.values[k]) is not None}
     return len(values) < 2
 
 
@@ -287,38 +316,42 @@ def _with_reasons(decision: Decision) -> Decision:
     first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
     if len(decision.candidates) == 1:
         first = "only_one"
-    told = [first]
+    reasons = [first]
     if len(decision.totals) > 1 and decision.totals[0] - decision.totals[1] < 1e-9:
-        told.append("tie")
-    elif decision.share_first is not None and decision.share_first < _SURE:
-        told.append("within_error")
+        reasons.append("tie")
+    elif decision.share_first is not None and decision.share_first < _STABLE:
+        reasons.append("within_error")
     if decision.chosen and any(
-        _is_within_error(reading, one.question)
-        for reading, one in zip(decision.chosen.readings, decision.weighed, strict=True)
-        if not one.muted
+        _is_threshold_within_error(reading, one.resolved)
+        for reading, one in zip(decision.chosen.values, decision.criteria, strict=True)
+        if not one.muted_reason
     ):
-        told.append("threshold_within_error")
-    told += [f"dimension_{why}" for why in dict.fromkeys(one.muted for one in decision.weighed if one.muted)]
-    if any(one.why == "lacks" for one in decision.left_out):
-        told.append("some_lack_values")
-    return replace(decision, reasons=tuple(told))
+        reasons.append("threshold_within_error")
+    reasons += [
+        f"dimension_{why}" for why in dict.fromkeys(one.muted_reason for one in decision.criteria if one.muted_reason)
+    ]
+    if any(one.reason == "lacks" for one in decision.excluded):
+        reasons.append("some_lack_values")
+    return replace(decision, reasons=tuple(reasons))
 
 
 # --- the front --------------------------------------------------------------------------------------------------
 
 
-def standings(kept: Sequence[Candidate], asked: Sequence[Question], counts: Sequence[bool]) -> list[Standing]:
+def pareto_statuses(
+    eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriterion], counts: Sequence[bool]
+) -> list[ParetoStatus]:
     """The Pareto front over the criteria that count, by values and by interval limits.
 
     A model dominates another if it is at least as good in everything and better in something: surely, if that holds for
     its worse limits against the other's better limits.
     """
     ways = [k for k, is_counted in enumerate(counts) if is_counted]
-    signs = np.array([1.0 if asked[k].higher_is_better else -1.0 for k in ways])
+    signs = np.array([1.0 if criteria[k].higher_is_better else -1.0 for k in ways])
 
     def goodness(end: str) -> np.ndarray:  # (n, k): the more the better
-        rows = [[_end(one.readings[k], end) for k in ways] for one in kept]
-        return np.array(rows, dtype=float).reshape(len(kept), len(ways)) * signs
+        rows = [[_value_or_limit(one.values[k], end) for k in ways] for one in eligible]
+        return np.array(rows, dtype=float).reshape(len(eligible), len(ways)) * signs
 
     value, low, high = (goodness(end) for end in ("value", "lower", "upper"))
     worst, best = np.minimum(low, high), np.maximum(low, high)
@@ -326,27 +359,27 @@ def standings(kept: Sequence[Candidate], asked: Sequence[Question], counts: Sequ
     def dominates(of: np.ndarray, over: np.ndarray) -> np.ndarray:  # [i, j]: i over j
         as_good = (of[:, None, :] >= over[None, :, :]).all(2)
         better = (of[:, None, :] > over[None, :, :]).any(2)
-        return as_good & better & ~np.eye(len(kept), dtype=bool)
+        return as_good & better & ~np.eye(len(eligible), dtype=bool)
 
     by_value, surely, possibly = dominates(value, value), dominates(worst, best), dominates(best, worst)
-    found = []
-    for j in range(len(kept)):
+    statuses = []
+    for j in range(len(eligible)):
         standing = "dominated" if surely[:, j].any() else "perhaps" if possibly[:, j].any() else "front"
         over = surely[:, j] if surely[:, j].any() else by_value[:, j] if by_value[:, j].any() else possibly[:, j]
-        found.append(
-            Standing(
+        statuses.append(
+            ParetoStatus(
                 standing,
                 not by_value[:, j].any(),
-                tuple(one.run_id for one, is_over in zip(kept, over, strict=True) if is_over),
+                tuple(one.run_id for one, is_over in zip(eligible, over, strict=True) if is_over),
             )
         )
-    return found
+    return statuses
 
 
-def _end(reading: Reading | None, end: str) -> float:
-    assert reading is not None, "who lacks a value that counts was left out"
+def _value_or_limit(value: CriterionValue | None, end: str) -> float:
+    assert value is not None, "who lacks a value that counts was left out"
     unknown = {"lower": -math.inf, "upper": math.inf}
-    found = getattr(reading, end)
+    found = getattr(value, end)
     return unknown[end] if found is None else found
 
 
@@ -354,27 +387,29 @@ def _end(reading: Reading | None, end: str) -> float:
 
 
 def _sensitivities(
-    kept: Sequence[Candidate], weighed: Sequence[Weighed], utilities: np.ndarray, shares: np.ndarray
+    eligible: Sequence[Candidate], criteria: Sequence[WeightedCriterion], utilities: np.ndarray, shares: np.ndarray
 ) -> list[Sensitivity]:
     """For each criterion that is not muted and that all models have: the model chosen at each of its weights."""
     found = []
-    for k, one in enumerate(weighed):
-        if one.muted or len(kept) < 2 or np.isnan(utilities[:, k]).any():
+    for k, one in enumerate(criteria):
+        if one.muted_reason or len(eligible) < 2 or np.isnan(utilities[:, k]).any():
             continue
         others = np.where(np.arange(len(shares)) == k, 0.0, shares)
         if not others.sum():
             continue  # all weight is here: the others have no proportions to keep
         rest = np.nansum(utilities * others / others.sum(), axis=1)
         slopes = utilities[:, k] - rest  # the weighted mean of each is rest + w slopes: the envelope of these lines
-        up, down = _walk(rest, slopes, shares[k]), _walk(rest + slopes, -slopes, 1 - shares[k])
-        segments = [Segment(1 - end, 1 - start, kept[i].run_id) for start, end, i in reversed(down[1:])]
-        segments.append(Segment(1 - down[0][1], up[0][1], kept[0].run_id))
-        segments += [Segment(start, end, kept[i].run_id) for start, end, i in up[1:]]
+        up, down = _upper_envelope(rest, slopes, shares[k]), _upper_envelope(rest + slopes, -slopes, 1 - shares[k])
+        segments = [Segment(1 - end, 1 - start, eligible[i].run_id) for start, end, i in reversed(down[1:])]
+        segments.append(Segment(1 - down[0][1], up[0][1], eligible[0].run_id))
+        segments += [Segment(start, end, eligible[i].run_id) for start, end, i in up[1:]]
         found.append(Sensitivity(k, float(shares[k]), tuple(segments), len(down) - 1))
     return found
 
 
-def _walk(at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.0) -> list[tuple[float, float, int]]:
+def _upper_envelope(
+    at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.0
+) -> list[tuple[float, float, int]]:
     """The upper envelope of lines from `start`, where line 0 is on top, to `end`: segments (from, to, line)."""
     found: list[tuple[float, float, int]] = []
     current, begun = 0, start

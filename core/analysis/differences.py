@@ -22,7 +22,7 @@ from core.analysis.ranking import MAIN, N_TOLERANCE
 from core.analysis.ranks import NORMAL_95, common_blocks
 from core.registry.passes import PASSES, SHARED
 
-_ALIKE = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
+_SHARED_FIELDS = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
 
 
 def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
@@ -30,7 +30,7 @@ def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
     judged_with = run.get("control_run_ids") or []
     belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
     if run.get("configuration_hash"):  # unknown in runs of an earlier version
-        alike = [pl.col(name) == run[name] for name in _ALIKE]
+        alike = [pl.col(name) == run[name] for name in _SHARED_FIELDS]
         alike.append(pl.col("chat_template_hash").eq_missing(pl.lit(run["chat_template_hash"])))
         same_stack = pl.col("stack").fill_null(MAIN) == (run["stack"] or MAIN)
         its_weights = pl.col("pass").is_in(SHARED) | (pl.col("model_id") == run["model_id"])
@@ -65,9 +65,9 @@ def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
 JSON_FIELDS = ("library_versions", "config", "phase_seconds", "execution")
 """Columns that hold a JSON object; a part of it is a field of its own: `library_versions.torch`."""
-OF_THE_MOMENT = ("run_id", "parent_run_id", "started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
+INCIDENTAL_FIELDS = ("run_id", "parent_run_id", "started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
 """Fields that differ between any two runs and have no effect on their results."""
-_MUST_AGREE = ("pass", "kind", "stack", "corpus_id", "protocol_hash", "dtype")
+_COMPARABLE_FIELDS = ("pass", "kind", "stack", "corpus_id", "protocol_hash", "dtype")
 
 
 @dataclass(frozen=True)
@@ -92,51 +92,51 @@ class Comparability:
     """Fields that prevent one or both; `n_points` if cloud sizes differ by more than 10 percent."""
 
 
-def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a run with JSON objects flattened; empty lists, NULL and empty texts become None."""
     fields: dict[str, Any] = {}
     for name, value in record.items():
         if name in JSON_FIELDS:
-            fields |= _parts(name, _parsed(value))
+            fields |= _flatten_json(name, _parse_json(value))
         else:
-            fields[name] = _plain(value)
+            fields[name] = _none_if_empty(value)
     return fields
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
     """The fields that differ, in the order of the records; a missing field counts as None."""
-    left, right = flat(one), flat(other)
+    left, right = flatten(one), flatten(other)
     names = dict.fromkeys([*left, *right])
     return [Difference(name, left.get(name), right.get(name)) for name in names if left.get(name) != right.get(name)]
 
 
-def of_substance(found: list[Difference]) -> list[Difference]:
+def without_incidental(found: list[Difference]) -> list[Difference]:
     """Without the `INCIDENTAL_FIELDS`."""
-    return [one for one in found if one.field.partition(".")[0] not in OF_THE_MOMENT]
+    return [one for one in found if one.field.partition(".")[0] not in INCIDENTAL_FIELDS]
 
 
 def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparability:
     """By the rules of `ranking.groups` and `ranking.across_tokenizers`; the rows hold `n_points` of their summary."""
-    reasons = [name for name in _MUST_AGREE if _of(one, name) != _of(other, name)]
+    reasons = [name for name in _COMPARABLE_FIELDS if _field_value(one, name) != _field_value(other, name)]
     by_words = not reasons and bool(one.get("words_hash")) and one.get("words_hash") == other.get("words_hash")
     if one.get("tokenizer_hash") != other.get("tokenizer_hash"):
         reasons.append("tokenizer_hash")
-    elif _is_far(one.get("n_points"), other.get("n_points")):
+    elif _differs_in_size(one.get("n_points"), other.get("n_points")):
         reasons.append("n_points")
     return Comparability(not reasons, by_words, tuple(reasons))
 
 
-def _of(run: Mapping[str, Any], name: str) -> Any:
+def _field_value(run: Mapping[str, Any], name: str) -> Any:
     return run.get(name) or MAIN if name == "stack" else run.get(name)
 
 
-def _is_far(one: int | None, other: int | None) -> bool:
+def _differs_in_size(one: int | None, other: int | None) -> bool:
     if one is None or other is None:
         return one != other
     return min(one, other) < (1 - N_TOLERANCE) * max(one, other)
 
 
-def _parsed(text: Any) -> Any:
+def _parse_json(text: Any) -> Any:
     """The parsed JSON; text that is not JSON (from earlier versions) is returned unchanged."""
     try:
         return json.loads(text) if isinstance(text, str) else text
@@ -144,13 +144,15 @@ def _parsed(text: Any) -> Any:
         return text
 
 
-def _parts(name: str, value: Any) -> dict[str, Any]:
+def _flatten_json(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
-        return {key: part for inner, held in value.items() for key, part in _parts(f"{name}.{inner}", held).items()}
-    return {name: _plain(value)}
+        return {
+            key: part for inner, held in value.items() for key, part in _flatten_json(f"{name}.{inner}", held).items()
+        }
+    return {name: _none_if_empty(value)}
 
 
-def _plain(value: Any) -> Any:
+def _none_if_empty(value: Any) -> Any:
     return None if value is None or value in ("", [], {}) else value
 
 
@@ -187,11 +189,11 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
     if both.height and own is not None and of_other is not None and own.shape == of_other.shape:
         is_paired = True
         found = simultaneous_limits(logs, np.log(own) - np.log(of_other))
-        reach = found.critical * found.errors
+        half_widths = found.critical * found.errors
     else:
         errors = np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
         n_looks = max(1, int(np.isfinite(errors).sum()))
-        reach = errors * float(special.ndtri(1 - LEVEL / 2 / n_looks))
+        half_widths = errors * float(special.ndtri(1 - LEVEL / 2 / n_looks))
     rows = [
         LayerDifference(
             layer,
@@ -199,12 +201,14 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
             math.expm1(log - within) if math.isfinite(within) else None,
             math.expm1(log + within) if math.isfinite(within) else None,
         )
-        for layer, log, within in zip(both["layer"], logs.tolist(), reach.tolist(), strict=True)
+        for layer, log, within in zip(both["layer"], logs.tolist(), half_widths.tolist(), strict=True)
     ]
     return rows, is_paired
 
 
-def share_between(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[float, float, float] | None:
+def relative_difference(
+    one: Sequence[float | None], other: Sequence[float | None]
+) -> tuple[float, float, float] | None:
     """Relative difference (value, lower, upper) of two values with independent errors; None if any input is unknown."""
     known = [value for value in (*one, *other) if value is not None and value > 0]
     if len(known) < 6:

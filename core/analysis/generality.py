@@ -18,25 +18,25 @@ from scipy import special
 
 from core.analysis import ranking
 from core.analysis.answer import Answer, relation_units
-from core.analysis.criteria import Question, Setting, n_related, question, score_key
-from core.analysis.decision import Decision, decided
-from core.analysis.many import Concordance, concordance, floats
+from core.analysis.criteria import ChoiceContext, ResolvedCriterion, count_related_models, resolve_criterion, score_key
+from core.analysis.decision import Decision, decide_in_context
+from core.analysis.many import Concordance, concordance, to_floats
 from core.analysis.ranks import NORMAL_95
-from core.analysis.resampling import LARGEST_RESAMPLED, correlations, fisher_z, one_swap, spearman
-from core.analysis.rule_record import exact_share
+from core.analysis.resampling import LARGEST_RESAMPLED, fisher_z, rho_after_one_swap, spearman, weighted_spearman
+from core.analysis.rule_record import proportion_interval
 from core.analysis.units import FEWEST_EXPLORATORY
 from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
 
-MANY = 4
+FEWEST_FOR_SPREAD = 4
 """Fewest tasks for which their spread is estimated."""
 SPREADS = np.linspace(0.0, 1.5, 61)
 """Standard deviations of the true coefficients between tasks, on Fisher's scale."""
 PRIOR = 0.5
 """Scale of the half-normal prior of `SPREADS`: tasks of one kind rarely differ by more than rho -0.9 to 0.4."""
-COVERED = 0.8
+LEAST_COVERAGE = 0.8
 """Tasks enter a comparison if they have at least this share of the models of the best covered task."""
-DECIDED = ("robust", "depends", "no")
+DECISIVE_VERDICTS = ("robust", "depends", "no")
 """Verdicts that decide a claim either way."""
 
 
@@ -44,7 +44,7 @@ DECIDED = ("robust", "depends", "no")
 
 
 @dataclass(frozen=True)
-class PartlyPooled:
+class ShrunkCoefficient:
     """A task's coefficient shrunk towards the mean over tasks."""
 
     rho: float
@@ -53,7 +53,7 @@ class PartlyPooled:
 
 
 @dataclass(frozen=True)
-class Pooled:
+class PooledRelation:
     """Rank correlation of one dimension with the scores of several tasks."""
 
     rho: float
@@ -61,7 +61,7 @@ class Pooled:
     lower: float
     upper: float
     """95 percent, for these tasks; another set of tasks may have another mean."""
-    shared: float
+    error_correlation: float
     """Mean correlation of the tasks' errors, 0 to 0.95: they share their models."""
     p_differ: float | None
     """p of the hypothesis that the tasks' true coefficients are equal (Cochran's Q); None for a single task."""
@@ -71,31 +71,33 @@ class Pooled:
     further_lower: float | None
     further_upper: float | None
     """95 percent prediction interval for the true coefficient of a further task of the kind."""
-    tasks: Mapping[str, PartlyPooled]
+    tasks: Mapping[str, ShrunkCoefficient]
     """By task; empty under `FEWEST_FOR_SPREAD` tasks."""
     n_tasks: int
 
 
-def pool(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float | None]]) -> Pooled | None:
+def pool_tasks(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float | None]]) -> PooledRelation | None:
     """The relation pooled over all tasks with scores of at least 5 models; None if there is no such task.
 
     `tasks`: the performance (higher is better) of each model, in the order of `dimension`. Coefficients are Spearman's;
     their errors are Bonett and Wright's (2000) on Fisher's scale, with correlations from leaving out one model.
     """
-    x = floats(dimension)
-    usable = {name: y for name, values in tasks.items() if _is_usable(x, y := floats(values))}
+    x = to_floats(dimension)
+    usable = {name: y for name, values in tasks.items() if _is_usable(x, y := to_floats(values))}
     if not usable:
         return None
-    z, errors, influence = (np.array(part) for part in zip(*(_coefficient(x, y) for y in usable.values()), strict=True))
+    z, errors, influence = (
+        np.array(part) for part in zip(*(_z_and_influence(x, y) for y in usable.values()), strict=True)
+    )
     k = len(z)
-    shared = _shared(influence)
-    covariance = np.outer(errors, errors) * (shared + (1 - shared) * np.eye(k))
+    error_correlation = _mean_error_correlation(influence)
+    covariance = np.outer(errors, errors) * (error_correlation + (1 - error_correlation) * np.eye(k))
     mean, error = float(z.mean()), math.sqrt(covariance.sum()) / k
-    told = Pooled(
+    pooled = PooledRelation(
         rho=math.tanh(mean),
         lower=math.tanh(mean - NORMAL_95 * error),
         upper=math.tanh(mean + NORMAL_95 * error),
-        shared=shared,
+        error_correlation=error_correlation,
         p_differ=None,
         spread=None,
         further_lower=None,
@@ -104,15 +106,17 @@ def pool(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float |
         n_tasks=k,
     )
     if k < 2:
-        return told
+        return pooled
     inverse = np.linalg.inv(covariance)
     weights = inverse.sum(1) / inverse.sum()
     residual = z - weights @ z
-    told = replace(told, p_differ=float(special.chdtrc(k - 1, residual @ inverse @ residual)))
-    return told if k < MANY else _random_effects(told, list(usable), z, covariance)
+    pooled = replace(pooled, p_differ=float(special.chdtrc(k - 1, residual @ inverse @ residual)))
+    return pooled if k < FEWEST_FOR_SPREAD else _random_effects(pooled, list(usable), z, covariance)
 
 
-def _random_effects(told: Pooled, names: Sequence[str], z: np.ndarray, covariance: np.ndarray) -> Pooled:
+def _random_effects(
+    pooled: PooledRelation, names: Sequence[str], z: np.ndarray, covariance: np.ndarray
+) -> PooledRelation:
     """Add random effects: predictions of each task's true coefficient, and of that of a further task.
 
     With few tasks the best estimate of the spread is often 0, which would shrink all tasks onto the mean with too narrow
@@ -142,12 +146,13 @@ def _random_effects(told: Pooled, names: Sequence[str], z: np.ndarray, covarianc
     error = np.sqrt(weights @ (np.array(variances) + (np.array(means) - center) ** 2))
     lower, upper = np.tanh(center - NORMAL_95 * error), np.tanh(center + NORMAL_95 * error)
     return replace(
-        told,
+        pooled,
         spread=float(weights @ SPREADS),
         further_lower=float(lower[k]),
         further_upper=float(upper[k]),
         tasks={
-            name: PartlyPooled(math.tanh(center[i]), float(lower[i]), float(upper[i])) for i, name in enumerate(names)
+            name: ShrunkCoefficient(math.tanh(center[i]), float(lower[i]), float(upper[i]))
+            for i, name in enumerate(names)
         },
     )
 
@@ -157,21 +162,21 @@ def _is_usable(x: np.ndarray, y: np.ndarray) -> bool:
     return int(both.sum()) >= FEWEST_EXPLORATORY and len(set(x[both])) > 1 and len(set(y[both])) > 1
 
 
-def _coefficient(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+def _z_and_influence(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Fisher's z, its error, and the influence of each model on it (n,), 0 for models without the score."""
     both = np.isfinite(x) & np.isfinite(y)
     n = int(both.sum())
     rho = spearman(x[both], y[both])
     tried = np.flatnonzero(both)[:LARGEST_RESAMPLED]  # so many models are enough
-    without = correlations(1 - np.eye(len(tried)), x[tried], y[tried])
+    without = weighted_spearman(1 - np.eye(len(tried)), x[tried], y[tried])
     without[np.isnan(without)] = rho  # undefined where only one value is left: no influence
-    moved = np.arctanh(np.clip(without, -one_swap(n), one_swap(n)))
+    moved = np.arctanh(np.clip(without, -rho_after_one_swap(n), rho_after_one_swap(n)))
     influence = np.zeros(len(x))
     influence[tried] = moved.mean() - moved
     return *fisher_z(rho, n), influence
 
 
-def _shared(influence: np.ndarray) -> float:
+def _mean_error_correlation(influence: np.ndarray) -> float:
     """Mean correlation of rows (k, n), clipped to 0 to 0.95: too few models to estimate one per pair."""
     if len(influence) < 2:
         return 0.0
@@ -203,23 +208,25 @@ class Task:
 @dataclass(frozen=True)
 class OverTasks:
     tasks: tuple[Task, ...]
-    pooled: Pooled | None
+    pooled: PooledRelation | None
     decision: Decision | None
     """By all tasks together, which share the weight of the score."""
-    order: Order | None
+    order: OrderTable | None
     """The models' order by score on each task."""
 
 
-def tasks_of(offered: pl.DataFrame) -> list[dict[str, Any]]:
+def choose_tasks(benchmarks: pl.DataFrame) -> list[dict[str, Any]]:
     """One row of `ranking.list_benchmarks` per name, in the setting that most models have; means over several benchmarks
     are not tasks."""
-    return offered.filter(~pl.col("is_group")).unique("benchmark", keep="first", maintain_order=True).to_dicts()
+    return benchmarks.filter(~pl.col("is_group")).unique("benchmark", keep="first", maintain_order=True).to_dicts()
 
 
-def over_tasks(answers: Sequence[Answer], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
+def compare_over_tasks(
+    answers: Sequence[Answer], context: ChoiceContext, criteria: Sequence[ResolvedCriterion], use_class: str
+) -> OverTasks:
     """Each task on its own, and all together. Each answer is about the same models by one benchmark (`choose_tasks`); the
     relation uses all of their models, the decision only the models of the context."""
-    found, values = [], {}
+    tasks, values = [], {}
     run_ids = list(dict.fromkeys(run_id for one in answers for run_id in one.population.rows["run_id"]))
     dimension: dict[str, float | None] = {}
     for one in answers:
@@ -230,37 +237,42 @@ def over_tasks(answers: Sequence[Answer], on: Setting, asked: Sequence[Question]
         dimension |= dict(units.select("unit", "dimension").rows())
         of_runs = dict(units.select("unit", "performance").rows())
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
-        found.append(Task(benchmark, one, _by(on, [benchmark], asked, use_class)))
+        tasks.append(Task(benchmark, one, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
-        tasks=tuple(found),
-        pooled=pool([dimension.get(run_id) for run_id in run_ids], values),
-        decision=_by(on, [one.benchmark for one in found], asked, use_class) if len(found) > 1 else None,
-        order=_order_of_tasks(run_ids, values),
+        tasks=tuple(tasks),
+        pooled=pool_tasks([dimension.get(run_id) for run_id in run_ids], values),
+        decision=_decide_by_benchmarks(context, [one.benchmark for one in tasks], criteria, use_class)
+        if len(tasks) > 1
+        else None,
+        order=order_over_tasks(run_ids, values),
     )
 
 
-def _by(
-    on: Setting, benchmarks: Sequence[Mapping[str, Any]], asked: Sequence[Question], use_class: str
+def _decide_by_benchmarks(
+    context: ChoiceContext,
+    benchmarks: Sequence[Mapping[str, Any]],
+    criteria: Sequence[ResolvedCriterion],
+    use_class: str,
 ) -> Decision | None:
     """The decision with every score criterion replaced by these benchmarks, which share its weight. Thresholds of scores
     are dropped: they belong to one benchmark."""
-    others = [one for one in asked if one.criterion.of != "score"]
-    scores = [one.criterion for one in asked if one.criterion.of == "score"]
+    others = [one for one in criteria if one.criterion.of != "score"]
+    scores = [one.criterion for one in criteria if one.criterion.of == "score"]
     weight = sum(one.weight for one in scores) / len(benchmarks)
     if weight:
         plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
-        others = [*(question(plain, on.scored, benchmark) for benchmark in benchmarks), *others]
+        others = [*(resolve_criterion(plain, context.scored, benchmark) for benchmark in benchmarks), *others]
     if not any(one.criterion.weight for one in others if one.criterion.of not in DIMENSIONS):
         return None
-    fewest = min(benchmarks, key=lambda one: n_related(on, one) or 0)
-    return decided(on, others, fewest, use_class)
+    fewest = min(benchmarks, key=lambda one: count_related_models(context, one) or 0)
+    return decide_in_context(context, others, fewest, use_class)
 
 
 # --- orders and shapes -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Order:
+class OrderTable:
     """The same models under several texts or tasks."""
 
     columns: tuple[str, ...]
@@ -274,7 +286,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class VerdictAgreement:
     """Whether a claim has the same verdict for a model on all of its texts."""
 
     claim: str
@@ -288,45 +300,49 @@ class Agreement:
     """95 percent of the share of models that agree (Clopper and Pearson)."""
 
 
-def _order_of_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float | None]]) -> Order | None:
+def order_over_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float | None]]) -> OrderTable | None:
     """The models' order by score on the tasks that most of them have; None below two tasks."""
     counts = {key: sum(value is not None for value in of_task) for key, of_task in values.items()}
-    columns = [key for key, n in counts.items() if n >= COVERED * max(counts.values()) and n > 1]
-    return _order(columns, run_ids, [values[key] for key in columns])
+    columns = [key for key, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
+    return _order_table(columns, run_ids, [values[key] for key in columns])
 
 
-def order_of_texts(runs: pl.DataFrame, column: str = "inner_max") -> Order | None:
+def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTable | None:
     """The models' order by dimension on the texts that most of them were measured on; None below two texts or models.
 
     Within each text the models are comparable (`ranking.groups`); between texts only their order is compared.
     """
-    found: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
+    by_group: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
     for group in ranking.groups(ranking.newest_runs(runs)):  # largest first
-        of_text = found.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
+        of_text = by_group.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
         of_text.setdefault(group.corpus_id, group.rows.filter(pl.col(column).is_not_null()))
-    orders = [order for texts in found.values() if (order := _of_texts(texts, column)) is not None]
+    orders = [order for texts in by_group.values() if (order := _order_of_group(texts, column)) is not None]
     return max(orders, key=lambda one: len(one.run_ids) * len(one.columns), default=None)
 
 
-def _of_texts(texts: Mapping[str, pl.DataFrame], column: str) -> Order | None:
+def _order_of_group(texts: Mapping[str, pl.DataFrame], column: str) -> OrderTable | None:
     counts = {text: rows["model_id"].n_unique() for text, rows in texts.items()}
-    kept = [text for text, n in counts.items() if n >= COVERED * max(counts.values()) and n > 1]
+    kept = [text for text, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
     if len(kept) < 2:
         return None
     by_text = [dict(texts[text].select("model_id", column).rows()) for text in kept]
     first = {model: run for rows in texts.values() for model, run in rows.select("model_id", "run_id").rows()}
     models = list(dict.fromkeys(model for values in by_text for model in values))
-    return _order(kept, [first[model] for model in models], [[values.get(m) for m in models] for values in by_text])
+    return _order_table(
+        kept, [first[model] for model in models], [[values.get(m) for m in models] for values in by_text]
+    )
 
 
-def _order(columns: Sequence[str], run_ids: Sequence[str], values: Sequence[Sequence[float | None]]) -> Order | None:
+def _order_table(
+    columns: Sequence[str], run_ids: Sequence[str], values: Sequence[Sequence[float | None]]
+) -> OrderTable | None:
     if len(columns) < 2 or len(run_ids) < 2:
         return None
     table = tuple(tuple(of_column[i] for of_column in values) for i in range(len(run_ids)))
-    return Order(tuple(columns), tuple(run_ids), table, concordance(dict(zip(columns, values, strict=True))))
+    return OrderTable(tuple(columns), tuple(run_ids), table, concordance(dict(zip(columns, values, strict=True))))
 
 
-def agreements(runs: pl.DataFrame) -> list[Agreement]:
+def verdict_agreements(runs: pl.DataFrame) -> list[VerdictAgreement]:
     """For each claim, how many models have the same verdict on all their texts; vetoed runs do not count."""
     newest = ranking.newest_runs(
         runs.filter(pl.col("pass") == "text", pl.col("worst_check").ne_missing(pl.lit("veto")))
@@ -337,12 +353,12 @@ def agreements(runs: pl.DataFrame) -> list[Agreement]:
             n_texts=pl.col("corpus_id").n_unique(), said=pl.col(f"verdict_{claim}")
         )
         of_models = [
-            [v for v in said if v in DECIDED]
+            [v for v in said if v in DECISIVE_VERDICTS]
             for n_texts, said in verdicts.select("n_texts", "said").rows()
             if n_texts > 1
         ]
         known = [said for said in of_models if len(said) > 1]
         same = sum(len(set(said)) == 1 for said in known)
-        lower, upper = exact_share(same, len(known)) if known else (None, None)
-        found.append(Agreement(claim, same, len(known), len(of_models) - len(known), lower, upper))
+        lower, upper = proportion_interval(same, len(known)) if known else (None, None)
+        found.append(VerdictAgreement(claim, same, len(known), len(of_models) - len(known), lower, upper))
     return found

@@ -11,23 +11,23 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from core.analysis.confounding import Partial, normal_scores, partial
+from core.analysis.confounding import PartialCorrelation, normal_scores, partial_correlation
 from core.analysis.differences import controls_of
 from core.analysis.relation import ANSWERS, MARGIN, Relation, Sign, relate
 from core.analysis.resampling import (
-    bca,
-    below,
+    bca_interval,
     centred_ranks,
-    correlations,
-    fisher,
+    fisher_interval,
     is_exact,
     is_resampled,
     n_orders,
     orders,
-    p_of,
+    permutation_p_value,
+    random_orders,
+    rank_matrix,
     resamples,
-    shuffled,
     spearman,
+    weighted_spearman,
 )
 from core.analysis.units import FEWEST_EXPLORATORY, known_units
 from core.errors import InputError
@@ -36,7 +36,7 @@ Numbers = Sequence[float | None] | Sequence[float] | np.ndarray
 """One of each unit; None and NaN where it is not known."""
 
 
-def floats(values: Numbers) -> np.ndarray:
+def to_floats(values: Numbers) -> np.ndarray:
     return np.array([math.nan if v is None else v for v in values], dtype=float)
 
 
@@ -44,7 +44,7 @@ def floats(values: Numbers) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Search:
+class DimensionSearch:
     """The largest of many coefficients, with p adjusted for the search."""
 
     names: tuple[str, ...]
@@ -61,18 +61,18 @@ class Search:
         return self.adjusted_p[self.names.index(self.best)] if self.best is not None else None
 
 
-def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) -> Search:
+def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) -> DimensionSearch:
     """Which of many dimensions (layers, specifications) correlates most with the score, with max-statistic p-values.
 
     `columns`: a dimension of each unit, in the order of `performance`. Whole units are permuted, which keeps the
     correlation between columns. Coefficients of different n are compared by z = |rho| sqrt(n - 1).
     """
-    every = floats(performance)
+    every = to_floats(performance)
     scored = np.isfinite(every)
     y = every[scored]
     n = len(y)
     if n < FEWEST_EXPLORATORY:
-        return Search(tuple(columns), (None,) * len(columns), (None,) * len(columns), None, n)
+        return DimensionSearch(tuple(columns), (None,) * len(columns), (None,) * len(columns), None, n)
     drawn = orders(n, seed)
     whole = centred_ranks(y)[drawn]  # (n_orders, n)
     rho: list[float | None] = []
@@ -87,7 +87,7 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
                 n_values=len(values),
                 n_every=len(every),
             )
-        x = floats(values)[scored]
+        x = to_floats(values)[scored]
         has = np.isfinite(x)
         if has.sum() < FEWEST_EXPLORATORY or len(set(x[has])) < 2 or len(set(y[has])) < 2:
             rho.append(None)
@@ -105,12 +105,12 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
             largest = np.maximum(largest, np.abs(b @ a) / np.sqrt(np.maximum((b * b).sum(1), 1e-12)))
     if complete:
         largest = np.maximum(largest, np.abs(whole @ np.stack(complete, 1)).max(1))
-    p_values = tuple(None if math.isnan(v) else p_of(largest, v, is_exact=is_exact(n)) for v in z)
+    p_values = tuple(None if math.isnan(v) else permutation_p_value(largest, v, is_exact=is_exact(n)) for v in z)
     best = list(columns)[int(np.nanargmax(z))] if z and not np.isnan(z).all() else None
-    return Search(tuple(columns), tuple(rho), p_values, best, n)
+    return DimensionSearch(tuple(columns), tuple(rho), p_values, best, n)
 
 
-def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "holm") -> list[float | None]:
+def adjust_p_values(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "holm") -> list[float | None]:
     """Adjusted p-values: Holm (1979) controls the family-wise error rate, Benjamini and Hochberg (1995) the false discovery
     rate. None stays None and does not count."""
     at = [i for i, p in enumerate(p_values) if p is not None]
@@ -138,7 +138,7 @@ def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "
 
 
 @dataclass(frozen=True)
-class Specifications:
+class SpecificationCurve:
     """One relation under every specification (specification-curve analysis)."""
 
     relations: Mapping[str, Relation]
@@ -149,7 +149,7 @@ class Specifications:
         return self.relations[self.primary].answer
 
     @property
-    def holds(self) -> int:
+    def n_agreeing(self) -> int:
         """Specifications with the same answer as the primary one, which is included."""
         return sum(found.answer == self.answer for found in self.relations.values())
 
@@ -160,14 +160,14 @@ class Specifications:
         return {answer: said.count(answer) for answer in ANSWERS}
 
 
-def under_specifications(
+def relate_specifications(
     frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0
-) -> Specifications:
+) -> SpecificationCurve:
     """`relate` in brief for each specification's units; InputError where the primary one is not among them."""
     if primary not in frames:
         raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
-    told = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
-    return Specifications(told, primary)
+    relations = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
+    return SpecificationCurve(relations, primary)
 
 
 # --- signs and orders -------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def sign_test(differences: Numbers) -> SignTest:
     """Whether more units (recipes) change in one direction than in the other; unknown differences are left out."""
     from scipy import stats  # half a second to load, which no page needs
 
-    known = floats(differences)
+    known = to_floats(differences)
     known = known[np.isfinite(known)]
     positive, negative = int((known > 0).sum()), int((known < 0).sum())
     n = positive + negative
@@ -218,7 +218,7 @@ def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
     are left out. Raises InputError for different lengths."""
     if len({len(values) for values in orders.values()}) > 1:
         raise InputError("Orders of one set of models have one value of each model.")
-    table = np.array([floats(values) for values in orders.values()]).reshape(len(orders), -1)
+    table = np.array([to_floats(values) for values in orders.values()]).reshape(len(orders), -1)
     table = table[:, np.isfinite(table).all(0)]  # (m, n)
     m, n = table.shape
     if m < 2 or n < FEWEST_EXPLORATORY:
@@ -228,15 +228,15 @@ def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
     ranks = centred_ranks(table)
     w = float((ranks.sum(0) ** 2).sum() / (m * (ranks**2).sum()))
     if is_resampled(n):
-        of_rows = [below(row) for row in table]
+        of_rows = [rank_matrix(row) for row in table]
         drawn, left_out = (_concordances(counts, of_rows) for counts in (resamples(n, seed), 1 - np.eye(n)))
-        lower, upper = bca(w, drawn, left_out, 0.95)
+        lower, upper = bca_interval(w, drawn, left_out, 0.95)
     else:  # W is 1/m more than the mean rho of two of them, times (m - 1) / m
-        lower, upper = (((m - 1) * end + 1) / m for end in fisher((m * w - 1) / (m - 1), n, 0.95))
+        lower, upper = (((m - 1) * end + 1) / m for end in fisher_interval((m * w - 1) / (m - 1), n, 0.95))
     sums = np.tile(ranks[0], (n_orders(n), 1))
     for which, row in enumerate(ranks[1:]):
-        sums += row[shuffled(n, seed, 1 + which, len(sums))]
-    p = p_of((sums**2).sum(1), float((ranks.sum(0) ** 2).sum()), is_exact=False)
+        sums += row[random_orders(n, seed, 1 + which, len(sums))]
+    p = permutation_p_value((sums**2).sum(1), float((ranks.sum(0) ** 2).sum()), is_exact=False)
     return Concordance(w, lower, upper, p, n, m)
 
 
@@ -264,7 +264,7 @@ PUBLISHED_SIGN: Sign = "positive"
 
 
 @dataclass(frozen=True)
-class Within:
+class WindowRelation:
     """The relation of dimension and loss over the windows of one run, at one place in the model."""
 
     place: str
@@ -273,7 +273,7 @@ class Within:
     relation: Relation
     """Dimension against loss, neither negated; `n` counts windows, `once` documents."""
     n_documents: int
-    given_types: Partial
+    given_types: PartialCorrelation
     """The same given how many distinct tokens a window has."""
     shuffled: Relation | None = None
     """None without a control with shuffled tokens."""
@@ -288,32 +288,32 @@ def shuffled_windows(run: dict[str, Any], runs: pl.DataFrame, rows: pl.DataFrame
     return measured[-1] if measured else None
 
 
-def within(
+def relate_windows(
     windows: pl.DataFrame, place: str = PLACES[0], shuffled: pl.DataFrame | None = None, seed: int = 0
-) -> Within:
+) -> WindowRelation:
     """Relate dimension and loss; `windows` and `shuffled` are rows of run_windows of one run and of its control."""
-    units = units_of(windows, place)
+    units = window_units(windows, place)
     layers = windows["inner_layer"].drop_nulls() if place == "inner" else pl.Series(dtype=pl.Int64)
-    whole = Within(
+    whole = WindowRelation(
         place,
         layers[0] if layers.len() else None,
         relate(units, PUBLISHED_SIGN, seed=seed),
         windows["document"].n_unique(),
-        _given_types(units, seed),
+        _relation_given_types(units, seed),
     )
     if shuffled is None or shuffled.is_empty():
         return whole
-    of_control = units_of(shuffled, place)
-    return Within(
+    of_control = window_units(shuffled, place)
+    return WindowRelation(
         **vars(whole)
         | {
             "shuffled": relate(of_control, PUBLISHED_SIGN, seed=seed),
-            "difference": _difference(units, of_control, seed),
+            "difference": _difference_from_control(units, of_control, seed),
         }
     )
 
 
-def units_of(windows: pl.DataFrame, place: str) -> pl.DataFrame:
+def window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
     """Input of `relate`: one row per window, with its loss as performance."""
     dimension = pl.col(f"{place}_d2")
     return windows.select(
@@ -327,14 +327,16 @@ def units_of(windows: pl.DataFrame, place: str) -> pl.DataFrame:
     )
 
 
-def _given_types(units: pl.DataFrame, seed: int) -> Partial:
+def _relation_given_types(units: pl.DataFrame, seed: int) -> PartialCorrelation:
     known, _, _ = known_units(units)
     if known.height < FEWEST_EXPLORATORY or min(known["dimension"].n_unique(), known["performance"].n_unique()) < 2:
-        return Partial(None, None, None, None, known.height, (), "too_few")
-    return partial(known, seed, ("types",))
+        return PartialCorrelation(None, None, None, None, known.height, (), "too_few")
+    return partial_correlation(known, seed, ("types",))
 
 
-def _difference(units: pl.DataFrame, of_control: pl.DataFrame, seed: int) -> tuple[float, float, float] | None:
+def _difference_from_control(
+    units: pl.DataFrame, of_control: pl.DataFrame, seed: int
+) -> tuple[float, float, float] | None:
     """Coefficient minus the control's, with a bootstrap that draws the same windows for both."""
     known = [known_units(one)[0].select("unit", "dimension", "performance") for one in (units, of_control)]
     both = known[0].join(known[1], on="unit", suffix="_shuffled").sort("unit")
@@ -344,7 +346,7 @@ def _difference(units: pl.DataFrame, of_control: pl.DataFrame, seed: int) -> tup
         return None
 
     def less(counts: np.ndarray) -> np.ndarray:
-        return correlations(counts, *numbers[:2]) - correlations(counts, *numbers[2:])
+        return weighted_spearman(counts, *numbers[:2]) - weighted_spearman(counts, *numbers[2:])
 
     value = float(less(np.ones((1, n)))[0])
-    return value, *bca(value, less(resamples(n, seed)), less(1 - np.eye(n)), 0.95)
+    return value, *bca_interval(value, less(resamples(n, seed)), less(1 - np.eye(n)), 0.95)

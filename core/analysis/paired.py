@@ -23,7 +23,7 @@ QUESTION = ("benchmark", "metric", "filter")
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedComparison:
     """A minus B over their common questions, in the metric's own unit (0 to 1 where answers are right or wrong)."""
 
     n_common: int
@@ -57,12 +57,12 @@ class Paired:
         return not self.lower <= 0 <= self.upper and (self.p_value is None or self.p_value < LEVEL)
 
 
-def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
+def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
     """Compare two models' answers to one benchmark, metric and filter: frames with doc_hash and value.
 
     Interval: Student's t over the n per-question differences. Raises InputError without common questions.
     """
-    answers_a, answers_b = (_once_each(frame) for frame in (a, b))
+    answers_a, answers_b = (_mean_per_question(frame) for frame in (a, b))
     both = answers_a.join(answers_b, on="doc_hash", how="inner", suffix="_b")
     n = both.height
     if n == 0:
@@ -77,9 +77,9 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
     std_error = float(spread) / math.sqrt(n) if isinstance(spread, float) and spread > 1e-12 else None
     mean_a, mean_b = float(both["value"].sum()) / n, float(both["value_b"].sum()) / n
     reach = None if std_error is None else float(stdtrit(n - 1, 1 - LEVEL / 2)) * std_error
-    only_a, only_b = _discordant(both) if _is_right_or_wrong(a) and _is_right_or_wrong(b) else (None, None)
+    only_a, only_b = _count_discordant(both) if _is_right_or_wrong(a) and _is_right_or_wrong(b) else (None, None)
     least = -math.inf if only_a is None else -1.0  # shares of right answers differ by no more than 1
-    return Paired(
+    return PairedComparison(
         n_common=n,
         n_only_a=answers_a.height - n,
         n_only_b=answers_b.height - n,
@@ -96,17 +96,17 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
     )
 
 
-def all_paired(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], Paired]]:
+def compare_all_answers(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], PairedComparison]]:
     """`compare_answers` for every benchmark, metric and filter with common questions, sorted by name.
 
     An unnamed filter (files of earlier harnesses) matches the other model's, if each of the two has only one.
     """
-    named = (_filter_named(a, b), _filter_named(b, a))
+    named = (_with_matched_filter(a, b), _with_matched_filter(b, a))
     of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in named)
     found = []
     for key in sorted(of_a.keys() & of_b.keys(), key=str):
         if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty():
-            found.append((dict(zip(QUESTION, map(str, key), strict=True)), paired(of_a[key], of_b[key])))
+            found.append((dict(zip(QUESTION, map(str, key), strict=True)), compare_answers(of_a[key], of_b[key])))
     return found
 
 
@@ -123,12 +123,12 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * math.fsum(tail))
 
 
-def _once_each(answers: pl.DataFrame) -> pl.DataFrame:
+def _mean_per_question(answers: pl.DataFrame) -> pl.DataFrame:
     """doc_hash, mean value and number of repetitions, sorted by hash: sums do not depend on the order of the file."""
     return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len()).sort("doc_hash")
 
 
-def _filter_named(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+def _with_matched_filter(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     """`answers` with an unnamed filter renamed to the other model's, where each of the two has only one filter."""
     keys = ["benchmark", "metric"]
 
@@ -144,7 +144,7 @@ def _is_right_or_wrong(answers: pl.DataFrame) -> bool:
     return bool(answers["value"].is_in([0.0, 1.0]).all())
 
 
-def _discordant(both: pl.DataFrame) -> tuple[int, int]:
+def _count_discordant(both: pl.DataFrame) -> tuple[int, int]:
     """Questions that only A or only B has right; repetitions that differ count for neither."""
     right_a = both.filter((pl.col("value") == 1) & (pl.col("value_b") == 0)).height
     right_b = both.filter((pl.col("value") == 0) & (pl.col("value_b") == 1)).height

@@ -24,7 +24,7 @@ FEWEST_SETS = 8
 
 
 @dataclass(frozen=True)
-class Within:
+class BudgetResult:
     """The set of blocks that a budget allows, by the stored prices of a plan."""
 
     price: PlanOutcomeRow | None
@@ -35,21 +35,21 @@ class Within:
     """Whether the set is the plan's own, which was compared with random sets, harder texts and probes."""
 
 
-def last_text(found: LayerPlan) -> str:
+def decisive_text(found: LayerPlan) -> str:
     """The text whose prices decide: held-out text if the plan was verified on it."""
     return "held_out" if found.plan.is_verified else "selection"
 
 
-def own_price(found: LayerPlan) -> PlanOutcomeRow:
+def plan_price(found: LayerPlan) -> PlanOutcomeRow:
     """The price of the plan's final set, healed or not."""
     return next(
         row
-        for row in found.of(last_text(found), "loss")
+        for row in found.of(decisive_text(found), "loss")
         if row.is_chosen and row.unit == "block" and row.is_healed == found.plan.is_healed
     )
 
 
-def is_given(plan: PlanRow) -> bool:
+def has_given_blocks(plan: PlanRow) -> bool:
     """Whether the user named the blocks: then there was no search, and nothing is known of other sets."""
     return bool(json.loads(plan.config).get("remove"))
 
@@ -58,40 +58,40 @@ def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:
     """The price of a healed plan's set before healing, comparable with its rivals; None for a plan that is not healed."""
     if not found.plan.is_healed:
         return None
-    rows = block_prices(found.outcomes, last_text(found))
+    rows = block_prices(found.outcomes, decisive_text(found))
     return next((row for row in rows if row.is_chosen), None)
 
 
-def steps(found: LayerPlan) -> list[PlanOutcomeRow]:
+def search_steps(found: LayerPlan) -> list[PlanOutcomeRow]:
     """The search's set of each size, smallest first, with the plan's own set at its size."""
-    own = own_price(found)
-    path = [row for row in found.of(last_text(found), "loss", "path") if len(row.blocks) != len(own.blocks)]
+    own = plan_price(found)
+    path = [row for row in found.of(decisive_text(found), "loss", "path") if len(row.blocks) != len(own.blocks)]
     return sorted([*path, own], key=lambda row: len(row.blocks))
 
 
-def limit(row: PlanOutcomeRow) -> float:
+def upper_limit(row: PlanOutcomeRow) -> float:
     """The upper 95 percent limit of a price; the price itself without a limit."""
     found = row.difference if row.upper is None else row.upper
     return math.inf if found is None else found
 
 
-def within(found: LayerPlan, budget: float) -> Within:
+def sets_within_budget(found: LayerPlan, budget: float) -> BudgetResult:
     """The largest set of blocks that may go for `budget` nats per token."""
-    all_steps, own = steps(found), own_price(found)
-    allowed = [row for row in all_steps if limit(row) < budget]
+    all_steps, own = search_steps(found), plan_price(found)
+    allowed = [row for row in all_steps if upper_limit(row) < budget]
     price = allowed[-1] if allowed else None
-    return Within(price, all_steps[0], price is own)
+    return BudgetResult(price, all_steps[0], price is own)
 
 
-def within_points(found: LayerPlan) -> Within:
+def within_task_budget(found: LayerPlan) -> BudgetResult:
     """For a budget in points of a task: the plan's own set or none, since no other set was priced on the task."""
-    own = own_price(found)
-    return Within(None if "over_budget" in found.plan.reasons else own, own, True)
+    own = plan_price(found)
+    return BudgetResult(None if "over_budget" in found.plan.reasons else own, own, True)
 
 
 def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
     """The candidates of the plan's size by their prices on the decisive text, the plan itself first."""
-    text = last_text(found)
+    text = decisive_text(found)
     rows = [
         row
         for row in found.of(text, "loss")
@@ -100,13 +100,13 @@ def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
     return sorted(rows, key=lambda row: (not row.is_chosen, row.difference or 0.0))
 
 
-def path(found: LayerPlan) -> list[PlanOutcomeRow]:
+def search_path(found: LayerPlan) -> list[PlanOutcomeRow]:
     """The price of each number of blocks along the search."""
-    text = last_text(found)
+    text = decisive_text(found)
     return sorted(found.of(text, "loss", "path"), key=lambda row: len(row.blocks))
 
 
-def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
+def harder_text_prices(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
     """What the plan costs on harder texts and probes."""
     return [
         row
@@ -117,7 +117,7 @@ def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
     ]
 
 
-def above_plan(found: LayerPlan) -> list[PlanOutcomeRow]:
+def excess_of_published(found: LayerPlan) -> list[PlanOutcomeRow]:
     """What each published rule's cheapest set costs above the plan's set before healing, on held-out text."""
     best: dict[str, PlanOutcomeRow] = {}
     for row in found.of("held_out", "above_plan"):
@@ -127,13 +127,13 @@ def above_plan(found: LayerPlan) -> list[PlanOutcomeRow]:
     return list(best.values())
 
 
-def same_choice(found: LayerPlan) -> list[str]:
+def rules_with_same_blocks(found: LayerPlan) -> list[str]:
     """The published rules that choose the plan's set."""
-    rows = block_prices(found.outcomes, last_text(found))
+    rows = block_prices(found.outcomes, decisive_text(found))
     return [rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == found.plan.blocks for row in rows)]
 
 
-def front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
+def pareto_front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
     """The Pareto front: sets that no set of at least as many blocks undercuts; the fewest blocks first."""
     best: list[PlanOutcomeRow] = []
     for row in sorted(rows, key=lambda row: (-len(row.blocks), row.difference or 0.0)):
@@ -180,7 +180,7 @@ def rule_records(outcomes: Sequence[PlanOutcomeRow]) -> list[RuleRecord]:
 
 
 @dataclass(frozen=True)
-class Foresight:
+class RuleForecast:
     """How well sums over blocks predict the order of sets of the plan's size by cost on held-out text."""
 
     plan_id: str
@@ -191,7 +191,7 @@ class Foresight:
     """The same for the sum of each block's cost alone on the selection text."""
 
 
-def foresight(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> Foresight | None:
+def rule_forecast(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> RuleForecast | None:
     """The forecast quality of one plan whose set has `n_blocks` blocks; None with too few priced sets of that size."""
     influence = {
         row.blocks[0]: row.value_after
@@ -211,15 +211,15 @@ def foresight(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> Foresight | None
     def of(values: dict[int, float | None]) -> float:
         return spearman(np.array([sum(values[block] or 0.0 for block in blocks) for blocks in costs]), price)
 
-    return Foresight(rows[0].plan_id, len(costs), of(influence), of(alone))
+    return RuleForecast(rows[0].plan_id, len(costs), of(influence), of(alone))
 
 
-def all_foresight(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) -> list[Foresight]:
+def all_rule_forecasts(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) -> list[RuleForecast]:
     """Of each plan with enough sets; `sizes`: number of blocks in each plan's set."""
     of_plan: dict[str, list[PlanOutcomeRow]] = {}
     for row in outcomes:
         of_plan.setdefault(row.plan_id, []).append(row)
-    found = (foresight(rows, sizes[plan_id]) for plan_id, rows in of_plan.items() if plan_id in sizes)
+    found = (rule_forecast(rows, sizes[plan_id]) for plan_id, rows in of_plan.items() if plan_id in sizes)
     return [one for one in found if one is not None]
 
 
@@ -227,7 +227,7 @@ def all_foresight(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) 
 
 
 @dataclass(frozen=True)
-class NeededAt:
+class LayerDirections:
     """How many directions suffice after one layer, and d2 there."""
 
     layer: int
@@ -237,7 +237,7 @@ class NeededAt:
     price: PlanOutcomeRow | None
 
 
-def direction_points(found: LayerPlan, text: str = "held_out") -> list[NeededAt]:
+def layer_directions(found: LayerPlan, text: str = "held_out") -> list[LayerDirections]:
     rows = [row for row in found.of(text, "loss") if row.unit == "layer"]
     layers = sorted({row.blocks[0] for row in rows if row.rule == "projection"})
     points = []
@@ -245,7 +245,7 @@ def direction_points(found: LayerPlan, text: str = "held_out") -> list[NeededAt]
         own = [row for row in rows if row.blocks == [layer]]
         chosen = next((row for row in own if row.rule == "projection" and row.is_chosen), None)
         d2 = next((row.rank for row in own if row.rule == "projection_d2"), None)
-        points.append(NeededAt(layer, chosen.rank if chosen else None, d2, chosen))
+        points.append(LayerDirections(layer, chosen.rank if chosen else None, d2, chosen))
     return points
 
 
@@ -266,13 +266,13 @@ def student_width(found: LayerPlan) -> StudentWidth | None:
     rows = sorted(found.of("held_out", "loss", "joint_projection"), key=lambda row: row.rank or 0)
     if not rows:
         return None
-    enough, budget = joint_rank(found), text_budget(found.plan)
+    enough, budget = joint_projection(found), text_budget(found.plan)
     most = math.inf if enough is None else enough.rank or 0
     dear = [row for row in rows if (row.rank or 0) < most and row.lower is not None and row.lower > budget]
     return StudentWidth(rows[-1].rank or 0, enough, dear[-1] if dear else None)
 
 
-def joint_rank(found: LayerPlan) -> PlanOutcomeRow | None:
+def joint_projection(found: LayerPlan) -> PlanOutcomeRow | None:
     """The rank that suffices with all layers projected at once."""
     return next((row for row in found.of("held_out", "loss", "joint_projection") if row.is_chosen), None)
 
@@ -313,7 +313,7 @@ def mergekit_recipe(found: LayerPlan, answer: str) -> str:
     return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
 
 
-def command(found: LayerPlan, *more: str) -> str:
+def plan_command(found: LayerPlan, *more: str) -> str:
     """The command `workdim plan MODEL --corpus TEXT` with all options that affect the result, followed by `more`."""
     asked = json.loads(found.plan.config)
     parts = ["workdim", "plan", asked["model"], "--corpus", asked["corpus"]]
@@ -330,4 +330,6 @@ def command(found: LayerPlan, *more: str) -> str:
 def save_command(found: LayerPlan) -> str:
     """The command that saves the smaller model of this plan, with its blocks given."""
     removed = ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))
-    return command(found, "--remove", removed, *(["--heal"] if found.plan.is_healed else []), "--save-model", "smaller")
+    return plan_command(
+        found, "--remove", removed, *(["--heal"] if found.plan.is_healed else []), "--save-model", "smaller"
+    )

@@ -121,7 +121,7 @@ class Population:
         kept = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
         if kept.height == self.rows.height:
             return self
-        return replace(self, rows=kept, registration=self.registration.marked("other_models"))
+        return replace(self, rows=kept, registration=self.registration.mark_exploratory("other_models"))
 
     def with_specification(self, maxima: pl.DataFrame, one: Specification) -> Population:
         """The population with the dimension under another specification: plain maxima over the inner layers."""
@@ -130,7 +130,7 @@ class Population:
         )
         bare = self.rows.drop("inner_max", "inner_max_lower", "inner_max_upper", "inner_max_layer")
         rows = bare.join(own, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
-        return replace(self, rows=rows, registration=self.registration.marked("other_dimension"))
+        return replace(self, rows=rows, registration=self.registration.mark_exploratory("other_dimension"))
 
     def required_blocks(self) -> pl.DataFrame:
         """run_id, layer, state, cloud: the rows of layer_replicates (d2) with the block values of the dimension."""
@@ -176,16 +176,16 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         question.family is not None
         and (narrowed := candidates.filter(family=question.family)).height < candidates.height
     ):
-        candidates, registration = narrowed, registration.marked("other_models")
+        candidates, registration = narrowed, registration.mark_exploratory("other_models")
     scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))
     include_vetoed = question.include_vetoed or pilot is not None
     all_groups = _find_groups(candidates, evidence.summaries, question.cloud, include_vetoed)
-    scored = with_scores(candidates, scores, include_partial=question.partial)
+    scored = with_scores(candidates, scores, include_partial=question.include_partial)
     counts = _count_scores(all_groups, scored)
     benchmark, registration = _choose_benchmark(counts, question, registration)
     group = _choose_group(all_groups, counts, benchmark, question, pilot)
     if question.dimension != REGISTERED_DIMENSION or question.cloud != BY_TYPE:
-        registration = registration.marked("other_dimension")
+        registration = registration.mark_exploratory("other_dimension")
     if group is None:
         no_rows = with_scores(candidates.clear(), scores)
         return Population(
@@ -205,7 +205,7 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         named = pl.col("run_id").is_in(candidates["run_id"].to_list())
         every = runs.filter(named | pl.col("run_id").is_in(without_checkpoints["run_id"].to_list()))
         all_groups = _find_groups(every, evidence.summaries, question.cloud, include_vetoed=False)
-        counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.partial))
+        counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
     return Population(
         question,
         registration,
@@ -384,7 +384,7 @@ def _choose_benchmark(
     if is_registered and pilot is not None:
         met = [pilot.benchmark.is_met_by(row) for row in candidates.iter_rows(named=True)]
         return _first_row(candidates.filter(pl.Series(met, dtype=pl.Boolean))), registration
-    return _first_row(candidates), registration if pilot is None else registration.marked("other_score")
+    return _first_row(candidates), registration if pilot is None else registration.mark_exploratory("other_score")
 
 
 def _first_row(counts: pl.DataFrame) -> dict[str, Any] | None:

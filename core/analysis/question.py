@@ -83,7 +83,7 @@ class RankingQuestion:
     """`population.group_key` of the group to use instead of the largest one with scores."""
     ignores_pilots: bool = False
     """Use all comparable models, not only those that a pilot names."""
-    partial: bool = False
+    include_partial: bool = False
     """Include scores over part of a benchmark's questions."""
     include_vetoed: bool = False
     """Include runs that a check vetoes. A pilot's runs always are: it named its models beforehand."""
@@ -109,7 +109,7 @@ class Registration:
     sign: Sign
     pilot: Pilot | None = None
     pilot_id: str | None = None
-    frozen: date | None = None
+    stated_date: date | None = None
     """The day that the pilot's author states."""
     at: datetime | None = None
     """When it was registered in the warehouse (UTC); None for shipped and published expectations."""
@@ -126,9 +126,9 @@ class Registration:
         """The pilot, for asking another question about its models."""
         if self.pilot is None or self.pilot_id is None:
             return None
-        return Registered(self.pilot_id, self.pilot, self.at or _midnight(self.frozen))
+        return Registered(self.pilot_id, self.pilot, self.at or _midnight(self.stated_date))
 
-    def marked(self, *reasons: str) -> Registration:
+    def mark_exploratory(self, *reasons: str) -> Registration:
         return replace(self, exploratory=tuple(dict.fromkeys([*self.exploratory, *reasons])))
 
 
@@ -155,7 +155,7 @@ def _pilot_registration(registered: Registered, shipped: Pilot | None) -> Regist
     pilot = registered.pilot
     frozen = pilot.benchmark.frozen
     found = Registration("pilot", _sign(pilot.benchmark), pilot, registered.pilot_id, frozen, registered.at)
-    return found if pilot.benchmark.sign in ("negative", "positive") else found.marked("no_sign")
+    return found if pilot.benchmark.sign in ("negative", "positive") else found.mark_exploratory("no_sign")
 
 
 def _shipped_registration(pilot: Pilot) -> Registration:
@@ -174,7 +174,7 @@ def check_dates(registration: Registration, rows: pl.DataFrame, import_times: Ma
     """Mark a registration exploratory unless all its scores are known to be younger than the expectation."""
     if registration.by == "published":
         return registration
-    registered_at = registration.at or _midnight(registration.frozen)
+    registered_at = registration.at or _midnight(registration.stated_date)
     reasons: set[str] = set()
     used = rows.filter(pl.col("score_match").is_in(OWN_MATCHES)).select("score_as_of", "score_file_sha256").unique()
     for as_of, file in used.iter_rows():
@@ -183,7 +183,7 @@ def check_dates(registration: Registration, rows: pl.DataFrame, import_times: Ma
             reasons.add("dates_not_known")
         elif score_time <= registered_at if as_of and len(as_of) > 10 else score_time.date() < registered_at.date():
             reasons.add("after_scores")
-    return registration.marked(*sorted(reasons))
+    return registration.mark_exploratory(*sorted(reasons))
 
 
 def _midnight(day: date | None) -> datetime:

@@ -16,12 +16,12 @@ import polars as pl
 from scipy import special
 
 from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous_limits
-from core.analysis.units import count_once, need
+from core.analysis.units import require_columns, require_unique_units
 from core.errors import Sentence
 
 POWER = 0.80
 """Power at which a difference is called detectable."""
-LARGEST_FLIPPED = 120
+MAX_SIGN_FLIP_UNITS = 120
 """Most units (7,140 pairs) for which signs are flipped: about half a second. Beyond, Bonferroni's t, which is wider."""
 BLOCK_FREEDOM = 15.0
 """Degrees of freedom of an error from 16 blocks."""
@@ -56,7 +56,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
     A class holds the units that cannot be distinguished from its first one; the next unit leads a new class. Chaining
     neighbours instead would put nearly all into one class.
     """
-    known = _known(units, largest_first)
+    known = _sorted_units(units, largest_first)
     n = known.height
     values = known["value"].to_numpy() * (1 if largest_first else -1)
     blocks = common_blocks(known["blocks"])
@@ -64,7 +64,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
     if blocks is not None:
         freedom = blocks.shape[1] - 1.0
     method, critical = "none", math.inf
-    if n > 1 and blocks is not None and n <= LARGEST_FLIPPED:
+    if n > 1 and blocks is not None and n <= MAX_SIGN_FLIP_UNITS:
         i, j = np.triu_indices(n, 1)
         method, critical = "sign_flips", simultaneous_limits(values[i] - values[j], blocks[i] - blocks[j]).critical
     elif n > 1:
@@ -74,7 +74,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
         """Standard errors of the differences of these units from all: (rows, n)."""
         if blocks is None:
             return np.hypot(errors[rows][:, None], errors[None, :])
-        return _jackknife(blocks[rows][:, None, :] - blocks[None, :, :])
+        return _jackknife_errors(blocks[rows][:, None, :] - blocks[None, :, :])
 
     def is_above(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Whether these units are surely above, and surely below, each unit: (rows, n) both."""
@@ -119,16 +119,16 @@ def quantile(probability: float, freedom: float) -> float:
     return float(found)
 
 
-def _jackknife(without: np.ndarray) -> np.ndarray:
+def _jackknife_errors(without: np.ndarray) -> np.ndarray:
     """Delete-one-block error of statistics (..., n_blocks): (...)."""
     b = without.shape[-1]
     return np.asarray(np.sqrt((b - 1) * without.var(axis=-1)))
 
 
-def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
+def _sorted_units(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
     """unit, value, error (positive and finite, or null) and blocks of the units with a value, sorted by value."""
-    need(units, ("unit", "value"), Sentence("ranking"))
-    count_once(units, Sentence("ranking"))
+    require_columns(units, ("unit", "value"), Sentence("ranking"))
+    require_unique_units(units, Sentence("ranking"))
     absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
     if "blocks" not in units.columns:
         absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))

@@ -20,18 +20,30 @@ import polars as pl
 from scipy import special
 
 from core.analysis.claims import LEVEL
-from core.analysis.confounding import Partial, Strata, partial, strata
+from core.analysis.confounding import (
+    PartialCorrelation,
+    StratifiedCorrelation,
+    partial_correlation,
+    stratified_correlation,
+)
 from core.analysis.ranks import POWER, common_blocks
 from core.analysis.resampling import (
     centred_ranks,
-    correlations,
-    intervals,
     is_resampled,
     kendall,
-    permutation_p,
     spearman,
+    spearman_intervals,
+    spearman_p_value,
+    weighted_spearman,
 )
-from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST, check, counted_once, known_units, why_none
+from core.analysis.units import (
+    FEWEST_EXPLORATORY,
+    FEWEST_TEST,
+    average_recipes,
+    check_units,
+    known_units,
+    missing_reason,
+)
 
 ANSWERS = ("related_as_registered", "related_other_way", "not_related", "cannot_tell")
 MARGIN = 0.5
@@ -74,11 +86,13 @@ class Relation:
     """Rho corrected for measurement errors by simulation-extrapolation."""
     detectable: float | None = None
     """The smallest |rho| that this many models detect with a power of 80 percent."""
-    partial: Partial = field(default_factory=lambda: Partial(None, None, None, None, 0, (), "too_few"))
-    strata: Strata = field(default_factory=lambda: Strata(None, None, 0, 0, "too_few"))
-    without_one: Without | None = None
+    partial: PartialCorrelation = field(
+        default_factory=lambda: PartialCorrelation(None, None, None, None, 0, (), "too_few")
+    )
+    strata: StratifiedCorrelation = field(default_factory=lambda: StratifiedCorrelation(None, None, 0, 0, "too_few"))
+    without_one: LeaveOneOut | None = None
     """None below 6 models and above `LARGEST_RESAMPLED`."""
-    without_family: Without | None = None
+    without_family: LeaveOneOut | None = None
     """None where fewer than two families are known, or too few models are left."""
     reasons: tuple[str, ...] = ()
     """Why it is `cannot_tell`: `no_scores`, `no_dimensions`, `one_value`, `too_few`, `stage`, `interval_too_wide`,
@@ -93,11 +107,11 @@ class Relation:
     @property
     def enough(self) -> int:
         """Fewest models with which an unrelated pair is called not related with a power of 80 percent."""
-        return enough(self.margin)
+        return fewest_for_unrelated(self.margin)
 
 
 @dataclass(frozen=True)
-class Without:
+class LeaveOneOut:
     """The effect of leaving out one model, or one family, on the coefficient and the answer."""
 
     lowest: float
@@ -129,18 +143,18 @@ def relate(
     With replicates, an answer stands only if it is the same with each recipe counted once, by the means of its units;
     otherwise it is `cannot_tell`, with the reason `replicates`.
     """
-    check(units, sign, margin)
-    every = _relate(units, sign, margin, seed, is_brief)
-    recipes = counted_once(units)
+    check_units(units, sign, margin)
+    every = _relate_units(units, sign, margin, seed, is_brief)
+    recipes = average_recipes(units)
     if recipes.height == units.height:
         return every
-    once = _relate(recipes, sign, margin, seed, is_brief=True)
+    once = _relate_units(recipes, sign, margin, seed, is_brief=True)
     if once.answer == every.answer:
         return replace(every, once=once)
     return replace(every, answer="cannot_tell", reasons=("replicates", *every.reasons), once=once)
 
 
-def _relate(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief: bool) -> Relation:
+def _relate_units(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief: bool) -> Relation:
     """The relation over all units, replicates included."""
     known, without_dimension, without_performance = known_units(units)
     n = known.height
@@ -156,43 +170,43 @@ def _relate(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief:
     )
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     if stage == "picture":
-        return replace(blank, reasons=(why_none(units, known),))
+        return replace(blank, reasons=(missing_reason(units, known),))
     if len(set(x)) < 2 or len(set(y)) < 2:
         return replace(blank, reasons=("one_value",))
-    found = judge(x, y, sign, margin, seed)
-    told = replace(
+    result = evaluate_ranks(x, y, sign, margin, seed)
+    relation = replace(
         blank,
-        answer=found.answer,
-        rho=found.rho,
-        lower=found.lower,
-        upper=found.upper,
-        p=found.p,
-        lower_90=found.lower_90,
-        upper_90=found.upper_90,
-        detectable=detectable(n),
-        reasons=found.reasons,
+        answer=result.answer,
+        rho=result.rho,
+        lower=result.lower,
+        upper=result.upper,
+        p=result.p,
+        lower_90=result.lower_90,
+        upper_90=result.upper_90,
+        detectable=detectable_rho(n),
+        reasons=result.reasons,
     )
     if is_brief:
-        return told
-    error = _measurement_error(known, found.rho, seed)
+        return relation
+    error = _measurement_error(known, result.rho, seed)
     tau, tau_p = kendall(x, y, seed)
     return replace(
-        told,
+        relation,
         tau=tau,
         tau_p=tau_p,
         error_lower=error.lower,
         error_upper=error.upper,
         errors_paired=error.paired,
         without_error=error.without,
-        partial=partial(known, seed),
-        strata=strata(known, seed),
-        without_one=_without_one(known, found, sign, margin, seed),
-        without_family=_without_family(known, found, sign, margin, seed),
+        partial=partial_correlation(known, seed),
+        strata=stratified_correlation(known, seed),
+        without_one=_leave_one_out(known, result, sign, margin, seed),
+        without_family=_leave_family_out(known, result, sign, margin, seed),
     )
 
 
 @dataclass(frozen=True)
-class Judged:
+class RankTest:
     """Coefficient, intervals and answer of one rank correlation."""
 
     answer: str
@@ -205,7 +219,7 @@ class Judged:
     reasons: tuple[str, ...]
 
 
-def judge(
+def evaluate_ranks(
     x: np.ndarray,
     y: np.ndarray,
     sign: str = "negative",
@@ -213,15 +227,15 @@ def judge(
     seed: int = 0,
     *,
     fewest: int = FEWEST_TEST,
-) -> Judged:
+) -> RankTest:
     """The answer for dimensions (n,) and scores (n,) of at least five units, neither constant.
 
     With fewer than `fewest` units the answer is `cannot_tell`.
     """
     n = len(x)
     rho = spearman(x, y)
-    p = permutation_p(x, y, seed)
-    (lower, upper), (lower_90, upper_90) = intervals(x, y, rho, seed, (0.95, 0.90))
+    p = spearman_p_value(x, y, seed)
+    (lower, upper), (lower_90, upper_90) = spearman_intervals(x, y, rho, seed, (0.95, 0.90))
     reasons: tuple[str, ...] = ()
     if n < fewest:
         answer, reasons = "cannot_tell", ("stage",)
@@ -231,10 +245,10 @@ def judge(
         answer = "not_related"
     else:
         answer, reasons = "cannot_tell", ("interval_too_wide",)
-    return Judged(answer, rho, p, lower, upper, lower_90, upper_90, reasons)
+    return RankTest(answer, rho, p, lower, upper, lower_90, upper_90, reasons)
 
 
-def detectable(n: int) -> float | None:
+def detectable_rho(n: int) -> float | None:
     """The smallest |rho| that a test of n models at 5 percent detects with a power of 80 percent; None below 5.
 
     The critical value is that of Student's t; around it Fisher's z has the variance (1 + rho^2 / 2) / (n - 3) (Bonett and
@@ -255,7 +269,7 @@ def detectable(n: int) -> float | None:
     return high
 
 
-def enough(margin: float = MARGIN) -> int:
+def fewest_for_unrelated(margin: float = MARGIN) -> int:
     """Fewest models with which an unrelated pair is called not related with a power of 80 percent: 32 at a margin of .5.
 
     Two one-sided tests at 5 percent of Fisher's z, whose variance is 1 / (n - 3) where nothing is related.
@@ -268,7 +282,7 @@ def enough(margin: float = MARGIN) -> int:
 
 
 @dataclass(frozen=True)
-class _Error:
+class _ErrorBand:
     """The band of rho from measurement errors, and rho corrected for them."""
 
     lower: float | None = None
@@ -277,7 +291,7 @@ class _Error:
     paired: tuple[str, ...] = ()
 
 
-def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _Error:
+def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _ErrorBand:
     """Simulation-extrapolation (Cook and Stefanski 1994, first step): adding measurement error once more attenuates rho by
     as much as the actual error did. The band is that of the redraws, shifted back by the attenuation.
 
@@ -302,34 +316,36 @@ def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _Error:
         is_exact = is_exact and not noise.any()
         ranks.append(centred_ranks(value + noise))  # (n_draws, n)
     if is_exact:
-        return _Error()
+        return _ErrorBand()
     x, y = ranks
     redrawn = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
     z, drawn = (np.arctanh(np.clip(v, -0.999, 0.999)) for v in (rho, redrawn))
     lost = z - np.median(drawn)
     lower, upper = np.tanh(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
-    return _Error(min(float(lower), rho), max(float(upper), rho), float(np.tanh(z + lost)), tuple(paired))
+    return _ErrorBand(min(float(lower), rho), max(float(upper), rho), float(np.tanh(z + lost)), tuple(paired))
 
 
 # --- leaving out ------------------------------------------------------------------------------------------------
 
 
-def _without_one(known: pl.DataFrame, found: Judged, sign: str, margin: float, seed: int) -> Without | None:
+def _leave_one_out(known: pl.DataFrame, result: RankTest, sign: str, margin: float, seed: int) -> LeaveOneOut | None:
     n = known.height
     if n <= FEWEST_EXPLORATORY or not is_resampled(n):
         return None
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
-    rho = correlations(1 - np.eye(n), x, y)
-    return _extremes(known, list(known["unit"].cast(pl.String)), ~np.eye(n, dtype=bool), rho, found, sign, margin, seed)
+    rho = weighted_spearman(1 - np.eye(n), x, y)
+    return _summarise_left_out(
+        known, list(known["unit"].cast(pl.String)), ~np.eye(n, dtype=bool), rho, result, sign, margin, seed
+    )
 
 
-def _without_family(known: pl.DataFrame, found: Judged, sign: str, margin: float, seed: int) -> Without | None:
+def _leave_family_out(known: pl.DataFrame, result: RankTest, sign: str, margin: float, seed: int) -> LeaveOneOut | None:
     families = known["family"].drop_nulls().unique(maintain_order=True).to_list()
     if len(families) < 2:
         return None
     kept = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
     rho = np.array([_spearman_or_nan(known, rows) for rows in kept])
-    return _extremes(known, families, kept, rho, found, sign, margin, seed, every=True)
+    return _summarise_left_out(known, families, kept, rho, result, sign, margin, seed, every=True)
 
 
 def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
@@ -337,17 +353,17 @@ def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
     return spearman(x, y) if min(len(set(x)), len(set(y))) > 1 and len(x) >= FEWEST_EXPLORATORY else math.nan
 
 
-def _extremes(
+def _summarise_left_out(
     known: pl.DataFrame,
     names: Sequence[str],
     kept: np.ndarray,
     rho: np.ndarray,
-    found: Judged,
+    result: RankTest,
     sign: str,
     margin: float,
     seed: int,
     every: bool = False,
-) -> Without | None:
+) -> LeaveOneOut | None:
     """`kept` (m, n): the rows left in each case; `rho` (m,): their coefficients. The test is repeated at both extremes, or
     with `every` in all cases where it is possible. It keeps the stage of the full sample: nine of ten units are not
     reported as too few."""
@@ -357,7 +373,9 @@ def _extremes(
     judged = known_at if every else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
-    answers = {judge(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer for at in judged}
-    furthest = int(np.nanargmax(np.abs(rho - found.rho)))
+    answers = {evaluate_ranks(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer for at in judged}
+    furthest = int(np.nanargmax(np.abs(rho - result.rho)))
     missed = tuple(name for at, name in enumerate(names) if at not in known_at)
-    return Without(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {found.answer}, missed)
+    return LeaveOneOut(
+        float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {result.answer}, missed
+    )

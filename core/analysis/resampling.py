@@ -73,7 +73,7 @@ def n_orders(n: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def shuffled(n: int, seed: int, which: int, n_orders: int) -> np.ndarray:
+def random_orders(n: int, seed: int, which: int, n_orders: int) -> np.ndarray:
     """(n_orders, n): random permutations."""
     line = np.tile(np.arange(n, dtype=np.int32), (n_orders, 1))
     return np.random.default_rng([seed, n, which]).permuted(line, axis=1)
@@ -84,16 +84,16 @@ def orders(n: int, seed: int) -> np.ndarray:
     """(n_orders, n): all permutations of up to `LARGEST_EXACT` models, else random ones."""
     if is_exact(n):
         return np.array(list(itertools.permutations(range(n))), dtype=np.int32)
-    return shuffled(n, seed, 0, n_orders(n))
+    return random_orders(n, seed, 0, n_orders(n))
 
 
-def p_of(null: np.ndarray, observed: float, *, is_exact: bool) -> float:
+def permutation_p_value(null: np.ndarray, observed: float, *, is_exact: bool) -> float:
     """Share of permutations at least as extreme as observed; random ones count the observed one (Phipson and Smyth 2010)."""
     hits = int((np.abs(null) >= abs(observed) * (1 - 1e-9) - 1e-12).sum())
     return hits / len(null) if is_exact else (1 + hits) / (1 + len(null))
 
 
-def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
+def spearman_p_value(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     """Two-sided p of Spearman's rho; Student's t beyond `LARGEST_RESAMPLED`."""
     n = len(x)
     if not is_resampled(n):
@@ -101,11 +101,11 @@ def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
         return 2 * float(special.stdtr(n - 2, -abs(rho) * math.sqrt((n - 2) / max(1 - rho * rho, 1e-12))))
     a, b = (centred_ranks(v) for v in (x, y))
     has_ties = len(set(x)) < n or len(set(y)) < n
-    null = _null(np.sort(a), np.sort(b), seed) if has_ties else _null_without_ties(n, seed)
-    return p_of(null, float(a @ b), is_exact=is_exact(n))
+    null = _null_products(np.sort(a), np.sort(b), seed) if has_ties else _null_without_ties(n, seed)
+    return permutation_p_value(null, float(a @ b), is_exact=is_exact(n))
 
 
-def _null(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
+def _null_products(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
     """Products of ranks under each permutation. Pass sorted ranks, so that p does not depend on the order of the models."""
     return np.asarray(b[orders(len(a), seed)] @ a)
 
@@ -113,7 +113,7 @@ def _null(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
 @lru_cache(maxsize=64)
 def _null_without_ties(n: int, seed: int) -> np.ndarray:
     ranks = np.arange(n) - (n - 1) / 2
-    return _null(ranks, ranks, seed)
+    return _null_products(ranks, ranks, seed)
 
 
 def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -135,7 +135,7 @@ def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
     drawn = orders(n, seed)
     null = [of_y[part[:, i], part[:, j]] @ of_x[i, j] for part in np.array_split(drawn, 1 + len(drawn) // 1000)]
     observed = float(of_x[i, j] @ of_y[i, j])
-    return tau, p_of(np.concatenate(null), observed, is_exact=is_exact(n))
+    return tau, permutation_p_value(np.concatenate(null), observed, is_exact=is_exact(n))
 
 
 def _concordant_excess(x: np.ndarray, y: np.ndarray) -> float:
@@ -175,7 +175,7 @@ def _kendall_variance(n: int, in_x: np.ndarray, in_y: np.ndarray) -> float:
 # --- bootstrap intervals ----------------------------------------------------------------------------------------
 
 
-def intervals(
+def spearman_intervals(
     x: np.ndarray, y: np.ndarray, rho: float, seed: int, levels: Sequence[float]
 ) -> list[tuple[float, float]]:
     """Intervals of Spearman's rho by bootstrap over models: bias-corrected and accelerated (Efron 1987).
@@ -186,23 +186,23 @@ def intervals(
     """
     n = len(x)
     if not is_resampled(n) or abs(rho) > 1 - 1e-9:
-        return [fisher(rho, n, level) for level in levels]
-    drawn, left_out = (correlations(counts, x, y) for counts in (resamples(n, seed), 1 - np.eye(n)))
-    return [bca(rho, drawn, left_out, level) for level in levels]
+        return [fisher_interval(rho, n, level) for level in levels]
+    drawn, left_out = (weighted_spearman(counts, x, y) for counts in (resamples(n, seed), 1 - np.eye(n)))
+    return [bca_interval(rho, drawn, left_out, level) for level in levels]
 
 
-def below(values: np.ndarray) -> np.ndarray:
+def rank_matrix(values: np.ndarray) -> np.ndarray:
     """(n, n): 1 where the column's value is smaller than the row's, 1/2 where equal. Its product with counts gives ranks."""
     return (values[None, :] < values[:, None]) + 0.5 * (values[None, :] == values[:, None])
 
 
-def correlations(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def weighted_spearman(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Spearman's rho of x and y (n,) where unit i occurs counts[., i] times (m, n); (m,), NaN where undefined.
 
     Ranks are computed within each resample.
     """
     n = counts.sum(1, keepdims=True)
-    a, b = (counts @ below(v).T - n / 2 for v in (x, y))
+    a, b = (counts @ rank_matrix(v).T - n / 2 for v in (x, y))
     with np.errstate(invalid="ignore", divide="ignore"):
         found = (counts * a * b).sum(1) / np.sqrt((counts * a * a).sum(1) * (counts * b * b).sum(1))
     return np.clip(found, -1, 1)
@@ -214,7 +214,7 @@ def resamples(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, n, 1]).multinomial(n, np.full(n, 1 / n), N_BOOTSTRAP).astype(float)
 
 
-def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float) -> tuple[float, float]:
+def bca_interval(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float) -> tuple[float, float]:
     """Efron's BCa interval from bootstrap draws and leave-one-out values; undefined ones are left out."""
     drawn, left_out = drawn[np.isfinite(drawn)], left_out[np.isfinite(left_out)]
     if not len(drawn) or not len(left_out):
@@ -231,7 +231,7 @@ def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float) -> 
     return float(min(lower, value)), float(max(upper, value))
 
 
-def fisher(rho: float, n: int, level: float) -> tuple[float, float]:
+def fisher_interval(rho: float, n: int, level: float) -> tuple[float, float]:
     """The interval by Fisher's z; it always contains rho, even 1."""
     z, error = fisher_z(rho, n)
     reach = float(special.ndtri((1 + level) / 2)) * error
@@ -243,10 +243,10 @@ def fisher_z(rho: float, n: int) -> tuple[float, float]:
 
     For a perfect order, z and error are those of one swap of neighbours, where they are finite.
     """
-    inside = max(-one_swap(n), min(one_swap(n), rho))
+    inside = max(-rho_after_one_swap(n), min(rho_after_one_swap(n), rho))
     return math.atanh(inside), math.sqrt((1 + inside**2 / 2) / max(n - 3, 1))
 
 
-def one_swap(n: int) -> float:
+def rho_after_one_swap(n: int) -> float:
     """Spearman's rho of a perfect order of n models after swapping two neighbours."""
     return 1 - 12 / (n * (n * n - 1))

@@ -20,18 +20,18 @@ def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
     return "no_task" if benchmark is None else "other_task"
 
 
-def choice(
+def record_choice(
     rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
 ) -> RuleChoiceRow:
     """The row for a rule's choice; its outcome is added later."""
     remark = task_remark(rule, benchmark)
     chosen, totals = decision.chosen, decision.totals
-    every = [*decision.candidates, *(one.candidate for one in decision.left_out)]
+    every = [*decision.candidates, *(one.candidate for one in decision.excluded)]
     evidence = {
-        "criteria": [one.question.key for one in decision.weighed],
-        "weights": [round(one.share, 6) for one in decision.weighed],
+        "criteria": [one.resolved.key for one in decision.criteria],
+        "weights": [round(one.share, 6) for one in decision.criteria],
         "values": {
-            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.readings] for one in every
+            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.values] for one in every
         },
     }
     return RuleChoiceRow(
@@ -55,7 +55,7 @@ def choice(
 
 
 @dataclass(frozen=True)
-class Record:
+class TrackRecord:
     """How often a rule was right."""
 
     task: str | None
@@ -69,17 +69,17 @@ class Record:
     upper: float | None
 
 
-def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
+def track_record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> TrackRecord:
     """Track record over the choices of one rule, all or those on one task."""
     among = [one for one in choices if task is None or one.task == task]
     known = [one.outcome == "right" for one in among if one.outcome is not None]
     if not known:
-        return Record(task, 0, 0, len(among), None, None)
-    lower, upper = exact_share(sum(known), len(known))
-    return Record(task, sum(known), len(known), len(among) - len(known), lower, upper)
+        return TrackRecord(task, 0, 0, len(among), None, None)
+    lower, upper = proportion_interval(sum(known), len(known))
+    return TrackRecord(task, sum(known), len(known), len(among) - len(known), lower, upper)
 
 
-def exact_share(k: int, n: int) -> tuple[float, float]:
+def proportion_interval(k: int, n: int) -> tuple[float, float]:
     """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
     from scipy import stats  # loads in half a second, and only rules with outcomes need it
 

@@ -15,23 +15,23 @@ FEWEST_EXPLORATORY = 5
 """Fewest models for a coefficient, which is exploratory."""
 FEWEST_TEST = 10
 """Fewest models for a test of a relation, and for a dimension to weigh in a choice."""
-GIVEN = ("log_parameters", "training_tokens")
-_OPTIONAL = ("dimension_error", "performance_error", *GIVEN)
+COVARIATES = ("log_parameters", "training_tokens")
+_OPTIONAL = ("dimension_error", "performance_error", *COVARIATES)
 _BLOCKS = ("dimension_blocks", "performance_blocks")
 RELATION = Sentence("relation")
 
 
-def check(units: pl.DataFrame, sign: str, margin: float) -> None:
+def check_units(units: pl.DataFrame, sign: str, margin: float) -> None:
     """Raises InputError for invalid units, sign or margin."""
-    need(units, ("unit", "dimension", "performance"))
-    count_once(units)
+    require_columns(units, ("unit", "dimension", "performance"))
+    require_unique_units(units)
     if sign not in ("negative", "positive"):
         raise InputError("An expected sign is negative or positive, not '{sign}'.", sign=sign)
     if not 0 < margin < 1:
         raise InputError("A margin of rho lies between 0 and 1, not at {margin:g}.", margin=margin)
 
 
-def need(units: pl.DataFrame, names: Sequence[str], of: str = RELATION) -> None:
+def require_columns(units: pl.DataFrame, names: Sequence[str], of: str = RELATION) -> None:
     """Raises InputError for a missing column; `of` names the analysis that needs it."""
     missing = [name for name in names if name not in units.columns]
     if missing:
@@ -40,7 +40,7 @@ def need(units: pl.DataFrame, names: Sequence[str], of: str = RELATION) -> None:
         )
 
 
-def count_once(units: pl.DataFrame, of: str = RELATION) -> None:
+def require_unique_units(units: pl.DataFrame, of: str = RELATION) -> None:
     """Raises InputError for a unit that is repeated or has no name."""
     if units["unit"].null_count() or units["unit"].n_unique() < units.height:
         twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
@@ -53,7 +53,7 @@ def _is_finite(column: str) -> pl.Expr:
     return pl.col(column).is_finite().fill_null(False)
 
 
-def _completed(units: pl.DataFrame) -> pl.DataFrame:
+def _with_all_columns(units: pl.DataFrame) -> pl.DataFrame:
     """Add missing optional columns; set numbers that are not finite, and errors that are not positive, to null."""
     texts, numbers = ["family", "recipe"], ["dimension", "performance", *_OPTIONAL]
     absent = [pl.lit(None).alias(name) for name in (*texts, *numbers, *_BLOCKS) if name not in units.columns]
@@ -71,7 +71,7 @@ def known_units(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tup
 
     Sorted, so that random draws do not depend on the order of the models.
     """
-    whole = _completed(units).sort("dimension", "performance", "unit")
+    whole = _with_all_columns(units).sort("dimension", "performance", "unit")
     has_dimension, has_performance = pl.col("dimension").is_not_null(), pl.col("performance").is_not_null()
     return (
         whole.filter(has_dimension & has_performance),
@@ -80,10 +80,10 @@ def known_units(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tup
     )
 
 
-def why_none(units: pl.DataFrame, known: pl.DataFrame) -> str:
+def missing_reason(units: pl.DataFrame, known: pl.DataFrame) -> str:
     if known.height or units.is_empty():
         return "too_few"
-    whole = _completed(units)
+    whole = _with_all_columns(units)
     if whole["performance"].null_count() == units.height:
         return "no_scores"
     return "no_dimensions" if whole["dimension"].null_count() == units.height else "too_few"
@@ -92,9 +92,9 @@ def why_none(units: pl.DataFrame, known: pl.DataFrame) -> str:
 # --- replicates -------------------------------------------------------------------------------------------------
 
 
-def counted_once(units: pl.DataFrame) -> pl.DataFrame:
+def average_recipes(units: pl.DataFrame) -> pl.DataFrame:
     """One row per recipe: means over its measured units with their errors, and the first unit's family and covariates."""
-    known = _completed(units).with_columns(pl.coalesce("recipe", "unit").alias("recipe"))
+    known = _with_all_columns(units).with_columns(pl.coalesce("recipe", "unit").alias("recipe"))
     is_known = _is_finite("dimension") & _is_finite("performance")
     # Only units with both values enter the means, unless the recipe has no such unit.
     known = known.with_columns(
@@ -114,7 +114,7 @@ def counted_once(units: pl.DataFrame) -> pl.DataFrame:
             pl.col("dimension", "performance").mean(),
             error("dimension_error", "dimension"),
             error("performance_error", "performance"),
-            pl.col("family", *GIVEN).first(),
+            pl.col("family", *COVARIATES).first(),
         )
         .with_columns(pl.when(pl.col(c) > 0).then(pl.col(c)).alias(c) for c in ("dimension_error", "performance_error"))
         .rename({"recipe": "unit"})
@@ -139,7 +139,7 @@ def reliability(units: pl.DataFrame) -> tuple[Reliability | None, Reliability | 
 
     One-way random effects with recipes of unequal sizes, by unweighted means (Thomas and Hultquist 1978).
     """
-    need(units, ("unit", "dimension", "performance"))
+    require_columns(units, ("unit", "dimension", "performance"))
     known = known_units(units)[0].with_columns(pl.col("dimension").log(), pl.coalesce("recipe", "unit").alias("recipe"))
     dimension, performance = (_reliability(known.select("recipe", value=name)) for name in ("dimension", "performance"))
     return dimension, performance

@@ -84,16 +84,16 @@ def _row(one) -> dict:
 
 
 def cache(options: argparse.Namespace) -> int:
-    from core.runs.caches import caches, chosen, clean
+    from core.runs.caches import clean_caches, list_caches, select_caches
 
     warehouse = chosen_warehouse(options)
-    found = caches(warehouse)
+    found = list_caches(warehouse)
     if options.clean is None:
         _tell(found, options.json)
         return 0
     # Deleted runs cannot be made anew: the trash is emptied only by name.
     names = options.clean or [one.name for one in found if one.can_be_cleaned and one.name != "trash"]
-    meant = [one for one in chosen(found, names) if one.n_bytes]
+    meant = [one for one in select_caches(found, names) if one.n_bytes]
     for one in meant:
         if one.in_use:
             warn(Sentence("{name} is left alone: {reason}.", name=one.name, reason=one.in_use))
@@ -110,7 +110,7 @@ def cache(options: argparse.Namespace) -> int:
     elif options.dry_run:
         say(Sentence("{size} would be freed.", size=size))
     elif confirmed(Sentence("Remove {size}?", size=size), options.yes):
-        freed = clean(warehouse, [one.name for one in free])
+        freed = clean_caches(warehouse, [one.name for one in free])
         say(Sentence("{size} freed.", size=_size(sum(n_bytes for _, n_bytes in freed))))
     return 0
 

@@ -34,9 +34,9 @@ def existing_warehouse(options: argparse.Namespace):
 
 def take_in(warehouse) -> None:
     """What has waited since it was measured is there to be read; a line says why something goes on waiting."""
-    from core.runs.recovery import sweep_to_read
+    from core.runs.recovery import recover_for_reader
 
-    for reason in sweep_to_read(warehouse):
+    for reason in recover_for_reader(warehouse):
         warn(reason)
 
 

@@ -262,8 +262,8 @@ def check_again(options: argparse.Namespace) -> int:
         found = check_instrument(bar.report)
     rows = found.values.to_dicts()
     if options.json:
-        say_json({"is_right": found.is_right, "n_missing": found.n_missing, "values": rows})
-        return 0 if found.is_right else 1
+        say_json({"is_right": found.is_within_tolerance, "n_missing": found.n_missing, "values": rows})
+        return 0 if found.is_within_tolerance else 1
     head = heads("quantity", "values", "largest deviation", "tolerance", "where")
     lines = [
         (
@@ -283,10 +283,10 @@ def check_again(options: argparse.Namespace) -> int:
         say(Sentence("{n} values of the reference were not measured.", n=found.n_missing))
     say(
         Sentence("This installation measures what the shipped profile says, within its tolerances.")
-        if found.is_right
+        if found.is_within_tolerance
         else Sentence(
             "This installation does NOT measure what the shipped profile says: do not compare its numbers with those of "
             "others."
         )
     )
-    return 0 if found.is_right else 1
+    return 0 if found.is_within_tolerance else 1

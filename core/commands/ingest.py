@@ -23,7 +23,7 @@ ARRIVED_WIDTH = 15
 
 
 def ingest(options: argparse.Namespace) -> int:
-    from core.runs.recovery import sweep
+    from core.runs.recovery import recover
     from core.terminal.progress import bar
     from core.warehouse import reference
     from core.warehouse.connection import exists
@@ -62,7 +62,7 @@ def ingest(options: argparse.Namespace) -> int:
             n_runs = warehouse.read("SELECT count(*) AS n FROM runs")["n"][0]
             say(Sentence("The warehouse was made anew from {n} parcels.", n=n_runs))
         waiting = len(waiting_parcels(warehouse))
-        sweep(warehouse)
+        recover(warehouse)
         warehouse.sync_files(warn)
         say(Sentence("{n} waiting parcels were taken in.", n=waiting - len(waiting_parcels(warehouse))))
     return 0
@@ -70,14 +70,14 @@ def ingest(options: argparse.Namespace) -> int:
 
 def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
-    from core.runs.recovery import sweep_to_read
+    from core.runs.recovery import recover_for_reader
     from core.terminal.progress import bar
     from core.warehouse.connection import exists
     from core.warehouse.import_runs import REJECTED_STATES, import_runs
 
     warehouse = chosen_warehouse(options)
     if exists(warehouse.path) and not options.dry_run:
-        sweep_to_read(warehouse)
+        recover_for_reader(warehouse)
     with bar(Sentence("checking parcels")) as progress:
         done = import_runs(warehouse, options.paths, options.dry_run, progress)
     left_out = done.count(*REJECTED_STATES) + len(done.remarks)

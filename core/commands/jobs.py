@@ -18,10 +18,10 @@ def bring_to_end(job, warehouse, engine=None) -> int:
 
 def brought_to_end(job, warehouse, engine=None):
     """As `core.runs.jobs.JobStatus`, once its process has ended."""
-    from core.runs.processes import run_all
+    from core.runs.processes import run_jobs
     from core.terminal.progress import ProgressBar
 
-    engine = engine or (lambda jobs, told: run_all(jobs, warehouse, 1, told))
+    engine = engine or (lambda jobs, told: run_jobs(jobs, warehouse, 1, told))
     with ProgressBar(job.config.model) as bar:
         (ended,) = engine([job], bar.follow)
     return ended
@@ -35,18 +35,18 @@ def tell_end(ended, warehouse) -> int:
         return _tell_scored(ended, warehouse)
     if isinstance(ended.job.config, PlanConfig):
         return _tell_planned(ended, warehouse)
-    from core.runs.execution import outcome
-    from core.runs.jobs import remove
+    from core.runs.execution import load_result
+    from core.runs.jobs import remove_job
     from core.terminal.tables import summary_lines
 
     job = ended.job
     try:
-        finished = outcome(ended, warehouse)
+        finished = load_result(ended, warehouse)
     except KeyError:
         warn(Sentence("The run {run} of this job is no longer in the warehouse.", run=ended.result["run_id"]))
-        remove(job)
+        remove_job(job)
         return 1
-    remove(job)
+    remove_job(job)
     if finished.was_known:
         run = finished.run_id[:SHORT_ID]
         say(Sentence("It is measured already, as run {run}; --again measures it once more.", run=run))
@@ -61,13 +61,13 @@ def tell_end(ended, warehouse) -> int:
 
 def tell_unfinished(ended) -> int:
     """Why a job has come to no end; returns an exit code."""
-    from core.runs.jobs import remove
+    from core.runs.jobs import remove_job
 
     job = ended.job
     if ended.state == "failed":
         warn(ended.reason)
         if not _has_begun(job):
-            remove(job)
+            remove_job(job)
         else:
             warn(
                 Sentence(
@@ -91,7 +91,7 @@ def tell_unfinished(ended) -> int:
 
 
 def _tell_scored(ended, warehouse) -> int:
-    from core.runs.scoring import outcome
+    from core.runs.scoring import load_result
     from core.terminal.tables import scored_lines
 
     file = ended.result["file_sha256"][:SHORT_ID]
@@ -100,7 +100,7 @@ def _tell_scored(ended, warehouse) -> int:
     )
     return _tell(
         ended,
-        lambda: outcome(ended, warehouse),
+        lambda: load_result(ended, warehouse),
         lambda found: [*([known] if ended.result["was_known"] else []), *scored_lines(found)],
         gone=Sentence("The scores {file} of this job were taken out of the warehouse.", file=file),
         waits=Sentence("The scores {file} are finished and wait in their file, to be taken in later.", file=file),
@@ -108,13 +108,13 @@ def _tell_scored(ended, warehouse) -> int:
 
 
 def _tell_planned(ended, warehouse) -> int:
-    from core.runs.planning import outcome
+    from core.runs.planning import load_result
     from core.terminal.tables import plan_lines
 
     plan = ended.result["plan_id"][:SHORT_ID]
     return _tell(
         ended,
-        lambda: outcome(ended, warehouse),
+        lambda: load_result(ended, warehouse),
         plan_lines,
         gone=Sentence("The plan {plan} of this job was deleted.", plan=plan),
         waits=Sentence("The plan {plan} is finished and waits in its file, to be taken in later.", plan=plan),
@@ -123,15 +123,15 @@ def _tell_planned(ended, warehouse) -> int:
 
 def _tell(ended, find, lines, *, gone: str, waits: str) -> int:
     """What a finished job has brought, after which the job goes; returns an exit code."""
-    from core.runs.jobs import remove
+    from core.runs.jobs import remove_job
 
     try:
         found = find()
     except KeyError:
         warn(gone)
-        remove(ended.job)
+        remove_job(ended.job)
         return 1
-    remove(ended.job)
+    remove_job(ended.job)
     say(*lines(found))
     if ended.result["waits"]:
         warn(sentences(waits, ended.result["waits"]))
@@ -143,10 +143,10 @@ def _has_begun(job) -> bool:
 
 
 def listed(options: argparse.Namespace) -> int:
-    from core.runs.jobs import all_jobs
+    from core.runs.jobs import list_jobs
     from core.terminal.tables import jobs_table
 
-    found = all_jobs(chosen_warehouse(options))
+    found = list_jobs(chosen_warehouse(options))
     if options.json:
         say_json([_as_plain(standing) for standing in found])
     elif not found:
@@ -161,7 +161,7 @@ def cancel(options: argparse.Namespace) -> int:
     from core.runs.jobs import find_job
 
     job = find_job(chosen_warehouse(options), options.job).job
-    processes.cancel(job)
+    processes.cancel_job(job)
     stays = Sentence("nothing of it stays")
     if isinstance(job.config, RunConfig):
         stays = Sentence("only control passes that it finished stay")
@@ -177,33 +177,33 @@ def cancel(options: argparse.Namespace) -> int:
 
 
 def clear(options: argparse.Namespace) -> int:
-    from core.runs.jobs import all_jobs, remove
+    from core.runs.jobs import list_jobs, remove_job
 
-    finished = [one.job for one in all_jobs(chosen_warehouse(options)) if one.state == "finished"]
+    finished = [one.job for one in list_jobs(chosen_warehouse(options)) if one.state == "finished"]
     for job in finished:
-        remove(job)
+        remove_job(job)
     n = len(finished)
     say(Sentence("{n} finished jobs were cleared.", n=n) if n else Sentence("No job is finished."))
     return 0
 
 
 def resume(options: argparse.Namespace) -> int:
-    from core.runs.execution import run
+    from core.runs.execution import run_measurement
     from core.runs.jobs import STATES, find_job
-    from core.runs.planning import plan
-    from core.runs.processes import start
-    from core.runs.scoring import score
+    from core.runs.planning import run_plan
+    from core.runs.processes import start_job
+    from core.runs.scoring import run_scoring
 
     warehouse = chosen_warehouse(options)
     standing = find_job(warehouse, options.job)
     job = standing.job
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
         if isinstance(job.config, ScoreConfig):
-            score(job, warehouse, lambda step: None)
+            run_scoring(job, warehouse, lambda step: None)
         elif isinstance(job.config, PlanConfig):
-            plan(job, warehouse, lambda step: None)
+            run_plan(job, warehouse, lambda step: None)
         else:
-            run(job, warehouse, lambda step: None, _expected)
+            run_measurement(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):
         raise InputError(
@@ -214,7 +214,7 @@ def resume(options: argparse.Namespace) -> int:
     if standing.state == "finished":
         return tell_end(standing, warehouse)
     if options.background:
-        start(job, warehouse)
+        start_job(job, warehouse)
         say(Sentence("The job {job} goes on; `workdim jobs` shows how far it is.", job=job.job_id[:SHORT_ID]))
         return 0
     return bring_to_end(job, warehouse)
@@ -234,7 +234,7 @@ def _as_plain(standing) -> dict[str, object]:
         "submitted_at": job.submitted_at,
         "pilot_id": job.pilot_id,
         "request": asdict(job.config),
-        "progress": standing.told,
+        "progress": standing.progress_record,
         "reason": standing.reason,
         "result": standing.result,
         "worker": standing.worker,

@@ -87,13 +87,13 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
     `as_one`: each request for itself, without the further draws and texts that its protocol has.
     """
     from core.runs.jobs import submit
-    from core.runs.recovery import sweep
-    from core.runs.requests import parts_of
+    from core.runs.recovery import recover
+    from core.runs.requests import expand_request
 
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
-    sweep(warehouse)
+    recover(warehouse)
     codes = [0]
-    parts = [part for asked in configs for part in ([asked] if as_one else parts_of(asked))]
+    parts = [part for asked in configs for part in ([asked] if as_one else expand_request(asked))]
     for number, config in enumerate(parts, 1):
         named, of = _named(config), len(parts)
         say(
@@ -111,14 +111,14 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
 def measure_at_once(configs, warehouse, again: bool, engine) -> int:
     """Give all to an engine that has room for many; each is told as it ends."""
     from core.runs.jobs import submit
-    from core.runs.recovery import sweep
-    from core.runs.requests import parts_of
+    from core.runs.recovery import recover
+    from core.runs.requests import expand_request
     from core.terminal.progress import ProgressBar
 
     warehouse.prepare()
-    sweep(warehouse)
+    recover(warehouse)
     worst, jobs = 0, {}
-    for config in (part for asked in configs for part in parts_of(asked)):
+    for config in (part for asked in configs for part in expand_request(asked)):
         try:
             job = submit(config, warehouse, again=again)
             jobs[job.job_id] = job
@@ -149,10 +149,10 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
-    from core.runs.estimates import cards
+    from core.runs.estimates import preflight_cards
     from core.terminal.preflight_card import card_lines
 
-    found = cards(configs, warehouse)
+    found = preflight_cards(configs, warehouse)
     if as_json:
         say_json([asdict(card) for card in found])
     else:
@@ -165,22 +165,22 @@ def chosen_engine(options: argparse.Namespace, warehouse):
     """As core.runs.pilot_jobs.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
     if options.engine == "ray":
         from core.runs.ray import engine
-        from core.runs.ray.cluster import require
+        from core.runs.ray.cluster import check_ray
 
-        require(options.address)  # before anything is submitted
-        return lambda jobs, told: engine.run_all(jobs, warehouse, options.address, told)
+        check_ray(options.address)  # before anything is submitted
+        return lambda jobs, told: engine.run_jobs_on_cluster(jobs, warehouse, options.address, told)
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
     from core.runs import processes
-    from core.runs.processes import at_once
+    from core.runs.processes import max_parallel_jobs
 
-    return lambda jobs, told: processes.run_all(jobs, warehouse, at_once(), told)
+    return lambda jobs, told: processes.run_jobs(jobs, warehouse, max_parallel_jobs(), told)
 
 
 def pilot(options: argparse.Namespace) -> int:
     """Exit code 2 where a request was not met; the others are measured all the same."""
     from core.runs.jobs import STATES
-    from core.runs.pilot_jobs import all_parts, run_pilot
+    from core.runs.pilot_jobs import pilot_measurements, run_pilot
     from core.terminal.progress import ProgressBar
 
     warehouse = chosen_warehouse(options)
@@ -190,7 +190,7 @@ def pilot(options: argparse.Namespace) -> int:
 
         return estimate_all(requests(asked), warehouse, options.json)
     tell_terms(one.reference for one in asked.models)
-    n_requests = len(all_parts(asked))
+    n_requests = len(pilot_measurements(asked))
     say(Sentence("Pilot {name} ({id}): {n} measurements", name=asked.name, id=asked.pilot_id, n=n_requests))
     failed, begun = [], set()
 
@@ -237,10 +237,10 @@ def _named(config: RunConfig) -> Sentence:
 def _asked(written: str, warehouse):
     """The pilot of a file, or one that is registered, by its name or id."""
     from core.pilots.registration import chosen_pilot, read_pilot
-    from core.runs.requests import protocols, texts
+    from core.runs.requests import protocol_names, text_names
     from core.warehouse import queries
     from core.warehouse.connection import exists
 
     if written.endswith(".toml") or not exists(warehouse.path):
-        return read_pilot(Path(written), protocols(), texts())
+        return read_pilot(Path(written), protocol_names(), text_names())
     return chosen_pilot(queries.pilots(warehouse).to_dicts(), written).pilot

@@ -19,13 +19,13 @@ def plan(options: argparse.Namespace) -> int:
     if options.model is None:
         return _look(options)
     from core.runs import planning
-    from core.runs.jobs import remove, submit
-    from core.runs.recovery import sweep
+    from core.runs.jobs import remove_job, submit
+    from core.runs.recovery import recover
     from core.terminal.tables import plan_record
     from core.wording.plans import estimate_text
 
     budget, unit = budget_of(options.budget)
-    config = planning.request(
+    config = planning.with_task_hash(
         PlanConfig(
             options.model,
             options.corpus,
@@ -58,17 +58,17 @@ def plan(options: argparse.Namespace) -> int:
     warehouse = chosen_warehouse(options)
     engine = chosen_engine(options, warehouse)
     warehouse.prepare()
-    sweep(warehouse)
+    recover(warehouse)
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_text(planning.estimate(config), language()))
+        say(planning_now, *estimate_text(planning.estimate_plan(config), language()))
     ended = brought_to_end(submit(config, warehouse), warehouse, engine)
     if ended.state != "finished":
         return tell_unfinished(ended)
-    found = planning.outcome(ended, warehouse)
+    found = planning.load_result(ended, warehouse)
     if options.json:
         say_json(plan_record(found))
-        remove(ended.job)
+        remove_job(ended.job)
         code = 0
     else:
         code = tell_end(ended, warehouse)
@@ -79,7 +79,7 @@ def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
     from core.runs import planning
     from core.wording.plans import estimate_text
 
-    found = planning.estimate(config)
+    found = planning.estimate_plan(config)
     if options.json:
         say_json(asdict(found))
     else:

@@ -15,7 +15,7 @@ from core.terminal.output import language, say, say_json, wrapped
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
-    from core.analysis.many import Specifications
+    from core.analysis.many import SpecificationCurve
     from core.analysis.question import Evidence, RankingQuestion
     from core.warehouse.warehouse import Warehouse
 
@@ -63,7 +63,7 @@ def evidence(warehouse: Warehouse) -> Evidence:
 
 def answered(
     warehouse: Warehouse, asked: RankingQuestion, *, with_specifications: bool = False
-) -> tuple[Answer, Specifications | None]:
+) -> tuple[Answer, SpecificationCurve | None]:
     """The answer to a question, and where it is wanted the same under every specification."""
     from core.analysis.answer import answer_question, relate_by_specification
     from core.analysis.population import select_population
@@ -78,7 +78,7 @@ def answered(
         return told, relate_by_specification(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))
 
 
-def as_json(found: Answer, under: Specifications | None = None) -> dict[str, Any]:
+def as_json(found: Answer, under: SpecificationCurve | None = None) -> dict[str, Any]:
     """What scripts read. Numbers that are not finite are null, as everything that is not known."""
     from core.wording import answers
 
@@ -101,7 +101,7 @@ def as_json(found: Answer, under: Specifications | None = None) -> dict[str, Any
             "benchmark": registration.pilot.benchmark.name,
             "metric": registration.pilot.benchmark.metric,
             "sign": registration.pilot.benchmark.sign,
-            "frozen": registration.frozen,
+            "frozen": registration.stated_date,
             "before_the_scores": registration.is_registered,
         },
         "expectation": {
@@ -158,7 +158,7 @@ def within(options: argparse.Namespace) -> int:
     """Dimension and loss over the windows of one run, at both places; with its shuffled control where there is one."""
     from core.analysis.differences import control_ids
     from core.analysis.many import PLACES, shuffled_windows
-    from core.analysis.many import within as over_windows
+    from core.analysis.many import relate_windows as over_windows
     from core.warehouse import queries
     from core.wording import within as words
 

@@ -16,7 +16,7 @@ from core.terminal.tables import table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.analysis.criteria import Setting
+    from core.analysis.criteria import ChoiceContext
     from core.analysis.decision import Decision
     from core.pilots.rule import Rule, SavedRule
     from core.tables import RuleChoiceRow
@@ -27,7 +27,7 @@ OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Senten
 
 
 def listed(options: argparse.Namespace) -> int:
-    from core.analysis.rule_record import record
+    from core.analysis.rule_record import track_record
     from core.pilots.rule import find_rule, to_toml
     from core.warehouse.rules import list_rules
     from core.wording import decisions as words
@@ -49,7 +49,7 @@ def listed(options: argparse.Namespace) -> int:
             (
                 one.rule_id,
                 words.rule_name(one, language()),
-                words.record(record(one.choices), language()),
+                words.record(track_record(one.choices), language()),
                 words.task_name(one.rule.task, language()),
                 words.rule_text(one.rule, language()),
             )
@@ -87,9 +87,9 @@ def save(options: argparse.Namespace) -> int:
 
 
 def apply(options: argparse.Namespace) -> int:
-    from core.analysis.criteria import questions
-    from core.analysis.decision import decided
-    from core.analysis.rule_record import choice
+    from core.analysis.criteria import resolve_criteria
+    from core.analysis.decision import decide_in_context
+    from core.analysis.rule_record import record_choice
     from core.pilots.rule import TaskName, find_rule
     from core.warehouse import rules
     from core.wording import decisions as words
@@ -101,11 +101,11 @@ def apply(options: argparse.Namespace) -> int:
     rule = saved.rule
     named = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
     on = _setting(warehouse, rule, named, among_all=options.all)
-    asked = questions(rule.criteria, on, named)
+    asked = resolve_criteria(rule.criteria, on, named)
     of_task = (one.benchmark for one in asked if one.criterion.of == "score" and one.criterion.benchmark is None)
     task = next(of_task, None)
-    found = decided(on, asked, task, rule.use_class)
-    kept = choice(rule, found, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
+    found = decide_in_context(on, asked, task, rule.use_class)
+    kept = record_choice(rule, found, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
     if not options.dry_run:
         rules.add_choice(warehouse, kept)
     if options.json:
@@ -116,17 +116,17 @@ def apply(options: argparse.Namespace) -> int:
     say(words.answer(found, language(), rule.assumptions.bits), *(f"  {line}" for line in remarks))
     rows = [
         (one.name, f"{total:.3f}", words.standing(standing, found, language()), *_cells(found, n, rule))
-        for n, (one, total, standing) in enumerate(zip(found.candidates, found.totals, found.standings, strict=True))
+        for n, (one, total, standing) in enumerate(zip(found.candidates, found.totals, found.pareto, strict=True))
     ]
     criteria = [
-        f"{words.criterion_name(one.question, language(), rule.assumptions.bits)} {words.share(one.share, language())}"
-        for one in found.weighed
+        f"{words.criterion_name(one.resolved, language(), rule.assumptions.bits)} {words.share(one.share, language())}"
+        for one in found.criteria
     ]
     if rows:
         say("", *table([*heads("model", "mean", "among all"), *criteria], rows))
     lines = [
         Sentence("left out: {what}", what=words.left_out(one, found, language(), rule.assumptions))
-        for one in found.left_out
+        for one in found.excluded
     ]
     if not options.dry_run:
         lines.append(Sentence("Kept as choice {id}: `workdim rules outcome {id} right`, or wrong", id=kept.choice_id))
@@ -136,7 +136,7 @@ def apply(options: argparse.Namespace) -> int:
 
 
 def outcome(options: argparse.Namespace) -> int:
-    from core.analysis.rule_record import record
+    from core.analysis.rule_record import track_record
     from core.warehouse import rules
     from core.wording import decisions as words
 
@@ -160,7 +160,7 @@ def outcome(options: argparse.Namespace) -> int:
         say_json(asdict(row))
     else:
         after = [row if one.choice_id == row.choice_id else one for one in saved.choices]
-        say(f"{words.rule_name(saved, language())}: {words.record(record(after), language())}")
+        say(f"{words.rule_name(saved, language())}: {words.record(track_record(after), language())}")
     return 0
 
 
@@ -184,10 +184,10 @@ def delete(options: argparse.Namespace) -> int:
     return 0
 
 
-def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -> Setting:
+def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -> ChoiceContext:
     """The models that `rank` compares by this score, or all of them."""
     from core.analysis import ranking
-    from core.analysis.criteria import setting
+    from core.analysis.criteria import choice_context
     from core.analysis.population import select_population
     from core.analysis.question import RankingQuestion
     from core.commands.rank import evidence
@@ -208,28 +208,28 @@ def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -
         runs = group.rows
     runs = runs.unique("model_id", keep="first", maintain_order=True)
     speeds = queries.speeds(warehouse, runs["run_id"].to_list())
-    return setting(runs, known.scores, speeds, rule.assumptions, comparable=not among_all)
+    return choice_context(runs, known.scores, speeds, rule.assumptions, comparable=not among_all)
 
 
 def _cells(found: Decision, row: int, rule: Rule) -> list[str]:
     from core.wording import decisions as words
 
-    readings = found.candidates[row].readings
+    readings = found.candidates[row].values
     return [
-        words.reading(one.question.criterion.of, readings[k], language(), rule.assumptions)
-        for k, one in enumerate(found.weighed)
+        words.reading(one.resolved.criterion.of, readings[k], language(), rule.assumptions)
+        for k, one in enumerate(found.criteria)
     ]
 
 
 def _as_json(saved: SavedRule) -> dict[str, Any]:
-    from core.analysis.rule_record import record
+    from core.analysis.rule_record import track_record
 
     return {
         "rule_id": saved.rule_id,
         "version": saved.version,
         "saved_at": saved.at,
         "rule": asdict(saved.rule),
-        "record": asdict(record(saved.choices)),
+        "record": asdict(track_record(saved.choices)),
         "choices": [asdict(one) for one in saved.choices],
     }
 
@@ -247,14 +247,14 @@ def _decision_json(
         "learned_on": asdict(saved.rule.task) if saved.rule.task else None,
         "task": None if task is None else {key: task[key] for key in ("benchmark", "metric", "filter", "n_shot")},
         "choice": asdict(kept),
-        "weights": {one.question.key: one.share for one in found.weighed},
-        "weighs_nothing": {one.question.key: one.muted for one in found.weighed if one.muted},
+        "weights": {one.resolved.key: one.share for one in found.criteria},
+        "weighs_nothing": {one.resolved.key: one.muted_reason for one in found.criteria if one.muted_reason},
         "changes": None
         if change is None
         else {
-            "criterion": found.weighed[change.criterion].question.key,
+            "criterion": found.criteria[change.criterion].resolved.key,
             "weight": change.share,
-            "at": change.to,
+            "at": change.new_share,
             "then": words.name_of(found, change.run_id),
         },
         "models": [
@@ -263,13 +263,13 @@ def _decision_json(
                 "model_id": one.model_id,
                 "run_id": one.run_id,
                 "mean": total,
-                "standing": standing.standing,
-                "dominated_by": [words.name_of(found, run_id) for run_id in standing.by],
+                "standing": standing.status,
+                "dominated_by": [words.name_of(found, run_id) for run_id in standing.dominated_by],
             }
-            for one, total, standing in zip(found.candidates, found.totals, found.standings, strict=True)
+            for one, total, standing in zip(found.candidates, found.totals, found.pareto, strict=True)
         ],
         "left_out": [
-            {"model": one.candidate.name, "why": one.why, "criterion": found.weighed[one.criterion].question.key}
-            for one in found.left_out
+            {"model": one.candidate.name, "why": one.reason, "criterion": found.criteria[one.criterion].resolved.key}
+            for one in found.excluded
         ],
     }

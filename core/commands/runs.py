@@ -170,7 +170,7 @@ def _annotate(options: argparse.Namespace, change: Callable[[Annotations], Annot
 
 
 def delete(options: argparse.Namespace) -> int:
-    from core.runs.stored_runs import delete
+    from core.runs.stored_runs import delete_stored_runs
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
@@ -184,7 +184,7 @@ def delete(options: argparse.Namespace) -> int:
     if not confirmed(Sentence("Move {runs} to the trash: {named}?", runs=n_runs, named=named), options.yes):
         say(Sentence("Nothing was deleted."))
         return 0
-    delete(warehouse, ids)
+    delete_stored_runs(warehouse, ids)
     say(Sentence("Moved to the trash: {runs}. `workdim runs undelete RUN` brings one back.", runs=n_runs))
     return 0
 
@@ -216,13 +216,13 @@ def undelete(options: argparse.Namespace) -> int:
 
 def again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
-    from core.runs.stored_runs import repetition
+    from core.runs.stored_runs import rerun_request
     from core.warehouse.profiles import run_records
 
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), options.run_id)
     (record,) = run_records(warehouse, [run_id]).to_dicts()
-    asked = repetition(record)
+    asked = rerun_request(record)
     for line in asked.changed:
         warn(Sentence("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID]))
     if asked.changed and not confirmed(Sentence("Measure all the same?"), options.yes):

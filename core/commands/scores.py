@@ -24,17 +24,17 @@ FEW = 12
 def score(options: argparse.Namespace) -> int:
     """Score one model after the other, each in a process of its own; one that cannot be scored does not stop the next."""
     from core.runs import scoring
-    from core.runs.jobs import remove, submit
-    from core.runs.recovery import sweep
+    from core.runs.jobs import remove_job, submit
+    from core.runs.recovery import recover
     from core.terminal.tables import scored_record
 
     warehouse = chosen_warehouse(options)
     budget = bytes_of(options.memory_budget)
     asked = {"dtype": options.dtype, "device": options.device, "memory_budget": budget}
-    configs = scoring.requests(options.models, options.task, **asked)
+    configs = scoring.scoring_requests(options.models, options.task, **asked)
     tell_terms(options.models, warn if options.json else say)
     warehouse.prepare()
-    sweep(warehouse)
+    recover(warehouse)
     codes, records = [0], []
     for number, config in enumerate(configs, 1):
         if not options.json:
@@ -47,8 +47,8 @@ def score(options: argparse.Namespace) -> int:
             elif ended.state != "finished":
                 codes.append(tell_unfinished(ended))
             else:
-                records.append(scored_record(ended.result, scoring.outcome(ended, warehouse)))
-                remove(ended.job)
+                records.append(scored_record(ended.result, scoring.load_result(ended, warehouse)))
+                remove_job(ended.job)
         except InputError as error:
             codes.append(fail(error))
     if options.json:
@@ -204,7 +204,7 @@ def aliases(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    from core.analysis.paired import all_paired
+    from core.analysis.paired import compare_all_answers
     from core.figures import scores as paired_scores
     from core.warehouse import score_answers
     from core.wording import scores as score_sentences
@@ -228,7 +228,11 @@ def compare(options: argparse.Namespace) -> int:
             model=models[0],
         )
     a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
-    found = [(key, one) for key, one in all_paired(a, b) if options.metric is None or key["metric"] == options.metric]
+    found = [
+        (key, one)
+        for key, one in compare_all_answers(a, b)
+        if options.metric is None or key["metric"] == options.metric
+    ]
     if not found:
         asked_of = [row for row in answered.to_dicts() if row["model"] in models]
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})

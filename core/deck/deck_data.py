@@ -9,7 +9,7 @@ import polars as pl
 
 from core.analysis.answer import Answer, RankedModel, answer_question
 from core.analysis.differences import controls_of
-from core.analysis.many import Specifications
+from core.analysis.many import SpecificationCurve
 from core.analysis.population import select_population
 from core.analysis.question import Evidence, RankingQuestion
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
@@ -71,7 +71,7 @@ class DeckData:
     """The pilot that the runs belong to, if any."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
-    specifications: Specifications | None = None
+    specifications: SpecificationCurve | None = None
     """The answer under every specification, where it was computed."""
     plans: tuple[LayerPlan, ...] = ()
     """Newest first."""
@@ -128,7 +128,7 @@ def deck_data(
     pilot: Registered | None = None,
     made_on: date | None = None,
     pilot_answer: Answer | None = None,
-    specifications: Specifications | None = None,
+    specifications: SpecificationCurve | None = None,
 ) -> DeckData:
     """Runs without a verdict are left out and named. Raises InputError where no run on text remains.
 

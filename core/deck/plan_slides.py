@@ -41,13 +41,13 @@ def _plan_of(data: DeckData) -> LayerPlan:
     return data.plan
 
 
-def _within_own_budget(layer_plan: LayerPlan) -> plan_analysis.Within:
+def _within_own_budget(layer_plan: LayerPlan) -> plan_analysis.BudgetResult:
     """The number of blocks that the plan's own budget allows, with its price."""
     plan = layer_plan.plan
     return (
-        plan_analysis.within_points(layer_plan)
+        plan_analysis.within_task_budget(layer_plan)
         if plan.budget_unit == "points"
-        else plan_analysis.within(layer_plan, plan.budget)
+        else plan_analysis.sets_within_budget(layer_plan, plan.budget)
     )
 
 
@@ -72,7 +72,7 @@ def _plan_title(layer_plan: LayerPlan, language: str) -> str:
             _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
             if _is_no_better_than_random(layer_plan)
             else _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
-            if within_budget.is_plan or plan_analysis.is_given(plan)
+            if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
             else _("{name}: none of {n} blocks can go within {budget}")
         ).format(**values)
     return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**values)
@@ -374,7 +374,9 @@ def _breaks_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     is_healed = layer_plan.plan.is_healed  # as the model would be used
     rows = [
-        row for row in plan_analysis.harder(layer_plan) if row.difference is not None and row.is_healed == is_healed
+        row
+        for row in plan_analysis.harder_text_prices(layer_plan)
+        if row.difference is not None and row.is_healed == is_healed
     ]
     if not rows:
         return _not_measured_slide(
@@ -434,7 +436,7 @@ def _relative_harm(row: PlanOutcomeRow) -> float:
 def _directions_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     layer_plan = _plan_of(data)
-    points = plan_analysis.direction_points(layer_plan)
+    points = plan_analysis.layer_directions(layer_plan)
     if not points:
         return _not_measured_slide(
             data,
@@ -512,7 +514,7 @@ def _decision_slide(data: DeckData) -> StorySlide:
         choice = _("keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
         first = (
             _("Keep all blocks: this set costs more than the budget.")
-            if plan_analysis.is_given(plan)
+            if plan_analysis.has_given_blocks(plan)
             else _("Keep all blocks: within this budget none can go.")
         )
         second = (

@@ -340,7 +340,9 @@ def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
     """Loss increase over the number of removed blocks: along the search, and for other choices of the plan's size."""
     _ = translator(language)
     unhealed = plan_analysis.unhealed_price(layer_plan)
-    steps = [unhealed if unhealed is not None and row.is_healed else row for row in plan_analysis.steps(layer_plan)]
+    steps = [
+        unhealed if unhealed is not None and row.is_healed else row for row in plan_analysis.search_steps(layer_plan)
+    ]
     points = [_price_point(row) for row in steps if row.difference is not None]
     if not points:
         return None
@@ -349,7 +351,7 @@ def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
     for number, row in enumerate(other_choices(layer_plan), start=1):
         series.append(Series(plans.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
     if unhealed is not None:
-        healed = _price_point(plan_analysis.own_price(layer_plan))
+        healed = _price_point(plan_analysis.plan_price(layer_plan))
         series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))
     all_points = [point for line in series for point in line.points]
     most = max(point.x for point in all_points)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import plotly.graph_objects as go
 import polars as pl
 
-from core.analysis.criteria import Cost, Question, Reading
+from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
 from core.figures.scores import ScoredPoint, place_labels
 from core.figures.style import (
@@ -30,8 +30,8 @@ from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened
 
 LONGEST_NAME = 30
-PLOT_SIZE = (820.0, 270.0)
-"""Approximate size of the front's axes in pixels, for placing labels."""
+PLOT_SIZE = (600.0, 270.0)
+"""Approximate size of the front's axes in pixels, for placing labels: in a window of 1,000 pixels."""
 _BYTES = 1e9
 
 
@@ -42,8 +42,8 @@ _BYTES = 1e9
 class FrontPoint:
     run_id: str
     name: str
-    x: Reading
-    y: Reading
+    x: CriterionValue
+    y: CriterionValue
     standing: str
     """As in `decision.Standing`."""
     is_chosen: bool
@@ -55,8 +55,8 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class FrontData:
-    x: Question
-    y: Question
+    x: ResolvedCriterion
+    y: ResolvedCriterion
     points: list[FrontPoint]
     steps: list[tuple[float, float]]
     """The front of these two criteria; empty where other criteria have weight too."""
@@ -72,15 +72,13 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], 
     cloud."""
     names = distinguishing_names([candidate.name for candidate in decision.candidates])
     points = []
-    for number, (candidate, standing) in enumerate(zip(decision.candidates, decision.standings, strict=True)):
-        across, up = candidate.readings[x], candidate.readings[y]
+    for number, (candidate, standing) in enumerate(zip(decision.candidates, decision.pareto, strict=True)):
+        across, up = candidate.values[x], candidate.values[y]
         if across is not None and up is not None:
             summary = decision_wording.standing(standing, decision, language)
-            points.append(
-                FrontPoint(candidate.run_id, names[number], across, up, standing.standing, not number, summary)
-            )
-    x_question, y_question = (decision.weighed[k].question for k in (x, y))
-    weighing = {k for k, candidate in enumerate(decision.weighed) if candidate.share > 0}
+            points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, not number, summary))
+    x_question, y_question = (decision.criteria[k].resolved for k in (x, y))
+    weighing = {k for k, candidate in enumerate(decision.criteria) if candidate.share > 0}
     steps = _front_steps(points, x_question, y_question) if weighing == {x, y} else []
     return FrontData(
         x_question,
@@ -94,7 +92,7 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], 
     )
 
 
-def _front_steps(points: Sequence[FrontPoint], x: Question, y: Question) -> list[tuple[float, float]]:
+def _front_steps(points: Sequence[FrontPoint], x: ResolvedCriterion, y: ResolvedCriterion) -> list[tuple[float, float]]:
     """Models that no other model equals or beats in both criteria, along the x axis."""
     sign_x, sign_y = (1 if question.higher_is_better else -1 for question in (x, y))
     best, steps = -math.inf, []
@@ -105,10 +103,10 @@ def _front_steps(points: Sequence[FrontPoint], x: Question, y: Question) -> list
     return sorted(steps)
 
 
-def _label_points(points: list[FrontPoint], x: Question, y: Question) -> list[FrontPoint]:
+def _label_points(points: list[FrontPoint], x: ResolvedCriterion, y: ResolvedCriterion) -> list[FrontPoint]:
     """Labels points on the front where the labels overlap nothing."""
 
-    def on_axis(value: float, question: Question) -> float:
+    def on_axis(value: float, question: ResolvedCriterion) -> float:
         return (
             math.log10(value)
             if _is_log(question, [getattr(p, "x" if question is x else "y") for p in points])
@@ -127,7 +125,7 @@ def _label_points(points: list[FrontPoint], x: Question, y: Question) -> list[Fr
     return [replace(p, place=places.get(p.run_id, "")) for p in points]
 
 
-def _is_log(question: Question, readings: Sequence[Reading]) -> bool:
+def _is_log(question: ResolvedCriterion, readings: Sequence[CriterionValue]) -> bool:
     values = [reading.value for reading in readings]
     return question.criterion.of in AMOUNTS and bool(values) and min(values) > 0 and max(values) > 3 * min(values)
 
@@ -176,7 +174,7 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
 
 
 def _axis_title(
-    question: Question, n_points: tuple[int, int], language: str, assumed: Assumptions, weighs: bool
+    question: ResolvedCriterion, n_points: tuple[int, int], language: str, assumed: Assumptions, weighs: bool
 ) -> str:
     """The name of a criterion with its unit and, where it has weight, the wanted direction."""
     _ = translator(language)
@@ -190,7 +188,7 @@ def _axis_title(
     return line.format(name=title)
 
 
-def _scaled(values: Sequence[float], question: Question) -> list[float]:
+def _scaled(values: Sequence[float], question: ResolvedCriterion) -> list[float]:
     by = {"memory": _BYTES, "parameters": 1e6}.get(question.criterion.of, 1.0)
     return [value / by for value in values]
 
@@ -208,7 +206,7 @@ def _add_points(
     if not points:
         return
 
-    def reach(readings: Sequence[Reading], question: Question) -> dict:
+    def reach(readings: Sequence[CriterionValue], question: ResolvedCriterion) -> dict:
         above = [None if r.upper is None else r.upper - r.value for r in readings]
         below = [None if r.lower is None else r.value - r.lower for r in readings]
         return (
@@ -269,7 +267,7 @@ def weight_bars(decision: Decision, language: str, bits: float) -> list[WeightBa
     )
     return [
         WeightBar(
-            decision_wording.criterion_name(decision.weighed[sensitivity.criterion].question, language, bits),
+            decision_wording.criterion_name(decision.criteria[sensitivity.criterion].resolved, language, bits),
             sensitivity.share,
             [(segment.start, segment.end, names[segment.run_id]) for segment in sensitivity.segments],
         )

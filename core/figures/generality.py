@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import polars as pl
 
-from core.analysis.generality import Order, OverTasks
+from core.analysis.generality import OrderTable, OverTasks
 from core.figures.style import COLOURS, GRID, TEXT, axes_figure, error_bars, escape_label, label_rows, with_message
 from core.figures.svg import wrap_text
 from core.locale import translator
@@ -105,7 +105,7 @@ class OrderData:
     """Index of the highlighted model."""
 
 
-def order_points(order: Order, columns: Sequence[str], names: Mapping[str, str], selected: str = "") -> OrderData:
+def order_points(order: OrderTable, columns: Sequence[str], names: Mapping[str, str], selected: str = "") -> OrderData:
     """`names`: run id -> model; `columns`: names of the order's columns; `selected`: the model to highlight."""
     table = pl.DataFrame({str(k): [row[k] for row in order.values] for k in range(len(order.columns))})
     ranks = table.select(pl.all().rank("average", descending=True))

@@ -18,7 +18,8 @@ from core.locale import translator
 CLOUD = "unmasked"
 HEIGHT = 720
 MOST_FINE_TICKS = 50
-"""Largest over smallest value of a logarithmic axis with ticks at 1, 2 and 5, not only at powers of ten."""
+"""Largest over smallest value of a logarithmic axis that has ticks between powers of ten."""
+FINE_TICKS = [digit * 10**power for power in range(4) for digit in (1, 1.5, 2, 3, 5, 7)]
 DEFAULT_LIMIT = 3.0
 """Where a run's configuration does not state the limit of its mask."""
 
@@ -138,7 +139,8 @@ def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int, language: s
     figure.update_traces(cliponaxis=False)
     ratios = [mark.value for curve in data.panels[wording.SINKS[1]] for mark in curve.marks] + data.limits
     is_narrow = max(ratios) < MOST_FINE_TICKS * min(ratios)
-    figure.update_yaxes(type="log", rangemode="normal", dtick="D2" if is_narrow else 1, row=2)
+    ticks = {"tickvals": FINE_TICKS} if is_narrow else {"dtick": 1}
+    figure.update_yaxes(type="log", rangemode="normal", row=2, **ticks)
     if n_rows > 2:
         figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%", row=3)
     axis_title = {"text": wording.layer_axis(data.same_depth, language), "font": {"size": 12}}

@@ -12,7 +12,15 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.analysis.plans import PUBLISHED, NeededAt, front, harder, last_text, own_price, steps
+from core.analysis.plans import (
+    PUBLISHED,
+    LayerDirections,
+    decisive_text,
+    harder_text_prices,
+    pareto_front,
+    plan_price,
+    search_steps,
+)
 from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, with_message
 from core.figures.svg import LIGHT, Drawing, Theme, spread_apart, text_width
 from core.locale import translator
@@ -160,17 +168,17 @@ class PriceData:
 
 
 def price_points(layer_plan: LayerPlan) -> PriceData:
-    text, own = last_text(layer_plan), own_price(layer_plan)
+    text, own = decisive_text(layer_plan), plan_price(layer_plan)
     rows = layer_plan.of(text, "loss")
     same_size = [row for row in rows if row.unit == "block" and not row.is_healed]
     published = [row for row in same_size if row.rule in PUBLISHED]
     random = [row for row in same_size if row.rule == "random"]
     unhealed = next((row for row in same_size if row.is_chosen), None) if own.is_healed else None
-    all_steps = steps(layer_plan)
+    all_steps = search_steps(layer_plan)
     priced = [*all_steps, *published, *random]
     sizes = {len(row.blocks) for row in priced}
     saved = {size: sentences.parameters_saved(layer_plan.plan, size) for size in sizes}
-    return PriceData(all_steps, unhealed, published, random, front(priced), saved)
+    return PriceData(all_steps, unhealed, published, random, pareto_front(priced), saved)
 
 
 def price_figure(data: PriceData, budget: float | None, language: str) -> go.Figure:
@@ -353,7 +361,7 @@ def harder_points(layer_plan: LayerPlan, of_answers: bool) -> list[PlanOutcomeRo
 
     Probes that the whole model cannot answer are left out.
     """
-    rows = [row for row in harder(layer_plan) if (row.measure != "loss") == of_answers]
+    rows = [row for row in harder_text_prices(layer_plan) if (row.measure != "loss") == of_answers]
     rows = [row for row in rows if f"no_room_{row.text}" not in layer_plan.plan.reasons]
     if not of_answers:
         rows += [row for row in layer_plan.of("held_out", "loss") if row.is_chosen and row.unit == "block"]
@@ -412,7 +420,7 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
 
 
 def direction_figure(
-    points: Sequence[NeededAt], of_task: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str
+    points: Sequence[LayerDirections], of_task: Sequence[LayerDirections], joint: PlanOutcomeRow | None, language: str
 ) -> go.Figure:
     """Needed directions of a text and of a task over the layers, with d2; the joint rank of all layers as a line."""
     _ = translator(language)

@@ -13,7 +13,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.answer import Answer
-from core.analysis.paired import Paired
+from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
 from core.figures.style import (
     COLOURS,
@@ -268,7 +268,9 @@ def benchmark_label(key: dict[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def paired_points(model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], Paired]]) -> PairedData:
+def paired_points(
+    model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]]
+) -> PairedData:
     """`found` comes from `analysis.paired.all_paired`."""
     return PairedData(
         model_a,

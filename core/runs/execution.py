@@ -1,8 +1,7 @@
-"""One measurement from its request to the warehouse, so that it either lands whole or can go on where it stopped.
+"""Run one measurement from its request to the warehouse, so that it is stored whole or can be resumed.
 
-A pass is written into its job's folder (core/runs/jobs.py). Finished, it becomes a parcel by one rename and is then
-ingested in one short transaction. A parcel that could not be ingested is taken by the next process that opens the
-warehouse.
+A pass is written into its job's folder (core/runs/jobs.py). When finished it becomes a parcel by one rename and is
+ingested in one short transaction. If that is not possible, the next process that opens the warehouse ingests it.
 """
 
 from __future__ import annotations
@@ -21,129 +20,141 @@ from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import Protocol
-from core.runs.jobs import Job, JobStatus, Reporter, Requested, fail, finish, held, log, logged
-from core.runs.processes import turn
-from core.runs.recovery import take_in_finished
+from core.runs.jobs import (
+    Job,
+    JobConfig,
+    JobStatus,
+    ProgressReporter,
+    finish_job,
+    hold_job,
+    log_warnings,
+    record_failure,
+    write_log,
+)
+from core.runs.processes import wait_for_turn
+from core.runs.recovery import publish_finished_passes
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.warehouse.profiles import find_same_runs, read_profile, seeds_of_runs
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+DISK_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 if TYPE_CHECKING:  # torch: only where something is measured
     from core.measure.setup import Setup
 
-Expected = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
+PhaseForecast = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Finished:
+class MeasurementResult:
     run_id: str
     profile: Profile
     waits: str = ""
-    """Why the finished parcel waits beside the warehouse, which is locked or has no room; empty where it does not."""
+    """Why the parcel could not be ingested yet (the warehouse is locked or full); empty if it was."""
     controls: tuple[Profile, ...] = ()
     failed: tuple[str, ...] = ()
     """One line for each control pass that could not be measured."""
     was_known: bool = False
-    """Nothing was measured: the warehouse has this run already."""
+    """The warehouse had this run already; nothing was measured."""
 
     def result(self) -> dict[str, Any]:
         return {"run_id": self.run_id, "waits": self.waits, "failed": self.failed, "was_known": self.was_known}
 
 
-class Ended(Interface):
-    """What a job's work has brought."""
+class JobResult(Interface):
+    """The result of a job."""
 
     def result(self) -> dict[str, Any]:
-        """What stays of it in the job's folder."""
+        """What is recorded in the job's folder."""
 
 
-Brought = TypeVar("Brought", bound=Ended)
+ResultT = TypeVar("ResultT", bound=JobResult)
 
 
-def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Expected | None = None) -> Finished:
-    """Bring a submitted measurement to its end, after the jobs that wait before it. Raises InputError for what the user
-    can mend, ResourceError where memory or disk ran out: the job can then go on.
+def run_measurement(
+    job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: PhaseForecast | None = None
+) -> MeasurementResult:
+    """Run a submitted measurement, after the jobs queued before it.
 
-    `expected` tells, once it is the job's turn and its model is here, what each phase will take.
+    Raises InputError for what the user can fix, ResourceError if memory or disk ran out; the job can then be resumed.
+    `expected` forecasts the seconds of each phase, once it is the job's turn and its model is available.
 
-    Control passes come first and are runs of their own, so that the verdict on the text can be judged with them and a
-    measurement that is stopped finds them again. One that is in the warehouse already is not measured twice.
+    Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
+    finds them again. A control that is in the warehouse already is not measured again.
     """
-    return carry_out(job, warehouse, progress, lambda report: _run(job, warehouse, report, expected))
+    return run_job(job, warehouse, progress, lambda report: _run(job, warehouse, report, expected))
 
 
-def carry_out(
-    job: Job, warehouse: Warehouse, progress: ProgressCallback, work: Callable[[Reporter], Brought]
-) -> Brought:
-    """Do a job's work as its only process, once it is its turn, and leave in its folder how that ended."""
-    with held(job), logged(job):
+def run_job(
+    job: Job, warehouse: Warehouse, progress: ProgressCallback, work: Callable[[ProgressReporter], ResultT]
+) -> ResultT:
+    """Do a job's work as its only process, when it is its turn, and record the outcome in its folder."""
+    with hold_job(job), log_warnings(job):
         try:
-            report = Reporter(job, progress)
-            with turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
+            report = ProgressReporter(job, progress)
+            with wait_for_turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
                 report(Progress("load", 0, 1))
-                take_in_finished(job.folder, warehouse)
+                publish_finished_passes(job.folder, warehouse)
                 finished = work(report)
         except Exception as error:
-            log(job, str(error))
-            fail(job, error)
+            write_log(job, str(error))
+            record_failure(job, error)
             raise
-        finish(job, finished.result())
+        finish_job(job, finished.result())
     return finished
 
 
-def _forecast(job: Job, warehouse: Warehouse, expected: Expected, setup: Setup) -> Mapping[str, float]:
-    """Nothing where it fails: a forecast is no reason not to measure."""
+def _forecast(job: Job, warehouse: Warehouse, expected: PhaseForecast, setup: Setup) -> Mapping[str, float]:
+    """The expected seconds of each phase; empty if the forecast fails, which must not stop a measurement."""
     try:
         return expected(job.config, warehouse, setup)
     except Exception as error:
-        log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
+        write_log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
         return {}
 
 
-def _run(job: Job, warehouse: Warehouse, report: Reporter, expected: Expected | None) -> Finished:
+def _run(job: Job, warehouse: Warehouse, report: ProgressReporter, expected: PhaseForecast | None) -> MeasurementResult:
     from core.measure.setup import open_setup
 
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
-        return outcome(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
+        return load_result(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
     setup = open_setup(job.config)
     report.expect(_forecast(job, warehouse, expected, setup) if expected else {})
-    planned, first, same = look_up(job, warehouse, setup)
+    planned, first, same = find_stored_runs(job, warehouse, setup)
     if same:
         controls = [one.known for one in planned if one.known]
-        return Finished(same.run.run_id, same, controls=tuple(controls), was_known=True)
-    controls, failed = _controls(job, warehouse, planned, setup, report)
+        return MeasurementResult(same.run.run_id, same, controls=tuple(controls), was_known=True)
+    controls, failed = _measure_controls(job, warehouse, planned, setup, report)
     profile, waits = _measure_pass(
         job, job.config, job.job_id, warehouse, setup, report, controls, tuple(failed), first=first
     )
-    return Finished(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
+    return MeasurementResult(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
 
 
-def outcome(standing: JobStatus, warehouse: Warehouse) -> Finished:
-    """What a job that ended in another process has brought; raises KeyError where its run is no longer there."""
-    told = standing.result
-    profile = read_profile(warehouse, told["run_id"])
+def load_result(status: JobStatus, warehouse: Warehouse) -> MeasurementResult:
+    """The result of a job that ended in another process. Raises KeyError if its run was deleted since."""
+    result = status.result
+    profile = read_profile(warehouse, result["run_id"])
     control_ids = (profile.summaries[0].control_run_ids if profile.summaries else None) or []
     controls = tuple(read_profile(warehouse, run_id) for run_id in control_ids)
-    return Finished(
-        told["run_id"],
+    return MeasurementResult(
+        result["run_id"],
         profile,
-        told.get("waits", ""),
+        result.get("waits", ""),
         controls,
-        tuple(told.get("failed", ())),
-        told.get("was_known", False),
+        tuple(result.get("failed", ())),
+        result.get("was_known", False),
     )
 
 
-def _controls(
-    job: Job, warehouse: Warehouse, planned: list[Control], setup: Setup, progress: ProgressCallback
+def _measure_controls(
+    job: Job, warehouse: Warehouse, planned: list[ControlPass], setup: Setup, progress: ProgressCallback
 ) -> tuple[list[Profile], dict[str, str]]:
-    """The control passes, those that are not known measured now; and why a pass could not be measured.
+    """Load or measure the control passes; also returns the reason for each that could not be measured.
 
-    Some architectures cannot be drawn at random, some not in this memory, and that is no reason not to measure the
-    model. A warehouse that cannot be used is: the text pass would be lost as well.
+    Some architectures cannot be drawn at random, or not in this memory: that must not stop the measurement. An unusable
+    warehouse does: the text pass would be lost as well.
     """
     found, failed = list[Profile](), dict[str, str]()
     for one in planned:
@@ -157,7 +168,13 @@ def _controls(
             )
             try:
                 profile, _ = _measure_pass(
-                    job, control, one.run_id, warehouse, setup, _named(one.label, progress), parent_run_id=job.job_id
+                    job,
+                    control,
+                    one.run_id,
+                    warehouse,
+                    setup,
+                    _with_label(one.label, progress),
+                    parent_run_id=job.job_id,
                 )
                 found.append(profile)
             except WarehouseError:
@@ -167,7 +184,7 @@ def _controls(
     return found, failed
 
 
-def _named(label: str, progress: ProgressCallback) -> ProgressCallback:
+def _with_label(label: str, progress: ProgressCallback) -> ProgressCallback:
     return lambda step: progress(replace(step, phase=f"{label}: {step.phase}"))
 
 
@@ -183,19 +200,19 @@ def _measure_pass(
     parent_run_id: str | None = None,
     first: Profile | None = None,
 ) -> tuple[Profile, str]:
-    """One pass to the warehouse, and why it waits to be ingested where it does.
+    """Measure one pass and store it; also returns why it could not be ingested yet, empty if it was.
 
     `first` is the first run on another draw of the same text.
     """
     # Never inside the pass: hidden states of a user's text must not travel in a parcel.
-    kept = job.kept(run_id)
-    profile = _measured(config, run_id, kept, progress, setup)
+    checkpoint_folder = job.checkpoint_folder(run_id)
+    profile = _measure(config, run_id, checkpoint_folder, progress, setup)
     profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
-    profile = _against_first_draw(profile, first)
+    profile = _add_second_draw_check(profile, first)
     profile = judge_profile(profile, controls, failed)
     parcels.write_parcel(job.folder / run_id, profile)
     folder = parcels.publish_parcel(warehouse.folder, job.folder / run_id)
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(checkpoint_folder, ignore_errors=True)
     try:
         ingest_parcel(warehouse, folder)
     except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
@@ -203,23 +220,23 @@ def _measure_pass(
     return profile, ""
 
 
-def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback, setup: Setup) -> Profile:
-    """Raises ResourceError where memory runs out at a place that knows no way round: the next model may still fit."""
+def _measure(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback, setup: Setup) -> Profile:
+    """Measure one pass. Raises ResourceError if memory runs out: the next model may still fit."""
     from core.measure.profile import measure_profile
 
-    with short_of_room(config, scratch):
+    with resource_errors(config, scratch):
         return measure_profile(config, run_id, scratch, progress, setup)
 
 
 @contextmanager
-def short_of_room(config: Requested, scratch: Path) -> Iterator[None]:
-    """Raises ResourceError where disk or memory run out at a place that knows no way round."""
+def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
+    """Translate errors of a full disk or memory into ResourceError."""
     from core.models.model import is_out_of_memory  # torch: only where a model is at work
 
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL_ERRNOS:
             raise
         raise ResourceError(
             "The disk has no more room in {parent}: free some. What is finished of {model} is kept: the same "
@@ -238,8 +255,8 @@ def short_of_room(config: Requested, scratch: Path) -> Iterator[None]:
         ) from error
 
 
-def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
-    """With one check more where the text was drawn before and both draws have a largest inner dimension."""
+def _add_second_draw_check(profile: Profile, first: Profile | None) -> Profile:
+    """Add a check if the text was drawn before and both draws have a largest inner dimension."""
     from core.measure.checks import second_draw
 
     check = second_draw(first, judge_profile(profile)) if first else None
@@ -247,7 +264,7 @@ def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlPass:
     """One control pass of a measurement."""
 
     name: str
@@ -255,24 +272,25 @@ class Control:
     seed: int
     run_id: str
     known: Profile | None
-    """None where the warehouse does not have it."""
+    """Its profile, if the warehouse has it."""
 
 
-def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control], Profile | None, Profile | None]:
-    """All that the warehouse has for this measurement.
+def find_stored_runs(
+    job: Job, warehouse: Warehouse, setup: Setup
+) -> tuple[list[ControlPass], Profile | None, Profile | None]:
+    """What the warehouse has for this measurement.
 
-    Its control passes; the first run on another draw of the text; and this very run, where it shall not be measured
-    again.
+    Returns its control passes (those of the protocol and any others that are stored), the first run on another draw of
+    the text, and this same run unless it is to be measured again.
 
-    Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
-    are the passes of the protocol, and whatever else the warehouse has.
+    Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
     """
     from core.forecast.existing_runs import control_passes
 
     config, protocol, identity = job.config, setup.protocol, setup.identity
     same = asdict(identity)
     planned = [
-        Control(
+        ControlPass(
             one.name,
             one.label,
             one.seed,
@@ -281,18 +299,18 @@ def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control]
         )
         for one in control_passes(config, protocol, identity, bool(setup.sample.opening_token), warehouse)
     ]
-    again = None if job.again else _same_run(config, protocol, same, warehouse)
+    same_run = None if job.again else _find_same_run(config, protocol, same, warehouse)
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
     runs = [
         (run_id, seed) for run_id, seed, digest in seeds_of_runs(warehouse, **of_text) if digest == protocol.hash(seed)
     ]
     first, first_seed = runs[0] if runs else (None, None)
     # Measured again, the first draw is still the first.
-    return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, again
+    return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, same_run
 
 
-def _same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
-    """The newest run of this model and text that holds all that is asked for."""
+def _find_same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
+    """The newest run of this model and text that covers the request."""
     for run_id, stored in find_same_runs(warehouse, **same):
         try:
             asked = json.loads(stored)
@@ -305,7 +323,7 @@ def _same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], wareh
 
 
 def _covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a run was asked for no less; words depend on the companions."""
+    """Whether a run covers a request; words depend on the companions."""
     return (
         {*run["companions"]} == {*asked["companions"]}
         and {*run["estimators"]} >= {*asked["estimators"]}
@@ -315,7 +333,7 @@ def _covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
 
 
 def _protocol_covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a protocol of the same hash runs no less besides what is compared."""
+    """Whether a protocol of the same hash covers the passes and estimators that the hash leaves out."""
     numbers = ("n_surrogates", "n_random_models")
     return all(run[name] >= asked[name] for name in numbers) and all(
         {*run[name]} >= {*asked[name]} for name in ("passes", "more_estimators")

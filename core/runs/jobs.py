@@ -1,18 +1,18 @@
-"""A job: one measurement with its control passes, one model scored on a task or planned, as a folder that people can read.
+"""A job: a measurement with its control passes, a scoring or a layer plan, as a folder of readable files.
 
-    jobs/<job_id>/job.json          what was asked, and the run ids that its passes will have
-                  progress.json     where it stands, replaced every moment
-                  worker.json       which process works on it, or did
+    jobs/<job_id>/job.json          the request
+                  progress.json     its progress, replaced all the time
+                  worker.json       the process that runs it, or did
                   error.json        why it failed
-                  finished.json     the run, the scores or the plan that came of it
-                  log.txt           what it said
+                  finished.json     the resulting run, scores or plan
+                  log.txt           its messages
                   <run_id>/         a pass that is being written; finished, it becomes a parcel by one rename
-                  kept-<run_id>/    what a pass has finished so far: states and layers, answers, steps
-    jobs/<job_id>.lock              held by the process that works on it
+                  kept-<run_id>/    the checkpoint of a pass: states and layers, answers, steps
+    jobs/<job_id>.lock              held by the process that runs it
 
 The job's id is the run id of its text pass. Of a finished job only the small files stay, for a week or until they are
-cleared away. Whether a process is alive is told by the lock, which the operating system drops with it however it ends:
-process ids and start times, which are used again and move with the clock, are not asked.
+removed. The lock tells whether a process is alive, because the operating system releases it however the process ends;
+process ids are reused, and start times move with the clock.
 """
 
 from __future__ import annotations
@@ -41,63 +41,63 @@ from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import folders_in, make_folder, refuse_where_read_only
 from core.records import PLAN_PHASES, SCORING, Estimate, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
-from core.runs.requests import kind_of, request_of
+from core.runs.requests import job_config, job_kind
 from core.warehouse.warehouse import Warehouse
 
-SAME_START = 30.0
-"""Seconds by which two processes may differ about when a third was started: each takes it from the time at which the
-machine was started, which moves with a clock that is being set right."""
-LOOK = 0.02
-"""Seconds of looking until a lock counts as held."""
+START_TOLERANCE = 30.0
+"""Seconds by which two processes may disagree on the start time of a third: it is derived from the boot time, which moves
+when the clock is corrected."""
+LOCK_PROBE = 0.02
+"""Seconds of trying until a lock counts as held."""
 
 
-def lock_of(folder: Path) -> Path:
+def lock_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
-def release(lock: FileLock) -> None:
-    with suppress(OSError):  # Windows refuses while a waiting process has it open; that one removes it
+def release_lock(lock: FileLock) -> None:
+    with suppress(OSError):  # Windows refuses while a waiting process has it open, which then removes it
         Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process works on the job, told without disturbing it.
+def is_locked(folder: Path) -> bool:
+    """Whether a process runs the job, checked without disturbing it.
 
-    Who else looks at this moment has the lock too, for less than a millisecond: hence more than one look.
+    Another process that checks holds the lock for less than a millisecond: hence more than one try.
     """
-    path = lock_of(folder)
+    path = lock_path(folder)
     if not path.exists():
         return False
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=LOOK, poll_interval=LOOK / 4)
+        lock.acquire(timeout=LOCK_PROBE, poll_interval=LOCK_PROBE / 4)
     except Timeout:
         return True
-    release(lock)  # the look may have made the file anew, after its owner removed it
+    release_lock(lock)  # this check may have recreated the file after its owner removed it
     return False
 
 
-def worker(pid: int) -> dict[str, Any]:
+def worker_record(pid: int) -> dict[str, Any]:
     created = 0.0
     with suppress(psutil.Error):
         created = psutil.Process(pid).create_time()
     return {"pid": pid, "created": created, "host": socket.gethostname(), "at": time.time()}
 
 
-def process_of(worker: dict[str, Any]) -> psutil.Process | None:
-    """The worker's process on this machine; None where it is gone, and its number perhaps another's."""
+def find_process(worker: dict[str, Any]) -> psutil.Process | None:
+    """The worker's process on this machine; None if it is gone, even if its id is reused."""
     with suppress(psutil.Error, KeyError):
         process = psutil.Process(worker["pid"])
-        if abs(process.create_time() - worker["created"]) < SAME_START:
+        if abs(process.create_time() - worker["created"]) < START_TOLERANCE:
             return process
     return None
 
 
 CANCEL_FILE = "cancel"
-"""In a job's folder: it is to end, and nothing of it to stay."""
-STARTING = 20.0
-"""Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
+"""In a job's folder: the job is to be stopped and removed."""
+START_TIMEOUT = 20.0
+"""Seconds after which a started process that does not hold its job's lock counts as dead."""
 
 
 STATES = {
@@ -108,21 +108,21 @@ STATES = {
     "finished": Sentence("finished"),
     "cancelled": Sentence("cancelled"),
 }
-"""What a job's state is called in a sentence."""
+"""State of a job -> its name in a sentence."""
 
-Requested = RunConfig | ScoreConfig | PlanConfig
-Asked = TypeVar("Asked", RunConfig, ScoreConfig, PlanConfig)
+JobConfig = RunConfig | ScoreConfig | PlanConfig
+ConfigT = TypeVar("ConfigT", RunConfig, ScoreConfig, PlanConfig)
 
 
 @dataclass(frozen=True)
-class Job(Generic[Asked]):
+class Job(Generic[ConfigT]):
     folder: Path
-    config: Asked
+    config: ConfigT
     submitted_at: float
     """Seconds since 1970."""
     pilot_id: str | None = None
     again: bool = False
-    """Measure even what the warehouse has already."""
+    """Measure again what the warehouse has already."""
 
     @property
     def job_id(self) -> str:
@@ -133,79 +133,79 @@ class Job(Generic[Asked]):
         return self.folder / "log.txt"
 
     def log_tail(self, n_lines: int) -> list[str]:
-        """The last lines of the log; none where there is no log. Sentences of ours can be worded by whoever reads them."""
+        """The last lines of the log, empty if there is none; our own messages as Sentences, to be translated."""
         try:
             with self.log.open("rb") as stream:
                 stream.seek(max(0, self.log.stat().st_size - 16_384))
-                return list(map(_line_of_log, stream.read().decode("utf-8", "replace").splitlines()[-n_lines:]))
+                return list(map(_parse_log_line, stream.read().decode("utf-8", "replace").splitlines()[-n_lines:]))
         except OSError:
             return []
 
     def control_id(self, pass_: str, number: int) -> str:
-        """Run id of a control pass: the same whenever the job is taken up again, and as old as the job."""
+        """Run id of a control pass: the same whenever the job is resumed, with the job's time."""
         digest = hashlib.sha256(f"{self.job_id}/{pass_}/{number}".encode()).digest()
         return _uuid7(self.submitted_at, int.from_bytes(digest[:10], "big"))
 
-    def kept(self, run_id: str) -> Path:
+    def checkpoint_folder(self, run_id: str) -> Path:
         return self.folder / f"kept-{run_id}"
 
-    def layers_so_far(self) -> list[Estimate]:
-        """d2 of each layer of the text that its pass has finished by now, from the embedding on: what it comes to before
-        anything is checked or held against controls."""
+    def finished_layers(self) -> list[Estimate]:
+        """d2 of each finished layer of the text pass, from the embedding on, before any checks and controls."""
         found: list[Estimate] = []
-        while one := _d2_of_layer(self.kept(self.job_id) / f"layer-{len(found):04d}.json"):
+        while one := _layer_d2(self.checkpoint_folder(self.job_id) / f"layer-{len(found):04d}.json"):
             found.append(one)
         return found
 
 
 @lru_cache(maxsize=512)
-def _d2_of_finished(layer: Path, _changed_at: int) -> Estimate | None:
+def _read_d2(layer: Path, _changed_at: int) -> Estimate | None:
     for one in (read_json(layer) or {})["estimates"]:
         if (one["estimator"], one["cloud"], one["transform"]) == ("d2", "one_per_type", "centred"):
             return Estimate(**one["estimate"])
     return None
 
 
-def _d2_of_layer(layer: Path) -> Estimate | None:
-    """None where the layer is not finished, or its protocol has no such estimate. A file is written once, and read once."""
+def _layer_d2(layer: Path) -> Estimate | None:
+    """None if the layer is not finished or its protocol has no such estimate. Cached, because files never change."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return _d2_of_finished(layer, layer.stat().st_mtime_ns)
+        return _read_d2(layer, layer.stat().st_mtime_ns)
     return None
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as it stands now."""
+    """The present status of a job."""
 
     job: Job
     state: str
-    """`queued`, `running`, `interrupted` (its process is gone; it can go on), `failed` or `finished`; or `cancelled`:
-    it is there no more."""
+    """`queued`, `running`, `interrupted` (its process is gone; it can be resumed), `failed`, `finished`, or `cancelled`
+    (it no longer exists)."""
     progress: Progress | None = None
     reason: str = ""
     """Why it failed."""
     exit_code: int = 0
-    """Of whoever ran it: 2 where its user can mend the failure."""
+    """Exit code of its process: 2 if the user can fix the failure."""
     result: dict[str, Any] = field(default_factory=dict)
-    """Of a finished measurement: run_id; waits and failed, as in Finished; was_known. Of a scoring: file_sha256, waits
-    and was_known, as in Scored. Of a plan: plan_id and waits, as in Planned."""
-    told: dict[str, Any] = field(default_factory=dict)
-    """All of its progress file: tokens_per_second and seconds_left, where they are known, too."""
+    """Of a finished job: `result()` of MeasurementResult, ScoringResult or PlanResult."""
+    progress_record: dict[str, Any] = field(default_factory=dict)
+    """The whole progress file, with tokens_per_second and seconds_left if known."""
     worker: dict[str, Any] = field(default_factory=dict)
 
 
-def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False) -> Job[Asked]:
-    """A job, written down and not yet started: a new one, or the one of the same request that was stopped.
+def submit(config: ConfigT, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False) -> Job[ConfigT]:
+    """Create a job, to be started later, or reuse the stopped job of the same request.
 
-    Raises InputError where the same request waits or is measured at this moment.
+    Raises InputError if the same request is queued or running.
     """
     refuse_where_read_only()
-    config = _anchored(config)
-    for standing in all_jobs(warehouse):
-        if standing.state == "finished" or not same_request(standing.job.config, config):
+    config = _with_absolute_paths(config)
+    for status in list_jobs(warehouse):
+        if status.state == "finished" or not same_request(status.job.config, config):
             continue
-        own = pilot_id and standing.job.pilot_id == pilot_id and not standing.worker  # the pilot has not come to it yet
-        if standing.state in ("queued", "running") and not own:
+        is_pilots_own = (
+            pilot_id and status.job.pilot_id == pilot_id and not status.worker
+        )  # the pilot has not come to it yet
+        if status.state in ("queued", "running") and not is_pilots_own:
             text, how = config.what
             raise InputError(
                 "{model} on {text} ({how}) is {state} already, as the job {job}. `workdim jobs` shows how far "
@@ -213,75 +213,75 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
                 model=config.model,
                 text=text,
                 how=how,
-                state=STATES[standing.state],
-                job=standing.job.job_id,
+                state=STATES[status.state],
+                job=status.job.job_id,
             )
-        job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)
-        write_json(job.folder / "job.json", as_request(job))
+        job = replace(status.job, config=config, pilot_id=pilot_id or status.job.pilot_id, again=again)
+        write_json(job.folder / "job.json", to_request(job))
         return job
     job = Job(warehouse.jobs / new_run_id(), config, time.time(), pilot_id, again)
-    return write_job(warehouse, job.job_id, as_request(job))
+    return create_job(warehouse, job.job_id, to_request(job))
 
 
-def _anchored(config: Asked) -> Asked:
-    """With whole paths: a job's process does not start where its request was made."""
-    whole: dict[str, Any] = {"model": _whole(config.model)}
+def _with_absolute_paths(config: ConfigT) -> ConfigT:
+    """The request with absolute paths: a job's process has another working folder."""
+    paths: dict[str, Any] = {"model": _absolute(config.model)}
     if isinstance(config, RunConfig):
-        whole |= {"corpus": _whole(config.corpus), "companions": tuple(map(_whole, config.companions))}
+        paths |= {"corpus": _absolute(config.corpus), "companions": tuple(map(_absolute, config.companions))}
     elif isinstance(config, ScoreConfig):
-        whole |= {"task": _whole(config.task)}
+        paths |= {"task": _absolute(config.task)}
     else:
-        whole |= {"corpus": _whole(config.corpus), "task": config.task and _whole(config.task)}
-        whole |= {"save_model": config.save_model and str(Path(config.save_model).expanduser().absolute())}
-    return replace(config, **whole)
+        paths |= {"corpus": _absolute(config.corpus), "task": config.task and _absolute(config.task)}
+        paths |= {"save_model": config.save_model and str(Path(config.save_model).expanduser().absolute())}
+    return replace(config, **paths)
 
 
-def _whole(reference: str) -> str:
+def _absolute(reference: str) -> str:
     path = Path(os.path.expanduser(reference))
     return str(path.absolute()) if path.is_dir() or path.is_file() else reference
 
 
-def as_request(job: Job) -> dict[str, Any]:
+def to_request(job: Job) -> dict[str, Any]:
     """The content of job.json."""
-    return {name: value for name, value in asdict(job).items() if name != "folder"} | {"kind": kind_of(job.config)}
+    return {name: value for name, value in asdict(job).items() if name != "folder"} | {"kind": job_kind(job.config)}
 
 
-def write_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job:
-    """A job folder with its request; one that is there is left as it is."""
+def create_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job:
+    """Create a job folder with its request, unless it exists."""
     folder = warehouse.jobs / job_id
     if not folder.exists():
         beside = warehouse.jobs / f".{job_id}"
         make_folder(beside)
         write_json(beside / "job.json", request)
-        os.replace(beside, folder)  # a job without its request is never seen
+        os.replace(beside, folder)  # no other process sees a job without its request
     job = read_job(folder)
     if job is None:
         raise ResourceError("The request in {folder} cannot be read.", folder=folder)
     return job
 
 
-def same_request(one: Requested, other: Requested) -> bool:
-    """Whether both ask for the same numbers; where and in how much memory they are computed may differ."""
+def same_request(one: JobConfig, other: JobConfig) -> bool:
+    """Whether both ask for the same numbers; device and memory may differ."""
     return replace(one, device="", memory_budget=None) == replace(other, device="", memory_budget=None)
 
 
 def read_job(folder: Path) -> Job | None:
-    """None for a folder that holds no request."""
+    """None for a folder without a readable request."""
     found = read_json(folder / "job.json")
     if not found:
         return None
     try:
-        config = request_of(found.pop("kind", "measure"), found.pop("config"))
+        config = job_config(found.pop("kind", "measure"), found.pop("config"))
         found.pop("control_ids", None)  # jobs of an earlier version listed them
         return Job(folder, config, **found)
     except (TypeError, KeyError):  # of another version
         return None
 
 
-def all_jobs(warehouse: Warehouse) -> list[JobStatus]:
-    """Every job, the oldest first; of the finished ones those that were not cleared away."""
-    found = [stand(job) for job in map(read_job, job_folders(warehouse)) if job]
-    return [one for one in found if one.state != "cancelled"]  # one may go while it is looked at
+def list_jobs(warehouse: Warehouse) -> list[JobStatus]:
+    """Every job that was not removed, oldest first."""
+    found = [job_status(job) for job in map(read_job, job_folders(warehouse)) if job]
+    return [one for one in found if one.state != "cancelled"]  # a job may be removed meanwhile
 
 
 def job_folders(warehouse: Warehouse) -> list[Path]:
@@ -289,8 +289,8 @@ def job_folders(warehouse: Warehouse) -> list[Path]:
 
 
 def find_job(warehouse: Warehouse, start: str) -> JobStatus:
-    """The job whose id begins with `start`; raises InputError where that is none or several."""
-    found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
+    """The job whose id begins with `start`. Raises InputError if none or several do."""
+    found = [standing for standing in list_jobs(warehouse) if standing.job.job_id.startswith(start)]
     if len(found) != 1:
         raise InputError(
             "{n_found} jobs begin with '{start}'. `workdim jobs` lists them.", n_found=len(found), start=start
@@ -298,18 +298,22 @@ def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     return found[0]
 
 
-def stand(job: Job) -> JobStatus:
-    told = read_json(job.folder / "progress.json") or {}
+def job_status(job: Job) -> JobStatus:
+    progress_record = read_json(job.folder / "progress.json") or {}
     worker = read_json(job.folder / "worker.json") or {}
-    progress = Progress(told["phase"], told["done"], told["total"]) if "phase" in told else None
+    progress = (
+        Progress(progress_record["phase"], progress_record["done"], progress_record["total"])
+        if "phase" in progress_record
+        else None
+    )
     error = read_json(job.folder / "error.json") or {}
     result = read_json(job.folder / "finished.json") or {}
-    is_called_off = (job.folder / CANCEL_FILE).exists() and not is_held(job.folder)
-    if is_called_off or not job.folder.exists():
+    is_cancelled = (job.folder / CANCEL_FILE).exists() and not is_locked(job.folder)
+    if is_cancelled or not job.folder.exists():
         state = "cancelled"
     elif result:
         state = "finished"
-    elif is_held(job.folder):
+    elif is_locked(job.folder):
         state = "queued" if progress is None or progress.phase == "queued" else "running"
     elif _is_starting(worker) or (not worker and _waits_for_pilot(job)):
         state = "queued"
@@ -322,48 +326,48 @@ def stand(job: Job) -> JobStatus:
         errors.read(error.get("told", error.get("reason", ""))),
         error.get("exit_code", 0),
         result,
-        told,
+        progress_record,
         worker,
     )
 
 
 def pilot_folder(jobs: Path, pilot_id: str) -> Path:
-    """There is no such folder; its lock is held while the pilot is at work."""
+    """A folder that does not exist: its lock is held while the pilot is running."""
     return jobs / f".pilot-{pilot_id}"
 
 
 def _waits_for_pilot(job: Job) -> bool:
-    return bool(job.pilot_id) and is_held(pilot_folder(job.folder.parent, str(job.pilot_id)))
+    return bool(job.pilot_id) and is_locked(pilot_folder(job.folder.parent, str(job.pilot_id)))
 
 
 def _is_starting(worker: dict[str, Any]) -> bool:
-    """A process that was started a moment ago and has not come to its lock yet."""
-    if worker.get("holds") or abs(time.time() - worker.get("at", 0)) > STARTING:
+    """Whether the process was started a moment ago and does not hold its lock yet."""
+    if worker.get("holds") or abs(time.time() - worker.get("at", 0)) > START_TIMEOUT:
         return False
-    process = process_of(worker)
+    process = find_process(worker)
     with suppress(psutil.Error):
         return process is not None and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
 @contextmanager
-def held(job: Job, engine: str = "local") -> Iterator[None]:
-    """Work on the job as its only process; raises InputError where another one does."""
-    lock = FileLock(lock_of(job.folder))
+def hold_job(job: Job, engine: str = "local") -> Iterator[None]:
+    """Hold the job as its only process. Raises InputError if another process runs it."""
+    lock = FileLock(lock_path(job.folder))
     try:
-        lock.acquire(timeout=2)  # who only looks whether it is held has it for a moment
+        lock.acquire(timeout=2)  # `is_locked` of another process holds it for a moment
     except Timeout as error:
         raise InputError("The job {job} is at work in another process already.", job=job.job_id) from error
     try:
-        write_json(job.folder / "worker.json", worker(os.getpid()) | {"holds": True, "engine": engine})
+        write_json(job.folder / "worker.json", worker_record(os.getpid()) | {"holds": True, "engine": engine})
         (job.folder / "error.json").unlink(missing_ok=True)
         yield
     finally:
-        release(lock)
+        release_lock(lock)
 
 
-def remove(job: Job) -> None:
-    """All at once for whoever looks."""
+def remove_job(job: Job) -> None:
+    """Remove the job's folder, by a rename first."""
     gone = job.folder.with_name(f".gone-{job.job_id}")
     with suppress(OSError):
         os.replace(job.folder, gone)
@@ -371,18 +375,18 @@ def remove(job: Job) -> None:
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def fail(job: Job, error: Exception) -> None:
-    """Write down why the job has failed, as well as that can be."""
+def record_failure(job: Job, error: Exception) -> None:
+    """Record why the job failed, if that can be written."""
     reason, code = str(error), getattr(error, "exit_code", 1)
     if not isinstance(error, WorkdimError):
         reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
     with suppress(ResourceError):
-        told = {"reason": reason, "told": errors.recorded(reason), "exit_code": code, "at": time.time()}
-        write_json(job.folder / "error.json", told)
+        record = {"reason": reason, "told": errors.recorded(reason), "exit_code": code, "at": time.time()}
+        write_json(job.folder / "error.json", record)
 
 
-def finish(job: Job, result: dict[str, Any]) -> None:
-    """Leave nothing of the job but what it was and which run came of it."""
+def finish_job(job: Job, result: dict[str, Any]) -> None:
+    """Record the result and remove everything but the small files."""
     write_json(job.folder / "finished.json", result)
     for folder in folders_in(job.folder):
         shutil.rmtree(folder, ignore_errors=True)
@@ -400,7 +404,7 @@ def _uuid7(at: float, bits: int) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """None where the file is missing, or was never finished."""
+    """None if the file is missing or invalid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -408,7 +412,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Beside, then replaced: a reader never sees half of it."""
+    """Write a JSON file atomically. Raises ResourceError."""
     beside = path.with_name(path.name + ".new")
     try:
         beside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -417,16 +421,16 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         raise ResourceError("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error) from error
 
 
-_EVERY = 0.2
+_WRITE_INTERVAL = 0.2
 """Seconds between two writes of the same phase."""
-PRIOR = 0.2
-"""How much the expected time counts against the time that has passed, as a share of the whole."""
+PRIOR_WEIGHT = 0.2
+"""Weight of the expected time against the elapsed time, as a share of the whole."""
 
 
-class Reporter:
-    """Passes progress on and leaves it in the job's folder, with the speed of the forward pass and the time left.
+class ProgressReporter:
+    """Passes progress on and writes it to the job's folder, with the speed of the forward pass and the time left.
 
-    The steps of scoring and planning are tokens: their time left follows from their pace alone, what an earlier process did left out.
+    The steps of scoring and planning are tokens: their time left follows from the speed of this process alone.
     """
 
     def __init__(self, job: Job, progress: ProgressCallback) -> None:
@@ -442,7 +446,7 @@ class Reporter:
             self._n_tokens = protocol.n_sequences * protocol.n_tokens
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """What each phase that is to come will take, in their order, from now on."""
+        """Set the expected seconds of each coming phase, in order, counted from now."""
         self._expected, self._started = seconds, time.time()
 
     def __call__(self, step: Progress) -> None:
@@ -452,40 +456,40 @@ class Reporter:
             self._passed += self._expected.get(self._phase, 0.0)
             self._phase, self._phase_started, self._done_before = step.phase, now, step.done
             if step.phase != "queued":
-                log(self._job, step.phase)
-        if is_new or now - self._written > _EVERY or step.done == step.total:
+                write_log(self._job, step.phase)
+        if is_new or now - self._written > _WRITE_INTERVAL or step.done == step.total:
             self._written = now
-            with suppress(ResourceError):  # a reader may hold the file, or the disk be full for it; the work goes on
-                write_json(self._job.folder / "progress.json", asdict(step) | self._times(step, now))
+            with suppress(ResourceError):  # a reader may hold the file, or the disk is full; the work goes on
+                write_json(self._job.folder / "progress.json", asdict(step) | self._timing(step, now))
         self._progress(step)
 
-    def _times(self, step: Progress, now: float) -> dict[str, float]:
+    def _timing(self, step: Progress, now: float) -> dict[str, float]:
         share = step.done / max(step.total, 1)
-        told = {"at": now, "started_at": self._started}
+        timing = {"at": now, "started_at": self._started}
         passed = now - self._phase_started
         if step.phase.endswith("forward") and step.done and passed > 0:
-            told["tokens_per_second"] = self._n_tokens * share / passed
-        fresh = step.done - self._done_before
-        if step.phase in (SCORING, *PLAN_PHASES) and fresh > 0 and passed > 0:
-            left = (step.total - step.done) * passed / fresh
-            return told | {"tokens_per_second": fresh / passed, "share": share, "seconds_left": left}
+            timing["tokens_per_second"] = self._n_tokens * share / passed
+        n_new = step.done - self._done_before
+        if step.phase in (SCORING, *PLAN_PHASES) and n_new > 0 and passed > 0:
+            left = (step.total - step.done) * passed / n_new
+            return timing | {"tokens_per_second": n_new / passed, "share": share, "seconds_left": left}
         total = sum(self._expected.values())
         if step.phase in self._expected and total > 0:
             done = min(total, self._passed + share * self._expected[step.phase])
-            # As fast as until now, and as expected while there is little to go by.
-            speed = (now - self._started + PRIOR * total) / (done + PRIOR * total)
-            told |= {"share": done / total, "seconds_left": (total - done) * speed}
-        return told
+            # The speed so far, weighted with the expected one while little has been done.
+            speed = (now - self._started + PRIOR_WEIGHT * total) / (done + PRIOR_WEIGHT * total)
+            timing |= {"share": done / total, "seconds_left": (total - done) * speed}
+        return timing
 
 
-def log(job: Job, line: str) -> None:
-    """Adds a line with its time. Behind a sentence of ours stands what it is made of, so that it can be worded anew."""
+def write_log(job: Job, line: str) -> None:
+    """Append a line with its time; a Sentence with its template and parts, so that it can be translated later."""
     parts = f"\t{json.dumps(errors.recorded(line))}" if isinstance(line, Sentence) else ""
     with suppress(OSError), job.log.open("a", encoding="utf-8") as stream:
         stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}{parts}\n")
 
 
-def _line_of_log(line: str) -> str:
+def _parse_log_line(line: str) -> str:
     said, tab, parts = line.partition("\t{")
     with suppress(ValueError):
         if tab and isinstance(sentence := errors.read(json.loads("{" + parts)), Sentence):
@@ -494,12 +498,12 @@ def _line_of_log(line: str) -> str:
 
 
 @contextmanager
-def logged(job: Job) -> Iterator[None]:
-    """Warnings go into the job's log, too; and not twice, where standard error is that file."""
+def log_warnings(job: Job) -> Iterator[None]:
+    """Copy warnings into the job's log, but not twice if standard error is that file."""
 
     class IntoLog(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            log(job, record.msg if isinstance(record.msg, Sentence) else record.getMessage())
+            write_log(job, record.msg if isinstance(record.msg, Sentence) else record.getMessage())
 
     handler, logger = IntoLog(), logging.getLogger("workdim")
     propagates = logger.propagate

@@ -1,4 +1,4 @@
-"""A pilot, measured: all its requests as jobs, and what came of each. Run again, it goes on with what is missing."""
+"""Measure a pilot: submit its requests as jobs and collect the outcomes. Run again, it continues with what is missing."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from core.pilots.pilot import Pilot
 from core.pilots.registration import requests
 from core.records import LOCAL, RunConfig
 from core.registry.protocols import find_protocol
-from core.runs.jobs import Job, JobStatus, is_held, lock_of, pilot_folder, release, remove, submit
-from core.runs.recovery import sweep
-from core.runs.requests import parts_of
+from core.runs.jobs import Job, JobStatus, is_locked, lock_path, pilot_folder, release_lock, remove_job, submit
+from core.runs.recovery import recover
+from core.runs.requests import expand_request
 from core.warehouse import pilots, queries
 from core.warehouse.warehouse import Warehouse
 
-Told = Callable[[JobStatus], None]
-Engine = Callable[[Sequence[Job], Told], Iterator[JobStatus]]
-"""Brings jobs to their end, and gives back each as it ends."""
+StatusCallback = Callable[[JobStatus], None]
+Engine = Callable[[Sequence[Job], StatusCallback], Iterator[JobStatus]]
+"""Runs jobs and yields each as it ends."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of one request of a pilot."""
+class RequestOutcome:
+    """The outcome of one request of a pilot."""
 
     config: RunConfig
     state: str
@@ -36,36 +36,38 @@ class Outcome:
     reason: str = ""
     was_known: bool = False
     notes: tuple[str, ...] = ()
-    """Control passes that could not be measured, and why the result waits to be taken in."""
+    """Control passes that could not be measured, and why the result could not be ingested yet."""
 
 
-def run_pilot(pilot: Pilot, warehouse: Warehouse, engine: Engine, told: Told) -> Iterator[Outcome]:
-    """Register the pilot and measure what it lacks; each outcome as it comes, a failure does not stop the others.
+def run_pilot(
+    pilot: Pilot, warehouse: Warehouse, engine: Engine, on_status: StatusCallback
+) -> Iterator[RequestOutcome]:
+    """Register the pilot and measure what it lacks; yields each outcome. A failure does not stop the others.
 
-    Raises InputError where the pilot is at work already, or was registered with other scores.
+    Raises InputError if the pilot is running already, or was registered with other scores.
     """
     warehouse.prepare()
-    sweep(warehouse)
-    with _only_one(pilot, warehouse):
+    recover(warehouse)
+    with _pilot_lock(pilot, warehouse):
         pilots.register_pilot(warehouse, pilot)
         jobs = []
         for config in _requests(pilot):
-            run_id = _named_run(config, warehouse)
+            run_id = _find_local_run(config, warehouse)
             if run_id is not None:
                 pilots.add_runs(warehouse, pilot.pilot_id, [run_id])
-                yield Outcome(config, "finished", run_id, was_known=True)
+                yield RequestOutcome(config, "finished", run_id, was_known=True)
                 continue
             try:
                 _require_weights(config)
                 jobs.append(submit(config, warehouse, pilot.pilot_id))
             except InputError as error:
-                yield Outcome(config, "failed", reason=str(error))
-        for ended in engine(sorted(jobs, key=lambda job: job.job_id), told):
-            yield _outcome(ended, pilot, warehouse)
+                yield RequestOutcome(config, "failed", reason=str(error))
+        for ended in engine(sorted(jobs, key=lambda job: job.job_id), on_status):
+            yield _request_outcome(ended, pilot, warehouse)
 
 
-def _named_run(config: RunConfig, warehouse: Warehouse) -> str | None:
-    """The newest run of a model that is asked for as the warehouse calls it, not by a place: its files need not be here."""
+def _find_local_run(config: RunConfig, warehouse: Warehouse) -> str | None:
+    """The newest run of a local model that is requested by its name in the warehouse: its files need not be here."""
     if not config.model.startswith(LOCAL):
         return None
     protocol_hash = find_protocol(config.protocol).hash(config.seed)
@@ -75,7 +77,7 @@ def _named_run(config: RunConfig, warehouse: Warehouse) -> str | None:
 
 
 def _require_weights(config: RunConfig) -> None:
-    """Raises ModelError for such a model whose files are not here either, before a process is started for it."""
+    """Raises ModelError if the files of a local model are not here, before a process is started for it."""
     if config.model.startswith(LOCAL):
         from core.models.hub import local_weights
 
@@ -86,51 +88,53 @@ def _requests(pilot: Pilot) -> list[RunConfig]:
     from core.measure.setup import with_tokenizer
 
     asked = list(dict.fromkeys(model.asked for model in pilot.models))
-    return all_parts(pilot, with_tokenizer(asked) if len(asked) > 1 else asked)
+    return pilot_measurements(pilot, with_tokenizer(asked) if len(asked) > 1 else asked)
 
 
-def all_parts(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
-    """Every measurement that the pilot stands for, each once."""
-    return list(dict.fromkeys(part for request in requests(pilot, readable) for part in parts_of(request)))
+def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
+    """Every measurement of the pilot, each once."""
+    return list(dict.fromkeys(part for request in requests(pilot, readable) for part in expand_request(request)))
 
 
-def _outcome(ended: JobStatus, pilot: Pilot, warehouse: Warehouse) -> Outcome:
-    """Finished jobs are cleared away: their runs are results of the pilot now. The others stay, to go on with."""
-    config = ended.job.config
-    if ended.state != "finished":
-        reason = ended.reason or {"interrupted": "Its process was ended from outside."}.get(ended.state, "")
-        return Outcome(config, ended.state, reason=reason)
-    told = ended.result
-    notes = [*told.get("failed", ()), *filter(None, [told.get("waits")])]
+def _request_outcome(status: JobStatus, pilot: Pilot, warehouse: Warehouse) -> RequestOutcome:
+    """Record the result of a job that has ended. Finished jobs are removed; the others stay, to be resumed."""
+    config = status.job.config
+    if status.state != "finished":
+        reason = status.reason or {"interrupted": "Its process was ended from outside."}.get(status.state, "")
+        return RequestOutcome(config, status.state, reason=reason)
+    result = status.result
+    notes = [*result.get("failed", ()), *filter(None, [result.get("waits")])]
     try:
-        if told.get("was_known"):  # a run of its own says itself whose result it is
-            pilots.add_runs(warehouse, pilot.pilot_id, [told["run_id"]])
-        remove(ended.job)
-    except WarehouseError as error:  # the job stays, and the next time it is taken in
+        if result.get("was_known"):  # a new run has the pilot's id already
+            pilots.add_runs(warehouse, pilot.pilot_id, [result["run_id"]])
+        remove_job(status.job)
+    except WarehouseError as error:  # the job stays and is finished the next time
         notes.append(str(error))
-    return Outcome(config, "finished", told["run_id"], was_known=bool(told.get("was_known")), notes=tuple(notes))
+    return RequestOutcome(
+        config, "finished", result["run_id"], was_known=bool(result.get("was_known")), notes=tuple(notes)
+    )
 
 
-def require_idle(pilot: Pilot, warehouse: Warehouse) -> None:
-    """Raises InputError where the pilot is at work."""
-    if is_held(pilot_folder(warehouse.jobs, pilot.pilot_id)):
-        raise _at_work(pilot)
+def require_pilot_idle(pilot: Pilot, warehouse: Warehouse) -> None:
+    """Raises InputError if the pilot is running."""
+    if is_locked(pilot_folder(warehouse.jobs, pilot.pilot_id)):
+        raise _already_running(pilot)
 
 
-def _at_work(pilot: Pilot) -> InputError:
+def _already_running(pilot: Pilot) -> InputError:
     return InputError("The pilot {pilot} is at work already: `workdim jobs` shows how far.", pilot=pilot.name)
 
 
 @contextmanager
-def _only_one(pilot: Pilot, warehouse: Warehouse) -> Iterator[None]:
-    """While it is held, the pilot's jobs that were not started yet count as waiting."""
+def _pilot_lock(pilot: Pilot, warehouse: Warehouse) -> Iterator[None]:
+    """Hold the pilot's lock. Meanwhile its jobs that were not started yet count as queued."""
     make_folder(warehouse.jobs)
-    lock = FileLock(lock_of(pilot_folder(warehouse.jobs, pilot.pilot_id)))
+    lock = FileLock(lock_path(pilot_folder(warehouse.jobs, pilot.pilot_id)))
     try:
         lock.acquire(timeout=1)
     except Timeout as error:
-        raise _at_work(pilot) from error
+        raise _already_running(pilot) from error
     try:
         yield
     finally:
-        release(lock)
+        release_lock(lock)

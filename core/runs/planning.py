@@ -1,7 +1,7 @@
-"""One layer plan, from what it will take over its request to the warehouse: a job like a measurement.
+"""Layer plans as jobs: the estimate, the request, the run and the result.
 
-What it has finished so far lies in the job's folder, step by step; the plan becomes one file, whole or not at all, and
-rows follow that.
+Finished steps are kept in the job's folder; the plan is then written as one file, whole or not at all, and its rows are
+synced.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 
 from core.errors import InputError, WorkdimError
 from core.records import LayerPlan, PlanConfig, PlanEstimate, ProgressCallback
-from core.runs.execution import carry_out, short_of_room
-from core.runs.jobs import Job, JobStatus, Reporter
+from core.runs.execution import resource_errors, run_job
+from core.runs.jobs import Job, JobStatus, ProgressReporter
 from core.texts.tasks import read_task
 from core.warehouse import layer_plans
 from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanResult:
     plan_id: str
     waits: str = ""
-    """Why its rows wait to be taken in; empty where they do not."""
+    """Why its rows could not be stored yet; empty if they were."""
 
     def result(self) -> dict[str, Any]:
         return {"plan_id": self.plan_id, "waits": self.waits}
 
 
-def request(config: PlanConfig) -> PlanConfig:
-    """With what its task asks; raises InputError for a task file that is no good."""
+def with_task_hash(config: PlanConfig) -> PlanConfig:
+    """The request with the hash of its task. Raises InputError for an invalid task file."""
     return config if config.task is None else replace(config, task_sha256=read_task(Path(config.task)).sha256)
 
 
-def estimate(config: PlanConfig) -> PlanEstimate:
-    """What the plan will take, from configuration, tokenizer and text alone; nothing is fetched but small files of the hub.
+def estimate_plan(config: PlanConfig) -> PlanEstimate:
+    """What the plan will take, from config, tokenizer and text alone; downloads only small files of the hub.
 
-    Raises InputError (and its kinds) for what the plan would be refused for.
+    Raises InputError (and its kinds) for a plan that would be refused.
     """
     from core.forecast.cost import READ, start_seconds, token_seconds
     from core.forecast.speed import speed_of
@@ -73,26 +73,26 @@ def estimate(config: PlanConfig) -> PlanEstimate:
         return replace(known, seconds=started + passing + (readings or 0) * weight_bytes * READ)
 
 
-def plan(job: Job[PlanConfig], warehouse: Warehouse, progress: ProgressCallback) -> Planned:
-    """Bring a submitted plan to its end. Raises InputError for what the user can mend, ResourceError where memory or disk
-    ran out: the job can then go on."""
-    return carry_out(job, warehouse, progress, lambda report: _plan(job, warehouse, report))
+def run_plan(job: Job[PlanConfig], warehouse: Warehouse, progress: ProgressCallback) -> PlanResult:
+    """Run a submitted plan. Raises InputError for what the user can fix, ResourceError if memory or disk ran out; the job
+    can then be resumed."""
+    return run_job(job, warehouse, progress, lambda report: _plan(job, warehouse, report))
 
 
-def _plan(job: Job[PlanConfig], warehouse: Warehouse, report: Reporter) -> Planned:
+def _plan(job: Job[PlanConfig], warehouse: Warehouse, report: ProgressReporter) -> PlanResult:
     from core.plans.plan import make_plan
 
     if layer_plans.has_plan(warehouse, job.job_id):  # finished by an earlier process
-        return Planned(job.job_id)
-    scratch = job.kept(job.job_id)
-    with short_of_room(job.config, scratch):
+        return PlanResult(job.job_id)
+    scratch = job.checkpoint_folder(job.job_id)
+    with resource_errors(job.config, scratch):
         found = make_plan(job.config, job.job_id, scratch, report)
-    return Planned(job.job_id, layer_plans.save_plan(warehouse, found))
+    return PlanResult(job.job_id, layer_plans.save_plan(warehouse, found))
 
 
-def outcome(standing: JobStatus, warehouse: Warehouse) -> LayerPlan:
-    """The plan that a job has brought; raises KeyError where it was deleted since."""
-    found = layer_plans.load_plan(warehouse, standing.result["plan_id"])
+def load_result(status: JobStatus, warehouse: Warehouse) -> LayerPlan:
+    """The plan of a finished job. Raises KeyError if it was deleted since."""
+    found = layer_plans.load_plan(warehouse, status.result["plan_id"])
     if found is None:
-        raise KeyError(standing.result["plan_id"])
+        raise KeyError(status.result["plan_id"])
     return found

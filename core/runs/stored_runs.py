@@ -1,4 +1,4 @@
-"""What people do with a stored run: measure it again from its own record, or move it to the trash."""
+"""Measure a stored run again from its record, or delete it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from core.errors import InputError
 from core.models.hub import local_weights
 from core.records import SHORT_ID, RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs.jobs import all_jobs
-from core.runs.requests import config_of
+from core.runs.jobs import list_jobs
+from core.runs.requests import run_config
 from core.texts.corpora import open_corpus
 from core.warehouse.runs import delete_runs
 from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Repetition:
+class Rerun:
     config: RunConfig
     changed: tuple[str, ...]
-    """One line for each thing that is not as it was: the new run will then not agree with the old one."""
+    """One line for each change since: the new run will then differ from the old one."""
 
 
-def repetition(record: Mapping[str, Any]) -> Repetition:
-    """What is to be asked for, and what has changed since; `record` is a row of `core.warehouse.profiles`.
+def rerun_request(record: Mapping[str, Any]) -> Rerun:
+    """The request that measures a run again, and what has changed since; `record` is a row of `profiles.run_records`.
 
-    Raises InputError for a control pass and for a record that this version cannot repeat, and what the model and the
-    text raise that are not there any more.
+    Raises InputError for a control pass, for a record of another version, and if the model or the text is gone.
     """
     if record["pass"] != "text":
         raise InputError(
@@ -39,13 +38,13 @@ def repetition(record: Mapping[str, Any]) -> Repetition:
             parent=[one[:SHORT_ID] for one in (record["parent_run_id"],) if one],
         )
     config = _request(record)
-    pinned = replace(config, model=_pinned(config.model, record))
-    return Repetition(pinned, tuple(_changed(pinned, record)))
+    pinned = replace(config, model=_pinned_model(config.model, record))
+    return Rerun(pinned, tuple(_changes(pinned, record)))
 
 
 def _request(record: Mapping[str, Any]) -> RunConfig:
     try:
-        return config_of(json.loads(record["config"])["run"])
+        return run_config(json.loads(record["config"])["run"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "
@@ -55,13 +54,13 @@ def _request(record: Mapping[str, Any]) -> RunConfig:
         ) from error
 
 
-def _pinned(model: str, record: Mapping[str, Any]) -> str:
-    """The model at the revision that was measured; a folder or a file of this disk has none but its content."""
+def _pinned_model(model: str, record: Mapping[str, Any]) -> str:
+    """The model at the revision that was measured; a local folder or file has no revision."""
     is_local = not model.startswith("pypi:") and (Path(model).is_absolute() or Path(model).exists())
     return model if is_local else f"{record['reference']}@{record['revision']}"
 
 
-def _changed(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
+def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
     local = None if config.model.startswith("pypi:") else local_weights(config.model)
     if local is not None and local.sha256 != record["weights_sha256"]:
         yield f"The weights in {config.model} have changed since: they are another model now."
@@ -85,14 +84,14 @@ def _changed(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-_UNDER_WAY = ("queued", "running")
+_ACTIVE_STATES = ("queued", "running")
 
 
-def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
-    """As `trash.delete`; raises InputError, too, for a control pass while a job is at work."""
+def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
+    """As `delete_runs`; also raises InputError for a control pass while a job is running."""
     marks = ", ".join("?" * len(run_ids)) or "NULL"
     controls = warehouse.read(f"SELECT run_id FROM runs WHERE pass <> 'text' AND run_id IN ({marks})", list(run_ids))
-    alive = [one.job for one in all_jobs(warehouse) if one.state in _UNDER_WAY] if controls.height else []
+    alive = [one.job for one in list_jobs(warehouse) if one.state in _ACTIVE_STATES] if controls.height else []
     if alive:
         raise InputError(
             "{run} is a control pass, and the measurement of {model} that is under way may be judged with it. "

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis.answer import Answer, RankedModel
-from core.analysis.many import Specifications
+from core.analysis.many import SpecificationCurve
 from core.locale import translator
 from core.registry.published import CLAIMS
 from core.terminal.output import _, heads, language, told, wrapped
@@ -21,7 +21,7 @@ FEWEST_LETTERS = 14
 """A name is never cut shorter, however narrow the terminal is."""
 
 
-def lines(found: Answer, width: int, under: Specifications | None = None) -> list[str]:
+def lines(found: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
     told = _wrapped([answers.sentence(found, language())], width)
     told += ["", *_wrapped(answers.notes(found, language()), width)]
     if details := answers.details(found, language()):

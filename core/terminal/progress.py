@@ -36,11 +36,11 @@ class ProgressBar:
 
     def follow(self, at: Any) -> None:
         """Where a job stands (core.runs.jobs.JobStatus): its share of all its phases and its own forecast, where known."""
-        step, share = at.progress, at.told.get("share")
+        step, share = at.progress, at.progress_record.get("share")
         if share is not None:
             self._shares[at.job.job_id] = share
         if step is not None:
-            seconds_left = at.told.get("seconds_left") if self._n == 1 else None
+            seconds_left = at.progress_record.get("seconds_left") if self._n == 1 else None
             self._draw(_phase(step), self._total(), seconds_left)
 
     def report(self, step: Progress) -> None:

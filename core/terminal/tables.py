@@ -91,7 +91,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
             if at.progress
             else ""
         )
-        left = at.told.get("seconds_left")
+        left = at.progress_record.get("seconds_left")
         stands = {
             "running": how_far,
             "failed": at.reason,
@@ -271,7 +271,7 @@ def plan_lines(found: LayerPlan) -> list[str]:
     lines += ["", *_plan_picture(found)]
     lines += ["", _("Candidates"), *_shifted(_plan_candidates(found))]
     lines += ["", _("Price of each number of blocks, along the search"), *_shifted(_plan_path(found))]
-    if harder := read_again.harder(found):
+    if harder := read_again.harder_text_prices(found):
         lines += ["", _("Where loss on held-out text may hide it"), *_shifted(_plan_harder(harder))]
     held_against = [*plans.published_text(found, reader), *plans.controls_text(plan, reader)]
     lines += ["", *held_against] if held_against else []
@@ -316,7 +316,7 @@ def _plan_candidates(found: LayerPlan) -> list[str]:
 def _plan_path(found: LayerPlan) -> list[str]:
     rows = [
         (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
-        for row in read_again.path(found)
+        for row in read_again.search_path(found)
     ]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
@@ -405,6 +405,6 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
             "lower": row.lower,
             "upper": row.upper,
         }
-        for row in read_again.harder(found)
+        for row in read_again.harder_text_prices(found)
     ]
     return answer | others | {"harder": harder}

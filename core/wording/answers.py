@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from core import wording
 from core.analysis.answer import Answer
-from core.analysis.many import Specifications
+from core.analysis.many import SpecificationCurve
 from core.analysis.population import OtherGroup
 from core.analysis.question import Registration
 from core.analysis.ranking import RankingGroup
-from core.analysis.relation import Relation, Without
+from core.analysis.relation import LeaveOneOut, Relation
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.registry.published import Published
@@ -167,7 +167,7 @@ def _status(registration: Registration, language: str) -> str:
 
 
 def _day(registration: Registration, language: str) -> str:
-    return "–" if registration.frozen is None else day(registration.frozen, language)
+    return "–" if registration.stated_date is None else day(registration.stated_date, language)
 
 
 # --- beside it -------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def sensitivity(answer: Answer, language: str) -> list[str]:
     return told
 
 
-def without_family(family: Without, language: str) -> str:
+def without_family(family: LeaveOneOut, language: str) -> str:
     """How far rho moves without one family, whether the answer changes, and which families could not be judged."""
     _ = translator(language)
     line = (
@@ -430,12 +430,12 @@ def within_strata(relation: Relation, language: str) -> str:
     return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_told(strata.p), n=strata.n)
 
 
-def specifications(found: Specifications, answer: Answer, language: str) -> str:
+def specifications(found: SpecificationCurve, answer: Answer, language: str) -> str:
     """`Under 9 of 12 specifications the answer is the same: cannot tell.`"""
     _ = translator(language)
     told = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
     said = _word(found.answer, answer.registration, language)
-    return told.format(holds=found.holds, n=len(found.relations), word=said)
+    return told.format(holds=found.n_agreeing, n=len(found.relations), word=said)
 
 
 # --- groups ----------------------------------------------------------------------------------------------------

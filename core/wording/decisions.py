@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core import wording
-from core.analysis.criteria import Cost, Question, Reading
-from core.analysis.decision import AMOUNTS, Decision, LeftOut, Standing, is_alike
-from core.analysis.generality import Agreement, Order, Pooled
-from core.analysis.rule_record import Record
+from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
+from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
+from core.analysis.generality import OrderTable, PooledRelation, VerdictAgreement
+from core.analysis.rule_record import TrackRecord
 from core.locale import translator
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
@@ -22,7 +22,7 @@ from core.wording.numbers import amount, number
 from core.wording.scores import p_told
 
 
-def criterion_name(asked: Question, language: str, bits: float | None = None) -> str:
+def criterion_name(asked: ResolvedCriterion, language: str, bits: float | None = None) -> str:
     """`score in lambada_openai (acc, 0-shot)`, `memory at 8 bits`."""
     if asked.benchmark is None:
         return plain_name(asked.criterion, language, bits)
@@ -32,7 +32,7 @@ def criterion_name(asked: Question, language: str, bits: float | None = None) ->
     return _("score in {benchmark}").format(benchmark=name)
 
 
-def measured_name(asked: Question, n_points: tuple[int, int], language: str, bits: float | None = None) -> str:
+def measured_name(asked: ResolvedCriterion, n_points: tuple[int, int], language: str, bits: float | None = None) -> str:
     """As `criterion_name`; a dimension is never named without what it depends on."""
     name = criterion_name(asked, language, bits)
     return wording.estimated(name, language, n_points) if asked.criterion.of in DIMENSIONS else name
@@ -81,7 +81,7 @@ def value(of: str, found: float | None, language: str, assumed: Assumptions | No
     return number(found)
 
 
-def reading(of: str, found: Reading | None, language: str, assumed: Assumptions | None = None) -> str:
+def reading(of: str, found: CriterionValue | None, language: str, assumed: Assumptions | None = None) -> str:
     """The value with its interval, where it has one."""
     if found is None:
         return "–"
@@ -125,22 +125,22 @@ def answer(decision: Decision, language: str, bits: float | None = None) -> str:
         _(
             "On these criteria: {model}. It stays the choice until the weight of {criterion} exceeds {share}; then {other}."
         )
-        if change.to >= change.share
+        if change.new_share >= change.share
         else _(
             "On these criteria: {model}. It stays the choice until the weight of {criterion} falls below {share}; then {other}."
         )
     )
-    asked = decision.weighed[change.criterion].question
+    asked = decision.criteria[change.criterion].resolved
     return told.format(
         model=chosen.name,
         criterion=criterion_name(asked, language, bits),
-        share=share(change.to, language),
+        share=share(change.new_share, language),
         other=name_of(decision, change.run_id),
     )
 
 
 def name_of(decision: Decision, run_id: str) -> str:
-    every = [*decision.candidates, *(one.candidate for one in decision.left_out)]
+    every = [*decision.candidates, *(one.candidate for one in decision.excluded)]
     return next(one.name for one in every if one.run_id == run_id)
 
 
@@ -149,8 +149,10 @@ def remarks(decision: Decision, language: str) -> list[str]:
     _ = translator(language)
     lines = [reason(key, language, decision.share_first) for key in decision.reasons]
     if len(decision.candidates) > 1:
-        weighing = [k for k, one in enumerate(decision.weighed) if one.share > 0]
-        alike = [criterion_name(decision.weighed[k].question, language) for k in weighing if is_alike(decision, k)]
+        weighing = [k for k, one in enumerate(decision.criteria) if one.share > 0]
+        alike = [
+            criterion_name(decision.criteria[k].resolved, language) for k in weighing if is_equal_for_all(decision, k)
+        ]
         if alike:
             lines.append(_("All of these models are alike in: {names}.").format(names=_(", ").join(alike)))
     return [line for line in lines if line]
@@ -189,28 +191,28 @@ def reason(key: str, language: str, share_first: float | None = None) -> str:
     return told.get(key, key)
 
 
-def standing(found: Standing, decision: Decision, language: str) -> str:
+def standing(found: ParetoStatus, decision: Decision, language: str) -> str:
     """`on the front`, `dominated by SmolLM2 for sure`."""
     _ = translator(language)
-    if found.standing == "front":
+    if found.status == "front":
         return _("on the front")
-    names = [name_of(decision, run_id) for run_id in found.by]
+    names = [name_of(decision, run_id) for run_id in found.dominated_by]
     by = _(", ").join([*names[:2], *([_("{count} more").format(count=len(names) - 2)] if len(names) > 2 else [])])
-    if found.standing == "dominated":
+    if found.status == "dominated":
         return _("dominated for sure: {names}").format(names=by)
     if found.is_on_front:
         return _("on the front, perhaps dominated: {names}").format(names=by)
     return _("perhaps dominated: {names}").format(names=by)
 
 
-def left_out(one: LeftOut, decision: Decision, language: str, assumed: Assumptions) -> str:
+def left_out(one: ExcludedCandidate, decision: Decision, language: str, assumed: Assumptions) -> str:
     """`SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, below 50.0`."""
     _ = translator(language)
-    asked = decision.weighed[one.criterion].question
+    asked = decision.criteria[one.criterion].resolved
     name, of = criterion_name(asked, language, assumed.bits), asked.criterion.of
-    if one.why == "lacks":
+    if one.reason == "lacks":
         return _("{model}: no {criterion}").format(model=one.candidate.name, criterion=name)
-    found = one.candidate.readings[one.criterion]
+    found = one.candidate.values[one.criterion]
     assert found is not None, "what misses a threshold has a value"
     low, high = asked.criterion.at_least, asked.criterion.at_most
     is_below = low is not None and found.value < low
@@ -308,7 +310,7 @@ def _criterion_text(one: Criterion, weight: float, assumed: Assumptions, languag
     return _(", ").join(parts)
 
 
-def record(found: Record, language: str) -> str:
+def record(found: TrackRecord, language: str) -> str:
     """`right in 3 of 4 (95 %: 19 to 99 %); 2 not known yet`."""
     _ = translator(language)
     if found.lower is None or found.upper is None:
@@ -344,7 +346,7 @@ def other_task(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -
 # --- elsewhere -------------------------------------------------------------------------------------------------
 
 
-def pooled(found: Pooled, language: str) -> list[str]:
+def pooled(found: PooledRelation, language: str) -> list[str]:
     """The relation over all tasks, how far they differ, and what a further task may have."""
     _ = translator(language)
     if found.n_tasks == 1:
@@ -352,7 +354,9 @@ def pooled(found: Pooled, language: str) -> list[str]:
     told = _("Over {n} tasks of the same models: mean rho {rho}; the tasks' errors correlate by {shared}.")
     lines = [
         told.format(
-            n=found.n_tasks, rho=coefficient(found.rho, found.lower, found.upper), shared=coefficient(found.shared)
+            n=found.n_tasks,
+            rho=coefficient(found.rho, found.lower, found.upper),
+            shared=coefficient(found.error_correlation),
         )
     ]
     if found.p_differ is not None:
@@ -373,7 +377,7 @@ def pooled(found: Pooled, language: str) -> list[str]:
     return lines
 
 
-def concordance(order: Order, language: str, *, over_texts: bool) -> str:
+def concordance(order: OrderTable, language: str, *, over_texts: bool) -> str:
     """`Over 3 texts the order of 24 models agrees: Kendall's W 0.82 [0.70, 0.91], p < 0.001.`"""
     _ = translator(language)
     found = order.concordance
@@ -394,7 +398,7 @@ def concordance(order: Order, language: str, *, over_texts: bool) -> str:
     return told.format(n=found.n, m=found.n_orders, w=coefficient(found.w, found.lower, found.upper), p=p_told(found.p))
 
 
-def agreement(found: Agreement, language: str) -> str:
+def agreement(found: VerdictAgreement, language: str) -> str:
     """`rises inside: one verdict on all texts for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     _ = translator(language)
     claim = wording.name("claim", found.claim, language)

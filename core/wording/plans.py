@@ -6,15 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from core.analysis.plans import (
-    Foresight,
-    NeededAt,
+    BudgetResult,
+    LayerDirections,
+    RuleForecast,
     RuleRecord,
-    Within,
-    above_plan,
-    harder,
-    is_given,
-    own_price,
-    same_choice,
+    excess_of_published,
+    harder_text_prices,
+    has_given_blocks,
+    plan_price,
+    rules_with_same_blocks,
     student_width,
 )
 from core.locale import translator, worded
@@ -164,7 +164,7 @@ def answer(plan: PlanRow, language: str) -> str:
             "Not recommended, as one in ten random sets costs less: without {blocks} the loss rises by {price} nats per "
             "token on held-out text ({n} windows)."
         ).format(**told)
-    if is_given(plan):
+    if has_given_blocks(plan):
         return _(
             "This set is not within {budget}: without {blocks} the loss rises by {price} nats per token on held-out text "
             "({n} windows)."
@@ -202,7 +202,7 @@ def cost(plan: PlanRow, language: str) -> str:
     return _("{price} nats per token on held-out text").format(price=price)
 
 
-def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str:
+def within_text(found: LayerPlan, at: BudgetResult, budget: str, language: str) -> str:
     """What can go within a budget (`budget_text`, `nats_text`), in one sentence with its price; a plan that is not verified
     says so first."""
     _ = translator(language)
@@ -216,7 +216,7 @@ def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str
         "budget": budget,
     }
     if price is None:
-        if is_given(plan):
+        if has_given_blocks(plan):
             line = _("This set is not within {budget}: {blocks} would cost {price} nats per token.")
             if not plan.is_verified:
                 line = _("Not verified: this set is not within {budget}; {blocks} would cost {price} nats per token.")
@@ -260,8 +260,10 @@ def parameters_saved(plan: PlanRow, n_blocks: int) -> float:
 def breaks_first(found: LayerPlan, language: str) -> str:
     """The text and the probe that lose most, told with their intervals; what falls within its error says so."""
     _ = translator(language)
-    rows = [row for row in harder(found) if row.is_healed == found.plan.is_healed and row.difference is not None]
-    held_out = own_price(found).difference or 0.0
+    rows = [
+        row for row in harder_text_prices(found) if row.is_healed == found.plan.is_healed and row.difference is not None
+    ]
+    held_out = plan_price(found).difference or 0.0
     texts = [row for row in rows if row.measure == "loss" and row.text != "task"]
     answers = [row for row in rows if row.measure != "loss" and f"no_room_{row.text}" not in found.plan.reasons]
     lines = []
@@ -292,7 +294,7 @@ def at_limit(found: LayerPlan, language: str) -> str:
     plan = found.plan
     rows = [
         row
-        for row in harder(found)
+        for row in harder_text_prices(found)
         if row.measure == "loss"
         and row.text != "task"
         and row.is_healed == plan.is_healed
@@ -351,7 +353,7 @@ def healed_text(found: LayerPlan, language: str) -> str:
     if not found.plan.is_healed:
         return ""
     _ = translator(language)
-    after = own_price(found)
+    after = plan_price(found)
     before = next(
         row for row in found.of(after.text, "loss") if row.is_chosen and row.unit == "block" and not row.is_healed
     )
@@ -428,7 +430,7 @@ def saving_text(plan: PlanRow, language: str) -> list[str]:
 def published_text(found: LayerPlan, language: str) -> list[str]:
     """Whether published choices of as many blocks are beaten, and by how much or by how much not; paired, before healing."""
     _ = translator(language)
-    above = above_plan(found)
+    above = excess_of_published(found)
     if not above:
         return []
     told = _(", ").join(
@@ -443,7 +445,7 @@ def published_text(found: LayerPlan, language: str) -> list[str]:
             "Not certainly cheaper than every published choice of as many other blocks, which cost above it, on held-out "
             "text: {told}."
         )
-    same = [rule_name(rule, language) for rule in same_choice(found)]
+    same = [rule_name(rule, language) for rule in rules_with_same_blocks(found)]
     return [
         line.format(told=told),
         *([_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []),
@@ -537,7 +539,7 @@ def student_text(found: LayerPlan, language: str) -> list[str]:
     return [line.format(**told) for line in lines]
 
 
-def needed_text(found: LayerPlan, points: Sequence[NeededAt], language: str) -> str:
+def needed_text(found: LayerPlan, points: Sequence[LayerDirections], language: str) -> str:
     """For one look, beside profiles: the ranks that suffice over the layers that were tried, and d2 there."""
     _ = translator(language)
     ranks, d2 = (
@@ -571,7 +573,7 @@ def best_rule(records: Sequence[RuleRecord], language: str) -> str:
     return line.format(n=best[0].n_plans, rules=rules, excess=best[0].excess)
 
 
-def foresight_text(found: Sequence[Foresight], language: str) -> str:
+def foresight_text(found: Sequence[RuleForecast], language: str) -> str:
     """What sums of single blocks foresee of sets."""
     _ = translator(language)
     n = len(found)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from core import wording
-from core.analysis.differences import Comparability, differences, flat, of_substance
+from core.analysis.differences import Comparability, differences, flatten, without_incidental
 from core.locale import translator
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
@@ -108,7 +108,7 @@ class Section:
 
 def sections(record: Mapping[str, Any], language: str) -> list[Section]:
     """Every field of a record (core.warehouse.profiles), the empty ones with a dash."""
-    told = flat(record)
+    told = flatten(record)
     placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
     for name in told:
         if name not in NAMES:
@@ -203,7 +203,7 @@ class Line:
 def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
     """The fields that differ; without `every`, those left out that differ between any two runs."""
     found = differences(one, other)
-    kept = sorted(found if every else of_substance(found), key=lambda each: place_of(each.field))
+    kept = sorted(found if every else without_incidental(found), key=lambda each: place_of(each.field))
     return [
         Line(
             section_title(section_of(each.field), language),
@@ -218,7 +218,9 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, e
 def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
     """Names of the fields that both runs have with one value."""
     unlike = {each.field for each in differences(one, other)}
-    return [field_name(name, language) for name, value in flat(one).items() if value is not None and name not in unlike]
+    return [
+        field_name(name, language) for name, value in flatten(one).items() if value is not None and name not in unlike
+    ]
 
 
 def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False) -> list[Line]:

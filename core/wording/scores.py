@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.analysis.paired import Paired
+from core.analysis.paired import PairedComparison
 from core.locale import translator
 from core.registry.names import NOT_STATED
 from core.tables import SCORED_SOURCE
@@ -114,14 +114,14 @@ def benchmark_name(
     return named.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
 
 
-def outcome(one: Paired, language: str) -> str:
+def outcome(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     if not one.is_told_apart:
         return _("not told apart")
     return _("first is higher") if one.difference > 0 else _("second is higher")
 
 
-def statement(name: str, model_a: str, model_b: str, one: Paired, language: str) -> list[str]:
+def statement(name: str, model_a: str, model_b: str, one: PairedComparison, language: str) -> list[str]:
     """The comparison on one benchmark: the difference, what it rests on, and whether it can be told from chance."""
     _ = translator(language)
     means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} common questions.").format(
@@ -163,7 +163,7 @@ def p_told(p: float | None) -> str:
     return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 
-def _left_out(one: Paired, language: str) -> str:
+def _left_out(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     told = []
     if one.n_only_a or one.n_only_b:
@@ -174,7 +174,7 @@ def _left_out(one: Paired, language: str) -> str:
     return " ".join(told)
 
 
-def _right_or_wrong(one: Paired, language: str) -> str:
+def _right_or_wrong(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     if one.p_value is None:
         return ""
@@ -182,7 +182,7 @@ def _right_or_wrong(one: Paired, language: str) -> str:
     return line.format(a=f"{one.only_a_right:,}", b=f"{one.only_b_right:,}", p=p_told(one.p_value))
 
 
-def _judged(one: Paired, language: str) -> str:
+def _judged(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     if one.is_told_apart:
         return _("The difference is larger than chance explains (95 %).")

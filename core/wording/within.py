@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.analysis.many import Within
+from core.analysis.many import WindowRelation
 from core.analysis.relation import Relation
 from core.locale import translator
 from core.wording.answers import coefficient, numbers, too_little
@@ -24,13 +24,13 @@ def word(relation: Relation, language: str) -> str:
     return words[relation.answer]
 
 
-def place(found: Within, language: str) -> str:
+def place(found: WindowRelation, language: str) -> str:
     """`inner layer 5`, `after the last block`."""
     _ = translator(language)
     return _("after the last block") if found.place == "final" else _("inner layer {layer}").format(layer=found.layer)
 
 
-def sentence(found: Within, run: Mapping[str, Any], language: str) -> str:
+def sentence(found: WindowRelation, run: Mapping[str, Any], language: str) -> str:
     """The whole answer: of a model on a text, as `queries.runs` gives its run."""
     _ = translator(language)
     heads = {
@@ -60,7 +60,7 @@ def sentence(found: Within, run: Mapping[str, Any], language: str) -> str:
     )
 
 
-def notes(found: Within, language: str) -> list[str]:
+def notes(found: WindowRelation, language: str) -> list[str]:
     """Why nobody can tell, each document counted once, given the number of types, and the shuffled control."""
     return [
         *_why(found.relation, language),
@@ -99,7 +99,7 @@ def _why(relation: Relation, language: str) -> list[str]:
     return [lines[key] for key in relation.reasons if key in lines]
 
 
-def _documents(found: Within, language: str) -> list[str]:
+def _documents(found: WindowRelation, language: str) -> list[str]:
     _ = translator(language)
     once = found.relation.once
     if once is None:
@@ -115,7 +115,7 @@ def _documents(found: Within, language: str) -> list[str]:
     return [line.format(word=word(once, language), numbers=numbers(once, language))]
 
 
-def _given_types(found: Within, language: str) -> str:
+def _given_types(found: WindowRelation, language: str) -> str:
     _ = translator(language)
     given = found.given_types
     if given.r is None:
@@ -124,7 +124,7 @@ def _given_types(found: Within, language: str) -> str:
     return line.format(r=coefficient(given.r, given.lower, given.upper), p=p_told(given.p))
 
 
-def _control(found: Within, language: str) -> list[str]:
+def _control(found: WindowRelation, language: str) -> list[str]:
     _ = translator(language)
     if found.shuffled is None:
         return [_("No control with shuffled tokens was measured: `--controls` measures one.")]

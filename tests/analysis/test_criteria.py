@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from core.analysis.criteria import costs
+from core.analysis.criteria import estimate_costs
 from core.pilots.rule import Assumptions
 
 RUNS = pl.DataFrame(
@@ -36,25 +36,25 @@ def test_a_cost_is_what_its_assumptions_make_it():
         bits=8.0, cache_bits=16.0, cache_share=0.25, context_tokens=1000, requests=4, overhead=0.5,
         tokens_per_month=7_372_800, utilisation=0.5, price_per_hour=3.0,
     )  # fmt: skip
-    a, b = costs(RUNS, SPEEDS, assumed).values()
+    a, b = estimate_costs(RUNS, SPEEDS, assumed).values()
     assert a.weight_bytes == (4e6, 2e6, 1e6, 5e5)
     assert a.cache_bytes == 2 * 10 * 64 * 0.25 * 2 * 1000 * 4
     assert a.memory_bytes == (1e6 + a.cache_bytes) * 1.5
     assert (a.tokens_per_second, a.speed_from, a.device) == (2048, "measured", "cpu")
     assert a.hours == 2.0 and a.price == 6.0 and a.machines == 1  # 3,600 s of reading, half of the hours
     assert (b.cache_bytes, b.tokens_per_second, b.hours, b.price) == (0, None, None, None)
-    known = costs(RUNS.with_columns(key_value_size=pl.lit(24)), SPEEDS, assumed)["1"]
+    known = estimate_costs(RUNS.with_columns(key_value_size=pl.lit(24)), SPEEDS, assumed)["1"]
     assert known.cache_bytes == 2 * 10 * 24 * 2 * 1000 * 4 and known.is_cache_known and not a.is_cache_known
-    own = costs(RUNS, SPEEDS, replace(assumed, speeds={"b": 1.0}, tokens_per_month=3600 * 1000))["2"]
+    own = estimate_costs(RUNS, SPEEDS, replace(assumed, speeds={"b": 1.0}, tokens_per_month=3600 * 1000))["2"]
     assert (own.speed_from, own.hours, own.machines) == ("own", 2000.0, 3)
-    assert costs(RUNS, SPEEDS, replace(assumed, price_per_hour=None))["1"].price is None
+    assert estimate_costs(RUNS, SPEEDS, replace(assumed, price_per_hour=None))["1"].price is None
 
 
 def test_a_dimension_never_enters_a_cost():
     other = RUNS.with_columns(inner_max=pl.lit(1.0), final_dimension_pre_norm=pl.lit(999.0))
     without = RUNS.drop("inner_max", "final_dimension_pre_norm")
     assert (
-        costs(RUNS, SPEEDS, Assumptions())
-        == costs(other, SPEEDS, Assumptions())
-        == costs(without, SPEEDS, Assumptions())
+        estimate_costs(RUNS, SPEEDS, Assumptions())
+        == estimate_costs(other, SPEEDS, Assumptions())
+        == estimate_costs(without, SPEEDS, Assumptions())
     )

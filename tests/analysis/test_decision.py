@@ -7,24 +7,24 @@ import random
 
 import pytest
 
-from core.analysis.criteria import Candidate, Question, Reading
-from core.analysis.decision import decide, standings
+from core.analysis.criteria import Candidate, CriterionValue, ResolvedCriterion
+from core.analysis.decision import decide, pareto_statuses
 from core.errors import InputError
 from tests.answers import THREE, asked, candidate, exact
 
 # --- Pareto ----------------------------------------------------------------------------------------------------
 
 
-def enumerated(kept: list[Candidate], asked: list[Question]) -> list[tuple[str, bool]]:
+def enumerated(kept: list[Candidate], asked: list[ResolvedCriterion]) -> list[tuple[str, bool]]:
     """By the definition, value by value; the ends of an unknown interval are infinite."""
 
-    def ends(reading: Reading, sign: int) -> tuple[float, float, float]:
+    def ends(reading: CriterionValue, sign: int) -> tuple[float, float, float]:
         low = float("-inf") if reading.lower is None else reading.lower
         high = float("inf") if reading.upper is None else reading.upper
         low, high = (low, high) if sign > 0 else (-high, -low)
         return low, sign * reading.value, high
 
-    table = [[ends(r, 1 if q.higher_is_better else -1) for r, q in zip(c.readings, asked, strict=True)] for c in kept]
+    table = [[ends(r, 1 if q.higher_is_better else -1) for r, q in zip(c.values, asked, strict=True)] for c in kept]
 
     def over(i: int, j: int, mine: int, theirs: int) -> bool:
         pairs = [(a[mine], b[theirs]) for a, b in zip(table[i], table[j], strict=True)]
@@ -44,27 +44,29 @@ def test_standings_are_those_of_the_definition(seed):
     draw = random.Random(seed)
     questions = [asked("score"), asked("parameters"), asked("speed")][: draw.randint(1, 3)]
 
-    def reading() -> Reading:
+    def reading() -> CriterionValue:
         value, width = draw.randint(0, 6), draw.choice([0.0, 0.0, 0.6, 1.5, None])
-        return Reading(value, None, None) if width is None else Reading(value, value - width, value + width)
+        return (
+            CriterionValue(value, None, None) if width is None else CriterionValue(value, value - width, value + width)
+        )
 
     kept = [candidate(str(n), *(reading() for _ in questions)) for n in range(draw.randint(1, 9))]
-    found = standings(kept, questions, [True] * len(questions))
-    assert [(one.standing, one.is_on_front) for one in found] == enumerated(kept, questions)
-    assert all(bool(one.by) == (one.standing != "front") for one in found)
+    found = pareto_statuses(kept, questions, [True] * len(questions))
+    assert [(one.status, one.is_on_front) for one in found] == enumerated(kept, questions)
+    assert all(bool(one.dominated_by) == (one.status != "front") for one in found)
 
 
 def test_an_overlapping_interval_is_dominated_perhaps_and_a_clear_one_for_sure():
     kept = [
-        candidate("good", Reading(80, 78, 82), exact(1e8)),
-        candidate("near", Reading(77, 75, 79), exact(2e8)),
-        candidate("poor", Reading(60, 58, 62), exact(2e8)),
-        candidate("unsaid", Reading(10, None, None), exact(2e8)),
-        candidate("tiny", Reading(50, 48, 52), exact(1e6)),
+        candidate("good", CriterionValue(80, 78, 82), exact(1e8)),
+        candidate("near", CriterionValue(77, 75, 79), exact(2e8)),
+        candidate("poor", CriterionValue(60, 58, 62), exact(2e8)),
+        candidate("unsaid", CriterionValue(10, None, None), exact(2e8)),
+        candidate("tiny", CriterionValue(50, 48, 52), exact(1e6)),
     ]
-    found = standings(kept, [asked("score"), asked("parameters")], [True, True])
-    assert [one.standing for one in found] == ["front", "perhaps", "dominated", "perhaps", "front"]
-    assert found[2].by == ("run-good", "run-near")
+    found = pareto_statuses(kept, [asked("score"), asked("parameters")], [True, True])
+    assert [one.status for one in found] == ["front", "perhaps", "dominated", "perhaps", "front"]
+    assert found[2].dominated_by == ("run-good", "run-near")
     assert [one.is_on_front for one in found] == [True, False, False, False, True]
 
 
@@ -81,7 +83,7 @@ def test_the_winner_changes_where_the_lines_cross():
     assert size.lower is None and size.upper.run_id == "run-middle"
     assert size.upper.start == pytest.approx(at, abs=1e-3)
     change = found.nearest_change
-    assert (change.run_id, change.to) == (
+    assert (change.run_id, change.new_share) == (
         "run-middle",
         pytest.approx(1 - at, abs=1e-3) if change.criterion == 0 else pytest.approx(at, abs=1e-3),
     )
@@ -100,7 +102,7 @@ def test_segments_are_those_of_a_fine_grid_of_weights(seed):
         assert all(a.end == pytest.approx(b.start) for a, b in itertools.pairwise(one.segments))
         current = one.segments[one.current]
         assert current.run_id == found.chosen.run_id and current.start - 1e-9 <= one.share <= current.end + 1e-9
-        rest = sum(w.share for c, w in enumerate(found.weighed) if c != one.criterion)
+        rest = sum(w.share for c, w in enumerate(found.criteria) if c != one.criterion)
         for step in range(101):
             weight = step / 100
             if any(abs(edge - weight) < 1e-6 for segment in one.segments for edge in (segment.start, segment.end)):
@@ -109,7 +111,7 @@ def test_segments_are_those_of_a_fine_grid_of_weights(seed):
                 candidate.run_id: weight * found.utilities[i][one.criterion]
                 + sum(
                     (1 - weight) * w.share / rest * found.utilities[i][c]
-                    for c, w in enumerate(found.weighed)
+                    for c, w in enumerate(found.criteria)
                     if c != one.criterion
                 )
                 for i, candidate in enumerate(found.candidates)
@@ -132,9 +134,9 @@ def test_models_that_are_equal_are_a_tie_and_the_name_decides():
 
 def test_errors_say_how_often_the_choice_stays_first():
     near = [
-        candidate("a", Reading(80, 76, 84)),
-        candidate("b", Reading(79, 75, 83)),
-        candidate("c", Reading(20, 16, 24)),
+        candidate("a", CriterionValue(80, 76, 84)),
+        candidate("b", CriterionValue(79, 75, 83)),
+        candidate("c", CriterionValue(20, 16, 24)),
     ]
     found = decide(near, [asked()], None)
     assert 0.55 < found.share_first < 0.75 and "within_error" in found.reasons
@@ -148,12 +150,12 @@ def test_errors_say_how_often_the_choice_stays_first():
 
 def test_a_threshold_leaves_out_and_one_within_the_interval_is_said():
     models = [
-        candidate("a", Reading(52, 49, 55), exact(9e9)),
-        candidate("b", Reading(40, 38, 42), exact(1e9)),
+        candidate("a", CriterionValue(52, 49, 55), exact(9e9)),
+        candidate("b", CriterionValue(40, 38, 42), exact(1e9)),
         candidate("c", None, exact(1)),
     ]
     found = decide(models, [asked("score", at_least=50.0), asked("parameters")], None)
-    assert [(one.candidate.name, one.why, one.criterion) for one in found.left_out] == [
+    assert [(one.candidate.name, one.reason, one.criterion) for one in found.excluded] == [
         ("b", "misses", 0),
         ("c", "lacks", 0),
     ]
@@ -185,12 +187,12 @@ def test_the_dimension_weighs_nothing_below_ten_models_and_where_the_use_forbids
     models = [candidate("a", exact(50), exact(90)), candidate("b", exact(49), exact(20))]
     questions = [asked("score", 1), asked("dimension", 9, at_most=50.0)]
     found = decide(models, questions, n, use_class, comparable=comparable)
-    assert found.weighed[1].muted == why
+    assert found.criteria[1].muted_reason == why
     if why:
-        assert found.chosen.name == "a" and found.weighed[1].share == 0 and not found.left_out
+        assert found.chosen.name == "a" and found.criteria[1].share == 0 and not found.excluded
         assert f"dimension_{why}" in found.reasons
     else:
-        assert found.chosen.name == "b" and found.left_out[0].candidate.name == "a"
+        assert found.chosen.name == "b" and found.excluded[0].candidate.name == "a"
 
 
 def test_with_nothing_that_weighs_nothing_is_chosen():

@@ -11,10 +11,10 @@ from core.analysis.differences import (
     Difference,
     comparability,
     differences,
-    flat,
+    flatten,
     layer_differences,
-    of_substance,
-    share_between,
+    relative_difference,
+    without_incidental,
 )
 from core.wording.provenance import agreeing, differing
 
@@ -44,7 +44,7 @@ RUN = {
 
 
 def test_json_is_taken_apart_and_emptiness_is_one_thing():
-    assert flat(RECORD) == {
+    assert flatten(RECORD) == {
         "run_id": "a",
         "started_at": 1,
         "seed": 0,
@@ -81,7 +81,7 @@ def test_each_differing_field_is_named_with_both_values():
         Difference("config.protocol.n_tokens", 128, 256),
         Difference("library_versions.scipy", None, "1"),
     ]
-    assert [one.field for one in of_substance(found)] == [one.field for one in found[1:]]
+    assert [one.field for one in without_incidental(found)] == [one.field for one in found[1:]]
     assert differences(RECORD, RECORD) == []
 
 
@@ -160,7 +160,7 @@ def test_without_paired_blocks_errors_are_independent_and_missing_layers_left_ou
     alone = math.sqrt(2) * math.log(1 / 0.9)
     both = alone * stats.norm.ppf(1 - 0.05 / 2 / 2) / stats.norm.ppf(1 - 0.05 / 2)
     assert rows[0].upper == pytest.approx(math.expm1(math.log(1.1) + both))
-    assert share_between([22.0, 0.9 * 22, 22 / 0.9], [20.0, 18.0, 20 / 0.9]) == pytest.approx(
+    assert relative_difference([22.0, 0.9 * 22, 22 / 0.9], [20.0, 18.0, 20 / 0.9]) == pytest.approx(
         (0.1, math.expm1(math.log(1.1) - alone), math.expm1(math.log(1.1) + alone))
     )
-    assert share_between([22.0, None, None], [20.0, 18.0, 22.0]) is None
+    assert relative_difference([22.0, None, None], [20.0, 18.0, 22.0]) is None

@@ -12,8 +12,8 @@ from statsmodels.stats.meta_analysis import combine_effects
 
 from core.analysis import generality
 from core.analysis.answer import answer_question
-from core.analysis.criteria import questions, setting
-from core.analysis.generality import agreements, order_of_texts, over_tasks, pool, tasks_of
+from core.analysis.criteria import choice_context, resolve_criteria
+from core.analysis.generality import choose_tasks, compare_over_tasks, order_over_texts, pool_tasks, verdict_agreements
 from core.analysis.population import select_population
 from core.analysis.question import RankingQuestion
 from core.pilots.rule import Assumptions, Criterion
@@ -35,12 +35,12 @@ def tied(seed: int, n: int, rhos: list[float], shared: float = 0.0) -> tuple[np.
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0])
 def test_with_unrelated_errors_and_one_spread_it_is_plain_shrinkage(spread, monkeypatch):
-    monkeypatch.setattr(generality, "_shared", lambda influence: 0.0)
+    monkeypatch.setattr(generality, "_mean_error_correlation", lambda influence: 0.0)
     monkeypatch.setattr(generality, "SPREADS", np.array([spread]))
     x, tasks = tied(1, 24, [-0.9, -0.6, 0.0, 0.4, 0.8])
-    found = pool(x, tasks)
+    found = pool_tasks(x, tasks)
     z, errors, _ = (
-        np.array(part) for part in zip(*(generality._coefficient(x, y) for y in tasks.values()), strict=True)
+        np.array(part) for part in zip(*(generality._z_and_influence(x, y) for y in tasks.values()), strict=True)
     )
     variance = errors**2
     weights = 1 / (variance + spread**2)
@@ -59,7 +59,7 @@ def test_with_unrelated_errors_and_one_spread_it_is_plain_shrinkage(spread, monk
 
 
 def test_tasks_that_differ_are_drawn_together_less():
-    alike, apart = (pool(*tied(7, 40, rhos)) for rhos in ([-0.4] * 6, [-0.9, -0.6, -0.3, 0.3, 0.6, 0.9]))
+    alike, apart = (pool_tasks(*tied(7, 40, rhos)) for rhos in ([-0.4] * 6, [-0.9, -0.6, -0.3, 0.3, 0.6, 0.9]))
     assert alike.spread < 0.25 < 0.5 < apart.spread and alike.p_differ > 0.05 > apart.p_differ
     assert max(one.rho for one in alike.tasks.values()) - min(one.rho for one in alike.tasks.values()) < 0.25
     assert apart.tasks["task 5"].rho > 0.7 and apart.further_upper > 0.8
@@ -68,12 +68,12 @@ def test_tasks_that_differ_are_drawn_together_less():
 def test_tasks_of_the_same_models_are_no_new_evidence():
     """The same scores six times say as much as once; six unrelated sets of scores say more."""
     x, tasks = tied(1, 24, [-0.5])
-    once = pool(x, tasks)
-    again = pool(x, {f"copy {k}": tasks["task 0"] for k in range(6)})
-    assert again.shared == 0.95 and again.rho == pytest.approx(once.rho) and again.p_differ > 0.99
+    once = pool_tasks(x, tasks)
+    again = pool_tasks(x, {f"copy {k}": tasks["task 0"] for k in range(6)})
+    assert again.error_correlation == 0.95 and again.rho == pytest.approx(once.rho) and again.p_differ > 0.99
     assert (again.upper - again.lower) == pytest.approx(once.upper - once.lower, rel=0.05)
-    apart = pool(*tied(3, 24, [-0.5] * 6))
-    assert apart.shared < 0.5 and (apart.upper - apart.lower) < 0.75 * (once.upper - once.lower)
+    apart = pool_tasks(*tied(3, 24, [-0.5] * 6))
+    assert apart.error_correlation < 0.5 and (apart.upper - apart.lower) < 0.75 * (once.upper - once.lower)
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.8])
@@ -83,7 +83,7 @@ def test_the_intervals_hold_the_truth(shared):
     rhos = [-0.7, -0.5, -0.4, -0.3, 0.0]
     true = [6 / math.pi * math.asin(rho / 2) for rho in rhos]
     mean = math.tanh(np.mean(np.arctanh(true)))
-    found = [pool(*tied(seed, 24, rhos, shared)) for seed in range(240)]
+    found = [pool_tasks(*tied(seed, 24, rhos, shared)) for seed in range(240)]
     assert 0.92 <= np.mean([one.lower <= mean <= one.upper for one in found]) <= 0.985
     each = [t.lower <= rho <= t.upper for one in found for t, rho in zip(one.tasks.values(), true, strict=True)]
     assert 0.90 <= np.mean(each) <= 0.995
@@ -91,19 +91,19 @@ def test_the_intervals_hold_the_truth(shared):
 
 def test_few_tasks_are_told_apart_and_many_are_drawn_together():
     x, tasks = tied(5, 20, [-0.6, -0.5, -0.4, -0.6])
-    few = pool(x, dict(list(tasks.items())[:3]))
+    few = pool_tasks(x, dict(list(tasks.items())[:3]))
     assert few.n_tasks == 3 and few.tasks == {} and few.spread is None and few.p_differ is not None
-    many = pool(x, tasks)
+    many = pool_tasks(x, tasks)
     assert set(many.tasks) == set(tasks) and many.further_lower < many.rho < many.further_upper
-    assert pool(x, {"one": tasks["task 0"]}).p_differ is None
+    assert pool_tasks(x, {"one": tasks["task 0"]}).p_differ is None
 
 
 def test_tasks_that_tell_nothing_do_not_count():
     x, tasks = tied(5, 12, [-0.6])
     gaps = [None] * 8 + list(tasks["task 0"][8:])
-    assert pool(x, {"a": gaps, "b": [1.0] * 12}) is None
-    assert pool(x, tasks | {"a": gaps, "b": [1.0] * 12}).n_tasks == 1
-    perfect = pool(list(range(12)), {"up": list(range(12)), "down": [-v for v in range(12)]})
+    assert pool_tasks(x, {"a": gaps, "b": [1.0] * 12}) is None
+    assert pool_tasks(x, tasks | {"a": gaps, "b": [1.0] * 12}).n_tasks == 1
+    perfect = pool_tasks(list(range(12)), {"up": list(range(12)), "down": [-v for v in range(12)]})
     assert perfect.rho == pytest.approx(0) and math.isfinite(perfect.lower)
 
 
@@ -121,9 +121,10 @@ def asked_of(**benchmarks: list[float | None]):
     known = pl.concat([scores(values, benchmark=name, **fields.get(name, {})) for name, values in benchmarks.items()])
     evidence_ = evidence(models(12), known)
     first = select_population(evidence_)
-    on = setting(first.group.rows, known, NO_SPEEDS, Assumptions())
+    on = choice_context(first.group.rows, known, NO_SPEEDS, Assumptions())
     return [
-        answer_question(select_population(evidence_, RankingQuestion().with_score(row))) for row in tasks_of(on.offered)
+        answer_question(select_population(evidence_, RankingQuestion().with_score(row)))
+        for row in choose_tasks(on.benchmarks)
     ], on
 
 
@@ -132,7 +133,7 @@ def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
         falls=FALLING, rises=FALLING[::-1], loss=[float(at) for at in range(12)], mean=FALLING, few=[1.0, 2.0]
     )
     criterion = Criterion("score", weight=1.0, at_least=45.0)
-    found = over_tasks(told, on, questions([criterion], on, None), "general")
+    found = compare_over_tasks(told, on, resolve_criteria([criterion], on, None), "general")
     by_name = {one.benchmark["benchmark"]: one for one in found.tasks}
     assert set(by_name) == {"falls", "rises", "loss", "few"}, "a mean over benchmarks is no task"
     assert by_name["falls"].answer.word == by_name["loss"].answer.word == "related_as_registered"
@@ -140,7 +141,7 @@ def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
     assert by_name["falls"].decision.chosen.name == by_name["loss"].decision.chosen.name == "m00"
     assert by_name["rises"].decision.chosen.name == "m11"
     assert found.pooled.n_tasks == 3 and found.pooled.rho < 0
-    assert len(found.decision.weighed) == 4 and {one.share for one in found.decision.weighed} == {0.25}
+    assert len(found.decision.criteria) == 4 and {one.share for one in found.decision.criteria} == {0.25}
     assert [key.split("~")[1] for key in found.order.columns] == ["falls", "loss", "rises"]
     assert found.order.concordance.w == pytest.approx(1 / 9)  # two of three orders cancel out
 
@@ -148,9 +149,9 @@ def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
 def test_criteria_without_a_score_choose_alike_by_every_task_and_the_dimension_alone_chooses_nothing():
     told, on = asked_of(falls=FALLING)
     size, dimension = Criterion("parameters", weight=1.0), Criterion("dimension", weight=1.0)
-    one = over_tasks(told, on, questions([size, dimension], on, None), "general")
-    assert one.decision is None and one.tasks[0].decision.weighed[1].share == 0.5
-    assert over_tasks(told, on, questions([dimension], on, None), "general").tasks[0].decision is None
+    one = compare_over_tasks(told, on, resolve_criteria([size, dimension], on, None), "general")
+    assert one.decision is None and one.tasks[0].decision.criteria[1].share == 0.5
+    assert compare_over_tasks(told, on, resolve_criteria([dimension], on, None), "general").tasks[0].decision is None
 
 
 def on_texts(*texts: str, **changes) -> pl.DataFrame:
@@ -160,17 +161,17 @@ def on_texts(*texts: str, **changes) -> pl.DataFrame:
 def test_the_order_over_texts_is_of_the_models_that_all_texts_have():
     runs = on_texts("a", "b", "c")
     is_c = pl.col("corpus_name") == "c"
-    found = order_of_texts(runs)
+    found = order_over_texts(runs)
     assert len(found.columns) == 3 and found.concordance.w == 1 and len(found.values) == 6
     assert found.values[1] == (52.0, 52.0, 52.0)
     turned = runs.with_columns(inner_max=pl.when(is_c).then(-pl.col("inner_max")).otherwise("inner_max"))
-    assert order_of_texts(turned).concordance.w == pytest.approx(1 / 9)
+    assert order_over_texts(turned).concordance.w == pytest.approx(1 / 9)
     lone = runs.filter(~is_c | (pl.col("name") == "m00"))
-    assert len(order_of_texts(lone).columns) == 2
-    assert order_of_texts(runs.filter(is_c)) is None
-    assert order_of_texts(runs.filter(pl.col("name") == "m00")) is None
+    assert len(order_over_texts(lone).columns) == 2
+    assert order_over_texts(runs.filter(is_c)) is None
+    assert order_over_texts(runs.filter(pl.col("name") == "m00")) is None
     other = pl.concat([on_texts("a", "c"), on_texts("b", protocol_hash="another")])
-    assert [key[0] for key in order_of_texts(other).columns] == ["a", "c"]
+    assert [key[0] for key in order_over_texts(other).columns] == ["a", "c"]
 
 
 def test_a_shape_holds_where_all_texts_of_a_model_have_one_verdict():
@@ -178,10 +179,10 @@ def test_a_shape_holds_where_all_texts_of_a_model_have_one_verdict():
     runs = on_texts("a", "b", fall="robust")
     verdicts = [said.get(key, "robust") for key in runs.select("name", "corpus_name").rows()]
     runs = runs.with_columns(verdict_rise=pl.Series(verdicts))
-    rise, fall = agreements(runs)
+    rise, fall = verdict_agreements(runs)
     assert (rise.n_same, rise.n_models, rise.n_undecided) == (3, 5, 1) and rise.lower < 0.6 < rise.upper
     assert (fall.n_same, fall.n_models, fall.n_undecided) == (6, 6, 0)
-    lone, _ = agreements(runs.filter(pl.col("corpus_name") == "a"))
+    lone, _ = verdict_agreements(runs.filter(pl.col("corpus_name") == "a"))
     assert lone == replace(lone, n_models=0, n_undecided=0, lower=None)
     vetoed = runs.with_columns(worst_check=pl.lit("veto"))
-    assert [one.n_models for one in agreements(vetoed)] == [0, 0]
+    assert [one.n_models for one in verdict_agreements(vetoed)] == [0, 0]

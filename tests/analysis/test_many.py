@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.descriptivestats import sign_test as their_sign_test
 from statsmodels.stats.multitest import multipletests
 
-from core.analysis.many import adjusted, concordance, search, sign_test, under_specifications
+from core.analysis.many import adjust_p_values, concordance, relate_specifications, search_dimensions, sign_test
 from core.errors import InputError
 from tests.bench import relations as bench
 from tests.frames import units
@@ -18,9 +18,9 @@ from tests.frames import units
 @pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
 def test_many_p_values_are_corrected_as_by_statsmodels(ours, theirs):
     p = [0.04, 0.001, 0.2, 0.012, 0.8, 0.012]
-    assert adjusted(p, ours) == pytest.approx(list(multipletests(p, method=theirs)[1]))
-    assert adjusted([None, 0.03, None], ours) == [None, 0.03, None]
-    assert adjusted([], ours) == []
+    assert adjust_p_values(p, ours) == pytest.approx(list(multipletests(p, method=theirs)[1]))
+    assert adjust_p_values([None, 0.03, None], ours) == [None, 0.03, None]
+    assert adjust_p_values([], ours) == []
 
 
 def test_the_sign_test_is_that_of_statsmodels():
@@ -56,22 +56,22 @@ def test_a_search_finds_what_is_related_and_passes_over_gaps():
     y = np.arange(16.0)
     noise = np.random.default_rng(0).normal(size=(5, 16))
     layers = {f"layer {k}": row for k, row in enumerate(noise)} | {"related": -y, "flat": np.ones(16)}
-    found = search(layers, y)
+    found = search_dimensions(layers, y)
     assert (found.best, found.rho[5], found.rho[6], found.adjusted_p[6]) == ("related", -1, None, None)
     assert found.p == pytest.approx(1 / 10_000)
-    gaps = search(layers | {"gaps": [None, math.nan, *y[2:]]}, [*y[:-1], None])
+    gaps = search_dimensions(layers | {"gaps": [None, math.nan, *y[2:]]}, [*y[:-1], None])
     assert (gaps.n, gaps.rho[7]) == (15, 1)
 
 
 def test_a_relation_under_every_specification():
     frames = {f"s{k}": units(20, rho=-0.85, seed=k) for k in range(9)} | {f"n{k}": units(6, seed=k) for k in range(3)}
-    found = under_specifications(frames, "s0")
-    assert (found.answer, found.holds, len(found.relations)) == ("related_as_registered", 9, 12)
+    found = relate_specifications(frames, "s0")
+    assert (found.answer, found.n_agreeing, len(found.relations)) == ("related_as_registered", 9, 12)
     assert found.counts == {"related_as_registered": 9, "related_other_way": 0, "not_related": 0, "cannot_tell": 3}
     twice = {"s0": units(20, rho=-0.85).with_columns(recipe=pl.lit("one"))}
-    assert under_specifications(twice, "s0").relations["s0"].reasons == ("replicates",), "recipes count once here too"
+    assert relate_specifications(twice, "s0").relations["s0"].reasons == ("replicates",), "recipes count once here too"
     with pytest.raises(InputError, match="s9"):
-        under_specifications(frames, "s9")
+        relate_specifications(frames, "s9")
 
 
 @pytest.mark.parametrize("name", bench.NULLS)

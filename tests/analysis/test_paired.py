@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from core.analysis.paired import all_paired, mcnemar, paired
+from core.analysis.paired import compare_all_answers, compare_answers, mcnemar
 from core.errors import InputError
 
 
@@ -27,7 +27,7 @@ def drawn(rng, n, rate_a, rate_b):
 
 def test_it_is_students_paired_test():
     a, b = drawn(np.random.default_rng(1), 400, 0.6, 0.5)
-    found = paired(answers(a), answers(b))
+    found = compare_answers(answers(a), answers(b))
     other = stats.ttest_rel(a, b)
     interval = other.confidence_interval(0.95)
     assert found.difference == pytest.approx(a.mean() - b.mean())
@@ -53,75 +53,78 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says():
     truth = big[0].mean() - big[1].mean()
     covered = []
     for _ in range(600):
-        found = paired(*(answers(side) for side in drawn(rng, 150, 0.62, 0.5)))
+        found = compare_answers(*(answers(side) for side in drawn(rng, 150, 0.62, 0.5)))
         covered.append(found.lower <= truth <= found.upper)
     assert 0.95 - 3.5 * math.sqrt(0.95 * 0.05 / 600) < np.mean(covered) < 0.95 + 3.5 * math.sqrt(0.95 * 0.05 / 600)
 
 
 def test_models_that_are_alike_are_rarely_told_apart():
     rng = np.random.default_rng(3)
-    told = [paired(*(answers(s) for s in drawn(rng, 150, 0.5, 0.5))).is_told_apart for _ in range(600)]
+    told = [compare_answers(*(answers(s) for s in drawn(rng, 150, 0.5, 0.5))).is_told_apart for _ in range(600)]
     assert np.mean(told) <= 0.05 + 3.5 * math.sqrt(0.05 * 0.95 / 600)
 
 
 def test_a_detectable_difference_is_found_four_times_in_five():
     rng = np.random.default_rng(5)
     n, spread = 400, 0.8
-    detectable = paired(answers(rng.normal(0, spread, n)), answers(np.zeros(n))).detectable
-    found = [paired(answers(rng.normal(detectable, spread, n)), answers(np.zeros(n))).is_told_apart for _ in range(500)]
+    detectable = compare_answers(answers(rng.normal(0, spread, n)), answers(np.zeros(n))).detectable
+    found = [
+        compare_answers(answers(rng.normal(detectable, spread, n)), answers(np.zeros(n))).is_told_apart
+        for _ in range(500)
+    ]
     assert np.mean(found) == pytest.approx(0.80, abs=0.09)  # `detectable` is itself estimated, to about 4 percent
 
 
 def test_pairing_is_more_precise_than_two_scores_apart():
     a, b = drawn(np.random.default_rng(2), 500, 0.6, 0.5)
     apart = math.hypot(a.std(ddof=1), b.std(ddof=1)) / math.sqrt(500)
-    assert paired(answers(a), answers(b)).std_error < 0.95 * apart
+    assert compare_answers(answers(a), answers(b)).std_error < 0.95 * apart
 
 
 def test_equal_models_have_no_difference_and_no_made_up_interval():
     same = answers([1, 0, 1, 1])
-    found = paired(same, same)
+    found = compare_answers(same, same)
     assert (found.difference, found.std_error, found.lower, found.detectable) == (0, None, None, None)
     assert found.p_value == 1 and not found.is_told_apart
 
 
 def test_questions_without_a_partner_are_counted_and_left_out():
-    found = paired(answers([1, 1, 0], ["a", "b", "c"]), answers([0, 1, 1, 1], ["b", "c", "d", "e"]))
+    found = compare_answers(answers([1, 1, 0], ["a", "b", "c"]), answers([0, 1, 1, 1], ["b", "c", "d", "e"]))
     assert (found.n_common, found.n_only_a, found.n_only_b) == (2, 1, 2)
     assert (found.mean_a, found.mean_b, found.only_a_right, found.only_b_right) == (0.5, 0.5, 1, 1)
 
 
 def test_disjoint_questions_are_an_error_with_both_counts():
     with pytest.raises(InputError, match=r"no question in common.*2 others.*1"):
-        paired(answers([1, 0], ["a", "b"]), answers([1], ["c"]))
+        compare_answers(answers([1, 0], ["a", "b"]), answers([1], ["c"]))
 
 
 def test_a_repeated_question_counts_once_with_its_mean():
     a = answers([1, 0, 1, 0], ["q", "q", "r", "s"])
-    found = paired(a, answers([0, 0, 0], ["q", "r", "s"]))
+    found = compare_answers(a, answers([0, 0, 0], ["q", "r", "s"]))
     assert (found.n_common, found.n_repeated) == (3, 1)
     assert found.mean_a == pytest.approx((0.5 + 1 + 0) / 3)
     assert (found.only_a_right, found.only_b_right) == (1, 0)  # the half-right question is neither
 
 
 def test_one_question_has_no_error():
-    found = paired(answers([1]), answers([0]))
+    found = compare_answers(answers([1]), answers([0]))
     assert found.difference == 1 and found.std_error is None and not found.is_told_apart
 
 
 def test_a_few_questions_all_one_way_are_judged_by_the_exact_test():
-    assert not paired(answers([1] * 5), answers([0] * 5)).is_told_apart  # p = 1/16
-    assert paired(answers([1] * 6), answers([0] * 6)).is_told_apart  # p = 1/32
+    assert not compare_answers(answers([1] * 5), answers([0] * 5)).is_told_apart  # p = 1/16
+    assert compare_answers(answers([1] * 6), answers([0] * 6)).is_told_apart  # p = 1/32
 
 
 def test_graded_answers_have_no_counts_of_right_and_wrong():
-    found = paired(answers([0.2, 0.9, 0.4]), answers([0.1, 0.5, 0.4]))
+    found = compare_answers(answers([0.2, 0.9, 0.4]), answers([0.1, 0.5, 0.4]))
     assert found.p_value is None and found.only_a_right is None and found.std_error > 0
 
 
 def test_the_sign_turns_with_the_order_and_the_rows_may_come_in_any():
     a, b = (answers(side) for side in drawn(np.random.default_rng(4), 60, 0.6, 0.4))
-    one, other = paired(a, b), paired(b.sample(fraction=1, shuffle=True, seed=1), a)
+    one, other = compare_answers(a, b), compare_answers(b.sample(fraction=1, shuffle=True, seed=1), a)
     assert one.difference == pytest.approx(-other.difference) and one.lower == pytest.approx(-other.upper)
     assert one.p_value == other.p_value
 
@@ -129,14 +132,14 @@ def test_the_sign_turns_with_the_order_and_the_rows_may_come_in_any():
 def test_every_shared_benchmark_is_compared_by_itself():
     a = pl.concat([answers([1, 0], benchmark=name, metric="acc", filter="none") for name in ("x", "y")])
     b = answers([0, 0], benchmark="y", metric="acc", filter="none")
-    ((key, found),) = all_paired(a, b)
+    ((key, found),) = compare_all_answers(a, b)
     assert key == {"benchmark": "y", "metric": "acc", "filter": "none"} and found.n_common == 2
 
 
 def test_an_interval_of_shares_ends_where_shares_do():
-    found = paired(answers([1, 1, 0, 1]), answers([0, 0, 0, 1]))
+    found = compare_answers(answers([1, 1, 0, 1]), answers([0, 0, 0, 1]))
     assert found.upper == 1.0 and found.lower < 0
-    assert paired(answers([9, 1, 4]), answers([1, 0, 4])).upper > 1  # of a graded metric it may lie anywhere
+    assert compare_answers(answers([9, 1, 4]), answers([1, 0, 4])).upper > 1  # of a graded metric it may lie anywhere
 
 
 def asked(filter, values=(1, 0, 1), metric="acc"):
@@ -157,11 +160,14 @@ def asked(filter, values=(1, 0, 1), metric="acc"):
 )
 def test_a_filter_without_a_name_is_the_others_only_one(filters_a, filters_b, met):
     a, b = (pl.concat(map(asked, filters)) for filters in (filters_a, filters_b))
-    assert [key["filter"] for key, _ in all_paired(a, b)] == met
-    assert [key["filter"] for key, _ in all_paired(b, a)] == met
+    assert [key["filter"] for key, _ in compare_all_answers(a, b)] == met
+    assert [key["filter"] for key, _ in compare_all_answers(b, a)] == met
 
 
 def test_a_filter_is_named_within_its_metric():
     a = pl.concat([asked("not stated"), asked("not stated", metric="f1")])
     b = pl.concat([asked("none"), asked("strict", metric="f1")])
-    assert [(key["metric"], key["filter"]) for key, _ in all_paired(a, b)] == [("acc", "none"), ("f1", "strict")]
+    assert [(key["metric"], key["filter"]) for key, _ in compare_all_answers(a, b)] == [
+        ("acc", "none"),
+        ("f1", "strict"),
+    ]

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from core.analysis.plans import direction_points, foresight, front, rule_records, steps, within
+from core.analysis.plans import (
+    layer_directions,
+    pareto_front,
+    rule_forecast,
+    rule_records,
+    search_steps,
+    sets_within_budget,
+)
 from tests.plans.made import layer_plan
 
 
@@ -13,7 +20,7 @@ from tests.plans.made import layer_plan
     [(0.009, None, False), (0.01, [3], False), (0.03, [3, 4], False), (0.05, [3, 4, 6], True)],
 )
 def test_a_budget_allows_what_stays_below_it_with_its_upper_limit(budget, blocks, is_plan):
-    at = within(layer_plan(), budget)
+    at = sets_within_budget(layer_plan(), budget)
     assert (at.price and at.price.blocks, at.is_plan) == (blocks, is_plan)
     assert at.cheapest.blocks == [3]
 
@@ -23,15 +30,15 @@ def test_the_plans_own_set_stands_for_its_size_healed_where_it_is():
     own = next(row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block")
     healed = replace(own, is_healed=True, difference=0.02, lower=0.018, upper=0.022)
     found = replace(found, outcomes=[*found.outcomes, healed])
-    assert [len(row.blocks) for row in steps(found)] == [1, 2, 3] and steps(found)[-1] is healed
-    assert within(found, 0.025).is_plan
+    assert [len(row.blocks) for row in search_steps(found)] == [1, 2, 3] and search_steps(found)[-1] is healed
+    assert sets_within_budget(found, 0.025).is_plan
 
 
 def test_the_front_leaves_out_what_more_blocks_undercut():
     rows = layer_plan().of("held_out", "loss")
     sets = [row for row in rows if row.unit == "block"]
     worse = replace(sets[0], blocks=[1], difference=0.2)
-    assert [row.difference for row in front([*sets, worse])] == [0.008, 0.017, 0.031]
+    assert [row.difference for row in pareto_front([*sets, worse])] == [0.008, 0.017, 0.031]
 
 
 def test_rules_are_held_against_what_their_sets_cost():
@@ -46,16 +53,16 @@ def test_rules_are_held_against_what_their_sets_cost():
 
 def test_sums_of_single_blocks_are_held_against_the_price_of_sets():
     found = layer_plan()
-    assert foresight(found.outcomes, 3) is None  # too few sets of three
+    assert rule_forecast(found.outcomes, 3) is None  # too few sets of three
     like = next(row for row in found.outcomes if row.rule == "random")
     alone = {block: 0.01 * (1 + block % 4) for block in range(8)}
     sets = [[a, b, c] for a in range(4) for b in range(4, 6) for c in range(6, 8)]
     priced = [replace(like, blocks=one, difference=sum(alone[block] for block in one) ** 2) for one in sets]
     singles = [row for row in found.outcomes if row.rule == "single"]
-    told = foresight([*singles, *priced], 3)
+    told = rule_forecast([*singles, *priced], 3)
     assert told and told.n_sets == 16 and told.alone == pytest.approx(1) and told.influence == pytest.approx(1)
 
 
 def test_needed_directions_stand_beside_each_layer():
-    (point,) = direction_points(layer_plan())
+    (point,) = layer_directions(layer_plan())
     assert (point.layer, point.rank, point.d2) == (4, 128, None)

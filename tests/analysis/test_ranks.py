@@ -92,7 +92,7 @@ def test_order_of_rows_and_shifts_change_nothing():
 def test_beyond_what_signs_are_flipped_for_bonferroni_is_wider_but_near(monkeypatch):
     frame = jackknifed(np.linspace(0, 1, 30), np.random.default_rng(4))
     flipped = rank_intervals(frame)
-    monkeypatch.setattr(ranks, "LARGEST_FLIPPED", 10)
+    monkeypatch.setattr(ranks, "MAX_SIGN_FLIP_UNITS", 10)
     plain = rank_intervals(frame)
     assert plain.method == "bonferroni"
     assert (plain.units["rank_low"] <= flipped.units["rank_low"] + 1).all()

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from core.analysis.relation import detectable, enough, relate
-from core.analysis.resampling import permutation_p, spearman
+from core.analysis.relation import detectable_rho, fewest_for_unrelated, relate
+from core.analysis.resampling import spearman, spearman_p_value
 from core.errors import InputError
 from tests.bench import relations as bench
 from tests.frames import of_units as of
@@ -39,14 +39,14 @@ def test_below_ten_models_nothing_is_related_and_below_five_there_is_no_coeffici
 
 def test_what_as_many_models_could_show():
     """Near the powers that were simulated: .80 at n = 10, .75 at 12, about .5 at 30."""
-    assert [round(detectable(n), 2) for n in (10, 12, 30)] == [0.80, 0.75, 0.50]
-    assert detectable(4) is None
+    assert [round(detectable_rho(n), 2) for n in (10, 12, 30)] == [0.80, 0.75, 0.50]
+    assert detectable_rho(4) is None
     hits = []
     for seed in range(300):
         generator = np.random.default_rng(seed)
-        of_normal = 2 * math.sin(math.pi / 6 * detectable(16))
+        of_normal = 2 * math.sin(math.pi / 6 * detectable_rho(16))
         x, e = generator.normal(size=(2, 16))
-        hits.append(permutation_p(x, of_normal * x + math.sqrt(1 - of_normal**2) * e) <= 0.05)
+        hits.append(spearman_p_value(x, of_normal * x + math.sqrt(1 - of_normal**2) * e) <= 0.05)
     assert 0.72 <= np.mean(hits) <= 0.88
 
 
@@ -251,7 +251,7 @@ def test_intervals_hold_the_truth_and_unrelated_models_are_seldom_related(case, 
 
 
 def test_a_relation_as_strong_as_the_margin_is_seldom_called_none_and_no_relation_is_from_32_models_on():
-    assert enough() == 32
+    assert fewest_for_unrelated() == 32
     assert bench.told(bench.Case(0.5176), 30, 200).not_related <= 0.095
     assert bench.told(bench.Case(0.0), 32, 200).not_related >= 0.72
 

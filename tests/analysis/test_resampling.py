@@ -6,7 +6,7 @@ from scipy import stats
 
 from core.analysis import resampling
 from core.analysis.relation import relate
-from core.analysis.resampling import kendall, mean_ranks, permutation_p, spearman
+from core.analysis.resampling import kendall, mean_ranks, spearman, spearman_p_value
 from tests.frames import of_units as of
 from tests.frames import units
 
@@ -32,7 +32,7 @@ def test_with_few_models_p_goes_through_every_order():
         return stats.spearmanr(one, y).statistic
 
     theirs = stats.permutation_test((x,), rho, permutation_type="pairings", n_resamples=np.inf)
-    assert permutation_p(x, y) == pytest.approx(theirs.pvalue, abs=1e-12)
+    assert spearman_p_value(x, y) == pytest.approx(theirs.pvalue, abs=1e-12)
     assert kendall(x, y)[1] == pytest.approx(stats.kendalltau(x, y, method="exact").pvalue)
     tied = np.round(x)
     theirs = stats.permutation_test(
@@ -43,7 +43,7 @@ def test_with_few_models_p_goes_through_every_order():
 
 def test_with_many_models_p_is_near_that_of_student():
     x, y = of(units(60, rho=0.25, seed=4))
-    assert permutation_p(x, y) == pytest.approx(stats.spearmanr(x, y).pvalue, abs=0.01)
+    assert spearman_p_value(x, y) == pytest.approx(stats.spearmanr(x, y).pvalue, abs=0.01)
     assert kendall(np.round(x, -1), y)[1] == pytest.approx(stats.kendalltau(np.round(x, -1), y).pvalue, abs=0.01)
 
 

@@ -5,7 +5,7 @@ import pingouin
 import polars as pl
 import pytest
 
-from core.analysis.units import counted_once, reliability
+from core.analysis.units import average_recipes, reliability
 from tests.bench import relations as bench
 
 
@@ -19,7 +19,7 @@ def test_a_recipe_counts_by_the_means_of_its_measured_runs():
             "performance": [1.0, 3.0, None, 7.0],
         }
     )
-    found = counted_once(frame)
+    found = average_recipes(frame)
     assert found["unit"].to_list() == ["x", "d"]
     assert found["dimension"].to_list() == [15, 5]
     assert found["performance"].to_list() == [2, 7]

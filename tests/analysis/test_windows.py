@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from core.analysis.many import Within, within
+from core.analysis.many import WindowRelation, relate_windows
 from core.tables import TABLES
 from core.wording import within as words
 from tests.profiles import make_profile
@@ -40,9 +40,9 @@ def drawn(n: int = 64, seed: int = 0) -> np.random.Generator:
 def test_a_loss_that_depends_on_dimension_is_found_either_way():
     noise = drawn()
     dimension = noise.uniform(20, 40, 64)
-    found = within(windows(3 + 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
+    found = relate_windows(windows(3 + 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert found.relation.answer == "related_as_registered" and found.relation.rho > 0.4 and found.n_documents == 40
-    turned = within(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
+    turned = relate_windows(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert turned.relation.answer == "related_other_way" and turned.relation.rho < -0.4
     assert words.sentence(turned, RUN, "en").startswith("Related the other way: where the tokens of a window use more")
 
@@ -51,7 +51,7 @@ def test_independent_numbers_are_never_called_related_more_often_than_the_test_a
     answers = []
     for seed in range(15):
         noise = drawn(seed=seed)
-        answers.append(within(windows(noise.normal(3, 1, 64), noise.uniform(20, 40, 64))).relation.answer)
+        answers.append(relate_windows(windows(noise.normal(3, 1, 64), noise.uniform(20, 40, 64))).relation.answer)
     related = sum(answer.startswith("related") for answer in answers)
     assert related <= 3 and answers.count("not_related") > 7
 
@@ -59,7 +59,9 @@ def test_independent_numbers_are_never_called_related_more_often_than_the_test_a
 def test_what_the_number_of_types_makes_of_both_is_gone_when_it_is_given():
     noise = drawn(200)
     types = noise.integers(30, 110, 200)
-    found = within(windows(types / 20 + noise.normal(0, 0.3, 200), types / 3 + noise.normal(0, 2, 200), types, 150))
+    found = relate_windows(
+        windows(types / 20 + noise.normal(0, 0.3, 200), types / 3 + noise.normal(0, 2, 200), types, 150)
+    )
     assert found.relation.rho > 0.8
     assert abs(found.given_types.r) < 0.25 and found.given_types.given == ("types",)
 
@@ -68,10 +70,10 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
     noise = drawn()
     dimension = noise.uniform(20, 40, 64)
     text = windows(3 + 0.1 * dimension + noise.normal(0, 0.3, 64), dimension)
-    unrelated = within(text, shuffled=windows(noise.normal(8, 1, 64), dimension))
+    unrelated = relate_windows(text, shuffled=windows(noise.normal(8, 1, 64), dimension))
     value, lower, upper = unrelated.difference
     assert unrelated.shuffled.answer != "related_as_registered" and 0 < lower < value < upper
-    value, lower, upper = within(text, shuffled=text).difference
+    value, lower, upper = relate_windows(text, shuffled=text).difference
     assert lower <= value == 0 <= upper
     assert any("less that of shuffled tokens" in line for line in words.notes(unrelated, "en"))
 
@@ -87,7 +89,7 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
     ids=["equal", "two documents", "few", "no loss"],
 )
 def test_what_cannot_be_told_says_why(rows: pl.DataFrame, reason: str, told: str):
-    found: Within = within(rows)
+    found: WindowRelation = relate_windows(rows)
     assert found.relation.answer == "cannot_tell" and reason in found.relation.reasons
     assert any(told in line for line in words.notes(found, "en"))
     for language in ("en", "ja"):

@@ -53,11 +53,11 @@ def _groups() -> dict[str, list[str]]:
             f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {units.FEWEST_TEST} models on; "
             f"below {units.FEWEST_EXPLORATORY} no coefficient, below {units.FEWEST_TEST} exploratory",
             f"not related: 90 % interval of rho within {relation.MARGIN:g}, which unrelated models reach in 80 % from "
-            f"{relation.enough()} on",
+            f"{relation.fewest_for_unrelated()} on",
             f"every order up to {resampling.LARGEST_EXACT} models, {resampling.N_PERMUTATIONS:,} random ones beyond; {resampling.N_BOOTSTRAP:,} "
             f"bootstrap samples of models; closed forms above {resampling.LARGEST_RESAMPLED} models",
             f"models of one size stratum have at least 1/{confounding.SIZE_FACTOR:g} of the parameters of its largest",
-            f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {ranks.LARGEST_FLIPPED} models, "
+            f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {ranks.MAX_SIGN_FLIP_UNITS} models, "
             f"Bonferroni's t beyond",
         ],
         "Estimators (`core.geometry.neighbour_dimensions`, `core.geometry.local`):": [

@@ -19,11 +19,11 @@ import polars as pl
 from scipy import stats
 
 from core.analysis.claims import LEVEL
-from core.analysis.confounding import partial, strata
-from core.analysis.many import concordance, search
+from core.analysis.confounding import partial_correlation, stratified_correlation
+from core.analysis.many import concordance, search_dimensions
 from core.analysis.ranks import rank_intervals
-from core.analysis.relation import MARGIN, detectable, enough, judge
-from core.analysis.units import counted_once, reliability
+from core.analysis.relation import MARGIN, detectable_rho, evaluate_ranks, fewest_for_unrelated
+from core.analysis.units import average_recipes, reliability
 from tests.bench.coverage import table, with_section
 
 N_DRAWS = 2000
@@ -100,7 +100,7 @@ class Told:
 @lru_cache
 def told(case: Case, n: int, n_draws: int) -> Told:
     generator = np.random.default_rng([n, round(100 * case.r), len(case.kind)])
-    found = [judge(*pair) for pair in zip(*case.draw(generator, (n_draws, n)), strict=True)]
+    found = [evaluate_ranks(*pair) for pair in zip(*case.draw(generator, (n_draws, n)), strict=True)]
     truth = case.truth
 
     def share(holds: Callable) -> float:
@@ -135,9 +135,9 @@ def limits_table(n_draws: int) -> str:
     """What is wrong at the two limits, and what as many models were said to show."""
     margin = 2 * math.sin(math.pi / 6 * MARGIN)
     rows = []
-    for n in (*SIZES, enough(), 60):
+    for n in (*SIZES, fewest_for_unrelated(), 60):
         at_margin, unrelated = told(Case(margin), n, n_draws), told(Case(0.0), n, n_draws)
-        least = detectable(n) or math.nan
+        least = detectable_rho(n) or math.nan
         shown = told(Case(2 * math.sin(math.pi / 6 * least)), n, n_draws)
         rows.append(
             [
@@ -176,28 +176,30 @@ def p_of_partial(generator: np.random.Generator, n: int) -> float:
     """Size drives both (correlations of .8), and nothing else does."""
     size = generator.normal(size=n)
     x, y = 0.8 * size + 0.6 * generator.normal(size=(2, n))
-    return partial(frame_of(x, y, log_parameters=size)).p or math.nan
+    return partial_correlation(frame_of(x, y, log_parameters=size)).p or math.nan
 
 
 def p_of_sizes(generator: np.random.Generator, n: int) -> float:
     """Three sizes, of which the score saturates."""
     size = generator.choice([-1.2, 0.0, 1.2], n) + 0.05 * generator.normal(size=n)
     e, f = generator.normal(size=(2, n))
-    return partial(frame_of(size + 0.6 * e, np.tanh(1.5 * size) + 0.6 * f, log_parameters=size)).p or math.nan
+    return (
+        partial_correlation(frame_of(size + 0.6 * e, np.tanh(1.5 * size) + 0.6 * f, log_parameters=size)).p or math.nan
+    )
 
 
 def p_of_strata(generator: np.random.Generator, n: int) -> float:
     """Three families far apart in both, unrelated within."""
     family = np.arange(n) % 3
     x, y = 3 * family + generator.normal(size=(2, n))
-    return strata(frame_of(x, y, family=[f"f{k}" for k in family])).p or math.nan
+    return stratified_correlation(frame_of(x, y, family=[f"f{k}" for k in family])).p or math.nan
 
 
 def p_of_search(generator: np.random.Generator, n: int) -> float:
     """30 layers that have half of their variance in common, one more with gaps; no relation."""
     common = generator.normal(size=n)
     layers = {f"layer {k}": common + generator.normal(size=n) for k in range(30)}
-    return search(layers, generator.normal(size=n)).p or math.nan
+    return search_dimensions(layers, generator.normal(size=n)).p or math.nan
 
 
 def p_of_concordance(generator: np.random.Generator, n: int) -> float:
@@ -231,7 +233,7 @@ def held_partial(n: int, r: float, n_draws: int) -> float:
     for _ in range(n_draws):
         size, x, e = generator.normal(size=(3, n))
         y = r * x + math.sqrt(1 - r * r) * e
-        found = partial(frame_of(size + x, size + y, log_parameters=size))
+        found = partial_correlation(frame_of(size + x, size + y, log_parameters=size))
         held += (found.lower or 0) <= r <= (found.upper or 0)
     return held / n_draws
 
@@ -284,7 +286,8 @@ def permuted_table(n_draws: int) -> str:
             if is_permuted:
                 runs = runs.with_columns(performance=pl.Series(generator.permutation(runs["performance"].to_numpy())))
             answers = [
-                judge(f["dimension"].to_numpy(), f["performance"].to_numpy()).answer for f in (runs, counted_once(runs))
+                evaluate_ranks(f["dimension"].to_numpy(), f["performance"].to_numpy()).answer
+                for f in (runs, average_recipes(runs))
             ]
             every += answers[0].startswith("related")
             stands += answers[0].startswith("related") and answers[0] == answers[1]

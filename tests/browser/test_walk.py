@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.records import RunConfig
-from core.runs.jobs import finish, submit
+from core.runs.jobs import finish_job, submit
 from core.warehouse.warehouse import Warehouse
 from tests import look
 from tests.browser.conftest import serving
@@ -83,7 +83,7 @@ def test_two_models_are_compared_on_a_text_of_ones_own_in_six_clicks(
         page.get_by_role("textbox", name="Models, one per line").wait_for()
         warehouse = Warehouse(worked)
         for model, run_id in (("made-up/big", RUN_IDS[0]), ("made-up/small", RUN_IDS[1])):
-            finish(submit(RunConfig(model, "english-business", "quick"), warehouse), {"run_id": run_id})
+            finish_job(submit(RunConfig(model, "english-business", "quick"), warehouse), {"run_id": run_id})
         page.reload()
         hand.click(page.get_by_role("button", name="Open the comparison"))
         page.get_by_text("What came out").wait_for()

@@ -28,6 +28,8 @@ from tests.conftest import ROOT, run_core, start_core
 from tests.measuring import prepared
 from tests.profiles import make_corpus, make_model, make_profile
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(tmp_path):

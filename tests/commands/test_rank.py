@@ -22,6 +22,8 @@ from tests.pages.test_pages import opened, table_of, texts
 from tests.profiles import make_model, make_profile
 from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 EARLIER = "01900000-0000-7000-8000-000000000099"
 RISING = [1.5 + 0.01 * at + 0.03 * (at % 4) for at in range(24)]
 """The larger the dimension, the more bits per byte: the worse the model."""

@@ -20,6 +20,8 @@ from tests.deck.test_template import company
 from tests.plans.made import layer_plan
 from tests.screens import RUN_IDS, filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 BOTH = ("--run", RUN_IDS[0], "--run", RUN_IDS[1])
 
 

@@ -13,6 +13,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
+pytestmark = pytest.mark.slow
+
 RUN = "01900000-0000-7000-8000-000000000001"
 OTHER = "01900000-0000-7000-8000-000000000002"
 
@@ -193,9 +195,9 @@ def record(**changes):
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured():
-    from core.runs.stored_runs import repetition
+    from core.runs.stored_runs import rerun_request
 
-    found = repetition(record())
+    found = rerun_request(record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
     assert [line.split()[1] for line in found.changed] == ["text", "protocol"]
 
@@ -211,10 +213,10 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured():
 )
 def test_records_that_cannot_be_repeated_say_why(changes, line):
     from core.errors import InputError
-    from core.runs.stored_runs import repetition
+    from core.runs.stored_runs import rerun_request
 
     with pytest.raises(InputError, match=line):
-        repetition(record(**changes))
+        rerun_request(record(**changes))
 
 
 def test_every_stored_field_has_its_place_and_its_name():
@@ -236,12 +238,12 @@ def test_every_stored_field_has_its_place_and_its_name():
 
 
 def test_a_control_is_not_deleted_while_a_measurement_may_be_judged_with_it(path, said):
-    from core.runs.jobs import held, submit
+    from core.runs.jobs import hold_job, submit
 
     said("delete", RUN, "--yes")
     (control,) = (row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
     job = submit(RunConfig("made-up/first"), Warehouse(path))
-    with held(job):
+    with hold_job(job):
         assert "that is under way may be judged with it" in said("delete", control, "--yes", expects=2)
         said("delete", OTHER, "--yes")
     said("delete", control, "--yes")

@@ -27,6 +27,8 @@ from tests import frames
 from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, many, of_models, story_of
 from tests.frames import Model
 
+pytestmark = pytest.mark.slow
+
 
 def opened(story: Story):
     return Presentation(BytesIO(draw_deck(story)))

@@ -30,6 +30,8 @@ from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_model
 from tests.frames import Model, score
 from tests.plans.made import layer_plan
 
+pytestmark = pytest.mark.slow
+
 EVERY = [(case, language) for case in CASES for language in LANGUAGES]
 
 

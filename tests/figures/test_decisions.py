@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from core.analysis.criteria import Reading
+from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
-from core.analysis.generality import Order
+from core.analysis.generality import OrderTable
 from core.analysis.many import concordance
 from core.figures import decisions as figures
 from core.figures import generality
@@ -18,11 +18,11 @@ from tests.answers import asked, candidate, exact
 
 PLAIN = Assumptions()
 KEPT = [
-    candidate("mine-large", Reading(90, 88, 92), exact(4e9)),
-    candidate("mine-mid", Reading(80, 78, 82), exact(1e9)),
-    candidate("mine-worse", Reading(79, 77, 81), exact(2e9)),
-    candidate("mine-tiny", Reading(50, 48, 52), exact(1e8)),
-    candidate("mine-bad", Reading(20, 18, 22), exact(3e9)),
+    candidate("mine-large", CriterionValue(90, 88, 92), exact(4e9)),
+    candidate("mine-mid", CriterionValue(80, 78, 82), exact(1e9)),
+    candidate("mine-worse", CriterionValue(79, 77, 81), exact(2e9)),
+    candidate("mine-tiny", CriterionValue(50, 48, 52), exact(1e8)),
+    candidate("mine-bad", CriterionValue(20, 18, 22), exact(3e9)),
 ]
 TWO = [asked("score", 3), asked("parameters", 1)]
 
@@ -49,7 +49,7 @@ def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> Non
 
 
 def test_with_a_third_criterion_no_staircase_is_drawn_and_gaps_are_no_points() -> None:
-    three = [replace(one, readings=(*one.readings, exact(n + 1) if n else None)) for n, one in enumerate(KEPT)]
+    three = [replace(one, values=(*one.values, exact(n + 1) if n else None)) for n, one in enumerate(KEPT)]
     found = decide(three, [*TWO, asked("speed", 0)], None)
     data = figures.front_points(found, 2, 0, (800, 800), "en")
     assert data.steps == [] and len(data.points) == 4 and data.has_others
@@ -69,7 +69,9 @@ def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
 
 def test_an_order_becomes_places_with_ties_and_gaps() -> None:
     columns = {"a": [5.0, 3.0, 3.0, 1.0], "b": [1.0, 2.0, None, 4.0]}
-    order = Order(("a", "b"), ("1", "2", "3", "4"), tuple(zip(*columns.values(), strict=True)), concordance(columns))
+    order = OrderTable(
+        ("a", "b"), ("1", "2", "3", "4"), tuple(zip(*columns.values(), strict=True)), concordance(columns)
+    )
     data = generality.order_points(
         order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
     )
@@ -91,22 +93,22 @@ def test_the_sentence_names_the_nearest_change() -> None:
         words.answer(found, "ja")
         == "この基準ではmine-largeを選定。パラメーター数の重みが28%を超えると、mine-midに変わります。"
     )
-    one = decide([replace(each, readings=each.readings[:1]) for each in KEPT], [asked("score")], None)
+    one = decide([replace(each, values=each.values[:1]) for each in KEPT], [asked("score")], None)
     assert words.answer(one, "en") == "On these criteria: mine-large, the best in the only one that weighs."
     assert figures.weight_bars(one, "en", 16) == []
     lone = decide(KEPT[:1], TWO, None)
     assert words.answer(lone, "en") == "On these criteria: mine-large, the only one that meets them."
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
     assert words.answer(none, "en") == "None of 5 models meets the thresholds."
-    told = [words.left_out(one, none, "en", PLAIN) for one in none.left_out]
+    told = [words.left_out(one, none, "en", PLAIN) for one in none.excluded]
     assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
     gap = decide([candidate("x", None, exact(1))], TWO, None)
     assert words.answer(gap, "en").startswith("None of these models has all")
-    assert words.left_out(gap.left_out[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
+    assert words.left_out(gap.excluded[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
-    same = [replace(one, readings=(one.readings[0], exact(7))) for one in KEPT]
+    same = [replace(one, values=(one.values[0], exact(7))) for one in KEPT]
     assert words.remarks(decide(same, TWO, None), "en") == ["All of these models are alike in: parameters."]
     assert words.remarks(decide(same, [TWO[0], asked("parameters", 0)], None), "en") == []
 
@@ -124,7 +126,7 @@ def test_a_dominated_model_names_what_dominates_it() -> None:
     found = decide(KEPT, TWO, None)
     told = {
         one.name: words.standing(standing, found, "en")
-        for one, standing in zip(found.candidates, found.standings, strict=True)
+        for one, standing in zip(found.candidates, found.pareto, strict=True)
     }
     assert told["mine-bad"] == "dominated for sure: mine-mid, mine-worse, 1 more"
     assert told["mine-worse"] == "perhaps dominated: mine-mid" and told["mine-tiny"] == "on the front"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from core.analysis.paired import all_paired
+from core.analysis.paired import compare_all_answers
 from core.figures.scores import import_figure, import_points, paired_figure, paired_points, with_kind
 from core.scores.model_results import suggestions
 from core.scores.parsed_score import Remark
@@ -43,7 +43,7 @@ def compared(right_a: list[int], right_b: list[int]):
         ).with_columns(benchmark=pl.lit("<i>arc"), metric=pl.lit("acc"), filter=pl.lit("none"))
         for right in (right_a, right_b)
     )
-    return all_paired(a, b)
+    return compare_all_answers(a, b)
 
 
 def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():

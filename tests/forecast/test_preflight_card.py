@@ -24,6 +24,8 @@ from tests.measuring import measure
 from tests.runs.small import BROAD, LEAN, SMALL
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 TEXT = "english-business"
 
 

@@ -14,6 +14,8 @@ from core.registry.specifications import SPECIFICATIONS
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
 
+pytestmark = pytest.mark.slow
+
 
 def plan(types, sequences, n_blocks=16, max_types=10_000, n_draws=2, n_splits=4, **changes):
     n_sequences = int(sequences.max()) + 1

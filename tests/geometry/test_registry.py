@@ -13,6 +13,8 @@ from core.geometry.estimators import ESTIMATORS
 from core.registry.estimators import ESTIMATORS as RECORDS
 from core.registry.estimators import find_estimator, require_on_request
 
+pytestmark = pytest.mark.slow
+
 PROMISED = {
     "d2",
     "d2_all_pairs",

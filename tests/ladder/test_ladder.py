@@ -23,6 +23,8 @@ from tests.ladder import questions, run, scoring, shipping, text, training
 from tests.ladder.__main__ import LOGS
 from tests.ladder.recipes import BATCH, CHECKPOINTS, CONTEXT, Recipe, all_runs
 
+pytestmark = pytest.mark.slow
+
 TOY = Recipe("toy", width=32, repeated=0.2, shuffled=0.2, dropout=0.1, steps=10, checkpoints=(0, 10), warmup=2)
 
 

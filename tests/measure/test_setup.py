@@ -3,15 +3,18 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 import transformers
 
 from core.forecast.preflight_card import expected_seconds
 from core.models import model
 from core.registry.passes import CONTROLS
 from core.registry.protocols import PROTOCOLS
-from core.runs.execution import run
+from core.runs.execution import run_measurement
 from core.runs.jobs import submit
 from tests.runs.small import SMALL
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_job_with_its_controls_opens_the_description_of_its_model_once(config, warehouse, monkeypatch):
@@ -28,7 +31,7 @@ def test_a_job_with_its_controls_opens_the_description_of_its_model_once(config,
     warehouse.prepare()
     whole = replace(SMALL, n_random_models=2, passes=tuple(CONTROLS))
     monkeypatch.setitem(PROTOCOLS, SMALL.name, whole)
-    finished = run(submit(config, warehouse), warehouse, lambda step: None, expected_seconds)
+    finished = run_measurement(submit(config, warehouse), warehouse, lambda step: None, expected_seconds)
     assert not finished.failed and len(finished.controls) == 6
     # A network without weights to look at, and one for each of the two random controls to be drawn into.
     assert opened == {"check_files": 1, "read_config": 1, "read_tokenizer": 1, "from_config": 3}

@@ -17,6 +17,8 @@ from tests.conftest import run_core
 from tests.measuring import measure
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 def sharded(folder):
     """The one weight file as two, with their index."""

@@ -16,6 +16,8 @@ from core.models.model import load_network, open_model, read_blueprint
 from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
 from tests.gguf_files import save_tiny_gguf
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):

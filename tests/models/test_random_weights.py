@@ -16,6 +16,8 @@ from core.models.random_weights import _Lottery, draw_network, load_permuted, lo
 from core.models.stacks import all_stacks
 from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 ALL = [(family, None) for family in SIZES] + [(family, "decoder") for family in ENCODER_DECODERS]
 
 

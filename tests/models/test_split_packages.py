@@ -17,6 +17,8 @@ from core.errors import ModelError, ResourceError
 from core.models import packages, wheels
 from core.models.hub import find_weights
 
+pytestmark = pytest.mark.slow
+
 WHOLE = bytes(range(256)) * 50
 CHUNKS = [WHOLE[start : start + 1100] for start in range(0, len(WHOLE), 1100)]  # twelve: part10 comes after part9
 REFERENCE = "pypi:tiny-split"

@@ -13,6 +13,8 @@ from tests.answers import ladder_warehouse
 from tests.pages.test_pages import figures, opened, texts
 from tests.screens import filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 BITS = [1.7 - 0.01 * (n % 12) - 0.003 * n for n in range(24)]
 SCORE = "score~ladder_code~bits_per_byte~none~~suite1"
 

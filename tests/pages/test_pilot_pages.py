@@ -20,6 +20,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, table_of, texts
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 PAGES = ("profiles.py", "ranking.py", "report.py")
 BIG, SMALL = (PilotModel(name) for name in ("made-up/big", "made-up/small"))
 GENERAL = Pilot(

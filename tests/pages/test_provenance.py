@@ -105,15 +105,15 @@ def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest
     from core.runs import processes, stored_runs
 
     started = []
-    monkeypatch.setattr(processes, "start", lambda job, warehouse: started.append(job))
-    asked = stored_runs.Repetition(RunConfig("made-up/big@1"), ("The text has changed since.",))
-    monkeypatch.setattr(stored_runs, "repetition", lambda record: asked)
+    monkeypatch.setattr(processes, "start_job", lambda job, warehouse: started.append(job))
+    asked = stored_runs.Rerun(RunConfig("made-up/big@1"), ("The text has changed since.",))
+    monkeypatch.setattr(stored_runs, "rerun_request", lambda record: asked)
     app = provenance(RUN_IDS[0])
     app.button(key="measure run again").click().run()
     assert "The text has changed since." in texts(app).replace("\\", "") and not started
     app.button(key="confirmed").click().run()
     assert not app.exception and [job.config.model for job in started] == ["made-up/big@1"]
-    assert started[0].again and [one.job.job_id for one in jobs.all_jobs(filled)] == [started[0].job_id]
+    assert started[0].again and [one.job.job_id for one in jobs.list_jobs(filled)] == [started[0].job_id]
 
 
 def test_a_record_that_cannot_be_repeated_says_so(filled: Warehouse) -> None:

@@ -17,6 +17,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
 from tests.sql.hostile import DEEP, GREEDY, REFUSED
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:

@@ -16,6 +16,8 @@ from tests.pages.test_pages import figures, opened, table_of, texts
 from tests.screens import filled_warehouse
 from tests.warehouse.score_files import answers, score, score_file
 
+pytestmark = pytest.mark.slow
+
 BIG = "HuggingFaceTB/SmolLM2-135M"
 HOSTILE = "<img src=x onerror=alert(1)>**bold** :material/home: $x$ [a](javascript:alert(1))"
 HEAD = "model,benchmark,metric,value,unit\n"
@@ -185,11 +187,11 @@ def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(warehouse:
     config = ScoreConfig("org/model", str(tmp_path / "tickets.jsonl"), "0" * 64)
     (tmp_path / "tickets.jsonl").touch()
     job = jobs.submit(config, warehouse)
-    with jobs.held(job):
-        jobs.Reporter(job, lambda step: None)(Progress("score", 1_200, 480_000))
+    with jobs.hold_job(job):
+        jobs.ProgressReporter(job, lambda step: None)(Progress("score", 1_200, 480_000))
         app = opened("pilot.py")
         shown = texts(app).replace("\\", "")
         assert not app.exception and "org/model · tickets.jsonl · scoring" in shown and "at work" in shown
-    jobs.finish(job, {"file_sha256": "a" * 64, "waits": "", "was_known": True})
+    jobs.finish_job(job, {"file_sha256": "a" * 64, "waits": "", "was_known": True})
     app = opened("pilot.py")
     assert not app.exception and "It was scored already; nothing was scored again." in texts(app)

@@ -10,7 +10,7 @@ import pytest
 
 from core.records import PlanConfig, PlanEstimate
 from core.runs import estimates, processes
-from core.runs.jobs import all_jobs
+from core.runs.jobs import list_jobs
 from core.ui import url_state
 from core.warehouse import layer_plans
 from core.warehouse.warehouse import Warehouse
@@ -86,8 +86,8 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     assert "No plan of other/model yet" in texts(app).replace("\\", "")
     started = []
     takes = PlanEstimate("other/model", "python-docs", 132.4, 4096, 7000.0, download_bytes=0)
-    monkeypatch.setattr(estimates, "plan_from_process", lambda config, warehouse: takes)
-    monkeypatch.setattr(processes, "start", lambda job, warehouse: started.append(job))
+    monkeypatch.setattr(estimates, "plan_estimate_from_process", lambda config, warehouse: takes)
+    monkeypatch.setattr(processes, "start_job", lambda job, warehouse: started.append(job))
     app.number_input(key="plan blocks").set_value(2)
     _press(app, "What will it take?")
     assert "132 passes of the whole model over 4,096 tokens" in texts(app) and not started and not app.exception
@@ -95,7 +95,7 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     assert not app.exception
     (job,) = started
     assert job.config == PlanConfig("other/model", blocks=2, verify=True, heal=True)
-    assert [one.job.job_id for one in all_jobs(warehouse)] == [job.job_id]
+    assert [one.job.job_id for one in list_jobs(warehouse)] == [job.job_id]
     app.selectbox(key="plan unit").set_value("points")
     _press(app, "What will it take?")
     assert "is for a task" in app.error[0].value and len(started) == 1

@@ -30,7 +30,7 @@ def work(*sent):
     from core.runs.ray import worker
 
     use()
-    return worker.work(*sent)
+    return worker.run_remote_job(*sent)
 
 
 if __name__ == "__main__":

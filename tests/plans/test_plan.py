@@ -30,6 +30,8 @@ from core.wording import plans as sentences
 from tests.plans.small import SIZES
 from tests.tiny import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 IDLE = (2, 4)
 
 
@@ -79,7 +81,7 @@ def test_blocks_that_do_nothing_are_found_whatever_was_asked(idle_model, tmp_pat
     )
     assert sentences.answer(plan, "en").startswith("Recommended: without blocks 2, 4 (of 0 to 5)")
     assert {row.rule for row in read_again.rivals(found)} >= {"greedy", "influence", "last_angle", "angle"}
-    assert {row.text for row in read_again.harder(found)} >= {"typos", "other_domain", *PROBES}
+    assert {row.text for row in read_again.harder_text_prices(found)} >= {"typos", "other_domain", *PROBES}
     assert len(found.of("held_out", "loss", "random")) == 14
     for unit in ("attention", "mlp"):
         alone = [row for row in found.of("selection", "divergence", "single") if row.unit == unit]
@@ -93,7 +95,7 @@ def test_as_many_go_as_the_budget_allows(idle_model, tmp_path, monkeypatch):
     monkeypatch.setattr(PlanSetup, "most_removed", 4)
     found = planned(idle_model, tmp_path, budget=0.001)
     assert tuple(found.plan.blocks) == IDLE
-    assert len(read_again.path(found)) > len(IDLE)  # what comes next is shown with its price
+    assert len(read_again.search_path(found)) > len(IDLE)  # what comes next is shown with its price
 
 
 def test_blocks_that_cancel_each_other_are_found_though_each_alone_is_dear(tmp_path):
@@ -137,7 +139,7 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
     steps: list = []
     found = planned(idle_model, tmp_path, steps.append, remove=(1, 3), verify=True, budget=10.0)
     assert found.plan.blocks == [1, 3] and found.plan.rule == "own" and found.plan.sum_of_singles is None
-    assert not found.of("selection", "loss", "single")[12:] and read_again.path(found) == []
+    assert not found.of("selection", "loss", "single")[12:] and read_again.search_path(found) == []
     assert {row.rule for row in read_again.rivals(found)} >= {"own", "influence", "angle"}
     assert steps[-1].done <= steps[-1].total
     with pytest.raises(InputError, match="there is no block 9 to remove"):

@@ -39,14 +39,14 @@ def use() -> None:
     """Know the protocol here, in the processes of jobs, and on the workers of a Ray cluster."""
     PROTOCOLS.update(MORE)
     processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
-    cluster.SENT = ("core", "data", "pyproject.toml", "tests")
-    engine.work = work
+    cluster.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
+    engine.run_remote_job = work
 
 
 def work(*sent):
     """The work of a worker, which gets this function by its name."""
     PROTOCOLS.update(MORE)
-    return worker.work(*sent)
+    return worker.run_remote_job(*sent)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from filelock import FileLock
 from core.commands.main import main
 from core.errors import InputError
 from core.runs import caches
-from core.runs.jobs import lock_of, release
+from core.runs.jobs import lock_path, release_lock
 from core.sql.sandbox import query
 from core.store import parcels
 from core.warehouse.runs import delete_runs, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
+
+pytestmark = pytest.mark.slow
 
 RUN = "01900000-0000-7000-8000-000000000001"
 KEPT = ("warehouse", "parcels", "texts", "backups", "hub")
@@ -47,7 +49,7 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
 
 
 def sizes(warehouse) -> dict[str, int]:
-    return {one.name: one.n_bytes for one in caches.caches(warehouse)}
+    return {one.name: one.n_bytes for one in caches.list_caches(warehouse)}
 
 
 def test_everything_is_told_with_its_size(warehouse):
@@ -58,7 +60,7 @@ def test_everything_is_told_with_its_size(warehouse):
 
 def test_cleaning_takes_what_can_be_made_anew_and_nothing_else(warehouse):
     before = sizes(warehouse)
-    freed = dict(caches.clean(warehouse, []))
+    freed = dict(caches.clean_caches(warehouse, []))
     after = sizes(warehouse)
     assert {name: size for name, size in after.items() if size} == {name: before[name] for name in KEPT}
     assert freed == {name: size for name, size in before.items() if name not in KEPT}
@@ -68,17 +70,17 @@ def test_cleaning_takes_what_can_be_made_anew_and_nothing_else(warehouse):
 
 
 def test_what_a_job_uses_is_left_alone(warehouse):
-    lock = FileLock(lock_of(warehouse.jobs / "job"))
+    lock = FileLock(lock_path(warehouse.jobs / "job"))
     lock.acquire()
     try:
         before = sizes(warehouse)
         assert before["kept"] == 0  # of stopped jobs
-        freed = dict(caches.clean(warehouse, ["models", "gguf", "kept"]))
+        freed = dict(caches.clean_caches(warehouse, ["models", "gguf", "kept"]))
         assert freed == {"models": 0, "gguf": 0, "kept": 0}
         assert (warehouse.jobs / "job" / "kept-1" / "states.npy").is_file()
         assert sizes(warehouse) == before
     finally:
-        release(lock)
+        release_lock(lock)
 
 
 def test_a_cache_that_lies_on_another_disk_is_cleaned_and_stays_there(warehouse, tmp_path):
@@ -86,30 +88,30 @@ def test_a_cache_that_lies_on_another_disk_is_cleaned_and_stays_there(warehouse,
     place = caches.cache_folder() / "pypi"
     place.rename(elsewhere)
     place.symlink_to(elsewhere)
-    assert dict(caches.clean(warehouse, ["models"]))["models"] >= 0
+    assert dict(caches.clean_caches(warehouse, ["models"]))["models"] >= 0
     assert place.is_symlink() and list(elsewhere.iterdir()) == []
 
 
 def test_models_that_are_being_fetched_are_left_alone(warehouse, tmp_path):
     with FileLock(tmp_path / "cache" / "pypi.lock"):
-        assert dict(caches.clean(warehouse, ["models"])) == {"models": 0}
+        assert dict(caches.clean_caches(warehouse, ["models"])) == {"models": 0}
     waiting = tmp_path / "cache" / "pypi" / "split" / ".parts-1.0" / "part.whl"
     waiting.parent.mkdir(parents=True)
     waiting.write_bytes(b"x" * 500)
-    assert dict(caches.clean(warehouse, ["models"])) == {"models": 1500}
+    assert dict(caches.clean_caches(warehouse, ["models"])) == {"models": 1500}
 
 
 def test_a_conversion_that_is_being_made_is_left_alone(warehouse, tmp_path):
     lock = FileLock(tmp_path / "cache" / "gguf" / "abc-F32-5.24.lock")
     with lock:
-        assert dict(caches.clean(warehouse, ["gguf"])) == {"gguf": 0}
-    assert dict(caches.clean(warehouse, ["gguf"])) == {"gguf": 1000}
+        assert dict(caches.clean_caches(warehouse, ["gguf"])) == {"gguf": 0}
+    assert dict(caches.clean_caches(warehouse, ["gguf"])) == {"gguf": 1000}
 
 
 @pytest.mark.parametrize("name", [*KEPT, "nothing"])
 def test_only_caches_can_be_cleaned(warehouse, name):
     with pytest.raises(InputError, match=f"Unknown cache '{name}'"):
-        caches.clean(warehouse, [name])
+        caches.clean_caches(warehouse, [name])
 
 
 def test_the_verb_asks_and_leaves_the_trash_unless_it_is_named(warehouse, capsys):
@@ -140,5 +142,5 @@ def test_models_in_folders_are_found_by_the_names_of_their_files(tmp_path, monke
     (declared / "small.gguf").touch()
     (declared / "deeper" / "still" / "hidden.gguf").touch()
     monkeypatch.setenv("WORKDIM_MODELS", str(declared))
-    found = caches.found_models(Warehouse(tmp_path / "w.duckdb"))
+    found = caches.local_models(Warehouse(tmp_path / "w.duckdb"))
     assert found == [str(beside / "whole"), str(declared / "small.gguf")]

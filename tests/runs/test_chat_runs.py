@@ -10,13 +10,15 @@ from core.analysis.differences import controls_of
 from core.records import RunConfig
 from core.registry.passes import PASSES
 from core.registry.protocols import PROTOCOLS
-from core.runs.requests import parts_of
+from core.runs.requests import expand_request
 from core.store import parcels
 from core.warehouse import queries
 from tests.chats import CHATML, DATED, save_chat_model, write_chats
 from tests.conftest import run_core
 from tests.measuring import measure
 from tests.runs.small import SMALL
+
+pytestmark = pytest.mark.slow
 
 
 def quiet(step):
@@ -72,7 +74,7 @@ def test_plain_contents_are_never_compared_with_a_rendering(config, warehouse):
 
 
 def test_further_texts_of_a_protocol_are_read_as_they_are(config):
-    parts = parts_of(replace(config, protocol="thorough", chat="plain"))
+    parts = expand_request(replace(config, protocol="thorough", chat="plain"))
     assert [part.chat for part in parts if part.corpus != config.corpus] == ["template"] * 2
 
 

@@ -83,7 +83,7 @@ def test_the_shipped_model_is_measured_as_its_shipped_profile_says(demo_warehous
     )
     (run_id,) = shipped["run_id"]
     found = compare(*(read_parcel(demo_warehouse.parcels / one) for one in (run_id, own["run_id"])))
-    assert found.is_right, found.values.filter(~pl.col("within"))
+    assert found.is_within_tolerance, found.values.filter(~pl.col("within"))
     assert own["bits_per_byte"] == pytest.approx(shipped["bits_per_byte"][0], rel=1e-3)
 
 

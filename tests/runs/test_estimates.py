@@ -9,7 +9,7 @@ import pytest
 from core.errors import InputError
 from core.records import PlanConfig, RunConfig
 from core.runs import planning
-from core.runs.estimates import cards, cards_from_process, plan_from_process
+from core.runs.estimates import plan_estimate_from_process, preflight_cards, preflight_cards_from_process
 from core.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,9 @@ def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_pa
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
     config = RunConfig(str(tiny_llama), "english-business", stack=None)
     gone = replace(config, model=str(tmp_path / "workdim: gone"))
-    (here, gone_here), (there, gone_there) = (ask([config, gone], warehouse) for ask in (cards, cards_from_process))
+    (here, gone_here), (there, gone_there) = (
+        ask([config, gone], warehouse) for ask in (preflight_cards, preflight_cards_from_process)
+    )
     assert (there.model, there.n_layers, there.parameters) == (here.model, here.n_layers, here.parameters)
     assert [one.name for one in there.passes] == [one.name for one in here.passes] and not there.refusals
     assert gone_there.refusals == gone_here.refusals != ()
@@ -28,6 +30,6 @@ def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_pa
 def test_a_page_gets_what_a_plan_will_take(tiny_llama, tmp_path):
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
     config = PlanConfig(str(tiny_llama), "english-business", blocks=1)
-    assert plan_from_process(config, warehouse).passes == planning.estimate(config).passes
+    assert plan_estimate_from_process(config, warehouse).passes == planning.estimate_plan(config).passes
     with pytest.raises(InputError, match="at most 3 can go"):  # told by its type, as what a card refuses
-        plan_from_process(replace(config, blocks=9), warehouse)
+        plan_estimate_from_process(replace(config, blocks=9), warehouse)

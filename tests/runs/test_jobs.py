@@ -25,14 +25,16 @@ from core.models import loading
 from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
-from core.runs.execution import run
-from core.runs.jobs import all_jobs, find_job, logged, stand, submit, worker, write_json
-from core.runs.recovery import sweep
+from core.runs.execution import run_measurement
+from core.runs.jobs import find_job, job_status, list_jobs, log_warnings, submit, worker_record, write_json
+from core.runs.recovery import recover
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
 from tests.measuring import measure
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -61,12 +63,12 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     starter = (
         "import sys; from core.runs import processes; from core.runs.jobs import find_job; "
         "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
-        "processes.COMMAND = (sys.executable, '-m', 'tests.runs.small'); processes.start(find_job(w, sys.argv[2]).job, w)"
+        "processes.COMMAND = (sys.executable, '-m', 'tests.runs.small'); processes.start_job(find_job(w, sys.argv[2]).job, w)"
     )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
-    assert stand(job).state in ("queued", "running")
-    wait_for(lambda: stand(job).state == "finished")
-    assert stand(job).result["run_id"] == job.job_id
+    assert job_status(job).state in ("queued", "running")
+    wait_for(lambda: job_status(job).state == "finished")
+    assert job_status(job).result["run_id"] == job.job_id
     assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
     log = job.log.read_text(encoding="utf-8")
     assert all(phase in log for phase in ("load", "forward", "geometry"))
@@ -74,7 +76,7 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
 
 def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
     job = submit(config, warehouse)
-    with logged(job):
+    with log_warnings(job):
         for line in (Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=8), "another"):
             logging.getLogger("workdim").warning(line)
     ours, other = job.log_tail(2)
@@ -85,16 +87,16 @@ def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
 def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, warehouse):
     asked = (longer, replace(config, seed=1), replace(config, seed=2))
     first, second, third = (submit(one, warehouse) for one in asked)
-    started = [processes.start(first, warehouse)]
-    wait_for(lambda: stand(first).state == "running")
+    started = [processes.start_job(first, warehouse)]
+    wait_for(lambda: job_status(first).state == "running")
     started[0].send_signal(signal.SIGSTOP)  # until both others wait, however long they take to begin
-    started += [processes.start(third, warehouse), processes.start(second, warehouse)]
-    wait_for(lambda: all((at := stand(job).progress) and at.phase == "queued" for job in (second, third)))
+    started += [processes.start_job(third, warehouse), processes.start_job(second, warehouse)]
+    wait_for(lambda: all((at := job_status(job).progress) and at.phase == "queued" for job in (second, third)))
     started[0].send_signal(signal.SIGCONT)
     seen = []
 
     def all_finished():
-        seen.append([stand(job).state for job in (first, second, third)])
+        seen.append([job_status(job).state for job in (first, second, third)])
         return seen[-1] == ["finished"] * 3
 
     wait_for(all_finished)
@@ -107,31 +109,31 @@ def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, 
 def test_cancel_stops_within_two_seconds_whatever_the_job_is_doing_and_leaves_nothing(longer, config, warehouse):
     """At work, waiting, opening its model; and before, nobody else may ask for the same or shoot at it from elsewhere."""
     first, second = (submit(one, warehouse) for one in (longer, replace(config, seed=1)))
-    at_work = processes.start(first, warehouse)
-    wait_for(lambda: stand(first).state == "running")
-    waiting = processes.start(second, warehouse)
+    at_work = processes.start_job(first, warehouse)
+    wait_for(lambda: job_status(first).state == "running")
+    waiting = processes.start_job(second, warehouse)
     same = replace(longer, memory_budget=10**9)
     with pytest.raises(InputError, match="is running already, as the job"):
         submit(same, warehouse)
-    wait_for(lambda: (at := stand(second).progress) is not None and at.phase == "queued")
+    wait_for(lambda: (at := job_status(second).progress) is not None and at.phase == "queued")
     cancelled_in_time(second, waiting)
-    wait_for(lambda: (at := stand(first).progress) is not None and at.phase == "geometry")
-    known = stand(first).worker
+    wait_for(lambda: (at := job_status(first).progress) is not None and at.phase == "geometry")
+    known = job_status(first).worker
     write_json(first.folder / "worker.json", known | {"host": "another"})
     with pytest.raises(InputError, match="on the machine another"):
-        processes.cancel(first)
+        processes.cancel_job(first)
     write_json(first.folder / "worker.json", known)
     cancelled_in_time(first, at_work)
     third = submit(longer, warehouse)
-    opening = processes.start(third, warehouse)
-    wait_for(lambda: (at := stand(third).progress) is not None and at.phase == "load")
+    opening = processes.start_job(third, warehouse)
+    wait_for(lambda: (at := job_status(third).progress) is not None and at.phase == "load")
     cancelled_in_time(third, opening)
     assert queries.runs(warehouse).is_empty() and not left_over(warehouse)
 
 
 def cancelled_in_time(job, process):
     started = time.monotonic()
-    processes.cancel(job)
+    processes.cancel_job(job)
     took = time.monotonic() - started
     process.wait(timeout=10)
     assert took < 2 and not job.folder.exists()
@@ -139,12 +141,12 @@ def cancelled_in_time(job, process):
 
 def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(longer, warehouse, monkeypatch):
     job = submit(longer, warehouse)
-    process = processes.start(job, warehouse)
+    process = processes.start_job(job, warehouse)
     wait_for(lambda: list(job.folder.glob("kept-*/layer-0002.json")))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert stand(job).state == "interrupted"
-    sweep(warehouse)
+    assert job_status(job).state == "interrupted"
+    recover(warehouse)
     measured = []
 
     def count(*arguments):
@@ -189,8 +191,8 @@ def test_a_worker_that_never_came_is_interrupted_and_not_waited_for(config, ware
     job = submit(config, warehouse)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    write_json(job.folder / "worker.json", worker(gone.pid))
-    assert stand(job).state == "interrupted"
+    write_json(job.folder / "worker.json", worker_record(gone.pid))
+    assert job_status(job).state == "interrupted"
 
 
 def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypatch):
@@ -201,7 +203,7 @@ def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypa
         short.setattr("core.measure.profile.compare_layers", no_memory)
         with pytest.raises(ResourceError):
             measure(config, warehouse, quiet)
-    (standing,) = all_jobs(warehouse)
+    (standing,) = list_jobs(warehouse)
     assert (standing.state, standing.reason) == ("failed", "The memory is full.")
     assert measure(config, warehouse, quiet).run_id == standing.job.job_id
 
@@ -218,7 +220,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
         short.setattr(checkpoint, "_write", full)
         with pytest.raises(ResourceError, match="no more room"):
             measure(config, warehouse, quiet)
-    (standing,) = all_jobs(warehouse)
+    (standing,) = list_jobs(warehouse)
     assert standing.state == "failed" and queries.runs(warehouse).is_empty()
     assert list(standing.job.folder.glob("kept-*/layer-0001.json"))
     assert measure(config, warehouse, quiet).run_id == standing.job.job_id and not left_over(warehouse)
@@ -250,8 +252,8 @@ def test_ctrl_c_cancels_the_job_that_it_waits_for(longer, warehouse):
         stdout=subprocess.DEVNULL,
         text=True,
     )
-    wait_for(lambda: any(s.state == "running" for s in all_jobs(warehouse)))
-    (standing,) = all_jobs(warehouse)
+    wait_for(lambda: any(s.state == "running" for s in list_jobs(warehouse)))
+    (standing,) = list_jobs(warehouse)
     terminal.send_signal(signal.SIGINT)
     _, said = terminal.communicate(timeout=20)
     assert terminal.returncode == 130 and "nothing half written was kept" in said
@@ -260,7 +262,7 @@ def test_ctrl_c_cancels_the_job_that_it_waits_for(longer, warehouse):
 
 def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
     (warehouse.jobs / "of-an-earlier-version").mkdir(parents=True)
-    sweep(warehouse)
+    recover(warehouse)
     assert not left_over(warehouse)
     with pytest.raises(InputError, match="0 jobs begin with"):
         find_job(warehouse, "anything")
@@ -271,10 +273,10 @@ def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(con
     with monkeypatch.context() as dying:
         dying.setattr("core.runs.execution.ingest_parcel", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
-            run(job, warehouse, quiet)
-    assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"
+            run_measurement(job, warehouse, quiet)
+    assert (warehouse.parcels / job.job_id).is_dir() and job_status(job).state == "interrupted"
     monkeypatch.setattr("core.measure.profile.measure_profile", None)  # nothing is measured again
-    assert run(job, warehouse, quiet).run_id == job.job_id
+    assert run_measurement(job, warehouse, quiet).run_id == job.job_id
     assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
 
 
@@ -336,7 +338,7 @@ def test_a_forecast_that_fails_fails_nothing(config, warehouse):
         raise OverflowError("too long")
 
     job = submit(config, warehouse)
-    assert run(job, warehouse, quiet, fail).run_id == job.job_id
+    assert run_measurement(job, warehouse, quiet, fail).run_id == job.job_id
     assert "too long" in job.log.read_text(encoding="utf-8")
 
 
@@ -344,8 +346,8 @@ def test_a_job_of_another_version_is_left_alone(config, warehouse):
     job = submit(config, warehouse)
     told = json.loads((job.folder / "job.json").read_text(encoding="utf-8"))
     (job.folder / "job.json").write_text(json.dumps(told | {"from_tomorrow": 1}), encoding="utf-8")
-    sweep(warehouse)
-    assert (job.folder / "job.json").exists() and all_jobs(warehouse) == []
+    recover(warehouse)
+    assert (job.folder / "job.json").exists() and list_jobs(warehouse) == []
 
 
 def test_jobs_get_a_waiting_policy_unless_the_user_has_chosen_one(monkeypatch, warehouse) -> None:
@@ -358,10 +360,10 @@ def test_jobs_get_a_waiting_policy_unless_the_user_has_chosen_one(monkeypatch, w
 
 def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, warehouse):
     job = submit(config, warehouse)
-    kept = checkpoint.Checkpoint(job.kept(job.job_id), "a pass")
+    kept = checkpoint.Checkpoint(job.checkpoint_folder(job.job_id), "a pass")
     for layer, value in {0: 5.0, 1: 6.0, 3: 7.0}.items():  # what comes after a gap waits for it
         d2 = CloudEstimate("one_per_type", "d2", None, None, Estimate(value, lower=value - 1), [])
         kept.save_layer(layer, LayerResult([d2], [], [], 0.0, "cpu"), {})
-    found = job.layers_so_far()
+    found = job.finished_layers()
     assert [(one.value, one.lower) for one in found] == [(5.0, 4.0), (6.0, 5.0)]
     assert partial_thumbnail("a model", found, "ja").startswith("<svg")

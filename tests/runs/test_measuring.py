@@ -22,7 +22,7 @@ from core.registry.passes import CONTROLS
 from core.registry.protocols import PROTOCOLS
 from core.runs import execution
 from core.runs.jobs import new_run_id
-from core.runs.recovery import sweep, sweep_to_read
+from core.runs.recovery import recover, recover_for_reader
 from core.store import parcels
 from core.tables import TABLES
 from core.warehouse import queries
@@ -32,6 +32,8 @@ from tests.conftest import ROOT, run_core
 from tests.measuring import measure
 from tests.runs.small import SMALL, WHOLE
 from tests.tiny import save_tiny_model
+
+pytestmark = pytest.mark.slow
 
 
 def quiet(step):
@@ -236,7 +238,7 @@ def test_a_job_that_may_not_be_touched_keeps_nobody_from_reading(config, warehou
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(FileLock, "acquire", forbid)
-    (reason,) = sweep_to_read(warehouse)
+    (reason,) = recover_for_reader(warehouse)
     assert "of-a-colleague" in reason and "Permission denied" in reason
     assert queries.runs(warehouse)["run_id"].to_list() == [run_id]
 
@@ -379,7 +381,7 @@ def test_a_warehouse_that_stays_locked_is_no_failure(config, warehouse):
         for holder in holders:
             holder.kill()
             holder.wait()
-    sweep(warehouse)
+    recover(warehouse)
     assert queries.runs(warehouse)["run_id"].to_list() == [finished.run_id]
 
 
@@ -388,7 +390,7 @@ def test_a_measurement_at_work_is_left_alone_and_its_scratch_never_travels(confi
 
     def look(step):
         if step.phase == "geometry" and not seen:
-            sweep(warehouse)
+            recover(warehouse)
             (job,) = [folder for folder in warehouse.jobs.iterdir() if folder.is_dir() and folder.name[0] != "."]
             kept = job / f"kept-{job.name}"
             seen.append(({file.name for file in job.iterdir()}, {file.name for file in kept.iterdir()}))

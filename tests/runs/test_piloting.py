@@ -11,15 +11,17 @@ from core.errors import WarehouseLocked
 from core.pilots.registration import read_pilot
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
-from core.runs.jobs import JobStatus, all_jobs, stand, submit
+from core.runs.jobs import JobStatus, job_status, list_jobs, submit
 from core.runs.pilot_jobs import run_pilot
-from core.runs.requests import protocols, texts
+from core.runs.requests import protocol_names, text_names
 from core.warehouse import queries
 from core.warehouse.reference import add_all_profiles
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
+
+pytestmark = pytest.mark.slow
 
 PILOT = """
 name = "Four"
@@ -73,7 +75,7 @@ def test_three_are_measured_and_the_fourth_is_explained(measured):
 
 def test_the_failure_is_kept_to_be_looked_at_and_tried_again(measured):
     folder, _done = measured
-    (standing,) = all_jobs(Warehouse(folder / "w.duckdb"))
+    (standing,) = list_jobs(Warehouse(folder / "w.duckdb"))
     assert standing.state == "failed" and "damaged" in standing.reason and standing.job.pilot_id
 
 
@@ -85,7 +87,7 @@ def test_run_again_it_measures_what_is_missing_only(measured):
     again = run_pilot_verb(folder, queries.pilots(warehouse)["pilot_id"][0])
     assert again.returncode == 0 and again.stdout.count("was there already") == 3, again.stderr
     assert set(before) < set(queries.runs(warehouse)["run_id"])
-    assert queries.pilots(warehouse)["n_runs"].to_list() == [4] and not all_jobs(warehouse)
+    assert queries.pilots(warehouse)["n_runs"].to_list() == [4] and not list_jobs(warehouse)
 
 
 def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, warehouse, monkeypatch):
@@ -93,17 +95,17 @@ def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, wa
     monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
     monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
-    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+    pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
     seen = []
 
     def engine(jobs, _told):
-        seen.append([stand(job).state for job in jobs])
+        seen.append([job_status(job).state for job in jobs])
         return iter(())
 
     assert list(run_pilot(pilot, warehouse, engine, lambda at: None)) == []
     assert seen == [["queued"] * 4]
-    assert {one.state for one in all_jobs(warehouse)} == {"interrupted"}
-    again = submit(all_jobs(warehouse)[0].job.config, warehouse)
+    assert {one.state for one in list_jobs(warehouse)} == {"interrupted"}
+    again = submit(list_jobs(warehouse)[0].job.config, warehouse)
     assert again.pilot_id == pilot.pilot_id
 
 
@@ -111,7 +113,7 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
     """What it had not come to is its own, and waits for nobody."""
     monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
-    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+    pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
 
     def stopped(_jobs, _told):
         raise KeyboardInterrupt
@@ -123,7 +125,7 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
     def engine(jobs, _told):
         seen.extend(jobs)
         assert [job.job_id for job in jobs] == sorted(job.job_id for job in jobs)
-        assert processes._before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
+        assert processes._n_jobs_before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
         return iter(())
 
     assert list(run_pilot(pilot, warehouse, engine, lambda at: None)) == []
@@ -133,20 +135,20 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
 def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monkeypatch):
     monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
-    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+    pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
 
     def engine(jobs, _told):
-        processes.cancel(jobs[0])
-        yield stand(jobs[0])
+        processes.cancel_job(jobs[0])
+        yield job_status(jobs[0])
 
     (outcome,) = run_pilot(pilot, warehouse, engine, lambda at: None)
-    assert outcome.state == "cancelled" and len(all_jobs(warehouse)) == 3
+    assert outcome.state == "cancelled" and len(list_jobs(warehouse)) == 3
 
 
 def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, monkeypatch):
     monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
-    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+    pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
 
     def refuse(*_):
         raise WarehouseLocked("Another process has it.")
@@ -159,7 +161,7 @@ def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, monkeypatc
 
     outcomes = list(run_pilot(pilot, warehouse, engine, lambda at: None))
     assert [one.state for one in outcomes] == ["finished"] * 4
-    assert all("Another process" in one.notes[0] for one in outcomes) and len(all_jobs(warehouse)) == 4
+    assert all("Another process" in one.notes[0] for one in outcomes) and len(list_jobs(warehouse)) == 4
 
 
 def test_a_name_of_the_warehouse_is_answered_by_its_run_and_one_without_a_run_starts_nothing(warehouse, tmp_path):
@@ -167,11 +169,11 @@ def test_a_name_of_the_warehouse_is_answered_by_its_run_and_one_without_a_run_st
     named = '["local:ladder-128-lr-6e-3-step1500", "local:nobody-has-measured-it"]'
     text = PILOT.replace('["./first", "./second", "./broken", "./third"]', named).replace('"small"', '"quick"')
     (tmp_path / "named.toml").write_text(text.replace("english-business", "ladder-code"), encoding="utf-8")
-    pilot = read_pilot(tmp_path / "named.toml", protocols(), texts())
+    pilot = read_pilot(tmp_path / "named.toml", protocol_names(), text_names())
     add_all_profiles(warehouse, lambda line: None)
     there, missing = run_pilot(pilot, warehouse, lambda jobs, _told: iter(jobs), lambda at: None)
     assert there.was_known and there.config.model == "local:ladder-128-lr-6e-3-step1500"
     known = queries.runs(warehouse, [there.run_id]).row(0, named=True)
     assert (known["reference"], known["corpus_name"]) == (there.config.model, "ladder-code")
     assert missing.state == "failed" and "what the warehouse calls" in missing.reason
-    assert queries.pilot_run_ids(warehouse, pilot.pilot_id) == [there.run_id] and not all_jobs(warehouse)
+    assert queries.pilot_run_ids(warehouse, pilot.pilot_id) == [there.run_id] and not list_jobs(warehouse)

@@ -19,13 +19,15 @@ from core.models.memory import MemoryPlan
 from core.models.model import Blueprint
 from core.records import PlanConfig
 from core.runs import processes
-from core.runs.jobs import all_jobs, stand, submit
-from core.runs.planning import estimate, outcome, plan
+from core.runs.jobs import job_status, list_jobs, submit
+from core.runs.planning import estimate_plan, load_result, run_plan
 from core.warehouse.layer_plans import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
 from core.wording.plans import estimate_text
 from tests.conftest import run_core
 from tests.plans.small import SIZES
+
+pytestmark = pytest.mark.slow
 
 ASKED = ("--corpus", "english-business", "--device", "cpu")
 
@@ -61,12 +63,12 @@ def test_a_plan_is_told_kept_and_shown(tiny_llama, warehouse, tmp_path):
 
 def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, warehouse, monkeypatch):
     config = PlanConfig(str(tiny_llama), "english-business", blocks=1, device="cpu")
-    alone, verified = estimate(config), estimate(replace(config, verify=True, heal=True))
+    alone, verified = estimate_plan(config), estimate_plan(replace(config, verify=True, heal=True))
     assert 0 < alone.seconds < verified.seconds and alone.passes < verified.passes and alone.readings is None
     with pytest.raises(InputError, match="at most 3 can go"):
-        estimate(replace(config, blocks=9))
+        estimate_plan(replace(config, blocks=9))
     monkeypatch.setattr(Blueprint, "plan", lambda self, *others: MemoryPlan(True, 4, 1))
-    streamed = estimate(config)
+    streamed = estimate_plan(config)
     assert streamed.readings > 1 and f"about {streamed.readings} times from their files" in " ".join(
         estimate_text(streamed, "en")
     )
@@ -125,20 +127,20 @@ def test_a_locked_warehouse_loses_no_plan(tiny_llama, warehouse):
             holders.append(subprocess.Popen([sys.executable, "-c", HOLD, str(warehouse.path)], stdout=subprocess.PIPE))
             holders[0].stdout.readline()  # type: ignore[union-attr]
 
-    done = plan(job, Warehouse(warehouse.path, wait=0.2), hold)
-    assert done.waits and stand(job).result["plan_id"] == job.job_id
+    done = run_plan(job, Warehouse(warehouse.path, wait=0.2), hold)
+    assert done.waits and job_status(job).result["plan_id"] == job.job_id
     holders[0].kill()
     holders[0].wait()
     assert list_plans(warehouse)["plan_id"].to_list() == [job.job_id]
-    assert outcome(stand(job), warehouse).plan.plan_id == job.job_id
+    assert load_result(job_status(job), warehouse).plan.plan_id == job.job_id
 
 
 @pytest.mark.slow
 def test_a_kill_loses_no_finished_step(tiny_llama, warehouse, tmp_path):
     config = PlanConfig(str(tiny_llama), "english-business", verify=True, blocks=2, device="cpu")
     job = submit(config, warehouse)
-    process = processes.start(job, warehouse)
-    steps = job.kept(job.job_id)
+    process = processes.start_job(job, warehouse)
+    steps = job.checkpoint_folder(job.job_id)
 
     def finished() -> set[str]:
         return {path.name for path in steps.glob("step-*.json")}
@@ -148,24 +150,24 @@ def test_a_kill_loses_no_finished_step(tiny_llama, warehouse, tmp_path):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert stand(job).state == "interrupted"
+    assert job_status(job).state == "interrupted"
     before = {name: (steps / name).stat().st_mtime_ns for name in finished()}
     assert len(before) >= 4
     again = submit(config, warehouse)
     assert again.job_id == job.job_id
-    plan(again, warehouse, lambda step: None)
-    assert [one.state for one in all_jobs(warehouse)] == ["finished"]
+    run_plan(again, warehouse, lambda step: None)
+    assert [one.state for one in list_jobs(warehouse)] == ["finished"]
     assert list_plans(warehouse)["plan_id"].to_list() == [job.job_id]
     assert before and not steps.exists()  # used to the end, and gone with the job's work
 
 
 def test_a_cancelled_plan_leaves_nothing(tiny_llama, warehouse):
     job = submit(PlanConfig(str(tiny_llama), "english-business", verify=True, device="cpu"), warehouse)
-    process = processes.start(job, warehouse)
+    process = processes.start_job(job, warehouse)
     end = time.monotonic() + 120
-    while not job.kept(job.job_id).exists() and process.poll() is None and time.monotonic() < end:
+    while not job.checkpoint_folder(job.job_id).exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
-    processes.cancel(job)
+    processes.cancel_job(job)
     process.wait()
     assert not job.folder.exists() and list_plans(warehouse).is_empty()
     assert isinstance(process, subprocess.Popen) and Path(warehouse.path).exists()

@@ -22,11 +22,11 @@ import torch
 from core.plans.plan import make_plan
 from core.records import PlanConfig, RunConfig
 from core.runs import planning, processes
-from core.runs.execution import run
-from core.runs.jobs import all_jobs, stand, submit
+from core.runs.execution import run_measurement
+from core.runs.jobs import job_status, list_jobs, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
-from core.runs.ray.cluster import Needs, needs_of
+from core.runs.ray.cluster import Needs, job_needs
 from core.warehouse import layer_plans, queries
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
@@ -114,10 +114,10 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
     def told(at):
         seen[at.job.job_id].append(at)
         if at.job == todo[2] and not lost and (workers / f"workdim-{at.job.job_id}" / "parcels").is_dir():
-            lost.append(at.told["on"]["pid"])
+            lost.append(at.progress_record["on"]["pid"])
             os.kill(lost[0], signal.SIGKILL)
 
-    ended = {at.job.job_id: at for at in engine.run_all(todo, warehouse, address, told)}
+    ended = {at.job.job_id: at for at in engine.run_jobs_on_cluster(todo, warehouse, address, told)}
     assert lost
     assert [ended[job.job_id].state for job in todo] == ["finished"] * 3 + ["failed"]
     assert "There is no model 'no-such-model'" in ended[todo[3].job_id].reason
@@ -125,29 +125,29 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
     for job in todo[:3]:
         states = [at.state for at in seen[job.job_id]]
         assert states[0] == "queued" and "running" in states
-        assert any("seconds_left" in at.told for at in seen[job.job_id])
+        assert any("seconds_left" in at.progress_record for at in seen[job.job_id])
     assert "geometry" in todo[0].log.read_text(encoding="utf-8")
     assert nothing_left_of(ended, workers)
 
-    here = [stand(job).job for job in todo]
+    here = [job_status(job).job for job in todo]
     for job in (replace(job, folder=beside.jobs / job.job_id) for job in here[:3]):
-        run(job, beside, quiet)
+        run_measurement(job, beside, quiet)
     assert content(tmp_path) == content(tmp_path / "local")
     assert len(content(tmp_path)) == 7  # three on text, four controls of the second model
     assert set(queries.runs(warehouse)["run_id"]) == set(queries.runs(beside)["run_id"])
 
 
 def test_a_plan_is_made_on_a_worker_as_here(tiny_llama, warehouse, tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr(ray_cluster, "SENT", (*ray_cluster.SENT, "tests"))
-    monkeypatch.setattr(engine, "work", plan_sizes.work)
+    monkeypatch.setattr(ray_cluster, "SENT_PATHS", (*ray_cluster.SENT_PATHS, "tests"))
+    monkeypatch.setattr(engine, "run_remote_job", plan_sizes.work)
     for module, name, value in plan_sizes.SIZES:
         monkeypatch.setattr(module, name, value)
     asked = PlanConfig(str(tiny_llama), "english-business", blocks=1, device="cpu")
     job, seen = submit(asked, warehouse), []
-    (ended,) = engine.run_all([job], warehouse, cluster[0], lambda at: seen.append(at.state))
+    (ended,) = engine.run_jobs_on_cluster([job], warehouse, cluster[0], lambda at: seen.append(at.state))
     assert ended.state == "finished", ended.reason
     assert "running" in seen
-    found = planning.outcome(ended, warehouse)
+    found = planning.load_result(ended, warehouse)
     here = make_plan(asked, job.job_id, tmp_path / "here", quiet)
     assert found.plan.blocks == here.plan.blocks
     assert found.plan.loss_increase == pytest.approx(here.plan.loss_increase, abs=1e-6)
@@ -157,9 +157,9 @@ def test_a_plan_is_made_on_a_worker_as_here(tiny_llama, warehouse, tmp_path, clu
 def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(config, warehouse, cluster, monkeypatch):
     first = measure(config, warehouse, quiet)
     big = replace(config, seed=1)
-    monkeypatch.setattr(engine, "needs_of", lambda one, at: Needs(10**15, 0) if one == big else needs_of(one, at))
+    monkeypatch.setattr(engine, "job_needs", lambda one, at: Needs(10**15, 0) if one == big else job_needs(one, at))
     todo = [submit(one, warehouse) for one in (replace(config, device="cuda", seed=2), big, config)]
-    ended = list(engine.run_all(todo, warehouse, cluster[0], quiet))
+    ended = list(engine.run_jobs_on_cluster(todo, warehouse, cluster[0], quiet))
     assert [at.state for at in ended] == ["failed", "failed", "finished"]
     assert "no machine of the cluster has a GPU" in ended[0].reason
     assert "needs 1000000.0 GB of memory, and no machine of the cluster offers more than" in ended[1].reason
@@ -192,14 +192,14 @@ def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llam
         stdout=subprocess.DEVNULL,
         text=True,
     )
-    wait_for(lambda: [at.state for at in all_jobs(warehouse)] == ["running"] * 2)
-    jobs = [at.job for at in all_jobs(warehouse)]
+    wait_for(lambda: [at.state for at in list_jobs(warehouse)] == ["running"] * 2)
+    jobs = [at.job for at in list_jobs(warehouse)]
     listed = run_core("jobs", warehouse=warehouse.path).stdout
     assert listed.count("running") == 2
     started = time.monotonic()
-    processes.cancel(jobs[0])
+    processes.cancel_job(jobs[0])
     assert time.monotonic() - started < 2 and not jobs[0].folder.exists()
-    assert stand(jobs[1]).state == "running"
+    assert job_status(jobs[1]).state == "running"
     terminal.send_signal(signal.SIGINT)
     _, said = terminal.communicate(timeout=60)
     assert terminal.returncode == 130 and "nothing half written was kept" in said
@@ -210,4 +210,4 @@ def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llam
 def test_no_cluster_is_one_line(warehouse):
     told = start_core("measure", "x", "--engine", "ray", "--address", "127.0.0.1:9", warehouse=warehouse.path)
     assert told.returncode == 2 and told.stderr.startswith("workdim: No Ray cluster answers at 127.0.0.1:9")
-    assert told.stderr.count("\n") == 1 and not all_jobs(warehouse)
+    assert told.stderr.count("\n") == 1 and not list_jobs(warehouse)

@@ -17,13 +17,15 @@ import pytest
 from core.errors import InputError
 from core.measure import score as measuring
 from core.runs import processes
-from core.runs.jobs import all_jobs, stand, submit
-from core.runs.scoring import outcome, requests, score
+from core.runs.jobs import job_status, list_jobs, submit
+from core.runs.scoring import load_result, run_scoring, scoring_requests
 from core.store import user_files
 from core.warehouse import queries, score_answers, score_imports
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.tiny import save_tiny_model
+
+pytestmark = pytest.mark.slow
 
 PROSE = (ROOT / "data" / "corpora" / "english-business.txt").read_text(encoding="utf-8")
 
@@ -131,19 +133,19 @@ def test_a_bad_task_file_is_told_before_anything_is_asked_for(tiny_llama, tmp_pa
 
 
 def test_a_task_that_changed_after_it_was_asked_for_is_not_scored(tiny_llama, task, warehouse):
-    (config,) = requests([str(tiny_llama)], task, device="cpu")
+    (config,) = scoring_requests([str(tiny_llama)], task, device="cpu")
     job = submit(config, warehouse)
     with pytest.raises(InputError, match="is queued already|is interrupted"), pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.runs.jobs._waits_for_pilot", lambda job: True)
         submit(config, warehouse)
     write_task(task, 3)
     with pytest.raises(InputError, match="has changed since its scoring was asked for"):
-        score(job, warehouse, quiet)
-    assert stand(job).state == "failed" and all_jobs(warehouse)[0].job.config == config
+        run_scoring(job, warehouse, quiet)
+    assert job_status(job).state == "failed" and list_jobs(warehouse)[0].job.config == config
     listed = run_core("jobs", warehouse=warehouse.path)
     assert "next.jsonl" in listed.stdout and "scoring" in listed.stdout and "has changed" in listed.stdout
     cancelled = run_core("jobs", "cancel", job.job_id, warehouse=warehouse.path)
-    assert "nothing of it stays" in cancelled.stdout and not all_jobs(warehouse)
+    assert "nothing of it stays" in cancelled.stdout and not list_jobs(warehouse)
 
 
 def test_a_warehouse_that_stays_locked_is_no_failure(tiny_llama, task, warehouse):
@@ -158,10 +160,10 @@ def test_a_warehouse_that_stays_locked_is_no_failure(tiny_llama, task, warehouse
             holder = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             assert holder.stdout and holder.stdout.readline().strip() == b"held"
 
-    (config,) = requests([str(tiny_llama)], task, device="cpu")
+    (config,) = scoring_requests([str(tiny_llama)], task, device="cpu")
     impatient = Warehouse(warehouse.path, wait=0.3)
     try:
-        found = score(submit(config, impatient), impatient, lock_once)
+        found = run_scoring(submit(config, impatient), impatient, lock_once)
         assert found.waits and user_files.list_ids(warehouse.folder, "scores") == [found.file_sha256]
     finally:
         if holder:
@@ -175,34 +177,38 @@ def test_a_warehouse_that_stays_locked_is_no_failure(tiny_llama, task, warehouse
 def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehouse):
     """A real process, killed for good once it has written down some answers; what another model has is not touched."""
     task = write_task(tmp_path / "many.jsonl", 780, 120)
-    (config,) = requests([str(tiny_llama)], task, device="cpu")
+    (config,) = scoring_requests([str(tiny_llama)], task, device="cpu")
     whole = Warehouse(tmp_path / "whole" / "w.duckdb")
     expected = outcome_of(config, whole)
     job = submit(config, warehouse)
-    process = processes.start(job, warehouse)
+    process = processes.start_job(job, warehouse)
     end = time.monotonic() + 180
     while not list(job.folder.glob("kept-*/step-answers-*.json")):
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    standing = stand(job)
+    standing = job_status(job)
     assert standing.state == "interrupted" and standing.progress and standing.progress.phase == "score"
     assert not user_files.list_ids(warehouse.folder, "scores")
     steps: list[Any] = []
     again = submit(config, warehouse)
     assert again.job_id == job.job_id
-    score(again, warehouse, steps.append)
+    run_scoring(again, warehouse, steps.append)
     answering = [step for step in steps if step.phase == "score"]
     assert answering[0].done > 0 and answering[-1].done == answering[-1].total
-    told = stand(again)
-    assert told.state == "finished" and told.told["seconds_left"] == 0 and told.told["tokens_per_second"] > 0
-    found = outcome(told, warehouse)["scores"]
+    told = job_status(again)
+    assert (
+        told.state == "finished"
+        and told.progress_record["seconds_left"] == 0
+        and told.progress_record["tokens_per_second"] > 0
+    )
+    found = load_result(told, warehouse)["scores"]
     assert found.drop("source", "as_of").equals(expected.drop("source", "as_of"))
     assert score_imports.list_imports(warehouse).height == 1
 
 
 def outcome_of(config: Any, warehouse: Warehouse) -> pl.DataFrame:
     job = submit(config, warehouse)
-    score(job, warehouse, quiet)
-    return outcome(stand(job), warehouse)["scores"]
+    run_scoring(job, warehouse, quiet)
+    return load_result(job_status(job), warehouse)["scores"]

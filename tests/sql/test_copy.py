@@ -17,6 +17,8 @@ from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
+pytestmark = pytest.mark.slow
+
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path

@@ -20,6 +20,8 @@ from tests.profiles import make_model, make_profile
 from tests.screens import RUN_IDS, add_run, filled_warehouse
 from tests.warehouse.score_files import score, score_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:

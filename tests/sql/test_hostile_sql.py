@@ -21,6 +21,8 @@ from tests.conftest import run_core
 from tests.screens import filled_warehouse
 from tests.sql.hostile import DEEP, GREEDY, HARMLESS, REFUSED
 
+pytestmark = pytest.mark.slow
+
 CANARY = "canary-5b1f0c"
 
 

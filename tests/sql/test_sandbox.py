@@ -12,6 +12,8 @@ from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def filled(warehouse, add_parcel):

@@ -18,6 +18,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.screens import filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:

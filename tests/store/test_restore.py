@@ -16,6 +16,8 @@ from core.store.parcels import write_parcel
 from core.tables import TABLES
 from tests.profiles import make_model, make_profile
 
+pytestmark = pytest.mark.slow
+
 RUNS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(3)]
 
 

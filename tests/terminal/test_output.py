@@ -34,6 +34,8 @@ from tests.conftest import ROOT
 from tests.screens import filled_warehouse
 from tests.warehouse.score_files import answers, score_file
 
+pytestmark = pytest.mark.slow
+
 EVIL = "evil\x1b[2J\x1b]0;title\x07\u202eknab\u2066x\u2069\x9b31m"
 LINES = EVIL + "\nworkdim: all is well"
 

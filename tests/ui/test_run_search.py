@@ -16,6 +16,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import Maker, fill, run_id_of
 from tests.screens import ROOT
 
+pytestmark = pytest.mark.slow
+
 FIRST, END = 704, 1_000
 """Numbers of the runs: a quarter of them on text, the rest their controls; two days, and more than one list offers."""
 OLDEST = "gemma-00011"

@@ -33,6 +33,8 @@ from tests.warehouse.test_pilots import PILOT
 from tests.warehouse.test_recipes import RECIPE, number_row
 from tests.warehouse.test_rules import RULE, chosen
 
+pytestmark = pytest.mark.slow
+
 OF_PEOPLE = (
     "pilots",
     "pilot_runs",

@@ -25,6 +25,8 @@ from tests.warehouse.conftest import copied, put_beside
 from tests.warehouse.filling import content, fill, import_scores, same
 from tests.warehouse.test_parcels import RUN_IDS, lose_a_value
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def _full(new_warehouse):
@@ -257,15 +259,15 @@ def test_a_file_that_is_not_of_this_version_is_refused_and_left_alone(full, whos
     assert full.path.read_bytes() == before
 
 
-@pytest.mark.parametrize("stage", ["bring_all", "exchange"])
+@pytest.mark.parametrize("stage", ["ingest_runs", "exchange"])
 def test_a_full_disk_leaves_the_old_file(full, monkeypatch, stage):
     before = content(full)
 
     def no_room(*_):
-        raise OSError(28, "No space left on device") if stage == "bring_all" else ResourceError("The disk has no room.")
+        raise OSError(28, "No space left on device") if stage == "ingest_runs" else ResourceError("The disk has no room.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((sync, "bring_all") if stage == "bring_all" else (build, "_replace")), no_room)
+        patch.setattr(*((sync, "ingest_runs") if stage == "ingest_runs" else (build, "_rename")), no_room)
         with pytest.raises(ResourceError, match="(?i)no (room|space)"):
             full.rebuild()
     assert same(before, content(full))

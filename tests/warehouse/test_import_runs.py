@@ -29,6 +29,8 @@ from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.store.test_archive import zip_of
 from tests.warehouse.conftest import copied, put_beside
 
+pytestmark = pytest.mark.slow
+
 RUN = "01900000-0000-7000-8000-000000000001"
 OTHER = "01900000-0000-7000-8000-000000000002"
 ALL_TABLES = ("models", "corpora", "runs", *LONG_TABLES)

@@ -27,6 +27,8 @@ from tests.warehouse.test_backup import _full, full
 from tests.warehouse.test_parcels import RUN_IDS, cut_a_table, garble_run_file, lose_a_table, sign_again
 from tests.warehouse.test_pilots import PILOT
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["_full", "full"]  # the fixtures
 
 

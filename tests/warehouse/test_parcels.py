@@ -18,6 +18,8 @@ from core.warehouse.runs import ingest_parcel, waiting_parcels
 from core.warehouse.warehouse import PendingResult
 from tests.profiles import make_corpus, make_model, make_profile
 
+pytestmark = pytest.mark.slow
+
 RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(1, 5)]
 
 

@@ -22,6 +22,8 @@ from tests.profiles import make_model, make_profile
 from tests.warehouse import score_files as made
 from tests.warehouse.score_files import score, score_file
 
+pytestmark = pytest.mark.slow
+
 RUN = "01900000-0000-7000-8000-000000000001"
 
 

@@ -17,6 +17,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
 
+pytestmark = pytest.mark.slow
+
 RUN, OTHER, LATE, THEIRS = (f"01900000-0000-7000-8000-0000000000a{n}" for n in range(4))
 
 

@@ -17,6 +17,8 @@ from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, list_de
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
 
+pytestmark = pytest.mark.slow
+
 RUN = "01900000-0000-7000-8000-000000000001"
 OTHER = "01900000-0000-7000-8000-000000000002"
 

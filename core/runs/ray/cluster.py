@@ -1,4 +1,4 @@
-"""A Ray cluster: coming to it, and what one job asks of its machines."""
+"""A Ray cluster: connecting to it, and the resources a job needs."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from core.registry.passes import SHARED
 from core.runs.processes import ROOT, waiting_policy
 from core.warehouse.warehouse import Warehouse
 
-CPUS = 2
-"""Of one job, where OMP_NUM_THREADS says nothing and the machines have so many; it computes in as many threads."""
-SENT = ("core", "data", "pyproject.toml")
-"""Of this folder, what the workers are sent."""
+DEFAULT_CPUS = 2
+"""CPUs, and so threads, of a job if OMP_NUM_THREADS is not set and a machine has that many."""
+SENT_PATHS = ("core", "data", "pyproject.toml")
+"""What is sent to the workers."""
 _STORE_BYTES = 200 * 2**20
-_ANSWERS_WITHIN = 10.0
+_CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What one job takes of a machine, and may take from other jobs."""
+    """What a job needs of a machine, and can share with other jobs."""
 
     memory_bytes: int | None
-    """None is: not known before."""
+    """None if unknown."""
     n_gpus: int
     random_models: Hashable = None
-    """Jobs of which this is equal share their drawn models; None where it has none to measure."""
+    """Key of the random models: jobs with equal keys share them. None if it measures none."""
 
 
-def needs_of(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
-    """From the card. What only the workers can see, a GPU or a model, leaves the memory unknown; a plan takes at most
-    about what measuring the same model on the same text does."""
+def job_needs(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
+    """Needs from the preflight card. Memory is unknown if only the workers can see the GPU or the model; a plan takes at
+    most about as much as measuring the same model on the same text."""
     from core.forecast.preflight_card import estimate
 
     is_on_gpu = int(config.device.startswith("cuda"))
@@ -67,12 +67,12 @@ def needs_of(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
-    """The module `ray`, speaking to the cluster at `address`; None starts one here and stops it at the end.
+def connect_ray(address: str | None) -> Iterator[Any]:
+    """The module `ray`, connected to the cluster at `address`; None starts one here and stops it at the end.
 
-    Raises ResourceError where Ray is not installed or the cluster does not answer.
+    Raises ResourceError if Ray is not installed or the cluster does not answer.
     """
-    require(address)
+    check_ray(address)
     # Read by Ray when it is imported. A job that is killed for its memory again and again must end some time.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": "3"}
     if address is None:  # Ray listens on all interfaces: only we can speak to this cluster, and no token stays on disk
@@ -97,12 +97,12 @@ def connected(address: str | None) -> Iterator[Any]:
             ray.init(runtime_env=_environment(), logging_level=logging.CRITICAL, log_to_driver=False, **options)
         except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
             hint = Sentence("Where it asks for a token: RAY_AUTH_MODE=token.") if address else ""
-            told = Sentence(
+            message = Sentence(
                 "The Ray cluster at {address} cannot be used: {reason}.",
                 address=address or Sentence("this machine"),
                 reason=first_line(error),
             )
-            raise ResourceError(sentences(told, hint)) from error
+            raise ResourceError(sentences(message, hint)) from error
         at_end.callback(ray.shutdown)
         yield ray
 
@@ -119,7 +119,7 @@ def _environment() -> dict[str, Any]:
     excludes = [
         "/[!.]*",
         "/.?*",
-        *(f"!/{name}{below}" for name in SENT for below in ("", "/**")),
+        *(f"!/{name}{below}" for name in SENT_PATHS for below in ("", "/**")),
         "/data/local",
         "__pycache__",
     ]
@@ -127,10 +127,10 @@ def _environment() -> dict[str, Any]:
     return {"working_dir": str(ROOT), "excludes": excludes, "env_vars": variables}
 
 
-def require(address: str | None) -> None:
-    """Raises ResourceError where Ray is not installed, or nobody listens at the address.
+def check_ray(address: str | None) -> None:
+    """Raises ResourceError if Ray is not installed or no cluster listens at the address.
 
-    Ray itself would try for minutes, and then end the process.
+    Ray itself would try for minutes and then end the process.
     """
     if importlib.util.find_spec("ray") is None:
         raise ResourceError(
@@ -144,13 +144,13 @@ def require(address: str | None) -> None:
             "'{address}' is no address of a Ray cluster. Write --address HOST:PORT, as ray start said.", address=address
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise ResourceError("No Ray cluster answers at {address}: {error}.", address=address, error=error) from error
 
 
-def resources(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict[str, Any]:
-    """Options of the job's task; raises ResourceError for what no machine has, which Ray would wait for for ever."""
+def task_options(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict[str, Any]:
+    """Options of the job's Ray task. Raises ResourceError for what no machine has, for which Ray would wait for ever."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     has_gpu = [machine for machine in machines if machine.get("GPU", 0) >= 1]
     wants_gpu = needs.n_gpus > 0 or (config.device == "auto" and bool(has_gpu))
@@ -172,20 +172,20 @@ def resources(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict[st
             memory=memory / 1e9,
             most=most / 1e9,
         )
-    cpus = min(_threads(), int(max(machine.get("CPU", 0) for machine in fit if machine.get("memory", 0) >= memory)))
+    cpus = min(_n_threads(), int(max(machine.get("CPU", 0) for machine in fit if machine.get("memory", 0) >= memory)))
     # As many threads as CPUs, whatever the shell had in which a worker's machine was started: sums of another number
     # of threads differ in their last bits.
     threads = {"env_vars": {"OMP_NUM_THREADS": str(max(cpus, 1)), **waiting_policy()}}
     return {"num_cpus": cpus, "num_gpus": int(wants_gpu), "memory": memory or None, "runtime_env": threads}
 
 
-def _threads() -> int:
+def _n_threads() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else CPUS
+    return int(asked) if asked.isdigit() and int(asked) > 0 else DEFAULT_CPUS
 
 
 def on_node(node_id: str) -> Any:
-    """For a task that makes sense on one machine only."""
+    """Scheduling strategy of a task for one machine."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node_id, soft=False)

@@ -1,11 +1,11 @@
-"""Jobs on a Ray cluster: each runs the same function as a local one, on some machine of it (core/runs/ray/worker.py).
+"""Run jobs on a Ray cluster: each runs the same function as a local job, on one of its machines (core/runs/ray/worker.py).
 
-Progress is gathered on a board, an actor that every worker tells. The parcels of a finished job come back as bytes and
-are ingested here, by the one owner of the warehouse. A worker that is lost is replaced, and goes on where the lost one
-stopped if it comes to the same machine. While a job is out, its lock is held here.
+Workers report progress to an actor, the progress board. The parcels of a finished job come back as bytes and are ingested
+here, by the owner of the warehouse. A lost worker is replaced; on the same machine the new one continues from the
+checkpoints. While a job is on the cluster, its lock is held here.
 
-The workers have Ray and what requirements-core.txt names; the code is sent to them. Models and texts are found there as
-they are found here: by their name on the hub, or under the same path.
+The workers have Ray and the packages of requirements-core.txt; the code is sent to them. Models and texts must be found
+there under the same names or paths as here.
 """
 
 from __future__ import annotations
@@ -20,52 +20,59 @@ from core.records import PlanConfig
 from core.registry.passes import SHARED
 from core.runs import jobs
 from core.runs.jobs import Job, JobStatus
-from core.runs.ray.cluster import Needs, connected, first_line, needs_of, on_node, resources
-from core.runs.ray.worker import Board, Parcels, clear, pack, unpack, work
+from core.runs.ray.cluster import Needs, connect_ray, first_line, job_needs, on_node, task_options
+from core.runs.ray.worker import (
+    PackedParcels,
+    ProgressBoard,
+    pack_parcels,
+    remove_job_files,
+    run_remote_job,
+    unpack_parcels,
+)
 from core.store import parcels
 from core.warehouse import layer_plans
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 
 POLL = 0.2
-RETRIES = 3
-"""Times that a job whose worker was lost is given to another."""
-CLEARED_WITHIN = 10.0
-"""Seconds that the machines have to clear away what jobs left there."""
+MAX_RETRIES = 3
+"""How often a job is retried after its worker was lost."""
+CLEANUP_TIMEOUT = 10.0
+"""Seconds for the machines to remove the files of jobs."""
 
 
-def run_all(
-    todo: Sequence[Job], warehouse: Warehouse, address: str | None, told: Callable[[JobStatus], None]
+def run_jobs_on_cluster(
+    todo: Sequence[Job], warehouse: Warehouse, address: str | None, on_status: Callable[[JobStatus], None]
 ) -> Iterator[JobStatus]:
-    """Send all jobs to the cluster at `address` (None starts one on this machine), and give back each as it ends.
+    """Run all jobs on the cluster at `address` (None starts one on this machine) and yield each as it ends.
 
-    `told` hears several times a second where each stands. Whoever stops listening (Ctrl-C) cancels those that are out.
-    Raises ResourceError where Ray is not installed or the cluster does not answer. A job that no machine of the cluster
-    could ever take fails at once, and the others go on.
+    `on_status` is called with the status of each several times a second. Closing the iterator (Ctrl-C) cancels the jobs.
+    Raises ResourceError if Ray is not installed or the cluster does not answer. A job that no machine could ever run
+    fails at once; the others go on.
     """
-    with connected(address) as ray, ExitStack() as at_end:
-        out = _Out(ray, warehouse)
-        at_end.callback(out.call_all_back)
+    with connect_ray(address) as ray, ExitStack() as at_end:
+        cluster_jobs = _ClusterJobs(ray, warehouse)
+        at_end.callback(cluster_jobs.cancel_all)
         for job in todo:
             try:
-                out.take(job)
-            except InputError as error:  # another process has it, and what it says of the job
-                yield replace(jobs.stand(job), state="failed", reason=str(error), exit_code=error.exit_code)
-        while out.jobs:
-            for job in [*out.send_next(), *out.called_back(), *out.ended()]:
-                yield jobs.stand(job)
-            out.gather()
-            for job in out.jobs:
-                told(jobs.stand(job))
+                cluster_jobs.add(job)
+            except InputError as error:  # another process runs it
+                yield replace(jobs.job_status(job), state="failed", reason=str(error), exit_code=error.exit_code)
+        while cluster_jobs.jobs:
+            for job in [*cluster_jobs.submit_next(), *cluster_jobs.cancelled(), *cluster_jobs.finished()]:
+                yield jobs.job_status(job)
+            cluster_jobs.update_progress()
+            for job in cluster_jobs.jobs:
+                on_status(jobs.job_status(job))
 
 
-class _Out:
-    """The jobs that are not at their end: waiting here, or at work on the cluster."""
+class _ClusterJobs:
+    """The jobs that have not ended: waiting here, or running on the cluster."""
 
     def __init__(self, ray: Any, warehouse: Warehouse) -> None:
         self._ray, self._warehouse = ray, warehouse
-        # A board that is lost with its machine begins anew elsewhere: it holds nothing that is not told again.
-        self._board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+        # A board that is lost with its machine restarts elsewhere: everything in it is reported again.
+        self._board = ray.remote(num_cpus=0, max_restarts=-1)(ProgressBoard).remote()
         self._asked = self._board.all.remote()
         self._waiting: dict[str, tuple[Job, Needs | None]] = {}
         self._tasks: dict[Any, Job] = {}
@@ -77,41 +84,41 @@ class _Out:
     def jobs(self) -> list[Job]:
         return [*self._tasks.values(), *(job for job, _ in self._waiting.values())]
 
-    def take(self, job: Job) -> None:
-        """Raises InputError where another process is at work on it."""
+    def add(self, job: Job) -> None:
+        """Add a job. Raises InputError if another process runs it."""
         lock = ExitStack()
-        lock.enter_context(jobs.held(job, engine="ray"))
+        lock.enter_context(jobs.hold_job(job, engine="ray"))
         self._locks[job.job_id], self._waiting[job.job_id] = lock, (job, None)
 
     # --- out -----------------------------------------------------------------------------------------------------
 
-    def send_next(self) -> Iterator[Job]:
-        """Send the first job that need not wait for another one; gives it back where no machine could take it.
+    def submit_next(self) -> Iterator[Job]:
+        """Submit the first job that need not wait for another; yields it if no machine could run it.
 
-        One at a time: what a job needs takes a moment to find out, and the others are to be heard meanwhile.
+        One at a time: finding out what a job needs takes a moment, in which the others must be watched.
         """
         for job, known in list(self._waiting.values()):
-            needs = known or needs_of(job.config, self._warehouse)
+            needs = known or job_needs(job.config, self._warehouse)
             self._waiting[job.job_id] = job, needs
-            if self._follows(job, needs):
+            if self._must_wait(job, needs):
                 if known:
                     continue
                 return
             del self._waiting[job.job_id]
             try:
-                options = resources(self._ray, job.config, needs)
+                options = task_options(self._ray, job.config, needs)
             except InputError as error:
                 self._release(job)
-                jobs.fail(job, error)
+                jobs.record_failure(job, error)
                 yield job
                 return
-            self._send(job, options)
+            self._submit(job, options)
             return
 
-    def _follows(self, job: Job, needs: Needs) -> bool:
-        """Whether it can do with what another one is measuring: its random models, or its first draw of the text.
+    def _must_wait(self, job: Job, needs: Needs) -> bool:
+        """Whether it can reuse what another job is measuring: its random models, or its first draw of the text.
 
-        The first of those that share something goes before the others, as it would on one machine.
+        The first of those that share something runs before the others, as on one machine.
         """
         if isinstance(job.config, PlanConfig):
             return False
@@ -124,18 +131,18 @@ class _Out:
             self._first.setdefault(key, job.job_id)
         return False
 
-    def _send(self, job: Job, options: dict[str, Any]) -> None:
+    def _submit(self, job: Job, options: dict[str, Any]) -> None:
         from core.models.packages import cache_folder
 
-        # A new process for each job: what one leaves in memory is not the next one's.
-        task = self._ray.remote(max_retries=RETRIES, max_calls=1, **options)(work)
+        # A new process for each job, so that none inherits memory of another.
+        task = self._ray.remote(max_retries=MAX_RETRIES, max_calls=1, **options)(run_remote_job)
         sent = task.remote(
-            job.job_id, jobs.as_request(job), str(cache_folder().resolve()), self._known(job), self._board
+            job.job_id, jobs.to_request(job), str(cache_folder().resolve()), self._known(job), self._board
         )
         self._tasks[sent] = job
 
-    def _known(self, job: Job) -> Parcels:
-        """Runs of this warehouse that bear on the job: random models on its text, and its own model's on that text."""
+    def _known(self, job: Job) -> PackedParcels:
+        """Parcels that the job can reuse: random models on its text, and runs of its own model on that text."""
         asked = job.config
         if isinstance(asked, PlanConfig):
             return {}
@@ -144,93 +151,93 @@ class _Out:
             "AND (list_contains(?, pass) OR json_extract_string(config, '$.run.model') = ?)"
         )
         run_ids = self._warehouse.read(sql, [asked.protocol, asked.corpus, list(SHARED), asked.model])["run_id"]
-        return pack(folder for run_id in run_ids if (folder := self._warehouse.parcels / run_id).is_dir())
+        return pack_parcels(folder for run_id in run_ids if (folder := self._warehouse.parcels / run_id).is_dir())
 
     # --- under way -----------------------------------------------------------------------------------------------
 
-    def gather(self) -> None:
-        """What the board says becomes the jobs' progress files, once it has answered."""
+    def update_progress(self) -> None:
+        """Write the jobs' progress files, once the board has answered."""
         if not self._ray.wait([self._asked], timeout=0)[0]:
             return
-        told: dict[str, dict[str, Any]] = {}
+        progress: dict[str, dict[str, Any]] = {}
         with suppress(self._ray.exceptions.RayError):
-            told = self._ray.get(self._asked)
+            progress = self._ray.get(self._asked)
         for job in self._tasks.values():
-            if job.job_id in told:
+            if job.job_id in progress:
                 with suppress(ResourceError):  # a reader may hold the file
-                    jobs.write_json(job.folder / "progress.json", told[job.job_id])
+                    jobs.write_json(job.folder / "progress.json", progress[job.job_id])
         self._asked = self._board.all.remote()
 
     # --- back ----------------------------------------------------------------------------------------------------
 
-    def called_back(self) -> Iterator[Job]:
-        """The jobs that somebody has cancelled; nothing of them is left."""
+    def cancelled(self) -> Iterator[Job]:
+        """Remove and yield the jobs that were cancelled by another process."""
         for job in self.jobs:
             if (job.folder / jobs.CANCEL_FILE).exists():
-                self._call_back(job)
+                self._cancel(job)
                 yield job
 
-    def call_all_back(self) -> None:
-        """Whatever is out; returns when the machines have cleared up, or will not."""
+    def cancel_all(self) -> None:
+        """Cancel all jobs; returns when the machines have removed their files, or after a time limit."""
         for job in self.jobs:
-            self._call_back(job)
+            self._cancel(job)
         if self._clearing:
-            self._ray.wait(self._clearing, num_returns=len(self._clearing), timeout=CLEARED_WITHIN)
+            self._ray.wait(self._clearing, num_returns=len(self._clearing), timeout=CLEANUP_TIMEOUT)
 
-    def _call_back(self, job: Job) -> None:
+    def _cancel(self, job: Job) -> None:
         self._waiting.pop(job.job_id, None)
         for task in [task for task, one in self._tasks.items() if one is job]:
             del self._tasks[task]
             with suppress(self._ray.exceptions.RayError):
                 self._ray.cancel(task, force=True)
-            self._clear(job)
-        self._forget_first(job)
+            self._clean_up(job)
+        self._release_shared(job)
         self._release(job)
-        jobs.remove(job)
+        jobs.remove_job(job)
 
-    def ended(self) -> Iterator[Job]:
+    def finished(self) -> Iterator[Job]:
         tasks = list(self._tasks)
         for task in self._ray.wait(tasks, num_returns=len(tasks), timeout=POLL)[0] if tasks else []:
             job = self._tasks.pop(task)
-            self._settle(task, job)
-            self._clear(job)
+            self._store_result(task, job)
+            self._clean_up(job)
             self._release(job)
             yield job
 
-    def _settle(self, task: Any, job: Job) -> None:
-        """What a task brought becomes parcels and runs of this warehouse; or the job has failed."""
+    def _store_result(self, task: Any, job: Job) -> None:
+        """Store what a task returned as parcels and runs of this warehouse, or record its failure."""
         try:
             answer = self._ray.get(task)
             if answer["log"]:
                 job.log.write_text(answer["log"] + "\n", encoding="utf-8")
-            waits = self._take_in(job, answer["parcels"])
+            waits = self._ingest(job, answer["parcels"])
             if answer["plan"] is not None:
                 waits = layer_plans.save_plan(self._warehouse, answer["plan"])
             if answer["finished"]:
-                jobs.finish(job, answer["finished"] | {"waits": waits})
+                jobs.finish_job(job, answer["finished"] | {"waits": waits})
                 return
             jobs.write_json(job.folder / "error.json", answer["error"])
         except self._ray.exceptions.RayTaskError as error:
-            jobs.fail(job, error.cause)
+            jobs.record_failure(job, error.cause)
         except self._ray.exceptions.RayError as error:
-            jobs.fail(
+            jobs.record_failure(
                 job,
                 ResourceError(
                     "{model} could not be measured on the cluster, in {attempts} attempts where a worker was lost: "
                     "{reason}.",
                     model=job.config.model,
-                    attempts=RETRIES + 1,
+                    attempts=MAX_RETRIES + 1,
                     reason=first_line(error),
                 ),
             )
         except InputError as error:
-            jobs.fail(job, error)
-        self._forget_first(job)
+            jobs.record_failure(job, error)
+        self._release_shared(job)
 
-    def _take_in(self, job: Job, brought: Parcels) -> str:
-        """Why parcels wait to be ingested, where they do."""
+    def _ingest(self, job: Job, brought: PackedParcels) -> str:
+        """Ingest returned parcels; returns why some could not be ingested yet."""
         waits = ""
-        unpack(job.folder, brought)
+        unpack_parcels(job.folder, brought)
         for run_id in sorted(brought):
             folder = parcels.publish_parcel(self._warehouse.folder, job.folder / run_id)
             try:
@@ -239,15 +246,15 @@ class _Out:
                 waits = str(error)
         return waits
 
-    def _forget_first(self, job: Job) -> None:
-        """Of those that waited for a job which brought nothing, the next one is the first."""
+    def _release_shared(self, job: Job) -> None:
+        """Let the next of the jobs that waited for this one be the first."""
         self._first = {key: job_id for key, job_id in self._first.items() if job_id != job.job_id}
 
-    def _clear(self, job: Job) -> None:
-        """Nothing of it stays on the machines where it was."""
+    def _clean_up(self, job: Job) -> None:
+        """Remove its files on the machines where it ran."""
         with suppress(self._ray.exceptions.RayError):
             for node_id in set(self._ray.get(self._board.nodes.remote(job.job_id), timeout=1)):
-                task = self._ray.remote(num_cpus=0, scheduling_strategy=on_node(node_id))(clear)
+                task = self._ray.remote(num_cpus=0, scheduling_strategy=on_node(node_id))(remove_job_files)
                 self._clearing.append(task.remote(job.job_id))
 
     def _release(self, job: Job) -> None:

@@ -1,7 +1,7 @@
-"""What runs on the machines of a Ray cluster: one job each, in a folder and a warehouse of its own.
+"""The code that runs on the machines of a Ray cluster: one job in a folder and a warehouse of its own.
 
-The folder lies in the machine's temporary folder under the job's id, readable by its owner alone: it holds hidden
-states. A job whose worker was lost finds it again if it comes to the same machine, and goes on from what is kept there.
+The folder is in the machine's temporary folder under the job's id, readable by its owner only because it holds hidden
+states. A job whose worker was lost finds its checkpoints there again if it returns to the same machine.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from core.runs.jobs import Job
 from core.store.parcels import is_parcel
 from core.warehouse.warehouse import Warehouse
 
-Parcels = dict[str, dict[str, bytes]]
+PackedParcels = dict[str, dict[str, bytes]]
 """run_id -> file name -> content"""
-_EVERY = 0.3
-"""Seconds between two tellings of one job."""
+_REPORT_INTERVAL = 0.3
+"""Seconds between two progress reports of a job."""
 
 
-class Board:
-    """An actor that knows where all jobs stand and have been."""
+class ProgressBoard:
+    """An actor with the progress of all jobs and the nodes they ran on."""
 
     def __init__(self) -> None:
         self._told: dict[str, dict[str, Any]] = {}
@@ -48,65 +48,66 @@ class Board:
         return self._nodes.get(job_id, [])
 
 
-def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board: Any) -> dict[str, Any]:
-    """Measure or plan one job: `parcels` or `plan` has what it brought, `error` or `finished` and `log` what the job's
-    folder says.
+def run_remote_job(
+    job_id: str, request: dict[str, Any], cache: str, known: PackedParcels, board: Any
+) -> dict[str, Any]:
+    """Measure or plan one job: returns its `parcels` or `plan`, and `error`, `finished` and `log` of the job's folder.
 
-    `known` are runs that need not be measured again, `cache` is where models lie for whoever asked.
+    `known` are runs that need not be measured again, `cache` is the model cache of the submitting machine.
     """
     import ray
 
     from core.forecast.preflight_card import expected_seconds
     from core.runs import planning
-    from core.runs.execution import run
-    from core.runs.recovery import sweep
+    from core.runs.execution import run_measurement
+    from core.runs.recovery import recover
     from core.warehouse import layer_plans
 
-    # Not waited for: whoever waits for Ray gives its CPUs to other jobs meanwhile.
+    # Not awaited: a task that waits for Ray gives its CPUs to other jobs meanwhile.
     board.arrive.remote(job_id, ray.get_runtime_context().get_node_id())
-    _settle_in(cache)
-    home = home_of(job_id)
+    _use_cache(cache)
+    home = job_home(job_id)
     home.mkdir(mode=0o700, exist_ok=True)
     warehouse = Warehouse(home / "workdim.duckdb")
-    unpack(warehouse.parcels, known)
-    job = _on_this_gpu(jobs.write_job(warehouse, job_id, request))
+    unpack_parcels(warehouse.parcels, known)
+    job = _on_assigned_gpu(jobs.create_job(warehouse, job_id, request))
     here, told_at = {"host": socket.gethostname(), "pid": os.getpid()}, 0.0
 
     def tell(_step: object) -> None:
         nonlocal told_at
-        if time.monotonic() - told_at > _EVERY and (told := jobs.read_json(job.folder / "progress.json")):
+        if time.monotonic() - told_at > _REPORT_INTERVAL and (told := jobs.read_json(job.folder / "progress.json")):
             told_at = time.monotonic()
             board.tell.remote(job_id, told | {"on": here})
 
     finished = job.folder / "finished.json"
     try:
-        sweep(warehouse)  # a lost worker's passes, and what is known
+        recover(warehouse)  # passes of a lost worker, and known runs
         if not finished.exists() and isinstance(job.config, PlanConfig):
-            planning.plan(job, warehouse, tell)
+            planning.run_plan(job, warehouse, tell)
         elif not finished.exists():
-            run(job, warehouse, tell, expected_seconds)
+            run_measurement(job, warehouse, tell, expected_seconds)
     except Exception as error:
-        jobs.fail(job, error)
+        jobs.record_failure(job, error)
     new = [folder for folder in _folders(warehouse.parcels) if folder.name not in known]
     return {
         "error": jobs.read_json(job.folder / "error.json"),
         "finished": jobs.read_json(finished),
         "log": "\n".join(job.log_tail(1000)),
-        "parcels": pack(new),
+        "parcels": pack_parcels(new),
         "plan": layer_plans.load_plan(warehouse, job_id),
     }
 
 
-def clear(job_id: str) -> None:
-    """Leave nothing of the job on this machine."""
-    shutil.rmtree(home_of(job_id), ignore_errors=True)
+def remove_job_files(job_id: str) -> None:
+    """Remove the job's folder on this machine."""
+    shutil.rmtree(job_home(job_id), ignore_errors=True)
 
 
-def home_of(job_id: str) -> Path:
+def job_home(job_id: str) -> Path:
     return Path(tempfile.gettempdir()) / f"workdim-{job_id}"
 
 
-def pack(folders: Iterable[Path]) -> Parcels:
+def pack_parcels(folders: Iterable[Path]) -> PackedParcels:
     return {
         folder.name: {file.name: file.read_bytes() for file in folder.iterdir()}
         for folder in folders
@@ -114,8 +115,8 @@ def pack(folders: Iterable[Path]) -> Parcels:
     }
 
 
-def unpack(into: Path, packed: Mapping[str, Mapping[str, bytes]]) -> None:
-    """Write each parcel below `into`, where it appears whole; one that is there is left as it is."""
+def unpack_parcels(into: Path, packed: Mapping[str, Mapping[str, bytes]]) -> None:
+    """Write each parcel below `into`, unless it exists; it appears there by one rename."""
     for run_id, files in packed.items():
         if is_parcel(into / run_id):
             continue
@@ -130,16 +131,16 @@ def _folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if not path.name.startswith(".")] if parent.is_dir() else []
 
 
-def _settle_in(cache: str) -> None:
-    """The cache of whoever asked, where this machine has it, too.
+def _use_cache(cache: str) -> None:
+    """Use the cache path of the submitting machine, if this machine has it, too.
 
-    The code itself lies in a folder that goes with the cluster: no place to keep models in.
+    The code's own folder is removed with the cluster and is no place for models.
     """
     here = cache if os.path.isdir(cache) and os.access(cache, os.W_OK) else str(Path.home() / ".cache" / "workdim")
     os.environ.setdefault("WORKDIM_CACHE", here)
 
 
-def _on_this_gpu(job: Job) -> Job:
-    """Which GPU is for Ray to say: it shows the worker no other one."""
+def _on_assigned_gpu(job: Job) -> Job:
+    """Ray assigns the GPU and shows the worker no other."""
     is_numbered = job.config.device.startswith("cuda:")
     return replace(job, config=replace(job.config, device="cuda")) if is_numbered else job

@@ -39,7 +39,7 @@ def say(look: Look) -> None:
 def _relation(look: Look, decision: Decision) -> list[str]:
     """What is known of the dimension and the score, where the dimension is asked for and may weigh."""
     if look.task is None or not any(
-        one.question.criterion.of in DIMENSIONS and not one.muted for one in decision.weighed
+        one.resolved.criterion.of in DIMENSIONS and not one.muted_reason for one in decision.criteria
     ):
         return []
     found = reads.relation(look.question.with_score(look.task))
@@ -65,8 +65,8 @@ def show_choice(look: Look) -> None:
         tables.offer_comparison(runs, marked, "matrix")
         st.caption(words.normalisation(reader))
         tables.download(_traced(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
-    if decision.left_out:
-        told = [words.left_out(one, decision, reader, look.assumed) for one in decision.left_out]
+    if decision.excluded:
+        told = [words.left_out(one, decision, reader, look.assumed) for one in decision.excluded]
         with st.expander(_("Left out: {n} models").format(n=len(told)), expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in told))
 
@@ -75,10 +75,12 @@ def _draw_front(look: Look, decision: Decision) -> None:
     """Two criteria at a time; which ones is asked where there are more."""
     _ = language.translator()
     reader = language.current()
-    names = {k: words.criterion_name(one.question, reader, look.assumed.bits) for k, one in enumerate(decision.weighed)}
+    names = {
+        k: words.criterion_name(one.resolved, reader, look.assumed.bits) for k, one in enumerate(decision.criteria)
+    }
     if len(names) < 2:
         return
-    y, x = sorted(names, key=lambda k: (deciding.is_alike(decision, k), -decision.weighed[k].share, k))[:2]
+    y, x = sorted(names, key=lambda k: (deciding.is_equal_for_all(decision, k), -decision.criteria[k].share, k))[:2]
     if len(names) > 2:
         with url_state.together(), st.container(horizontal=True):
             y = inputs.choose_from_list(_("Upwards"), list(names), "up", y, names.__getitem__, width=320)
@@ -100,19 +102,19 @@ def matrix(look: Look, decision: Decision) -> pl.DataFrame:
         _("Model"): [one.name for one in decision.candidates],
         _("Weighted mean"): [round(total, 3) for total in decision.totals],
     }
-    for k, one in enumerate(decision.weighed):
-        name = words.measured_name(one.question, look.n_points, reader, look.assumed.bits)
+    for k, one in enumerate(decision.criteria):
+        name = words.measured_name(one.resolved, look.n_points, reader, look.assumed.bits)
         title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(one.share, reader))
         columns[title] = [_cell(look, decision, row, k) for row in range(len(decision.candidates))]
-    columns[_("Among all")] = [words.standing(one, decision, reader) for one in decision.standings]
+    columns[_("Among all")] = [words.standing(one, decision, reader) for one in decision.pareto]
     return pl.DataFrame(columns)
 
 
 def _cell(look: Look, decision: Decision, row: int, k: int) -> str:
     """`61.5 [58.2, 64.8] → 0.72`: the value, and what it counts."""
-    weighed = decision.weighed[k]
-    of = weighed.question.criterion.of
-    told = words.reading(of, decision.candidates[row].readings[k], language.current(), look.assumed)
+    weighed = decision.criteria[k]
+    of = weighed.resolved.criterion.of
+    told = words.reading(of, decision.candidates[row].values[k], language.current(), look.assumed)
     utility = decision.utilities[row][k]
     return f"{told} → {utility:.2f}" if utility is not None and weighed.share else told
 
@@ -134,15 +136,15 @@ def show_cost(look: Look) -> None:
     """Memory and price of each model, then every assumption that they rest on."""
     _ = language.translator()
     reader, assumed = language.current(), look.assumed
-    bars = figures.cost_bars(look.on.runs, look.on.cost, assumed)
+    bars = figures.cost_bars(look.on.runs, look.on.costs, assumed)
     pictures.plot(figures.cost_figure(bars, reader, assumed), "memory")
     price = figures.price_figure(bars, reader, assumed)
     if price is not None:
         pictures.plot(price, "price")
     else:
         st.caption(_("No price is told: it needs the price per hour of the machine, and a speed of each model on it."))
-    if len(look.on.cost) > len(bars):
-        st.caption(_("Drawn: the {n} smallest of {total} models.").format(n=len(bars), total=len(look.on.cost)))
+    if len(look.on.costs) > len(bars):
+        st.caption(_("Drawn: the {n} smallest of {total} models.").format(n=len(bars), total=len(look.on.costs)))
     base = _choose_baseline(look)
     if look.rule:
         st.caption(_("The assumptions are those of the rule."))
@@ -155,7 +157,7 @@ def show_cost(look: Look) -> None:
 def _choose_baseline(look: Look) -> str | None:
     """The model that prices are held against: the one in use today."""
     _ = language.translator()
-    priced = [run_id for run_id, one in look.on.cost.items() if one.price is not None]
+    priced = [run_id for run_id, one in look.on.costs.items() if one.price is not None]
     if len(priced) < 2:
         return None
     models = {row["model_id"]: row for row in look.on.runs.filter(pl.col("run_id").is_in(priced)).iter_rows(named=True)}
@@ -189,9 +191,9 @@ def _show_costs(look: Look, base: str | None) -> None:
     """The table, in which own speeds are typed."""
     _ = language.translator()
     reader, runs = language.current(), look.on.runs.sort("parameters", natural_sort_key())
-    cost = [look.on.cost[run_id] for run_id in runs["run_id"]]
+    cost = [look.on.costs[run_id] for run_id in runs["run_id"]]
     own = _("Own speed [tokens/s]")
-    of_base = look.on.cost[base].price if base else None
+    of_base = look.on.costs[base].price if base else None
     price = {_("Price per month"): [words.value("price", one.price, reader, look.assumed) for one in cost]}
     saving = {_("Less than in use"): [_saving(of_base, one.price, look.assumed) for one in cost]}
     rows = pl.DataFrame(

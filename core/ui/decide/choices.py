@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from core.analysis import criteria as asking
 from core.analysis import decision as deciding
 from core.analysis import ranking
-from core.analysis.criteria import Question, Setting
+from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
 from core.analysis.population import group_key
 from core.analysis.question import RankingQuestion
@@ -43,9 +43,9 @@ ASSUMED_IN = {"tokens_per_month": 1e6}
 class Look:
     """What the reader looks at."""
 
-    on: Setting
+    on: ChoiceContext
     """The models to choose among."""
-    asked: list[Question]
+    asked: list[ResolvedCriterion]
     task: Mapping[str, Any] | None
     """The benchmark by whose scores is chosen; None where by none."""
     decision: Decision | None
@@ -79,20 +79,20 @@ def choose(pilot: Registered | None) -> Look:
             known = reads.deciding(runs["run_id"].to_list())
             rule = _choose_rule(known.rules)
             assumed = rule.rule.assumptions if rule else _assumptions()
-            on = asking.setting(runs, reads.scores(), known.speeds, assumed, comparable=comparable)
+            on = asking.choice_context(runs, reads.scores(), known.speeds, assumed, comparable=comparable)
             task = _choose_task(on, rule)
             some = _choose_some(runs)
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
             passing = inputs.choose_passing(some)
-            on = on.narrowed((some if passing.is_empty() else passing)["run_id"].to_list())
+            on = on.restrict_to((some if passing.is_empty() else passing)["run_id"].to_list())
         try:
             asked = (
-                asking.questions(rule.rule.criteria, on, task_named(task))
+                asking.resolve_criteria(rule.rule.criteria, on, task_named(task))
                 if rule
                 else _own_criteria(on, question, use_class)
             )
             task = task if rule else next((one.benchmark for one in asked if one.benchmark is not None), None)
-            decision = deciding.decided(on, asked, task, use_class)
+            decision = deciding.decide_in_context(on, asked, task, use_class)
             return Look(on, asked, task, decision, "", assumed, use_class, rule, known.rules, question)
         except InputError as error:
             asked = [] if rule else _stated(on, question)
@@ -105,7 +105,7 @@ def _choose_models(pilot: Registered | None) -> tuple[RankingQuestion, pl.DataFr
     first = reads.population(RankingQuestion(pilot=pilot))
     names = group_names(first) | {ANY: _("all models; their dimensions do not compare")}
     chosen = inputs.choose_from_list(
-        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=230
+        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=270
     )
     if chosen == ANY:
         newest = ranking.newest_runs(ranking.without_variants(reads.ranking())).unique(
@@ -129,16 +129,16 @@ def _choose_rule(rules: list[SavedRule]) -> SavedRule | None:
     names = {OWN: _("criteria stated here")} | {
         key: words.rule_name(one, language.current()) for key, one in saved.items()
     }
-    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", OWN, names.__getitem__, width=230)
+    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", OWN, names.__getitem__, width=210)
     return saved.get(chosen)
 
 
-def _choose_task(on: Setting, rule: SavedRule | None) -> Mapping[str, Any] | None:
+def _choose_task(on: ChoiceContext, rule: SavedRule | None) -> Mapping[str, Any] | None:
     """The task that a rule is applied to: at first the one that it was learned on."""
     _ = language.translator()
     if rule is None or not any(one.of == "score" and one.benchmark is None for one in rule.rule.criteria):
         return None
-    offered = {asking.score_key(row): row for row in on.offered.to_dicts()}
+    offered = {asking.score_key(row): row for row in on.benchmarks.to_dicts()}
     if not offered:
         return None
     learned = rule.rule.task
@@ -164,7 +164,7 @@ def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
     if len(names) < 3:
         return runs
     wanted = inputs.choose_many(
-        _("Only these models"), list(names), "among", show=names.__getitem__, placeholder=_("all"), width=170
+        _("Only these models"), list(names), "among", show=names.__getitem__, placeholder=_("all"), width=150
     )
     return runs.filter(pl.col("model_id").is_in(wanted)) if wanted else runs
 
@@ -184,16 +184,16 @@ def _choose_use_class(pilot: Registered | None) -> str:
     )
 
 
-def _offered(on: Setting) -> dict[str, Question]:
+def _offered(on: ChoiceContext) -> dict[str, ResolvedCriterion]:
     """All criteria that these models can be chosen by, by their key."""
     plain = [Criterion(of) for of in get_args(Quantity) if of != "score" and _is_known(on, of)]
-    scores = [asking.question(Criterion("score"), on.scored, row) for row in on.offered.to_dicts()]
-    return {one.key: one for one in [*scores, *(asking.question(one, on.scored, None) for one in plain)]}
+    scores = [asking.resolve_criterion(Criterion("score"), on.scored, row) for row in on.benchmarks.to_dicts()]
+    return {one.key: one for one in [*scores, *(asking.resolve_criterion(one, on.scored, None) for one in plain)]}
 
 
-def _is_known(on: Setting, of: str) -> bool:
+def _is_known(on: ChoiceContext, of: str) -> bool:
     """Whether any of these models has it; losses on several texts do not compare."""
-    costs = on.cost.values()
+    costs = on.costs.values()
     if of == "bits_per_byte":
         return on.runs[of].count() > 0 and on.runs["corpus_id"].n_unique() == 1
     if of in ("speed", "price"):
@@ -201,7 +201,9 @@ def _is_known(on: Setting, of: str) -> bool:
     return on.comparable and on.runs["inner_max"].count() > 0 if of in DIMENSIONS else True
 
 
-def _first_criteria(on: Setting, question: RankingQuestion, offered: Mapping[str, Question]) -> list[str]:
+def _first_criteria(
+    on: ChoiceContext, question: RankingQuestion, offered: Mapping[str, ResolvedCriterion]
+) -> list[str]:
     """The score that the ranking looks at, size where the models differ in it, and the dimension."""
     looked_at = reads.population(question).benchmark
     scores = [key for key, one in offered.items() if one.criterion.of == "score"]
@@ -211,7 +213,7 @@ def _first_criteria(on: Setting, question: RankingQuestion, offered: Mapping[str
     return [*first, *(key for key in (*more, "dimension") if key in offered)]
 
 
-def _own_criteria(on: Setting, question: RankingQuestion, use_class: str) -> list[Question]:
+def _own_criteria(on: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
     """The criteria that the reader states, each with its weight, and behind a click its threshold."""
     _ = language.translator()
     offered, reader = _offered(on), language.current()
@@ -224,10 +226,10 @@ def _own_criteria(on: Setting, question: RankingQuestion, use_class: str) -> lis
         is_brief=True,
     )
     task = next((offered[key].benchmark for key in chosen if offered[key].benchmark is not None), None)
-    n = asking.n_related(on, task)
+    n = asking.count_related_models(on, task)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for key in chosen:
-            _ask_weight(offered[key], deciding.muted(offered[key].criterion.of, n, use_class, on.comparable))
+            _ask_weight(offered[key], deciding.muted_reason(offered[key].criterion.of, n, use_class, on.comparable))
         if chosen:
             with st.popover(_("Thresholds"), icon=":material/horizontal_rule:"):
                 for key in chosen:
@@ -235,7 +237,7 @@ def _own_criteria(on: Setting, question: RankingQuestion, use_class: str) -> lis
     return _stated(on, question)
 
 
-def _ask_weight(one: Question, muted: str | None) -> None:
+def _ask_weight(one: ResolvedCriterion, muted: str | None) -> None:
     _ = language.translator()
     name = f"w.{one.key}"
     url_state.settle_one(name, range(MOST_WEIGHT + 1), _first_weight(one))
@@ -252,12 +254,12 @@ def _ask_weight(one: Question, muted: str | None) -> None:
     url_state.publish(name, value)
 
 
-def _first_weight(one: Question) -> int:
+def _first_weight(one: ResolvedCriterion) -> int:
     of = one.criterion.of
     return 0 if of in DIMENSIONS else FIRST_WEIGHTS.get("score" if of == "bits_per_byte" else of, 2)
 
 
-def _ask_threshold(one: Question) -> None:
+def _ask_threshold(one: ResolvedCriterion) -> None:
     """The end that matters: at least of what is wanted high, at most of what is wanted low."""
     _ = language.translator()
     reader, of = language.current(), one.criterion.of
@@ -270,7 +272,7 @@ def _ask_threshold(one: Question) -> None:
     )
 
 
-def _stated(on: Setting, question: RankingQuestion) -> list[Question]:
+def _stated(on: ChoiceContext, question: RankingQuestion) -> list[ResolvedCriterion]:
     """The criteria as they stand in the address."""
     offered = _offered(on)
     found = []

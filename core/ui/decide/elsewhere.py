@@ -11,7 +11,7 @@ from core import wording
 from core.analysis import generality
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
-from core.analysis.generality import Order, OverTasks
+from core.analysis.generality import OrderTable, OverTasks
 from core.figures import generality as figures
 from core.ui import language, pictures, reads, tables
 from core.ui.decide.choices import Look
@@ -44,9 +44,9 @@ def show_tasks(look: Look) -> None:
 
 
 def _over_tasks(look: Look) -> OverTasks:
-    tasks = generality.tasks_of(look.on.offered)
+    tasks = generality.choose_tasks(look.on.benchmarks)
     answers = [reads.relation(look.question.with_score(row)) for row in tasks]
-    return generality.over_tasks(answers, look.on, look.asked, look.use_class)
+    return generality.compare_over_tasks(answers, look.on, look.asked, look.use_class)
 
 
 def task_table(look: Look, found: OverTasks) -> pl.DataFrame:
@@ -92,7 +92,7 @@ def show_elsewhere(look: Look) -> None:
     reader = language.current()
     runs = reads.ranking().filter(pl.col("model_id").is_in(look.on.runs["model_id"].to_list()))
     st.subheader(_("Models on several texts"))
-    order = generality.order_of_texts(runs)
+    order = generality.order_over_texts(runs)
     if order is None:
         st.info(
             _(
@@ -107,7 +107,7 @@ def show_elsewhere(look: Look) -> None:
         ]
         _draw_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen(look.decision))
         st.caption(escape(words.concordance(order, reader, over_texts=True)))
-    for one in generality.agreements(runs):
+    for one in generality.verdict_agreements(runs):
         if one.n_models or one.n_undecided:
             st.caption(escape(words.agreement(one, reader)))
     st.subheader(_("Models on several tasks"))
@@ -115,7 +115,7 @@ def show_elsewhere(look: Look) -> None:
     if of_tasks is None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
-    by_key = {score_key(row): words.task_name(row, reader) for row in look.on.offered.to_dicts()}
+    by_key = {score_key(row): words.task_name(row, reader) for row in look.on.benchmarks.to_dicts()}
     _draw_order(
         of_tasks,
         [by_key.get(key, key.split("~")[1]) for key in of_tasks.columns],
@@ -126,7 +126,7 @@ def show_elsewhere(look: Look) -> None:
     st.caption(escape(words.concordance(of_tasks, reader, over_texts=False)))
 
 
-def _draw_order(order: Order, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
+def _draw_order(order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
     _ = language.translator()
     data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen)
     title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")

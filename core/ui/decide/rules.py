@@ -57,7 +57,7 @@ def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Rule"): [words.rule_name(one, reader) for one in saved],
-            _("Was right"): [words.record(rule_record.record(one.choices), reader) for one in saved],
+            _("Was right"): [words.record(rule_record.track_record(one.choices), reader) for one in saved],
             _("Learned on"): [words.task_name(one.rule.task, reader) for one in saved],
             _("Criteria"): [words.rule_text(one.rule, reader) for one in saved],
             _("Use class"): [use_class_name(one.rule.use_class, reader) for one in saved],
@@ -101,7 +101,7 @@ def _act(look: Look, saved: SavedRule) -> None:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(one.task for one in saved.choices if one.task):
-        told = words.record(rule_record.record(saved.choices, task), reader)
+        told = words.record(rule_record.track_record(saved.choices, task), reader)
         st.caption(escape(_("On {task}: {told}.").format(task=task, told=told)))
     for one in saved.choices[:MOST_CHOICES]:
         _show_choice(saved, one)
@@ -148,7 +148,7 @@ def _change(act: Callable[[], Any]) -> None:
 
 
 def _apply(look: Look, saved: SavedRule, decision: Decision) -> None:
-    choice = rule_record.choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
+    choice = rule_record.record_choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
     _change(lambda: rules.add_choice(reads.warehouse(), choice))
 
 

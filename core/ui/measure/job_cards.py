@@ -69,9 +69,9 @@ def n_alive() -> int:
 
 
 def _standings(how: str | None = None) -> Sequence[JobStatus]:
-    from core.runs.jobs import all_jobs
+    from core.runs.jobs import list_jobs
 
-    return [one for one in all_jobs(reads.warehouse()) if how in (None, one.job.config.what[1])]
+    return [one for one in list_jobs(reads.warehouse()) if how in (None, one.job.config.what[1])]
 
 
 def _cards(alive_before: list[str], how: str | None) -> None:
@@ -117,7 +117,7 @@ def _card(standing: JobStatus) -> None:
 
 def _progress(standing: JobStatus) -> None:
     _ = language.translator()
-    step, told = standing.progress, standing.told
+    step, told = standing.progress, standing.progress_record
     assert step is not None
     share = told.get("share", step.done / max(step.total, 1))
     parts = [wording.phase_name(step.phase, language.current())]
@@ -139,7 +139,7 @@ def _so_far(standing: JobStatus) -> None:
     step = standing.progress
     if step is None or step.phase != "geometry":
         return
-    found = standing.job.layers_so_far()[: step.total - 1]  # the last state is that after the final norm
+    found = standing.job.finished_layers()[: step.total - 1]  # the last state is that after the final norm
     if len(found) >= LEAST_LAYERS:
         drawn = partial_thumbnail(standing.job.config.model, found, language.current(), pictures.theme())
         st.image(drawn, width=THUMBNAIL[0], alt=standing.job.config.model)
@@ -183,14 +183,14 @@ def _actions(standing: JobStatus) -> None:
 def _go_on(standing: JobStatus) -> None:
     from core.runs import processes
 
-    processes.start(standing.job, reads.warehouse())
+    processes.start_job(standing.job, reads.warehouse())
     st.rerun()
 
 
 def _cancel(standing: JobStatus) -> None:
     from core.runs import processes
 
-    processes.cancel(standing.job)
+    processes.cancel_job(standing.job)
     st.rerun()
 
 

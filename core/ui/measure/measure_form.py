@@ -85,13 +85,13 @@ _PICKED = "models picked to be measured"
 def _offer_models() -> None:
     """Models that can be measured here without a hub: the demo's, those that lie in folders, those that were measured,
     those that caches hold; a click adds one."""
-    from core.runs.caches import fetched_models, found_models
+    from core.runs.caches import cached_models, local_models
     from core.runs.requests import demo_requests
 
     _ = language.translator()
     demo = [one.model for one in demo_requests()]
-    found = found_models(reads.warehouse())[:MOST_FOUND]
-    known = list(dict.fromkeys([*demo, *found, *reads.own_references(), *fetched_models()]))[:MOST_OFFERED]
+    found = local_models(reads.warehouse())[:MOST_FOUND]
+    known = list(dict.fromkeys([*demo, *found, *reads.own_references(), *cached_models()]))[:MOST_OFFERED]
     st.pills(
         _("Work on this machine: a click adds one"),
         known,
@@ -153,7 +153,7 @@ def _purposes(names: list[str]) -> list[str]:
 
 def _take_link() -> None:
     """What a link asks for fills the form, once; nothing is measured before the reader starts it."""
-    from core.runs.requests import protocols, texts
+    from core.runs.requests import protocol_names, text_names
 
     asked = {name: st.query_params[name] for name in _OF_LINK if name in st.query_params}
     if not asked or asked == st.session_state.get(_LINKED):
@@ -161,9 +161,9 @@ def _take_link() -> None:
     st.session_state[_LINKED] = asked
     if "models" in asked:
         st.session_state[url_state.key("models")] = "\n".join(asked["models"].split(","))
-    if asked.get("text") in texts():
+    if asked.get("text") in text_names():
         st.session_state["measure text"] = asked["text"]
-    if asked.get("protocol") in protocols():
+    if asked.get("protocol") in protocol_names():
         st.session_state["measure protocol"] = asked["protocol"]
     if asked.get("seed", "").isdecimal():
         st.session_state["measure seed"] = int(asked["seed"])
@@ -171,13 +171,13 @@ def _take_link() -> None:
 
 def ask_text() -> dict[str, Any]:
     """corpus, column, encoding, chat; an empty corpus where an own text was chosen and not named."""
-    from core.runs.requests import texts
+    from core.runs.requests import text_names
 
     _ = language.translator()
     left, right = st.columns(2)
     chosen = left.selectbox(
         _("Text"),
-        [*texts(), OWN],
+        [*text_names(), OWN],
         key="measure text",
         format_func=lambda name: _("a text of my own, named beside") if name == OWN else name,
     )
@@ -218,10 +218,10 @@ def kept(handed: Any) -> str:
 def _settings() -> tuple[dict[str, Any], bool]:
     """Protocol and all further settings of a request; and whether to measure what is there already."""
     from core.records import DTYPES
-    from core.runs.requests import protocols
+    from core.runs.requests import protocol_names
 
     _ = language.translator()
-    names = protocols()
+    names = protocol_names()
     protocol = st.radio(_("Protocol"), names, key="measure protocol", captions=_purposes(names))
     with st.expander(_("More settings")):
         left, middle, right = st.columns(3)
@@ -235,23 +235,23 @@ def _settings() -> tuple[dict[str, Any], bool]:
 
 
 def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
-    from core.runs.requests import requests
+    from core.runs.requests import run_requests
 
     _ = language.translator()
     named = [line.strip() for line in models.splitlines() if line.strip()]
     if named and asked["corpus"]:
-        return requests(named, **asked)
+        return run_requests(named, **asked)
     st.warning(_("Name the path of your text, or hand over a file.") if named else _("Name at least one model."))
     return []
 
 
 def _estimated(configs: list[RunConfig]) -> list[Preflight]:
-    from core.runs.estimates import cards_from_process
+    from core.runs.estimates import preflight_cards_from_process
 
     _ = language.translator()
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
     with st.spinner(waiting, show_time=True):
-        return cards_from_process(configs, reads.warehouse())
+        return preflight_cards_from_process(configs, reads.warehouse())
 
 
 def _show(asked: _Asked) -> None:
@@ -276,7 +276,7 @@ def _start(able: list[RunConfig], again: bool) -> None:
     """Submit all, then start them: they take their turns. One that cannot be submitted does not stop the others."""
     from core.runs import processes
     from core.runs.jobs import submit
-    from core.runs.requests import parts_of
+    from core.runs.requests import expand_request
 
     warehouse = reads.warehouse()
     warehouse.prepare()
@@ -284,9 +284,9 @@ def _start(able: list[RunConfig], again: bool) -> None:
     reasons = []
     for config in able:
         companions = tuple(other for other in config.companions if other in names)
-        for part in parts_of(replace(config, companions=companions)):
+        for part in expand_request(replace(config, companions=companions)):
             try:
-                processes.start(submit(part, warehouse, again=again), warehouse)
+                processes.start_job(submit(part, warehouse, again=again), warehouse)
             except InputError as error:
                 reasons.append(str(error))
     st.session_state[_ASKED] = None
@@ -308,10 +308,10 @@ def show_cleanable() -> None:
 
 @st.cache_data(max_entries=2, ttl=60, show_spinner=False)
 def _cleanable(path: Path) -> int:
-    from core.runs.caches import caches
+    from core.runs.caches import list_caches
     from core.warehouse.warehouse import Warehouse
 
-    return sum(one.n_bytes for one in caches(Warehouse(path), only_cleanable=True))
+    return sum(one.n_bytes for one in list_caches(Warehouse(path), only_cleanable=True))
 
 
 def show_card(card: Preflight) -> None:

@@ -109,10 +109,10 @@ def _ask(problem: InputError | None) -> None:
     with right:
         named = (_("Text"), _("Column"), _("Encoding"))
         form.rows("texts", _("Texts"), dict(zip(_TEXT_ROW, named, strict=True)))
-    from core.runs.requests import protocols
+    from core.runs.requests import protocol_names
 
     _side_by_side(
-        lambda: form.one_of("protocol", _("Protocol"), {key: key for key in protocols()}, "quick"),
+        lambda: form.one_of("protocol", _("Protocol"), {key: key for key in protocol_names()}, "quick"),
         lambda: form.text("decided_by", _("Who decides")),
         lambda: form.day("decide_by", _("To be decided by")),
     )
@@ -305,10 +305,10 @@ def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
 def _checked(text: str) -> tuple[Pilot | None, InputError | None]:
     """The pilot of the text, or why it is none."""
     from core.pilots.registration import pilot_of
-    from core.runs.requests import protocols, texts
+    from core.runs.requests import protocol_names, text_names
 
     try:
-        return pilot_of(text, reads.warehouse().path.parent / _HERE, protocols(), texts()), None
+        return pilot_of(text, reads.warehouse().path.parent / _HERE, protocol_names(), text_names()), None
     except InputError as error:
         return None, error
 
@@ -332,10 +332,10 @@ def _tell(pilot: Pilot) -> None:
 
 def _wanted(pilot: Pilot) -> int:
     """Measurements that it stands for; of a protocol that this version does not know, the least."""
-    from core.runs.pilot_jobs import all_parts
+    from core.runs.pilot_jobs import pilot_measurements
 
     try:
-        return len(all_parts(pilot))
+        return len(pilot_measurements(pilot))
     except InputError:
         return len(pilot.models) * len(pilot.texts)
 
@@ -361,10 +361,10 @@ def _registered(row: Mapping[str, Any]) -> None:
 
 def _start(pilot: Pilot) -> None:
     """In a process of its own, which submits the measurements and waits for them."""
-    from core.runs.pilot_jobs import require_idle
+    from core.runs.pilot_jobs import require_pilot_idle
     from core.runs.processes import start_verb
 
-    require_idle(pilot, reads.warehouse())
+    require_pilot_idle(pilot, reads.warehouse())
     start_verb(reads.warehouse(), _log_of(pilot), "pilot", pilot.pilot_id)
     job_cards.expect_more()
     st.rerun()

@@ -7,7 +7,13 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.analysis.differences import Comparability, LayerDifference, comparability, layer_differences, share_between
+from core.analysis.differences import (
+    Comparability,
+    LayerDifference,
+    comparability,
+    layer_differences,
+    relative_difference,
+)
 from core.figures import profile_data
 from core.figures.svg import Caption
 from core.figures.svg_profiles import difference_svg, extrema_of, profile_caption, profile_svg
@@ -126,7 +132,7 @@ def result_table(
         columns[labels[run["run_id"]]] = [line.one for line in own]
         if found[run["run_id"]].by_types:
             shares = [
-                share_between([run[f"{name}{end}"] for end in _ENDS], [base[f"{name}{end}"] for end in _ENDS])
+                relative_difference([run[f"{name}{end}"] for end in _ENDS], [base[f"{name}{end}"] for end in _ENDS])
                 for name in numbers
             ]
             told = ["–" if share is None else percent(*share) for share in shares]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core import wording
-from core.analysis.many import PLACES, shuffled_windows, within
+from core.analysis.many import PLACES, relate_windows, shuffled_windows
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.scores import windows_svg
@@ -131,7 +131,7 @@ def show_windows(chosen: Selection) -> None:
             read = inputs.choose(_("Text"), list(kinds), "read", "text", kinds.__getitem__)
         else:
             read = "text"
-    found = within(windows, place, shuffled)
+    found = relate_windows(windows, place, shuffled)
     with told:
         st.markdown(f"#### {ICONS[found.relation.answer]} {escape(words.sentence(found, run, reader))}")
         drawn, of_run = windows, run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.analysis.differences import comparability, differences, of_substance
+from core.analysis.differences import comparability, differences, without_incidental
 from core.ui import inputs, language, tables
 from core.ui.markdown import escape
 from core.ui.profiles import run_actions
@@ -56,7 +56,7 @@ def differing_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame
 def _differing(records: list[dict]) -> set[str]:
     """Fields that any two of the runs have differently, times and ids left out."""
     first, *others = records
-    return {found.field for other in others for found in of_substance(differences(first, other))}
+    return {found.field for other in others for found in without_incidental(differences(first, other))}
 
 
 def _side_by_side(told: list[list[Section]]) -> list[list[Section]]:

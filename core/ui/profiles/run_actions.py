@@ -82,11 +82,11 @@ def _annotations(run: dict[str, Any]) -> None:
 
 def _measure_again(record: dict[str, Any]) -> None:
     """At once where all is as it was; else the reader is asked."""
-    from core.runs.stored_runs import repetition
+    from core.runs.stored_runs import rerun_request
 
     _ = language.translator()
     try:
-        asked = repetition(record)
+        asked = rerun_request(record)
     except WorkdimError:
         _forget()
         raise
@@ -106,7 +106,7 @@ def _submit(config: Any) -> None:
 
     _forget()
     warehouse = reads.warehouse()
-    processes.start(submit(config, warehouse, again=True), warehouse)
+    processes.start_job(submit(config, warehouse, again=True), warehouse)
     st.switch_page("pages/pilot.py")
 
 
@@ -120,9 +120,9 @@ def _delete(run_id: str, label: str) -> None:
     ]
 
     def move() -> None:
-        from core.runs.stored_runs import delete
+        from core.runs.stored_runs import delete_stored_runs
 
-        delete(reads.warehouse(), [run_id])
+        delete_stored_runs(reads.warehouse(), [run_id])
         _done(_("The run is in the trash."))
 
     _ask(_("Delete"), lines, _("Move to the trash"), move)

@@ -226,8 +226,8 @@ def show_current(sql: str) -> None:
                 st.rerun()
 
 
-_HEIGHT, _ROW_HEIGHT = 340, 68
-"""Pixels of the list and of its rows, in which a meaning has three lines."""
+_HEIGHT, _ROW_HEIGHT = 360, 88
+"""Pixels of the list and of its rows, in which a meaning has four lines."""
 
 
 def show() -> None:
@@ -277,5 +277,5 @@ def _columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
         hide_index=True,
         height=_HEIGHT,
         row_height=_ROW_HEIGHT,
-        column_config={titles[0]: st.column_config.Column(pinned=True), titles[-1]: st.column_config.Column(width=240)},
+        column_config={titles[0]: st.column_config.Column(pinned=True), titles[-1]: st.column_config.Column(width=195)},
     )

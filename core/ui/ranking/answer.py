@@ -34,6 +34,8 @@ ICONS = {
 MOST_GROUPS = 6
 MOST_NOTES = 1
 """Lines beneath an answer, but for what was expected, which its help mark says; more are a page to read."""
+NARROW_PLOT = (600.0, 330.0)
+"""Pixels of the axes in a window of 1,000: names that cover nothing there cover nothing in a wider one."""
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 
@@ -77,7 +79,7 @@ def draw(look: Look) -> None:
     if look.answer.group is None:
         st.info(why_nothing(look))
         return
-    data = score_figures.ranking_points(look.answer, reader, look.pinned)
+    data = score_figures.ranking_points(look.answer, reader, look.pinned, NARROW_PLOT)
     if not data.points:
         st.caption(_("No model here has this score."))
         return

@@ -60,7 +60,7 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
             group = _choose_group(first)
             asked = RankingQuestion(pilot=pilot, group=_key(group), ignores_pilots=group == FREE)
             asked = replace(asked, cloud=_choose_cloud(), include_vetoed=_lift(first))
-            asked = replace(asked, partial=_choose_partial(reads.population(asked).n_partial))
+            asked = replace(asked, include_partial=_choose_partial(reads.population(asked).n_partial))
             asked = _with_score(asked, reads.population(asked), pilot or first.registration.registered_pilot)
         with below:
             asked = _with_dimension(asked)

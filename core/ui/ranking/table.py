@@ -46,7 +46,7 @@ _STYLE = """<style>
 .ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
 .ranking th {position: sticky; top: 0; background: PAPER; text-align: left; font-weight: 600; z-index: 1;
-  border-bottom: 2px solid MARK; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; word-break: keep-all;
+  border-bottom: 2px solid MARK; vertical-align: bottom; line-height: 1.2; max-width: 7.5rem; word-break: auto-phrase;
   overflow-wrap: break-word}
 .ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
 .ranking td {vertical-align: middle; white-space: nowrap}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.analysis.paired import all_paired
+from core.analysis.paired import compare_all_answers
 from core.figures.scores import paired_figure, paired_points
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
@@ -34,7 +34,7 @@ def show() -> None:
     others = [model for model in models if model != first]
     with right:
         second = inputs.choose_from_list(_("Second model"), others, "second", others[0])
-    found = all_paired(reads.answers(first), reads.answers(second))
+    found = compare_all_answers(reads.answers(first), reads.answers(second))
     if not found:
         st.info(_("These two models have no question of one benchmark and metric in common."))
         return

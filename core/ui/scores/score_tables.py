@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis.paired import Paired
+from core.analysis.paired import PairedComparison
 from core.figures.scores import benchmark_label, with_kind
 from core.ui import language, tables
 from core.warehouse.score_imports import ImportPreview
@@ -131,7 +131,7 @@ def conflicts(found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def differences(found: Sequence[tuple[dict[str, str], Paired]]) -> pl.DataFrame:
+def differences(found: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
     """Comparisons of `paired.all_paired`."""
     _ = language.translator()
     ones = [one for _key, one in found]

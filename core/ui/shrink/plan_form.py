@@ -134,14 +134,14 @@ def _choices() -> dict[str, Any]:
 def _estimated(asked: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | None:
     """The request with what it will take; None where it is refused, which is then said."""
     from core.runs import planning
-    from core.runs.estimates import plan_from_process
+    from core.runs.estimates import plan_estimate_from_process
 
     _ = language.translator()
     waiting = _("Reading configuration and text; the first time also the speed of this machine, about half a minute.")
     try:
-        config = planning.request(PlanConfig(**asked))
+        config = planning.with_task_hash(PlanConfig(**asked))
         with st.spinner(waiting, show_time=True):
-            return config, plan_from_process(config, reads.warehouse())
+            return config, plan_estimate_from_process(config, reads.warehouse())
     except InputError as error:
         st.error(escape(worded(error, language.current())), icon=":material/block:")
         return None
@@ -166,7 +166,7 @@ def _start(config: PlanConfig) -> None:
     warehouse = reads.warehouse()
     warehouse.prepare()
     try:
-        processes.start(submit(config, warehouse), warehouse)
+        processes.start_job(submit(config, warehouse), warehouse)
     except InputError as error:
         st.session_state[_REFUSED] = error.message
     st.session_state[_ASKED] = None

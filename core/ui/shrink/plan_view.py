@@ -56,10 +56,10 @@ def say(found: LayerPlan) -> None:
     reader, plan = language.current(), found.plan
     answer = st.container(gap="small")
     if plan.budget_unit == "points":
-        at, told_budget = read_again.within_points(found), sentences.budget_text(plan, reader)
+        at, told_budget = read_again.within_task_budget(found), sentences.budget_text(plan, reader)
     else:
         budget = _budget(found)
-        at, told_budget = read_again.within(found, budget), sentences.nats_text(budget, reader)
+        at, told_budget = read_again.sets_within_budget(found, budget), sentences.nats_text(budget, reader)
     with answer:
         st.subheader(escape(sentences.within_text(found, at, told_budget, reader)), anchor=False)
         for line in (sentences.healed_text(found, reader) if at.is_plan else "", sentences.task_text(found, reader)):
@@ -76,7 +76,7 @@ def say(found: LayerPlan) -> None:
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            offered = read_again.command(found, "--verify", "--blocks", str(len(at.price.blocks)))
+            offered = read_again.plan_command(found, "--verify", "--blocks", str(len(at.price.blocks)))
             st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
     told = [sentences.stretch_text(blocks, reader)]
@@ -91,7 +91,7 @@ def _budget(found: LayerPlan) -> float:
     _ = language.translator()
     own = found.plan.budget
     budget = url_state.settle_number("nats", own, 0.0) or 0.0
-    limits = [read_again.limit(row) for row in read_again.steps(found)]
+    limits = [read_again.upper_limit(row) for row in read_again.search_steps(found)]
     highest = max(own, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
     highest = round((highest // step + 1) * step, 6)
@@ -156,7 +156,7 @@ def show_price(found: LayerPlan) -> None:
         st.markdown(escape(line))
     for line in sentences.controls_text(found.plan, reader):
         st.caption(escape(line))
-    healed = [read_again.own_price(found)] if found.plan.is_healed else []
+    healed = [read_again.plan_price(found)] if found.plan.is_healed else []
     rows = [*healed, *read_again.rivals(found)]
     names = [sentences.rule_name(row.rule, reader) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
@@ -219,7 +219,7 @@ def show_harder(found: LayerPlan) -> None:
         rows = figures.harder_points(found, of_answers)
         with column:
             pictures.plot(figures.harder_figure(rows, of_answers, reader), f"plan harder {of_answers}")
-    read = read_again.harder(found)
+    read = read_again.harder_text_prices(found)
     table = pl.DataFrame(
         {
             _("Text or probe"): [wording.name("plan_text", row.text, reader) for row in read],
@@ -274,13 +274,13 @@ def show_directions(found: LayerPlan) -> None:
     """How many directions each layer needs, beside how many d2 reads."""
     _ = language.translator()
     reader = language.current()
-    points = read_again.direction_points(found)
+    points = read_again.layer_directions(found)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
-        st.code(read_again.command(found, "--verify", "--directions"), language=None)
+        st.code(read_again.plan_command(found, "--verify", "--directions"), language=None)
         return
-    of_task = read_again.direction_points(found, "task")
-    figure = figures.direction_figure(points, of_task, read_again.joint_rank(found), reader)
+    of_task = read_again.layer_directions(found, "task")
+    figure = figures.direction_figure(points, of_task, read_again.joint_projection(found), reader)
     pictures.plot(figure, "plan directions")
     st.caption(
         _(
@@ -302,7 +302,7 @@ def tell_needed(runs: pl.DataFrame) -> None:
     )
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         found = reads.layer_plan(plan_id)
-        told = found and sentences.needed_text(found, read_again.direction_points(found), language.current())
+        told = found and sentences.needed_text(found, read_again.layer_directions(found), language.current())
         if told:
             st.markdown(escape(told))
             st.page_link(
@@ -402,6 +402,6 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         }
     )
     tables.show(by_rule, "rules of plans", width="content")
-    lines = read_again.all_foresight(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
+    lines = read_again.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
     if lines:
         st.caption(escape(sentences.foresight_text(lines, reader)))
