@@ -35,7 +35,7 @@ from core.measure.setup import Setup, open_setup
 from core.models.model import Blueprint, load_network
 from core.models.stacks import output_state
 from core.models.weights import Weights
-from core.plans.saving import delete_blocks, shortened
+from core.plans.saving import delete_blocks, shorten_config
 from core.plans.variants import Projection
 from core.records import DAMAGED, RunConfig
 from core.store.parcels import read_header, read_parcel
@@ -146,7 +146,7 @@ def damaged(blueprint: Blueprint, damage: Damage, projection: Projection | None 
         return replace(
             blueprint,
             weights=own,
-            config=shortened(config, n_blocks, removed),
+            config=shorten_config(config, n_blocks, removed),
             loader=DamagingLoader(
                 blueprint.loader, lambda module: delete_blocks(blueprint.opened(module.eval()), removed)
             ),

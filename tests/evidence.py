@@ -23,7 +23,7 @@ from core import wording
 from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
 from core.analysis.many import PLACES, adjust_p_values, relate_windows, shuffled_windows, sign_test
-from core.analysis.plans import all_rule_forecasts, plan_price, unhealed_price
+from core.analysis.plans import all_rule_forecasts, layer_directions, plan_price, unhealed_price
 from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
@@ -890,7 +890,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             *_prices_of([found for found in plans if found.plan.name == name]),
         )
     for found in plans:
-        points = direction_points(found)
+        points = layer_directions(found)
         if not points:
             continue
         ranks, d2 = (
@@ -912,7 +912,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
                 "次元が小さいモデルほど、ブロックを取り除く代償は小さいか",
             ),
             f"of ladder models the smallest in dimension is the cheapest in {sum(is_cheapest)} of {len(is_cheapest)} comparisons; no test",
-            f"次元が最小の小規模モデルが最も安いのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回（検定ではない）",
+            f"次元が最小の小規模モデルの損失増が最小なのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回（検定ではない）",
         )
     return section
 
@@ -973,7 +973,7 @@ def _alone(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
                 f"{found.plan.name}, each block alone, on the text that chooses: influence and price go together (Spearman {rho:.2f}); the "
                 f"cheapest is block {cheapest.blocks[0]}, {_price(cheapest)}. Costing more than three times the median block ({middle:+.2f}), "
                 f"with less than twice the median influence: {', '.join(listed) or 'none'}.",
-                f"{found.plan.name} の各ブロックを単独で除いた場合（選択に使ったテキスト）：影響度と代償は連動します（スピアマン {rho:.2f}）。最も安いのはブロック"
+                f"{found.plan.name} の各ブロックを単独で除いた場合（選択に使ったテキスト）：影響度と代償は連動します（スピアマン {rho:.2f}）。損失増が最小なのはブロック"
                 f"{cheapest.blocks[0]}（{_price(cheapest)}）。影響度は中央値の2倍未満なのに、代償が中央値（{middle:+.2f}）の3倍を超えるブロック："
                 f"{'、'.join(listed) or 'なし'}。",
             )
@@ -985,7 +985,7 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """How many directions the layers need, where a plan looked for them; and what that says of a smaller model's width."""
     lines = []
     for found in plans:
-        points = direction_points(found)
+        points = layer_directions(found)
         if points:
             pairs = [
                 (plan_words.needed_text(found, points, language), *plan_words.student_text(found, language))
@@ -1035,7 +1035,7 @@ def _by_dimension(
         is_cheapest = least < min(others)
         cheapest.append(is_cheapest)
         english = "is the cheapest" if is_cheapest else "is not the cheapest"
-        japanese = "最も安い" if is_cheapest else "最も安いわけではない"
+        japanese = "損失増が最小" if is_cheapest else "損失増は最小ではない"
         told.append(
             (
                 f"Without {n} of their blocks, ladder models in the order of their largest inner dimension cost, before healing: "

@@ -18,8 +18,8 @@ from core.wording.verdicts import claim_name, outcome_mark, outcome_of, ratio_te
 
 ROW_HEIGHT, MARGINS = 23, 130
 """Pixels of a row, and above and below all rows together."""
-LETTER, LONGEST = 5.9, 16
-"""Pixels of a letter of a specification's name, and most letters of a run's name above its columns."""
+LETTER, MOST_LETTERS = 5.9, 96
+"""Pixels of a letter of a specification's name, and letters that the names of all runs share above their columns."""
 _OUTCOME_COLOURS = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_tell": QUIET}
 
 
@@ -128,7 +128,8 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
     for index in range(1, len(data.lines)):
         if data.lines[index].axis != data.lines[index - 1].axis:
             figure.add_hline(y=index - 0.5, line={"color": GRID, "width": 1.5})
-    names = shortened_apart(list(data.runs.values()), lambda name: shortened(name, LONGEST))
+    longest = MOST_LETTERS // max(len(data.runs), 1)
+    names = shortened_apart(list(data.runs.values()), lambda name: shortened(name, longest))
     for number, name in enumerate(names):
         middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2
         style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44, "font": {"size": 11}}

@@ -69,7 +69,7 @@ class NeededDirections:
     """Rank -> loss increase."""
     random: Difference | None = None
     """Of a random subspace of that rank."""
-    large_too: Difference | None = None
+    including_large: Difference | None = None
     """With large-norm tokens and position 0 projected as well."""
     d2: float | None = None
     at_d2: Difference | None = None
@@ -82,11 +82,11 @@ def layers_to_try(n_layers: int) -> list[int]:
 
 
 @torch.inference_mode()
-def components(network: Network, windows: TokenWindows, layers: Sequence[int]) -> dict[int, Components]:
+def principal_components(network: Network, windows: TokenWindows, layers: Sequence[int]) -> dict[int, Components]:
     """Of the retained tokens of these windows: two passes, the first for the median norm."""
     model, n = network.model, network.model.hidden_size
     norms: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    for found in _layers(network, windows, layers):
+    for found in _layer_states(network, windows, layers):
         for layer in layers:
             norms[layer].append(torch.linalg.vector_norm(found[layer], dim=-1)[:, 1:].flatten().cpu())
     limits = {layer: NORM_FACTOR * float(torch.cat(norms[layer]).median()) for layer in layers}
@@ -95,7 +95,7 @@ def components(network: Network, windows: TokenWindows, layers: Sequence[int]) -
     counts = dict.fromkeys(layers, 0)
     samples: dict[int, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
     n_done = 0
-    for found in _layers(network, windows, layers):
+    for found in _layer_states(network, windows, layers):
         for layer in layers:
             states = found[layer]
             keep = torch.linalg.vector_norm(states, dim=-1) <= limits[layer]
@@ -108,33 +108,33 @@ def components(network: Network, windows: TokenWindows, layers: Sequence[int]) -
                 own = torch.arange(len(states), device=states.device)[:, None].expand(keep.shape)[keep] + n_done
                 samples[layer].append((kept.cpu(), own.cpu()))
         n_done += len(states)
-    made = {}
+    result = {}
     for layer in layers:
         mean = sums[layer] / counts[layer]
         covariance = products[layer] / counts[layer] - torch.outer(mean, mean)
         directions = torch.linalg.eigh(covariance)[1].flip(1)
         points, sequences = (torch.cat(parts) for parts in zip(*samples[layer], strict=True))
-        made[layer] = Components(
+        result[layer] = Components(
             mean.float().to(model.device),
             directions.float().to(model.device),
             limits[layer],
             d2(points, sequences)[0],
             counts[layer],
         )
-    return made
+    return result
 
 
-def _layers(network: Network, windows: TokenWindows, layers: Sequence[int]):
+def _layer_states(network: Network, windows: TokenWindows, layers: Sequence[int]):
     """The states of these layers, batch by batch."""
     batch = network.model.batch
     with network.hooked():
         for start in range(0, len(windows.ids), batch):
             keep = States(frozenset(layers))
             run_whole(network, torch.from_numpy(windows.ids[start : start + batch]).to(network.model.device), keep)
-            yield keep.found
+            yield keep.states
 
 
-def isotonic(prices: dict[int, Difference]) -> dict[int, float]:
+def isotonic_limits(prices: dict[int, Difference]) -> dict[int, float]:
     """Upper limits that never rise with the rank."""
     from scipy.optimize import isotonic_regression  # which nobody who only reads a plan needs
 
@@ -144,20 +144,20 @@ def isotonic(prices: dict[int, Difference]) -> dict[int, float]:
 
 
 def smallest_rank(prices: dict[int, Difference], budget: float) -> int | None:
-    fitting = [rank for rank, upper in isotonic(prices).items() if upper < budget]
+    fitting = [rank for rank, upper in isotonic_limits(prices).items() if upper < budget]
     return min(fitting) if fitting else None
 
 
 def needed_directions(
-    pricer: Pricer, found: Components, layer: int, budget: float, seed: int, told: Callable[[], None] = lambda: None
+    pricer: Pricer, found: Components, layer: int, budget: float, seed: int, report: Callable[[], None] = lambda: None
 ) -> NeededDirections:
     """One layer, on the pricer's windows; `told` hears each rank that was tried."""
 
     def price(projection: Projection) -> Difference:
-        told()
+        report()
         return _price(pricer, {layer: projection})
 
-    rank, prices = _search(lambda r: price(found.projection(r)), len(found.mean), budget)
+    rank, prices = _search_rank(lambda r: price(found.projection(r)), len(found.mean), budget)
     at_d2 = None
     if math.isfinite(found.d2):
         at_d2 = price(found.projection(max(1, min(round(found.d2), len(found.mean)))))
@@ -174,16 +174,16 @@ def needed_directions(
     )
 
 
-def jointly(
-    pricer: Pricer, found: dict[int, Components], budget: float, told: Callable[[], None] = lambda: None
+def joint_directions(
+    pricer: Pricer, found: dict[int, Components], budget: float, report: Callable[[], None] = lambda: None
 ) -> NeededDirections:
     """All layers at once, each onto its own components, all of one rank: what a student's width would have to be."""
 
     def price(rank: int) -> Difference:
-        told()
+        report()
         return _price(pricer, {layer: one.projection(rank) for layer, one in found.items()})
 
-    rank, prices = _search(price, len(next(iter(found.values())).mean), budget)
+    rank, prices = _search_rank(price, len(next(iter(found.values())).mean), budget)
     return NeededDirections(None, rank, prices)
 
 
@@ -192,7 +192,7 @@ def _price(pricer: Pricer, projections: dict[int, Projection]) -> Difference:
     return loss_increase(before, after)
 
 
-def _search(price: Callable[[int], Difference], n: int, budget: float) -> tuple[int | None, dict[int, Difference]]:
+def _search_rank(price: Callable[[int], Difference], n: int, budget: float) -> tuple[int | None, dict[int, Difference]]:
     """Halves the interval in which the price falls below the budget, after a look at some ranks for the curve."""
     step = max(1, n // RESOLUTION)
     prices = {rank: price(rank) for rank in sorted({max(1, n // 8), max(1, n // 4), max(1, n // 2), n})}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.plans.pricing import Told
+from core.plans.pricing import ReportPasses
 from core.plans.variants import MLP, WHOLE, Network, States, Variant, output_axis
 from core.records import stretches
 from core.texts.sample import TokenWindows
@@ -35,7 +35,7 @@ class Healing:
     matrices: dict[int, np.ndarray]
     """Block -> what its MLP's output is multiplied with, from the right; (hidden_size, hidden_size) float32"""
     n_tokens: int
-    left: list[float]
+    remaining_errors: list[float]
     """For each gap: the share of the squared error that is left, on windows that were not fitted to."""
 
     def variant(self, removed: Collection[int], device: torch.device) -> Variant:
@@ -43,7 +43,7 @@ class Healing:
         return Variant(blocks=frozenset(removed), healed=matrices)
 
 
-def why_not(network: Network, removed: Collection[int], ids: Tensor, n_tokens: int) -> str | None:
+def why_no_healing(network: Network, removed: Collection[int], ids: Tensor, n_tokens: int) -> str | None:
     """Why this plan cannot be healed, as a code that core.wording.plans knows; None where it can.
 
     ids (n_batch, n_tokens): a short text to try it on.
@@ -58,27 +58,31 @@ def why_not(network: Network, removed: Collection[int], ids: Tensor, n_tokens: i
 
 
 @torch.inference_mode()
-def fit(network: Network, windows: TokenWindows, removed: Collection[int], told: Told = lambda done: None) -> Healing:
+def fit_healing(
+    network: Network, windows: TokenWindows, removed: Collection[int], report: ReportPasses = lambda done: None
+) -> Healing:
     """One matrix for each gap, fitted on windows of the selection text."""
     device, gaps = network.model.device, stretches(removed)
     matrices: dict[int, Tensor] = {}
-    left = []
+    remaining_errors = []
     for number, (first, after) in enumerate(gaps):
         block = first - 1
         so_far = Variant(blocks=frozenset(removed), healed=dict(matrices))
-        parts = [_Normal(network.model.hidden_size, device) for _ in range(2)]
+        parts = [_NormalEquations(network.model.hidden_size, device) for _ in range(2)]
         with network.hooked():
             for window in range(len(windows.ids)):
                 ids = torch.from_numpy(windows.ids[window : window + 1]).to(device)
                 parts[window % HELD_BACK == HELD_BACK - 1].add(*_states(network, ids, so_far, block, after))
-                told((number + (window + 1) / len(windows.ids)) / len(gaps))
+                report((number + (window + 1) / len(windows.ids)) / len(gaps))
         fitted, held_back = parts
         # Fewer windows than are held back leave none to choose by.
         chosen = min(PENALTIES, key=lambda p: held_back.error(fitted.solve(p))) if held_back.n else PENALTIES[3]
-        left.append(held_back.error(fitted.solve(chosen)) / max(held_back.total, 1e-300) if held_back.n else math.nan)
-        change = fitted.with_(held_back).solve(chosen)
+        remaining_errors.append(
+            held_back.error(fitted.solve(chosen)) / max(held_back.total, 1e-300) if held_back.n else math.nan
+        )
+        change = fitted.combined_with(held_back).solve(chosen)
         matrices[block] = (torch.eye(len(change), dtype=change.dtype, device=device) + change).float()
-    return Healing({block: m.cpu().numpy() for block, m in matrices.items()}, windows.ids.size, left)
+    return Healing({block: m.cpu().numpy() for block, m in matrices.items()}, windows.ids.size, remaining_errors)
 
 
 def _states(network: Network, ids: Tensor, so_far: Variant, block: int, after: int) -> tuple[Tensor, Tensor]:
@@ -87,13 +91,13 @@ def _states(network: Network, ids: Tensor, so_far: Variant, block: int, after: i
     made: dict[tuple[str, int], Tensor] = {}
     network.states_only(ids, WHOLE, start=0, before=None, keep=whole)
     network.states_only(ids, so_far, start=0, before=None, keep=cut, sublayers=made)
-    wanted, found = whole.found[after].flatten(0, 1).float(), cut.found[block + 1].flatten(0, 1).float()
+    wanted, found = whole.states[after].flatten(0, 1).float(), cut.states[block + 1].flatten(0, 1).float()
     added = made[MLP, block].reshape(found.shape).float()
     weight = 1 / torch.linalg.vector_norm(wanted, dim=1, keepdim=True).clamp(min=1e-12)
     return added * weight, (wanted - found) * weight
 
 
-class _Normal:
+class _NormalEquations:
     """The normal equations of |M X - R|^2, summed over tokens, in double precision."""
 
     def __init__(self, n: int, device: torch.device) -> None:
@@ -110,8 +114,8 @@ class _Normal:
         self.total += float(right.square().sum())
         self.n += len(left)
 
-    def with_(self, other: _Normal) -> _Normal:
-        both = _Normal(len(self.gram), self.gram.device)
+    def combined_with(self, other: _NormalEquations) -> _NormalEquations:
+        both = _NormalEquations(len(self.gram), self.gram.device)
         both.gram, both.cross = self.gram + other.gram, self.cross + other.cross
         both.total, both.n = self.total + other.total, self.n + other.n
         return both
@@ -126,7 +130,7 @@ class _Normal:
         return float((change * (self.gram @ change)).sum() - 2 * (change * self.cross).sum()) + self.total
 
 
-def merged(network: Network, matrices: Mapping[int, Any]) -> dict[str, Tensor]:
+def merge_into_weights(network: Network, matrices: Mapping[int, Any]) -> dict[str, Tensor]:
     """The weights, by their names in the network, that give what the healed variant gives."""
     names = {id(parameter): name for name, parameter in network.model.module.named_parameters()}
     changed = {}
@@ -134,9 +138,9 @@ def merged(network: Network, matrices: Mapping[int, Any]) -> dict[str, Tensor]:
         module = network.sublayers[MLP, block].module
         weight: Tensor = module.weight  # type: ignore[assignment]
         turn = torch.as_tensor(matrix, dtype=torch.float64)
-        made = weight.detach().cpu().double()
-        made = made @ turn if output_axis(module) else turn.T @ made
-        changed[names[id(weight)]] = made.to(weight.device, weight.dtype)
+        product = weight.detach().cpu().double()
+        product = product @ turn if output_axis(module) else turn.T @ product
+        changed[names[id(weight)]] = product.to(weight.device, weight.dtype)
         bias = getattr(module, "bias", None)
         if bias is not None:
             changed[names[id(bias)]] = (bias.detach().cpu().double() @ turn).to(bias.device, bias.dtype)

@@ -1,4 +1,4 @@
-"""The record of a layer plan: a row for every price, reasons, and the row of the plan itself."""
+"""Builds the record of a layer plan: a row for every price, the reasons, and the row of the plan itself."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from core.texts.corpora import Corpus
 
 
 class PlanRecord:
-    """Grows with the plan; `finished` makes the plan of it."""
+    """Collects rows and reasons; `build_plan` returns the finished plan."""
 
     def __init__(
         self, config: PlanConfig, plan_id: str, corpus: Corpus, blueprint: Blueprint, held: HeldOut, n_searched: int
     ) -> None:
-        """n_searched: windows that candidates are compared on."""
+        """n_searched: number of search windows."""
         self._config, self._plan_id, self._corpus = config, plan_id, corpus
         self._blueprint, self._held, self._n_searched = blueprint, held, n_searched
         self._created_at = datetime.now(UTC).replace(tzinfo=None)
         self._rows: list[PlanOutcomeRow] = []
         self.reasons: dict[str, None] = {}
-        """Codes that core.wording.plans knows, in the order in which they were found."""
+        """Codes of core.wording.plans, in the order of discovery."""
 
-    def because(self, *codes: str) -> None:
+    def add_reasons(self, *codes: str) -> None:
         self.reasons |= dict.fromkeys(codes)
 
     # --- prices ------------------------------------------------------------------------------------------------------
 
-    def tell(
+    def add_row(
         self,
         rule: str,
         blocks: Collection[int],
@@ -58,9 +58,9 @@ class PlanRecord:
         is_healed: bool = False,
         corpus: Corpus | None = None,
     ) -> None:
-        """One row. `corpus`: of a text that is not the plan's own."""
-        of = difference or (after if isinstance(after, Difference) else None)
-        read = self._corpus if text in (SELECTION, HELD_OUT) else corpus
+        """Add one row. `corpus`: of a text other than the plan's own."""
+        interval = difference or (after if isinstance(after, Difference) else None)
+        text_corpus = self._corpus if text in (SELECTION, HELD_OUT) else corpus
         self._rows.append(
             PlanOutcomeRow(
                 self._plan_id,
@@ -71,24 +71,28 @@ class PlanRecord:
                 is_equal,
                 is_healed,
                 text,
-                read.row.corpus_id if read else None,
+                text_corpus.row.corpus_id if text_corpus else None,
                 measure,
                 rank,
                 before,
                 after.value if isinstance(after, Difference) else after,
                 difference.value if difference else None,
-                *((None,) * 3 if of is None else (_or_none(of.std_error), _or_none(of.lower), _or_none(of.upper))),
-                None if of is None else of.n,
+                *(
+                    (None,) * 3
+                    if interval is None
+                    else (none_if_nan(interval.std_error), none_if_nan(interval.lower), none_if_nan(interval.upper))
+                ),
+                None if interval is None else interval.n,
                 self._created_at,
             )
         )
 
-    def tell_prices(
+    def add_prices(
         self, rule: str, blocks: Collection[int], text: str, before: Scores, after: Scores, **more: Any
     ) -> None:
-        """Loss, divergence and agreement of one change on one text."""
+        """Add rows for loss, divergence and agreement of one change on one text."""
         rise = loss_increase(before, after)
-        self.tell(
+        self.add_row(
             rule,
             blocks,
             text,
@@ -98,55 +102,55 @@ class PlanRecord:
             difference=rise,
             **more,
         )
-        self.tell(rule, blocks, text, "divergence", after=divergence(after), **more)
-        self.tell(rule, blocks, text, "agreement", after=agreement(after), **more)
+        self.add_row(rule, blocks, text, "divergence", after=divergence(after), **more)
+        self.add_row(rule, blocks, text, "agreement", after=agreement(after), **more)
 
-    def tell_candidates(self, proposed: Sequence[Candidate], choice: Choice, text: str, prices: PriceList) -> None:
+    def add_candidates(self, proposed: Sequence[Candidate], choice: Choice, text: str, prices: PriceList) -> None:
         for one in proposed:
-            is_chosen, is_equal = one.blocks == choice.taken.blocks, one.blocks in choice.equal
-            after = prices.of[one.blocks]
-            self.tell_prices(one.rule, one.blocks, text, prices.whole, after, is_chosen=is_chosen, is_equal=is_equal)
+            is_chosen, is_equal = one.blocks == choice.chosen.blocks, one.blocks in choice.equal
+            after = prices.scores[one.blocks]
+            self.add_prices(one.rule, one.blocks, text, prices.whole, after, is_chosen=is_chosen, is_equal=is_equal)
 
-    def tell_rivals(self, proposed: Sequence[Candidate], chosen: tuple[int, ...], text: str, prices: PriceList) -> None:
-        """What each other candidate costs above the plan's set, window by window: whether it is beaten, and by how much."""
+    def add_rivals(self, proposed: Sequence[Candidate], chosen: tuple[int, ...], text: str, prices: PriceList) -> None:
+        """Add rows for what each other candidate costs above the plan's set, paired by window."""
         for one in proposed:
             if one.blocks != chosen:
-                above = loss_increase(prices.of[chosen], prices.of[one.blocks])
-                self.tell(one.rule, one.blocks, text, "above_plan", difference=above)
+                above = loss_increase(prices.scores[chosen], prices.scores[one.blocks])
+                self.add_row(one.rule, one.blocks, text, "above_plan", difference=above)
 
-    def tell_path(self, path: Sequence[Step]) -> None:
-        """On the windows that it was searched on."""
+    def add_path(self, path: Sequence[Step]) -> None:
+        """Add rows for the search path, on the search windows."""
         for step in path:
-            self.tell("path", step.blocks, SELECTION, "loss", difference=step.increase)
-            self.tell("path", step.blocks, SELECTION, "divergence", after=step.divergence)
+            self.add_row("path", step.blocks, SELECTION, "loss", difference=step.increase)
+            self.add_row("path", step.blocks, SELECTION, "divergence", after=step.divergence)
 
-    def tell_similarity(self, found: Similarity) -> None:
+    def add_similarity(self, found: Similarity) -> None:
         for block, influence in enumerate(found.influence):
-            self.tell("single", (block,), SELECTION, "influence", after=influence)
+            self.add_row("single", (block,), SELECTION, "influence", after=influence)
         n = len(found.influence)
         for measure, table in (("angle", found.angle), ("last_angle", found.last_angle)):
             for length in range(1, n // 2 + 1):
                 for start in range(n - length + 1):
                     blocks = range(start, start + length)
-                    self.tell("stretch", blocks, SELECTION, measure, after=float(table[start, start + length]))
+                    self.add_row("stretch", blocks, SELECTION, measure, after=float(table[start, start + length]))
 
-    def tell_directions(self, found: NeededDirections, text: str) -> None:
+    def add_directions(self, found: NeededDirections, text: str) -> None:
         layers = list(range(self._blueprint.weightless.n_layers + 1)) if found.layer is None else [found.layer]
         rule = "projection" if found.layer is not None else "joint_projection"
 
-        def tell(rule: str, rank: int | None, price: Difference | None, is_chosen: bool = False) -> None:
+        def add(rule: str, rank: int | None, price: Difference | None, is_chosen: bool = False) -> None:
             if price is not None:
-                self.tell(rule, layers, text, "loss", difference=price, unit="layer", rank=rank, is_chosen=is_chosen)
+                self.add_row(rule, layers, text, "loss", difference=price, unit="layer", rank=rank, is_chosen=is_chosen)
 
         for rank, price in sorted(found.prices.items()):
-            tell(rule, rank, price, rank == found.rank)
-        tell("random_subspace", found.rank, found.random)
-        tell("projection_of_all", found.rank, found.large_too)
-        tell("projection_d2", None if found.at_d2 is None else round(found.d2 or 0), found.at_d2)
+            add(rule, rank, price, rank == found.rank)
+        add("random_subspace", found.rank, found.random)
+        add("projection_of_all", found.rank, found.including_large)
+        add("projection_d2", None if found.at_d2 is None else round(found.d2 or 0), found.at_d2)
 
     # --- the plan ----------------------------------------------------------------------------------------------------
 
-    def finished(
+    def build_plan(
         self,
         chosen: Candidate,
         price: Difference,
@@ -157,13 +161,13 @@ class PlanRecord:
         healing: str | None = None,
         is_healed: bool = False,
     ) -> LayerPlan:
-        """comparison: (what one in ten random sets costs at most, what the plan costs) on the same windows.
-        footprints: before and after. healing: why there is none."""
+        """comparison: (10th percentile of the cost of random sets, cost of the plan) on the same windows.
+        footprints: before and after. healing: why the plan is not healed."""
         row, weights = self._blueprint.weightless.row, self._blueprint.weights
-        before, then = footprints or (None, None)
+        before, after = footprints or (None, None)
         parameters = self._parameters_after(chosen.blocks)
         for precision, n_bytes in saving.PRECISIONS.items():
-            self.tell(
+            self.add_row(
                 chosen.rule,
                 chosen.blocks,
                 "weights",
@@ -189,9 +193,9 @@ class PlanRecord:
             budget=self._config.budget,
             budget_unit=self._config.budget_unit,
             loss_increase=price.value,
-            std_error=_or_none(price.std_error),
-            lower=_or_none(price.lower),
-            upper=_or_none(price.upper),
+            std_error=none_if_nan(price.std_error),
+            lower=none_if_nan(price.lower),
+            upper=none_if_nan(price.upper),
             random_10th=comparison[0] if comparison else None,
             same_windows=comparison[1] if comparison else None,
             sum_of_singles=sum_of_singles,
@@ -200,13 +204,13 @@ class PlanRecord:
             parameters_before=row.parameters,
             parameters_after=parameters,
             kv_bytes_before=before.kv_bytes_per_token if before else None,
-            kv_bytes_after=then.kv_bytes_per_token if then else None,
+            kv_bytes_after=after.kv_bytes_per_token if after else None,
             prompt_tokens=before.prompt_tokens if before else None,
             prefill_seconds_before=before.prefill_seconds if before else None,
-            prefill_seconds_after=then.prefill_seconds if then else None,
+            prefill_seconds_after=after.prefill_seconds if after else None,
             new_tokens=before.new_tokens if before else None,
             generation_seconds_before=before.generation_seconds if before else None,
-            generation_seconds_after=then.generation_seconds if then else None,
+            generation_seconds_after=after.generation_seconds if after else None,
             saved_as=None,
             saved_model_id=None,
             mergekit=saving.why_no_mergekit(self._blueprint.config, weights, row.n_layers, is_healed),
@@ -229,8 +233,8 @@ class PlanRecord:
         return model.row.parameters - gone
 
 
-def card(plan: PlanRow) -> str:
-    """What stands beside the saved weights."""
+def model_card(plan: PlanRow) -> str:
+    """The README beside the saved weights."""
     healed = " Weights before the gaps were corrected by least squares." if plan.is_healed else ""
     limits = "" if plan.lower is None else f" (95 % {plan.lower:.4f} to {plan.upper:.4f})"
     verdict = "recommended" if plan.is_recommended else f"NOT recommended ({', '.join(plan.reasons)})"
@@ -244,5 +248,5 @@ def card(plan: PlanRow) -> str:
     )
 
 
-def _or_none(value: float) -> float | None:
+def none_if_nan(value: float) -> float | None:
     return value if math.isfinite(value) else None

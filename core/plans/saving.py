@@ -30,7 +30,7 @@ from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
 from core.plans.pricing import Pricer
-from core.plans.variants import Network, without
+from core.plans.variants import Network, without_blocks
 from core.texts.sample import TokenWindows
 
 SAME = 1e-4
@@ -55,7 +55,7 @@ def kept_blocks(n_blocks: int, removed: Collection[int]) -> list[int]:
     return [index for index in range(n_blocks) if index not in removed]
 
 
-def shortened(config: Any, n_blocks: int, removed: Collection[int]) -> Any:
+def shorten_config(config: Any, n_blocks: int, removed: Collection[int]) -> Any:
     """The configuration of the network without these blocks; lists with an entry for each block are cut with them."""
     kept = kept_blocks(n_blocks, removed)
     number = {old: new for new, old in enumerate(kept)}
@@ -83,7 +83,7 @@ def delete_blocks(model: OpenModel, removed: Collection[int], changed: Mapping[s
     Raises ModelError where the architecture makes no such network, or one that computes something else.
     """
     module = model.module
-    config = shortened(module.config, model.n_layers, removed)
+    config = shorten_config(module.config, model.n_layers, removed)
     prefix = block_prefix(module, model.layers)
     kept = kept_blocks(model.n_layers, removed)
     number = {old: new for new, old in enumerate(kept)}
@@ -113,7 +113,7 @@ def require_same(model: OpenModel, network: Network, new: Any, removed: Collecti
     Raises ModelError where it is more than rounding: a setting of the configuration goes by the number of a block.
     """
     with network.hooked():
-        skipped = network.logits(ids, without(removed)).float()
+        skipped = network.logits(ids, without_blocks(removed)).float()
     deleted = new(input_ids=ids, use_cache=False).logits.float()
     difference = float((skipped - deleted).abs().max() / skipped.abs().max().clamp(min=1e-30))
     if not difference <= SAME:
@@ -288,7 +288,9 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str) -> None:
         ) from error
 
 
-def reproduced(folder: Path, device: str, dtype: str, windows: TokenWindows, expected: float, scratch: Path) -> float:
+def check_reproduction(
+    folder: Path, device: str, dtype: str, windows: TokenWindows, expected: float, scratch: Path
+) -> float:
     """The loss per token of the saved model, opened as any other; raises ModelError where it is not the verified one.
 
     What is too large to be there twice is read block by block.
@@ -328,7 +330,7 @@ def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: boo
         return "gguf"
     if is_healed:
         return "healed"
-    written = _as_written(weights)
+    written = _config_on_disk(weights)
     for name, value in config.to_dict().items():
         if (name in FIRST_BLOCKS and name in written) or (name in INDEX_LISTS and value):
             return "counts_blocks"
@@ -340,7 +342,7 @@ def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: boo
     return None
 
 
-def _as_written(weights: Weights) -> Mapping[str, Any]:
+def _config_on_disk(weights: Weights) -> Mapping[str, Any]:
     try:
         return json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

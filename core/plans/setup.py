@@ -1,4 +1,4 @@
-"""What a plan is made of, before any weight is read: text, model, task, and how much it is going to read of them."""
+"""The inputs of a plan before any weights are read: text, model, task, and the expected cost of each step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.models.memory import MemoryPlan
 from core.models.model import Blueprint, read_blueprint
 from core.plans import candidates, directions, saving, texts
 from core.plans.pricing import variants_at_once
-from core.plans.texts import HeldOut, OwnTask, first_windows, hold_out
+from core.plans.texts import HeldOut, UserTask, first_windows, hold_out
 from core.plans.variants import no_decoder
 from core.records import PlanConfig
 from core.texts.corpora import Corpus, open_corpus
@@ -28,20 +28,20 @@ class PlanSetup:
     blueprint: Blueprint
 
     @cached_property
-    def held(self) -> HeldOut:
-        """The windows, from the tokenizer alone: what is wrong with the text is known before weights are read."""
+    def held_out(self) -> HeldOut:
+        """The windows, from the tokenizer alone: problems with the text show before weights are read."""
         row, wants_directions = self.blueprint.weightless, self.config.directions
         n_fit = max(texts.FIT_TOKENS, directions.TOKENS_PER_DIMENSION * row.hidden_size if wants_directions else 0)
         return hold_out(self.corpus, row, self.config.seed, n_fit)
 
     @cached_property
-    def search(self) -> TokenWindows:
-        """What candidates are compared on."""
-        return first_windows(self.held.selection, texts.SEARCH_WINDOWS)
+    def search_windows(self) -> TokenWindows:
+        """The windows that candidates are compared on."""
+        return first_windows(self.held_out.selection, texts.SEARCH_WINDOWS)
 
     @cached_property
-    def task(self) -> OwnTask | None:
-        return OwnTask(self.config, self.blueprint) if self.config.task else None
+    def task(self) -> UserTask | None:
+        return UserTask(self.config, self.blueprint) if self.config.task else None
 
     @property
     def n_blocks(self) -> int:
@@ -49,23 +49,23 @@ class PlanSetup:
 
     @property
     def most_removed(self) -> int:
-        """How far the search goes at most."""
+        """The largest number of blocks that the search removes."""
         return len(self.config.remove) or self.config.blocks or max(1, self.n_blocks // 4)
 
     @property
     def memory(self) -> MemoryPlan:
-        n_windows, n_tokens = self.search.ids.shape
+        n_windows, n_tokens = self.search_windows.ids.shape
         return self.blueprint.plan(n_windows, n_tokens, self.config.memory_budget)
 
     def costs(self) -> dict[str, float]:
-        """Step -> what it will take, in tokens through the whole network; half of the blocks for what is not known."""
+        """Expected cost of each step, in tokens through the whole network; unknown variants count half of the blocks."""
         config, n, most, shape = self.config, self.n_blocks, self.most_removed, self.blueprint.shape
         head = shape.logits * shape.hidden_size / max(1, shape.multiplications)
-        one, window = 0.5 * (1 - head) + head, self.held.n_tokens
+        one, window = 0.5 * (1 - head) + head, self.held_out.n_tokens
         selection, held_out, search = (
-            self.held.selection.ids.size,
-            self.held.verification.ids.size,
-            self.search.ids.size,
+            self.held_out.selection.ids.size,
+            self.held_out.verification.ids.size,
+            self.search_windows.ids.size,
         )
         other = texts.OTHER_WINDOWS * window
         pool = len(candidates.shortlist(range(n), most))
@@ -98,9 +98,12 @@ class PlanSetup:
                 costs["task-directions"] = costs["directions"]
         return costs
 
-    def readings(self, batch: int) -> int:
-        """How often all weights are read where they come block by block: once for each group of variants."""
-        most, at_once = self.most_removed, variants_at_once(self.search.ids.size, self.blueprint.shape.hidden_size)
+    def count_weight_reads(self, batch: int) -> int:
+        """How often all weights are read when streamed: once for each group of variants."""
+        most, at_once = (
+            self.most_removed,
+            variants_at_once(self.search_windows.ids.size, self.blueprint.shape.hidden_size),
+        )
         pool = len(candidates.shortlist(range(self.n_blocks), most))
         numbers = [7]
         if not self.config.remove:
@@ -108,17 +111,17 @@ class PlanSetup:
             numbers += [self.n_blocks, *[pool] * (most - 1), *[candidates.OFFSPRING] * rounds]
         if self.config.is_verified:
             numbers += [2 * (most + 6), candidates.N_RANDOM + 1, 1, 1, 1, *[1] * len(texts.PROBES)]
-        return -(-len(self.search.ids) // batch) + sum(-(-number // at_once) for number in numbers)
+        return -(-len(self.search_windows.ids) // batch) + sum(-(-number // at_once) for number in numbers)
 
 
 def open_plan(config: PlanConfig) -> PlanSetup:
-    """Fetches the model where it is not here. Raises InputError (and its kinds) for anything that the user can mend."""
+    """Open text and model; downloads the model if needed. Raises InputError (and subclasses) for anything the user can fix."""
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
-    return checked(config, corpus, read_blueprint(find_weights(config.model), config.dtype, config.device, None))
+    return check_plan(config, corpus, read_blueprint(find_weights(config.model), config.dtype, config.device, None))
 
 
-def checked(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> PlanSetup:
-    """Raises InputError (and its kinds) where such a plan cannot be made of this model."""
+def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> PlanSetup:
+    """Raises InputError (and subclasses) if such a plan cannot be made for this model."""
     name, n = blueprint.weights.name, blueprint.weightless.n_layers
     if blueprint.kind != "decoder":
         raise no_decoder(name)

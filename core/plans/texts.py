@@ -15,7 +15,7 @@ import numpy as np
 from core.errors import CorpusError, InputError, ModelError
 from core.measure.score import metrics_of_choices, tokenized_rows
 from core.models.model import Blueprint, OpenModel
-from core.plans.pricing import Difference, Scores, joined, ratio
+from core.plans.pricing import Difference, Scores, concatenate, ratio_difference
 from core.records import PlanConfig
 from core.texts.corpora import Corpus
 from core.texts.sample import TokenWindows, draw_windows
@@ -56,7 +56,7 @@ class HeldOut:
         return self.selection.ids.shape[1]
 
 
-def halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
+def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     """Two texts of about the same size that share no document, each at least `length` characters long.
 
     Documents are the pieces of the corpus; short neighbours are one. Raises CorpusError for a text of one document.
@@ -107,7 +107,7 @@ def _lengths(model: OpenModel) -> Iterator[int]:
 
 def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_selection: int) -> HeldOut:
     length = reserve("".join(corpus.pieces[:200]), n_tokens)
-    chosen, held_out = halves(corpus, length)
+    chosen, held_out = split_in_halves(corpus, length)
     name, tokenizer = model.row.name, model.tokenizer
     return HeldOut(
         draw_windows(chosen, tokenizer, n_selection, n_tokens, seed, PURPOSE, name),
@@ -227,11 +227,11 @@ def probe(kind: str, tokenizer: Any, seed: int, longest: int | None = None) -> T
         *solved, (asked, answer) = lines
         prompt = "".join(f"{question}{solution}\n" for question, solution in solved) + asked
         found.append(_encoded_answer(prompt, f"{answer}\n", tokenizer))
-    windows = padded(found)
+    windows = pad_readings(found)
     return None if longest is not None and windows.ids.shape[1] > longest else windows
 
 
-def padded(readings: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> TokenWindows:
+def pad_readings(readings: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> TokenWindows:
     """Tokens and the first of them that counts, row by row, filled up to one length.
 
     Filled at the end, which no earlier token of a decoder sees.
@@ -291,7 +291,7 @@ class TaskPrice:
     """Whether the whole model does better than chance, so that a fall can be seen."""
 
 
-class OwnTask:
+class UserTask:
     """The user's own questions or texts, as this model's tokenizer reads them."""
 
     def __init__(self, config: PlanConfig, blueprint: Blueprint) -> None:
@@ -327,11 +327,11 @@ class OwnTask:
     def parts(self) -> list[TokenWindows]:
         """All choices, those of about the same length together."""
         ordered = [(self._sequences[i].ids, self._sequences[i].first) for i in self._order]
-        return [padded(ordered[k : k + PART]) for k in range(0, len(ordered), PART)]
+        return [pad_readings(ordered[k : k + PART]) for k in range(0, len(ordered), PART)]
 
     def in_order(self, scores: Sequence[Scores]) -> Scores:
         """Those of all parts, as the task asks its rows."""
-        return joined(scores).at(np.argsort(self._order))
+        return concatenate(scores).select(np.argsort(self._order))
 
     def right_answers(self) -> list[ScoredTokens]:
         """The right choice of each question, or the first window of each text."""
@@ -347,11 +347,11 @@ class OwnTask:
             counts = np.array([before.n_targets[a:b].sum() for a, b in pairwise(ends)])
             sums = [np.array([one.sum() for one in of]) for of in losses]
             first, then = (float((of / counts).mean()) for of in sums)
-            return TaskPrice("loss", first, then, ratio(sums[1] - sums[0], counts), True)
+            return TaskPrice("loss", first, then, ratio_difference(sums[1] - sums[0], counts), True)
         questions = [self.task.questions[i] for i in self._rows]
         right = [np.asarray(metrics_of_choices(questions, [-one for one in of])[0].values) for of in losses]
         ones = np.ones(len(questions))
         chance = float(np.mean([1 / len(question.choices) for question in questions]))
-        has_room = ratio(right[0], ones).lower > chance
+        has_room = ratio_difference(right[0], ones).lower > chance
         first, then = (float(of.mean()) for of in right)
-        return TaskPrice("accuracy", first, then, ratio(right[1] - right[0], ones), has_room)
+        return TaskPrice("accuracy", first, then, ratio_difference(right[1] - right[0], ones), has_room)

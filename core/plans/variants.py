@@ -87,7 +87,7 @@ class Variant:
 WHOLE = Variant()
 
 
-def without(blocks: Collection[int]) -> Variant:
+def without_blocks(blocks: Collection[int]) -> Variant:
     return Variant(blocks=frozenset(blocks))
 
 
@@ -95,8 +95,8 @@ def without(blocks: Collection[int]) -> Variant:
 class States:
     """Layers of one pass over one batch, as later passes need them."""
 
-    wanted: frozenset[int]
-    found: dict[int, Tensor] = field(default_factory=dict)
+    requested: frozenset[int]
+    states: dict[int, Tensor] = field(default_factory=dict)
     """Layer -> (n_batch, n_tokens, hidden_size)"""
 
 
@@ -172,7 +172,7 @@ class Network:
     ) -> None:
         """As `logits`, up to the last layer that is wanted: no head is run."""
         here = getcurrent()
-        self._passes[here] = _Pass(variant, start, before, keep, sublayers, max(keep.wanted, default=None))
+        self._passes[here] = _Pass(variant, start, before, keep, sublayers, max(keep.requested, default=None))
         try:
             self.model.module(input_ids=ids, use_cache=False)
         except _Enough:
@@ -197,13 +197,13 @@ class Network:
             given = input_state(arguments, keywords)
             if index < step.start:
                 if step.start == self.n_blocks and index == self.n_blocks - 1 and step.before is not None:
-                    return self._last(index, step, self._in_form(index, step.before.found[self.n_blocks]))
+                    return self._last(index, step, self._in_form(index, step.before.states[self.n_blocks]))
                 return self._in_form(index, given)
             state = given
             if step.before is not None and index == step.start:
-                state = step.before.found[index]
-            if step.keep is not None and index in step.keep.wanted:
-                step.keep.found[index] = state
+                state = step.before.states[index]
+            if step.keep is not None and index in step.keep.requested:
+                step.keep.states[index] = state
             if index == step.last:
                 raise _Enough
             if index in step.variant.projected:
@@ -223,8 +223,8 @@ class Network:
         """What leaves the last block is a layer as well."""
         if index != self.n_blocks - 1:
             return output
-        if step.keep is not None and self.n_blocks in step.keep.wanted:
-            step.keep.found[self.n_blocks] = output_state(output)
+        if step.keep is not None and self.n_blocks in step.keep.requested:
+            step.keep.states[self.n_blocks] = output_state(output)
         if self.n_blocks == step.last:
             raise _Enough
         if self.n_blocks in step.variant.projected:
@@ -274,8 +274,8 @@ class Network:
         keep = States(frozenset(range(self.n_blocks + 1)))
         with self.hooked():
             self.logits(ids, Variant(attention=every, mlp=every), keep=keep)
-        first = keep.found[0]
-        if any(_differs(keep.found[layer], first) for layer in range(1, self.n_blocks + 1)):
+        first = keep.states[0]
+        if any(_differs(keep.states[layer], first) for layer in range(1, self.n_blocks + 1)):
             self.sublayers = {}
         return bool(self.sublayers)
 
@@ -307,7 +307,7 @@ class Network:
                 outputs: dict[tuple[str, int], Tensor] = {}
                 self.logits(ids, keep=whole, sublayers=outputs)
                 self.logits(ids, Variant(mlp=frozenset({index})), keep=bare)
-            added = whole.found[index + 1] - bare.found[index + 1]
+            added = whole.states[index + 1] - bare.states[index + 1]
             if _differs(added, outputs[MLP, index].reshape(added.shape)):
                 return "norm_between"
         return None

@@ -43,7 +43,7 @@ def estimate_plan(config: PlanConfig) -> PlanEstimate:
     from core.forecast.speed import speed_of
     from core.models.model import read_blueprint
     from core.models.model_metadata import find_model
-    from core.plans.setup import checked
+    from core.plans.setup import check_plan
     from core.texts.corpora import open_corpus
 
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
@@ -52,12 +52,12 @@ def estimate_plan(config: PlanConfig) -> PlanEstimate:
         if place.weights is None:
             return unknown
         blueprint = read_blueprint(place.weights, config.dtype, config.device, None, place.has_tokenizer)
-        setup = checked(config, corpus, blueprint)
+        setup = check_plan(config, corpus, blueprint)
         if not place.has_tokenizer:
             return unknown
-        memory, n_searched, n_tokens = setup.memory, setup.search.ids.size, sum(setup.costs().values())
+        memory, n_searched, n_tokens = setup.memory, setup.search_windows.ids.size, sum(setup.costs().values())
         weight_bytes = setup.blueprint.weightless.row.weight_bytes
-        readings = setup.readings(memory.batch) if memory.on_demand else None
+        readings = setup.count_weight_reads(memory.batch) if memory.on_demand else None
         known = replace(
             unknown, passes=n_tokens / n_searched, n_searched=n_searched, weight_bytes=weight_bytes, readings=readings
         )
@@ -67,7 +67,7 @@ def estimate_plan(config: PlanConfig) -> PlanEstimate:
             raise
         except WorkdimError as error:  # a machine that cannot be tested can still plan
             return replace(known, notes=(*known.notes, error.message))
-        passing = n_tokens * token_seconds(speed, blueprint.shape, setup.n_blocks, setup.held.n_tokens)
+        passing = n_tokens * token_seconds(speed, blueprint.shape, setup.n_blocks, setup.held_out.n_tokens)
         is_gguf = place.weights.gguf_file is not None
         started = start_seconds(speed, weight_bytes, is_gguf, blueprint.weightless.vocabulary_size)
         return replace(known, seconds=started + passing + (readings or 0) * weight_bytes * READ)

@@ -83,7 +83,8 @@ def own_title(pilot: Pilot | None) -> str:
     _ = language.translator()
     if pilot is None or pilot.task is None:
         return ""
-    return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=pilot.task.unit)
+    unit = "%" if pilot.task.unit == "percent" else pilot.task.unit
+    return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=unit)
 
 
 def own_texts(rows: pl.DataFrame) -> list[str]:

@@ -26,12 +26,12 @@ import torch
 from core.measure.checkpoint import Checkpoint
 from core.models.model import load_network
 from core.plans import candidates
-from core.plans.ledger import Ledger
-from core.plans.pricing import Pricer, Scores, divergence, loss_increase, ratio
-from core.plans.search import Search, Searched
+from core.plans.pricing import Pricer, Scores, divergence, loss_increase, ratio_difference
+from core.plans.search import Search, SearchResult
 from core.plans.setup import open_plan
+from core.plans.step_runner import StepRunner
 from core.plans.texts import first_windows
-from core.plans.variants import Network, without
+from core.plans.variants import Network, without_blocks
 from core.records import PlanConfig
 
 PASSES_LIMIT, MINUTES_LIMIT = 0.7, 8.0
@@ -39,7 +39,7 @@ SCREEN_WINDOWS, KEPT = 4, 24
 """Windows that every set is priced on, and how many of the sets go on to all windows."""
 
 
-class Timed(Ledger):
+class Timed(StepRunner):
     """Keeps the seconds of each step, of the clock and of the processor."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,9 +75,11 @@ def main() -> None:
     before = _bare_pass(pricer)
     with tempfile.TemporaryDirectory() as folder:
         timed = Timed(Path(folder))
-        similarity = timed.step("choose", "similarity", size, lambda told: candidates.similarity(network, setup.search))
+        similarity = timed.step(
+            "choose", "similarity", size, lambda told: candidates.measure_similarity(network, setup.search)
+        )
         search = Search(config, timed, lambda: pricer, size, asked.blocks)
-        found = search.run(partial(candidates.published, similarity))
+        found = search.run(partial(candidates.published_candidates, similarity))
     bare = (before + _bare_pass(pricer)) / 2
     told = _tell_times(timed, pricer, bare) | _tell_choice(found)
     if asked.exhaustive:
@@ -98,7 +100,7 @@ def _bare_pass(pricer: Pricer) -> float:
 def _tell_times(timed: Timed, pricer: Pricer, bare: float) -> dict[str, Any]:
     n = pricer.network.n_blocks
     share = timed.of("singles")[1] / bare / (n + 1)
-    counted = pricer.cost([without([block]) for block in range(n)]) / (n + 1)
+    counted = pricer.cost([without_blocks([block]) for block in range(n)]) / (n + 1)
     print(f"bare pass {bare:.1f} s of the processor (head {pricer.head_share:.0%} of its multiplications)")
     print(
         f"every block alone: {share:.3f} x (blocks + 1) bare passes, limit {PASSES_LIMIT}; by multiplications {counted:.3f}"
@@ -110,18 +112,18 @@ def _tell_times(timed: Timed, pricer: Pricer, bare: float) -> dict[str, Any]:
     return {"bare_pass_seconds": bare, "singles_over_bare": share, "singles_counted": counted, "minutes": parts}
 
 
-def _tell_choice(found: Searched) -> dict[str, Any]:
+def _tell_choice(found: SearchResult) -> dict[str, Any]:
     for one in found.proposed:
         price = found.prices.increase(one.blocks)
         print(f"  {one.rule:<12}{one.blocks} {price.value:+.3f} [{price.lower:+.3f}, {price.upper:+.3f}]")
     return {"proposed": [(one.rule, one.blocks, asdict(found.prices.increase(one.blocks))) for one in found.proposed]}
 
 
-def _tell_all_sets(network: Network, pricer: Pricer, found: Searched, n: int) -> dict[str, Any]:
+def _tell_all_sets(network: Network, pricer: Pricer, found: SearchResult, n: int) -> dict[str, Any]:
     costs = [divergence(one).value for one in found.alone[1:]]
     pool = sorted(candidates.shortlist(costs, n)[: candidates.SHORTLIST])
     sets = list(combinations(pool, n))
-    own = candidates.simplest(
+    own = candidates.choose_simplest(
         found.proposed, found.prices.whole, [found.prices.of[one.blocks] for one in found.proposed]
     ).taken.blocks
     started = time.process_time()
@@ -129,7 +131,7 @@ def _tell_all_sets(network: Network, pricer: Pricer, found: Searched, n: int) ->
     kept = sorted(sets, key=lambda one: float(screen[one].loss.sum()))[:KEPT]
     prices = all_prices(pricer, sorted({*kept, own}))
     best = min(prices, key=lambda one: float(prices[one].loss.sum()))
-    apart = ratio(prices[own].loss - prices[best].loss, prices[own].n_targets)
+    apart = ratio_difference(prices[own].loss - prices[best].loss, prices[own].n_targets)
     both = [loss_increase(found.alone[0], prices[one]).value for one in (own, best)]
     print(
         f"of {len(sets)} sets of {pool} the best is {best} {both[1]:+.3f}; the search's {own} {both[0]:+.3f}, "
@@ -144,7 +146,7 @@ def all_prices(pricer: Pricer, sets: Sequence[tuple[int, ...]]) -> dict[tuple[in
     found: dict[tuple[int, ...], Scores] = {}
     for beginning, group in groupby(sorted(sets), key=lambda one: one[:2]):
         alike = list(group)
-        _, *scores = pricer.scores([without(one) for one in alike], trunk=without(beginning))
+        _, *scores = pricer.scores([without_blocks(one) for one in alike], trunk=without_blocks(beginning))
         found |= dict(zip(alike, scores, strict=True))
     return found
 

@@ -9,7 +9,7 @@ import torch
 
 from core.measure.setup import open_setup
 from core.models.model import load_network
-from core.plans.variants import Network, without
+from core.plans.variants import Network, without_blocks
 from core.records import RunConfig
 from core.store.parcels import read_parcel
 from core.tables import TABLES
@@ -59,7 +59,7 @@ def test_a_network_without_blocks_is_one_that_passes_them_by(setup, whole):
     assert found.n_layers == whole.n_layers - 1
     network = Network(whole)
     with torch.inference_mode(), network.hooked():
-        passed_by = network.logits(IDS, without({1}))
+        passed_by = network.logits(IDS, without_blocks({1}))
         torch.testing.assert_close(found.module(IDS, use_cache=False).logits, passed_by)
 
 

@@ -131,7 +131,7 @@ def test_a_registered_benchmark_without_scores_is_answered_all_the_same() -> Non
 def test_the_users_own_task_is_a_column_from_the_start_and_offered_first() -> None:
     app = opened("ranking.py", pilot=GENERAL.pilot_id)
     rows = table_of(app)
-    assert dict(zip(rows["Model"], rows["Own: tickets answered right [percent]"], strict=True)) == {
+    assert dict(zip(rows["Model"], rows["Own: tickets answered right [%]"], strict=True)) == {
         "made-up-big": "71.5 ± 2.4",
         "made-up-small": "–",
     }

@@ -16,11 +16,11 @@ from core.errors import CorpusError, InputError, ModelError
 from core.models.hub import find_weights
 from core.models.model import open_model
 from core.plans import plan as flow
-from core.plans.directions import components, isotonic, jointly, needed_directions
+from core.plans.directions import isotonic_limits, joint_directions, needed_directions, principal_components
 from core.plans.plan import make_plan
 from core.plans.pricing import Difference, Pricer
 from core.plans.setup import PlanSetup
-from core.plans.texts import PROBES, first_windows, halves, hold_out, probe, with_typos
+from core.plans.texts import PROBES, first_windows, hold_out, probe, split_in_halves, with_typos
 from core.plans.variants import Network
 from core.records import LayerPlan, PlanConfig
 from core.texts.corpora import open_corpus
@@ -302,26 +302,26 @@ def sampled(model, n_sequences, n_tokens):
 @pytest.mark.parametrize("layer", [0, 2])
 def test_the_rank_of_the_stream_is_what_is_needed(narrow, layer):
     network, windows = narrow
-    found = components(network, windows, [layer])[layer]
+    found = principal_components(network, windows, [layer])[layer]
     needed = needed_directions(Pricer(network, windows), found, layer, budget=0.01, seed=5)
     assert needed.rank == RANK
     assert needed.prices[RANK].upper < 1e-4 and needed.prices[RANK - 1].lower > 0.01
     assert needed.random.lower > 0.1  # another space of as many dimensions
     assert needed.d2 == pytest.approx(RANK, rel=0.15)  # directions drawn at random in that space
     assert needed.at_d2 is not None
-    assert needed.large_too.upper < 1e-4
+    assert needed.including_large.upper < 1e-4
 
 
 def test_all_layers_at_once_need_no_more_where_they_share_the_space(narrow):
     network, windows = narrow
-    found = components(network, windows, range(network.n_blocks + 1))
-    assert jointly(Pricer(network, windows), found, 0.01).rank == RANK
-    assert jointly(Pricer(network, windows), found, 0.0).rank is None
+    found = principal_components(network, windows, range(network.n_blocks + 1))
+    assert joint_directions(Pricer(network, windows), found, 0.01).rank == RANK
+    assert joint_directions(Pricer(network, windows), found, 0.0).rank is None
 
 
 def test_large_tokens_and_the_first_stay_as_they_are(narrow):
     network, windows = narrow
-    found = components(network, windows, [1])[1]
+    found = principal_components(network, windows, [1])[1]
     states = torch.randn(2, 5, 48) * found.limit / 20
     states[1, 3] *= 1000
     moved = found.projection(3)(states)
@@ -332,7 +332,7 @@ def test_large_tokens_and_the_first_stay_as_they_are(narrow):
 
 def test_an_isotonic_limit_never_rises_with_the_rank():
     prices = {rank: Difference(upper, 0.1, 0.0, upper, 8) for rank, upper in ((4, 1.0), (8, 0.2), (16, 0.4), (32, 0.0))}
-    assert isotonic(prices) == pytest.approx({4: 1.0, 8: 0.3, 16: 0.3, 32: 0.0})
+    assert isotonic_limits(prices) == pytest.approx({4: 1.0, 8: 0.3, 16: 0.3, 32: 0.0})
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ def test_an_isotonic_limit_never_rises_with_the_rank():
 
 def test_the_halves_share_no_document():
     corpus = open_corpus("english-business")
-    chosen, held_out = halves(corpus, 1000)
+    chosen, held_out = split_in_halves(corpus, 1000)
     assert not {*chosen.pieces} & {*held_out.pieces}
     assert sorted(chosen.pieces + held_out.pieces) == sorted(corpus.pieces)
     assert 0.4 < sum(map(len, chosen.pieces)) / sum(map(len, corpus.pieces)) < 0.6

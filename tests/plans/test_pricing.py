@@ -14,16 +14,16 @@ from core.plans import pricing
 from core.plans.candidates import (
     Candidate,
     cheapest,
-    exchanges,
+    choose_simplest,
+    list_exchanges,
+    measure_similarity,
     next_step,
-    priced,
+    price_sets,
     random_sets,
-    similarity,
-    simplest,
-    singles,
+    score_single_removals,
 )
-from core.plans.pricing import Pricer, Scores, divergence, loss_increase, ratio
-from core.plans.variants import Network, Projection, Variant, without
+from core.plans.pricing import Pricer, Scores, divergence, loss_increase, ratio_difference
+from core.plans.variants import Network, Projection, Variant, without_blocks
 from core.texts.sample import TokenWindows
 from tests.tiny import save_tiny_model
 
@@ -73,13 +73,13 @@ def check(network, windows, scores, variant):
 @pytest.mark.parametrize("batch", [8, 2])
 def test_scores_are_those_of_whole_passes(network, batch, monkeypatch):
     monkeypatch.setattr(pricing, "largest_batch", lambda logits, n_tokens: batch)
-    windows, trunk = some_windows(), without({1})
+    windows, trunk = some_windows(), without_blocks({1})
     basis = torch.linalg.qr(torch.randn(48, 10, generator=torch.Generator().manual_seed(0)))[0]
     projection = Projection(torch.zeros(48), basis)
     variants = [
-        without({1, 4}),
-        without({0}),
-        without({5}),
+        without_blocks({1, 4}),
+        without_blocks({0}),
+        without_blocks({5}),
         Variant(projected={3: projection}),
         Variant(projected={6: projection}),
         Variant(),
@@ -98,15 +98,17 @@ def test_streamed_weights_give_the_same_scores_in_one_reading(network, tmp_path,
     model = load_network(blueprint, scratch=tmp_path)
     assert model.units
     streamed, windows = Network(model), some_windows()
-    variants = [without({block}) for block in range(6)]
+    variants = [without_blocks({block}) for block in range(6)]
     readings: list[float] = []
     found = Pricer(streamed, windows).scores(variants, readings.append)
     assert len(readings) == len(model.units) and readings[-1] == 1.0
     for one, other in zip(found, Pricer(network, windows).scores(variants), strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-6)
         assert one.divergence == pytest.approx(other.divergence, abs=1e-4)
-    near = similarity(streamed, windows).influence
-    assert [one.value for one in near] == pytest.approx([one.value for one in similarity(network, windows).influence])
+    near = measure_similarity(streamed, windows).influence
+    assert [one.value for one in near] == pytest.approx(
+        [one.value for one in measure_similarity(network, windows).influence]
+    )
 
 
 def test_memory_that_is_short_halves_the_batch(network, monkeypatch):
@@ -117,9 +119,9 @@ def test_memory_that_is_short_halves_the_batch(network, monkeypatch):
             raise MemoryError
         return run(self, ids, *others, **more)
 
-    expected = Pricer(network, windows).scores([without({2})])
+    expected = Pricer(network, windows).scores([without_blocks({2})])
     monkeypatch.setattr(Network, "logits", short)
-    found = Pricer(network, windows).scores([without({2})])
+    found = Pricer(network, windows).scores([without_blocks({2})])
     assert found[1].loss == pytest.approx(expected[1].loss)
 
 
@@ -128,11 +130,11 @@ def test_single_skips_begin_where_they_differ(network, monkeypatch):
     ran, windows = [], some_windows()
     counting = [block.mlp.register_forward_hook(lambda *_: ran.append(1)) for block in network.blocks]
     pricer = Pricer(network, windows)
-    whole, *each = singles(pricer)
+    whole, *each = score_single_removals(pricer)
     n = network.n_blocks
     assert len(ran) == n + n * (n - 1) // 2
     share = pricer.head_share
-    cost = pricer.cost([without({block}) for block in range(n)])
+    cost = pricer.cost([without_blocks({block}) for block in range(n)])
     assert cost == pytest.approx(1 + n * share + (1 - share) * (n - 1) / 2)
     for hook in counting:
         hook.remove()
@@ -142,18 +144,18 @@ def test_single_skips_begin_where_they_differ(network, monkeypatch):
 def test_the_interval_is_students_over_windows():
     generator = np.random.default_rng(0)
     values, counts = generator.normal(0.3, 0.1, 16) * 100, np.full(16, 100.0)
-    found = ratio(values, counts)
+    found = ratio_difference(values, counts)
     assert found.value == pytest.approx((values / 100).mean())
     assert found.std_error == pytest.approx((values / 100).std(ddof=1) / 4)
     assert found.upper - found.value == pytest.approx(2.1314 * found.std_error, rel=1e-4)
-    alone = ratio(values[:1], counts[:1])
+    alone = ratio_difference(values[:1], counts[:1])
     assert math.isnan(alone.lower) and alone.n == 1
 
 
 def test_an_increase_is_paired(network):
     """Windows differ much more from each other than what a block costs in them."""
-    found = Pricer(network, some_windows(16)).scores([without({4})])
-    apart = ratio(found[1].loss, found[1].n_targets).std_error
+    found = Pricer(network, some_windows(16)).scores([without_blocks({4})])
+    apart = ratio_difference(found[1].loss, found[1].n_targets).std_error
     assert loss_increase(*found).std_error < apart
     assert divergence(found[1]).lower > 0
 
@@ -162,16 +164,16 @@ def test_the_search_finds_what_trying_all_finds(network):
     pricer = Pricer(network, some_windows(8))
     sets = random_sets(6, 2, 0)
     assert len(sets) == 15  # all that there are
-    every = priced(pricer, sets, ())
+    every = price_sets(pricer, sets, ())
     pool = list(range(6))
-    alone = [divergence(one).value for one in singles(pricer)[1:]]
+    alone = [divergence(one).value for one in score_single_removals(pricer)[1:]]
     step = next_step(pricer, (), pool)
     step = next_step(pricer, step.blocks, pool)
     for _ in range(6):
-        others = exchanges(step.blocks, pool, alone)
+        others = list_exchanges(step.blocks, pool, alone)
         assert len({*others}) == len(others) and all(len({*one} & {*step.blocks}) == 1 for one in others)
         assert sum(alone[block] for block in others[0]) <= sum(alone[block] for block in others[-1])
-        step = cheapest([step, *priced(pricer, others, step.blocks)])
+        step = cheapest([step, *price_sets(pricer, others, step.blocks)])
     assert step.blocks == cheapest(every).blocks
 
 
@@ -192,9 +194,9 @@ def test_of_equals_the_simplest_is_taken():
         return Scores(loss, divergence, none, none, counts)
 
     whole = scores(base - 1, none)
-    choice = simplest(candidates, whole, [scores(base, none), scores(base + 5, none), scores(near, none)])
-    assert (choice.taken.rule, choice.equal) == ("contiguous", {(1, 4), (2, 3)})
+    choice = choose_simplest(candidates, whole, [scores(base, none), scores(base + 5, none), scores(near, none)])
+    assert (choice.chosen.rule, choice.equal) == ("contiguous", {(1, 4), (2, 3)})
     dearer = [scores(base, none), scores(base + 5, none), scores(base + 1, none)]
-    assert simplest(candidates, whole, dearer).taken is candidates[0]
+    assert choose_simplest(candidates, whole, dearer).chosen is candidates[0]
     moved = [scores(base, none), scores(base - 1, base), scores(base - 1, base)]  # better by chance, other predictions
-    assert simplest(candidates, scores(base, none), moved).taken is candidates[0]
+    assert choose_simplest(candidates, scores(base, none), moved).chosen is candidates[0]

@@ -14,10 +14,10 @@ import torch
 from core.errors import InputError, ModelError, ResourceError
 from core.models.hub import find_weights
 from core.plans import saving
-from core.plans.healing import Healing, fit, merged, why_not
+from core.plans.healing import Healing, fit_healing, merge_into_weights, why_no_healing
 from core.plans.pricing import Pricer
-from core.plans.saving import delete_blocks, footprints, reproduced, save_network, why_no_mergekit
-from core.plans.variants import Network, without
+from core.plans.saving import check_reproduction, delete_blocks, footprints, save_network, why_no_mergekit
+from core.plans.variants import Network, without_blocks
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
 
@@ -49,10 +49,10 @@ def test_merged_weights_give_what_the_healed_variant_gives(family, tmp_path):
     ids = torch.from_numpy(windows.ids)
     assert network.find_sublayers(ids[:1])
     healing = Healing({0: a_matrix()}, 0, [])
-    new = delete_blocks(model, {1}, merged(network, healing.matrices))
+    new = delete_blocks(model, {1}, merge_into_weights(network, healing.matrices))
     with torch.inference_mode(), network.hooked():
         expected = network.logits(ids, healing.variant({1}, model.device))
-        unhealed = network.logits(ids, without({1}))
+        unhealed = network.logits(ids, without_blocks({1}))
         assert torch.allclose(new(input_ids=ids, use_cache=False).logits, expected, atol=1e-5)
         assert not torch.allclose(unhealed, expected, atol=1e-3)
 
@@ -61,7 +61,7 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
     """Gemma 3: mixed attention, a list for each block in its configuration, embeddings that are its head as well."""
     model = opened(tmp_path, "gemma3_text", **CASES["gemma3_text"])
     network, windows, removed = Network(model), windows_of(), {1, 2}
-    expected = Pricer(network, windows).scores([without(removed)])[1].loss_per_token
+    expected = Pricer(network, windows).scores([without_blocks(removed)])[1].loss_per_token
     new = delete_blocks(model, removed)
     folder = tmp_path / "smaller"
     save_network(new, model.tokenizer, folder, "A card.\n")
@@ -77,9 +77,11 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
     loss, n_blocks = json.loads(done.stdout)
     assert n_blocks == model.n_layers - 2 and loss == pytest.approx(expected, abs=1e-4)
     assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
-    assert reproduced(folder, "cpu", "float32", windows, expected, tmp_path) == pytest.approx(expected, abs=1e-5)
+    assert check_reproduction(folder, "cpu", "float32", windows, expected, tmp_path) == pytest.approx(
+        expected, abs=1e-5
+    )
     with pytest.raises(ModelError, match="was verified"):
-        reproduced(folder, "cpu", "float32", windows, expected + 0.01, tmp_path)
+        check_reproduction(folder, "cpu", "float32", windows, expected + 0.01, tmp_path)
     with pytest.raises(InputError, match="not empty"):
         save_network(new, model.tokenizer, folder, "")
 
@@ -99,7 +101,7 @@ def test_what_one_matrix_can_heal_is_healed(family, tmp_path):
     network, windows = Network(model), windows_of(120, 70)
     ids = torch.from_numpy(windows.ids[:1])
     assert network.find_sublayers(ids)
-    assert why_not(network, {1}, ids, windows.ids.size) is None
+    assert why_no_healing(network, {1}, ids, windows.ids.size) is None
     truth = torch.eye(48) + 0.5 * torch.randn(48, 48, generator=torch.Generator().manual_seed(0)) / 48**0.5
     block = model.layers[1]
 
@@ -112,8 +114,10 @@ def test_what_one_matrix_can_heal_is_healed(family, tmp_path):
     seen: list[torch.Tensor] = []
     hook = network.sublayers["mlp", 0].module.register_forward_hook(lambda _m, _a, output: seen.append(output))
     block.forward = instead
-    healing = fit(network, windows, {1})
-    cut, healed = Pricer(network, windows_of(seed=1)).scores([without({1}), healing.variant({1}, model.device)])[1:]
+    healing = fit_healing(network, windows, {1})
+    cut, healed = Pricer(network, windows_of(seed=1)).scores([without_blocks({1}), healing.variant({1}, model.device)])[
+        1:
+    ]
     hook.remove()
     assert healing.matrices[0] == pytest.approx(truth.numpy(), abs=0.02)
     assert healing.left[0] < 1e-3
@@ -124,14 +128,14 @@ def test_healing_is_refused_with_the_reason(tmp_path):
     gemma, windows = Network(opened(tmp_path, "gemma3_text", **CASES["gemma3_text"])), windows_of()
     ids = torch.from_numpy(windows.ids[:1])
     gemma.find_sublayers(ids)
-    assert why_not(gemma, {2}, ids, 10_000) == "norm_between"
-    assert why_not(gemma, {0}, ids, 10_000) == "first_block"
-    assert why_not(gemma, {2}, ids, windows.ids.size) == "short_text"
+    assert why_no_healing(gemma, {2}, ids, 10_000) == "norm_between"
+    assert why_no_healing(gemma, {0}, ids, 10_000) == "first_block"
+    assert why_no_healing(gemma, {2}, ids, windows.ids.size) == "short_text"
     mixture = Network(opened(tmp_path, "mixtral"))
     mixture.find_sublayers(ids)
-    assert why_not(mixture, {2}, ids, 10_000) == "mixture"
+    assert why_no_healing(mixture, {2}, ids, 10_000) == "mixture"
     states = Network(opened(tmp_path, "mamba"))
-    assert why_not(states, {2}, ids, 10_000) == "no_stream"
+    assert why_no_healing(states, {2}, ids, 10_000) == "no_stream"
 
 
 def test_a_matrix_that_helps_nowhere_changes_nothing(tmp_path):
@@ -142,7 +146,7 @@ def test_a_matrix_that_helps_nowhere_changes_nothing(tmp_path):
     for parameter in model.layers[2].parameters():
         if parameter.dim() > 1:
             parameter.data.zero_()
-    healing = fit(network, windows, {2})
+    healing = fit_healing(network, windows, {2})
     assert healing.matrices[1] == pytest.approx(np.eye(48), abs=1e-5)
 
 

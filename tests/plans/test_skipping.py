@@ -11,8 +11,8 @@ import torch
 from core.errors import ModelError
 from core.models.hub import find_weights
 from core.models.model import open_model
-from core.plans.saving import delete_blocks, require_same, shortened
-from core.plans.variants import ATTENTION, MLP, Network, States, Variant, without
+from core.plans.saving import delete_blocks, require_same, shorten_config
+from core.plans.variants import ATTENTION, MLP, Network, States, Variant, without_blocks
 from core.records import stretches
 from tests.tiny import DECODERS, ENCODERS, save_tiny_model
 
@@ -51,7 +51,7 @@ def test_leaving_blocks_out_is_deleting_them(family, tmp_path):
         assert new.config.num_hidden_layers == model.n_layers - len(removed)
         assert require_same(model, network, new, removed, ids) < 1e-5
         with network.hooked():
-            assert relative(network.logits(ids, without(removed)), own) > 1e-3
+            assert relative(network.logits(ids, without_blocks(removed)), own) > 1e-3
             assert torch.equal(network.logits(ids), own)
     assert torch.equal(model.module(input_ids=ids, use_cache=False).logits, own)
 
@@ -61,12 +61,12 @@ def test_a_pass_that_begins_at_a_block_is_the_whole_pass(tmp_path):
     network, ids = Network(model), some_ids()
     with torch.inference_mode(), network.hooked():
         keep = States(frozenset(range(6)))
-        network.logits(ids, without({0}), keep=keep)
+        network.logits(ids, without_blocks({0}), keep=keep)
         for removed in ({0, 2}, {0, 4}, {0, 1}):
-            start = without(removed).parts_from(without({0}), 5)
+            start = without_blocks(removed).parts_from(without_blocks({0}), 5)
             assert start == max(removed)
-            expected = network.logits(ids, without(removed))
-            assert torch.equal(network.logits(ids, without(removed), start=start, before=keep), expected)
+            expected = network.logits(ids, without_blocks(removed))
+            assert torch.equal(network.logits(ids, without_blocks(removed), start=start, before=keep), expected)
 
 
 @pytest.mark.parametrize("family", [f for f in DECODERS if not f.startswith("mamba")])
@@ -117,11 +117,11 @@ def test_blocks_that_share_weights_are_refused(tmp_path):
 
 def test_settings_for_each_block_are_cut_with_the_blocks(tmp_path):
     config = opened(tmp_path, "gemma3_text", **CASES["gemma3_text"]).module.config
-    new = shortened(config, 5, {1, 2})
+    new = shorten_config(config, 5, {1, 2})
     assert new.layer_types == ["sliding_attention", "full_attention", "sliding_attention"]
     assert (new.num_hidden_layers, new.sliding_window, len(config.layer_types)) == (3, 8, 5)
     config = opened(tmp_path, "deepseek_v3", first_k_dense_replace=2, num_hidden_layers=4).module.config
-    assert shortened(config, 4, {0}).first_k_dense_replace == 1
+    assert shorten_config(config, 4, {0}).first_k_dense_replace == 1
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,9 @@ def test_a_full_disk_leaves_the_old_file(full, monkeypatch, stage):
     before = content(full)
 
     def no_room(*_):
-        raise OSError(28, "No space left on device") if stage == "ingest_runs" else ResourceError("The disk has no room.")
+        raise (
+            OSError(28, "No space left on device") if stage == "ingest_runs" else ResourceError("The disk has no room.")
+        )
 
     with monkeypatch.context() as patch:
         patch.setattr(*((sync, "ingest_runs") if stage == "ingest_runs" else (build, "_rename")), no_room)

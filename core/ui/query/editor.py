@@ -14,7 +14,7 @@ from core.sql.examples import EXAMPLES, TITLES
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
-from core.ui.query import editor, execution
+from core.ui.query import execution
 from core.ui.query.execution import Request
 from core.warehouse.saved_queries import MAX_NAME_LENGTH, delete_query, find_query, save_query
 from core.warehouse.schema import Table
@@ -247,11 +247,11 @@ def show() -> None:
             _("Show its rows"),
             icon=":material/table_view:",
             key="query rows",
-            on_click=editor.fill,
+            on_click=fill,
             args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
         )
-    meanings = [(one.name, one.type, locale.worded(one.comment, language.current())) for one in chosen.columns]
-    _columns(meanings, [_("Column"), _("Type"), _("Meaning")])
+    meanings = [(one.name, locale.worded(one.comment, language.current()), one.type) for one in chosen.columns]
+    _columns(meanings, [_("Column"), _("Meaning"), _("Type")])
 
 
 def _found(tables: list[Table], word: str) -> None:
@@ -264,9 +264,9 @@ def _found(tables: list[Table], word: str) -> None:
         for column in table.columns:
             meaning = locale.worded(column.comment, reader)
             if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
-                hits.append((table.name, column.name, column.type, meaning))
+                hits.append((table.name, column.name, meaning, column.type))
     if hits:
-        _columns(hits, [_("Table"), _("Column"), _("Type"), _("Meaning")])
+        _columns(hits, [_("Table"), _("Column"), _("Meaning"), _("Type")])
     else:
         st.caption(_("No table or column speaks of it."))
 
@@ -277,5 +277,5 @@ def _columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
         hide_index=True,
         height=_HEIGHT,
         row_height=_ROW_HEIGHT,
-        column_config={titles[0]: st.column_config.Column(pinned=True), titles[-1]: st.column_config.Column(width=195)},
+        column_config={titles[0]: st.column_config.Column(pinned=True), titles[-2]: st.column_config.Column(width=195)},
     )
