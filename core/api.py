@@ -79,9 +79,9 @@ def measure_model(
 
 def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
     """The warehouse of measured runs: the file, or the one that WORKDIM_WAREHOUSE names, or the project's own."""
-    from core.files import default_path
+    from core.files import default_warehouse
 
-    warehouse = Warehouse(Path(path) if path else default_path())
+    warehouse = Warehouse(Path(path) if path else default_warehouse())
     if not warehouse.exists:
         raise InputError(
             "There is no warehouse {path}. Measure a model first, or name another file.", path=warehouse.path
@@ -162,9 +162,9 @@ class RunWarehouse:
 
     def sql(self, statement: str, limit: int = 10_000, seconds: float = 10.0) -> pl.DataFrame:
         """The answer to one SELECT, in a process of its own that can only read; a warning says where rows are cut."""
-        from core.sql.sandbox import query
+        from core.sql.sandbox import run_query
 
-        result = query(self.warehouse, statement, limit, seconds)
+        result = run_query(self.warehouse, statement, limit, seconds)
         if result.truncated:
             warnings.warn(f"only the first {result.frame.height:,} rows; raise limit= for more", stacklevel=2)
         return result.frame

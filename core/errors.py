@@ -22,7 +22,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-_LONGEST_SPEC = 8
+_MAX_FORMAT_LENGTH = 8
 """Letters of a format such as `,.2f`: one that was read from a file must not ask for a line of any length."""
 
 
@@ -37,14 +37,14 @@ class Sentence(str):
     parts: Mapping[str, Any]
 
     def __new__(cls, template: str, /, **parts: Any) -> Sentence:
-        kept = {name: _plain(part) for name, part in parts.items()}
-        self = super().__new__(cls, _filled(str(template), kept, str))
-        self.template, self.parts = str(template), kept
+        plain_parts = {name: _plain(part) for name, part in parts.items()}
+        self = super().__new__(cls, _fill(str(template), plain_parts, str))
+        self.template, self.parts = str(template), plain_parts
         return self
 
-    def worded(self, translate: Callable[[str], str]) -> str:
+    def translated(self, translate: Callable[[str], str]) -> str:
         """The sentence with every template in it handed through `translate`."""
-        return _filled(self.template, self.parts, translate)
+        return _fill(self.template, self.parts, translate)
 
     def replaced(self, old: str, new: str) -> Sentence:
         """The sentence with `new` in place of `old` in every text that it is filled with: a place that is gone, say."""
@@ -59,52 +59,56 @@ def _replaced(part: Any, old: str, new: str) -> Any:
     return part.replace(old, new) if isinstance(part, str) else part
 
 
-def sentences(*told: str) -> Sentence:
+def sentences(*parts: str) -> Sentence:
     """One after the other; those that are empty are left out."""
-    said = [one for one in told if one]
-    whole = said[0] if said else ""
-    for one in said[1:]:
-        whole = Sentence("{first} {second}", first=whole, second=one)
-    return whole if isinstance(whole, Sentence) else Sentence("{text}", text=whole)
+    non_empty = [one for one in parts if one]
+    joined = non_empty[0] if non_empty else ""
+    for one in non_empty[1:]:
+        joined = Sentence("{first} {second}", first=joined, second=one)
+    return joined if isinstance(joined, Sentence) else Sentence("{text}", text=joined)
 
 
-def recorded(value: Any) -> Any:
+def to_record(value: Any) -> Any:
     """A value as JSON keeps it, for a reader in another process: `read` makes its sentences whole again."""
     if isinstance(value, Sentence):
-        return {"template": value.template, "parts": recorded(value.parts)}
+        return {"template": value.template, "parts": to_record(value.parts)}
     if isinstance(value, Mapping):
-        return {name: recorded(one) for name, one in value.items()}
-    return [recorded(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {name: to_record(one) for name, one in value.items()}
+    return [to_record(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def read(value: Any) -> Any:
+def from_record(value: Any) -> Any:
     """What `recorded` wrote. A template that its parts do not fill is left as the text that it is."""
     if isinstance(value, list):
-        return [read(one) for one in value]
+        return [from_record(one) for one in value]
     if not isinstance(value, Mapping):
         return value
     if value.keys() != {"template", "parts"}:
-        return {name: read(one) for name, one in value.items()}
+        return {name: from_record(one) for name, one in value.items()}
     template, parts = str(value["template"]), value["parts"]
     try:
         for _, name, spec, _ in string.Formatter().parse(template) if parts else ():
-            if name is not None and (name not in parts or len(spec or "") > _LONGEST_SPEC):
+            if name is not None and (name not in parts or len(spec or "") > _MAX_FORMAT_LENGTH):
                 return template
-        return Sentence(template, **{str(name): read(one) for name, one in parts.items()})
+        return Sentence(template, **{str(name): from_record(one) for name, one in parts.items()})
     except (ValueError, TypeError, AttributeError):
         return template
 
 
-def _filled(template: str, parts: Mapping[str, Any], translate: Callable[[str], str]) -> str:
+def _fill(template: str, parts: Mapping[str, Any], translate: Callable[[str], str]) -> str:
     pattern = translate(template) if template else ""
-    return pattern.format_map({name: _worded(part, translate) for name, part in parts.items()}) if parts else pattern
+    return (
+        pattern.format_map({name: _translate_part(part, translate) for name, part in parts.items()})
+        if parts
+        else pattern
+    )
 
 
-def _worded(part: Any, translate: Callable[[str], str]) -> Any:
+def _translate_part(part: Any, translate: Callable[[str], str]) -> Any:
     if isinstance(part, Sentence):
-        return part.worded(translate)
+        return part.translated(translate)
     if isinstance(part, list):
-        return translate(", ").join(str(_worded(one, translate)) for one in part) or translate("none")
+        return translate(", ").join(str(_translate_part(one, translate)) for one in part) or translate("none")
     return part
 
 

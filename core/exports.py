@@ -23,7 +23,7 @@ Europe, begins a new cell within the text."""
 
 def csv(frame: pl.DataFrame) -> bytes:
     """UTF-8, at full precision; lists as JSON."""
-    return _flat(frame).write_csv().encode("utf-8")
+    return _flatten_lists(frame).write_csv().encode("utf-8")
 
 
 def excel_csv(frame: pl.DataFrame) -> bytes:
@@ -31,7 +31,7 @@ def excel_csv(frame: pl.DataFrame) -> bytes:
 
     A text that a spreadsheet would run as a formula, heading or cell, gets an apostrophe in front; numbers stay so.
     """
-    flat = _flat(frame)
+    flat = _flatten_lists(frame)
     safe = flat.with_columns(pl.col(pl.String).str.replace_all(_FORMULA, _APOSTROPHE))
     headings = pl.Series(flat.columns, dtype=pl.String).str.replace_all(_FORMULA, _APOSTROPHE).to_list()
     # A row of its own: two headings may have become equal, which no frame allows and every spreadsheet does.
@@ -49,14 +49,14 @@ def parquet(frame: pl.DataFrame) -> bytes:
     return content.getvalue()
 
 
-MOST_TOLD = 200
+MAX_MARKDOWN_ROWS = 200
 """Rows of a page that people read."""
 
 
 def markdown(frame: pl.DataFrame, statement: str) -> bytes:
     """For a wiki: the statement, and its rows as a table, in which nothing is markup; the first `MOST_TOLD` of them."""
     fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", statement)), default=0))
-    flat = _flat(frame.head(MOST_TOLD))
+    flat = _flatten_lists(frame.head(MAX_MARKDOWN_ROWS))
     rows = [[_cell(value) for value in row] for row in [flat.columns, *flat.rows()]]
     rows.insert(1, ["---"] * flat.width)
     lines = [f"| {' | '.join(row)} |" for row in rows]
@@ -88,7 +88,7 @@ def _json_value(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+def _flatten_lists(frame: pl.DataFrame) -> pl.DataFrame:
     """Lists of texts with a space between them, as in every table of the app; other lists as JSON."""
     lists = {name: kind for name, kind in frame.schema.items() if isinstance(kind, (pl.List, pl.Array))}
     return frame.with_columns(

@@ -16,7 +16,7 @@ from typing import Any
 
 from core.errors import InputError, ResourceError
 
-_STALE_PLACE_SECONDS = 6 * 3600.0
+_STALE_SECONDS = 6 * 3600.0
 MODELS = "WORKDIM_MODELS"
 """Names the folder whose models are offered to be measured; without it, the one where the app was started."""
 READ_ONLY = "WORKDIM_READ_ONLY"
@@ -33,7 +33,7 @@ def refuse_where_read_only() -> None:
         raise InputError("This app only shows what is there. Whoever runs it can change things in another app.")
 
 
-def write_through(file: Path, content: bytes) -> None:
+def write_atomic(file: Path, content: bytes) -> None:
     """Write beside, force to the disk, replace: the name never stands for half a file, and a failure leaves none."""
     part = file.with_name(file.name + ".part")
     try:
@@ -122,7 +122,7 @@ def move(source: Path, target: Path) -> None:
             time.sleep(0.05 * 2**attempt)
 
 
-def unused(file: Path) -> Path:
+def unused_path(file: Path) -> Path:
     """This name, or with a number if there is such a file."""
     number, free = 1, file
     while free.exists():
@@ -131,20 +131,20 @@ def unused(file: Path) -> Path:
     return free
 
 
-def time_now() -> str:
+def timestamp() -> str:
     """For file names, in UTC."""
     return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
 @contextlib.contextmanager
-def workplace(purpose: str, folder: Path) -> Iterator[Path]:
+def temporary_folder(purpose: str, folder: Path) -> Iterator[Path]:
     """A folder in `folder` that goes at the end, and with it what killed processes left of theirs.
 
     Raises ResourceError where it cannot be made.
     """
     for left in folder.glob(".workdim-*"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_PLACE_SECONDS:
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
     try:
         place = tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True)
@@ -167,7 +167,7 @@ def version() -> str:
     return tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
-def default_path() -> Path:
+def default_warehouse() -> Path:
     """The warehouse file: WORKDIM_WAREHOUSE, or data/local/workdim.duckdb in the project."""
     chosen = os.environ.get("WORKDIM_WAREHOUSE")
     return Path(chosen) if chosen else DATA / "local" / "workdim.duckdb"

@@ -20,7 +20,7 @@ from core.errors import InputError, Sentence, sentences, unknown_name
 
 T = TypeVar("T")
 
-DECLARED = ConfigDict(extra="forbid", validate_default=False)
+MODEL_CONFIG = ConfigDict(extra="forbid", validate_default=False)
 """The configuration of a declared model."""
 Text = Annotated[
     str, Strict(), StringConstraints(strip_whitespace=True, min_length=1), Field(description=Sentence("a text"))
@@ -58,7 +58,7 @@ def parse_toml(text: str, file: Path) -> dict[str, Any]:
         raise InputError("{file} is no TOML: {error}.", file=file.name, error=error) from error
 
 
-def checked(model: type[T], content: Any, place: Path | str, context: Any = None) -> T:
+def validate(model: type[T], content: Any, place: Path | str, context: Any = None) -> T:
     """The content of a file, or of a line of one, as its declared model. Raises InputError for the first thing that is
     wrong with it.
 
@@ -70,20 +70,22 @@ def checked(model: type[T], content: Any, place: Path | str, context: Any = None
     try:
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
-        first = min(_told(error.errors(include_url=False)), key=lambda one: len(one["loc"]))  # nearest to the top
-        raise InputError("{named}: {problem}", named=named, problem=_flat(_sentence(model, first))) from error
+        first = min(
+            _without_consequences(error.errors(include_url=False)), key=lambda one: len(one["loc"])
+        )  # nearest to the top
+        raise InputError("{named}: {problem}", named=named, problem=_on_one_line(_sentence(model, first))) from error
 
 
-def _flat(part: Any) -> Any:
+def _on_one_line(part: Any) -> Any:
     """A sentence with all that it quotes on one line."""
     if isinstance(part, Sentence):
-        return Sentence(part.template, **{name: _flat(one) for name, one in part.parts.items()})
+        return Sentence(part.template, **{name: _on_one_line(one) for name, one in part.parts.items()})
     if isinstance(part, list):
-        return [_flat(one) for one in part]
+        return [_on_one_line(one) for one in part]
     return " ".join(part.split()) if isinstance(part, str) else part
 
 
-def _told(errors: Sequence[Any]) -> list[Any]:
+def _without_consequences(errors: Sequence[Any]) -> list[Any]:
     """Without the lists that are too short only because an entry of theirs is wrong."""
 
     def holds_another(one: Any) -> bool:
@@ -147,8 +149,8 @@ def _sentence(model: type, error: Any) -> Sentence:
     if choices and isinstance(value, str):
         return unknown_name(Sentence("{key}", key=key), value, choices)
     if not key:
-        return Sentence("must be {what}, not {value}.", what=what, value=shown(value))
-    return Sentence("{key} must be {what}, not {value}.", key=key, what=what, value=shown(value))
+        return Sentence("must be {what}, not {value}.", what=what, value=format_value(value))
+    return Sentence("{key} must be {what}, not {value}.", key=key, what=what, value=format_value(value))
 
 
 def dotted(location: Sequence[str | int]) -> str:
@@ -225,7 +227,7 @@ def _description(metadata: Any) -> str | None:
     return metadata.description if isinstance(metadata, FieldInfo) else None
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as its author will recognise it."""
     if value is None:
         return Sentence("nothing")

@@ -14,7 +14,7 @@ import polars as pl
 from core.analysis.criteria import Candidate, CriterionValue, ResolvedCriterion
 from core.analysis.question import Evidence
 from core.pilots.pilot import Benchmark, Pilot, PilotModel, PilotText
-from core.pilots.registration import Registered, read_pilot
+from core.pilots.registration import RegisteredPilot, read_pilot
 from core.pilots.rule import Criterion
 from core.registry.protocols import PROTOCOLS
 from core.store import parcels
@@ -62,11 +62,11 @@ def pilot(n: int = N, **changes) -> Pilot:
     return replace(made, **changes)
 
 
-def registered(of: Pilot, at: datetime = REGISTERED_AT) -> Registered:
-    return Registered(of.pilot_id, of, at)
+def registered(of: Pilot, at: datetime = REGISTERED_AT) -> RegisteredPilot:
+    return RegisteredPilot(of.pilot_id, of, at)
 
 
-def evidence(of: Sequence[Model], scored: pl.DataFrame, *pilots: Registered, **more) -> Evidence:
+def evidence(of: Sequence[Model], scored: pl.DataFrame, *pilots: RegisteredPilot, **more) -> Evidence:
     return Evidence(frames.runs(*of), scored, pilots=pilots, **more)
 
 

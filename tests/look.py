@@ -24,7 +24,7 @@ from core.commands.reports import read_frames
 from core.deck.deck_data import deck_data
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
-from core.pilots.registration import Registered, registered
+from core.pilots.registration import RegisteredPilot, registered_pilot
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import (
@@ -203,12 +203,14 @@ def decks(warehouse: Warehouse, options: argparse.Namespace) -> None:
         slides(warehouse, options.out, "deck_pilot", known.filter(pl.col("run_id").is_in(own)), pilot)
 
 
-def newest_pilot(warehouse: Warehouse) -> Registered | None:
+def newest_pilot(warehouse: Warehouse) -> RegisteredPilot | None:
     rows = queries.pilots(warehouse).to_dicts()
-    return registered(rows[0]) if rows else None
+    return registered_pilot(rows[0]) if rows else None
 
 
-def slides(warehouse: Warehouse, out: Path, name: str, chosen: pl.DataFrame, pilot: Registered | None = None) -> None:
+def slides(
+    warehouse: Warehouse, out: Path, name: str, chosen: pl.DataFrame, pilot: RegisteredPilot | None = None
+) -> None:
     """Rendered by LibreOffice; skipped where it or pdftoppm is missing."""
     if not (shutil.which("soffice") and shutil.which("pdftoppm")):
         print("LibreOffice or pdftoppm is missing: no pictures of slides.", file=sys.stderr)

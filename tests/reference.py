@@ -39,7 +39,7 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_parcel, write_parcel
 from core.tables import TABLES
-from core.texts.sample import shuffled
+from core.texts.sample import shuffle_tokens
 from core.warehouse import queries
 from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
@@ -161,7 +161,7 @@ def add_windows(folder: Path) -> None:
     tables = read_parcel(folder)
     config, run = request(tables), tables["runs"].row(0, named=True)
     setup = open_setup(config)
-    sample = shuffled(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
+    sample = shuffle_tokens(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
     with tempfile.TemporaryDirectory(prefix="reference-") as name:
         scratch = Path(name)
         model = open_network(config, setup, scratch, lambda step: None)

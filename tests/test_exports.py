@@ -91,5 +91,5 @@ def test_markdown_holds_the_statement_and_rows_in_which_nothing_is_markup() -> N
         r"| a\|b \*\*c\*\* \<img src=x\> | 0.333333 | 1 |",
         "|  | -2 | 2 |",
     ]
-    long = exports.markdown(pl.DataFrame({"n": range(exports.MOST_TOLD + 7)}), "SELECT 1").decode()
-    assert long.count("\n|") == exports.MOST_TOLD + 2 and long.endswith("(7 more)\n")
+    long = exports.markdown(pl.DataFrame({"n": range(exports.MAX_MARKDOWN_ROWS + 7)}), "SELECT 1").decode()
+    assert long.count("\n|") == exports.MAX_MARKDOWN_ROWS + 2 and long.endswith("(7 more)\n")

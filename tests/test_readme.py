@@ -9,7 +9,7 @@ import pytest
 from core.commands.parser import parser
 from core.errors import InputError
 from core.registry.protocols import PROTOCOLS
-from core.sql.sandbox import query
+from core.sql.sandbox import run_query
 from core.texts.corpora import BUILT_IN
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
@@ -49,7 +49,7 @@ def test_every_command_of_the_documents_is_understood(name, line):
 def test_the_query_of_the_documents_finds_runs(tmp_path):
     lines = commands("docs/warehouse.md")
     statement = next(shlex.split(line)[1] for line in lines if line.startswith('sql "SELECT name'))
-    found = query(Warehouse(filled_warehouse(tmp_path)), statement).frame
+    found = run_query(Warehouse(filled_warehouse(tmp_path)), statement).frame
     assert found.height > 1 and found["inner_max"].null_count() < found.height
 
 

@@ -27,7 +27,7 @@ from core.analysis.criteria import (
 from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
-from core.pilots.pilot import CAUTIOUS
+from core.pilots.pilot import CAUTIOUS_USE_CLASSES
 from core.pilots.rule import DIMENSIONS, Criterion
 
 AMOUNTS = ("parameters", "memory", "speed", "price")
@@ -241,7 +241,7 @@ def muted_reason(of: str, n_related: int | None, use_class: str, comparable: boo
     """Why a quantity may not decide (see `WeightedCriterion.muted_reason`); None if it may."""
     if of not in DIMENSIONS:
         return None
-    if use_class in CAUTIOUS:
+    if use_class in CAUTIOUS_USE_CLASSES:
         return "use_class"
     if not comparable:
         return "not_comparable"

@@ -18,7 +18,7 @@ from core.analysis.ranking import MAIN, OWN_MATCHES
 from core.analysis.relation import Sign
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Benchmark, Pilot, PilotModel
-from core.pilots.registration import Registered
+from core.pilots.registration import RegisteredPilot
 from core.tables import SCORE_KEYS
 
 PUBLISHED: Sign = "negative"
@@ -58,7 +58,7 @@ class Evidence:
     """`queries.scores` of these models at least."""
     summaries: pl.DataFrame | None = None
     """Rows of run_summaries; needed for comparisons on one point per word."""
-    pilots: tuple[Registered, ...] = ()
+    pilots: tuple[RegisteredPilot, ...] = ()
     """Newest registration first."""
     shipped_pilot: Pilot | None = None
     """The pilot that ships with Workdim; it needs no registration."""
@@ -76,7 +76,7 @@ class RankingQuestion:
     score: tuple[Any, ...] | None = None
     """Values of SCORE_KEYS to select one exact score; None: any score of the benchmark and metric."""
     family: str | None = None
-    pilot: Registered | None = None
+    pilot: RegisteredPilot | None = None
     """The pilot whose models and expectation apply; None: the newest with an expectation, else the shipped one, else none."""
     cloud: str = BY_TYPE
     group: str | None = None
@@ -122,11 +122,11 @@ class Registration:
         return self.by != "published" and not self.exploratory
 
     @property
-    def registered_pilot(self) -> Registered | None:
+    def registered_pilot(self) -> RegisteredPilot | None:
         """The pilot, for asking another question about its models."""
         if self.pilot is None or self.pilot_id is None:
             return None
-        return Registered(self.pilot_id, self.pilot, self.at or _midnight(self.stated_date))
+        return RegisteredPilot(self.pilot_id, self.pilot, self.at or _midnight(self.stated_date))
 
     def mark_exploratory(self, *reasons: str) -> Registration:
         return replace(self, exploratory=tuple(dict.fromkeys([*self.exploratory, *reasons])))
@@ -148,7 +148,7 @@ def find_registration(evidence: Evidence, asked: RankingQuestion) -> Registratio
     )
 
 
-def _pilot_registration(registered: Registered, shipped: Pilot | None) -> Registration:
+def _pilot_registration(registered: RegisteredPilot, shipped: Pilot | None) -> Registration:
     """The shipped pilot counts as registered with Workdim itself, whenever it is added to a warehouse."""
     if shipped is not None and registered.pilot_id == shipped.pilot_id:
         return _shipped_registration(shipped)

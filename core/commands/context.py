@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
-from core.files import write_through
+from core.files import write_atomic
 from core.terminal.output import one_line
 from core.terminal.output import warn as warn
 
@@ -41,16 +41,16 @@ def take_in(warehouse) -> None:
 
 
 def chosen_warehouse(options: argparse.Namespace):
-    from core.files import default_path
+    from core.files import default_warehouse
     from core.warehouse.warehouse import Warehouse
 
-    return Warehouse(options.warehouse or default_path())
+    return Warehouse(options.warehouse or default_warehouse())
 
 
 def write_out(out: Path, content: bytes) -> None:
     """The file that --out names, whole or not at all. Raises InputError where it cannot be written."""
     try:
-        write_through(out, content)
+        write_atomic(out, content)
     except OSError as error:
         raise InputError(
             "{out} cannot be written: {reason}. Name another file with --out.", out=out, reason=error.strerror

@@ -186,9 +186,9 @@ def pilot(options: argparse.Namespace) -> int:
     warehouse = chosen_warehouse(options)
     asked = _asked(options.pilot, warehouse)
     if options.estimate_only:
-        from core.pilots.registration import requests
+        from core.pilots.registration import pilot_requests
 
-        return estimate_all(requests(asked), warehouse, options.json)
+        return estimate_all(pilot_requests(asked), warehouse, options.json)
     tell_terms(one.reference for one in asked.models)
     n_requests = len(pilot_measurements(asked))
     say(Sentence("Pilot {name} ({id}): {n} measurements", name=asked.name, id=asked.pilot_id, n=n_requests))
@@ -236,11 +236,11 @@ def _named(config: RunConfig) -> Sentence:
 
 def _asked(written: str, warehouse):
     """The pilot of a file, or one that is registered, by its name or id."""
-    from core.pilots.registration import chosen_pilot, read_pilot
+    from core.pilots.registration import find_pilot, read_pilot
     from core.runs.requests import protocol_names, text_names
     from core.warehouse import queries
     from core.warehouse.connection import exists
 
     if written.endswith(".toml") or not exists(warehouse.path):
         return read_pilot(Path(written), protocol_names(), text_names())
-    return chosen_pilot(queries.pilots(warehouse).to_dicts(), written).pilot
+    return find_pilot(queries.pilots(warehouse).to_dicts(), written).pilot

@@ -47,7 +47,7 @@ def rank(options: argparse.Namespace) -> int:
 def evidence(warehouse: Warehouse) -> Evidence:
     """All that an answer may rest on, read in one opening."""
     from core.analysis.question import Evidence
-    from core.pilots.registration import registered, shipped
+    from core.pilots.registration import registered_pilot, shipped_pilot
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
 
@@ -55,8 +55,8 @@ def evidence(warehouse: Warehouse) -> Evidence:
         return Evidence(
             runs=with_text_marks(queries.ranking(opened)),
             scores=queries.scores(opened),
-            pilots=tuple(registered(row) for row in queries.pilots(opened).to_dicts()),
-            shipped_pilot=shipped(),
+            pilots=tuple(registered_pilot(row) for row in queries.pilots(opened).to_dicts()),
+            shipped_pilot=shipped_pilot(),
             import_times=queries.import_times(opened),
         )
 

@@ -208,7 +208,7 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.commands.rank import answered
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
-    from core.pilots.registration import chosen_pilot
+    from core.pilots.registration import find_pilot
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
     from core.warehouse.layer_plans import find_plan
@@ -222,7 +222,7 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
     known = queries.runs(warehouse)
     pilot = found = under = None
     if recipe.pilot_id is not None:
-        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
+        pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
         found, under = answered(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
     runs = with_controls(known.filter(pl.col("run_id").is_in(list(recipe.run_ids))), known)
     frames = read_frames(warehouse, runs)
@@ -313,13 +313,13 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
     import polars as pl
 
     from core.analysis.ranking import newest_runs, without_variants
-    from core.pilots.registration import chosen_pilot
+    from core.pilots.registration import find_pilot
     from core.warehouse import queries
 
     runs = queries.runs(warehouse)
     pilot_id = None
     if options.pilot is not None:
-        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
+        pilot = find_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         pilot_id = pilot.pilot_id
         runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, pilot_id)))
         if runs.is_empty():

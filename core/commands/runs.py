@@ -55,7 +55,7 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
     """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
     import polars as pl
 
-    from core.pilots.registration import chosen_pilot
+    from core.pilots.registration import find_pilot
     from core.warehouse import queries
 
     if model:
@@ -70,7 +70,7 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
             raise InputError(unknown_name("tag", tag, tags))
         found = found.filter(pl.col("tags").list.contains(tag))
     if pilot:
-        known = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)
+        known = find_pilot(queries.pilots(warehouse).to_dicts(), pilot)
         found = found.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, known.pilot_id)))
     return found
 

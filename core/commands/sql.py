@@ -40,10 +40,10 @@ def sql(options: argparse.Namespace) -> int:
     form = _format(options)
     warehouse = existing_warehouse(options)
     if options.save is not None:
-        from core.sql.gate import require_statement
+        from core.sql.gate import check_statement
 
         typed = _typed(options.statement)
-        require_statement(typed)
+        check_statement(typed)
         row = saved_queries.save_query(warehouse, options.save, typed, options.note, options.replace)
         say(Sentence('Saved. `workdim sql --saved "{name}"` runs it.', name=row.name))
     elif options.delete is not None:
@@ -67,7 +67,7 @@ def _names_something(options: argparse.Namespace) -> bool:
 
 def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
     from core.sql.examples import EXAMPLES
-    from core.sql.sandbox import query
+    from core.sql.sandbox import run_query
     from core.warehouse import saved_queries
 
     if options.saved is not None:
@@ -78,7 +78,7 @@ def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
         statement = EXAMPLES[options.example]
     else:
         statement = _typed(options.statement)
-    result = query(warehouse, statement, options.limit, options.seconds)
+    result = run_query(warehouse, statement, options.limit, options.seconds)
     _write(result.frame, form, options.out)
     if result.truncated:
         warn(

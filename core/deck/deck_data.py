@@ -16,7 +16,7 @@ from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_
 from core.deck.story import Case
 from core.errors import InputError
 from core.pilots.pilot import Pilot
-from core.pilots.registration import Registered
+from core.pilots.registration import RegisteredPilot
 from core.records import LayerPlan
 from core.wording.labels import run_labels, with_text_marks
 
@@ -67,7 +67,7 @@ class DeckData:
     made_on: date
     left_out: list[str]
     """Names of the selected runs without a verdict: their protocol measures no points of one per type."""
-    pilot: Registered | None = None
+    pilot: RegisteredPilot | None = None
     """The pilot that the runs belong to, if any."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
@@ -125,7 +125,7 @@ class DeckData:
 def deck_data(
     frames: RunFrames,
     language: str,
-    pilot: Registered | None = None,
+    pilot: RegisteredPilot | None = None,
     made_on: date | None = None,
     pilot_answer: Answer | None = None,
     specifications: SpecificationCurve | None = None,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.forecast.speed import Speed
-from core.geometry.effort import further_work, layer_seconds, unit_seconds
+from core.geometry.effort import extra_work, layer_seconds, unit_seconds
 from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import MAX_POINTS, points_within
 from core.geometry.pairs import TILE
-from core.models.memory import MemoryPlan, Shape, batch_bytes, waiting_bytes
+from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
 READ = 1e-9
@@ -113,9 +113,9 @@ def _geometry(speed: Speed, work: Work, further: tuple[str, ...]) -> float:
     n_states = work.n_layers + 2
     of_layer = layer_seconds(work.layers, work.shape.hidden_size) * speed.geometry
     if work.layers.draws:
-        of_layer += _kept_for_pairs(speed, work)
+        of_layer += _pair_storage_seconds(speed, work)
     if further:
-        of_layer += further_work(further, work.layers.draws[0].n_points) * unit_seconds()
+        of_layer += extra_work(further, work.layers.draws[0].n_points) * unit_seconds()
     return n_states * of_layer + 3 * _dependence(speed, work)
 
 
@@ -123,7 +123,7 @@ def _pair_points(work: Work) -> int:
     return min(MAX_POINTS, work.layers.draws[0].n_points)
 
 
-def _kept_for_pairs(speed: Speed, work: Work) -> float:
+def _pair_storage_seconds(speed: Speed, work: Work) -> float:
     """Ranks of all neighbours of every point of the sub-sample."""
     return _pair_points(work) ** 2 * 60 * speed.number
 
@@ -183,7 +183,7 @@ def footprint(
 
     windows (number, tokens of each); geometry as `geometry_bytes` gives it.
     """
-    start = held_before(base, placed.is_gguf, vocabulary)
+    start = baseline_bytes(base, placed.is_gguf, vocabulary)
     held = shape.largest_unit if plan.on_demand else shape.weights
     if placed.weights == DRAWN and plan.on_demand:
         held += shape.outside  # embedding and head are drawn at once and stay
@@ -192,7 +192,7 @@ def footprint(
         resident = 0
     elif placed.is_mapped and placed.weights != DRAWN and not plan.on_demand:
         resident = shape.weights - shape.outside  # the blocks are made here
-    waiting = waiting_bytes(shape, *windows) if plan.on_demand else 0
+    waiting = suspended_bytes(shape, *windows) if plan.on_demand else 0
     running = waiting + batch_bytes(shape, plan.batch, windows[1])
     if not placed.on_device:
         return Footprint(start + max(resident + running, geometry), 0)
@@ -202,7 +202,7 @@ def footprint(
     return Footprint(start + max(on_the_way, geometry), max(held + running, geometry))
 
 
-def held_before(base: int, is_gguf: bool, vocabulary: int) -> int:
+def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
     """Bytes of a process that has read configuration and tokenizer."""
     return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
 

@@ -11,7 +11,7 @@ import polars as pl
 from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
 from core.errors import Sentence
 from core.measure.setup import Identity, Setup
-from core.models.hub import named_by_content
+from core.models.hub import with_content_id
 from core.models.weights import Weights
 from core.records import RunConfig
 from core.registry.passes import CONTROLS
@@ -25,7 +25,7 @@ from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Known:
+class ExistingRuns:
     measured: str | None
     by_types: tuple[str, ...]
     by_words: tuple[str, ...]
@@ -34,9 +34,9 @@ class Known:
     """(pass, label, run that stands for it) of each control pass."""
 
 
-def look_up(
+def find_existing_runs(
     warehouse: Warehouse, config: RunConfig, setup: Setup, sample: TokenSample | None, n_points: int | None
-) -> Known:
+) -> ExistingRuns:
     """`sample` and `n_points` are None where the tokenizer is not known. Raises WarehouseError.
 
     A warehouse that is not there is not made.
@@ -61,17 +61,19 @@ def look_up(
         )
     ]
     if runs is None:
-        return Known(None, (), (), Sentence("The warehouse is empty: there is nothing to compare with yet."), controls)
+        return ExistingRuns(
+            None, (), (), Sentence("The warehouse is empty: there is nothing to compare with yet."), controls
+        )
     alike = {"corpus_id": same.corpus_id, "protocol_hash": same.protocol_hash}
     here = {**alike, "kind": row.kind, "stack": same.stack}
     own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=same.stack, **alike)["run_id"].to_list()
     by_types, by_words = [], []
     others = runs.filter(pl.col("model_id") != same.model_id)
     if sample:
-        by_types = _near(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, n_points)
-        words = _near(others, WORD_KEYS, {**here, "words_hash": sample.words.hash}, None)
+        by_types = _comparable_runs(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, n_points)
+        words = _comparable_runs(others, WORD_KEYS, {**here, "words_hash": sample.words.hash}, None)
         by_words = [run for run in words if run not in by_types]
-    return Known(
+    return ExistingRuns(
         own[0] if own else None,
         tuple(by_types),
         tuple(by_words),
@@ -80,7 +82,9 @@ def look_up(
     )
 
 
-def _near(runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None) -> list[str]:
+def _comparable_runs(
+    runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None
+) -> list[str]:
     """Runs of one comparison group with ours, their clouds within `N_TOLERANCE` of ours."""
     found = runs.filter(**{key: values[key] for key in keys})
     if n_points:
@@ -94,7 +98,7 @@ def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str
     """A local model is named by its content, which is read only where the warehouse may have it."""
     if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
         return row.model_id
-    return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{named_by_content(weights).revision}", 1)
+    return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{with_content_id(weights).revision}", 1)
 
 
 def _comparison(

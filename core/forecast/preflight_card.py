@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
-from core.forecast.cost import Placed, Work, footprint, geometry_bytes, held_before, pass_seconds, start_seconds
-from core.forecast.existing_runs import Known, look_up
+from core.forecast.cost import Placed, Work, baseline_bytes, footprint, geometry_bytes, pass_seconds, start_seconds
+from core.forecast.existing_runs import ExistingRuns, find_existing_runs
 from core.forecast.speed import Speed, speed_of
 from core.geometry.layer import CloudPlan
-from core.measure.capture import need_room, require_context, require_known, states_bytes
+from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
 from core.measure.plan import mask_tokens, pair_budget, plan_layers, usable_words
 from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
-from core.models.memory import MemoryPlan, other_rooms, room_for
+from core.models.memory import MemoryPlan, available_bytes, available_bytes_elsewhere
 from core.models.model import Blueprint, OpenModel, read_blueprint
-from core.models.model_metadata import ModelMetadata, find_model, model_here, on_this_disk
+from core.models.model_metadata import ModelMetadata, find_local_weights, find_model, local_metadata
 from core.models.packages import cache_folder
 from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
@@ -71,7 +71,7 @@ class _Survey:
         self.sample: TokenSample | None = None
         self.layers: CloudPlan | None = None
         self.speed: Speed | None = None
-        self.known: Known | None = None
+        self.known: ExistingRuns | None = None
 
     @contextmanager
     def _step(self) -> Iterator[None]:
@@ -89,7 +89,7 @@ class _Survey:
                 setup.blueprint,
                 setup,
             )
-            self.place = model_here(setup.blueprint.weights)
+            self.place = local_metadata(setup.blueprint.weights)
         else:
             self._open(stack)
         if self.blueprint:
@@ -104,7 +104,7 @@ class _Survey:
                 self._plan(self.model, self.blueprint, self.protocol)
         if self.model and self.setup:
             with self._step():
-                self.known = look_up(self.warehouse, self.config, self.setup, self.sample, self._n_points())
+                self.known = find_existing_runs(self.warehouse, self.config, self.setup, self.sample, self._n_points())
             with self._step():
                 self._plan_controls(self.model, self.setup)
 
@@ -126,14 +126,14 @@ class _Survey:
                     self.place.weights, config.dtype, config.device, config.stack, self.place.has_tokenizer
                 )
         if self.protocol and self.corpus and self.blueprint:
-            companions = [read_tokenizer(weights) for weights in map(_here, config.companions) if weights]
+            companions = [read_tokenizer(weights) for weights in map(_local_weights, config.companions) if weights]
             self.setup = Setup(self.protocol, self.corpus, self.blueprint, config.seed, tuple(companions))
 
     def _plan(self, model: OpenModel, blueprint: Blueprint, protocol: Protocol) -> None:
         with self._step():
             require_context(model, protocol.n_tokens)
         with self._step():
-            others = other_rooms(blueprint.device, self.config.memory_budget)
+            others = available_bytes_elsewhere(blueprint.device, self.config.memory_budget)
             self.plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, others)
             if self.plan.spread:
                 self.notes.append(Sentence("Its weights are spread over {n} GPUs.", n=len(self.plan.spread)))
@@ -149,7 +149,9 @@ class _Survey:
                     )
         with self._step():
             n_tokens = protocol.n_sequences * protocol.n_tokens
-            need_room(_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size))
+            require_disk_space(
+                _nearest_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size)
+            )
         if not blueprint.tokenizer:
             self.notes.append(
                 Sentence("Its tokenizer is known after the download only, and so are time and comparison.")
@@ -157,7 +159,7 @@ class _Survey:
         elif self.setup:
             with self._step():
                 self.sample = self.setup.sample
-                require_known(model, int(self.sample.ids.max()))
+                require_known_tokens(model, int(self.sample.ids.max()))
                 self.layers = _plan_without_norms(self.sample, protocol, self.config.seed)
 
     def _plan_controls(self, model: OpenModel, setup: Setup) -> None:
@@ -174,9 +176,9 @@ class _Survey:
         assert self.blueprint and self.place and self.place.weights
         device, budget = self.blueprint.device, self.config.memory_budget
         if budget is None or device.type == "cuda" or self.speed is None:
-            return room_for(device, budget)
+            return available_bytes(device, budget)
         is_gguf = self.place.weights.gguf_file is not None
-        return max(0, budget - held_before(self.speed.base_memory, is_gguf, model.vocabulary_size))
+        return max(0, budget - baseline_bytes(self.speed.base_memory, is_gguf, model.vocabulary_size))
 
     def _n_points(self) -> int | None:
         return self.layers.draws[0].n_points if self.layers and self.layers.draws else None
@@ -282,7 +284,7 @@ def _largest(sizes: Sequence[int | None]) -> int | None:
     return max((size for size in sizes if size is not None), default=None)
 
 
-def _existing(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there: they share a disk."""
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
@@ -296,7 +298,7 @@ def _need_cache(place: ModelMetadata) -> None:
         from huggingface_hub.constants import HF_HUB_CACHE
 
         folder, needed = Path(HF_HUB_CACHE), place.download_bytes
-    free = shutil.disk_usage(_existing(folder)).free
+    free = shutil.disk_usage(_nearest_existing(folder)).free
     if free < needed:
         raise ResourceError(
             "The download needs {needed:.2f} GB in {folder}; {free:.2f} GB is free. Free some space, or choose a "
@@ -307,10 +309,10 @@ def _need_cache(place: ModelMetadata) -> None:
         )
 
 
-def _here(reference: str) -> Weights | None:
+def _local_weights(reference: str) -> Weights | None:
     """A companion; one that is not on this disk has no say in the words yet."""
     try:
-        return on_this_disk(reference)
+        return find_local_weights(reference)
     except InputError:  # its own card says so
         return None
 

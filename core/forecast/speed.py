@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from core.errors import WorkdimError
-from core.files import write_through
+from core.files import write_atomic
 from core.geometry import clouds
 from core.geometry.clouds import contiguous_blocks, half_splits
 from core.geometry.effort import layer_seconds
@@ -67,10 +67,10 @@ def speed_of(dtype: str, device: torch.device) -> Speed:
     Raises WorkdimError where the self-test fails.
     """
     key = _key(dtype, device)
-    known = _kept()
+    known = _read_cache()
     if key not in known:
-        known[key] = asdict(_tested(dtype, device))
-        _keep(known)
+        known[key] = asdict(_run_self_test(dtype, device))
+        _write_cache(known)
     return Speed(**known[key])
 
 
@@ -94,20 +94,20 @@ def _file() -> Path:
     return cache_folder() / "speed.json"
 
 
-def _kept() -> dict[str, dict]:
+def _read_cache() -> dict[str, dict]:
     try:
         return json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there yet, or broken: it costs seconds to make again
         return {}
 
 
-def _keep(known: dict[str, dict]) -> None:
+def _write_cache(known: dict[str, dict]) -> None:
     with suppress(OSError):  # a cache that cannot be written is tested again next time
         _file().parent.mkdir(parents=True, exist_ok=True)
-        write_through(_file(), json.dumps(known, indent=1).encode())
+        write_atomic(_file(), json.dumps(known, indent=1).encode())
 
 
-def _tested(dtype: str, device: torch.device) -> Speed:
+def _run_self_test(dtype: str, device: torch.device) -> Speed:
     command = [sys.executable, "-m", "core.forecast.speed", dtype, str(device), str(torch.get_num_threads())]
     try:
         done = subprocess.run(
@@ -140,22 +140,22 @@ def self_test(dtype: str, device: torch.device, start: float) -> Speed:
     make = torch.Generator().manual_seed(0)
     states = torch.randn(1024, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
     inner = torch.randn(WIDE, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
-    product = _seconds(lambda: states @ inner.T, device)
+    product = _time_per_call(lambda: states @ inner.T, device)
     wide = states @ inner.T
-    activation = _seconds(lambda: torch.nn.functional.silu(wide) * wide, device)
+    activation = _time_per_call(lambda: torch.nn.functional.silu(wide) * wide, device)
     drawn = torch.empty(2**20)
     return Speed(
         multiplication=product / (1024 * HIDDEN * WIDE),
         number=activation / (2 * wide.numel()),
-        draw=_seconds(drawn.normal_, torch.device("cpu")) / drawn.numel(),
-        step=_seconds(lambda: sum(len(str(i)) for i in range(20_000)), torch.device("cpu")) / 20_000,
+        draw=_time_per_call(drawn.normal_, torch.device("cpu")) / drawn.numel(),
+        step=_time_per_call(lambda: sum(len(str(i)) for i in range(20_000)), torch.device("cpu")) / 20_000,
         geometry=_geometry_factor(device),
         start=start,
         base_memory=base,
     )
 
 
-def _seconds(work: Callable[[], object], device: torch.device, enough: float = 0.15) -> float:
+def _time_per_call(work: Callable[[], object], device: torch.device, enough: float = 0.15) -> float:
     """Shortest time of one call, of as many as take `enough` seconds and five at least: what others do adds to it.
 
     On a CPU no more than the time that the process had on it: a busy machine is taken for one at rest. That is the mean
@@ -165,20 +165,20 @@ def _seconds(work: Callable[[], object], device: torch.device, enough: float = 0
     work()
     had = time.process_time()
     while sum(times) < enough or len(times) < 5 or time.process_time() == had:
-        times.append(_once(work, device))
+        times.append(_time_once(work, device))
     on_cpu = (time.process_time() - had) / len(times)
     return min(*times, on_cpu) if device.type == "cpu" else min(times)
 
 
-def _once(work: Callable[[], object], device: torch.device) -> float:
-    _wait_for(device)
+def _time_once(work: Callable[[], object], device: torch.device) -> float:
+    _synchronize(device)
     began = time.perf_counter()
     work()
-    _wait_for(device)
+    _synchronize(device)
     return time.perf_counter() - began
 
 
-def _wait_for(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -201,7 +201,7 @@ def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
     )
     states = torch.randn(len(types), hidden_size, generator=torch.Generator().manual_seed(0))
     states = (states * torch.linspace(1, 0.1, hidden_size)).to(device)
-    measured = _seconds(lambda: measure_layer(states, plan), device)
+    measured = _time_per_call(lambda: measure_layer(states, plan), device)
     return measured / layer_seconds(plan, hidden_size)
 
 

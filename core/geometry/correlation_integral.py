@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.geometry.clouds import LabelledPoints, Reading
 from core.geometry.neighbours import TILE, SetNeighbours, nearest
-from core.geometry.results import CloudEstimate, from_blocks
+from core.geometry.results import CloudEstimate, estimate_from_blocks
 from core.geometry.second_order import PlacedCloud
 
 RANKS = (10, 20)
@@ -89,7 +89,7 @@ def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within:
     sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
     value, *blocks = correlation_of_sets(placed.points, sequences, distinct, radii)
     n, n_dropped = len(whole), placed.cloud.n_points - len(whole)
-    return from_blocks(
+    return estimate_from_blocks(
         placed.cloud,
         "correlation_integral",
         inner,

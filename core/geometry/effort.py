@@ -111,7 +111,7 @@ def _ranks(cloud: Cloud, hidden_size: int) -> Effort:
     return Effort(products=2 * n * hidden_size * axes, small_products=n_sets * hidden_size**2 * n / 8)
 
 
-def further_work(names: Sequence[str], n_points: int) -> float:
+def extra_work(names: Sequence[str], n_points: int) -> float:
     """Of estimators that a run takes besides, in units of `unit_seconds`; it grows with pairs of points."""
     return sum(find_estimator(name).cost for name in names) * (n_points / CLOUD[0]) ** 2
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.errors import EstimateError, Sentence, unknown_name
 from core.geometry.clouds import LabelledPoints, Reading
-from core.geometry.neighbour_dimensions import MIN_POINTS, of_centres
+from core.geometry.neighbour_dimensions import MIN_POINTS, sums_over_centres
 from core.geometry.neighbours import first_copies
 from core.geometry.results import log_interval, within_bounds
 from core.geometry.second_order import centred
@@ -58,7 +58,7 @@ def _estimate(
                 two = _function(record.without_two)(cloud.points, blocks)
             if reading.terms is not None:
                 of_block = torch.nn.functional.one_hot(blocks).T.bool().cpu().numpy()
-                centres = of_centres(reading.terms, of_block, reading.rank)
+                centres = sums_over_centres(reading.terms, of_block, reading.rank)
         else:
             notes.append("one sequence: no error")
     else:

@@ -30,9 +30,9 @@ from core.geometry.results import (
     Distribution,
     LayerResult,
     as_cloud_estimate,
-    from_blocks,
+    estimate_from_blocks,
+    estimates_of_sets,
     log_interval,
-    of_sets,
 )
 from core.geometry.second_order import (
     N_REMOVED,
@@ -42,10 +42,10 @@ from core.geometry.second_order import (
     d2_without_components,
     place,
     scan_cloud,
-    why_no_cloud,
+    undefined_reason,
 )
 from core.records import Estimate
-from core.registry.specifications import specified
+from core.registry.specifications import specifications_of
 
 
 @dataclass(frozen=True)
@@ -82,27 +82,27 @@ def measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
         estimates += [
             d2,
             *second_order_of(placed, scanned),
-            *_transformed(placed),
+            *_d2_of_transforms(placed),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
-            *_differing(placed, scanned, distinct),
+            *_estimates_with_differing_labels(placed, scanned, distinct),
         ]
         found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     for cloud in plan.others:
         placed = place(states, cloud)
         scanned, distinct = scan_with_neighbours(placed, typed=cloud.name == "all_tokens")
-        d2 = of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
+        d2 = estimates_of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
         estimates += [
             d2,
             *second_order_of(placed, scanned),
-            *_ranks(cloud, spectrum.replicates(placed.points, placed.members)),
+            *_rank_estimates(cloud, spectrum.replicates(placed.points, placed.members)),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
-            *_differing(placed, scanned, distinct),
+            *_estimates_with_differing_labels(placed, scanned, distinct),
         ]
         found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, cloud)]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
     without = {e.cloud for e in estimates if math.isnan(e.estimate.value)}
-    why = {c.name: why_no_cloud(place(states, c)) for c in _first_draws(plan) if c.name in without}
+    why = {c.name: undefined_reason(place(states, c)) for c in _first_draws(plan) if c.name in without}
     bounded = [e.within_bounds(states.shape[1], why.get(e.cloud, "")) for e in estimates]
     return LayerResult(bounded, found, distributions, duplicates, states.device.type)
 
@@ -126,14 +126,14 @@ def _measure_types(
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
     spectra = spectrum.replicates(placed.points, placed.members)
-    estimates += [d2, *second_order_of(placed, scanned), *_ranks(cloud, spectra), *_transformed(placed)]
+    estimates += [d2, *second_order_of(placed, scanned), *_rank_estimates(cloud, spectra), *_d2_of_transforms(placed)]
     read = _neighbours(placed, distinct, within)
-    estimates += [*read, *_differing(placed, scanned, distinct)]
+    estimates += [*read, *_estimates_with_differing_labels(placed, scanned, distinct)]
     local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed)
     estimates += local_d2
     distributions += of_tokens
     estimates.append(correlation_integral_of_cloud(placed, distinct, within))
-    estimates += _further(placed, plan.more_estimators)
+    estimates += _on_request(placed, plan.more_estimators)
     surrogate = _surrogates(placed, plan.n_surrogates, plan.seed)
     estimates += surrogate
     found += [
@@ -188,8 +188,8 @@ def scan_with_neighbours(placed: PlacedCloud, **options) -> tuple[Scanned, Tenso
 def second_order_of(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
     cloud = placed.cloud
     estimates = [
-        of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),
-        of_sets(
+        estimates_of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),
+        estimates_of_sets(
             cloud,
             "participation_ratio",
             scanned.participation_ratio,
@@ -198,47 +198,49 @@ def second_order_of(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate
         ),
     ]
     if len(scanned.d2_typed):
-        estimates.append(of_sets(cloud, "d2_typed", scanned.d2_typed))
+        estimates.append(estimates_of_sets(cloud, "d2_typed", scanned.d2_typed))
     return estimates
 
 
-def _ranks(cloud: Cloud, spectra: spectrum.Spectra) -> list[CloudEstimate]:
+def _rank_estimates(cloud: Cloud, spectra: spectrum.Spectra) -> list[CloudEstimate]:
     return [
-        of_sets(cloud, "effective_rank", spectra.effective_rank),
-        of_sets(cloud, "stable_rank", spectra.stable_rank),
+        estimates_of_sets(cloud, "effective_rank", spectra.effective_rank),
+        estimates_of_sets(cloud, "stable_rank", spectra.stable_rank),
     ]
 
 
-def _transformed(placed: PlacedCloud) -> list[CloudEstimate]:
+def _d2_of_transforms(placed: PlacedCloud) -> list[CloudEstimate]:
     """d2 after each transform that the cloud's specifications name."""
     cloud = placed.cloud
-    removals = {name: n for name, n in N_REMOVED.items() if specified(cloud.name, "d2", name)}
+    removals = {name: n for name, n in N_REMOVED.items() if specifications_of(cloud.name, "d2", name)}
     found = dict(zip(removals, d2_without_components(placed, list(removals.values())), strict=True))
-    if specified(cloud.name, "d2", "zscore"):
+    if specifications_of(cloud.name, "d2", "zscore"):
         found["zscore"] = d2_of_scaled(placed)
-    return [of_sets(cloud, "d2", values, transform, two) for transform, (values, two) in found.items()]
+    return [estimates_of_sets(cloud, "d2", values, transform, two) for transform, (values, two) in found.items()]
 
 
 def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> list[CloudEstimate]:
-    return of_readings(placed, distinct, neighbour_readings(within, distinct))
+    return estimates_of_readings(placed, distinct, neighbour_readings(within, distinct))
 
 
-def _differing(placed: PlacedCloud, scanned: Scanned, distinct: Tensor) -> list[CloudEstimate]:
+def _estimates_with_differing_labels(placed: PlacedCloud, scanned: Scanned, distinct: Tensor) -> list[CloudEstimate]:
     """Neighbour estimates that leave out neighbours of one sequence, and of one type, as the specifications name them."""
     cloud, estimates = placed.cloud, []
     sequences, types = (torch.from_numpy(x).to(placed.points.device) for x in (cloud.sequences, cloud.types))
     for kind, labels in (("between", [sequences]), ("typed", [sequences, types])):
-        scales = [s.n1 for s in specified(cloud.name, f"gride_{kind}") if s.n1]
-        with_mle = bool(specified(cloud.name, f"mle_{kind}"))
+        scales = [s.n1 for s in specifications_of(cloud.name, f"gride_{kind}") if s.n1]
+        with_mle = bool(specifications_of(cloud.name, f"mle_{kind}"))
         readings = differing_readings(scanned.table, distinct, labels, kind, scales, with_mle)
-        estimates += of_readings(placed, distinct, readings)
+        estimates += estimates_of_readings(placed, distinct, readings)
     return estimates
 
 
-def of_readings(placed: PlacedCloud, distinct: Tensor, readings: list[NeighbourReading]) -> list[CloudEstimate]:
+def estimates_of_readings(
+    placed: PlacedCloud, distinct: Tensor, readings: list[NeighbourReading]
+) -> list[CloudEstimate]:
     cloud, n = placed.cloud, int(distinct[0].sum())
     return [
-        from_blocks(
+        estimate_from_blocks(
             cloud,
             r.estimator,
             r.n1,
@@ -312,7 +314,7 @@ def _surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[Cloud
     return estimates
 
 
-def _further(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
+def _on_request(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
     """Estimators of the registry that a protocol asks for by name, as they come."""
     points = placed.points[placed.members[0]]
     return [CloudEstimate(placed.cloud.name, name, None, None, ESTIMATORS[name](points), []) for name in names]

@@ -96,16 +96,16 @@ class LayerPairs:
         found = []
         for measure, directions in (("autocorrelation", self._centred), ("autocorrelation_raw", self._raw)):
             whole, blocks = self._left_out(_cosines(directions))
-            found += self._rowed(measure, None, whole, blocks)
+            found += self._alignment_values(measure, None, whole, blocks)
             if measure == "autocorrelation":
-                found += self._rowed("displacement", None, 2 - 2 * whole, 2 - 2 * blocks)
+                found += self._alignment_values("displacement", None, 2 - 2 * whole, 2 - 2 * blocks)
                 found += self._exponent(2 - 2 * whole, 2 - 2 * blocks)
         n = len(self._rows)
-        overlap, imbalance = self._of_neighbours()
-        found += self._rowed("neighbour_overlap", self._k, *self._left_out(overlap), null=self._k / (n - 1))
-        found += self._rowed("information_imbalance", 1, *self._left_out(imbalance), null=1.0)
-        found += self._rowed("cka", None, *self._alignment(), null=0.0, null_spread=_spread_of_alignment(n))
-        return found + self._common()
+        overlap, imbalance = self._neighbour_overlap()
+        found += self._alignment_values("neighbour_overlap", self._k, *self._left_out(overlap), null=self._k / (n - 1))
+        found += self._alignment_values("information_imbalance", 1, *self._left_out(imbalance), null=1.0)
+        found += self._alignment_values("cka", None, *self._alignment(), null=0.0, null_spread=_spread_of_alignment(n))
+        return found + self._common_dimensions()
 
     def distributions(self, layer: int) -> list[Distribution]:
         """Per token from `layer` to the next: the share of its neighbours kept, and its directional displacement."""
@@ -116,7 +116,7 @@ class LayerPairs:
             Distribution("displacement", self._rows, moved.numpy()),
         ]
 
-    def _common(self) -> list[PairValue]:
+    def _common_dimensions(self) -> list[PairValue]:
         """What every two layers have in common; and on the way from one to the next, from the first and to the last,
         what of the earlier is gone and what of the later is new."""
         found = common_correlators(self._kernels, torch.stack(self._norms), self._sequences, self._block_of)
@@ -131,14 +131,14 @@ class LayerPairs:
         steps = [(a, b) for a, b in every if b == a + 1 or (a < b and (a == 0 or b == n_layers - 1))]
         null, spread = found.null, found.null_spread
         return [
-            *self._told("common_correlator", every, whole, _jackknife(blocks), null, spread),
-            *self._told("common_dimension", every, 1 / positive, _jackknife(logs) / positive),
-            *self._told("kept", every, kept, _jackknife(kept_blocks), null / scale, spread / scale),
-            *self._told("removed", steps, removed, _jackknife(removed_blocks)),
-            *self._told("added", steps, removed.T, _jackknife(removed_blocks).T),
+            *self._pair_values("common_correlator", every, whole, _jackknife(blocks), null, spread),
+            *self._pair_values("common_dimension", every, 1 / positive, _jackknife(logs) / positive),
+            *self._pair_values("kept", every, kept, _jackknife(kept_blocks), null / scale, spread / scale),
+            *self._pair_values("removed", steps, removed, _jackknife(removed_blocks)),
+            *self._pair_values("added", steps, removed.T, _jackknife(removed_blocks).T),
         ]
 
-    def _told(
+    def _pair_values(
         self,
         measure: str,
         pairs: list[tuple[int, int]],
@@ -170,7 +170,7 @@ class LayerPairs:
         total, n = sums.sum(0), float(counts.sum())
         return total / n, (total - sums) / (n - counts)[:, None, None]
 
-    def _of_neighbours(self) -> tuple[Tensor, Tensor]:
+    def _neighbour_overlap(self) -> tuple[Tensor, Tensor]:
         """Share of common neighbours, and 2/n times the rank at layer m of the nearest neighbour at l; (n, L, L)."""
         ranks = torch.stack(self._ranks)  # (L, n, n)
         n, n_layers = ranks.shape[1], len(ranks)
@@ -196,9 +196,9 @@ class LayerPairs:
             products = by_block.sum(0) - 2 * by_block[b] + own @ own.T
             kept = (row_sums - kernels[:, :, inside].sum(2))[:, ~inside]
             blocks.append(_hsic(products, kept, int((~inside).sum())))
-        return _aligned(whole), torch.stack([_aligned(block) for block in blocks])
+        return _normalised_hsic(whole), torch.stack([_normalised_hsic(block) for block in blocks])
 
-    def _rowed(
+    def _alignment_values(
         self,
         measure: str,
         k: int | None,
@@ -245,7 +245,7 @@ def _hsic(products: Tensor, row_sums: Tensor, n: int) -> Tensor:
     return (products + mixed) / (n * (n - 3))
 
 
-def _aligned(hsic: Tensor) -> Tensor:
+def _normalised_hsic(hsic: Tensor) -> Tensor:
     own = hsic.diagonal().clamp_min(0).sqrt()
     return torch.where(own[:, None] * own[None, :] > 0, hsic / (own[:, None] * own[None, :]), torch.nan)
 

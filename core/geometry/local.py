@@ -19,7 +19,7 @@ from torch import Tensor
 from core.errors import EstimateError
 from core.geometry.clouds import Cloud, LabelledPoints, Reading
 from core.geometry.neighbours import NeighbourTable, nearest
-from core.geometry.results import CloudEstimate, Distribution, from_blocks
+from core.geometry.results import CloudEstimate, Distribution, estimate_from_blocks
 from core.geometry.second_order import PlacedCloud
 
 KS = (20, 50)
@@ -197,7 +197,7 @@ def _mean_kth(distances: Tensor, member: Tensor, k: int) -> float:
 
 
 def _estimate(cloud: Cloud, k: int, distance: float, value: float, blocks: list[float], n: int) -> CloudEstimate:
-    return from_blocks(
+    return estimate_from_blocks(
         cloud, "local_d2", None, k, value, blocks, scale=distance, n_points=n, n_dropped=cloud.n_points - n
     )
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from core.errors import EstimateError
 from core.geometry.clouds import LabelledPoints, Reading
-from core.geometry.neighbours import Labels, NeighbourTable, SetNeighbours, differing, nearest, within_sets
+from core.geometry.neighbours import Labels, NeighbourTable, SetNeighbours, nearest, with_differing_labels, within_sets
 
 GRIDE_SCALES = (1, 2, 4, 8, 16, 32)
 """Inner ranks n1; the outer rank is n2 = 2 n1."""
@@ -63,7 +63,7 @@ def two_nn_censored(distances: Tensor, discarded: float = DISCARDED) -> float:
     still counts as "at least the largest kept", so no bias enters. Unbiased for independent points.
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
-    n = _kept(len(log_mu), discarded)
+    n = _n_kept(len(log_mu), discarded)
     if n < MIN_POINTS - 1:
         return math.nan
     return _safe_ratio(n - 1, float(log_mu[:n].sum()) + (len(log_mu) - n) * float(log_mu[n - 1]))
@@ -75,7 +75,7 @@ def two_nn_linear(distances: Tensor, discarded: float = DISCARDED) -> float:
     distances (n_points, >= 2); i = 1..floor(N (1 - discarded)), because i = N would be infinite. Facco et al. 2017.
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
-    n = min(_kept(len(log_mu), discarded), len(log_mu) - 1)
+    n = min(_n_kept(len(log_mu), discarded), len(log_mu) - 1)
     if n < MIN_POINTS - 1:
         return math.nan
     x = log_mu[:n]
@@ -153,7 +153,7 @@ def _log_ratios(distances: Tensor, inner: int, outer: int) -> Tensor:
     return (outer_distance / inner_distance).log().clamp_min(0)
 
 
-def _kept(n: int, discarded: float) -> int:
+def _n_kept(n: int, discarded: float) -> int:
     return math.floor(n * (1 - discarded) + 1e-9)
 
 
@@ -170,7 +170,7 @@ def _safe_ratio(numerator: float, denominator: float) -> float:
 
 
 @dataclass(frozen=True)
-class OfCentres:
+class CentreSums:
     """What the jackknife of a neighbour estimate is held against: points whose own ratios are left out, as neighbours
     kept."""
 
@@ -191,7 +191,7 @@ class NeighbourReading:
     blocks: list[float]
     mean_distance: float
     """Mean distance of the outer neighbour."""
-    centres: OfCentres | None = None
+    centres: CentreSums | None = None
     """Where neighbours are taken from other sequences: see `of_centres`."""
 
 
@@ -238,7 +238,7 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
         of_sets = _undefined_if_empty(count - 1, np.nansum(ratio, 1))
         add("two_nn", 1, 2, two_nn(whole[:, :2]), of_sets[1:])
         for name, function in (("two_nn_censored", two_nn_censored), ("two_nn_linear", two_nn_linear)):
-            add(name, 1, 2, function(whole[:, :2]), _each(function, distances, distinct))
+            add(name, 1, 2, function(whole[:, :2]), _value_per_set(function, distances, distinct))
     else:
         for name in ("two_nn", "two_nn_censored", "two_nn_linear"):
             add(name, 1, 2, math.nan, none)
@@ -277,7 +277,7 @@ def differing_readings(
     if not ranks:
         return [NeighbourReading(name, n1, n2, math.nan, undefined, math.nan) for name, n1, n2, _ in asked]
     used = distinct.any(0)
-    stored = differing(table, used, labels, stored_neighbours(n, int(used.sum()), ranks[-1]))
+    stored = with_differing_labels(table, used, labels, stored_neighbours(n, int(used.sum()), ranks[-1]))
     found = within_sets(stored, distinct, ranks, MLE_NEIGHBOURS if with_mle else 1, labels)
     distances = found.distances.cpu().double()
     whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
@@ -296,17 +296,17 @@ def differing_readings(
                 terms = np.maximum(logs[0, :, outer] - logs[0, :, ranks.index(n1)], 0)
                 value = gride(_as_table(whole, n1, ranks.index(n1), outer), n1)
                 blocks = _gride_of_sets(logs, count, n1, ranks.index(n1), outer, value).tolist()
-            centres = of_centres(terms, own, _reach(n1, n2))
+            centres = sums_over_centres(terms, own, _outer_rank(n1, n2))
         readings.append(NeighbourReading(estimator, n1, n2, value, blocks, scale, centres))
     return readings
 
 
-def _reach(n1: int | None, n2: int) -> int:
+def _outer_rank(n1: int | None, n2: int) -> int:
     """How far the neighbours of a point go that it shares with others; MLE weighs all up to n2 alike."""
     return n2 if n1 else 2 * n2
 
 
-def of_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> OfCentres:
+def sums_over_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> CentreSums:
     """How 1 / mean of the points' terms varies where points are left out as centres and stay as neighbours of others.
 
     terms (n,), NaN where a point has none; of_block (n_blocks, n) bool; rank k as `_reach` has it. Where neighbours
@@ -323,7 +323,7 @@ def of_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> OfCentres:
     np.fill_diagonal(left, n - counts)
     np.fill_diagonal(rest, total - sums)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return OfCentres(np.log(left / rest), rank / OVERLAP)
+        return CentreSums(np.log(left / rest), rank / OVERLAP)
 
 
 def _mle_of_sets(found: SetNeighbours, logs: np.ndarray, count: np.ndarray, at: int) -> np.ndarray:
@@ -343,7 +343,7 @@ def _gride_of_sets(logs: np.ndarray, count: np.ndarray, n1: int, inner: int, out
     return moment[1:] * (value / moment[0])
 
 
-def _each(function: Callable[[Tensor], float], distances: Tensor, distinct: Tensor) -> np.ndarray:
+def _value_per_set(function: Callable[[Tensor], float], distances: Tensor, distinct: Tensor) -> np.ndarray:
     members = distinct.cpu()
     return np.array([function(distances[s][members[s]][:, :2]) for s in range(1, len(members))])
 
@@ -405,11 +405,11 @@ def _by_differing(
     if len(cloud.points) <= k:
         return Reading(math.nan)
     everyone = torch.ones(len(cloud.points), dtype=torch.bool, device=cloud.points.device)
-    distances = differing(nearest(cloud.points, 2 * k), everyone, labels, k).distances
+    distances = with_differing_labels(nearest(cloud.points, 2 * k), everyone, labels, k).distances
     if not torch.isfinite(distances).all():
         return Reading(math.nan, notes=f"a point has fewer than {k} neighbours that count")
     terms = _mle_terms(distances) if n1 is None else _log_ratios(distances, n1, k)
-    return Reading(estimate(distances), float(distances[:, -1].mean()), terms=terms.numpy(), rank=_reach(n1, k))
+    return Reading(estimate(distances), float(distances[:, -1].mean()), terms=terms.numpy(), rank=_outer_rank(n1, k))
 
 
 def _by_neighbours(estimate: Callable[[Tensor], float], k: int, cloud: LabelledPoints) -> Reading:

@@ -110,14 +110,14 @@ def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Te
     return torch.cat(squared), torch.cat(columns)
 
 
-def differing(table: NeighbourTable, used: Tensor, labels: Labels, k: int) -> NeighbourTable:
+def with_differing_labels(table: NeighbourTable, used: Tensor, labels: Labels, k: int) -> NeighbourTable:
     """The k nearest of those neighbours that differ from a point in every one of its labels.
 
     Stored neighbours serve where a row holds k such; the other rows are computed afresh among the `used` points (n,)
     bool. Distances are infinite where a row has fewer.
     """
     k = min(k, int(used.sum()) - 1)
-    rank = (_differ(table.indices, labels) & torch.isfinite(table.distances)).cumsum(1)
+    rank = (_labels_differ(table.indices, labels) & torch.isfinite(table.distances)).cumsum(1)
     wanted = torch.arange(1, k + 1, device=rank.device).expand(len(rank), -1).contiguous()
     place = torch.searchsorted(rank, wanted).clamp_max(rank.shape[1] - 1)
     distances, indices = table.distances.gather(1, place), table.indices.gather(1, place)
@@ -125,11 +125,11 @@ def differing(table: NeighbourTable, used: Tensor, labels: Labels, k: int) -> Ne
     distances[missing] = torch.inf
     rows = (missing & used).nonzero().squeeze(1)
     if len(rows):
-        distances[rows], indices[rows] = _afresh(table, rows, used, k, labels)
+        distances[rows], indices[rows] = _search_again(table, rows, used, k, labels)
     return NeighbourTable(table.points, table.norms, distances, indices)
 
 
-def _differ(indices: Tensor, labels: Labels) -> Tensor:
+def _labels_differ(indices: Tensor, labels: Labels) -> Tensor:
     """Whether a row's neighbour has other labels than the row; shaped as `indices` (n, k)."""
     apart = torch.ones_like(indices, dtype=torch.bool)
     for label in labels:
@@ -159,8 +159,8 @@ def within_sets(
     log_sums = torch.where(counted[..., :last], logs[None, :, :last], 0.0).sum(2)
     distances = torch.where((members & enough)[..., None], distances, torch.nan)
     log_sums = torch.where(members & enough, log_sums, torch.nan)
-    for which, row in _short(members & ~enough):
-        found, _ = _afresh(table, row, members[which], highest, labels)
+    for which, row in _incomplete_rows(members & ~enough):
+        found, _ = _search_again(table, row, members[which], highest, labels)
         padded = found.new_full((len(row), highest), torch.nan)
         padded[:, : found.shape[1]] = torch.where(torch.isfinite(found), found, torch.nan)
         distances[which, row] = padded[:, [r - 1 for r in ranks]]
@@ -168,11 +168,13 @@ def within_sets(
     return SetNeighbours(ranks, distances, log_sums, sum_to)
 
 
-def _short(missing: Tensor) -> list[tuple[int, Tensor]]:
+def _incomplete_rows(missing: Tensor) -> list[tuple[int, Tensor]]:
     return [(which, rows) for which, row in enumerate(missing) if len(rows := row.nonzero().squeeze(1))]
 
 
-def _afresh(table: NeighbourTable, rows: Tensor, member: Tensor, k: int, labels: Labels = ()) -> tuple[Tensor, Tensor]:
+def _search_again(
+    table: NeighbourTable, rows: Tensor, member: Tensor, k: int, labels: Labels = ()
+) -> tuple[Tensor, Tensor]:
     """Distances and indices of the k members nearest to each of `rows`, or of as many as there are.
 
     With labels, those that differ in all of them; infinite where a row has fewer than k such.

@@ -16,7 +16,7 @@ from scipy import special
 
 from core.geometry import gaussian
 from core.geometry.clouds import Cloud
-from core.geometry.neighbour_dimensions import OfCentres
+from core.geometry.neighbour_dimensions import CentreSums
 from core.records import Estimate
 
 
@@ -41,7 +41,7 @@ class CloudEstimate:
 
         `why_none` says what keeps the cloud from carrying any estimate; empty where it can.
         """
-        estimate = undefined(self.estimate, why_none) if why_none else within_bounds(self.estimate, n_dims)
+        estimate = undefined_estimate(self.estimate, why_none) if why_none else within_bounds(self.estimate, n_dims)
         if estimate is self.estimate:
             return self
         return CloudEstimate(self.cloud, self.estimator, self.n1, self.n2, estimate, [], transform=self.transform)
@@ -148,7 +148,7 @@ def log_interval(
     *,
     without_two: np.ndarray | None = None,
     with_bias: bool = False,
-    centres: OfCentres | None = None,
+    centres: CentreSums | None = None,
     scale: float = math.nan,
     n_points: int,
     n_dropped: int = 0,
@@ -203,16 +203,18 @@ def within_bounds(estimate: Estimate, n_dims: int) -> Estimate:
     A value that was undefined all along gets a note as well, if it has none.
     """
     if math.isnan(estimate.value):
-        return estimate if estimate.notes else undefined(estimate, UNDEFINED)
+        return estimate if estimate.notes else undefined_estimate(estimate, UNDEFINED)
     n = estimate.n_points
     limit = min(n_dims, n - 1)
     begins = estimate.lower**2 / estimate.value if math.isfinite(estimate.lower) else estimate.value / 2
     if begins > limit:
-        return undefined(
+        return undefined_estimate(
             estimate, f"{estimate.value:.4g} lies above the {limit} that {n} points in {n_dims} columns can span"
         )
     if limit == n - 1 and estimate.value > SATURATED * limit:
-        return undefined(estimate, f"{estimate.value:.4g} is all that {n} points can span, whatever their dimension")
+        return undefined_estimate(
+            estimate, f"{estimate.value:.4g} is all that {n} points can span, whatever their dimension"
+        )
     return estimate
 
 
@@ -222,7 +224,7 @@ it in 2,000 columns and .995 in 40,000; of one-hot points it is 1."""
 UNDEFINED = "too few distinct points, or equal distances or directions throughout"
 
 
-def undefined(estimate: Estimate, note: str) -> Estimate:
+def undefined_estimate(estimate: Estimate, note: str) -> Estimate:
     """The estimate without value, and why."""
     return Estimate(
         math.nan,
@@ -236,7 +238,7 @@ def undefined(estimate: Estimate, note: str) -> Estimate:
 # --- from values to estimates ----------------------------------------------------------------------------------
 
 
-def of_sets(
+def estimates_of_sets(
     cloud: Cloud,
     estimator: str,
     values: np.ndarray | list[float],
@@ -251,7 +253,7 @@ def of_sets(
     return as_cloud_estimate(cloud.name, estimator, None, None, estimate, blocks, transform)
 
 
-def from_blocks(
+def estimate_from_blocks(
     cloud: Cloud,
     estimator: str,
     n1: int | None,
@@ -259,7 +261,7 @@ def from_blocks(
     value: float,
     blocks: list[float],
     *,
-    centres: OfCentres | None = None,
+    centres: CentreSums | None = None,
     scale: float = math.nan,
     n_points: int,
     n_dropped: int = 0,

@@ -58,10 +58,12 @@ def d2(points: Tensor, sequences: Tensor, *, with_norms: bool = False) -> tuple[
         within += float((own @ own.transpose(1, 2)).square().sum()) - float(sizes[index[index >= 0]].square().sum())
     everything = float(sizes.sum()) ** 2
     between = everything - float(of_sequences.square().sum())
-    return _ratio(between, total - within, _added(directions, labels)), _ratio(everything - itself, total - itself)
+    return _d2_of_sums(between, total - within, _added(directions, labels)), _d2_of_sums(
+        everything - itself, total - itself
+    )
 
 
-def _ratio(n_pairs: float, squares: float, added: float = 0.0) -> float:
+def _d2_of_sums(n_pairs: float, squares: float, added: float = 0.0) -> float:
     """d2 of a sum over pairs, less what centring `added` to each."""
     sums = PairSums(*(np.array([value], dtype=float) for value in (squares, math.nan, n_pairs)))
     return float(sums.d2_without(np.array([added]))[0])
@@ -203,7 +205,7 @@ def read_d2_typed(cloud: LabelledPoints) -> Reading:
         cosines = directions[rows] @ directions.T
         squares += float((cosines.square_() * counted).sum(1).cpu().double().sum())
         n_pairs += int(counted.sum())
-    return Reading(_ratio(n_pairs, squares, _added(directions, cloud.sequences)))
+    return Reading(_d2_of_sums(n_pairs, squares, _added(directions, cloud.sequences)))
 
 
 def d2_of_windows(points: Tensor, types: Tensor, stretches: Tensor) -> np.ndarray:
@@ -283,7 +285,7 @@ MIN_DISTINCT = 3
 """Two points are a line whatever they were drawn from."""
 
 
-def why_no_cloud(placed: PlacedCloud) -> str:
+def undefined_reason(placed: PlacedCloud) -> str:
     """What keeps a cloud from carrying any estimate: it has no spread but round-off, or less than three distinct points.
 
     Empty where it carries one.
@@ -308,10 +310,10 @@ def scan_cloud(
     points, members, cloud = placed.points, placed.members, placed.cloud
     centred = pairs.directions(points, members)
     sequences = torch.from_numpy(cloud.sequences).to(points.device)
-    columns = [centred.weights.T, _of_blocks(members, centred)]
+    columns = [centred.weights.T, _block_matrix(members, centred)]
     if ratio:
         with_norms = pairs.directions(points, members, with_norms=True)
-        columns += [with_norms.weights.T, _of_blocks(members, with_norms)]
+        columns += [with_norms.weights.T, _block_matrix(members, with_norms)]
     if halves is not None:
         of_sequence = torch.nn.functional.one_hot(sequences, halves.shape[1]).to(points.dtype)
         columns.append(of_sequence * centred.weights[0][:, None])
@@ -348,7 +350,7 @@ def _between_sequences(
     return between, everything, within, added
 
 
-def _of_blocks(members: Tensor, of: pairs.Directions) -> Tensor:
+def _block_matrix(members: Tensor, of: pairs.Directions) -> Tensor:
     """Weights of the whole cloud's points, each in the column of its block; (n, n_blocks)."""
     return (members[0] & ~members[1:]).to(of.weights.dtype).T * of.weights[0][:, None]
 
@@ -390,7 +392,7 @@ def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list
         found = torch.einsum("srd,nd->snr", own, rest) - torch.einsum("srd,sd->sr", own, means @ rest)[:, None]
         missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, most, n_dims)
         moved.append(pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2)))
-    columns = [part for of in moved for part in (of.weights.T, _of_blocks(members, of))]
+    columns = [part for of in moved for part in (of.weights.T, _block_matrix(members, of))]
     products = pairs.scan(rest, torch.cat(columns, 1))[0].split([part.shape[1] for part in columns], 1)
     results = []
     for number, (n, of) in enumerate(zip(n_removed, moved, strict=True)):

@@ -34,7 +34,7 @@ def translator(language: str) -> Callable[[str], str]:
 def worded(told: str | WorkdimError, language: str) -> str:
     """The message of an error, or a text that may be one, in the language of whoever reads it; any other text as it is."""
     text = told.message if isinstance(told, WorkdimError) else told
-    return text.worded(translator(language)) if isinstance(text, Sentence) else text
+    return text.translated(translator(language)) if isinstance(text, Sentence) else text
 
 
 def catalogue(language: str) -> Catalog:

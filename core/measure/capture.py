@@ -1,7 +1,7 @@
-"""One forward pass that spills every layer's hidden states to a scratch file.
+"""One forward pass that writes every layer's hidden states to a scratch file.
 
-Forward hooks write each layer's output to a memory-mapped file as it is computed, so that no
-layers x tokens x hidden-size tensor is ever held in memory; the geometry reads it back one layer at a time.
+Forward hooks write each layer's output to a memory-mapped file, so that no layers x tokens x hidden-size tensor is held
+in memory; the geometry reads it back one layer at a time.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class HiddenStates:
     has_post_norm: bool
     bits_per_byte: float | None
     nats: np.ndarray | None = None
-    """Loss of each token given those before it in its window, NaN for what is no target; (n_sequences, n_tokens).
-    None where the model gives no probability to what follows."""
+    """Loss of each token given those before it in its window, NaN where it is no target; (n_sequences, n_tokens).
+    None for models that do not predict the next token."""
     streamed: bool = False
-    """Whether weights came block by block."""
+    """Whether weights were streamed block by block."""
     batch_planned: int | None = None
-    """Windows that were to go through the network at a time."""
+    """Planned number of windows per batch."""
     batch: int | None = None
-    """Those that did in the end: fewer where the memory was too short for more."""
+    """Actual number of windows per batch: smaller if memory ran out."""
 
     def points(self, index: int, keep: np.ndarray) -> Tensor:
-        """States of the tokens that `keep` (n_sequences * n_tokens,) names, at one entry; (n_kept, hidden_size)"""
+        """States of the tokens in the mask `keep` (n_sequences * n_tokens,) at one entry; (n_kept, hidden_size)"""
         return torch.from_numpy(self.states[index][keep])
 
     @property
@@ -66,38 +66,38 @@ class HiddenStates:
 
 
 def require_readable(model: OpenModel, sample: TokenSample) -> None:
-    """Raises ModelError for tokens that the model does not know, and windows that it cannot read at once.
+    """Raises ModelError for unknown token ids, and for windows longer than the model's context.
 
-    `model` may be on the meta device, so that this is known before its weights are read.
+    `model` may be on the meta device, so this can be checked before weights are read.
     """
-    require_known(model, int(sample.ids.max()))
+    require_known_tokens(model, int(sample.ids.max()))
     require_context(model, sample.ids.shape[1])
 
 
 def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
-    """Run the model over all windows; `scratch` is a folder for the states file, which is the caller's to delete.
+    """Run the model over all windows. The states file is created in `scratch`; the caller deletes it.
 
-    Batches that do not fit into the memory are halved, and a line says so. Raises ResourceError where the disk lacks
-    room or a single window does not fit, ModelError for hidden states that are not finite.
+    Batches that do not fit into memory are halved, with a warning. Raises ResourceError if the disk is full or a single
+    window does not fit, ModelError for hidden states that are not finite.
     """
     n_sequences, n_tokens = sample.ids.shape
     require_readable(model, sample)
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
-    need_room(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
+    require_disk_space(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
     states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
-    _claim(scratch / STATES_FILE)
+    _allocate(scratch / STATES_FILE)
     spill = _Spill(model, states, n_tokens)
     planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
     nats = np.full(sample.ids.shape, np.nan, dtype=np.float32)
     start = 0
-    with torch.inference_mode(), spill.hooked():
+    with torch.inference_mode(), spill.hooks_attached():
         while start < n_sequences:
             progress(Progress("forward", start, n_sequences))
-            # Weights that come on demand come once for all batches.
+            # Streamed weights are read once for all batches.
             end = n_sequences if model.units else min(start + batch, n_sequences)
             parts = _parts(sample, range(start, end, batch), end)
             if not _forward(model, spill, parts, nats, lambda n: progress(Progress("forward", n, len(model.units)))):
-                batch = _halved(model, parts[0].ids)
+                batch = _halve_batch(model, parts[0].ids)
                 continue
             start = end
     progress(Progress("forward", n_sequences, n_sequences))
@@ -118,8 +118,8 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     )
 
 
-def require_known(model: OpenModel, largest_id: int) -> None:
-    """Raises ModelError where the tokenizer gives ids that the model has no embedding for."""
+def require_known_tokens(model: OpenModel, largest_id: int) -> None:
+    """Raises ModelError if the tokenizer gives ids without an embedding in the model."""
     if largest_id >= model.vocabulary_size:
         raise ModelError(
             "The tokenizer of {model} gives token {largest_id}, but the model knows {vocabulary_size}: they do "
@@ -131,7 +131,7 @@ def require_known(model: OpenModel, largest_id: int) -> None:
 
 
 def require_context(model: OpenModel, n_tokens: int) -> None:
-    """Raises ModelError where the model cannot read a window whole."""
+    """Raises ModelError if a window is longer than the model's context."""
     if model.context and n_tokens > model.context:
         raise ModelError(
             "{model} reads at most {context} tokens at once; the protocol's windows have {n_tokens}. Choose "
@@ -144,10 +144,10 @@ def require_context(model: OpenModel, n_tokens: int) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """Windows that go through the network together."""
+    """A batch of windows."""
 
     first: int
-    """The number of its first window."""
+    """Number of the first window."""
     ids: np.ndarray
     """(n_batch, n_tokens)"""
     scored: np.ndarray
@@ -162,19 +162,18 @@ def _parts(sample: TokenSample, firsts: range, end: int) -> list[Part]:
 def _forward(
     model: OpenModel, spill: _Spill, parts: list[Part], nats: np.ndarray, units_done: Callable[[int], None]
 ) -> bool:
-    """Batches whose states are spilled and whose losses go into `nats`; False, with nothing counted, where memory is too
-    short."""
+    """Run batches, writing their states and filling their losses into `nats`; False, with all undone, if memory runs out."""
 
     def run(index: int) -> None:
         ids, scored = (torch.from_numpy(of).to(model.device) for of in (parts[index].ids, parts[index].scored))
-        last, of_tokens = model.forward(ids, scored)
+        last, token_losses = model.forward(ids, scored)
         spill.write_last(last)
-        if of_tokens is not None:
+        if token_losses is not None:
             first = parts[index].first
-            nats[first : first + len(ids)] = of_tokens.numpy()
+            nats[first : first + len(ids)] = token_losses.numpy()
 
     def enter(index: int) -> None:
-        spill.at(parts[index].first, len(parts[index].ids))
+        spill.set_rows(parts[index].first, len(parts[index].ids))
 
     spill.begin()
     try:
@@ -184,11 +183,11 @@ def _forward(
         if not is_out_of_memory(error):
             raise
     spill.undo()
-    give_back(model.device)
+    release_memory(model.device)
     return False
 
 
-def _halved(model: OpenModel, ids: np.ndarray) -> int:
+def _halve_batch(model: OpenModel, ids: np.ndarray) -> int:
     n_sequences, n_tokens = ids.shape
     if n_sequences == 1:
         what = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
@@ -198,14 +197,14 @@ def _halved(model: OpenModel, ids: np.ndarray) -> int:
     return half
 
 
-def give_back(device: torch.device) -> None:
-    """Frees what torch keeps for later tensors, once no error holds on to the tensors that did not fit."""
+def release_memory(device: torch.device) -> None:
+    """Free torch's cached memory; call it when no exception refers to the failed tensors any more."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 class _Spill:
-    """Hooks that write each layer's states and their norms where the current batch belongs."""
+    """Hooks that write each layer's states and norms into the rows of the current batch."""
 
     def __init__(self, model: OpenModel, states: np.memmap, n_tokens: int) -> None:
         self.model, self.states, self.n_tokens = model, states, n_tokens
@@ -213,22 +212,22 @@ class _Spill:
         self.written = np.zeros(len(states), dtype=np.int64)
         self.post_norm_differs = False
         self.begin()
-        self.at(0, 0)
+        self.set_rows(0, 0)
 
     def begin(self) -> None:
         self.before = self.written.copy()
 
-    def at(self, sequence: int, n_sequences: int) -> None:
-        """The next states are those of `n_sequences` windows from `sequence` on."""
+    def set_rows(self, sequence: int, n_sequences: int) -> None:
+        """Set the rows of the next states: `n_sequences` windows from `sequence` on."""
         self.n_sequences = n_sequences
         self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
 
     def undo(self) -> None:
-        """The states since `begin` will come again."""
+        """Forget the states since `begin`; they will be written again."""
         self.written = self.before
 
     def write(self, index: int, state: Tensor) -> None:
-        """state (n_batch, n_tokens, hidden_size) of any dtype and device, the text's own only."""
+        """Write a state (n_batch, n_tokens, hidden_size) of any dtype and device, without prefix tokens."""
         self._check_shape(index, state)
         flat = state.flatten(0, 1).float().cpu()  # (n_batch * n_tokens, hidden_size)
         self.norms[index, self.rows] = torch.linalg.vector_norm(flat, dim=1).numpy()
@@ -236,7 +235,7 @@ class _Spill:
         self.written[index] += len(flat)
 
     def write_last(self, state: Tensor) -> None:
-        """The state after the final norm, after all others of its windows."""
+        """Write the state after the final norm; call it after all other states of its windows."""
         self.write(len(self.states) - 1, state)
         self.post_norm_differs |= not np.array_equal(self.states[-1, self.rows], self.states[-2, self.rows])
 
@@ -263,7 +262,7 @@ class _Spill:
             )
 
     @contextmanager
-    def hooked(self) -> Iterator[None]:
+    def hooks_attached(self) -> Iterator[None]:
         n_before = self.model.n_before
 
         def before_first(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
@@ -280,7 +279,7 @@ class _Spill:
             yield
 
     def check(self) -> None:
-        """Raises ModelError for a layer that was not run once per token, or whose states are not finite."""
+        """Raises ModelError for a layer that did not run once per token, or whose states are zero or not finite."""
         n_tokens = self.states.shape[1]
         for index, norms in enumerate(self.norms):
             layer = min(index, self.model.n_layers)
@@ -318,10 +317,10 @@ class _Spill:
         )
 
 
-def _claim(path: Path) -> None:
-    """Takes the disk space of a mapped file, where the system can.
+def _allocate(path: Path) -> None:
+    """Allocate the disk space of a mapped file, where the system can.
 
-    A page that is written when the disk has become full ends the process without a word (SIGBUS).
+    Otherwise writing a page to a full disk would kill the process (SIGBUS).
     """
     if not hasattr(os, "posix_fallocate"):
         return
@@ -330,20 +329,22 @@ def _claim(path: Path) -> None:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise _no_room(path.parent, path.stat().st_size) from error  # others: a file system without this call
+                raise _disk_full_error(
+                    path.parent, path.stat().st_size
+                ) from error  # others: a file system without this call
 
 
 def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
-    """Of the scratch file: all layers, the embedding and the state after the final norm, in float32."""
+    """Size of the scratch file: embedding, all layers and the state after the final norm, in float32."""
     return (n_layers + 2) * n_tokens * hidden_size * 4
 
 
-def need_room(folder: Path, n_bytes: int) -> None:
+def require_disk_space(folder: Path, n_bytes: int) -> None:
     if shutil.disk_usage(folder).free < n_bytes * 1.05:
-        raise _no_room(folder, n_bytes)
+        raise _disk_full_error(folder, n_bytes)
 
 
-def _no_room(folder: Path, n_bytes: int) -> ResourceError:
+def _disk_full_error(folder: Path, n_bytes: int) -> ResourceError:
     free = shutil.disk_usage(folder).free
     return ResourceError(
         "The hidden states need {n_bytes:.2f} GB of scratch space in {folder}; {free:.2f} GB is free. Free "

@@ -1,9 +1,7 @@
-"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer; or
-the log-likelihoods of a task's answers.
+"""Checkpoints of a job in a folder: the hidden states of a pass, then each layer; or the answers to a task.
 
-A measurement that was stopped goes on from here. A checkpoint is only used by the same request, code, libraries and
-files: anything else begins anew. Each file is written beside, forced to the disk and renamed, so that its name never
-stands for half of it.
+An interrupted job resumes from its checkpoint, if request, code, libraries and files are the same; otherwise it starts
+over. Each file is written under another name, synced and renamed, so that no file is ever half written.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ResourceError
-from core.files import read_json, write_through
+from core.files import read_json, write_atomic
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.capture import STATES_FILE, HiddenStates
 from core.records import Estimate
@@ -30,44 +28,44 @@ _KEY_FILE = "key.json"
 _FORWARD_FILE = "forward.json"
 _SPENT_FILE = "spent.json"
 _ARRAYS = ("norms", "nats")
-"""Of HiddenStates, what has a file of its own beside the states, where there is any."""
+"""Fields of HiddenStates that are stored in files of their own."""
 
 
 class Checkpoint:
-    """The results of a pass in `folder`, emptied where they belong to anything but `key`.
+    """The stored results of a pass in `folder`, which is emptied if it belongs to another `key`.
 
-    `key` is whatever decides about the results, as something that JSON can write.
+    `key` holds everything that decides about the results, as JSON values.
     """
 
     def __init__(self, folder: Path, key: Any) -> None:
         self._folder = folder
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        found = _read(folder / _KEY_FILE)
-        self.was_emptied = found is not None and found != {"sha256": digest}
-        """Whether something else had been kept there."""
-        if found != {"sha256": digest}:
+        stored_key = _read(folder / _KEY_FILE)
+        self.was_emptied = stored_key is not None and stored_key != {"sha256": digest}
+        """Whether results of another key were deleted."""
+        if stored_key != {"sha256": digest}:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / _KEY_FILE, json.dumps({"sha256": digest}).encode())
 
     def states(self) -> HiddenStates | None:
-        """The states of a forward pass that came to its end."""
-        found = _read(self._folder / _FORWARD_FILE)
-        if found is None:
+        """The states of a finished forward pass; None if there is none."""
+        content = _read(self._folder / _FORWARD_FILE)
+        if content is None:
             return None
         states = np.load(self._folder / STATES_FILE, mmap_mode="r")
         files = {name: self._folder / f"{name}.npy" for name in _ARRAYS}
         arrays: dict[str, Any] = {
             name: np.load(file, allow_pickle=False) if file.exists() else None for name, file in files.items()
         }
-        return HiddenStates(states, **arrays, **found)
+        return HiddenStates(states, **arrays, **content)
 
-    def spent(self) -> dict[str, Any]:
-        """What was spent on what is here (Clock.so_far); empty where nothing is."""
+    def resources(self) -> dict[str, Any]:
+        """Time and memory spent on the stored results (`Clock.resources`); empty if there are none."""
         return _read(self._folder / _SPENT_FILE) or {}
 
-    def save_states(self, states: HiddenStates, spent: dict[str, Any]) -> None:
-        """Note that the pass has come to its end; the states themselves are in the folder already."""
+    def save_states(self, states: HiddenStates, resources: dict[str, Any]) -> None:
+        """Mark the forward pass as finished; the states themselves are in the folder already."""
         states.states.flush()
         others = {field.name: getattr(states, field.name) for field in fields(states) if field.name != "states"}
         for name in _ARRAYS:
@@ -75,49 +73,52 @@ class Checkpoint:
                 content = io.BytesIO()
                 np.save(content, values, allow_pickle=False)
                 _write(self._folder / f"{name}.npy", content.getvalue())
-        _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
+        _write(self._folder / _SPENT_FILE, json.dumps(resources).encode())
         _write(self._folder / _FORWARD_FILE, json.dumps(others).encode())
 
     def layer(self, index: int) -> LayerResult | None:
         found = _read(self._layer_file(index))
-        return None if found is None else _as_layer(found)
+        return None if found is None else _layer_from_json(found)
 
-    def save_layer(self, index: int, layer: LayerResult, spent: dict[str, Any]) -> None:
-        text = json.dumps(asdict(layer), default=_plain)  # Python writes every double so that it reads back the same
+    def save_layer(self, index: int, layer: LayerResult, resources: dict[str, Any]) -> None:
+        text = json.dumps(asdict(layer), default=_to_json)  # Python writes every double so that it reads back the same
         _write(self._layer_file(index), text.encode())
-        _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
+        _write(self._folder / _SPENT_FILE, json.dumps(resources).encode())
 
     def step(self, name: str, records: Mapping[str, type]) -> Any:
-        """What a step has brought, of whatever records and arrays; None where it has not come to its end.
+        """The stored result of a step, made of records and arrays; None if the step is not finished.
 
-        `records`: the record classes that may stand in it, by name.
+        `records`: the record classes that it may contain, by name.
         """
         found = _read(self._folder / f"step-{name}.json")
-        return None if found is None else _decoded(found, records)
+        return None if found is None else _decode(found, records)
 
     def save_step(self, name: str, value: Any) -> None:
-        _write(self._folder / f"step-{name}.json", json.dumps(_encoded(value)).encode())
+        _write(self._folder / f"step-{name}.json", json.dumps(_encode(value)).encode())
 
     def _layer_file(self, index: int) -> Path:
         return self._folder / f"layer-{index:04d}.json"
 
 
-def _as_layer(found: dict[str, Any]) -> LayerResult:
+def _layer_from_json(content: dict[str, Any]) -> LayerResult:
     return LayerResult(
         [
             CloudEstimate(
                 **e | {"estimate": Estimate(**e["estimate"]), "gaussian_equivalent": tuple(e["gaussian_equivalent"])}
             )
-            for e in found["estimates"]
+            for e in content["estimates"]
         ],
-        [CloudCorrelator(**c) for c in found["correlators"]],
-        [Distribution(d["quantity"], _as_array(d["rows"]), _as_array(d["values"])) for d in found["distributions"]],
-        found["duplicate_share"],
-        found["device"],
+        [CloudCorrelator(**c) for c in content["correlators"]],
+        [
+            Distribution(d["quantity"], _array_from_json(d["rows"]), _array_from_json(d["values"]))
+            for d in content["distributions"]
+        ],
+        content["duplicate_share"],
+        content["device"],
     )
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return {"dtype": str(value.dtype), "numbers": value.tolist()}
     if isinstance(value, np.generic):
@@ -125,8 +126,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in a checkpoint")
 
 
-def _as_array(found: dict[str, Any]) -> np.ndarray:
-    return np.array(found["numbers"], dtype=found["dtype"])
+def _array_from_json(content: dict[str, Any]) -> np.ndarray:
+    return np.array(content["numbers"], dtype=content["dtype"])
 
 
 def _read(path: Path) -> Any:
@@ -138,7 +139,7 @@ def _read(path: Path) -> Any:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        write_through(path, content)
+        write_atomic(path, content)
     except OSError as error:
         raise ResourceError(
             "What was measured cannot be kept in {parent}: {reason}. Free some space, or put the warehouse on "
@@ -148,8 +149,8 @@ def _write(path: Path, content: bytes) -> None:
         ) from error
 
 
-def _encoded(value: Any) -> Any:
-    """As JSON can hold it: an array as its bytes, a record by the name of its class."""
+def _encode(value: Any) -> Any:
+    """As JSON values: an array as base64 bytes, a record with the name of its class."""
     if isinstance(value, np.ndarray):
         content = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
         return {"array": content, "dtype": value.dtype.str, "shape": list(value.shape)}
@@ -158,26 +159,26 @@ def _encoded(value: Any) -> Any:
     if is_dataclass(value):
         return {
             "record": type(value).__name__,
-            "fields": {f.name: _encoded(getattr(value, f.name)) for f in fields(value)},
+            "fields": {f.name: _encode(getattr(value, f.name)) for f in fields(value)},
         }
     if isinstance(value, dict):
-        return {"pairs": [[_encoded(key), _encoded(one)] for key, one in value.items()]}
+        return {"pairs": [[_encode(key), _encode(one)] for key, one in value.items()]}
     if isinstance(value, tuple):
-        return {"tuple": [_encoded(one) for one in value]}
-    return [_encoded(one) for one in value] if isinstance(value, list) else value
+        return {"tuple": [_encode(one) for one in value]}
+    return [_encode(one) for one in value] if isinstance(value, list) else value
 
 
-def _decoded(found: Any, records: Mapping[str, type]) -> Any:
-    if isinstance(found, list):
-        return [_decoded(one, records) for one in found]
-    if not isinstance(found, dict):
-        return found
-    if "array" in found:
-        content = np.frombuffer(base64.b64decode(found["array"]), dtype=np.dtype(found["dtype"]))
-        return content.reshape(found["shape"]).copy()
-    if "record" in found:
-        values = {name: _decoded(value, records) for name, value in found["fields"].items()}
-        return records[found["record"]](**values)
-    if "tuple" in found:
-        return tuple(_decoded(one, records) for one in found["tuple"])
-    return {_decoded(key, records): _decoded(value, records) for key, value in found["pairs"]}
+def _decode(content: Any, records: Mapping[str, type]) -> Any:
+    if isinstance(content, list):
+        return [_decode(one, records) for one in content]
+    if not isinstance(content, dict):
+        return content
+    if "array" in content:
+        array = np.frombuffer(base64.b64decode(content["array"]), dtype=np.dtype(content["dtype"]))
+        return array.reshape(content["shape"]).copy()
+    if "record" in content:
+        values = {name: _decode(value, records) for name, value in content["fields"].items()}
+        return records[content["record"]](**values)
+    if "tuple" in content:
+        return tuple(_decode(one, records) for one in content["tuple"])
+    return {_decode(key, records): _decode(value, records) for key, value in content["pairs"]}

@@ -1,4 +1,4 @@
-"""What can make a run's numbers untrustworthy, judged from the run itself: pass, warn or veto."""
+"""Checks of whether a run's results can be trusted, computed from the run itself: pass, warn or veto."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.geometry.results import LayerResult, jackknife_error
 from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, token_order
-from core.measure.rows import Measured
+from core.measure.rows import Measurement
 from core.records import Profile
 from core.registry.checks import CHECKS
 from core.registry.protocols import Protocol
@@ -22,7 +22,7 @@ from core.tables import RunCheckRow
 from core.texts.sample import TokenSample
 
 
-def run_checks(m: Measured) -> list[RunCheckRow]:
+def run_checks(m: Measurement) -> list[RunCheckRow]:
     """All checks of a run."""
     rows = [
         _judge(m.run_id, "norm_dropped_share", None, m.mask.norm_dropped_share),
@@ -34,24 +34,25 @@ def run_checks(m: Measured) -> list[RunCheckRow]:
     if m.words_lost_share is not None:
         rows.append(_judge(m.run_id, "words_lost_share", None, m.words_lost_share))
     for layer, state, result in m.labelled:
-        # Without context two tokens of one spelling coincide, so copies at layer 0 say nothing.
+        # Without context equal tokens have equal embeddings, so duplicates at layer 0 mean nothing.
         if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share):
             rows.append(_judge(m.run_id, "duplicates", layer, result.duplicate_share))
     for layer, found in m.dependence.items():
-        rows += _of_layer(m.run_id, layer, found)
-    # For information: what the value owes to a rule of ours.
+        rows += _dependence_rows(m.run_id, layer, found)
+    # For information: the effect of the norm rule on the value.
     rows += [
-        RunCheckRow(m.run_id, "d2_without_norm_rule", at, _finite(v), None, "pass") for at, v in m.norm_rule.items()
+        RunCheckRow(m.run_id, "d2_without_norm_rule", at, _none_if_nan(v), None, "pass")
+        for at, v in m.norm_rule.items()
     ]
     return rows
 
 
-def second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
-    """Change of the largest inner d2 from the first draw of the text to a later one; None where one of them has none.
+def check_second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
+    """Change of the largest inner d2 from the first draw of the text to a later one; None if one of them has none.
 
-    Judged by its size, as the other changes of d2 are, and not by whether the combined error explains it: a value that
-    moves by a fifth with the draw is no value to compare models by, least of all where its error is as large as that.
-    The error is stored beside it. Both values are those of the layer that each run has chosen.
+    Judged by its size, like other changes of d2, and not by its significance: a value that changes by a fifth between
+    draws cannot be used to compare models, even if its error is as large. The error is stored beside it. Both values are
+    taken at the layer that each run has chosen.
     """
     before, after = _inner_maximum(first), _inner_maximum(later)
     if before is None or after is None:
@@ -60,7 +61,7 @@ def second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
 
 
 def _inner_maximum(profile: Profile) -> tuple[float, float] | None:
-    """Log of the largest inner dimension, and its error."""
+    """Log of the largest inner dimension, and its standard error."""
     for row in profile.summaries:
         if row.cloud == "one_per_type" and row.inner_max and row.inner_max_layer is not None:
             at = (row.inner_max_layer, "residual", row.cloud, row.estimator, "centred")
@@ -71,13 +72,13 @@ def _inner_maximum(profile: Profile) -> tuple[float, float] | None:
     return None
 
 
-def _of_layer(run_id: str, layer: int, found: Dependence) -> Iterator[RunCheckRow]:
-    yield _judge_shift(run_id, "sequence_invariance", layer, found.d2)
-    yield _judge_shift(run_id, "sequence_invariance_all_pairs", layer, found.d2_all_pairs)
-    yield _judge(run_id, "sequence_share", layer, found.share)
-    yield _judge_shift(run_id, "n_invariance", layer, found.points)
-    # For information: why values are compared at equal N only.
-    yield RunCheckRow(run_id, "vocabulary_shift", layer, found.vocabulary, None, "pass")
+def _dependence_rows(run_id: str, layer: int, dependence: Dependence) -> Iterator[RunCheckRow]:
+    yield _judge_shift(run_id, "sequence_invariance", layer, dependence.d2)
+    yield _judge_shift(run_id, "sequence_invariance_all_pairs", layer, dependence.d2_all_pairs)
+    yield _judge(run_id, "sequence_share", layer, dependence.share)
+    yield _judge_shift(run_id, "n_invariance", layer, dependence.points)
+    # For information: shows why values are compared at equal N only.
+    yield RunCheckRow(run_id, "vocabulary_shift", layer, dependence.vocabulary, None, "pass")
 
 
 def _judge_shift(run_id: str, name: str, layer: int, shift: Shift) -> RunCheckRow:
@@ -86,24 +87,24 @@ def _judge_shift(run_id: str, name: str, layer: int, shift: Shift) -> RunCheckRo
 
 def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: float | None = None) -> RunCheckRow:
     check = CHECKS[name]
-    # What cannot be computed has not passed.
+    # An undefined value does not pass.
     size = abs(value) if math.isfinite(value) else math.inf
     outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
     threshold = check.veto if outcome == "veto" else check.warn
     return RunCheckRow(run_id, name, layer, value if math.isfinite(value) else None, threshold, outcome, std_error)
 
 
-def _finite(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def without_norm_rule(
+def change_without_norm_rule(
     states: HiddenStates, sample: TokenSample, mask: TokenMask, plan: CloudPlan, layers: list[int], limit: int
 ) -> dict[int, float]:
-    """Change of log d2 of the first draw at each layer if tokens beyond position 0 that have a large norm were kept.
+    """Change of log d2 of the first draw at each layer if tokens of large norm (beyond position 0) were kept.
 
-    The draw is by the same permutation of all tokens, so that a type keeps its token unless a large one comes before
-    it. At most `limit` types. Empty where the rule dropped nothing.
+    Uses the same permutation of all tokens, so that a type keeps its token unless one of large norm comes first. At most
+    `limit` types. Empty if the rule dropped nothing.
     """
     if not plan.draws or not mask.large.any():
         return {}
@@ -120,9 +121,9 @@ def without_norm_rule(
     own_sequences = torch.from_numpy(cloud.sequences[cloud.members[0]])
     changes = {}
     for layer in layers:
-        kept_all = second_order.d2(states.points(layer, keep)[torch.from_numpy(rows)], sequences)[0]
+        unruled = second_order.d2(states.points(layer, keep)[torch.from_numpy(rows)], sequences)[0]
         ruled = second_order.d2(states.points(layer, mask.keep)[torch.from_numpy(own)], own_sequences)[0]
-        changes[layer] = float(np.log(kept_all) - np.log(ruled))
+        changes[layer] = float(np.log(unruled) - np.log(ruled))
     return changes
 
 

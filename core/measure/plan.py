@@ -83,14 +83,14 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
 
 
 PAIR_BUDGET = 2**30
-"""Bytes that the layer x layer matrices may take, and at most a quarter of what the measurement may."""
+"""Most bytes of the layer x layer matrices; they also take at most a quarter of the memory budget."""
 PAIR_DRAW = 0
-"""The draw of `one_per_type` whose tokens the layer x layer matrices follow."""
+"""The draw of `one_per_type` whose tokens are used for the layer x layer matrices."""
 
 
 @dataclass(frozen=True)
 class UsableWords:
-    """The occurrences of words that this run can use."""
+    """The word occurrences with a usable token in this run."""
 
     occurrences: np.ndarray
     """Numbers in the sample's WordSet; (n_placed,)"""
@@ -101,7 +101,7 @@ class UsableWords:
 
     @property
     def lost_share(self) -> float | None:
-        """None where the text has no words to lose."""
+        """Share of occurrences lost; None if the text has no words."""
         total = self.n_lost + len(self.rows)
         return self.n_lost / total if total else None
 
@@ -120,7 +120,7 @@ def plan_layers(
     seed: int,
     more_estimators: Sequence[str] = (),
 ) -> CloudPlan:
-    """Which masked tokens form which cloud, the same for every layer."""
+    """Assign the kept tokens to clouds, identically for every layer."""
     tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
     orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
     wanted = protocol.clouds
@@ -148,7 +148,7 @@ def plan_layers(
 def _word_draws(
     sample: TokenSample, words: UsableWords, tokens: clouds.Tokens, protocol: Protocol, seed: int
 ) -> list[clouds.Cloud]:
-    """Empty where too few words are left: the run then goes on without this cloud."""
+    """The draws of `one_per_word`; empty if too few words are left, and the run has no such cloud."""
     labels = sample.words.words[words.occurrences]
     if len(np.unique(labels)) < MIN_TYPES:
         return []
@@ -159,10 +159,10 @@ def _word_draws(
 
 
 def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
-    """The seeded permutation of the kept tokens, as rows of the masked table, that decides draw number `draw`.
+    """The seeded permutation of the kept tokens, as rows of the masked table, for draw number `draw`.
 
-    All sampled tokens are permuted and the masked ones left out, so that a token that is masked in one run alone, by
-    another dtype or machine, takes no other token's place.
+    All sampled tokens are permuted before the masked ones are dropped, so that a token masked in one run only (by another
+    dtype or machine) does not change the order of the others.
     """
     order = np.random.default_rng([seed, 1, draw]).permutation(len(mask.keep))
     return mask.kept_rows[order[mask.keep[order]]]
@@ -172,8 +172,8 @@ def pair_budget(config: RunConfig) -> int:
     return min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4)
 
 
-def start_pairs(plan: CloudPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
-    """The sub-sample of `one_per_type` that the matrices follow; None where the protocol has no such cloud."""
+def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
+    """Draw the sub-sample of `one_per_type` for the layer x layer matrices; None if the protocol has no such cloud."""
     if not plan.draws:
         return None
     cloud = plan.draws[PAIR_DRAW]

@@ -13,19 +13,19 @@ from core.errors import CorpusError, Sentence
 from core.geometry.layer import CloudPlan, measure_layer
 from core.geometry.layer_pairs import LayerPairs, PairValue
 from core.geometry.results import Distribution, LayerResult
-from core.measure.capture import HiddenStates, capture, give_back, require_readable
+from core.measure.capture import HiddenStates, capture, release_memory, require_readable
 from core.measure.checkpoint import Checkpoint
-from core.measure.checks import check_dependence, run_checks, without_norm_rule
-from core.measure.plan import TokenMask, mask_tokens, pair_budget, plan_layers, start_pairs, usable_words
-from core.measure.provenance import Clock, decisive
-from core.measure.rows import Measured, as_profile
+from core.measure.checks import change_without_norm_rule, check_dependence, run_checks
+from core.measure.plan import TokenMask, mask_tokens, pair_budget, plan_layers, sample_layer_pairs, usable_words
+from core.measure.provenance import Clock, result_key
+from core.measure.rows import Measurement, build_profile
 from core.measure.setup import Setup, open_setup
 from core.models.model import OpenModel, is_out_of_memory, load_network
 from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, PERMUTED
 from core.texts.corpora import Corpus
-from core.texts.sample import MIN_TYPES, TokenSample, shuffled
+from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens
 
 _log = logging.getLogger("workdim")
 
@@ -35,27 +35,27 @@ def measure_profile(
 ) -> Profile:
     """Measure one pass of one model over one text.
 
-    `scratch` is a folder for temporary files. What a process that was stopped has left there is not measured again:
-    the states of all tokens, if it came so far, and layers. `setup` is what the job has opened already. Raises
-    InputError (and its kinds) for anything that the user can mend; nothing is written outside `scratch`.
+    `scratch` is a folder for temporary files and checkpoints: states and layers that an interrupted process left there are
+    reused. `setup`: what the job has opened already. Raises InputError (and subclasses) for anything the user can fix;
+    nothing is written outside `scratch`.
     """
     clock = Clock(progress)
     with clock.phase("load"):
-        # The tokens first: what is wrong with them or the text is known before the weights are read.
+        # Tokens come first: problems with them or the text show before the weights are read.
         setup = setup or open_setup(config)
         protocol, model = setup.protocol, setup.blueprint.weightless
-        sample = _sample_of(config, setup)
+        sample = _select_sample(config, setup)
         require_readable(model, sample)
-        checkpoint = Checkpoint(scratch, _key(config, setup, sample))
-        clock.add(checkpoint.spent())
+        checkpoint = Checkpoint(scratch, _checkpoint_key(config, setup, sample))
+        clock.add_earlier(checkpoint.resources())
         states = checkpoint.states()
         opened = None if states else open_network(config, setup, scratch, clock.report)
     with clock.phase("forward"):
         if opened:
             states = capture(opened, sample, scratch, clock.report)
-            checkpoint.save_states(states, clock.so_far())
+            checkpoint.save_states(states, clock.resources())
         assert states
-        opened = None  # the weights' memory goes back
+        opened = None  # frees the weights' memory
         gc.collect()
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, setup.corpus)
@@ -63,34 +63,34 @@ def measure_profile(
         further = dict.fromkeys([*protocol.more_estimators, *config.estimators]) if config.pass_ == "text" else ()
         plan = plan_layers(sample, mask, words, protocol, config.seed, tuple(further))
     with clock.phase("geometry"):
-        pairs = start_pairs(plan, states, pair_budget(config))
+        pairs = sample_layer_pairs(plan, states, pair_budget(config))
         layers = _measure_layers(states, mask, plan, pairs, model.device, checkpoint, clock)
         dependence = check_dependence(states, mask, plan, layers, protocol, config.seed)
-        norm_rule = without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
+        norm_rule = change_without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
     with clock.phase("layers"):
         between, layers = compare_layers(pairs, layers)
         clock.report(Progress("layers", 1, 1))
-    measured = Measured(
+    measured = Measurement(
         config, run_id, setup, sample, states, mask, words, plan, layers, between, dependence, norm_rule
     )
-    return as_profile(measured, run_checks(measured), clock)
+    return build_profile(measured, run_checks(measured), clock)
 
 
-def _sample_of(config: RunConfig, setup: Setup) -> TokenSample:
-    """What a pass reads: the text, or the text in the way that its control changes it."""
+def _select_sample(config: RunConfig, setup: Setup) -> TokenSample:
+    """The token sample of a pass: the text, or the text as its control changes it."""
     if config.pass_ == "without_bos":
         return setup.sample_without_bos
-    return shuffled(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
+    return shuffle_tokens(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
 
 
-def _key(config: RunConfig, setup: Setup, sample: TokenSample) -> list[object]:
-    """All that decides about the results of a pass: a checkpoint of anything else is of no use to it."""
-    return [asdict(config), asdict(setup.protocol), sample.digest, *decisive(setup.blueprint, setup.corpus)]
+def _checkpoint_key(config: RunConfig, setup: Setup, sample: TokenSample) -> list[object]:
+    """Everything that decides about the results of a pass."""
+    return [asdict(config), asdict(setup.protocol), sample.digest, *result_key(setup.blueprint, setup.corpus)]
 
 
 def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: ProgressCallback) -> OpenModel:
-    """All weights at once where the memory is there for them, and on demand where it is not."""
+    """Load all weights if memory allows, else stream them block by block."""
     blueprint, protocol = setup.blueprint, setup.protocol
     weights = PASSES[config.pass_].weights
     plan = blueprint.plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget, weights)
@@ -110,7 +110,7 @@ def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: Progr
 
 
 def require_types(mask: TokenMask, corpus: Corpus) -> None:
-    """The text held enough token types before the mask; it must after it, too."""
+    """Raises CorpusError if too few token types are left after masking."""
     if mask.n_types < MIN_TYPES:
         raise CorpusError(
             "Only {n_types} token types of {corpus} are left after {n_dropped_norm} tokens were masked for their "
@@ -131,36 +131,36 @@ def _measure_layers(
     checkpoint: Checkpoint,
     clock: Clock,
 ) -> list[LayerResult]:
-    """Every layer in turn, each from its checkpoint where it has one; `pairs` gets the points of each."""
+    """Measure every layer, or read it from the checkpoint; adds the points of each residual layer to `pairs`."""
     layers = []
     for index, (_, state) in enumerate(states.labels):
         clock.report(Progress("geometry", index, len(states.labels)))
         known = checkpoint.layer(index)
-        points, measured = measure_where_it_fits(states.points(index, mask.keep), device, plan, known)
+        points, measured = measure_layer_on(states.points(index, mask.keep), device, plan, known)
         if known is None:
-            checkpoint.save_layer(index, measured, clock.so_far())
+            checkpoint.save_layer(index, measured, clock.resources())
         layers.append(measured)
         if pairs and state == "residual":
             pairs.add(points)
     return layers
 
 
-def measure_where_it_fits(
+def measure_layer_on(
     points: torch.Tensor, device: torch.device, plan: CloudPlan, known: LayerResult | None = None
 ) -> tuple[torch.Tensor, LayerResult]:
-    """A layer and its points on the device; both on the CPU, and a line says so, where the device's memory is short.
+    """The points on the device and the measured layer; falls back to the CPU, with a warning, if memory runs out.
 
     points (n_tokens_used, hidden_size). A layer that is `known` is not measured again.
     """
-    there = points  # until the copy is made, which may fail as well
+    on_device = points  # bound before the copy, which may fail as well
     try:
-        there = points.to(device)
-        return there, known or measure_layer(there, plan)
+        on_device = points.to(device)
+        return on_device, known or measure_layer(on_device, plan)
     except (MemoryError, RuntimeError) as error:
         if device.type == "cpu" or not is_out_of_memory(error):
             raise
-    del there
-    give_back(device)
+    del on_device
+    release_memory(device)
     _log.warning(
         Sentence("Memory of {device} is short: the geometry of this layer is measured on the CPU.", device=device)
     )
@@ -168,7 +168,7 @@ def measure_where_it_fits(
 
 
 def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple[list[PairValue], list[LayerResult]]:
-    """All layer pairs; and to each layer, what its tokens do on the way to the next."""
+    """The values of all layer pairs, and the layers with the distributions of their tokens' displacement to the next."""
     if pairs is None:
         return [], layers
     between = pairs.values()

@@ -1,4 +1,4 @@
-"""What a run says about its own making: phases, memory, versions of code and libraries."""
+"""Provenance of a run: time per phase, peak memory, versions of code and libraries."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy", "scikit-dimension")
 
 WATCH_EVERY = 0.02
-"""Seconds between two looks at the memory; one takes 30 microseconds."""
+"""Seconds between two samples of memory use; one takes 30 microseconds."""
 
 
 @dataclass
 class Clock:
-    """Phase times, peak memory and the start."""
+    """Start time, time per phase and peak memory."""
 
     progress: ProgressCallback
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
@@ -49,18 +49,18 @@ class Clock:
         self._phase, self._since = name, time.perf_counter()
         with self._watched():
             yield
-        self.seconds = self.so_far()["seconds"]
+        self.seconds = self.resources()["seconds"]
         self._phase = ""
 
-    def so_far(self) -> dict[str, Any]:
-        """What was spent, as JSON can hold it, for a process that goes on after this one."""
+    def resources(self) -> dict[str, Any]:
+        """Time and memory spent so far, as JSON values, for a process that resumes this one."""
         seconds = dict(self.seconds)
         if self._phase:
             seconds[self._phase] = seconds.get(self._phase, 0.0) + time.perf_counter() - self._since
         return {"started_at": self.started_at.isoformat(), "seconds": seconds, "peak_memory": self.peak_memory}
 
-    def add(self, earlier: dict[str, Any]) -> None:
-        """What an earlier process spent on the same pass; nothing where it left nothing."""
+    def add_earlier(self, earlier: dict[str, Any]) -> None:
+        """Add what an earlier process spent on the same pass; `earlier` may be empty."""
         if not earlier:
             return
         self.started_at = datetime.fromisoformat(earlier["started_at"])
@@ -74,7 +74,7 @@ class Clock:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Looks at the memory all the while: the largest tensors live and die between two steps of progress."""
+        """Sample memory use in a thread: the largest tensors live shorter than a step of progress."""
         ended = threading.Event()
 
         def watch() -> None:
@@ -95,7 +95,7 @@ class Clock:
 
 
 def anonymous_memory() -> int:
-    """Bytes of memory that are the process's own, mapped files left out where the system tells them apart."""
+    """Bytes of the process's own memory, without mapped files where the system distinguishes them."""
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("RssAnon:"):
@@ -105,8 +105,8 @@ def anonymous_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
-def decisive(blueprint: Blueprint, corpus: Corpus) -> list[object]:
-    """What decides about results beside the request: code, libraries, the model's files, the text, the kind of device."""
+def result_key(blueprint: Blueprint, corpus: Corpus) -> list[object]:
+    """What decides about results besides the request: code, libraries, model files, text, and type of device."""
     row = blueprint.weightless.row
     return [
         code_version(),
@@ -125,7 +125,7 @@ def library_versions() -> dict[str, str]:
 
 
 def code_stamp() -> str:
-    """Changes with every change of the code, also of one that no version tells apart from the last."""
+    """A hash that changes with every change of the code, also between commits."""
     files = sorted((ROOT / "core").rglob("*.py"))
     stamps = [(str(file.relative_to(ROOT)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]
@@ -134,7 +134,7 @@ def code_stamp() -> str:
 def code_version() -> str:
     """Workdim's version, and the commit where the code is a git checkout.
 
-    Code that was sent to a cluster without its checkout has it from whoever sent it, in WORKDIM_CODE_VERSION.
+    Code sent to a cluster without its checkout gets it from the environment variable WORKDIM_CODE_VERSION.
     """
     if sent := os.environ.get("WORKDIM_CODE_VERSION"):
         return sent

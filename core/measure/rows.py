@@ -1,4 +1,4 @@
-"""From what was measured to the rows that are stored."""
+"""Convert a finished measurement into the rows that are stored."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from core.tables import (
 )
 from core.texts.sample import TokenSample
 
-KEPT_REPLICATES = {specification.key for specification in SPECIFICATIONS}
-"""What claims are judged by."""
-# Fixed bins let layers and runs be laid side by side; logarithmic where a quantity has no upper end.
+STORED_REPLICATES = {specification.key for specification in SPECIFICATIONS}
+"""Replicates are stored for the specifications that claims are tested under."""
+# Fixed bins make layers and runs comparable; logarithmic for quantities without an upper bound.
 BINS = {
     "local_d2": np.geomspace(1, 1000, 31),
     "distance_to_mean": np.geomspace(0.1, 10, 33),
@@ -55,8 +55,8 @@ BINS = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Everything that one pass found, before it becomes rows."""
+class Measurement:
+    """All results of one pass, before they become rows."""
 
     config: RunConfig
     run_id: str
@@ -70,7 +70,7 @@ class Measured:
     pairs: list[PairValue]
     dependence: dict[int, Dependence]
     norm_rule: dict[int, float]
-    """Layer -> change of log d2 where the norm rule is left out; empty where it dropped nothing."""
+    """Layer -> change of log d2 without the norm rule; empty if the rule dropped nothing."""
 
     @property
     def protocol(self) -> Protocol:
@@ -83,12 +83,12 @@ class Measured:
 
     @property
     def n_points(self) -> int | None:
-        """Of the cloud `one_per_type`; None without it."""
+        """Size of the cloud `one_per_type`; None without it."""
         return self.plan.draws[0].n_points if self.plan.draws else None
 
     @property
     def words_lost_share(self) -> float | None:
-        """None where no words are measured."""
+        """Share of word occurrences lost; None if no words are measured."""
         return self.words.lost_share if PASSES[self.config.pass_].has_words and self.plan.word_draws else None
 
     @property
@@ -97,7 +97,7 @@ class Measured:
             yield layer, state, result
 
 
-def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
+def build_profile(m: Measurement, checks: list[RunCheckRow], clock: Clock) -> Profile:
     """The rows of a finished measurement."""
     return Profile(
         model=m.model.row,
@@ -109,7 +109,7 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
             LayerReplicateRow(m.run_id, layer, state, e.cloud, e.estimator, e.n1, e.transform, e.blocks, e.halves)
             for layer, state, result in m.labelled
             for e in result.estimates
-            if (e.cloud, e.transform, e.estimator, e.n1) in KEPT_REPLICATES and e.blocks
+            if (e.cloud, e.transform, e.estimator, e.n1) in STORED_REPLICATES and e.blocks
         ],
         checks=checks,
         pairs=[
@@ -120,21 +120,21 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
                 p.k,
                 p.layer_a,
                 p.layer_b,
-                _stored(p.value),
-                _stored(p.std_error),
+                _none_if_nan(p.value),
+                _none_if_nan(p.std_error),
                 p.n_points,
-                _stored(p.null_value),
-                _stored(p.null_spread),
+                _none_if_nan(p.null_value),
+                _none_if_nan(p.null_spread),
             )
             for p in m.pairs
         ],
         distributions=[row for at in _distributions(m) for row in _histogram(m.run_id, *at)],
-        windows=window_rows(m.run_id, m.sample, m.mask, m.states, _largest_inner(m)),
+        windows=window_rows(m.run_id, m.sample, m.mask, m.states, _peak_layer(m)),
         tokens=[row for at in _distributions(m) for row in _token_rows(m, *at)] if m.config.keep_tokens else [],
     )
 
 
-def _run_row(m: Measured, clock: Clock) -> RunRow:
+def _run_row(m: Measurement, clock: Clock) -> RunRow:
     has_words = bool(m.plan.word_draws)
     return RunRow(
         run_id=m.run_id,
@@ -182,8 +182,8 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
     )
 
 
-def _execution(m: Measured) -> dict[str, Any]:
-    """By what the run was computed, and how it found room in the memory."""
+def _execution(m: Measurement) -> dict[str, Any]:
+    """The hardware of the run, and how it fitted into memory."""
     device = m.model.device.type
     is_cuda = device == "cuda"
     return {
@@ -196,24 +196,24 @@ def _execution(m: Measured) -> dict[str, Any]:
     }
 
 
-def _estimate_row(m: Measured, layer: int, state: str, found: CloudEstimate) -> LayerEstimateRow:
-    e = found.estimate
-    equivalent, equivalent_lower, equivalent_upper = map(_stored, found.gaussian_equivalent)
+def _estimate_row(m: Measurement, layer: int, state: str, estimate: CloudEstimate) -> LayerEstimateRow:
+    e = estimate.estimate
+    equivalent, equivalent_lower, equivalent_upper = map(_none_if_nan, estimate.gaussian_equivalent)
     return LayerEstimateRow(
         m.run_id,
         layer,
         state,
         m.model.stack,
-        found.cloud,
-        found.estimator,
-        found.n1,
-        found.n2,
-        found.transform,
-        _stored(e.scale),
-        _stored(e.value),
-        _stored(e.std_error),
-        _stored(e.lower),
-        _stored(e.upper),
+        estimate.cloud,
+        estimate.estimator,
+        estimate.n1,
+        estimate.n2,
+        estimate.transform,
+        _none_if_nan(e.scale),
+        _none_if_nan(e.value),
+        _none_if_nan(e.std_error),
+        _none_if_nan(e.lower),
+        _none_if_nan(e.upper),
         equivalent,
         e.n_points,
         e.n_dropped,
@@ -223,16 +223,23 @@ def _estimate_row(m: Measured, layer: int, state: str, found: CloudEstimate) -> 
     )
 
 
-def _correlator_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
+def _correlator_rows(m: Measurement) -> Iterator[LayerCorrelatorRow]:
     for layer, state, result in m.labelled:
         for c in result.correlators:
             yield LayerCorrelatorRow(
-                m.run_id, layer, state, c.cloud, c.correlator, _stored(c.value), _stored(c.std_error), c.n_points
+                m.run_id,
+                layer,
+                state,
+                c.cloud,
+                c.correlator,
+                _none_if_nan(c.value),
+                _none_if_nan(c.std_error),
+                c.n_points,
             )
 
 
-def _sink_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
-    """Tokens of large norm at each layer, before masking: how many, how large, and how many open their sequence."""
+def _sink_rows(m: Measurement) -> Iterator[LayerCorrelatorRow]:
+    """Tokens of large norm at each layer, before masking: how many, how large, and their share at position 0."""
     at_start = np.tile(np.arange(m.sample.ids.shape[1]) == 0, len(m.sample.ids))
     for layer, norms in enumerate(m.states.norms[: m.states.n_layers + 1]):
         ratio = norms / max(float(np.median(norms[~m.sample.template.flatten()])), 1e-30)
@@ -243,29 +250,31 @@ def _sink_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
             ("large_norm_ratio", float(ratio.max())),
             ("large_norm_at_start", share),
         ):
-            yield LayerCorrelatorRow(m.run_id, layer, "residual", "unmasked", name, _stored(value), None, len(norms))
+            yield LayerCorrelatorRow(
+                m.run_id, layer, "residual", "unmasked", name, _none_if_nan(value), None, len(norms)
+            )
 
 
 FEWEST_IN_WINDOW = 64
-"""Tokens without which a window has no dimension of its own."""
+"""Fewest tokens for the dimension of a single window."""
 N_STRETCHES = 8
-"""Of neighbouring tokens, that are left out of a window in turn for its errors."""
+"""Jackknife blocks of neighbouring tokens within a window."""
 
 
 def window_rows(
     run_id: str, sample: TokenSample, mask: TokenMask, states: HiddenStates, inner: int | None
 ) -> list[RunWindowRow]:
-    """Loss and dimension of each window, of a causal model: of the first tokens that the mask keeps, as many in each.
+    """Loss and dimension of each window of a causal model, over the same number of kept tokens in each.
 
-    `inner` is the layer of the largest inner dimension. Windows of which the mask keeps less than half stand without
-    rows; all do where that leaves too few tokens.
+    `inner`: the layer of the largest inner dimension. Windows of which the mask keeps less than half get no row; none do
+    if that leaves too few tokens.
     """
     if states.nats is None:
         return []
     n_windows, n_tokens = sample.ids.shape
-    kept = np.bincount(mask.sequences, minlength=n_windows)
-    used = np.flatnonzero(2 * kept >= n_tokens)
-    n = int(kept[used].min()) if len(used) else 0
+    n_kept = np.bincount(mask.sequences, minlength=n_windows)
+    used = np.flatnonzero(2 * n_kept >= n_tokens)
+    n = int(n_kept[used].min()) if len(used) else 0
     if n < FEWEST_IN_WINDOW:
         return []
     starts = np.searchsorted(mask.sequences, used)
@@ -289,20 +298,20 @@ def window_rows(
             document=int(sample.documents[window]),
             n_points=n,
             n_types=len(np.unique(of_window)),
-            loss=_stored(loss),
-            loss_std_error=_stored(loss_error),
+            loss=_none_if_nan(loss),
+            loss_std_error=_none_if_nan(loss_error),
             inner_layer=inner,
-            inner_d2=_stored(at_inner),
-            inner_d2_std_error=_stored(inner_error),
-            final_d2=_stored(at_end),
-            final_d2_std_error=_stored(end_error),
+            inner_d2=_none_if_nan(at_inner),
+            inner_d2_std_error=_none_if_nan(inner_error),
+            final_d2=_none_if_nan(at_end),
+            final_d2_std_error=_none_if_nan(end_error),
         )
         for window, of_window, (loss, loss_error), (at_inner, inner_error), (at_end, end_error) in measured
     ]
 
 
-def _largest_inner(m: Measured) -> int | None:
-    """Where d2 of the first cloud that has one is largest, of the layers 1 to L - 1; None where it has none there."""
+def _peak_layer(m: Measurement) -> int | None:
+    """The inner layer (1 to L - 1) of the largest d2 of the first cloud that has one; None if no cloud does."""
     for cloud in m.protocol.clouds:
         values = {
             layer: e.estimate.value
@@ -318,7 +327,7 @@ def _largest_inner(m: Measured) -> int | None:
 
 
 def _loss_of(nats: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error of the losses of a window's targets (n_tokens,), by stretches of neighbours."""
+    """Mean and standard error of the losses of a window's targets (n_tokens,), by a jackknife over stretches."""
     known = nats[np.isfinite(nats)].astype(np.float64)
     if len(known) < FEWEST_IN_WINDOW:
         return math.nan, math.nan
@@ -328,42 +337,47 @@ def _loss_of(nats: np.ndarray) -> tuple[float, float]:
 
 
 def _jackknife_error(without: np.ndarray) -> float:
-    """Standard error from the values without each of its parts in turn."""
+    """Jackknife standard error from leave-one-out values."""
     n = len(without)
     return math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
 
 
-def _distributions(m: Measured) -> Iterator[tuple[int, Distribution]]:
+def _distributions(m: Measurement) -> Iterator[tuple[int, Distribution]]:
     for layer, state, result in m.labelled:
         if state == "residual":
             for distribution in result.distributions:
                 yield layer, distribution
 
 
-def _histogram(run_id: str, layer: int, found: Distribution) -> Iterator[LayerDistributionRow]:
-    """Counts in fixed bins; values beyond the ends are counted in the outermost bins."""
-    edges = BINS[found.quantity]
-    values = _in_bin_units(found)
+def _histogram(run_id: str, layer: int, distribution: Distribution) -> Iterator[LayerDistributionRow]:
+    """Counts in fixed bins; values beyond the ends fall into the outermost bins."""
+    edges = BINS[distribution.quantity]
+    values = _in_bin_units(distribution)
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     for lower, upper, count in zip(edges[:-1], edges[1:], counts, strict=True):
-        yield LayerDistributionRow(run_id, layer, found.quantity, float(lower), float(upper), int(count))
+        yield LayerDistributionRow(run_id, layer, distribution.quantity, float(lower), float(upper), int(count))
 
 
-def _in_bin_units(found: Distribution) -> np.ndarray:
-    """Distances are relative to the layer's median, because the stream's norm grows a hundredfold through a model."""
-    if found.quantity == "distance_to_mean" and len(found.values):
-        return found.values / max(float(np.median(found.values)), 1e-30)
-    return found.values
+def _in_bin_units(distribution: Distribution) -> np.ndarray:
+    """Distances relative to the layer's median, because norms grow a hundredfold through a model; other values unchanged."""
+    if distribution.quantity == "distance_to_mean" and len(distribution.values):
+        return distribution.values / max(float(np.median(distribution.values)), 1e-30)
+    return distribution.values
 
 
-def _token_rows(m: Measured, layer: int, found: Distribution) -> Iterator[TokenResultRow]:
+def _token_rows(m: Measurement, layer: int, distribution: Distribution) -> Iterator[TokenResultRow]:
     position_of = np.flatnonzero(m.mask.keep) % m.sample.ids.shape[1]
-    for row, value in zip(found.rows.tolist(), _in_bin_units(found).tolist(), strict=False):
+    for row, value in zip(distribution.rows.tolist(), _in_bin_units(distribution).tolist(), strict=False):
         yield TokenResultRow(
-            m.run_id, layer, int(m.mask.sequences[row]), int(position_of[row]), found.quantity, _stored(value)
+            m.run_id,
+            layer,
+            int(m.mask.sequences[row]),
+            int(position_of[row]),
+            distribution.quantity,
+            _none_if_nan(value),
         )
 
 
-def _stored(value: float) -> float | None:
-    """NaN means undefined, which a table says with NULL."""
+def _none_if_nan(value: float) -> float | None:
+    """NULL for an undefined value."""
     return value if math.isfinite(value) else None

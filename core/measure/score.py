@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from core.errors import ModelError, ResourceError, Sentence
-from core.measure.capture import give_back, require_known
+from core.measure.capture import release_memory, require_known_tokens
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import code_stamp, code_version, library_versions
 from core.models.hub import find_weights
@@ -109,7 +109,7 @@ def tokenized_rows(task: Task, blueprint: Blueprint) -> list[TokenizedRow]:
     """The rows of a task in this model's tokens. Raises ModelError where the model cannot read them."""
     model, tokenizer = blueprint.weightless, blueprint.tokenizer
     rows = tokenize_task(task, tokenizer, model.context)
-    require_known(model, max((int(one.ids.max()) for row in rows for one in row.sequences), default=0))
+    require_known_tokens(model, max((int(one.ids.max()) for row in rows for one in row.sequences), default=0))
     if not starting_token(tokenizer) and any(one.first == 0 for row in rows for one in row.sequences):
         raise ModelError(
             "The tokenizer of {weights} has neither a BOS nor an EOS token, so there is nothing before the first "
@@ -272,7 +272,7 @@ def _score_batches(
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-    give_back(model.device)
+    release_memory(model.device)
     return None
 
 

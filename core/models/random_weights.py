@@ -43,7 +43,7 @@ def draw_network(blueprint: Blueprint, seed: int, on_demand: bool = False) -> Op
     """
     module = blueprint.on_meta()
     module.tie_weights()
-    return blueprint.opened(module, _Lottery(module.eval(), seed, blueprint).draw(on_demand))
+    return blueprint.opened(module, _WeightDrawer(module.eval(), seed, blueprint).draw(on_demand))
 
 
 def load_with_random_blocks(
@@ -51,7 +51,7 @@ def load_with_random_blocks(
 ) -> OpenModel:
     """The model with its blocks drawn, those of all stacks; all else as it was trained. Arguments of `load_network`."""
     model = load_network(blueprint, scratch, progress)
-    return _with_units(model, _Lottery(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None))
+    return _with_units(model, _WeightDrawer(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None))
 
 
 def load_permuted(
@@ -66,7 +66,7 @@ def load_permuted(
         return model
     return _with_units(
         model,
-        [_permuting(unit, matrices[id(unit.module)], seed) for unit in model.units if id(unit.module) in matrices],
+        [_permuting_unit(unit, matrices[id(unit.module)], seed) for unit in model.units if id(unit.module) in matrices],
     )
 
 
@@ -96,7 +96,7 @@ class _Place:
     """What was there before."""
 
 
-class _Lottery:
+class _WeightDrawer:
     """Draws weights of one network, whether it has others, or is on the meta device."""
 
     def __init__(self, module: Any, seed: int, blueprint: Blueprint) -> None:
@@ -137,7 +137,7 @@ class _Lottery:
 
     def _fill_outside(self, parts: list[_Part]) -> None:
         """Embeddings and heads one at a time, so that never two of them are there in float32 without need."""
-        wide, rest = _apart(parts)
+        wide, rest = _split_embeddings(parts)
         places: list[_Place] = []
         try:
             for group in wide:
@@ -174,7 +174,7 @@ class _Lottery:
     def _fill_places(self, units: list[list[_Part]], places: list[_Place]) -> None:
         made: dict[int, Tensor] = {}  # tied weights are one tensor in several places
         for place in places:
-            place.entries[place.key] = made.setdefault(id(place.tensor), _unset(place.tensor))
+            place.entries[place.key] = made.setdefault(id(place.tensor), _fill_with_sentinel(place.tensor))
         for unit in units:
             self._initialise(unit)
         for place in places:
@@ -217,7 +217,7 @@ class _Lottery:
         return f"{part.path}.{key}" in self.tied
 
     def _check_set(self, place: _Place) -> None:
-        tensor, never = place.entries[place.key], _never(place.tensor.dtype)
+        tensor, never = place.entries[place.key], _sentinel(place.tensor.dtype)
         if tensor.numel() == 0 or never is None:
             return
         # A sum carries NaN on, and unlike a comparison needs no room.
@@ -254,7 +254,7 @@ def _parts(module: nn.Module, path: str, owner: Any, seen: set[int]) -> Iterator
     yield _Part(path, module, owner)
 
 
-def _apart(parts: list[_Part]) -> tuple[list[list[_Part]], list[_Part]]:
+def _split_embeddings(parts: list[_Part]) -> tuple[list[list[_Part]], list[_Part]]:
     """Embeddings and heads, with those that share a tensor together; and all else."""
     wide: list[tuple[set[int], list[_Part]]] = []
     for part in parts:
@@ -275,15 +275,15 @@ def _places(part: _Part) -> Iterator[_Place]:
                 yield _Place(f"{part.path}.{key}".lstrip("."), entries, key, tensor)
 
 
-def _unset(tensor: Tensor) -> Tensor:
+def _fill_with_sentinel(tensor: Tensor) -> Tensor:
     """Room for a tensor on the CPU, filled with what no initialiser gives; parameters in float32."""
     is_parameter = isinstance(tensor, nn.Parameter)
     dtype = torch.float32 if is_parameter and tensor.is_floating_point() else tensor.dtype
-    room = torch.full(tensor.shape, _never(dtype) or 0, dtype=dtype)
+    room = torch.full(tensor.shape, _sentinel(dtype) or 0, dtype=dtype)
     return nn.Parameter(room, requires_grad=False) if is_parameter else room
 
 
-def _never(dtype: torch.dtype) -> float | int | None:
+def _sentinel(dtype: torch.dtype) -> float | int | None:
     """A value that no initialiser gives; None for truth values."""
     if dtype.is_floating_point:
         return math.nan
@@ -347,7 +347,7 @@ def _permuted(values: Tensor, seed: int) -> Tensor:
     return copy.to(values.device)
 
 
-def _permuting(unit: Unit, places: Sequence[_Place], seed: int) -> Unit:
+def _permuting_unit(unit: Unit, places: Sequence[_Place], seed: int) -> Unit:
     def load() -> None:
         unit.load()
         try:

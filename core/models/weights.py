@@ -70,7 +70,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Unread(Weights):
+class UnreadWeights(Weights):
     """Weights that are told about from what surrounds them: too early to read all of them, or to fetch them."""
 
     n_bytes: int = 0
@@ -83,9 +83,9 @@ class Unread(Weights):
         return super().files if self.is_here else []
 
 
-def unread(weights: Weights) -> Unread:
+def as_unread(weights: Weights) -> UnreadWeights:
     """The same weights, whose files are on this disk, without a look at their contents."""
-    return Unread(**vars(weights), n_bytes=weights.n_bytes)
+    return UnreadWeights(**vars(weights), n_bytes=weights.n_bytes)
 
 
 def has_safetensors(folder: Path) -> bool:
@@ -139,7 +139,7 @@ def _hash(stamped: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def no_weights(where: str, names: list[str]) -> ModelError:
+def no_weights_error(where: str, names: list[str]) -> ModelError:
     pickled = [name for name in names if name.lower().endswith(PICKLED)]
     if pickled:
         return ModelError(
@@ -153,7 +153,7 @@ def no_weights(where: str, names: list[str]) -> ModelError:
     )
 
 
-def no_configuration(where: str) -> ModelError:
+def no_configuration_error(where: str) -> ModelError:
     return ModelError(
         "{where} holds weights but no config.json, so their architecture is unknown. Add the file, or choose "
         "another model.",
@@ -213,7 +213,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
             for _ in range(_length(n_entries, size)):
                 key, kind = _string(stream, size), _number(stream, "<I")
                 if kind == _LIST:
-                    _pass_over(stream, size)
+                    _skip_value(stream, size)
                 else:
                     found[key] = _string(stream, size) if kind == _STRING else _number(stream, _SCALARS[kind])
             _length(stream.tell(), size)
@@ -227,7 +227,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
     return found
 
 
-def _pass_over(stream: BinaryIO, size: int) -> None:
+def _skip_value(stream: BinaryIO, size: int) -> None:
     kind, count = _number(stream, "<I"), _length(_number(stream, "<Q"), size)
     if kind in _SCALARS:
         stream.seek(struct.calcsize(_SCALARS[kind]) * count, 1)

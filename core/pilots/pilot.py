@@ -63,7 +63,7 @@ from pydantic.dataclasses import dataclass
 from core.errors import InputError, Sentence, unknown_name
 from core.records import DEVICES, LOCAL, Dtype, bytes_of
 from core.tables import PILOT_SOURCE
-from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, YesNo, refuse_name, shown
+from core.validation import MODEL_CONFIG, Number, PositiveNumber, Text, Whole, YesNo, format_value, refuse_name
 
 USE_CLASSES = {
     "general": "a choice that can be checked by its results, and taken back",
@@ -71,17 +71,17 @@ USE_CLASSES = {
     "safety_critical": "a wrong answer can do harm; the dimension never supports a choice by itself",
 }
 """What a pilot decides about, and how far a dimension may be heard in it."""
-CAUTIOUS = ("scarce_data", "safety_critical")
+CAUTIOUS_USE_CLASSES = ("scarce_data", "safety_critical")
 """Where a dimension never supports a recommendation by itself, which every page and slide says."""
 
-PRESENTED = ("decided_by", "decide_by", "translations")
+PRESENTATION_FIELDS = ("decided_by", "decide_by", "translations")
 """What a registered pilot may change: who decides, by when, and how it is told in other languages."""
-NOT_DECIDED = ("device", "memory_budget", "note", "dtype", *PRESENTED)
+UNHASHED_FIELDS = ("device", "memory_budget", "note", "dtype", *PRESENTATION_FIELDS)
 """Left out of a pilot's id: where it is measured, remarks, the default of what each model says itself, how it is told."""
 TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class FileContext:
     """What a pilot file is read with. A registered pilot is read without it, and nothing is looked for again."""
 
@@ -100,7 +100,7 @@ def _as_table(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, (str, int, float)) else value)
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class OwnScore:
     """What a model reached on the user's own task."""
 
@@ -112,7 +112,7 @@ class OwnScore:
 Score = Annotated[OwnScore, _as_table("value")]
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class PilotModel:
     written: Annotated[Text, Field(validation_alias=AliasChoices("reference", "written"))]
     """The reference as the file has it. `local:NAME` is a folder as the warehouse calls it, measured already."""
@@ -185,7 +185,7 @@ class PilotModel:
         return " · ".join([name + (f"@{self.revision}" if self.revision else ""), *more])
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class PilotText:
     written: Annotated[Text, Field(validation_alias=AliasChoices("text", "written"))]
     """The name of a text that comes with Workdim, or a file."""
@@ -260,11 +260,11 @@ def _day(value: Any, what: str = _DAY) -> Any:
     except ValueError:
         day = None
     if not isinstance(day, date) or isinstance(day, datetime):
-        raise ValueError(Sentence("must be {what}, not {value}", what=what, value=shown(value)))
+        raise ValueError(Sentence("must be {what}, not {value}", what=what, value=format_value(value)))
     return day
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class Benchmark:
     """The one primary benchmark, named before measuring."""
 
@@ -306,7 +306,7 @@ def is_score_of(named: Any, scores: Mapping[str, Any]) -> bool:
     return all(value is None or scores[key] == value for key, value in fixed.items())
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class OwnTask:
     """The user's own task, whose scores are a column of the pilot; its values may follow later."""
 
@@ -334,7 +334,7 @@ def _use_class(name: str) -> str:
 UseClass = Annotated[Text, AfterValidator(_use_class), Field(description=Sentence("one of {names}", names=USE_CLASSES))]
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class Translation:
     """What was written down, in another language: for readers, and no part of what was registered."""
 
@@ -342,7 +342,7 @@ class Translation:
     expectation: Text | None = None
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class Pilot:
     name: Text
     question: Text
@@ -496,7 +496,7 @@ class Pilot:
         same pilot.
         """
         decided = asdict(self)
-        for key in NOT_DECIDED:
+        for key in UNHASHED_FIELDS:
             del decided[key]
         if not self.replicates:
             del decided["replicates"]
@@ -527,7 +527,7 @@ class Pilot:
     @property
     def is_cautious(self) -> bool:
         """Whether the dimension never supports a recommendation by itself."""
-        return self.use_class in CAUTIOUS
+        return self.use_class in CAUTIOUS_USE_CLASSES
 
     def config(self) -> str:
         """The pilot as JSON, of which `from_config` makes the same pilot."""

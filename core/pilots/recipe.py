@@ -68,18 +68,18 @@ class SavedRecipe:
         return self.recipe.recipe_id
 
 
-def find_recipe(saved: Sequence[SavedRecipe], asked: str) -> SavedRecipe:
+def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
     """The recipe of this id, of the only id that begins so, or the newest of this name. Raises InputError."""
-    of_name = [one for one in saved if one.recipe.name == asked]
+    of_name = [one for one in saved if one.recipe.name == query]
     if of_name:
         return max(of_name, key=lambda one: one.created_at)
-    found = [one for one in saved if asked and one.recipe_id.startswith(asked)]
+    found = [one for one in saved if query and one.recipe_id.startswith(query)]
     if len(found) == 1:
         return found[0]
     if found:
         raise InputError(
-            "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(found), asked=asked
+            "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(found), asked=query
         )
     if not saved:
         raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
-    raise InputError(unknown_name("recipe", asked, {one.recipe.name for one in saved}))
+    raise InputError(unknown_name("recipe", query, {one.recipe.name for one in saved}))

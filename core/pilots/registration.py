@@ -15,14 +15,14 @@ from core.errors import InputError, Sentence, unknown_name
 from core.files import DATA
 from core.pilots.pilot import FileContext, Pilot
 from core.records import RunConfig
-from core.validation import checked, parse_toml, read_toml
+from core.validation import parse_toml, read_toml, validate
 
 _PILOT = TypeAdapter(Pilot)
 _SHIPPED = DATA / "pilots" / "ladder.toml"
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredPilot:
     """A pilot as the warehouse holds it."""
 
     pilot_id: str
@@ -31,12 +31,12 @@ class Registered:
     """UTC."""
 
 
-def registered(row: Mapping[str, Any]) -> Registered:
+def registered_pilot(row: Mapping[str, Any]) -> RegisteredPilot:
     """A row of the table `pilots`."""
-    return Registered(row["pilot_id"], from_config(row["config"]), row["created_at"])
+    return RegisteredPilot(row["pilot_id"], pilot_from_config(row["config"]), row["created_at"])
 
 
-def chosen_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> Registered:
+def find_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> RegisteredPilot:
     """The pilot of this id or name among rows of the table `pilots`, newest first; of one name the newest.
 
     Raises InputError with the near names.
@@ -44,18 +44,18 @@ def chosen_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> Registered:
     for key in ("pilot_id", "name"):
         for row in rows:
             if row[key] == asked:
-                return registered(row)
+                return registered_pilot(row)
     if not rows:
         raise InputError("No pilot is registered yet. `workdim pilot FILE.toml` registers and measures one.")
     raise InputError(unknown_name("pilot", asked, {row["name"] for row in rows}))
 
 
-def from_config(text: str) -> Pilot:
+def pilot_from_config(text: str) -> Pilot:
     """The pilot of what `Pilot.config` wrote."""
     return _PILOT.validate_json(text)
 
 
-def requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
+def pilot_requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
     """One measurement for each model on each text; the models of one text are companions of each other.
 
     `readable` are the models whose tokenizer can be read (`measure.identity.with_tokenizer` of their `asked`): the
@@ -85,7 +85,7 @@ def requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunC
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Pilot:
+def shipped_pilot() -> Pilot:
     """The pilot whose population comes with Workdim: what is asked where nobody has registered anything."""
     content = read_toml(_SHIPPED, Sentence("pilot file"))
     return _pilot(content, _SHIPPED, [content["protocol"]], content["texts"])
@@ -99,11 +99,11 @@ def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -
     return _pilot(read_toml(Path(file), Sentence("pilot file")), Path(file), protocols, texts)
 
 
-def pilot_of(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+def parse_pilot(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
     """The pilot of the text of such a file, its relative paths those of `folder`. Raises InputError."""
     file = folder / "pilot.toml"
     return _pilot(parse_toml(text, file), file, protocols, texts)
 
 
 def _pilot(content: dict[str, Any], file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
-    return checked(Pilot, content, file, FileContext(file.parent, tuple(protocols), tuple(texts)))
+    return validate(Pilot, content, file, FileContext(file.parent, tuple(protocols), tuple(texts)))

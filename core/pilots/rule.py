@@ -43,7 +43,7 @@ from pydantic.dataclasses import dataclass
 from core.errors import InputError, Sentence, unknown_name
 from core.pilots.pilot import UseClass, is_score_of, slug
 from core.tables import RuleChoiceRow
-from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, checked, parse_toml, read_toml
+from core.validation import MODEL_CONFIG, Number, PositiveNumber, Text, Whole, parse_toml, read_toml, validate
 
 Quantity = Literal["score", "bits_per_byte", "parameters", "memory", "speed", "price", "dimension", "final_dimension"]
 QUANTITIES: tuple[str, ...] = get_args(Quantity)
@@ -67,7 +67,7 @@ _Share = Annotated[float, Strict(), Field(gt=0, le=1, description=Sentence("a nu
 _Count = Annotated[int, Strict(), Field(gt=0, lt=2**53, description=Sentence("a whole number from 1 on"))]
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class TaskName:
     """A benchmark; what is left out may be anything."""
 
@@ -81,7 +81,7 @@ class TaskName:
         return is_score_of(self, scores)
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class Criterion:
     of: Quantity
     benchmark: TaskName | None = None
@@ -106,7 +106,7 @@ class Criterion:
         return self
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class Assumptions:
     """What memory and price are computed from, beside the models themselves. Nothing of it is measured."""
 
@@ -133,7 +133,7 @@ class Assumptions:
     """Model reference -> tokens that it reads per second, the user's own figure; it stands before the measured one."""
 
 
-@dataclass(frozen=True, config=DECLARED)
+@dataclass(frozen=True, config=MODEL_CONFIG)
 class Rule:
     name: Text
     use_class: UseClass
@@ -188,43 +188,43 @@ class SavedRule:
 _RULE = TypeAdapter(Rule)
 
 
-def from_config(text: str) -> Rule:
+def rule_from_config(text: str) -> Rule:
     """The rule of what `Rule.config` wrote."""
     return _RULE.validate_json(text)
 
 
-def find_rule(saved: Sequence[SavedRule], asked: str) -> SavedRule:
+def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
     """The rule of this id, of the only id that begins so, or the newest version of this name.
 
     Raises InputError with the near names.
     """
-    of_name = [one for one in saved if one.rule.name == asked]
+    of_name = [one for one in saved if one.rule.name == query]
     if of_name:
         return max(of_name, key=lambda one: one.version)
-    exact = [one for one in saved if one.rule_id == asked]
-    found = exact or [one for one in saved if asked and one.rule_id.startswith(asked)]
+    exact = [one for one in saved if one.rule_id == query]
+    found = exact or [one for one in saved if query and one.rule_id.startswith(query)]
     if len(found) == 1:
         return found[0]
     if found:
         raise InputError(
             "{n_found} rules begin with '{asked}': {found}. Type more.",
             n_found=len(found),
-            asked=asked,
+            asked=query,
             found=(one.rule_id for one in found),
         )
     if not saved:
         raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Decide.")
-    raise InputError(unknown_name("rule", asked, {one.rule.name for one in saved}))
+    raise InputError(unknown_name("rule", query, {one.rule.name for one in saved}))
 
 
 def read_rule(file: Path) -> Rule:
     """The rule of a TOML file. Raises InputError, with the file, the key and what is allowed there."""
-    return checked(Rule, read_toml(Path(file), Sentence("rule file")), Path(file))
+    return validate(Rule, read_toml(Path(file), Sentence("rule file")), Path(file))
 
 
-def rule_of(text: str, file: Path = Path("rule.toml")) -> Rule:
+def parse_rule(text: str, file: Path = Path("rule.toml")) -> Rule:
     """The rule of the text of such a file. Raises InputError."""
-    return checked(Rule, parse_toml(text, file), file)
+    return validate(Rule, parse_toml(text, file), file)
 
 
 def to_toml(rule: Rule) -> str:

@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from core.errors import Sentence
-from core.measure.capture import give_back
+from core.measure.capture import release_memory
 from core.models.memory import LOSS_ROWS, largest_batch
 from core.models.model import is_out_of_memory, too_large
 from core.models.weight_streaming import run_together
@@ -197,7 +197,7 @@ class Pricer:
             raise too_large(what, self.network.model.device)
         self.batch //= 2
         self._whole.clear()
-        give_back(self.network.model.device)
+        release_memory(self.network.model.device)
 
     def _ids(self, start: int, end: int) -> Tensor:
         return torch.from_numpy(self.windows.ids[start:end]).to(self.network.model.device)

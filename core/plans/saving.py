@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError
-from core.files import make_folder, workplace
+from core.files import make_folder, temporary_folder
 from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
@@ -272,7 +272,7 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str) -> None:
     require_place(folder, sum(p.numel() * p.element_size() for p in new.parameters()))
     make_folder(folder.absolute().parent)
     try:
-        with workplace("model", folder.absolute().parent) as place:
+        with temporary_folder("model", folder.absolute().parent) as place:
             made = place / folder.name
             made.mkdir()
             with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):

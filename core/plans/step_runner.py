@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import Sentence
 from core.measure.checkpoint import Checkpoint
-from core.measure.provenance import decisive
+from core.measure.provenance import result_key
 from core.models.model import Blueprint
 from core.plans import directions
 from core.plans.candidates import Similarity, Step
@@ -74,7 +74,7 @@ def open_checkpoint(
 ) -> Checkpoint:
     """The checkpoint of this plan; emptied if it belongs to another model, text or version."""
     request = asdict(config) | {"save_model": None, "memory_budget": None}
-    checkpoint = Checkpoint(scratch, [request, *decisive(blueprint, corpus), held_out.selection.ids.tolist()])
+    checkpoint = Checkpoint(scratch, [request, *result_key(blueprint, corpus), held_out.selection.ids.tolist()])
     if checkpoint.was_emptied:
         _log.warning(
             Sentence(

@@ -20,7 +20,7 @@ from core.records import PlanConfig
 from core.texts.corpora import Corpus
 from core.texts.sample import TokenWindows, draw_windows
 from core.texts.tasks import ScoredTokens, Task, TokenizedRow, read_task
-from core.texts.windows import merge_pieces, reserve
+from core.texts.windows import characters_for_tokens, merge_pieces
 
 PURPOSE = "layer plan"
 WINDOW_LENGTHS = (256, 128, 64)
@@ -106,7 +106,7 @@ def _lengths(model: OpenModel) -> Iterator[int]:
 
 
 def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_selection: int) -> HeldOut:
-    length = reserve("".join(corpus.pieces[:200]), n_tokens)
+    length = characters_for_tokens("".join(corpus.pieces[:200]), n_tokens)
     chosen, held_out = split_in_halves(corpus, length)
     name, tokenizer = model.row.name, model.tokenizer
     return HeldOut(

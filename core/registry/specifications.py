@@ -58,6 +58,6 @@ SPECIFICATIONS: tuple[Specification, ...] = (
 )
 
 
-def specified(cloud: str, estimator: str, transform: str = "centred") -> list[Specification]:
+def specifications_of(cloud: str, estimator: str, transform: str = "centred") -> list[Specification]:
     """Those of a cloud, an estimator and a transform: one for each scale."""
     return [s for s in SPECIFICATIONS if (s.cloud, s.estimator, s.transform) == (cloud, estimator, transform)]

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from core import errors
 from core.errors import InputError
-from core.files import default_path
+from core.files import default_warehouse
 from core.records import PlanConfig, PlanEstimate, Preflight, RunConfig
 from core.runs import planning
 from core.runs.processes import ROOT, environment
@@ -39,15 +39,15 @@ def preflight_cards_from_process(configs: Sequence[RunConfig], warehouse: Wareho
     """`preflight_cards` for a page, which must not load model libraries. Raises InputError for the same requests."""
     answer = _run_process("cards", [asdict(config) for config in configs], warehouse)
     try:
-        cards = TypeAdapter(list[Preflight]).validate_python(errors.read(answer))
-        return [_with_sentences(card, errors.read(told)) for card, told in zip(cards, answer, strict=True)]
+        cards = TypeAdapter(list[Preflight]).validate_python(errors.from_record(answer))
+        return [_with_sentences(card, errors.from_record(told)) for card, told in zip(cards, answer, strict=True)]
     except (ValueError, KeyError, TypeError) as error:
         raise _no_estimate() from error
 
 
 def plan_estimate_from_process(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
     """`core.runs.planning.estimate_plan` for a page. Raises InputError for the same requests."""
-    record = errors.read(_run_process("plan", asdict(config), warehouse))
+    record = errors.from_record(_run_process("plan", asdict(config), warehouse))
     return PlanEstimate(**record | {"notes": tuple(record["notes"])})
 
 
@@ -75,7 +75,7 @@ def _run_process(kind: str, asked: Any, warehouse: Warehouse) -> Any:
     try:
         answer = json.loads(done.stdout)
         if "refused" in answer:
-            raise InputError(errors.read(answer["refused"]))
+            raise InputError(errors.from_record(answer["refused"]))
         return answer["takes"]
     except (ValueError, KeyError, TypeError) as error:
         raise _no_estimate() from error
@@ -94,12 +94,12 @@ def main() -> None:
     sys.stdout = sys.stderr  # standard output is for the answer only, not for what libraries print
     try:
         if kind == "plan":
-            takes = errors.recorded(asdict(planning.estimate_plan(job_config("plan", asked))))
+            takes = errors.to_record(asdict(planning.estimate_plan(job_config("plan", asked))))
         else:
-            found = preflight_cards([run_config(one) for one in asked], Warehouse(default_path()))
-            takes = [errors.recorded(asdict(card)) for card in found]
+            found = preflight_cards([run_config(one) for one in asked], Warehouse(default_warehouse()))
+            takes = [errors.to_record(asdict(card)) for card in found]
     except InputError as error:
-        answer.write(json.dumps({"refused": errors.recorded(error.message)}))
+        answer.write(json.dumps({"refused": errors.to_record(error.message)}))
     else:
         answer.write(json.dumps({"takes": takes}))
 

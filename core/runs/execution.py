@@ -257,9 +257,9 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
 
 def _add_second_draw_check(profile: Profile, first: Profile | None) -> Profile:
     """Add a check if the text was drawn before and both draws have a largest inner dimension."""
-    from core.measure.checks import second_draw
+    from core.measure.checks import check_second_draw
 
-    check = second_draw(first, judge_profile(profile)) if first else None
+    check = check_second_draw(first, judge_profile(profile)) if first else None
     return replace(profile, checks=[*profile.checks, check]) if check else profile
 
 

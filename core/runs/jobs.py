@@ -323,7 +323,7 @@ def job_status(job: Job) -> JobStatus:
         job,
         state,
         progress,
-        errors.read(error.get("told", error.get("reason", ""))),
+        errors.from_record(error.get("told", error.get("reason", ""))),
         error.get("exit_code", 0),
         result,
         progress_record,
@@ -381,7 +381,7 @@ def record_failure(job: Job, error: Exception) -> None:
     if not isinstance(error, WorkdimError):
         reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
     with suppress(ResourceError):
-        record = {"reason": reason, "told": errors.recorded(reason), "exit_code": code, "at": time.time()}
+        record = {"reason": reason, "told": errors.to_record(reason), "exit_code": code, "at": time.time()}
         write_json(job.folder / "error.json", record)
 
 
@@ -484,7 +484,7 @@ class ProgressReporter:
 
 def write_log(job: Job, line: str) -> None:
     """Append a line with its time; a Sentence with its template and parts, so that it can be translated later."""
-    parts = f"\t{json.dumps(errors.recorded(line))}" if isinstance(line, Sentence) else ""
+    parts = f"\t{json.dumps(errors.to_record(line))}" if isinstance(line, Sentence) else ""
     with suppress(OSError), job.log.open("a", encoding="utf-8") as stream:
         stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}{parts}\n")
 
@@ -492,7 +492,7 @@ def write_log(job: Job, line: str) -> None:
 def _parse_log_line(line: str) -> str:
     said, tab, parts = line.partition("\t{")
     with suppress(ValueError):
-        if tab and isinstance(sentence := errors.read(json.loads("{" + parts)), Sentence):
+        if tab and isinstance(sentence := errors.from_record(json.loads("{" + parts)), Sentence):
             return Sentence("{at}  {line}", at=said[:19], line=sentence)
     return line
 

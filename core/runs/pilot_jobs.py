@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from core.errors import InputError, WarehouseError
 from core.files import make_folder
 from core.pilots.pilot import Pilot
-from core.pilots.registration import requests
+from core.pilots.registration import pilot_requests
 from core.records import LOCAL, RunConfig
 from core.registry.protocols import find_protocol
 from core.runs.jobs import Job, JobStatus, is_locked, lock_path, pilot_folder, release_lock, remove_job, submit
@@ -85,15 +85,15 @@ def _require_weights(config: RunConfig) -> None:
 
 
 def _requests(pilot: Pilot) -> list[RunConfig]:
-    from core.measure.setup import with_tokenizer
+    from core.measure.setup import with_readable_tokenizer
 
     asked = list(dict.fromkeys(model.asked for model in pilot.models))
-    return pilot_measurements(pilot, with_tokenizer(asked) if len(asked) > 1 else asked)
+    return pilot_measurements(pilot, with_readable_tokenizer(asked) if len(asked) > 1 else asked)
 
 
 def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
     """Every measurement of the pilot, each once."""
-    return list(dict.fromkeys(part for request in requests(pilot, readable) for part in expand_request(request)))
+    return list(dict.fromkeys(part for request in pilot_requests(pilot, readable) for part in expand_request(request)))
 
 
 def _request_outcome(status: JobStatus, pilot: Pilot, warehouse: Warehouse) -> RequestOutcome:

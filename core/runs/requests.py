@@ -72,9 +72,9 @@ def with_readable_companions(asked: RunConfig, models: Sequence[str]) -> list[Ru
     """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later."""
     if len(set(models)) < 2:
         return with_companions(asked, models)
-    from core.measure.setup import with_tokenizer
+    from core.measure.setup import with_readable_tokenizer
 
-    readable = with_tokenizer(list(dict.fromkeys(models)))
+    readable = with_readable_tokenizer(list(dict.fromkeys(models)))
     return [
         replace(one, companions=tuple(other for other in one.companions if other in readable))
         for one in with_companions(asked, models)

@@ -10,17 +10,17 @@ from collections import Counter
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, Skip, cut, is_blank, label, number, optional_label, whole
-from core.scores.model_results import model_named
+from core.scores.cells import Remarks, Skip, is_blank, number, optional_label, required_label, shorten, whole_number
+from core.scores.model_results import mapped_model
 from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import ScoreInput
 from core.scores.table import Line, Table
 from core.tables import ScoreSampleRow
 
 FORMAT = "answers_table"
-KNOWN_BY = {"repository", "benchmark", "metric", "doc_hash", "value"}
+COLUMNS = {"repository", "benchmark", "metric", "doc_hash", "value"}
 _HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
-_TOLD = 10
+_MAX_REMARKS = 10
 
 
 def read(file: ScoreInput, table: Table) -> ScoreFile:
@@ -29,7 +29,7 @@ def read(file: ScoreInput, table: Table) -> ScoreFile:
     samples = [_sample(file, table, line, remarks) for line in table.lines]
     if not samples:
         raise InputError("{file} holds no answers below its header.", file=file.shown_name)
-    told = (*table.remarks, *(remark for remark, _ in remarks.most_common(_TOLD)))
+    told = (*table.remarks, *(remark for remark, _ in remarks.most_common(_MAX_REMARKS)))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), told)
 
 
@@ -39,19 +39,19 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]
         if line.cells is None:
             raise Skip("ragged", line.problem.detail if line.problem else "")
         cells = line.cells
-        doc_hash = label(cells["doc_hash"], "doc_hash")
+        doc_hash = required_label(cells["doc_hash"], "doc_hash")
         if not _HASH.fullmatch(doc_hash):
             raise Skip("not_readable", f"doc_hash: {doc_hash}")
         filter = cells.get("filter")
         row = ScoreSampleRow(
             file_sha256=file.sha256,
-            repository=model_named(cells["repository"], file.mapping, told),
+            repository=mapped_model(cells["repository"], file.mapping, told),
             revision=optional_label(cells.get("revision"), "revision", told),
-            benchmark=label(cells["benchmark"], "benchmark"),
-            metric=label(cells["metric"], "metric"),
-            filter=NOT_STATED if is_blank(filter) and filter != "none" else label(filter, "filter"),
+            benchmark=required_label(cells["benchmark"], "benchmark"),
+            metric=required_label(cells["metric"], "metric"),
+            filter=NOT_STATED if is_blank(filter) and filter != "none" else required_label(filter, "filter"),
             doc_hash=doc_hash,
-            doc_id=whole(cells.get("doc_id"), "doc_id", told),
+            doc_id=whole_number(cells.get("doc_id"), "doc_id", told),
             value=number(cells["value"], told, table.decimal_comma),
         )
     except Skip as skip:
@@ -60,7 +60,7 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]
             "{file} holds something that is no answer at {place}: {reason}.",
             file=file.shown_name,
             place=line.at,
-            reason=cut(detail),
+            reason=shorten(detail),
         ) from skip
     remarks.update(told)
     return row

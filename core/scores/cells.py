@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "+infinity"}
 _BLANK = {"", "n/a", "na", "none", "null", "-", "–", "—"}
-_TRUTH = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
 _DAY = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:$|[T ])", re.ASCII)
 _FIRST_DAY = 946_684_800
 """1 January 2000 in Unix time: less is a clock that counts from the start of the machine."""
@@ -33,10 +33,10 @@ class Skip(Exception):
 
     def __init__(self, code: str, detail: object = "") -> None:
         super().__init__(code)
-        self.remark = Remark(code, cut(detail))
+        self.remark = Remark(code, shorten(detail))
 
 
-def cut(value: object) -> str:
+def shorten(value: object) -> str:
     """Any value as one printable line of at most 80 characters."""
     text = value if isinstance(value, str) else _shown(value)
     shortened = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
@@ -65,12 +65,12 @@ def is_blank(value: Cell) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in _BLANK)
 
 
-def label(value: Cell, what: str) -> str:
+def required_label(value: Cell, what: str) -> str:
     """A name that must be there. Raises Skip where it is missing, no text, too long or not printable."""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise Skip("name_missing", what)
     if not isinstance(value, str):
-        raise Skip("name_is_no_text", f"{what}: {cut(value)}")
+        raise Skip("name_is_no_text", f"{what}: {shorten(value)}")
     text = value.strip()
     if len(text) > MAX_NAME:
         raise Skip("name_too_long", text)
@@ -84,7 +84,7 @@ def optional_label(value: Cell, what: str, remarks: Remarks) -> str | None:
     if is_blank(value):
         return None
     try:
-        return label(cut(value) if _is_number(value) else value, what)
+        return required_label(shorten(value) if _is_number(value) else value, what)
     except Skip as skip:
         remarks.append(Remark("left_out", f"{what}: {skip.remark.detail}"))
         return None
@@ -144,12 +144,12 @@ def std_error(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> flo
         remarks.append(Remark("no_std_error", skip.remark.detail))
         return None
     if found < 0:
-        remarks.append(Remark("no_std_error", cut(value)))
+        remarks.append(Remark("no_std_error", shorten(value)))
         return None
     return found
 
 
-def whole(value: Cell, what: str, remarks: Remarks) -> int | None:
+def whole_number(value: Cell, what: str, remarks: Remarks) -> int | None:
     """A count from 0, also as text or as 5.0; NULL and told where it is anything else."""
     if is_blank(value):
         return None
@@ -158,20 +158,20 @@ def whole(value: Cell, what: str, remarks: Remarks) -> int | None:
     except Skip:
         found = -1.0
     if found < 0 or found > _MAX_WHOLE or found != int(found):
-        remarks.append(Remark("left_out", f"{what}: {cut(value)}"))
+        remarks.append(Remark("left_out", f"{what}: {shorten(value)}"))
         return None
     return int(found)
 
 
-def truth(value: Cell, what: str, remarks: Remarks) -> bool | None:
+def boolean(value: Cell, what: str, remarks: Remarks) -> bool | None:
     """True or false, also as words; NULL and told where it is anything else."""
     if is_blank(value):
         return None
     if isinstance(value, bool):
         return value
-    found = _TRUTH.get(cut(value).strip().lower())
+    found = _BOOLEANS.get(shorten(value).strip().lower())
     if found is None:
-        remarks.append(Remark("left_out", f"{what}: {cut(value)}"))
+        remarks.append(Remark("left_out", f"{what}: {shorten(value)}"))
     return found
 
 
@@ -181,7 +181,7 @@ def day(value: Cell, remarks: Remarks) -> str | None:
         return None
     found = _day_of_seconds(value) if _is_number(value) else _day_in_text(value)
     if found is None:
-        remarks.append(Remark("left_out", f"date: {cut(value)}"))
+        remarks.append(Remark("left_out", f"date: {shorten(value)}"))
     return found
 
 

@@ -18,11 +18,11 @@ import yaml
 
 from core.errors import InputError, Sentence
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, Skip, cut, day, is_blank, label, number, optional_label
-from core.scores.model_results import repository_of
+from core.scores.cells import Remarks, Skip, day, is_blank, number, optional_label, required_label, shorten
+from core.scores.model_results import model_repository
 from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, gathered, left_out, propose
+from core.scores.score_rows import Origin, parse_row, skipped_row, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "hub_eval_results"
@@ -31,7 +31,7 @@ FOLDER = ".eval_results"
 MAX_YAML = 4 * 2**20
 """Bytes: one repository's results; YAML is slow to read, and nothing larger is one."""
 _MODEL_FOLDER = re.compile(r"(?:^|/)models--([^/]+?)--([^/]+)/")
-_LONGEST_NOTE = 60
+_MAX_NOTE_LENGTH = 60
 _ONLY_TASK = ("default", "")
 """What stands for the one task of a benchmark."""
 
@@ -40,7 +40,7 @@ def recognises(data: Any) -> bool:
     return isinstance(data, list) and any(isinstance(one, dict) and "dataset" in one and "value" in one for one in data)
 
 
-def begins(text: str) -> bool:
+def looks_like(text: str) -> bool:
     """Whether a text may be YAML of this kind: its first line that is no remark begins a list or a document."""
     lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
     return re.match(r"---|- ", next(lines, "")) is not None
@@ -55,7 +55,7 @@ def load(file: ScoreInput) -> Any:
             limit=MAX_YAML // 2**20,
         )
     try:
-        return yaml.load(file.content.decode(file.encoding), _Texts)
+        return yaml.load(file.content.decode(file.encoding), _TextLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Sentence("line {line}", line=mark.line + 1) if mark else Sentence("its end")
@@ -63,7 +63,7 @@ def load(file: ScoreInput) -> Any:
             "{file} is no YAML at {place}: {reason}.",
             file=file.shown_name,
             place=place,
-            reason=cut(error.problem or error.context),
+            reason=shorten(error.problem or error.context),
         ) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(
@@ -71,7 +71,7 @@ def load(file: ScoreInput) -> Any:
         ) from error
 
 
-class _Texts(yaml.BaseLoader):
+class _TextLoader(yaml.BaseLoader):
     """Every scalar as its text; a key that stands twice is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -85,42 +85,44 @@ def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
     """Raises Unnamed where neither the path (of the hub's cache) nor the user names the model."""
     in_path = _MODEL_FOLDER.search(file.name.replace("\\", "/"))
     named = "/".join(in_path.groups()) if in_path else None
-    repository = repository_of(file, file.model_stated or named, remarks)
-    if named is not None and file.model_stated is None:
-        remarks.append(Remark("model_from_file_name", cut(named)))
+    repository = model_repository(file, file.stated_model or named, remarks)
+    if named is not None and file.stated_model is None:
+        remarks.append(Remark("model_from_file_name", shorten(named)))
     # The commit that holds the file is not said to be the one that was evaluated.
     remarks.append(Remark("no_revision"))
-    origin = Origin(repository, file.sha256, file.shown_name, SUITE, named=cut(repository))
-    return ScoreFile(file.shown_name, file.sha256, FORMAT, gathered(file, _values(data, origin)), (), tuple(remarks))
+    origin = Origin(repository, file.sha256, file.shown_name, SUITE, named=shorten(repository))
+    return ScoreFile(
+        file.shown_name, file.sha256, FORMAT, without_duplicates(file, _values(data, origin)), (), tuple(remarks)
+    )
 
 
 def _values(data: list[Any], origin: Origin) -> Iterator[ParsedScore]:
     for index, entry in enumerate(data, 1):
         at = f"entry {index}"
         if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), dict):
-            yield left_out(at, origin.named, "", "not_a_task", entry)
+            yield skipped_row(at, origin.named, "", "not_a_task", entry)
         else:
-            yield propose(at, origin.named, entry["dataset"].get("id"), _builder(origin, entry))
+            yield parse_row(at, origin.named, entry["dataset"].get("id"), _builder(origin, entry))
 
 
 def _builder(origin: Origin, entry: dict[str, Any]) -> Any:
     def build(remarks: Remarks) -> ScoreRow:
         dataset, source = section(entry, "dataset"), section(entry, "source")
-        benchmark = label(dataset.get("id"), "dataset")
+        benchmark = required_label(dataset.get("id"), "dataset")
         stated = dataset.get("task_id") or dataset.get("config")
-        task = "" if stated in (None, *_ONLY_TASK) else ":" + label(stated, "task_id")
+        task = "" if stated in (None, *_ONLY_TASK) else ":" + required_label(stated, "task_id")
         value = number(entry.get("value"), remarks)
         remarks.append(Remark("no_unit"))
         own = Origin(
             repository=origin.repository,
             file_sha256=origin.file_sha256,
             source=optional_label(source.get("url"), "source", remarks) or origin.source,
-            suite=label(_suite(entry, remarks), "suite"),
+            suite=required_label(_suite(entry, remarks), "suite"),
             as_of=day(entry.get("date"), remarks),
             flags="" if is_blank(entry.get("verifyToken")) else "verify_token_not_checked",
         )
         return own.score(
-            label(benchmark + task, "benchmark"),
+            required_label(benchmark + task, "benchmark"),
             NOT_STATED,
             value,
             NOT_STATED,
@@ -139,6 +141,6 @@ def _suite(entry: dict[str, Any], remarks: Remarks) -> str:
     if not isinstance(notes, str):
         raise Skip("not_readable", "notes")
     setup = " ".join(notes.split())
-    if len(setup) > _LONGEST_NOTE or not setup.isprintable():
+    if len(setup) > _MAX_NOTE_LENGTH or not setup.isprintable():
         setup = hashlib.sha256(setup.encode("utf-8", "replace")).hexdigest()[:8]
     return "+".join(filter(None, (SUITE, framework, setup)))

@@ -12,21 +12,21 @@ from core.scores.cells import (
     Cell,
     Remarks,
     Skip,
-    cut,
+    boolean,
     day,
     is_blank,
-    label,
     number,
     optional_label,
+    required_label,
+    shorten,
     std_error,
-    truth,
-    whole,
+    whole_number,
 )
 from core.scores.layouts import V2_FORMATTED, Layout, ScoreColumn
 from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput
-from core.scores.score_rows import Origin, dtype_named, gathered, joined, model_named, propose
-from core.scores.table import Line, Table, left_out_line
+from core.scores.score_rows import Origin, join_flags, mapped_model, normalize_dtype, parse_row, without_duplicates
+from core.scores.table import Line, Table, skipped_line
 from core.tables import ScoreRow
 
 _LINK_TEXT = re.compile(r"<a\s[^>]{0,2000}>([^<]{1,300})</a>", re.IGNORECASE)
@@ -40,7 +40,7 @@ _HIGHER_IS_BETTER = True
 
 def read_table(file: ScoreInput, table: Table, layout: Layout) -> ScoreFile:
     remarks = [*table.remarks, *map(Remark, layout.remarks)]
-    rows = gathered(file, _rows(file, table.lines, layout, set(table.header), table.decimal_comma))
+    rows = without_duplicates(file, _rows(file, table.lines, layout, set(table.header), table.decimal_comma))
     return ScoreFile(file.shown_name, file.sha256, layout.format, rows, (), tuple(remarks))
 
 
@@ -50,12 +50,12 @@ def _rows(
     columns = [column for column in layout.scores if column.name in header]
     for line in lines:
         if line.cells is None:
-            yield left_out_line(line)
+            yield skipped_line(line)
             continue
         row = _Row(file, line.cells, layout, decimal_comma)
         for column in columns:
             build = partial(row.score, column)
-            yield propose(f"{line.at} / {column.name}", row.model, column.benchmark, build)
+            yield parse_row(f"{line.at} / {column.name}", row.model, column.benchmark, build)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Row:
 
     @cached_property
     def model(self) -> Cell:
-        return model_of(self.cells, self.layout)
+        return model_cell(self.cells, self.layout)
 
     def score(self, column: ScoreColumn, remarks: Remarks) -> ScoreRow:
         """The value of one column. Raises Skip where it, or the name of the model, is none."""
@@ -86,7 +86,7 @@ class _Row:
             n_shot=column.n_shot,
             std_error=_from_interval(self.cells.get(column.interval), remarks) if column.interval else None,
             higher_is_better=_HIGHER_IS_BETTER,
-            n_samples=whole(self.cells.get(column.count), "n_samples", remarks) if column.count else None,
+            n_samples=whole_number(self.cells.get(column.count), "n_samples", remarks) if column.count else None,
             is_group=column.is_group,
         )
 
@@ -98,7 +98,7 @@ class _Row:
         if column.suite is None:
             remarks += of_the_line
             return origin
-        remarks.append(Remark("matched_by_name", cut(self.cells.get(column.named))))
+        remarks.append(Remark("matched_by_name", shorten(self.cells.get(column.named))))
         return Origin(origin.repository, origin.file_sha256, origin.source, column.suite)
 
     @cached_property
@@ -110,7 +110,7 @@ class _Row:
             return skip
 
 
-def model_of(cells: Mapping[str, Cell], layout: Layout) -> Cell:
+def model_cell(cells: Mapping[str, Cell], layout: Layout) -> Cell:
     """The model's name as text; the `Model` column of the leaderboard's own data set is an HTML link."""
     found = next((cells[name] for name in layout.model if not is_blank(cells.get(name))), None)
     link = _LINK_TEXT.search(found) if isinstance(found, str) and len(found) < 3000 else None
@@ -121,21 +121,21 @@ def _origin(file: ScoreInput, model: Cell, cells: Mapping[str, Cell], layout: La
     """Model, revision and settings of one line. Raises Skip where the model has no usable name."""
 
     def holds(name: str, when: bool) -> bool:
-        return truth(cells.get(name), name, remarks) is when
+        return boolean(cells.get(name), name, remarks) is when
 
-    weights = cut(cells.get(layout.weights)).lower() if layout.weights else ""
-    chat_template = truth(cells.get(layout.chat_template), "chat_template", remarks) if layout.chat_template else None
+    weights = shorten(cells.get(layout.weights)).lower() if layout.weights else ""
+    chat_template = boolean(cells.get(layout.chat_template), "chat_template", remarks) if layout.chat_template else None
     return Origin(
-        repository=model_named(model, file.mapping, remarks),
+        repository=mapped_model(model, file.mapping, remarks),
         file_sha256=file.sha256,
         source=file.shown_name,
         suite=layout.suite,
         revision=_revision(cells, layout, remarks),
         as_of=day(cells.get(layout.day), remarks) if layout.day else None,
-        dtype=dtype_named(cells.get(layout.dtype), remarks) if layout.dtype else None,
+        dtype=normalize_dtype(cells.get(layout.dtype), remarks) if layout.dtype else None,
         chat_template=chat_template,
         source_row=_row_id(cells, layout),
-        flags=joined(
+        flags=join_flags(
             {flag: holds(name, when) for name, (flag, when) in layout.flags.items() if name in cells}
             | {weights: weights in _NO_WHOLE_MODEL}
         ),
@@ -156,7 +156,7 @@ def _row_id(cells: Mapping[str, Cell], layout: Layout) -> str | None:
     parts = [cells.get(name) for name in layout.row_id]
     text = "_".join("" if is_blank(part) else str(part) for part in parts if not isinstance(part, dict | list))
     try:
-        return label(text, "id") if layout.row_id else None
+        return required_label(text, "id") if layout.row_id else None
     except Skip:
         return None
 
@@ -165,7 +165,7 @@ def _from_interval(value: Cell, remarks: Remarks) -> float | None:
     found = _INTERVAL.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
     if found is None:
         return std_error(None, remarks)
-    remarks.append(Remark("std_error_from_interval", cut(value)))
+    remarks.append(Remark("std_error_from_interval", shorten(value)))
     return (float(found[1]) + float(found[2])) / 2 / _HALF_OF_95_PERCENT
 
 
@@ -190,12 +190,12 @@ def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
 def _lines(data: list[Any]) -> Iterator[Line]:
     for index, entry in enumerate(data, start=1):
         if isinstance(entry, dict):
-            yield Line(f"entry {index}", flattened(entry))
+            yield Line(f"entry {index}", flatten(entry))
         else:
-            yield Line(f"entry {index}", None, Remark("not_a_task", cut(entry)))
+            yield Line(f"entry {index}", None, Remark("not_a_task", shorten(entry)))
 
 
-def flattened(entry: dict[str, Any]) -> dict[str, Cell]:
+def flatten(entry: dict[str, Any]) -> dict[str, Cell]:
     """`{"evaluations": {"ifeval": {"value": 0.3}}}` -> `evaluations_ifeval_value`; only as deep as the format goes."""
     cells: dict[str, Cell] = {"id": entry.get("id")}
     for section in _SECTIONS:

@@ -7,21 +7,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.scores.cells import Cell, Remarks, cut, day, is_blank, label, optional_label, std_error, whole
+from core.scores.cells import (
+    Cell,
+    Remarks,
+    day,
+    is_blank,
+    optional_label,
+    required_label,
+    shorten,
+    std_error,
+    whole_number,
+)
 from core.scores.layouts import LEADERBOARD_V1
 from core.scores.model_results import (
     day_in_name,
     higher_is_better,
     is_metric,
+    model_repository,
+    model_revision,
     refuse_no_metric,
-    repository_of,
-    revision_of,
+    score_unit,
     score_value,
-    unit_of,
 )
 from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, dtype_named, gathered, left_out, propose
+from core.scores.score_rows import Origin, normalize_dtype, parse_row, skipped_row, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lighteval"
@@ -60,11 +70,11 @@ class _Run:
 
     @property
     def n_samples(self) -> int | None:
-        return whole(self.counts.get("effective_num_docs"), "n_samples", [])
+        return whole_number(self.counts.get("effective_num_docs"), "n_samples", [])
 
     @property
     def is_partial(self) -> bool:
-        original = whole(self.counts.get("original_num_docs"), "n_samples", [])
+        original = whole_number(self.counts.get("original_num_docs"), "n_samples", [])
         return self.is_limited or (original is not None and self.n_samples is not None and self.n_samples < original)
 
 
@@ -79,18 +89,18 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     model = {**section(general, "model_config"), **stated}
     name = _text(model.get("model_name"))
     origin = Origin(
-        repository=repository_of(file, name, remarks),
-        named=cut(name),
+        repository=model_repository(file, name, remarks),
+        named=shorten(name),
         file_sha256=file.sha256,
         source=file.shown_name,
         suite=FORMAT,
-        revision=revision_of(model.get("model_sha"), model.get("revision"), remarks),
+        revision=model_revision(model.get("model_sha"), model.get("revision"), remarks),
         # `start_time` mostly counts from the start of the machine, which is no date.
         as_of=day_in_name(file.name) or day(model.get("start_time"), []),
-        dtype=dtype_named(model.get("model_dtype") or model.get("dtype"), remarks),
+        dtype=normalize_dtype(model.get("model_dtype") or model.get("dtype"), remarks),
     )
     is_partial = not is_blank(model.get("max_samples"))
-    rows = gathered(file, _values(data, origin, is_partial))
+    rows = without_duplicates(file, _values(data, origin, is_partial))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
 
 
@@ -105,7 +115,7 @@ def _task(key: str, remarks: Remarks) -> _Task:
     suite, name, shots, *_ = [*key.split("|"), "", ""] if "|" in key else ["", key, "", ""]
     if not shots and name.isdigit() and "|" in key:
         suite, name, shots = "", suite, name
-    n_shot = whole(shots, "n_shot", remarks)
+    n_shot = whole_number(shots, "n_shot", remarks)
     known = _LEADERBOARD_V1.get((name, n_shot)) if n_shot is not None else None
     subject = _MMLU.fullmatch(name)
     if suite in ("harness", "leaderboard") and known:
@@ -118,12 +128,12 @@ def _task(key: str, remarks: Remarks) -> _Task:
 def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[ParsedScore]:
     for key, values in section(data, "results").items():
         if not isinstance(values, dict):
-            yield left_out(f"results / {cut(key)}", origin.named, key, "not_a_task", values)
+            yield skipped_row(f"results / {shorten(key)}", origin.named, key, "not_a_task", values)
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
-            at = f"results / {cut(key)} / {cut(metric)}"
+            at = f"results / {shorten(key)} / {shorten(metric)}"
             run = _Run(is_partial, section(data, "versions").get(key), _counts(data, key))
-            yield propose(at, origin.named, key, _builder(origin, key, metric, values, run))
+            yield parse_row(at, origin.named, key, _builder(origin, key, metric, values, run))
 
 
 def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:
@@ -136,17 +146,17 @@ def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:
 def _builder(origin: Origin, key: str, name: str, values: dict[str, Any], run: _Run) -> Any:
     def build(remarks: Remarks) -> ScoreRow:
         task = _task(key, remarks)
-        metric, value = label(name, "metric"), score_value(values[name])
+        metric, value = required_label(name, "metric"), score_value(values[name])
         refuse_no_metric(metric)
         error = std_error(values.get(f"{name}_stderr"), remarks)
-        unit = unit_of(task.benchmark, metric, value, remarks)
+        unit = score_unit(task.benchmark, metric, value, remarks)
         if task.is_of_the_leaderboard and unit == "fraction":
             # The leaderboard's own tables are 0 to 100: one suite, one unit.
             value, error, unit = 100 * value, None if error is None else 100 * error, "percent"
             remarks.append(Remark("to_percent"))
         remarks.append(Remark("direction_by_metric", metric))
-        return replace(origin, suite=label(task.suite, "suite")).score(
-            label(task.benchmark, "benchmark"),
+        return replace(origin, suite=required_label(task.suite, "suite")).score(
+            required_label(task.benchmark, "benchmark"),
             metric,
             value,
             unit,

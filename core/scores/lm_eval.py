@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error
-from core.scores.cells import whole as whole_number
-from core.scores.model_results import higher_is_better, is_metric, origin_of, refuse_no_metric, score_value, unit_of
+from core.scores.cells import Remarks, is_blank, optional_label, required_label, shorten, std_error
+from core.scores.cells import whole_number as whole_number
+from core.scores.model_results import (
+    file_origin,
+    higher_is_better,
+    is_metric,
+    refuse_no_metric,
+    score_unit,
+    score_value,
+)
 from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
-from core.scores.score_input import ScoreInput, Twice, section
-from core.scores.score_rows import Origin, gathered, left_out, propose
+from core.scores.score_input import DuplicateKey, ScoreInput, section
+from core.scores.score_rows import Origin, parse_row, skipped_row, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
@@ -33,8 +40,8 @@ def recognises(data: Any) -> bool:
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     """Every value of every task, each with its own filter, shots, count and direction."""
     harness = _Harness(data)
-    origin = origin_of(file, data, remarks, SUITE + harness.settings)
-    rows = gathered(file, (row for place in ("results", "groups") for row in _values(harness, origin, place)))
+    origin = file_origin(file, data, remarks, SUITE + harness.settings)
+    rows = without_duplicates(file, (row for place in ("results", "groups") for row in _values(harness, origin, place)))
     if isinstance(data.get("samples"), dict) and data["samples"]:
         remarks.append(Remark("samples_inside"))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
@@ -127,18 +134,18 @@ class _Harness:
 def _values(harness: _Harness, origin: Origin, place: str) -> Iterator[ParsedScore]:
     for task, values in section(harness.data, place).items():
         if not isinstance(values, dict):
-            code = "value_twice" if isinstance(values, Twice) else "not_a_task"
-            yield left_out(f"{place} / {cut(task)}", origin.named, task, code, values)
+            code = "value_twice" if isinstance(values, DuplicateKey) else "not_a_task"
+            yield skipped_row(f"{place} / {shorten(task)}", origin.named, task, code, values)
         else:
             for key in filter(lambda key: is_metric(key, values), values):
-                at = f"{place} / {cut(task)} / {cut(key)}"
-                yield propose(at, origin.named, task, _builder(harness, origin, task, key, values))
+                at = f"{place} / {shorten(task)} / {shorten(key)}"
+                yield parse_row(at, origin.named, task, _builder(harness, origin, task, key, values))
 
 
 def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
     def build(remarks: Remarks) -> ScoreRow:
         metric, comma, filter = key.partition(",")
-        metric, benchmark = label(metric, "metric"), label(task.strip(" -"), "benchmark")
+        metric, benchmark = required_label(metric, "metric"), required_label(task.strip(" -"), "benchmark")
         refuse_no_metric(metric)
         value = score_value(values[key])
         if not comma:
@@ -148,8 +155,8 @@ def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dic
             benchmark,
             metric,
             value,
-            unit_of(benchmark, metric, value, remarks),
-            filter=label(filter, "filter") if comma else NOT_STATED,
+            score_unit(benchmark, metric, value, remarks),
+            filter=required_label(filter, "filter") if comma else NOT_STATED,
             n_shot=harness.n_shot(task, remarks),
             std_error=std_error(values.get(f"{metric}_stderr{comma}{filter}"), remarks),
             higher_is_better=harness.higher_is_better(task, metric, remarks),

@@ -16,8 +16,8 @@ from typing import Any
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, Skip, cut, json_number, label
-from core.scores.model_results import repository_of
+from core.scores.cells import Remarks, Skip, json_number, required_label, shorten
+from core.scores.model_results import model_repository
 from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import BENCHMARK, ScoreInput, Unnamed, parse
 from core.tables import ScoreSampleRow
@@ -27,7 +27,7 @@ MAX_LINE = 16 * 2**20
 """Characters of one question with all its answers."""
 MAX_SAMPLES = 500_000
 _MAX_METRICS = 1_000
-_TOLD = 10
+_MAX_REMARKS = 10
 _FIELDS = {
     "doc_id",
     "doc",
@@ -55,9 +55,9 @@ def recognises(entry: Any) -> bool:
 def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
     """Raises InputError where the file or the user names no model or benchmark, or a line is no question."""
     from_name = _model(file.name)
-    repository = repository_of(file, file.model_stated or from_name, remarks)
-    if from_name is not None and file.model_stated is None:
-        remarks.append(Remark("model_from_file_name", cut(from_name)))
+    repository = model_repository(file, file.stated_model or from_name, remarks)
+    if from_name is not None and file.stated_model is None:
+        remarks.append(Remark("model_from_file_name", shorten(from_name)))
     benchmark = _benchmark(file)
     left_out: Counter[str] = Counter()
     filters = _Filters()
@@ -82,9 +82,11 @@ def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFil
             )
     if filters.are_unnamed:
         remarks.append(Remark("filters_not_named"))
-    remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_TOLD)]
+    remarks += [
+        Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_MAX_REMARKS)
+    ]
     if not samples:
-        metrics = [*left_out][:_TOLD]
+        metrics = [*left_out][:_MAX_REMARKS]
         raise InputError(
             "{file} scores no question by itself ({metrics}), so nothing in it can be compared; the benchmark's "
             "score is in the results file. Leave this one out.",
@@ -127,7 +129,7 @@ def _benchmark(file: ScoreInput) -> str:
     found = _NAME.fullmatch(file.name.replace("\\", "/").rsplit("/", 1)[-1])
     stated = found[1] if found else file.mapping.get(BENCHMARK)
     try:
-        return label(stated, "benchmark")
+        return required_label(stated, "benchmark")
     except Skip as skip:
         raise Unnamed(
             BENCHMARK,
@@ -150,7 +152,7 @@ class _Filters:
     def of(self, entry: dict[str, Any]) -> str:
         """Raises Skip where it is no name."""
         if entry.get("filter") is not None:
-            return label(entry["filter"], "filter")
+            return required_label(entry["filter"], "filter")
         doc_id = _doc_id(entry.get("doc_id"))
         self._times[doc_id] += 1
         times = self._times[doc_id]
@@ -160,11 +162,11 @@ class _Filters:
 def _values(
     file: ScoreInput, entry: dict[str, Any], repository: str, benchmark: str, filters: _Filters, left_out: Counter[str]
 ) -> Iterator[ScoreSampleRow]:
-    doc_hash = hash_of(entry)
+    doc_hash = question_hash(entry)
     try:
         filter = filters.of(entry)
     except Skip:
-        left_out.update(map(cut, _metrics(entry)))
+        left_out.update(map(shorten, _metrics(entry)))
         return
     for metric in _metrics(entry):
         try:
@@ -174,14 +176,14 @@ def _values(
                 repository=repository,
                 revision=None,
                 benchmark=benchmark,
-                metric=label(metric, "metric"),
+                metric=required_label(metric, "metric"),
                 filter=filter,
                 doc_hash=doc_hash,
                 doc_id=_doc_id(entry.get("doc_id")),
                 value=value,
             )
         except Skip:
-            left_out[cut(metric)] += 1
+            left_out[shorten(metric)] += 1
 
 
 def _metrics(entry: dict[str, Any]) -> list[str]:
@@ -201,7 +203,7 @@ def _doc_id(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
-def hash_of(entry: dict[str, Any]) -> str:
+def question_hash(entry: dict[str, Any]) -> str:
     """Equal for two models that were asked the same, see above."""
     stated = entry.get("doc_hash")
     if isinstance(stated, str) and _HASH.fullmatch(stated):

@@ -6,11 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error, whole
-from core.scores.model_results import higher_is_better, is_metric, origin_of, refuse_no_metric, score_value, unit_of
+from core.scores.cells import Remarks, is_blank, optional_label, required_label, shorten, std_error, whole_number
+from core.scores.model_results import (
+    file_origin,
+    higher_is_better,
+    is_metric,
+    refuse_no_metric,
+    score_unit,
+    score_value,
+)
 from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
-from core.scores.score_input import ScoreInput, Twice, section
-from core.scores.score_rows import Origin, gathered, left_out, propose
+from core.scores.score_input import DuplicateKey, ScoreInput, section
+from core.scores.score_rows import Origin, parse_row, skipped_row, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval_v03"
@@ -26,27 +33,27 @@ def recognises(data: Any) -> bool:
 
 
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
-    origin = origin_of(file, data, remarks, SUITE)
-    rows = gathered(file, _values(data, origin))
+    origin = file_origin(file, data, remarks, SUITE)
+    rows = without_duplicates(file, _values(data, origin))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
 
 
 def _values(data: dict[str, Any], origin: Origin) -> Iterator[ParsedScore]:
     for task, values in section(data, "results").items():
         if not isinstance(values, dict):
-            code = "value_twice" if isinstance(values, Twice) else "not_a_task"
-            yield left_out(f"results / {cut(task)}", origin.named, task, code, values)
+            code = "value_twice" if isinstance(values, DuplicateKey) else "not_a_task"
+            yield skipped_row(f"results / {shorten(task)}", origin.named, task, code, values)
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
-            at = f"results / {cut(task)} / {cut(metric)}"
-            yield propose(at, origin.named, task, _builder(data, origin, task, metric, values))
+            at = f"results / {shorten(task)} / {shorten(metric)}"
+            yield parse_row(at, origin.named, task, _builder(data, origin, task, metric, values))
 
 
 def _builder(data: dict[str, Any], origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
     config = section(data, "config")
 
     def build(remarks: Remarks) -> ScoreRow:
-        metric, benchmark = label(key, "metric"), label(task, "benchmark")
+        metric, benchmark = required_label(key, "metric"), required_label(task, "benchmark")
         refuse_no_metric(metric)
         value = score_value(values[key])
         remarks.append(Remark("direction_by_metric", metric))
@@ -54,9 +61,9 @@ def _builder(data: dict[str, Any], origin: Origin, task: str, key: str, values: 
             benchmark,
             metric,
             value,
-            unit_of(benchmark, metric, value, remarks),
+            score_unit(benchmark, metric, value, remarks),
             filter=NOT_STATED,
-            n_shot=whole(config.get("num_fewshot"), "n_shot", remarks),
+            n_shot=whole_number(config.get("num_fewshot"), "n_shot", remarks),
             std_error=std_error(values.get(f"{key}_stderr"), remarks),
             higher_is_better=higher_is_better(metric),
             is_partial=not is_blank(config.get("limit")),

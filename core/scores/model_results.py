@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.scores.cells import Cell, Remarks, Skip, cut, day, is_blank, json_number, label, optional_label
+from core.scores.cells import Cell, Remarks, Skip, day, is_blank, json_number, optional_label, required_label, shorten
 from core.scores.parsed_score import Remark
-from core.scores.score_input import MODEL, ScoreInput, Twice, Unnamed, section
-from core.scores.score_rows import Origin, dtype_named, joined, model_named
+from core.scores.score_input import MODEL, DuplicateKey, ScoreInput, Unnamed, section
+from core.scores.score_rows import Origin, join_flags, mapped_model, normalize_dtype
 
-MOST = 3
+MAX_SUGGESTIONS = 3
 """Suggestions for one name."""
 FEW_NAMES = 20
 """Up to so many names are compared letter by letter; a leaderboard's thousands only by their parts."""
@@ -21,7 +21,7 @@ _HUB_CACHE = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 _PATH = re.compile(r"[/\\]+|__")
 
 
-def suggestions(names: Sequence[str], known: Iterable[str]) -> dict[str, list[str]]:
+def suggest_models(names: Sequence[str], known: Iterable[str]) -> dict[str, list[str]]:
     """Name -> known models that it may mean, the likeliest first; names that are known as they are have none.
 
     A name meets a known one where they differ in case only, where it is `org__name` (as a harness writes it into a
@@ -40,8 +40,8 @@ def suggestions(names: Sequence[str], known: Iterable[str]) -> dict[str, list[st
             continue
         near = [*by_whole.get(_whole(name), []), *by_last.get(_last(name), [])]
         if not near and is_few:
-            near = difflib.get_close_matches(name, known, n=MOST, cutoff=0.75)
-        found[name] = list(dict.fromkeys(near))[:MOST]
+            near = difflib.get_close_matches(name, known, n=MAX_SUGGESTIONS, cutoff=0.75)
+        found[name] = list(dict.fromkeys(near))[:MAX_SUGGESTIONS]
     return found
 
 
@@ -72,7 +72,7 @@ _OVER_A_BASE = ("peft", "delta")
 _TIME_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})")
 
 
-def origin_of(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite: str) -> Origin:
+def file_origin(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite: str) -> Origin:
     """Model, revision and settings that the whole file shares. Raises Unnamed where it names no model."""
     config = section(data, "config")
     arguments = model_arguments(config.get("model_args"))
@@ -80,23 +80,23 @@ def origin_of(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite: s
     adapted = next((kind for kind in _OVER_A_BASE if name is not None and arguments.get(kind) == name), None)
     if adapted is not None:
         # The other commit and branch are of the base model.
-        revision = revision_of(config.get(f"{adapted}_sha"), None, remarks)
+        revision = model_revision(config.get(f"{adapted}_sha"), None, remarks)
     else:
         branch = config.get("model_revision") or arguments.get("revision")
-        revision = revision_of(config.get("model_sha"), branch, remarks)
+        revision = model_revision(config.get("model_sha"), branch, remarks)
     chat_template = data.get("chat_template")
     return Origin(
-        repository=repository_of(file, name, remarks),
-        named=cut(name),
+        repository=model_repository(file, name, remarks),
+        named=shorten(name),
         file_sha256=file.sha256,
         source=file.shown_name,
         suite=suite,
         revision=revision,
         as_of=day(data.get("date"), remarks) or day_in_name(file.name),
-        dtype=dtype_named(config.get("model_dtype") or arguments.get("dtype"), remarks),
+        dtype=normalize_dtype(config.get("model_dtype") or arguments.get("dtype"), remarks),
         # Written since v0.4.3, as null or as an empty text where no template was used.
         chat_template=bool(chat_template) if "chat_template" in data else None,
-        flags=joined(
+        flags=join_flags(
             {
                 "system_instruction": not is_blank(data.get("system_instruction")),
                 "adapter": adapted == "peft",
@@ -121,13 +121,13 @@ def _model_name(data: Mapping[str, Any], arguments: Mapping[str, Any]) -> Cell:
     return next((name for name in candidates if isinstance(name, str) and name.strip()), None)
 
 
-def repository_of(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
+def model_repository(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
     """The model of a file that holds one; the user's word where its name is missing or unusable. Raises Unnamed."""
     try:
-        return model_named(name, file.mapping, remarks)
+        return mapped_model(name, file.mapping, remarks)
     except Skip as skip:
-        if file.model_stated is not None:
-            return _stated(file, file.model_stated)
+        if file.stated_model is not None:
+            return _stated(file, file.stated_model)
         if skip.remark.code == "name_missing":
             raise Unnamed(
                 MODEL, "{file} names no model: state which model its scores are of.", file=file.shown_name
@@ -136,20 +136,23 @@ def repository_of(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
             MODEL,
             "{file} names its model as {name!r}: state which model its scores are of.",
             file=file.shown_name,
-            name=cut(name),
+            name=shorten(name),
         ) from skip
 
 
 def _stated(file: ScoreInput, name: str) -> str:
     try:
-        return label(name, "model")
+        return required_label(name, "model")
     except Skip as skip:
         raise Unnamed(
-            MODEL, "{name!r} is no name for the model of {file}: state another.", name=cut(name), file=file.shown_name
+            MODEL,
+            "{name!r} is no name for the model of {file}: state another.",
+            name=shorten(name),
+            file=file.shown_name,
         ) from skip
 
 
-def revision_of(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
+def model_revision(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
     """The commit where it is known, else a branch or tag; `main` pins nothing and is left NULL, which is told."""
     found = optional_label(sha, "revision", remarks)
     if found is not None:
@@ -185,7 +188,7 @@ def refuse_no_metric(metric: str) -> None:
 
 def score_value(value: Cell) -> float:
     """Raises Skip for all but a finite number."""
-    if isinstance(value, Twice):
+    if isinstance(value, DuplicateKey):
         raise Skip("value_twice", value.key)
     return json_number(value)
 
@@ -208,7 +211,7 @@ def higher_is_better(metric: str) -> bool | None:
     return True if _HIGHER.search(metric) else None
 
 
-def unit_of(benchmark: str, metric: str, value: float, remarks: Remarks) -> str:
+def score_unit(benchmark: str, metric: str, value: float, remarks: Remarks) -> str:
     """`fraction` where a metric of this name is one and the value fits, else the metric's own name."""
     if benchmark.startswith(_PERCENT_TASKS):
         return "percent"

@@ -13,20 +13,20 @@ from core.scores.cells import (
     Cell,
     Remarks,
     Skip,
-    cut,
+    boolean,
     day,
     is_blank,
-    label,
     number,
     optional_label,
+    required_label,
+    shorten,
     std_error,
-    truth,
-    whole,
+    whole_number,
 )
 from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput
-from core.scores.score_rows import Origin, dtype_named, gathered, model_named, propose
-from core.scores.table import Table, left_out_line
+from core.scores.score_rows import Origin, mapped_model, normalize_dtype, parse_row, without_duplicates
+from core.scores.table import Table, skipped_line
 from core.tables import ScoreRow
 
 FORMAT = "csv"
@@ -49,7 +49,7 @@ COLUMNS: dict[str, str] = {
     "as_of": "day, as 2024-06-30",
 }
 """Column -> what stands in it. Their order is that of the template."""
-NEEDED = ("model", "benchmark", "value")
+REQUIRED = ("model", "benchmark", "value")
 _FURTHER = ("flags", "dtype", "chat_template", "task_version", "source_row", "is_group")
 """Columns of our own export, taken too."""
 _OTHER_NAMES = {
@@ -121,7 +121,7 @@ def template() -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def known_names(header: tuple[str, ...]) -> dict[str, str]:
+def recognised_columns(header: tuple[str, ...]) -> dict[str, str]:
     """Column of the file -> our column, for those that we know."""
     named = {name: name.strip().lower().replace(" ", "_") for name in header}
     named = {name: _OTHER_NAMES.get(plain, plain) for name, plain in named.items()}
@@ -130,15 +130,15 @@ def known_names(header: tuple[str, ...]) -> dict[str, str]:
 
 def read_table(file: ScoreInput, table: Table) -> ScoreFile:
     """Raises InputError where a needed column is missing, or two columns would be the same one."""
-    names = known_names(table.header)
-    missing = [name for name in NEEDED if name not in names.values()]
+    names = recognised_columns(table.header)
+    missing = [name for name in REQUIRED if name not in names.values()]
     if missing:
         raise InputError(
             "{file} is a table without {missing}; it has {columns}. Rename its columns after the "
             "template, one score per row.",
             file=file.shown_name,
             missing=missing,
-            columns=cut(", ".join(table.header)),
+            columns=shorten(", ".join(table.header)),
         )
     for name, ours in names.items():
         same = [other for other, theirs in names.items() if theirs == ours]
@@ -147,24 +147,24 @@ def read_table(file: ScoreInput, table: Table) -> ScoreFile:
                 "{file} has {ours} twice, as {same!r} and {other!r}: remove one of them.",
                 file=file.shown_name,
                 ours=ours,
-                same=cut(same[0]),
-                other=cut(same[1]),
+                same=shorten(same[0]),
+                other=shorten(same[1]),
             )
         assert name
-    ignored = [Remark("column_ignored", cut(name)) for name in table.header if name not in names]
+    ignored = [Remark("column_ignored", shorten(name)) for name in table.header if name not in names]
     remarks = (*table.remarks, *ignored)
-    rows = gathered(file, _rows(file, table, names))
+    rows = without_duplicates(file, _rows(file, table, names))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), remarks)
 
 
 def _rows(file: ScoreInput, table: Table, names: Mapping[str, str]) -> Iterator[ParsedScore]:
     for line in table.lines:
         if line.cells is None:
-            yield left_out_line(line)
+            yield skipped_line(line)
             continue
         cells = {ours: line.cells[name] for name, ours in names.items()}
         build = _builder(file, cells, table.decimal_comma)
-        yield propose(line.at, cells["model"], cells["benchmark"], build)
+        yield parse_row(line.at, cells["model"], cells["benchmark"], build)
 
 
 def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -> Any:
@@ -172,8 +172,8 @@ def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -
         def stated(column: str) -> str | None:
             return optional_label(cells.get(column), column, remarks)
 
-        repository = model_named(cells["model"], file.mapping, remarks)
-        benchmark = label(cells["benchmark"], "benchmark")
+        repository = mapped_model(cells["model"], file.mapping, remarks)
+        benchmark = required_label(cells["benchmark"], "benchmark")
         value = number(cells["value"], remarks, decimal_comma)
         unit = _unit(stated("unit"), value, remarks)
         origin = Origin(
@@ -183,8 +183,8 @@ def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -
             suite=stated("suite") or NOT_STATED,
             revision=stated("revision"),
             as_of=day(cells.get("as_of"), remarks),
-            dtype=dtype_named(cells.get("dtype"), remarks),
-            chat_template=truth(cells.get("chat_template"), "chat_template", remarks),
+            dtype=normalize_dtype(cells.get("dtype"), remarks),
+            chat_template=boolean(cells.get("chat_template"), "chat_template", remarks),
             source_row=stated("source_row"),
             licence=stated("licence") or NOT_STATED,
             flags=stated("flags") or "",
@@ -195,12 +195,12 @@ def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -
             value,
             unit,
             filter=_filter(cells.get("filter"), remarks),
-            n_shot=_needed_if_stated(whole, cells, "n_shot", remarks),
+            n_shot=_needed_if_stated(whole_number, cells, "n_shot", remarks),
             std_error=std_error(cells.get("std_error"), remarks, decimal_comma),
-            higher_is_better=_needed_if_stated(truth, cells, "higher_is_better", remarks),
-            n_samples=whole(cells.get("n_samples"), "n_samples", remarks),
-            is_partial=bool(_needed_if_stated(truth, cells, "is_partial", remarks)),
-            is_group=bool(truth(cells.get("is_group"), "is_group", remarks)),
+            higher_is_better=_needed_if_stated(boolean, cells, "higher_is_better", remarks),
+            n_samples=whole_number(cells.get("n_samples"), "n_samples", remarks),
+            is_partial=bool(_needed_if_stated(boolean, cells, "is_partial", remarks)),
+            is_group=bool(boolean(cells.get("is_group"), "is_group", remarks)),
             task_version=stated("task_version"),
         )
 
@@ -229,5 +229,5 @@ def _needed_if_stated(read: Any, cells: Mapping[str, Cell], column: str, remarks
     """What decides whether scores may be compared is not dropped where it cannot be read: the row is left out."""
     found = read(cells.get(column), column, remarks)
     if found is None and not is_blank(cells.get(column)):
-        raise Skip("not_readable", f"{column}: {cut(cells.get(column))}")
+        raise Skip("not_readable", f"{column}: {shorten(cells.get(column))}")
     return found

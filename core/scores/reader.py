@@ -65,7 +65,7 @@ def read_scores(name: str, content: bytes, mapping: Mapping[str, str] | None = N
     start = _start(file)
     if start in ("{", "["):
         return _json(file, start)
-    if start in ("-", "#") and hub_eval_results.begins(file.content[:_HEAD].decode(file.encoding, "replace")):
+    if start in ("-", "#") and hub_eval_results.looks_like(file.content[:_HEAD].decode(file.encoding, "replace")):
         return _yaml(file)
     return _table(file, text_table(file))
 
@@ -120,7 +120,7 @@ def _first_line(file: ScoreInput) -> Any:
 
 def _table(file: ScoreInput, table: Table) -> ScoreFile:
     header = set(table.header)
-    if header >= answers_table.KNOWN_BY:
+    if header >= answers_table.COLUMNS:
         return answers_table.read(file, table)
     layout = next((layout for layout in LAYOUTS if layout.known_by <= header), None)
     if layout is not None:

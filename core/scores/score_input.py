@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import InputError, Sentence
-from core.scores.cells import cut
+from core.scores.cells import shorten
 from core.scores.parsed_score import Remark
 
 MAX_BYTES = 256 * 2**20
@@ -49,10 +49,10 @@ class ScoreInput:
     @cached_property
     def shown_name(self) -> str:
         """The last part of the name, as it can be printed."""
-        return cut(self.name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "file")
+        return shorten(self.name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "file")
 
     @property
-    def model_stated(self) -> str | None:
+    def stated_model(self) -> str | None:
         return self.mapping.get(MODEL)
 
     @cached_property
@@ -115,12 +115,12 @@ def _utf_16_without_mark(head: bytes) -> tuple[str, ...]:
 
 MAX_JSON = 64 * 2**20
 """Parsed JSON takes about ten times its size in memory, and must be held whole."""
-_TOLD = 20
+_MAX_REMARKS = 20
 """Keys that are told; a file made to have millions of them would fill the memory with remarks."""
 
 
 @dataclass(frozen=True)
-class Twice:
+class DuplicateKey:
     """Stands for the value of a key that one object has twice with different values: it is neither."""
 
     key: str
@@ -165,9 +165,9 @@ def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, An
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen and not _same(seen[key], value):
-            value = Twice(cut(key))
-            if len(remarks) < _TOLD:
-                remarks.append(Remark("key_twice", cut(key)))
+            value = DuplicateKey(shorten(key))
+            if len(remarks) < _MAX_REMARKS:
+                remarks.append(Remark("key_twice", shorten(key)))
         seen[key] = value
     return seen
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
-from core.scores.cells import Cell, Remarks, Skip, cut, label, optional_label
+from core.scores.cells import Cell, Remarks, Skip, optional_label, required_label, shorten
 from core.scores.parsed_score import ParsedScore, Remark
 from core.scores.score_input import ScoreInput
 from core.tables import ScoreRow
@@ -75,38 +75,38 @@ class Origin:
         )
 
 
-def propose(at: str, model: Cell, benchmark: Cell, build: Callable[[Remarks], ScoreRow]) -> ParsedScore:
+def parse_row(at: str, model: Cell, benchmark: Cell, build: Callable[[Remarks], ScoreRow]) -> ParsedScore:
     """The row that `build` makes, or why it made none."""
     remarks: Remarks = []
     try:
-        return ParsedScore(at, cut(model), cut(benchmark), build(remarks), None, tuple(remarks))
+        return ParsedScore(at, shorten(model), shorten(benchmark), build(remarks), None, tuple(remarks))
     except Skip as skip:
-        return ParsedScore(at, cut(model), cut(benchmark), None, skip.remark, tuple(remarks))
+        return ParsedScore(at, shorten(model), shorten(benchmark), None, skip.remark, tuple(remarks))
 
 
-def left_out(at: str, model: Cell, benchmark: Cell, code: str, detail: Cell = "") -> ParsedScore:
+def skipped_row(at: str, model: Cell, benchmark: Cell, code: str, detail: Cell = "") -> ParsedScore:
     """A place of the file where a score should be and nothing of a score is."""
-    return ParsedScore(at, cut(model), cut(benchmark), None, Remark(code, cut(detail)))
+    return ParsedScore(at, shorten(model), shorten(benchmark), None, Remark(code, shorten(detail)))
 
 
-def model_named(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> str:
+def mapped_model(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> str:
     """The name to store a model under: as the file has it, unless the user gave another. Raises Skip without one."""
-    found = label(value, "model")
+    found = required_label(value, "model")
     if found in mapping:
         remarks.append(Remark("renamed", found))
-        return label(mapping[found], "model")
+        return required_label(mapping[found], "model")
     if _LOCAL.match(found):
-        remarks.append(Remark("local_path", cut(found)))
+        remarks.append(Remark("local_path", shorten(found)))
     return found
 
 
-def dtype_named(value: Cell, remarks: Remarks) -> str | None:
+def normalize_dtype(value: Cell, remarks: Remarks) -> str | None:
     """`torch.bfloat16` -> bfloat16; `auto` says nothing."""
     found = optional_label(value, "dtype", remarks)
     return None if found is None or found == "auto" else found.removeprefix("torch.")
 
 
-def joined(flags: Mapping[str, bool]) -> str:
+def join_flags(flags: Mapping[str, bool]) -> str:
     """The flags that hold, as the `flags` column lists them."""
     return ";".join(flag for flag, holds in flags.items() if holds)
 
@@ -115,7 +115,7 @@ MAX_VALUES = 200_000
 """Values of one file: three times what the largest public export has (4,576 rows of 13), at about 2 KB of memory."""
 
 
-def gathered(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore, ...]:
+def without_duplicates(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore, ...]:
     """The same value again is skipped, another one for the same is kept and told. Raises InputError past MAX_VALUES."""
     first: dict[tuple[object, ...], ParsedScore] = {}
     kept: list[ParsedScore] = []

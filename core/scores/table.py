@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.errors import InputError, Sentence
-from core.scores.cells import Cell, cut
+from core.scores.cells import Cell, shorten
 from core.scores.parsed_score import ParsedScore, Remark
 from core.scores.score_input import ScoreInput
 
@@ -42,7 +42,7 @@ class Table:
     """Whether `0,5` may be a number: not where the comma parts the cells."""
 
 
-def left_out_line(line: Line) -> ParsedScore:
+def skipped_line(line: Line) -> ParsedScore:
     """A line that cannot be told apart into cells is left out as a whole."""
     return ParsedScore(line.at, "", "", None, line.problem)
 
@@ -65,7 +65,7 @@ def text_table(file: ScoreInput) -> Table:
             "are results of lm-evaluation-harness and lighteval, exports of the Open LLM Leaderboard, and CSV "
             "after the template.",
             file=file.shown_name,
-            line=cut(first.strip()),
+            line=shorten(first.strip()),
         )
     rows = _Rows(file, separator)
     header = _header(file, next(rows, []))
@@ -110,7 +110,7 @@ def _header(file: ScoreInput, cells: list[str]) -> list[str]:
         raise InputError(
             "{file} has the column {twice!r} twice: rename or remove one of them.",
             file=file.shown_name,
-            twice=cut(twice[0]),
+            twice=shorten(twice[0]),
         )
     return names
 

@@ -27,12 +27,12 @@ from core.warehouse import schema
 from core.warehouse.connection import attach
 from core.warehouse.warehouse import Warehouse
 
-REST = 0.05
+REST_SECONDS = 0.05
 """Seconds without a write that count as rest: file times are no finer than a few milliseconds, so that a change within
 them would not show."""
-UNLOCKED = 1.5
+UNLOCKED_SECONDS = 1.5
 """Seconds of trying without a lock."""
-LOCKED = 0.5
+LOCKED_SECONDS = 0.5
 """Seconds that a copy may hold writers off."""
 _LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 _CHUNK = 32 * 2**20
@@ -45,36 +45,36 @@ class _NotAtRest(Exception):
 
 def current_copy(warehouse: Warehouse) -> Path:
     """The copy of the file as it stands now, made if need be."""
-    folder = _folder_for_copies(warehouse)
-    end = time.monotonic() + UNLOCKED
+    folder = _copies_folder(warehouse)
+    end = time.monotonic() + UNLOCKED_SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(_NotAtRest, duckdb.Error, OSError):  # Windows may deny the file to us
-            return _copied_at_rest(warehouse, folder)
-        time.sleep(REST)
+            return _copy_at_rest(warehouse, folder)
+        time.sleep(REST_SECONDS)
     with attach(warehouse.path, read_only=True, wait=warehouse.wait):
-        return _copied(warehouse, folder, until=time.monotonic() + LOCKED)
+        return _copy(warehouse, folder, until=time.monotonic() + LOCKED_SECONDS)
 
 
 def has_copy(warehouse: Warehouse) -> bool:
     """Whether the file as it stands now has its copy: then it is known to be usable and up to date."""
-    return _place(warehouse, warehouse.query_copies).exists()
+    return _copy_path(warehouse, warehouse.query_copies).exists()
 
 
-def _copied_at_rest(warehouse: Warehouse, folder: Path) -> Path:
+def _copy_at_rest(warehouse: Warehouse, folder: Path) -> Path:
     before = _stamps(warehouse.path)
-    copy = _place(warehouse, folder)
+    copy = _copy_path(warehouse, folder)
     if copy.exists():
         return copy
     age = time.time() - max(changed for changed, _ in before.values()) / 1e9
-    if 0 <= age < REST:  # a time in the future is a clock that was set back, and says nothing
+    if 0 <= age < REST_SECONDS:  # a time in the future is a clock that was set back, and says nothing
         raise _NotAtRest
-    return _copied(warehouse, folder, until=None, expected=before)
+    return _copy(warehouse, folder, until=None, expected=before)
 
 
-def _copied(
+def _copy(
     warehouse: Warehouse, folder: Path, until: float | None, expected: dict[str, tuple[int, int]] | None = None
 ) -> Path:
-    copy = _place(warehouse, folder)
+    copy = _copy_path(warehouse, folder)
     if copy.exists():
         return copy
     part = folder / f"{copy.stem}.{os.getpid()}.part"
@@ -93,11 +93,11 @@ def _copied(
         for ending in ("", *_LOGS):
             with contextlib.suppress(OSError):
                 _beside(part, ending).unlink()
-    _clear_away(folder, warehouse.path.name, copy)
+    _remove_old_copies(folder, warehouse.path.name, copy)
     return copy
 
 
-def _place(warehouse: Warehouse, folder: Path) -> Path:
+def _copy_path(warehouse: Warehouse, folder: Path) -> Path:
     # A newer Workdim starts from a copy of its own, and so from a look at the file, which brings it up to date.
     known = (warehouse.version(), schema.fingerprint())
     key = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
@@ -140,7 +140,7 @@ def _chunks(reading: int, writing: int) -> Iterator[int]:
         yield len(content)
 
 
-def _folder_for_copies(warehouse: Warehouse) -> Path:
+def _copies_folder(warehouse: Warehouse) -> Path:
     """Beside the warehouse; where nothing can be written there, a private folder that goes with this process."""
     beside = warehouse.query_copies
     with contextlib.suppress(OSError):
@@ -152,7 +152,7 @@ def _folder_for_copies(warehouse: Warehouse) -> Path:
     return private
 
 
-def _clear_away(folder: Path, name: str, current: Path) -> None:
+def _remove_old_copies(folder: Path, name: str, current: Path) -> None:
     for file in folder.glob(f"{glob.escape(name)}-*"):
         if file == current:
             continue

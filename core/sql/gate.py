@@ -41,7 +41,7 @@ TABLE_FUNCTIONS = {
     "pg_timezone_names",
 }
 """All others are refused, those of a later engine too."""
-_OF_THE_ENGINE = {
+_REFUSED_FUNCTIONS = {
     "current_setting",
     "getenv",
     "getvariable",
@@ -56,7 +56,7 @@ _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECA
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
-def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+def require_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
     """The statement to run; QueryError says in one line why it is refused."""
     if "\0" in sql:
         raise QueryError("The statement holds a NUL character: it was cut or pasted wrongly.")
@@ -77,15 +77,15 @@ def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
             "A statement of the kind {kind} is refused: the warehouse is only read here. Type one SELECT statement.",
             kind=kinds[0],
         )
-    _refuse_the_engines_own(connection, statements[0])
+    _refuse_engine_names(connection, statements[0])
     return statements[0]
 
 
-def require_statement(sql: str) -> None:
+def check_statement(sql: str) -> None:
     """QueryError where this could never be run, whatever tables there are: before it is kept under a name."""
     try:
         with duckdb.connect() as connection:
-            only_statement(connection, sql)
+            require_single_select(connection, sql)
     except duckdb.Error as error:
         raise QueryError(_one_line(str(error))) from error
 
@@ -97,7 +97,7 @@ def _kind(statement: duckdb.Statement) -> str:
         raise QueryError("This kind of statement is refused. Type one SELECT statement.") from error
 
 
-def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
     """Look at the names in the engine's own reading of the statement, which no spelling gets round."""
     select = statement.query
     if statement.type == duckdb.StatementType.EXPLAIN:
@@ -129,7 +129,7 @@ def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: du
 
 def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
     """The functions of this engine that a typed statement may not call."""
-    return _names_of(connection, _FUNCTIONS) | _OF_THE_ENGINE
+    return _names_of(connection, _FUNCTIONS) | _REFUSED_FUNCTIONS
 
 
 def _names_of(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:

@@ -28,7 +28,7 @@ from core.sql.copy import has_copy
 from core.warehouse.warehouse import Warehouse
 
 MEMORY_MB = 512
-MOST_AT_ONCE = 2
+MAX_RUNNING = 2
 """Queries of one app, of all its readers together: each takes a core and up to MEMORY_MB."""
 MAX_CHARACTERS = 100_000
 MAX_ROWS = 1_000_000
@@ -36,7 +36,7 @@ MAX_SECONDS = 600.0
 # Room for the start of the process and the copy of the file, beyond the query's own time.
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
-_at_work: list[subprocess.Popen] = []
+_processes: list[subprocess.Popen] = []
 _starting = threading.Lock()
 
 
@@ -52,7 +52,7 @@ class SqlResult:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningQuery:
     """A query under way in its own process, which ends with it: when its session is gone, nobody waits for the rows."""
 
     sql: str
@@ -97,18 +97,18 @@ class Running:
             )
         answer = json.loads(header)
         if "error" in answer:
-            raise QueryError(errors.read(answer["error"]))
+            raise QueryError(errors.from_record(answer["error"]))
         return SqlResult(pl.read_ipc_stream(io.BytesIO(table)), answer["truncated"], answer["seconds"])
 
 
-def query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> SqlResult:
+def run_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> SqlResult:
     """Run one SELECT (or EXPLAIN, DESCRIBE, SUMMARIZE) statement; QueryError says in one line why it cannot be run."""
-    return start(warehouse, sql, limit, seconds).result()
+    return start_query(warehouse, sql, limit, seconds).result()
 
 
-def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> Running:
+def start_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> RunningQuery:
     """As `query`, without waiting for the rows."""
-    _refuse_unfit(sql, limit, seconds)
+    _check_request(sql, limit, seconds)
     if not has_copy(warehouse):
         warehouse.read("SELECT 1")  # makes or updates the file, and reports an unusable one in its own words
     request = {
@@ -120,11 +120,11 @@ def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 
         "wait": warehouse.wait,
     }
     with _as_file(json.dumps(request).encode()) as asked, _starting:
-        _at_work[:] = [process for process in _at_work if process.poll() is None]
-        if len(_at_work) >= MOST_AT_ONCE:
+        _processes[:] = [process for process in _processes if process.poll() is None]
+        if len(_processes) >= MAX_RUNNING:
             raise QueryError(
                 "{most_at_once} queries are at work already. Try again when one is done, or cancel one of them.",
-                most_at_once=MOST_AT_ONCE,
+                most_at_once=MAX_RUNNING,
             )
         answer = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `cancel`, and so by `result`)
         process = subprocess.Popen(
@@ -135,11 +135,11 @@ def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 
             env=_environment(),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-        _at_work.append(process)
-    return Running(sql, process, answer, seconds + warehouse.wait + _START_SECONDS)
+        _processes.append(process)
+    return RunningQuery(sql, process, answer, seconds + warehouse.wait + _START_SECONDS)
 
 
-def _refuse_unfit(sql: str, limit: int, seconds: float) -> None:
+def _check_request(sql: str, limit: int, seconds: float) -> None:
     if len(sql) > MAX_CHARACTERS:
         raise QueryError(
             "The statement has {n_sql:,} characters; at most {max_characters:,} are taken.",

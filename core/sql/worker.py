@@ -22,9 +22,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.errors import QueryError, Sentence, WorkdimError, recorded
+from core.errors import QueryError, Sentence, WorkdimError, to_record
 from core.sql.copy import current_copy
-from core.sql.gate import only_statement
+from core.sql.gate import require_single_select
 from core.warehouse.connection import connect_private
 from core.warehouse.warehouse import Warehouse
 
@@ -45,7 +45,7 @@ def main() -> None:
     """Answer the one request."""
     request = json.load(sys.stdin.buffer)
     _cap_memory()
-    sys.stdout.buffer.write(answer(request, _give_up))
+    sys.stdout.buffer.write(answer(request, _exit_on_timeout))
 
 
 def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> bytes:
@@ -64,13 +64,13 @@ def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> by
             finally:
                 watchdog.cancel()
     except WorkdimError as error:
-        return _refusal(str(error))
+        return _error_answer(str(error))
     except (duckdb.Error, OSError, ValueError, MemoryError, pa.ArrowException) as error:
-        return _refusal(_clear(error, request))
+        return _error_answer(_clear_message(error, request))
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
-    statement = only_statement(connection, request["sql"])
+    statement = require_single_select(connection, request["sql"])
     started = time.perf_counter()
     rows = connection.sql(statement).limit(request["limit"] + 1)  # also gives equal column names different ones
     if len(rows.columns) > MAX_COLUMNS:
@@ -109,7 +109,7 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
             )
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             _refuse_huge_cells(name, column)
-            _refuse_unheard_of_times(name, column)
+            _refuse_unrepresentable_times(name, column)
         batches.append(batch)
     return batches, reader.schema
 
@@ -133,11 +133,11 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
         )
 
 
-def _refuse_unheard_of_times(name: str, column: pa.Array) -> None:
+def _refuse_unrepresentable_times(name: str, column: pa.Array) -> None:
     """The engine knows infinite dates, years beyond 9999 and the hour 24; nothing that reads its answer does."""
     kind = column.type
     if pa.types.is_list(kind):
-        _refuse_unheard_of_times(name, pc.list_flatten(column))
+        _refuse_unrepresentable_times(name, pc.list_flatten(column))
         return
     if pa.types.is_date32(kind):
         plain, first, last = column.cast(pa.int32()), _FIRST_DAY, _LAST_DAY
@@ -194,14 +194,14 @@ def _cap_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 
 
-def _give_up(seconds: float) -> None:
-    sys.stdout.buffer.write(_refusal(_too_slow(seconds)))
+def _exit_on_timeout(seconds: float) -> None:
+    sys.stdout.buffer.write(_error_answer(_too_slow(seconds)))
     sys.stdout.buffer.flush()
     os._exit(0)
 
 
-def _refusal(line: str) -> bytes:
-    return json.dumps({"error": recorded(line)}).encode() + b"\n"
+def _error_answer(line: str) -> bytes:
+    return json.dumps({"error": to_record(line)}).encode() + b"\n"
 
 
 def _too_slow(seconds: float) -> Sentence:
@@ -211,7 +211,7 @@ def _too_slow(seconds: float) -> Sentence:
     )
 
 
-def _clear(error: Exception, request: dict[str, Any]) -> str:
+def _clear_message(error: Exception, request: dict[str, Any]) -> str:
     """DuckDB's message in one line, without the picture of the statement."""
     text = str(error)
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ResourceError
-from core.files import read_json, write_through
+from core.files import read_json, write_atomic
 from core.records import SHIPPED
 
 FILE = "annotations.json"
@@ -119,7 +119,7 @@ def write(parcel: Path, annotations: Annotations) -> None:
     """Write them into the parcel. Raises ResourceError if that fails."""
     try:
         content = json.dumps({"tags": list(annotations.tags), "note": annotations.note}, indent=1, ensure_ascii=False)
-        write_through(parcel / FILE, content.encode())
+        write_atomic(parcel / FILE, content.encode())
     except OSError as error:
         raise ResourceError(
             "{file} cannot be written: {reason}.", file=parcel / FILE, reason=error.strerror or error

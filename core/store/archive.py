@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError
-from core.files import folders_in, make_folder, workplace
+from core.files import folders_in, make_folder, temporary_folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE
 from core.store.user_files import IMPORT_FILE
 
@@ -145,7 +145,7 @@ def create_archive(target: Path, about: dict[str, Any], is_zip: bool) -> Iterato
         raise InputError("{target} is there already. Name a new folder or a .zip file with --out.", target=target)
     make_folder(target.parent)
     try:
-        with workplace("archive", target.parent) as place:
+        with temporary_folder("archive", target.parent) as place:
             writer = ArchiveWriter(place / f"archive{'.zip' if is_zip else ''}", is_zip)
             try:
                 yield writer

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError, ResourceError
-from core.files import make_folder, names_in, refuse_where_read_only, write_through
+from core.files import make_folder, names_in, refuse_where_read_only, write_atomic
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Folder:
         new_id = secrets.token_hex(6)
         try:
             refuse_where_read_only()
-            write_through(file, new_id.encode())
+            write_atomic(file, new_id.encode())
         except (OSError, InputError):
             return "unnamed"
         return new_id

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import InputError, ResourceError, WarehouseError
-from core.files import make_folder, move, read_json, sync_folder, write_through
+from core.files import make_folder, move, read_json, sync_folder, write_atomic
 from core.records import PROFILE_TABLES, Profile
 from core.store import annotation
 from core.store.folder import Folder
@@ -83,14 +83,14 @@ def write_parcel(folder: Path, profile: Profile) -> None:
             content = io.BytesIO()
             rows.write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
-            write_through(folder / f"{table}.parquet", content.getvalue())
+            write_atomic(folder / f"{table}.parquet", content.getvalue())
         single_rows = {
             key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True)
             for table, key in SINGLE_ROW_TABLES.items()
         }
         content_of_run = {"format": FORMAT, **single_rows, "files": files}
         text = json.dumps(content_of_run, indent=1, ensure_ascii=False, default=datetime.isoformat)
-        write_through(folder / RUN_FILE, text.encode())
+        write_atomic(folder / RUN_FILE, text.encode())
     except OSError as error:
         raise ResourceError(
             "The result cannot be written to {folder}: {reason}.", folder=folder, reason=error.strerror or error

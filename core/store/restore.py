@@ -31,9 +31,9 @@ from core.files import (
     read_json,
     sync_all,
     sync_folder,
-    time_now,
-    unused,
-    write_through,
+    timestamp,
+    unused_path,
+    write_atomic,
 )
 from core.store import trash, user_files
 from core.store.folder import Folder
@@ -84,14 +84,14 @@ def begin(
         else:
             n_parcels += 1
     _merge_pilots(folder, Folder(unpacked), report)
-    previous_files = unused(folder.root / f"people.before-restore-{time_now()}")
+    previous_files = unused_path(folder.root / f"people.before-restore-{timestamp()}")
     journal = {"kept": previous_files.name, "tables": manifest.get("tables", {}), "views": manifest.get("views", {})}
     try:
         make_folder(unpacked / "people")
-        write_through(unpacked / _JOURNAL, json.dumps(journal, indent=1).encode())
+        write_atomic(unpacked / _JOURNAL, json.dumps(journal, indent=1).encode())
         make_folder(folder.pending)
         sync_all()
-        pending = unused(folder.pending / f"{KIND}-{time_now()}")
+        pending = unused_path(folder.pending / f"{KIND}-{timestamp()}")
         os.replace(unpacked, pending)
         sync_folder(folder.pending)
     except OSError as error:
@@ -116,7 +116,7 @@ def exchange_files(folder: Folder, restore: PendingRestore) -> None:
         move(source, target)
     if (restore.folder / "people").is_dir():
         if folder.people.exists():
-            move(folder.people, unused(restore.previous_files))
+            move(folder.people, unused_path(restore.previous_files))
         move(restore.folder / "people", folder.people)
     for changed in (folder.parcels, folder.root):
         sync_folder(changed)
@@ -128,7 +128,7 @@ def finish(folder: Folder, restore: PendingRestore) -> None:
         kind, _, one = name.removesuffix(".json").partition("-")
         if kind in user_files.KINDS and user_files.exists(folder, kind, one):
             (folder.trash / "people" / name).unlink(missing_ok=True)
-    leftovers = unused(folder.root / f".workdim-{restore.folder.name}")
+    leftovers = unused_path(folder.root / f".workdim-{restore.folder.name}")
     move(restore.folder, leftovers)
     shutil.rmtree(leftovers, ignore_errors=True)
 

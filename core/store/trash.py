@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ResourceError
-from core.files import folders_in, make_folder, move, read_json, unused, workplace, write_through
+from core.files import folders_in, make_folder, move, read_json, temporary_folder, unused_path, write_atomic
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE, is_parcel
 
@@ -69,7 +69,7 @@ def move_to_trash(folder: Folder, run_id: str, pilots: Sequence[str]) -> None:
     try:
         shutil.rmtree(folder.trash / run_id, ignore_errors=True)  # of an earlier deletion
         record = {"deleted_at": datetime.now(UTC).isoformat(timespec="seconds"), "pilots": list(pilots)}
-        write_through(folder.trash / f"{run_id}.json", json.dumps(record, indent=1).encode())
+        write_atomic(folder.trash / f"{run_id}.json", json.dumps(record, indent=1).encode())
         os.replace(folder.parcels / run_id, folder.trash / run_id)
     except OSError as error:
         raise ResourceError(
@@ -100,7 +100,7 @@ def empty(folder: Folder) -> int:
         return 0
     run_ids_removed = run_ids(folder)
     try:
-        with workplace("emptied", folder.root) as place:
+        with temporary_folder("emptied", folder.root) as place:
             os.replace(folder.trash, place / folder.trash.name)
     except OSError as error:
         raise ResourceError(
@@ -111,7 +111,7 @@ def empty(folder: Folder) -> int:
 
 def quarantine(folder: Folder, parcel: Path) -> None:
     """Move a damaged parcel to the trash, under a name that is not taken for a deleted run."""
-    target = unused(folder.trash / f"{parcel.name}{DAMAGED_SUFFIX}")
+    target = unused_path(folder.trash / f"{parcel.name}{DAMAGED_SUFFIX}")
     make_folder(target.parent)
     try:
         os.replace(parcel, target)

@@ -32,7 +32,7 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError
-from core.files import make_folder, names_in, sync_folder, workplace, write_through
+from core.files import make_folder, names_in, sync_folder, temporary_folder, write_atomic
 from core.store.folder import Folder
 from core.store.parcels import READ_ERRORS, read_table, read_versioned
 from core.tables import PILOT_SOURCE, TABLES
@@ -123,7 +123,7 @@ def write(
                     n=len(content) / 2**20,
                     largest=MAX_JSON_BYTES // 2**20,
                 )
-            write_through(path, content)
+            write_atomic(path, content)
         sync_folder(path.parent)
         _tombstone_path(folder, kind, file_id).unlink(missing_ok=True)
     except OSError as error:
@@ -187,10 +187,10 @@ def delete(folder: Folder, kind: str, file_id: str) -> None:
     try:
         make_folder(tombstone.parent)
         record = {"kind": kind, "id": file_id, "deleted_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_through(tombstone, json.dumps(record, indent=1).encode())
+        write_atomic(tombstone, json.dumps(record, indent=1).encode())
         if KINDS[kind].is_import:
             if path.exists():
-                with workplace("deleted", folder.root) as place:
+                with temporary_folder("deleted", folder.root) as place:
                     os.replace(path, place / path.name)
         else:
             path.unlink(missing_ok=True)
@@ -215,7 +215,7 @@ def _to_json(kind: str, tables: Mapping[str, pl.DataFrame], **extra: Any) -> byt
 
 def _write_import(folder: Folder, path: Path, tables: Mapping[str, pl.DataFrame]) -> None:
     """Build the folder aside and rename it: a killed process leaves all of an import or nothing."""
-    with workplace("import", folder.root) as place:
+    with temporary_folder("import", folder.root) as place:
         new = place / path.name
         make_folder(new)
         hashes = {}
@@ -223,8 +223,8 @@ def _write_import(folder: Folder, path: Path, tables: Mapping[str, pl.DataFrame]
             content = io.BytesIO()
             tables[table].write_parquet(content, compression="zstd")
             hashes[name] = hashlib.sha256(content.getvalue()).hexdigest()
-            write_through(new / name, content.getvalue())
-        write_through(new / IMPORT_FILE, _to_json("scores", {"score_files": tables["score_files"]}, files=hashes))
+            write_atomic(new / name, content.getvalue())
+        write_atomic(new / IMPORT_FILE, _to_json("scores", {"score_files": tables["score_files"]}, files=hashes))
         if path.exists():
             os.replace(path, place / "before")
         os.replace(new, path)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import CorpusError, ModelError, Sentence
-from core.texts.messages import BETWEEN, Conversation, Message, joined
+from core.texts.messages import BETWEEN, Conversation, Message, join_contents
 from core.texts.words import CHARACTERS_PER_TOKEN, CHARACTERS_PER_TOKEN_CJK, Encoded, read_offsets
 
 TOKENS_PER_CONVERSATION = 24
@@ -52,10 +52,10 @@ class ChatWindow:
     @property
     def text(self) -> str:
         """The contents alone, the same for every model; words and offsets are counted in it."""
-        return joined(self.messages)
+        return join_contents(self.messages)
 
 
-def cut_documents(conversations: Sequence[Conversation], length: int) -> list[list[ChatWindow]]:
+def cut_conversations(conversations: Sequence[Conversation], length: int) -> list[list[ChatWindow]]:
     """Documents, each as the windows that it has room for, of at least `length` characters of content.
 
     Short neighbouring conversations are one document together: a window goes through one after the other, each rendered
@@ -63,16 +63,16 @@ def cut_documents(conversations: Sequence[Conversation], length: int) -> list[li
     user's message, where every template can start; the system's message stands in the first alone.
     """
     documents = []
-    for first, end in _runs([len(joined(messages)) for messages in conversations], length):
+    for first, end in _join_neighbours([len(join_contents(messages)) for messages in conversations], length):
         turns = [turns for number in range(first, end) for turns in _turns(number + 1, conversations[number])]
-        runs = _runs([len(joined(one.messages)) for one in turns], length)
-        documents.append([ChatWindow(_together(turns[start:stop])) for start, stop in runs])
+        runs = _join_neighbours([len(join_contents(one.messages)) for one in turns], length)
+        documents.append([ChatWindow(_merge_turns(turns[start:stop])) for start, stop in runs])
     return documents
 
 
-def joined_windows(windows: Sequence[ChatWindow]) -> ChatWindow:
+def join_windows(windows: Sequence[ChatWindow]) -> ChatWindow:
     """Neighbouring windows as one that reads on."""
-    return ChatWindow(_together([turns for window in windows for turns in window.turns]))
+    return ChatWindow(_merge_turns([turns for window in windows for turns in window.turns]))
 
 
 def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, name: str) -> Encoded:
@@ -95,8 +95,8 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
         text, add_special_tokens=False, truncation=True, max_length=n_tokens, return_offsets_mapping=True, verbose=False
     )
     offsets = _in_contents(read_offsets(encoding, n_tokens), text, places, window.messages)
-    covered = _covered(offsets, len(window.text))
-    targets = _covered(offsets[1:], len(window.text))
+    covered = _covered_characters(offsets, len(window.text))
+    targets = _covered_characters(offsets[1:], len(window.text))
     if not covered.any():
         raise CorpusError(
             "The chat template of {model} takes all {n_tokens} tokens of a window of {name}, and leaves none for "
@@ -145,7 +145,7 @@ def _in_contents(offsets: np.ndarray, text: str, places: list[int], messages: li
     return found
 
 
-def _covered(offsets: np.ndarray, n_characters: int) -> np.ndarray:
+def _covered_characters(offsets: np.ndarray, n_characters: int) -> np.ndarray:
     """Which characters the tokens cover; (n_characters,) bool"""
     covered = np.zeros(n_characters, dtype=bool)
     for start, end in offsets[offsets[:, 0] >= 0]:
@@ -153,7 +153,7 @@ def _covered(offsets: np.ndarray, n_characters: int) -> np.ndarray:
     return covered
 
 
-def _runs(lengths: Sequence[int], at_least: int) -> list[tuple[int, int]]:
+def _join_neighbours(lengths: Sequence[int], at_least: int) -> list[tuple[int, int]]:
     """First and one past the last of runs of neighbours that are so long joined; a short rest joins the last."""
     runs, start, total = list[tuple[int, int]](), 0, 0
     for index, length in enumerate(lengths):
@@ -174,7 +174,7 @@ def _turns(number: int, messages: Conversation) -> Iterator[Turns]:
         yield Turns(number, start + 1, messages[start:end])
 
 
-def _together(turns: Sequence[Turns]) -> tuple[Turns, ...]:
+def _merge_turns(turns: Sequence[Turns]) -> tuple[Turns, ...]:
     """Turns of the same conversation joined again."""
     found = list[Turns]()
     for one in turns:
@@ -251,7 +251,7 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
             "out, moves or changes {messages}. Remove it from the file, or {way_out}.",
             model=model,
             name=name,
-            messages=_first_other(messages, pieces[1::2]),
+            messages=_first_difference(messages, pieces[1::2]),
             way_out=WAY_OUT,
         )
     starts, position = [], 0
@@ -277,7 +277,7 @@ def _apply(messages: list[tuple[str, str]], template: str, tokenizer: Any, model
         ) from error
 
 
-def _first_other(messages: Sequence[Message], shown: Sequence[str]) -> str:
+def _first_difference(messages: Sequence[Message], shown: Sequence[str]) -> str:
     for number, message in enumerate(messages, 1):
         if number > len(shown) or shown[number - 1] != message.content:
             return Sentence("message {number} ({role})", number=number, role=message.role)

@@ -20,12 +20,12 @@ from core.tables import CorpusRow
 from core.texts.messages import (
     Conversation,
     conversations_hash,
-    joined,
+    join_contents,
     json_chats,
     parquet_chats,
     read_conversations,
-    require_room,
-    require_small,
+    require_file_within_limits,
+    require_values_within_limits,
 )
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "corpora"
@@ -139,7 +139,7 @@ def _chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
 
 def _chat_corpus(path: Path, conversations: tuple[Conversation, ...], chat: str) -> Corpus:
     """The plain contents have a name of their own, so that nobody takes them for what a template rendered."""
-    pieces = [joined(messages) for messages in conversations]
+    pieces = [join_contents(messages) for messages in conversations]
     if chat == "plain":
         return _corpus(f"{path.stem} (plain)", pieces, "unknown", "chat messages", "user's own", "file")
     corpus = _corpus(
@@ -178,7 +178,7 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
         return _paragraphs(_decode(path, encoding))
     try:
         if kind == ".parquet":
-            require_small(path)
+            require_file_within_limits(path)
             frame = pl.read_parquet(path)
         elif kind == ".csv":
             frame = pl.read_csv(io.StringIO(_decode(path, encoding)), infer_schema=False)
@@ -190,7 +190,7 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
             "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind=kind[1:], first=first
         ) from error
     column = _choose_column(path, frame, column)
-    require_room(path, len(frame), frame[column].estimated_size())
+    require_values_within_limits(path, len(frame), frame[column].estimated_size())
     return [str(text).strip() for text in frame[column].drop_nulls()]
 
 

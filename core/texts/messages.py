@@ -86,7 +86,7 @@ def conversations_hash(conversations: Sequence[Conversation]) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
-def joined(messages: Sequence[Message]) -> str:
+def join_contents(messages: Sequence[Message]) -> str:
     """The contents alone, a paragraph each."""
     return BETWEEN.join(message.content for message in messages)
 
@@ -168,7 +168,7 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     tables = [row for row in rows if isinstance(row, dict)]
     found = {name: None for row in tables for name, value in row.items() if is_chat(value)}
     has_text = any(isinstance(row.get("text"), str) for row in tables)
-    chosen = _choose(path, list(found), column, has_text)
+    chosen = _choose_chat_column(path, list(found), column, has_text)
     if chosen:
         return [row.get(chosen) if isinstance(row, dict) else None for row in rows]
     if whole and found and column:
@@ -186,7 +186,7 @@ MAX_TABLE_BYTES = 2**31
 """Of a table when it is unpacked: repeated values take nothing in the file."""
 
 
-def require_small(path: Path) -> None:
+def require_file_within_limits(path: Path) -> None:
     """Raises CorpusError for a Parquet file whose footer tells of more than is read into memory.
 
     A value that a file writes once for many rows shows its size only when it is read: that is looked at after it.
@@ -200,10 +200,10 @@ def require_small(path: Path) -> None:
     of_columns = [sum(group.column(n).num_values for group in groups) for n in range(footer.num_columns)]
     n_values = max([footer.num_rows, *of_columns])
     n_bytes = sum(group.total_byte_size for group in groups)
-    require_room(path, n_values, n_bytes)
+    require_values_within_limits(path, n_values, n_bytes)
 
 
-def require_room(path: Path, n_values: int, n_bytes: float) -> None:
+def require_values_within_limits(path: Path, n_values: int, n_bytes: float) -> None:
     if n_values > MAX_VALUES or n_bytes > MAX_TABLE_BYTES:
         raise CorpusError(
             "{path} holds {n_values:,} texts of {n_bytes:,.0f} MB; a table of at most {max_values:,} texts and "
@@ -218,15 +218,15 @@ def require_room(path: Path, n_values: int, n_bytes: float) -> None:
 
 def parquet_chats(path: Path, column: str | None) -> list[Any] | None:
     """As `json_chats`. A file that cannot be read has none: whoever reads it as a table of texts says why."""
-    require_small(path)
+    require_file_within_limits(path)
     try:
         schema = pl.read_parquet_schema(path)
         found = [name for name, dtype in schema.items() if _holds_messages(dtype)]
-        chosen = _choose(path, found, column, schema.get("text") == pl.String)
+        chosen = _choose_chat_column(path, found, column, schema.get("text") == pl.String)
         if not chosen:
             return None
         values = pl.read_parquet(path, columns=[chosen])[chosen]
-        require_room(path, len(values), values.estimated_size())
+        require_values_within_limits(path, len(values), values.estimated_size())
         return values.to_list()
     except (pl.exceptions.PolarsError, OSError):
         return None
@@ -239,7 +239,7 @@ def _holds_messages(dtype: Any) -> bool:
     return any(names >= set(keys) for keys in SHAPES)
 
 
-def _choose(path: Path, found: list[str], column: str | None, has_text: bool) -> str | None:
+def _choose_chat_column(path: Path, found: list[str], column: str | None, has_text: bool) -> str | None:
     if column is not None:
         return column if column in found else None
     usual = [name for name in USUAL if name in found][:1] or found

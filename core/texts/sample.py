@@ -13,14 +13,14 @@ import numpy as np
 from core.errors import CorpusError, InputError
 from core.geometry.clouds import contiguous_blocks
 from core.registry.protocols import Protocol
-from core.texts.chats import chat_word_span, cut_documents, encode_chat, joined_windows, read_template, template_hash
+from core.texts.chats import chat_word_span, cut_conversations, encode_chat, join_windows, read_template, template_hash
 from core.texts.corpora import Corpus
 from core.texts.windows import (
     Window,
+    characters_for_tokens,
     is_wide,
     place_windows,
     plan_chat_windows,
-    reserve,
     spare_chat_windows,
     spare_windows,
     window_text,
@@ -125,7 +125,7 @@ def draw_sample(
     special, template = _special(encoded, tokenizer), np.stack([window.template for window in encoded])
     origin = np.array([window.document for window in windows])
     offsets = np.stack([window.offsets for window in encoded])
-    placed = _placed_by_all(source, pieces, encoded, tokenizer, companions) if companions else []
+    placed = _words_placed_by_all(source, pieces, encoded, tokenizer, companions) if companions else []
     words = choose_words([source.text(p) for p in pieces], [source.word_span(p, wide) for p in pieces], placed)
     sample = TokenSample(
         ids,
@@ -215,16 +215,16 @@ def _read_corpus(
     corpus: Corpus, tokenizer: Any, protocol: Protocol, seed: int, model: str, opened: bool
 ) -> tuple[_Source, _Reads]:
     """All windows of a protocol, whole. Raises CorpusError, with the counts, where the text is too short."""
-    length = reserve(_beginning(corpus), protocol.n_tokens)
+    length = characters_for_tokens(_beginning(corpus), protocol.n_tokens)
     if corpus.conversations:
         source = _chat_windows(corpus, protocol, length, seed)
     else:
         source = _text_windows(corpus, protocol, length, seed, opened)
     if len(source.windows) < protocol.n_sequences:
-        raise _too_short(corpus, protocol, tokenizer, len(source.windows))
+        raise _too_short_error(corpus, protocol, tokenizer, len(source.windows))
     reads = _read_windows(source, tokenizer, model, protocol.n_tokens)
     if len(reads.whole) < protocol.n_sequences:
-        raise _too_short(corpus, protocol, tokenizer, len(reads.whole))
+        raise _too_short_error(corpus, protocol, tokenizer, len(reads.whole))
     return source, reads
 
 
@@ -341,7 +341,7 @@ def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, op
 
 
 def _chat_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) -> _Source:
-    documents = cut_documents(corpus.conversations, length)
+    documents = cut_conversations(corpus.conversations, length)
     room = [len(document) for document in documents]
     windows = plan_chat_windows(room, protocol.n_sequences, corpus.row.sha256, seed)
     everything = [chat for document in documents for chat in document]
@@ -360,7 +360,7 @@ def _chat_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) ->
         place,
         len(everything),
         8,
-        lambda start, stop: joined_windows(everything[start:stop]),
+        lambda start, stop: join_windows(everything[start:stop]),
         lambda _start, stop, _encoded: stop,
         lambda: spare_chat_windows(room, windows, corpus.row.sha256, seed),
     )
@@ -370,7 +370,7 @@ def _special(encoded: list[Encoded], tokenizer: Any) -> np.ndarray:
     return np.stack([special_tokens(window, tokenizer) for window in encoded])
 
 
-def _placed_by_all(
+def _words_placed_by_all(
     source: _Source, pieces: list[Any], own: list[Encoded], tokenizer: Any, companions: Sequence[Any]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Offsets and special tokens by each tokenizer that words are chosen for.
@@ -393,7 +393,7 @@ def _has_unknown(tokenizer) -> bool:
     )
 
 
-def _too_short(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> CorpusError:
+def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> CorpusError:
     if corpus.conversations:
         return CorpusError(
             "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
@@ -424,7 +424,7 @@ def _too_short(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> C
     )
 
 
-def shuffled(sample: TokenSample, seed: int) -> TokenSample:
+def shuffle_tokens(sample: TokenSample, seed: int) -> TokenSample:
     """Tokens of each sequence in a seeded order; position 0, special tokens and chat templates stay in their places.
 
     What is left of a profile then comes from the vocabulary and the weights, not from what the text says. Words have no

@@ -22,21 +22,21 @@ from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass as declared
 
 from core.errors import InputError, Sentence
-from core.validation import DECLARED, Whole, checked
+from core.validation import MODEL_CONFIG, Whole, validate
 
 MAX_BYTES = 256 * 2**20
 MOST_ROWS = 100_000
 WINDOW = 1024
 """Most tokens of a text that are read at once. A longer text is read in windows: each repeats the last half of the one
 before it and is scored on its own new half."""
-_Any = Annotated[str, Strict(), Field(description=Sentence("a text, which may be empty"))]
-_Filled = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
+_AnyText = Annotated[str, Strict(), Field(description=Sentence("a text, which may be empty"))]
+_NonEmptyText = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
 
 
-@declared(frozen=True, config=DECLARED)
+@declared(frozen=True, config=MODEL_CONFIG)
 class Question:
-    prompt: _Any
-    choices: Annotated[tuple[_Any, ...], Field(description=Sentence("a list of texts"))]
+    prompt: _AnyText
+    choices: Annotated[tuple[_AnyText, ...], Field(description=Sentence("a list of texts"))]
     answer: Whole = Field(description=Sentence("the number of the right choice, from 0"))
 
     @property
@@ -49,9 +49,9 @@ class Question:
         return [self.prompt, list(self.choices), self.answer]
 
 
-@declared(frozen=True, config=DECLARED)
+@declared(frozen=True, config=MODEL_CONFIG)
 class Text:
-    text: _Filled
+    text: _NonEmptyText
 
     @property
     def asked(self) -> Any:
@@ -92,7 +92,7 @@ def read_task(file: Path) -> Task:
     for number, content in _lines(file):
         place = Sentence("{file}, line {number}", file=file.name, number=number)
         is_text = isinstance(content, dict) and "text" in content and "choices" not in content
-        row = checked(Text, content, place) if is_text else checked(Question, content, place)
+        row = validate(Text, content, place) if is_text else validate(Question, content, place)
         if rows and isinstance(rows[0], Text) != is_text:
             if is_text:
                 raise InputError(
@@ -101,7 +101,7 @@ def read_task(file: Path) -> Task:
             raise InputError(
                 "{place}: a question among texts. A task is of one kind: make two files of it.", place=place
             )
-        _check(row, place)
+        _check_row(row, place)
         earlier = seen.setdefault(_hash(row.asked), number)
         if earlier != number:
             raise InputError(
@@ -144,10 +144,10 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
         raise InputError("The task file {file} cannot be read: {reason}.", file=file, reason=error.strerror) from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield number, _parsed(line, Sentence("{file}, line {number}", file=file.name, number=number))
+            yield number, _parse_line(line, Sentence("{file}, line {number}", file=file.name, number=number))
 
 
-def _parsed(line: str, place: str) -> Any:
+def _parse_line(line: str, place: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
@@ -170,7 +170,7 @@ def _parsed(line: str, place: str) -> Any:
     return content
 
 
-def _check(row: Question | Text, place: str) -> None:
+def _check_row(row: Question | Text, place: str) -> None:
     if isinstance(row, Text):
         return
     if len(row.choices) < 2:

@@ -21,7 +21,7 @@ class Window:
     """Offset in characters within the document; of chat messages, the number of the window in it."""
 
 
-def reserve(text_sample: str, n_tokens: int) -> int:
+def characters_for_tokens(text_sample: str, n_tokens: int) -> int:
     """Characters that a window may need, judged by the script of the text alone."""
     return math.ceil(n_tokens * (CHARACTERS_PER_TOKEN_CJK if is_wide(text_sample) else CHARACTERS_PER_TOKEN))
 
@@ -68,7 +68,7 @@ def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash:
         counts = np.zeros(len(documents), dtype=np.int64)
         counts[generator.choice(len(documents), n_windows, replace=False)] = 1
     else:
-        counts = _share_out(room, n_windows)
+        counts = _distribute_windows(room, n_windows)
     windows = []
     for index in np.flatnonzero(counts):
         slot = len(documents[index]) // int(counts[index])
@@ -78,7 +78,7 @@ def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash:
     return windows
 
 
-def _share_out(room: np.ndarray, n_windows: int) -> np.ndarray:
+def _distribute_windows(room: np.ndarray, n_windows: int) -> np.ndarray:
     """Windows per document: at least one where there is room, then to whoever has the most room per window."""
     counts = np.minimum(room, 1)
     while counts.sum() < min(n_windows, room.sum()):
@@ -95,7 +95,7 @@ def plan_chat_windows(room: list[int], n_windows: int, corpus_hash: str, seed: i
     generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
     if len(room) >= n_windows:
         return [Window(int(index), 0) for index in np.sort(generator.choice(len(room), n_windows, replace=False))]
-    counts = _share_out(np.array(room, dtype=np.int64), n_windows)
+    counts = _distribute_windows(np.array(room, dtype=np.int64), n_windows)
     return [
         Window(index, int(number))
         for index, count in enumerate(counts.tolist())

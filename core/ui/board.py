@@ -10,7 +10,7 @@ from core.analysis.question import RankingQuestion
 from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
 from core.figures.profile_data import profile_points
 from core.figures.svg_profiles import THUMBNAIL, extrema_of, thumbnail
-from core.pilots.registration import Registered, registered, shipped
+from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
 from core.tables import PlanRow
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
@@ -55,11 +55,11 @@ def tell_work() -> None:
 
 def say_findings(saving: PlanRow | None) -> None:
     """Three, side by side: what the newest pilot found, what was registered, what can be left out of a model."""
-    own = next((registered(row) for row in reads.lists().pilots.to_dicts()), None)
+    own = next((registered_pilot(row) for row in reads.lists().pilots.to_dicts()), None)
     relation = reads.relation(RankingQuestion())
-    ladder = shipped()
+    ladder = shipped_pilot()
     if own and relation.registration.pilot_id == own.pilot_id and ladder.pilot_id != own.pilot_id:
-        relation = reads.relation(RankingQuestion(pilot=Registered(ladder.pilot_id, ladder, own.at)))
+        relation = reads.relation(RankingQuestion(pilot=RegisteredPilot(ladder.pilot_id, ladder, own.at)))
     first, second, third = st.columns(3)
     with first.container(border=True, height="stretch"):
         _say_pilot(own)
@@ -69,7 +69,7 @@ def say_findings(saving: PlanRow | None) -> None:
         _say_saving(saving)
 
 
-def _say_pilot(own: Registered | None) -> None:
+def _say_pilot(own: RegisteredPilot | None) -> None:
     _ = language.translator()
     if own is None:
         meaning = _(

@@ -9,13 +9,13 @@ from core import wording
 from core.analysis.differences import with_controls
 from core.pilots import registration
 from core.pilots.pilot import Pilot
-from core.pilots.registration import Registered
+from core.pilots.registration import RegisteredPilot
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.wording import pilot_sentences
 
 
-def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
+def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     """The reader's pilot and its runs, control passes included; None and all runs where no pilot is chosen.
 
     What its use class forbids is said before any number; the page stops where the pilot has no result yet.
@@ -25,7 +25,7 @@ def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
     if chosen is None:
         return None, runs
     _ = language.translator()
-    registered = registration.registered(chosen)
+    registered = registration.registered_pilot(chosen)
     _tell(registered)
     own = with_controls(runs.filter(pl.col("run_id").is_in(reads.of_pilot(registered.pilot_id))), runs)
     if own.is_empty():
@@ -35,7 +35,7 @@ def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
     return registered, own
 
 
-def _tell(registered: Registered) -> None:
+def _tell(registered: RegisteredPilot) -> None:
     _ = language.translator()
     reader, pilot = language.current(), registered.pilot
     told = _(

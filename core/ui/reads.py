@@ -22,9 +22,9 @@ from core.analysis.answer import answer_question as answer_of
 from core.analysis.population import Population
 from core.analysis.population import select_population as population_of
 from core.analysis.question import BY_WORD, Evidence, RankingQuestion
-from core.files import default_path
+from core.files import default_warehouse
 from core.pilots.recipe import SavedRecipe
-from core.pilots.registration import registered, shipped
+from core.pilots.registration import registered_pilot, shipped_pilot
 from core.pilots.rule import SavedRule
 from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
@@ -137,7 +137,7 @@ class Deciding:
 
 
 def warehouse() -> Warehouse:
-    return Warehouse(default_path())
+    return Warehouse(default_warehouse())
 
 
 def take_in() -> PendingResult:
@@ -413,8 +413,8 @@ def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readabl
         return Evidence(
             runs=runs,
             scores=queries.scores(opened, repositories(runs)),
-            pilots=tuple(registered(row) for row in listed.pilots.to_dicts()),
-            shipped_pilot=shipped(),
+            pilots=tuple(registered_pilot(row) for row in listed.pilots.to_dicts()),
+            shipped_pilot=shipped_pilot(),
             import_times=queries.import_times(opened),
         )
 

@@ -26,7 +26,7 @@ from core.errors import InputError
 from core.files import version
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
-from core.pilots.registration import Registered, registered
+from core.pilots.registration import RegisteredPilot, registered_pilot
 from core.ui import inputs, language, notices, pilot_filter, reads, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
@@ -50,7 +50,7 @@ class Wanted:
     recipe: Recipe
     chosen: Selection | None
     """None for a layer plan."""
-    pilot: Registered | None = None
+    pilot: RegisteredPilot | None = None
     content: bytes | None = None
     """Of the template."""
     kept: SavedRecipe | None = None
@@ -78,7 +78,7 @@ def ask(runs: pl.DataFrame) -> Wanted:
     """What a new report is of: runs, a pilot with all of its results, or a layer plan; language, audience and template."""
     _ = language.translator()
     plan_id = _choose_plan()
-    pilot: Registered | None = None
+    pilot: RegisteredPilot | None = None
     chosen: Selection | None = None
     run_ids: tuple[str, ...] = ()
     if plan_id is None:
@@ -132,7 +132,7 @@ def of_kept(kept: SavedRecipe) -> Wanted:
     rows = [row for row in reads.lists().pilots.to_dicts() if row["pilot_id"] == recipe.pilot_id]
     if recipe.pilot_id is not None and not rows:
         _stop_without(kept, _("The pilot of this report is not there: {pilot}.").format(pilot=recipe.pilot_id))
-    return Wanted(recipe, reads.selection(recipe.run_ids), registered(rows[0]) if rows else None, content, kept)
+    return Wanted(recipe, reads.selection(recipe.run_ids), registered_pilot(rows[0]) if rows else None, content, kept)
 
 
 def _stop_without(kept: SavedRecipe, line: str) -> NoReturn:
@@ -305,7 +305,7 @@ def _section(title: str) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
-def _name(pilot: Registered | None) -> str:
+def _name(pilot: RegisteredPilot | None) -> str:
     printable = "".join(letter for letter in pilot.pilot.name if letter.isprintable()).strip() if pilot else ""
     return printable[:80] or "report"
 

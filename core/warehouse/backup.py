@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
-from core.files import folders_in, make_folder, time_now, unused, workplace
+from core.files import folders_in, make_folder, temporary_folder, timestamp, unused_path
 from core.store import archive, restore, user_files
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse import schema
@@ -53,7 +53,7 @@ def create_backup(
     """
     if out is None:
         make_folder(warehouse.backups)
-        out = unused(warehouse.backups / f"{warehouse.path.stem}-{time_now()}.zip")
+        out = unused_path(warehouse.backups / f"{warehouse.path.stem}-{timestamp()}.zip")
     if not out.parent.is_dir():
         raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=out.parent)
     manifest: dict[str, Any] = {"kind": "backup", "n_runs": 0}
@@ -126,7 +126,7 @@ def stage_backup(
         raise InputError("There is no file {file}. `workdim backup --list` lists what is there.", file=file)
     root = warehouse.folder.root
     make_folder(root)
-    with workplace("restore", root) as place:
+    with temporary_folder("restore", root) as place:
         unpacked = place / "restore"
         make_folder(unpacked)
         try:
@@ -196,7 +196,7 @@ def _add_user_tables(
     if not exists(warehouse.path):
         return added
     try:
-        with warehouse.open() as opened, workplace("tables", warehouse.folder.root) as place:
+        with warehouse.open() as opened, temporary_folder("tables", warehouse.folder.root) as place:
             tables, added["views"] = schema.user_relations(opened.connection)
             for number, table in enumerate(tables):
                 file = place / f"{number}.parquet"

@@ -20,7 +20,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
-from core.files import make_folder, sync_folder, time_now, unused
+from core.files import make_folder, sync_folder, timestamp, unused_path
 from core.store import restore, trash, user_files
 from core.store.folder import Folder
 from core.store.parcels import is_parcel
@@ -122,7 +122,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         checkpoint(new_path)
         reason = "restore" if restores else "rebuild"
         keeps_old = messages or (restores and path.exists())
-        previous_file = unused(path.with_name(f"{path.name}.before-{reason}-{time_now()}")) if keeps_old else None
+        previous_file = unused_path(path.with_name(f"{path.name}.before-{reason}-{timestamp()}")) if keeps_old else None
         _replace_database(path, new_path, previous_file, close_old, wait)
         for kind, marker in pending_changes:
             if kind in sync.KINDS:

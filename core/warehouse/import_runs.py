@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, WorkdimError
-from core.files import REFERENCE, make_folder, read_json, workplace
+from core.files import REFERENCE, make_folder, read_json, temporary_folder
 from core.store import annotation, archive, trash, user_files
 from core.store.annotation import Annotations
 from core.store.archive import Archive
@@ -134,7 +134,7 @@ def import_runs(
     known, imported, remarks, n_scores = _KnownContent(warehouse), list[ImportedRun](), list[str](), 0
     root = warehouse.folder.root
     make_folder(root)
-    with workplace("import", root) as place:
+    with temporary_folder("import", root) as place:
         for path in paths:
             try:
                 with archive.open_archive(path, root) as opened:

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
-from core.files import folders_in, workplace
+from core.files import folders_in, temporary_folder
 from core.records import SHIPPED
 from core.store import user_files
 from core.store.parcels import READ_ERRORS, is_parcel, read_header, read_parcel
@@ -217,7 +217,7 @@ def _snapshot(warehouse: Warehouse) -> Iterator[Path]:
     size = warehouse.path.stat().st_size
     elsewhere = Path(tempfile.gettempdir())
     has_room = shutil.disk_usage(elsewhere).free > 2 * size
-    with workplace("check", elsewhere if has_room else warehouse.path.parent) as folder:
+    with temporary_folder("check", elsewhere if has_room else warehouse.path.parent) as folder:
         copy = folder / warehouse.path.name
         copy_snapshot(warehouse.path, copy, warehouse.wait)
         yield copy

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from core.errors import InputError
-from core.pilots.pilot import PRESENTED, OwnTask, Pilot, PilotModel
-from core.pilots.registration import from_config
+from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot, PilotModel
+from core.pilots.registration import pilot_from_config
 from core.store import user_files
 from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow
 from core.warehouse.warehouse import Warehouse
@@ -71,8 +71,8 @@ def _read(warehouse: Warehouse, pilot_id: str) -> dict[str, pl.DataFrame] | None
 
 def _updated_config(pilot: Pilot, registered: str) -> str:
     """The registered config with the pilot's present presentation fields; the same string if nothing changed."""
-    before = from_config(registered)
-    now = replace(before, **{name: getattr(pilot, name) for name in PRESENTED})
+    before = pilot_from_config(registered)
+    now = replace(before, **{name: getattr(pilot, name) for name in PRESENTATION_FIELDS})
     return registered if now == before else now.config()
 
 

@@ -27,8 +27,8 @@ from core.files import (
     names_in,
     read_json,
     refuse_where_read_only,
-    workplace,
-    write_through,
+    temporary_folder,
+    write_atomic,
 )
 from core.records import SHIPPED, LayerPlan
 from core.store.parcels import is_parcel
@@ -121,7 +121,7 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
     warehouse.prepare()
     target = warehouse.parcels
     make_folder(target)
-    with workplace("reference", warehouse.folder.root) as place:
+    with temporary_folder("reference", warehouse.folder.root) as place:
         try:
             whole = [bundle for bundle in packed if _unpack_whole(bundle, place, report)]
             for parcel in parcels:
@@ -172,7 +172,7 @@ def _read_offered(warehouse: Warehouse) -> set[str]:
 def _write_offered(warehouse: Warehouse, run_ids: Collection[str]) -> None:
     try:
         content = json.dumps(sorted(_read_offered(warehouse) | set(run_ids)), indent=0)
-        write_through(warehouse.folder.offered_profiles, content.encode())
+        write_atomic(warehouse.folder.offered_profiles, content.encode())
     except OSError as error:
         raise ResourceError(
             "{offered} cannot be written: {reason}.",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from core.errors import InputError
-from core.pilots.rule import Rule, SavedRule, from_config
+from core.pilots.rule import Rule, SavedRule, rule_from_config
 from core.store import user_files
 from core.tables import TABLES, RuleChoiceRow, RuleRow
 from core.warehouse.connection import Readable
@@ -23,7 +23,10 @@ def list_rules(warehouse: Readable) -> list[SavedRule]:
     rows = TABLES["rule_choices"].rows(warehouse.read("FROM rule_choices ORDER BY chosen_at DESC, choice_id"))
     return [
         SavedRule(
-            from_config(row.config), row.version, row.created_at, tuple(c for c in rows if c.rule_id == row.rule_id)
+            rule_from_config(row.config),
+            row.version,
+            row.created_at,
+            tuple(c for c in rows if c.rule_id == row.rule_id),
         )
         for row in rules
     ]

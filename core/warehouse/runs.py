@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, sentences
-from core.files import workplace
+from core.files import temporary_folder
 from core.records import SHORT_ID
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
@@ -71,7 +71,7 @@ def ensure_parcel(warehouse: Warehouse, run_id: str) -> Path:
         profile = read_profile(warehouse, run_id)
     except KeyError as error:
         raise _missing_run(run_id) from error
-    with warehouse.update(RUN, run_id), workplace("written", warehouse.folder.root) as place:
+    with warehouse.update(RUN, run_id), temporary_folder("written", warehouse.folder.root) as place:
         write_parcel(place / run_id, profile)
         annotation.write(place / run_id, annotation.from_row(profile.run.tags, profile.run.note))
         if parcel.exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from core.scores.model_results import suggestions
+from core.scores.model_results import suggest_models
 from core.tables import PILOT_SOURCE, SCORE_KEYS
 from core.warehouse.aliases import RESOLVED_SCORES
 from core.warehouse.connection import Readable
@@ -137,6 +137,6 @@ def unmatched_names(warehouse: Warehouse) -> pl.DataFrame:
         GROUP BY ALL ORDER BY n_scores DESC, n_samples DESC, name
     """)
     known = warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"].drop_nulls()
-    near = suggestions(found["name"].to_list(), known.to_list())
+    near = suggest_models(found["name"].to_list(), known.to_list())
     told = pl.Series("suggestions", [near[name] for name in found["name"]], dtype=pl.List(pl.String))
     return found.with_columns(told).filter(pl.col("suggestions").list.len() > 0)

@@ -16,7 +16,7 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseLocked
-from core.scores.model_results import suggestions
+from core.scores.model_results import suggest_models
 from core.scores.parsed_score import ParsedScore, ScoreFile
 from core.store import user_files
 from core.tables import (
@@ -312,7 +312,7 @@ def _model_names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], m
     names = named["name"].to_list()
     references = [aliases.get(name, name) for name in names]
     unmet = [name for name, reference in zip(names, references, strict=True) if reference not in measured]
-    near = suggestions(unmet, measured)
+    near = suggest_models(unmet, measured)
     return named.with_columns(
         reference=pl.Series(references, dtype=pl.String),
         is_alias=pl.Series([name in aliases for name in names], dtype=pl.Boolean),

@@ -17,9 +17,9 @@ import torch
 from core.analysis.claims import LogProfile, evaluate_claim, scale_to_interval
 from core.geometry import clouds
 from core.geometry.clouds import half_splits
-from core.geometry.layer import CloudPlan, measure_draws, of_readings, scan_with_neighbours, second_order_of
+from core.geometry.layer import CloudPlan, estimates_of_readings, measure_draws, scan_with_neighbours, second_order_of
 from core.geometry.neighbour_dimensions import GRIDE_READ_AT, differing_readings
-from core.geometry.results import CloudEstimate, of_sets
+from core.geometry.results import CloudEstimate, estimates_of_sets
 from core.geometry.second_order import place, scan_cloud
 from core.records import Estimate
 
@@ -172,7 +172,7 @@ def d2_of(points: torch.Tensor, sequences: np.ndarray) -> Estimate:
     """d2 of points as a run reads it: blocks of neighbouring sequences left out, one and two at a time."""
     placed = place(points, cloud_of(sequences))
     scanned = scan_cloud(placed)
-    return of_sets(placed.cloud, "d2", scanned.d2, without_two=scanned.without_two).estimate
+    return estimates_of_sets(placed.cloud, "d2", scanned.d2, without_two=scanned.without_two).estimate
 
 
 def of_case(case: Case, n_draws: int) -> Covered:
@@ -204,10 +204,10 @@ def layer_of(points: torch.Tensor, sequences: np.ndarray, neighbours: bool = Tru
         scanned, distinct = scan_with_neighbours(placed)
         of = [torch.from_numpy(sequences)]
         readings = differing_readings(scanned.table, distinct, of, "between", [GRIDE_READ_AT], with_mle=True)
-        found += of_readings(placed, distinct, readings)
+        found += estimates_of_readings(placed, distinct, readings)
     else:
         scanned = scan_cloud(placed, ratio=True)
-    found.append(of_sets(placed.cloud, "d2", scanned.d2, without_two=scanned.without_two))
+    found.append(estimates_of_sets(placed.cloud, "d2", scanned.d2, without_two=scanned.without_two))
     return {e.estimator: e for e in [*found, *second_order_of(placed, scanned)]}
 
 

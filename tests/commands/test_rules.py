@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.pilots.rule import read_rule, rule_of
+from core.pilots.rule import parse_rule, read_rule
 from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse
@@ -66,7 +66,7 @@ def test_a_rule_is_kept_applied_and_held_against_its_outcome(path: Path) -> None
     listed = json.loads(told("list", "--json", path=path))
     assert listed[0]["record"]["n_right"] == 1 and listed[0]["choices"][0]["outcome_note"] == "it was"
     assert "no outcome known yet" in told("outcome", choice.choice_id[:5], "unknown", path=path)
-    assert rule_of(told("list", "Fewest bits", path=path)) == read_rule(file)
+    assert parse_rule(told("list", "Fewest bits", path=path)) == read_rule(file)
     assert "Fewest bits, version 1" in told("list", path=path) and choice.choice_id in told("list", path=path)
     assert "--yes" in refused("delete", "fewest", path=path)
     assert "forgotten" in told("delete", "fewest", "--yes", path=path)

@@ -7,7 +7,7 @@ import pytest
 
 from core.analysis.paired import compare_all_answers
 from core.figures.scores import import_figure, import_points, paired_figure, paired_points, with_kind
-from core.scores.model_results import suggestions
+from core.scores.model_results import suggest_models
 from core.scores.parsed_score import Remark
 from core.terminal import score_import
 from core.wording import score_files
@@ -108,14 +108,14 @@ def test_a_terminal_gets_no_commands_out_of_a_name():
     ],
 )
 def test_a_name_is_met_with_the_model_it_looks_like(name):
-    assert suggestions([name], ["org/Some-Model", "other/thing"])[name] == ["org/Some-Model"]
+    assert suggest_models([name], ["org/Some-Model", "other/thing"])[name] == ["org/Some-Model"]
 
 
 @pytest.mark.parametrize("name", ["org/Some-Model", "x/y", "", "///", "__"])
 def test_a_known_or_an_unlike_name_has_no_suggestion(name):
-    assert suggestions([name], ["org/Some-Model", "other/thing"])[name] == []
+    assert suggest_models([name], ["org/Some-Model", "other/thing"])[name] == []
 
 
 def test_thousands_of_names_are_not_compared_letter_by_letter():
     names = [f"org/Some-Mode{n}" for n in range(21)]
-    assert not any(suggestions(names, ["org/Some-Model"]).values())
+    assert not any(suggest_models(names, ["org/Some-Model"]).values())

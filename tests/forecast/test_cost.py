@@ -5,7 +5,7 @@ import pytest
 
 from core.forecast.cost import Placed, footprint, geometry_bytes
 from core.geometry.layer import CloudPlan
-from core.models.memory import MemoryPlan, Shape, batch_bytes, waiting_bytes
+from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
 SHAPE = Shape(10**9, 10**8, 4, 10_000, 1000, 30_000, outside=3 * 10**8, multiplications=10**8)
@@ -29,7 +29,7 @@ def test_mapped_weights_take_no_memory_of_ones_own():
 
 
 def test_streamed_weights_come_one_unit_at_a_time_and_batches_wait():
-    waiting = waiting_bytes(SHAPE, *WINDOWS)
+    waiting = suspended_bytes(SHAPE, *WINDOWS)
     assert peak(STREAMED).memory == BASE + SHAPE.largest_unit + waiting + RUNNING
     assert peak(STREAMED, weights=DRAWN).memory == BASE + SHAPE.largest_unit + SHAPE.outside + waiting + RUNNING
 

@@ -10,7 +10,7 @@ from core.errors import WorkdimError
 from core.forecast.preflight_card import estimate, expected_seconds
 from core.forecast.speed import speed_of
 from core.models.hub import find_weights
-from core.models.memory import batch_bytes, waiting_bytes
+from core.models.memory import batch_bytes, suspended_bytes
 from core.models.model import read_blueprint
 from core.records import RunConfig
 from core.registry.passes import PASSES
@@ -159,7 +159,7 @@ def test_random_weights_that_do_not_fit_are_refused_where_read_ones_do(tmp_path,
     folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)
     blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
     shape = blueprint.shape
-    least = shape.largest_unit + waiting_bytes(shape, 32, 128) + batch_bytes(shape, 1, 128)
+    least = shape.largest_unit + suspended_bytes(shape, 32, 128) + batch_bytes(shape, 1, 128)
     budget = speed_of("float32", torch.device("cpu")).base_memory + least
     text, all_ = (estimate(asked(folder, memory_budget=budget, controls=c), warehouse) for c in (False, True))
     assert text.streamed and text.refusals == ()

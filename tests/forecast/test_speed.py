@@ -16,7 +16,7 @@ FOUND = Speed(1e-11, 1e-9, 1e-9, 1e-8, 1.0, 3.0, 3 * 10**8)
 def test_a_machine_is_tested_once_for_each_dtype(monkeypatch, tmp_path):
     tested = []
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(speed, "_tested", lambda dtype, device: (tested.append(dtype), FOUND)[1])
+    monkeypatch.setattr(speed, "_run_self_test", lambda dtype, device: (tested.append(dtype), FOUND)[1])
     assert [speed_of(dtype, CPU) for dtype in ("float32", "float32", "bfloat16", "float32")] == [FOUND] * 4
     assert tested == ["float32", "bfloat16"]
     monkeypatch.setattr(torch, "__version__", "0.0")
@@ -35,12 +35,12 @@ def test_the_self_test_finds_positive_speeds():
 
 def test_a_clock_with_long_steps_gives_the_same(monkeypatch):
     fine = time.process_time
-    expected = speed._seconds(lambda: sum(range(20_000)), CPU)
+    expected = speed._time_per_call(lambda: sum(range(20_000)), CPU)
     monkeypatch.setattr(time, "process_time", lambda: fine() // 0.015625 * 0.015625)
-    assert 0.4 * expected < speed._seconds(lambda: sum(range(20_000)), CPU) < 2.5 * expected
+    assert 0.4 * expected < speed._time_per_call(lambda: sum(range(20_000)), CPU) < 2.5 * expected
 
 
 def test_a_self_test_that_does_not_end_is_ended(monkeypatch):
     monkeypatch.setattr(speed, "PATIENCE", 0.05)
     with pytest.raises(WorkdimError, match="self-test of this machine has not ended within 0.05 seconds"):
-        speed._tested("float32", CPU)
+        speed._run_self_test("float32", CPU)

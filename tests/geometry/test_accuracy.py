@@ -82,6 +82,6 @@ def test_the_participation_ratio_does_not_count_sequences():
 def test_what_centres_say_is_the_estimate_without_their_terms():
     terms, of_block = np.random.default_rng(0).exponential(size=90), np.arange(90) % 9 == np.arange(9)[:, None]
     terms[4] = np.nan  # a copy of another point
-    two = neighbour_dimensions.of_centres(terms, of_block, 16).without_two
+    two = neighbour_dimensions.sums_over_centres(terms, of_block, 16).without_two
     for a, b in ((2, 7), (4, 4)):
         assert two[a, b] == pytest.approx(-math.log(np.nanmean(terms[~of_block[a] & ~of_block[b]])))

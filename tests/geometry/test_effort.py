@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.geometry import clouds
-from core.geometry.effort import further_work, layer_effort, layer_seconds
+from core.geometry.effort import extra_work, layer_effort, layer_seconds
 from core.geometry.layer import CloudPlan
 
 
@@ -48,5 +48,5 @@ def test_specifications_cost_what_they_ask_of_a_cloud(plan):
 
 
 def test_further_estimators_cost_what_their_table_says():
-    assert further_work(["skdim_lPCA", "skdim_TLE"], 2000) == pytest.approx(0.096 + 3.7)
-    assert further_work(["skdim_TLE"], 1000) == pytest.approx(3.7 / 4)
+    assert extra_work(["skdim_lPCA", "skdim_TLE"], 2000) == pytest.approx(0.096 + 3.7)
+    assert extra_work(["skdim_TLE"], 1000) == pytest.approx(3.7 / 4)

@@ -162,7 +162,7 @@ def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
     inner = unknown_name("column", "txet", ["id", "text"])
     error = InputError("{named}: {problem}", named="pilot.toml", problem=inner)
     assert str(error) == "pilot.toml: Unknown column 'txet'. Did you mean text? Available: id, text."
-    told = errors.read(json.loads(json.dumps(errors.recorded({"reason": error.message}))))["reason"]
+    told = errors.from_record(json.loads(json.dumps(errors.to_record({"reason": error.message}))))["reason"]
     for found in (error, told, pickle.loads(pickle.dumps(error)).message):
         japanese = worded(found, "ja")
         assert japanese.startswith("pilot.toml") and "txet" in japanese and "id、text" in japanese
@@ -181,7 +181,7 @@ def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
     ],
 )
 def test_a_record_that_is_no_sentence_of_ours_stays_the_text_that_it_is(record):
-    assert errors.read(record) == record["template"] and not isinstance(errors.read(record), Sentence)
+    assert errors.from_record(record) == record["template"] and not isinstance(errors.from_record(record), Sentence)
 
 
 def test_the_names_that_a_sentence_quotes_are_never_taken_for_its_words():

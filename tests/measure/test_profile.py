@@ -24,14 +24,14 @@ def failing(error, *devices):
 
 def test_a_layer_that_does_not_fit_on_its_device_is_measured_on_the_cpu(monkeypatch, caplog):
     monkeypatch.setattr(profile, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "meta"))
-    points, measured = profile.measure_where_it_fits(POINTS, torch.device("meta"), PLAN)
+    points, measured = profile.measure_layer_on(POINTS, torch.device("meta"), PLAN)
     assert points.device.type == "cpu" and measured is LAYER
     assert "Memory of meta is short: the geometry of this layer is measured on the CPU." in caplog.text
 
 
 def test_points_stay_where_they_fit(monkeypatch, caplog):
     monkeypatch.setattr(profile, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "cpu"))
-    points, _ = profile.measure_where_it_fits(POINTS, torch.device("meta"), PLAN)
+    points, _ = profile.measure_layer_on(POINTS, torch.device("meta"), PLAN)
     assert points.device.type == "meta" and not caplog.records
 
 
@@ -39,7 +39,7 @@ def test_points_stay_where_they_fit(monkeypatch, caplog):
 def test_there_is_no_way_round_the_cpu(monkeypatch, error):
     monkeypatch.setattr(profile, "measure_layer", failing(error, "cpu"))
     with pytest.raises(type(error)):
-        profile.measure_where_it_fits(POINTS, torch.device("cpu"), PLAN)
+        profile.measure_layer_on(POINTS, torch.device("cpu"), PLAN)
 
 
 def test_a_token_that_is_masked_in_one_run_alone_moves_no_other():

@@ -6,7 +6,7 @@ import torch
 
 from core.geometry.layer import measure_layer
 from core.measure import capture
-from core.measure.checks import without_norm_rule
+from core.measure.checks import change_without_norm_rule
 from core.measure.plan import UsableWords, mask_tokens, plan_layers
 from core.models.hub import find_weights
 from core.models.model import open_model
@@ -63,7 +63,7 @@ def test_the_norm_rule_says_what_d2_is_without_it():
     mask = mask_tokens(sample, points.norm(dim=2).numpy(), 3, 3.0)
     assert mask.n_dropped_norm == mask.large.sum() > 0
     plan = plan_layers(sample, mask, NO_WORDS, PROTOCOLS["quick"], 0)
-    changes = without_norm_rule(States(), sample, mask, plan, [0, 1, 3], 800)
+    changes = change_without_norm_rule(States(), sample, mask, plan, [0, 1, 3], 800)
     assert abs(changes[0]) < 0.1 and abs(changes[3]) < 0.1 and changes[1] < -1
     none = mask_tokens(sample, np.ones((4, sample.ids.size)), 3, 3.0)
-    assert without_norm_rule(States(), sample, none, plan, [0, 1, 3], 800) == {}
+    assert change_without_norm_rule(States(), sample, none, plan, [0, 1, 3], 800) == {}

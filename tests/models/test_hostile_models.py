@@ -11,7 +11,7 @@ from core.measure.profile import measure_profile
 from core.models.hub import find_weights, local_weights
 from core.models.loading import read_tokenizer
 from core.models.model import open_model, read_blueprint
-from core.models.weights import named_shards, unread
+from core.models.weights import as_unread, named_shards
 from core.records import RunConfig
 from tests.tiny import save_tiny_model
 
@@ -33,7 +33,7 @@ def test_layers_that_the_weights_do_not_have_are_refused_before_they_are_built(n
     folder = with_settings(save_tiny_model(tmp_path / "tiny"), num_hidden_layers=n_layers)
     with pytest.raises(ModelError, match=rf"tiny says num_hidden_layers = {n_layers}, and its weights are not so many"):
         blueprint_of(folder)
-    not_read = unread(local_weights(str(folder)))  # as of a model that is still on the hub
+    not_read = as_unread(local_weights(str(folder)))  # as of a model that is still on the hub
     with pytest.raises(ModelError, match="its weights are not so many"):
         read_blueprint(not_read, "float32", "cpu", None, with_tokenizer=False)
 

@@ -16,12 +16,12 @@ from core.models.hub import find_weights
 from core.models.memory import (
     SAFE_SHARE,
     Scan,
+    available_bytes,
     batch_bytes,
     free_memory,
     plan_memory,
-    room_for,
     shape_of,
-    waiting_bytes,
+    suspended_bytes,
 )
 from core.models.model import Blueprint, read_blueprint
 from core.records import RunConfig
@@ -38,7 +38,7 @@ def plan(room):
 
 
 def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():
-    waiting = waiting_bytes(SHAPE, *WINDOWS)
+    waiting = suspended_bytes(SHAPE, *WINDOWS)
     in_memory, on_demand = (
         [held + batch_bytes(SHAPE, batch, 256) for batch in (1, 2, 4)]
         for held in (SHAPE.weights, SHAPE.largest_unit + waiting)
@@ -57,7 +57,7 @@ def test_what_is_drawn_outside_the_blocks_stays():
     on_demand = plan_memory(shape, *WINDOWS, 10**9, "It")
     drawn = plan_memory(shape, *WINDOWS, on_demand.n_bytes + shape.outside, "It", is_drawn=True)
     assert drawn == replace(on_demand, n_bytes=on_demand.n_bytes + shape.outside)
-    least = shape.largest_unit + waiting_bytes(shape, *WINDOWS) + batch_bytes(shape, 1, 256)
+    least = shape.largest_unit + suspended_bytes(shape, *WINDOWS) + batch_bytes(shape, 1, 256)
     assert plan_memory(shape, *WINDOWS, least, "It").on_demand
     with pytest.raises(ResourceError):
         plan_memory(shape, *WINDOWS, least, "It", is_drawn=True)
@@ -72,7 +72,11 @@ def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
     assert not both.on_demand and len(both.spread) == 2
     assert sum(both.spread) >= SHAPE.weights and max(both.spread) < one
     assert plan_memory(SHAPE, *WINDOWS, one, "It", others=[0]).on_demand
-    assert memory.other_rooms(torch.device("cuda:0"), None) == memory.other_rooms(torch.device("cpu"), None) == []
+    assert (
+        memory.available_bytes_elsewhere(torch.device("cuda:0"), None)
+        == memory.available_bytes_elsewhere(torch.device("cpu"), None)
+        == []
+    )
 
 
 def test_weights_are_spread_only_where_whole_blocks_can_be_laid_so(tmp_path):
@@ -123,10 +127,10 @@ def test_scores_and_scans_are_part_of_a_batch():
 def test_what_the_process_holds_is_no_room():
     assert 2**20 < free_memory(CPU) <= psutil.virtual_memory().total
     ballast = np.ones(2**25)  # 268 MB
-    before = room_for(CPU, 2**34)
+    before = available_bytes(CPU, 2**34)
     del ballast
-    assert 2e8 < room_for(CPU, 2**34) - before < 4e8
-    assert room_for(torch.device("cuda"), 2**34) == 2**34
+    assert 2e8 < available_bytes(CPU, 2**34) - before < 4e8
+    assert available_bytes(torch.device("cuda"), 2**34) == 2**34
 
 
 @pytest.mark.parametrize("pass_", ["text", "random_init"])

@@ -12,7 +12,7 @@ from core.errors import InputError, ModelError, ResourceError
 from core.measure import capture
 from core.models.hub import find_weights
 from core.models.model import open_model, read_blueprint
-from core.models.random_weights import _Lottery, draw_network, load_permuted, load_with_random_blocks
+from core.models.random_weights import _WeightDrawer, draw_network, load_permuted, load_with_random_blocks
 from core.models.stacks import all_stacks
 from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
 
@@ -90,14 +90,14 @@ def test_gpt2_scales_what_it_adds_to_the_stream(folders):
 
 
 def test_embedding_and_head_are_not_both_there_in_float32(folders, monkeypatch):
-    fill, filled = _Lottery._fill, []
+    fill, filled = _WeightDrawer._fill, []
 
     def watched(self, units):
         places = fill(self, units)
         filled.append({place.path for place in places})
         return places
 
-    monkeypatch.setattr(_Lottery, "_fill", watched)
+    monkeypatch.setattr(_WeightDrawer, "_fill", watched)
     drawn(folders("llama"), dtype="bfloat16", on_demand=True)
     assert filled[:2] == [{"model.embed_tokens.weight"}, {"lm_head.weight"}]
 
@@ -172,7 +172,7 @@ def test_a_block_is_dropped_even_when_it_fails(folders, tmp_path):
 def test_a_block_that_does_not_fit_is_drawn_again_for_a_smaller_batch(folders, tmp_path, monkeypatch):
     expected = last_states(drawn(folders("llama"), seed=5), tmp_path)
     control = drawn(folders("llama"), seed=5, on_demand=True)
-    finish, failures = _Lottery._finished, []
+    finish, failures = _WeightDrawer._finished, []
 
     def fails_once(self, place, tensor):
         if "layers.2.mlp" in place.path and not failures:
@@ -180,7 +180,7 @@ def test_a_block_that_does_not_fit_is_drawn_again_for_a_smaller_batch(folders, t
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return finish(self, place, tensor)
 
-    monkeypatch.setattr(_Lottery, "_finished", fails_once)
+    monkeypatch.setattr(_WeightDrawer, "_finished", fails_once)
     assert np.allclose(last_states(control, tmp_path), expected, atol=1e-5)
     assert failures and all(p.device.type == "meta" for p in control.layers[2].parameters())
 

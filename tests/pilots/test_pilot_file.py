@@ -14,10 +14,10 @@ import pytest
 
 from core.errors import InputError
 from core.pilots.pilot import USE_CLASSES, FileContext, OwnScore, Pilot, PilotModel
-from core.pilots.registration import from_config, read_pilot, requests
+from core.pilots.registration import pilot_from_config, pilot_requests, read_pilot
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import BUILT_IN
-from core.validation import checked
+from core.validation import validate
 from tests.conftest import ROOT
 
 GOOD = """
@@ -87,7 +87,7 @@ def test_a_file_becomes_a_pilot(tmp_path):
 
 def test_what_is_stored_comes_back_as_the_same_pilot(tmp_path):
     pilot = read(tmp_path)
-    assert from_config(pilot.config()) == pilot
+    assert pilot_from_config(pilot.config()) == pilot
 
 
 def test_who_decides_by_when_and_in_which_words_is_no_part_of_what_was_registered(tmp_path):
@@ -97,7 +97,7 @@ def test_who_decides_by_when_and_in_which_words_is_no_part_of_what_was_registere
         + '\n[translations.ja]\nquestion = "どれに任せるか"\n',
     )
     plain = read(tmp_path)
-    assert told.pilot_id == plain.pilot_id and from_config(told.config()) == told
+    assert told.pilot_id == plain.pilot_id and pilot_from_config(told.config()) == told
     assert (told.decided_by, told.decide_by) == ("客服", date(2026, 12, 15))
     assert told.question_in("ja") == "どれに任せるか" and told.question_in("en") == plain.question
     assert told.expectation_in("ja") == plain.benchmark.expectation
@@ -105,7 +105,7 @@ def test_who_decides_by_when_and_in_which_words_is_no_part_of_what_was_registere
 
 def test_each_request_is_one_model_on_one_text_with_the_others_as_companions(tmp_path):
     pilot = read(tmp_path)
-    asked = requests(pilot)
+    asked = pilot_requests(pilot)
     assert [(one.model, one.corpus) for one in asked] == [
         (model.asked, text.asked) for text in pilot.texts for model in pilot.models
     ]
@@ -123,7 +123,7 @@ def test_each_request_is_one_model_on_one_text_with_the_others_as_companions(tmp
 def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_asked_for(tmp_path):
     pilot = read(tmp_path)
     smollm, ours, pythia = (model.asked for model in pilot.models)
-    asked = requests(pilot, readable=[smollm, ours])
+    asked = pilot_requests(pilot, readable=[smollm, ours])
     assert [one.model for one in asked[:3]] == [smollm, ours, pythia]
     assert asked[0].companions == (ours,) and asked[2].companions == (smollm, ours)
 
@@ -241,7 +241,7 @@ def test_what_the_benchmark_leaves_open_may_be_anything(tmp_path):
 @pytest.mark.parametrize("file", sorted((ROOT / "data" / "pilots").glob("*.toml")), ids=lambda file: file.stem)
 def test_the_pilots_that_come_with_workdim_are_good(file):
     pilot = read_pilot(file, PROTOCOLS, BUILT_IN)
-    assert pilot.use_class in USE_CLASSES and requests(pilot)
+    assert pilot.use_class in USE_CLASSES and pilot_requests(pilot)
 
 
 def test_the_scores_that_the_pythia_pilot_names_are_there(warehouse):
@@ -266,7 +266,7 @@ def test_any_value_at_any_key_is_taken_or_refused_in_one_line(tmp_path):
                 table = table[part]
             table[last] = value
             try:
-                checked(Pilot, content, written(tmp_path), FileContext(tmp_path, tuple(PROTOCOLS), tuple(BUILT_IN)))
+                validate(Pilot, content, written(tmp_path), FileContext(tmp_path, tuple(PROTOCOLS), tuple(BUILT_IN)))
             except InputError as error:
                 assert "\n" not in str(error) and str(error).startswith("pilot.toml: ")
                 refused += 1

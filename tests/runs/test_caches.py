@@ -9,7 +9,7 @@ from core.commands.main import main
 from core.errors import InputError
 from core.runs import caches
 from core.runs.jobs import lock_path, release_lock
-from core.sql.sandbox import query
+from core.sql.sandbox import run_query
 from core.store import parcels
 from core.warehouse.runs import delete_runs, ingest_parcel
 from core.warehouse.warehouse import Warehouse
@@ -32,7 +32,7 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
         parcels.write_parcel(folder, make_profile(folder.name))
         ingest_parcel(warehouse, folder)
     delete_runs(warehouse, [RUN])
-    query(warehouse, "SELECT 1")
+    run_query(warehouse, "SELECT 1")
     for name in (
         "cache/pypi/some/1.0/model.safetensors",
         "cache/gguf/abc-F32-5.24.0/x.safetensors",

@@ -80,7 +80,7 @@ def cluster():
 def config(tiny_llama, monkeypatch):
     """A request that is measured in a second here, in the processes of jobs and on workers."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for owner, name in ((processes, "COMMAND"), (ray_cluster, "SENT"), (engine, "work")):
+    for owner, name in ((processes, "COMMAND"), (ray_cluster, "SENT_PATHS"), (engine, "run_remote_job")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setattr(small, "PROTOCOLS", small.PROTOCOLS)
     small.use()

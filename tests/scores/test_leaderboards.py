@@ -11,7 +11,7 @@ import pytest
 
 from core.scores.cells import Skip
 from core.scores.layouts import LAYOUTS
-from core.scores.leaderboards import model_of
+from core.scores.leaderboards import model_cell
 from core.scores.reader import read_scores
 from core.warehouse.scores import REFERENCE
 from tests.scores.files import TABLES, codes, read, read_json, read_text, row, skipped, taken
@@ -201,7 +201,7 @@ def test_a_model_may_stand_as_an_html_link():
     without = {key: value for key, value in CONTENTS.items() if key != "fullname"} | {"fullname": ""}
     assert taken(read_text(as_csv([without])))[0].repository == "org/a"
     layout = next(layout for layout in LAYOUTS if layout.format == "leaderboard_contents")
-    assert model_of({"Model": "<b>org/a</b>"}, layout) == "<b>org/a</b>", "kept as text: the page escapes it"
+    assert model_cell({"Model": "<b>org/a</b>"}, layout) == "<b>org/a</b>", "kept as text: the page escapes it"
 
 
 def test_v1_has_the_names_shots_and_suite_of_our_reference_scores():

@@ -70,7 +70,7 @@ def test_a_writer_gets_the_file_in_the_middle_of_a_copy_which_is_then_taken_anew
             assert python(WRITES_ONCE, warehouse.path).wait() == 0
 
     monkeypatch.setattr(sandbox_copy, "_copy_bytes", interrupted)
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED", 30.0)
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", 30.0)
     assert names_in(sandbox_copy.current_copy(warehouse)) == ["meanwhile"]
     assert len(copied) >= 2
     assert [file.suffix for file in warehouse.query_copies.iterdir()] == [".duckdb"]
@@ -79,8 +79,8 @@ def test_a_writer_gets_the_file_in_the_middle_of_a_copy_which_is_then_taken_anew
 @pytest.mark.parametrize("unlocked", [1.5, 0.0])
 def test_no_copy_holds_half_a_transaction(warehouse, python, monkeypatch, unlocked):
     """Taken without a lock, and, where the writers never rest, behind one."""
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED", unlocked)
-    monkeypatch.setattr(sandbox_copy, "LOCKED", 60.0)
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", unlocked)
+    monkeypatch.setattr(sandbox_copy, "LOCKED_SECONDS", 60.0)
     process = python(WRITES_PAIRS, warehouse.path, 0.02)
     seen = [0]
     while process.poll() is None:
@@ -94,11 +94,11 @@ def test_no_copy_holds_half_a_transaction(warehouse, python, monkeypatch, unlock
 
 
 def test_a_file_that_was_just_written_is_not_trusted_before_it_rests(warehouse, monkeypatch):
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED", 30.0)
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", 30.0)
     os.utime(warehouse.path)
     written = warehouse.path.stat().st_mtime
     sandbox_copy.current_copy(warehouse)
-    assert time.time() - written >= sandbox_copy.REST
+    assert time.time() - written >= sandbox_copy.REST_SECONDS
 
 
 def test_a_time_in_the_future_is_no_reason_to_wait(warehouse, monkeypatch):
@@ -109,8 +109,8 @@ def test_a_time_in_the_future_is_no_reason_to_wait(warehouse, monkeypatch):
 
 
 def test_a_locked_copy_has_an_end(warehouse, monkeypatch):
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED", 0.0)
-    monkeypatch.setattr(sandbox_copy, "LOCKED", -1.0)
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(sandbox_copy, "LOCKED_SECONDS", -1.0)
     with pytest.raises(QueryError, match="written to all the time"):
         sandbox_copy.current_copy(warehouse)
     assert list(warehouse.query_copies.iterdir()) == []
@@ -132,11 +132,11 @@ def test_one_copy_serves_all_queries_on_a_version(warehouse, monkeypatch):
 
 
 def test_a_query_on_a_known_version_takes_no_lock_at_all(warehouse, python):
-    sandbox.query(warehouse, "SELECT 1")
+    sandbox.run_query(warehouse, "SELECT 1")
     process = python(HOLDS_THE_LOCK, warehouse.path)
     assert process.stdout.readline().strip() == "held"
     patient = Warehouse(warehouse.path, wait=0.0)
-    assert sandbox.query(patient, "SELECT 2 AS n").frame["n"].to_list() == [2]
+    assert sandbox.run_query(patient, "SELECT 2 AS n").frame["n"].to_list() == [2]
 
 
 def test_a_later_schema_starts_from_a_copy_of_its_own(warehouse, monkeypatch):
@@ -158,11 +158,11 @@ def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
 
 def test_a_running_query_is_cancelled_and_leaves_nothing(warehouse, add_parcel):
     ingest_parcel(warehouse, add_parcel(make_profile()))
-    running = sandbox.start(warehouse, "SELECT sleep_ms(60000)", seconds=60)
+    running = sandbox.start_query(warehouse, "SELECT sleep_ms(60000)", seconds=60)
     assert not running.is_done()
     running.cancel()
     assert running.is_done() and running.answer.closed
-    assert sandbox.query(warehouse, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
+    assert sandbox.run_query(warehouse, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
 
 
 @pytest.mark.parametrize(
@@ -171,4 +171,4 @@ def test_a_running_query_is_cancelled_and_leaves_nothing(warehouse, add_parcel):
 )
 def test_limits_have_limits(warehouse, limit, seconds, message):
     with pytest.raises(QueryError, match=message):
-        sandbox.start(warehouse, "SELECT 1", limit, seconds)
+        sandbox.start_query(warehouse, "SELECT 1", limit, seconds)

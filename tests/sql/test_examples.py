@@ -37,7 +37,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_finds_something(filled: Warehouse, name: str):
-    frame = sandbox.query(filled, EXAMPLES[name]).frame
+    frame = sandbox.run_query(filled, EXAMPLES[name]).frame
     assert not frame.is_empty()
     assert len(set(frame.columns)) == frame.width and not [column for column in frame.columns if "(" in column]
     choice = default_choice(frame)
@@ -51,14 +51,14 @@ def test_an_example_has_a_title_in_each_language(name: str):
 
 
 def test_names_of_one_model_are_joined_by_its_alias(filled: Warehouse):
-    frame = sandbox.query(filled, EXAMPLES["dimension_and_score"]).frame
+    frame = sandbox.run_query(filled, EXAMPLES["dimension_and_score"]).frame
     assert "made-up-encoder" in frame["name"].to_list()
 
 
 def test_a_vetoed_run_is_named_and_not_ranked(filled: Warehouse):
-    vetoed = sandbox.query(filled, EXAMPLES["checks_not_passed"]).frame
+    vetoed = sandbox.run_query(filled, EXAMPLES["checks_not_passed"]).frame
     assert vetoed.filter(outcome="veto")["run_id"].to_list() == [RUN_IDS[0][:-2] + "91"]
-    ranked = sandbox.query(filled, EXAMPLES["inner_dimensions"]).frame
+    ranked = sandbox.run_query(filled, EXAMPLES["inner_dimensions"]).frame
     assert RUN_IDS[0][:-2] + "91" not in ranked["run_id"].to_list()
 
 
@@ -66,7 +66,7 @@ def test_examples_run_on_a_warehouse_without_runs(tmp_path: Path):
     warehouse = Warehouse(tmp_path / "w.duckdb")
     warehouse.prepare()
     for name in ("one_profile", "controls", "ranks_disagree"):
-        assert sandbox.query(warehouse, EXAMPLES[name]).frame.is_empty()
+        assert sandbox.run_query(warehouse, EXAMPLES[name]).frame.is_empty()
 
 
 def test_fractions_percentages_and_revisions_are_kept_apart_in_examples(tmp_path: Path):
@@ -80,8 +80,8 @@ def test_fractions_percentages_and_revisions_are_kept_apart_in_examples(tmp_path
     ]
     other = score(repository, 99.0, benchmark="made", suite="s", n_shot=1, filter="none", revision="another")
     score_imports.store_import(warehouse, score_file(*told, other))
-    conflicts = sandbox.query(warehouse, EXAMPLES["score_conflicts"]).frame
+    conflicts = sandbox.run_query(warehouse, EXAMPLES["score_conflicts"]).frame
     assert "made" not in conflicts["benchmark"].to_list()
-    beside = sandbox.query(warehouse, EXAMPLES["dimension_and_score"]).frame.filter(benchmark="made")
+    beside = sandbox.run_query(warehouse, EXAMPLES["dimension_and_score"]).frame.filter(benchmark="made")
     assert set(beside.filter(score=99.0)["score_of"]) == {"another revision", "base model"}
     assert set(beside.filter(pl.col("score") != 99.0)["score_of"]) == {"revision not stated", "base model"}

@@ -114,25 +114,25 @@ def here(warehouse: Warehouse, sql: str) -> tuple[dict, bytes]:
 def test_refused_in_one_line(warehouse: Warehouse, folder: Path, sql: str, told: str):
     if any("\ud800" <= letter <= "\udfff" for letter in sql):  # no worker is asked at all
         with pytest.raises(QueryError, match=told):
-            sandbox.query(warehouse, sql)
+            sandbox.run_query(warehouse, sql)
         return
     answer, rest = here(warehouse, filled(sql, folder))
     assert "error" in answer, rows_of(rest)
-    matches(told, in_one_line(str(errors.read(answer["error"]))))
+    matches(told, in_one_line(str(errors.from_record(answer["error"]))))
     assert rest == b""
 
 
 @pytest.mark.parametrize(("sql", "told"), names([*REFUSED[::30], *DEEP]))
 def test_refused_by_a_process_of_its_own(warehouse: Warehouse, folder: Path, sql: str, told: str):
     with pytest.raises(QueryError) as caught:
-        sandbox.query(warehouse, filled(sql, folder))
+        sandbox.run_query(warehouse, filled(sql, folder))
     matches(told, in_one_line(str(caught.value)))
 
 
 @pytest.mark.parametrize(("sql", "told"), names(GREEDY))
 def test_greed_is_stopped(warehouse: Warehouse, folder: Path, sql: str, told: str):
     with pytest.raises(QueryError) as caught:
-        sandbox.query(warehouse, sql, seconds=0.5)
+        sandbox.run_query(warehouse, sql, seconds=0.5)
     matches(told, in_one_line(str(caught.value)))
 
 
@@ -149,7 +149,7 @@ def test_answered(warehouse: Warehouse, folder: Path, sql: str, part: str):
 
 @pytest.mark.parametrize(("sql", "part"), names(HARMLESS[2::12]))
 def test_answered_by_a_process_of_its_own(warehouse: Warehouse, sql: str, part: str):
-    assert part in exports.csv(sandbox.query(warehouse, sql, limit=10).frame).decode()
+    assert part in exports.csv(sandbox.run_query(warehouse, sql, limit=10).frame).decode()
 
 
 @pytest.mark.parametrize(("sql", "told"), names(REFUSED[3::60]))

@@ -22,7 +22,7 @@ def filled(warehouse, add_parcel):
 
 
 def test_a_select_gives_typed_rows(filled):
-    result = sandbox.query(
+    result = sandbox.run_query(
         filled, "SELECT run_id, layer, value FROM layer_estimates WHERE estimator = 'd2' ORDER BY layer;"
     )
     assert result.frame.schema == {"run_id": pl.String, "layer": pl.Int16, "value": pl.Float32}
@@ -33,22 +33,22 @@ def test_a_select_gives_typed_rows(filled):
 
 
 def test_two_queries_run_at_a_time_and_end_with_those_who_asked(filled):
-    slow = [sandbox.start(filled, "SELECT sleep_ms(60000)", seconds=60) for _ in range(sandbox.MOST_AT_ONCE)]
+    slow = [sandbox.start_query(filled, "SELECT sleep_ms(60000)", seconds=60) for _ in range(sandbox.MAX_RUNNING)]
     with pytest.raises(QueryError, match="at work already"):
-        sandbox.start(filled, "SELECT 1")
+        sandbox.start_query(filled, "SELECT 1")
     process = slow.pop().process  # as a session that ends takes its query along
     process.wait(timeout=10)
-    assert sandbox.query(filled, "SELECT 1 AS one").frame["one"].to_list() == [1]
+    assert sandbox.run_query(filled, "SELECT 1 AS one").frame["one"].to_list() == [1]
     slow.pop().cancel()
 
 
 def test_an_empty_result_keeps_its_columns(filled):
-    result = sandbox.query(filled, "SELECT run_id, seed FROM runs WHERE false")
+    result = sandbox.run_query(filled, "SELECT run_id, seed FROM runs WHERE false")
     assert result.frame.schema == {"run_id": pl.String, "seed": pl.Int64}
 
 
 def test_more_rows_than_the_limit_are_cut_and_said_to_be(filled):
-    result = sandbox.query(filled, "SELECT i FROM range(100000) t(i) ORDER BY i DESC", limit=7)
+    result = sandbox.run_query(filled, "SELECT i FROM range(100000) t(i) ORDER BY i DESC", limit=7)
     assert result.truncated
     assert result.frame["i"].to_list() == list(range(99_999, 99_992, -1))
 
@@ -56,7 +56,7 @@ def test_more_rows_than_the_limit_are_cut_and_said_to_be(filled):
 def test_odd_types_arrive_as_text_and_equal_names_are_told_apart(filled):
     sql = """SELECT INTERVAL 3 DAY AS span, MAP {'k': 1} AS m, {'a': 1} AS s, [1.5, 2.5] AS l, 1 AS n, 2 AS n,
                     sum(seed) AS t FROM runs"""
-    frame = sandbox.query(filled, sql).frame
+    frame = sandbox.run_query(filled, sql).frame
     assert frame.columns == ["span", "m", "s", "l", "n", "n_1", "t"]
     assert [frame["span"][0], frame["m"][0], frame["s"][0]] == ["3 days", "{k=1}", "{'a': 1}"]
 
@@ -94,9 +94,9 @@ def test_every_way_to_ask_is_open(filled, sql):
 
 def test_a_query_sees_the_newest_rows_and_old_copies_go(filled, add_parcel):
     sql = "SELECT count(*) AS n FROM runs"
-    assert sandbox.query(filled, sql).frame["n"].to_list() == [1]
+    assert sandbox.run_query(filled, sql).frame["n"].to_list() == [1]
     ingest_parcel(filled, add_parcel(make_profile("01900000-0000-7000-8000-000000000002")))
-    assert sandbox.query(filled, sql).frame["n"].to_list() == [2]
+    assert sandbox.run_query(filled, sql).frame["n"].to_list() == [2]
     assert len(list((filled.path.parent / "query-copies").iterdir())) == 1
 
 
@@ -107,7 +107,7 @@ def test_beside_a_read_only_warehouse_the_copy_lies_in_a_folder_of_its_own(fille
     private.mkdir()
     monkeypatch.setenv("TMPDIR", str(private))
     monkeypatch.setenv("TEMP", str(private))
-    assert sandbox.query(filled, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
+    assert sandbox.run_query(filled, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
     assert not list(private.iterdir())
 
 
@@ -130,7 +130,7 @@ def test_rows_that_are_still_in_the_log_are_seen(warehouse, add_parcel, python):
     process = python(KILLED_AFTER_COMMIT, warehouse.path, add_parcel(make_profile()))
     assert process.wait() == 9
     assert warehouse.version()[3] > 0  # the log of the killed process
-    assert sandbox.query(warehouse, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
+    assert sandbox.run_query(warehouse, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
 
 
 def test_a_long_query_does_not_hold_up_a_writer(filled, python):
@@ -141,7 +141,7 @@ from core.errors import QueryError
 from core.sql import sandbox
 from core.warehouse.warehouse import Warehouse
 try:
-    sandbox.query(Warehouse(Path(sys.argv[1])), "SELECT sleep_ms(60000)", seconds=5)
+    sandbox.run_query(Warehouse(Path(sys.argv[1])), "SELECT sleep_ms(60000)", seconds=5)
 except QueryError:
     pass
 """
@@ -158,4 +158,4 @@ except QueryError:
 def test_an_unusable_warehouse_is_reported_in_its_own_words(tmp_path):
     (tmp_path / "w.duckdb").write_bytes(b"text" * 1000)
     with pytest.raises(WarehouseError, match="not a DuckDB file"):
-        sandbox.query(Warehouse(tmp_path / "w.duckdb"), "SELECT 1")
+        sandbox.run_query(Warehouse(tmp_path / "w.duckdb"), "SELECT 1")

@@ -131,7 +131,7 @@ def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(restore, "write_through", full)
+    monkeypatch.setattr(restore, "write_atomic", full)
     with pytest.raises(ResourceError, match="No space"):
         restore.begin(present, unpacked, {}, print)
     assert content(present) == before and restore.pending_restores(present) == []

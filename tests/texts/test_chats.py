@@ -14,10 +14,10 @@ from core.measure.plan import mask_tokens
 from core.models.hub import find_weights
 from core.models.model import open_model
 from core.registry.protocols import PROTOCOLS
-from core.texts.chats import cut_documents
+from core.texts.chats import cut_conversations
 from core.texts.corpora import open_corpus
 from core.texts.messages import Message
-from core.texts.sample import draw_sample, shuffled
+from core.texts.sample import draw_sample, shuffle_tokens
 from core.texts.windows import plan_chat_windows
 from tests.chats import CHATML, TEMPLATES, chat_tokenizer, chats, save_chat_model, write_chats
 from tests.tiny import train_tokenizer
@@ -50,7 +50,7 @@ def shape(documents):
 
 def test_short_conversations_share_a_window_and_long_ones_hold_several():
     short, long = conversation(20, 30), conversation(40, 70, 10, 95, 50, 60, 5, 5)
-    assert shape(cut_documents([short, short, long, short], 100)) == [
+    assert shape(cut_conversations([short, short, long, short], 100)) == [
         [[(1, 1, 2), (2, 1, 2)]],
         [[(3, 1, 2)], [(3, 3, 2)], [(3, 5, 4), (4, 1, 2)]],
     ]
@@ -58,7 +58,7 @@ def test_short_conversations_share_a_window_and_long_ones_hold_several():
 
 def test_every_document_holds_a_window_however_its_lengths_fall():
     for n in range(90, 110):
-        for windows in cut_documents([conversation(25, 25, 25, 25), conversation(51), conversation(49)] * 3, n):
+        for windows in cut_conversations([conversation(25, 25, 25, 25), conversation(51), conversation(49)] * 3, n):
             assert windows and all(len(window.text) >= n for window in windows)
 
 
@@ -69,7 +69,7 @@ def test_later_windows_start_at_a_user_and_leave_nothing_out():
         *conversation(60, 60, 60, 60),
         *[Message("user", "u" * 60), Message("user", "v" * 60)],
     )
-    (windows,) = cut_documents([greeted], 100)
+    (windows,) = cut_conversations([greeted], 100)
     assert [m for window in windows for m in window.messages] == list(greeted)
     assert [window.messages[0].role for window in windows] == ["system", "user", "user"]
 
@@ -105,7 +105,7 @@ def test_every_template_reads_the_same_messages(samples, corpus):
 
 def contents(corpus):
     """The contents of each window of the samples above."""
-    documents = cut_documents(corpus.conversations, 704)
+    documents = cut_conversations(corpus.conversations, 704)
     chosen = plan_chat_windows(list(map(len, documents)), 32, corpus.row.sha256, 0)
     return [documents[window.document][window.start].text for window in chosen]
 
@@ -168,7 +168,7 @@ def test_the_mask_drops_the_template_and_counts_it_apart(samples):
 
 def test_shuffled_contents_leave_the_template_in_place(samples):
     for sample in samples.values():
-        control = shuffled(sample, 0)
+        control = shuffle_tokens(sample, 0)
         moved = control.ids != sample.ids
         assert moved[sample.is_text].mean() > 0.9 and not moved[~sample.is_text].any()
         assert (np.sort(control.ids, axis=1) == np.sort(sample.ids, axis=1)).all()

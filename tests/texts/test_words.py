@@ -13,7 +13,7 @@ from core.registry.protocols import PROTOCOLS
 from core.texts import words
 from core.texts.corpora import DATA, open_corpus
 from core.texts.sample import TokenSample, draw_sample
-from core.texts.windows import merge_pieces, reserve
+from core.texts.windows import characters_for_tokens, merge_pieces
 from core.texts.words import word_spans
 from tests.tiny import train_tokenizer
 
@@ -232,7 +232,7 @@ def test_the_token_of_a_word_is_the_one_that_completes_it(name, tokenizers, requ
 
 
 def window_texts(sample: TokenSample, corpus) -> list[str]:
-    documents = merge_pieces(corpus.pieces, reserve("".join(corpus.pieces[:200]), QUICK.n_tokens))
+    documents = merge_pieces(corpus.pieces, characters_for_tokens("".join(corpus.pieces[:200]), QUICK.n_tokens))
     return [documents[window.document][window.start :][:2000] for window in sample.windows]
 
 

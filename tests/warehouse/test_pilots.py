@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import InputError
 from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
-from core.pilots.registration import registered, requests
+from core.pilots.registration import pilot_requests, registered_pilot
 from core.warehouse import pilots, queries
 from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_model, make_profile
@@ -36,7 +36,7 @@ def with_score(pilot: Pilot, value: float | None, n: int = 0) -> Pilot:
 
 
 def of_request(pilot: Pilot, **changes) -> str:
-    config = requests(pilot)[0]
+    config = pilot_requests(pilot)[0]
     run = {"model": config.model, "companions": list(config.companions), "controls": config.controls} | changes
     return json.dumps({"run": run})
 
@@ -47,7 +47,7 @@ def test_a_pilot_is_registered_once_and_read_back(warehouse):
     assert not pilots.register_pilot(warehouse, replace(PILOT, device="cpu"))
     assert queries.pilots(warehouse).equals(first)
     row = first.row(0, named=True)
-    assert registered(row).pilot == PILOT and row["pilot_id"] == PILOT.pilot_id
+    assert registered_pilot(row).pilot == PILOT and row["pilot_id"] == PILOT.pilot_id
     assert (row["models"], row["corpora"], row["benchmark"]) == (
         ["pypi:made-up", "o/other@step1"],
         ["made-up"],
@@ -59,7 +59,7 @@ def test_who_decides_may_be_told_later_and_nothing_else_changes(warehouse):
     pilots.register_pilot(warehouse, PILOT)
     assert not pilots.register_pilot(warehouse, replace(PILOT, decided_by="Head of support", device="cpu"))
     (row,) = queries.pilots(warehouse).to_dicts()
-    assert registered(row).pilot == replace(PILOT, decided_by="Head of support")
+    assert registered_pilot(row).pilot == replace(PILOT, decided_by="Head of support")
 
 
 def test_an_edited_pilot_is_another_one_and_the_first_stays(warehouse):

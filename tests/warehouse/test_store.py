@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.files import default_path, folders_in
+from core.files import default_warehouse, folders_in
 from core.warehouse.connection import wal_path
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
@@ -31,9 +31,9 @@ def test_a_missing_warehouse_is_made_on_first_reading(tmp_path):
 
 def test_default_path_is_in_the_project_unless_the_environment_says_otherwise(monkeypatch, tmp_path):
     monkeypatch.delenv("WORKDIM_WAREHOUSE", raising=False)
-    assert default_path().parts[-3:] == ("data", "local", "workdim.duckdb")
+    assert default_warehouse().parts[-3:] == ("data", "local", "workdim.duckdb")
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(tmp_path / "mine.duckdb"))
-    assert default_path() == tmp_path / "mine.duckdb"
+    assert default_warehouse() == tmp_path / "mine.duckdb"
 
 
 def test_an_exception_undoes_the_whole_write(warehouse):

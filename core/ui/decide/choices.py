@@ -19,7 +19,7 @@ from core.analysis.population import group_key
 from core.analysis.question import RankingQuestion
 from core.errors import InputError
 from core.pilots.pilot import USE_CLASSES
-from core.pilots.registration import Registered
+from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Quantity, SavedRule, TaskName
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
@@ -71,7 +71,7 @@ class Look:
         return dict(self.on.runs.select("run_id", "name").rows())
 
 
-def choose(pilot: Registered | None) -> Look:
+def choose(pilot: RegisteredPilot | None) -> Look:
     """All choices of the page in one change of the address."""
     with url_state.together():
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -99,7 +99,7 @@ def choose(pilot: Registered | None) -> Look:
             return Look(on, asked, task, None, str(error), assumed, use_class, rule, known.rules, question)
 
 
-def _choose_models(pilot: Registered | None) -> tuple[RankingQuestion, pl.DataFrame, bool]:
+def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.DataFrame, bool]:
     """Which models are compared: those of the ranking at first. Returns also whether their dimensions compare."""
     _ = language.translator()
     first = reads.population(RankingQuestion(pilot=pilot))
@@ -169,7 +169,7 @@ def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(pl.col("model_id").is_in(wanted)) if wanted else runs
 
 
-def _choose_use_class(pilot: Registered | None) -> str:
+def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     """That of the pilot, or what the reader says."""
     _ = language.translator()
     if pilot is not None:

@@ -16,7 +16,7 @@ from core import wording
 from core.analysis import rule_record
 from core.analysis.decision import Decision
 from core.errors import WorkdimError
-from core.pilots.rule import Rule, SavedRule, rule_of, to_toml
+from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
 from core.ui.decide.choices import Look, task_named
@@ -196,7 +196,9 @@ def _offer_upload() -> None:
         file = st.file_uploader(_("Rule file"), type="toml", key="rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
             try:
-                kept = rules.save_rule(reads.warehouse(), rule_of(file.getvalue().decode("utf-8-sig"), Path(file.name)))
+                kept = rules.save_rule(
+                    reads.warehouse(), parse_rule(file.getvalue().decode("utf-8-sig"), Path(file.name))
+                )
             except UnicodeDecodeError:
                 st.error(_("The file is not UTF-8. Save it as UTF-8 and try again."), icon=":material/error:")
             except WorkdimError as error:

@@ -304,11 +304,11 @@ def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
 
 def _checked(text: str) -> tuple[Pilot | None, InputError | None]:
     """The pilot of the text, or why it is none."""
-    from core.pilots.registration import pilot_of
+    from core.pilots.registration import parse_pilot
     from core.runs.requests import protocol_names, text_names
 
     try:
-        return pilot_of(text, reads.warehouse().path.parent / _HERE, protocol_names(), text_names()), None
+        return parse_pilot(text, reads.warehouse().path.parent / _HERE, protocol_names(), text_names()), None
     except InputError as error:
         return None, error
 
@@ -342,7 +342,7 @@ def _wanted(pilot: Pilot) -> int:
 
 def _registered(row: Mapping[str, Any]) -> None:
     _ = language.translator()
-    pilot = registration.from_config(row["config"])
+    pilot = registration.pilot_from_config(row["config"])
     wanted = _wanted(pilot)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question)}", width="stretch")

@@ -199,7 +199,7 @@ def show_form() -> None:
             )
         if is_saved:
             try:
-                gate.require_statement(sql)
+                gate.check_statement(sql)
                 save_query(reads.warehouse(), name, sql, note, replace=replace)
             except InputError as error:
                 st.error(escape(str(error)))

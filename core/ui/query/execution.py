@@ -38,7 +38,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class _UnderWay:
-    running: sandbox.Running
+    running: sandbox.RunningQuery
     seconds: float
 
 
@@ -53,8 +53,8 @@ def start(request: Request) -> None:
     _ = language.translator()
     forget()
     try:
-        gate.require_statement(request.sql)  # what is refused is told at once, before a process is started
-        running = sandbox.start(reads.warehouse(), request.sql, seconds=request.seconds)
+        gate.check_statement(request.sql)  # what is refused is told at once, before a process is started
+        running = sandbox.start_query(reads.warehouse(), request.sql, seconds=request.seconds)
     except QueryError as error:
         _keep(request.sql, None, str(error))
         return
@@ -88,7 +88,7 @@ def _bar() -> None:
         st.rerun()
 
 
-def _collect(running: sandbox.Running) -> None:
+def _collect(running: sandbox.RunningQuery) -> None:
     st.session_state.pop(_UNDER_WAY)
     try:
         _keep(running.sql, running.result(), "")

@@ -15,7 +15,7 @@ from core.analysis.population import OtherGroup
 from core.analysis.question import BY_TYPE, RankingQuestion
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.figures import scores as score_figures
-from core.pilots.registration import Registered
+from core.pilots.registration import RegisteredPilot
 from core.records import LOCAL
 from core.registry.published import CLAIMS
 from core.ui import language, pictures, reads, tables
@@ -40,7 +40,7 @@ MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 
 
-def primary(pilot: Registered | None) -> Answer:
+def primary(pilot: RegisteredPilot | None) -> Answer:
     """What `workdim rank` answers: of the chosen pilot, else of the newest that expects something."""
     return reads.answer(RankingQuestion(pilot=pilot))
 

@@ -16,7 +16,7 @@ from core.analysis.answer import Answer, specification_key
 from core.analysis.population import Population, group_key
 from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
 from core.pilots.pilot import Pilot
-from core.pilots.registration import Registered
+from core.pilots.registration import RegisteredPilot
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
 from core.ui import inputs, language, notices, reads, url_state
@@ -52,7 +52,7 @@ class Look:
         return self.answer.population.rows
 
 
-def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
+def choose(first: Answer, pilot: RegisteredPilot | None) -> tuple[Look, list[str]]:
     """All choices of the page in one change of the address; what is looked at, and the columns of the table."""
     with url_state.together():
         above, below = (st.container(horizontal=True, vertical_alignment="bottom") for _row in range(2))
@@ -142,7 +142,7 @@ def _choose_partial(n: int) -> bool:
     return inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
 
 
-def _with_score(asked: RankingQuestion, found: Population, pilot: Registered | None) -> RankingQuestion:
+def _with_score(asked: RankingQuestion, found: Population, pilot: RegisteredPilot | None) -> RankingQuestion:
     """Benchmark, metric and shots in one choice: at first those of the answer, else the user's own, else what most
     models have."""
     _ = language.translator()
