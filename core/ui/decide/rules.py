@@ -13,8 +13,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis import rule_record
-from core.analysis.decision import Decision
+from core.analysis.decision import Decision, record_choice, track_record
 from core.errors import WorkdimError
 from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
 from core.tables import RuleChoiceRow
@@ -57,7 +56,7 @@ def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Rule"): [words.rule_name(one, reader) for one in saved],
-            _("Was right"): [words.record(rule_record.track_record(one.choices), reader) for one in saved],
+            _("Was right"): [words.record(track_record(one.choices), reader) for one in saved],
             _("Learned on"): [words.task_name(one.rule.task, reader) for one in saved],
             _("Criteria"): [words.rule_text(one.rule, reader) for one in saved],
             _("Use class"): [use_class_name(one.rule.use_class, reader) for one in saved],
@@ -101,7 +100,7 @@ def _act(look: Look, saved: SavedRule) -> None:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(one.task for one in saved.choices if one.task):
-        told = words.record(rule_record.track_record(saved.choices, task), reader)
+        told = words.record(track_record(saved.choices, task), reader)
         st.caption(escape(_("On {task}: {told}.").format(task=task, told=told)))
     for one in saved.choices[:MOST_CHOICES]:
         _show_choice(saved, one)
@@ -148,7 +147,7 @@ def _change(act: Callable[[], Any]) -> None:
 
 
 def _apply(look: Look, saved: SavedRule, decision: Decision) -> None:
-    choice = rule_record.record_choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
+    choice = record_choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
     _change(lambda: rules.add_choice(reads.warehouse(), choice))
 
 
