@@ -812,8 +812,14 @@ def _reaction(rows: Sequence[dict[str, Any]]) -> Reaction:
     if larger and smaller:
         english += " A ruined network reads higher or lower by what ruined it: the instrument reacts, and neither direction means better."
         japanese += "損なわれたモデルの次元は、損ない方によって上がることも下がることもあります。測定値は反応しますが、どちらの向きも良さを意味しません。"
+    elif larger or smaller:
+        way, japanese_way = ("higher", "上がりました") if larger else ("lower", "下がりました")
+        english += f" Every damage of these that moves it beyond the intervals makes it read {way}."
+        japanese += f"区間を超えて変化した場合は、いずれも次元が{japanese_way}。"
     ratios = [
-        ", ".join(f"{_KINDS[kind][n]} × {row['inner_max'] / whole['inner_max']:.2f}" for kind, row in strongest.items())
+        (", ", "、")[n].join(
+            f"{_KINDS[kind][n]} × {row['inner_max'] / whole['inner_max']:.2f}" for kind, row in strongest.items()
+        )
         for n in range(2)
     ]
     return Reaction((english, japanese), (f"largest inner dimension: {ratios[0]}", f"中間層の最大次元：{ratios[1]}"))
