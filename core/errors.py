@@ -23,14 +23,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _MAX_FORMAT_LENGTH = 8
-"""Letters of a format such as `,.2f`: one that was read from a file must not ask for a line of any length."""
+"""Letters of a format such as `,.2f`: one read from a file must not produce a line of any length."""
 
 
 class Sentence(str):
-    """A sentence for people that keeps what it is made of, so that whoever reads it later has it in their language.
+    """A message that keeps its template and parts, so that it can be translated for whoever reads it later.
 
-    As a string it is English, its template filled with its parts. A part is a number, a text or name that stays as it is, a
-    list of such, or a Sentence, which is worded with the sentence around it. A template without parts is taken as it is.
+    As a string it is English. A part is a number, a text or name that is not translated, a list of such, or a Sentence,
+    which is translated with the sentence around it. A template without parts is taken as it is.
     """
 
     template: str
@@ -43,7 +43,7 @@ class Sentence(str):
         return self
 
     def translated(self, translate: Callable[[str], str]) -> str:
-        """The sentence with every template in it handed through `translate`."""
+        """The sentence with every template in it translated by `translate`."""
         return _fill(self.template, self.parts, translate)
 
     def replaced(self, old: str, new: str) -> Sentence:
@@ -60,7 +60,7 @@ def _replaced(part: Any, old: str, new: str) -> Any:
 
 
 def sentences(*parts: str) -> Sentence:
-    """One after the other; those that are empty are left out."""
+    """Join sentences with blanks; empty ones are left out."""
     non_empty = [one for one in parts if one]
     joined = non_empty[0] if non_empty else ""
     for one in non_empty[1:]:
@@ -69,7 +69,7 @@ def sentences(*parts: str) -> Sentence:
 
 
 def to_record(value: Any) -> Any:
-    """A value as JSON keeps it, for a reader in another process: `read` makes its sentences whole again."""
+    """A value as JSON for another process, from which `from_record` restores its Sentences."""
     if isinstance(value, Sentence):
         return {"template": value.template, "parts": to_record(value.parts)}
     if isinstance(value, Mapping):
@@ -78,7 +78,7 @@ def to_record(value: Any) -> Any:
 
 
 def from_record(value: Any) -> Any:
-    """What `recorded` wrote. A template that its parts do not fill is left as the text that it is."""
+    """The value that `to_record` wrote. A template whose parts are missing stays a plain text."""
     if isinstance(value, list):
         return [from_record(one) for one in value]
     if not isinstance(value, Mapping):
@@ -113,7 +113,7 @@ def _translate_part(part: Any, translate: Callable[[str], str]) -> Any:
 
 
 def _plain(part: Any) -> Any:
-    """A part as JSON can hold it."""
+    """A part as a type that JSON can hold."""
     if isinstance(part, (Sentence, bool, int, float)):
         return part
     if isinstance(part, numbers.Integral):  # numpy's
@@ -139,7 +139,7 @@ class WorkdimError(Exception):
         self.message = whole
 
     def __str__(self) -> str:
-        """The message itself, so that whoever keeps the text of an error keeps its parts."""
+        """The message, a Sentence: who stores the text of an error keeps its parts."""
         return self.message
 
 
@@ -176,9 +176,9 @@ class QueryError(InputError):
 
 
 def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Sentence:
-    """The message for a name that is not in a registry: near names first, then all of them.
+    """The message for an unknown name: similar names first, then all of them.
 
-    `kind` says what the name is of, in words of the catalogues.
+    `kind` is what the name stands for, in words of the catalogues.
     """
     names = sorted(available)
     near = difflib.get_close_matches(asked, names, n=3, cutoff=0.5)

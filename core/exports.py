@@ -54,7 +54,7 @@ MAX_MARKDOWN_ROWS = 200
 
 
 def markdown(frame: pl.DataFrame, statement: str) -> bytes:
-    """For a wiki: the statement, and its rows as a table, in which nothing is markup; the first `MOST_TOLD` of them."""
+    """For a wiki: the statement, and its rows as a table, in which nothing is markup; the first `MAX_MARKDOWN_ROWS` of them."""
     fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", statement)), default=0))
     flat = _flatten_lists(frame.head(MAX_MARKDOWN_ROWS))
     rows = [[_cell(value) for value in row] for row in [flat.columns, *flat.rows()]]

@@ -1,4 +1,4 @@
-"""Files and folders: where they lie, written whole or not at all, read with errors that have a name."""
+"""Files and folders: locations, atomic writes, and reads with named errors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from core.errors import InputError, ResourceError
 
 _STALE_SECONDS = 6 * 3600.0
 MODELS = "WORKDIM_MODELS"
-"""Names the folder whose models are offered to be measured; without it, the one where the app was started."""
+"""Environment variable: the folder whose models are offered for measuring; by default the working folder of the app."""
 READ_ONLY = "WORKDIM_READ_ONLY"
-"""Set for the server of `workdim app --read-only`: whoever looks there changes nothing and starts nothing."""
+"""Environment variable, set for the server of `workdim app --read-only`, which changes and starts nothing."""
 
 
 def is_read_only() -> bool:
@@ -28,13 +28,13 @@ def is_read_only() -> bool:
 
 
 def refuse_where_read_only() -> None:
-    """Before anything that a person wants to change. Raises InputError where this process may only show."""
+    """To be called before any change. Raises InputError if this process is read-only."""
     if is_read_only():
         raise InputError("This app only shows what is there. Whoever runs it can change things in another app.")
 
 
 def write_atomic(file: Path, content: bytes) -> None:
-    """Write beside, force to the disk, replace: the name never stands for half a file, and a failure leaves none."""
+    """Write a temporary file, sync it to disk and rename it, so that the name never stands for half a file."""
     part = file.with_name(file.name + ".part")
     try:
         with part.open("wb") as handle:
@@ -49,7 +49,7 @@ def write_atomic(file: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force renames to the disk, where the system can open folders (Windows cannot)."""
+    """Sync renames to disk, if the system can open folders (Windows cannot)."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -59,18 +59,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_all() -> None:
-    """Force all that was written to the disk, where the system can: of very many files, each alone takes too long."""
+    """Sync everything to disk, if the system can: for very many files, which take too long one by one."""
     if hasattr(os, "sync"):
         os.sync()
 
 
 def read_json(file: Path) -> Any:
-    """The content of a JSON file. Raises OSError, or ValueError for what is no JSON or is nested beyond reading."""
+    """The content of a JSON file. Raises OSError, or ValueError for invalid or too deeply nested JSON."""
     return parse_json(file.read_text(encoding="utf-8"))
 
 
 def parse_json(text: str) -> Any:
-    """What a text of JSON holds. Raises ValueError for what is no JSON or is nested beyond reading."""
+    """Parse JSON. Raises ValueError for invalid or too deeply nested JSON."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -78,12 +78,12 @@ def parse_json(text: str) -> Any:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in `folder`, sorted by name; none where it does not exist."""
+    """The folders in `folder`, sorted by name; empty if it does not exist."""
     return [path for name in sorted(names_in(folder)) if (path := folder / name).is_dir()]
 
 
 def names_in(folder: Path) -> set[str]:
-    """The names of all that is in `folder`; none where it does not exist."""
+    """The names of all entries of `folder`; empty if it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
@@ -96,7 +96,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder, or say why that cannot be."""
+    """Create a folder. Raises ResourceError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -106,7 +106,7 @@ def make_folder(folder: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file or folder; on Windows a virus scanner may hold a file in it for a moment."""
+    """Rename a file or folder, with retries on Windows, where a virus scanner may hold a file for a moment."""
     for attempt in range(6):
         try:
             os.replace(source, target)
@@ -123,7 +123,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def unused_path(file: Path) -> Path:
-    """This name, or with a number if there is such a file."""
+    """This path, or with a number if it exists."""
     number, free = 1, file
     while free.exists():
         number += 1
@@ -132,15 +132,15 @@ def unused_path(file: Path) -> Path:
 
 
 def timestamp() -> str:
-    """For file names, in UTC."""
+    """The time for file names, in UTC."""
     return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
 @contextlib.contextmanager
 def temporary_folder(purpose: str, folder: Path) -> Iterator[Path]:
-    """A folder in `folder` that goes at the end, and with it what killed processes left of theirs.
+    """A temporary folder inside `folder`; also removes stale ones of killed processes.
 
-    Raises ResourceError where it cannot be made.
+    Raises ResourceError if it cannot be created.
     """
     for left in folder.glob(".workdim-*"):
         with contextlib.suppress(OSError):
@@ -159,7 +159,7 @@ def temporary_folder(purpose: str, folder: Path) -> Iterator[Path]:
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = PROJECT / "data"
 REFERENCE = DATA / "reference"
-"""What belongs to this version: published scores, reference profiles, calibration tables."""
+"""Data of this version: published scores, reference profiles, calibration tables."""
 
 
 def version() -> str:

@@ -29,8 +29,8 @@ from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST
-from core.commands.rank import answered
-from core.commands.rank import evidence as rank_evidence
+from core.commands.rank import load_answer
+from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption, Dot, Panel, scatter_svg, small_multiples_svg
 from core.records import LayerPlan
@@ -171,7 +171,7 @@ def in_short(sections: Sequence[Section], n: int) -> str:
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
-    said, _grid = answered(warehouse, RankingQuestion())
+    said, _grid = load_answer(warehouse, RankingQuestion())
     found = said.population
     evidence = rank_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
@@ -812,8 +812,14 @@ def _reaction(rows: Sequence[dict[str, Any]]) -> Reaction:
     if larger and smaller:
         english += " A ruined network reads higher or lower by what ruined it: the instrument reacts, and neither direction means better."
         japanese += "損なわれたモデルの次元は、損ない方によって上がることも下がることもあります。測定値は反応しますが、どちらの向きも良さを意味しません。"
+    elif larger or smaller:
+        way, japanese_way = ("higher", "上がりました") if larger else ("lower", "下がりました")
+        english += f" Every damage of these that moves it beyond the intervals makes it read {way}."
+        japanese += f"区間を超えて変化した場合は、いずれも次元が{japanese_way}。"
     ratios = [
-        ", ".join(f"{_KINDS[kind][n]} × {row['inner_max'] / whole['inner_max']:.2f}" for kind, row in strongest.items())
+        (", ", "、")[n].join(
+            f"{_KINDS[kind][n]} × {row['inner_max'] / whole['inner_max']:.2f}" for kind, row in strongest.items()
+        )
         for n in range(2)
     ]
     return Reaction((english, japanese), (f"largest inner dimension: {ratios[0]}", f"中間層の最大次元：{ratios[1]}"))

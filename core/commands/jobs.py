@@ -5,45 +5,45 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from core.commands.context import chosen_warehouse, warn
+from core.commands.context import selected_warehouse, warn
 from core.errors import InputError, Sentence, sentences
 from core.records import SHORT_ID, PlanConfig, RunConfig, ScoreConfig
 from core.terminal.output import say, say_json
 
 
-def bring_to_end(job, warehouse, engine=None) -> int:
+def run_to_end(job, warehouse, engine=None) -> int:
     """Start a job, show how far it is, and tell what came of it; returns an exit code. Ctrl-C cancels it."""
-    return tell_end(brought_to_end(job, warehouse, engine), warehouse)
+    return report_end(run_job(job, warehouse, engine), warehouse)
 
 
-def brought_to_end(job, warehouse, engine=None):
+def run_job(job, warehouse, engine=None):
     """As `core.runs.jobs.JobStatus`, once its process has ended."""
     from core.runs.processes import run_jobs
     from core.terminal.progress import ProgressBar
 
-    engine = engine or (lambda jobs, told: run_jobs(jobs, warehouse, 1, told))
+    engine = engine or (lambda jobs, on_progress: run_jobs(jobs, warehouse, 1, on_progress))
     with ProgressBar(job.config.model) as bar:
-        (ended,) = engine([job], bar.follow)
-    return ended
+        (status,) = engine([job], bar.follow)
+    return status
 
 
-def tell_end(ended, warehouse) -> int:
+def report_end(status, warehouse) -> int:
     """What came of a job whose process has ended, on the screen; returns an exit code."""
-    if ended.state != "finished":
-        return tell_unfinished(ended)
-    if isinstance(ended.job.config, ScoreConfig):
-        return _tell_scored(ended, warehouse)
-    if isinstance(ended.job.config, PlanConfig):
-        return _tell_planned(ended, warehouse)
+    if status.state != "finished":
+        return report_unfinished(status)
+    if isinstance(status.job.config, ScoreConfig):
+        return _report_scores(status, warehouse)
+    if isinstance(status.job.config, PlanConfig):
+        return _report_plan(status, warehouse)
     from core.runs.execution import load_result
     from core.runs.jobs import remove_job
     from core.terminal.tables import summary_lines
 
-    job = ended.job
+    job = status.job
     try:
-        finished = load_result(ended, warehouse)
+        finished = load_result(status, warehouse)
     except KeyError:
-        warn(Sentence("The run {run} of this job is no longer in the warehouse.", run=ended.result["run_id"]))
+        warn(Sentence("The run {run} of this job is no longer in the warehouse.", run=status.result["run_id"]))
         remove_job(job)
         return 1
     remove_job(job)
@@ -54,18 +54,18 @@ def tell_end(ended, warehouse) -> int:
     for line in finished.failed:
         warn(line)
     if finished.waits:
-        told = Sentence("Run {run} is finished and waits in its parcel, to be ingested later.", run=finished.run_id)
-        warn(sentences(told, finished.waits))
+        message = Sentence("Run {run} is finished and waits in its parcel, to be ingested later.", run=finished.run_id)
+        warn(sentences(message, finished.waits))
     return 0
 
 
-def tell_unfinished(ended) -> int:
+def report_unfinished(status) -> int:
     """Why a job has come to no end; returns an exit code."""
     from core.runs.jobs import remove_job
 
-    job = ended.job
-    if ended.state == "failed":
-        warn(ended.reason)
+    job = status.job
+    if status.state == "failed":
+        warn(status.reason)
         if not _has_begun(job):
             remove_job(job)
         else:
@@ -75,8 +75,8 @@ def tell_unfinished(ended) -> int:
                     job=job.job_id[:SHORT_ID],
                 )
             )
-        return ended.exit_code
-    if ended.state == "cancelled":
+        return status.exit_code
+    if status.state == "cancelled":
         warn(Sentence("The job of {model} was cancelled; nothing of it is left.", model=job.config.model))
         return 130
     warn(
@@ -90,69 +90,69 @@ def tell_unfinished(ended) -> int:
     return 1
 
 
-def _tell_scored(ended, warehouse) -> int:
+def _report_scores(status, warehouse) -> int:
     from core.runs.scoring import load_result
     from core.terminal.tables import scored_lines
 
-    file = ended.result["file_sha256"][:SHORT_ID]
-    known = Sentence(
+    file = status.result["file_sha256"][:SHORT_ID]
+    note = Sentence(
         "It is scored already; `workdim scores remove {file}` takes the scores out, to score it again.", file=file
     )
-    return _tell(
-        ended,
-        lambda: load_result(ended, warehouse),
-        lambda found: [*([known] if ended.result["was_known"] else []), *scored_lines(found)],
-        gone=Sentence("The scores {file} of this job were taken out of the warehouse.", file=file),
-        waits=Sentence("The scores {file} are finished and wait in their file, to be taken in later.", file=file),
+    return _report_result(
+        status,
+        lambda: load_result(status, warehouse),
+        lambda tables: [*([note] if status.result["was_known"] else []), *scored_lines(tables)],
+        if_deleted=Sentence("The scores {file} of this job were taken out of the warehouse.", file=file),
+        if_waiting=Sentence("The scores {file} are finished and wait in their file, to be taken in later.", file=file),
     )
 
 
-def _tell_planned(ended, warehouse) -> int:
+def _report_plan(status, warehouse) -> int:
     from core.runs.planning import load_result
     from core.terminal.tables import plan_lines
 
-    plan = ended.result["plan_id"][:SHORT_ID]
-    return _tell(
-        ended,
-        lambda: load_result(ended, warehouse),
+    plan = status.result["plan_id"][:SHORT_ID]
+    return _report_result(
+        status,
+        lambda: load_result(status, warehouse),
         plan_lines,
-        gone=Sentence("The plan {plan} of this job was deleted.", plan=plan),
-        waits=Sentence("The plan {plan} is finished and waits in its file, to be taken in later.", plan=plan),
+        if_deleted=Sentence("The plan {plan} of this job was deleted.", plan=plan),
+        if_waiting=Sentence("The plan {plan} is finished and waits in its file, to be taken in later.", plan=plan),
     )
 
 
-def _tell(ended, find, lines, *, gone: str, waits: str) -> int:
+def _report_result(status, load, lines, *, if_deleted: str, if_waiting: str) -> int:
     """What a finished job has brought, after which the job goes; returns an exit code."""
     from core.runs.jobs import remove_job
 
     try:
-        found = find()
+        result = load()
     except KeyError:
-        warn(gone)
-        remove_job(ended.job)
+        warn(if_deleted)
+        remove_job(status.job)
         return 1
-    remove_job(ended.job)
-    say(*lines(found))
-    if ended.result["waits"]:
-        warn(sentences(waits, ended.result["waits"]))
+    remove_job(status.job)
+    say(*lines(result))
+    if status.result["waits"]:
+        warn(sentences(if_waiting, status.result["waits"]))
     return 0
 
 
 def _has_begun(job) -> bool:
-    return any(any(job.folder.glob(f"kept-*/{kept}")) for kept in ("forward.json", "step-*.json"))
+    return any(any(job.folder.glob(f"kept-*/{name}")) for name in ("forward.json", "step-*.json"))
 
 
-def listed(options: argparse.Namespace) -> int:
+def show_jobs(options: argparse.Namespace) -> int:
     from core.runs.jobs import list_jobs
     from core.terminal.tables import jobs_table
 
-    found = list_jobs(chosen_warehouse(options))
+    statuses = list_jobs(selected_warehouse(options))
     if options.json:
-        say_json([_as_plain(standing) for standing in found])
-    elif not found:
+        say_json([_as_json(status) for status in statuses])
+    elif not statuses:
         say(Sentence("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`."))
     else:
-        say(*jobs_table(found))
+        say(*jobs_table(statuses))
     return 0
 
 
@@ -160,17 +160,17 @@ def cancel(options: argparse.Namespace) -> int:
     from core.runs import processes
     from core.runs.jobs import find_job
 
-    job = find_job(chosen_warehouse(options), options.job).job
+    job = find_job(selected_warehouse(options), options.job).job
     processes.cancel_job(job)
-    stays = Sentence("nothing of it stays")
+    remainder = Sentence("nothing of it stays")
     if isinstance(job.config, RunConfig):
-        stays = Sentence("only control passes that it finished stay")
+        remainder = Sentence("only control passes that it finished stay")
     say(
         Sentence(
             "The job {job} ({model}) is cancelled; {stays}.",
             job=job.job_id[:SHORT_ID],
             model=job.config.model,
-            stays=stays,
+            stays=remainder,
         )
     )
     return 0
@@ -179,11 +179,18 @@ def cancel(options: argparse.Namespace) -> int:
 def clear(options: argparse.Namespace) -> int:
     from core.runs.jobs import list_jobs, remove_job
 
-    finished = [one.job for one in list_jobs(chosen_warehouse(options)) if one.state == "finished"]
+    finished = [status.job for status in list_jobs(selected_warehouse(options)) if status.state == "finished"]
     for job in finished:
         remove_job(job)
     n = len(finished)
-    say(Sentence("{n} finished jobs were cleared.", n=n) if n else Sentence("No job is finished."))
+    if not n:
+        say(Sentence("No job is finished."))
+    else:
+        say(
+            Sentence("{n} finished job was cleared.", n=n)
+            if n == 1
+            else Sentence("{n} finished jobs were cleared.", n=n)
+        )
     return 0
 
 
@@ -194,49 +201,47 @@ def resume(options: argparse.Namespace) -> int:
     from core.runs.processes import start_job
     from core.runs.scoring import run_scoring
 
-    warehouse = chosen_warehouse(options)
-    standing = find_job(warehouse, options.job)
-    job = standing.job
+    warehouse = selected_warehouse(options)
+    status = find_job(warehouse, options.job)
+    job = status.job
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
         if isinstance(job.config, ScoreConfig):
             run_scoring(job, warehouse, lambda step: None)
         elif isinstance(job.config, PlanConfig):
             run_plan(job, warehouse, lambda step: None)
         else:
-            run_measurement(job, warehouse, lambda step: None, _expected)
+            run_measurement(job, warehouse, lambda step: None, _expected_seconds)
         return 0
-    if standing.state in ("queued", "running"):
+    if status.state in ("queued", "running"):
         raise InputError(
-            "The job {job} is {state}: `workdim jobs` shows it.",
-            job=job.job_id[:SHORT_ID],
-            state=STATES[standing.state],
+            "The job {job} is {state}: `workdim jobs` shows it.", job=job.job_id[:SHORT_ID], state=STATES[status.state]
         )
-    if standing.state == "finished":
-        return tell_end(standing, warehouse)
+    if status.state == "finished":
+        return report_end(status, warehouse)
     if options.background:
         start_job(job, warehouse)
         say(Sentence("The job {job} goes on; `workdim jobs` shows how far it is.", job=job.job_id[:SHORT_ID]))
         return 0
-    return bring_to_end(job, warehouse)
+    return run_to_end(job, warehouse)
 
 
-def _expected(config, warehouse, setup):
+def _expected_seconds(config, warehouse, setup):
     from core.forecast.preflight_card import expected_seconds
 
     return expected_seconds(config, warehouse, setup)
 
 
-def _as_plain(standing) -> dict[str, object]:
-    job = standing.job
+def _as_json(status) -> dict[str, object]:
+    job = status.job
     return {
         "job_id": job.job_id,
-        "state": standing.state,
+        "state": status.state,
         "submitted_at": job.submitted_at,
         "pilot_id": job.pilot_id,
         "request": asdict(job.config),
-        "progress": standing.progress_record,
-        "reason": standing.reason,
-        "result": standing.result,
-        "worker": standing.worker,
+        "progress": status.progress_record,
+        "reason": status.reason,
+        "result": status.result,
+        "worker": status.worker,
         "log": str(job.log),
     }

@@ -10,21 +10,21 @@ import sys
 from collections.abc import Sequence
 
 from core.commands.context import fail, warn
-from core.commands.parser import parser
+from core.commands.verbs import build_parser
 from core.errors import ResourceError, Sentence, WorkdimError
-from core.terminal.output import WordedFormatter, guarded
+from core.terminal.output import WordedFormatter, guarded_output
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input (one clear line), 1 a failure of ours, 130 stopped by Ctrl-C."""
-    with guarded():
+    with guarded_output():
         to_terminal = logging.StreamHandler()
         to_terminal.setFormatter(WordedFormatter("workdim: %(message)s"))
         logging.basicConfig(level=logging.WARNING, handlers=[to_terminal])
         try:
-            options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+            options = build_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
             code = options.run(options) or 0
             sys.stdout.flush()
             return code

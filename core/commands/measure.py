@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from core.commands.context import chosen_warehouse, fail, warn
-from core.commands.jobs import bring_to_end, tell_end
+from core.commands.context import fail, selected_warehouse, warn
+from core.commands.jobs import report_end, run_to_end
 from core.errors import InputError, Sentence
 from core.records import RunConfig, bytes_of
 from core.terminal.output import say, say_json
@@ -17,7 +17,7 @@ from core.terminal.output import say, say_json
 def measure(options: argparse.Namespace) -> int:
     from core.runs.requests import with_companions, with_readable_companions
 
-    asked = RunConfig(
+    request = RunConfig(
         "",
         options.corpus,
         options.protocol,
@@ -34,24 +34,24 @@ def measure(options: argparse.Namespace) -> int:
         chat=options.chat,
     )
     if options.estimate_only:
-        return estimate_all(with_companions(asked, options.models), chosen_warehouse(options), options.json)
+        return estimate_all(with_companions(request, options.models), selected_warehouse(options), options.json)
     if options.json:
         raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
-    _tell_costs(asked.protocol, asked.estimators)
+    _show_costs(request.protocol, request.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
-    tell_terms(options.models)
-    warehouse = chosen_warehouse(options)
-    configs, engine = with_readable_companions(asked, options.models), chosen_engine(options, warehouse)
+    show_terms(options.models)
+    warehouse = selected_warehouse(options)
+    configs, engine = with_readable_companions(request, options.models), select_engine(options, warehouse)
     if options.engine == "ray":
-        return measure_at_once(configs, warehouse, options.again, engine)
+        return measure_parallel(configs, warehouse, options.again, engine)
     return measure_all(configs, warehouse, options.again, engine)
 
 
-SHOWN = 6
+MOST_FAILED_NAMES = 6
 """Requests that were not met and are named once more at the end."""
 
 
-def tell_terms(models: Iterable[str], tell: Callable[[str], None] = say) -> None:
+def show_terms(models: Iterable[str], tell: Callable[[str], None] = say) -> None:
     """What whoever fetches these models accepts, before anything of them is fetched."""
     from core.models.packages import terms_before_fetching
 
@@ -59,19 +59,19 @@ def tell_terms(models: Iterable[str], tell: Callable[[str], None] = say) -> None
         tell(terms)
 
 
-def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
+def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
     """What estimators beyond the usual ones will take on each layer, before they run."""
     from core.registry.protocols import find_protocol
 
     protocol = find_protocol(protocol_name)
-    if not asked and not protocol.more_estimators:
+    if not estimators and not protocol.more_estimators:
         return
     from core.geometry.effort import unit_seconds
     from core.registry.estimators import find_estimator, require_on_request
 
-    require_on_request(asked, protocol.name, protocol.clouds)
+    require_on_request(estimators, protocol.name, protocol.clouds)
     unit = unit_seconds()
-    for name in dict.fromkeys([*protocol.more_estimators, *asked]):
+    for name in dict.fromkeys([*protocol.more_estimators, *estimators]):
         say(
             Sentence(
                 "{name}: about {seconds:.2g} s on each layer of each text (2,000 points of 100 dimensions; more where wider)",
@@ -93,22 +93,22 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     recover(warehouse)
     codes = [0]
-    parts = [part for asked in configs for part in ([asked] if as_one else expand_request(asked))]
+    parts = [part for request in configs for part in ([request] if as_one else expand_request(request))]
     for number, config in enumerate(parts, 1):
-        named, of = _named(config), len(parts)
+        title, total = _request_text(config), len(parts)
         say(
             Sentence(
-                "Measuring {named}, {protocol} ({n} of {of})", named=named, protocol=config.protocol, n=number, of=of
+                "Measuring {named}, {protocol} ({n} of {of})", named=title, protocol=config.protocol, n=number, of=total
             )
         )
         try:
-            codes.append(bring_to_end(submit(config, warehouse, again=again), warehouse, engine))
+            codes.append(run_to_end(submit(config, warehouse, again=again), warehouse, engine))
         except InputError as error:
             codes.append(fail(error))
     return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
 
 
-def measure_at_once(configs, warehouse, again: bool, engine) -> int:
+def measure_parallel(configs, warehouse, again: bool, engine) -> int:
     """Give all to an engine that has room for many; each is told as it ends."""
     from core.runs.jobs import submit
     from core.runs.recovery import recover
@@ -118,7 +118,7 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
     warehouse.prepare()
     recover(warehouse)
     worst, jobs = 0, {}
-    for config in (part for asked in configs for part in expand_request(asked)):
+    for config in (part for request in configs for part in expand_request(request)):
         try:
             job = submit(config, warehouse, again=again)
             jobs[job.job_id] = job
@@ -126,9 +126,9 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
             worst = fail(error)
     say(Sentence("Measuring {n} at once", n=len(jobs)))
     with ProgressBar(Sentence("Measuring"), len(jobs)) as bar:
-        for ended in engine(list(jobs.values()), bar.follow):
+        for status in engine(list(jobs.values()), bar.follow):
             bar.ended()
-            worst = tell_end(ended, warehouse) or worst
+            worst = report_end(status, warehouse) or worst
     return worst
 
 
@@ -152,29 +152,29 @@ def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     from core.runs.estimates import preflight_cards
     from core.terminal.preflight_card import card_lines
 
-    found = preflight_cards(configs, warehouse)
+    all_cards = preflight_cards(configs, warehouse)
     if as_json:
-        say_json([asdict(card) for card in found])
+        say_json([asdict(card) for card in all_cards])
     else:
-        for number, card in enumerate(found):
+        for number, card in enumerate(all_cards):
             say(*([""] if number else []), *card_lines(card))
-    return 2 if any(card.refusals for card in found) else 0
+    return 2 if any(card.refusals for card in all_cards) else 0
 
 
-def chosen_engine(options: argparse.Namespace, warehouse):
+def select_engine(options: argparse.Namespace, warehouse):
     """As core.runs.pilot_jobs.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
     if options.engine == "ray":
         from core.runs.ray import engine
         from core.runs.ray.cluster import check_ray
 
         check_ray(options.address)  # before anything is submitted
-        return lambda jobs, told: engine.run_jobs_on_cluster(jobs, warehouse, options.address, told)
+        return lambda jobs, on_progress: engine.run_jobs_on_cluster(jobs, warehouse, options.address, on_progress)
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
     from core.runs import processes
     from core.runs.processes import max_parallel_jobs
 
-    return lambda jobs, told: processes.run_jobs(jobs, warehouse, max_parallel_jobs(), told)
+    return lambda jobs, on_progress: processes.run_jobs(jobs, warehouse, max_parallel_jobs(), on_progress)
 
 
 def pilot(options: argparse.Namespace) -> int:
@@ -183,64 +183,76 @@ def pilot(options: argparse.Namespace) -> int:
     from core.runs.pilot_jobs import pilot_measurements, run_pilot
     from core.terminal.progress import ProgressBar
 
-    warehouse = chosen_warehouse(options)
-    asked = _asked(options.pilot, warehouse)
+    warehouse = selected_warehouse(options)
+    selected_pilot = _load_pilot(options.pilot, warehouse)
     if options.estimate_only:
         from core.pilots.registration import pilot_requests
 
-        return estimate_all(pilot_requests(asked), warehouse, options.json)
-    tell_terms(one.reference for one in asked.models)
-    n_requests = len(pilot_measurements(asked))
-    say(Sentence("Pilot {name} ({id}): {n} measurements", name=asked.name, id=asked.pilot_id, n=n_requests))
-    failed, begun = [], set()
+        return estimate_all(pilot_requests(selected_pilot), warehouse, options.json)
+    show_terms(result.reference for result in selected_pilot.models)
+    n_requests = len(pilot_measurements(selected_pilot))
+    say(
+        Sentence(
+            "Pilot {name} ({id}): {n} measurement", name=selected_pilot.name, id=selected_pilot.pilot_id, n=n_requests
+        )
+        if n_requests == 1
+        else Sentence(
+            "Pilot {name} ({id}): {n} measurements", name=selected_pilot.name, id=selected_pilot.pilot_id, n=n_requests
+        )
+    )
+    failed, started = [], set()
 
-    def told(at) -> None:
-        name = _named(at.job.config)
-        if at.state == "running" and name not in begun:  # where the output is no terminal, all that is seen of it
-            begun.add(name)
+    def on_progress(status) -> None:
+        name = _request_text(status.job.config)
+        if status.state == "running" and name not in started:  # where the output is no terminal, all that is seen of it
+            started.add(name)
             bar.clear()
             say(Sentence("  {name}: begun", name=name))
-        bar.name(at.job.config.model)
-        bar.follow(at)
+        bar.name(status.job.config.model)
+        bar.follow(status)
 
-    with ProgressBar(asked.name, n_requests) as bar:
-        for one in run_pilot(asked, warehouse, chosen_engine(options, warehouse), told):
+    with ProgressBar(selected_pilot.name, n_requests) as bar:
+        for result in run_pilot(selected_pilot, warehouse, select_engine(options, warehouse), on_progress):
             bar.ended()
-            name = _named(one.config)
-            if one.state == "finished":
-                known = Sentence(" (was there already)") if one.was_known else ""
-                say(Sentence("  {name}: run {run}{known}", name=name, run=one.run_id, known=known))
+            name = _request_text(result.config)
+            if result.state == "finished":
+                suffix = Sentence(" (was there already)") if result.was_known else ""
+                say(Sentence("  {name}: run {run}{known}", name=name, run=result.run_id, known=suffix))
             else:
                 failed.append(name)
-                warn(Sentence("{name}: {state}. {reason}", name=name, state=STATES[one.state], reason=one.reason))
-            for note in one.notes:
+                warn(Sentence("{name}: {state}. {reason}", name=name, state=STATES[result.state], reason=result.reason))
+            for note in result.notes:
                 warn(Sentence("{name}: {problem}", name=name, problem=note))
     if failed:
-        more = [Sentence("{n_there} more", n_there=len(failed) - SHOWN)] if len(failed) > SHOWN else []
-        named = [*failed[:SHOWN], *more]
+        more = (
+            [Sentence("{n_there} more", n_there=len(failed) - MOST_FAILED_NAMES)]
+            if len(failed) > MOST_FAILED_NAMES
+            else []
+        )
+        names = [*failed[:MOST_FAILED_NAMES], *more]
         warn(
             Sentence(
                 "Not met: {n} of {of}: {named}. The same command tries again.",
                 n=len(failed),
                 of=n_requests,
-                named=named,
+                named=names,
             )
         )
-    say(Sentence("`workdim slides --pilot {id} --out FILE.pptx` writes its slides.", id=asked.pilot_id))
+    say(Sentence("`workdim slides --pilot {id} --out FILE.pptx` writes its slides.", id=selected_pilot.pilot_id))
     return 2 if failed else 0
 
 
-def _named(config: RunConfig) -> Sentence:
+def _request_text(config: RunConfig) -> Sentence:
     return Sentence("{model} on {text}", model=config.model, text=config.corpus)
 
 
-def _asked(written: str, warehouse):
+def _load_pilot(name: str, warehouse):
     """The pilot of a file, or one that is registered, by its name or id."""
     from core.pilots.registration import find_pilot, read_pilot
     from core.runs.requests import protocol_names, text_names
     from core.warehouse import queries
     from core.warehouse.connection import exists
 
-    if written.endswith(".toml") or not exists(warehouse.path):
-        return read_pilot(Path(written), protocol_names(), text_names())
-    return find_pilot(queries.pilots(warehouse).to_dicts(), written).pilot
+    if name.endswith(".toml") or not exists(warehouse.path):
+        return read_pilot(Path(name), protocol_names(), text_names())
+    return find_pilot(queries.pilots(warehouse).to_dicts(), name).pilot

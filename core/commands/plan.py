@@ -6,9 +6,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from core.commands.context import chosen_warehouse, existing_warehouse, warn
-from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
-from core.commands.measure import chosen_engine, tell_terms
+from core.commands.context import existing_warehouse, selected_warehouse, warn
+from core.commands.jobs import report_end, report_unfinished, run_job
+from core.commands.measure import select_engine, show_terms
 from core.errors import InputError, Sentence, sentences
 from core.records import PlanConfig, budget_of, bytes_of
 from core.terminal.output import language, say, say_json
@@ -17,7 +17,7 @@ from core.terminal.output import language, say, say_json
 def plan(options: argparse.Namespace) -> int:
     """Exit code 2 where the plan cannot be made, or mergekit would not make its model."""
     if options.model is None:
-        return _look(options)
+        return _show_plans(options)
     from core.runs import planning
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
@@ -32,7 +32,7 @@ def plan(options: argparse.Namespace) -> int:
             budget,
             unit,
             options.blocks,
-            _blocks(options.remove),
+            _parse_blocks(options.remove),
             options.task,
             verify=options.verify,
             heal=options.heal,
@@ -54,41 +54,41 @@ def plan(options: argparse.Namespace) -> int:
             "A model that is planned on a cluster would be saved on another machine. Plan it there without --save-model, "
             "then save it here: --remove with the blocks, and --save-model."
         )
-    tell_terms([options.model], warn if options.json else say)
-    warehouse = chosen_warehouse(options)
-    engine = chosen_engine(options, warehouse)
+    show_terms([options.model], warn if options.json else say)
+    warehouse = selected_warehouse(options)
+    engine = select_engine(options, warehouse)
     warehouse.prepare()
     recover(warehouse)
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
         say(planning_now, *estimate_text(planning.estimate_plan(config), language()))
-    ended = brought_to_end(submit(config, warehouse), warehouse, engine)
-    if ended.state != "finished":
-        return tell_unfinished(ended)
-    found = planning.load_result(ended, warehouse)
+    status = run_job(submit(config, warehouse), warehouse, engine)
+    if status.state != "finished":
+        return report_unfinished(status)
+    layer_plan = planning.load_result(status, warehouse)
     if options.json:
-        say_json(plan_record(found))
-        remove_job(ended.job)
+        say_json(plan_record(layer_plan))
+        remove_job(status.job)
         code = 0
     else:
-        code = tell_end(ended, warehouse)
-    return _write_recipe(found, options) if options.mergekit else code
+        code = report_end(status, warehouse)
+    return _write_recipe(layer_plan, options) if options.mergekit else code
 
 
 def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
     from core.runs import planning
     from core.wording.plans import estimate_text
 
-    found = planning.estimate_plan(config)
+    estimate = planning.estimate_plan(config)
     if options.json:
-        say_json(asdict(found))
+        say_json(asdict(estimate))
     else:
-        named = Sentence("{model} on {text}", model=config.model, text=config.corpus)
-        say(named, *estimate_text(found, language()))
+        title = Sentence("{model} on {text}", model=config.model, text=config.corpus)
+        say(title, *estimate_text(estimate, language()))
     return 0
 
 
-def _look(options: argparse.Namespace) -> int:
+def _show_plans(options: argparse.Namespace) -> int:
     """Plans that were made before."""
     from core.terminal.tables import plan_lines, plan_record, plans_table
     from core.warehouse import layer_plans
@@ -97,13 +97,13 @@ def _look(options: argparse.Namespace) -> int:
         raise InputError("Which model is to be planned? Name one, or look at earlier plans: --list, --show PLAN.")
     warehouse = existing_warehouse(options)
     if options.list:
-        found = layer_plans.list_plans(warehouse)
+        plans = layer_plans.list_plans(warehouse)
         if options.json:
-            say_json(found.to_dicts())
-        elif found.is_empty():
+            say_json(plans.to_dicts())
+        elif plans.is_empty():
             say(Sentence("No plans yet: workdim plan MODEL --verify"))
         else:
-            say(*plans_table(found))
+            say(*plans_table(plans))
         return 0
     plan = layer_plans.find_plan(warehouse, options.show)
     if options.json:
@@ -113,23 +113,23 @@ def _look(options: argparse.Namespace) -> int:
     return _write_recipe(plan, options) if options.mergekit else 0
 
 
-def _write_recipe(found, options: argparse.Namespace) -> int:
+def _write_recipe(layer_plan, options: argparse.Namespace) -> int:
     from core.analysis.plans import mergekit_recipe
     from core.commands.context import write_out
     from core.wording.plans import answer, mergekit_reason
 
-    if found.plan.mergekit is not None:
-        warn(sentences(Sentence("No recipe was written."), mergekit_reason(found.plan.mergekit, language())))
+    if layer_plan.plan.mergekit is not None:
+        warn(sentences(Sentence("No recipe was written."), mergekit_reason(layer_plan.plan.mergekit, language())))
         return 2
-    write_out(Path(options.mergekit), mergekit_recipe(found, answer(found.plan, "en")).encode())
+    write_out(Path(options.mergekit), mergekit_recipe(layer_plan, answer(layer_plan.plan, "en")).encode())
     if not options.json:
         say(Sentence("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit))
     return 0
 
 
-def _blocks(text: str | None) -> tuple[int, ...]:
+def _parse_blocks(text: str | None) -> tuple[int, ...]:
     """`4,14,17` or `4,14:18`, half-open as a slice: 14 to 17."""
-    found: list[int] = []
+    blocks: list[int] = []
     for part in text.replace(" ", "").split(",") if text else ():
         first, colon, after = part.partition(":")
         if not first.isdecimal() or (colon and not after.isdecimal()):
@@ -137,5 +137,5 @@ def _blocks(text: str | None) -> tuple[int, ...]:
                 "--remove takes numbers of blocks, counted from 0, as 4,14,15, or half-open as 4,14:16: not '{text}'.",
                 text=text,
             )
-        found += range(int(first), int(after) if colon else int(first) + 1)
-    return tuple(found)
+        blocks += range(int(first), int(after) if colon else int(first) + 1)
+    return tuple(blocks)

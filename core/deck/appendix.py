@@ -195,7 +195,9 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
     yield from reference_slides(
         data,
         "provenance",
-        _("Provenance of {n} runs, controls included").format(n=data.runs.height),
+        (
+            _("Provenance of {n} run") if data.runs.height == 1 else _("Provenance of {n} runs, controls included")
+        ).format(n=data.runs.height),
         columns,
         rows,
         _("Table of the runs with model revision, text, sample size, seed, number format and date."),

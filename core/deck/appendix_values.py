@@ -78,9 +78,11 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     yield from reference_slides(
         data,
         "values",
-        _("All values of {n} measurements (d2, N={size})").format(
-            n=data.text_runs.height, size=wording.size_range(data.n_points)
-        ),
+        (
+            _("All values of {n} measurement (d2, N={size})")
+            if data.text_runs.height == 1
+            else _("All values of {n} measurements (d2, N={size})")
+        ).format(n=data.text_runs.height, size=wording.size_range(data.n_points)),
         columns,
         rows,
         _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
@@ -220,7 +222,8 @@ def checks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     own = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
     table = check_table(own, data.text_runs, data.language, most=MOST_CHECKS)
-    title = _("Quality checks of {n} measurements").format(n=data.text_runs.height)
+    n = data.text_runs.height
+    title = (_("Quality checks of {n} measurement") if n == 1 else _("Quality checks of {n} measurements")).format(n=n)
     return reference_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs["run_id"].to_list())
 
 

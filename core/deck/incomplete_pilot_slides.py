@@ -96,9 +96,17 @@ def quality_slide(data: DeckData) -> StorySlide:
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
     marked = own.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
     title = (
-        _("Vetoed by a quality check: {n} of {total} measurements").format(n=vetoed, total=runs.height)
+        (
+            _("Vetoed by a quality check: {n} of {total} measurement")
+            if runs.height == 1
+            else _("Vetoed by a quality check: {n} of {total} measurements")
+        ).format(n=vetoed, total=runs.height)
         if vetoed
-        else _("Quality checks: none of {total} measurements is vetoed").format(total=runs.height)
+        else (
+            _("Quality checks: the {total} measurement is not vetoed")
+            if runs.height == 1
+            else _("Quality checks: none of {total} measurements is vetoed")
+        ).format(total=runs.height)
     )
     return core_slide(
         data,

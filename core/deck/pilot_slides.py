@@ -207,9 +207,17 @@ def _relation_title(data: DeckData) -> str:
     _pilot, answer = data.pilot_and_answer
     relation, coefficient = answer.relation, answers.coefficient
     if data.case == "incomplete":
-        return _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
+        return (
+            _("{n} model with both numbers so far: a picture, and no claim")
+            if relation.n == 1
+            else _("{n} models with both numbers so far: a picture, and no claim")
+        ).format(n=relation.n)
     if relation.rho is None:
-        return _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
+        return (
+            _("{n} model with both numbers: a picture, and no coefficient")
+            if relation.n == 1
+            else _("{n} models with both numbers: a picture, and no coefficient")
+        ).format(n=relation.n)
     if answer.word == "cannot_tell" and {*relation.reasons, *answer.reasons} <= {"interval_too_wide", "stage"}:
         line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
         return line.format(

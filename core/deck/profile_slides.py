@@ -46,12 +46,20 @@ def profiles_slide(data: DeckData) -> StorySlide:
             name=shortened(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language)
         )
     elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
-        title = _("{n} models on one scale: largest inner dimension {top} in each").format(
+        title = (
+            _("{n} model on one scale: largest inner dimension {top} in each")
+            if sound["model_id"].n_unique() == 1
+            else _("{n} models on one scale: largest inner dimension {top} in each")
+        ).format(
             n=sound["model_id"].n_unique(),
             top=wording.rounded(high),  # type: ignore[arg-type]
         )
     else:
-        title = _("{n} models on one scale: largest inner dimension between {low} and {high}").format(
+        title = (
+            _("{n} model on one scale: largest inner dimension between {low} and {high}")
+            if sound["model_id"].n_unique() == 1
+            else _("{n} models on one scale: largest inner dimension between {low} and {high}")
+        ).format(
             n=sound["model_id"].n_unique(),
             low=wording.rounded(low),  # type: ignore[arg-type]
             high=wording.rounded(high),  # type: ignore[arg-type]

@@ -491,7 +491,7 @@ class Pilot:
         """`support-tickets-1f3a9c02`: the name, and a hash of what was decided before measuring.
 
         Part of it: question, use class, models, texts, protocol, seed, controls, benchmark, and what the user's own
-        task is; replicates where there are some. Not part: where it is measured, a note, how it is told (`PRESENTED`), and the
+        task is; replicates where there are some. Not part: where it is measured, a note, how it is presented (`PRESENTATION_FIELDS`), and the
         values of the user's own scores, which may come later and never change once they are registered. Paths count as written, so that a copy of the folder is the
         same pilot.
         """
@@ -530,7 +530,7 @@ class Pilot:
         return self.use_class in CAUTIOUS_USE_CLASSES
 
     def config(self) -> str:
-        """The pilot as JSON, of which `from_config` makes the same pilot."""
+        """The pilot as JSON, from which `pilot_from_config` makes the same pilot."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, default=str)
 
 

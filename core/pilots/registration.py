@@ -86,7 +86,7 @@ def pilot_requests(pilot: Pilot, readable: Collection[str] | None = None) -> lis
 
 @lru_cache(maxsize=1)
 def shipped_pilot() -> Pilot:
-    """The pilot whose population comes with Workdim: what is asked where nobody has registered anything."""
+    """The pilot that ships with Workdim: the default if no other is registered."""
     content = read_toml(_SHIPPED, Sentence("pilot file"))
     return _pilot(content, _SHIPPED, [content["protocol"]], content["texts"])
 

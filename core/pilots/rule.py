@@ -164,7 +164,7 @@ class Rule:
         return f"{slug(self.name, 'rule')}-{digest}"
 
     def config(self) -> str:
-        """The rule as JSON, of which `from_config` makes the same rule."""
+        """The rule as JSON, from which `rule_from_config` makes the same rule."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
 

@@ -205,7 +205,7 @@ _LOWER = re.compile(r"(^|_)(perplexity|bits_per_byte|ter|brier_score)$")
 
 
 def higher_is_better(metric: str) -> bool | None:
-    """By the metric's name; NULL where the name does not tell."""
+    """Derived from the metric's name; None if that does not tell."""
     if _LOWER.search(metric):
         return False
     return True if _HIGHER.search(metric) else None

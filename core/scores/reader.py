@@ -1,6 +1,6 @@
-"""A file of benchmark scores, whatever tool wrote it, as rows that could be stored: nothing is stored here.
+"""Read a file of benchmark scores, whatever tool wrote it, into rows; nothing is stored here.
 
-The format is told from the content; a file's name is only asked for a model or benchmark that the content lacks.
+The format is recognised by the content; the file's name only provides a model or benchmark that the content lacks.
 """
 
 from __future__ import annotations

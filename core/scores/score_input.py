@@ -1,4 +1,4 @@
-"""A file of scores as it was handed over: its bytes, how they are to be read as text, and what the user said of it."""
+"""A score file as input: its bytes, their encoding, and what the user stated about it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ScoreInput:
 
     @cached_property
     def encoding(self) -> str:
-        """How the bytes are read as text. Raises InputError where they are none."""
+        """The text encoding of the bytes. Raises InputError if they are no text."""
         for mark, kind in _NOT_TEXT.items():
             if self.content.startswith(mark):
                 raise InputError("{file} is {kind}.", file=self.shown_name, kind=kind)
@@ -127,7 +127,7 @@ class DuplicateKey:
 
 
 def load(file: ScoreInput, remarks: list[Remark]) -> Any:
-    """The whole file. Raises InputError where it is too large, broken or nested too deep."""
+    """Parse the whole file. Raises InputError if it is too large, invalid or nested too deeply."""
     if len(file.content) > MAX_JSON:
         raise InputError(
             "{file} is JSON of {size} MB; up to {limit} MB are read. Leave single answers (samples) out of it, "

@@ -116,7 +116,7 @@ MAX_VALUES = 200_000
 
 
 def without_duplicates(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore, ...]:
-    """The same value again is skipped, another one for the same is kept and told. Raises InputError past MAX_VALUES."""
+    """Skip repeated values; a different value of the same score is kept with a remark. InputError past MAX_VALUES."""
     first: dict[tuple[object, ...], ParsedScore] = {}
     kept: list[ParsedScore] = []
     for row in rows:

@@ -1,10 +1,10 @@
-"""The copy of the warehouse that typed queries run on: one per version of the file, shared by all until the next write.
+"""The copy of the warehouse that typed queries run on: one per version of the file, shared until the next write.
 
-It is taken without a lock, so that no writer ever waits for a query: the bytes count only if the file and its log were
-at rest before, and are unchanged after. What is copied then is what a crash at that moment would have left behind, and
-opens as such. Only where writers never rest is the copy made behind a read lock, and for a bounded time.
+It is taken without a lock, so that no writer waits for a query: it is valid only if the file and its log were at rest
+before and unchanged after. Such a copy is what a crash at that moment would have left, and opens as that. Only if writers
+never rest is the copy made behind a read lock, for a bounded time.
 
-Runs in the sandbox's own process alone, because closing a plain file handle drops the DuckDB locks of its process.
+Only used in the sandbox's own process, because closing a plain file handle drops the DuckDB locks of its process.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from core.warehouse.connection import attach
 from core.warehouse.warehouse import Warehouse
 
 REST_SECONDS = 0.05
-"""Seconds without a write that count as rest: file times are no finer than a few milliseconds, so that a change within
-them would not show."""
+"""Seconds without a write that count as rest: file times are accurate to a few milliseconds only."""
 UNLOCKED_SECONDS = 1.5
-"""Seconds of trying without a lock."""
+"""Seconds to try without a lock."""
 LOCKED_SECONDS = 0.5
-"""Seconds that a copy may hold writers off."""
+"""Seconds for which a copy may hold off writers."""
 _LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 _CHUNK = 32 * 2**20
 _STALE_PART_SECONDS = 600.0
@@ -44,7 +43,7 @@ class _NotAtRest(Exception):
 
 
 def current_copy(warehouse: Warehouse) -> Path:
-    """The copy of the file as it stands now, made if need be."""
+    """The copy of the present file, made if necessary."""
     folder = _copies_folder(warehouse)
     end = time.monotonic() + UNLOCKED_SECONDS
     while time.monotonic() < end:
@@ -56,7 +55,7 @@ def current_copy(warehouse: Warehouse) -> Path:
 
 
 def has_copy(warehouse: Warehouse) -> bool:
-    """Whether the file as it stands now has its copy: then it is known to be usable and up to date."""
+    """Whether the present file has a copy: then it is usable and up to date."""
     return _copy_path(warehouse, warehouse.query_copies).exists()
 
 
@@ -66,7 +65,7 @@ def _copy_at_rest(warehouse: Warehouse, folder: Path) -> Path:
     if copy.exists():
         return copy
     age = time.time() - max(changed for changed, _ in before.values()) / 1e9
-    if 0 <= age < REST_SECONDS:  # a time in the future is a clock that was set back, and says nothing
+    if 0 <= age < REST_SECONDS:  # a time in the future means that the clock was set back
         raise _NotAtRest
     return _copy(warehouse, folder, until=None, expected=before)
 
@@ -98,14 +97,14 @@ def _copy(
 
 
 def _copy_path(warehouse: Warehouse, folder: Path) -> Path:
-    # A newer Workdim starts from a copy of its own, and so from a look at the file, which brings it up to date.
+    # A newer Workdim makes its own copy, and so opens the file first, which brings it up to date.
     known = (warehouse.version(), schema.fingerprint())
     key = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
     return folder / f"{warehouse.path.name}-{key}.duckdb"
 
 
 def _stamps(path: Path) -> dict[str, tuple[int, int]]:
-    """Time and size of the file and of each log that is there."""
+    """Time and size of the file and of each existing log."""
     found = {"": path.stat()}
     for ending in _LOGS:
         with contextlib.suppress(FileNotFoundError):
@@ -118,7 +117,7 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 def _copy_bytes(source: Path, target: Path, until: float | None) -> None:
-    """File systems that can share blocks do so (copy_file_range), and then size costs nothing."""
+    """Copy a file by copy_file_range if possible, which shares blocks on some file systems."""
     with source.open("rb") as reading, target.open("xb") as writing:
         for _ in _chunks(reading.fileno(), writing.fileno()):
             if until is not None and time.monotonic() > until:
@@ -141,7 +140,7 @@ def _chunks(reading: int, writing: int) -> Iterator[int]:
 
 
 def _copies_folder(warehouse: Warehouse) -> Path:
-    """Beside the warehouse; where nothing can be written there, a private folder that goes with this process."""
+    """The folder beside the warehouse; if that is not writable, a private folder that is removed with this process."""
     beside = warehouse.query_copies
     with contextlib.suppress(OSError):
         beside.mkdir(mode=0o700, exist_ok=True)

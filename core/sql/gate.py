@@ -1,7 +1,7 @@
-"""What a typed statement may be: one SELECT over tables, with functions that look at nothing but their arguments.
+"""Check typed statements: a single SELECT over tables, with functions of their arguments only.
 
-The engine itself is closed (no files, no network, no settings, read-only). This gate adds what an engine's option
-cannot: one statement at a time, and none of the functions and views that tell where the file lies or how it was opened.
+The engine itself is locked down (no files, no network, no settings, read-only). This gate adds what engine options cannot:
+one statement at a time, and no functions and views that reveal the path of the file or how it was opened.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TABLE_FUNCTIONS = {
     "icu_calendar_names",
     "pg_timezone_names",
 }
-"""All others are refused, those of a later engine too."""
+"""Allowed table functions; all others are refused, also those of a later engine."""
 _REFUSED_FUNCTIONS = {
     "current_setting",
     "getenv",
@@ -50,14 +50,14 @@ _REFUSED_FUNCTIONS = {
     "currval",
     "setval",
     "setseed",
-    "json_serialize_plan",  # plans a statement that stands in a text, and works out its constants
+    "json_serialize_plan",  # plans a statement given as text, and evaluates its constants
 }
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
 def require_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
-    """The statement to run; QueryError says in one line why it is refused."""
+    """The statement to run. Raises QueryError if it is refused."""
     if "\0" in sql:
         raise QueryError("The statement holds a NUL character: it was cut or pasted wrongly.")
     statements = connection.extract_statements(sql)
@@ -82,7 +82,7 @@ def require_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> du
 
 
 def check_statement(sql: str) -> None:
-    """QueryError where this could never be run, whatever tables there are: before it is kept under a name."""
+    """Raises QueryError for a statement that could never run, whatever tables exist; used before it is saved."""
     try:
         with duckdb.connect() as connection:
             require_single_select(connection, sql)
@@ -93,12 +93,12 @@ def check_statement(sql: str) -> None:
 def _kind(statement: duckdb.Statement) -> str:
     try:
         return statement.type.name.replace("_", " ")
-    except ValueError as error:  # a kind that the engine knows and its Python side does not
+    except ValueError as error:  # a kind that the engine knows and its Python API does not
         raise QueryError("This kind of statement is refused. Type one SELECT statement.") from error
 
 
 def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
-    """Look at the names in the engine's own reading of the statement, which no spelling gets round."""
+    """Check the names in the engine's own parse tree, which no spelling can evade."""
     select = statement.query
     if statement.type == duckdb.StatementType.EXPLAIN:
         select = _EXPLAIN.sub("", _without_comments(select), count=1)
@@ -128,7 +128,7 @@ def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckd
 
 
 def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """The functions of this engine that a typed statement may not call."""
+    """The functions that a typed statement may not call."""
     return _names_of(connection, _FUNCTIONS) | _REFUSED_FUNCTIONS
 
 
@@ -148,7 +148,7 @@ _VIEWS = """
 
 
 def _names(node: Any) -> Iterator[tuple[str, str]]:
-    """Every name of a function or table in the tree, and what SHOW asks for."""
+    """Every name of a function or table in the parse tree, and every setting in SHOW."""
     waiting = [node]  # no recursion: a statement may be nested more deeply than Python's stack
     while waiting:
         one = waiting.pop()
@@ -162,7 +162,7 @@ def _names(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def _without_comments(sql: str) -> str:
-    """The statement from its first word on: comments before EXPLAIN would hide it."""
+    """The statement without leading comments, which would hide EXPLAIN."""
     return re.sub(r"\A(\s+|--[^\n]*\n|/\*.*?\*/)*", "", sql, flags=re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""SQL typed by a person, run where it can neither wait for nor hold up, read, write or break anything else.
+"""Run SQL typed by a person in isolation: it can neither block, nor read, write or break anything else.
 
 Each query gets a process of its own (worker.py) on a copy of the warehouse file, and leaves one table behind.
 """

@@ -11,27 +11,27 @@ from core.analysis.answer import Answer, RankedModel
 from core.analysis.many import SpecificationCurve
 from core.locale import translator
 from core.registry.published import CLAIMS
-from core.terminal.output import _, heads, language, told, wrapped
+from core.terminal.output import _, heads, language, translated, wrap
 from core.terminal.tables import table
 from core.wording import answers
 from core.wording.labels import marked, shortened
 
 MOST_GROUPS = 4
-FEWEST_LETTERS = 14
+SHORTEST_NAME = 14
 """A name is never cut shorter, however narrow the terminal is."""
 
 
-def lines(found: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
-    told = _wrapped([answers.sentence(found, language())], width)
-    told += ["", *_wrapped(answers.notes(found, language()), width)]
+def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
+    told = _wrap_all([answers.sentence(found, language())], width)
+    told += ["", *_wrap_all(answers.notes(found, language()), width)]
     if details := answers.details(found, language()):
-        told += ["", *_wrapped(details, width)]
+        told += ["", *_wrap_all(details, width)]
     if under is not None:
-        told += ["", *_wrapped([answers.specifications(under, found, language())], width)]
+        told += ["", *_wrap_all([answers.specifications(under, found, language())], width)]
         told += [f"  {key}: {one.answer} {answers.coefficient(one.rho)}" for key, one in under.relations.items()]
     if found.models:
-        told += ["", *ranked(found, width), ""]
-        told += _wrapped([_reading(found)], width)
+        told += ["", *model_table(found, width), ""]
+        told += _wrap_all([_how_to_read(found)], width)
     others = found.population.others
     if others:
         told += ["", _("Not comparable with these:")]
@@ -41,45 +41,47 @@ def lines(found: Answer, width: int, under: SpecificationCurve | None = None) ->
                 models=answers.models_of(one.group, language()),
                 why=answers.why_apart(one, language()),
             )
-            told += _set_in(line, width)
+            told += _indented(line, width)
         if len(others) > MOST_GROUPS:
-            told.append("  " + _("and {n} more groups; --json lists all.").format(n=len(others) - MOST_GROUPS))
+            n = len(others) - MOST_GROUPS
+            line = _("and {n} more group; --json lists all.") if n == 1 else _("and {n} more groups; --json lists all.")
+            told.append("  " + line.format(n=n))
     return told
 
 
-def ranked(found: Answer, width: int) -> list[str]:
+def model_table(found: Answer, width: int) -> list[str]:
     """One line for each model. Names give way where the terminal is narrow, numbers never do."""
     dimension = answers.dimension_name(found.population.asked.dimension, language())
     head = [*heads("rank", "model"), dimension]
     has_scores = any(one.score is not None for one in found.models)
     head += heads("score", "rank by score") if has_scores else []
     rows = [_row(one, has_scores) for one in found.models]
-    taken = sum(max(cell_len(told(row[at])) for row in [head, *rows]) + 2 for at in range(len(head)) if at != 1)
-    room = max(FEWEST_LETTERS, width - taken)
+    taken = sum(max(cell_len(translated(row[at])) for row in [head, *rows]) + 2 for at in range(len(head)) if at != 1)
+    room = max(SHORTEST_NAME, width - taken)
     return table(head, [[shortened(cell, room) if at == 1 else cell for at, cell in enumerate(row)] for row in rows])
 
 
 def _row(one: RankedModel, has_scores: bool) -> list[str]:
     row = [
-        places(one.rank_low, one.rank_high),
+        rank_range(one.rank_low, one.rank_high),
         marked(one.name, one.is_vetoed),
         wording.with_interval(one.dimension, one.lower, one.upper),
     ]
     if has_scores:
         error = "" if one.score_std_error is None else f" ± {one.score_std_error:.2g}"
         base = _(" (base model)") if one.match == "base" else ""
-        row += [f"{wording.number(one.score)}{error}{base}", places(one.score_rank_low, one.score_rank_high)]
+        row += [f"{wording.number(one.score)}{error}{base}", rank_range(one.score_rank_low, one.score_rank_high)]
     return row
 
 
-def places(low: int | None, high: int | None) -> str:
+def rank_range(low: int | None, high: int | None) -> str:
     """`2-5`, `3`, or a dash."""
     if low is None or high is None:
         return "-"
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _reading(found: Answer) -> str:
+def _how_to_read(found: Answer) -> str:
     veto = f" {wording.veto_note(language())}" if any(one.is_vetoed for one in found.models) else ""
     reading = _(
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
@@ -88,21 +90,21 @@ def _reading(found: Answer) -> str:
     return reading + veto
 
 
-def published(found: Answer, width: int) -> list[str]:
+def published_lines(found: Answer, width: int) -> list[str]:
     """What is published, and the answer as one more row."""
     lines = [_("What is published, as it is told there or second hand:")]
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
         parts = {key: translator(language())(getattr(claim, key)) for key in ("n", "said", "confound")}
         direction = answers.direction_name(claim, language())
-        lines += _set_in(line.format(source=claim.source, direction=direction, **parts), width)
+        lines += _indented(line.format(source=claim.source, direction=direction, **parts), width)
     here = {"answer": answers.word(found, language()), "numbers": answers.numbers(found.relation, language())}
-    return [*lines, *_set_in(_("Here: {answer}, {numbers}.").format(**here), width)]
+    return [*lines, *_indented(_("Here: {answer}, {numbers}.").format(**here), width)]
 
 
-def _wrapped(paragraphs: Sequence[str], width: int) -> list[str]:
-    return [line for paragraph in paragraphs for line in wrapped(paragraph, max(40, width))]
+def _wrap_all(paragraphs: Sequence[str], width: int) -> list[str]:
+    return [line for paragraph in paragraphs for line in wrap(paragraph, max(40, width))]
 
 
-def _set_in(line: str, width: int) -> list[str]:
-    return wrapped(line, max(40, width), "    ", "  ")
+def _indented(line: str, width: int) -> list[str]:
+    return wrap(line, max(40, width), "    ", "  ")

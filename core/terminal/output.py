@@ -24,13 +24,15 @@ from rich.cells import cell_len
 from core.errors import Sentence
 from core.locale import LANGUAGES, translator, worded
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What would move the cursor, colour the terminal, or turn the direction of a line round; not line break and tab."""
 
 
-def spell(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Control characters spelled out, in a way that leaves JSON what it is: those below a space it never holds."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}" if found[0] < " " else f"\\u{ord(found[0]):04x}", text)
+    return CONTROL_CHARACTERS.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if found[0] < " " else f"\\u{ord(found[0]):04x}", text
+    )
 
 
 def language() -> str:
@@ -48,7 +50,7 @@ def _(english: str) -> str:
     return translator(language())(english)
 
 
-def told(text: str) -> str:
+def translated(text: str) -> str:
     """A `Sentence` in the language of the terminal; any other text as it is."""
     return worded(text, language())
 
@@ -58,14 +60,14 @@ def heads(*names: str) -> list[Sentence]:
     return [Sentence(name) for name in names]
 
 
-def joined(parts: Iterable[str]) -> str:
+def join(parts: Iterable[str]) -> str:
     """What is told one after the other, with the commas of the language."""
     return _(", ").join(parts)
 
 
 def one_line(text: str) -> str:
     """The message of an error comes out in the reader's language."""
-    return spell(told(text)).replace("\n", "\\n").replace("\t", "\\t")
+    return escape_controls(translated(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class Head(str):
@@ -91,13 +93,13 @@ class WordedFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Sentence):
             record = copy.copy(record)
-            record.msg, record.args = told(record.msg), None
+            record.msg, record.args = translated(record.msg), None
         return super().format(record)
 
 
 def warn(line: str) -> None:
     """A line on standard error."""
-    _print([f"workdim: {told(line)}"], sys.stderr)
+    _print([f"workdim: {translated(line)}"], sys.stderr)
 
 
 def _print(lines: Sequence[str], stream: TextIO) -> None:
@@ -122,7 +124,7 @@ def width() -> int | None:
     return (shutil.get_terminal_size((100, 24)).columns or 100) if sys.stdout.isatty() else None
 
 
-def padded(text: str, columns: int, *, to_the_right: bool = False) -> str:
+def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
     """Filled up with spaces to that many columns of a terminal, in which a Japanese letter takes two."""
     room = " " * (columns - cell_len(text))
     return room + text if to_the_right else text + room
@@ -134,7 +136,7 @@ _UNIT = re.compile(rf"\s+|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+[{_CL
 """Space, a Japanese letter with the punctuation that stays with it, or a word: a line may end before and after each."""
 
 
-def wrapped(text: str, columns: int, further: str = "", first: str = "") -> list[str]:
+def wrap(text: str, columns: int, further: str = "", first: str = "") -> list[str]:
     """Lines of at most that many columns, but for words that are longer; `first` and `further` stand before them.
 
     As `textwrap`, which takes a Japanese letter for one column and a Japanese sentence for one word.
@@ -153,29 +155,29 @@ def wrapped(text: str, columns: int, further: str = "", first: str = "") -> list
     return lines if is_empty else [*lines, line]
 
 
-NESTED = ("config", "evidence", "execution", "library_versions", "phase_seconds", "source_key")
+JSON_COLUMNS = ("config", "evidence", "execution", "library_versions", "phase_seconds", "source_key")
 """Columns that hold JSON: objects within the record that they belong to."""
 
 
 def say_json(content: Any) -> None:
     """Records for a program: times as `2026-11-26T19:40:46Z` in all of them, what is not known or not finite as null."""
-    print(json.dumps(_plain("", content), default=str, ensure_ascii=False, indent=1), flush=True)
+    print(json.dumps(_json_value("", content), default=str, ensure_ascii=False, indent=1), flush=True)
 
 
-def _plain(key: str, value: Any) -> Any:
+def _json_value(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _plain(str(name), one) for name, one in value.items()}
+        return {name: _json_value(str(name), one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(key, one) for one in value]
-    if isinstance(value, str) and key in NESTED:
+        return [_json_value(key, one) for one in value]
+    if isinstance(value, str) and key in JSON_COLUMNS:
         with suppress(ValueError):
-            return _plain("", json.loads(value))
+            return _json_value("", json.loads(value))
     if isinstance(value, datetime) or (value is not None and (key == "at" or key.endswith("_at"))):
-        return moment(value)
+        return utc_text(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def moment(value: Any) -> Any:
+def utc_text(value: Any) -> Any:
     """A time, seconds since 1970 or a text that holds a time, as ISO 8601 in UTC; anything else as it is."""
     if isinstance(value, str):
         try:
@@ -197,7 +199,7 @@ class _Guard:
         self.unguarded = stream
 
     def write(self, text: str) -> int:
-        self.unguarded.write(spell(text))
+        self.unguarded.write(escape_controls(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -209,7 +211,7 @@ class _Guard:
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def guarded_output() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     for stream in before:  # a Windows console may default to a code page without our signs
         if hasattr(stream, "reconfigure"):

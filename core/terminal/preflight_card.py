@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from core import wording
 from core.records import SHORT_ID, PassEstimate, Preflight
-from core.terminal.output import _, joined, language, padded, told, wrapped
+from core.terminal.output import _, join, language, pad, translated, wrap
 from core.terminal.run_summary import stack_name
 from core.wording.numbers import amount, duration
 
@@ -33,18 +33,24 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
             yield f"  {_('text') if one.name == 'text' else wording.phase_name(one.label, language())}", _pass(one)
         yield _("compares"), _compares(card)
     for note in card.notes:
-        yield _("note"), told(note)
+        yield _("note"), translated(note)
     for reason in card.refusals:
-        yield _("refused"), told(reason)
+        yield _("refused"), translated(reason)
 
 
 def _model(card: Preflight) -> str:
     if card.architecture is None:
         return ""
     kind = wording.name("kind", card.kind, language()) if card.kind else ""
-    text = _(
-        "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n_layers} blocks, hidden size "
-        "{hidden_size}"
+    text = (
+        _(
+            "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n_layers} block, hidden size {hidden_size}"
+        )
+        if card.n_layers == 1
+        else _(
+            "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n_layers} blocks, hidden size "
+            "{hidden_size}"
+        )
     )
     return text.format(
         architecture=card.architecture,
@@ -61,7 +67,7 @@ def _weights(card: Preflight) -> str:
     measured = _("measured in {dtype}").format(dtype=card.dtype)
     parts = [card.stored_format or "", card.stored_dtype or _("number format unknown"), measured]
     licence = _("licence: {name}").format(name=card.licence or _("unknown"))
-    return _("; ").join([joined(part for part in parts if part), licence])
+    return _("; ").join([join(part for part in parts if part), licence])
 
 
 def _disk(card: Preflight) -> str:
@@ -82,24 +88,26 @@ def _memory(card: Preflight) -> str:
     if card.gpu_memory_bytes:
         parts.append(_("{size} of {device}").format(size=amount(card.gpu_memory_bytes), device=card.device))
     if card.streamed is None:
-        return joined(parts)
+        return join(parts)
     how = _("weights read block by block") if card.streamed else _("all weights at once")
-    batch = _("{n} windows at a time, on {device}").format(n=card.batch, device=card.device)
-    return _("; ").join([joined(parts), joined([how, batch])])
+    line = _("{n} window at a time, on {device}") if card.batch == 1 else _("{n} windows at a time, on {device}")
+    batch = line.format(n=card.batch, device=card.device)
+    return _("; ").join([join(parts), join([how, batch])])
 
 
 def _reads(card: Preflight) -> str:
     if card.n_tokens is None:
         return ""
-    parts = [_("{n:,} windows").format(n=card.n_sequences), _("{n:,} tokens").format(n=card.n_tokens)]
-    return joined([*parts, *([_("{n:,} token types").format(n=card.n_points)] if card.n_points else [])])
+    windows = _("{n:,} window") if card.n_sequences == 1 else _("{n:,} windows")
+    parts = [windows.format(n=card.n_sequences), _("{n:,} tokens").format(n=card.n_tokens)]
+    return join([*parts, *([_("{n:,} token types").format(n=card.n_points)] if card.n_points else [])])
 
 
 def _time(card: Preflight) -> str:
     if card.seconds is None:
         return _("unknown")
     time = _("about {time}").format(time=duration(card.seconds, language()))
-    return time if card.download_bytes == 0 else joined([time, _("and the download")])
+    return time if card.download_bytes == 0 else join([time, _("and the download")])
 
 
 def _pass(one: PassEstimate) -> str:
@@ -107,7 +115,7 @@ def _pass(one: PassEstimate) -> str:
         return _("in the warehouse already (run {run})").format(run=one.known_run[:SHORT_ID])
     if not one.seconds:
         return _("unknown")
-    phases = joined(
+    phases = join(
         f"{wording.name('phase', phase, language())} {duration(seconds, language())}"
         for phase, seconds in one.seconds.items()
         if seconds >= 0.5
@@ -117,10 +125,10 @@ def _pass(one: PassEstimate) -> str:
 
 def _compares(card: Preflight) -> str:
     again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
-    return wording.sentences(filter(None, [again, told(card.comparison)]), language())
+    return wording.sentences(filter(None, [again, translated(card.comparison)]), language())
 
 
 def _lines(label: str, text: str) -> list[str]:
     if not label:
-        return wrapped(text, WIDTH)
-    return wrapped(text, WIDTH, " " * LABEL, padded(f"  {label} ", LABEL))
+        return wrap(text, WIDTH)
+    return wrap(text, WIDTH, " " * LABEL, pad(f"  {label} ", LABEL))

@@ -14,7 +14,7 @@ from core.terminal.output import _, language, one_line, progress_stream
 if TYPE_CHECKING:
     from rich.progress import Progress as Drawn
 
-STEADY = 0.02
+FORECAST_SHARE = 0.02
 """Share of the whole from which on the pace of several jobs says when they end."""
 
 
@@ -77,7 +77,7 @@ class ProgressBar:
             self._bar = _bar(stream)
             self._bar.add_task("", total=1.0, phase="", left="")
             self._bar.start()
-        if seconds_left is None and share is not None and share > STEADY:
+        if seconds_left is None and share is not None and share > FORECAST_SHARE:
             seconds_left = passed * (1 - share) / share
         (task,) = self._bar.task_ids
         # Without a share the bar runs to and fro.
@@ -87,19 +87,19 @@ class ProgressBar:
             total=None if share is None else 1.0,
             completed=share or 0.0,
             phase=("" if share is None else f"{share:4.0%} ") + phase,
-            left="" if seconds_left is None else _("{time} left").format(time=minutes(seconds_left)),
+            left="" if seconds_left is None else _("{time} left").format(time=duration_text(seconds_left)),
         )
         self._bar.refresh()
 
 
 @contextmanager
-def bar(text: str) -> Iterator[Callable[[int, int], None]]:
+def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for what is counted and usually takes less than two seconds."""
     with ProgressBar(text, delay=2.0) as shown:
         yield lambda done, total: shown.report(Progress("", done, total))
 
 
-def minutes(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """`0:40 min`, `1 h 05 min`."""
     whole, rest = divmod(round(seconds), 60)
     if whole >= 60:

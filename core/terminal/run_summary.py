@@ -17,7 +17,7 @@ from core.analysis.claims import compare_with_ten
 from core.records import Profile
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
-from core.terminal.output import _, joined, language, padded, wrapped
+from core.terminal.output import _, join, language, pad, wrap
 from core.wording.numbers import number
 from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_of, ratio_text, specification_name
 
@@ -35,22 +35,22 @@ LITERATURE = ("last_token", "per_prompt")
 """Clouds of the two published protocols."""
 
 
-def summary(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
+def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
     """The whole of it; parts that a run does not have leave no line."""
     return [
-        *_subject(profile),
-        *_left_out(profile),
-        *dimensions(profile),
-        *across_tokenizers(profile),
-        *second_opinions(profile),
-        *literature(profile),
-        *between_layers(profile),
-        *_checks(profile),
-        *claims([row for row in profile.claims if row.is_core]),
-        *final_against_ten(profile),
-        *_controls(profile, controls),
-        *_cost(profile),
-        *_verdict(profile),
+        *_subject_lines(profile),
+        *_token_lines(profile),
+        *dimension_lines(profile),
+        *word_lines(profile),
+        *neighbour_lines(profile),
+        *literature_lines(profile),
+        *layer_pair_lines(profile),
+        *_check_lines(profile),
+        *claim_lines([row for row in profile.claims if row.is_core]),
+        *ten_lines(profile),
+        *_control_lines(profile, controls),
+        *_cost_lines(profile),
+        *_verdict_lines(profile),
     ]
 
 
@@ -67,17 +67,21 @@ def check_line(row: RunCheckRow) -> str:
     told = _("info") if row.threshold is None and row.outcome == "pass" else outcomes[row.outcome]
     name = wording.name("check", row.check_name, language())
     return _("{outcome}{name}{where}: {value}").format(
-        outcome=padded(f"{told} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
+        outcome=pad(f"{told} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
     )
 
 
 # --- what was measured -----------------------------------------------------------------------------------------
 
 
-def _subject(profile: Profile) -> Iterator[str]:
+def _subject_lines(profile: Profile) -> Iterator[str]:
     run, model, corpus = profile.run, profile.model, profile.corpus
     kind = wording.name("kind", model.kind, language())
-    head = _("{name} ({model_id}), {kind}{stack}, {n_layers} blocks, hidden size {hidden_size}").format(
+    head = (
+        _("{name} ({model_id}), {kind}{stack}, {n_layers} block, hidden size {hidden_size}")
+        if model.n_layers == 1
+        else _("{name} ({model_id}), {kind}{stack}, {n_layers} blocks, hidden size {hidden_size}")
+    ).format(
         name=model.name,
         model_id=model.model_id,
         kind=kind,
@@ -85,7 +89,7 @@ def _subject(profile: Profile) -> Iterator[str]:
         n_layers=model.n_layers,
         hidden_size=model.hidden_size,
     )
-    yield from wrapped(head, WIDTH, "  ")
+    yield from wrap(head, WIDTH, "  ")
     form, relation = model.weight_format, model.base_relation
     derived = f"{model.base_repository}, {relation}" if relation else ""
     weights = "; ".join(part for part in (form, derived) if part)
@@ -105,10 +109,14 @@ def stack_name(stack: str | None) -> str:
     return told.get(stack or "", "")
 
 
-def _left_out(profile: Profile) -> Iterator[str]:
+def _token_lines(profile: Profile) -> Iterator[str]:
     """How many tokens, for what reason, and where the large norms stand."""
     run = profile.run
-    read = _("{n:,} in {windows:,} windows, {used:,} used, {types:,} types; one mask for all layers")
+    read = (
+        _("{n:,} in {windows:,} window, {used:,} used, {types:,} types; one mask for all layers")
+        if run.n_sequences == 1
+        else _("{n:,} in {windows:,} windows, {used:,} used, {types:,} types; one mask for all layers")
+    )
     read = read.format(n=run.n_tokens, windows=run.n_sequences, used=run.n_tokens_used, types=run.n_types)
     yield from _line(_("tokens"), read)
     if run.n_windows_lengthened or run.n_windows_redrawn:
@@ -124,7 +132,7 @@ def _left_out(profile: Profile) -> Iterator[str]:
         _("{n:,} of the chat template").format(n=run.n_dropped_template) if run.n_dropped_template else "",
         _("{n:,} by their norm{above}").format(n=run.n_dropped_norm, above=above) + share,
     ]
-    yield from _line(_("left out"), joined(filter(None, parts)))
+    yield from _line(_("left out"), join(filter(None, parts)))
     yield from _line("", _largest_norm(profile))
 
 
@@ -149,13 +157,13 @@ def _largest_norm(profile: Profile) -> str:
     if not count:
         return where
     told = _("{where}: {n:,.0f} such tokens there").format(where=where, n=count)
-    return told if at_start is None else joined([told, _("{share:.0f} % at position 0").format(share=100 * at_start)])
+    return told if at_start is None else join([told, _("{share:.0f} % at position 0").format(share=100 * at_start)])
 
 
 # --- can it be relied on ---------------------------------------------------------------------------------------
 
 
-def _checks(profile: Profile) -> Iterator[str]:
+def _check_lines(profile: Profile) -> Iterator[str]:
     """Those that did not pass in full, a veto first; of a check that acts on many layers, the worst of each outcome.
 
     What has no limit is there for information and passes nothing.
@@ -169,10 +177,10 @@ def _checks(profile: Profile) -> Iterator[str]:
         worst.setdefault((row.outcome, row.check_name), []).append(row)
     for rows in worst.values():
         more = _("; further layers: {n}").format(n=len(rows) - 1) if len(rows) > 1 else ""
-        yield from wrapped(f"    {check_line(rows[0])}{more}", WIDTH, " " * 10)
+        yield from wrap(f"    {check_line(rows[0])}{more}", WIDTH, " " * 10)
 
 
-def claims(rows: Sequence[RunClaimRow]) -> Iterator[str]:
+def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
     """A line for each specification: what both claims come to under it, with ratios and simultaneous intervals."""
     by_key: dict[tuple[Any, ...], dict[str, RunClaimRow]] = {}
     for row in rows:
@@ -184,20 +192,20 @@ def claims(rows: Sequence[RunClaimRow]) -> Iterator[str]:
     for found in by_key.values():
         name = specification_name(vars(next(iter(found.values()))), language())
         yield _claim_line(name, [_cell(found.get(claim)) for claim in CLAIMS])
-    yield from wrapped(
+    yield from wrap(
         _("{key}; ratios of the largest inner dimension").format(key=marks_key(language())), WIDTH, "  ", "  "
     )
 
 
 def _claim_line(name: str, cells: Sequence[str]) -> str:
-    return f"  {padded(name, SPECIFICATION)}{''.join(padded(cell, CELL) for cell in cells)}".rstrip()
+    return f"  {pad(name, SPECIFICATION)}{''.join(pad(cell, CELL) for cell in cells)}".rstrip()
 
 
 def _cell(row: RunClaimRow | None) -> str:
     return "–" if row is None else f"{outcome_mark(outcome_of(vars(row)))} {ratio_text(vars(row))}"
 
 
-def final_against_ten(profile: Profile) -> Iterator[str]:
+def ten_lines(profile: Profile) -> Iterator[str]:
     """Whether the final dimension is ten, counted over the core specifications."""
     n_layers = profile.model.n_layers
     final = {
@@ -209,15 +217,15 @@ def final_against_ten(profile: Profile) -> Iterator[str]:
     told = [f"{wording.ten_text(key, language())} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
     if told:
         n = sum(map(bool, counted.elements()))
-        yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=joined(told))
+        yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=join(told))
 
 
-def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
+def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
     """The dimensions of each control beside the text's, and what it says of the claims."""
     if not controls:
         return
     if _summary_of(profile, *PRIMARY) is None:
-        yield from _controls_of_literature(controls)
+        yield from _literature_controls(controls)
         return
     yield _control_line(2, _("controls (d2, one token per type)"), _("embedding"), _("inner maximum"), _("final"))
     for one in (profile, *controls):
@@ -231,18 +239,18 @@ def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
         yield _control_line(4, _control_name(one.run) + vetoed, first, inner, final)
         for row in profile.controls:
             if row.control_run_id == one.run.run_id:
-                yield from wrapped(f"      {wording.control_text(vars(row), language())}", WIDTH, " " * 8)
+                yield from wrap(f"      {wording.control_text(vars(row), language())}", WIDTH, " " * 8)
 
 
 def _control_line(indent: int, name: str, *values: str) -> str:
-    cells = (padded(value, columns, to_the_right=True) for value, columns in zip(values, (12, 15, 10), strict=True))
-    return f"{' ' * indent}{padded(name, 56 - indent)}{''.join(cells)}"
+    cells = (pad(value, columns, to_the_right=True) for value, columns in zip(values, (12, 15, 10), strict=True))
+    return f"{' ' * indent}{pad(name, 56 - indent)}{''.join(cells)}"
 
 
-def _controls_of_literature(controls: Sequence[Profile]) -> Iterator[str]:
+def _literature_controls(controls: Sequence[Profile]) -> Iterator[str]:
     """Where a protocol has no summary, what it has: the same statistic of each control."""
     for one in controls:
-        lines = list(literature(one))
+        lines = list(literature_lines(one))
         if lines:
             yield from _line(_("control"), _control_name(one.run))
             yield from (f"  {line}" for line in lines)
@@ -252,7 +260,7 @@ def _control_name(run: RunRow) -> str:
     return wording.control_name(run.pass_, run.model_seed, language())
 
 
-def _cost(profile: Profile) -> Iterator[str]:
+def _cost_lines(profile: Profile) -> Iterator[str]:
     run = profile.run
     if run.bits_per_byte is not None:
         told = _("{value:.3f} over {n:,} bytes").format(value=run.bits_per_byte, n=run.n_bytes_scored or 0)
@@ -263,24 +271,33 @@ def _cost(profile: Profile) -> Iterator[str]:
         for phase, value in seconds.items()
     )
     cost = _("{seconds:.0f} s ({phases}), peak memory {memory:.2f} GB")
-    cost = cost.format(seconds=sum(seconds.values()), phases=joined(phases), memory=run.peak_memory_bytes / 1e9)
-    yield from _line(_("cost"), joined([cost, *_room_found(run)]))
+    cost = cost.format(seconds=sum(seconds.values()), phases=join(phases), memory=run.peak_memory_bytes / 1e9)
+    yield from _line(_("cost"), join([cost, *_memory_measures(run)]))
     yield from _line(_("run"), run.run_id)
 
 
-def _room_found(run: RunRow) -> list[str]:
+def _memory_measures(run: RunRow) -> list[str]:
     """What was done for want of memory, if anything."""
     how: dict[str, Any] = json.loads(run.execution or "{}")
     parts = [_("weights read block by block")] if how.get("streamed") else []
     if how and how["batch"] != how["batch_planned"]:
-        told = _("{n} windows at a time in place of {planned}, for want of memory")
+        told = (
+            _("{n} window at a time in place of {planned}, for want of memory")
+            if how["batch"] == 1
+            else _("{n} windows at a time in place of {planned}, for want of memory")
+        )
         parts.append(told.format(n=how["batch"], planned=how["batch_planned"]))
     if how.get("layers_on_cpu"):
-        parts.append(_("{n} layers measured on the CPU, for want of memory").format(n=how["layers_on_cpu"]))
+        line = (
+            _("{n} layer measured on the CPU, for want of memory")
+            if how["layers_on_cpu"] == 1
+            else _("{n} layers measured on the CPU, for want of memory")
+        )
+        parts.append(line.format(n=how["layers_on_cpu"]))
     return parts
 
 
-def _verdict(profile: Profile) -> Iterator[str]:
+def _verdict_lines(profile: Profile) -> Iterator[str]:
     """Of a run on text; a control has none of its own."""
     found = _summary_of(profile, *PRIMARY)
     if found is None or profile.run.pass_ != "text":
@@ -294,7 +311,7 @@ def _verdict(profile: Profile) -> Iterator[str]:
 
 def _line(label: str, text: str) -> Iterator[str]:
     if text:
-        yield from wrapped(f"  {padded(label, LABEL)}{text}", WIDTH, " " * (LABEL + 2))
+        yield from wrap(f"  {pad(label, LABEL)}{text}", WIDTH, " " * (LABEL + 2))
 
 
 def _interval(found: RunSummaryRow, name: str) -> str:
@@ -311,44 +328,44 @@ def _correlator(profile: Profile, layer: int, correlator: str, cloud: str) -> fl
     return next((row.value for row in rows), None)
 
 
-def dimensions(profile: Profile) -> Iterator[str]:
+def dimension_lines(profile: Profile) -> Iterator[str]:
     found = _summary_of(profile, *PRIMARY)
     if found is None:
         return
     yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=found.n_points)
     said, n_layers = vars(found), profile.model.n_layers
-    yield _quantity(_("embedding"), _interval(found, "embedding_dimension"))
-    yield _quantity(_("largest inner"), _interval(found, "inner_max"), _at(found, n_layers))
-    yield _quantity(_("working"), wording.shape_text(said, language()), _band(found, n_layers))
-    yield from _final(found)
-    yield _quantity(_("expansion ratio R_e"), _interval(found, "expansion_ratio"))
-    yield _quantity(_("contraction ratio R_c"), _interval(found, "contraction_ratio"))
+    yield _quantity_line(_("embedding"), _interval(found, "embedding_dimension"))
+    yield _quantity_line(_("largest inner"), _interval(found, "inner_max"), _layer_position(found, n_layers))
+    yield _quantity_line(_("working"), wording.shape_text(said, language()), _band_text(found, n_layers))
+    yield from _final_lines(found)
+    yield _quantity_line(_("expansion ratio R_e"), _interval(found, "expansion_ratio"))
+    yield _quantity_line(_("contraction ratio R_c"), _interval(found, "contraction_ratio"))
     extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
     if extrema:
-        text = f"    {padded(_('profile'), 24)}{wording.extrema_text(extrema, language())}"
-        yield from wrapped(text, WIDTH, " " * 28)
+        text = f"    {pad(_('profile'), 24)}{wording.extrema_text(extrema, language())}"
+        yield from wrap(text, WIDTH, " " * 28)
 
 
-def _quantity(name: str, value: str, where: str = "") -> str:
-    return f"    {padded(name, 24)}{padded(value, 22)}{where}".rstrip()
+def _quantity_line(name: str, value: str, where: str = "") -> str:
+    return f"    {pad(name, 24)}{pad(value, 22)}{where}".rstrip()
 
 
-def _final(found: RunSummaryRow) -> Iterator[str]:
+def _final_lines(found: RunSummaryRow) -> Iterator[str]:
     before = _interval(found, "final_dimension_pre_norm")
     if found.final_dimension_post_norm is None:
-        yield _quantity(_("final, no final norm"), before)
+        yield _quantity_line(_("final, no final norm"), before)
         return
-    yield _quantity(_("final, before the norm"), before)
-    yield _quantity(_("final, after the norm"), _interval(found, "final_dimension_post_norm"))
+    yield _quantity_line(_("final, before the norm"), before)
+    yield _quantity_line(_("final, after the norm"), _interval(found, "final_dimension_post_norm"))
 
 
-def _at(found: RunSummaryRow, n_layers: int) -> str:
+def _layer_position(found: RunSummaryRow, n_layers: int) -> str:
     if found.inner_max_layer is None:
         return _("a model of one block has no inner layer") if n_layers < 2 else ""
     return _("layer {layer} of {n}").format(layer=found.inner_max_layer, n=n_layers)
 
 
-def _band(found: RunSummaryRow, n_layers: int) -> str:
+def _band_text(found: RunSummaryRow, n_layers: int) -> str:
     first, last = found.working_layer_first, found.working_layer_last
     if found.working_dimension is None or first is None:
         return ""
@@ -358,7 +375,7 @@ def _band(found: RunSummaryRow, n_layers: int) -> str:
     return told.format(first=first, last=last, n=n_layers, layer=found.working_layer)
 
 
-def across_tokenizers(profile: Profile) -> Iterator[str]:
+def word_lines(profile: Profile) -> Iterator[str]:
     found, run = _summary_of(profile, *WORDS), profile.run
     if found is None:
         return
@@ -367,13 +384,15 @@ def across_tokenizers(profile: Profile) -> Iterator[str]:
     if run.n_words:
         n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
     yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
-    yield _quantity(_("largest inner"), _interval(found, "inner_max"), _at(found, profile.model.n_layers))
-    yield _quantity(_("working"), wording.shape_text(vars(found), language()))
+    yield _quantity_line(
+        _("largest inner"), _interval(found, "inner_max"), _layer_position(found, profile.model.n_layers)
+    )
+    yield _quantity_line(_("working"), wording.shape_text(vars(found), language()))
     if lost is not None:
-        yield _quantity(_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=lost))
+        yield _quantity_line(_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=lost))
 
 
-def second_opinions(profile: Profile) -> Iterator[str]:
+def neighbour_lines(profile: Profile) -> Iterator[str]:
     """Nearest neighbours where d2 is largest: the scan's plateau, and how far the cloud is from a Gaussian one."""
     found = _summary_of(profile, *PRIMARY)
     layer = None if found is None else found.inner_max_layer
@@ -387,9 +406,9 @@ def second_opinions(profile: Profile) -> Iterator[str]:
         == (layer, "residual", cloud, "gride", "centred")
         and row.n1 in (1, 2, 4, 8, 16, 32)
     }
-    parts = [_plateau({n1: row.value for n1, row in scan.items() if row.value})]
+    parts = [_plateau_text({n1: row.value for n1, row in scan.items() if row.value})]
     if scan:
-        parts.append(_equivalents({n1: row.gaussian_equivalent for n1, row in scan.items()}))
+        parts.append(_equivalents_text({n1: row.gaussian_equivalent for n1, row in scan.items()}))
     ratio = _correlator(profile, layer, "nonlinearity_ratio_8", cloud)
     if ratio is not None:
         told = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
@@ -401,21 +420,21 @@ def second_opinions(profile: Profile) -> Iterator[str]:
             yield f"    {part}"
 
 
-def _equivalents(of_rank: dict[int, float | None]) -> str:
+def _equivalents_text(of_rank: dict[int, float | None]) -> str:
     """Their range over the ranks: one of them alone would look like a measurement of the dimension."""
     known = {n1: value for n1, value in of_rank.items() if value is not None and math.isfinite(value)}
     if not known:
         return _("no Gaussian equivalent of GRIDE is stored")
     told = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
-    return told.format(**_ends(known))
+    return told.format(**_range_parts(known))
 
 
-def _ends(of_rank: Mapping[int, float]) -> dict[str, Any]:
+def _range_parts(of_rank: Mapping[int, float]) -> dict[str, Any]:
     low, high = min(of_rank.values()), max(of_rank.values())
     return {"low": number(low), "high": number(high), "first": min(of_rank), "last": max(of_rank)}
 
 
-def _plateau(scan: dict[int, float]) -> str:
+def _plateau_text(scan: dict[int, float]) -> str:
     """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.neighbour_dimensions.plateau`."""
     if not scan:
         return ""
@@ -425,10 +444,10 @@ def _plateau(scan: dict[int, float]) -> str:
         steps = [logs.get(2 * at, math.nan) - logs.get(at, math.nan) for at in (n1, 2 * n1)]
         if all(abs(step) < LEVEL for step in steps):
             return _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(scan[n1]), n1=n1, n2=2 * n1)
-    return _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_ends(scan))
+    return _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(scan))
 
 
-def between_layers(profile: Profile) -> Iterator[str]:
+def layer_pair_lines(profile: Profile) -> Iterator[str]:
     """From one layer to the next, at both ends and where a block keeps the smallest share; by chance last."""
     found = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
     first = sorted(layer for measure, layer in found if measure == "autocorrelation")
@@ -447,17 +466,17 @@ def between_layers(profile: Profile) -> Iterator[str]:
         "neighbour_overlap": _("overlap"),
         "cka": "CKA",
     }
-    yield _step(_("layers"), [names[m] for m in measures])
+    yield _pair_line(_("layers"), [names[m] for m in measures])
     for layer in sorted({first[0], least, first[len(first) // 2], first[-1]}):
         between = _("{first} to {last}").format(first=layer, last=layer + 1)
-        yield _step(between, [_with_error(found.get((m, layer))) for m in measures])
+        yield _pair_line(between, [_with_error(found.get((m, layer))) for m in measures])
     nulls = [_by_chance(found[m, first[0]]) for m in measures]
     if any(nulls):
-        yield _step(_("by chance"), nulls)
+        yield _pair_line(_("by chance"), nulls)
 
 
-def _step(name: str, cells: Sequence[str]) -> str:
-    return f"    {padded(name, 12)}{''.join(padded(cell, 14, to_the_right=True) for cell in cells)}"
+def _pair_line(name: str, cells: Sequence[str]) -> str:
+    return f"    {pad(name, 12)}{''.join(pad(cell, 14, to_the_right=True) for cell in cells)}"
 
 
 def _with_error(row: LayerPairRow | None) -> str:
@@ -475,7 +494,7 @@ def _by_chance(row: LayerPairRow) -> str:
     return told if spread is None else f"{told}±{spread:.1g}"
 
 
-def literature(profile: Profile) -> Iterator[str]:
+def literature_lines(profile: Profile) -> Iterator[str]:
     """The statistics of the two published protocols: first, largest and last layer."""
     meanings = (_("last token of each window"), _("all tokens of one prompt, averaged"))
     for cloud, meaning in zip(LITERATURE, meanings, strict=True):

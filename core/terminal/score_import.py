@@ -11,15 +11,15 @@ import polars as pl
 
 from core.figures.scores import with_kind
 from core.scores.parsed_score import ScoreFile
-from core.terminal.output import _, joined, language
+from core.terminal.output import _, join, language
 from core.wording import score_files
 from core.wording.score_files import format_name
 
-FEW = 5
+MOST_EXAMPLES = 5
 """Names of models, or contradictions, that are listed."""
 
 
-def lines(
+def import_lines(
     file: ScoreFile,
     rows: pl.DataFrame,
     names: pl.DataFrame,
@@ -34,17 +34,18 @@ def lines(
     kinds = [kind for kind in score_files.KINDS if kind in counted]
     values = [f"{counted[kind]:,} {score_files.kind_name(kind, language())}" for kind in kinds]
     if file.samples:
-        values.append(_("{n:,} single answers").format(n=len(file.samples)))
-    told.append(_("values: {values}").format(values=joined(values) or _("none")))
+        n = len(file.samples)
+        values.append((_("{n:,} single answer") if n == 1 else _("{n:,} single answers")).format(n=n))
+    told.append(_("values: {values}").format(values=join(values) or _("none")))
     for skipped in (True, False):
-        told += [_reason(one) for one in score_files.reasons(file.rows, language(), skipped=skipped)]
+        told += [_remark_line(one) for one in score_files.reasons(file.rows, language(), skipped=skipped)]
     told += _contradictions(rows)
     told += _models(names)
     told.append(_outcome(file, imported_at, stored))
     return [_printable(line) for line in (told[0], *(f"  {line}" for line in told[1:]))]
 
 
-def as_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
+def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
     """One record per preview for JSON: every value with its fate and reasons."""
     return [
         {
@@ -65,13 +66,13 @@ def as_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
     ]
 
 
-def _reason(one: score_files.Told) -> str:
+def _remark_line(one: score_files.Told) -> str:
     told = _("{n:,} × {words} (for example {places})")
     return told.format(n=one.count, words=one.words, places=_("; ").join(one.places))
 
 
 def _contradictions(rows: pl.DataFrame) -> list[str]:
-    found = rows.filter(pl.col("known") == "conflict").head(FEW)
+    found = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
     return [
         _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
             known=score_files.known_text("conflict", row["known_from"], row["known_value"], language()), **row
@@ -86,7 +87,7 @@ def _models(names: pl.DataFrame) -> list[str]:
     unmet = names.filter(~pl.col("is_measured"))
     counted = _("models: {n:,}, of them measured here: {measured:,}")
     told = [counted.format(n=names.height, measured=names.height - unmet.height)]
-    for row in unmet.filter(pl.col("suggestions").list.len() > 0).head(FEW).iter_rows(named=True):
+    for row in unmet.filter(pl.col("suggestions").list.len() > 0).head(MOST_EXAMPLES).iter_rows(named=True):
         near = _(" or ").join(row["suggestions"])
         command = f"workdim scores alias {shlex.quote(row['name'])} {shlex.quote(row['suggestions'][0])}"
         told.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=near, command=command))

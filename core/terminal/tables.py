@@ -15,8 +15,8 @@ from core.analysis import plans as read_again
 from core.records import PLANNING, SCORING, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
-from core.terminal.output import Head, _, heads, joined, language, one_line, padded, told, width, wrapped
-from core.terminal.progress import minutes
+from core.terminal.output import Head, _, heads, join, language, one_line, pad, translated, width, wrap
+from core.terminal.progress import duration_text
 from core.wording import plans
 from core.wording.labels import marked, shortened
 from core.wording.provenance import Line, sections
@@ -26,7 +26,7 @@ from core.wording.verdicts import verdict_marks, verdict_marks_key
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
     """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdicts last."""
-    return run_summary.summary(profile, controls)
+    return run_summary.summary_lines(profile, controls)
 
 
 def runs_table(runs: pl.DataFrame) -> list[str]:
@@ -50,7 +50,7 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     ]
     lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
     if "text" in runs["pass"].to_list():
-        lines += ["", *wrapped(verdict_marks_key(language()), width() or 10_000)]
+        lines += ["", *wrap(verdict_marks_key(language()), width() or 10_000)]
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note(language())]
     return lines
@@ -95,7 +95,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
         stands = {
             "running": how_far,
             "failed": at.reason,
-            "finished": _brought(at.result),
+            "finished": _result_text(at.result),
             "queued": _("waiting for its turn"),
             "interrupted": _("; ").join(filter(None, [how_far, _("resume or cancel it")])),
         }
@@ -108,7 +108,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
         }
         how = wording.phase_name(how, language()) if how in (SCORING, PLANNING) else how
         what = (asked.model, _text_name(text), how)
-        time_left = minutes(left) if left is not None and at.state == "running" else ""
+        time_left = duration_text(left) if left is not None and at.state == "running" else ""
         rows.append(
             (at.job.job_id[:SHORT_ID], states.get(at.state, at.state), *what, stands.get(at.state, ""), time_left)
         )
@@ -116,7 +116,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
     return table(head, rows, ("protocol", "text"))
 
 
-def _brought(result: Mapping[str, Any]) -> str:
+def _result_text(result: Mapping[str, Any]) -> str:
     if file := result.get("file_sha256"):
         return _("scores {id}").format(id=file[:SHORT_ID])
     if plan_id := result.get("plan_id"):
@@ -163,7 +163,7 @@ def _text_name(corpus: str) -> str:
 
 NARROWEST = 14
 """Columns of the terminal to which a text in a cell may be cut; numbers and ids never are."""
-_WHOLE = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
+_NEVER_CUT = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
 """Numbers, and ids that somebody types."""
 
 
@@ -178,19 +178,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     while room is not None and sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
         gone = next((at for name in least for at in shown if head[at] == name), shown[-1])
         shown.remove(gone)
-        left_out.append(told(head[gone]))
+        left_out.append(translated(head[gone]))
         widths = _widths(cells, shown, room)
     lines = [
         "  ".join(_cell(row[at], room_of) for at, room_of in zip(shown, widths, strict=True)).rstrip() for row in cells
     ]
-    note = _("No room for: {columns}. A wider terminal shows it, and so does --json.").format(columns=joined(left_out))
-    return [Head(lines[0]), *lines[1:], *(wrapped(note, room) if left_out and room else [])]
+    note = _("No room for: {columns}. A wider terminal shows it, and so does --json.").format(columns=join(left_out))
+    return [Head(lines[0]), *lines[1:], *(wrap(note, room) if left_out and room else [])]
 
 
 def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
     """Of the columns that are shown, in cells of the terminal: the widest texts give way until all fit, or none can."""
     widths = [max(cell_len(row[at]) for row in cells) for at in shown]
-    able = [n for n, at in enumerate(shown) if not all(_WHOLE.fullmatch(row[at]) for row in cells[1:])]
+    able = [n for n, at in enumerate(shown) if not all(_NEVER_CUT.fullmatch(row[at]) for row in cells[1:])]
     excess = 0 if room is None else sum(widths) + 2 * (len(widths) - 1) - room
     while excess > 0 and (wide := [n for n in able if widths[n] > NARROWEST]):
         widths[max(wide, key=widths.__getitem__)] -= 1
@@ -204,7 +204,7 @@ def _cell(text: str, room: int) -> str:
     while cell_len(text if kept == len(text) else shortened(text, kept)) > room:
         kept -= 1
     text = shortened(text, kept) if kept < len(text) else text
-    return padded(text, room)
+    return pad(text, room)
 
 
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
@@ -212,14 +212,14 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
 
     `record` is all that is stored of the run (core.warehouse.profiles).
     """
-    lines = [one_line(line) for line in run_summary.summary(profile, controls)]
+    lines = [one_line(line) for line in run_summary.summary_lines(profile, controls)]
     for section in sections(record, language()):
         lines += ["", section.title]
         room = max(cell_len(field.label) for field in section.fields)
-        lines += [f"  {padded(field.label, room)}  {_indented(field.text, room + 4)}" for field in section.fields]
+        lines += [f"  {pad(field.label, room)}  {_indent_rest(field.text, room + 4)}" for field in section.fields]
     checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
     lines += ["", _("checks"), *(one_line(f"  {run_summary.check_line(row)}") for row in checks)]
-    others = list(run_summary.claims([row for row in profile.claims if not row.is_core]))
+    others = list(run_summary.claim_lines([row for row in profile.claims if not row.is_core]))
     lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
     lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
     primary = [
@@ -230,7 +230,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
         line = _("layer {layer} {state} {value} N={n}").format(
             layer=f"{row.layer:>3}",
-            state=padded(wording.name("state", row.state, language()), 20),
+            state=pad(wording.name("state", row.state, language()), 20),
             value=f"{wording.with_interval(row.value, row.lower, row.upper):<22}",
             n=row.n_points,
         )
@@ -238,7 +238,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     return "\n".join(lines)
 
 
-def difference(
+def diff_text(
     ids: tuple[str, str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
 ) -> str:
     """Two runs side by side: whether they may be compared, what came out, and every field that differs."""
@@ -248,18 +248,19 @@ def difference(
     for line in differing:
         lines += ["", line.section] if line.section != section else []
         section = line.section
-        lines += [f"  {line.label}", f"    {_indented(line.one, 4)}", f"    {_indented(line.other, 4)}"]
-    lines += ["", _("{n} fields agree: {names}.").format(n=len(alike), names=joined(alike))]
+        lines += [f"  {line.label}", f"    {_indent_rest(line.one, 4)}", f"    {_indent_rest(line.other, 4)}"]
+    agreeing = _("{n} field agrees: {names}.") if len(alike) == 1 else _("{n} fields agree: {names}.")
+    lines += ["", agreeing.format(n=len(alike), names=join(alike))]
     return "\n".join(lines)
 
 
-def _indented(text: str, width: int) -> str:
+def _indent_rest(text: str, width: int) -> str:
     return text.replace("\n", "\n" + " " * width)
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------------
 
-PICTURE_WIDTH = 60
+SKETCH_WIDTH = 60
 """Blocks of a picture in one line."""
 
 
@@ -267,17 +268,17 @@ def plan_lines(found: LayerPlan) -> list[str]:
     plan = found.plan
     reader = language()
     more = [line for line in (plans.healed_text(found, reader), plans.task_text(found, reader)) if line]
-    lines = [plans.answer(plan, reader), *more, *_shifted(plans.remarks(plan, reader))]
-    lines += ["", *_plan_picture(found)]
-    lines += ["", _("Candidates"), *_shifted(_plan_candidates(found))]
-    lines += ["", _("Price of each number of blocks, along the search"), *_shifted(_plan_path(found))]
+    lines = [plans.answer(plan, reader), *more, *_indent_lines(plans.remarks(plan, reader))]
+    lines += ["", *_plan_sketch(found)]
+    lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(found))]
+    lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(found))]
     if harder := read_again.harder_text_prices(found):
-        lines += ["", _("Where loss on held-out text may hide it"), *_shifted(_plan_harder(harder))]
+        lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
     held_against = [*plans.published_text(found, reader), *plans.controls_text(plan, reader)]
     lines += ["", *held_against] if held_against else []
     lines += ["", *plans.saving_text(plan, reader)]
     if directions := plans.directions_text(found, reader):
-        lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_shifted(directions)]
+        lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indent_lines(directions)]
         lines += ["", *plans.student_text(found, reader)]
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
@@ -285,17 +286,17 @@ def plan_lines(found: LayerPlan) -> list[str]:
     return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
 
 
-def _plan_picture(found: LayerPlan) -> Iterator[str]:
+def _plan_sketch(found: LayerPlan) -> Iterator[str]:
     """Each block as a sign, those that go crossed out, counted from 0."""
     gone, n = set(found.plan.blocks), found.plan.n_layers
     yield _("x goes, o stays; blocks are counted from 0, the first is 0 and the last {last}").format(last=n - 1)
-    for start in range(0, n, PICTURE_WIDTH):
-        row = range(start, min(start + PICTURE_WIDTH, n))
+    for start in range(0, n, SKETCH_WIDTH):
+        row = range(start, min(start + SKETCH_WIDTH, n))
         signs = "".join("x" if block in gone else "o" for block in row)
         yield f"  {start:>3} {signs} {row[-1]}"
 
 
-def _shifted(lines: list[str]) -> list[str]:
+def _indent_lines(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 

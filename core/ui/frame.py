@@ -22,7 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs the page: Streamlit may also run a page's file on its own."""
 
-_ROOM = "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; }</style>"
+_ROOM = (
+    "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
+    # Streamlit writes it in the colour of buttons, which is too dark for text on the dark paper.
+    "[data-testid=stSliderThumbValue], [data-testid=stSliderThumbValue] p { color: inherit !important; }</style>"
+)
 """Streamlit leaves an eighth of a small window empty above a page."""
 _CHOSEN = (
     "<style>[data-testid=stButtonGroup] button:is([aria-checked=true], [aria-pressed=true]) "

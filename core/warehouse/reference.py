@@ -1,10 +1,10 @@
 """The profiles and layer plans that ship with Workdim: added to a warehouse once, and not again if somebody removed them.
 
-They are parcels and plans like any other, with the tag or note `reference`. The file offered.json lists those that were added: one that is
-listed and not among the parcels was removed by people, and returns only on request.
+They are parcels and plans like any other, with the tag or note `reference`. The file offered.json lists those that were
+added: one that is listed and no longer there was removed by people, and returns only on request.
 
-Profiles of downloadable models ship as folders. The many small models that were trained or damaged for Workdim ship as
-bundles: their tables are alike, and compressed together they take a third of the room.
+Profiles of downloadable models ship as folders. Their controls, and the many small models that were trained or damaged for
+Workdim, ship as bundles: their tables are alike, and compressed together they take a third of the room.
 """
 
 from __future__ import annotations

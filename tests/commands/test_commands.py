@@ -273,7 +273,9 @@ def test_the_server_is_told_whom_it_is_open_to(monkeypatch, tmp_path):
     started = []
     monkeypatch.setattr(app.subprocess, "Popen", lambda command, **more: started.append((command, more["env"])))
     app.start_server(tmp_path / "w.duckdb", 8501)
-    app.start_server(tmp_path / "w.duckdb", 8501, app.Opening("0.0.0.0", (*app.OWN, "workdim.example.com"), True))
+    app.start_server(
+        tmp_path / "w.duckdb", 8501, app.ServerAccess("0.0.0.0", (*app.LOCAL_HOSTS, "workdim.example.com"), True)
+    )
     (own, environment), (shared, read_only) = started
     assert own[own.index("--server.address") + 1] == "127.0.0.1" and "WORKDIM_READ_ONLY" not in environment
     hosts = [word for before, word in pairwise(shared) if before == "--server.allowedHosts"]

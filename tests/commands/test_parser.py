@@ -7,7 +7,7 @@ import pytest
 
 from core.commands import jobs, runs, scores
 from core.commands.main import main
-from core.commands.parser import parser
+from core.commands.verbs import build_parser
 from core.errors import InputError
 from core.locale import catalogue
 from tests.conftest import ROOT
@@ -16,17 +16,17 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("line", "run"),
     [
-        ("runs", runs.listed),
-        ("runs --tag candidate --limit 3 --json", runs.listed),
+        ("runs", runs.list_runs),
+        ("runs --tag candidate --limit 3 --json", runs.list_runs),
         ("runs --warehouse w.duckdb show 0190", runs.show),
-        ("runs list --deleted", runs.listed),
-        ("jobs --json", jobs.listed),
+        ("runs list --deleted", runs.list_runs),
+        ("jobs --json", jobs.show_jobs),
         ("jobs cancel 0190", jobs.cancel),
-        ("scores --warehouse=w.duckdb", scores.listed),
+        ("scores --warehouse=w.duckdb", scores.list_files),
     ],
 )
 def test_an_action_is_a_word_and_list_may_be_left_out(line, run):
-    options = parser().parse_args(line.split())
+    options = build_parser().parse_args(line.split())
     assert options.run == run
     assert ("--warehouse" in line) == (options.warehouse is not None)
 
@@ -56,7 +56,7 @@ def test_what_is_not_understood_is_one_line_with_the_right_spelling(line, told, 
 
 
 def test_the_first_help_names_every_verb_and_each_has_its_own(capsys):
-    top = parser()
+    top = build_parser()
     assert top.verbs is not None
     text = top.format_help()
     assert len(text.splitlines()) < 50 and max(map(len, text.splitlines())) < 110
@@ -85,7 +85,7 @@ def test_every_command_that_a_text_names_is_one():
     assert len(lines) > 30
     for line in sorted(lines):
         try:
-            parser().parse_args(shlex.split(line.replace("[NAME...]", "")))
+            build_parser().parse_args(shlex.split(line.replace("[NAME...]", "")))
         except InputError as error:  # a text may leave out what is required
             assert "are required" in str(error), f"{line}: {error}"
 

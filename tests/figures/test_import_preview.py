@@ -91,7 +91,7 @@ def test_a_terminal_gets_no_commands_out_of_a_name():
         {"name": ["\x1b[31mred"], "is_measured": [False], "suggestions": [["o/red"]]},
         schema_overrides={"suggestions": pl.List(pl.String)},
     )
-    told = "\n".join(score_import.lines(file, found, names, None, None))
+    told = "\n".join(score_import.import_lines(file, found, names, None, None))
     assert "\x1b" not in told and "o/red" in told and "nothing was stored" in told
 
 

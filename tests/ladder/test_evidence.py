@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.question import RankingQuestion
-from core.commands.rank import answered
+from core.commands.rank import load_answer
 from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
 from tests import evidence
@@ -53,7 +53,7 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
     assert len(of_width) >= 9
     started = time.process_time()
     for asked, wanted in ((RankingQuestion(), of_width), (RankingQuestion(ignores_pilots=True), set(finished))):
-        told, _grid = answered(warehouse, asked)
+        told, _grid = load_answer(warehouse, asked)
         found = told.population
         assert set(found.rows["reference"]) == wanted, "python -m tests.ladder --measure, and --ship"
         assert told.relation.n == len(wanted) and {one.match for one in told.models} <= {"own", "exact"}

@@ -16,7 +16,8 @@ from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
 from core import errors
-from core.commands.parser import Parser, parser
+from core.commands.parser import Parser
+from core.commands.verbs import build_parser
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.locale import FOLDER, LANGUAGES, catalogue, translator, worded
 from core.tables import TABLES
@@ -59,7 +60,7 @@ def messages() -> dict[str, str]:
         )
         if is_literal:
             found[text.value] = place
-    found |= dict.fromkeys(texts_of(parser()), "core/commands/parser.py")
+    found |= dict.fromkeys(texts_of(build_parser()), "core/commands/verbs.py")
     for table in TABLES.values():
         found |= dict.fromkeys([table.comment, *table.comments.values()], f"the table {table.name}")
     return found

@@ -25,7 +25,7 @@ from core.commands.main import main
 from core.errors import Sentence
 from core.records import Progress
 from core.terminal import progress
-from core.terminal.output import WordedFormatter, guarded, one_line, padded, say, say_json, spell, wrapped
+from core.terminal.output import WordedFormatter, escape_controls, guarded_output, one_line, pad, say, say_json, wrap
 from core.terminal.progress import ProgressBar
 from core.terminal.tables import table
 from core.warehouse import queries, score_imports
@@ -45,11 +45,13 @@ def is_clean(text: str) -> bool:
 
 
 def test_control_characters_are_spelled_and_other_scripts_stay():
-    assert is_clean(spell(EVIL)) and "\\x1b[2J" in spell(EVIL) and "\\u202e" in spell(EVIL)
+    assert (
+        is_clean(escape_controls(EVIL)) and "\\x1b[2J" in escape_controls(EVIL) and "\\u202e" in escape_controls(EVIL)
+    )
     assert one_line("a\nb\tc") == "a\\nb\\tc"
     for text in ("モデル・計測", "é ü 模型", "מודל", "a\u200db"):
-        assert spell(text) == text
-    assert json.loads(spell(json.dumps({"a": EVIL + "\x7f"}, ensure_ascii=False))) == {"a": EVIL + "\x7f"}
+        assert escape_controls(text) == text
+    assert json.loads(escape_controls(json.dumps({"a": EVIL + "\x7f"}, ensure_ascii=False))) == {"a": EVIL + "\x7f"}
 
 
 def test_a_name_is_one_cell_of_a_table():
@@ -93,7 +95,7 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_file(terminal):
 
 def test_colour_is_for_terminals_that_want_it(terminal):
     shown = terminal(80)
-    with guarded():
+    with guarded_output():
         say(*table(("state",), [("failed",), (EVIL,)]), "`workdim runs` lists them.")
     told = shown.getvalue()
     assert (
@@ -123,21 +125,25 @@ def test_the_bar_shows_all_phases_together_and_the_time_left(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     job = SimpleNamespace(job_id="a")
     with ProgressBar("model") as bar:
-        bar.follow(SimpleNamespace(job=job, progress=Progress("load", 0, 1), told={}))
+        bar.follow(SimpleNamespace(job=job, progress=Progress("load", 0, 1), progress_record={}))
         bar.follow(
-            SimpleNamespace(job=job, progress=Progress("geometry", 3, 4), told={"share": 0.4, "seconds_left": 75})
+            SimpleNamespace(
+                job=job, progress=Progress("geometry", 3, 4), progress_record={"share": 0.4, "seconds_left": 75}
+            )
         )
     assert " 40% measuring layers" in drawn.getvalue() and "1:15 min left" in drawn.getvalue()
     with ProgressBar("models", 2) as bar:
         bar.ended()
         bar.follow(
-            SimpleNamespace(job=job, progress=Progress("geometry", 3, 4), told={"share": 0.4, "seconds_left": 75})
+            SimpleNamespace(
+                job=job, progress=Progress("geometry", 3, 4), progress_record={"share": 0.4, "seconds_left": 75}
+            )
         )
     assert " 70% measuring layers" in drawn.getvalue()
 
 
 def test_whatever_a_verb_prints_is_filtered(capsys):
-    with guarded():
+    with guarded_output():
         print(EVIL)
         print(EVIL, file=sys.stderr)
         sys.stdout.writelines([EVIL])
@@ -195,7 +201,7 @@ def test_what_a_file_system_refuses_is_one_line(error, told, monkeypatch, capsys
     def refuse(options):
         raise error
 
-    monkeypatch.setattr(command_line, "parser", lambda: _Parser(refuse))
+    monkeypatch.setattr(command_line, "build_parser", lambda: _Parser(refuse))
     assert main([]) == 2
     said = capsys.readouterr().err
     assert told in said and said.startswith("workdim: ") and said.count("\n") == 1 and len(said) < 300
@@ -280,13 +286,13 @@ def test_models_are_compared_by_the_names_that_runs_prints(tmp_path, capsys):
 
 def test_japanese_is_wrapped_and_padded_by_columns():
     text = "中間の最大は「106」（層5）、モデルSmolLM2-135M-Instructの値です。"
-    lines = wrapped(text, 30, "    ", "  ")
+    lines = wrap(text, 30, "    ", "  ")
     assert "".join(line.strip() for line in lines) == text and len(lines) > 2
     assert all(cell_len(line) <= 30 for line in lines)
     assert not any(line.strip()[0] in "、。）」" or line[-1] in "（「" for line in lines)
-    assert cell_len(padded("層", 6)) == cell_len(padded("layer", 6)) == 6
+    assert cell_len(pad("層", 6)) == cell_len(pad("layer", 6)) == 6
     english = "two words, and more of them with-hyphens (12.3 [11, 12]) for a line " * 3
-    assert wrapped(english, 30, "    ") == textwrap.wrap(
+    assert wrap(english, 30, "    ") == textwrap.wrap(
         english, 30, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
 
