@@ -41,7 +41,7 @@ def names(found: Sequence[str], language: str, most: int = MOST_NAMES, longest: 
 
 
 def use_class(pilot: Pilot | None, language: str) -> str:
-    """The line on every slide: the kind of choice, or, under a cautious use class, that a dimension alone supports none."""
+    """The line on every slide: the kind of choice; in a cautious use class, that a dimension alone supports none."""
     _ = translator(language)
     if pilot is None:
         return _("No question was registered: numbers side by side, and no recommendation.")

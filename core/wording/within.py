@@ -61,7 +61,7 @@ def sentence(found: WindowRelation, run: Mapping[str, Any], language: str) -> st
 
 
 def notes(found: WindowRelation, language: str) -> list[str]:
-    """Why no answer is possible, the result by documents and given the number of types, and the shuffled control."""
+    """Why no answer is possible, rho with each document counted once and given the types, and the shuffled control."""
     return [
         *_why(found.relation, language),
         *_documents(found, language),
