@@ -226,7 +226,7 @@ def _unit(stated: str | None, value: float, remarks: Remarks) -> str:
 
 
 def _needed_if_stated(read: Any, cells: Mapping[str, Cell], column: str, remarks: Remarks) -> Any:
-    """Raises Skip if a stated value is unreadable: it decides whether scores may be compared, so it cannot be dropped."""
+    """Raises Skip if a stated value is unreadable: it decides whether scores may be compared."""
     found = read(cells.get(column), column, remarks)
     if found is None and not is_blank(cells.get(column)):
         raise Skip("not_readable", f"{column}: {shorten(cells.get(column))}")
