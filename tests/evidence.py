@@ -33,7 +33,7 @@ from core.commands.rank import load_answer
 from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption, Dot, Panel, scatter_svg, small_multiples_svg
-from core.records import LayerPlan
+from core.records import DAMAGED, LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
@@ -614,7 +614,11 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
 def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Section:
     """Window by window: of each shipped run whose windows' losses are known, with its shuffled control."""
     section = Section(("Within one model, window by window", "1つのモデルの中で（ウィンドウごと）"))
-    known = runs.filter(pl.col("pass") == "text", pl.col("run_id").is_in(windows["run_id"].unique().to_list()))
+    known = runs.filter(
+        pl.col("pass") == "text",
+        pl.col("run_id").is_in(windows["run_id"].unique().to_list()),
+        ~pl.col("tags").list.contains(DAMAGED),  # a ruin is no model
+    )
     known = known.sort(
         pl.col("reference").str.starts_with("local:"), "name", "corpus_name", descending=[True, False, False]
     )
@@ -657,7 +661,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             "Within one model, are windows of more dimensions predicted worse?",
             "1つのモデルの中で、次元の大きいウィンドウほど予測しにくいか",
         ),
-        f"of {len(rows)} relations {len(standing)} stand after correction",
+        f"of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} after correction",
         f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]

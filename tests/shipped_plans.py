@@ -37,7 +37,7 @@ def main() -> None:
         warehouse = Warehouse(path)
         for plan_id in layer_plans.list_plans(warehouse)["plan_id"].reverse():
             found = layer_plans.load_plan(warehouse, plan_id)
-            if found is not None and found.plan.is_verified:
+            if found is not None and found.plan.is_verified and found.plan.note != SHIPPED:
                 kept[_key(found)] = found
     shipped = [
         LayerPlan(replace(one.plan, note=SHIPPED), [row for row in one.outcomes if row.rule != "stretch"])

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -79,7 +80,7 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
     from core.models.machine import devices
 
     memory = psutil.virtual_memory()
-    facts[Sentence("devices")] = Sentence("{devices}", devices=devices())
+    facts[Sentence("devices")] = reduce(lambda a, b: Sentence("{first}; {second}", first=a, second=b), devices())
     free, whole = memory.available / 1e9, memory.total / 1e9
     facts[Sentence("memory")] = Sentence("{free:.1f} of {whole:.1f} GB free", free=free, whole=whole)
     if memory.available < LEAST_MEMORY:

@@ -40,7 +40,7 @@ def ingest(options: argparse.Namespace) -> int:
         new = reference.add_all_profiles(warehouse, warn)
         say(
             Sentence(
-                "{n} of {of} reference profiles were taken in; they carry the tag 'reference'.",
+                "{n} of {of} reference profiles were added, and the shipped layer plans; they carry the tag 'reference'.",
                 n=len(new),
                 of=len(shipped),
             )
@@ -49,11 +49,12 @@ def ingest(options: argparse.Namespace) -> int:
         n_out = reference.remove_profiles(existing_warehouse(options))
         say(
             Sentence(
-                "{n} reference profile was moved to the trash. `workdim ingest --reference` takes it in again.", n=n_out
+                "{n} reference profile was moved to the trash, and the shipped layer plans removed. `workdim ingest --reference` adds them again.",
+                n=n_out,
             )
             if n_out == 1
             else Sentence(
-                "{n} reference profiles were moved to the trash. `workdim ingest --reference` takes them in again.",
+                "{n} reference profiles were moved to the trash, and the shipped layer plans removed. `workdim ingest --reference` adds them again.",
                 n=n_out,
             )
         )

@@ -45,7 +45,7 @@ class FrontPoint:
     x: CriterionValue
     y: CriterionValue
     standing: str
-    """As in `decision.Standing`."""
+    """As in `decision.ParetoStatus`."""
     is_chosen: bool
     summary: str
     """Its standing in words."""

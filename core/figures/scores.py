@@ -271,7 +271,7 @@ def benchmark_label(key: dict[str, str]) -> str:
 def paired_points(
     model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]]
 ) -> PairedData:
-    """`found` comes from `analysis.paired.all_paired`."""
+    """`found` comes from `analysis.paired.compare_all_answers`."""
     return PairedData(
         model_a,
         model_b,

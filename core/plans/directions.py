@@ -151,7 +151,7 @@ def smallest_rank(prices: dict[int, Difference], budget: float) -> int | None:
 def needed_directions(
     pricer: Pricer, found: Components, layer: int, budget: float, seed: int, report: Callable[[], None] = lambda: None
 ) -> NeededDirections:
-    """One layer, on the pricer's windows; `told` hears each rank that was tried."""
+    """One layer, on the pricer's windows; `report` is called for each rank that was tried."""
 
     def price(projection: Projection) -> Difference:
         report()

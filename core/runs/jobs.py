@@ -136,7 +136,7 @@ class Job(Generic[ConfigT]):
         """The last lines of the log, empty if there is none; our own messages as Sentences, to be translated."""
         try:
             with self.log.open("rb") as stream:
-                stream.seek(max(0, self.log.stat().st_size - 16_384))
+                stream.seek(max(0, self.log.stat().st_size - 65_536))
                 return list(map(_parse_log_line, stream.read().decode("utf-8", "replace").splitlines()[-n_lines:]))
         except OSError:
             return []
@@ -484,9 +484,11 @@ class ProgressReporter:
 
 def write_log(job: Job, line: str) -> None:
     """Append a line with its time; a Sentence with its template and parts, so that it can be translated later."""
-    parts = f"\t{json.dumps(errors.to_record(line))}" if isinstance(line, Sentence) else ""
+    text = line
+    if isinstance(line, Sentence):  # on one line, also where a part quotes several
+        text = f"{' '.join(line.splitlines())}\t{json.dumps(errors.to_record(line))}"
     with suppress(OSError), job.log.open("a", encoding="utf-8") as stream:
-        stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}{parts}\n")
+        stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
 
 def _parse_log_line(line: str) -> str:

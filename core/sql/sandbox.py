@@ -108,7 +108,7 @@ def run_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: floa
 
 def start_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> RunningQuery:
     """Like `run_query`, without waiting for the rows."""
-    _check_request(sql, limit, seconds)
+    check_request(sql, limit, seconds)
     if not has_copy(warehouse):
         warehouse.read("SELECT 1")  # makes or updates the file; raises the right error if it is unusable
     request = {
@@ -139,7 +139,8 @@ def start_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: fl
     return RunningQuery(sql, process, answer, seconds + warehouse.wait + _START_SECONDS)
 
 
-def _check_request(sql: str, limit: int, seconds: float) -> None:
+def check_request(sql: str, limit: int = 10_000, seconds: float = 10.0) -> None:
+    """Raises QueryError for a statement that is too long or broken, and for limits beyond what is allowed."""
     if len(sql) > MAX_CHARACTERS:
         raise QueryError(
             "The statement has {n_sql:,} characters; at most {max_characters:,} are taken.",

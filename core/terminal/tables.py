@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as read_again
-from core.records import PLANNING, SCORING, SHORT_ID, LayerPlan, Profile
+from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
 from core.terminal.output import Head, _, heads, join, language, one_line, pad, translated, width, wrap
@@ -356,7 +356,8 @@ def plans_table(found: pl.DataFrame) -> list[str]:
             row["name"],
             ",".join(map(str, row["blocks"])),
             plans.price_text(row["loss_increase"], row["lower"], row["upper"]),
-            _("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"),
+            (_("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"))
+            + f" #{SHIPPED}" * (row["note"] == SHIPPED),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
         )
         for row in found.iter_rows(named=True)

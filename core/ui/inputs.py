@@ -128,7 +128,7 @@ def draw_number(label: str, name: str, lowest: float | None = None, highest: flo
 def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs of a list that pass what the reader asks of their verdicts and checks; nothing is read before that is asked.
 
-    `runs` are rows of `queries.listing` or of more.
+    `runs` are rows of `queries.run_list` or of more.
     """
     _ = language.translator()
     reader = language.current()
@@ -155,7 +155,7 @@ def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
 def choose_runs(runs: pl.DataFrame, most: int = MOST_RUNS) -> reads.Selection:
     """The runs to show, in the order they were chosen; at first the newest on one text.
 
-    `runs` are rows of `queries.listing`; what comes back is all that is known of those chosen.
+    `runs` are rows of `queries.run_list`; what comes back is all that is known of those chosen.
     """
     _ = language.translator()
     if unknown := url_state.resolve("runs", runs["run_id"].to_list()):
@@ -185,7 +185,7 @@ def choose_runs(runs: pl.DataFrame, most: int = MOST_RUNS) -> reads.Selection:
 def _offer(runs: pl.DataFrame, keep: pl.DataFrame) -> pl.DataFrame:
     """The runs to choose from: all of them where they are few, else the newest that the reader's words are met by.
 
-    `runs` are rows of `queries.listing`, newest first. Those of `keep`, which a link or an earlier choice asks for,
+    `runs` are rows of `queries.run_list`, newest first. Those of `keep`, which a link or an earlier choice asks for,
     are offered whatever the words say.
     """
     if runs.height <= OFFERED:

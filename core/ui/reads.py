@@ -67,10 +67,10 @@ class Lists:
     """What every page begins with."""
 
     runs: pl.DataFrame
-    """All runs, a few columns of each, newest first: `queries.listing`."""
+    """All runs, a few columns of each, newest first: `queries.run_list`."""
     pilots: pl.DataFrame
     plans: pl.DataFrame
-    """All layer plans, the newest first: `saved.plans`."""
+    """All layer plans, the newest first: `layer_plans.list_plans`."""
     recipes: list[SavedRecipe]
     """Of reports that are kept, the newest first."""
     counts: dict[str, int]
@@ -124,7 +124,7 @@ class Home:
     latest: pl.DataFrame
     """All that is known of the newest runs on text."""
     saving: PlanRow | None
-    """The cheapest one that was verified: `saved.cheapest_saving`."""
+    """The cheapest one that was verified: `layer_plans.cheapest_verified_plan`."""
 
 
 @dataclass(frozen=True)

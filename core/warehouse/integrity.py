@@ -399,7 +399,7 @@ def _check_parcels(
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
-    """What user_files wrote, its files against its rows: which there are, how many, and all values where that is quick."""
+    """What people wrote or imported, files against rows: which there are, how many, and all values where that is quick."""
     for kind, declared in user_files.KINDS.items():
         first = declared.tables[0]
         names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
@@ -432,7 +432,7 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
 def _differing_tables(
     file: Connection, model: Connection, warehouse: Warehouse, kind: str, file_id: str, tables: Sequence[str]
 ) -> list[str]:
-    """Tables whose rows are not those that a new file would have of this run, or of this file of user_files."""
+    """Tables whose rows are not those that a new file would have of this run, or of this user file."""
     differing = []
     model.begin()
     try:

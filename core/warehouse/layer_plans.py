@@ -14,20 +14,25 @@ from core.warehouse.warehouse import Warehouse
 _KIND = "plan"
 
 
-def save_plan(warehouse: Warehouse, plan: LayerPlan) -> str:
-    """Write the plan's file and sync its rows.
+def save_plan(warehouse: Warehouse, *plans: LayerPlan) -> str:
+    """Write the file of each plan and sync their rows.
 
     If the warehouse is locked or full, the file is written all the same and the rows follow when it is next opened: then
     returns the reason, otherwise an empty string.
     """
-    plan_id = plan.plan.plan_id
+    ids = [plan.plan.plan_id for plan in plans]
+
+    def write() -> None:
+        for plan in plans:
+            user_files.write(warehouse.folder, _KIND, plan.plan.plan_id, plan.frames())
+
     try:
-        with warehouse.update(_KIND, plan_id):
-            user_files.write(warehouse.folder, _KIND, plan_id, plan.frames())
+        with warehouse.update(_KIND, *ids):
+            write()
     except (WarehouseLocked, ResourceError) as error:
         # The file before its marker: another process could apply, and remove, a marker without a file.
-        user_files.write(warehouse.folder, _KIND, plan_id, plan.frames())
-        warehouse.folder.mark(_KIND, [plan_id])
+        write()
+        warehouse.folder.mark(_KIND, ids)
         return str(error)
     return ""
 
@@ -44,14 +49,18 @@ def load_plan(warehouse: Warehouse, plan_id: str) -> LayerPlan | None:
         return None
 
 
-def delete_plan(warehouse: Warehouse, plan_id: str) -> None:
-    with warehouse.update(_KIND, plan_id):
-        user_files.delete(warehouse.folder, _KIND, plan_id)
+def delete_plan(warehouse: Warehouse, *plan_ids: str) -> None:
+    with warehouse.update(_KIND, *plan_ids):
+        for plan_id in plan_ids:
+            user_files.delete(warehouse.folder, _KIND, plan_id)
 
 
 def list_plans(warehouse: Readable) -> pl.DataFrame:
-    """Rows of plans, newest first; `asked` is the model as requested."""
-    return warehouse.read("SELECT *, json_extract_string(config, '$.model') AS asked FROM plans ORDER BY plan_id DESC")
+    """Rows of plans, those made here before shipped ones, newest first; `asked` is the model as requested."""
+    return warehouse.read(
+        "SELECT *, json_extract_string(config, '$.model') AS asked FROM plans "
+        f"ORDER BY note IS NOT DISTINCT FROM '{SHIPPED}', plan_id DESC"
+    )
 
 
 def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:

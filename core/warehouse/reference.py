@@ -61,10 +61,11 @@ def shipped_run_ids() -> set[str]:
 
 def shipped_plans() -> list[LayerPlan]:
     """The shipped layer plans, in the order of the file."""
-    frames = {name: pl.read_parquet(_plan_file(name)) for name in ("plans", "plan_outcomes") if shipped_plan_ids()}
+    plan_ids = shipped_plan_ids()
+    frames = {name: pl.read_parquet(_plan_file(name)) for name in ("plans", "plan_outcomes") if plan_ids}
     return [
         LayerPlan.from_frames({name: frame.filter(plan_id=plan_id) for name, frame in frames.items()})
-        for plan_id in shipped_plan_ids()
+        for plan_id in plan_ids
     ]
 
 
@@ -104,9 +105,8 @@ def remove_profiles(warehouse: Warehouse) -> int:
     _write_offered(warehouse, {*shipped_run_ids(), *map(_bundle_key, shipped_bundles()), *plans})
     found = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
     delete_runs(warehouse, found["run_id"].to_list())
-    for plan_id in plans:
-        if layer_plans.has_plan(warehouse, plan_id):
-            layer_plans.delete_plan(warehouse, plan_id)
+    if present := [plan_id for plan_id in plans if layer_plans.has_plan(warehouse, plan_id)]:
+        layer_plans.delete_plan(warehouse, *present)
     return found.height
 
 
@@ -140,9 +140,9 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
     damaged = set(copied) & set(warehouse.pending_changes().run_ids)
     for name in damaged:  # the shipped parcel itself is damaged: its copy is useless
         shutil.rmtree(target / name, ignore_errors=True)
-    for plan in shipped_plans() if new_plans else ():
-        if plan.plan.plan_id in new_plans and not layer_plans.has_plan(warehouse, plan.plan.plan_id):
-            layer_plans.save_plan(warehouse, plan)
+    absent = {plan_id for plan_id in new_plans if not layer_plans.has_plan(warehouse, plan_id)}
+    if absent:
+        layer_plans.save_plan(warehouse, *(plan for plan in shipped_plans() if plan.plan.plan_id in absent))
     _write_offered(warehouse, {*offered, *map(_bundle_key, whole), *new_plans} - damaged)
     return [run_id for run_id in copied if run_id not in damaged]
 

@@ -246,7 +246,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     assert run_core("slides", "--out", str(deck), "--language", "ja", warehouse=path).returncode == 0
     assert deck.read_bytes()[:2] == b"PK"
     assert "0 waiting parcels" in run_core("ingest", warehouse=path).stdout
-    assert "1 parcels" in run_core("ingest", "--rebuild", warehouse=path).stdout
+    assert "1 parcel" in run_core("ingest", "--rebuild", warehouse=path).stdout
     assert json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]["run_id"] == run["run_id"]
 
 

@@ -120,7 +120,7 @@ def test_what_one_matrix_can_heal_is_healed(family, tmp_path):
     ]
     hook.remove()
     assert healing.matrices[0] == pytest.approx(truth.numpy(), abs=0.02)
-    assert healing.left[0] < 1e-3
+    assert healing.remaining_errors[0] < 1e-3
     assert healed.divergence.sum() < 0.01 * cut.divergence.sum()
 
 

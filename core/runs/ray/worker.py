@@ -92,7 +92,7 @@ def run_remote_job(
     return {
         "error": jobs.read_json(job.folder / "error.json"),
         "finished": jobs.read_json(finished),
-        "log": "\n".join(job.log_tail(1000)),
+        "log": job.log.read_text(encoding="utf-8", errors="replace").rstrip() if job.log.exists() else "",
         "parcels": pack_parcels(new),
         "plan": layer_plans.load_plan(warehouse, job_id),
     }

@@ -13,6 +13,8 @@ from core.ui import language, reads
 
 WAITED_FOR = 2.0
 """Seconds in which most queries are done; only then a bar appears."""
+_BRIEF = 2_000
+"""Characters that are parsed within milliseconds."""
 _UNDER_WAY = "query under way"
 _ANSWER = "query answer"
 
@@ -53,7 +55,9 @@ def start(request: Request) -> None:
     _ = language.translator()
     forget()
     try:
-        gate.check_statement(request.sql)  # what is refused is told at once, before a process is started
+        sandbox.check_request(request.sql, seconds=request.seconds)
+        if len(request.sql) <= _BRIEF:  # what is refused is told at once; parsing a long statement takes seconds
+            gate.check_statement(request.sql)
         running = sandbox.start_query(reads.warehouse(), request.sql, seconds=request.seconds)
     except QueryError as error:
         _keep(request.sql, None, str(error))

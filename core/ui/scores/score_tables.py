@@ -108,7 +108,7 @@ def files(found: pl.DataFrame, format_name) -> pl.DataFrame:
 
 
 def conflicts(found: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `score_answers.conflicts`."""
+    """Rows of `score_answers.score_conflicts`."""
     _ = language.translator()
     reader = language.current()
     variants = found.select("dtype", "chat_template").rows()
@@ -132,7 +132,7 @@ def conflicts(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def differences(found: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
-    """Comparisons of `paired.all_paired`."""
+    """Comparisons of `paired.compare_all_answers`."""
     _ = language.translator()
     ones = [one for _key, one in found]
     return tables.without_empty(

@@ -390,6 +390,8 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         }
     )
     tables.show(table, "plans so far")
+    shown = set(plans["plan_id"])
+    outcomes = [row for row in outcomes if row.plan_id in shown]
     records = read_again.rule_records(outcomes)
     if not records:
         return
