@@ -1,1 +1,1 @@
-"""What the verbs of the command line do. Each takes the parsed options and returns an exit code."""
+"""The verbs of the command line. Each takes the parsed options and returns an exit code."""

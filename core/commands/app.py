@@ -1,4 +1,4 @@
-"""Verbs that open the app: demo and app. The server runs on this machine, and the browser is brought to it."""
+"""Verbs that open the app: demo and app. They start the server on this machine and open the browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from core.terminal.output import say
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1"
 LOCAL_HOSTS = (ADDRESS, "localhost")
-"""Addresses and names of this machine alone."""
+"""Addresses and names that only this machine can reach."""
 STARTUP_SECONDS = 60
 """Seconds to wait for the server's first answer: a cold disk makes the first import slow."""
 
@@ -77,27 +77,28 @@ def app(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class ServerAccess:
-    """To whom the app is open."""
+    """Who can reach the app."""
 
     address: str = ADDRESS
     hosts: tuple[str, ...] = LOCAL_HOSTS
-    """Names by which a browser may ask for it, a proxy of this machine before it: a page of another site cannot reach it
-    under a name of its own."""
+    """Host names that a browser may request, those of a proxy on this machine included. The server refuses others, so
+    that a page of another site cannot reach it under its own name.
+    """
     read_only: bool = False
 
     @property
     def reached_at(self) -> str:
-        """The address by which this machine itself reaches it."""
+        """The address at which this machine itself reaches the server."""
         return ADDRESS if self.address in (*LOCAL_HOSTS, "0.0.0.0", "::") else self.address
 
 
 def serve(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) -> int:
-    """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
+    """Run the server until it is stopped; opens a browser if there is a screen. Returns an exit code."""
     requested, port = port, free_port(port, opening.reached_at)
     if port != requested:
         say(Sentence("Port {asked} is in use; taking {port}.", asked=requested, port=port))
     address = f"http://localhost:{port}"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive this process, however it ends
     server = start_server(warehouse, port, opening)
     try:
         add_references(warehouse)  # while the server starts
@@ -129,8 +130,10 @@ def serve(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) ->
 
 
 def add_references(path: Path) -> None:
-    """Take in the profiles that come with Workdim, but for those that somebody took out. Whatever stands in the way of
-    that keeps nobody from working: it is one line, and the next start tries again."""
+    """Ingest the shipped profiles, except those that the user removed.
+
+    A failure must not prevent work: it is reported in one line, and the next start tries again.
+    """
     from core.warehouse.reference import add_new_profiles
     from core.warehouse.warehouse import Warehouse
 
@@ -150,12 +153,12 @@ def add_references(path: Path) -> None:
 
 
 MEMORY_SETTINGS = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-"""A server keeps what its threads have used once: fewer places for that give it back, at no cost that a reader notices."""
+"""A server keeps memory that its threads used once. Fewer arenas give it back, at no cost that a user notices."""
 
 
 def start_server(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
-    # Environment variables of the server's own would open the app to the network: what is said here counts more.
+    # Command-line options override the server's own environment variables, which could open the app to the network.
     command += ["--server.address", opening.address, "--server.enableCORS", "true"]
     command += ["--server.enableXsrfProtection", "true", "--browser.gatherUsageStats", "false"]
     for host in opening.hosts:
@@ -165,14 +168,14 @@ def start_server(warehouse: Path, port: int, opening: ServerAccess = ServerAcces
     for name, value in MEMORY_SETTINGS.items():
         environment.setdefault(name, value)
     environment |= {READ_ONLY: "1"} if opening.read_only else {}
-    # The working directory decides which .streamlit/config.toml counts: ours binds to this machine alone.
+    # The working directory decides which .streamlit/config.toml is used: ours binds to this machine alone.
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int, host: str = ADDRESS) -> None:
     end = time.monotonic() + STARTUP_SECONDS
     address = f"[{host}]" if ":" in host else host
-    # By its own name: the server refuses an address that is not among those by which a browser may ask for it.
+    # The server refuses host names that are not in its list, so the request uses `localhost`.
     request = urllib.request.Request(f"http://{address}:{port}/_stcore/health", headers={"Host": "localhost"})
     while time.monotonic() < end:
         if server.poll() is not None:
@@ -188,7 +191,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int, host: str = ADD
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server; kill it where it does not end by itself."""
+    """Terminate the server; kill it if it does not end within five seconds."""
     if server.poll() is None:
         server.terminate()
         try:
@@ -199,7 +202,7 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def free_port(first: int, host: str = ADDRESS) -> int:
-    """`first`, or the next of twenty ports of this address that nobody listens on."""
+    """`first`, or the next free one of twenty ports of this address. Raises InputError or ResourceError."""
     if not 1 <= first <= 65_500:
         raise InputError("The port must be between 1 and 65500, not {first}.", first=first)
     for port in range(first, first + 20):

@@ -1,4 +1,4 @@
-"""Which warehouse a verb works on, and how it says that something went wrong."""
+"""Helpers that verbs share: the warehouse they work on, output files, run ids, questions and errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from core.terminal.output import warn as warn
 
 
 def fail(error: WorkdimError) -> int:
-    """One line on standard error; returns the exit code."""
+    """Print the error as one line on standard error; returns the exit code."""
     warn(error.message)
     return error.exit_code
 
 
 def existing_warehouse(options: argparse.Namespace):
-    """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
+    """The warehouse for a verb that only reads and must not create one; first ingests finished measurements that wait.
+
+    Raises InputError if there is no warehouse.
+    """
     warehouse = selected_warehouse(options)
     if not warehouse.exists:
         raise InputError(
@@ -33,7 +36,7 @@ def existing_warehouse(options: argparse.Namespace):
 
 
 def ingest_waiting(warehouse) -> None:
-    """What has waited since it was measured is there to be read; a line says why something goes on waiting."""
+    """Ingest finished measurements that wait; warns with the reason for each that still cannot be ingested."""
     from core.runs.recovery import recover_for_reader
 
     for reason in recover_for_reader(warehouse):
@@ -48,7 +51,7 @@ def selected_warehouse(options: argparse.Namespace):
 
 
 def write_out(out: Path, content: bytes) -> None:
-    """The file that --out names, whole or not at all. Raises InputError where it cannot be written."""
+    """Write the file that --out names, whole or not at all. Raises InputError if it cannot be written."""
     try:
         write_atomic(out, content)
     except OSError as error:
@@ -58,7 +61,7 @@ def write_out(out: Path, content: bytes) -> None:
 
 
 def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
-    """The run id that begins so; raises InputError where that is none or several."""
+    """The run id that begins with `start`. Raises InputError if none or several do."""
     matches = [run_id for run_id in ids if run_id.startswith(start)]
     if len(matches) == 1:
         return matches[0]
@@ -89,7 +92,7 @@ def number_of_runs(n: int) -> Sentence:
 
 
 def confirm(question: str, is_sure: bool) -> bool:
-    """Whether to go on: with --yes, or a yes typed on a terminal. Raises InputError where nobody can be asked."""
+    """Whether to go on: --yes was given, or the user typed yes. Raises InputError if there is no terminal to ask at."""
     if is_sure:
         return True
     if not sys.stdin.isatty():

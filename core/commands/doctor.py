@@ -1,4 +1,4 @@
-"""The verb doctor: what this installation has, what would fail with it, and how to mend that."""
+"""The verb doctor: what this installation has, what would fail, and how to fix it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LEAST_MEMORY = 1.5e9
 @dataclass(frozen=True)
 class Problem:
     line: str
-    """What would fail, and how to mend it."""
+    """What would fail, and how to fix it."""
     is_basic: bool = False
-    """Whether even a demo model could not be measured and stored."""
+    """Whether this prevents even measuring and storing a demo model."""
     is_damage: bool = False
-    """Whether something that was stored is lost or wrong."""
+    """Whether stored data is lost or wrong."""
 
     @property
     def is_serious(self) -> bool:
@@ -38,7 +38,7 @@ class Problem:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Exit code 1 where the basic job would fail (measure a demo model and store the result) or a store is damaged."""
+    """Exit code 1 if the basic job (measure a demo model, store the result) would fail, or stored data is damaged."""
     if options.instrument:
         return check_measurement(options)
     facts: dict[str, str] = {}
@@ -142,7 +142,7 @@ def _with_remark(place: object, remark: str) -> Sentence:
 
 
 def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
+    """Check stored data without changing it, on a copy so that no other process has to wait."""
     from core.models.machine import folder_bytes
     from core.terminal.progress import counting_bar
     from core.warehouse.integrity import LOCK_WAIT, check_health, check_integrity
@@ -152,7 +152,7 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     if trash.is_dir():
         facts[Sentence("trash")] = _with_remark(trash, f"{folder_bytes(trash) / 1e6:.1f} MB")
     health = check_health(warehouse)
-    if health.problem is not None or not health.is_there:  # said already
+    if health.problem is not None or not health.is_there:  # reported already
         return
     with counting_bar(Sentence("checking parcels")) as progress:
         examined = check_integrity(warehouse, options.thorough, progress)
@@ -176,7 +176,7 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
 
     try:
         hub_route = route()
-    except ResourceError as error:  # certificates that are not there, an address that is none
+    except ResourceError as error:  # missing certificates, or an invalid address
         facts["hub"] = Sentence("cannot be asked")
         yield Problem(Sentence("Models of the hub would fail. {reason}", reason=error))
     else:
@@ -219,7 +219,7 @@ def _reachability(reason: str | None) -> Sentence:
 
 
 def _optional(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    """Packages that only some models ask for: their absence is a fact and no problem."""
+    """Packages that only some models need: a missing one is a fact, not a problem."""
     from core.models.machine import QUANTISER_PACKAGES, TOKENIZER_PACKAGES, installed
 
     kinds = (
@@ -251,7 +251,7 @@ def _health_text(health) -> Sentence:
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """The folder, or the first above it that is there."""
+    """The folder, or its nearest parent that exists."""
     return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
@@ -266,7 +266,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def check_measurement(options: argparse.Namespace) -> int:
-    """Exit code 1 where the shipped profile is not measured again."""
+    """Exit code 1 if the shipped profile is not reproduced."""
     from core.runs.reference_check import MODEL, check_instrument
     from core.terminal.progress import ProgressBar
 

@@ -1,4 +1,4 @@
-"""Verbs that move measurements in and out: ingest, import, export, backup, restore; and cache, which cleans up."""
+"""Verbs that move measurements in and out (ingest, import, export, backup, restore), and cache, which cleans up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ARRIVAL_STATES = {
     "conflict": Sentence("conflict"),
     "damaged": Sentence("damaged"),
 }
-"""What became of a parcel."""
+"""State of a parcel after an import -> its words."""
 STATE_WIDTH = 15
 
 
@@ -87,7 +87,7 @@ def _made_anew(n: int) -> Sentence:
 
 
 def import_(options: argparse.Namespace) -> int:
-    """Exit code 2 where something was left out."""
+    """Exit code 2 if something was left out."""
     from core.runs.recovery import recover_for_reader
     from core.terminal.progress import counting_bar
     from core.warehouse.connection import exists
@@ -227,7 +227,7 @@ def cache(options: argparse.Namespace) -> int:
     if options.clean is None:
         _show_caches(all_caches, options.json)
         return 0
-    # Deleted runs cannot be made anew: the trash is emptied only by name.
+    # Deleted runs cannot be recreated, so the trash is emptied only if it is named.
     names = options.clean or [item.name for item in all_caches if item.can_be_cleaned and item.name != "trash"]
     selected = [item for item in select_caches(all_caches, names) if item.n_bytes]
     for item in selected:
@@ -274,7 +274,7 @@ def _size_text(n_bytes: int) -> str:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Chosen runs take the control runs along that they were judged with."""
+    """Export runs; selected runs bring the control runs that their verdicts rest on."""
     import polars as pl
 
     from core.analysis.differences import with_controls
@@ -284,9 +284,7 @@ def export(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     all_runs = queries.runs(warehouse)
     selected_runs = all_runs
-    if not (
-        options.chosen or options.model or options.tag or options.pilot
-    ):  # whoever gets it has those that are shipped
+    if not (options.chosen or options.model or options.tag or options.pilot):  # the recipient has the shipped profiles
         selected_runs = without_shipped(selected_runs)
     if options.chosen:
         ids = [find_run_id(all_runs["run_id"], start) for start in options.chosen]

@@ -1,4 +1,4 @@
-"""The verb jobs: list, resume, cancel, clear; and how the end of a job is told."""
+"""The verb jobs: list, resume, cancel, clear; and the report on a job that has ended."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.terminal.output import say, say_json
 
 
 def run_to_end(job, warehouse, engine=None) -> int:
-    """Start a job, show how far it is, and tell what came of it; returns an exit code. Ctrl-C cancels it."""
+    """Start a job, show its progress and report its outcome; returns an exit code. Ctrl-C cancels it."""
     return report_end(run_job(job, warehouse, engine), warehouse)
 
 
 def run_job(job, warehouse, engine=None):
-    """As `core.runs.jobs.JobStatus`, once its process has ended."""
+    """Run a job with a progress bar; returns its `core.runs.jobs.JobStatus` when its process has ended."""
     from core.runs.processes import run_jobs
     from core.terminal.progress import ProgressBar
 
@@ -28,7 +28,7 @@ def run_job(job, warehouse, engine=None):
 
 
 def report_end(status, warehouse) -> int:
-    """What came of a job whose process has ended, on the screen; returns an exit code."""
+    """Print the outcome of a job whose process has ended; returns an exit code."""
     if status.state != "finished":
         return report_unfinished(status)
     if isinstance(status.job.config, ScoreConfig):
@@ -60,7 +60,7 @@ def report_end(status, warehouse) -> int:
 
 
 def report_unfinished(status) -> int:
-    """Why a job has come to no end; returns an exit code."""
+    """Print why a job did not finish; returns an exit code."""
     from core.runs.jobs import remove_job
 
     job = status.job
@@ -122,7 +122,7 @@ def _report_plan(status, warehouse) -> int:
 
 
 def _report_result(status, load, lines, *, if_deleted: str, if_waiting: str) -> int:
-    """What a finished job has brought, after which the job goes; returns an exit code."""
+    """Print the result of a finished job and remove the job; returns an exit code."""
     from core.runs.jobs import remove_job
 
     try:
@@ -204,7 +204,7 @@ def resume(options: argparse.Namespace) -> int:
     warehouse = selected_warehouse(options)
     status = find_job(warehouse, options.job)
     job = status.job
-    if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
+    if options.here:  # run by a job's own process: the job counts as starting until this process holds it
         if isinstance(job.config, ScoreConfig):
             run_scoring(job, warehouse, lambda step: None)
         elif isinstance(job.config, PlanConfig):

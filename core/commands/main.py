@@ -1,4 +1,4 @@
-"""The command line: `workdim VERB`, the same verbs as the app. Heavy parts are imported where a verb needs them."""
+"""The command line: `workdim VERB`, the verbs of the app. Heavy modules are imported only where a verb needs them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
         except WorkdimError as error:
             return fail(error)
-        except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        except BrokenPipeError:  # the reader of the output is gone, as with `| head`
             _drop_output()
             return 0
         except OSError as error:
@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _reason(error: OSError) -> Sentence:
-    """What a file system refuses, as one line."""
+    """One line for an error of the file system."""
     what: str = str(error.filename) if error.filename else Sentence("A file")
-    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder, a line for each file
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # for a folder: one entry for each file
         _, what, why = error.args[0][0]
         return Sentence("{what} cannot be written: {why}.", what=what, why=why)
     if error.errno in FULL:
@@ -62,7 +62,7 @@ def _reason(error: OSError) -> Sentence:
 
 
 def _drop_output() -> None:
-    """What standard output still holds cannot be written any more; without this, Python tries again when it ends."""
+    """Discard buffered output that cannot be written any more; otherwise Python tries to write it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -38,7 +38,7 @@ def measure(options: argparse.Namespace) -> int:
     if options.json:
         raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
     _show_costs(request.protocol, request.estimators)
-    # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
+    # Models measured together are compared across tokenizers: their words are chosen for all of them.
     show_terms(options.models)
     warehouse = selected_warehouse(options)
     configs, engine = with_readable_companions(request, options.models), select_engine(options, warehouse)
@@ -48,11 +48,11 @@ def measure(options: argparse.Namespace) -> int:
 
 
 MOST_FAILED_NAMES = 6
-"""Requests that were not met and are named once more at the end."""
+"""Failed requests that are named again at the end."""
 
 
 def show_terms(models: Iterable[str], tell: Callable[[str], None] = say) -> None:
-    """What whoever fetches these models accepts, before anything of them is fetched."""
+    """Print the terms that a user accepts by fetching these models, before anything is fetched."""
     from core.models.packages import terms_before_fetching
 
     for terms in filter(None, map(terms_before_fetching, dict.fromkeys(models))):
@@ -60,7 +60,7 @@ def show_terms(models: Iterable[str], tell: Callable[[str], None] = say) -> None
 
 
 def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
-    """What estimators beyond the usual ones will take on each layer, before they run."""
+    """Print the time per layer of estimators beyond the usual ones, before they run."""
     from core.registry.protocols import find_protocol
 
     protocol = find_protocol(protocol_name)
@@ -82,15 +82,15 @@ def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
 
 
 def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bool = False) -> int:
-    """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next.
+    """Measure one after the other, each in its own process; a failed one does not stop the next. Returns an exit code.
 
-    `as_one`: each request for itself, without the further draws and texts that its protocol has.
+    `as_one`: measure exactly the requests, without the further draws and texts of their protocols.
     """
     from core.runs.jobs import submit
     from core.runs.recovery import recover
     from core.runs.requests import expand_request
 
-    warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
+    warehouse.prepare()  # an unusable warehouse is noticed now, not after measuring
     recover(warehouse)
     codes = [0]
     parts = [part for request in configs for part in ([request] if as_one else expand_request(request))]
@@ -105,11 +105,11 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
             codes.append(run_to_end(submit(config, warehouse, again=again), warehouse, engine))
         except InputError as error:
             codes.append(fail(error))
-    return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
+    return 1 if 1 in codes else max(codes)  # a failure of ours (1) outweighs a request that cannot be met (2)
 
 
 def measure_parallel(configs, warehouse, again: bool, engine) -> int:
-    """Give all to an engine that has room for many; each is told as it ends."""
+    """Give all requests to an engine that runs many at once; reports each as it ends. Returns an exit code."""
     from core.runs.jobs import submit
     from core.runs.recovery import recover
     from core.runs.requests import expand_request
@@ -148,7 +148,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
-    """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
+    """Print one card for each measurement of the expanded requests; exit code 2 if one of them is refused."""
     from core.runs.estimates import preflight_cards
     from core.terminal.preflight_card import card_lines
 
@@ -162,12 +162,12 @@ def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
 
 
 def select_engine(options: argparse.Namespace, warehouse):
-    """As core.runs.pilot_jobs.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
+    """A core.runs.pilot_jobs.Engine. Raises InputError for options that conflict, or if Ray is not available."""
     if options.engine == "ray":
         from core.runs.ray import engine
         from core.runs.ray.cluster import check_ray
 
-        check_ray(options.address)  # before anything is submitted
+        check_ray(options.address)  # before any job is submitted
         return lambda jobs, on_progress: engine.run_jobs_on_cluster(jobs, warehouse, options.address, on_progress)
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
@@ -178,7 +178,7 @@ def select_engine(options: argparse.Namespace, warehouse):
 
 
 def pilot(options: argparse.Namespace) -> int:
-    """Exit code 2 where a request was not met; the others are measured all the same."""
+    """Exit code 2 if a request was not met; the others are measured all the same."""
     from core.runs.jobs import STATES
     from core.runs.pilot_jobs import pilot_measurements, run_pilot
     from core.terminal.progress import ProgressBar
@@ -204,7 +204,7 @@ def pilot(options: argparse.Namespace) -> int:
 
     def on_progress(status) -> None:
         name = _request_text(status.job.config)
-        if status.state == "running" and name not in started:  # where the output is no terminal, all that is seen of it
+        if status.state == "running" and name not in started:  # without a terminal this is the only sign of progress
             started.add(name)
             bar.clear()
             say(Sentence("  {name}: begun", name=name))
@@ -247,7 +247,7 @@ def _request_text(config: RunConfig) -> Sentence:
 
 
 def _load_pilot(name: str, warehouse):
-    """The pilot of a file, or one that is registered, by its name or id."""
+    """A pilot from a file, or a registered one by its name or id."""
     from core.pilots.registration import find_pilot, read_pilot
     from core.runs.requests import protocol_names, text_names
     from core.warehouse import queries

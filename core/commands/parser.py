@@ -1,4 +1,4 @@
-"""The parser of the command line: argparse with verbs under headings, texts in the reader's language, and helpful errors."""
+"""The command-line parser: argparse with verbs under headings, translated texts, and helpful errors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from core.terminal.output import Head, _, say, translated, wrap
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
 LIST = "list"
-"""What a verb with actions does where none is named."""
+"""The default action of a verb with actions."""
 SHARED = "with every verb"
 
 
-argparse._ = _  # type: ignore[attr-defined]  # its own words too, as "invalid choice", in the reader's language
+argparse._ = _  # type: ignore[attr-defined]  # also translates argparse's own texts, such as "invalid choice"
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Texts, which are declared in English, in the reader's language."""
+    """Help formatter that translates texts, which are declared in English, into the reader's language."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=_columns())
@@ -44,10 +44,10 @@ def _columns() -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """What cannot be understood is one line, as every other refusal. Its texts are given to it in English."""
+    """Parser whose errors are one line, as all other errors are. Its texts are passed in English."""
 
     verbs: Verbs | None = None
-    """Of a parser that leads on: the verbs, or the actions of one."""
+    """The verbs of the top parser, or the actions of a verb; None for a parser without either."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{"allow_abbrev": False, "formatter_class": Help, **options})
@@ -60,14 +60,14 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         if self.verbs:
             return self.verbs.overview()
-        self._action_groups.sort(key=lambda group: group.title == SHARED)  # what is its own stands first
+        self._action_groups.sort(key=lambda group: group.title == SHARED)  # the verb's own options come first
         needed = [one for one in self._actions if one.required and one.option_strings]
         words = [f"{one.option_strings[0]} {one.metavar}" for one in needed]
         self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), _("[options]")])
         return super().format_help()
 
     def print_help(self, file: Any = None) -> None:
-        """With its headings as those of tables: what stands before lines that are set in."""
+        """Print headings (lines followed by indented ones) in the style of table heads."""
         lines = self.format_help().rstrip().split("\n")
         after = [*lines[1:], ""]
         say(
@@ -78,7 +78,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As argparse does, of a line that may leave out `list`. Raises InputError with what may be meant."""
+        """As argparse, but `list` may be left out. Raises InputError, with a suggestion for an unknown option."""
         found, rest = self.parse_known_args(_in_words(self, list(args or ()) or ["--help"]), namespace)
         if rest:
             asked = found.parser
@@ -94,7 +94,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Verbs:
-    """Verbs, or the actions of one, under headings in the order of use."""
+    """Verbs, or the actions of a verb, under headings in order of use."""
 
     def __init__(self, parser: Parser, text: str, what: str = "ACTION") -> None:
         self._parser, self._text, self._what = parser, text, what
@@ -103,13 +103,13 @@ class Verbs:
         parser.verbs = self
 
     def under(self, heading: str) -> None:
-        """What is added next stands under this heading."""
+        """Start a heading for the verbs added next."""
         self._sections.append((heading, []))
 
     def __call__(
         self, name: str, run: Run | None, text: str, with_json: str | bool = False, example: str = ""
     ) -> argparse.ArgumentParser:
-        """One more, with `--warehouse`, and `--json` where it prints records (`with_json` may say of what)."""
+        """Add a verb with `--warehouse`, and with `--json` if it prints records (`with_json` may be its help text)."""
         self._sections[-1][1].append((name, text))
         lines = "\n".join(f"  {NAME} {line}" for line in example.splitlines())
         added = self._added.add_parser(
@@ -123,7 +123,7 @@ class Verbs:
         if with_json:
             text = "records for a program" if with_json is True else with_json
             shared.add_argument("--json", action="store_true", help=text)
-        # An action leaves what stands before it: `scores --warehouse FILE list`.
+        # Suppressed, so that an action keeps a value given before it: `scores --warehouse FILE list`.
         kept = argparse.SUPPRESS if self._what == "ACTION" else None
         shared.add_argument(
             "--warehouse", type=Path, metavar="FILE", default=kept, help="warehouse file (or WORKDIM_WAREHOUSE)"
@@ -132,7 +132,7 @@ class Verbs:
         return added
 
     def group(self, name: str, text: str) -> Verbs:
-        """A verb that has actions."""
+        """Add a verb that has actions."""
         added = self(name, None, text)
         assert isinstance(added, Parser)
         inner = Verbs(added, text)
@@ -141,7 +141,7 @@ class Verbs:
 
     @property
     def texts(self) -> list[str]:
-        """What is said of it and of each verb, and its headings, in English."""
+        """All English texts to translate: its own, those of its verbs, and its headings."""
         of_verbs = [text for heading, verbs in self._sections for text in (heading, *(one for _name, one in verbs))]
         return [self._text, *of_verbs]
 
@@ -150,7 +150,7 @@ class Verbs:
         return [name for _, verbs in self._sections for name, _ in verbs]
 
     def within(self, name: str) -> Verbs | None:
-        """The actions of this verb."""
+        """The actions of this verb; None if it has none."""
         return self._added.choices[name].verbs
 
     def overview(self) -> str:
@@ -190,11 +190,11 @@ REPLACED = {
     "--empty-trash": "cache --clean trash",
     "--untag": "runs untag",
 }
-"""Flags that `runs` once had -> how that is written now."""
+"""Former flags of `runs` -> their replacement."""
 
 
 def _in_words(top: Parser, line: list[str]) -> list[str]:
-    """The line with its action written out. Raises InputError for a verb or an action that is not there."""
+    """The line with its action written out. Raises InputError for an unknown verb or action."""
     verb, rest = line[0], line[1:]
     if verb.startswith("-"):
         return line

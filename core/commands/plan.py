@@ -1,4 +1,4 @@
-"""The verb of layer plans: make one, list them, look at one, hand one to mergekit."""
+"""The verb plan: make a layer plan, list plans, show one, or write one for mergekit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.terminal.output import language, say, say_json
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Exit code 2 where the plan cannot be made, or mergekit would not make its model."""
+    """Exit code 2 if the plan cannot be made, or if mergekit would not make its model."""
     if options.model is None:
         return _show_plans(options)
     from core.runs import planning
@@ -89,7 +89,7 @@ def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
 
 
 def _show_plans(options: argparse.Namespace) -> int:
-    """Plans that were made before."""
+    """Print the existing plans."""
     from core.terminal.tables import plan_lines, plan_record, plans_table
     from core.warehouse import layer_plans
 
@@ -128,7 +128,7 @@ def _write_recipe(layer_plan, options: argparse.Namespace) -> int:
 
 
 def _parse_blocks(text: str | None) -> tuple[int, ...]:
-    """`4,14,17` or `4,14:18`, half-open as a slice: 14 to 17."""
+    """Parse `4,14,17` or `4,14:18`; ranges are half-open like slices: 14 to 17."""
     blocks: list[int] = []
     for part in text.replace(" ", "").split(",") if text else ():
         first, colon, after = part.partition(":")

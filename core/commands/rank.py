@@ -1,5 +1,7 @@
-"""The verbs rank and within: is dimension related to a score over models, and to the loss within one? The answers that page
-and slides give."""
+"""The verbs rank and within: is dimension related to a score across models, and to the loss within one model?
+
+They give the same answers as the page and the slides.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ def rank(options: argparse.Namespace) -> int:
 
 
 def load_evidence(warehouse: Warehouse) -> Evidence:
-    """All that an answer may rest on, read in one opening."""
+    """Everything that an answer can rest on, read in one opening of the warehouse."""
     from core.analysis.question import Evidence
     from core.pilots.registration import registered_pilot, shipped_pilot
     from core.warehouse import queries
@@ -64,7 +66,7 @@ def load_evidence(warehouse: Warehouse) -> Evidence:
 def load_answer(
     warehouse: Warehouse, question: RankingQuestion, *, with_specifications: bool = False
 ) -> tuple[Answer, SpecificationCurve | None]:
-    """The answer to a question, and where it is wanted the same under every specification."""
+    """The answer to a question, and on request the answer under every specification."""
     from core.analysis.answer import answer_question, relate_by_specification
     from core.analysis.population import select_population
     from core.warehouse import queries, score_answers
@@ -79,7 +81,7 @@ def load_answer(
 
 
 def answer_json(answer: Answer, specifications: SpecificationCurve | None = None) -> dict[str, Any]:
-    """What scripts read. Numbers that are not finite are null, as everything that is not known."""
+    """The answer as a record for scripts. Unknown values and numbers that are not finite are null."""
     from core.wording import answers
 
     population, relation, registration = answer.population, answer.relation, answer.registration
@@ -155,7 +157,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
 
 
 def within(options: argparse.Namespace) -> int:
-    """Dimension and loss over the windows of one run, at both places; with its shuffled control where there is one."""
+    """Relate dimension and loss over the windows of one run, at both places, with its shuffled control if any."""
     from core.analysis.differences import control_ids
     from core.analysis.many import PLACES, shuffled_windows
     from core.analysis.many import relate_windows as over_windows

@@ -1,4 +1,4 @@
-"""The verbs of what leaves for others to read: slides, the HTML report, where their numbers come from, and recipes."""
+"""Verbs for reports: slides, HTML reports, the sources of their numbers, and recipes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def slides(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """The same story as one HTML file, and on request the rows behind it."""
+    """Write the report as one HTML file, and on request the rows behind it."""
     from core.deck.html import MOST_BYTES
     from core.files import version
     from core.warehouse.export_runs import export_report_data
@@ -92,7 +92,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def trace(options: argparse.Namespace) -> int:
-    """Where each number of a deck comes from, and what the warehouse says of it now."""
+    """Show where each number of a deck comes from, and its value in the warehouse now."""
     from core.deck.embedded_sources import read_sources
     from core.warehouse.recipes import compare_numbers
 
@@ -170,7 +170,7 @@ def list_saved(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Which numbers of a recipe's last report the warehouse would give differently now."""
+    """List the numbers of a recipe's last report that the warehouse would now give differently."""
     from core.pilots.recipe import find_recipe
     from core.warehouse import recipes
 
@@ -209,11 +209,11 @@ def delete(options: argparse.Namespace) -> int:
     return 0
 
 
-# --- what a report is of ---------------------------------------------------------------------------------------
+# --- content of a report ---------------------------------------------------------------------------------------
 
 
 def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
-    """The report of a recipe on what the warehouse holds now. Raises InputError where one of its runs is not there."""
+    """Build the report of a recipe from the present warehouse. Raises InputError if one of its runs is missing."""
     import polars as pl
 
     from core.analysis.differences import with_controls
@@ -245,7 +245,7 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
 
 
 def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
-    """What a report is made from, read of these runs."""
+    """Read the tables that a report on these runs needs."""
     from core.deck.deck_data import RunFrames
     from core.warehouse import layer_plans, queries
 
@@ -275,7 +275,7 @@ def _of(models: Sequence[str]) -> pl.Expr:
 
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:
-    """What is asked for, or the kept recipe that is named, and the bytes of its template."""
+    """The recipe from the options, or the saved one that is named; also the bytes of its template."""
     from core.pilots.recipe import Recipe, find_recipe
     from core.warehouse import recipes
 
@@ -315,7 +315,7 @@ def _is_given(options: argparse.Namespace, name: str) -> bool:
 
 
 def _selected_plan(options: argparse.Namespace, warehouse: Warehouse) -> str | None:
-    """The id of the layer plan that is asked for. Raises InputError where it is none, or runs are asked for as well."""
+    """The id of the requested layer plan, if any. Raises InputError if it is unknown or runs are requested as well."""
     from core.warehouse.layer_plans import find_plan
 
     if options.plan is None:
@@ -326,7 +326,7 @@ def _selected_plan(options: argparse.Namespace, warehouse: Warehouse) -> str | N
 
 
 def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str], str | None]:
-    """The runs on text that are asked for, and the id of the pilot that they are results of, if it is of one."""
+    """Ids of the requested runs on text, and the id of their pilot if one is named."""
     import polars as pl
 
     from core.analysis.ranking import newest_runs, without_variants
@@ -367,7 +367,7 @@ def _load_template(recipe: Recipe, content: bytes | None) -> Template | None:
 
 
 def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Report, template: bytes | None) -> None:
-    """The recipe with the numbers that it made just now, where that is asked for; a kept one takes the new numbers."""
+    """Save the recipe with the numbers of this report, if requested; a saved recipe gets the new numbers."""
     from core.files import version
     from core.warehouse import recipes
 
@@ -404,7 +404,7 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
 
 
 def _recompute_numbers(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | None:
-    """The numbers of the same report made now; None, and a line, where it cannot be made."""
+    """The numbers of the same report made now; None, with a warning, if it cannot be made."""
     try:
         return make_report(warehouse, recipe).numbers
     except WorkdimError as error:
@@ -412,11 +412,11 @@ def _recompute_numbers(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeN
         return None
 
 
-# --- told ------------------------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------------
 
 
 def _number_rows(comparisons: Sequence[tuple[NumberComparison, str]]) -> list[tuple[str, ...]]:
-    """One line for each number; the points of a chart that come from one column of one run are one line."""
+    """One row for each number; unchanged chart points from one column of one run share a row."""
     groups: dict[tuple, list[tuple[NumberComparison, str]]] = {}
     for number, (comparison, state) in enumerate(comparisons):
         row = comparison.row

@@ -1,4 +1,4 @@
-"""The verbs of selection rules: kept, applied, and held against what came of their choices."""
+"""The verb rules: save selection rules, apply them, and compare their choices with what came of them."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def delete(options: argparse.Namespace) -> int:
 
 
 def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all: bool) -> ChoiceContext:
-    """The models that `rank` compares by this score, or all of them."""
+    """The models that `rank` compares by this score, or all models."""
     from core.analysis import ranking
     from core.analysis.criteria import choice_context
     from core.analysis.population import select_population

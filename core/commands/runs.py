@@ -1,4 +1,4 @@
-"""The verb runs: list, show, compare, tag, note, delete, bring back, and measure again."""
+"""The verb runs: list, show, compare, tag, note, delete, undelete, and measure again."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def list_runs(options: argparse.Namespace) -> int:
 
 
 def without_shipped(runs):
-    """The rows that are not of the profiles that Workdim ships: what is meant where nobody chose."""
+    """The rows without shipped profiles: the default if no run is selected."""
     return runs.filter(~runs["tags"].list.contains(SHIPPED))
 
 
 def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):
-    """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
+    """The rows of `queries.runs` whose model name contains `model`, with this tag and of this pilot."""
     import polars as pl
 
     from core.pilots.registration import find_pilot
@@ -101,7 +101,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _layers(profile: Profile) -> list[dict[str, Any]]:
-    """What was estimated in each layer and state, in order; the run is said once."""
+    """Estimates of each layer and state in order; the run is not repeated in each row."""
     rows: dict[str, Sequence[Any]] = {"estimates": profile.estimates, "correlators": profile.correlators}
     places = sorted({(row.layer, row.state == "post_norm", row.state) for kind in rows.values() for row in kind})
     return [

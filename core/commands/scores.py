@@ -1,4 +1,4 @@
-"""Verbs of scores: make them on a task, import files of them, list and remove files, map names, compare two models."""
+"""Verbs for scores: compute them on a task, import, list and remove files, map names, compare two models."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from core.records import bytes_of
 from core.terminal.output import heads, language, say, say_json, translated
 
 FOLDER_PATTERNS = ("results*.json", "samples_*.jsonl", ".eval_results/*.yaml")
-"""What a harness writes below its output folder, and the results in a model repository."""
+"""Files that a harness writes below its output folder, and results in a model repository."""
 MOST_NAMES = 12
-"""Names that a message lists."""
+"""Names that a message lists at most."""
 
 
 def score(options: argparse.Namespace) -> int:
-    """Score one model after the other, each in a process of its own; one that cannot be scored does not stop the next."""
+    """Score one model after the other, each in its own process; a failed one does not stop the next."""
     from core.runs import scoring
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
@@ -53,14 +53,14 @@ def score(options: argparse.Namespace) -> int:
             codes.append(fail(error))
     if options.json:
         say_json(records)
-    return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
+    return 1 if 1 in codes else max(codes)  # a failure of ours (1) outweighs a request that cannot be met (2)
 
 
 def import_files(options: argparse.Namespace) -> int:
-    """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored.
+    """Store each file whole or not at all; an unreadable one does not stop the others.
 
-    Exit code 2 where a file that was named is not stored, or nothing came of a folder: a harness leaves files there that
-    hold no scores.
+    Exit code 2 if a file that was named is not stored, or if a folder yields nothing. Single files of a folder may be
+    skipped, because a harness also leaves files without scores.
     """
     from core.scores.reader import BENCHMARK, MODEL, Unnamed, read_scores
     from core.terminal import score_import
@@ -283,7 +283,10 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def _find_model(name: str, models: set[str], warehouse) -> str:
-    """The model with single answers that is meant: by its own name, or by one that `runs` prints of a measured model."""
+    """The requested model with single answers, by its own name or by a name that `runs` prints for a measured model.
+
+    Raises InputError if none or several match.
+    """
     from core.warehouse import queries
 
     if name in models:
@@ -294,7 +297,7 @@ def _find_model(name: str, models: set[str], warehouse) -> str:
         if name in (run["name"], run["model_id"], run["reference"])
         for key in ("repository", "reference")
     }
-    names.add(name)  # as it was scored here, without its revision
+    names.add(name)  # a model that was scored here, named without its revision
     matches = sorted(model for model in models if model in names or model.partition("@")[0] in names)
     if len(matches) > 1:
         raise InputError("'{name}' may be one of these: {found}. Write which.", name=name, found=matches)
@@ -304,7 +307,10 @@ def _find_model(name: str, models: set[str], warehouse) -> str:
 
 
 def _files(paths: list[Path]) -> Iterator[tuple[Path, bool]]:
-    """The files themselves, and what a harness wrote below a folder, each once; and whether it was named itself."""
+    """The named files, and harness output below named folders, each once; and whether the file itself was named.
+
+    Raises InputError if there is no harness output below a folder.
+    """
     seen = set()
     for path in paths:
         if path.is_dir():
@@ -323,7 +329,7 @@ def _files(paths: list[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def _display_name(file: Path) -> str:
-    """With its folder, which names the model where the file does not; in a model repository, with those around it."""
+    """The file with its folder, which may name the model; in a model repository, with its five last parts."""
     whole = file.absolute()
     return "/".join(whole.parts[-5:]) if whole.parent.name == ".eval_results" else f"{whole.parent.name}/{file.name}"
 
@@ -348,7 +354,7 @@ def _read_file(file: Path) -> bytes:
 
 
 def _parse_models(arguments: list[str]) -> tuple[Mapping[str, str], str | None]:
-    """`NAME=REFERENCE` as aliases, and the one without a name as the model of files that name none."""
+    """`NAME=REFERENCE` as aliases; an argument without `=` is the model of files that name none."""
     renamed = dict(argument.rsplit("=", 1) for argument in arguments if "=" in argument)
     unnamed = [argument for argument in arguments if "=" not in argument]
     if len(unnamed) > 1:
@@ -360,7 +366,7 @@ def _parse_models(arguments: list[str]) -> tuple[Mapping[str, str], str | None]:
 
 
 def _confirm_import(options: argparse.Namespace, previews) -> bool:
-    """Asked at a terminal only; a script has said what it wants."""
+    """Ask only at a terminal; a script needs no question."""
     if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     n = sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews)

@@ -1,4 +1,4 @@
-"""`sql`: typed queries from the command line, kept queries, examples, and what there is to ask about."""
+"""The verb sql: run typed queries, save queries, and list examples, tables and columns."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _HEADS = dict(
         strict=True,
     )
 )
-"""Column of a listing -> its head in a terminal."""
+"""Column of a listing -> its heading in a terminal."""
 _LONGEST_CELL = 240
-"""Characters: the meaning of every table and column is shown whole."""
+"""Characters: enough to show the meaning of every table and column in full."""
 
 
 def sql(options: argparse.Namespace) -> int:
@@ -91,7 +91,7 @@ def _run_query(options: argparse.Namespace, warehouse, form: str) -> None:
 
 
 def _read_statement(statement: str) -> str:
-    """Standard input is read as UTF-8, whatever the terminal's own encoding is."""
+    """Standard input is read as UTF-8, whatever the terminal's encoding."""
     if statement != "-":
         return statement
     try:
@@ -101,7 +101,7 @@ def _read_statement(statement: str) -> str:
 
 
 def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str]) -> pl.DataFrame:
-    """People read it in their language, programs in English."""
+    """A listing, in the reader's language for people and in English for programs."""
     import polars as pl
 
     from core.sql.examples import EXAMPLES, TITLES
@@ -143,7 +143,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
     writers = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
     content = _table(frame) if form == "table" else writers[form](frame)
     if out is None and form != "parquet" and sys.stdout.isatty():
-        print(content.decode("utf-8-sig"))  # a program takes the bytes as they are, a person's terminal does not
+        print(content.decode("utf-8-sig"))  # a program gets the exact bytes, a terminal gets text
         return
     if out is None:
         sys.stdout.buffer.write(content if form != "json" else content + b"\n")
@@ -158,7 +158,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
 
 
 def _table(frame: pl.DataFrame) -> bytes:
-    """As text for a terminal, whose control characters in cells and headings are spelled out."""
+    """A table as text, with control characters in cells and headings escaped for the terminal."""
     import polars as pl
 
     seen: dict[str, int] = {}
@@ -179,5 +179,5 @@ def _table(frame: pl.DataFrame) -> bytes:
 
 
 def _cell(text: str) -> str:
-    """A cell may have several lines."""
+    """A cell may keep its line breaks, but not tabs."""
     return escape_controls(text).replace("\t", "\\t")

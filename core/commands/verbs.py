@@ -1,4 +1,4 @@
-"""Every verb of the command line with its arguments, declared in one place and in the order of use."""
+"""All verbs of the command line with their arguments, declared in one place and in order of use."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def build_parser() -> Parser:
 def _version() -> str:
     try:
         return version(NAME)
-    except PackageNotFoundError:  # run from its folder, and not installed
+    except PackageNotFoundError:  # run from its folder without installation
         from core.measure.provenance import code_version
 
         return code_version()

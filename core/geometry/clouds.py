@@ -1,9 +1,9 @@
-"""Which tokens form a point cloud, in full and with each block of text left out.
+"""Selects the tokens that form a point cloud, for the whole text and with each block of text left out.
 
-One seeded permutation of the masked tokens decides everything: `one_per_type` takes the first occurrence of each
-token type in it, `all_tokens` takes its first tokens. Leaving a block out repeats the draw on what is left, so a
-type whose chosen token falls away is represented by its next surviving occurrence. Filtering rows instead makes
-the jackknife error too large, by 20 to 40 percent on real tokens, because the cloud then loses types as well.
+One seeded permutation of the masked tokens determines the selection: `one_per_type` takes the first occurrence of each
+token type, `all_tokens` takes the first tokens. Leaving a block out repeats the draw on the remaining tokens, so a type
+that loses its token is represented by its next remaining occurrence. Filtering rows instead would lose types as well
+and overestimate the jackknife error by 20 to 40 percent on real tokens.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from core.geometry.pairs import grouped
 
 @dataclass(frozen=True)
 class Cloud:
-    """The union of all tokens that some member set uses, and the member sets themselves."""
+    """The union of the tokens of all member sets, and the member sets themselves."""
 
     name: str
     rows: np.ndarray
     """Positions in the table of masked tokens; (n_union,) int64."""
     members: np.ndarray
-    """Member sets; (1 + n_blocks, n_union) bool. Row 0 is the cloud, row 1 + b the cloud without block b."""
+    """Member sets; (1 + n_blocks, n_union) bool. Row 0 is the whole cloud, row 1 + b the cloud without block b."""
     sequences: np.ndarray
     """Sequence of each union row; (n_union,) int64."""
     types: np.ndarray
@@ -41,7 +41,7 @@ class Cloud:
 
     @cached_property
     def sequence_groups(self) -> list[np.ndarray]:
-        """Union rows of one sequence each, as `pairs.grouped` gives them."""
+        """Union rows grouped by sequence, in the format of `pairs.grouped`."""
         return grouped(self.sequences)
 
     @cached_property
@@ -55,7 +55,7 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The masked tokens that clouds are drawn from; each (n_tokens,)."""
+    """The masked tokens that clouds are drawn from; each array is (n_tokens,)."""
 
     types: np.ndarray
     sequences: np.ndarray
@@ -64,15 +64,15 @@ class Tokens:
 
 
 def one_per_type(order: np.ndarray, tokens: Tokens, limit: int) -> Cloud:
-    """One token of each type, at most `limit` types, in the sequence of the permutation `order` (n_tokens,)."""
+    """The first token of each type in the permutation `order` (n_tokens,), for at most `limit` types."""
     return _assemble("one_per_type", _first_of_each(tokens.types, limit), order, tokens, np.arange(len(order)))
 
 
 def one_per_word(order: np.ndarray, words: np.ndarray, rows: np.ndarray, tokens: Tokens, limit: int) -> Cloud:
-    """One occurrence of each surface word: the state of the last token that covers it.
+    """One occurrence of each surface word, represented by the state of the last token that covers it.
 
-    order (n_occurrences,) permutation; words (n_occurrences,) word ids; rows (n_occurrences,) the masked token of each.
-    Words that share a token share a point; pairs within a sequence do not count in d2.
+    order (n_occurrences,) permutation; words (n_occurrences,) word ids; rows (n_occurrences,) masked token of each
+    occurrence. Words that share a token share a point; d2 ignores pairs within a sequence.
     """
     return _assemble("one_per_word", _first_of_each(words, limit), order, tokens, rows)
 
@@ -83,7 +83,7 @@ def all_tokens(order: np.ndarray, tokens: Tokens, limit: int) -> Cloud:
 
 
 def last_token(last: np.ndarray, tokens: Tokens) -> Cloud:
-    """The last token of each sequence; last (n_sequences,) their rows."""
+    """The last token of each sequence; last (n_sequences,) holds their rows."""
     return _assemble("last_token", lambda items: items, np.arange(len(last)), tokens, last)
 
 
@@ -96,7 +96,7 @@ def _first_of_each(labels: np.ndarray, limit: int):
 
 
 def _assemble(name: str, draw, order: np.ndarray, tokens: Tokens, rows: np.ndarray) -> Cloud:
-    """`order` lists items (tokens, or occurrences of words) whose masked tokens are `rows[item]`."""
+    """Builds the cloud; `order` lists items (tokens or word occurrences), and item i is the masked token `rows[i]`."""
     block = tokens.blocks[rows[order]]
     chosen = [draw(order)] + [draw(order[block != left_out]) for left_out in range(tokens.n_blocks)]
     items = np.unique(np.concatenate(chosen))
@@ -108,10 +108,10 @@ def _assemble(name: str, draw, order: np.ndarray, tokens: Tokens, rows: np.ndarr
 
 
 def contiguous_blocks(documents: np.ndarray, n_blocks: int) -> np.ndarray:
-    """A block number for each window, windows given in the order of the text; (n_windows,) int64.
+    """Block number of each window, for windows in text order; (n_windows,) int64.
 
-    Blocks are runs of neighbouring windows of about equal size. Where there are at least `n_blocks` documents a
-    block never cuts one, because windows of one document resemble each other.
+    Blocks are runs of consecutive windows of about equal size. With at least `n_blocks` documents, no block splits a
+    document, because windows of one document are correlated.
     """
     documents = np.asarray(documents)
     n_windows = len(documents)
@@ -121,14 +121,14 @@ def contiguous_blocks(documents: np.ndarray, n_blocks: int) -> np.ndarray:
     sizes = np.diff(np.r_[starts, n_windows])
     centres = (np.cumsum(sizes) - sizes / 2) / n_windows
     block_of_document = np.minimum((centres * n_blocks).astype(np.int64), n_blocks - 1)
-    # Documents of very unequal length can leave a block empty: number the blocks by the documents instead.
+    # Documents of very unequal length can leave a block empty: then assign equal numbers of documents instead.
     if len(np.unique(block_of_document)) < n_blocks:
         block_of_document = np.arange(len(starts)) * n_blocks // len(starts)
     return np.repeat(block_of_document, sizes)
 
 
 def half_splits(n_sequences: int, n_splits: int, seed: int) -> np.ndarray:
-    """Seeded halves of the sequences; (n_splits, n_sequences) bool, True = half A."""
+    """Seeded random half-splits of the sequences; (n_splits, n_sequences) bool, True = half A."""
     generator = np.random.default_rng([seed, 2])
     halves = np.zeros((n_splits, n_sequences), dtype=bool)
     for half in halves:
@@ -141,33 +141,34 @@ def half_splits(n_sequences: int, n_splits: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LabelledPoints:
-    """Points on their own, as the formula of an estimator takes them."""
+    """A point cloud with labels: the input of an estimator's formula."""
 
     points: Tensor
     """(n_points, n_dims) fp32"""
     sequences: Tensor
-    """(n_points,) int64 in 0..S-1; all different where points are independent."""
+    """(n_points,) int64 in 0..S-1; all different if the points are independent."""
     types: Tensor | None = None
-    """(n_points,) int64, only for `d2_typed`."""
+    """(n_points,) int64; needed only by estimators that exclude pairs of one token type."""
 
     def where(self, keep: Tensor) -> LabelledPoints:
         return LabelledPoints(self.points[keep], self.sequences[keep], None if self.types is None else self.types[keep])
 
     def distinct(self) -> Tensor:
-        """Which points are not exact copies of an earlier one; (n_points,) bool."""
+        """Mask of the points that are not exact copies of an earlier point; (n_points,) bool."""
         everything = torch.ones(1, len(self.points), dtype=torch.bool, device=self.points.device)
         return first_copies(self.points, everything)[0]
 
 
 class Reading(NamedTuple):
-    """What the formula of an estimator found."""
+    """Result of an estimator's formula on one cloud."""
 
     value: float
-    """NaN where it is undefined."""
+    """NaN if undefined."""
     scale: float = math.nan
     n_dropped: int = 0
     notes: str = ""
     terms: np.ndarray | None = None
-    """What each point adds where the value goes as 1 / mean of it and neighbours are of other sequences; (n_points,)"""
+    """Contribution of each point, for values proportional to 1 / mean of the terms with neighbours from other sequences
+    only; (n_points,)"""
     rank: int = 0
-    """With `terms`: see `neighbour_dimensions.of_centres`."""
+    """Neighbour rank that goes with `terms`: see `neighbour_dimensions.sums_over_centres`."""

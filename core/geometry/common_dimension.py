@@ -1,9 +1,9 @@
-"""How many directions two layers share: the correlator that carries a dimension, between two layers instead of in one.
+"""The number of directions that two layers share, from the second-order correlator between two layers.
 
-C(l, m) = mean over pairs of tokens of different sequences of cos_l(i, j) cos_m(i, j), both centred. In the population it
-is |E[u v']|_F^2 >= 0 for the directions u and v of a token at both layers; C(l, l) = 1 / d2_l. In a sample it may be
-negative and is left as it is. By Cauchy's inequality the common dimension 1 / C is never below sqrt(d2_l d2_m). Of
-equal and orthogonal directions, d2_l d2_m C(l, m) counts those that both layers have.
+C(l, m) is the mean of cos_l(i, j) cos_m(i, j), both centred, over token pairs from different sequences. Its population
+value is |E[u v']|_F^2 >= 0 for a token's directions u, v at the two layers; C(l, l) = 1 / d2_l. Sample values may be
+negative and are not clipped. By the Cauchy-Schwarz inequality the common dimension 1 / C is at least sqrt(d2_l d2_m).
+If directions are orthogonal with equal variance, d2_l d2_m C(l, m) counts those present in both layers.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ TILE = 64
 
 @dataclass(frozen=True)
 class CommonCorrelators:
-    """C of every two layers, with every block left out, and what it is where tokens are permuted in one layer."""
+    """C for all pairs of layers, its delete-one-block replicates, and its permutation null (tokens of one layer)."""
 
     whole: Tensor
-    """(L, L) fp64; NaN where no pair is left."""
+    """(L, L) fp64; NaN if no pair is left."""
     blocks: Tensor
-    """Without block 0, 1, ..., centred anew; (B, L, L)."""
+    """Without block 0, 1, ..., re-centred; (B, L, L)."""
     null: Tensor
     """Mean over all permutations; (L, L)."""
     null_spread: Tensor
-    """Standard deviation over them; (L, L)."""
+    """Standard deviation over all permutations; (L, L)."""
 
 
 def common_correlators(
     kernels: Sequence[Tensor], norms: Tensor, sequences: Tensor, block_of: Tensor
 ) -> CommonCorrelators:
-    """C of every two layers on the same n points.
+    """C for all pairs of layers on the same n points.
 
-    kernels: for each layer the products of its points, centred, (n, n) with a zero diagonal, on any scale; norms (L, n)
-    the diagonals; sequences (n,); block_of (n, B) 0 or 1. Each subset is centred on its own mean: x - mu has the
-    products K_ij - a_i - a_j + mu.mu with a_i = x_i.mu, so the points themselves are not needed.
+    kernels: one centred Gram matrix per layer, (n, n) with a zero diagonal, on any scale; norms (L, n): the diagonals;
+    sequences (n,); block_of (n, B) one-hot. Each subset is centred on its own mean: x - mu has the inner products
+    K_ij - a_i - a_j + mu.mu with a_i = x_i.mu, so the points themselves are not needed.
     """
     n = norms.shape[1]
     members = torch.cat([torch.ones(n, 1), 1 - block_of], dim=1).T  # (1 + B, n)
@@ -55,9 +55,12 @@ def common_correlators(
 
 
 def _shifts(kernels: Sequence[Tensor], norms: Tensor, block_of: Tensor) -> Tensor:
-    """x_i.mu - mu.mu / 2 of each subset's mean mu: taken from row and column, they centre it; (1 + B, L, n)."""
-    left = len(block_of) - block_of.sum(0)  # points that stay, (B,)
-    # All points have the mean 0: mu of those that stay is minus the sum of the others, over their number.
+    """x_i.mu - mu.mu / 2 for each subset's mean mu; subtracting it from row i and column i centres the kernel.
+
+    Returns (1 + B, L, n).
+    """
+    left = len(block_of) - block_of.sum(0)  # remaining points, (B,)
+    # All points have mean 0, so the mean of the remaining points is minus the sum of the others over their number.
     along = torch.stack([kernel @ block_of for kernel in kernels]) + norms[:, :, None] * block_of  # (L, n, B)
     along = -along / left
     own = -(along * block_of).sum(1) / left  # mu.mu, (L, B)
@@ -66,9 +69,9 @@ def _shifts(kernels: Sequence[Tensor], norms: Tensor, block_of: Tensor) -> Tenso
 
 
 def _sums(kernels: Sequence[Tensor], shifts: Tensor, scales: Tensor, sequences: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of cos_l cos_m over ordered pairs of different sequences, (1 + B, L, L), and of cos_l by token, (L, n).
+    """Sums of cos_l cos_m over ordered pairs of different sequences, (1 + B, L, L), and of cos_l per token, (L, n).
 
-    A tile of rows takes the columns from its own on, so that each pair is formed once.
+    A tile of rows uses only the columns from its own start on, so that each pair is computed once.
     """
     n_sets, n_layers, n = shifts.shape
     products = torch.zeros(n_sets, n_layers, n_layers, dtype=torch.float64)
@@ -93,7 +96,10 @@ def _sums(kernels: Sequence[Tensor], shifts: Tensor, scales: Tensor, sequences: 
 
 
 def _pairs(valid: Tensor, sequences: Tensor) -> Tensor:
-    """Ordered pairs of different sequences whose points have a direction at both layers; valid (n_sets, L, n)."""
+    """Number of ordered pairs of different sequences whose points have a direction at both layers; (n_sets, L, L).
+
+    valid (n_sets, L, n) bool. NaN if there is no pair.
+    """
     _, label = torch.unique(sequences, return_inverse=True)
     of_sequence = torch.nn.functional.one_hot(label).float()  # (n, S)
     counts = []
@@ -106,11 +112,11 @@ def _pairs(valid: Tensor, sequences: Tensor) -> Tensor:
 
 
 def _permuted(products: Tensor, row_sums: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of C over all permutations of the tokens of one layer (Mantel 1967), exactly.
+    """Exact mean and standard deviation of C over all permutations of the tokens of one layer (Mantel 1967).
 
-    The sum of a_ij b_p(i)p(j) over ordered pairs of two symmetric matrices with zero diagonal has the moments that
-    follow from their sums of entries, of squares and of squared row sums. Pairs of one sequence are zero in both; the
-    number of pairs that count is taken at its mean.
+    For two symmetric matrices with zero diagonal, the moments of sum a_ij b_p(i)p(j) over ordered pairs follow from the
+    sums of their entries, squared entries and squared row sums. Pairs within a sequence are zero in both matrices; the
+    number of counted pairs is replaced by its mean.
     """
     n = row_sums.shape[1]
     total, squares = row_sums.sum(1), products.diagonal()

@@ -1,7 +1,7 @@
-"""The correlation integral: how the number of close pairs grows with the radius.
+"""Correlation dimension from the correlation integral: the growth of the number of close pairs with the radius.
 
-C(r) is the share of pairs nearer than r; for points of dimension d it grows as r^d. All pairs are counted, not only
-stored neighbours, and pairs of one sequence are left out: they are near because their texts are (Theiler's window).
+C(r) is the share of pairs closer than r; for points of dimension d it grows as r^d. All pairs are counted, not only
+stored neighbours. Pairs within a sequence are excluded: they are close because their contexts are (Theiler window).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ RANKS = (10, 20)
 
 
 def correlation_integral(points: Tensor, sequences: Tensor) -> float:
-    """Correlation dimension of Grassberger and Procaccia 1983 from two radii: log(C(r_b)/C(r_a)) / log(r_b/r_a).
+    """Correlation dimension (Grassberger and Procaccia 1983) from two radii: log(C(r_b)/C(r_a)) / log(r_b/r_a).
 
-    points (n, n_dims) without exact duplicates; sequences (n,) int64, all different where points are independent. NaN
-    where no pair of different sequences is nearer than the smaller radius.
+    points (n, n_dims) without exact duplicates; sequences (n,) int64, all different if the points are independent. NaN
+    if no pair of different sequences is closer than the smaller radius.
     """
     if len(points) <= RANKS[1]:
         return math.nan
@@ -34,30 +34,30 @@ def correlation_integral(points: Tensor, sequences: Tensor) -> float:
 
 
 def correlation_of_sets(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple[float, float]) -> list[float]:
-    """`correlation_integral` of every member set at the radii of the whole, in one pass over pairs.
+    """`correlation_integral` of every member set at the radii of the whole cloud, in one pass over pairs.
 
-    members (n_sets, n) bool. Where a sixteenth of the points is left out, new radii would change little: the dimension
-    is a slope, and the error from these replicates is within 5 percent of the one with radii of each set (tested).
+    members (n_sets, n) bool. Fixed radii are accurate enough when a sixteenth of the points is left out: the dimension
+    is a slope, and the error from these replicates is within 5 percent of the error with radii per set (tested).
     """
     return _slopes(pair_counts(points, sequences, members, radii), radii)
 
 
 def median_radii(distances: Tensor) -> tuple[float, float]:
-    """The two radii from neighbour distances (n, >= 20), sorted."""
+    """The two radii from sorted neighbour distances (n, >= 20)."""
     inner, outer = (median(distances[:, rank - 1]) for rank in RANKS)
     return inner, outer
 
 
 def median(distances: Tensor) -> float:
-    """Of those that are defined; the mean of the middle two where they are even in number, as numpy has it."""
+    """Median of the defined values; the mean of the middle two for an even number of values, as in numpy."""
     return float(distances.nanquantile(0.5))
 
 
 def pair_counts(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple[float, float]) -> Tensor:
-    """Pairs of different sequences nearer than each radius, within each member set; (n_sets, 2) double, exact counts.
+    """Exact number of pairs of different sequences closer than each radius, in each member set; (n_sets, 2) double.
 
-    points (n, n_dims) fp32; sequences (n,) int64; members (n_sets, n) bool. Tiles of the upper triangle: half a product
-    over all pairs, and one small product per tile for all member sets together.
+    points (n, n_dims) fp32; sequences (n,) int64; members (n_sets, n) bool. Only tiles of the upper triangle are
+    computed, plus one small product per tile for all member sets together.
     """
     points = points - points.mean(0)
     norms = points.square().sum(1)
@@ -76,13 +76,13 @@ def pair_counts(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple
 
 
 def _slopes(counts: Tensor, radii: tuple[float, float]) -> list[float]:
-    """The dimension of each member set from its pair counts (n_sets, 2); the number of pairs cancels."""
+    """Dimension of each member set from its pair counts (n_sets, 2); the total number of pairs cancels."""
     width = math.log(radii[1] / radii[0]) if 0 < radii[0] < radii[1] else math.nan
     return [math.log(outer / inner) / width if inner > 0 else math.nan for inner, outer in counts.tolist()]
 
 
 def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> CloudEstimate:
-    """With the whole cloud's radii for every subset: only the counts of pairs are taken again."""
+    """The estimate of a cloud. Subsets use the radii of the whole cloud; only the pair counts are recomputed."""
     inner, outer = RANKS
     whole = within.distances[0][distinct[0]]
     radii = (median(whole[:, within.ranks.index(inner)]), median(whole[:, within.ranks.index(outer)]))

@@ -1,7 +1,7 @@
-"""Correlators of two tokens of a cloud: E1 and the mean cosine, C2, the kurtosis of cosines, the nonlinearity ratio.
+"""Two-token correlators of a cloud: E1, mean cosine, C2, kurtosis of the cosines, nonlinearity ratio.
 
-The first-order ones are identities on sums, so no pair is ever formed. They say how much of the cloud is a common
-offset; the correlator that carries a dimension is C2 = 1 / d2 (core.geometry.second_order).
+The first-order correlators are computed from sums, without forming pairs. They measure how much of the cloud is a
+common offset; the correlator that measures a dimension is C2 = 1 / d2 (core.geometry.second_order).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOP_PERCENT = (1, 10)
 
 
 def first_order(points: Tensor, members: Tensor) -> dict[str, list[float]]:
-    """Values of `E1` and `mean_cosine` for each member set.
+    """`E1` and `mean_cosine` of each member set.
 
     points (n, n_dims) fp32, NOT centred; members (n_sets, n) bool.
     E1 = sum_{i != j} x_i.x_j / (N sum |x_i|^2) = |mean x|^2 / mean |x|^2 - 1/N, in [-1/N, 1 - 1/N]: the formula of
@@ -53,10 +53,10 @@ def first_order_of_cloud(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
 
 
 def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[CloudCorrelator], list[Distribution]]:
-    """What single tokens are to their cloud: the share of its variance that each holds, and its cosine to the mean.
+    """Each token's share of the cloud's variance and its cosine to the mean.
 
-    states (n_tokens, n_dims) of the masked tokens, NOT centred. Shares are told as multiples of 1/N; of the largest
-    ones the sum, with its error. Cosines are uncentred.
+    states (n_tokens, n_dims) of the masked tokens, NOT centred. Shares are multiples of 1/N; the sum of the largest
+    shares is returned with its jackknife error. Cosines are uncentred.
     """
     cloud = placed.cloud
     rows = cloud.rows[cloud.members[0]]
@@ -78,7 +78,7 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
 
 
 def _held_by_largest(states: Tensor, rows: np.ndarray) -> list[float]:
-    """Shares of the variance that those `TOP_PERCENT` of the tokens hold that are farthest from the mean."""
+    """Share of the variance due to the `TOP_PERCENT` percent of the tokens farthest from the mean."""
     points = states[torch.from_numpy(rows).to(states.device)]
     squared = (points - points.mean(0)).square().sum(1).sort(descending=True).values
     total = float(squared.sum())
@@ -87,14 +87,14 @@ def _held_by_largest(states: Tensor, rows: np.ndarray) -> list[float]:
 
 
 def second_order_of(d2: CloudEstimate) -> CloudCorrelator:
-    """C2 = 1 / d2, with the same relative error; 1/d for isotropic points in d dimensions."""
+    """C2 = 1 / d2, with the same relative standard error; 1/d for isotropic points in d dimensions."""
     e = d2.estimate
     value = 1 / e.value if e.value > 0 else math.nan
     return CloudCorrelator(d2.cloud, "C2", value, e.std_error * value * value, e.n_points)
 
 
 def nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimate]) -> list[CloudCorrelator]:
-    """GRIDE of the Gaussian of equal covariance over that of the data: 1 for a Gaussian cloud, above it for others."""
+    """GRIDE of the Gaussian surrogates over GRIDE of the data: 1 for a Gaussian cloud, above 1 for others."""
     of_data = {e.n1: e.estimate for e in read if e.estimator == "gride"}
     result = []
     for e in surrogate:
@@ -108,7 +108,7 @@ def nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimat
 
 
 def leading_shares(placed: PlacedCloud, spectra: Spectra) -> list[CloudCorrelator]:
-    """Share of the variance that the leading coordinates and principal components hold, with jackknife errors."""
+    """Share of the variance explained by the leading coordinates and principal components, with jackknife errors."""
     cloud = placed.cloud
     by_kind = {"coordinates": coordinate_shares(placed.points, placed.members), "components": spectra.components}
     return [
@@ -119,10 +119,10 @@ def leading_shares(placed: PlacedCloud, spectra: Spectra) -> list[CloudCorrelato
 
 
 def cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -> CloudCorrelator:
-    """Distribution of the cosine between two centred tokens, and its excess kurtosis: above 0, the cloud has clusters.
+    """Distribution of the cosine between two centred tokens, and its excess kurtosis: above 0 it indicates clusters.
 
-    Over pairs of different sequences in a seeded sub-sample, with its jackknife error; in d isotropic dimensions the
-    excess is -6 / (d + 2).
+    Uses pairs of different sequences in a seeded subsample; the kurtosis has a jackknife error. For isotropic points in
+    d dimensions the excess kurtosis is -6 / (d + 2). The distribution is appended to `distributions`.
     """
     rows = placed.members[0].nonzero().squeeze(1).cpu()
     sample = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:COSINE_SAMPLE]]

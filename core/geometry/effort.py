@@ -1,8 +1,8 @@
-"""How long the geometry of one layer takes, from its plan, before anything is measured.
+"""Predicts the computing time of one layer's geometry from its plan, before anything is measured.
 
-Work of four kinds is counted and weighed with what it took on one thread of one machine, where the sum is within 25
-percent of what 21 layers took: 300 to 2,000 types, 32 to 3,072 dimensions, all protocols (least squares on relative
-errors). How much faster or slower another machine is, its own test says (core/forecast/speed.py).
+Four kinds of work are counted and weighted by their cost on one thread of one machine. The weights were fitted by least
+squares on relative errors to 21 layers (300 to 2,000 types, 32 to 3,072 dimensions, all protocols); predictions are
+within 25 percent there. The self-test (core/forecast/speed.py) measures how much faster or slower another machine is.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from core.registry.specifications import SPECIFICATIONS
 
 @dataclass(frozen=True)
 class Effort:
-    """Amounts of work; as weights, seconds for one of each."""
+    """Amounts of work; used as weights: seconds per unit of each kind."""
 
     products: float = 0.0
     """Multiplications over all pairs of points."""
     pairs: float = 0.0
-    """Pairs among which neighbours are sought."""
+    """Pairs in neighbour searches."""
     members: float = 0.0
-    """Stored neighbours, told apart for each member set."""
+    """Stored neighbours times member sets."""
     small_products: float = 0.0
     """Multiplications within neighbourhoods and between axes."""
 
@@ -43,7 +43,7 @@ SECONDS = Effort(products=2.36e-11, pairs=1.98e-8, members=2.87e-10, small_produ
 
 
 def layer_seconds(plan: CloudPlan, hidden_size: int) -> float:
-    """Of `measure_layer` on the machine that the weights come from; further estimators left out."""
+    """Time of `measure_layer` on the reference machine of the weights, without further estimators."""
     effort = layer_effort(plan, hidden_size)
     return sum(amount * each for amount, each in zip(astuple(effort), astuple(SECONDS), strict=True))
 
@@ -65,7 +65,7 @@ def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
 
 
 def _scan(cloud: Cloud, hidden_size: int, with_neighbours: bool) -> Effort:
-    """One pass over pairs; without neighbours each pair is formed once."""
+    """One pass over pairs; without neighbours each pair is computed once."""
     n_sets, n = cloud.members.shape
     if not with_neighbours:
         return Effort(products=n * n * (hidden_size + n_sets) / 2)
@@ -74,9 +74,9 @@ def _scan(cloud: Cloud, hidden_size: int, with_neighbours: bool) -> Effort:
 
 
 def _specified(cloud: Cloud, hidden_size: int) -> Effort:
-    """What the specifications ask of a cloud: transforms, each kind with its own pairs; neighbours of other windows.
+    """Work for a cloud's specifications: transforms, each with its own pass over pairs; neighbours of other windows.
 
-    Of those that differ in type as well, stored neighbours hold too few: about half of the rows are sought again.
+    If neighbours must also differ in type, the stored ones are too few and about half of the rows are searched again.
     """
     n_sets, n = cloud.members.shape
     of_cloud = [s for s in SPECIFICATIONS if s.cloud == cloud.name]
@@ -91,7 +91,7 @@ def _specified(cloud: Cloud, hidden_size: int) -> Effort:
 
 
 def _types(cloud: Cloud, hidden_size: int, n_surrogates: int) -> Effort:
-    """What the primary cloud alone is asked for: local dimensions, surrogates, pair counts."""
+    """Work for the primary cloud only: local dimensions, surrogates, pair counts."""
     n, n_union = cloud.n_points, len(cloud.rows)
     near = n * max(KS) ** 2 + CENTRES * (1.25 * RANKS[-1]) ** 2
     wide = [k for k in WIDE_KS if 2 * k <= n]
@@ -105,19 +105,19 @@ def _types(cloud: Cloud, hidden_size: int, n_surrogates: int) -> Effort:
 
 
 def _ranks(cloud: Cloud, hidden_size: int) -> Effort:
-    """A decomposition, and its change with each block left out."""
+    """One eigendecomposition, and its perturbation for each block left out."""
     n_sets, n = cloud.members.shape
     axes = min(cloud.n_points, hidden_size)
     return Effort(products=2 * n * hidden_size * axes, small_products=n_sets * hidden_size**2 * n / 8)
 
 
 def extra_work(names: Sequence[str], n_points: int) -> float:
-    """Of estimators that a run takes besides, in units of `unit_seconds`; it grows with pairs of points."""
+    """Cost of a run's additional estimators in units of `unit_seconds`; it grows with the number of pairs."""
     return sum(find_estimator(name).cost for name in names) * (n_points / CLOUD[0]) ** 2
 
 
 def unit_seconds() -> float:
-    """What t1 is on this machine now, on a cloud of size `CLOUD`: the second of two tries."""
+    """Current t1 of this machine on a cloud of size `CLOUD`; the second of two tries is timed."""
     points = torch.randn(*CLOUD, generator=torch.Generator().manual_seed(0))
     norms = points.square().sum(1)
     for _ in range(2):

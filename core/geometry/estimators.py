@@ -1,8 +1,8 @@
-"""`ESTIMATORS`: every estimator by name, each a function of points alone.
+"""`ESTIMATORS`: every estimator by name, as a function of points alone.
 
 `ESTIMATORS["two_nn"](points)` takes any (n_points, n_dims) float tensor or array and returns an `Estimate`. Errors come
-from a jackknife that computes the estimate again without each block of sequences: slower than the shared tables of
-core.geometry.layer, and independent of them. What there is, and where its formula stands, says core.registry.estimators.
+from a jackknife that recomputes the estimate without each block of sequences. It is slower than the shared tables of
+core.geometry.layer and independent of them. core.registry.estimators lists the estimators and their formulas.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ N_BLOCKS = 16
 def _estimate(
     record: registry.Estimator, points, sequences=None, n_blocks: int | None = N_BLOCKS, *, types=None, **options
 ) -> Estimate:
-    """Run an estimator's formula on points, with a block jackknife; without `sequences`, points count as independent.
+    """Run an estimator's formula on points, with a block jackknife.
 
-    points (n_points, n_dims); sequences (n_points,) integers, or None. Raises EstimateError for fewer than three
-    points; a cloud without spread, or with fewer than three distinct points, has no value and a note. Blocks are groups
-    of neighbouring sequences; `n_blocks` None or 0 leaves the error out.
+    points (n_points, n_dims); sequences (n_points,) integers, or None for independent points. Raises EstimateError for
+    fewer than three points. A cloud without spread, or with fewer than three distinct points, gets NaN and a note.
+    Blocks are groups of consecutive sequences; `n_blocks` None or 0 skips the error.
     """
     formula = _formula(record, options)
     cloud = _labelled(record.key, points, sequences, types)
@@ -88,7 +88,7 @@ def _function(address: str) -> Callable[..., Any]:
 
 
 def _without_copies(formula: Callable[[LabelledPoints], Reading], cloud: LabelledPoints) -> Reading:
-    """For what is based on small distances: exact copies are left out first, and counted."""
+    """Apply the formula to the points without exact copies, which are counted as dropped."""
     kept = cloud.distinct()
     n_kept = int(kept.sum())
     reading = formula(cloud.where(kept)) if n_kept >= MIN_POINTS else Reading(math.nan)
@@ -132,7 +132,7 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
 
 
 def _blocks(sequences: Tensor, n_blocks: int, shuffled: bool) -> Tensor:
-    """A block number for each point; the order of independent points means nothing, so it is shuffled."""
+    """Block number of each point; independent points have no meaningful order, so their blocks are shuffled."""
     n_labels = int(sequences.max()) + 1
     blocks = sequences * min(n_blocks, n_labels) // n_labels
     if shuffled:
@@ -141,7 +141,7 @@ def _blocks(sequences: Tensor, n_blocks: int, shuffled: bool) -> Tensor:
 
 
 class _ByName(dict[str, Callable[..., Estimate]]):
-    """A dictionary that answers an unknown name with the near ones and all of them."""
+    """A dictionary that raises EstimateError for an unknown name, listing similar and all available names."""
 
     def __missing__(self, name: str) -> Callable[..., Estimate]:
         raise EstimateError(unknown_name("estimator", name, self))
@@ -155,6 +155,6 @@ ESTIMATORS = _ByName(
 )
 """Name -> function(points, sequences=None, n_blocks=16) -> Estimate.
 
-`gride_8` is GRIDE at ranks 8 and 16, `gride` the same with the whole scan in its notes. `d2_typed` asks for types=,
-`local_d2` takes k=. The `skdim_` ones come from scikit-dimension and give an error only where n_blocks is given.
+`gride_8` is GRIDE at ranks 8 and 16; `gride` is the same with the whole scan in its notes. `d2_typed` requires types=,
+`local_d2` takes k=. The `skdim_` estimators come from scikit-dimension and return an error only if n_blocks is given.
 """

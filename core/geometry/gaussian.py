@@ -1,8 +1,8 @@
-"""What Gaussian clouds read: the Gaussian-equivalent dimension, and surrogates of equal covariance.
+"""Gaussian references: the Gaussian-equivalent dimension, and Gaussian surrogates with the covariance of the data.
 
-Nearest-neighbour estimators read low in high dimension: at a thousand points GRIDE cannot exceed about 50 whatever the
-truth. The table of what they read on isotropic Gaussian clouds is recomputed by `workdim calibrate` and shipped
-with the project; between its sizes and dimensions it is interpolated on logarithms.
+Nearest-neighbour estimators underestimate high dimensions: at a thousand points GRIDE cannot exceed about 50. A table
+of their values on isotropic Gaussian clouds is shipped with the project and recomputed by `workdim calibrate`. It is
+interpolated in log size and log dimension.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ N_DIMS = (2, 4, 7, 10, 15, 20, 30, 45, 65, 100, 150, 250, 400, 600)
 
 
 POINTS_PER_CELL = 16_384
-"""Clouds are repeated until so many points went into a cell: about 1 percent of error for GRIDE at ranks 8 and 16."""
+"""Total points per cell, over repeated clouds: about 1 percent error for GRIDE at ranks 8 and 16."""
 
 
 def gaussian_equivalent(estimator: str, n1: int | None, value: float, n_points: int) -> float:
-    """Dimension of the isotropic Gaussian cloud of `n_points` points on which the estimator reads `value`.
+    """Dimension of the isotropic Gaussian cloud of `n_points` points on which the estimator gives `value`.
 
-    NaN outside the table: fewer or more points than it covers, or a value beyond what any of its clouds gives.
+    NaN outside the table: a number of points, or a value, that it does not cover.
     """
     if not math.isfinite(value) or not N_POINTS[0] <= n_points <= N_POINTS[-1]:
         return math.nan
@@ -59,7 +59,7 @@ def gaussian_equivalent(estimator: str, n1: int | None, value: float, n_points: 
 
 @cache
 def _curves() -> dict[tuple[str, int], dict[int, np.ndarray]]:
-    """{(estimator, n1): {n_points: reading at each of N_DIMS}}; empty where the table is not there."""
+    """{(estimator, n1): {n_points: value at each of N_DIMS}}; empty if the table does not exist."""
     if not TABLE.is_file():
         return {}
     found: dict[tuple[str, int], dict[int, list[tuple[int, float]]]] = {}
@@ -74,7 +74,7 @@ def _curves() -> dict[tuple[str, int], dict[int, np.ndarray]]:
 
 
 def calibrate(progress=lambda done, total: None) -> list[dict[str, object]]:
-    """The rows of the table, computed afresh; seeded, and the same on every machine up to round-off."""
+    """Recompute the rows of the table; seeded, so identical on every machine up to round-off."""
     rows: list[dict[str, object]] = []
     cells = [(n, d) for n in N_POINTS for d in N_DIMS]
     for done, (n_points, n_dims) in enumerate(cells):
@@ -119,10 +119,10 @@ def write_table(rows: list[dict[str, object]], path: Path = TABLE) -> None:
 
 
 def gaussian_surrogate(points: Tensor, generator: torch.Generator) -> Tensor:
-    """As many Gaussian points with the covariance of `points` (n, n_dims), given the points.
+    """n Gaussian points with the sample covariance of `points` (n, n_dims).
 
-    Each is a sum of the centred points with independent normal weights: exactly Gaussian with the sample covariance,
-    without a decomposition. `generator` lives on the CPU, so that every device draws the same.
+    Each is a sum of the centred points with independent normal weights: conditional on the points, exactly Gaussian
+    with the sample covariance, without a decomposition. `generator` is on the CPU, so that all devices draw the same.
     """
     centred = points - points.mean(0)
     n = len(points)

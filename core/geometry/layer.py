@@ -1,4 +1,4 @@
-"""Everything that is estimated on one layer: from its points to estimates, replicates, correlators, distributions."""
+"""Computes one layer's estimates, jackknife replicates, correlators and distributions from its hidden states."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ from core.registry.specifications import specifications_of
 
 @dataclass(frozen=True)
 class CloudPlan:
-    """The same for every layer of a run: which tokens form which cloud."""
+    """The clouds of a run and the tokens in each; the same for every layer."""
 
     draws: list[Cloud]
-    """`one_per_type`, once for each seeded permutation; empty where the protocol does without."""
+    """`one_per_type`, one cloud per seeded permutation; empty if the protocol does not use it."""
     word_draws: list[Cloud]
-    """`one_per_word`, likewise; empty where the text has too few words or the tokenizer does not place them."""
+    """`one_per_word`, likewise; empty if the text has too few words or the tokenizer gives no word positions."""
     others: list[Cloud]
     """`all_tokens`, `last_token`"""
     halves: np.ndarray
@@ -64,13 +64,13 @@ class CloudPlan:
     n_surrogates: int = 2
     more_estimators: tuple[str, ...] = ()
     prompts: tuple[np.ndarray, ...] = ()
-    """Rows of each sequence, where the dimension of single sequences is averaged."""
+    """Rows of each sequence, if the dimension is estimated per sequence and averaged."""
     blocks: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Jackknife block of each masked token; (n_tokens,)"""
 
 
 def measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
-    """All estimates of one layer; states (n_tokens, hidden_size) of the masked tokens, fp32, on any device."""
+    """Measure one layer; states (n_tokens, hidden_size) of the masked tokens, fp32, on any device."""
     estimates: list[CloudEstimate] = []
     found: list[CloudCorrelator] = []
     distributions: list[Distribution] = []
@@ -121,7 +121,7 @@ def _measure_types(
     found: list[CloudCorrelator],
     distributions: list[Distribution],
 ) -> float:
-    """The primary cloud; returns the share of exact copies in it."""
+    """Measure the primary cloud, appending to the three lists; returns its share of exact copies."""
     placed, scanned, distinct, d2 = measure_draws(states, plan, plan.draws)
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
@@ -153,7 +153,7 @@ def _measure_types(
 def measure_draws(
     states: Tensor, plan: CloudPlan, draws: list[Cloud]
 ) -> tuple[PlacedCloud, Scanned, Tensor, CloudEstimate]:
-    """The first draw with its pass over pairs and its member sets without copies; d2 over all draws."""
+    """The first draw, its pass over pairs, its member sets without exact copies, and d2 averaged over all draws."""
     halves = torch.from_numpy(plan.halves).to(states.device)
     placed = place(states, draws[0])
     scanned, distinct = scan_with_neighbours(placed, halves=halves)
@@ -162,7 +162,7 @@ def measure_draws(
 
 
 def _over_draws(cloud: Cloud, repeats: Sequence[Scanned]) -> CloudEstimate:
-    """d2 as the mean of log d2 over the draws, and the same with each block left out."""
+    """Geometric mean of d2 over the draws, with its delete-one-block replicates."""
     per_draw = np.stack([scanned.d2 for scanned in repeats])  # (n_draws, n_sets)
     logs = np.log(per_draw).mean(0)
     blocks = np.exp(logs[1:]).tolist()
@@ -224,7 +224,7 @@ def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) ->
 
 
 def _estimates_with_differing_labels(placed: PlacedCloud, scanned: Scanned, distinct: Tensor) -> list[CloudEstimate]:
-    """Neighbour estimates that leave out neighbours of one sequence, and of one type, as the specifications name them."""
+    """Neighbour estimates that exclude neighbours of the same sequence, or of the same type too, per specification."""
     cloud, estimates = placed.cloud, []
     sequences, types = (torch.from_numpy(x).to(placed.points.device) for x in (cloud.sequences, cloud.types))
     for kind, labels in (("between", [sequences]), ("typed", [sequences, types])):
@@ -257,9 +257,9 @@ def estimates_of_readings(
 
 
 def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEstimate]:
-    """GRIDE and TwoNN of all tokens of one sequence, averaged over sequences with the error of that mean.
+    """Neighbour estimates on all tokens of one sequence, averaged over sequences, with the error of the mean.
 
-    Sequences count as independent: each is left out in turn. N is the mean number of distinct points.
+    Sequences are treated as independent: the jackknife leaves one out. N is the mean number of distinct points.
     """
     read: dict[tuple[str, int | None, int], list[NeighbourReading]] = {}
     kept = []
@@ -296,7 +296,7 @@ def _mean_over_prompts(
 
 
 def _surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[CloudEstimate]:
-    """GRIDE and TwoNN on Gaussian clouds with the covariance of this one: mean and error over the surrogates."""
+    """GRIDE and TwoNN on Gaussian surrogates of this cloud: mean and standard error over the surrogates."""
     points = placed.points[placed.members[0]]
     generator = torch.Generator().manual_seed(seed)
     per_scale: dict[tuple[str, int | None, int], list[float]] = {}
@@ -315,6 +315,6 @@ def _surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[Cloud
 
 
 def _on_request(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
-    """Estimators of the registry that a protocol asks for by name, as they come."""
+    """Additional estimators requested by name, run on the whole cloud without replicates."""
     points = placed.points[placed.members[0]]
     return [CloudEstimate(placed.cloud.name, name, None, None, ESTIMATORS[name](points), []) for name in names]

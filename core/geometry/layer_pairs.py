@@ -1,7 +1,7 @@
-"""How layers resemble each other: correlators between the same tokens at two layers, as layer x layer matrices.
+"""Similarity of layers: measures between the states of the same tokens at two layers, as layer x layer matrices.
 
-All of them come from one seeded sub-sample of `one_per_type`, small enough that what is kept of every layer fits a
-memory budget. Errors leave out one block of text at a time; neighbours are then kept as they are.
+All use one seeded subsample of `one_per_type`, small enough that the data stored per layer fit a memory budget.
+Errors come from a delete-one-block jackknife in which neighbours stay fixed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.geometry.results import Distribution, jackknife_error
 
 MAX_POINTS = 1024
 NEIGHBOUR_SHARE = 100
-"""Neighbour overlap looks at the n / 100 nearest: at a fixed k it would depend on n."""
+"""Neighbourhood overlap uses the n / 100 nearest neighbours: at a fixed k it would depend on n."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class PairValue:
     std_error: float
     n_points: int
     null_value: float = math.nan
-    """Its mean where the tokens of one layer are permuted; NaN where that is not known."""
+    """Mean under permutation of the tokens of one layer; NaN if not known."""
     null_spread: float = math.nan
-    """Its standard deviation over permutations."""
+    """Standard deviation under permutation."""
 
 
 def points_within(budget: int, n_layers: int, hidden_size: int, available: int) -> int:
-    """How many points the matrices may use; of each layer are kept directions twice, a kernel and a table of ranks.
+    """Number of points that fit the memory budget (bytes); a layer stores two sets of directions, a kernel and ranks.
 
     One kind at a time is copied into a stack of all layers, which is counted too. At least 64 points are used.
     """
@@ -48,7 +48,10 @@ def points_within(budget: int, n_layers: int, hidden_size: int, available: int) 
 
 
 class LayerPairs:
-    """Takes in one layer after the other, then gives all pairs. rows (n,) masked tokens; sequences and blocks (n,) of each."""
+    """Collects layers one by one, then computes all pairs.
+
+    rows (n,) masked tokens; sequences and blocks (n,), one number per token.
+    """
 
     def __init__(self, rows: np.ndarray, sequences: np.ndarray, blocks: np.ndarray) -> None:
         self._rows = rows
@@ -68,7 +71,7 @@ class LayerPairs:
         return len(self._kernels)
 
     def add(self, states: Tensor) -> None:
-        """The next layer's states of all masked tokens, (n_tokens, hidden_size) fp32."""
+        """Add the next layer's states of all masked tokens, (n_tokens, hidden_size) fp32."""
         points = states[torch.from_numpy(self._rows).to(states.device)]
         n = len(points)
         self._raw.append(torch.nn.functional.normalize(points, dim=1).cpu())
@@ -89,9 +92,9 @@ class LayerPairs:
         self._norms.append((norms / scale).cpu())
 
     def values(self) -> list[PairValue]:
-        """Every measure of every pair of layers; layer_a = layer_b included, where a measure is at its limit.
+        """Every measure for every pair of layers, including layer_a = layer_b, where a measure is at its limit.
 
-        What two layers have in common is told once, with layer_a <= layer_b.
+        Symmetric common-dimension measures are listed once, with layer_a <= layer_b.
         """
         found = []
         for measure, directions in (("autocorrelation", self._centred), ("autocorrelation_raw", self._raw)):
@@ -108,7 +111,7 @@ class LayerPairs:
         return found + self._common_dimensions()
 
     def distributions(self, layer: int) -> list[Distribution]:
-        """Per token from `layer` to the next: the share of its neighbours kept, and its directional displacement."""
+        """Per token, from `layer` to the next: share of neighbours kept, and displacement of the direction."""
         kept = (self._ranks[layer + 1].gather(1, self._nearest[layer]) <= self._k).float().mean(1)
         moved = 2 - 2 * (self._centred[layer] * self._centred[layer + 1]).sum(1)
         return [
@@ -117,8 +120,8 @@ class LayerPairs:
         ]
 
     def _common_dimensions(self) -> list[PairValue]:
-        """What every two layers have in common; and on the way from one to the next, from the first and to the last,
-        what of the earlier is gone and what of the later is new."""
+        """Common dimension and kept dimensions for all pairs of layers; removed and added dimensions for successive
+        layers, from the first layer and to the last."""
         found = common_correlators(self._kernels, torch.stack(self._norms), self._sequences, self._block_of)
         whole, blocks, n_layers = found.whole, found.blocks, self.n_layers
         own, own_blocks = whole.diagonal(), blocks.diagonal(dim1=1, dim2=2)  # 1 / d2
@@ -147,7 +150,7 @@ class LayerPairs:
         null: Tensor | None = None,
         spread: Tensor | None = None,
     ) -> list[PairValue]:
-        """Some pairs of layers only; each tensor (L, L)."""
+        """Values of the selected pairs of layers; each tensor (L, L)."""
         return [
             PairValue(
                 measure,
@@ -164,14 +167,14 @@ class LayerPairs:
         ]
 
     def _left_out(self, per_point: Tensor) -> tuple[Tensor, Tensor]:
-        """Means over points (L, L), and over the points of all blocks but one (B, L, L); per_point (n, L, L)."""
+        """Means over points (L, L), and delete-one-block means (B, L, L); per_point (n, L, L)."""
         sums = torch.einsum("nb,nlm->blm", self._block_of, per_point)
         counts = self._block_of.sum(0)
         total, n = sums.sum(0), float(counts.sum())
         return total / n, (total - sums) / (n - counts)[:, None, None]
 
     def _neighbour_overlap(self) -> tuple[Tensor, Tensor]:
-        """Share of common neighbours, and 2/n times the rank at layer m of the nearest neighbour at l; (n, L, L)."""
+        """Share of common neighbours, and 2/n times the rank at m of the nearest neighbour at l; each (n, L, L)."""
         ranks = torch.stack(self._ranks)  # (L, n, n)
         n, n_layers = ranks.shape[1], len(ranks)
         overlap, imbalance = torch.empty(n, n_layers, n_layers), torch.empty(n, n_layers, n_layers)
@@ -182,7 +185,7 @@ class LayerPairs:
         return overlap, imbalance
 
     def _alignment(self) -> tuple[Tensor, Tensor]:
-        """Linear CKA from unbiased HSIC (Song et al. 2012), whole and without each block."""
+        """Linear CKA from unbiased HSIC (Song et al. 2012), on all points and without each block."""
         kernels = torch.stack(self._kernels)  # (L, n, n), zero diagonal
         n = kernels.shape[1]
         row_products = torch.stack([kernels[:, i] @ kernels[:, i].T for i in range(n)])  # (n, L, L)
@@ -216,7 +219,7 @@ class LayerPairs:
         ]
 
     def _exponent(self, whole: Tensor, blocks: Tensor) -> list[PairValue]:
-        """Slope of log displacement on log distance between inner layers: 1 random walk, 2 straight, less: slower."""
+        """Slope of log displacement on log |l - m| over inner layers: 1 random walk, 2 straight, below 1 slowing."""
         last = len(whole) - 2
         if last < 3:
             return []
@@ -233,13 +236,13 @@ class LayerPairs:
 
 
 def _cosines(directions: list[Tensor]) -> Tensor:
-    """Cosine of every token with itself at every two layers; (n, L, L)."""
+    """Cosine between a token's states at two layers, for all pairs of layers; (n, L, L)."""
     stacked = torch.stack(directions, dim=1)  # (n, L, n_dims)
     return stacked @ stacked.transpose(1, 2)
 
 
 def _hsic(products: Tensor, row_sums: Tensor, n: int) -> Tensor:
-    """Unbiased HSIC of every two kernels with zero diagonal; products (L, L) sums of K_ij L_ij, row_sums (L, n)."""
+    """Unbiased HSIC of all pairs of kernels with zero diagonal; products (L, L) sums of K_ij L_ij, row_sums (L, n)."""
     totals = row_sums.sum(1)
     mixed = totals[:, None] * totals[None, :] / ((n - 1) * (n - 2)) - 2 / (n - 2) * (row_sums @ row_sums.T)
     return (products + mixed) / (n * (n - 3))
@@ -251,10 +254,10 @@ def _normalised_hsic(hsic: Tensor) -> Tensor:
 
 
 def _spread_of_alignment(n: int) -> float:
-    """Standard deviation of CKA over permutations of the tokens of one layer: it depends on n alone.
+    """Standard deviation of CKA over permutations of the tokens of one layer; it depends on n alone.
 
-    Unbiased HSIC is the mean product of kernels whose rows sum to zero, which makes the moments of a permutation
-    (Mantel 1967) multiples of both sums of squares, and CKA divides by these.
+    Unbiased HSIC is the mean product of kernels whose rows sum to zero. Its permutation moments (Mantel 1967) are
+    therefore multiples of both sums of squares, by which CKA divides.
     """
     pairs = n * (n - 1)
     return math.sqrt(2 / pairs + 4 / (pairs * (n - 2)) + 4 / (pairs * (n - 2) * (n - 3)))

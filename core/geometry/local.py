@@ -1,10 +1,10 @@
-"""The local second-order correlator: d2 of each point's neighbourhood, a family from the local to the global.
+"""The local second-order correlator: d2 of each point's neighbourhood, from local to global scales.
 
-For each point its k neighbours, the point itself left out, are centred on their own centroid and normalised to
-directions W_a. C2_loc = mean_{a != b} (W_a . W_b)^2 - 1/(k-1)^2, where the last term is what centring on k points adds,
-and d2(k) = 1 / mean C2_loc over points. With k = N it becomes d2. Angles at the point itself would not do: they
-saturate near 60 degrees, so that the angle-based dimension of Thordsen and Schubert (arXiv 2006.12880) reads about 4
-in 20 dimensions and in 100.
+The k neighbours of a point, without the point itself, are centred on their centroid and normalised to directions W_a.
+C2_loc = mean_{a != b} (W_a . W_b)^2 - 1/(k-1)^2, where the last term corrects for centring on k points, and
+d2(k) = 1 / mean C2_loc over points. With k = N it becomes d2. Angles at the point itself are no alternative: they
+saturate near 60 degrees, so that the angle-based dimension of Thordsen and Schubert (arXiv 2006.12880) is about 4
+both in 20 and in 100 dimensions.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from core.geometry.results import CloudEstimate, Distribution, estimate_from_blo
 from core.geometry.second_order import PlacedCloud
 
 KS = (20, 50)
-"""Neighbourhoods that are read on all points of a cloud."""
+"""Neighbourhood sizes evaluated at all points of a cloud."""
 CENTRES = 128
-"""Seeded points on which the local d2 is computed without each block, for its error."""
+"""Seeded points at which the jackknife replicates of the local d2 are computed."""
 
 WIDE_KS = (100, 200, 400)
-"""Wider neighbourhoods, between the local value and d2 of the whole cloud, up to half of the points."""
+"""Larger neighbourhood sizes, between local d2 and d2 of the whole cloud, up to half of the points."""
 
 WIDE_CENTRES = 32
-"""Seeded points that stand for all of them there; their scatter is in the error, as a block leaves its centres out."""
+"""Seeded points at which these are evaluated; a left-out block takes its centres along, so the error includes their
+scatter."""
 CHUNK_BYTES = 2**24
-"""Neighbours gathered at a time; chunks of 64 MB were no faster."""
+"""Bytes of neighbours gathered at a time; chunks of 64 MB were no faster."""
 
 
 def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int]) -> dict[int, Tensor]:
-    """C2_loc of each row for several k at once; {k: (n_rows,) fp32}, NaN where all k neighbours coincide.
+    """C2_loc of each row for several k at once; {k: (n_rows,) fp32}, NaN if all k neighbours coincide.
 
-    points (n, n_dims) fp32; indices (n_rows, k_max) int64: the neighbours of each row in order of distance, without the
-    row's own point. One k_max x k_max Gram matrix per row serves every k; k that are not stored are left out.
+    points (n, n_dims) fp32; indices (n_rows, k_max) int64: neighbours of each row in order of distance, without the
+    row's own point. One k_max x k_max Gram matrix per row serves every k. A k below 3 or above k_max is skipped.
     """
     ks = [k for k in ks if 3 <= k <= indices.shape[1]]
     if not ks:
@@ -53,7 +54,7 @@ def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int]) -> dict[int, Te
 
 
 def local_dimension(c2: Tensor) -> float:
-    """d2(k) = 1 / mean C2_loc over the points where it is defined; NaN where the mean is not positive."""
+    """d2(k) = 1 / mean C2_loc over the points where it is defined; NaN if the mean is not positive."""
     mean = float(c2.nanmean())
     return 1 / mean if mean > 0 else math.nan
 
@@ -61,11 +62,11 @@ def local_dimension(c2: Tensor) -> float:
 def local_d2_of_sets(
     points: Tensor, stored: Tensor, members: Tensor, centres: Tensor, ks: Sequence[int]
 ) -> dict[int, list[float]]:
-    """d2(k) of each member set over a few hundred centres; {k: n_sets values}.
+    """d2(k) of each member set from a few hundred centres; {k: n_sets values}.
 
     points (n, n_dims) fp32; stored (n_centres, k_stored) neighbours of the centres in order of distance; members
-    (n_sets, n) bool; centres (n_centres,) positions. In each set a centre that belongs to it takes its first k stored
-    neighbours that belong to it too; a centre with fewer is left out of that set. Store about 1.25 k + 32 neighbours.
+    (n_sets, n) bool; centres (n_centres,) positions. In each set, a member centre uses its first k stored neighbours
+    that are members; centres with fewer are skipped in that set. Store about 1.25 k + 32 neighbours.
     """
     ks = [k for k in ks if 3 <= k <= stored.shape[1]]
     if not ks:
@@ -87,8 +88,8 @@ def local_d2_of_sets(
 def _grams(points: Tensor, indices: Tensor, n_near: int) -> Iterator[Tensor]:
     """Gram matrices (n_chunk, k, k) of each row's neighbours, relative to the centroid of the `n_near` nearest.
 
-    Relative, because a neighbourhood can be a thousand times smaller than its distance from the origin, or than a wider
-    one around it.
+    Centring avoids cancellation: a neighbourhood can be a thousand times smaller than its distance from the origin, or
+    than a larger neighbourhood around it.
     """
     k, n_dims = indices.shape[1], points.shape[1]
     for chunk in indices.split(max(1, CHUNK_BYTES // (4 * k * max(k, n_dims)))):
@@ -98,18 +99,18 @@ def _grams(points: Tensor, indices: Tensor, n_near: int) -> Iterator[Tensor]:
 
 
 def _c2(gram: Tensor, chosen: Tensor) -> Tensor:
-    """C2_loc of several choices among each row's neighbours; (n_chunk, n_choices).
+    """C2_loc of several subsets of each row's neighbours; (n_chunk, n_choices).
 
-    gram (n_chunk, k, k) is overwritten; chosen (n_chunk, k, n_choices) holds 0 and 1. Centred on the chosen points an
-    entry is G_ab - t_a - t_b, t_a = mean_b G_ab - (mean of all G) / 2, so the sum of squared cosines expands into
-    products of G and of its squares with vectors, and no centred matrix is formed for any choice.
+    gram (n_chunk, k, k) is overwritten; chosen (n_chunk, k, n_choices) holds 0 and 1. Centred on the chosen points, an
+    entry is G_ab - t_a - t_b, t_a = mean_b G_ab - (mean of all G) / 2. The sum of squared cosines therefore expands
+    into products of G and of its squares with vectors, and no centred matrix is formed.
     """
     n = chosen.sum(1)  # (n_chunk, n_choices)
     shift = torch.bmm(gram, chosen) / n[:, None]
     shift -= (chosen * shift).sum(1, keepdim=True) / n[:, None] / 2
     squared_norms = gram.diagonal(dim1=1, dim2=2)[..., None] - 2 * shift
     spread = (chosen * squared_norms).sum(1, keepdim=True) / n[:, None]
-    # A neighbour on the centroid has no direction: it counts as orthogonal to all others.
+    # A neighbour at the centroid has no direction: it counts as orthogonal to all others.
     inverse = torch.where((chosen > 0) & (squared_norms > 1e-6 * spread), 1 / squared_norms, 0.0)
     shifted = inverse * shift
     mixed = (shifted * torch.bmm(gram, inverse)).sum(1)
@@ -125,11 +126,11 @@ def _c2(gram: Tensor, chosen: Tensor) -> Tensor:
 def local_readings(
     placed: PlacedCloud, table: NeighbourTable, distinct: Tensor, seed: int
 ) -> tuple[list[CloudEstimate], list[Distribution]]:
-    """d2 of neighbourhoods: value on all points, error from the same on seeded centres without each block.
+    """Local d2: values from all points, jackknife replicates from seeded centres.
 
-    Leaving a block out changes which points are there, counted on all of them with their neighbours kept, and who
-    their neighbours are, counted on the centres: the two changes are added on the log. Wide neighbourhoods are read on
-    few centres altogether. Neighbourhoods that the distinct points are too few for have no value.
+    Leaving a block out has two effects: it changes the set of points (computed on all points, neighbours fixed) and the
+    neighbours of the rest (computed on the centres). The effects are added on the log scale. Large neighbourhoods use
+    few centres for value and error. If there are too few distinct points for a neighbourhood size, its value is NaN.
     """
     rows = distinct[0].nonzero().squeeze(1)
     ks = [k for k in KS if _fits(k, len(rows))]
@@ -154,7 +155,7 @@ def local_readings(
     estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]])
     largest = c2[max(ks)].cpu().numpy()
     defined = np.isfinite(largest)
-    with np.errstate(divide="ignore"):  # a correlator of zero or below is a dimension beyond any number
+    with np.errstate(divide="ignore"):  # a correlator of zero or below means an infinite dimension
         values = np.where(largest > 0, 1 / largest, np.inf)
     tokens = placed.cloud.rows[rows.cpu().numpy()]
     norms = placed.points[rows].norm(dim=1).cpu().numpy()
@@ -174,12 +175,12 @@ def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor) -> list[Clo
     if not ks:
         return []
     points, k_stored = placed.points, math.ceil(1.25 * ks[-1] * int(used.sum()) / n) + 32
-    squared = points.square().sum(1)[None, :] - 2 * points[centres] @ points.T  # less the centre's own norm
+    squared = points.square().sum(1)[None, :] - 2 * points[centres] @ points.T  # minus the centre's squared norm
     squared.masked_fill_(~used, torch.inf)
     squared[torch.arange(len(centres), device=points.device), centres] = torch.inf
     order = squared.topk(min(k_stored, int(used.sum()) - 1), largest=False).indices
-    # Explicit, and sorted by it: the product form cancels where points are near each other and far from the origin.
-    # A centre at a time: all neighbours of all centres are many times the cloud.
+    # Recompute and re-sort by explicit distances: the product form cancels for close points far from the origin.
+    # One centre at a time: all neighbours of all centres are many times the cloud.
     away = [(points[near] - centre).norm(dim=1) for near, centre in zip(order, points[centres], strict=True)]
     distances, by_distance = torch.stack(away).sort(dim=1)
     order = order.gather(1, by_distance)
@@ -191,7 +192,7 @@ def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor) -> list[Clo
 
 
 def _mean_kth(distances: Tensor, member: Tensor, k: int) -> float:
-    """Mean distance of the k-th neighbour that is a member; (n_centres, k_stored) both."""
+    """Mean distance of the k-th neighbour among the members; both tensors (n_centres, k_stored)."""
     is_kth = member & (member.cumsum(1) == k)
     return float(distances[is_kth].mean())
 
@@ -213,7 +214,7 @@ def _first_members(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) 
 
 
 def read_local_d2(cloud: LabelledPoints, k: int = KS[-1]) -> Reading:
-    """`k`: neighbours of each point, at least 3."""
+    """Local d2 with k neighbours per point; raises EstimateError if k < 3."""
     if k < 3:
         raise EstimateError("local_d2 needs at least 3 neighbours of each point, not {k}. Raise k.", k=k)
     if len(cloud.points) <= k:

@@ -1,10 +1,10 @@
-"""Dimension from ratios of neighbour distances: TwoNN in three forms, GRIDE and the maximum likelihood of k.
+"""Dimension from ratios of neighbour distances: TwoNN in three forms, GRIDE and the maximum-likelihood estimator (MLE).
 
-The formulas take distances (n_points, k), sorted along each row, the point itself left out and exact duplicates
-removed beforehand: a duplicate has r_1 = 0, and dropping only its ratio would leave its partners with biased ones.
-NaN stands where an estimate is undefined: fewer than three points, or ratios that are all 1 (ties).
+The formulas take distances (n_points, k), sorted along each row, excluding the point itself and without exact
+duplicates: a duplicate has r_1 = 0, and dropping only its ratio would leave its partners with biased ratios. The result
+is NaN if undefined: fewer than three points, or all ratios 1 (ties).
 
-`neighbour_readings` gives all of them, of a cloud and of the cloud without each block, from one table of neighbours.
+`neighbour_readings` computes all of them, for a cloud and its jackknife replicates, from one table of neighbours.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from core.geometry.neighbours import Labels, NeighbourTable, SetNeighbours, near
 GRIDE_SCALES = (1, 2, 4, 8, 16, 32)
 """Inner ranks n1; the outer rank is n2 = 2 n1."""
 GRIDE_READ_AT = 8
-"""The inner rank that is read: lower ones see spelling variants of one word, higher ones the rim."""
+"""Inner rank of the reported value: lower ones see spelling variants of one word, higher ones the edge of the cloud."""
 MLE_NEIGHBOURS = 20
 MIN_POINTS = 3
 DISCARDED = 0.1
-"""Share of the largest ratios that censored and linear TwoNN leave out: they come from the sparse rim of a cloud."""
+"""Share of the largest ratios that censored and linear TwoNN leave out: they come from the sparse edge of a cloud."""
 PLATEAU = 0.1
-"""Two scales agree where their log dimensions differ by less than this."""
+"""Two scales agree if their log dimensions differ by less than this."""
 
 
 RANKS = (1, 2, 4, 8, 10, 16, 20, 32, 64)
-"""Ranks whose distances are kept: those of GRIDE, of the maximum-likelihood estimator and of the correlation radii."""
+"""Ranks whose distances are kept: for GRIDE, MLE and the radii of the correlation integral."""
 
 OVERLAP = 96
-"""Outer neighbours at which points share so many that the jackknife is right: see `of_centres`."""
+"""Outer rank at which points share so many neighbours that the jackknife is right: see `sums_over_centres`."""
 
 LOCAL = 8
-"""GRIDE stops where its outer neighbour is farther than N / 4 ranks away: no neighbourhood any more."""
+"""GRIDE needs at least this many points per inner rank n1; beyond rank N / 4 neighbours are no longer local."""
 
 
 def two_nn(distances: Tensor) -> float:
     """Two-nearest-neighbour dimension, full maximum likelihood: (N-1) / sum log(r2/r1).
 
-    distances (n_points, >= 2). Facco et al. 2017. For N independent points of locally constant density it is unbiased;
-    a tie r1 = r2 counts as log 1 = 0 and so raises it.
+    distances (n_points, >= 2). Facco et al. 2017. Unbiased for N independent points of locally constant density; a tie
+    r1 = r2 counts as log 1 = 0 and so raises the estimate.
     """
     log_mu = _log_ratios(distances, 1, 2)
     if len(log_mu) < MIN_POINTS:
@@ -57,10 +57,10 @@ def two_nn(distances: Tensor) -> float:
 
 
 def two_nn_censored(distances: Tensor, discarded: float = DISCARDED) -> float:
-    """TwoNN by maximum likelihood without its largest ratios: (n-1) / (sum of the n smallest + (N-n) the n-th).
+    """TwoNN by maximum likelihood with the largest ratios censored: (n-1) / (sum of n smallest + (N-n) times the n-th).
 
-    distances (n_points, >= 2); n = floor(N (1 - discarded)). Type-II censoring of the Pareto law: what is left out
-    still counts as "at least the largest kept", so no bias enters. Unbiased for independent points.
+    distances (n_points, >= 2); n = floor(N (1 - discarded)); the sums are over log(r2/r1). Type-II censoring of the
+    Pareto distribution: a censored ratio counts as "at least the largest kept". Unbiased for independent points.
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
     n = _n_kept(len(log_mu), discarded)
@@ -70,7 +70,7 @@ def two_nn_censored(distances: Tensor, discarded: float = DISCARDED) -> float:
 
 
 def two_nn_linear(distances: Tensor, discarded: float = DISCARDED) -> float:
-    """TwoNN as its authors fit it: slope through the origin of -log(1 - i/N) on the i-th smallest log(r2/r1).
+    """TwoNN by its authors' linear fit: slope through the origin of -log(1 - i/N) on the i-th smallest log(r2/r1).
 
     distances (n_points, >= 2); i = 1..floor(N (1 - discarded)), because i = N would be infinite. Facco et al. 2017.
     """
@@ -86,8 +86,8 @@ def two_nn_linear(distances: Tensor, discarded: float = DISCARDED) -> float:
 def mle(distances: Tensor) -> float:
     """Levina-Bickel dimension, inverses averaged over points: (k-1) N / sum_i sum_{j<k} log(r_k/r_j).
 
-    distances (n_points, k). Levina and Bickel 2004, averaged as MacKay and Ghahramani 2005: averaging the local
-    dimensions themselves is biased at small k.
+    distances (n_points, k). Levina and Bickel 2004, with inverses averaged as in MacKay and Ghahramani 2005: averaging
+    the local dimensions themselves is biased at small k.
     """
     k = distances.shape[1]
     if len(distances) < MIN_POINTS:
@@ -101,7 +101,7 @@ def _mle_terms(distances: Tensor) -> Tensor:
 
 
 def gride(distances: Tensor, n1: int) -> float:
-    """Generalised ratio dimension at ranks (n1, 2 n1): root of the likelihood of mu = r_{2 n1} / r_{n1}.
+    """GRIDE at ranks (n1, 2 n1): maximum-likelihood dimension from the ratios mu = r_{2 n1} / r_{n1}.
 
     distances (n_points, >= 2 n1). Denti et al. 2022: f(mu) = d (mu^d - 1)^(n2-n1-1) / (B(n2-n1, n1) mu^((n2-1)d+1)).
     n1 = 1 is `two_nn`. The start value is the moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu.
@@ -119,7 +119,10 @@ def gride(distances: Tensor, n1: int) -> float:
 
 
 def _gride_root(log_mu: Tensor, n1: int, n2: int, d: float) -> float:
-    """Newton steps on the score (N-1)/d + (n2-n1-1) sum l/(1-e^-dl) - (n2-1) sum l, which falls in d: one root."""
+    """Newton iteration on the score (N-1)/d + (n2-n1-1) sum l/(1-e^-dl) - (n2-1) sum l, decreasing in d: one root.
+
+    NaN if it does not converge in 50 steps.
+    """
     l = log_mu.clamp_min(1e-12)  # noqa: E741 - the paper's symbol
     n, linear = len(l), float(l.sum()) * (n2 - 1)
     for _ in range(50):
@@ -137,7 +140,7 @@ def _gride_root(log_mu: Tensor, n1: int, n2: int, d: float) -> float:
 def plateau(values: dict[int, float]) -> int | None:
     """The smallest n1 from which two successive doublings change log d by less than `PLATEAU`; None if there is none.
 
-    values {n1: GRIDE dimension}; the scales n1, 2 n1 and 4 n1 must all be there and finite.
+    values {n1: GRIDE dimension}; the scales n1, 2 n1 and 4 n1 must all be present and finite.
     """
     logs = {n1: math.log(value) for n1, value in values.items() if math.isfinite(value) and value > 0}
     for n1 in sorted(logs):
@@ -148,7 +151,7 @@ def plateau(values: dict[int, float]) -> int | None:
 
 
 def _log_ratios(distances: Tensor, inner: int, outer: int) -> Tensor:
-    """log(r_outer / r_inner) of each point, in double; a ratio below 1 is round-off and counts as 1."""
+    """log(r_outer / r_inner) of each point, in double precision; a ratio below 1 is round-off and counts as 1."""
     inner_distance, outer_distance = _in_double(distances[:, [inner - 1, outer - 1]]).unbind(1)
     return (outer_distance / inner_distance).log().clamp_min(0)
 
@@ -158,7 +161,7 @@ def _n_kept(n: int, discarded: float) -> int:
 
 
 def _in_double(values: Tensor) -> Tensor:
-    """On the CPU: the tables are small by now, and Apple's GPUs have no double precision."""
+    """Double precision on the CPU: the tables are small here, and Apple's GPUs have no double precision."""
     return values.cpu().double()
 
 
@@ -171,18 +174,18 @@ def _safe_ratio(numerator: float, denominator: float) -> float:
 
 @dataclass(frozen=True)
 class CentreSums:
-    """What the jackknife of a neighbour estimate is held against: points whose own ratios are left out, as neighbours
-    kept."""
+    """Leave-out values of a neighbour estimate in which left-out points lose their own ratios but stay as neighbours of
+    others; used to correct the jackknife variance."""
 
     without_two: np.ndarray
-    """The log without those of each two blocks, on the diagonal without one; (n_blocks, n_blocks)"""
+    """Log estimate without each pair of blocks, on the diagonal without one block; (n_blocks, n_blocks)"""
     share: float
-    """Of what the jackknife's variance has more that is true: points that share neighbours are not independent."""
+    """Weight of the jackknife variance against the centres' variance; points that share neighbours are dependent."""
 
 
 @dataclass(frozen=True)
 class NeighbourReading:
-    """One estimator at one scale, on the whole cloud and without each block."""
+    """One estimator at one scale: its value on the whole cloud and its delete-one-block replicates."""
 
     estimator: str
     n1: int | None
@@ -192,11 +195,11 @@ class NeighbourReading:
     mean_distance: float
     """Mean distance of the outer neighbour."""
     centres: CentreSums | None = None
-    """Where neighbours are taken from other sequences: see `of_centres`."""
+    """Set if neighbours come only from other sequences: see `sums_over_centres`."""
 
 
 def stored_neighbours(n_points: int, n_union: int, rank: int = RANKS[-1]) -> int:
-    """How many neighbours to store so that nearly every row finds `rank` of them in each member set.
+    """Number of neighbours to store so that nearly every row finds `rank` of them in each member set.
 
     A member set holds n_points of the n_union rows, and blocks are not spread evenly over neighbourhoods.
     """
@@ -204,12 +207,12 @@ def stored_neighbours(n_points: int, n_union: int, rank: int = RANKS[-1]) -> int
 
 
 def distances_of_sets(table: NeighbourTable, distinct: Tensor) -> SetNeighbours:
-    """What `neighbour_readings` needs; distinct (n_sets, n) bool are member sets without exact copies."""
+    """Distances for `neighbour_readings`; distinct (n_sets, n) bool are member sets without exact copies."""
     return within_sets(table, distinct, RANKS, MLE_NEIGHBOURS)
 
 
 def readings_of_points(points: Tensor) -> list[NeighbourReading]:
-    """The readings of a cloud alone, without subsets; points (n, n_dims) without exact copies."""
+    """Neighbour estimates of one cloud without replicates; points (n, n_dims) without exact copies."""
     everyone = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
     return neighbour_readings(distances_of_sets(nearest(points, RANKS[-1]), everyone), everyone)
 
@@ -217,12 +220,12 @@ def readings_of_points(points: Tensor) -> list[NeighbourReading]:
 def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[NeighbourReading]:
     """TwoNN in three forms, MLE and the GRIDE scan, from `distances_of_sets` of the same member sets.
 
-    NaN where the points are too few for a form.
+    NaN if there are too few points for an estimator.
     """
-    distances = found.distances.cpu().double()  # small by now, and Apple's GPUs have no double precision
+    distances = found.distances.cpu().double()  # small here, and Apple's GPUs have no double precision
     whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
     n = len(whole)
-    # Ranks that a set is too small for, and points at one place, stay undefined.
+    # Ranks beyond the size of a set, and coinciding points, stay undefined.
     logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
     count = distinct.sum(1).cpu().numpy()
     readings = []
@@ -260,11 +263,11 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
 def differing_readings(
     table: NeighbourTable, distinct: Tensor, labels: Labels, kind: str, scales: Sequence[int], with_mle: bool
 ) -> list[NeighbourReading]:
-    """`gride_<kind>` at the inner ranks `scales` and, on request, `mle_<kind>`, of neighbours that differ in all labels.
+    """`gride_<kind>` at the inner ranks `scales` and optionally `mle_<kind>`; neighbours differ in all labels.
 
     table of the points; distinct (n_sets, n) bool member sets without exact copies; labels (n,) each. Tokens of one
-    sequence resemble each other, and occurrences of one type: such neighbours say little about the population. NaN
-    where the points are too few for a scale.
+    sequence, and occurrences of one type, are correlated, so such neighbours say little about the population. NaN if
+    there are too few points for a scale.
     """
     count = distinct.sum(1).cpu().numpy()
     n = int(count[0])
@@ -302,18 +305,19 @@ def differing_readings(
 
 
 def _outer_rank(n1: int | None, n2: int) -> int:
-    """How far the neighbours of a point go that it shares with others; MLE weighs all up to n2 alike."""
+    """Effective rank of the neighbours that points share: n2 for GRIDE, 2 n2 for MLE, which weighs all ranks alike."""
     return n2 if n1 else 2 * n2
 
 
 def sums_over_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> CentreSums:
-    """How 1 / mean of the points' terms varies where points are left out as centres and stay as neighbours of others.
+    """Leave-out values of 1 / mean of the points' terms, with left-out points kept as neighbours of others.
 
-    terms (n,), NaN where a point has none; of_block (n_blocks, n) bool; rank k as `_reach` has it. Where neighbours
-    come from other sequences alone, leaving a block out changes the neighbours of all others, and the jackknife's error
-    is 1.1 to 2 times the true spread. Ratios of centres alone take points that share neighbours as independent: .65 to 1
-    times, the less the more neighbours. Between the two variances lies the true one: about at k / 96 of the way from
-    that of centres (simulated: docs/accuracy.md). Nothing of this holds where neighbours may be of one sequence.
+    terms (n,), NaN if a point has none; of_block (n_blocks, n) bool; rank k from `_outer_rank`. If neighbours come only
+    from other sequences, leaving a block out changes the neighbours of all other points, and the jackknife error is 1.1
+    to 2 times the true standard deviation. Leaving out only centres treats points that share neighbours as independent:
+    its error is .65 to 1 times the true one, lower for more neighbours. The true variance lies about k / 96 of the way
+    from the centres' to the jackknife's (simulated: docs/accuracy.md). This does not hold if neighbours may come from
+    the same sequence.
     """
     known = np.isfinite(terms)
     counts = of_block[:, known].sum(1).astype(float)
@@ -327,14 +331,14 @@ def sums_over_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> Cen
 
 
 def _mle_of_sets(found: SetNeighbours, logs: np.ndarray, count: np.ndarray, at: int) -> np.ndarray:
-    """sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j, summed over points; `at` is the place of k."""
+    """MLE of each member set, from sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j; `at`: column of k."""
     k = MLE_NEIGHBOURS
     spread = k * logs[:, :, at] - found.log_sums.cpu().double().numpy()
     return _undefined_if_empty((k - 1) * count, np.nansum(spread, 1))
 
 
 def _gride_of_sets(logs: np.ndarray, count: np.ndarray, n1: int, inner: int, outer: int, value: float) -> np.ndarray:
-    """The moment estimate of each subset, scaled so that it meets the likelihood's root on the whole cloud.
+    """GRIDE replicates: the moment estimate of each subset, scaled to match the maximum likelihood on the whole cloud.
 
     The moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu has 99.9 percent of the likelihood's information.
     """
@@ -349,7 +353,7 @@ def _value_per_set(function: Callable[[Tensor], float], distances: Tensor, disti
 
 
 def _as_table(whole: Tensor, n1: int, inner: int, outer: int) -> Tensor:
-    """A table of 2 n1 columns of which `gride` reads the columns of ranks n1 and 2 n1."""
+    """A table of 2 n1 columns with only ranks n1 and 2 n1 filled in, which are all that `gride` uses."""
     table = whole.new_full((len(whole), 2 * n1), math.nan)
     table[:, n1 - 1], table[:, 2 * n1 - 1] = whole[:, inner], whole[:, outer]
     return table
@@ -380,7 +384,7 @@ def read_mle(cloud: LabelledPoints) -> Reading:
 
 
 def read_gride(cloud: LabelledPoints, n1: int | None = None) -> Reading:
-    """GRIDE at the ranks n1 and 2 n1; without n1 the whole scan, read at `GRIDE_READ_AT`."""
+    """GRIDE at the ranks n1 and 2 n1; without n1 the whole scan, with the value at `GRIDE_READ_AT`."""
     return _gride_scan(cloud) if n1 is None else _by_neighbours(partial(gride, n1=n1), 2 * n1, cloud)
 
 
@@ -401,7 +405,7 @@ def read_gride_typed(cloud: LabelledPoints, n1: int = GRIDE_READ_AT) -> Reading:
 def _by_differing(
     estimate: Callable[[Tensor], float], n1: int | None, k: int, cloud: LabelledPoints, labels: Labels
 ) -> Reading:
-    """From the k nearest that differ in all labels; NaN where a point has fewer."""
+    """Estimate from the k nearest neighbours that differ in all labels; NaN if a point has fewer."""
     if len(cloud.points) <= k:
         return Reading(math.nan)
     everyone = torch.ones(len(cloud.points), dtype=torch.bool, device=cloud.points.device)
@@ -420,7 +424,7 @@ def _by_neighbours(estimate: Callable[[Tensor], float], k: int, cloud: LabelledP
 
 
 def _gride_scan(cloud: LabelledPoints) -> Reading:
-    """All scales up to N/8, read at n1 = 8; the notes say from where on the scan is flat, or its range."""
+    """GRIDE at all scales up to N/8, with the value at n1 = 8; the notes give the plateau, if any, and the range."""
     n = len(cloud.points)
     scales = [n1 for n1 in GRIDE_SCALES if n >= 8 * n1]
     if GRIDE_READ_AT not in scales:

@@ -1,7 +1,7 @@
-"""The nearest neighbours of every point, from tiled matrix products, and their restriction to subsets.
+"""Nearest neighbours of every point from tiled matrix products, and their restriction to subsets.
 
-|x - y|^2 = |x|^2 + |y|^2 - 2 x.y is one matrix product, but it cancels where two points nearly coincide. Those
-pairs, and only those, are computed again by explicit difference.
+|x - y|^2 = |x|^2 + |y|^2 - 2 x.y needs one matrix product, but loses precision when two points nearly coincide. Only
+those pairs are recomputed by explicit difference.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from torch import Tensor
 TILE = 512
 # Below this share of |x|^2 + |y|^2 the product form of a squared distance has lost 7 of its 24 bits.
 CANCELLATION = 2.0**-7
-# Below this share the product form cannot even say which candidates are nearest: such rows are computed explicitly.
+# Below this share the product form cannot even rank the candidates: such rows are computed explicitly.
 BLUR = 2.0**-17
 _MIX = (-4658895280553007687, -7723592293110705685)
 """Odd 64-bit factors of the splitmix64 generator (Steele, Lea and Flood 2014), as signed numbers."""
 
 Labels = Sequence[Tensor]
-"""Numbers of each point, such as its sequence; (n_points,) int64 each."""
+"""Labels of the points, such as their sequence numbers; (n_points,) int64 each."""
 
 
 @dataclass(frozen=True)
 class NeighbourTable:
-    """Neighbours in order of distance, the point itself left out."""
+    """Neighbours in order of distance, excluding the point itself."""
 
     points: Tensor
     """(n_points, n_dims) fp32, centred."""
     norms: Tensor
     """Squared norms; (n_points,)"""
     distances: Tensor
-    """(n_points, k); infinite where a row was not asked for or has no more neighbours."""
+    """(n_points, k); infinite if a row was not requested or has no more neighbours."""
     indices: Tensor
     """(n_points, k) int64"""
 
 
 @dataclass(frozen=True)
 class SetNeighbours:
-    """Distances of chosen ranks among the members of each of several subsets; NaN for points that are no members."""
+    """Neighbour distances at selected ranks among the members of each subset; NaN for points that are not members."""
 
     ranks: tuple[int, ...]
     distances: Tensor
@@ -66,12 +66,12 @@ def nearest(points: Tensor, k: int) -> NeighbourTable:
 def nearest_of_tile(
     gram: Tensor, points: Tensor, norms: Tensor, start: int, k: int, hidden: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Distances and indices of the k nearest of the rows start, start + 1, ... from their tile of the Gram matrix.
+    """Distances and indices of the k nearest neighbours of rows start, start + 1, ..., from their Gram matrix tile.
 
-    gram (n_rows, n) is overwritten; `hidden` points (n,) bool are nobody's neighbours.
+    gram (n_rows, n) is overwritten; points in `hidden` (n,) bool are excluded as neighbours.
     """
     rows = torch.arange(start, start + len(gram), device=gram.device)
-    # |y|^2 - 2 x.y orders the neighbours of x as the distance does; |x|^2 is added to the few that are kept.
+    # |y|^2 - 2 x.y ranks the neighbours of x as the distance does; |x|^2 is added only to the few that are kept.
     relative = torch.add(norms[None, :], gram, alpha=-2, out=gram)
     relative[rows - start, rows] = torch.inf
     if hidden is not None:
@@ -80,8 +80,8 @@ def nearest_of_tile(
 
 
 def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """From |y|^2 - 2 x.y (n_rows, n) of the points x `rows` to all y: the k nearest, those that cancel made exact."""
-    # A few spare candidates: cancellation can swap the order of the nearest.
+    """The k nearest neighbours from `relative` = |y|^2 - 2 x.y (n_rows, n), x = `rows`; cancelling ones are exact."""
+    # A few spare candidates, because cancellation can swap the order of the nearest.
     smallest, columns = relative.topk(min(k + 4, relative.shape[1]), dim=1, largest=False)
     squared = smallest + norms[rows, None]
     blurred = squared[:, -1] < BLUR * (norms[rows] + norms[columns[:, -1]])
@@ -99,7 +99,7 @@ def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k
 
 
 def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """All distances of some rows by explicit difference; what is infinite in `relative` stays out."""
+    """The k nearest (squared distances, indices) by explicit difference, except entries infinite in `relative`."""
     squared, columns = [], []
     for part, row in zip(relative.split(64), rows.split(64), strict=True):
         exact = torch.cdist(points[row], points, compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -111,10 +111,10 @@ def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Te
 
 
 def with_differing_labels(table: NeighbourTable, used: Tensor, labels: Labels, k: int) -> NeighbourTable:
-    """The k nearest of those neighbours that differ from a point in every one of its labels.
+    """The k nearest neighbours that differ from the point in every label.
 
-    Stored neighbours serve where a row holds k such; the other rows are computed afresh among the `used` points (n,)
-    bool. Distances are infinite where a row has fewer.
+    Stored neighbours are used if a row has k of these; other rows are searched again among the `used` points (n,) bool.
+    Distances are infinite beyond the neighbours that exist.
     """
     k = min(k, int(used.sum()) - 1)
     rank = (_labels_differ(table.indices, labels) & torch.isfinite(table.distances)).cumsum(1)
@@ -130,7 +130,7 @@ def with_differing_labels(table: NeighbourTable, used: Tensor, labels: Labels, k
 
 
 def _labels_differ(indices: Tensor, labels: Labels) -> Tensor:
-    """Whether a row's neighbour has other labels than the row; shaped as `indices` (n, k)."""
+    """Whether each neighbour differs from its row's point in every label; same shape as `indices` (n, k)."""
     apart = torch.ones_like(indices, dtype=torch.bool)
     for label in labels:
         apart &= label[indices] != label[:, None]
@@ -142,8 +142,8 @@ def within_sets(
 ) -> SetNeighbours:
     """Neighbour distances among the members of each subset; members (n_sets, n_points) bool.
 
-    A row whose stored neighbours do not hold enough members is computed afresh, so the answer is always exact. Ranks
-    that a subset is too small for are NaN. `labels` are those that `table` was made with, if it is of `differing`.
+    Rows with too few members among their stored neighbours are searched again, so the result is exact. Ranks beyond the
+    size of a subset are NaN. `labels` are those passed to `with_differing_labels`, if that built `table`.
     """
     n_sets, n = members.shape
     highest = max(*ranks, sum_to)
@@ -175,9 +175,9 @@ def _incomplete_rows(missing: Tensor) -> list[tuple[int, Tensor]]:
 def _search_again(
     table: NeighbourTable, rows: Tensor, member: Tensor, k: int, labels: Labels = ()
 ) -> tuple[Tensor, Tensor]:
-    """Distances and indices of the k members nearest to each of `rows`, or of as many as there are.
+    """Distances and indices of the k members nearest to each of `rows`, or of all members if there are fewer.
 
-    With labels, those that differ in all of them; infinite where a row has fewer than k such.
+    With labels, only members that differ in all of them; distances are infinite if a row has fewer than k of these.
     """
     k = min(k, int(member.sum()) - 1)
     if k < 1:
@@ -196,18 +196,18 @@ def _search_again(
 
 
 def first_copies(points: Tensor, members: Tensor) -> Tensor:
-    """Member sets without exact duplicates: of equal rows, only the first member stays; bool, shaped as `members`.
+    """Member sets without exact duplicates: of equal rows only the first member is kept; bool, same shape as `members`.
 
-    points (n_points, n_dims) fp32; members (n_sets, n_points) bool. Rows are compared by their bits, through a
-    64-bit integer hash: a hash cannot depend on how a product was tiled, as a floating-point sum can.
+    points (n_points, n_dims) fp32; members (n_sets, n_points) bool. Rows are compared bitwise through a 64-bit integer
+    hash, which unlike a floating-point sum does not depend on how a product was tiled.
     """
     numbers = points.float() + 0.0  # no negative zeros
     if numbers.shape[1] % 2:
         numbers = torch.nn.functional.pad(numbers, (0, 1))
     generator = torch.Generator().manual_seed(0x5EED)
     keys = torch.randint(-(2**62), 2**62, (numbers.shape[1] // 2,), generator=generator, dtype=torch.int64)
-    # Two coordinates at a time. A product carries a difference to higher bits alone, so that a sign, which is the
-    # highest, would all but vanish from a weighted sum: the upper half is brought down before and after.
+    # Two coordinates at a time. A product moves a difference to higher bits only, so the sign bit, the highest, would
+    # nearly vanish from a weighted sum: the upper half is XORed into the lower half before and after each product.
     mixed = numbers.contiguous().view(torch.int64)
     mixed += keys.to(points.device)
     halves = mixed.view(torch.int32)

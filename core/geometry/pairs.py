@@ -1,14 +1,14 @@
-"""One pass over all pairs of a cloud, from which neighbours and every second-order quantity are read.
+"""One pass over all pairs of a cloud, which yields neighbours and all second-order quantities.
 
-A tile of the Gram matrix gives distances, and its elementwise square times a few columns gives sums of squared
-cosines for as many subsets of the cloud as there are columns. Centring a subset on its own mean, or turning its removed
-components, moves points by few directions u, c_i = x_i + U'f_i, and c_i.c_j only by terms of low rank,
+A tile of the Gram matrix gives distances; its elementwise square times a matrix of weights gives sums of squared
+cosines for one subset of the cloud per column. Centring a subset on its own mean, or rotating its removed components,
+shifts points along few directions u, c_i = x_i + U'f_i, and changes c_i.c_j only by low-rank terms,
 
     c_i.c_j = G_ij - a_i' M a_j,   a_i = (f_i, U x_i),   M = -(UU' I; I 0),
 
-so sum_ij w_i w_j (c_i.c_j)^2, with w_i = 1 / |c_i|^2, needs the squared Gram matrix only in w'(G o G)w. That is what
-makes the jackknife exact, re-drawn and re-centred, without a second pass over pairs. Moves must be small beside the
-points: single precision loses what they cancel.
+so sum_ij w_i w_j (c_i.c_j)^2, with w_i = 1 / |c_i|^2, needs the squared Gram matrix only in w'(G o G)w. This makes the
+jackknife exact, with subsets re-drawn and re-centred, without a second pass over pairs. Shifts must be small compared
+with the points, because cancellation loses digits in single precision.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _log = logging.getLogger("workdim")
 TILE = 512
 SMALLEST_TILE = 64
 COINCIDES = 1e-6
-"""Points whose squared distance to the mean is below this share of the largest have no direction: it is round-off."""
+"""Below this share of the largest squared distance to the mean a point has no direction, only round-off."""
 
 
 @dataclass(frozen=True)
 class Directions:
-    """How each subset of a cloud turns points into centred directions, or into centred points that keep their norms."""
+    """Maps points to centred directions, or to centred points that keep their norms, for each subset of a cloud."""
 
     weights: Tensor
-    """w_i = 1 / |c_i|^2 for members, 0 for others and for points at the subset's mean; with norms, 1 over the subset's
-    mean of |c_i|^2 for all members; (n_sets, n)"""
+    """w_i = 1 / |c_i|^2 for members, 0 for non-members and for points at the subset's mean; with norms, 1 over the
+    subset's mean of |c_i|^2 for all members; (n_sets, n)"""
     sizes: Tensor
     """w_i |c_i|^2: 1 for directions; (n_sets, n)"""
     features: Tensor
@@ -47,16 +47,16 @@ class Directions:
 
 @dataclass(frozen=True)
 class PairSums:
-    """Sums over ordered pairs of different points, for each subset; (n_sets,) float64.
+    """Sums over ordered pairs of different points, for each subset; (n_sets,) float64 each.
 
-    Where points keep their norms, "cosine" is the inner product over the mean squared norm.
+    If points keep their norms, "cosine" is the inner product over the mean squared norm.
     """
 
     squares: np.ndarray
-    """of squared cosines"""
+    """Sum of squared cosines."""
     cosines: np.ndarray
     pairs: np.ndarray
-    """of ones; with norms, of the largest squared cosine that two points of their norms can have"""
+    """Number of pairs; with norms, the sum of the largest squared cosine that two points of these norms can have."""
 
     def without(self, *others: PairSums) -> PairSums:
         return PairSums(
@@ -67,7 +67,7 @@ class PairSums:
 
     @property
     def d2(self) -> np.ndarray:
-        """Pairs over squared cosines; NaN where nothing is left."""
+        """Number of pairs over the sum of squared cosines; NaN if there is no pair."""
         return self.d2_without(np.zeros(len(self.pairs)))
 
     @property
@@ -75,20 +75,20 @@ class PairSums:
         return np.divide(self.cosines, self.pairs, out=np.full(len(self.pairs), np.nan), where=self.pairs > 0)
 
     def d2_without(self, added: np.ndarray) -> np.ndarray:
-        """The same less a mean squared cosine (n_sets,) that is no property of the cloud, of at most half of it."""
+        """d2 after subtracting the mean squared cosine `added` (n_sets,) due to centring, at most half of the total."""
         good = (self.pairs > 0) & (self.squares > 0)
         squares = self.squares - np.minimum(self.pairs * added, self.squares / 2)
         return np.divide(self.pairs, squares, out=np.full(len(self.pairs), np.nan), where=good)
 
 
 def added_by_centring(between: np.ndarray, within: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean squared cosine that pairs of different sequences owe to centring on the cloud's own mean; (n_sets,).
+    """Bias of the mean squared cosine between sequences that is due to centring on the sample mean; (n_sets,).
 
-    between and within (n_sets,) mean cosines of two tokens of different sequences and of one (NaN: each has one token);
-    counts (n_sets, n_sequences). Each sequence has its part in the mean: with shares w of the N points, W = sum w^2
-    and rho = within - between, the cosine of tokens of sequences s and t has the expectation
-    -(rho (w_s + w_t - W) + (1 - rho) / N). Its square makes up d2 (rho / S)^2 of the whole where S sequences are equal,
-    2.5 percent with 16 of them, 50 dimensions and rho .36, and more where few are long.
+    between and within (n_sets,): mean cosine of two tokens of different sequences and of the same sequence (NaN if each
+    sequence has one token); counts (n_sets, n_sequences). Every sequence contributes to the mean. With shares w of the
+    N points, W = sum w^2 and rho = within - between, the cosine of tokens of sequences s and t has the expectation
+    -(rho (w_s + w_t - W) + (1 - rho) / N). For S sequences of equal length, its square is a share d2 (rho / S)^2 of the
+    total: 2.5 percent for S = 16, 50 dimensions and rho = .36, and more if a few sequences are long.
     """
     n = counts.sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -101,12 +101,12 @@ def added_by_centring(between: np.ndarray, within: np.ndarray, counts: np.ndarra
 
 
 def scan(points: Tensor, columns: Tensor, k: int = 0, used: Tensor | None = None) -> tuple[Tensor, NeighbourTable]:
-    """What stands for (G o G) @ columns, and the k nearest neighbours among the `used` points.
+    """(G o G) @ columns or an equivalent, and the k nearest neighbours among the `used` points.
 
-    points (n, n_dims) fp32, centred; columns (n, n_columns); used (n,) bool or None for all. With neighbours the first
-    is (G o G) @ columns itself. Without them each pair is formed once, and P is returned with C'P + P'C =
-    2 C'(G o G) C for all columns C: the quadratic form of a column is right, that of two columns after symmetrising.
-    Where memory runs short the tiles are halved, and a line says so.
+    points (n, n_dims) fp32, centred; columns (n, n_columns); used (n,) bool or None for all. With k > 0 the product is
+    (G o G) @ columns itself. With k = 0 each pair is computed once, and the product is a P with C'P + P'C =
+    2 C'(G o G) C for the columns C: quadratic forms of one column are exact, bilinear forms only after symmetrising.
+    If memory runs short, the tiles are halved and a warning is logged.
     """
     tile = TILE
     while True:
@@ -142,7 +142,7 @@ def _scan(points: Tensor, columns: Tensor, k: int, used: Tensor | None, tile: in
 
 
 def _upper_products(points: Tensor, columns: Tensor, start: int, stop: int) -> Tensor:
-    """Rows start..stop: pairs with later points counted twice, those within the tile once as they are."""
+    """Rows start..stop of the product: pairs with later points count twice, pairs within the tile once."""
     squared = (points[start:stop] @ points[start:].T).square_()
     own = squared[:, : stop - start] @ columns[start:stop]
     return own.add_(squared[:, stop - start :] @ columns[stop:], alpha=2)
@@ -156,7 +156,7 @@ def directions(
     *,
     with_norms: bool = False,
 ) -> Directions:
-    """Each subset centred on its own mean and, if given, moved along further axes: c_i = x_i - mean + sum_k f_ik u_k.
+    """Centre each subset on its own mean and optionally shift along further axes: c_i = x_i - mean + sum_k f_ik u_k.
 
     points (n, n_dims) fp32; members (n_sets, n) bool; axes u (n_sets, n_axes, n_dims) and coefficients f
     (n_sets, n, n_axes).
@@ -186,7 +186,7 @@ def directions(
 
 
 def all_pairs(points: Tensor, of: Directions, products: Tensor) -> PairSums:
-    """Over all pairs; products = (G o G) @ weights' (n, n_sets) from `scan`."""
+    """Sums over all pairs; products = (G o G) @ weights' (n, n_sets) from `scan`."""
     weighted = of.weights[:, :, None] * of.features  # (n_sets, n, n_features)
     squares = torch.einsum("sn,ns->s", of.weights, products)
     moments = torch.einsum("snf,nd->sfd", weighted, points)
@@ -200,7 +200,7 @@ def all_pairs(points: Tensor, of: Directions, products: Tensor) -> PairSums:
 
 
 def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> PairSums:
-    """Over pairs of one group, such as one sequence; `groups` as `grouped` gives them."""
+    """Sums over pairs within a group, such as a sequence; `groups` in the format of `grouped`."""
     n_sets = len(of.weights)
     result = PairSums(*np.zeros((3, n_sets)))
     for padded in groups:
@@ -229,7 +229,7 @@ def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> Pa
 def _sums(
     squares: Tensor, cosines: Tensor, cross: Tensor, own: Tensor, metric: Tensor, sizes: Tensor, pairs: Tensor
 ) -> PairSums:
-    """The expansion of the sums, less the pairs of a point with itself, whose cosine is its size; sizes (n_sets, n)."""
+    """Expand the sums and subtract each point's pair with itself, whose cosine is its size; sizes (n_sets, n)."""
     mixed = metric @ own  # (n_groups or 1, n_sets, n_features, n_features)
     trace = torch.einsum("gsfe,gsef->s", mixed, mixed)
     total = squares - 2 * (metric * cross).sum((1, 2)) + trace
@@ -240,9 +240,9 @@ def _sums(
 
 
 def grouped(labels: np.ndarray) -> list[np.ndarray]:
-    """Row numbers of the points that share a label, padded with -1; (n_groups, width) per size class.
+    """Row numbers of the points of each label, padded with -1; one array (n_groups, width) per size class.
 
-    Classes are powers of two, so that padding at most doubles the work; labels that occur once are left out.
+    Size classes are powers of two, so padding at most doubles each group; labels that occur once are left out.
     """
     order = np.argsort(labels, kind="stable")
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)

@@ -1,8 +1,8 @@
-"""What the geometry of one layer gives back: estimates and correlators of named clouds, with their errors.
+"""Results of one layer's geometry: estimates and correlators per cloud, with jackknife errors and intervals.
 
-Errors come from leaving out blocks of text. Tokens of one sequence depend on each other, so whole sequences are left
-out, never tokens. A bootstrap with replacement is not offered: 63 percent of its rows would have an exact copy, which
-breaks every neighbour ratio.
+Errors come from a delete-one-block jackknife over blocks of text. Tokens of one sequence are dependent, so whole
+sequences are left out, never single tokens. There is no bootstrap with replacement: 63 percent of its rows would have
+an exact copy, which breaks every neighbour ratio.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class CloudEstimate:
     n2: int | None
     estimate: Estimate
     blocks: list[float]
-    """The value without block 0, 1, ...; empty where the estimator has no replicates."""
+    """Delete-one replicates: the value without block 0, 1, ...; empty if the estimator has none."""
     halves: list[float] = field(default_factory=list)
-    """On half A and half B of split 0, of split 1, ..."""
+    """Values on half A and half B of split 0, of split 1, ..."""
     transform: str = "centred"
     gaussian_equivalent: tuple[float, float, float] = (math.nan, math.nan, math.nan)
-    """Dimension of the isotropic Gaussian cloud of as many points that the estimator reads the same on; and that of the
-    ends of its interval."""
+    """Dimension of the isotropic Gaussian cloud of equal size on which the estimator gives this value; the same for the
+    lower and upper end of the interval."""
 
     def within_bounds(self, n_dims: int, why_none: str = "") -> CloudEstimate:
-        """Without value, replicates and Gaussian equivalent where the value is no dimension.
+        """The estimate, or one without value, replicates and Gaussian equivalent if the value is not a dimension.
 
-        `why_none` says what keeps the cloud from carrying any estimate; empty where it can.
+        `why_none` is the reason why the cloud admits no estimate at all; empty if it does.
         """
         estimate = undefined_estimate(self.estimate, why_none) if why_none else within_bounds(self.estimate, n_dims)
         if estimate is self.estimate:
@@ -58,11 +58,11 @@ class CloudCorrelator:
 
 @dataclass(frozen=True)
 class Distribution:
-    """One value for each of some tokens."""
+    """The distribution of a quantity, usually with one value per token."""
 
     quantity: str
     rows: np.ndarray
-    """The tokens' rows in the masked table; empty where values do not belong to single tokens."""
+    """The tokens' rows in the masked table; empty if values do not belong to single tokens."""
     values: np.ndarray
 
 
@@ -72,12 +72,12 @@ class LayerResult:
     correlators: list[CloudCorrelator]
     distributions: list[Distribution]
     duplicate_share: float
-    """Exact copies among the points of `one_per_type`."""
+    """Share of exact copies among the points of `one_per_type`."""
     device: str = "cpu"
-    """Kind of device that it was measured on."""
+    """Type of the device used."""
 
     def value(self, cloud: str, estimator: str, n1: int | None = None, transform: str = "centred") -> float:
-        """NaN where there is no such estimate."""
+        """Value of an estimate; NaN if there is no such estimate."""
         for e in self.estimates:
             if (e.cloud, e.estimator, e.n1, e.transform) == (cloud, estimator, n1, transform):
                 return e.estimate.value
@@ -88,7 +88,10 @@ class LayerResult:
 
 
 def jackknife_error(replicates: np.ndarray) -> float:
-    """Delete-one-block standard error, sqrt((B-1)/B sum (theta_b - mean)^2); NaN with fewer than two replicates."""
+    """Delete-one-block standard error, sqrt((B-1)/B sum (theta_b - mean)^2).
+
+    NaN with fewer than two replicates, or if one is not finite.
+    """
     replicates = np.asarray(replicates, dtype=float)
     if len(replicates) < 2 or not np.isfinite(replicates).all():
         return math.nan
@@ -97,30 +100,30 @@ def jackknife_error(replicates: np.ndarray) -> float:
 
 
 def t_quantile(probability: float, n_blocks: int) -> float:
-    """Quantile of Student's t with B-1 degrees of freedom, which jackknife intervals use."""
+    """Quantile of Student's t with B-1 degrees of freedom, used for jackknife intervals."""
     return float(special.stdtrit(n_blocks - 1, probability))
 
 
 @dataclass(frozen=True)
 class SecondOrder:
-    """What leaving out two blocks at a time tells of the jackknife; neutral where it was not done."""
+    """Delete-two-blocks corrections of the jackknife; zero if not computed."""
 
     excess: float = 0.0
-    """What the jackknife's variance has too much: interactions of blocks count twice in it."""
+    """Upward bias of the jackknife variance: it counts interactions of blocks twice."""
     slope: float = 0.0
-    """By how much log error falls where the log of the value rises: above 0 a value too high is told too exact."""
+    """Decrease of log error per unit of log value: above 0, the error of an overestimate is too small."""
 
 
 FEWEST_BLOCKS = 6
-"""Fewer tell nothing about pairs of them."""
+"""Minimum number of blocks; fewer carry no information on pairs of blocks."""
 
 
 def second_order(without_two: np.ndarray | None) -> SecondOrder:
-    """Efron and Stein's correction of the jackknife variance, and how the error goes with the value.
+    """Efron and Stein's correction of the jackknife variance, and the dependence of the error on the value.
 
-    without_two (B, B): the log without each two blocks, on its diagonal without each one. With
-    Q_ab = (B-2) theta_ab - (B-1) (theta_a + theta_b), less its mean, the excess is sum_{a<b} Q_ab^2 / B^2, over the
-    (B-3) / (B-1) that the fitted means leave of it. The error without block a is that of theta_ab over b.
+    without_two (B, B): log estimate without each pair of blocks, on the diagonal without one block. With
+    Q_ab = (B-2) theta_ab - (B-1) (theta_a + theta_b), minus its mean, the excess is sum_{a<b} Q_ab^2 / B^2, divided by
+    the share (B-3) / (B-1) that remains after fitting means. The error without block a is that of theta_ab over b.
     """
     if without_two is None or len(without_two) < FEWEST_BLOCKS or not np.isfinite(without_two).all():
         return SecondOrder()
@@ -138,7 +141,7 @@ def second_order(without_two: np.ndarray | None) -> SecondOrder:
 
 
 WIDEST = 1.5
-"""No interval is wider than this many times that of Student's t."""
+"""Maximum ratio of the quantile used to that of Student's t."""
 
 
 def log_interval(
@@ -154,13 +157,14 @@ def log_interval(
     n_dropped: int = 0,
     notes: str = "",
 ) -> Estimate:
-    """A positive estimate with its error: the jackknife on the logarithm, and the variance of the draw.
+    """A positive estimate with standard error and 95 percent interval, from the jackknife on the log scale.
 
-    `blocks` are the delete-one values. `draw_values` are the values on the independent draws whose mean `value` is;
-    their variance enters as s^2 / n_draws. The interval is value * exp(-+ t * error), t with B-1 degrees of freedom.
-    With the logs `without_two` blocks (see `second_order`) the variance loses its excess, up to half of it, and t grows
-    by what the error would be greater at the far end, 1 + slope * t * error. `with_bias` adds the square of the bias as
-    the jackknife finds it. With `centres` the variance lies between theirs and the jackknife's.
+    `blocks` are the delete-one replicates; without them, or if one is not positive, there is no error.
+    `draw_values` are the values on the independent draws whose mean is `value`; their variance is
+    added as s^2 / n_draws. The interval is value * exp(-+ t * error), t with B-1 degrees of freedom. With `without_two`
+    (see `second_order`) the excess, up to half of the variance, is subtracted, and t is multiplied by
+    1 + slope * t * error, the increase of the error at the far end of the interval. `with_bias` adds the squared
+    jackknife bias. With `centres` the variance is a weighted mean of theirs and the jackknife's.
     """
     replicates = np.asarray(blocks, dtype=float)
     if not math.isfinite(value) or value <= 0 or not len(replicates) or not (replicates > 0).all():
@@ -185,7 +189,7 @@ def log_interval(
     if len(draw_values) > 1:
         error = math.hypot(error, float(np.std(np.log(draw_values), ddof=1)) / math.sqrt(len(draw_values)))
     quantile = t_quantile(0.975, len(replicates))
-    if further.slope > 0:  # two decimals, because the file keeps it
+    if further.slope > 0:  # two decimals, as stored in the file
         quantile = round(quantile * min(1 + further.slope * quantile * error, WIDEST), 2)
     reach = quantile * error
     return Estimate(
@@ -194,13 +198,13 @@ def log_interval(
 
 
 def within_bounds(estimate: Estimate, n_dims: int) -> Estimate:
-    """The estimate, or NaN with a note where even twice its interval lies above what so many points and columns span.
+    """The estimate, or NaN with a note if its interval, doubled in width, lies above the dimension the points can span.
 
-    N points centred on their mean span at most min(n_dims, N - 1) dimensions. Where all directions are orthogonal, as
-    those of one-hot points, a correlator is round-off and its inverse any number. The value of a cloud that fills its
-    space lies above the limit half of the time, its interval now and then. Without an interval a value counts that is
-    more than twice as large. Ranks stop at N - 1 instead: a value that has reached it tells N, no dimension.
-    A value that was undefined all along gets a note as well, if it has none.
+    N points centred on their mean span at most min(n_dims, N - 1) dimensions. If all directions are orthogonal, as for
+    one-hot points, a correlator is round-off and its inverse arbitrary. For a cloud that fills its space the value lies
+    above the limit half of the time, and the interval occasionally, hence the doubling. Without an interval, the limit
+    for the value is doubled. Ranks saturate at N - 1 instead: a value that reaches it reflects N, not a dimension. A
+    value that was already undefined gets a note if it has none.
     """
     if math.isnan(estimate.value):
         return estimate if estimate.notes else undefined_estimate(estimate, UNDEFINED)
@@ -219,13 +223,13 @@ def within_bounds(estimate: Estimate, n_dims: int) -> Estimate:
 
 
 SATURATED = 0.99
-"""Share of N - 1 from which on a value tells the number of points. Of 400 Gaussian points the effective rank is .90 of
-it in 2,000 columns and .995 in 40,000; of one-hot points it is 1."""
+"""Share of N - 1 above which a value only reflects the number of points. For 400 Gaussian points the effective rank is
+.90 of N - 1 in 2,000 columns and .995 in 40,000; for one-hot points it is 1."""
 UNDEFINED = "too few distinct points, or equal distances or directions throughout"
 
 
 def undefined_estimate(estimate: Estimate, note: str) -> Estimate:
-    """The estimate without value, and why."""
+    """The estimate with the value NaN and `note` appended to its notes."""
     return Estimate(
         math.nan,
         scale=estimate.scale,
@@ -247,7 +251,7 @@ def estimates_of_sets(
     *,
     with_bias: bool = False,
 ) -> CloudEstimate:
-    """From (n_sets,) values, the whole cloud's first; the others as in `log_interval`."""
+    """Estimate from (n_sets,) values, the whole cloud first; other arguments as in `log_interval`."""
     value, *blocks = [float(v) for v in values]
     estimate = log_interval(value, blocks, without_two=without_two, with_bias=with_bias, n_points=cloud.n_points)
     return as_cloud_estimate(cloud.name, estimator, None, None, estimate, blocks, transform)
@@ -280,7 +284,7 @@ def as_cloud_estimate(
     blocks: list[float] | None = None,
     transform: str = "centred",
 ) -> CloudEstimate:
-    """With its Gaussian equivalent, where the estimator has one."""
+    """The cloud estimate, with its Gaussian equivalent if the estimator is calibrated."""
     found = CloudEstimate(cloud, estimator, n1, n2, estimate, blocks or [], [], transform)
     if transform != "centred" or estimator not in gaussian.CALIBRATED:
         return found

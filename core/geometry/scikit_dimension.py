@@ -1,7 +1,7 @@
-"""scikit-dimension's estimators: independent implementations, and further opinions.
+"""Runs the estimators of scikit-dimension: independent implementations, and further estimators.
 
-None knows about sequences, and some take a minute, so each has a measured cost (core.registry.estimators, which also
-holds their options). The package is imported when one first runs.
+None of them takes sequences into account, and some take a minute, so each has a measured cost in
+core.registry.estimators, which also holds the options. The package is imported on first use.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from core.geometry.clouds import LabelledPoints, Reading
 
 
 def read_scikit_dimension(cloud: LabelledPoints, class_name: str, options: Mapping[str, Any]) -> Reading:
-    """What the class of `skdim.id` finds on points without exact duplicates.
+    """Run a class of `skdim.id` on points without exact duplicates.
 
-    NaN where the package refuses the points or finds no dimension, with its reason in the notes.
+    NaN if the package rejects the points or finds no dimension; the notes give the reason.
     """
-    import skdim  # here, because it loads half of scikit-learn
+    import skdim  # imported here because it loads half of scikit-learn
 
     array = cloud.points.cpu().numpy().astype(np.float64)
     model = getattr(skdim.id, class_name)(**options, **_sized(class_name, *array.shape))
@@ -29,7 +29,7 @@ def read_scikit_dimension(cloud: LabelledPoints, class_name: str, options: Mappi
         warnings.simplefilter("ignore")
         try:
             value = float(model.fit(array).dimension_)
-        except Exception as error:  # a foreign package: whatever it raises is its answer
+        except Exception as error:  # third-party code: any error it raises becomes the note
             return Reading(math.nan, notes=f"scikit-dimension {class_name}: {type(error).__name__}: {error}")
     if math.isfinite(value):
         return Reading(value)
@@ -37,7 +37,7 @@ def read_scikit_dimension(cloud: LabelledPoints, class_name: str, options: Mappi
 
 
 def _sized(class_name: str, n_points: int, n_dims: int) -> dict[str, Any]:
-    """Options that depend on the size of the cloud: MiND_ML never reads above `D`, KNN would look at 6 points."""
+    """Options that depend on the size of the cloud: `D` caps MiND_ML, and KNN by default would use 6 points."""
     if class_name == "MiND_ML":
         return {"D": min(n_dims, n_points)}
     if class_name == "KNN":

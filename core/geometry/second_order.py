@@ -1,10 +1,10 @@
 """Global dimensions from second-order correlators: d2, and the participation ratio over the same pairs.
 
 d2 = 1 / mean of cos^2 over pairs of centred points from different sequences. It is the participation ratio of the
-covariance of directions, with the diagonal removed: no 1/N bias, no weight for large norms (method: squared cosine
-between distinct tokens; for isotropic points in d dimensions E cos^2 = 1/d exactly, so d2 = d).
+covariance of directions without the diagonal terms: no 1/N bias, no extra weight for large norms (method: squared
+cosine between distinct tokens; for isotropic points in d dimensions E cos^2 = 1/d exactly, so d2 = d).
 
-The first part computes them on points alone; the second on a cloud of a run and on the cloud without each block, from
+The first part of this file works on points alone; the second on a cloud of a run and its delete-one-block subsets, from
 one pass over pairs (core.geometry.pairs).
 """
 
@@ -28,16 +28,16 @@ N_REMOVED = {"abtt1": 1, "abtt3": 3}
 """Leading components that each transform removes."""
 
 RESIDUE = 1e-6
-"""Share of the variance that must be left: below it single precision has too few digits."""
+"""Minimum share of the variance that must remain: below it single precision has too few digits."""
 
 
 def d2(points: Tensor, sequences: Tensor, *, with_norms: bool = False) -> tuple[float, float]:
-    """(d2 without pairs of one sequence, d2 of all pairs) of points (n, n_dims) fp32, centred here.
+    """(d2 without pairs within a sequence, d2 of all pairs) of points (n, n_dims) fp32, which are centred here.
 
-    sequences (n,) int64, not negative. A point that coincides with the mean has no direction and is left out; NaN
-    where no pair is left. `with_norms` gives the participation ratio instead, sum |x|^2 |y|^2 / sum (x.y)^2 over the same
-    pairs: numerator and denominator have no term in 1/N. The plain ratio of sample eigenvalues has one, 144 for 200
-    Gaussian dimensions at N = 512; and pairs of one sequence count sequences where these are one direction each.
+    sequences (n,) int64, not negative. A point that coincides with the mean has no direction and is left out; NaN if no
+    pair is left. `with_norms` gives the participation ratio instead, sum |x|^2 |y|^2 / sum (x.y)^2 over the same pairs,
+    whose numerator and denominator have no 1/N term. The plain ratio of sample eigenvalues has one (144 for 200
+    Gaussian dimensions at N = 512), and with pairs within a sequence it counts sequences if each has one direction.
     """
     points = centred(points)
     squared_norms = points.square().sum(1)
@@ -64,13 +64,13 @@ def d2(points: Tensor, sequences: Tensor, *, with_norms: bool = False) -> tuple[
 
 
 def _d2_of_sums(n_pairs: float, squares: float, added: float = 0.0) -> float:
-    """d2 of a sum over pairs, less what centring `added` to each."""
+    """d2 from a sum over pairs, minus the mean squared cosine `added` by centring."""
     sums = PairSums(*(np.array([value], dtype=float) for value in (squares, math.nan, n_pairs)))
     return float(sums.d2_without(np.array([added]))[0])
 
 
 def _added(directions: Tensor, labels: Tensor) -> float:
-    """`pairs.added_by_centring` of directions (n, n_dims) and their sequences (n,)."""
+    """`pairs.added_by_centring` for directions (n, n_dims) and their sequences (n,)."""
     counts = torch.bincount(labels)
     sums = directions.new_zeros(len(counts), directions.shape[1]).index_add_(0, labels, directions)
     n, n_within = len(directions), int((counts * counts).sum())
@@ -82,7 +82,7 @@ def _added(directions: Tensor, labels: Tensor) -> float:
 
 
 def log_d2_without_two(points: Tensor, blocks: Tensor, *, with_norms: bool = False) -> np.ndarray:
-    """`without_two` of points (n, n_dims) fp32, centred here, in blocks (n,) int64."""
+    """`without_two` for points (n, n_dims) fp32, centred here, with block numbers (n,) int64."""
     n_blocks = int(blocks.max()) + 1
     points = centred(points)
     scale = points.square().sum(1).mean().sqrt().clamp_min(1e-30)
@@ -103,12 +103,11 @@ def log_participation_ratio_without_two(points: Tensor, blocks: Tensor) -> np.nd
 
 
 def without_two(squares: np.ndarray, counts: np.ndarray, added: float = 0.0) -> np.ndarray:
-    """log d2 without each two of the blocks, on the diagonal without one; (n_blocks, n_blocks).
+    """log d2 without each pair of blocks, on the diagonal without one block; (n_blocks, n_blocks).
 
-    Only pairs of different blocks count and the mean stays that of all points: good for how values differ.
-    squares (n_blocks, n_blocks) sums of squared cosines between two blocks; counts (n_blocks,) of their points, or sums
-    of their squared norms; `added`
-    of each squared cosine is no property of the cloud.
+    Only pairs of different blocks count, and points stay centred on the mean of all points: good enough for differences
+    between these values. squares (n_blocks, n_blocks): sums of squared cosines between two blocks; counts (n_blocks,):
+    numbers of points per block, or sums of squared norms; `added`: the part of each squared cosine due to centring.
     """
     total = np.outer(counts, counts)
 
@@ -124,18 +123,18 @@ def without_two(squares: np.ndarray, counts: np.ndarray, added: float = 0.0) -> 
 
 
 def centred(points: Tensor, members: Tensor | None = None) -> Tensor:
-    """Points less the mean of the members (of all); exactly zero where they differ by round-off alone."""
+    """Points minus the mean of the members (of all by default); all zero if they differ by round-off only."""
     moved = points - (points if members is None else points[members]).mean(0)
     size, spread = points.square().sum(1).max(), moved.square().sum(1).max()
     return moved if float(spread) > 1e-11 * float(size) else torch.zeros_like(moved)
 
 
 def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor, added: float = 0.0) -> Tensor:
-    """d2 of both halves of each split, (n_splits, 2): rows of one cloud, centred once on the cloud's own mean.
+    """d2 of both halves of each split, (n_splits, 2), with points centred once on the mean of the whole cloud.
 
-    sequences (n,) of the cloud's points, in 0..S-1; between (S, S) sums of squared cosines between two sequences;
-    halves (n_splits, S) bool; `added` of each squared cosine is due to the cloud's mean. Centring each half on its own
-    mean would lower d2 where sequences cluster, 7 percent at the last layer of a real encoder, and so inflate a
+    sequences (n,) of the cloud's points, in 0..S-1; between (S, S): sums of squared cosines between two sequences;
+    halves (n_splits, S) bool; `added`: the part of each squared cosine due to centring. Centring each half on its own
+    mean would lower d2 if sequences cluster (7 percent at the last layer of a real encoder) and so exaggerate a
     contraction.
     """
     counts = torch.bincount(sequences, minlength=halves.shape[1]).to(between.dtype)
@@ -152,8 +151,8 @@ def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor, adde
 def leading_components(points: Tensor, members: Tensor, n_components: int) -> Tensor:
     """Leading principal directions of each subset, (n_sets, n_components, n_dims), by subspace iteration.
 
-    points (n, n_dims), members (n_sets, n) bool with the whole cloud first. The whole cloud's directions start the
-    others, which lack a sixteenth of it: two steps then suffice.
+    points (n, n_dims), members (n_sets, n) bool with the whole cloud first. The other sets lack only a sixteenth of the
+    cloud, so two steps from the whole cloud's directions suffice.
     """
     weight = members.to(points.dtype)
     n = weight.sum(1)
@@ -175,7 +174,7 @@ def leading_components(points: Tensor, members: Tensor, n_components: int) -> Te
     for _ in range(2):
         each = step(each, slice(0, len(members)))
     scores = (points @ each - means[:, None] @ each) * weight[:, :, None]
-    # Decompositions of such small matrices run on the CPU: not every device has them.
+    # Decompositions of such small matrices run on the CPU: not every device supports them.
     _, rotation = torch.linalg.eigh((scores.transpose(1, 2) @ scores).cpu().double())  # ascending
     return (each @ rotation.to(points)).transpose(1, 2).flip(1)[:, :n_components]
 
@@ -193,7 +192,7 @@ def read_participation_ratio(cloud: LabelledPoints) -> Reading:
 
 
 def read_d2_typed(cloud: LabelledPoints) -> Reading:
-    """Pairs over sum of cos^2, over pairs that differ both in type and in sequence: by every pair, tile by tile."""
+    """d2 over pairs that differ in both type and sequence, by explicit enumeration of pairs in tiles."""
     if cloud.types is None:
         raise EstimateError("d2_typed needs the token type of each point: give types=.")
     directions = torch.nn.functional.normalize(cloud.points - cloud.points.mean(0), dim=1)
@@ -209,12 +208,12 @@ def read_d2_typed(cloud: LabelledPoints) -> Reading:
 
 
 def d2_of_windows(points: Tensor, types: Tensor, stretches: Tensor) -> np.ndarray:
-    """d2 of each window of text on its own, over pairs of different token types: of all its points, and without each
-    stretch of them in turn; (n_windows, 1 + n_stretches) float64, NaN where no pair is left.
+    """d2 of each window of text separately, over pairs of different token types, for all its points and with one
+    stretch of them left out at a time; (n_windows, 1 + n_stretches) float64, NaN if no pair is left.
 
-    points (n_windows, n, n_dims) fp32; types (n_windows, n); stretches (n,) int64, 0 to n_stretches - 1. Within one text
-    there are no other sequences to pair with, so that what all its tokens share goes into the mean, which is taken anew
-    in each set; two tokens of one type would say how often the text repeats itself.
+    points (n_windows, n, n_dims) fp32; types (n_windows, n); stretches (n,) int64, 0 to n_stretches - 1. Within one
+    text there are no other sequences to pair with, so what its tokens share is removed with the mean, which is
+    recomputed for each set. Pairs of one type are excluded because they measure how often the text repeats itself.
     """
     moved = points - points.mean(1, keepdim=True)
     gram = (moved @ moved.transpose(1, 2)).cpu().double()  # (n_windows, n, n)
@@ -235,7 +234,7 @@ def d2_of_windows(points: Tensor, types: Tensor, stretches: Tensor) -> np.ndarra
             of.numpy() for of in ((cosines * counted).sum((1, 2)), counted.sum((1, 2)), is_valid.sum(1).double())
         )
         sums = PairSums(squares, np.full(len(points), np.nan), n_pairs.astype(float))
-        found[:, number] = sums.d2_without(1 / n**2)  # of centring on their own mean, each point its own sequence
+        found[:, number] = sums.d2_without(1 / n**2)  # bias from centring, with each point as its own sequence
     return found
 
 
@@ -244,7 +243,7 @@ def d2_of_windows(points: Tensor, types: Tensor, stretches: Tensor) -> np.ndarra
 
 @dataclass(frozen=True)
 class PlacedCloud:
-    """A cloud's points on one layer, centred on the mean of the cloud itself (its first member set)."""
+    """A cloud's points at one layer, centred on the mean of the whole cloud (its first member set)."""
 
     cloud: Cloud
     points: Tensor
@@ -255,19 +254,19 @@ class PlacedCloud:
 
 @dataclass(frozen=True)
 class Scanned:
-    """What one pass over the pairs of a cloud gave; arrays are (n_sets,) with the whole cloud first."""
+    """Results of one pass over the pairs of a cloud; arrays are (n_sets,) with the whole cloud first unless stated."""
 
     d2: np.ndarray
     d2_all_pairs: np.ndarray
     participation_ratio: np.ndarray
-    """Empty where it was not asked for, as are all below."""
+    """Empty if not requested, like `halves`, `d2_typed` and `ratio_without_two`."""
     halves: np.ndarray
     """(n_splits, 2)"""
     d2_typed: np.ndarray
     without_two: np.ndarray
-    """log d2 of the whole cloud without each two blocks; (n_blocks, n_blocks)"""
+    """log d2 of the whole cloud without each pair of blocks; (n_blocks, n_blocks)"""
     ratio_without_two: np.ndarray
-    """The same of the participation ratio."""
+    """The same for the participation ratio."""
     table: NeighbourTable
 
 
@@ -275,20 +274,20 @@ def place(states: Tensor, cloud: Cloud) -> PlacedCloud:
     points = states[torch.from_numpy(cloud.rows).to(states.device)]
     members = torch.from_numpy(cloud.members).to(states.device)
     moved = centred(points, members[0])
-    # A coordinate that is constant but for round-off is constant.
+    # Coordinates that are constant up to round-off are set to zero.
     variances = members[0].to(points.dtype) @ moved.square() / members[0].sum()
     constant = variances.sqrt() <= 1e-6 * (points[0] - moved[0]).abs()
     return PlacedCloud(cloud, moved.masked_fill(constant, 0), members)
 
 
 MIN_DISTINCT = 3
-"""Two points are a line whatever they were drawn from."""
+"""Minimum number of distinct points: two points lie on a line whatever their distribution."""
 
 
 def undefined_reason(placed: PlacedCloud) -> str:
-    """What keeps a cloud from carrying any estimate: it has no spread but round-off, or less than three distinct points.
+    """Reason why a cloud admits no estimate: no spread beyond round-off, or fewer than three distinct points.
 
-    Empty where it carries one.
+    Empty if it does admit estimates.
     """
     distinct = int(first_copies(placed.points, placed.members[:1]).sum())
     if distinct == 1:
@@ -305,7 +304,7 @@ def scan_cloud(
     typed: bool = False,
     ratio: bool = False,
 ) -> Scanned:
-    """One pass over all pairs: always d2; on request `k` neighbours among the `used` points, d2 of `halves`
+    """One pass over all pairs: always d2; optionally `k` neighbours among the `used` points, d2 of `halves`
     (n_splits, n_sequences) bool, typed d2, participation ratio."""
     points, members, cloud = placed.points, placed.members, placed.cloud
     centred = pairs.directions(points, members)
@@ -340,7 +339,7 @@ def scan_cloud(
 def _between_sequences(
     placed: PlacedCloud, of: pairs.Directions, products: Tensor
 ) -> tuple[PairSums, PairSums, PairSums, np.ndarray]:
-    """Sums over pairs of different sequences, over all, over pairs within one, and what centring adds to the first."""
+    """Sums over pairs of different sequences, all pairs, and pairs within a sequence; and the first's centring bias."""
     everything = pairs.all_pairs(placed.points, of, products)
     within = pairs.pairs_within(placed.points, of, placed.cloud.sequence_groups)
     between = everything.without(within)
@@ -351,33 +350,33 @@ def _between_sequences(
 
 
 def _block_matrix(members: Tensor, of: pairs.Directions) -> Tensor:
-    """Weights of the whole cloud's points, each in the column of its block; (n, n_blocks)."""
+    """Weights of the whole cloud's points, each in its block's column; (n, n_blocks)."""
     return (members[0] & ~members[1:]).to(of.weights.dtype).T * of.weights[0][:, None]
 
 
 def _without_two(
     members: Tensor, of: pairs.Directions, of_blocks: Tensor, products: Tensor, added: float, more: Tensor | float = 0.0
 ) -> np.ndarray:
-    """`without_two` from `_of_blocks` and what stands for (G o G) @ it in `scan`; `more` is added to its sums."""
+    """`without_two` from `of_blocks` of `_block_matrix` and its `scan` product; `more` is added to the block sums."""
     squares = (of_blocks.T @ products + more).cpu().double().numpy()
     counts = ((members[0] & ~members[1:]).cpu().double() @ of.sizes[0].cpu().double()).numpy()
     return without_two((squares + squares.T) / 2, counts, added)
 
 
 def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """d2 after each member set lost its own leading components (n_sets,), and its log without each two blocks.
+    """d2 without each member set's own leading components (n_sets,), and log d2 without each pair of blocks.
 
-    For several numbers of components, in turn. As many of the whole cloud's as are ever removed are taken out of the
-    points first, explicitly. A subset's own are nearly those, and the difference is a small move; components that stay
-    are put back, which only adds to the sums. So one pass over pairs serves every number. NaN where less than `RESIDUE`
-    of the variance is left.
+    Returns one pair of arrays for each number of components in `n_removed`. First the largest number of the whole
+    cloud's components is removed from the points explicitly. A subset's own components differ only slightly, which is a
+    small shift; components that were not to be removed are put back by adding to the sums. So one pass over pairs
+    serves all numbers. NaN if less than `RESIDUE` of the variance is left.
     """
     points, members = placed.points, placed.members
     most = max(n_removed)
     leading = leading_components(points, members, most)  # (n_sets, most, n_dims)
     first = leading[0]
     rest = points
-    for _ in range(2):  # once leaves round-off of the large components behind
+    for _ in range(2):  # one projection would leave round-off of the large components
         rest = rest - (rest @ first.T) @ first
     taken = points @ first.T  # (n, most)
     weight = members.to(points.dtype)
@@ -388,7 +387,7 @@ def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list
     moved = []
     for n in n_removed:
         own = leading[:, :n]
-        # What a set's own components still find in the rest, and what they miss of the whole cloud's.
+        # Scores of the rest on a set's own components, and the part of the whole cloud's components outside their span.
         found = torch.einsum("srd,nd->snr", own, rest) - torch.einsum("srd,sd->sr", own, means @ rest)[:, None]
         missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, most, n_dims)
         moved.append(pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2)))
@@ -409,10 +408,10 @@ def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list
 
 
 def _squares_put_back(of_blocks: Tensor, rest: Tensor, scores: Tensor) -> Tensor:
-    """What components that are put back add to the weighted sums of (x_i.x_j)^2 of each two blocks; (n_blocks, n_blocks).
+    """Increase of the weighted sums of (x_i.x_j)^2 between blocks from put-back components; (n_blocks, n_blocks).
 
-    of_blocks (n, n_blocks) weights; rest (n, n_dims) orthogonal to the components; scores (n, n_components) on them:
-    (x_i.x_j + t_i.t_j)^2 less the first term's square.
+    of_blocks (n, n_blocks) weights; rest x (n, n_dims), orthogonal to the components; scores t (n, n_components) on
+    them. The increase is (x_i.x_j + t_i.t_j)^2 - (x_i.x_j)^2.
     """
     added = of_blocks.new_zeros(of_blocks.shape[1], of_blocks.shape[1])
     for of_one in scores.T:
@@ -424,9 +423,9 @@ def _squares_put_back(of_blocks: Tensor, rest: Tensor, scores: Tensor) -> Tensor
 
 
 def d2_of_scaled(placed: PlacedCloud) -> tuple[np.ndarray, np.ndarray]:
-    """d2 with every coordinate divided by its standard deviation (n_sets,), and its log without each two blocks.
+    """d2 with every coordinate divided by its standard deviation (n_sets,), and log d2 without each pair of blocks.
 
-    The scales are those of the whole cloud in every subset: leaving a block out moves them too little to matter.
+    All subsets use the scales of the whole cloud, which leaving a block out changes too little to matter.
     """
     spread = placed.points[placed.members[0]].std(0)
     scale = torch.where(spread > 0, 1 / spread.clamp_min(1e-30), 0.0)  # constant coordinates are left out

@@ -1,8 +1,8 @@
-"""Ranks from the variance spectrum, and what its leading part holds, of a cloud and of its member sets.
+"""Effective rank, stable rank and leading variance shares of a cloud and of its member sets.
 
-The ranks use the eigenvalues l_1 >= l_2 >= ... of the centred covariance, that is VARIANCES; the RankMe score uses singular
-values instead and reads higher. stable rank <= participation ratio <= effective rank <= rank holds for every spectrum.
-Neither is corrected for the number of points: 500 points of 200 Gaussian dimensions have an effective rank of 166.
+The ranks use the eigenvalues l_1 >= l_2 >= ... of the covariance, that is VARIANCES; RankMe uses singular values
+instead and is higher. stable rank <= participation ratio <= effective rank <= rank holds for every spectrum. The ranks
+are not corrected for the number of points: 500 points in 200 Gaussian dimensions have an effective rank of 166.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import Tensor
 from core.geometry.clouds import LabelledPoints, Reading
 
 LEADING = 32
-"""Axes among which the first variances of a member set are found."""
+"""Number of leading axes within which the leading variances of a member set are computed."""
 TOPS = (1, 3, 10)
-"""How many leading components, or coordinates, a share of the variance is read of."""
+"""Numbers of leading components or coordinates for which shares of the variance are computed."""
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Of every member set, the whole cloud first."""
+    """Spectral quantities of every member set, the whole cloud first."""
 
     effective_rank: list[float]
     stable_rank: list[float]
@@ -36,7 +36,7 @@ class Spectra:
 def effective_rank(variances: Tensor) -> float:
     """exp(- sum p log p), p = l / sum l: the exponential of the entropy of the variance shares. Roy and Vetterli 2007.
 
-    variances (r,), not negative. d for d equal variances; NaN where there is no variance.
+    variances (r,), not negative. d for d equal variances; NaN if there is no variance.
     """
     total = float(variances.sum())
     if not total > 0:
@@ -48,14 +48,14 @@ def effective_rank(variances: Tensor) -> float:
 def stable_rank(variances: Tensor) -> float:
     """sum l / l_1, the squared Frobenius norm over the squared spectral norm. Rudelson and Vershynin 2007.
 
-    variances (r,). d for d equal variances; NaN where there is no variance.
+    variances (r,). d for d equal variances; NaN if there is no variance.
     """
     largest = float(variances.max()) if len(variances) else 0.0
     return float(variances.sum()) / largest if largest > 0 else math.nan
 
 
 def spectrum(points: Tensor) -> Tensor:
-    """Variances along the principal axes, in no order, the divisor left out; (min(n, n_dims),) double on the CPU."""
+    """Sums of squares along the principal axes, not divided by n, in no order; (min(n, n_dims),) double on the CPU."""
     product = _smaller_product(points - points.mean(0))
     with _one_thread():
         values = torch.linalg.eigvalsh(product)
@@ -71,14 +71,14 @@ def ranks(points: Tensor) -> tuple[float, float]:
 
 
 def shares(variances: Tensor) -> dict[int, float]:
-    """Share of the total that the 1, 3, 10 largest hold; variances (r,), not negative. NaN where there is none."""
+    """Share of the 1, 3, 10 largest in the total; variances (r,), not negative. NaN if there is no variance."""
     total = float(variances.sum())
     largest = variances.sort(descending=True).values
     return {top: float(largest[:top].sum()) / total if total > 0 else math.nan for top in TOPS}
 
 
 def coordinate_shares(points: Tensor, members: Tensor) -> dict[int, list[float]]:
-    """Share of the variance that the 1, 3, 10 largest coordinates hold, in each member set.
+    """Share of the variance on the 1, 3, 10 coordinates of largest variance, in each member set.
 
     points (n, n_dims) fp32, centred on the whole cloud; members (n_sets, n) bool.
     """
@@ -90,19 +90,19 @@ def coordinate_shares(points: Tensor, members: Tensor) -> dict[int, list[float]]
 
 
 def replicates(points: Tensor, members: Tensor) -> Spectra:
-    """Effective and stable rank and leading shares of every member set, from one decomposition.
+    """Effective rank, stable rank and leading shares of every member set, from one eigendecomposition.
 
-    points (n, n_dims) fp32; members (n_sets, n) bool, each nearly set 0. Set 0 is exact. The others are perturbations
-    of the base, set 0 where it has points enough, in its own eigenbasis, where the covariance of a set is
-    diag(l) + E: to second order
+    points (n, n_dims) fp32; members (n_sets, n) bool, each close to set 0. Set 0 is exact. The others are perturbations
+    of a base (set 0 if it has enough points) in the eigenbasis of the base, where the covariance of a set is
+    diag(l) + E. To second order
 
         tr C log C = sum l log l + sum (1 + log l_k) E_kk + 1/2 sum_jk E_jk^2 (log l_j - log l_k) / (l_j - l_k),
 
-    and l_1, l_2, ... are those of the leading block of `LEADING` axes. The first order alone makes the error 9 percent
-    too large. On clustered points the error from these replicates is within 5 percent of the one from exact
+    and l_1, l_2, ... are the eigenvalues of the leading block of `LEADING` axes. First order alone would make the error
+    9 percent too large. On clustered points the error from these replicates is within 5 percent of the error from exact
     eigenvalues (tested).
     """
-    # Fewer points than dimensions span a subspace that other sets leave: then all points are the base.
+    # Fewer points than dimensions span a subspace that does not contain the other sets: then all points are the base.
     base = members[0] if int(members[0].sum()) >= points.shape[1] else members.any(0)
     scores, variances = _principal_scores(points, base)
     if not float(variances[0]) > 0:  # no variance, no ranks
@@ -125,7 +125,7 @@ def replicates(points: Tensor, members: Tensor) -> Spectra:
 
 
 def _principal_scores(points: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinates (n, r) of all points on the principal axes of the `whole`, largest first, and its variances (r,)."""
+    """Coordinates (n, r) of all points on the principal axes of the subset `whole`; its variances (r,), descending."""
     centred = points - points[whole].mean(0)
     own = centred[whole]
     n, n_dims = own.shape
@@ -133,14 +133,14 @@ def _principal_scores(points: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
     with _one_thread():
         values, axes = torch.linalg.eigh(product)
     values, axes = values.flip(0).clamp_min(0), axes.flip(1)
-    if n_dims > n:  # of the Gram matrix: own = U s V', so V = own' U / s
+    if n_dims > n:  # these are eigenvectors U of the Gram matrix: own = U s V', so V = own' U / s
         inverse = torch.where(values > 1e-8 * values[0], values.clamp_min(1e-30).rsqrt(), 0.0)  # axes without variance
         axes = (own.T @ axes.to(points)) * inverse.to(points)
     return centred @ axes.to(points), values.to(points) / n
 
 
 def _derivatives(variances: Tensor) -> tuple[Tensor, Tensor]:
-    """log l_k (r,); and divided differences (log l_j - log l_k) / (l_j - l_k), 1 / l where both coincide, (r, r)."""
+    """log l_k (r,) and divided differences (log l_j - log l_k) / (l_j - l_k), or 1 / l if they coincide, (r, r)."""
     floored = variances.clamp_min(float(variances[0]) * 1e-9)
     logs = floored.log()
     gaps = variances[:, None] - variances[None, :]
@@ -151,13 +151,13 @@ def _derivatives(variances: Tensor) -> tuple[Tensor, Tensor]:
 def _perturbed(
     scores: Tensor, variances: Tensor, logs: Tensor, slopes: Tensor, whole: Tensor, member: Tensor
 ) -> tuple[float, Tensor, float]:
-    """(entropy of the variance shares, leading variances in ascending order, their total) of one member set.
+    """(entropy of the variance shares, leading variances in ascending order, total variance) of one member set.
 
-    scores (n, r), variances (r,), masks (n,).
+    scores (n, r), variances (r,), masks (n,). NaN if the set differs too much from the whole for a perturbation.
     """
     gone, come = scores[whole & ~member], scores[member & ~whole]
     n_whole, n = int(whole.sum()), int(member.sum())
-    mean = (come.sum(0) - gone.sum(0)) / n  # the scores of the whole sum to zero
+    mean = (come.sum(0) - gone.sum(0)) / n  # because the scores of the whole sum to zero
     change = torch.outer(mean, mean).addmm_(come.T, come, beta=-1, alpha=1 / n).addmm_(gone.T, gone, alpha=-1 / n)
     change.diagonal().add_(variances, alpha=n_whole / n - 1)
     on_diagonal = change.diagonal().clone()
@@ -169,7 +169,7 @@ def _perturbed(
     with _one_thread():
         largest = torch.linalg.eigvalsh(block)
     entropy = math.log(total) - float(first + second) / total if total > 0 else math.nan
-    # Where the points left out held most of the variance, what remains is no perturbation.
+    # If the points left out carried most of the variance, the change is not a small perturbation.
     if not -0.1 < entropy < math.log(len(variances)) + 0.1:
         return math.nan, torch.full_like(largest, math.nan), math.nan
     return entropy, largest, total
@@ -177,7 +177,7 @@ def _perturbed(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Decompositions of a few hundred rows gain nothing from threads; on a busy machine these make them much slower."""
+    """Limit torch to one thread: small decompositions gain nothing from threads, which slow them on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -187,13 +187,13 @@ def _one_thread() -> Iterator[None]:
 
 
 def _smaller_product(centred: Tensor) -> Tensor:
-    """Second moment (n_dims, n_dims) or Gram matrix (n, n), whichever is smaller: they share their eigenvalues.
+    """Scatter matrix (n_dims, n_dims) or Gram matrix (n, n), whichever is smaller: their nonzero eigenvalues are equal.
 
-    In single precision, where a decomposition takes a third of the time; ranks differ in the fifth digit.
+    Single precision, in which a decomposition takes a third of the time; ranks differ in the fifth digit.
     """
     n, n_dims = centred.shape
     product = centred.T @ centred if n_dims <= n else centred @ centred.T
-    return product.cpu() if product.device.type == "mps" else product  # Apple's GPUs have no eigenvalues
+    return product.cpu() if product.device.type == "mps" else product  # no eigendecomposition on Apple's GPUs
 
 
 def _scaled(values: Sequence[float], first: float) -> list[float]:

@@ -1,12 +1,12 @@
-"""Does d2 depend on how many sequences, or how many points, it was computed from? A check of one layer.
+"""Checks of one layer: whether d2 depends on the number of sequences or of points in the sample.
 
-In a randomly initialised model uniform attention averages each prefix, so late states are one direction per sequence:
-d2 of all pairs then counts sequences (26 for 32 of them) and most of the variance lies between them. A trained
-model's tokens barely notice. Both quantities are computed on the same token types, so that vocabulary plays no part.
+In a randomly initialised model uniform attention averages each prefix, so late states have one direction per sequence:
+d2 of all pairs then counts sequences (26 for 32 of them) and most of the variance lies between them. A trained model is
+barely affected. Both values use the same token types, so that vocabulary has no effect.
 
-The number of points is judged on random halves of the types: an estimator biased by it would fail. The first half of
-the types that a permutation meets is another matter: they are the frequent ones, and narrower vocabularies do read
-lower. That shift is reported, not judged; it is why values are compared at equal N only.
+Dependence on the number of points is tested on random halves of the types; a biased estimator would fail. The half of
+the types that a permutation meets first differs: these types are frequent, and smaller vocabularies have lower values.
+That shift is reported but not judged; because of it, values are compared only at equal N.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.geometry.clouds import Cloud
 
 @dataclass(frozen=True)
 class SequencePair:
-    """The same token types, drawn from half of the sequences and from all of them."""
+    """Rows of the same token types, drawn from half of the sequences and from all of them."""
 
     few: np.ndarray
     many: np.ndarray
@@ -32,7 +32,7 @@ class SequencePair:
 
 @dataclass(frozen=True)
 class Shift:
-    """Mean of log(d2 from all / d2 from half) over halves, and its error from the difference of the two halves."""
+    """Mean of log(d2 from all / d2 from half) over halves, with the error from the difference of the two halves."""
 
     value: float
     std_error: float
@@ -41,21 +41,21 @@ class Shift:
 @dataclass(frozen=True)
 class Dependence:
     d2: Shift
-    """From half of the sequences to all of them, the same types; pairs within a sequence left out."""
+    """Shift from half of the sequences to all, same types; pairs within a sequence excluded."""
     d2_all_pairs: Shift
-    """The same for d2 of all pairs, which a random model cannot pass."""
+    """The same for d2 of all pairs; a random model fails this check."""
     share: float
-    """Variance of the token directions between sequences, as omega squared: 0 in expectation without an effect."""
+    """Share of the variance of token directions between sequences, as omega squared; expectation 0 without effect."""
     points: Shift
-    """From a random half of the types to all of them."""
+    """Shift from a random half of the types to all."""
     vocabulary: float
-    """From the half of the types that a text meets first to all of them."""
+    """Shift from the half of the types that the text meets first to all."""
 
 
 def sequence_pairs(
     order: np.ndarray, types: np.ndarray, sequences: np.ndarray, halves: np.ndarray, limit: int
 ) -> list[SequencePair]:
-    """One pair for each side of each half-split; at most `limit` types, first met in the permutation `order`."""
+    """One pair for each side of each half-split; at most `limit` types, in order of the permutation `order`."""
     _, first = np.unique(types[order], return_index=True)
     representative = dict(zip(types[order[first]].tolist(), order[first].tolist(), strict=True))
     pairs = []
@@ -70,7 +70,10 @@ def sequence_pairs(
 def dependence(
     states: Tensor, sequences: np.ndarray, pairs: list[SequencePair], cloud: Cloud, first_types: np.ndarray, seed: int
 ) -> Dependence:
-    """states (n_tokens, hidden_size) fp32; sequences (n_tokens,); first_types: rows of the types met first."""
+    """Compute all shifts of one layer.
+
+    states (n_tokens, hidden_size) fp32; sequences (n_tokens,); first_types: rows of the types met first.
+    """
     labels = torch.from_numpy(sequences).to(states.device)
 
     def d2(rows: np.ndarray) -> np.ndarray:
@@ -94,7 +97,7 @@ def dependence(
 
 
 def _shift(values: np.ndarray) -> Shift:
-    """values (2 n_splits,): the A side of every split, then the B sides; the two sides share no sequence (no point)."""
+    """Mean and error of values (2 n_splits,): A sides of all splits, then the B sides, each disjoint from its A."""
     a, b = values.reshape(2, -1)
     return Shift(float(values.mean()), float(np.sqrt(np.mean(((a - b) / 2) ** 2))))
 

@@ -1,1 +1,1 @@
-"""A pilot: what was decided before measuring, and the file that says it."""
+"""Pilots: what was decided before measuring, and the file that records it."""

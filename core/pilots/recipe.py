@@ -1,4 +1,4 @@
-"""A recipe: what a report is made of, so that the same report can be made again and held against what is known since."""
+"""A recipe: what a report is made of, so that it can be made again and compared with what is known since."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.errors import InputError, unknown_name
 from core.pilots.pilot import slug
 
 AUDIENCES = ("management", "analysts")
-"""For management seven slides and an appendix; for analysts slides on every run as well."""
+"""Management gets seven slides and an appendix; analysts also get slides on every run."""
 MAX_NAME = 80
 
 
@@ -20,13 +20,13 @@ MAX_NAME = 80
 class Recipe:
     name: str
     run_ids: tuple[str, ...]
-    """Runs on text; their controls come along by themselves. None of a layer plan."""
+    """Runs on text; their controls are added automatically. Empty for a report on a layer plan."""
     pilot_id: str | None = None
     plan_id: str | None = None
     audience: str = "management"
     language: str = "en"
     left_out: tuple[str, ...] = ()
-    """Sections of the appendix: keys of slides without their numbers."""
+    """Sections left out of the appendix: keys of slides without their numbers."""
     template: str | None = None
     """File name of the company template."""
     template_sha256: str | None = None
@@ -46,21 +46,21 @@ class Recipe:
 
     @property
     def recipe_id(self) -> str:
-        """`board-in-june-1f3a9c02`: the name, and a hash of all that the recipe says."""
+        """`board-in-june-1f3a9c02`: the name, and a hash of the whole recipe."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
         return f"{slug(self.name, 'recipe')}-{digest}"
 
 
 @dataclass(frozen=True)
 class SavedRecipe:
-    """A recipe as the warehouse holds it."""
+    """A recipe as stored in the warehouse."""
 
     recipe: Recipe
     code_version: str
-    """Of Workdim, when the numbers were taken."""
+    """Version of Workdim when the numbers were taken."""
     made_at: datetime
     created_at: datetime
-    """Both UTC."""
+    """Both times are in UTC."""
     n_numbers: int = field(default=0, compare=False)
 
     @property
@@ -69,7 +69,7 @@ class SavedRecipe:
 
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
-    """The recipe of this id, of the only id that begins so, or the newest of this name. Raises InputError."""
+    """The recipe with this id, with the only id that starts so, or the newest with this name. Raises InputError."""
     of_name = [one for one in saved if one.recipe.name == query]
     if of_name:
         return max(of_name, key=lambda one: one.created_at)

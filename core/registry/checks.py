@@ -1,4 +1,4 @@
-"""What can make a run's numbers untrustworthy: one record for each check."""
+"""Validity checks of a run: one record for each, with its warning and veto limits."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
 @dataclass(frozen=True)
 class Check:
     key: str
-    """As it is stored."""
+    """Key in the warehouse."""
     formula: str
-    """What is looked at."""
+    """The quantity checked."""
     name: str
-    """On screens and slides: the English message of the catalogues."""
+    """Name on screens and slides: the English message of the catalogues."""
     meaning: str
-    """What it guards against, and what to do about it, in one sentence."""
+    """What it guards against and what to do about it, in one sentence."""
     warn: float = math.inf
-    """Above it a run is warned of. Infinite: the value is for information and is not judged."""
+    """Above this limit the run gets a warning. Infinite: the value is informative only and not judged."""
     veto: float = math.inf
-    """Above it the run is vetoed: rankings leave it out."""
+    """Above this limit the run is vetoed: rankings exclude it."""
 
     is_log_change: bool = False
-    """Whether the value is a change of a logarithm, either way round; the limits are then logarithms too."""
+    """Whether the value is a change of a logarithm, judged in both directions; the limits are then logarithms too."""
 
     @property
     def is_judged(self) -> bool:
         return self.warn < math.inf
 
 
-# A change of less than 10 percent passes as none, of more than 20 percent is too much; either way round.
+# A change of less than 10 percent passes, a change of more than 20 percent is a veto, in either direction.
 _CHANGE: dict[str, Any] = {"warn": math.log(1.1), "veto": math.log(1.2), "is_log_change": True}
 
 CHECKS: dict[str, Check] = {
@@ -74,7 +74,7 @@ CHECKS: dict[str, Check] = {
             warn=0.01,
             veto=0.1,
         ),
-        # A tokenizer that knows a script needs less than a token per character in any language.
+        # A tokenizer that covers a script needs less than one token per character in any language.
         Check(
             "tokens_per_character",
             "tokens per character of text",
@@ -164,7 +164,7 @@ CHECKS: dict[str, Check] = {
                 "where none was left out."
             ),
         ),
-        # Only the comparison across tokenizers rests on words: too many lost is a warning, never a veto.
+        # Only the comparison across tokenizers uses words: too many lost words are a warning, never a veto.
         Check(
             "words_lost_share",
             "words of the text that some tokenizer cannot place",

@@ -1,7 +1,7 @@
-"""Correlators of one layer, measures between two layers, and quantities of single tokens: one record each.
+"""Correlators of one layer, measures between two layers, and per-token quantities: one record each.
 
-What is computed by one pass has no cost of its own: correlators come with the pass over pairs that d2 needs, measures
-between layers with one pass over all layers.
+These records have no cost: correlators come from the pass over pairs that d2 needs, measures between layers from one
+pass over all layers.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
 @dataclass(frozen=True)
 class Correlator:
     key: str
-    """As it is stored."""
+    """Key in the warehouse."""
     name: str
-    """On screens and slides: the English message of the catalogues."""
+    """Name on screens and slides: the English message of the catalogues."""
     formula: str
     meaning: str
-    """What it says, in one sentence, with its limit case."""
+    """Interpretation in one sentence, with its limit case."""
 
 
 def _by_key(*records: Correlator) -> dict[str, Correlator]:

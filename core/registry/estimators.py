@@ -1,7 +1,7 @@
-"""Every estimator of dimension: one record each.
+"""The estimators of dimension: one record each.
 
-To add one on request, write its formula in core.geometry, `formula(cloud: LabelledPoints) -> Reading`, and a record
-here. One that every run measures is also called in core.geometry.layer.
+To add one that runs on request, write its formula in core.geometry, `formula(cloud: LabelledPoints) -> Reading`, and a
+record here. An estimator that every run measures is also called in core.geometry.layer.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from typing import Any
 from core.errors import EstimateError, unknown_name
 
 CLOUD = (2000, 100)
-"""Points and dimensions of the cloud that costs were measured on."""
+"""Numbers of points and dimensions of the cloud on which costs were measured."""
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
 @dataclass(frozen=True)
 class Estimator:
     key: str
-    """As it is asked for."""
+    """Name by which it is requested."""
     function: str
-    """`module:function` in core.geometry: what computes it. Loaded when it first runs."""
+    """`module:function` in core.geometry that computes it; imported on first use."""
     cost: float
-    """Time of one call with its defaults, errors included, on a cloud of size `CLOUD`, as a multiple of t1.
+    """Time of one call with default arguments, errors included, on a cloud of size `CLOUD`, as a multiple of t1.
 
-    t1 is a tiled product of the cloud with itself and the selection of the 64 nearest of each point
-    (`tests/bench/layer.py`); both on one thread, measured by `tests/bench/accuracy.py --costs`.
+    t1 is the time of a tiled product of the cloud with itself plus the selection of each point's 64 nearest neighbours
+    (`tests/bench/layer.py`). Both use one thread and are measured by `tests/bench/accuracy.py --costs`.
     """
     symbol: str
-    """The short form for titles and axes; an English message of the catalogues where it has words in it."""
+    """Short form for titles and axes; an English message of the catalogues if it contains words."""
     formula: str
     meaning: str
-    """What it says, in one sentence, with its limit case."""
+    """Interpretation in one sentence, with its limit case."""
     name: str = ""
-    """On screens and slides: the English message of the catalogues. Empty for one scale of an estimator that has
-    several, and for a package's own, which are named by their family."""
+    """Name on screens and slides: the English message of the catalogues. Empty for single scales of an estimator and
+    for estimators of a package, which are named by their family."""
     without_two: str = ""
-    """`module:function` of points and their blocks: its logarithm without each two blocks, where that is cheap."""
+    """`module:function` of points and blocks: log estimate without each pair of blocks, if that is cheap."""
     with_bias: bool = False
-    """Whether its error takes in the bias that the jackknife finds."""
+    """Whether the error includes the jackknife bias."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What the function is called with besides the points."""
+    """Keyword arguments of the function besides the points."""
     without_copies: bool = True
-    """Whether exact copies are left out first: what is based on small distances breaks on a distance of 0."""
+    """Whether exact copies are removed first: estimators based on small distances fail at distance 0."""
     in_every_run: bool = True
-    """Whether every run measures it that has its cloud; others run on request."""
+    """Whether every run with its cloud measures it; others run on request."""
     package: str = ""
-    """The package whose implementation it is, where it is not ours."""
+    """The package that implements it; empty for our own implementation."""
 
 
 def _scales(family: Estimator, argument: str, costs: Mapping[int, float]) -> list[Estimator]:
-    """The same estimator at one scale each: `gride_8`, `local_d2_50`."""
+    """One record per scale of an estimator: `gride_8`, `local_d2_50`."""
     return [
         Estimator(
             f"{family.key}_{scale}",
@@ -248,9 +248,9 @@ def _skdim(key: str, cost: float, method: str, meaning: str, class_name: str = "
 
 
 _SEED = 0
-# Options are the package's defaults except where a default would decide the answer or its time: PH builds a thousand
-# spanning trees. Options that depend on the size of the cloud are set in core.geometry.scikit_dimension. ESS is left
-# out: it takes a minute and a half of computing for 2,000 points in 100 dimensions.
+# Options are the package's defaults, except where a default would determine the result or take too long: PH builds a
+# thousand spanning trees. Options that depend on the cloud size are set in core.geometry.scikit_dimension. ESS is left
+# out: it takes 1.5 minutes of computing for 2,000 points in 100 dimensions.
 _OF_SCIKIT_DIMENSION = (
     _skdim("CorrInt", 1.7, "CorrInt", "The correlation dimension of Grassberger and Procaccia."),
     _skdim("DANCo", 370, "DANCo", "Distances and angles compared with simulated clouds.", random_state=_SEED),
@@ -282,14 +282,14 @@ ESTIMATORS: dict[str, Estimator] = {record.key: record for record in (*_OURS, *_
 
 
 def find_estimator(key: str) -> Estimator:
-    """EstimateError names the near ones and all that there are."""
+    """The record of an estimator; raises EstimateError for an unknown key, listing similar and all available keys."""
     if key not in ESTIMATORS:
         raise EstimateError(unknown_name("estimator", key, ESTIMATORS))
     return ESTIMATORS[key]
 
 
 def require_on_request(keys: Iterable[str], protocol: str, clouds: Iterable[str]) -> None:
-    """EstimateError unless a run can take these estimators beside those that it always measures."""
+    """Raise EstimateError unless a run can measure these estimators in addition to those it always measures."""
     wanted = [find_estimator(key) for key in keys]
     for estimator in wanted:
         if estimator.in_every_run:

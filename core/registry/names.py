@@ -1,7 +1,7 @@
-"""What everything that a measurement gives is called: a name for each (kind, key), in English.
+"""English names of all stored values: one name for each (kind, key).
 
-The English name is the message of the catalogues; `core.wording.labels` translates it. Estimators, correlators, checks,
-protocols and passes are named in their own records.
+The English name is the message of the catalogues; `core.wording.labels` translates it. Names of estimators,
+correlators, checks, protocols and passes come from their own records.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from core.registry.protocols import TITLES
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
 NOT_STATED = "not stated"
-"""Stands for a metric, filter, suite, unit or licence that the source does not name."""
+"""Placeholder for a metric, filter, suite, unit or licence that the source does not name."""
 
 _OF_RECORDS: dict[str, dict[str, str]] = {
     "estimator": {e.key: e.name for e in ESTIMATORS.values() if e.name},
@@ -188,5 +188,5 @@ NAMES: dict[tuple[str, str], str] = {
 
 
 def keys(kind: str) -> list[str]:
-    """Everything of a kind that has a name, in the order of its declaration."""
+    """All named keys of a kind, in order of declaration."""
     return [key for of_kind, key in NAMES if of_kind == kind]

@@ -1,7 +1,7 @@
-"""The passes of a measurement: the model on the text, and what it is controlled by. One record for each value of `runs.pass`.
+"""The passes of a measurement: the model on the text, and its controls. One record for each value of `runs.pass`.
 
-A control takes something away (the order of the tokens, the training of the weights) and measures what is left. What
-it needs of the model decides who shares it: weights that are drawn anew depend on the configuration alone.
+A control removes something (the order of the tokens, the training of the weights) and measures what is left. A control
+can be shared by all models for which its weights are the same: random weights depend on the configuration only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
@@ -20,41 +20,41 @@ TRAINED, DRAWN, BLOCKS_DRAWN, PERMUTED = "trained", "drawn", "blocks_drawn", "pe
 @dataclass(frozen=True)
 class Pass:
     key: str
-    """As it is stored."""
+    """Value stored in `runs.pass`."""
     name: str
-    """On screens and slides: the English message of the catalogues."""
+    """Name on screens and slides: the English message of the catalogues."""
     phase: str = ""
-    """What progress calls it; empty for the text itself."""
+    """Name in progress reports; empty for the text itself."""
     meaning: str = ""
-    """What it is and what it can show, beside a picture that draws it with `dash`."""
+    """What it is and what it can show; shown beside figures that draw it with `dash`."""
     dash: str = ""
-    """Of its line in a picture, as plotly calls it."""
+    """Plotly dash style of its line in figures."""
     weights: str = TRAINED
-    """`trained`: those of the model; `drawn`: all by the architecture's own initialiser; `blocks_drawn`: those of the
-    blocks; `permuted`: the entries of each matrix in the blocks in random order."""
+    """`trained`: the model's weights; `drawn`: all drawn by the architecture's initialiser; `blocks_drawn`: only those
+    of the blocks drawn; `permuted`: the entries of each matrix in the blocks in random order."""
     has_words: bool = True
-    """Whether what it reads is made of words: clouds of one point per word need them."""
+    """Whether its input consists of words, which clouds of one point per word need."""
     has_several: bool = False
-    """Whether a protocol runs it with `Protocol.n_random_models` seeds; with one otherwise."""
+    """Whether a protocol runs it with `Protocol.n_random_models` seeds, otherwise with one."""
 
     @property
     def is_control(self) -> bool:
-        """Whether it belongs to a run on text and is judged with it; all but the text itself."""
+        """Whether it is a control of a run on text; true for all passes but the text itself."""
         return self.key != "text"
 
     @property
     def has_effect(self) -> bool:
-        """Whether it tells how much a condition of the text matters; the others, whether untrained weights do as well."""
+        """Whether it measures the effect of a property of the text; other controls test untrained weights."""
         return self.is_control and self.weights == TRAINED
 
     @property
     def is_drawn(self) -> bool:
-        """Whether nothing of the trained weights is needed: every model of one configuration shares it."""
+        """Whether it needs no trained weights, so that all models of one configuration share it."""
         return self.weights == DRAWN
 
     @property
     def keeps_embedding(self) -> bool:
-        """Whether the embedding is the trained one."""
+        """Whether it uses the trained embedding."""
         return not self.is_drawn
 
     @property
@@ -127,8 +127,8 @@ PASSES: dict[str, Pass] = {
         ),
     )
 }
-"""In the order in which they are measured, the text last, and in which they are listed, the text first."""
+"""In order of measurement (where the text comes last) and of listing (text first)."""
 
 CONTROLS: dict[str, Pass] = {key: one for key, one in PASSES.items() if one.is_control}
 SHARED = tuple(key for key, one in CONTROLS.items() if one.is_drawn)
-"""Controls that all models of one configuration share; the others belong to one model."""
+"""Controls shared by all models of one configuration; the others belong to one model."""

@@ -1,9 +1,9 @@
-"""Named protocols: everything that changes a measured value, fixed under one name.
+"""Named protocols: each fixes everything that changes a measured value.
 
-Their thresholds were frozen on SmolLM2-135M alone; docs/accuracy.md lists them, and what was tried before.
+Their thresholds were frozen on SmolLM2-135M alone; docs/accuracy.md lists them and earlier choices.
 
-Runs store a protocol and a request as JSON, and screens name their fields: `Setting` declares both. No postponed
-annotations here: the declarations are read from them.
+Runs store a protocol and a request as JSON, and screens show their fields: `Setting` declares both. This file does not
+postpone annotations, because the declarations are read from them.
 """
 
 import hashlib
@@ -19,31 +19,31 @@ from core.registry.passes import CONTROLS
 
 @dataclass(frozen=True)
 class Setting:
-    """What is said of a field, in `Annotated[int, Setting(_("windows asked for"))]`."""
+    """Metadata of a field, used as `Annotated[int, Setting(_("windows asked for"))]`."""
 
     screen: str
     """Name on screen: the English message of the catalogues."""
     section: str = ""
-    """Section of the record of a run, where it is not the usual one of such fields."""
+    """Section of the run record, if not the default section of such fields."""
     unit: str = ""
     changes_values: bool = True
-    """Whether another setting gives other values, so that runs must share it to be compared."""
+    """Whether the setting changes measured values, so that runs must share it to be compared."""
 
 
 @cache
 def settings(record_class: type) -> dict[str, Setting]:
-    """Field -> what is declared of it. The class is declared without postponed annotations."""
+    """Field -> its `Setting`. The class must be declared without postponed annotations."""
     return {f.name: typing.get_args(f.type)[1] for f in fields(record_class)}
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that changes a measured value, apart from the model, the text and the seed; and what else is run."""
+    """Everything that changes a measured value, except model, text and seed, and the additional measurements to run."""
 
     name: Annotated[str, Setting(_("name at the time"), changes_values=False)]
     version: Annotated[int, Setting(_("version"), changes_values=False)]
@@ -56,39 +56,39 @@ class Protocol:
     max_tokens: Annotated[int, Setting(_("largest cloud, all tokens (points)"))] = 4096
     """Largest `all_tokens` cloud."""
     bos: Annotated[str, Setting(_("opening token of a window"), section="tokens")] = "tokenizer"
-    """`tokenizer`: a window opens as the tokenizer opens a text. Position 0 is read by the model and never measured."""
+    """`tokenizer`: a window opens as the tokenizer opens a text. Position 0 is read by the model but never measured."""
     norm_factor: Annotated[float, Setting(_("limit of the norm (times the layer's median)"))] = 3.0
-    """Tokens with a norm above this multiple of the layer median are masked on all layers."""
+    """Tokens with a norm above this multiple of the layer's median are masked at all layers."""
     n_draws: Annotated[int, Setting(_("draws that d2 is averaged over"))] = 5
-    """Permutations that d2 is averaged over; neighbour estimators use the first."""
+    """Permutations over which d2 is averaged; neighbour estimators use the first."""
     n_blocks: Annotated[int, Setting(_("blocks of the jackknife"))] = 16
-    """Blocks of neighbouring windows for the delete-one jackknife."""
+    """Blocks of consecutive windows for the delete-one jackknife."""
     n_half_splits: Annotated[int, Setting(_("half-splits"))] = 20
-    """Half-splits of the sequences that choose the layer of the largest inner dimension."""
+    """Half-splits of the sequences, used to select the layer of the largest inner dimension."""
     n_surrogates: Annotated[int, Setting(_("Gaussian surrogates per layer"), changes_values=False)] = 2
-    """Gaussian clouds of equal covariance that GRIDE is compared with at each layer."""
+    """Gaussian surrogates of equal covariance per layer, for comparison with GRIDE."""
     clouds: Annotated[tuple[str, ...], Setting(_("clouds"))] = ("one_per_type", "one_per_word", "all_tokens")
-    """Which clouds are measured; `one_per_type` must be among them for a verdict."""
+    """Clouds to measure; a verdict requires `one_per_type`."""
     algorithm: Annotated[int, Setting(_("version of the algorithm"))] = 4
-    """Raised whenever the code changes a value that this record does not describe."""
+    """Incremented whenever a code change affects values in a way this record does not describe."""
     passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
-    """Control passes that belong to it: keys of `core.registry.passes.CONTROLS`."""
+    """Control passes of the protocol: keys of `core.registry.passes.CONTROLS`."""
     n_random_models: Annotated[int, Setting(_("random models"), changes_values=False)] = 2
-    """Seeds of each control whose weights are drawn at random."""
+    """Number of seeds for each control with randomly drawn weights."""
     more_seeds: Annotated[tuple[int, ...], Setting(_("further seeds"), changes_values=False)] = ()
-    """Further draws of the text that a whole measurement takes, each a run of its own."""
+    """Seeds of further draws of the text in a whole measurement, each a separate run."""
     more_corpora: Annotated[tuple[str, ...], Setting(_("further texts"), changes_values=False)] = ()
-    """Further texts that a whole measurement takes."""
+    """Further texts in a whole measurement."""
     more_estimators: Annotated[tuple[str, ...], Setting(_("further estimators"), changes_values=False)] = ()
-    """Estimators of the registry that are run on `one_per_type` besides the usual ones."""
+    """Estimators to run on `one_per_type` in addition to the usual ones."""
     source: Annotated[str, Setting(_("publication"), changes_values=False)] = ""
-    """The publication whose statistic it reruns."""
+    """Publication whose statistic the protocol reproduces."""
 
     def hash(self, seed: int) -> str:
-        """Twelve hex digits that two runs must share before their numbers are compared.
+        """Hash of twelve hex digits; only runs with equal hashes are comparable.
 
-        What is run besides (control passes, surrogates, further texts and estimators) changes none of the values that
-        are compared and is left out.
+        Additional measurements (control passes, surrogates, further texts and estimators) do not affect the compared
+        values and are not hashed.
         """
         declared = settings(Protocol)
         content = {k: v for k, v in asdict(self).items() if declared[k].changes_values} | {"seed": seed}
@@ -142,7 +142,7 @@ TITLES = {
     "last-token": _("last token of many short windows, as in arXiv 2405.15471"),
     "per-prompt": _("all tokens of one prompt, averaged over prompts, as in arXiv 2501.10573"),
 }
-"""Protocol -> what it is called on screens: not in the record, which every run stores whole."""
+"""Protocol -> its title on screens; kept out of the record, which every run stores in full."""
 
 
 PURPOSES = {
@@ -152,11 +152,11 @@ PURPOSES = {
     "last-token": _("To hold against what is published on the last token of many short texts."),
     "per-prompt": _("To hold against what is published on all tokens of a prompt."),
 }
-"""Protocol -> what it is for, in plain words."""
+"""Protocol -> its purpose, in plain words."""
 
 
 def n_tokens_read(protocol: Protocol) -> int:
-    """Tokens that all passes of a whole measurement read, on all its texts and samples; what its time grows with."""
+    """Tokens read by all passes of a whole measurement, over all texts and samples; its time grows with this number."""
     passes = 1 + sum(CONTROLS[key].n_seeds(protocol.n_random_models) for key in protocol.passes)
     samples = 1 + len(protocol.more_seeds) + len(protocol.more_corpora)
     return protocol.n_sequences * protocol.n_tokens * passes * samples

@@ -1,6 +1,6 @@
-"""What is published about dimension and performance: one record for each claim, to set an answer of one's own beside.
+"""Published claims about dimension and performance: one record each, for comparison with the user's own answer.
 
-Taken from abstracts and openings of papers, or second hand, as `seen` says; no number was checked against their data.
+Taken from abstracts and introductions, or second hand (see `seen`); no number was checked against the papers' data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
@@ -18,12 +18,12 @@ def _(message: str) -> str:
 class Published:
     source: str
     n: str
-    """Models or runs, as far as it is stated."""
+    """Number of models or runs, if stated."""
     direction: Literal["negative", "positive", "none", "other"]
-    """Of dimension and performance; `other`: the claim is about something beside it."""
+    """Direction of the relation of dimension and performance; `other`: the claim is about something else."""
     said: str
     confound: str
-    """What else could be behind it, or limits it."""
+    """Possible confounder or limitation."""
     seen: Literal["opening", "second hand"]
 
 

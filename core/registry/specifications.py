@@ -1,8 +1,8 @@
-"""The specifications that every claim about a profile is judged under, fixed before anything is measured.
+"""The specifications under which every claim about a profile is judged, fixed before anything is measured.
 
-A claim that holds under one choice of cloud, transform and estimator only is a statement about that choice (multiverse
-analysis; Steegen et al. 2016). The core is the reference and one change of each choice; a verdict rests on the core
-alone. docs/method.md gives the reasons.
+A claim that holds under only one choice of cloud, transform and estimator is a statement about that choice (multiverse
+analysis; Steegen et al. 2016). The core consists of the reference and specifications that each change one choice; a
+verdict rests on the core alone. docs/method.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CLAIMS = ("rise", "fall")
-"""The dimension rises inside the network; it falls towards its end."""
+"""`rise`: the dimension rises inside the network; `fall`: it falls towards its end."""
 
 
 @dataclass(frozen=True)
 class Specification:
-    """One way to read a profile: a cloud, what is done to its points, an estimator and its scale."""
+    """One way to compute a profile: a cloud, a transform of its points, an estimator and its scale."""
 
     cloud: str
     transform: str
@@ -23,13 +23,13 @@ class Specification:
     n1: int | None = None
     n2: int | None = None
     axis: str = ""
-    """What it changes in the reference; empty for the reference itself. A key of the kind `axis`."""
+    """The choice that differs from the reference, a key of the kind `axis`; empty for the reference itself."""
     is_core: bool = False
     """Whether a verdict rests on it."""
 
     @property
     def key(self) -> tuple[str, str, str, int | None]:
-        """What tells its estimates apart: cloud, transform, estimator, n1."""
+        """Identifies its estimates: cloud, transform, estimator, n1."""
         return self.cloud, self.transform, self.estimator, self.n1
 
 
@@ -44,7 +44,7 @@ SPECIFICATIONS: tuple[Specification, ...] = (
     Specification("one_per_type", "zscore", "d2", axis="scale", is_core=True),
     Specification("one_per_type", "centred", "participation_ratio", axis="norms", is_core=True),
     Specification("one_per_type", "centred", "gride_between", 8, 16, axis="neighbours", is_core=True),
-    # Shown, not judged by: it grows with N; other scales; repeats GRIDE; reads high where types are excluded.
+    # Shown but not judged. Reasons: grows with N; other scales; repeats GRIDE; biased upwards where types are excluded.
     Specification("one_per_type", "centred", "effective_rank", axis="norms"),
     Specification("one_per_type", "centred", "gride_between", 2, 4, axis="neighbours"),
     Specification("one_per_type", "centred", "gride_between", 4, 8, axis="neighbours"),
@@ -59,5 +59,5 @@ SPECIFICATIONS: tuple[Specification, ...] = (
 
 
 def specifications_of(cloud: str, estimator: str, transform: str = "centred") -> list[Specification]:
-    """Those of a cloud, an estimator and a transform: one for each scale."""
+    """Specifications of a cloud, an estimator and a transform: one for each scale."""
     return [s for s in SPECIFICATIONS if (s.cloud, s.estimator, s.transform) == (cloud, estimator, transform)]

@@ -1,6 +1,7 @@
-"""Single answers as one table, CSV or Parquet, in the columns of `score_samples`: any number of models and benchmarks.
+"""Read single answers from one table, CSV or Parquet, with the columns of `score_samples`.
 
-The answers of the ladder that Workdim ships are such a file, and so is what an export writes.
+A file may hold any number of models and benchmarks. An export writes this format, and the answers of the ladder that
+ships with Workdim are stored in it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MAX_REMARKS = 10
 
 
 def read(file: ScoreInput, table: Table) -> ScoreFile:
-    """Raises InputError where one line is no answer: of two models that are compared in pairs, none may lack some."""
+    """Read all answers. Raises InputError if any line is not an answer: models compared in pairs need every answer."""
     remarks: Counter[Remark] = Counter()
     samples = [_sample(file, table, line, remarks) for line in table.lines]
     if not samples:

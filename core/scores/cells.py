@@ -1,6 +1,6 @@
-"""One value out of a file, made into what a column holds. What cannot be used is told, never guessed.
+"""Convert one value of a file into what a column holds. Unusable values are reported, never guessed.
 
-Required values raise `Skip`, which leaves the row out; optional ones become NULL and say so in `remarks`.
+Required values raise `Skip`, which leaves the row out; optional ones become NULL with a remark in `remarks`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from core.scores.parsed_score import Remark
 
 MAX_NAME = 300
-"""Characters of a name that is stored; hub names end at 96, local paths are longer."""
+"""Longest name that is stored, in characters; hub names end at 96, local paths are longer."""
 _SHOWN = 80
 _MAX_WHOLE = 2**31 - 1
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?", re.ASCII)
@@ -23,13 +23,13 @@ _BLANK = {"", "n/a", "na", "none", "null", "-", "–", "—"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
 _DAY = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:$|[T ])", re.ASCII)
 _FIRST_DAY = 946_684_800
-"""1 January 2000 in Unix time: less is a clock that counts from the start of the machine."""
+"""1 January 2000 in Unix time: a smaller number counts seconds since the machine started."""
 Cell = object
 Remarks = list[Remark]
 
 
 class Skip(Exception):
-    """This value is left out, for a reason."""
+    """The value is left out; the code says why."""
 
     def __init__(self, code: str, detail: object = "") -> None:
         super().__init__(code)
@@ -37,7 +37,7 @@ class Skip(Exception):
 
 
 def shorten(value: object) -> str:
-    """Any value as one printable line of at most 80 characters."""
+    """Format any value as one printable line of at most 80 characters."""
     text = value if isinstance(value, str) else _shown(value)
     shortened = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     if shortened.isprintable():
@@ -46,7 +46,7 @@ def shorten(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """Of a container only its kind: its text may be megabytes, or nested deeper than `repr` goes."""
+    """Show only the type of a container: its text may be megabytes, or nested deeper than `repr` goes."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value) if isinstance(value, float) else _whole_shown(value)
     return "" if value is None else str(value) if isinstance(value, bool) else type(value).__name__
@@ -57,7 +57,7 @@ def _whole_shown(value: int) -> str:
 
 
 def _is_control(character: str) -> bool:
-    """Control, format and private characters, half surrogates, line separators: nothing that a name needs."""
+    """Whether no name needs it: control, format or private characters, half surrogates and line separators."""
     return unicodedata.category(character) in {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 
 
@@ -66,7 +66,7 @@ def is_blank(value: Cell) -> bool:
 
 
 def required_label(value: Cell, what: str) -> str:
-    """A name that must be there. Raises Skip where it is missing, no text, too long or not printable."""
+    """A name that must be present. Raises Skip if it is missing, not text, too long or not printable."""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise Skip("name_missing", what)
     if not isinstance(value, str):
@@ -80,7 +80,7 @@ def required_label(value: Cell, what: str) -> str:
 
 
 def optional_label(value: Cell, what: str, remarks: Remarks) -> str | None:
-    """A name that may be missing; numbers are taken as their digits."""
+    """A name that may be missing; a number is taken as its digits."""
     if is_blank(value):
         return None
     try:
@@ -95,7 +95,7 @@ def _is_number(value: Cell) -> bool:
 
 
 def number(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> float:
-    """A finite number; text is read as a table has it. Raises Skip for all else."""
+    """A finite number; text is read the way a table writes numbers. Raises Skip for everything else."""
     if value is None:
         raise Skip("no_value")
     if isinstance(value, str):
@@ -126,7 +126,7 @@ def _number_in_text(text: str, remarks: Remarks, decimal_comma: bool) -> float:
 
 
 def json_number(value: Cell) -> float:
-    """A finite number that JSON gives as a number: text and truth values are none."""
+    """A finite number that is a number in JSON; text and booleans raise Skip."""
     if is_blank(value):
         raise Skip("no_value", value)
     if isinstance(value, str):
@@ -135,7 +135,7 @@ def json_number(value: Cell) -> float:
 
 
 def std_error(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> float | None:
-    """NULL where it is blank, `N/A`, not finite or negative; the last three are told."""
+    """A standard error. NULL if blank, `N/A`, not finite or negative; the last three leave a remark."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
@@ -150,7 +150,7 @@ def std_error(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> flo
 
 
 def whole_number(value: Cell, what: str, remarks: Remarks) -> int | None:
-    """A count from 0, also as text or as 5.0; NULL and told where it is anything else."""
+    """A count from 0, also as text or as 5.0; anything else becomes NULL with a remark."""
     if is_blank(value):
         return None
     try:
@@ -164,7 +164,7 @@ def whole_number(value: Cell, what: str, remarks: Remarks) -> int | None:
 
 
 def boolean(value: Cell, what: str, remarks: Remarks) -> bool | None:
-    """True or false, also as words; NULL and told where it is anything else."""
+    """True or false, also as words; anything else becomes NULL with a remark."""
     if is_blank(value):
         return None
     if isinstance(value, bool):
@@ -176,7 +176,7 @@ def boolean(value: Cell, what: str, remarks: Remarks) -> bool | None:
 
 
 def day(value: Cell, remarks: Remarks) -> str | None:
-    """`YYYY-MM-DD` of an ISO date, of 2024/6/1, or of Unix seconds; NULL and told where it is anything else."""
+    """`YYYY-MM-DD` from an ISO date, from 2024/6/1 or from Unix seconds; anything else becomes NULL with a remark."""
     if is_blank(value):
         return None
     found = _day_of_seconds(value) if _is_number(value) else _day_in_text(value)

@@ -1,7 +1,7 @@
-"""Evaluation results of a model repository of the hub: `.eval_results/*.yaml`, a list of entries, each one value.
+"""Read evaluation results of a model repository on the hub: `.eval_results/*.yaml`, a list with one value per entry.
 
     - dataset: {id: cais/hle, task_id: default}     the benchmark, and which of its tasks
-      value: 20.9                                   in whatever unit the benchmark has: neither unit nor metric is stated
+      value: 20.9                                   in the benchmark's own unit: neither unit nor metric is stated
       date, source: {url, name, user}, notes, evaluation_framework, verifyToken
 
 The model is that of the repository, which the file does not name. Earlier files say `config` for `task_id`.
@@ -29,11 +29,11 @@ FORMAT = "hub_eval_results"
 SUITE = "hub_eval_results"
 FOLDER = ".eval_results"
 MAX_YAML = 4 * 2**20
-"""Bytes: one repository's results; YAML is slow to read, and nothing larger is one."""
+"""Largest file, in bytes: it holds one repository's results, and YAML is slow to read."""
 _MODEL_FOLDER = re.compile(r"(?:^|/)models--([^/]+?)--([^/]+)/")
 _MAX_NOTE_LENGTH = 60
 _ONLY_TASK = ("default", "")
-"""What stands for the one task of a benchmark."""
+"""Task names that mean the only task of a benchmark."""
 
 
 def recognises(data: Any) -> bool:
@@ -41,13 +41,13 @@ def recognises(data: Any) -> bool:
 
 
 def looks_like(text: str) -> bool:
-    """Whether a text may be YAML of this kind: its first line that is no remark begins a list or a document."""
+    """Whether a text may be YAML of this kind: its first line that is not a comment starts a list or a document."""
     lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
     return re.match(r"---|- ", next(lines, "")) is not None
 
 
 def load(file: ScoreInput) -> Any:
-    """All values as texts: YAML of 1.1 takes `12:30` for a number and `no` for false. Raises InputError."""
+    """Parse with every value as text: YAML 1.1 reads `12:30` as a number and `no` as false. Raises InputError."""
     if len(file.content) > MAX_YAML:
         raise InputError(
             "{file} is YAML of more than {limit} MiB: no repository's results are.",
@@ -72,7 +72,7 @@ def load(file: ScoreInput) -> Any:
 
 
 class _TextLoader(yaml.BaseLoader):
-    """Every scalar as its text; a key that stands twice is an error."""
+    """Loads every scalar as its text; a repeated key is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         made = super().construct_mapping(node, deep)
@@ -82,13 +82,13 @@ class _TextLoader(yaml.BaseLoader):
 
 
 def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
-    """Raises Unnamed where neither the path (of the hub's cache) nor the user names the model."""
+    """Raises Unnamed if neither the path (of the hub's cache) nor the user names the model."""
     in_path = _MODEL_FOLDER.search(file.name.replace("\\", "/"))
     named = "/".join(in_path.groups()) if in_path else None
     repository = model_repository(file, file.stated_model or named, remarks)
     if named is not None and file.stated_model is None:
         remarks.append(Remark("model_from_file_name", shorten(named)))
-    # The commit that holds the file is not said to be the one that was evaluated.
+    # The file's commit is not stated to be the one that was evaluated.
     remarks.append(Remark("no_revision"))
     origin = Origin(repository, file.sha256, file.shown_name, SUITE, named=shorten(repository))
     return ScoreFile(
@@ -133,7 +133,7 @@ def _builder(origin: Origin, entry: dict[str, Any]) -> Any:
 
 
 def _suite(entry: dict[str, Any], remarks: Remarks) -> str:
-    """Harness and setup are part of it: with tools and without are two scores."""
+    """The suite, with harness and setup in its name: a score with tools and one without are two scores."""
     framework = optional_label(entry.get("evaluation_framework"), "evaluation_framework", remarks)
     notes = entry.get("notes")
     if is_blank(notes):

@@ -1,8 +1,8 @@
-"""Which columns of a leaderboard's table are scores, of what, and how they are to be read.
+"""Define which columns of a leaderboard's table are scores, what they measure and how to read them.
 
-The names of suites, benchmarks and metrics are those of our reference scores, so that the same number from two places
-is recognised as one. `raw` and `normalised` values of Open LLM Leaderboard v2 are two metrics: the latter have chance
-subtracted (BBH and MUSR by subtask, so that one cannot be had from the other).
+Suites, benchmarks and metrics are named as in our reference scores, so that the same number from two places is
+recognised as one. `raw` and `normalised` values of Open LLM Leaderboard v2 are two metrics: normalising subtracts
+chance, for BBH and MUSR by subtask, so neither can be computed from the other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ScoreColumn:
     metric: str
     n_shot: int | None = None
     factor: float = 1.0
-    """100 where the table has fractions and the suite is in percent."""
+    """100 if the table has fractions and the suite is in percent."""
     unit: str = "percent"
     is_group: bool = False
     interval: str | None = None
@@ -30,9 +30,9 @@ class ScoreColumn:
     count: str | None = None
     """Column with the number of answers behind the score."""
     suite: str | None = None
-    """Where it is another than the table's; such a score is of the model as a name, not of one revision and dtype."""
+    """Set if it differs from the table's; such a score belongs to the model's name, not to one revision and dtype."""
     named: str = ""
-    """Column with the name that the model has in that other suite."""
+    """Column with the model's name in that other suite."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,25 @@ class Layout:
     format: str
     suite: str
     known_by: frozenset[str]
-    """Columns that a table must have to be read this way."""
+    """Columns that a table must have to match this layout."""
     scores: tuple[ScoreColumn, ...]
     model: tuple[str, ...]
-    """Columns with the model's name: the first that is there and filled."""
+    """Columns with the model's name: the first one that is present and not blank is used."""
     sha: str | None = None
     dtype: str | None = None
     chat_template: str | None = None
     day: str | None = None
     row_id: tuple[str, ...] = ()
-    """Column, or columns together, that tell two rows of one model apart."""
+    """Column, or several columns together, that identify one of several rows of a model."""
     flags: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
-    """Column -> the flag, and the value of the column for which it holds."""
+    """Column -> the flag, and the column's value for which the flag is set."""
     weights: str | None = None
-    """Column that tells an adapter or a delta, which is no model by itself, from a whole model."""
+    """Column that separates adapters and deltas, which are not complete models, from whole models."""
     remarks: tuple[str, ...] = ()
 
 
 def _with_arena(layout: Layout, named: str) -> Layout:
-    """The same table with columns of LMArena, joined to it by name by whoever made the file."""
+    """The same table with columns of LMArena, joined by name by the author of the file."""
     arena = ScoreColumn(
         "arena_score",
         "lmarena",
@@ -77,7 +77,7 @@ _SHOTS_V2 = {"ifeval": 0, "bbh": 3, "math_lvl_5": 4, "gpqa": 0, "musr": 0, "mmlu
 
 
 def _of_v2(names: Mapping[str, tuple[str, str]], mean: str) -> tuple[ScoreColumn, ...]:
-    """Benchmark -> its raw column (0 to 1) and its normalised one (0 to 100)."""
+    """The score columns. `names`: benchmark -> its raw column (0 to 1) and its normalised one (0 to 100)."""
     columns = []
     for benchmark, (raw, normalised) in names.items():
         columns.append(ScoreColumn(raw, benchmark, "raw", _SHOTS_V2[benchmark], factor=100.0))
@@ -105,7 +105,7 @@ V2_FORMATTED = Layout(
     day="metadata_submission_date",
     row_id=("id",),
     flags={
-        # The export fills this column from "Available on the hub": it says the contrary of its name.
+        # The export fills this column from "Available on the hub": it says the opposite of its name.
         "features_is_not_available_on_hub": ("not_on_hub", False),
         "features_is_merged": ("merged", True),
         "features_is_moe": ("moe", True),
@@ -136,7 +136,7 @@ V2_EARLY = Layout(
     flags={
         "available_on_the_hub": ("not_on_hub", False),
         "not_merged": ("merged", False),
-        # TRUE on nearly all rows and FALSE on Mixtral: the contrary of their names, as in v1.
+        # TRUE on nearly all rows and FALSE on Mixtral: the opposite of their names, as in v1.
         "flagged": ("flagged", False),
         "moe": ("moe", False),
         "maintainers_highlight": ("official_provider", True),
@@ -236,4 +236,4 @@ LAYOUTS = (
     OBS_SCALING_V1,
     OBS_SCALING_V2,
 )
-"""The more particular first."""
+"""The more specific layouts come first."""

@@ -1,4 +1,4 @@
-"""Leaderboard tables: one row for each model, one column for each score."""
+"""Read leaderboard tables: one row per model, one column per score."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from core.tables import ScoreRow
 _LINK_TEXT = re.compile(r"<a\s[^>]{0,2000}>([^<]{1,300})</a>", re.IGNORECASE)
 _INTERVAL = re.compile(r"\+(\d+(?:\.\d+)?)\s*/\s*[-−](\d+(?:\.\d+)?)", re.ASCII)
 _HALF_OF_95_PERCENT = 1.959963984540054
-"""Standard errors from the middle to the end of a 95 percent interval of a normal distribution."""
+"""Half width of a 95 percent interval of a normal distribution, in standard errors."""
 _NO_WHOLE_MODEL = ("adapter", "delta")
 _HIGHER_IS_BETTER = True
-"""Of every column of every layout."""
+"""Holds for every column of every layout."""
 
 
 def read_table(file: ScoreInput, table: Table, layout: Layout) -> ScoreFile:
@@ -60,7 +60,7 @@ def _rows(
 
 @dataclass(frozen=True)
 class _Row:
-    """One line: one model in one revision, dtype and template."""
+    """One line: one model with one revision, dtype and template."""
 
     file: ScoreInput
     cells: Mapping[str, Cell]
@@ -72,7 +72,7 @@ class _Row:
         return model_cell(self.cells, self.layout)
 
     def score(self, column: ScoreColumn, remarks: Remarks) -> ScoreRow:
-        """The value of one column. Raises Skip where it, or the name of the model, is none."""
+        """The score in one column. Raises Skip if it is not a number, or if the model has no usable name."""
         value = number(self.cells.get(column.name), remarks, self.decimal_comma) * column.factor
         if column.factor != 1.0:
             remarks.append(Remark("to_percent"))
@@ -118,7 +118,7 @@ def model_cell(cells: Mapping[str, Cell], layout: Layout) -> Cell:
 
 
 def _origin(file: ScoreInput, model: Cell, cells: Mapping[str, Cell], layout: Layout, remarks: Remarks) -> Origin:
-    """Model, revision and settings of one line. Raises Skip where the model has no usable name."""
+    """Model, revision and settings of one line. Raises Skip if the model has no usable name."""
 
     def holds(name: str, when: bool) -> bool:
         return boolean(cells.get(name), name, remarks) is when
@@ -152,7 +152,7 @@ def _revision(cells: Mapping[str, Cell], layout: Layout, remarks: Remarks) -> st
 
 
 def _row_id(cells: Mapping[str, Cell], layout: Layout) -> str | None:
-    """As long as it is: two long names that begin alike are two rows."""
+    """Identifies the row. It is not cut: two long names may start the same and still be two rows."""
     parts = [cells.get(name) for name in layout.row_id]
     text = "_".join("" if is_blank(part) else str(part) for part in parts if not isinstance(part, dict | list))
     try:
@@ -182,7 +182,7 @@ def recognises(data: Any) -> bool:
 
 
 def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
-    """Flattened with `_`, an entry is a row of the CSV export."""
+    """Read a JSON leaderboard: an entry flattened with `_` is a row of the CSV export."""
     header = (*(column.name for column in _LAYOUT.scores), *_LAYOUT.flags)
     return read_table(file, Table(header, _lines(data), tuple(remarks)), _LAYOUT)
 

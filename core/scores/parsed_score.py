@@ -1,4 +1,4 @@
-"""What a file of scores was found to hold, before anything of it is stored."""
+"""The content of a parsed score file, before any of it is stored."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from core.tables import ScoreRow, ScoreSampleRow
 
 @dataclass(frozen=True)
 class Remark:
-    """Why something was left out, or what was made of it: a code that `report.score_words` puts into words."""
+    """Why something was left out or how it was changed: a code that `report.score_words` puts into words."""
 
     code: str
     detail: str = ""
-    """A name or value out of the file, cut to a readable length."""
+    """A name or value from the file, cut to a readable length."""
 
 
 @dataclass(frozen=True)
 class ParsedScore:
-    """One value of the file, and what would become of it."""
+    """One value of the file, and the row it would become."""
 
     at: str
-    """Where it stands, for example `line 12` or `results / arc_easy / acc,none`."""
+    """Its place in the file, for example `line 12` or `results / arc_easy / acc,none`."""
     model: str
-    """As the file names it."""
+    """The model as the file names it."""
     benchmark: str
     score: ScoreRow | None
-    """As it would be stored; None where it is skipped."""
+    """The row as it would be stored; None if it is skipped."""
     skipped: Remark | None = None
     remarks: tuple[Remark, ...] = ()
-    """What was mapped, converted or left NULL."""
+    """What was mapped, converted or set to NULL."""
 
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """One file, read and understood; `rows` for scores, `samples` for single answers."""
+    """One parsed file: `rows` holds scores, `samples` single answers."""
 
     name: str
     sha256: str
@@ -42,4 +42,4 @@ class ScoreFile:
     rows: tuple[ParsedScore, ...] = ()
     samples: tuple[ScoreSampleRow, ...] = ()
     remarks: tuple[Remark, ...] = field(default=())
-    """About the file as a whole."""
+    """Remarks about the file as a whole."""

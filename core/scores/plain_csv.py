@@ -1,4 +1,4 @@
-"""Scores of one's own as a plain table: a row for each value, after a template that can be downloaded."""
+"""Read a user's own scores from a plain table: one row per value, following a template that can be downloaded."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ COLUMNS: dict[str, str] = {
     "licence": "of the score, as its source states it",
     "as_of": "day, as 2024-06-30",
 }
-"""Column -> what stands in it. Their order is that of the template."""
+"""Column -> what it holds, in the order of the template."""
 REQUIRED = ("model", "benchmark", "value")
 _FURTHER = ("flags", "dtype", "chat_template", "task_version", "source_row", "is_group")
-"""Columns of our own export, taken too."""
+"""Columns of our own export, which are read too."""
 _OTHER_NAMES = {
     "model_id": "model",
     "model_name": "model",
@@ -115,21 +115,21 @@ _EXAMPLES = (
 
 
 def template() -> bytes:
-    """A CSV to fill in, which Excel opens as UTF-8: the header and two example rows."""
+    """Build a CSV to fill in, which Excel opens as UTF-8: the header and two example rows."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerows([list(COLUMNS), *_EXAMPLES])
     return text.getvalue().encode("utf-8-sig")
 
 
 def recognised_columns(header: tuple[str, ...]) -> dict[str, str]:
-    """Column of the file -> our column, for those that we know."""
+    """Column of the file -> our column, for the columns that we know."""
     named = {name: name.strip().lower().replace(" ", "_") for name in header}
     named = {name: _OTHER_NAMES.get(plain, plain) for name, plain in named.items()}
     return {name: ours for name, ours in named.items() if ours in COLUMNS or ours in _FURTHER}
 
 
 def read_table(file: ScoreInput, table: Table) -> ScoreFile:
-    """Raises InputError where a needed column is missing, or two columns would be the same one."""
+    """Raises InputError if a required column is missing, or if two columns would become the same one."""
     names = recognised_columns(table.header)
     missing = [name for name in REQUIRED if name not in names.values()]
     if missing:
@@ -208,7 +208,7 @@ def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -
 
 
 def _filter(cell: Cell, remarks: Remarks) -> str:
-    """`none` is the name that lm-evaluation-harness gives to no filter, so that it is not blank here."""
+    """Keep `none`: it is lm-evaluation-harness's name for no filter, so it does not count as blank here."""
     if isinstance(cell, str) and cell.strip() == "none":
         return "none"
     return optional_label(cell, "filter", remarks) or NOT_STATED
@@ -226,7 +226,7 @@ def _unit(stated: str | None, value: float, remarks: Remarks) -> str:
 
 
 def _needed_if_stated(read: Any, cells: Mapping[str, Cell], column: str, remarks: Remarks) -> Any:
-    """What decides whether scores may be compared is not dropped where it cannot be read: the row is left out."""
+    """Raises Skip if a stated value is unreadable: it decides whether scores may be compared."""
     found = read(cells.get(column), column, remarks)
     if found is None and not is_blank(cells.get(column)):
         raise Skip("not_readable", f"{column}: {shorten(cells.get(column))}")

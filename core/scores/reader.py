@@ -1,6 +1,6 @@
-"""Read a file of benchmark scores, whatever tool wrote it, into rows; nothing is stored here.
+"""Read a file of benchmark scores, written by any tool, into rows; nothing is stored here.
 
-The format is recognised by the content; the file's name only provides a model or benchmark that the content lacks.
+The format is recognised by the content. The file's name only supplies a model or benchmark that the content lacks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.scores.table import PARQUET, Table, parquet_table, text_table
 __all__ = ["BENCHMARK", "FORMATS", "MAX_BYTES", "MODEL", "Unnamed", "read_scores", "template"]
 
 _OF_JSON: tuple[Any, ...] = (lighteval, lm_eval, lm_eval_v03, leaderboards)
-"""The more particular first."""
+"""The more specific formats come first."""
 FORMATS = (
     *(module.FORMAT for module in _OF_JSON),
     lm_eval_samples.FORMAT,
@@ -38,17 +38,17 @@ FORMATS = (
     plain_csv.FORMAT,
 )
 _HEAD = 2**16
-"""Bytes in which the first line that says something must stand."""
+"""Number of bytes that must contain the first line that is not blank."""
 _MAX_FIRST_LINE = lm_eval_samples.MAX_LINE
 
 
 def read_scores(name: str, content: bytes, mapping: Mapping[str, str] | None = None) -> ScoreFile:
-    """Read one file; every value in it becomes a row that is taken or skipped for a reason.
+    """Read one file; every value in it becomes a row, or is skipped with a reason.
 
     `name` may be a path: the folder of a `samples_*.jsonl` names its model. `mapping` renames models (name in the
-    file -> name to store), and says under MODEL and BENCHMARK what a file does not say of itself. Raises InputError,
-    in one line, where the file as a whole cannot be understood; its kind Unnamed where only MODEL or BENCHMARK is
-    missing, so that it can be asked for.
+    file -> name to store); its keys MODEL and BENCHMARK supply what the file does not say of itself. Raises
+    InputError, in one line, if the file as a whole cannot be understood, and its subclass Unnamed if only MODEL or
+    BENCHMARK is missing, so that the user can be asked.
     """
     file = ScoreInput(name, content, mapping or {})
     if not content.strip():
@@ -82,7 +82,7 @@ def _yaml(file: ScoreInput) -> ScoreFile:
 
 
 def _start(file: ScoreInput) -> str:
-    """The first character that is no space."""
+    """The first character that is not white space."""
     with file.text() as text:
         for _ in range(1000):
             piece = text.read(1000)
@@ -109,7 +109,7 @@ def _json(file: ScoreInput, start: str) -> ScoreFile:
 
 
 def _first_line(file: ScoreInput) -> Any:
-    """The first line as JSON, None where it is none by itself."""
+    """The first line as JSON; None if that line alone is not JSON."""
     with file.text() as text:
         line = next((line for line in iter(lambda: text.readline(_MAX_FIRST_LINE), "") if line.strip()), "")
     try:
@@ -129,7 +129,7 @@ def _table(file: ScoreInput, table: Table) -> ScoreFile:
 
 
 def _not_empty(found: ScoreFile) -> ScoreFile:
-    """Raises InputError for a file that is understood and has no value at all."""
+    """Raises InputError for a file that is understood but holds no value at all."""
     if not found.rows:
         if "csv" in found.format:
             raise InputError("{file} holds no scores below its header.", file=found.name)

@@ -16,11 +16,11 @@ from core.scores.cells import shorten
 from core.scores.parsed_score import Remark
 
 MAX_BYTES = 256 * 2**20
-"""A larger file is not begun. The largest public export of scores that we know has 3 MB."""
+"""Larger files are not read. The largest public export of scores that we know has 3 MB."""
 MODEL = ""
-"""Key of `mapping` for the model of a file that names none."""
+"""Key of `mapping` for the model, if the file names none."""
 BENCHMARK = "benchmark:"
-"""Key of `mapping` for the benchmark of a file of single answers whose name does not tell it."""
+"""Key of `mapping` for the benchmark of a file of single answers, if its name does not contain it."""
 _PIECE = 2**20
 _NOT_TEXT = {
     b"PK\x03\x04": Sentence("a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV"),
@@ -32,7 +32,7 @@ _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16"
 
 
 class Unnamed(InputError):
-    """The scores are understood, but not whose or of what they are; `key` is what `mapping` must say."""
+    """The scores are understood, but their model or benchmark is not named; `key` is what `mapping` must supply."""
 
     def __init__(self, key: str, message: str, /, **parts: Any) -> None:
         super().__init__(message, **parts)
@@ -44,7 +44,7 @@ class ScoreInput:
     name: str
     content: bytes = field(repr=False)
     mapping: Mapping[str, str]
-    """Names of models in the file -> names to store them under; and under MODEL and BENCHMARK what it does not say."""
+    """Model names in the file -> names to store; under MODEL and BENCHMARK what the file does not say."""
 
     @cached_property
     def shown_name(self) -> str:
@@ -61,7 +61,7 @@ class ScoreInput:
 
     @cached_property
     def encoding(self) -> str:
-        """The text encoding of the bytes. Raises InputError if they are no text."""
+        """The text encoding of the bytes. Raises InputError if they are not text."""
         for mark, kind in _NOT_TEXT.items():
             if self.content.startswith(mark):
                 raise InputError("{file} is {kind}.", file=self.shown_name, kind=kind)
@@ -86,11 +86,11 @@ class ScoreInput:
         return (Remark("encoding", told),) if told else ()
 
     def text(self) -> io.TextIOWrapper:
-        """The text as a stream; line ends stay as they are."""
+        """The text as a stream; line ends are kept."""
         return io.TextIOWrapper(io.BytesIO(self.content), encoding=self.encoding, newline="")
 
     def _is(self, encoding: str) -> bool:
-        """Whether every byte can be read, told piece by piece so that a large file is never held twice."""
+        """Whether every byte can be decoded; checked piece by piece so that a large file is not held twice."""
         decoder = codecs.getincrementaldecoder(encoding)()
         view = memoryview(self.content)
         try:
@@ -104,7 +104,7 @@ class ScoreInput:
 
 
 def _utf_16_without_mark(head: bytes) -> tuple[str, ...]:
-    """Of the Latin letters with which every table and every JSON text begins, every other byte is NUL."""
+    """Candidate encodings. In UTF-16, every other byte of the Latin letters that start a table or JSON text is NUL."""
     first, second = head[0::2], head[1::2]
     if len(head) >= 4 and all(first) and not any(second):
         return ("utf-16-le",)
@@ -114,14 +114,14 @@ def _utf_16_without_mark(head: bytes) -> tuple[str, ...]:
 
 
 MAX_JSON = 64 * 2**20
-"""Parsed JSON takes about ten times its size in memory, and must be held whole."""
+"""Parsed JSON takes about ten times its size in memory, and must be held as a whole."""
 _MAX_REMARKS = 20
-"""Keys that are told; a file made to have millions of them would fill the memory with remarks."""
+"""Most duplicate keys that are reported; a hostile file with millions of them would fill the memory."""
 
 
 @dataclass(frozen=True)
 class DuplicateKey:
-    """Stands for the value of a key that one object has twice with different values: it is neither."""
+    """Replaces the value of a key that one object has twice with different values: neither is used."""
 
     key: str
 
@@ -140,7 +140,7 @@ def load(file: ScoreInput, remarks: list[Remark]) -> Any:
 
 
 def parse(text: str, where: str, remarks: list[Remark]) -> Any:
-    """Like json.loads, with NaN and Infinity as Python writes them; `where` begins the message of an error."""
+    """Like json.loads, with NaN and Infinity as Python writes them; error messages start with `where`."""
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, remarks))
     except json.JSONDecodeError as error:
@@ -177,6 +177,6 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def section(data: Any, key: str) -> dict[str, Any]:
-    """The object under a key, empty where there is none or something else."""
+    """The object under a key; empty if it is missing or not an object."""
     found = data.get(key) if isinstance(data, dict) else None
     return found if isinstance(found, dict) else {}

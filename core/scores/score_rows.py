@@ -1,4 +1,4 @@
-"""What all values of one model in one file share, and the score rows that are made with it."""
+"""Build score rows from what all values of one model in one file share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Origin:
     licence: str = NOT_STATED
     flags: str = ""
     named: str = ""
-    """The model as the file names it; stored is `repository`."""
+    """The model as the file names it; `repository` is what is stored."""
 
     def score(
         self,
@@ -76,7 +76,7 @@ class Origin:
 
 
 def parse_row(at: str, model: Cell, benchmark: Cell, build: Callable[[Remarks], ScoreRow]) -> ParsedScore:
-    """The row that `build` makes, or why it made none."""
+    """The row that `build` makes, or the reason why it made none."""
     remarks: Remarks = []
     try:
         return ParsedScore(at, shorten(model), shorten(benchmark), build(remarks), None, tuple(remarks))
@@ -85,12 +85,12 @@ def parse_row(at: str, model: Cell, benchmark: Cell, build: Callable[[Remarks], 
 
 
 def skipped_row(at: str, model: Cell, benchmark: Cell, code: str, detail: Cell = "") -> ParsedScore:
-    """A place of the file where a score should be and nothing of a score is."""
+    """A skipped row for a place of the file that should hold a score and does not."""
     return ParsedScore(at, shorten(model), shorten(benchmark), None, Remark(code, shorten(detail)))
 
 
 def mapped_model(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> str:
-    """The name to store a model under: as the file has it, unless the user gave another. Raises Skip without one."""
+    """The name to store a model under: the file's, unless the user gave another. Raises Skip if there is none."""
     found = required_label(value, "model")
     if found in mapping:
         remarks.append(Remark("renamed", found))
@@ -101,18 +101,18 @@ def mapped_model(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> s
 
 
 def normalize_dtype(value: Cell, remarks: Remarks) -> str | None:
-    """`torch.bfloat16` -> bfloat16; `auto` says nothing."""
+    """`torch.bfloat16` -> bfloat16; `auto` becomes NULL."""
     found = optional_label(value, "dtype", remarks)
     return None if found is None or found == "auto" else found.removeprefix("torch.")
 
 
 def join_flags(flags: Mapping[str, bool]) -> str:
-    """The flags that hold, as the `flags` column lists them."""
+    """The flags that are set, in the format of the `flags` column."""
     return ";".join(flag for flag, holds in flags.items() if holds)
 
 
 MAX_VALUES = 200_000
-"""Values of one file: three times what the largest public export has (4,576 rows of 13), at about 2 KB of memory."""
+"""Most values of one file: three times the largest public export (4,576 rows of 13), about 2 KB of memory each."""
 
 
 def without_duplicates(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore, ...]:
@@ -141,7 +141,7 @@ def _beside_the_first(row: ParsedScore, first: dict[tuple[object, ...], ParsedSc
 
 
 def _identity(score: ScoreRow) -> tuple[object, ...]:
-    """What a score is of and from where: all that keeps two values from being one."""
+    """What a score measures and where it comes from: two values with the same identity are one score."""
     return (
         score.repository,
         score.revision,

@@ -1,4 +1,4 @@
-"""Tables as lines of named cells: text with any of three separators, read as a stream, or Parquet."""
+"""Read tables as lines of named cells: streamed text with one of three separators, or Parquet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARQUET = b"PAR1"
 MAX_LINES = 100_000
 MAX_COLUMNS = 1_000
 MAX_CELL = 131_072
-"""Python's own limit of one cell. No score needs it: what is longer is a quote that was never closed."""
+"""Python's own limit for one cell. No score needs it: a longer cell comes from a quote that was never closed."""
 _SEPARATORS = {",": ",", ";": ";", "\t": "TAB"}
 _MAX_HEADER = 2**16
 _MAX_ROW = 2**20
@@ -30,7 +30,7 @@ class Line:
     at: str
     cells: dict[str, Cell] | None
     problem: Remark | None = None
-    """Why there are no cells, such as more or fewer of them than the header has."""
+    """Why there are no cells, for example more or fewer of them than the header has."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class Table:
     lines: Iterator[Line]
     remarks: tuple[Remark, ...] = ()
     decimal_comma: bool = False
-    """Whether `0,5` may be a number: not where the comma parts the cells."""
+    """Whether `0,5` may be a number; false if the comma separates the cells."""
 
 
 def skipped_line(line: Line) -> ParsedScore:
-    """A line that cannot be told apart into cells is left out as a whole."""
+    """The skipped row for a line that cannot be split into cells."""
     return ParsedScore(line.at, "", "", None, line.problem)
 
 
 def text_table(file: ScoreInput) -> Table:
-    """A table with separators. Raises InputError where the header is none, or where a line cannot be read."""
+    """Read a table with separators. Raises InputError if the header is invalid, or if a line cannot be read."""
     n_lines = max(map(file.content.count, (b"\n", b"\r")))
     if n_lines > MAX_LINES:
         raise InputError(
@@ -75,7 +75,7 @@ def text_table(file: ScoreInput) -> Table:
 
 
 def _first_line(file: ScoreInput) -> str:
-    """The first line that has anything; blank ones before it are no header."""
+    """The first line that is not blank, which is the header."""
     with file.text() as text:
         for _ in range(100):
             line = text.readline(_MAX_HEADER)
@@ -116,7 +116,7 @@ def _header(file: ScoreInput, cells: list[str]) -> list[str]:
 
 
 class _Rows:
-    """Lines with anything in them, cut into cells; no more of the file is held than one of them."""
+    """The lines that are not blank, split into cells. Only one of them is held in memory at a time."""
 
     def __init__(self, file: ScoreInput, separator: str) -> None:
         self._file = file
@@ -132,7 +132,7 @@ class _Rows:
         return self
 
     def __next__(self) -> list[str]:
-        """Raises InputError at a line that is none of a table."""
+        """Raises InputError at a line that is not part of a table."""
         while True:
             self._held = 0
             try:
@@ -184,7 +184,7 @@ def _lines(rows: _Rows, header: list[str]) -> Iterator[Line]:
 
 
 def parquet_table(file: ScoreInput) -> Table:
-    """A Parquet table. Raises InputError where it is damaged or too large."""
+    """Read a Parquet table. Raises InputError if it is damaged or too large."""
     try:
         schema = pl.read_parquet_schema(io.BytesIO(file.content))
         n_lines = pl.scan_parquet(io.BytesIO(file.content)).select(pl.len()).collect().item()
@@ -201,7 +201,7 @@ def parquet_table(file: ScoreInput) -> Table:
         frame = pl.read_parquet(io.BytesIO(file.content))
     except InputError:
         raise
-    # The reader gives up on damaged bytes in its own ways, of which one is no Exception.
+    # The reader fails on damaged bytes in several ways, and one of its errors is not an Exception.
     except (Exception, pl.exceptions.PanicException) as error:
         raise InputError(
             "{file} is a Parquet file that cannot be read: it was damaged or cut.", file=file.shown_name

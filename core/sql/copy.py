@@ -1,10 +1,10 @@
-"""The copy of the warehouse that typed queries run on: one per version of the file, shared until the next write.
+"""Copy the warehouse for typed queries: one copy per version of the file, shared until the next write.
 
-It is taken without a lock, so that no writer waits for a query: it is valid only if the file and its log were at rest
-before and unchanged after. Such a copy is what a crash at that moment would have left, and opens as that. Only if writers
-never rest is the copy made behind a read lock, for a bounded time.
+The copy is taken without a lock, so that no writer waits for a query. It is valid only if the file and its log were at
+rest before and unchanged after. Such a copy is what a crash at that moment would have left, and opens like that. If
+writers never rest, the copy is made behind a read lock, for a bounded time.
 
-Only used in the sandbox's own process, because closing a plain file handle drops the DuckDB locks of its process.
+Use this only in the sandbox's own process: closing a plain file handle drops the DuckDB locks of its process.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from core.warehouse.connection import attach
 from core.warehouse.warehouse import Warehouse
 
 REST_SECONDS = 0.05
-"""Seconds without a write that count as rest: file times are accurate to a few milliseconds only."""
+"""Seconds without a write that count as rest: file times are only accurate to a few milliseconds."""
 UNLOCKED_SECONDS = 1.5
 """Seconds to try without a lock."""
 LOCKED_SECONDS = 0.5
-"""Seconds for which a copy may hold off writers."""
+"""Longest time in seconds that a copy may hold off writers."""
 _LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 _CHUNK = 32 * 2**20
 _STALE_PART_SECONDS = 600.0
@@ -43,7 +43,7 @@ class _NotAtRest(Exception):
 
 
 def current_copy(warehouse: Warehouse) -> Path:
-    """The copy of the present file, made if necessary."""
+    """The copy of the current file, made if necessary."""
     folder = _copies_folder(warehouse)
     end = time.monotonic() + UNLOCKED_SECONDS
     while time.monotonic() < end:
@@ -55,7 +55,7 @@ def current_copy(warehouse: Warehouse) -> Path:
 
 
 def has_copy(warehouse: Warehouse) -> bool:
-    """Whether the present file has a copy: then it is usable and up to date."""
+    """Whether the current file has a copy, which is then usable and up to date."""
     return _copy_path(warehouse, warehouse.query_copies).exists()
 
 
@@ -97,7 +97,7 @@ def _copy(
 
 
 def _copy_path(warehouse: Warehouse, folder: Path) -> Path:
-    # A newer Workdim makes its own copy, and so opens the file first, which brings it up to date.
+    # A newer Workdim makes its own copy; for that it opens the file, which brings it up to date.
     known = (warehouse.version(), schema.fingerprint())
     key = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
     return folder / f"{warehouse.path.name}-{key}.duckdb"
@@ -117,7 +117,7 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 def _copy_bytes(source: Path, target: Path, until: float | None) -> None:
-    """Copy a file by copy_file_range if possible, which shares blocks on some file systems."""
+    """Copy a file, with copy_file_range if possible, which shares blocks on some file systems."""
     with source.open("rb") as reading, target.open("xb") as writing:
         for _ in _chunks(reading.fileno(), writing.fileno()):
             if until is not None and time.monotonic() > until:

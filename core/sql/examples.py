@@ -1,4 +1,4 @@
-"""Questions that an analyst really asks: their titles, and the SQL to start from."""
+"""Example queries that analysts need: their titles, and the SQL to start from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NOT_VETOED = "run_id NOT IN (SELECT run_id FROM run_checks WHERE outcome = 'vet
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated when a reader's language is known."""
     return message
 
 
@@ -218,6 +218,6 @@ FROM duckdb_columns()
 WHERE schema_name = 'main' AND NOT internal
 ORDER BY table_name, column_index""",
 }
-"""Name -> statement, in the order in which they are offered."""
+"""Name -> statement, in the order shown."""
 
 EXAMPLES = {name: sql.strip() for name, sql in EXAMPLES.items()}

@@ -1,7 +1,7 @@
-"""Check typed statements: a single SELECT over tables, with functions of their arguments only.
+"""Check typed statements: only a single SELECT over tables is allowed, with functions that read only their arguments.
 
-The engine itself is locked down (no files, no network, no settings, read-only). This gate adds what engine options cannot:
-one statement at a time, and no functions and views that reveal the path of the file or how it was opened.
+The engine itself is locked down (no files, no network, no settings, read-only). This gate adds what engine options
+cannot: one statement at a time, and no functions and views that reveal the path of the file or how it was opened.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TABLE_FUNCTIONS = {
     "icu_calendar_names",
     "pg_timezone_names",
 }
-"""Allowed table functions; all others are refused, also those of a later engine."""
+"""Allowed table functions; all others are refused, including those of later engines."""
 _REFUSED_FUNCTIONS = {
     "current_setting",
     "getenv",
@@ -82,7 +82,7 @@ def require_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> du
 
 
 def check_statement(sql: str) -> None:
-    """Raises QueryError for a statement that could never run, whatever tables exist; used before it is saved."""
+    """Raises QueryError for a statement that could never run, whatever tables exist. Used before a query is saved."""
     try:
         with duckdb.connect() as connection:
             require_single_select(connection, sql)
@@ -98,7 +98,7 @@ def _kind(statement: duckdb.Statement) -> str:
 
 
 def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
-    """Check the names in the engine's own parse tree, which no spelling can evade."""
+    """Check names in the engine's own parse tree, which no spelling can evade."""
     select = statement.query
     if statement.type == duckdb.StatementType.EXPLAIN:
         select = _EXPLAIN.sub("", _without_comments(select), count=1)

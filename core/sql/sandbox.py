@@ -1,6 +1,6 @@
-"""Run SQL typed by a person in isolation: it can neither block, nor read, write or break anything else.
+"""Run typed SQL in isolation: it cannot block the app, and can only read the warehouse.
 
-Each query gets a process of its own (worker.py) on a copy of the warehouse file, and leaves one table behind.
+Each query gets its own process (worker.py) on a copy of the warehouse file, and leaves only one table behind.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from core.warehouse.warehouse import Warehouse
 
 MEMORY_MB = 512
 MAX_RUNNING = 2
-"""Queries of one app, of all its readers together: each takes a core and up to MEMORY_MB."""
+"""Most queries at a time in one app, over all its readers: each takes a core and up to MEMORY_MB."""
 MAX_CHARACTERS = 100_000
 MAX_ROWS = 1_000_000
 MAX_SECONDS = 600.0
-# Room for the start of the process and the copy of the file, beyond the query's own time.
+# Time to start the process and copy the file, in addition to the query's own time.
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 _processes: list[subprocess.Popen] = []
@@ -46,20 +46,20 @@ class SqlResult:
 
     frame: pl.DataFrame
     truncated: bool
-    """There are more rows than the limit allowed."""
+    """Whether there are more rows than the limit allows."""
     seconds: float
-    """Time in the query itself."""
+    """Time spent in the query itself."""
 
 
 @dataclass(frozen=True)
 class RunningQuery:
-    """A query under way in its own process, which ends with it: when its session is gone, nobody waits for the rows."""
+    """A query running in its own process. It ends with this object: no one waits for rows of a closed session."""
 
     sql: str
     process: subprocess.Popen
     answer: IO[bytes]
     timeout: float
-    """Seconds after which no answer is awaited any more."""
+    """Seconds to wait for an answer."""
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -69,17 +69,17 @@ class RunningQuery:
         return self.process.poll() is not None or self.elapsed() > self.timeout
 
     def elapsed(self) -> float:
-        """Seconds since it was started."""
+        """Seconds since the start."""
         return time.monotonic() - self.started
 
     def cancel(self) -> None:
-        """Ends its process at once; nothing is left of it."""
+        """End the process at once and discard its answer."""
         self.process.kill()
         self.process.wait()
         self.answer.close()
 
     def result(self) -> SqlResult:
-        """Wait for the rows; QueryError says in one line why there are none. Ctrl-C meanwhile ends the process."""
+        """Wait for the rows. Raises QueryError, in one line, if there are none. Ctrl-C ends the process."""
         try:
             while not self.is_done():
                 time.sleep(_POLL_SECONDS)
@@ -102,15 +102,15 @@ class RunningQuery:
 
 
 def run_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> SqlResult:
-    """Run one SELECT (or EXPLAIN, DESCRIBE, SUMMARIZE) statement; QueryError says in one line why it cannot be run."""
+    """Run one SELECT (or EXPLAIN, DESCRIBE, SUMMARIZE) statement. Raises QueryError, in one line, if it cannot run."""
     return start_query(warehouse, sql, limit, seconds).result()
 
 
 def start_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> RunningQuery:
-    """As `query`, without waiting for the rows."""
+    """Like `run_query`, without waiting for the rows."""
     _check_request(sql, limit, seconds)
     if not has_copy(warehouse):
-        warehouse.read("SELECT 1")  # makes or updates the file, and reports an unusable one in its own words
+        warehouse.read("SELECT 1")  # makes or updates the file; raises the right error if it is unusable
     request = {
         "path": str(warehouse.path),
         "sql": sql,
@@ -162,7 +162,7 @@ def _check_request(sql: str, limit: int, seconds: float) -> None:
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[IO[bytes]]:
-    """A file and no pipe, on both sides: nobody has to stand by to fill or to empty it."""
+    """A temporary file instead of a pipe on both sides: no one has to fill or drain it meanwhile."""
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.seek(0)

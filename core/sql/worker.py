@@ -1,6 +1,6 @@
-"""The process behind sandbox.query: one request on stdin, one answer on stdout, no other traces but the file copy.
+"""The process behind `sandbox.start_query`: one request on stdin, one answer on stdout; it writes only the file copy.
 
-The answer is a line of JSON, and after it, unless that line reports an error, an Arrow stream.
+The answer is a line of JSON, followed by an Arrow stream unless that line reports an error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_CELL_ITEMS = 100_000
 MAX_COLUMNS = 500
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-# Types that Arrow and polars carry unchanged; everything else (intervals, structs, maps, blobs, ...) arrives as text.
+# Types that Arrow and polars carry unchanged; all others (intervals, structs, maps, blobs, ...) become text.
 _PLAIN = re.compile(
     r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*?\)|VARCHAR|DATE|TIME|"
     r"TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE|\"NULL\")(\[\])*"
@@ -42,17 +42,17 @@ _PLAIN = re.compile(
 
 
 def main() -> None:
-    """Answer the one request."""
+    """Answer one request."""
     request = json.load(sys.stdin.buffer)
     _cap_memory()
     sys.stdout.buffer.write(answer(request, _exit_on_timeout))
 
 
 def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> bytes:
-    """The rows, or the one line that says why there are none.
+    """The rows as bytes, or one line with the reason why there are none.
 
-    `on_timeout` is called from a watchdog thread: DuckDB's own time limit does not reach into every function
-    (sleep_ms).
+    `on_timeout` is called from a watchdog thread, because DuckDB's own time limit does not interrupt every function
+    (for example sleep_ms).
     """
     try:
         with contextlib.closing(_open_copy(Warehouse(Path(request["path"]), request["wait"]), request)) as connection:
@@ -72,7 +72,7 @@ def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> by
 def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
     statement = require_single_select(connection, request["sql"])
     started = time.perf_counter()
-    rows = connection.sql(statement).limit(request["limit"] + 1)  # also gives equal column names different ones
+    rows = connection.sql(statement).limit(request["limit"] + 1)  # also makes equal column names distinct
     if len(rows.columns) > MAX_COLUMNS:
         raise QueryError(
             "The result has {n_columns:,} columns; at most {max_columns} are shown. Name fewer.",
@@ -115,7 +115,7 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
 
 
 def _refuse_huge_cells(name: str, column: pa.Array) -> None:
-    """One cell of megabytes would stop a browser's table."""
+    """Raises QueryError for huge cells: a single cell of megabytes would freeze a browser's table."""
     if pa.types.is_string(column.type):
         largest, limit, unit = pc.max(pc.binary_length(column)).as_py() or 0, MAX_CELL_BYTES, Sentence("bytes")
     elif pa.types.is_list(column.type):
@@ -134,7 +134,7 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
 
 
 def _refuse_unrepresentable_times(name: str, column: pa.Array) -> None:
-    """The engine knows infinite dates, years beyond 9999 and the hour 24; nothing that reads its answer does."""
+    """Raises QueryError for infinite dates, years beyond 9999 and hour 24: only the engine can represent them."""
     kind = column.type
     if pa.types.is_list(kind):
         _refuse_unrepresentable_times(name, pc.list_flatten(column))
@@ -177,7 +177,7 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
         try:
             connection = connect_private(copy, read_only=True, wait=0.0, config=config)
         except duckdb.IOException:
-            # A query on a newer version has just cleared this copy away.
+            # A query on a newer version has just removed this copy.
             if attempt == 2:
                 raise
         else:
@@ -187,7 +187,7 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
 
 
 def _cap_memory() -> None:
-    """A hard ceiling on address space, for what DuckDB's own limit does not count. POSIX only."""
+    """Limit the address space, for memory that DuckDB's own limit does not count. POSIX only."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -212,7 +212,7 @@ def _too_slow(seconds: float) -> Sentence:
 
 
 def _clear_message(error: Exception, request: dict[str, Any]) -> str:
-    """DuckDB's message in one line, without the picture of the statement."""
+    """DuckDB's message in one line, without the excerpt of the statement."""
     text = str(error)
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
         return _too_slow(request["seconds"])
@@ -244,7 +244,7 @@ def _clear_message(error: Exception, request: dict[str, Any]) -> str:
 
 
 def _cut(text: str) -> str:
-    """The engine repeats what was typed, however long that is."""
+    """Shorten the message: the engine repeats what was typed, however long it is."""
     return text if len(text) <= 600 else f"{text[:600]}..."
 
 

@@ -1,7 +1,7 @@
-"""What the warehouse stores: each column is declared once, in the class of its table's rows.
+"""The tables of the warehouse. Each column is declared once, in the class of its table's rows.
 
-`TABLES["runs"]` is a declared table: its row class, columns, types, keys, comments and DDL. To add a column, add a field
-to the row class and fill it where rows are made; everything else is made from the declaration.
+`TABLES["runs"]` is a declared table: its row class, columns, types, keys, comments and DDL. To add a column, add a
+field to the row class and fill it where rows are made; everything else follows from the declaration.
 """
 
 from __future__ import annotations
@@ -166,6 +166,6 @@ LONG_TABLES = (
     "run_summaries",
     "run_windows",
 )
-"""What one run found, many rows each: a Parquet file each in its parcel."""
+"""Tables with many rows per run; each is a Parquet file in the run's parcel."""
 ADDED_TABLES = ("run_windows",)
-"""Of these, what parcels of earlier versions lack: they are read as if it had no rows."""
+"""Those of them that parcels of earlier versions lack; they are read as empty."""

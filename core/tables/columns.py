@@ -1,16 +1,16 @@
-"""How a table is declared: a frozen record for its rows, whose fields say what each column is.
+"""Declare a table as a frozen record for its rows, whose fields describe its columns.
 
     @dataclass(frozen=True)
     class RunRow:
         run_id: Annotated[str, Column("Time-ordered id, fixed at submission.", _("run"), key=True)]
         note: Annotated[str | None, Column("A remark by people.", _("note"))]
 
-Name, order, type, whether a value may be missing and the default are the field's own. A trailing underscore (`pass_`)
-only avoids a Python keyword; the column has none. From this one declaration follow the DDL and the comments of the
-DuckDB file, the typed frames, the data dictionary, the keys that parcels are checked by, and the names on screen.
+The field gives name, order, type, default and whether a value may be missing. A trailing underscore (`pass_`) only
+avoids a Python keyword; the column has none. The DDL and the comments of the DuckDB file, the typed frames, the data
+dictionary, the keys that parcels are checked by and the names on screen all follow from this one declaration.
 
 Modules that declare rows do not import `annotations` from `__future__`: their annotations are values, so that nothing
-has to be evaluated again where a parcel is read.
+has to be evaluated again when a parcel is read.
 """
 
 from __future__ import annotations
@@ -40,43 +40,43 @@ _TYPES: dict[Any, tuple[Any, str]] = {
 
 @dataclass(frozen=True)
 class Column:
-    """What is said of a column beside what its field says."""
+    """The part of a column's declaration that its field cannot express."""
 
     meaning: str
-    """For people who write SQL or read an export."""
+    """Meaning, for people who write SQL or read an export."""
     screen: str = ""
-    """Name on screen: the English message, which the catalogues translate. Empty: shown by the column's own name."""
+    """Name on screen: the English message, which the catalogues translate. Empty: the column's own name is shown."""
     section: str = ""
-    """Section of the record of a run, where it is not the table's own."""
+    """Section in the record of a run, if it is not the table's own."""
     unit: str = ""
     values: str = ""
-    """The kind of names that its values are, for example `cloud`: each has a name on screen of its own."""
+    """Kind of names that its values are, for example `cloud`: each of them has its own name on screen."""
     key: bool = False
-    """Part of what tells the rows of the table apart."""
+    """Whether it is part of the key that identifies a row."""
     is_layer: bool = False
-    """Numbers layers: 0 to n_layers of the model."""
+    """Whether it numbers layers: 0 to n_layers of the model."""
     storage: str = ""
-    """Type in the DuckDB file, where it is narrower there than in parcels: `FLOAT`, `SMALLINT`."""
+    """Type in the DuckDB file, if narrower there than in parcels: `FLOAT`, `SMALLINT`."""
     derived: str = ""
-    """SQL over the columns that the file stores, where this one is not stored and follows from them."""
+    """SQL over the columns in the file, if this column is derived from them and not stored."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """Of a JSON object: its keys and their names on screen."""
+    """For a JSON object: its keys and their names on screen."""
 
 
 @dataclass(frozen=True)
 class Residue:
-    """A column that only the DuckDB file has, and nobody sees: what derived columns need beside the others."""
+    """A hidden column that only the DuckDB file has: an additional input of the derived columns."""
 
     name: str
     sql_type: str
-    """Empty: it is not stored, and only named by those after it, so that DuckDB need not read the same twice."""
+    """Empty: not stored, only named for the residues after it, so that DuckDB need not compute it twice."""
     expression: str
-    """SQL over a whole row and what stands before it, from which it is made when the row is stored."""
+    """SQL over a whole row and the residues before it; evaluated when the row is stored."""
 
 
 @dataclass(frozen=True)
 class BoundColumn:
-    """A column in its table: the declaration together with what the field says."""
+    """A column of a table: its declaration together with its field."""
 
     name: str
     attribute: str
@@ -91,7 +91,7 @@ class BoundColumn:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the warehouse: its name, the class of its rows, and what it is for."""
+    """A table of the warehouse: its name, the class of its rows, and its purpose."""
 
     name: str
     row: type
@@ -99,15 +99,15 @@ class Table:
     is_indexed: bool = False
     """Whether its key is a primary key. Small tables only: an index slows the bulk insert of long rows."""
     section: str = ""
-    """Section of the record of a run that its columns stand in."""
+    """Section of its columns in the record of a run."""
     prefix: str = ""
-    """What its columns are prefixed with in the record of a run."""
+    """Prefix of its columns in the record of a run."""
     residue: tuple[Residue, ...] = ()
-    """What is stored in place of derived columns. Such a table is a view of one in the schema `stored`."""
+    """Columns stored in place of derived ones. Such a table is a view of one in the schema `stored`."""
 
     @property
     def stored_name(self) -> str:
-        """The table in the DuckDB file that holds the rows: of a view, the one behind it."""
+        """The table in the DuckDB file that holds the rows: for a view, the one behind it."""
         return f"stored.{self.name}" if self.residue else self.name
 
     @property
@@ -130,12 +130,12 @@ class Table:
 
     @property
     def comments(self) -> dict[str, str]:
-        """Column name -> what it means."""
+        """Column name -> its meaning."""
         return {column.name: column.declared.meaning for column in self.columns}
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Columns that tell its rows apart; none where rows may repeat."""
+        """Columns that identify a row; empty if rows may repeat."""
         return tuple(column.name for column in self.columns if column.declared.key)
 
     @property
@@ -143,7 +143,7 @@ class Table:
         return tuple(column.name for column in self.columns if column.declared.is_layer)
 
     def ddl(self) -> str:
-        """The statements that create the table in a DuckDB file, and the view of it where columns are derived."""
+        """SQL that creates the table in a DuckDB file, and its view if columns are derived."""
         lines = [
             f"{column.name} {column.sql_type}{'' if column.is_optional else ' NOT NULL'}"
             for column in self.columns
@@ -163,7 +163,7 @@ class Table:
         return f"CREATE SCHEMA IF NOT EXISTS stored; {created}; {view}"
 
     def insert_sql(self, source: str) -> str:
-        """The statement that stores rows of `source`; columns that they lack are NULL."""
+        """SQL that stores the rows of `source`; columns that it lacks become NULL."""
         left_out = [column.name for column in self.columns if column.declared.derived]
         for column in self.residue:
             source = f"(SELECT *, {column.expression} AS {column.name} FROM {source})"
@@ -172,7 +172,7 @@ class Table:
         return f"INSERT INTO {self.stored_name} BY NAME SELECT {chosen} FROM {source}"
 
     def comment_statements(self) -> list[str]:
-        """The statements that write the table's and the columns' meaning into the DuckDB file."""
+        """SQL that writes the meaning of the table and its columns into the DuckDB file."""
         kind = "VIEW" if self.residue else "TABLE"
         return [f"COMMENT ON {kind} {self.name} IS {_quoted(self.comment)}"] + [
             f"COMMENT ON COLUMN {self.name}.{column} IS {_quoted(text)}" for column, text in self.comments.items()
@@ -182,7 +182,7 @@ class Table:
         return frame(rows, self.row)
 
     def rows(self, table: pl.DataFrame) -> list[Any]:
-        """The records that a frame with these columns holds, in any order of columns."""
+        """The records in a frame with these columns; their order does not matter."""
         attributes = [column.attribute for column in self.columns]
         found = table.select(self.names).iter_rows()
         return [self.row(**dict(zip(attributes, values, strict=True))) for values in found]
@@ -210,7 +210,7 @@ def optional_columns(row_class: type) -> set[str]:
 
 
 def frame(rows: Iterable[Any], row_class: type) -> pl.DataFrame:
-    """Rows of one class as a frame; an undefined number (NaN) becomes NULL where the column allows it."""
+    """A frame of rows of one class; an undefined number (NaN) becomes NULL if the column allows it."""
     bound = bound_columns(row_class)
     values = [tuple(_without_zone(getattr(row, column.attribute)) for column in bound) for row in rows]
     table = pl.DataFrame(values, schema={column.name: column.dtype for column in bound}, orient="row")
@@ -230,7 +230,7 @@ def _bound(f: Any) -> BoundColumn:
 
 
 def _without_zone(value: Any) -> Any:
-    """Times are stored in UTC without a zone, so that reading them needs no time-zone database."""
+    """Convert a time to UTC without a zone, so that reading it needs no time-zone database."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).replace(tzinfo=None)
     return value

@@ -1,4 +1,4 @@
-"""What a run was judged to be: its checks, its claims, its turns, what controls say of it, and its summary."""
+"""Rows of results derived from a run's measurements: checks, claims, extrema, what controls show, and the summary."""
 
 # No postponed annotations here: see core.tables.columns.
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class RunClaimRow:
 
 @dataclass(frozen=True)
 class RunExtremumRow:
-    """A turn of the d2 profile that stands out from its simultaneous band, or one of its ends."""
+    """A local extremum of the d2 profile that stands out from its simultaneous band, or an end of the profile."""
 
     run_id: Annotated[str, Column(RUN_ID, key=True)]
     cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
@@ -67,7 +67,7 @@ class RunExtremumRow:
 
 @dataclass(frozen=True)
 class RunControlRow:
-    """What one control run says about one statement of the run that it controls (d2, one per type, centred)."""
+    """What one control run shows about one statement of the run that it controls (d2, one per type, centred)."""
 
     run_id: Annotated[str, Column("The run on text (runs.run_id).", key=True)]
     control_run_id: Annotated[str, Column("The control run (runs.run_id).", key=True)]

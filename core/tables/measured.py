@@ -1,4 +1,4 @@
-"""What is measured: models, texts, runs, and what was found layer by layer."""
+"""Rows of measurements: models, texts, runs, and their results layer by layer."""
 
 # No postponed annotations here: see core.tables.columns.
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from core.tables.columns import Column, Residue
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated when a reader's language is known."""
     return message
 
 
 def listed(kind: str) -> str:
-    """What a column of this kind may hold, so that a new estimator or check stands in the comment by itself."""
+    """The values that a column of this kind may hold, so that a new estimator or check appears in its comment."""
     return ", ".join(keys(kind))
 
 
@@ -284,8 +284,11 @@ INTERVAL = (
     Residue("own_lower", "DOUBLE", "CASE WHEN NOT follows THEN lower END"),
     Residue("own_upper", "DOUBLE", "CASE WHEN NOT follows THEN upper END"),
 )
-"""An interval is value * exp(-+ t * error / value), with t of as many degrees of freedom as there were blocks: so that
-the file keeps t, which is nearly always one number, in place of both ends. Ends that do not follow are kept as they are."""
+"""An interval is value * exp(-+ t * error / value), with as many degrees of freedom in t as there were blocks.
+
+So the file stores t, which is nearly always the same number, instead of both ends. Ends that do not follow this are
+stored as they are.
+"""
 _LOWER = "coalesce(own_lower, value * exp(-t_quantile::DOUBLE * std_error / value))"
 _UPPER = "coalesce(own_upper, value * exp(t_quantile::DOUBLE * std_error / value))"
 
@@ -410,7 +413,7 @@ class LayerDistributionRow:
 
 @dataclass(frozen=True)
 class TokenResultRow:
-    """One token at one layer. Kept in the parcel alone, and only on request: it says where in a text a token stood."""
+    """One token at one layer. Stored only in the parcel, on request: it reveals where in a text a token stood."""
 
     run_id: Annotated[str, Column(RUN_ID)]
     layer: Annotated[int, Column(LAYER)]
@@ -422,7 +425,7 @@ class TokenResultRow:
 
 @dataclass(frozen=True)
 class RunWindowRow:
-    """One window of a text as one causal model reads it: how well it is predicted, and how many directions its tokens use."""
+    """One window of a text read by one causal model: how well it is predicted, how many directions its tokens use."""
 
     run_id: Annotated[str, Column(RUN_ID, key=True)]
     sequence: Annotated[int, Column("Number of the window, in the order of the text.", key=True, storage="INTEGER")]

@@ -1,5 +1,6 @@
-"""What others say of models (scores, the files they came in, names), and what people write down: pilots, plans, selection
-rules, queries, and the recipes of the reports that they keep."""
+"""Rows of scores, their files and model names, and of what people write down: pilots, plans, selection rules, queries,
+and recipes of stored reports.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +10,13 @@ from core.tables.columns import Column
 
 _UTC = "UTC."
 PILOT_SOURCE = "pilot:"
-"""Before a pilot's id, the source of the scores that a user states in it."""
+"""Prefix of the source of scores that a user states in a pilot; the pilot's id follows."""
 SCORED_SOURCE = "scored here:"
-"""Before version, number format and task, the source of the scores that Workdim has made on a user's own task."""
+"""Prefix of the source of scores made by Workdim on a user's own task; version, number format and task follow."""
 SCORED_FORMAT = "scored_here"
-"""The format of what is stored of them, among the formats of imported files."""
+"""The format of these scores, among the formats of imported files."""
 SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
-"""What two scores must share to be compared: metrics and numbers of shots are never mixed."""
+"""Columns that two scores must share to be compared: metrics and numbers of shots are never mixed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreFileRow:
-    """One imported file. Taking it out again removes all rows with its hash."""
+    """One imported file. Removing it deletes all rows with its hash."""
 
     file_sha256: Annotated[
         str,
@@ -81,7 +82,7 @@ class ScoreFileRow:
 
 @dataclass(frozen=True)
 class ScoreSampleRow:
-    """One question of one benchmark as one model answered it; neither question nor answer is stored, only a hash."""
+    """One model's answer to one question of a benchmark. Neither question nor answer is stored, only a hash."""
 
     file_sha256: Annotated[str, Column("Hash of the imported file (score_files.file_sha256).")]
     repository: Annotated[str, Column("As in scores.")]
@@ -96,7 +97,7 @@ class ScoreSampleRow:
 
 @dataclass(frozen=True)
 class ModelAliasRow:
-    """A name that score files use for a model, and the repository or reference that is meant."""
+    """A name that score files use for a model, and the repository or reference that it means."""
 
     alias: Annotated[str, Column("The name as scores.repository has it.", key=True)]
     reference: Annotated[
@@ -132,7 +133,7 @@ _NATS = "nats per token"
 
 @dataclass(frozen=True)
 class PlanRow:
-    """Which blocks of a model can go, and the price; blocks are counted from 0 everywhere."""
+    """Which blocks of a model can be removed, and the price; blocks are counted from 0 everywhere."""
 
     plan_id: Annotated[str, Column("Time-ordered id of the plan.", key=True)]
     model_id: Annotated[str, Column("The model that was planned (models.model_id, where it was measured too).")]
@@ -202,7 +203,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class PlanOutcomeRow:
-    """One price of one change: of the plan itself, of another candidate, of a block alone, of a projection."""
+    """The price of one change: of the plan itself, another candidate, a single block, or a projection."""
 
     plan_id: Annotated[str, Column("The plan (plans.plan_id).")]
     rule: Annotated[str, Column("What proposed the change.", values="plan_rule")]
@@ -229,7 +230,7 @@ class PlanOutcomeRow:
 
 @dataclass(frozen=True)
 class RuleRow:
-    """How to choose between models, written down before choosing. A rule that is changed is another version."""
+    """How to choose between models, written down before choosing. A changed rule is another version."""
 
     rule_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
     name: Annotated[str, Column("Name given by people.")]
@@ -244,7 +245,7 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class RuleChoiceRow:
-    """A rule as it was applied once: what it chose, why, among how many, and whether that proved right."""
+    """One application of a rule: what it chose, why, among how many, and whether that proved right."""
 
     rule_id: Annotated[str, Column("The rule (rules.rule_id).", key=True)]
     choice_id: Annotated[str, Column("Id of the choice.", key=True)]
@@ -271,7 +272,7 @@ class RuleChoiceRow:
 
 @dataclass(frozen=True)
 class SavedQueryRow:
-    """A typed query that somebody wants to ask again."""
+    """A typed query that someone saved to run again."""
 
     name: Annotated[str, Column("Name given by people.", key=True)]
     sql: Annotated[str, Column("The statement.")]
@@ -300,7 +301,7 @@ class RecipeRow:
 
 @dataclass(frozen=True)
 class RecipeNumberRow:
-    """One number of a report as it was made, and where it stands in the warehouse."""
+    """One number of a report as it was made, and its place in the warehouse."""
 
     recipe_id: Annotated[str, Column("The recipe (recipes.recipe_id).", key=True)]
     number: Annotated[int, Column("Place of the number in the report, from 1.", key=True)]

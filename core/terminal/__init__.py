@@ -1,1 +1,1 @@
-"""What the command line prints: progress, summaries and tables."""
+"""What the command line prints: answers, progress, summaries and tables."""

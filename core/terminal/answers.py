@@ -1,4 +1,4 @@
-"""The answer in the terminal: the sentence, what belongs to it, and a table that fits."""
+"""The answer in the terminal: its sentence, its notes, and a table that fits the width."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.wording.labels import marked, shortened
 
 MOST_GROUPS = 4
 SHORTEST_NAME = 14
-"""A name is never cut shorter, however narrow the terminal is."""
+"""Columns: names are never cut shorter, however narrow the terminal is."""
 
 
 def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
@@ -50,7 +50,7 @@ def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = N
 
 
 def model_table(found: Answer, width: int) -> list[str]:
-    """One line for each model. Names give way where the terminal is narrow, numbers never do."""
+    """One line for each model. In a narrow terminal names are shortened, numbers never."""
     dimension = answers.dimension_name(found.population.asked.dimension, language())
     head = [*heads("rank", "model"), dimension]
     has_scores = any(one.score is not None for one in found.models)
@@ -91,7 +91,7 @@ def _how_to_read(found: Answer) -> str:
 
 
 def published_lines(found: Answer, width: int) -> list[str]:
-    """What is published, and the answer as one more row."""
+    """Published claims, with our own answer as one more entry."""
     lines = [_("What is published, as it is told there or second hand:")]
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")

@@ -1,7 +1,7 @@
-"""The one way to the terminal: names that others wrote cannot move its cursor, colour it, or pretend to be a line of ours.
+"""All output to the terminal, filtered: foreign names cannot move the cursor, set colours, or fake a line of ours.
 
-`say` prints lines, a line break within one spelled out. `guarded` puts the same filter before all else that a verb
-writes, to standard output and standard error, libraries included.
+`say` prints lines and escapes line breaks within one. `guarded_output` puts the same filter before everything else that
+a verb writes to standard output and standard error, libraries included.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from core.errors import Sentence
 from core.locale import LANGUAGES, translator, worded
 
 CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""What would move the cursor, colour the terminal, or turn the direction of a line round; not line break and tab."""
+"""Characters that move the cursor, set colours or reverse the direction of text; line break and tab excluded."""
 
 
 def escape_controls(text: str) -> str:
-    """Control characters spelled out, in a way that leaves JSON what it is: those below a space it never holds."""
+    """Escape control characters. JSON stays valid: it never contains those below a space."""
     return CONTROL_CHARACTERS.sub(
         lambda found: f"\\x{ord(found[0]):02x}" if found[0] < " " else f"\\u{ord(found[0]):04x}", text
     )
 
 
 def language() -> str:
-    """The language of the terminal: what WORKDIM_LANGUAGE says, else the variables that gettext reads, as LANG; English
-    where they say nothing that is known."""
+    """The terminal's language: WORKDIM_LANGUAGE, else the variables that gettext reads (such as LANG), else English."""
     asked = os.environ.get("WORKDIM_LANGUAGE", "")
     if asked not in LANGUAGES:
         variables = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
@@ -46,27 +45,27 @@ def language() -> str:
 
 
 def _(english: str) -> str:
-    """The sentence in the language of the terminal."""
+    """Translate a message into the language of the terminal."""
     return translator(language())(english)
 
 
 def translated(text: str) -> str:
-    """A `Sentence` in the language of the terminal; any other text as it is."""
+    """A `Sentence` in the language of the terminal; any other text unchanged."""
     return worded(text, language())
 
 
 def heads(*names: str) -> list[Sentence]:
-    """The heads of a table. They are English to whoever looks one up, and worded when they are printed."""
+    """The heads of a table. Code compares them in English; they are translated when printed."""
     return [Sentence(name) for name in names]
 
 
 def join(parts: Iterable[str]) -> str:
-    """What is told one after the other, with the commas of the language."""
+    """Join parts with the commas of the language."""
     return _(", ").join(parts)
 
 
 def one_line(text: str) -> str:
-    """The message of an error comes out in the reader's language."""
+    """The text, translated, as a single line with control characters, line breaks and tabs escaped."""
     return escape_controls(translated(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
@@ -80,7 +79,7 @@ STYLES = {
     r"\b(?:robust|finished)\b|一貫して成立|完了": "green",
     r"^workdim:": "bold red",
 }
-"""What is coloured on a terminal, wherever it stands in a line."""
+"""Pattern -> style of matching text in a line."""
 
 
 def say(*lines: str) -> None:
@@ -88,7 +87,7 @@ def say(*lines: str) -> None:
 
 
 class WordedFormatter(logging.Formatter):
-    """Lines of the log as `warn` prints them: a `Sentence` in the language of the terminal."""
+    """Formats log records as `warn` prints lines: a `Sentence` in the language of the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Sentence):
@@ -98,7 +97,7 @@ class WordedFormatter(logging.Formatter):
 
 
 def warn(line: str) -> None:
-    """A line on standard error."""
+    """Print a line on standard error."""
     _print([f"workdim: {translated(line)}"], sys.stderr)
 
 
@@ -110,7 +109,7 @@ def _print(lines: Sequence[str], stream: TextIO) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    # Styles are drawn by us, past the guard, on text that is clean. NO_COLOR and a dumb terminal are respected by rich.
+    # Styles are added after the guard, to clean text. rich respects NO_COLOR and dumb terminals.
     console = Console(file=getattr(stream, "unguarded", stream), highlight=False, soft_wrap=True)
     for line, text in zip(lines, clean, strict=True):
         drawn = Text(text, style="bold" if isinstance(line, Head) else "")
@@ -120,12 +119,12 @@ def _print(lines: Sequence[str], stream: TextIO) -> None:
 
 
 def width() -> int | None:
-    """Columns of the terminal; None where standard output is a file or a pipe, which take all there is."""
+    """Columns of the terminal; None if standard output is a file or a pipe, which take lines of any length."""
     return (shutil.get_terminal_size((100, 24)).columns or 100) if sys.stdout.isatty() else None
 
 
 def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
-    """Filled up with spaces to that many columns of a terminal, in which a Japanese letter takes two."""
+    """Pad with spaces to this number of terminal columns; a Japanese letter takes two."""
     room = " " * (columns - cell_len(text))
     return room + text if to_the_right else text + room
 
@@ -133,13 +132,13 @@ def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
 _OPENING, _CLOSING = "（「『【〈《", "、。，．：；？！）」』】〉》ーっゃゅょッャュョ・％…"
 _WIDE = "\u3001-\u9fff\uf900-\ufaff\uff01-\uff60"
 _UNIT = re.compile(rf"\s+|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+[{_CLOSING}]*")
-"""Space, a Japanese letter with the punctuation that stays with it, or a word: a line may end before and after each."""
+"""Space, a Japanese letter with the punctuation that stays with it, or a word: lines may break between units."""
 
 
 def wrap(text: str, columns: int, further: str = "", first: str = "") -> list[str]:
-    """Lines of at most that many columns, but for words that are longer; `first` and `further` stand before them.
+    """Wrap to at most this number of columns, except for longer words. `first` and `further` are prefixes of the lines.
 
-    As `textwrap`, which takes a Japanese letter for one column and a Japanese sentence for one word.
+    `textwrap` counts a Japanese letter as one column and a Japanese sentence as one word.
     """
     lines: list[str] = []
     line, space = first, ""
@@ -156,11 +155,11 @@ def wrap(text: str, columns: int, further: str = "", first: str = "") -> list[st
 
 
 JSON_COLUMNS = ("config", "evidence", "execution", "library_versions", "phase_seconds", "source_key")
-"""Columns that hold JSON: objects within the record that they belong to."""
+"""Columns that hold JSON, printed as objects within their record."""
 
 
 def say_json(content: Any) -> None:
-    """Records for a program: times as `2026-11-26T19:40:46Z` in all of them, what is not known or not finite as null."""
+    """Print records as JSON: times as `2026-11-26T19:40:46Z`, unknown values and non-finite numbers as null."""
     print(json.dumps(_json_value("", content), default=str, ensure_ascii=False, indent=1), flush=True)
 
 
@@ -178,7 +177,7 @@ def _json_value(key: str, value: Any) -> Any:
 
 
 def utc_text(value: Any) -> Any:
-    """A time, seconds since 1970 or a text that holds a time, as ISO 8601 in UTC; anything else as it is."""
+    """A datetime, seconds since 1970 or a text with a time, as ISO 8601 in UTC; anything else unchanged."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -188,12 +187,12 @@ def utc_text(value: Any) -> Any:
         value = datetime.fromtimestamp(value, UTC)
     if not isinstance(value, datetime):
         return value
-    value = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value  # the warehouse keeps UTC, unmarked
+    value = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value  # the warehouse stores UTC, unmarked
     return f"{value.isoformat(timespec='seconds')}Z"
 
 
 class _Guard:
-    """A stream whose text is spelled; in all else it is the stream itself."""
+    """A stream that escapes control characters in all text written; otherwise the wrapped stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self.unguarded = stream
@@ -213,7 +212,7 @@ class _Guard:
 @contextmanager
 def guarded_output() -> Iterator[None]:
     before = sys.stdout, sys.stderr
-    for stream in before:  # a Windows console may default to a code page without our signs
+    for stream in before:  # a Windows console may default to a code page without our symbols
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     sys.stdout, sys.stderr = _Guard(sys.stdout), _Guard(sys.stderr)
@@ -224,5 +223,5 @@ def guarded_output() -> Iterator[None]:
 
 
 def progress_stream() -> TextIO:
-    """Standard error as bars need it, which move the cursor themselves: what they name goes through `one_line`."""
+    """Standard error without the guard, for bars that move the cursor; the names they show pass through `one_line`."""
     return getattr(sys.stderr, "unguarded", sys.stderr)

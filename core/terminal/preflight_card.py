@@ -1,4 +1,4 @@
-"""The card before a measurement as lines of text: what it takes, what it gives, and why it is refused."""
+"""The card shown before a measurement, as lines of text: cost, results, and any reason for refusal."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LABEL = 14
 
 
 def card_lines(card: Preflight) -> list[str]:
-    """At most 100 columns wide; what is not known before says so."""
+    """Lines of at most 100 columns; what is not known yet is marked so."""
     return [line for label, text in _entries(card) if text for line in _lines(label, text)]
 
 
 def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
     head = _("{model} on {text}, {protocol} protocol, seed {seed}")
     yield "", head.format(model=card.model, text=card.corpus, protocol=card.protocol, seed=card.seed)
-    if card.where is not None:  # there is such a model
+    if card.where is not None:  # the model exists
         yield _("model"), _model(card)
         yield _("weights"), _weights(card)
         yield _("disk"), _disk(card)

@@ -1,4 +1,4 @@
-"""The one bar of the command line: all phases of a piece of work together, with the time left; on a terminal only."""
+"""The progress bar of the command line: one bar for all phases, with the time left; only on a terminal."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Drawn
 
 FORECAST_SHARE = 0.02
-"""Share of the whole from which on the pace of several jobs says when they end."""
+"""Share of the whole after which the pace of several jobs gives a forecast."""
 
 
 class ProgressBar:
-    """`n` pieces of work, each a job or a phase that reports itself. Nothing is drawn in the first `delay` seconds."""
+    """A bar for `n` jobs, or for one phase that reports itself. Draws nothing in the first `delay` seconds."""
 
     def __init__(self, name: str, n: int = 1, delay: float = 0.0) -> None:
         self._name, self._n, self._delay = name, n, delay
@@ -35,7 +35,7 @@ class ProgressBar:
         self.clear()
 
     def follow(self, at: Any) -> None:
-        """Where a job stands (core.runs.jobs.JobStatus): its share of all its phases and its own forecast, where known."""
+        """Show the status of a job (core.runs.jobs.JobStatus): its share of all phases, its own forecast if known."""
         step, share = at.progress, at.progress_record.get("share")
         if share is not None:
             self._shares[at.job.job_id] = share
@@ -44,22 +44,22 @@ class ProgressBar:
             self._draw(_phase(step), self._total(), seconds_left)
 
     def report(self, step: Progress) -> None:
-        """A phase that is all there is."""
+        """Show a step of a phase that is the whole work."""
         self._draw(_phase(step), step.done / max(step.total, 1), None)
 
     def ended(self) -> None:
-        """One piece has ended, and a line about it follows."""
+        """Count one job as ended, and clear the bar for a line about it."""
         self._n_ended += 1
         if self._shares:
             self._shares.pop(max(self._shares, key=self._shares.__getitem__))
         self.clear()
 
     def name(self, name: str) -> None:
-        """What is at work now."""
+        """Set the name of the current work."""
         self._name = name
 
     def clear(self) -> None:
-        """Make room for a line; the bar comes back with the next report."""
+        """Remove the bar to make room for a line; the next report draws it again."""
         if self._bar is not None:
             self._bar.stop()
         self._bar = None
@@ -80,7 +80,7 @@ class ProgressBar:
         if seconds_left is None and share is not None and share > FORECAST_SHARE:
             seconds_left = passed * (1 - share) / share
         (task,) = self._bar.task_ids
-        # Without a share the bar runs to and fro.
+        # A total of None makes the bar run to and fro.
         self._bar.update(
             task,
             description=one_line(self._name),
@@ -94,7 +94,7 @@ class ProgressBar:
 
 @contextmanager
 def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for what is counted and usually takes less than two seconds."""
+    """A bar for counted work that usually takes less than two seconds, and is then not drawn."""
     with ProgressBar(text, delay=2.0) as shown:
         yield lambda done, total: shown.report(Progress("", done, total))
 
@@ -116,7 +116,7 @@ def _bar(stream: Any) -> Drawn:
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    # A thread that draws by itself would meet the lines of ours; streams that are guarded stay as they are.
+    # No refresh thread, because it would write into our lines; guarded streams are not redirected.
     return Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(24),

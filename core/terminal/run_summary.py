@@ -1,7 +1,7 @@
-"""What the command line says of one measurement, in lines of at most 100 columns.
+"""The summary of one measurement, in lines of at most 100 columns.
 
-Numbers with their 95 percent intervals, what was left out and why, second opinions, checks that did not pass in full,
-what each core specification and each control says, and last the verdicts with their reasons.
+Dimensions with their 95 percent intervals, what was left out and why, second opinions, checks that did not fully pass,
+each core specification and each control, and last the verdicts with their reasons.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_o
 
 WIDTH = 100
 LABEL = 14
-"""Columns of the labels at the left."""
+"""Columns of the labels on the left."""
 PRIMARY = ("d2", "one_per_type")
 WORDS = ("d2", "one_per_word")
 LEVEL = 0.1
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
 """Measures between two layers."""
 SPECIFICATION, CELL = 53, 23
-"""Columns of a specification's name, and of what a claim comes to under it."""
+"""Columns of a specification's name, and of the outcome of each claim."""
 LITERATURE = ("last_token", "per_prompt")
 """Clouds of the two published protocols."""
 
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
-    """The whole of it; parts that a run does not have leave no line."""
+    """The whole summary; parts that a run does not have are omitted."""
     return [
         *_subject_lines(profile),
         *_token_lines(profile),
@@ -55,9 +55,9 @@ def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[st
 
 
 def check_line(row: RunCheckRow) -> str:
-    """`warn   Share of variance between windows, layer 30: 0.24 (limit 0.2)`, the paired error where there is one.
+    """`warn   Share of variance between windows, layer 30: 0.24 (limit 0.2)`, with the paired error if there is one.
 
-    What has no limit cannot pass: it is for information.
+    A check without a limit cannot pass: it is shown as information.
     """
     where = "" if row.layer is None else _(", layer {layer}").format(layer=row.layer)
     error = "" if row.std_error is None else f" ± {number(row.std_error)}"
@@ -104,13 +104,13 @@ def _subject_lines(profile: Profile) -> Iterator[str]:
 
 
 def stack_name(stack: str | None) -> str:
-    """`, its encoder`, of a model that has two stacks."""
+    """`, its encoder` or `, its decoder` for a model with two stacks; otherwise empty."""
     told = {"encoder": _(", its encoder"), "decoder": _(", its decoder")}
     return told.get(stack or "", "")
 
 
 def _token_lines(profile: Profile) -> Iterator[str]:
-    """How many tokens, for what reason, and where the large norms stand."""
+    """The number of tokens, how many were left out and why, and where the large norms are."""
     run = profile.run
     read = (
         _("{n:,} in {windows:,} window, {used:,} used, {types:,} types; one mask for all layers")
@@ -137,7 +137,7 @@ def _token_lines(profile: Profile) -> Iterator[str]:
 
 
 def _largest_norm(profile: Profile) -> str:
-    """Of the layers that the mask looks at: neither the embedding nor the final state."""
+    """The largest norm over the layers that the mask considers: neither the embedding nor the final state."""
     ratio = profile.run.max_norm_ratio
     if ratio is None:
         return ""
@@ -160,13 +160,13 @@ def _largest_norm(profile: Profile) -> str:
     return told if at_start is None else join([told, _("{share:.0f} % at position 0").format(share=100 * at_start)])
 
 
-# --- can it be relied on ---------------------------------------------------------------------------------------
+# --- reliability -----------------------------------------------------------------------------------------------
 
 
 def _check_lines(profile: Profile) -> Iterator[str]:
-    """Those that did not pass in full, a veto first; of a check that acts on many layers, the worst of each outcome.
+    """Checks that did not fully pass, vetoes first; for a check on many layers, the worst of each outcome.
 
-    What has no limit is there for information and passes nothing.
+    Checks without a limit are information only and count as neither passed nor failed.
     """
     bad = [row for row in profile.checks if row.outcome != "pass"]
     passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
@@ -181,7 +181,7 @@ def _check_lines(profile: Profile) -> Iterator[str]:
 
 
 def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
-    """A line for each specification: what both claims come to under it, with ratios and simultaneous intervals."""
+    """One line for each specification: the outcome of both claims, with ratios and simultaneous intervals."""
     by_key: dict[tuple[Any, ...], dict[str, RunClaimRow]] = {}
     for row in rows:
         by_key.setdefault((row.cloud, row.transform, row.estimator, row.n1), {})[row.claim] = row
@@ -221,7 +221,7 @@ def ten_lines(profile: Profile) -> Iterator[str]:
 
 
 def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
-    """The dimensions of each control beside the text's, and what it says of the claims."""
+    """The dimensions of each control next to the text's, and what it says about the claims."""
     if not controls:
         return
     if _summary_of(profile, *PRIMARY) is None:
@@ -248,7 +248,7 @@ def _control_line(indent: int, name: str, *values: str) -> str:
 
 
 def _literature_controls(controls: Sequence[Profile]) -> Iterator[str]:
-    """Where a protocol has no summary, what it has: the same statistic of each control."""
+    """For protocols without a summary: the published statistics of each control."""
     for one in controls:
         lines = list(literature_lines(one))
         if lines:
@@ -277,7 +277,7 @@ def _cost_lines(profile: Profile) -> Iterator[str]:
 
 
 def _memory_measures(run: RunRow) -> list[str]:
-    """What was done for want of memory, if anything."""
+    """Measures taken to save memory, if any."""
     how: dict[str, Any] = json.loads(run.execution or "{}")
     parts = [_("weights read block by block")] if how.get("streamed") else []
     if how and how["batch"] != how["batch_planned"]:
@@ -298,7 +298,7 @@ def _memory_measures(run: RunRow) -> list[str]:
 
 
 def _verdict_lines(profile: Profile) -> Iterator[str]:
-    """Of a run on text; a control has none of its own."""
+    """The verdicts of a run on text; a control has none."""
     found = _summary_of(profile, *PRIMARY)
     if found is None or profile.run.pass_ != "text":
         return
@@ -393,7 +393,7 @@ def word_lines(profile: Profile) -> Iterator[str]:
 
 
 def neighbour_lines(profile: Profile) -> Iterator[str]:
-    """Nearest neighbours where d2 is largest: the scan's plateau, and how far the cloud is from a Gaussian one."""
+    """Nearest neighbours where d2 is largest: the scan's plateau, and the deviation from a Gaussian cloud."""
     found = _summary_of(profile, *PRIMARY)
     layer = None if found is None else found.inner_max_layer
     if layer is None:
@@ -421,7 +421,7 @@ def neighbour_lines(profile: Profile) -> Iterator[str]:
 
 
 def _equivalents_text(of_rank: dict[int, float | None]) -> str:
-    """Their range over the ranks: one of them alone would look like a measurement of the dimension."""
+    """The range over all ranks: a single value would look like a measurement of the dimension."""
     known = {n1: value for n1, value in of_rank.items() if value is not None and math.isfinite(value)}
     if not known:
         return _("no Gaussian equivalent of GRIDE is stored")
@@ -435,10 +435,10 @@ def _range_parts(of_rank: Mapping[int, float]) -> dict[str, Any]:
 
 
 def _plateau_text(scan: dict[int, float]) -> str:
-    """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.neighbour_dimensions.plateau`."""
+    """The plateau: two successive doublings of n1 change log d by less than `LEVEL` each."""
     if not scan:
         return ""
-    # The rule is written twice because the terminal does not import geometry; change both together.
+    # Repeats `geometry.neighbour_dimensions.plateau`: the terminal does not import geometry. Change both together.
     logs = {n1: math.log(value) for n1, value in scan.items()}
     for n1 in sorted(logs):
         steps = [logs.get(2 * at, math.nan) - logs.get(at, math.nan) for at in (n1, 2 * n1)]
@@ -448,7 +448,7 @@ def _plateau_text(scan: dict[int, float]) -> str:
 
 
 def layer_pair_lines(profile: Profile) -> Iterator[str]:
-    """From one layer to the next, at both ends and where a block keeps the smallest share; by chance last."""
+    """From one layer to the next: first, middle and last pair, and the lowest autocorrelation; chance level last."""
     found = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
     first = sorted(layer for measure, layer in found if measure == "autocorrelation")
     if not first:
@@ -486,7 +486,7 @@ def _with_error(row: LayerPairRow | None) -> str:
 
 
 def _by_chance(row: LayerPairRow) -> str:
-    """What permuted tokens give, 0 where it is below its own spread."""
+    """The value for permuted tokens; 0 if it is smaller than its own spread."""
     value, spread = row.null_value, row.null_spread
     if value is None:
         return ""
@@ -495,7 +495,7 @@ def _by_chance(row: LayerPairRow) -> str:
 
 
 def literature_lines(profile: Profile) -> Iterator[str]:
-    """The statistics of the two published protocols: first, largest and last layer."""
+    """The statistics of the two published protocols: at the first, largest and last layer."""
     meanings = (_("last token of each window"), _("all tokens of one prompt, averaged"))
     for cloud, meaning in zip(LITERATURE, meanings, strict=True):
         rows = [row for row in profile.estimates if row.cloud == cloud and row.state == "residual" and row.value]

@@ -1,4 +1,4 @@
-"""What the command line says of an import: counts, reasons with their first examples, models, contradictions."""
+"""Output of a score import: counts, reasons with their first examples, models, contradictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.wording import score_files
 from core.wording.score_files import format_name
 
 MOST_EXAMPLES = 5
-"""Names of models, or contradictions, that are listed."""
+"""Models or contradictions that are listed at most."""
 
 
 def import_lines(
@@ -26,8 +26,10 @@ def import_lines(
     imported_at: datetime | None,
     stored: Mapping[str, bool] | None,
 ) -> list[str]:
-    """`rows`, `names` and `imported_at` are those of the file's preview; `stored` says for each file's hash whether it
-    was new, and is None where nothing was to be stored."""
+    """The report on one file. `rows`, `names` and `imported_at` come from its preview.
+
+    `stored` maps the hash of each stored file to whether it was new; None if nothing was to be stored.
+    """
     told = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remarks(file, language())]
     counts = with_kind(rows)["kind"].value_counts()
     counted = dict(counts.rows())
@@ -46,7 +48,7 @@ def import_lines(
 
 
 def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
-    """One record per preview for JSON: every value with its fate and reasons."""
+    """One record per preview for JSON: every value with its outcome and reasons."""
     return [
         {
             "file": preview.file.name,
@@ -103,5 +105,5 @@ def _outcome(file: ScoreFile, imported_at: datetime | None, stored: Mapping[str,
 
 
 def _printable(line: str) -> str:
-    """Names of a file reach a terminal, which must not take any of their letters for a command."""
+    """Replace unprintable characters: names from a file must not control the terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -1,4 +1,4 @@
-"""What the command line prints: progress, summaries and tables."""
+"""Tables and details that the command line prints: runs, trash, jobs, scores, layer plans."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from core.wording.verdicts import verdict_marks, verdict_marks_key
 
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
-    """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdicts last."""
+    """A finished measurement: dimensions with intervals, what was dropped, checks, controls, and last the verdicts."""
     return run_summary.summary_lines(profile, controls)
 
 
 def runs_table(runs: pl.DataFrame) -> list[str]:
-    """The runs as a table, newest first."""
+    """A table of runs, newest first."""
     head = heads("run", "model", "corpus", "protocol", "largest inner", "final pre-norm", "final post-norm", "verdicts")
     has_tags = any(len(tags) for tags in runs["tags"])
     head += heads("tags") if has_tags else []
@@ -57,14 +57,14 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
 
 
 def _verdict(run: Mapping[str, Any]) -> str:
-    """Both claims as marks; of another pass, which control it is."""
+    """Both claims as marks; for a control, its kind."""
     if run["pass"] != "text" or run["n_points"] is None:
         return wording.outcome_short(run, language())
     return verdict_marks(run)
 
 
 def trash_table(found: Sequence[Any]) -> list[str]:
-    """Runs in the trash (core.store.trash.TrashedRun), the oldest measurement first."""
+    """A table of runs in the trash (core.store.trash.TrashedRun), the oldest measurement first."""
     rows = [
         (
             one.run_id[:SHORT_ID],
@@ -81,7 +81,7 @@ def trash_table(found: Sequence[Any]) -> list[str]:
 
 
 def jobs_table(standings: Sequence[Any]) -> list[str]:
-    """Jobs (core.runs.jobs.JobStatus), oldest first: where each stands, how long it will take, what to do about it."""
+    """A table of jobs (core.runs.jobs.JobStatus), oldest first: state, time left, and what to do."""
     rows = []
     for at in standings:
         asked = at.job.config
@@ -125,8 +125,9 @@ def _result_text(result: Mapping[str, Any]) -> str:
 
 
 def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
-    """What a model has scored on a task, of its file's tables: each metric with its standard error, and what was left
-    out or cut."""
+    """A model's scores on a task, from its file's tables: each metric with its standard error, and what was left out or
+    cut.
+    """
     scores = tables["scores"]
     first = scores.row(0, named=True)
     rows = [
@@ -157,19 +158,22 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
 
 
 def _text_name(corpus: str) -> str:
-    """A file without its folders: one that was handed over lies in a folder of ours."""
+    """A file without its folders, because uploaded files are stored in a folder of ours."""
     return Path(corpus).name if Path(corpus).is_absolute() else corpus
 
 
 NARROWEST = 14
-"""Columns of the terminal to which a text in a cell may be cut; numbers and ids never are."""
+"""Columns: text cells are never cut shorter than this; numbers and ids are never cut."""
 _NEVER_CUT = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
-"""Numbers, and ids that somebody types."""
+"""Numbers, and ids that users type."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[str] = ()) -> list[str]:
-    """Lines of a table with aligned columns, which fits the terminal: texts are shortened in their middle, then columns
-    are left out, those of `least` first, then from the right; a line says which."""
+    """Lines of a table with aligned columns that fits the terminal.
+
+    If space is short, texts are shortened in their middle; then columns are left out, those of `least` first, then
+    from the right. A last line names them.
+    """
     cells = [[one_line(cell if isinstance(cell, str) else str(cell)) for cell in row] for row in [head, *rows]]
     shown = list(range(len(head)))
     left_out = []
@@ -188,7 +192,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
 
 
 def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
-    """Of the columns that are shown, in cells of the terminal: the widest texts give way until all fit, or none can."""
+    """Widths of the shown columns, in terminal columns: the widest texts shrink until all fit or none can."""
     widths = [max(cell_len(row[at]) for row in cells) for at in shown]
     able = [n for n, at in enumerate(shown) if not all(_NEVER_CUT.fullmatch(row[at]) for row in cells[1:])]
     excess = 0 if room is None else sum(widths) + 2 * (len(widths) - 1) - room
@@ -199,7 +203,7 @@ def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | No
 
 
 def _cell(text: str, room: int) -> str:
-    """Padded, or its middle left out."""
+    """Pad the text, or leave out its middle."""
     kept = len(text)
     while cell_len(text if kept == len(text) else shortened(text, kept)) > room:
         kept -= 1
@@ -210,7 +214,7 @@ def _cell(text: str, room: int) -> str:
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
     """The summary as after measuring, every stored field, all checks and claims, and d2 layer by layer.
 
-    `record` is all that is stored of the run (core.warehouse.profiles).
+    `record` holds everything stored of the run (core.warehouse.profiles).
     """
     lines = [one_line(line) for line in run_summary.summary_lines(profile, controls)]
     for section in sections(record, language()):
@@ -241,7 +245,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
 def diff_text(
     ids: tuple[str, str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
 ) -> str:
-    """Two runs side by side: whether they may be compared, what came out, and every field that differs."""
+    """Two runs side by side: whether they may be compared, the results, and every field that differs."""
     rows = [(line.label, line.one, line.other) for line in results]
     lines = [sentence, "", *table(("", ids[0][:SHORT_ID], ids[1][:SHORT_ID]), rows)]
     section = ""
@@ -261,7 +265,7 @@ def _indent_rest(text: str, width: int) -> str:
 # --- layer plans -----------------------------------------------------------------------------------------------------
 
 SKETCH_WIDTH = 60
-"""Blocks of a picture in one line."""
+"""Blocks per line of the sketch."""
 
 
 def plan_lines(found: LayerPlan) -> list[str]:
@@ -287,7 +291,7 @@ def plan_lines(found: LayerPlan) -> list[str]:
 
 
 def _plan_sketch(found: LayerPlan) -> Iterator[str]:
-    """Each block as a sign, those that go crossed out, counted from 0."""
+    """Each block as a sign: `x` is removed, `o` stays; counted from 0."""
     gone, n = set(found.plan.blocks), found.plan.n_layers
     yield _("x goes, o stays; blocks are counted from 0, the first is 0 and the last {last}").format(last=n - 1)
     for start in range(0, n, SKETCH_WIDTH):
@@ -345,7 +349,7 @@ def _plan_value(value: float | None, is_loss: bool) -> str:
 
 
 def plans_table(found: pl.DataFrame) -> list[str]:
-    """All plans, the newest first."""
+    """All plans, newest first."""
     rows = [
         (
             row["plan_id"][:SHORT_ID],
@@ -361,7 +365,7 @@ def plans_table(found: pl.DataFrame) -> list[str]:
 
 
 def plan_record(found: LayerPlan) -> dict[str, Any]:
-    """A plan for JSON: the answer, and the map from the smaller model's blocks to the whole one's."""
+    """A plan as a JSON record: the answer, and which block of the whole model each block of the smaller model is."""
     plan = found.plan
     seconds = {
         f"seconds_{when}": None if read is None or written is None else read + written

@@ -1,6 +1,6 @@
-"""Names, numbers and sentences that screens, slides and the terminal share, so that all say the same the same way.
+"""Names, numbers and sentences that screens, slides and the terminal share, so that all use the same words.
 
-What everybody uses of this room is named here: `from core import wording`.
+Names used in many places are collected here: `from core import wording`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ ESTIMATORS = (
     "two_nn_linear",
     "correlation_integral",
 )
-"""In the order in which a reader is offered them."""
+"""In the order in which they are offered to a reader."""
 CLOUDS = ("one_per_type", "one_per_word", "all_tokens", "last_token", "per_prompt")
 CORRELATORS = (
     "E1",
@@ -97,7 +97,7 @@ CORRELATORS = (
     "variance_top_10",
 )
 SINKS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
-"""Of the cloud `unmasked`: which tokens stand out by their norm."""
+"""Correlators of the cloud `unmasked`: which tokens stand out by their norm."""
 PAIRS = (
     "autocorrelation",
     "autocorrelation_raw",
@@ -125,7 +125,7 @@ def outcome_name(outcome: str | None, language: str) -> str:
 
 
 def sentences(told: Iterable[str], language: str) -> str:
-    """One after the other: with a space between them where the language wants one."""
+    """Join sentences, with a space between them if the language needs one; empty ones are skipped."""
     _ = translator(language)
     whole = [one for one in told if one]
     return (
@@ -134,7 +134,7 @@ def sentences(told: Iterable[str], language: str) -> str:
 
 
 def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:
-    """`python-docs (English, technical reference)`; a language that nobody stated is left out."""
+    """`python-docs (English, technical reference)`; a language that is not stated is left out."""
     _ = translator(language)
     details = [] if spoken == "unknown" else [name("language", spoken, language)]
     details.append(name("domain", domain, language))
@@ -156,21 +156,21 @@ def dimension_axis(
     n1: int | None = None,
     n2: int | None = None,
 ) -> str:
-    """`Estimated dimension (d2, one per type, N=800)`: an estimate is never named without what it depends on."""
+    """`Estimated dimension (d2, one per type, N=800)`: an estimate is always named with what it depends on."""
     _ = translator(language)
     inside = [estimator_symbol(estimator, language, n1, n2), *_points_named(cloud, language, n_points)]
     return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
 
 
 def estimated(quantity: str, language: str, n_points: tuple[int, int] | None = None) -> str:
-    """`largest inner dimension (d2, one per type, N=800)`: of dimensions that summaries hold."""
+    """`largest inner dimension (d2, one per type, N=800)`: the label of a dimension from a run summary."""
     _ = translator(language)
     details = _(", ").join([estimator_symbol("d2", language), *_points_named("one_per_type", language, n_points)])
     return _("{quantity} ({details})").format(quantity=quantity, details=details)
 
 
 def correlator_axis(correlator: str, cloud: str, language: str, n_points: tuple[int, int]) -> str:
-    """`Mean cosine of token pairs (one per type, N=800)`: it depends on the cloud as a dimension does."""
+    """`Mean cosine of token pairs (one per type, N=800)`: a correlator depends on the cloud, as a dimension does."""
     _ = translator(language)
     details = _(", ").join(_points_named(cloud, language, n_points))
     return _("{quantity} ({details})").format(quantity=name("correlator", correlator, language), details=details)
@@ -182,7 +182,7 @@ def _points_named(cloud: str, language: str, n_points: tuple[int, int] | None) -
 
 
 def scatter_caution(language: str) -> str:
-    """The line that stands under every picture of dimension against score."""
+    """The line under every picture of dimension against score."""
     _ = translator(language)
     return _(
         "The published claim (arXiv 2503.22547) concerns models of one architecture and size; "
@@ -199,13 +199,13 @@ def own_definition(language: str) -> str:
 
 
 def veto_note(language: str) -> str:
-    """What the mark beside a name means."""
+    """The meaning of the mark beside a name."""
     _ = translator(language)
     return _("‡ A check vetoed this run: its numbers are not to be relied on.")
 
 
 def phase_name(phase: str, language: str) -> str:
-    """`random_init 2: geometry` -> `control: random weights 2, measuring layers`: a control has phases of its own."""
+    """`random_init 2: geometry` -> `control: random weights 2, measuring layers`: a control has its own phases."""
     named = []
     for part in phase.split(": "):
         key, _, number_ = part.partition(" ")

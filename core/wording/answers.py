@@ -1,6 +1,6 @@
-"""How the answer is said: one sentence for the page, the terminal and the second slide, and what stands beside it.
+"""The wording of an answer: one sentence for the page, the terminal and the second slide, and the notes beside it.
 
-Nothing here says that one thing makes another: numbers side by side, with who expected what and when.
+No sentence claims a cause: it gives numbers side by side, with who expected what and when.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHOWN_NAMES = 6
 
 
 def dimension_name(dimension: str, language: str) -> str:
-    """A key of `asked.DIMENSIONS`, as it stands within a sentence."""
+    """The name of a key of `core.analysis.question.DIMENSIONS`, for use within a sentence."""
     _ = translator(language)
     names = {
         "inner_max": _("largest inner dimension"),
@@ -39,7 +39,7 @@ def dimension_name(dimension: str, language: str) -> str:
 
 
 def direction_name(claim: Published, language: str) -> str:
-    """Which way dimension and performance are said to go together."""
+    """The direction in which a published claim relates dimension and performance."""
     _ = translator(language)
     return {
         "negative": _("smaller with better"),
@@ -50,7 +50,7 @@ def direction_name(claim: Published, language: str) -> str:
 
 
 def word(answer: Answer, language: str) -> str:
-    """The four words: `related as registered`, `related the other way`, `not related`, `cannot tell`."""
+    """One of four: `related as registered`, `related the other way`, `not related`, `cannot tell`."""
     return _word(answer.word, answer.registration, language)
 
 
@@ -74,7 +74,7 @@ def headline(answer: Answer, language: str) -> str:
 
 
 def sentence(answer: Answer, language: str) -> str:
-    """The whole answer, the same letter by letter wherever it stands."""
+    """The whole answer, identical wherever it is shown."""
     _ = translator(language)
     if answer.group is None:
         return claim(answer, language)
@@ -95,7 +95,7 @@ def basis(answer: Answer, language: str) -> str:
 
 
 def claim(answer: Answer, language: str) -> str:
-    """What the answer says, without its numbers."""
+    """The answer without its numbers."""
     _ = translator(language)
     if answer.group is None and answer.population.vetoed.height:
         return _("Cannot tell: a check vetoes every run that could be compared.")
@@ -130,7 +130,7 @@ def claim(answer: Answer, language: str) -> str:
 
 
 def benchmark(answer: Answer, language: str) -> str:
-    """What the score is of: the one that is looked at, or the registered one that nobody has."""
+    """The benchmark of the score that is shown, or the registered one if no model has a score."""
     _ = translator(language)
     found, pilot = answer.population.benchmark, answer.population.pilot
     if found is not None:
@@ -153,7 +153,7 @@ def numbers(relation: Relation, language: str) -> str:
 
 
 def coefficient(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
-    """`-0.12 [-0.50, 0.31]`: two decimals, which is what a few dozen models allow."""
+    """`-0.12 [-0.50, 0.31]`: two decimals, as precise as a few dozen models allow."""
     if rho is None:
         return "–"
     return f"{rho:.2f}" if lower is None or upper is None else f"{rho:.2f} [{lower:.2f}, {upper:.2f}]"
@@ -174,13 +174,13 @@ def _day(registration: Registration, language: str) -> str:
 
 
 def notes(answer: Answer, language: str) -> list[str]:
-    """What belongs to the sentence: who expected what, why nobody can tell, and which models are not in it."""
+    """Notes to the sentence: who expected what, why no answer is possible, and which models are left out."""
     told = [expectation(answer.registration, language), *why(answer, language), *recipes(answer, language)]
     return [line for line in [*told, *left_out(answer, language)] if line]
 
 
 def expectation(registration: Registration, language: str) -> str:
-    """What was expected, by whom; and what makes it exploratory."""
+    """What was expected and by whom, and what makes the answer exploratory."""
     _ = translator(language)
     signs = {
         "negative": _("the smaller the dimension, the better the score"),
@@ -201,7 +201,7 @@ def expectation(registration: Registration, language: str) -> str:
 
 
 def exploratory(registration: Registration, language: str) -> str:
-    """Why an answer tests nothing that was registered; empty where it does."""
+    """Why an answer does not test what was registered; empty if it does."""
     _ = translator(language)
     reasons = {
         "not_registered": _("nobody registered it for these models"),
@@ -216,7 +216,7 @@ def exploratory(registration: Registration, language: str) -> str:
 
 
 def why(answer: Answer, language: str) -> list[str]:
-    """Why nobody can tell: a line for each reason."""
+    """Why no answer is possible: one line for each reason."""
     _ = translator(language)
     relation = answer.relation
     lines = {
@@ -242,7 +242,7 @@ def why(answer: Answer, language: str) -> list[str]:
 
 
 def too_little(relation: Relation, few: str, first_look: str, wide: str) -> dict[str, str]:
-    """The lines of the reasons that are of numbers alone, of models as of windows."""
+    """Lines for the reasons that concern only numbers; the same for models and for windows."""
     told = wide.format(
         n=relation.n,
         detectable=coefficient(relation.detectable),
@@ -255,7 +255,7 @@ def too_little(relation: Relation, few: str, first_look: str, wide: str) -> dict
 
 
 def recipes(answer: Answer, language: str) -> list[str]:
-    """Replicates counted once: whether that says the same."""
+    """Whether counting replicates once gives the same answer."""
     _ = translator(language)
     once = answer.relation.once
     if once is None:
@@ -314,7 +314,7 @@ def _names(names: Sequence[str], language: str) -> str:
 
 
 def details(answer: Answer, language: str) -> list[str]:
-    """What a referee asks for: other coefficients, what size leaves, what single models and families carry."""
+    """Details for a referee: other coefficients, rho given model size, the influence of single models and families."""
     _ = translator(language)
     relation = answer.relation
     if relation.rho is None:
@@ -331,7 +331,7 @@ def details(answer: Answer, language: str) -> list[str]:
 
 
 def sensitivity(answer: Answer, language: str) -> list[str]:
-    """What single models, families and errors of measurement carry of the coefficient."""
+    """The influence of single models, families and measurement errors on the coefficient."""
     _ = translator(language)
     relation = answer.relation
     told: list[str] = []
@@ -373,7 +373,7 @@ def _without(line: str, one, moves_most: str) -> str:
 
 
 def _error(relation: Relation, language: str) -> str:
-    """How far errors move rho, and whose are taken as each model's own although all may have read the same."""
+    """How far measurement errors move rho, and which errors are assumed independent between models."""
     _ = translator(language)
     lines = {
         ("dimension", "performance"): _(
@@ -442,7 +442,7 @@ def specifications(found: SpecificationCurve, answer: Answer, language: str) -> 
 
 
 def group_name(group: RankingGroup, language: str) -> str:
-    """What the runs share, in names: `decoder, english-business, quick`; a hash tells nobody anything."""
+    """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
     _ = translator(language)
     run = group.rows.row(0, named=True)
     kind = name("kind", group.kind, language)
@@ -457,7 +457,7 @@ def models_of(group: RankingGroup, language: str) -> str:
 
 
 def why_apart(other: OtherGroup, language: str) -> str:
-    """What keeps a group from being compared with the one that is shown, and what would change that."""
+    """Why a group cannot be compared with the one shown, and what would change that."""
     _ = translator(language)
     words = {
         "kind": _("kind of model"),

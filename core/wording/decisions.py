@@ -1,6 +1,6 @@
-"""How a decision is said: what is chosen, what would change it, why a model is left out, and what a rule has come to.
+"""The wording of a decision: the choice, what would change it, why models are left out, and a rule's track record.
 
-A choice is one on stated criteria. Nothing here calls a dimension good, and no saving rests on one.
+A choice rests on stated criteria. No sentence calls a dimension good or bases a saving on one.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def criterion_name(asked: ResolvedCriterion, language: str, bits: float | None =
 
 
 def measured_name(asked: ResolvedCriterion, n_points: tuple[int, int], language: str, bits: float | None = None) -> str:
-    """As `criterion_name`; a dimension is never named without what it depends on."""
+    """As `criterion_name`, but a dimension is named with what it depends on."""
     name = criterion_name(asked, language, bits)
     return wording.estimated(name, language, n_points) if asked.criterion.of in DIMENSIONS else name
 
 
 def plain_name(criterion: Criterion, language: str, bits: float | None = None) -> str:
-    """As `criterion_name`, of a criterion that stands for no data yet: a score is that of the task, or of its benchmark."""
+    """As `criterion_name`, for a criterion without data yet: the score is named after the task or its benchmark."""
     _ = translator(language)
     if criterion.of == "score":
         named = criterion.benchmark
@@ -54,7 +54,7 @@ def plain_name(criterion: Criterion, language: str, bits: float | None = None) -
 
 
 def task_name(task: TaskName | Mapping[str, Any] | None, language: str) -> str:
-    """A benchmark by its name and settings; of a rule that was learned on none, that."""
+    """A benchmark with its settings; `no task in particular` for a rule that was learned on none."""
     _ = translator(language)
     if task is None:
         return _("no task in particular")
@@ -81,7 +81,7 @@ def value(of: str, found: float | None, language: str, assumed: Assumptions | No
 
 
 def reading(of: str, found: CriterionValue | None, language: str, assumed: Assumptions | None = None) -> str:
-    """The value with its interval, where it has one."""
+    """The value with its interval, if it has one."""
     if found is None:
         return "–"
     told = value(of, found.value, language, assumed)
@@ -91,7 +91,7 @@ def reading(of: str, found: CriterionValue | None, language: str, assumed: Assum
 
 
 def share(weight: float, language: str) -> str:
-    """`40 %`, and next to the ends `0.4 %`."""
+    """`40 %`; below one percent `0.4 %`."""
     _ = translator(language)
     percent = 100 * weight
     return _("{n} %").format(n=f"{percent:.0f}" if percent >= 1 or percent == 0 else f"{percent:.1g}")
@@ -101,7 +101,7 @@ def share(weight: float, language: str) -> str:
 
 
 def answer(decision: Decision, language: str, bits: float | None = None) -> str:
-    """The sentence on top: the model, and until when it stays the choice."""
+    """The headline: the chosen model, and how far the weights may move before another one is chosen."""
     _ = translator(language)
     chosen = decision.chosen
     if chosen is None:
@@ -144,7 +144,7 @@ def name_of(decision: Decision, run_id: str) -> str:
 
 
 def remarks(decision: Decision, language: str) -> list[str]:
-    """What limits the sentence on top, a line each."""
+    """Limits of the headline, one line each."""
     _ = translator(language)
     lines = [reason(key, language, decision.share_first) for key in decision.reasons]
     if len(decision.candidates) > 1:
@@ -158,7 +158,7 @@ def remarks(decision: Decision, language: str) -> list[str]:
 
 
 def reason(key: str, language: str, share_first: float | None = None) -> str:
-    """A reason of `decision.choice`, in words; empty for what the sentence on top says by itself."""
+    """The words for a reason of `decision.choice`; empty if the headline says it already."""
     _ = translator(language)
     told = {
         "best_total": "",
@@ -229,7 +229,7 @@ def left_out(one: ExcludedCandidate, decision: Decision, language: str, assumed:
 
 
 def normalisation(language: str) -> str:
-    """How values become one number."""
+    """How values are combined into one number."""
     _ = translator(language)
     return _(
         "Each value counts between 0 (the worst of these models) and 1 (the best); parameters, memory, speed and price by "
@@ -268,7 +268,7 @@ def speed_source(cost: Cost, language: str) -> str:
 
 
 def cache(cost: Cost, language: str) -> str:
-    """The cache; where the width of keys is assumed, marked as that."""
+    """The cache; marked as assumed if the width of the keys is."""
     _ = translator(language)
     told = value("memory", cost.cache_bytes, language)
     return told if cost.is_cache_known else _("{value} (width assumed)").format(value=told)
@@ -330,7 +330,7 @@ def choice_text(choice: RuleChoiceRow, language: str) -> str:
 
 
 def other_task(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -> str | None:
-    """What is said where a rule is applied to another task than it was learned on."""
+    """A note for a rule that is applied to another task than it was learned on."""
     _ = translator(language)
     if rule.task is None or (benchmark is not None and is_score_of(rule.task, benchmark)):
         return None
@@ -346,7 +346,7 @@ def other_task(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -
 
 
 def pooled(found: PooledRelation, language: str) -> list[str]:
-    """The relation over all tasks, how far they differ, and what a further task may have."""
+    """The relation over all tasks, how much tasks differ, and what to expect for a further task."""
     _ = translator(language)
     if found.n_tasks == 1:
         return [_("Only one task has enough models: there is nothing to pool.")]
@@ -419,7 +419,7 @@ def agreement(found: VerdictAgreement, language: str) -> str:
 
 
 def names(of: Sequence[str], language: str) -> str:
-    """The first ones by name, the others counted."""
+    """The first ones by name; the others are counted."""
     _ = translator(language)
     more = [_("{count} more").format(count=len(of) - SHOWN_NAMES)] if len(of) > SHOWN_NAMES else []
     return _(", ").join([*of[:SHOWN_NAMES], *more])

@@ -1,6 +1,6 @@
-"""What everything that a measurement gives is called, in every language, and short names that tell the runs of one picture apart.
+"""Translated names for everything that a measurement yields, and short labels that tell the runs of a picture apart.
 
-Names are those of core.registry, translated; a key that has no name yet is shown as it is.
+Names come from core.registry; a key without a name is shown as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.registry.names import NAMES
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Marks a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
@@ -30,7 +30,7 @@ def name(kind: str, key: str, language: str) -> str:
 
 
 def control_name(pass_: str, model_seed: int | None, language: str) -> str:
-    """`random weights, seed 1`: a pass with the seed of its weights where it has one."""
+    """`random weights, seed 1`: a pass, with the seed of its weights if it has one."""
     told = name("pass", pass_, language)
     if model_seed is None:
         return told
@@ -38,7 +38,7 @@ def control_name(pass_: str, model_seed: int | None, language: str) -> str:
 
 
 def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
-    """What the estimator is called in a list of choices; n2 is the number of neighbours where there is no n1."""
+    """The estimator's name in a list of choices; without n1, n2 is the number of neighbours."""
     foreign = _of_skdim(estimator)
     if foreign is not None:
         return translator(language)(_("{method} (scikit-dimension)")).format(method=foreign)
@@ -64,14 +64,14 @@ def estimator_symbol(estimator: str, language: str, n1: int | None = None, n2: i
 
 
 def _of_skdim(estimator: str) -> str | None:
-    """How scikit-dimension writes its own estimators: proper names, the same in every language."""
+    """Names in scikit-dimension's own spelling: proper names, the same in every language."""
     if not estimator.startswith("skdim_"):
         return None
     return ESTIMATORS[estimator].symbol if estimator in ESTIMATORS else estimator.removeprefix("skdim_")
 
 
 def _of_registry(estimator: str, n1: int | None, n2: int | None) -> tuple[str, int | None, int | None]:
-    """The registry of estimators writes `gride_8` for GRIDE at ranks 8 and 16, `local_d2_50` for local d2 at k=50."""
+    """Parses registry names: `gride_8` is GRIDE at ranks 8 and 16, `local_d2_50` is local d2 at k=50."""
     found = re.fullmatch(r"(gride|local_d2)_(\d+)", estimator)
     if not found:
         return estimator, n1, n2
@@ -80,26 +80,26 @@ def _of_registry(estimator: str, n1: int | None, n2: int | None) -> tuple[str, i
 
 
 def check_meaning(check: str, language: str) -> str:
-    """What a check guards against, and what to do; empty for a check that nobody has explained yet."""
+    """What a check guards against and what to do; empty if there is no explanation yet."""
     found = CHECKS.get(check)
     return translator(language)(found.meaning) if found and found.meaning else ""
 
 
 _TELLING = ("requested_revision", "stack", "corpus_name", "protocol", "seed", "dtype")
 _CONTROL = ("pass", "model_seed")
-"""What a control is called by; told together."""
+"""Columns that together name a control."""
 LONGEST = 26
 VETO_MARK = "‡"
-"""Behind the name of a run that a check vetoes, wherever its numbers stand."""
+"""Follows the name of a run that a check vetoes, wherever its numbers appear."""
 
 
 def short_id(run_id: str) -> str:
-    """The end of a run's id, which is random; its beginning is the time and the same for runs of one minute."""
+    """The end of a run id, which is random; its beginning is the time, and equal for runs of one minute."""
     return run_id[-6:]
 
 
 def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
-    """The same runs; where different texts share a name, `corpus_name` ends in the start of the text's hash."""
+    """The runs, with the start of the text's hash added to `corpus_name` where different texts share a name."""
     mark = pl.col("corpus_id").str.split("@").list.last().str.head(6)
     shared = pl.col("corpus_id").n_unique().over("corpus_name") > 1
     marked = pl.format("{} #{}", pl.col("corpus_name"), mark)
@@ -107,9 +107,9 @@ def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
-    """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree.
+    """run_id -> the model's name, whatever differs between runs of that model, and the end of the id if nothing does.
 
-    In the order of the runs. A run that a check vetoes carries the mark of that.
+    Keeps the order of the runs. A run that a check vetoes is marked.
     """
     labels: dict[str, str] = dict.fromkeys(runs["run_id"], "") if not runs.is_empty() else {}
     telling = [column for column in _TELLING if column in runs.columns]
@@ -138,8 +138,10 @@ def marked(name: str, is_vetoed: bool) -> str:
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:
-    """A name that fits: the middle is left out, because both ends tell models apart (family, size); between words, where
-    that leaves most of each end."""
+    """Shorten a name by leaving out its middle: both ends tell models apart (family, size).
+
+    Cuts between words if most of each end remains.
+    """
     if len(name) <= longest:
         return name
     tail = (longest - 1) // 2
@@ -171,7 +173,7 @@ def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> l
 
 
 def shortened_apart(names: Sequence[str], shorten: Callable[[str], str] = shortened) -> list[str]:
-    """Shortened names that are still distinct: where shortening makes two equal, their common parts go first."""
+    """Shorten names but keep them distinct: if two become equal, first remove what all have in common."""
     short = [shorten(name) for name in names]
     return (
         short
@@ -184,8 +186,7 @@ _SEPARATORS = " /_·-"
 
 
 def between_words(text: str, head: int, tail: int) -> str:
-    """About so many letters of both ends around the mark of what is left out: each ends with a whole word where that
-    leaves most of it."""
+    """Keep about `head` and `tail` letters around an ellipsis; cut between words if most of each end remains."""
     first, last = text[:head], text[len(text) - tail :]
     if text[head] not in _SEPARATORS:
         first = _whole_words(first)
@@ -200,7 +201,7 @@ def _whole_words(cut: str) -> str:
 
 
 def layer_text(layer: int | None, n_layers: int, language: str) -> str:
-    """`5 of 30`: a layer, never without its model's depth."""
+    """`5 of 30`: a layer with its model's depth."""
     return "–" if layer is None else translator(language)(_("{band} of {layers}")).format(band=layer, layers=n_layers)
 
 

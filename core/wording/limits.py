@@ -1,4 +1,4 @@
-"""What controls, vetoes and tokenizers leave open: the part of `limits` that asks what a shape is evidence of."""
+"""What a report leaves open: the questions that a reader will ask and its runs do not answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Limit:
     question: str
     reason: str
     brief: str = ""
-    """In place of the reason where a slide has no room for every check."""
+    """Replaces the reason on a slide, which has no room for every check."""
 
 
 def specifications(runs: pl.DataFrame, language: str) -> Limit | None:
@@ -38,7 +38,7 @@ def specifications(runs: pl.DataFrame, language: str) -> Limit | None:
 
 
 def powered_control(runs: pl.DataFrame, language: str) -> Limit | None:
-    """A control shows a claim as well, could not have shown it, or was not measured, as the reasons say."""
+    """Whether a control shows a claim as well, could not have shown it, or was not measured."""
     _ = translator(language)
     text = texts_of(runs)
     told = [
@@ -64,7 +64,7 @@ def powered_control(runs: pl.DataFrame, language: str) -> Limit | None:
 
 
 def shuffled_text(runs: pl.DataFrame, against_controls: pl.DataFrame, language: str) -> Limit | None:
-    """What shuffled text says of the two dimensions themselves: `against_controls` are rows of run_controls."""
+    """What shuffled text says about the two dimensions themselves; `against_controls` are rows of run_controls."""
     _ = translator(language)
     text = texts_of(runs)
     own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
@@ -95,7 +95,7 @@ def shuffled_text(runs: pl.DataFrame, against_controls: pl.DataFrame, language: 
 
 
 def tokenizers(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str) -> Limit | None:
-    """Token types belong to one tokenizer; `words` are the groups that can be compared all the same."""
+    """Token types belong to one tokenizer; `words` are the groups that can still be compared."""
     _ = translator(language)
     text = texts_of(runs)
     count = text["tokenizer_hash"].n_unique()
@@ -119,7 +119,7 @@ def tokenizers(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str)
 
 
 def outcomes(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
-    """Vetoes and warnings of the runs on text; that a control fails its checks is no fault of the text's numbers."""
+    """Vetoes and warnings of runs on text only: failed checks of a control do not affect the text's numbers."""
     _ = translator(language)
     text = texts_of(runs)
     own = checks.filter(pl.col("run_id").is_in(text["run_id"].to_list()))
@@ -146,9 +146,9 @@ def texts_of(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def names_of(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
-    """The models' names, or how many of how many, so that the line stays one line.
+    """The models' names, or a count (`3 of 8 models`) so that the line stays short.
 
-    A model of which other runs are another case is named with text and protocol.
+    A model is named with text and protocol if other runs of it are not affected.
     """
     _ = translator(language)
     others = among.filter(~pl.col("run_id").is_in(some["run_id"].to_list()))
@@ -170,7 +170,7 @@ def _name(run: dict[str, Any], is_divided: bool, language: str) -> str:
 
 
 def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:
-    """`Share of duplicate points: veto (runs: 1)`, one for each check that came out so."""
+    """`Share of duplicate points: veto (runs: 1)`, one for each check with this outcome."""
     _ = translator(language)
     counted = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
     told = [
@@ -185,13 +185,13 @@ def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:
 
 
 def _limit(question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str) -> Limit | None:
-    """The sentences whose runs there are, each with their names; None where no sentence has any."""
+    """The sentences that apply to some runs, with the names of these; None if none applies."""
     reasons = [said.format(names=names_of(some, text, language)) for some, said in told if some.height]
     return Limit(question, wording.sentences(reasons, language)) if reasons else None
 
 
 def _has_reason(*keys: str) -> pl.Expr:
-    """True where one of these stands beside one of the verdicts."""
+    """True if a verdict of the run has one of these reasons."""
     columns = [pl.col(f"reasons_{claim}") for claim in CLAIMS]
     return pl.any_horizontal(column.list.contains(key).fill_null(False) for column in columns for key in keys)
 
@@ -199,9 +199,9 @@ def _has_reason(*keys: str) -> pl.Expr:
 __all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]
 
 ENOUGH_WINDOWS = 64
-"""Fewer windows of text and the final dimension of some models follows their number."""
+"""With fewer windows of text, the final dimension of some models depends on their number."""
 ENOUGH_MODELS = 10
-"""Fewer models with a score cannot carry a test of a relation."""
+"""With fewer scored models, a relation cannot be tested."""
 
 
 def limits(
@@ -214,11 +214,11 @@ def limits(
     pilot: Pilot | None = None,
     found: Answer | None = None,
 ) -> list[Limit]:
-    """`against_controls` are rows of run_controls, `scored` is `ranking.with_scores` and `words`
-    `ranking.across_tokenizers` of the same runs.
+    """The open questions of these runs; those raised by the pilot come first.
 
-    They may hold the control runs of those on text, but no runs without a verdict. What a pilot's use class forbids
-    comes first; `found` is the answer to what it asked.
+    `against_controls` are rows of run_controls, `scored` is `ranking.with_scores` and `words`
+    `ranking.across_tokenizers` of the same runs. They may include control runs, but no text runs without a verdict.
+    `found` is the answer to the pilot's question.
     """
     text, scored = texts_of(runs), scored.filter(pl.col("pass") == "text")
     told = [
@@ -386,7 +386,7 @@ def _paper(language: str) -> Limit:
 
 
 def limits_of_pilot(pilot: Pilot | None, found: Answer | None, language: str) -> list[Limit]:
-    """What the pilot itself leaves open; of a cautious use class that comes before everything else."""
+    """Questions that the pilot itself leaves open. With a cautious use class, its warning comes first."""
     if pilot is None:
         return []
     _ = translator(language)

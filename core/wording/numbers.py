@@ -11,14 +11,14 @@ from core.locale import translator
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, the most that the errors allow; a dash where there is no value."""
+    """Three significant digits, as many as the errors allow; a dash for no value."""
     if value is None:
         return "–"
     if value == 0 or not math.isfinite(value):
         return f"{value:.0f}"
     if abs(value) < 1e-4:
         return f"{value:.2e}"
-    power = math.floor(math.log10(abs(float(f"{value:.2e}"))))  # of the value as it will be rounded: 9.996 is 10.0
+    power = math.floor(math.log10(abs(float(f"{value:.2e}"))))  # of the value after rounding: 9.996 is 10.0
     return f"{value:.{max(0, 2 - power)}f}"
 
 
@@ -34,27 +34,27 @@ def percent(share: float, lower: float | None = None, upper: float | None = None
 
 
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
-    """`106 [98.9, 113]`: a value with its 95 percent interval; without the brackets where no error is known."""
+    """`106 [98.9, 113]`: a value with its 95 percent interval; no brackets if the error is not known."""
     if value is None or lower is None or upper is None:
         return number(value)
     return f"{number(value)} [{number(lower)}, {number(upper)}]"
 
 
 def interval_of(row: Mapping[str, Any], column: str, absent: str = "–") -> str:
-    """A column of a summary with its 95 percent interval, or what to say where there is no value."""
+    """A column of a summary with its 95 percent interval, or `absent` if there is no value."""
     if row[column] is None:
         return absent
     return with_interval(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
 
 
 def size_range(n_points: tuple[int, int]) -> str:
-    """`800`, or `780–800` where the clouds differ in size."""
+    """`800`, or `780–800` if the clouds differ in size."""
     smallest, largest = n_points
     return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
 
 
 def day(when: date, language: str) -> str:
-    """`26 November 2026`, `2026年11月26日`; of a moment its day."""
+    """`26 November 2026`, `2026年11月26日`; for a datetime, its day."""
     return f"{when.year}年{when.month}月{when.day}日" if language == "ja" else f"{when.day} {when:%B %Y}"
 
 
@@ -66,7 +66,7 @@ def amount(n_bytes: int | None) -> str:
 
 
 def duration(seconds: float | None, language: str = "en") -> str:
-    """`40 s`, `5 min`, `2.5 h`: no more digits than an estimate is worth."""
+    """`40 s`, `5 min`, `2.5 h`: no more digits than an estimate justifies."""
     _ = translator(language)
     if seconds is None:
         return _("unknown")

@@ -1,4 +1,4 @@
-"""What pages and slides say of a pilot: its use class, its one benchmark, and what is known of it."""
+"""What pages and slides say about a pilot: its use class, its one benchmark, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from core.pilots.pilot import Benchmark, Pilot
 
 @dataclass(frozen=True)
 class Evidence:
-    """How many models have a score of the pre-registered benchmark, by whose score it is."""
+    """Number of models with a score on the pre-registered benchmark, by what the score belongs to."""
 
     own: int
-    """Of the very model: own scores, and published ones that name its revision."""
+    """For this very model: own scores, and published ones that name its revision."""
     unsure: int
-    """Published for the model without a revision."""
+    """Published for the model, without a revision."""
     base: int
     """Published for its base model only."""
 
@@ -31,7 +31,7 @@ class Evidence:
 
 
 def evidence(scored: pl.DataFrame, benchmark: Benchmark) -> Evidence:
-    """`scored` is `ranking.with_scores` of the runs on text."""
+    """Count the models with a score; `scored` is `ranking.with_scores` of the runs on text."""
     rows = registered_rows(scored, benchmark)
     matches = {"own": ("own", "exact"), "unsure": ("revision_not_stated", "mapped"), "base": ("base",)}
     models = {key: set(rows.filter(pl.col("score_match").is_in(names))["model_id"]) for key, names in matches.items()}
@@ -43,20 +43,20 @@ def evidence(scored: pl.DataFrame, benchmark: Benchmark) -> Evidence:
 
 
 def registered_rows(scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
-    """The rows of `ranking.with_scores` that are scores of the pre-registered benchmark."""
+    """The rows of `ranking.with_scores` with a score on the pre-registered benchmark."""
     with_score = scored.filter(pl.col("score_match") != "none")
     return with_score.filter([benchmark.is_met_by(row) for row in with_score.iter_rows(named=True)])
 
 
 def shown_first(scored: pl.DataFrame, pilot: Pilot | None) -> dict[str, Any] | None:
-    """The benchmark to show: the pre-registered one where anything has a score of it, else what most models have."""
+    """The benchmark to show first: the pre-registered one if there are scores, else the one that most models have."""
     offered = list_benchmarks(scored).to_dicts()
     registered = (row for row in offered if pilot and pilot.benchmark.is_met_by(row))
     return next(registered, offered[0] if offered else None)
 
 
 def is_exploratory(benchmark: Mapping[str, Any], pilot: Pilot | None) -> bool:
-    """Whether a pilot is looked at by another benchmark than the one that it named beforehand."""
+    """Whether the benchmark shown is not the one that the pilot named beforehand."""
     return pilot is not None and not pilot.benchmark.is_met_by(benchmark)
 
 
@@ -65,7 +65,7 @@ def use_class_name(use_class: str, language: str) -> str:
 
 
 def caution(pilot: Pilot | None, language: str) -> str | None:
-    """For every slide that compares models or states a verdict; None where the use class asks for none."""
+    """A caution for each slide that compares models or states a verdict; None if the use class needs none."""
     _ = translator(language)
     told = {
         "scarce_data": _(

@@ -1,4 +1,4 @@
-"""What a layer plan says: its answer first, then why, and what the numbers are of. Blocks are counted from 0."""
+"""The wording of a layer plan: the answer first, then the reasons and what the numbers measure. Blocks count from 0."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from core.wording.labels import name
 from core.wording.numbers import amount, duration
 
 MANY = 12
-"""Blocks that are no longer named one by one."""
+"""More blocks than this are shown as ranges."""
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Marks a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
@@ -76,7 +76,7 @@ MERGEKIT = {
         "Its configuration has a list with an entry for each block, which mergekit copies uncut: use --save-model."
     ),
 }
-"""Why mergekit would not make the smaller model of a recipe."""
+"""Why mergekit could not make the smaller model from a recipe."""
 
 
 def mergekit_reason(code: str, language: str) -> str:
@@ -88,7 +88,7 @@ def reason(code: str, language: str) -> str:
 
 
 def estimate_text(estimate: PlanEstimate, language: str) -> list[str]:
-    """What a plan will take, told before it starts."""
+    """What a plan will take, shown before it starts: time, passes of the model, downloads."""
     _ = translator(language)
     lines = []
     if estimate.passes is None:
@@ -116,7 +116,7 @@ def estimate_text(estimate: PlanEstimate, language: str) -> list[str]:
 
 
 def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
-    """`blocks 4, 14, 15 (of 0 to 29)`: each by its number; of many, half-open stretches `[14, 29)`."""
+    """`blocks 4, 14, 15 (of 0 to 29)`: each by its number; many blocks as half-open ranges `[14, 29)`."""
     _ = translator(language)
     line = _("block {blocks} (of 0 to {last})") if len(blocks) == 1 else _("blocks {blocks} (of 0 to {last})")
     return line.format(blocks=block_numbers(blocks, language), last=n_layers - 1)
@@ -131,7 +131,7 @@ def block_numbers(blocks: Collection[int], language: str) -> str:
 
 
 def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:
-    """`+0.42 [+0.38, +0.46]`: a rise with its 95 percent interval."""
+    """`+0.42 [+0.38, +0.46]`: an increase with its 95 percent interval."""
     if value is None:
         return "–"
     if lower is None or upper is None:
@@ -140,7 +140,7 @@ def price_text(value: float | None, lower: float | None = None, upper: float | N
 
 
 def answer(plan: PlanRow, language: str) -> str:
-    """The plan in one sentence, with number and interval; what is not verified says so first."""
+    """The plan in one sentence, with number and interval; an unverified plan says so first."""
     _ = translator(language)
     blocks = blocks_text(plan.blocks, plan.n_layers, language)
     told = {
@@ -176,9 +176,10 @@ def answer(plan: PlanRow, language: str) -> str:
 
 
 def brief(plan: PlanRow, language: str) -> str:
-    """For one look: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; of a set that is not recommended why.
+    """A short form: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; if not recommended, why.
 
-    It speaks of the plan's own set alone: that fewer blocks may be within the budget stands with the whole plan."""
+    Covers only the plan's own set; that fewer blocks may stay within the budget is said with the whole plan.
+    """
     _ = translator(language)
     if plan.is_recommended:
         line = _("{name}: {k} of {n} blocks can go, {share:.1%} of the parameters")
@@ -196,15 +197,17 @@ def brief(plan: PlanRow, language: str) -> str:
 
 
 def cost(plan: PlanRow, language: str) -> str:
-    """`+0.021 [+0.010, +0.032] nats per token on held-out text`, of a verified plan."""
+    """`+0.021 [+0.010, +0.032] nats per token on held-out text`, for a verified plan."""
     _ = translator(language)
     price = price_text(plan.loss_increase, plan.lower, plan.upper)
     return _("{price} nats per token on held-out text").format(price=price)
 
 
 def within_text(found: LayerPlan, at: BudgetResult, budget: str, language: str) -> str:
-    """What can go within a budget (`budget_text`, `nats_text`), in one sentence with its price; a plan that is not verified
-    says so first."""
+    """What can go within a budget (`budget_text`, `nats_text`), in one sentence with its price.
+
+    An unverified plan says so first.
+    """
     _ = translator(language)
     plan, price = found.plan, at.price
     row = price or at.cheapest
@@ -243,7 +246,7 @@ def within_text(found: LayerPlan, at: BudgetResult, budget: str, language: str) 
 
 
 def time_saved(plan: PlanRow) -> float | None:
-    """Share of the time for a prompt and some new tokens, measured; None where it was not."""
+    """Measured share of the time saved for a prompt and some new tokens; None if it was not measured."""
     before = (plan.prefill_seconds_before, plan.generation_seconds_before)
     after = (plan.prefill_seconds_after, plan.generation_seconds_after)
     if None in before or None in after:
@@ -252,13 +255,13 @@ def time_saved(plan: PlanRow) -> float | None:
 
 
 def parameters_saved(plan: PlanRow, n_blocks: int) -> float:
-    """Share of the parameters that go with so many blocks, as far as blocks are alike."""
+    """Share of the parameters in `n_blocks` blocks, assuming that blocks are equally large."""
     of_block = (plan.parameters_before - plan.parameters_after) / max(1, len(plan.blocks))
     return n_blocks * of_block / plan.parameters_before
 
 
 def breaks_first(found: LayerPlan, language: str) -> str:
-    """The text and the probe that lose most, told with their intervals; what falls within its error says so."""
+    """The text and the probe that lose most, with their intervals; a loss within its error is marked as such."""
     _ = translator(language)
     rows = [
         row for row in harder_text_prices(found) if row.is_healed == found.plan.is_healed and row.difference is not None
@@ -289,7 +292,7 @@ def breaks_first(found: LayerPlan, language: str) -> str:
 
 
 def at_limit(found: LayerPlan, language: str) -> str:
-    """Of the harder text that costs most, whether it reaches or passes the budget; empty where it stays below."""
+    """Whether the most expensive harder text reaches or exceeds the budget; empty if it stays below."""
     _ = translator(language)
     plan = found.plan
     rows = [
@@ -324,7 +327,7 @@ def points_text(row: PlanOutcomeRow) -> str:
 
 
 def stretch_text(blocks: Collection[int], language: str) -> str:
-    """`[4, 6): blocks 4 and 5`, of the first stretch: what half-open says."""
+    """`[4, 6): blocks 4 and 5`: explains half-open ranges by the first one."""
     _ = translator(language)
     first, after = stretches(blocks)[0]
     if after - first == 1:
@@ -349,7 +352,7 @@ def nats_text(budget: float, language: str) -> str:
 
 
 def healed_text(found: LayerPlan, language: str) -> str:
-    """What healing has made of the price, before and after; empty where the plan is not healed."""
+    """The price before and after healing; empty if the plan is not healed."""
     if not found.plan.is_healed:
         return ""
     _ = translator(language)
@@ -364,7 +367,7 @@ def healed_text(found: LayerPlan, language: str) -> str:
 
 
 def task_text(found: LayerPlan, language: str) -> str:
-    """What the task of one's own loses, as the plan is in the end; empty without one."""
+    """What the user's own task loses under the final plan; empty without a task."""
     _ = translator(language)
     row = next((row for row in found.outcomes if row.text == "task" and row.measure == "accuracy"), None)
     if row is None:
@@ -375,17 +378,17 @@ def task_text(found: LayerPlan, language: str) -> str:
 
 
 def remarks(plan: PlanRow, language: str) -> list[str]:
-    """What speaks against it first, then cautions; what was found of random sets and sums stands with the numbers."""
+    """First the reasons against the plan, then cautions. Results on random sets and sums are shown with the numbers."""
     return against(plan, language) + cautions(plan, language)
 
 
 def against(plan: PlanRow, language: str) -> list[str]:
-    """Why it is not recommended."""
+    """Why the plan is not recommended."""
     return [reason(code, language) for code in plan.reasons if code in AGAINST_PLAN]
 
 
 def cautions(plan: PlanRow, language: str) -> list[str]:
-    """What its numbers do not say."""
+    """What the plan's numbers do not tell."""
     told = []
     for code in plan.reasons:
         if code == "not_healed" and plan.healing:
@@ -428,7 +431,7 @@ def saving_text(plan: PlanRow, language: str) -> list[str]:
 
 
 def published_text(found: LayerPlan, language: str) -> list[str]:
-    """Whether published choices of as many blocks are beaten, and by how much or by how much not; paired, before healing."""
+    """Whether the plan beats published choices of as many blocks, and by how much; paired, before healing."""
     _ = translator(language)
     above = excess_of_published(found)
     if not above:
@@ -453,7 +456,7 @@ def published_text(found: LayerPlan, language: str) -> list[str]:
 
 
 def controls_text(plan: PlanRow, language: str) -> list[str]:
-    """What the price is held against."""
+    """What the price is compared with."""
     _ = translator(language)
     lines = []
     if plan.random_10th is not None:
@@ -473,7 +476,7 @@ def controls_text(plan: PlanRow, language: str) -> list[str]:
 
 
 def directions_text(found: LayerPlan, language: str) -> list[str]:
-    """How many directions each layer needs, and all of them jointly: on held-out text, and for the task."""
+    """How many directions each layer needs, and all layers jointly: on held-out text, and for the task."""
     return [*_directions_on(found, "held_out", "loss", language), *_directions_on(found, "task", "loss", language)]
 
 
@@ -504,7 +507,7 @@ def _directions_on(found: LayerPlan, text: str, measure: str, language: str) -> 
 
 
 def student_text(found: LayerPlan, language: str) -> list[str]:
-    """How wide and how deep a smaller model could begin: from all layers jointly, never from single ones."""
+    """The starting width and depth for a smaller model, from all layers jointly, never from single ones."""
     _ = translator(language)
     width = student_width(found)
     if width is None:
@@ -540,7 +543,7 @@ def student_text(found: LayerPlan, language: str) -> list[str]:
 
 
 def needed_text(found: LayerPlan, points: Sequence[LayerDirections], language: str) -> str:
-    """For one look, beside profiles: the ranks that suffice over the layers that were tried, and d2 there."""
+    """A short form beside profiles: the ranks that suffice in the layers tried, and d2 there."""
     _ = translator(language)
     ranks, d2 = (
         [value for value in of if value is not None] for of in zip(*((p.rank, p.d2) for p in points), strict=True)
@@ -563,7 +566,7 @@ def rule_name(rule: str, language: str) -> str:
 
 
 def best_rule(records: Sequence[RuleRecord], language: str) -> str:
-    """Which rule has come closest to the cheapest set, over all verified plans."""
+    """The rule that came closest to the cheapest set, over all verified plans."""
     _ = translator(language)
     best = [one for one in records if one.excess <= records[0].excess + 1e-9]
     line = _(
@@ -574,7 +577,7 @@ def best_rule(records: Sequence[RuleRecord], language: str) -> str:
 
 
 def foresight_text(found: Sequence[RuleForecast], language: str) -> str:
-    """What sums of single blocks foresee of sets."""
+    """How well sums over single blocks predict the cost of sets."""
     _ = translator(language)
     n = len(found)
     line = _(

@@ -1,6 +1,6 @@
-"""What every stored field of a run is called, section by section; the English name is the message of the catalogues.
+"""Names of every stored field of a run, section by section; the English name is the catalogue's message.
 
-The names stand where the fields are declared: columns in core.tables, parts of the request and of the protocol in
+The names are declared with the fields: columns in core.tables, parts of the request and of the protocol in
 core.records.
 """
 
@@ -21,7 +21,7 @@ from core.wording.verdicts import badge, verdict_marks
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Marks a message for the catalogues; it is translated once the reader's language is known."""
     return message
 
 
@@ -35,7 +35,7 @@ TITLES = {
     "programs": _("Programs"),
     "request": _("Request"),
 }
-"""Section -> its title, in the order that they are shown in."""
+"""Section -> its title, in display order."""
 PREFIXES = {
     "config.protocol.": "protocol",
     "config.run.": "request",
@@ -44,11 +44,11 @@ PREFIXES = {
     "phase_seconds": "machine",
     "library_versions": "programs",
 }
-"""Where a part of a JSON field stands that has no name of its own: an installation may have packages that we lack."""
+"""Prefix -> section, for parts of JSON fields without a declared name: an installation may have unknown packages."""
 
 
 def _declared() -> Iterator[tuple[str, str, str, str, str]]:
-    """(section, field, name, kind of its values, unit) of everything that is declared of a run."""
+    """(section, field, name, kind of its values, unit) of every declared field of a run."""
     for table in (TABLES["models"], TABLES["corpora"], TABLES["runs"]):
         for column in table.columns:
             said = column.declared
@@ -68,12 +68,12 @@ SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
     key: (title, {field: name for section, field, name, _values, _unit in _DECLARED if section == key})
     for key, title in TITLES.items()
 }
-"""Section -> its title, and its fields in their order. Fields that no section names come in by `PREFIXES`."""
+"""Section -> its title, and its fields in order. Fields that are not declared are placed by `PREFIXES`."""
 NAMES = {field: name for _section, field, name, _values, _unit in _DECLARED}
 KINDS = {field: values for _section, field, _name, values, _unit in _DECLARED if values}
-"""Fields whose values have names of ours, and the kind that these names are of."""
+"""Fields whose values have names in `wording.name`, and the kind of these names."""
 BYTES = tuple(field for _section, field, _name, _values, unit in _DECLARED if unit == "bytes")
-"""Fields that count bytes and are told in GB."""
+"""Fields that count bytes and are shown in GB."""
 REASONS = {
     "pass": _("kind of pass"),
     "kind": _("kind of model"),
@@ -84,7 +84,7 @@ REASONS = {
     "tokenizer_hash": _("tokenizer"),
     "n_points": _("number of points"),
 }
-"""What may forbid to compare two runs."""
+"""What can make two runs not comparable."""
 
 
 ABSENT = "–"
@@ -93,10 +93,10 @@ ABSENT = "–"
 @dataclass(frozen=True)
 class Field:
     field: str
-    """Name of the column, and of the part of its JSON: `library_versions.torch`."""
+    """Name of the column, with the part of its JSON: `library_versions.torch`."""
     label: str
     text: str
-    """With its unit; a dash where the run has nothing there."""
+    """The value with its unit; a dash if the run has none."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Section:
 
 
 def sections(record: Mapping[str, Any], language: str) -> list[Section]:
-    """Every field of a record (core.warehouse.profiles), the empty ones with a dash."""
+    """Every field of a record (core.warehouse.profiles); empty ones are shown as a dash."""
     told = flatten(record)
     placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
     for name in told:
@@ -121,7 +121,7 @@ def sections(record: Mapping[str, Any], language: str) -> list[Section]:
 
 
 def section_of(field: str) -> str:
-    """The section that a field stands in."""
+    """The section of a field."""
     for key, (_title, fields) in SECTIONS.items():
         if field in fields:
             return key
@@ -129,7 +129,7 @@ def section_of(field: str) -> str:
 
 
 def place_of(field: str) -> tuple[int, int]:
-    """Where a field stands among all: its section, then its place there; those without a name come last."""
+    """Sort key of a field: its section, then its position there; fields without a name come last."""
     key = section_of(field)
     known = list(SECTIONS[key][1])
     return list(SECTIONS).index(key), known.index(field) if field in known else len(known)
@@ -144,7 +144,7 @@ def _field(name: str, value: Any, language: str) -> Field:
 
 
 def field_name(field: str, language: str) -> str:
-    """A package by its own name, a phase of measuring by ours; what has no name yet as it is stored."""
+    """The field's name: packages keep their own, measuring phases have ours; an unnamed field is shown as stored."""
     _ = translator(language)
     column, _dot, part = field.partition(".")
     if field in NAMES:
@@ -155,7 +155,7 @@ def field_name(field: str, language: str) -> str:
 
 
 def field_text(field: str, value: Any, language: str) -> str:
-    """The value with its unit, as a person reads it."""
+    """The value with its unit, in readable form."""
     _ = translator(language)
     if value is None:
         return ABSENT
@@ -177,7 +177,7 @@ def field_text(field: str, value: Any, language: str) -> str:
 
 
 def comparison(found: Comparability, language: str) -> str:
-    """Whether two runs may be compared, and why not, in a sentence."""
+    """Whether two runs may be compared and, if not, why, in one sentence."""
     _ = translator(language)
     why = _(", ").join(translator(language)(REASONS[name]) for name in found.reasons)
     if found.by_types:
@@ -194,14 +194,14 @@ class Line:
     """One field or one result of two runs."""
 
     section: str
-    """Title of the section that the field stands in; empty for results."""
+    """Title of the field's section; empty for results."""
     label: str
     one: str
     other: str
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
-    """The fields that differ; without `every`, those left out that differ between any two runs."""
+    """The fields that differ; without `every`, only those that do not differ between any two runs."""
     found = differences(one, other)
     kept = sorted(found if every else without_incidental(found), key=lambda each: place_of(each.field))
     return [
@@ -216,7 +216,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, e
 
 
 def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
-    """Names of the fields that both runs have with one value."""
+    """Names of the fields that have the same value in both runs."""
     unlike = {each.field for each in differences(one, other)}
     return [
         field_name(name, language) for name, value in flatten(one).items() if value is not None and name not in unlike
@@ -224,9 +224,9 @@ def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) ->
 
 
 def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False) -> list[Line]:
-    """What came out: dimensions with their intervals, N, verdicts and checks. Rows as of `queries.runs`.
+    """Results of two runs: dimensions with their intervals, N, verdicts and checks. Rows come from `queries.runs`.
 
-    `is_brief`: verdicts as marks and one sentence, without their reasons.
+    `is_brief` shows verdicts as marks and one sentence, without their reasons.
     """
     _ = translator(language)
 

@@ -1,4 +1,4 @@
-"""What is said of a value of an imported score file: why it was left out, and what was made of it."""
+"""Why a value of an imported score file was left out, or how it was changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.wording.numbers import number
 
 
 def remark_words(remark: Remark, language: str) -> str:
-    """One sentence for a remark, with its name or value out of the file; plain text, which a page must escape."""
+    """One sentence for a remark, with the name or value from the file. It is plain text; a page must escape it."""
     sentences = _skipped(translator(language)) | _made_of_it(translator(language)) | _of_the_file(translator(language))
     if remark.code not in sentences:
         raise InputError(unknown_name("remark", remark.code, sentences))
@@ -21,7 +21,7 @@ def remark_words(remark: Remark, language: str) -> str:
 
 
 def format_name(format: str, language: str) -> str:
-    """A format of score files as people call it."""
+    """The usual name of a score file's format."""
     _ = translator(language)
     names = {
         "lm_eval": _("lm-evaluation-harness results"),
@@ -103,20 +103,20 @@ def _of_the_file(_: Callable[[str], str]) -> dict[str, str]:
 KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
 EXAMPLES = 3
 
-# A leaderboard says the same few things of thousands of values.
+# A leaderboard has the same few remarks on thousands of values.
 _words = lru_cache(maxsize=4096)(remark_words)
 
 
 @dataclass(frozen=True)
 class Told:
-    """One reason, with all the values that it is true of."""
+    """One reason, with all the values that it applies to."""
 
     code: str
     words: str
-    """Of the first of them."""
+    """Wording of the first value."""
     count: int
     places: tuple[str, ...]
-    """Where the first few stand in the file."""
+    """Positions of the first few values in the file."""
 
 
 def kind_name(kind: str, language: str) -> str:
@@ -132,14 +132,14 @@ def kind_name(kind: str, language: str) -> str:
 
 
 def why(row: ParsedScore, language: str) -> str:
-    """Why a value is skipped, or what was made of it; empty where it is taken as it stands."""
+    """Why a value is skipped or how it was changed; empty if it is taken unchanged."""
     _ = translator(language)
     remarks = [row.skipped] if row.skipped else row.remarks
     return _("; ").join(_words(remark, language) for remark in remarks)
 
 
 def known_text(known: str | None, sources: str | None, value: float | None, language: str) -> str:
-    """What the warehouse, or another row of the file, has already of the same score."""
+    """What the warehouse, or another row of the file, already has for the same score."""
     _ = translator(language)
     if known is None:
         return ""
@@ -149,7 +149,7 @@ def known_text(known: str | None, sources: str | None, value: float | None, lang
 
 
 def reasons(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> list[Told]:
-    """Why values were skipped, or what was made of those that were not: most frequent first."""
+    """Why values were skipped, or how the others were changed; the most frequent reason first."""
     found: dict[str, list[tuple[Remark, str]]] = {}
     for row in rows:
         if (row.skipped is not None) != skipped:
@@ -159,7 +159,7 @@ def reasons(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> lis
     told = []
     for code, met in found.items():
         first = met[0][0]
-        if len({remark.detail for remark, _ in met}) > 1:  # one line tells of all, the first stands for the others
+        if len({remark.detail for remark, _ in met}) > 1:  # one line stands for all, worded as the first
             first = replace(first, detail=f"{first.detail}, …")
         told.append(Told(code, _words(first, language), len(met), tuple(at for _, at in met[:EXAMPLES])))
     return sorted(told, key=lambda one: (-one.count, one.code))

@@ -1,4 +1,4 @@
-"""How published scores and paired comparisons are worded: whose they are, by which metric, and what a difference says."""
+"""The wording of scores and paired comparisons: whose score it is, by which metric, what a difference means."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def no_score(language: str) -> str:
 
 
 def stated(text: str | None, language: str) -> str:
-    """A detail of a score as its source gives it: `not stated` is a word of ours, and is translated."""
+    """A detail of a score as its source gives it; only our own word `not stated` is translated."""
     _ = translator(language)
     return _("not stated") if text is None or text == NOT_STATED else text
 
 
 def score_flags(flags: str | None, language: str) -> list[str]:
-    """The cautions of a score, `code` or `code:count` each; those of other sources as they name them."""
+    """The cautions of a score, `code` or `code:count` each; unknown codes are shown as their source writes them."""
     _ = translator(language)
     known = {
         "prompts_cut_at_their_left": _(
@@ -47,12 +47,12 @@ def score_flags(flags: str | None, language: str) -> list[str]:
 
 
 def is_made_here(row: Mapping[str, Any]) -> bool:
-    """Whether a score of `ranking.with_scores` was made by Workdim, and not stated or published."""
+    """Whether Workdim computed this score of `ranking.with_scores`, as opposed to an own or a published one."""
     return (row["score_source"] or "").startswith(SCORED_SOURCE)
 
 
 def score_text(row: dict, language: str) -> str:
-    """A score of `ranking.with_scores`, with what it really belongs to."""
+    """A score of `ranking.with_scores`, with the model or revision that it belongs to."""
     _ = translator(language)
     match = row["score_match"]
     if match == "none" or row["score"] is None:
@@ -71,8 +71,9 @@ def score_text(row: dict, language: str) -> str:
 
 
 def score_remarks(row: dict, language: str) -> list[str]:
-    """What limits a score of `ranking.with_scores` beside whose it is: a partial run, sources that say otherwise, and
-    settings that are not those of the run."""
+    """Limits of a score of `ranking.with_scores`, other than whose it is: a partial run, sources that disagree, and
+    settings that differ from the run's.
+    """
     _ = translator(language)
     told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=stated(row["unit"], language))]
     if row["score_is_partial"]:
@@ -94,7 +95,7 @@ def score_remarks(row: dict, language: str) -> list[str]:
 
 
 def variant(dtype: str | None, chat_template: bool | None, language: str) -> str:
-    """`bfloat16, chat template`: the settings that a model was scored in; what is not stated says so."""
+    """`bfloat16, chat template`: the settings under which a model was scored; a missing dtype is `not stated`."""
     _ = translator(language)
     templates = {None: None, True: _("chat template"), False: _("no chat template")}
     return _(", ").join(part for part in (stated(dtype, language), templates[chat_template]) if part)
@@ -103,7 +104,7 @@ def variant(dtype: str | None, chat_template: bool | None, language: str) -> str
 def benchmark_name(
     benchmark: str, metric: str | None, n_shot: int | None, language: str, filter: str | None = None
 ) -> str:
-    """`gsm8k (exact_match, strict-match, 5-shot)`: scores of other metrics, filters or shots are other scores."""
+    """`gsm8k (exact_match, strict-match, 5-shot)`: another metric, filter or number of shots is another score."""
     _ = translator(language)
     details = [_("metric not stated") if metric == NOT_STATED else metric] if metric else []
     if filter and filter not in ("none", NOT_STATED):
@@ -122,7 +123,7 @@ def outcome(one: PairedComparison, language: str) -> str:
 
 
 def statement(name: str, model_a: str, model_b: str, one: PairedComparison, language: str) -> list[str]:
-    """The comparison on one benchmark: the difference, what it rests on, and whether it can be told from chance."""
+    """The comparison on one benchmark: the difference, its basis, and whether it exceeds chance."""
     _ = translator(language)
     means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} common questions.").format(
         benchmark=name,
@@ -138,14 +139,14 @@ def statement(name: str, model_a: str, model_b: str, one: PairedComparison, lang
 
 
 def caution(n: int, language: str) -> str:
-    """What many comparisons at once are worth."""
+    """A caution about making many comparisons at once."""
     _ = translator(language)
     line = _("Comparisons: {n}. Of models that are alike, about one in twenty would be told apart by chance.")
     return line.format(n=n)
 
 
 def newest_counts(benchmarks: Sequence[str], language: str) -> str:
-    """Of which benchmarks a model has answers in several files, and which of them are compared."""
+    """Benchmarks with a model's answers in several files, and which file counts."""
     _ = translator(language)
     line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
     return line.format(names=_(", ").join(benchmarks))
@@ -158,7 +159,7 @@ def p_text(p: float | None) -> str:
 
 
 def p_told(p: float | None) -> str:
-    """`p = 0.36`, `p < 0.001`: within a sentence; below that, permutations tell no more."""
+    """`p = 0.36`, `p < 0.001`, for use within a sentence; permutations cannot resolve smaller values."""
     told = "< 0.001" if p is not None and p < 1e-3 else p_text(p)
     return f"p {told}" if told.startswith("<") else f"p = {told}"
 

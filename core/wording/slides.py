@@ -1,4 +1,4 @@
-"""What slides say in the words of those who decide: dates, layers, checks, what a use class allows, how long it takes."""
+"""The wording of slides for decision makers: dates, layers, checks, what a use class allows, durations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_NAMES = 4
 
 
 def names(found: Sequence[str], language: str, most: int = MOST_NAMES, longest: int = 30) -> str:
-    """The first of them, the others counted."""
+    """The first names; the others are counted."""
     _ = translator(language)
     told = [shortened(name, longest) for name in found[:most]]
     more = [_("{count} more").format(count=len(found) - most)] if len(found) > most else []
@@ -41,7 +41,7 @@ def names(found: Sequence[str], language: str, most: int = MOST_NAMES, longest: 
 
 
 def use_class(pilot: Pilot | None, language: str) -> str:
-    """The line on every slide: what the choice is, and that a dimension alone supports none where that is ruled out."""
+    """The line on every slide: the kind of choice; in a cautious use class, that a dimension alone supports none."""
     _ = translator(language)
     if pilot is None:
         return _("No question was registered: numbers side by side, and no recommendation.")
@@ -52,13 +52,13 @@ def use_class(pilot: Pilot | None, language: str) -> str:
 
 
 def dimension(language: str) -> str:
-    """What the word says, for those who read nothing else."""
+    """What "dimension" means, for readers of nothing else."""
     _ = translator(language)
     return _("the number of independent directions that a model’s token vectors spread over")
 
 
 def sign(language: str) -> str:
-    """Which way rho points, whatever way the score is counted."""
+    """What the sign of rho means, whichever way the score is counted."""
     _ = translator(language)
     return _("rho > 0: a larger dimension goes with a better score")
 
@@ -78,7 +78,7 @@ def plan_class(language: str) -> str:
 
 
 def allows(pilot: Pilot | None, language: str) -> str:
-    """What may be done with a relation of dimension and score."""
+    """What a relation of dimension and score may be used for."""
     _ = translator(language)
     if pilot is None or not pilot.is_cautious:
         return _("General use: a shortlist by dimension is allowed, and is then tested on the task itself.")
@@ -86,7 +86,7 @@ def allows(pilot: Pilot | None, language: str) -> str:
 
 
 def checks(runs: pl.DataFrame, language: str) -> str:
-    """`Quality checks: all passed`, or how many warned and which were vetoed."""
+    """`Quality checks: all passed`, or how many gave a warning and which were vetoed."""
     _ = translator(language)
     vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
     warned = runs.filter(worst_check="warn")["name"].n_unique()
@@ -99,8 +99,10 @@ def checks(runs: pl.DataFrame, language: str) -> str:
 
 
 def shape(run: dict, language: str) -> str:
-    """`SmolLM2: rise inside: depends on how it is measured; fall at the end: none; 44 → 106 → 21.7`; a run that a check
-    vetoes says so instead."""
+    """`SmolLM2: rise inside dependent on how it is measured, fall at the end not found; 44 → 106 → 21.7`.
+
+    A run that a check vetoes says so instead.
+    """
     _ = translator(language)
     name = shortened(run["name"], 30)
     if run["worst_check"] == "veto":
@@ -119,7 +121,7 @@ def shape(run: dict, language: str) -> str:
 
 
 def verdict(key: str | None, language: str) -> str:
-    """Of a claim, within a sentence: `confirmed`, `depends on how it is measured`."""
+    """The verdict on a claim, for use within a sentence: `confirmed`, `dependent on how it is measured`."""
     _ = translator(language)
     told = {
         "robust": _("confirmed"),
@@ -132,13 +134,13 @@ def verdict(key: str | None, language: str) -> str:
 
 
 def seconds_of(runs: pl.DataFrame) -> float | None:
-    """How long one measurement took: the median over these runs."""
+    """Seconds that one measurement took: the median over these runs; None if no time is known."""
     taken = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().drop_nulls().to_list()
     return median(taken) if taken else None
 
 
 def time_of(n: int, runs: pl.DataFrame, language: str) -> str:
-    """How long so many measurements take, by those that are there: `about 12 min`."""
+    """The time for `n` measurements, judged by these runs: `about 12 min`."""
     _ = translator(language)
     one = seconds_of(runs)
     return _("time not known") if one is None else _("about {time}").format(time=duration(n * one, language))

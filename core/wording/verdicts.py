@@ -1,6 +1,6 @@
-"""How verdicts are worded: each of the two claims with its verdict, and why it is not robust where it is not.
+"""The wording of verdicts: each of the two claims with its verdict and, if it is not robust, why.
 
-Rows are those of `queries.runs` or of run_summaries; what a control shows is told from rows of run_controls.
+Rows come from `queries.runs` or run_summaries; what a control shows comes from rows of run_controls.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ REASONS: dict[str, Words] = {
         _("A verdict needs all core specifications: some have no value here, as the table of claims shows."),
     ),
 }
-"""In the order in which they are said: what weighs most first."""
+"""In display order: the most important first."""
 
 QUALIFIERS: dict[str, Words] = {
     "check_vetoed": REASONS["check_vetoed"],
@@ -141,11 +141,11 @@ QUALIFIERS: dict[str, Words] = {
         _("A check came close to its limit: read its value before relying on the second digit."),
     ),
 }
-"""What limits the numbers of a run, whatever is claimed about them."""
+"""What limits the numbers of a run, regardless of any claim."""
 
 _KNOWN = REASONS | QUALIFIERS
 VERDICT_MARKS = {"robust": "✓", "depends": "◐", "no": "✕", "cannot_tell": "?", "not_usable": "⊘", "not_controlled": "○"}
-"""What stands for the verdict on a claim wherever there is no room for its words."""
+"""Marks for verdicts, where there is no room for words."""
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
 BADGES: tuple[tuple[str, str, str], ...] = (
     ("not_usable", "*", _("Not usable")),
@@ -161,17 +161,18 @@ BADGES: tuple[tuple[str, str, str], ...] = (
     ("not_controlled", "*", _("Not controlled")),
     ("*", "not_controlled", _("Not controlled")),
 )
-"""Verdicts on rise and fall (* is any) -> what a run is called in a few words; the first that fits counts, and a run that
-none fits is one that cannot be told."""
+"""Verdicts on rise and fall (* is any) -> a short name for the run. The first match counts; a run without a match is
+`Cannot tell`.
+"""
 MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
-"""What stands for the outcome of a specification in a picture, told apart without colour."""
+"""Marks for the outcome of a specification in a picture, distinct without colour."""
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------
 
 
 def reason_text(key: str, language: str, brief: bool = True) -> str:
-    """Why a claim is not robust, or what limits a run; a key that nobody has worded yet as it is."""
+    """Why a claim is not robust, or what limits a run; a key without words is returned as it is."""
     words = _KNOWN.get(key)
     if words is None:
         return key
@@ -179,25 +180,25 @@ def reason_text(key: str, language: str, brief: bool = True) -> str:
 
 
 def reason_meaning(key: str, language: str) -> str:
-    """Empty for a key that nobody has explained yet."""
+    """What a reason means; empty if there is no explanation yet."""
     words = _KNOWN.get(key)
     return translator(language)(words.meaning) if words else ""
 
 
 def ordered(keys: Iterable[str] | None) -> list[str]:
-    """By importance; those that nobody has worded yet come last, in the order given."""
+    """Keys by importance; those without words come last, in the given order."""
     known = list(_KNOWN)
     return sorted(dict.fromkeys(keys or ()), key=lambda key: known.index(key) if key in known else len(known))
 
 
 def reasons_of(run: Mapping[str, Any]) -> list[str]:
-    """Keys of all that is said beside the verdicts of a run: their reasons, and what limits its numbers."""
+    """Keys of all remarks on a run: the reasons of its verdicts, and what limits its numbers."""
     told = [run["reasons_rise"], run["reasons_fall"], run["qualifiers"]]
     return ordered(key for keys in told for key in keys or ())
 
 
 def claim_text(claim: str, run: Mapping[str, Any], language: str, brief: bool = False) -> str:
-    """`rises inside: depends on the specification (goes with dominant directions)`; brief `depends (...)`."""
+    """`rises inside: depends on the specification (goes with dominant directions)`; if brief, `depends (...)`."""
     _ = translator(language)
     word = verdict_word(run[f"verdict_{claim}"], language, brief)
     reasons = [reason_text(key, language, brief) for key in ordered(run[f"reasons_{claim}"])]
@@ -206,7 +207,7 @@ def claim_text(claim: str, run: Mapping[str, Any], language: str, brief: bool = 
 
 
 def verdict_word(verdict: str | None, language: str, brief: bool = False) -> str:
-    """Only the word. A reader sees it with the claim and the reasons, through `claim_text`."""
+    """The word alone. For display use `claim_text`, which adds the claim and the reasons."""
     _ = translator(language)
     if verdict is None:
         return _("not judged")
@@ -214,7 +215,7 @@ def verdict_word(verdict: str | None, language: str, brief: bool = False) -> str
 
 
 def badge(run: Mapping[str, Any], language: str) -> str:
-    """What the run is called in a few words, for cards and titles: `Rises, then falls` only where both are robust."""
+    """A short name for the run, for cards and titles: `Rises, then falls` only if both claims are robust."""
     found = (run["verdict_rise"], run["verdict_fall"])
     for rise, fall, words in BADGES:
         if rise in ("*", found[0]) and fall in ("*", found[1]):
@@ -237,22 +238,22 @@ def verdict_marks_key(language: str) -> str:
 
 
 def verdict_text(run: Mapping[str, Any], language: str) -> str:
-    """Both claims: `rises inside: robust; falls towards the end: not controlled (no control ...)`, and what limits it."""
+    """Both claims: `rises inside: robust; falls towards the end: not controlled (no control ...)`, and the limits."""
     return _verdicts(run, language, brief=False)
 
 
 def verdict_short(run: Mapping[str, Any], language: str) -> str:
-    """For a cell of a table: `rises: depends (dominant directions); falls: robust`."""
+    """For a table cell: `rises: depends (dominant directions); falls: robust`."""
     return _verdicts(run, language, brief=True)
 
 
 def outcome_short(run: Mapping[str, Any], language: str) -> str:
-    """What a run is, for a table: the verdicts of a run on text, which control another pass is, or a dash."""
+    """For a table: the verdicts of a run on text, the kind of control of another pass, or a dash."""
     return _outcome(run, language, brief=True)
 
 
 def outcome_text(run: Mapping[str, Any], language: str) -> str:
-    """The same in full."""
+    """As `outcome_short`, in full."""
     return _outcome(run, language, brief=False)
 
 
@@ -276,7 +277,7 @@ def _verdicts(run: Mapping[str, Any], language: str, brief: bool) -> str:
 
 
 def _limits(run: Mapping[str, Any], language: str, brief: bool, already: Iterable[str] = ()) -> str:
-    """What limits the numbers of the run and is not said as a reason."""
+    """What limits the numbers of the run and is not already given as a reason."""
     keys = [key for key in ordered(run["qualifiers"]) if key not in set(already)]
     return translator(language)(_(", ")).join(reason_text(key, language, brief) for key in keys)
 
@@ -291,13 +292,13 @@ def claim_name(claim: str, language: str, brief: bool = False) -> str:
 
 
 def specification_of(row: Mapping[str, Any]) -> Specification | None:
-    """The declared specification that a row of run_claims or layer_estimates belongs to."""
+    """The declared specification of a row of run_claims or layer_estimates."""
     key = (row["cloud"], row["transform"], row["estimator"], row["n1"])
     return next((one for one in SPECIFICATIONS if one.key == key), None)
 
 
 def specification_name(row: Mapping[str, Any], language: str) -> str:
-    """`d2, one per type, three leading components removed`; what every reading has (centred) is not said."""
+    """`d2, one per type, three leading components removed`; what is common to all (centred) is left out."""
     _ = translator(language)
     symbol = labels.estimator_symbol(row["estimator"], language, row["n1"], row["n2"])
     told = [symbol, labels.name("cloud", row["cloud"], language)]
@@ -307,7 +308,7 @@ def specification_name(row: Mapping[str, Any], language: str) -> str:
 
 
 def outcome_of(row: Mapping[str, Any]) -> str | None:
-    """The outcome of a row of run_claims; None where a core specification has no value."""
+    """The outcome of a row of run_claims; None if a core specification has no value."""
     return None if row["ratio"] is None else row["outcome"]
 
 
@@ -359,23 +360,24 @@ def extrema_text(rows: Sequence[Mapping[str, Any]], language: str) -> str:
 
 
 class Chip(NamedTuple):
-    """A control or a second opinion in one mark."""
+    """The result of a control or a second opinion, as one mark."""
 
     mark: str
-    """`✓` it bears the profile out, `✕` it speaks against it, `?` it cannot tell; `=` and `≠` of a change to the text."""
+    """`✓` supports the profile, `✕` contradicts it, `?` cannot tell; `=` and `≠` for a change to the text."""
     name: str
     told: str
-    """What is behind it, in a sentence."""
+    """The explanation, in a sentence."""
 
 
 _OF_OUTCOMES = (("shows_it", "✕"), ("not_usable", "?"), ("no_power", "?"), ("cannot_tell", "?"), ("differs", "≠"))
-"""The first that any claim has counts."""
+"""Outcome -> mark; the first outcome that occurs in any claim counts."""
 
 
 def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str], language: str) -> list[Chip]:
-    """One for each kind of control of one run; `rows` of run_controls, `passes`: run id of a control -> its pass.
+    """One chip for each kind of control of a run.
 
-    A control without power is a question: its silence says nothing.
+    `rows` are of run_controls; `passes` maps a control's run id to its pass. A control without power gets a question
+    mark, because it could not have shown anything.
     """
     of_pass: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -390,8 +392,10 @@ def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str], 
 
 
 def opinion_chips(rows: Sequence[Mapping[str, Any]], language: str) -> list[Chip]:
-    """One for each choice that the core varies: whether the claims read the same under it as by the reference. `rows` of
-    run_claims of one run."""
+    """One chip for each choice that the core varies: whether the claims come out as under the reference.
+
+    `rows` are of run_claims of one run.
+    """
     found = [(one, row) for row in rows if (one := specification_of(row)) is not None and one.is_core]
     by_reference = {row["claim"]: outcome_of(row) for one, row in found if not one.axis}
     chips = []
@@ -414,7 +418,7 @@ def _opinion(row: Mapping[str, Any], language: str) -> str:
 
 
 def ten_text(against_ten: str, language: str) -> str:
-    """What `analysis.claims.against_ten` says of a final dimension."""
+    """The words for a result of `analysis.claims.compare_with_ten`."""
     _ = translator(language)
     return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")
 

@@ -1,4 +1,4 @@
-"""How the relation of dimension and loss within one model is said: one sentence, and what belongs to it."""
+"""The wording of the relation of dimension and loss within one model: one sentence, and its notes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.wording.scores import p_told
 
 
 def word(relation: Relation, language: str) -> str:
-    """The four words, of an expectation that nobody registered."""
+    """One of the four answers; the expectation is published, not registered."""
     _ = translator(language)
     words = {
         "related_as_registered": _("related as published"),
@@ -31,7 +31,7 @@ def place(found: WindowRelation, language: str) -> str:
 
 
 def sentence(found: WindowRelation, run: Mapping[str, Any], language: str) -> str:
-    """The whole answer: of a model on a text, as `queries.runs` gives its run."""
+    """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
     _ = translator(language)
     heads = {
         "related_as_registered": _(
@@ -61,7 +61,7 @@ def sentence(found: WindowRelation, run: Mapping[str, Any], language: str) -> st
 
 
 def notes(found: WindowRelation, language: str) -> list[str]:
-    """Why nobody can tell, each document counted once, given the number of types, and the shuffled control."""
+    """Why no answer is possible, rho with each document counted once and given the types, and the shuffled control."""
     return [
         *_why(found.relation, language),
         *_documents(found, language),
@@ -71,7 +71,7 @@ def notes(found: WindowRelation, language: str) -> list[str]:
 
 
 def expectation(language: str) -> str:
-    """What is published, and what a loss and a dimension are here."""
+    """What is published, and what loss and dimension mean here."""
     _ = translator(language)
     return _(
         "Exploratory; expectation: the published one, the larger the dimension of a text, the larger its loss (arXiv "
