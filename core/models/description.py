@@ -1,4 +1,4 @@
-"""What is known about a model without looking at its weights' values: one row of `models`."""
+"""Describe a model without reading the values of its weights: one row of the table `models`."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ NO_NETWORK_CHANGED = frozenset(
         "prefix",
     }
 )
-"""Keys of a configuration that are about names, files, training or what is returned. So are all with `drop` (dropout
-is off in a measurement) and `token_id` (which row of the embedding has which use) in their name."""
+"""Configuration keys about names, files, training or return values: they do not change the network.
+
+So do keys that contain `drop` (dropout is off in a measurement) or `token_id` (the use of an embedding row).
+"""
 
 
 def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: Stack, kind: str) -> ModelRow:
-    """The row of a model; `module` may be on the meta device, so that a random control has the row of the real one."""
+    """The row of a model; `module` may be on the meta device, so that a random control gets the real model's row."""
     own, method = stack_config(config, stack.name).get_text_config(), method_of(config)
     return ModelRow(
-        # The stacks of an encoder-decoder differ in depth and are never compared: each is a model of its own.
+        # The stacks of an encoder-decoder differ in depth and are never compared: each counts as a separate model.
         model_id=f"{weights.reference}@{weights.revision}" + ("" if stack.name == "main" else f"#{stack.name}"),
         reference=weights.reference,
         name=weights.name,
@@ -62,7 +64,7 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
         hidden_size=own.hidden_size,
         n_layers=len(stack.blocks),
         vocabulary_size=own.vocab_size,
-        # Without a tokenizer the row is told before the model is fetched, and is not stored.
+        # Without a tokenizer the row is only shown before the download, and not stored.
         tokenizer_hash="" if tokenizer is None else tokenizer_hash(tokenizer),
         weight_format="gguf" if weights.gguf_file else _safetensors(method),
         weight_bytes=weights.n_bytes,
@@ -74,8 +76,10 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
 
 
 def key_value_size(own: Any) -> int | None:
-    """Numbers that a block keeps as the key of a token, and as many as its value; None where the configuration does not
-    say: networks without attention, or that keep something compressed in their place."""
+    """How many numbers a block caches as the key of a token, and the same count as its value.
+
+    None if the configuration does not say: networks without attention, or with a compressed cache.
+    """
     heads = getattr(own, "num_attention_heads", None)
     sharing = getattr(own, "num_key_value_heads", None) or heads
     if not isinstance(heads, int) or not isinstance(sharing, int) or getattr(own, "kv_lora_rank", None):
@@ -85,7 +89,7 @@ def key_value_size(own: Any) -> int | None:
 
 
 def _safetensors(method: str | None) -> str:
-    """`method` is how the weights are quantised, if they are."""
+    """Name of the format; `method` is the quantisation of the weights, None for plain weights."""
     return f"safetensors, {method} dequantised" if method else "safetensors"
 
 
@@ -94,11 +98,11 @@ PROBE = (
     '\tTabs, "quotes", naïve façade, Straße, 東京都は日本の首都です。カタカナとひらがな、漢字。中文文本也一样。'
     "한국어 문장. Ещё пример. 🙂 x**2 != y[0]"
 )
-"""Text that tells tokenizers apart which share a vocabulary: merges, normaliser, pre-tokeniser, special tokens."""
+"""Text that distinguishes tokenizers with the same vocabulary: by merges, normaliser, pre-tokeniser, special tokens."""
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """Twelve hex digits that tokenizers share which cut text alike: vocabulary, special ids, and a probe text's ids."""
+    """Twelve hex digits over vocabulary, special ids and the ids of a probe text: equal if texts are split alike."""
     content = [
         sorted(tokenizer.get_vocab().items()),
         sorted(tokenizer.all_special_ids),
@@ -108,11 +112,11 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def configuration_hash(config: Any, position_padding: int | None = None) -> str:
-    """Twelve hex digits over all that makes the network and its initialiser, and nothing else.
+    """Twelve hex digits over everything that defines the network and its initialiser, and nothing else.
 
-    Only what differs from the architecture's defaults counts, and only keys that the architecture knows: files spell
-    out more or fewer defaults, and carry notes of other programs. The initialiser's own settings are in it, because
-    models that share the hash share a random control.
+    Only keys that the architecture knows, with values other than its defaults, count: files spell out more or fewer
+    defaults and carry notes of other programs. The initialiser's settings count because models with the same hash
+    share a random control.
     """
     own, defaults = _network(config.to_dict()), _defaults(type(config))
     if defaults is not None:
@@ -122,7 +126,7 @@ def configuration_hash(config: Any, position_padding: int | None = None) -> str:
 
 
 def _network(value: Any) -> Any:
-    """What makes the network, at every depth. Numbers to six digits: GGUF keeps 1e-5 as 9.999999747e-06."""
+    """Settings that define the network, nested ones too. Six digits: GGUF stores 1e-5 as 9.999999747e-06."""
     if isinstance(value, dict):
         return {key: _network(v) for key, v in value.items() if not _is_incidental(str(key))}
     return float(f"{value:.6g}") if isinstance(value, float) else value
@@ -133,7 +137,7 @@ def _is_incidental(key: str) -> bool:
 
 
 def _defaults(config_class: type) -> dict[str, Any] | None:
-    """None where a configuration cannot be made without arguments."""
+    """Default settings of the architecture; None if its configuration cannot be built without arguments."""
     try:
         return _network(config_class().to_dict())
     except (TypeError, ValueError, AttributeError):

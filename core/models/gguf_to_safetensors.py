@@ -1,8 +1,8 @@
-"""A GGUF file that is too big for the memory, as safetensors in the cache: those can be read block by block.
+"""Convert a GGUF file that is too big for the memory to safetensors in the cache, which can be read block by block.
 
-The folder is made under another name and renamed when it is complete, so that whatever is found under its own name is
-a whole conversion. It is named by the content of the GGUF file, the dtype, and the version of transformers, which
-knows how to convert. A process that was killed leaves a part that the next one removes.
+The folder is written under a temporary name and renamed when it is complete, so that a folder under its final name is
+always a whole conversion. Its name consists of the hash of the GGUF file, the dtype, and the version of transformers,
+which does the conversion. If a process is killed, the next one removes its unfinished folder.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from core.models.weights import INDEX, Weights, hash_files
 from core.records import Progress, ProgressCallback
 
 SHARD_BYTES = 2 * 10**9
-"""A file is closed when it has grown beyond this."""
+"""A file is closed once it is larger than this."""
 HEADER_BYTES = 2**20
-"""Kept free at the head of each file for its table of tensors, which is known only when they are written."""
+"""Bytes reserved at the head of each file for its table of tensors, which is complete only after they are written."""
 MAX_ENTRIES = 4000
-"""Tensors of one file, so that its table has room: an entry takes less than 256 bytes."""
+"""Most tensors in one file, so that its table fits: an entry takes less than 256 bytes."""
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
 def as_safetensors(weights: Weights, module: Any, dtype: torch.dtype, progress: ProgressCallback) -> Weights:
-    """The same weights in a folder of the cache, converted if they are not there yet.
+    """The same weights as safetensors in a folder of the cache; converts them if they are not there yet.
 
     `module` is the network, which may be on the meta device. At most one tensor is in memory at a time. Raises
-    ResourceError where the disk has no room or the architecture cannot be converted so, ModelError for a damaged file.
+    ResourceError if the disk has no room or the architecture must be read whole, ModelError for a damaged file.
     """
     folder = (
         cache_folder() / "gguf" / f"{hash_files(weights.files)[:32]}-{DTYPE_NAMES[dtype]}-{transformers.__version__}"
@@ -86,7 +86,7 @@ def _write(weights: Weights, module: Any, dtype: torch.dtype, part: Path, progre
         for number, name, tensor in source.read(module, dtype):
             progress(Progress("convert", number, len(source)))
             shards.add(name, tensor)
-    except (ValueError, NotImplementedError, IndexError, KeyError) as error:  # what readers say of a damaged file
+    except (ValueError, NotImplementedError, IndexError, KeyError) as error:  # what readers raise for a damaged file
         raise _unreadable(weights, error) from error
     finally:
         shards.close()
@@ -137,7 +137,7 @@ def _need_room(weights: Weights, module: Any, dtype: torch.dtype, place: Path) -
 
 
 class _Shards:
-    """Safetensors files, written tensor by tensor, and the index that names them."""
+    """Writes safetensors files tensor by tensor, and the index that names them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -170,7 +170,7 @@ class _Shards:
         self._entries, self._size = {"__metadata__": {"format": "pt"}}, 0
 
     def close(self) -> None:
-        """Writes the table of the file at its head, padded with spaces as the format allows, and closes it."""
+        """Write the table at the head of the file, padded with spaces as the format allows, and close the file."""
         stream, self._stream = self._stream, None
         if stream is None:
             return
@@ -187,14 +187,14 @@ class _Shards:
 
 
 ROWS = 1024
-"""Rows of a matrix that are dequantised at a time."""
+"""Rows of a matrix that are dequantised at once."""
 
 
 class GgufTensors:
     """The weights of a GGUF file under the names that transformers gives them, read one at a time.
 
-    transformers dequantises a whole file before it places a tensor. What it knows of each architecture (names, rows
-    that llama.cpp reorders, experts that it stacks) is taken from it, so that the weights are the same bit for bit.
+    transformers itself dequantises a whole file before it places a tensor. Its rules for each architecture (names, rows
+    that llama.cpp reorders, stacked experts) are used here, so that the weights are the same bit for bit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -204,17 +204,19 @@ class GgufTensors:
 
     @property
     def is_known(self) -> bool:
-        """Whether tensors can be read one at a time. A few architectures are read by a newer loader of transformers,
-        which converts them inside the network that it loads."""
+        """Whether tensors can be read one at a time.
+
+        A few architectures use a newer loader of transformers, which converts them inside the network.
+        """
         return not is_gguf_arch_supported(self.architecture)
 
     def __len__(self) -> int:
         return len(self._reader.tensors)
 
     def read(self, module: Any, dtype: torch.dtype) -> Iterator[tuple[int, str, torch.Tensor]]:
-        """Number of the tensor in the file, its name in `module`, its values; those of no use to `module` are left out.
+        """Number of each tensor in the file, its name in `module` and its values; tensors not in `module` are left out.
 
-        Of experts that the file keeps apart, those of one block are held until they are complete.
+        If the file stores experts separately, those of one block are held until they are complete.
         """
         settings = load_gguf_checkpoint(str(self._path))["config"]
         processor = TENSOR_PROCESSORS.get(self.architecture, TensorProcessor)(config=settings)
@@ -236,7 +238,7 @@ class GgufTensors:
 
 
 def _dequantised(tensor: ReaderTensor) -> np.ndarray:
-    """In slices: the formulas of some types make ten arrays of the size of what they are given."""
+    """Dequantise a tensor in slices: for some types, the formulas need ten temporary arrays as large as their input."""
     if len(tensor.data) <= ROWS:
         return dequantize(tensor.data, tensor.tensor_type)
     values = np.empty(tuple(map(int, reversed(tensor.shape))), dtype=np.float32)

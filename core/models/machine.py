@@ -1,4 +1,4 @@
-"""What this machine has for measuring: devices, memory, optional packages, the way to the hub."""
+"""Check what this machine offers for measuring: devices, memory, optional packages, a connection to the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.models.network import proxy_of, route, why_no_connection
 from core.models.packages import DEMO_WHEELS, ROOT, cache_folder
 
 PATIENCE = 3.0
-"""Seconds to wait for an answer of the hub."""
+"""Seconds to wait for an answer from the hub."""
 TOKENIZER_PACKAGES = (
     "sentencepiece",
     "protobuf",
@@ -34,7 +34,7 @@ QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
 
 
 def devices() -> list[str]:
-    """Names of the devices with their memory, as `cuda:0 (NVIDIA A10, 22.1 of 23.7 GB free)`."""
+    """Names of the devices with their memory, such as `cuda:0 (NVIDIA A10, 22.1 of 23.7 GB free)`."""
     memory = psutil.virtual_memory()
     found: list[str] = [
         Sentence(
@@ -59,12 +59,12 @@ def devices() -> list[str]:
 
 
 def installed(packages: tuple[str, ...]) -> dict[str, str | None]:
-    """The version of each, None where it is not installed."""
+    """The version of each package; None if it is not installed."""
     return {package: _version(package) for package in packages}
 
 
 def unmet_requirements() -> list[str]:
-    """One line for each package of requirements-core.txt that is missing or of another version."""
+    """One line for each package of requirements-core.txt that is missing or has another version."""
     lines = (ROOT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate()]
@@ -80,7 +80,7 @@ def unmet_requirements() -> list[str]:
 
 
 def why_no_hub() -> str | None:
-    """None where the hub answers; otherwise one line."""
+    """None if the hub answers; otherwise one line with the reason."""
     way = route()
     if way.offline:
         return Sentence("{setting} is set, so the hub is not asked.", setting=way.offline)
@@ -91,7 +91,7 @@ def why_no_hub() -> str | None:
 
 
 def _why_no_answer(endpoint: str) -> str | None:
-    """By the hub's own client, whose certificates and proxies are those of a download."""
+    """None if the hub's own client gets an answer. It uses the same certificates and proxies as a download."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -116,13 +116,13 @@ def _why_no_answer(endpoint: str) -> str | None:
 
 
 def missing_demo_models() -> list[str]:
-    """Those of the demo that are not in the cache."""
+    """Models of the demo that are not in the cache."""
     kept = cache_folder() / "pypi"
     return [f"pypi:{name}" for name, wheel in DEMO_WHEELS.items() if not (kept / name / wheel.version).is_dir()]
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files in a folder take, links not followed; 0 where it is not there."""
+    """Bytes of the files in a folder, without following links; 0 if there is no such folder."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

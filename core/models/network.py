@@ -1,4 +1,4 @@
-"""The way to the model hub: address, proxy, certificates and offline setting, as the environment has them in force."""
+"""The connection to the model hub: address, proxy, certificates and offline setting from the environment."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from urllib.parse import SplitResult, urlsplit
 from core.errors import ResourceError, Sentence
 
 PATIENCE = 2.5
-"""Seconds to wait for a connection to the hub itself, before saying that it cannot be reached."""
+"""Seconds to wait for a direct connection to the hub before reporting that it cannot be reached."""
 DETOUR_PATIENCE = 15.0
-"""The same where a proxy or a mirror was set up on purpose: it is slow, rather than not there."""
+"""The same for a proxy or a mirror: it was set up on purpose, so it is more likely slow than absent."""
 ANSWER_PATIENCE = 60.0
-"""Seconds to wait for the answer of whoever has taken the connection."""
+"""Seconds to wait for an answer once connected."""
 HUB = "https://huggingface.co"
 BUNDLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Where programs look for a company's certificates. The hub's client reads the first two, pip the third."""
+"""Variables for a company's certificates. The hub's client reads the first two, pip the third."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Route:
     endpoint: str
     """Without user and password."""
     proxy: str | None
-    """As it is used for this endpoint, without user and password; None where NO_PROXY exempts it."""
+    """The proxy for this endpoint, without user and password; None without a proxy, or if NO_PROXY exempts it."""
     certificate: str | None
-    """`VARIABLE=path`, None for the system's own."""
+    """`VARIABLE=path`; None for the system's own certificates."""
     offline: str | None
-    """The variable that forbids to ask the hub."""
+    """The variable that forbids access to the hub; None if access is allowed."""
 
     @property
     def is_mirror(self) -> bool:
@@ -41,13 +41,13 @@ class Route:
 
     @property
     def words(self) -> str:
-        """Where the endpoint is and how it is reached, for a message."""
+        """The endpoint and its proxy, for a message."""
         place = self.endpoint + (" (HF_ENDPOINT)" if self.is_mirror else "")
         return Sentence("{place} through the proxy {proxy}", place=place, proxy=self.proxy) if self.proxy else place
 
 
 def route() -> Route:
-    """Raises ResourceError for certificates that are named and not there, and for addresses that are none."""
+    """The current route; raises ResourceError for certificates that do not exist and for invalid addresses."""
     from huggingface_hub import constants
 
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -58,15 +58,16 @@ def route() -> Route:
 
 
 def use_certificates() -> str | None:
-    """One setting of the certificates for all clients of this process and its children; which it is.
+    """Apply one certificate setting to all clients of this process and its children; return it as `VARIABLE=path`.
 
-    The clients disagree on the variable. Whichever is set is set for the others too.
+    The clients read different variables, so the one that is set is copied to the others. Raises ResourceError if the
+    path does not exist.
     """
     name = next((name for name in BUNDLES if os.environ.get(name)), None)
     if name is None:
         return None
     named = os.environ[name]
-    paths = named.split(os.pathsep) if name == "SSL_CERT_DIR" else [named]  # which alone may be a list
+    paths = named.split(os.pathsep) if name == "SSL_CERT_DIR" else [named]  # only this one may be a list
     path = next((path for path in paths if path and Path(path).exists()), None)
     if path is None:
         raise ResourceError(
@@ -80,10 +81,9 @@ def use_certificates() -> str | None:
 
 
 def require_hub(subject: str) -> None:
-    """Raises ResourceError within three seconds where nothing takes a connection; `subject` was wanted from the hub.
+    """Raises ResourceError within three seconds if the hub accepts no connection; `subject` is what was requested.
 
-    A proxy or a mirror is given more time, because it is there on purpose. Whoever takes the connection may be slow to
-    answer: that is not waited for here.
+    A proxy or a mirror gets more time, as it was set up on purpose. Does not wait for an answer, which may be slow.
     """
     way = route()
     if way.offline:
@@ -107,9 +107,9 @@ def require_hub(subject: str) -> None:
 
 
 def why_no_connection(address: str, patience: float) -> str | None:
-    """None where somebody takes a connection at the address; name resolution has no timeout of its own.
+    """None if the address accepts a connection, otherwise the reason. Raises ResourceError for an invalid address.
 
-    Raises ResourceError for what is no address.
+    Runs in a thread because name resolution has no timeout.
     """
     parts = split_address(address, Sentence("The address"))
     found: list[str] = [Sentence("no connection within {patience:g} seconds", patience=patience)]
@@ -130,9 +130,9 @@ def why_no_connection(address: str, patience: float) -> str | None:
 
 
 def proxy_of(endpoint: str) -> str | None:
-    """The proxy that leads to this address, with whatever user and password stand in it; None for none.
+    """The proxy for this address, with its user and password; None if there is none.
 
-    Raises ResourceError for a proxy that is no address.
+    Raises ResourceError for a proxy with an invalid address.
     """
     parts = split_address(endpoint, Sentence("The address"))
     proxies = urllib.request.getproxies()
@@ -146,11 +146,11 @@ def proxy_of(endpoint: str) -> str | None:
 
 
 def split_address(address: str, name: str) -> SplitResult:
-    """The parts of an address; raises ResourceError with the name of its setting, never with the password in it."""
+    """The parts of an address; raises ResourceError that names its setting, but never shows the password in it."""
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         host, _ = parts.hostname, parts.port
-    except ValueError:  # it quotes what stands where the port should, and so is not chained
+    except ValueError:  # not chained: the error quotes the text in place of the port, which may be a password
         host, parts = None, urlsplit("")
     if (host or parts.scheme == "file") and "@" not in parts.path + parts.query + parts.fragment:
         return parts
@@ -158,11 +158,11 @@ def split_address(address: str, name: str) -> SplitResult:
 
 
 def shown(address: str, name: str) -> str:
-    """An address without user and password; `name` is the setting that it comes from. Raises ResourceError."""
+    """An address without user and password; `name` is its setting. Raises ResourceError if it is invalid."""
     parts = split_address(address, name)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
 
 
 def without_credentials(text: str) -> str:
-    """A message of a library, without user and password of the addresses that it quotes."""
+    """A library's message with user and password removed from its addresses."""
     return re.sub(r"(?<=://)[^\s/]*@", "", text)

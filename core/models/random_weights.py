@@ -1,15 +1,15 @@
-"""Control models: an architecture with weights drawn by its own initialiser, or permuted, instead of trained ones.
+"""Control models: an architecture whose weights are drawn by its own initialiser, or permuted, instead of trained.
 
-The weights are drawn unit by unit: each block is a unit, and so is each module outside the blocks (embeddings, final
-norm, head). A unit's generator is seeded from the seed and the unit's name alone, always on the CPU and in float32, so
-that a block has the same weights on every device, in every dtype up to rounding, and whether it is drawn with all
-others or, where they exceed the memory, when the forward pass reaches it.
+Weights are drawn unit by unit: each block is a unit, and so is each module outside the blocks (embeddings, final norm,
+head). A unit's generator is seeded from the seed and the unit's name only, always on the CPU and in float32. So a block
+has the same weights on every device, in every dtype up to rounding, and whether it is drawn together with the others
+or, if they exceed the memory, when the forward pass reaches it.
 
-Two controls keep the trained embedding, and with it all that is outside the blocks (position embeddings, final norm,
-head): one draws the blocks, the same ones as the wholly random control of that seed; the other permutes, within each
-matrix of the blocks, its entries. Vectors (gains of norms, biases) are kept there: they carry scales of coordinates
-that training has set, so that this control has more of the trained model than any other. A matrix is two dimensions of
-a parameter: fused projections are one matrix, the stacked experts of a mixture are one each.
+Two controls keep the trained embedding and everything else outside the blocks (position embeddings, final norm, head).
+One draws the blocks, the same ones as the fully random control of that seed. The other permutes the entries within each
+matrix of the blocks. It keeps vectors (gains of norms, biases), which carry coordinate scales set by training, so it
+retains more of the trained model than any other control. A matrix is two dimensions of a parameter: fused projections
+are one matrix, the stacked experts of a mixture are one matrix each.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from core.models.weight_streaming import Unit
 from core.records import ProgressCallback
 
 _DRAWN = "_is_hf_initialized"
-"""transformers' own mark of a tensor that its initialisers leave alone."""
+"""transformers' own mark for a tensor that its initialisers must not change."""
 
 
 def draw_network(blueprint: Blueprint, seed: int, on_demand: bool = False) -> OpenModel:
-    """The control of a model: its configuration, tokenizer and row, none of its weights.
+    """The random control of a model: its configuration, tokenizer and row, none of its weights.
 
-    On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what `load_network` does.
+    With `on_demand`, each block is drawn when the forward pass reaches it, then dropped. Raises the errors of
+    `load_network`.
     """
     module = blueprint.on_meta()
     module.tie_weights()
@@ -49,7 +50,7 @@ def draw_network(blueprint: Blueprint, seed: int, on_demand: bool = False) -> Op
 def load_with_random_blocks(
     blueprint: Blueprint, seed: int, scratch: Path | None = None, progress: ProgressCallback = lambda step: None
 ) -> OpenModel:
-    """The model with its blocks drawn, those of all stacks; all else as it was trained. Arguments of `load_network`."""
+    """The model with the blocks of all stacks drawn, and the rest as trained. Arguments as for `load_network`."""
     model = load_network(blueprint, scratch, progress)
     return _with_units(model, _WeightDrawer(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None))
 
@@ -57,7 +58,7 @@ def load_with_random_blocks(
 def load_permuted(
     blueprint: Blueprint, seed: int, scratch: Path | None = None, progress: ProgressCallback = lambda step: None
 ) -> OpenModel:
-    """The model with the entries of each matrix in its blocks permuted. Arguments of `load_network`."""
+    """The model with the entries of each matrix in its blocks permuted. Arguments as for `load_network`."""
     model = load_network(blueprint, scratch, progress)
     blocks = blueprint.blocks(model.module)
     matrices = _matrices(model.module, blocks)
@@ -71,14 +72,14 @@ def load_permuted(
 
 
 def _with_units(model: OpenModel, changed: Sequence[Unit]) -> OpenModel:
-    """With these units in the place of those of the same modules."""
+    """The model with these units in place of its units of the same modules."""
     modules = {id(unit.module) for unit in changed}
     return replace(model, units=(*(unit for unit in model.units if id(unit.module) not in modules), *changed))
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One module of the network, with the transformers model whose initialiser is in charge of it."""
+    """One module of the network, and the transformers model whose initialiser applies to it."""
 
     path: str
     module: nn.Module
@@ -93,11 +94,11 @@ class _Place:
     entries: Any
     key: str
     tensor: Tensor
-    """What was there before."""
+    """The original tensor."""
 
 
 class _WeightDrawer:
-    """Draws weights of one network, whether it has others, or is on the meta device."""
+    """Draws the weights of one network, which may have other weights or be on the meta device."""
 
     def __init__(self, module: Any, seed: int, blueprint: Blueprint) -> None:
         self.module, self.seed, self.dtype = module, seed, TORCH_DTYPES[blueprint.dtype]
@@ -109,16 +110,16 @@ class _WeightDrawer:
         self.blocks = [list(_parts(p.module, p.path, p.owner, set())) for p in self.parts if id(p.module) in blocks]
 
     def draw(self, on_demand: bool) -> list[Unit]:
-        """All units, or all but the blocks, which are returned and then drawn when the forward pass reaches them."""
+        """Draw all units. With `on_demand`, return the blocks undrawn: they are drawn when the pass reaches them."""
         within = {id(part.module) for unit in self.blocks for part in unit}
         outside = [part for part in self.parts if id(part.module) not in within]
         with self._room():
-            # Before the blocks: an initialiser of the whole model reaches into blocks only while they have no values.
+            # Before the blocks: an initialiser of the whole model changes blocks only while they have no values.
             self._fill_outside(outside)
         return self.draw_blocks(on_demand)
 
     def draw_blocks(self, on_demand: bool) -> list[Unit]:
-        """All blocks; on demand they are returned and drawn when the forward pass reaches them."""
+        """Draw all blocks. With `on_demand`, return them undrawn: they are drawn when the forward pass reaches them."""
         if on_demand:
             return [self._on_demand(unit[-1].module, unit) for unit in self.blocks]
         with self._room():
@@ -136,7 +137,7 @@ class _WeightDrawer:
             raise too_large(self.name, self.device) from error
 
     def _fill_outside(self, parts: list[_Part]) -> None:
-        """Embeddings and heads one at a time, so that never two of them are there in float32 without need."""
+        """Draw embeddings and heads one at a time, so that no two of them are in float32 at once without need."""
         wide, rest = _split_embeddings(parts)
         places: list[_Place] = []
         try:
@@ -147,8 +148,8 @@ class _WeightDrawer:
             if all(tensor._version == version for tensor, version in before):
                 return
         except ModelError:
-            pass  # their values may come from the module around them
-        # Its initialiser draws them once more: all together, in float32 and on the CPU as everything.
+            pass  # the values may come from the initialiser of the surrounding module
+        # That initialiser draws them again: all together, in float32 on the CPU as always.
         _restore(places)
         self._fill([[part] for part in parts])
 
@@ -162,7 +163,7 @@ class _WeightDrawer:
         return Unit(block, lambda: before.extend(self._fill([unit])), drop)
 
     def _fill(self, units: list[list[_Part]]) -> list[_Place]:
-        """Draws these units together; returns where their tensors are and what was there before."""
+        """Draw these units together; return the places of their tensors, with the original tensors."""
         places = [place for unit in units for part in unit for place in _places(part)]
         try:
             self._fill_places(units, places)
@@ -172,7 +173,7 @@ class _WeightDrawer:
         return places
 
     def _fill_places(self, units: list[list[_Part]], places: list[_Place]) -> None:
-        made: dict[int, Tensor] = {}  # tied weights are one tensor in several places
+        made: dict[int, Tensor] = {}  # tied weights: one tensor in several places
         for place in places:
             place.entries[place.key] = made.setdefault(id(place.tensor), _fill_with_sentinel(place.tensor))
         for unit in units:
@@ -191,7 +192,7 @@ class _WeightDrawer:
             torch.manual_seed(_unit_seed(self.seed, unit[-1].path))
             for part in unit:
                 tied = [p for key, p in part.module.named_parameters(recurse=False) if self._is_tied(part, key)]
-                for parameter in tied:  # a head must not redraw the embedding that it shares
+                for parameter in tied:  # a head must not redraw its shared embedding
                     setattr(parameter, _DRAWN, True)
                 self._initialise_part(part)
                 for parameter in tied:
@@ -220,7 +221,7 @@ class _WeightDrawer:
         tensor, never = place.entries[place.key], _sentinel(place.tensor.dtype)
         if tensor.numel() == 0 or never is None:
             return
-        # A sum carries NaN on, and unlike a comparison needs no room.
+        # A sum propagates NaN and, unlike a comparison, needs no memory.
         if math.isnan(tensor.sum()) if math.isnan(never) else tensor.min() == never:
             raise ModelError(
                 "The initialiser of {network} leaves {path} without values, so {name} has no random control.",
@@ -230,7 +231,7 @@ class _WeightDrawer:
             )
 
     def _finished(self, place: _Place, tensor: Tensor) -> Tensor:
-        """On its device and, for parameters, in the dtype that loading would give it."""
+        """The tensor on its device and, for parameters, in the dtype that loading would give it."""
         if not isinstance(place.tensor, nn.Parameter):
             return tensor.to(self.device)
         in_float32 = any(name in place.path for name in self.in_float32)
@@ -244,7 +245,7 @@ def _restore(places: Iterable[_Place]) -> None:
 
 
 def _parts(module: nn.Module, path: str, owner: Any, seen: set[int]) -> Iterator[_Part]:
-    """Children first, as transformers initialises; a model within a model initialises its own."""
+    """All modules, children first, in transformers' order; a model within a model initialises its own modules."""
     if id(module) in seen:
         return
     seen.add(id(module))
@@ -255,7 +256,7 @@ def _parts(module: nn.Module, path: str, owner: Any, seen: set[int]) -> Iterator
 
 
 def _split_embeddings(parts: list[_Part]) -> tuple[list[list[_Part]], list[_Part]]:
-    """Embeddings and heads, with those that share a tensor together; and all else."""
+    """Groups of embeddings and heads (those that share a tensor in one group), and all other parts."""
     wide: list[tuple[set[int], list[_Part]]] = []
     for part in parts:
         if isinstance(part.module, (nn.Embedding, nn.Linear)):
@@ -276,7 +277,7 @@ def _places(part: _Part) -> Iterator[_Place]:
 
 
 def _fill_with_sentinel(tensor: Tensor) -> Tensor:
-    """Room for a tensor on the CPU, filled with what no initialiser gives; parameters in float32."""
+    """A new CPU tensor of this shape, filled with a value that no initialiser gives; parameters in float32."""
     is_parameter = isinstance(tensor, nn.Parameter)
     dtype = torch.float32 if is_parameter and tensor.is_floating_point() else tensor.dtype
     room = torch.full(tensor.shape, _sentinel(dtype) or 0, dtype=dtype)
@@ -284,7 +285,7 @@ def _fill_with_sentinel(tensor: Tensor) -> Tensor:
 
 
 def _sentinel(dtype: torch.dtype) -> float | int | None:
-    """A value that no initialiser gives; None for truth values."""
+    """A value that no initialiser gives; None for booleans."""
     if dtype.is_floating_point:
         return math.nan
     return None if dtype == torch.bool else torch.iinfo(dtype).min
@@ -295,15 +296,15 @@ def _unit_seed(seed: int, unit: str) -> int:
 
 
 def _kept_in_float32(module: Any, dtype: torch.dtype) -> list[str]:
-    """Parts of parameter names that transformers loads in float32 whatever was asked for."""
+    """Substrings of the names of parameters that transformers always loads in float32, for this requested dtype."""
     names = list(getattr(module, "_keep_in_fp32_modules_strict", None) or ()) if dtype != torch.float32 else []
     return names + (list(getattr(module, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else [])
 
 
 def _matrices(module: Any, blocks: Sequence[nn.Module]) -> dict[int, list[_Place]]:
-    """id of each block -> the matrices in it, each under the first name that its tensor has in the whole network.
+    """id of each block -> its matrices, each under the first name of its tensor in the whole network.
 
-    What a block shares with a module outside the blocks is not among them: it stays as it was trained.
+    Tensors that a block shares with a module outside the blocks are left out: they stay as trained.
     """
     within = {id(part) for block in blocks for part in block.modules()}
     kept = {id(p) for part in module.modules() if id(part) not in within for p in part.parameters(recurse=False)}
@@ -327,7 +328,7 @@ def _n_dimensions(tensor: Tensor) -> int:
 
 @torch.no_grad()
 def _permute(places: Iterable[_Place], seed: int) -> None:
-    done: set[int] = set()  # tied weights are one tensor in several places
+    done: set[int] = set()  # tied weights: one tensor in several places
     for place in places:
         parameter = place.entries[place.key]
         if id(parameter) not in done:
@@ -336,8 +337,11 @@ def _permute(places: Iterable[_Place], seed: int) -> None:
 
 
 def _permuted(values: Tensor, seed: int) -> Tensor:
-    """values (..., n_rows, n_columns), dimensions of size 1 not counted. Bits are moved, so that every dtype gives the
-    same order; a copy, because the pages of a weight file must not be written."""
+    """A permuted copy of values (..., n_rows, n_columns), dimensions of size 1 not counted.
+
+    Moves raw bits, so that the order is the same in every dtype. Copies, because the mapped pages of a weight file must
+    not be written.
+    """
     copy = values.to("cpu", copy=True).contiguous()
     rows, columns = [size for size in copy.shape if size > 1][-2:]
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[copy.element_size()]
@@ -360,7 +364,7 @@ def _permuting_unit(unit: Unit, places: Sequence[_Place], seed: int) -> Unit:
 
 
 def load_libraries() -> None:
-    """Bring into this process what its first model does: an architecture's code, and that of tokenizers."""
+    """Import in advance what the first model of this process would: the code of an architecture and of tokenizers."""
     import transformers
     from transformers import PreTrainedTokenizerFast  # noqa: F401
 

@@ -1,7 +1,7 @@
-"""How an architecture's stacks of blocks are found, and which of a block's tensors are the hidden state.
+"""Find an architecture's stacks of blocks, and the hidden state among a block's tensors.
 
-One rule serves every architecture: a stack is a list of as many modules as the configuration has layers; the module
-that holds the list runs it, and applies the final norm if there is one.
+One rule works for every architecture: a stack is a list whose length is the configuration's number of layers. The
+module that holds the list runs it, and applies the final norm if there is one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from core.errors import InputError, ModelError, unknown_name
 
 STACKS = ("encoder", "decoder")
-"""What an encoder-decoder can be asked for; every other model has the one stack `main`."""
+"""Stacks of an encoder-decoder; every other model has one stack, `main`."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stack:
 
 
 def choose_stack(config: Any, name: str | None, model: str) -> str:
-    """The stack to measure; raises InputError where the model called `model` has no such choice."""
+    """The stack to measure; raises InputError if the model called `model` has no such stack."""
     if not config.is_encoder_decoder:
         if name is not None:
             raise InputError(
@@ -60,7 +60,7 @@ def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
     for name, found in root.named_modules():
         if _is_list(found, n):
             owner = root.get_submodule(name.rpartition(".")[0])
-            # XLM keeps attentions and feed-forwards in a list each: none of them is a list of blocks.
+            # XLM has one list of attentions and one of feed-forwards: neither is a list of blocks.
             if sum(_is_list(child, n) for child in owner.children()) == 1:
                 return Stack(stack, owner, found)
             break
@@ -79,14 +79,14 @@ def all_stacks(module: Any, config: Any, model: str) -> list[Stack]:
 
 
 def _n_blocks(config: Any, stack: str) -> int:
-    """The two stacks may differ in depth: a stack's own count comes before the one for both."""
+    """Number of blocks. The two stacks may differ in depth, so a stack's own count comes before the common one."""
     names = (f"{stack}_layers", f"num_{stack}_layers", "num_layers", "num_hidden_layers")
     counts = (getattr(config, name, None) for name in (names if stack in STACKS else names[-1:]))
     return next(count for count in counts if isinstance(count, int))
 
 
 def output_state(output: Any) -> Tensor:
-    """The hidden state in what a block or a stack returns: a tensor, a tuple that it leads, or named outputs."""
+    """The hidden state in what a block or a stack returns: a tensor, the first item of a tuple, or a named output."""
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Mapping):  # transformers' outputs are mappings
@@ -117,15 +117,15 @@ class FinalState:
 
 @contextmanager
 def final_state(stack: Stack, hidden_size: int) -> Iterator[FinalState]:
-    """Catches the last state of full width that the stack makes while it runs: after the final norm, if there is one.
+    """Catch the last state of full width that the stack computes: after the final norm, if there is one.
 
-    Not simply the stack's output: OPT can project its last state to a narrower one before the head.
+    This is not always the stack's output: OPT can project its last state to a narrower one before the head.
     """
     kept, batch = FinalState(), getcurrent()
 
     def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
         state = output_state(output)
-        # Of batches that take turns on one network, each has hooks here.
+        # Several batches may take turns on one network, and each has its hooks here.
         if getcurrent() is batch and state.dim() == 3 and state.shape[-1] == hidden_size:
             kept.tensor = state
 
@@ -137,7 +137,7 @@ def final_state(stack: Stack, hidden_size: int) -> Iterator[FinalState]:
 
 
 def position_padding(module: nn.Module) -> int | None:
-    """Id that positions are counted from, where they are (RoBERTa and its kin): position 0 is number id + 1."""
+    """Padding id that positions are counted from, in RoBERTa and related models: position 0 has number id + 1."""
     for name, part in module.named_modules():
         if name.endswith("position_embeddings") and isinstance(part, nn.Embedding) and part.padding_idx is not None:
             return part.padding_idx
@@ -145,19 +145,19 @@ def position_padding(module: nn.Module) -> int | None:
 
 
 def longest_text(module: Any, config: Any, stack: str) -> int | None:
-    """Largest number of tokens that one forward pass reads, None where the architecture sets no limit."""
+    """Largest number of tokens that one forward pass reads; None if the architecture sets no limit."""
     limit = getattr(stack_config(config, stack).get_text_config(), "max_position_embeddings", None)
-    if limit is None or limit < 0:  # XLNet says -1
+    if limit is None or limit < 0:  # XLNet has -1
         return None
     padding = position_padding(module)
     return limit - (0 if padding is None else padding + 1) - (1 if stack == "decoder" else 0)
 
 
 def run_stack(module: Any, stack: str, ids: Tensor) -> None:
-    """One forward pass that needs no logits; ids (n_batch, n_tokens).
+    """Run one forward pass without logits; ids (n_batch, n_tokens).
 
-    A decoder is teacher-forced: it reads its start token and then the very window that its encoder has read, so that
-    one more state than tokens comes out, of which the first belongs to no token of the text.
+    A decoder is teacher-forced: it reads its start token and then the same window as its encoder. It gives one state
+    more than there are tokens; the first one belongs to no token of the text.
     """
     if stack == "main":
         module(input_ids=ids)
@@ -169,7 +169,7 @@ def run_stack(module: Any, stack: str, ids: Tensor) -> None:
 
 
 def _start_token(module: Any, ids: Tensor) -> Tensor:
-    """What the model itself puts in front of its targets; (n_batch, 1)."""
+    """The token that the model itself puts before its targets; (n_batch, 1)."""
     try:
         return module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
     except (AttributeError, ValueError, TypeError) as error:

