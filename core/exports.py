@@ -1,4 +1,4 @@
-"""Rows as files that leave the app: CSV for programs, CSV for spreadsheets, Parquet, JSON, Markdown for a wiki."""
+"""Export rows to files: CSV for programs, CSV for spreadsheets, Parquet, JSON, and Markdown for a wiki."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ import polars as pl
 _APOSTROPHE = "${1}'${2}${3}"
 _SIGNS = "=+\\-@＝＋－＠"
 _FORMULA = rf"(^|[;\t\r\n])([\s\"]*[{_SIGNS}])|^([\t\r\n])"
-"""What a spreadsheet takes for the start of a formula, in the full width of Japanese keyboards too.
+"""Text that a spreadsheet would treat as the start of a formula, also in the full-width signs of Japanese keyboards.
 
-Quotes keep a cell together only where commas part the cells. A spreadsheet that parts them at `;` or TAB, as in most of
-Europe, begins a new cell within the text."""
+Quotes keep a cell together only if commas separate the cells. A spreadsheet that separates them at `;` or TAB, as in
+most of Europe, starts a new cell within the text.
+"""
 
 
 def csv(frame: pl.DataFrame) -> bytes:
-    """UTF-8, at full precision; lists as JSON."""
+    """UTF-8 at full precision; lists as JSON."""
     return _flatten_lists(frame).write_csv().encode("utf-8")
 
 
 def excel_csv(frame: pl.DataFrame) -> bytes:
-    """As `csv`, with the mark that makes Excel read UTF-8, and every text in quotes.
+    """Like `csv`, with the byte order mark that makes Excel read UTF-8, and every text in quotes.
 
-    A text that a spreadsheet would run as a formula, heading or cell, gets an apostrophe in front; numbers stay so.
+    A heading or cell that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
     """
     flat = _flatten_lists(frame)
     safe = flat.with_columns(pl.col(pl.String).str.replace_all(_FORMULA, _APOSTROPHE))
     headings = pl.Series(flat.columns, dtype=pl.String).str.replace_all(_FORMULA, _APOSTROPHE).to_list()
-    # A row of its own: two headings may have become equal, which no frame allows and every spreadsheet does.
+    # The headings are a row of data: two may have become equal, which a frame forbids and a spreadsheet allows.
     first = pl.DataFrame([headings], schema=[str(number) for number in range(len(headings))], orient="row")
     texts = (
         first.write_csv(include_header=False, include_bom=True, quote_style="non_numeric"),
@@ -50,11 +51,11 @@ def parquet(frame: pl.DataFrame) -> bytes:
 
 
 MAX_MARKDOWN_ROWS = 200
-"""Rows of a page that people read."""
+"""Most rows on a page for people to read."""
 
 
 def markdown(frame: pl.DataFrame, statement: str) -> bytes:
-    """For a wiki: the statement, and its rows as a table, in which nothing is markup; the first `MAX_MARKDOWN_ROWS` of them."""
+    """The statement and its rows as a table for a wiki, with all markup escaped; the first `MAX_MARKDOWN_ROWS` rows."""
     fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", statement)), default=0))
     flat = _flatten_lists(frame.head(MAX_MARKDOWN_ROWS))
     rows = [[_cell(value) for value in row] for row in [flat.columns, *flat.rows()]]
@@ -72,7 +73,7 @@ def _cell(value: Any) -> str:
 
 
 def as_json(frame: pl.DataFrame) -> bytes:
-    """A list of objects: times as text, and so the numbers that JSON has no way to write (NaN, infinity)."""
+    """A list of objects. Times are text, and so are numbers that JSON cannot represent (NaN, infinity)."""
     rows = [{name: _json_value(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]
     return json.dumps(rows, default=str, ensure_ascii=False, indent=1, allow_nan=False).encode("utf-8")
 
@@ -80,7 +81,7 @@ def as_json(frame: pl.DataFrame) -> bytes:
 def _json_value(value: Any) -> Any:
     if isinstance(value, list):
         return [_json_value(one) for one in value]
-    if isinstance(value, datetime):  # the warehouse keeps UTC, unmarked
+    if isinstance(value, datetime):  # the warehouse stores UTC without a zone
         at = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
         return f"{at.isoformat()}Z"
     if isinstance(value, Decimal):
@@ -89,7 +90,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _flatten_lists(frame: pl.DataFrame) -> pl.DataFrame:
-    """Lists of texts with a space between them, as in every table of the app; other lists as JSON."""
+    """Join lists of texts with spaces, as in every table of the app; other lists become JSON."""
     lists = {name: kind for name, kind in frame.schema.items() if isinstance(kind, (pl.List, pl.Array))}
     return frame.with_columns(
         pl.col(name).list.join(" ")

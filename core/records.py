@@ -1,6 +1,6 @@
-"""What crosses from one layer of Workdim to the next: frozen records, one per idea.
+"""Frozen records that are passed between the layers of Workdim, one per idea.
 
-What the warehouse stores stands in `core.tables`.
+The rows that the warehouse stores are in `core.tables`.
 """
 
 # No postponed annotations here: see core.tables.columns.
@@ -36,35 +36,35 @@ from core.tables import (
 )
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-"""What is measured in."""
+"""Number format of the measured network."""
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
-"""What a device may be called, as a pattern."""
+"""Pattern of a device name."""
 
 
 def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    """Mark a message for the catalogues; it is translated when a reader's language is known."""
     return message
 
 
 SHORT_ID = 18
-"""Characters of an id that tell a run from its controls, which are as old as it is: 13 would be the time alone."""
+"""Characters of an id that separate a run from its controls, which start with the same time: 13 would be the time alone."""
 
 
-# --- what is asked ---------------------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------------
 
 
 SHIPPED = "reference"
-"""The tag of the profiles that Workdim ships, which are nobody's own measurements."""
+"""Tag of the profiles that ship with Workdim, which are not the user's own measurements."""
 EARLIER, DAMAGED = "earlier checkpoint", "damaged"
-"""Tags of such profiles of what is no model of its own: a checkpoint on the way, a network that was damaged on purpose."""
+"""Tags of shipped profiles that are not complete models: a training checkpoint, or a network damaged on purpose."""
 LOCAL = "local:"
-"""Before the name of a folder or a GGUF file: what the warehouse calls a model of this disk."""
+"""Prefix of a folder or a GGUF file: the warehouse's name for a model on this disk."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One measurement as its user asked for it."""
+    """One measurement as the user requested it."""
 
     model: Annotated[str, Setting(_("model as asked for"))]
     corpus: Annotated[str, Setting(_("text as asked for"))] = "python-docs"
@@ -77,21 +77,21 @@ class RunConfig:
     pass_: Annotated[str, Setting(_("pass as asked for"))] = "text"
     """`text`, or a control: a key of `core.registry.passes`."""
     model_seed: Annotated[int, Setting(_("seed of random weights as asked for"))] = 0
-    """Seed of the weights, where those of the pass depend on one."""
+    """Seed of the weights, if those of the pass depend on one."""
     stack: Annotated[str | None, Setting(_("blocks as asked for"))] = None
-    """`encoder` or `decoder` of an encoder-decoder; None takes its encoder."""
+    """`encoder` or `decoder` of an encoder-decoder; None means its encoder."""
     companions: Annotated[tuple[str, ...], Setting(_("measured together with"))] = ()
-    """Models that this one is to be compared with across tokenizers: the words are chosen for all of them."""
+    """Models to compare this one with across tokenizers: the words are chosen for all of them."""
     memory_budget: Annotated[int | None, Setting(_("memory budget"), unit="bytes")] = None
-    """Bytes that the measurement may take; None leaves a share of the free memory to others."""
+    """Bytes that the measurement may use; None leaves a share of the free memory to others."""
     estimators: Annotated[tuple[str, ...], Setting(_("estimators asked for besides"))] = ()
-    """Estimators of the registry to run on `one_per_type` besides those of the protocol."""
+    """Estimators of the registry to run on `one_per_type`, in addition to those of the protocol."""
     controls: Annotated[bool, Setting(_("control passes asked for"))] = False
-    """Measure the control passes even where the protocol has none."""
+    """Measure the control passes even if the protocol has none."""
     keep_tokens: Annotated[bool, Setting(_("results of single tokens kept"))] = False
-    """Keep the per-token results in the parcel, not only their distributions."""
+    """Keep per-token results in the parcel, not only their distributions."""
     chat: Annotated[str, Setting(_("chat messages read by"))] = "template"
-    """How chat messages are read: `template`, by the model's own, or `plain`, their contents alone."""
+    """How chat messages are read: with the model's own `template`, or `plain`, their contents alone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -99,46 +99,46 @@ class RunConfig:
 
     @property
     def what(self) -> tuple[str, str]:
-        """What the model is to read, and how: the text and the protocol."""
+        """What the model reads, and how: the text and the protocol."""
         return self.corpus, self.protocol
 
 
 SCORING = "score"
-"""What a scoring is called among the protocols of jobs, and the phase in which the model answers."""
+"""Name of a scoring among the protocols of jobs, and of the phase in which the model answers."""
 
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """One model on one task of a user's own, as it was asked for."""
+    """One model on one task of the user, as requested."""
 
     model: str
     task: str
-    """The task file."""
+    """Path of the task file."""
     task_sha256: str
-    """Of its questions: a file that says others since then is another request."""
+    """Hash of its questions: a file with other questions is another request."""
     dtype: str = "float32"
     device: str = "auto"
     memory_budget: int | None = None
-    """Bytes that the scoring may take; None leaves a share of the free memory to others."""
+    """Bytes that the scoring may use; None leaves a share of the free memory to others."""
 
     @property
     def what(self) -> tuple[str, str]:
-        """What the model is to read, and how: the task file, and that it is scored."""
+        """What the model reads, and how: the task file, and that it is scored."""
         return self.task, SCORING
 
 
 BUDGET_UNITS = ("nats", "points")
 PLANNING = "plan"
-"""What a layer plan is called among the protocols of jobs."""
+"""Name of a layer plan among the protocols of jobs."""
 PLAN_PHASES = ("choose", "verify", "heal", "save", "directions")
-"""Phases of a plan; their steps are tokens through the whole network, counted over all of them."""
+"""Phases of a plan. Their steps are tokens through the whole network, counted over all phases."""
 AGAINST_PLAN = ("not_verified", "over_budget", "no_better_than_random")
-"""Reasons that keep a plan from being recommended; the others are cautions."""
+"""Reasons against recommending a plan; all others are cautions."""
 
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """One layer plan as its user asked for it."""
+    """One layer plan as the user requested it."""
 
     model: str
     corpus: str = "python-docs"
@@ -146,15 +146,15 @@ class PlanConfig:
     budget_unit: str = "nats"
     """`nats` of loss per token, or `points`: percent of the questions of the task."""
     blocks: int | None = None
-    """How many blocks are to go; None takes as many as the budget allows."""
+    """Number of blocks to remove; None removes as many as the budget allows."""
     remove: tuple[int, ...] = ()
-    """A choice of one's own, counted from 0, which is then priced; empty: blocks are looked for."""
+    """Blocks chosen by the user, counted from 0, which are only priced; empty: the plan searches for blocks."""
     task: str | None = None
-    """File of questions of the user's own."""
+    """File with the user's own questions."""
     task_sha256: str | None = None
-    """Of its questions: a file that says others since then is another request."""
+    """Hash of its questions: a file with other questions is another request."""
     verify: bool = False
-    """Price it on held-out text, on harder texts, probes and against random sets."""
+    """Price the plan on held-out text, on harder texts, on probes and against random sets."""
     heal: bool = False
     directions: bool = False
     """Search the rank that each of some layers needs."""
@@ -167,7 +167,7 @@ class PlanConfig:
     dtype: str = "float32"
     device: str = "auto"
     memory_budget: int | None = None
-    """Bytes that planning may take; None leaves a share of the free memory to others."""
+    """Bytes that planning may use; None leaves a share of the free memory to others."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -187,21 +187,21 @@ class PlanConfig:
 
     @property
     def is_verified(self) -> bool:
-        """What is healed, projected, saved or held against a task is verified as well."""
+        """Whether the plan is verified: healing, projecting, saving and a task require it."""
         return self.verify or self.heal or self.directions or self.save_model is not None or self.task is not None
 
     @property
     def what(self) -> tuple[str, str]:
-        """What the model is to read, and how: the text, and that it is planned."""
+        """What the model reads, and how: the text, and that it is planned."""
         return self.corpus, PLANNING
 
 
 TEXT_BUDGET = 0.05
-"""Nats per token that a search goes by where the budget is in points of a task."""
+"""Budget of the search in nats per token, if the plan's budget is in points of a task."""
 
 
 def text_budget(asked: PlanConfig | PlanRow) -> float:
-    """In nats per token, whatever the budget is in."""
+    """The budget in nats per token, whatever its unit."""
     return asked.budget if asked.budget_unit == "nats" else TEXT_BUDGET
 
 
@@ -209,21 +209,21 @@ _PLACES = ("model", "corpus", "task", "save_model")
 
 
 def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a PlanConfig for other people's eyes: of folders and files of this machine their last name."""
+    """The content of a PlanConfig to share: folders and files of this machine keep only their last name."""
     return {key: last_name(value) if key in _PLACES else value for key, value in config.items()}
 
 
 def last_name(reference: Any) -> Any:
-    """`model` of /home/who/model, ~/model and C:\\who\\model; a name that is no such path stays as it is."""
+    """`model` for /home/who/model, ~/model and C:\\who\\model; a name that is not such a path is unchanged."""
     if not isinstance(reference, str):
         return reference
-    windows = PureWindowsPath(reference)  # parts at / as well
+    windows = PureWindowsPath(reference)  # also splits at /
     is_place = windows.drive or windows.root or reference.startswith(("~", "."))
     return (windows.name or "…") if is_place else reference
 
 
 def budget_of(text: str) -> tuple[float, str]:
-    """`0.05` nats per token, or `2points` of a task's questions."""
+    """Parse `0.05` nats per token, or `2points` of a task's questions. Raises InputError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(nats?|points?)?\s*", text)
     if not found:
         raise InputError(
@@ -233,7 +233,7 @@ def budget_of(text: str) -> tuple[float, str]:
 
 
 def bytes_of(text: str | None) -> int | None:
-    """`4GiB`, `500 MB`; a bare number may mean bytes or gigabytes, and is refused."""
+    """Parse `4GiB`, `500 MB`. Raises InputError for a bare number, which may mean bytes or gigabytes."""
     if text is None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)\s*", text, re.IGNORECASE)
@@ -243,59 +243,59 @@ def bytes_of(text: str | None) -> int | None:
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
-# --- what is told before ---------------------------------------------------------------------------------------
+# --- estimates before a run --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PassEstimate:
-    """One pass of a measurement, before it runs."""
+    """Estimated cost of one pass of a measurement."""
 
     name: str
     """A key of `core.registry.passes`."""
     label: str
-    """The same, numbered where there are several."""
+    """The name, numbered if there are several such passes."""
     known_run: str | None
-    """The run of the warehouse that stands for this control pass; it is then not measured again."""
+    """The stored run that already is this control pass, which is then not measured again."""
     seconds: dict[str, float]
-    """`load`, `forward`, `geometry`, `layers`, `store` -> seconds; empty where unknown, or not to be measured."""
+    """`load`, `forward`, `geometry`, `layers`, `store` -> seconds; empty if unknown, or if nothing is measured."""
     memory_bytes: int | None
     gpu_memory_bytes: int | None
 
 
 @dataclass(frozen=True)
 class PlanEstimate:
-    """What a layer plan will take, told before anything is fetched or loaded. None is: not known before."""
+    """Estimated cost of a layer plan, before anything is fetched or loaded. None means not known in advance."""
 
     model: str
     corpus: str
     passes: float | None = None
-    """Of the whole model, over the windows that candidates are compared on."""
+    """Passes of the whole model over the windows that candidates are compared on."""
     n_searched: int | None = None
-    """Tokens of these windows."""
+    """Tokens in these windows."""
     seconds: float | None = None
     weight_bytes: int | None = None
     readings: int | None = None
-    """How often all weights are read from their files; None where they stay in memory."""
+    """How often all weights are read from their files; None if they stay in memory."""
     download_bytes: int | None = None
-    """0 where nothing is to be fetched."""
+    """0 if nothing has to be fetched."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a measurement will take and give, told before anything is fetched or loaded. None is: not known before."""
+    """Estimated cost and results of a measurement, before anything is fetched or loaded. None: not known in advance."""
 
     model: str
-    """The reference as it was asked for."""
+    """The reference as requested."""
     corpus: str
     protocol: str
     seed: int
     dtype: str
-    """What is measured in."""
+    """Number format of the measured network."""
     device: str | None
-    """What `auto` comes to."""
+    """The device that `auto` resolves to."""
     where: str | None
-    """`here`, `hub` or `package`; None where there is no such model."""
+    """`here`, `hub` or `package`; None if there is no such model."""
     name: str | None = None
     architecture: str | None = None
     family: str | None = None
@@ -308,43 +308,43 @@ class Preflight:
     stored_dtype: str | None = None
     licence: str | None = None
     download_bytes: int | None = None
-    """0 where nothing is to be fetched."""
+    """0 if nothing has to be fetched."""
     weight_bytes: int | None = None
-    """On disk, once they are here."""
+    """Size on disk after the download."""
     scratch_bytes: int | None = None
-    """Of hidden states, for as long as a pass takes."""
+    """Disk space for hidden states during a pass."""
     memory_bytes: int | None = None
-    """Peak over the passes to be measured: the process with all that no file backs."""
+    """Peak over the passes to measure: all memory of the process that is not backed by a file."""
     gpu_memory_bytes: int | None = None
     streamed: bool | None = None
     """Whether weights are read block by block."""
     batch: int | None = None
-    """Windows that go through the network at a time."""
+    """Windows per forward pass."""
     n_sequences: int | None = None
     n_tokens: int | None = None
-    """In all windows together."""
+    """Tokens in all windows together."""
     n_points: int | None = None
     """Token types in the cloud `one_per_type`, before tokens are masked for their norm."""
     start_seconds: float | None = None
-    """Before the first pass: libraries, configuration, tokenizer, the hash of the weights."""
+    """Time before the first pass: libraries, configuration, tokenizer, the hash of the weights."""
     seconds: float | None = None
-    """All of it, but a download."""
+    """Total time without a download."""
     passes: tuple[PassEstimate, ...] = ()
     measured_run: str | None = None
-    """The newest run of this very measurement in the warehouse."""
+    """The newest run of exactly this measurement in the warehouse."""
     comparable_runs: tuple[str, ...] = ()
-    """Other runs there that it can be compared with on token types."""
+    """Other stored runs that it can be compared with on token types."""
     comparable_by_words: tuple[str, ...] = ()
-    """Others that it can be compared with on words alone."""
+    """Other stored runs that it can be compared with only on words."""
     comparison: str = ""
-    """One line: with what it compares, or why with nothing."""
+    """One line: what it compares with, or why with nothing."""
     refusals: tuple[str, ...] = ()
-    """Why it will not be measured, one line each."""
+    """Reasons why it cannot be measured, one line each."""
     notes: tuple[str, ...] = ()
-    """What cannot be known before, and what else there is to know."""
+    """What cannot be known in advance, and other remarks."""
 
 
-# --- what is computed ------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,7 @@ class Estimate:
     """One estimated quantity on one point cloud."""
 
     value: float
-    """NaN where the estimator is undefined on these points; stored as NULL."""
+    """NaN if the estimator is undefined on these points; stored as NULL."""
     std_error: float = float("nan")
     lower: float = float("nan")
     """Lower end of the 95 percent interval."""
@@ -367,7 +367,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a measurement stands: `done` of `total` steps of equal cost within a phase."""
+    """Progress of a measurement: `done` of `total` steps of equal cost within a phase."""
 
     phase: str
     done: int
@@ -390,7 +390,7 @@ PROFILE_TABLES = {
     "run_summaries": "summaries",
     "run_windows": "windows",
 }
-"""Table of many rows -> the field of Profile that holds its rows."""
+"""Table with many rows per run -> the field of Profile that holds its rows."""
 
 
 def stretches(blocks: Collection[int]) -> list[tuple[int, int]]:
@@ -406,7 +406,7 @@ def stretches(blocks: Collection[int]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer plan with every price behind it, as its file holds it. Blocks are counted from 0."""
+    """One layer plan with all its prices, as stored in its file. Blocks are counted from 0."""
 
     plan: PlanRow
     outcomes: list[PlanOutcomeRow]
@@ -417,7 +417,7 @@ class LayerPlan:
         return cls(plan, TABLES["plan_outcomes"].rows(tables["plan_outcomes"]))
 
     def frames(self) -> dict[str, pl.DataFrame]:
-        """By table, as the file is written."""
+        """The content of the file, by table."""
         return {
             "plans": TABLES["plans"].frame([self.plan]),
             "plan_outcomes": TABLES["plan_outcomes"].frame(self.outcomes),
@@ -429,7 +429,7 @@ class LayerPlan:
         return [block for block in range(self.plan.n_layers) if block not in self.plan.blocks]
 
     def of(self, text: str, measure: str, rule: str | None = None) -> list[PlanOutcomeRow]:
-        """Prices on one text; of one rule, or of all."""
+        """Prices on one text, of one rule or of all rules."""
         return [
             row
             for row in self.outcomes
@@ -439,10 +439,10 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Profile:
-    """One finished measurement: a row for the run, and rows for everything it found.
+    """One finished measurement: a row for the run, and rows for all its results.
 
-    It is the same whether it was just made or read again from its parcel: an undefined number is None, times are in UTC
-    without a zone.
+    A fresh profile and one read from its parcel are the same: an undefined number is None, times are in UTC without a
+    zone.
     """
 
     model: ModelRow
@@ -455,17 +455,17 @@ class Profile:
     pairs: list[LayerPairRow] = field(default_factory=list)
     distributions: list[LayerDistributionRow] = field(default_factory=list)
     tokens: list[TokenResultRow] = field(default_factory=list)
-    """Filled only where the run was asked to keep them; they stay in the parcel."""
+    """Filled only if the run was asked to keep them; they are stored only in the parcel."""
     claims: list[RunClaimRow] = field(default_factory=list)
     extrema: list[RunExtremumRow] = field(default_factory=list)
     controls: list[RunControlRow] = field(default_factory=list)
     summaries: list[RunSummaryRow] = field(default_factory=list)
     windows: list[RunWindowRow] = field(default_factory=list)
-    """Of a causal model alone."""
+    """Only for causal models."""
 
     @classmethod
     def from_frames(cls, tables: Mapping[str, pl.DataFrame]) -> "Profile":
-        """From the frames of a parcel or of the warehouse, by table; results of single tokens left out."""
+        """Build it from the frames of a parcel or of the warehouse, by table; per-token results are left out."""
         (model,), (corpus,), (run,) = (TABLES[name].rows(tables[name]) for name in ("models", "corpora", "runs"))
         many: dict[str, Any] = {name: TABLES[table].rows(tables[table]) for table, name in PROFILE_TABLES.items()}
         return cls(model=model, corpus=corpus, run=run, **many)
@@ -481,6 +481,6 @@ class Profile:
 
     @property
     def worst_check(self) -> str | None:
-        """`pass`, `warn` or `veto`; None where no check was made."""
+        """`pass`, `warn` or `veto`; None if no check was made."""
         outcomes = {check.outcome for check in self.checks}
         return next((outcome for outcome in ("veto", "warn", "pass") if outcome in outcomes), None)

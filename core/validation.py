@@ -1,6 +1,6 @@
-"""Files that people write, checked against one declared model each (pydantic dataclasses).
+"""Check files that people write against a declared model (pydantic dataclasses).
 
-A field is declared once, with its type, default and description; unknown keys are refused. Whatever is wrong becomes an
+A field is declared once, with its type, default and description; unknown keys are refused. Any error becomes an
 InputError of one line that names the file, the key, the value and what is allowed there.
 """
 
@@ -21,7 +21,7 @@ from core.errors import InputError, Sentence, sentences, unknown_name
 T = TypeVar("T")
 
 MODEL_CONFIG = ConfigDict(extra="forbid", validate_default=False)
-"""The configuration of a declared model."""
+"""Configuration of every declared model."""
 Text = Annotated[
     str, Strict(), StringConstraints(strip_whitespace=True, min_length=1), Field(description=Sentence("a text"))
 ]
@@ -59,11 +59,10 @@ def parse_toml(text: str, file: Path) -> dict[str, Any]:
 
 
 def validate(model: type[T], content: Any, place: Path | str, context: Any = None) -> T:
-    """The content of a file, or of a line of one, as its declared model. Raises InputError for the first thing that is
-    wrong with it.
+    """Validate the content of a file, or of one of its lines, as a declared model. Raises InputError for the first error.
 
-    `place` begins the message, a file by its name alone. `context` is handed to the validators of the model: what is
-    known of the place where the file was read.
+    `place` starts the message; of a path only the file name is used. `context` is passed to the validators of the
+    model: what is known of the place where the file was read.
     """
     named = place if isinstance(place, str) else place.name
     _refuse_unknown_keys(model, content, named)
@@ -72,12 +71,12 @@ def validate(model: type[T], content: Any, place: Path | str, context: Any = Non
     except ValidationError as error:
         first = min(
             _without_consequences(error.errors(include_url=False)), key=lambda one: len(one["loc"])
-        )  # nearest to the top
+        )  # nearest to the top of the file
         raise InputError("{named}: {problem}", named=named, problem=_on_one_line(_sentence(model, first))) from error
 
 
 def _on_one_line(part: Any) -> Any:
-    """A sentence with all that it quotes on one line."""
+    """The sentence, with every text that it quotes on one line."""
     if isinstance(part, Sentence):
         return Sentence(part.template, **{name: _on_one_line(one) for name, one in part.parts.items()})
     if isinstance(part, list):
@@ -86,7 +85,7 @@ def _on_one_line(part: Any) -> Any:
 
 
 def _without_consequences(errors: Sequence[Any]) -> list[Any]:
-    """Without the lists that are too short only because an entry of theirs is wrong."""
+    """Drop errors of lists that are too short only because one of their entries is wrong."""
 
     def holds_another(one: Any) -> bool:
         return any(other is not one and other["loc"][: len(one["loc"])] == one["loc"] for other in errors)
@@ -95,7 +94,7 @@ def _without_consequences(errors: Sequence[Any]) -> list[Any]:
 
 
 def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str | int, ...] = ()) -> None:
-    """Before anything else: a mistyped key also makes another one missing, and the mistake is the one to tell."""
+    """Raise InputError for a key that the model lacks. Checked first: a mistyped key also makes another key missing."""
     if isinstance(content, list):
         for number, entry in enumerate(content):
             _refuse_unknown_keys(model, entry, named, (*above, number))
@@ -119,12 +118,12 @@ def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str 
 
 
 def refuse_name(value: Any, allowed: Collection[str], more: str = "") -> NoReturn:
-    """Called by a validator: the value is none of the names; `more` is a further sentence."""
+    """For validators: refuse a value that is not one of the names; `more` is an additional sentence."""
     raise PydanticCustomError(_UNKNOWN_NAME, "unknown", {"allowed": list(allowed), "more": more})
 
 
 def _sentence(model: type, error: Any) -> Sentence:
-    """One error of pydantic in the words of whoever wrote the file."""
+    """Describe one error of pydantic in the terms of the file's author."""
     key, value, kind = dotted(error["loc"]), error["input"], error["type"]
     context = error.get("ctx", {})
     *above, last = error["loc"] or ("",)
@@ -154,12 +153,12 @@ def _sentence(model: type, error: Any) -> Sentence:
 
 
 def dotted(location: Sequence[str | int]) -> str:
-    """`models[1].score.value`"""
+    """Format a location, for example `models[1].score.value`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
 
 
 def _fields(model: Any) -> Iterator[tuple[str, FieldInfo]]:
-    """The keys of a declared model as a file has them. Fields that are excluded are worked out, never written."""
+    """The keys of a declared model, named as in the file. Excluded fields are computed, never written."""
     for name, field in getattr(model, "__pydantic_fields__", {}).items():
         if not field.exclude:
             alias = field.validation_alias
@@ -167,7 +166,7 @@ def _fields(model: Any) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _model_at(model: Any, location: Sequence[str | int]) -> Any:
-    """The declared model of the table at this place of the file."""
+    """The declared model of the table at this location of the file."""
     for part in location:
         if isinstance(part, str) and (field := dict(_fields(model)).get(part)):
             model = _model_of(field)
@@ -175,7 +174,7 @@ def _model_at(model: Any, location: Sequence[str | int]) -> Any:
 
 
 def _entry_of(model: Any, location: Sequence[str | int]) -> FieldInfo | None:
-    """What stands under each name of a table, or in each entry of a list, of plain values at this place."""
+    """The field of the plain values in the table or list at this location; None if there are no plain values."""
     if not location:
         return None
     field = dict(_fields(_model_at(model, location[:-1]))).get(str(location[-1]))
@@ -185,12 +184,12 @@ def _entry_of(model: Any, location: Sequence[str | int]) -> FieldInfo | None:
 
 
 def _model_of(field: FieldInfo) -> Any:
-    """The declared model that a field holds, alone, in a list or by name; None where it holds plain values."""
+    """The declared model that a field holds, alone, in a list or by name; None if it holds plain values."""
     return next((kind for kind in _leaves(field.annotation) if hasattr(kind, "__pydantic_fields__")), None)
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation is made of."""
+    """The types that make up an annotation."""
     inner = [] if get_origin(annotation) is Literal else get_args(annotation)
     if not inner:
         yield annotation
@@ -203,7 +202,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 
 def _described(model: Any, field: FieldInfo | None) -> Sentence:
-    """What a field may be."""
+    """Describe the values that a field accepts."""
     if field is None:  # the file itself, or an entry of a list
         return Sentence("a table with {names}", names=[name for name, _ in _fields(model)])
     described = [field.description, *(_description(one) for one in _annotated(field.annotation))]
@@ -215,7 +214,7 @@ def _described(model: Any, field: FieldInfo | None) -> Sentence:
 
 
 def _annotated(annotation: Any) -> Iterator[Any]:
-    """The metadata of the `Annotated` types in an optional field, whose own description pydantic leaves inside."""
+    """The metadata of the `Annotated` types in an optional field; pydantic does not lift their description to the field."""
     if get_origin(annotation) in (Union, types.UnionType):
         for one in get_args(annotation):
             yield from _annotated(one)
@@ -228,7 +227,7 @@ def _description(metadata: Any) -> str | None:
 
 
 def format_value(value: Any) -> str:
-    """A value as its author will recognise it."""
+    """Format a value so that the file's author recognises it."""
     if value is None:
         return Sentence("nothing")
     if isinstance(value, dict):
