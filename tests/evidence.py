@@ -873,7 +873,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         "Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
         "windows, before healing and healed without training. The last columns are what one in ten random sets of as many blocks "
         "costs at most, on a part of these windows, and whether the plan is recommended within its budget.",
-        "レイヤー計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、ウィンドウに対する95%区間。"
+        "層計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、ウィンドウに対する95%区間。"
         "学習なしの補正の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
         "許容値の範囲で推奨できるかどうかです。",
     )

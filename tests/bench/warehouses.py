@@ -12,8 +12,9 @@ import argparse
 import hashlib
 import io
 import json
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,9 +24,11 @@ import numpy as np
 import polars as pl
 
 from core.files import REFERENCE
+from core.models.model_metadata import PACKAGE
+from core.records import DAMAGED
 from core.store.parcels import FORMAT, RUN_FILE, read_parcel
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse.reference import shipped_parcels
+from core.warehouse.reference import shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
 
 SHAPES = ("real", "trial", "small")
@@ -108,8 +111,7 @@ def _started(number: int) -> datetime:
 
 def _templates(shape: str) -> dict[tuple, Template]:
     found = {}
-    for folder in shipped_parcels():
-        tables = read_parcel(folder)
+    for tables in _quick_profiles():
         single = {name: tables[name].row(0, named=True) for name in ("models", "corpora", "runs")}
         many = {name: tables[name] for name in LONG_TABLES}
         if shape != "real":
@@ -121,6 +123,18 @@ def _templates(shape: str) -> dict[tuple, Template]:
         if shape == "real" or template.key[0] == "decoder":
             found.setdefault(template.key, template)  # the first model has its controls too
     return found
+
+
+def _quick_profiles() -> Iterator[dict[str, pl.DataFrame]]:
+    """Shipped quick profiles of downloadable models, then their controls, which are packed."""
+    with tempfile.TemporaryDirectory(prefix="templates-") as place:
+        for bundle in shipped_bundles():
+            unpack(bundle, Path(place))
+        for folder in [*shipped_parcels(), *sorted(Path(place).iterdir())]:
+            header = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            is_downloadable = header["model"]["reference"].startswith(PACKAGE) and DAMAGED not in header["run"]["tags"]
+            if is_downloadable and header["run"]["protocol"] == "quick":
+                yield read_parcel(folder)
 
 
 def _single(number: int, templates: dict[tuple, Template], repositories: Sequence[str]) -> dict[str, Any]:

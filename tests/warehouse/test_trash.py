@@ -89,8 +89,8 @@ def test_a_killed_deletion_is_whole_or_none(warehouse, runs, python, step):
 import os, signal, sys
 from core.store import trash as store
 from core.warehouse import sync
-from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, list_deleted, restore_run, waiting_parcels
 from core.warehouse.runs import delete_runs
+from core.warehouse.warehouse import Warehouse
 def dies(*_, **__): {kill}
 step = sys.argv[3]
 if step == "before the rename":
