@@ -8,7 +8,7 @@ and dimension of each window where an earlier version measured them without, fro
 shuffled tokens that is not there is measured.
 
 `python -m tests.reference --pack` puts the controls, and the profiles of the ladder and of damaged networks, which are many and
-alike, into one file, and `--unpack` makes folders of them again, as `tests.ladder --measure` and `tests.damage` do before they begin.
+alike, into a file of each kind, and `--unpack` makes folders of them again, as `tests.ladder --measure` and `tests.damage` do before they begin.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -43,8 +44,6 @@ from core.texts.sample import shuffle_tokens
 from core.warehouse import queries
 from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
-
-BUNDLE = PROFILES / "many-alike.tar.xz"
 
 
 def main() -> None:
@@ -95,29 +94,37 @@ def publish(parcel: Path) -> None:
 
 
 def pack() -> None:
-    """Controls, and small models trained or damaged here: equal tables lie side by side and compress by what they share."""
-    told = {folder: json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) for folder in shipped_parcels()}
-    files = [
-        file
-        for folder, content in told.items()
-        if content["model"]["reference"].startswith(LOCAL)
-        or DAMAGED in content["run"]["tags"]
-        or content["run"]["pass"] != "text"
-        for file in folder.iterdir()
-    ]
-    new = BUNDLE.with_suffix(".new")
-    with lzma.open(new, "wb", preset=6) as packed, tarfile.open(fileobj=packed, mode="w|") as members:
-        for file in sorted(files, key=lambda one: (one.name, one)):
-            member = tarfile.TarInfo(
-                f"{file.parent.name}/{file.name}"
-            )  # without times and owners: equal content, equal file
-            member.size = file.stat().st_size
-            with file.open("rb") as content:
-                members.addfile(member, content)
-    new.replace(BUNDLE)
-    for folder in {file.parent for file in files}:
-        shutil.rmtree(folder)
-    print(f"{BUNDLE.name}: {len({file.parent for file in files})} profiles, {BUNDLE.stat().st_size / 1e6:.1f} MB")
+    """Controls, and small models trained or damaged here, a bundle of each kind: equal tables lie side by side in it and
+    compress by what they share."""
+    kinds: dict[str, list[Path]] = {}
+    for folder in shipped_parcels():
+        if kind := _bundle_of(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))):
+            kinds.setdefault(kind, []).append(folder)
+    for kind, folders in kinds.items():
+        bundle = PROFILES / f"{kind}.tar.xz"
+        new = bundle.with_suffix(".new")
+        with lzma.open(new, "wb", preset=6) as packed, tarfile.open(fileobj=packed, mode="w|") as members:
+            for file in sorted(
+                (file for folder in folders for file in folder.iterdir()), key=lambda one: (one.name, one)
+            ):
+                # without times and owners: equal content, equal file
+                member = tarfile.TarInfo(f"{file.parent.name}/{file.name}")
+                member.size = file.stat().st_size
+                with file.open("rb") as content:
+                    members.addfile(member, content)
+        new.replace(bundle)
+        for folder in folders:
+            shutil.rmtree(folder)
+        print(f"{bundle.name}: {len(folders)} profiles, {bundle.stat().st_size / 1e6:.1f} MB")
+
+
+def _bundle_of(header: dict[str, Any]) -> str | None:
+    """The bundle that a profile ships in; None for a text profile of a downloadable model, which ships as a folder."""
+    if DAMAGED in header["run"]["tags"]:
+        return "damaged"
+    if header["model"]["reference"].startswith(LOCAL):
+        return "ladder"
+    return "controls" if header["run"]["pass"] != "text" else None
 
 
 def unpack_all() -> None:
