@@ -164,7 +164,7 @@ def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: st
     editor.fill("DROP TABLE runs")
     editor.press("Control+Enter")
     page.get_by_text("A statement of the kind DROP is refused").wait_for()
-    assert page.get_by_role("button", name="CSV for Excel").count() == 0
+    sync_api.expect(page.get_by_role("button", name="CSV for Excel")).to_have_count(0)
 
 
 def test_markup_in_an_answer_is_text(page: sync_api.Page, address: str) -> None:
