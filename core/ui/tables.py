@@ -247,14 +247,7 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     """
     _ = language.translator()
     verdict = _("Verdicts")
-    widths = {name: _text_width(table[name]) for name in table.columns if table[name].dtype == pl.String}
-    least = LEAST_WIDTH if language.current() == "ja" else OFFERED_WIDTH
-    columns = {
-        name: st.column_config.Column(width=width) for name, width in widths.items() if least < width <= MOST_WIDTH
-    }
-    first = table.columns[0]
-    of_first = max(LEAST_WIDTH, min(MOST_WIDTH_OF_FIRST, widths[first])) if first in widths else None
-    columns[first] = st.column_config.Column(pinned=True, width=of_first)
+    columns = column_widths(table)
     outcome = _("Outcome")
     if outcome in table.columns:
         columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
@@ -262,6 +255,18 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
     return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+
+
+def column_widths(table: pl.DataFrame) -> dict[str, Any]:
+    """Columns as wide as their longest text, as far as that is reasonable; the first one stays in sight."""
+    widths = {name: _text_width(table[name]) for name in table.columns if table[name].dtype == pl.String}
+    least = LEAST_WIDTH if language.current() == "ja" else OFFERED_WIDTH
+    columns = {
+        name: st.column_config.Column(width=width) for name, width in widths.items() if least < width <= MOST_WIDTH
+    }
+    first = table.columns[0]
+    of_first = max(LEAST_WIDTH, min(MOST_WIDTH_OF_FIRST, widths[first])) if first in widths else None
+    return columns | {first: st.column_config.Column(pinned=True, width=of_first)}
 
 
 def _text_width(texts: pl.Series) -> int:

@@ -226,10 +226,7 @@ def _show_costs(look: Look, base: str | None) -> None:
         hide_index=True,
         placeholder="–",
         disabled=True if look.rule else [name for name in rows.columns if name != own],
-        column_config={
-            _("Model"): st.column_config.Column(pinned=True),
-            own: st.column_config.NumberColumn(min_value=0.0),
-        },
+        column_config=tables.column_widths(rows) | {own: st.column_config.NumberColumn(min_value=0.0)},
         on_change=_take_speeds,
         args=(references, own),
     )

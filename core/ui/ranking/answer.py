@@ -34,7 +34,7 @@ ICONS = {
 MOST_GROUPS = 6
 MOST_NOTES = 1
 """Lines beneath an answer, but for what was expected, which its help mark says; more are a page to read."""
-NARROW_PLOT = (600.0, 330.0)
+NARROW_PLOT = (450.0, 310.0)
 """Pixels of the axes in a window of 1,000: names that cover nothing there cover nothing in a wider one."""
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
