@@ -98,15 +98,15 @@ def group_names(found: Population) -> dict[str, str]:
     """The groups that can be looked at, by their keys: `ASKED` is the one that was found; none where nothing can be
     compared."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if found.group is None:
         return {}
-    names = {ASKED: words.group_name(found.group, reader)}
+    names = {ASKED: words.group_name(found.group, lang)}
     if found.pilot is not None:
         told = _("“{name}”, {n} models")
         names[ASKED] = told.format(name=found.pilot.name, n=found.rows["model_id"].n_unique())
     for one in found.others:
-        told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
+        told = _("{group} (models: {n})").format(group=words.group_name(one.group, lang), n=one.n_models)
         names[group_key(one.group)] = told
     return names
 
