@@ -72,9 +72,10 @@ def choose(first: Answer, pilot: RegisteredPilot | None) -> tuple[Look, list[str
     everyone = reads.answer(asked)
     if one != REFERENCE and found.group is not None:
         found = found.with_specification(reads.inner_maxima(found.rows["run_id"].to_list()), one)
-        everyone = reads.told(found, is_of_summaries=False)
+        everyone = reads.told(found, is_of_summaries=False, is_brief=True)
     narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else reads.told(narrowed, everyone, is_of_summaries=one == REFERENCE)
+    is_of_summaries = one == REFERENCE
+    shown = everyone if narrowed is found else reads.told(narrowed, everyone, is_of_summaries=is_of_summaries, is_brief=True)
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 
