@@ -379,6 +379,4 @@ def _summarise_left_out(
     )
     furthest = int(np.nanargmax(np.abs(rho - result.rho)))
     missed = tuple(name for at, name in enumerate(names) if at not in known_at)
-    return LeaveOneOut(
-        float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], changes, missed
-    )
+    return LeaveOneOut(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], changes, missed)

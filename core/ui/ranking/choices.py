@@ -75,7 +75,11 @@ def choose(first: Answer, pilot: RegisteredPilot | None) -> tuple[Look, list[str
         everyone = reads.told(found, is_of_summaries=False, is_brief=True)
     narrowed = found.narrowed(rows["run_id"])
     is_of_summaries = one == REFERENCE
-    shown = everyone if narrowed is found else reads.told(narrowed, everyone, is_of_summaries=is_of_summaries, is_brief=True)
+    shown = (
+        everyone
+        if narrowed is found
+        else reads.told(narrowed, everyone, is_of_summaries=is_of_summaries, is_brief=True)
+    )
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 
