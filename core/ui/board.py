@@ -95,14 +95,14 @@ def _say_relation(found: Answer) -> None:
 
 def _say_saving(saving: PlanRow | None) -> None:
     _ = language.translator()
-    head, reader = _("Cheapest verified saving"), language.current()
+    head, lang = _("Cheapest verified saving"), language.current()
     if saving is None:
         meaning = _("A plan says which blocks of a model can go, and what that costs on text that did not choose them.")
         _finding(head, ":material/content_cut:", _("Not planned yet"), meaning)
         return
     icon = ":material/check_circle:" if saving.is_recommended else ":material/do_not_disturb_on:"
-    _finding(head, icon, plans.brief(saving, reader))
-    st.caption(escape(plans.cost(saving, reader)))
+    _finding(head, icon, plans.brief(saving, lang))
+    st.caption(escape(plans.cost(saving, lang)))
     st.page_link("pages/shrink.py", label=_("Shrink"))
 
 
@@ -133,7 +133,7 @@ def profile_ids(texts: pl.DataFrame) -> list[str]:
 
 def show_profiles(found: reads.Home) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     turns = extrema_of(found.extrema, "one_per_type")
     curves = {curve.run_id: curve for curve in profile_points(found.profiles, found.runs, "d2", "one_per_type").curves}
     st.html(_GRID)
@@ -142,22 +142,22 @@ def show_profiles(found: reads.Home) -> None:
             with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):
                 if run["run_id"] in curves:
                     own = [turn for turn in turns if turn.run_id == run["run_id"]]
-                    drawn = thumbnail(curves[run["run_id"]], own, reader, pictures.theme())
+                    drawn = thumbnail(curves[run["run_id"]], own, lang, pictures.theme())
                     st.image(drawn, width="stretch", alt=run["name"])
                 _tell(run)
     drawn = _(
         "Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval."
     )
-    st.caption(_("How to read these pictures"), help=f"{drawn}  \n{escape(verdict_marks_key(reader))}")
+    st.caption(_("How to read these pictures"), help=f"{drawn}  \n{escape(verdict_marks_key(lang))}")
 
 
 def _tell(run: dict) -> None:
-    reader = language.current()
+    lang = language.current()
     brief = shortened(run["name"], LONGEST_NAME)
     name = marked(brief, run["worst_check"] == "veto")
-    said = escape(verdict_text(run, reader))
+    said = escape(verdict_text(run, lang))
     st.page_link("pages/profiles.py", label=escape(name), query_params={"runs": run["run_id"]}, help=said)
-    told = [f"{verdict_marks(run)} {badge(run, reader)}", f"{run['corpus_name']} · {run['protocol']}"]
+    told = [f"{verdict_marks(run)} {badge(run, lang)}", f"{run['corpus_name']} · {run['protocol']}"]
     if run["n_points"]:
         told[-1] += f" · N={run['n_points']:,}"
     if brief != run["name"]:

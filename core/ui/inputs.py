@@ -131,14 +131,14 @@ def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
     `runs` are rows of `queries.run_list` or of more.
     """
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     filters = [("checks", "worst_check", _("Checks"), "outcome")]
-    filters += [(key, f"verdict_{key}", wording.name("claim", key, reader), "claim_verdict") for key in CLAIMS]
+    filters += [(key, f"verdict_{key}", wording.name("claim", key, lang), "claim_verdict") for key in CLAIMS]
     asked: dict[str, list[str]] = {}
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
         for name, column, label, kind in filters:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
-            show = functools.partial(wording.name, kind, language=reader)
+            show = functools.partial(wording.name, kind, language=lang)
             asked[column] = choose_some(label[:1].upper() + label[1:], options, name, show)
     wanted = [pl.col(column).is_in(values) for column, values in asked.items() if values]
     if not wanted:

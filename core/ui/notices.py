@@ -54,14 +54,14 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
 
 def tell_what_is_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
     """Why these runs hold no rows of a kind: their protocol measures no one per type, or an earlier version did."""
-    reader = language.current()
+    lang = language.current()
     _ = language.translator()
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
         st.info(of_earlier)
         return
-    named = _("; ").join(wording.name("protocol", protocol, reader) for protocol in protocols)
-    st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), reader))
+    named = _("; ").join(wording.name("protocol", protocol, lang) for protocol in protocols)
+    st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), lang))
 
 
 def warn_of_vetoes(chosen: pl.DataFrame) -> None:

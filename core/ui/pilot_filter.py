@@ -37,7 +37,7 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
 
 def _tell(registered: RegisteredPilot) -> None:
     _ = language.translator()
-    reader, pilot = language.current(), registered.pilot
+    lang, pilot = language.current(), registered.pilot
     told = _(
         "**{question}** Use class: {use_class}. Primary benchmark, named beforehand ({frozen}): {benchmark}. "
         "Expected: {expectation}"
@@ -45,9 +45,9 @@ def _tell(registered: RegisteredPilot) -> None:
     st.markdown(
         told.format(
             question=escape(pilot.question),
-            use_class=pilot_sentences.use_class_name(pilot.use_class, reader),
+            use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
             frozen=pilot.benchmark.frozen.isoformat(),
-            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, reader)),
+            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, lang)),
             expectation=escape(pilot.benchmark.expectation),
         )
     )

@@ -219,12 +219,14 @@ def relation(asked: RankingQuestion) -> Answer:
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
-def told(found: Population, among: Answer | None = None, *, is_of_summaries: bool = True) -> Answer:
+def told(
+    found: Population, among: Answer | None = None, *, is_of_summaries: bool = True, is_brief: bool = False
+) -> Answer:
     """The answer about a population, or part of it: then `among` is that of the whole. `is_of_summaries`: its dimension is
     that of the runs' summaries, not one that was read by another specification; of the former the values without each
-    block of text are stored."""
+    block of text are stored. `is_brief`: enough for a sentence, in a fifth of the time."""
     blocks, of_scores = _blocks(warehouse().path, warehouse().version(), _key(found.asked), found.asked)
-    return answer_of(found, blocks if is_of_summaries else None, of_scores, full_answer=among)
+    return answer_of(found, blocks if is_of_summaries else None, of_scores, full_answer=among, is_brief=is_brief)
 
 
 def scores() -> pl.DataFrame:

@@ -100,9 +100,9 @@ def ask(runs: pl.DataFrame) -> Wanted:
             language.current(),
             language.LANGUAGES.__getitem__,
         )
-        reader = language.current()
+        lang = language.current()
         audience = inputs.choose(
-            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key, reader)
+            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key, lang)
         )
         name, content = _choose_template()
     recipe = Recipe(

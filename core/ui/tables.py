@@ -83,7 +83,7 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     `rows` are estimates or correlators; a column that they do not have, or that is empty, is not shown.
     """
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     labels = run_labels(runs, language.current())
     told = {
         _("Value"): significant(rows, "value", 4),
@@ -98,7 +98,7 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
         {
             _("Model"): [labels[run_id] for run_id in rows["run_id"]],
             _("Layer"): rows["layer"],
-            _("State"): [wording.name("state", state, reader) for state in rows["state"]],
+            _("State"): [wording.name("state", state, lang) for state in rows["state"]],
             **{column: values for column, values in told.items() if values is not None},
         }
     )
@@ -108,35 +108,35 @@ def one_layer(layer: int, chosen: Selection) -> pl.DataFrame:
     """A line for each quantity of one layer, a column for each run: where it stands in the profile, every estimate with its
     interval, correlators, how far it is from the layer before, and its checks."""
     _ = language.translator()
-    reader = language.current()
-    labels = run_labels(chosen.runs, reader)
+    lang = language.current()
+    labels = run_labels(chosen.runs, lang)
     lines: dict[str, dict[str, str]] = {}
 
     def tell(name: str, run_id: str, told: str) -> None:
         lines.setdefault(name, {})[run_id] = told
 
     for row in chosen.of_runs(chosen.extrema).filter(layer=layer, cloud=BY_TYPE).to_dicts():
-        tell(_("In the profile"), row["run_id"], wording.name("extremum", row["kind"], reader))
+        tell(_("In the profile"), row["run_id"], wording.name("extremum", row["kind"], lang))
     estimates, correlators = (
         chosen.of_runs(rows).filter(layer=layer).sort(pl.col("cloud") != BY_TYPE, maintain_order=True)
         for rows in (chosen.estimates, chosen.correlators)
     )
     for row in estimates.filter(transform="centred").to_dicts():
         scale = [f"n1={row['n1']}"] if row["n1"] else [f"k={row['n2']}"] if row["n2"] else []
-        told = [wording.estimator_name(row["estimator"], reader), *scale, *_where(row)]
+        told = [wording.estimator_name(row["estimator"], lang), *scale, *_where(row)]
         tell(_(", ").join(told), row["run_id"], wording.with_interval(row["value"], row["lower"], row["upper"]))
     for row in correlators.to_dicts():
-        told = [wording.name("correlator", row["correlator"], reader), *_where(row)]
+        told = [wording.name("correlator", row["correlator"], lang), *_where(row)]
         error = "" if row["std_error"] is None else f" ± {row['std_error']:.2g}"
         tell(_(", ").join(told), row["run_id"], wording.number(row["value"]) + error)
     for row in chosen.pairs.filter(layer_a=layer - 1, layer_b=layer).to_dicts():
         name = _("{measure}, from layer {layer}").format(
-            measure=wording.name("pair", row["measure"], reader), layer=layer - 1
+            measure=wording.name("pair", row["measure"], lang), layer=layer - 1
         )
         tell(name, row["run_id"], wording.number(row["value"]))
     for row in chosen.of_runs(chosen.checks).filter(layer=layer).to_dicts():
-        outcome = wording.outcome_name(row["outcome"], reader)
-        name = _("Check: {name}").format(name=wording.name("check", row["check_name"], reader))
+        outcome = wording.outcome_name(row["outcome"], lang)
+        name = _("Check: {name}").format(name=wording.name("check", row["check_name"], lang))
         tell(name, row["run_id"], _("{outcome} ({value})").format(outcome=outcome, value=wording.number(row["value"])))
     columns = {label: [told.get(run_id, "–") for told in lines.values()] for run_id, label in labels.items()}
     return pl.DataFrame({_("Quantity"): list(lines), **columns})
@@ -144,9 +144,9 @@ def one_layer(layer: int, chosen: Selection) -> pl.DataFrame:
 
 def _where(row: Mapping[str, Any]) -> list[str]:
     """Points and state of a row, where they are not those of a first look."""
-    reader = language.current()
-    cloud = [] if row["cloud"] == BY_TYPE else [wording.name("cloud", row["cloud"], reader)]
-    return cloud + ([] if row["state"] == "residual" else [wording.name("state", row["state"], reader)])
+    lang = language.current()
+    cloud = [] if row["cloud"] == BY_TYPE else [wording.name("cloud", row["cloud"], lang)]
+    return cloud + ([] if row["state"] == "residual" else [wording.name("state", row["state"], lang)])
 
 
 def equivalents(rows: pl.DataFrame) -> list[str | None] | None:
@@ -160,8 +160,8 @@ def equivalents(rows: pl.DataFrame) -> list[str | None] | None:
 def claims(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
     """One line per run, specification and claim, the core first; beside each how the final dimension stands to ten."""
     _ = language.translator()
-    reader = language.current()
-    labels = run_labels(runs, reader)
+    lang = language.current()
+    labels = run_labels(runs, lang)
     keys = ["run_id", "cloud", "transform", "estimator", "n1"]
     final = (
         estimates.join(runs.select("run_id", layer="n_layers"), on=["run_id", "layer"], how="semi")
@@ -173,15 +173,15 @@ def claims(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> p
     return without_empty(
         {
             _("Model"): [labels[row["run_id"]] for row in found],
-            _("Specification"): [specification_name(row, reader) for row in found],
+            _("Specification"): [specification_name(row, lang) for row in found],
             _("Core"): [_("yes") if row["is_core"] else _("no") for row in found],
-            _("Claim"): [wording.name("claim", row["claim"], reader) for row in found],
+            _("Claim"): [wording.name("claim", row["claim"], lang) for row in found],
             _("Outcome"): [_claim_outcome(row) for row in found],
             _("Ratio"): [ratio_text(row) for row in found],
             _("Largest at layer"): [row["layer"] for row in found],
             _("Final dimension"): [wording.interval_of(row, "final") for row in found],
             _("Final dimension against ten"): [
-                wording.ten_text(compare_with_ten(row["final_lower"], row["final_upper"]), reader) for row in found
+                wording.ten_text(compare_with_ten(row["final_lower"], row["final_upper"]), lang) for row in found
             ],
         }
     )
@@ -214,8 +214,8 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
 
 def verdicts(runs: pl.DataFrame) -> list[str]:
     """Of runs on text; a control pass has none, and says which it is."""
-    reader = language.current()
-    return [wording.outcome_short(run, reader) for run in runs.iter_rows(named=True)]
+    lang = language.current()
+    return [wording.outcome_short(run, lang) for run in runs.iter_rows(named=True)]
 
 
 def _names(runs: pl.DataFrame) -> list[str]:
@@ -227,11 +227,11 @@ def _names(runs: pl.DataFrame) -> list[str]:
 def _outcomes(runs: pl.DataFrame) -> list[str]:
     """The worst outcome; a veto with the checks that it comes from."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     told = []
     for worst, vetoed_by in runs.select("worst_check", "vetoed_by").rows():
-        names = [wording.name("check", name, reader) for name in vetoed_by or []]
-        outcome = wording.outcome_name(worst, reader)
+        names = [wording.name("check", name, lang) for name in vetoed_by or []]
+        outcome = wording.outcome_name(worst, lang)
         told.append(_("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome)
     return told
 

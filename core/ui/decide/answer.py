@@ -23,17 +23,17 @@ from core.wording import decisions as words
 def say(look: Look) -> None:
     """The sentence first, and what limits it."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if look.decision is None:
         st.info(escape(look.error), icon=":material/help:")
         return
     icon = ":material/check_circle:" if look.decision.chosen else ":material/block:"
-    st.markdown(f"#### {icon} {escape(words.answer(look.decision, reader, look.assumed.bits))}")
-    other = words.other_task(look.rule.rule, look.task, reader) if look.rule else None
-    for line in [*([other] if other else []), *words.remarks(look.decision, reader), *_relation(look, look.decision)]:
+    st.markdown(f"#### {icon} {escape(words.answer(look.decision, lang, look.assumed.bits))}")
+    other = words.other_task(look.rule.rule, look.task, lang) if look.rule else None
+    for line in [*([other] if other else []), *words.remarks(look.decision, lang), *_relation(look, look.decision)]:
         st.caption(escape(line))
     if look.rule:
-        st.caption(escape(words.rule_text(look.rule.rule, reader)))
+        st.caption(escape(words.rule_text(look.rule.rule, lang)))
 
 
 def _relation(look: Look, decision: Decision) -> list[str]:
@@ -49,24 +49,24 @@ def _relation(look: Look, decision: Decision) -> list[str]:
 def show_choice(look: Look) -> None:
     """The front, then what each weight would change, then the numbers."""
     _ = language.translator()
-    reader, decision = language.current(), look.decision
+    lang, decision = language.current(), look.decision
     if decision is None:
         return
     if decision.chosen:
         _draw_front(look, decision)
-        bars = figures.weight_bars(decision, reader, look.assumed.bits)
+        bars = figures.weight_bars(decision, lang, look.assumed.bits)
         if bars:
             st.subheader(_("What a change of weight would choose"))
-            pictures.plot(figures.weight_figure(bars, reader), "weights")
+            pictures.plot(figures.weight_figure(bars, lang), "weights")
         st.subheader(_("The models, by their weighted mean"))
         rows = matrix(look, decision)
         runs = pl.DataFrame({"run_id": [one.run_id for one in decision.candidates]})
         marked = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
         tables.offer_comparison(runs, marked, "matrix")
-        st.caption(words.normalisation(reader))
+        st.caption(words.normalisation(lang))
         tables.download(_traced(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
-        told = [words.left_out(one, decision, reader, look.assumed) for one in decision.excluded]
+        told = [words.left_out(one, decision, lang, look.assumed) for one in decision.excluded]
         with st.expander(_("Left out: {n} models").format(n=len(told)), expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in told))
 
@@ -74,10 +74,8 @@ def show_choice(look: Look) -> None:
 def _draw_front(look: Look, decision: Decision) -> None:
     """Two criteria at a time; which ones is asked where there are more."""
     _ = language.translator()
-    reader = language.current()
-    names = {
-        k: words.criterion_name(one.resolved, reader, look.assumed.bits) for k, one in enumerate(decision.criteria)
-    }
+    lang = language.current()
+    names = {k: words.criterion_name(one.resolved, lang, look.assumed.bits) for k, one in enumerate(decision.criteria)}
     if len(names) < 2:
         return
     y, x = sorted(names, key=lambda k: (deciding.is_equal_for_all(decision, k), -decision.criteria[k].share, k))[:2]
@@ -88,8 +86,8 @@ def _draw_front(look: Look, decision: Decision) -> None:
             x = inputs.choose_from_list(
                 _("To the right"), others, "right", x if x != y else others[0], names.__getitem__, width=320
             )
-    data = figures.front_points(decision, x, y, look.n_points, reader)
-    pictures.plot(figures.front_figure(data, reader, look.assumed), "front")
+    data = figures.front_points(decision, x, y, look.n_points, lang)
+    pictures.plot(figures.front_figure(data, lang, look.assumed), "front")
     if data.has_others:
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 
@@ -97,16 +95,16 @@ def _draw_front(look: Look, decision: Decision) -> None:
 def matrix(look: Look, decision: Decision) -> pl.DataFrame:
     """One line for each model that can be chosen, the choice first."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     columns: dict[str, list[Any]] = {
         _("Model"): [one.name for one in decision.candidates],
         _("Weighted mean"): [round(total, 3) for total in decision.totals],
     }
     for k, one in enumerate(decision.criteria):
-        name = words.measured_name(one.resolved, look.n_points, reader, look.assumed.bits)
-        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(one.share, reader))
+        name = words.measured_name(one.resolved, look.n_points, lang, look.assumed.bits)
+        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(one.share, lang))
         columns[title] = [_cell(look, decision, row, k) for row in range(len(decision.candidates))]
-    columns[_("Among all")] = [words.standing(one, decision, reader) for one in decision.pareto]
+    columns[_("Among all")] = [words.standing(one, decision, lang) for one in decision.pareto]
     return pl.DataFrame(columns)
 
 
@@ -135,10 +133,10 @@ def _traced(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
 def show_cost(look: Look) -> None:
     """Memory and price of each model, then every assumption that they rest on."""
     _ = language.translator()
-    reader, assumed = language.current(), look.assumed
+    lang, assumed = language.current(), look.assumed
     bars = figures.cost_bars(look.on.runs, look.on.costs, assumed)
-    pictures.plot(figures.cost_figure(bars, reader, assumed), "memory")
-    price = figures.price_figure(bars, reader, assumed)
+    pictures.plot(figures.cost_figure(bars, lang, assumed), "memory")
+    price = figures.price_figure(bars, lang, assumed)
     if price is not None:
         pictures.plot(price, "price")
     else:
@@ -151,7 +149,7 @@ def show_cost(look: Look) -> None:
     else:
         _ask_assumptions(assumed)
     _show_costs(look, base)
-    st.caption(words.cost_note(reader))
+    st.caption(words.cost_note(lang))
 
 
 def _choose_baseline(look: Look) -> str | None:
@@ -174,27 +172,25 @@ def _choose_baseline(look: Look) -> str | None:
 
 def _ask_assumptions(assumed: Assumptions) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     st.subheader(_("Assumptions"))
     with st.container(horizontal=True):
         for name, (low, high) in NUMBERS.items():
             whole = isinstance(getattr(assumed, name), int) and name not in ASSUMED_IN
             inputs.draw_number(
-                words.assumption_name(name, reader), f"a.{name}", low, high, format="%.0f" if whole else "%g", width=210
+                words.assumption_name(name, lang), f"a.{name}", low, high, format="%.0f" if whole else "%g", width=210
             )
-        st.text_input(
-            words.assumption_name("currency", reader), key=url_state.key("a.currency"), max_chars=8, width=120
-        )
+        st.text_input(words.assumption_name("currency", lang), key=url_state.key("a.currency"), max_chars=8, width=120)
 
 
 def _show_costs(look: Look, base: str | None) -> None:
     """The table, in which own speeds are typed."""
     _ = language.translator()
-    reader, runs = language.current(), look.on.runs.sort("parameters", natural_sort_key())
+    lang, runs = language.current(), look.on.runs.sort("parameters", natural_sort_key())
     cost = [look.on.costs[run_id] for run_id in runs["run_id"]]
     own = _("Own speed [tokens/s]")
     of_base = look.on.costs[base].price if base else None
-    price = {_("Price per month"): [words.value("price", one.price, reader, look.assumed) for one in cost]}
+    price = {_("Price per month"): [words.value("price", one.price, lang, look.assumed) for one in cost]}
     saving = {_("Less than in use"): [_saving(of_base, one.price, look.assumed) for one in cost]}
     rows = pl.DataFrame(
         {
@@ -206,14 +202,14 @@ def _show_costs(look: Look, base: str | None) -> None:
                 [None if one.hours is None else round(one.hours, 1) for one in cost], dtype=pl.Float64
             ),
             _("Machines"): pl.Series([one.machines for one in cost], dtype=pl.Int64),
-            _("Speed"): [words.value("speed", one.tokens_per_second, reader) for one in cost],
-            _("Where from"): [words.speed_source(one, reader) for one in cost],
-            _("Memory in all"): [words.value("memory", one.memory_bytes, reader) for one in cost],
-            _("Key-value cache"): [words.cache(one, reader) for one in cost],
-            _("Parameters"): [words.value("parameters", n, reader) for n in runs["parameters"]],
+            _("Speed"): [words.value("speed", one.tokens_per_second, lang) for one in cost],
+            _("Where from"): [words.speed_source(one, lang) for one in cost],
+            _("Memory in all"): [words.value("memory", one.memory_bytes, lang) for one in cost],
+            _("Key-value cache"): [words.cache(one, lang) for one in cost],
+            _("Parameters"): [words.value("parameters", n, lang) for n in runs["parameters"]],
             **{
                 _("Weights at {bits} bits").format(bits=bits): [
-                    words.value("memory", one.weight_bytes[k], reader) for one in cost
+                    words.value("memory", one.weight_bytes[k], lang) for one in cost
                 ]
                 for k, bits in enumerate(PRECISIONS)
             },

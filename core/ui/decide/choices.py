@@ -216,13 +216,13 @@ def _first_criteria(
 def _own_criteria(on: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
     """The criteria that the reader states, each with its weight, and behind a click its threshold."""
     _ = language.translator()
-    offered, reader = _offered(on), language.current()
+    offered, lang = _offered(on), language.current()
     chosen = inputs.choose_many(
         _("Criteria"),
         list(offered),
         "by",
         _first_criteria(on, question, offered),
-        lambda key: words.criterion_name(offered[key], reader),
+        lambda key: words.criterion_name(offered[key], lang),
         is_brief=True,
     )
     task = next((offered[key].benchmark for key in chosen if offered[key].benchmark is not None), None)
@@ -241,14 +241,14 @@ def _ask_weight(one: ResolvedCriterion, muted: str | None) -> None:
     _ = language.translator()
     name = f"w.{one.key}"
     url_state.settle_one(name, range(MOST_WEIGHT + 1), _first_weight(one))
-    reader = language.current()
+    lang = language.current()
     value = st.slider(
-        escape(words.criterion_name(one, reader)),
+        escape(words.criterion_name(one, lang)),
         0,
         MOST_WEIGHT,
         key=url_state.key(name),
         disabled=muted is not None,
-        help=words.reason(f"dimension_{muted}", reader) if muted else None,
+        help=words.reason(f"dimension_{muted}", lang) if muted else None,
         width=220,
     )
     url_state.publish(name, value)
@@ -262,10 +262,10 @@ def _first_weight(one: ResolvedCriterion) -> int:
 def _ask_threshold(one: ResolvedCriterion) -> None:
     """The end that matters: at least of what is wanted high, at most of what is wanted low."""
     _ = language.translator()
-    reader, of = language.current(), one.criterion.of
+    lang, of = language.current(), one.criterion.of
     units = {"parameters": _("millions"), "memory": "GB"}
     told = _("{criterion}, at least") if one.higher_is_better else _("{criterion}, at most")
-    label = told.format(criterion=words.criterion_name(one, reader))
+    label = told.format(criterion=words.criterion_name(one, lang))
     inputs.kept_number(f"t.{one.key}", None)
     inputs.draw_number(
         escape(f"{label} [{units[of]}]" if of in units else label), f"t.{one.key}", placeholder=_("no threshold")

@@ -23,7 +23,7 @@ from core.wording import decisions as words
 def show_tasks(look: Look) -> None:
     """The relation and the choice of each task, and those of all together."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     found = _over_tasks(look)
     if not found.tasks:
         st.info(_("None of these models has a score. Import scores, or score the models on a task of your own."))
@@ -32,8 +32,8 @@ def show_tasks(look: Look) -> None:
     if not look.on.comparable:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
-        pictures.plot(figures.task_figure(figures.task_lines(found, reader), reader), "tasks")
-        for line in words.pooled(found.pooled, reader) if found.pooled else []:
+        pictures.plot(figures.task_figure(figures.task_lines(found, lang), lang), "tasks")
+        for line in words.pooled(found.pooled, lang) if found.pooled else []:
             st.caption(escape(line))
     tables.show(task_table(look, found), "task table")
     st.caption(
@@ -51,16 +51,16 @@ def _over_tasks(look: Look) -> OverTasks:
 
 def task_table(look: Look, found: OverTasks) -> pl.DataFrame:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     drawn = found.pooled.tasks if found.pooled else {}
     rows: list[tuple[str, ...]] = []
     for one in found.tasks:
         relation, pooled = one.answer.relation, drawn.get(one.key)
         rows.append(
             (
-                words.task_name(one.benchmark, reader),
+                words.task_name(one.benchmark, lang),
                 str(relation.n),
-                answer_words.word(one.answer, reader) if look.on.comparable else "–",
+                answer_words.word(one.answer, lang) if look.on.comparable else "–",
                 answer_words.coefficient(relation.rho, relation.lower, relation.upper),
                 answer_words.coefficient(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
                 _chosen(one.decision),
@@ -89,7 +89,7 @@ def _chosen(decision: Decision | None) -> str:
 def show_elsewhere(look: Look) -> None:
     """Whether order and shape hold on other texts, and the order by scores on other tasks."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs = reads.ranking().filter(pl.col("model_id").is_in(look.on.runs["model_id"].to_list()))
     st.subheader(_("Models on several texts"))
     order = generality.order_over_texts(runs)
@@ -102,20 +102,20 @@ def show_elsewhere(look: Look) -> None:
     else:
         texts = dict(runs.select("corpus_id", pl.struct("corpus_name", "corpus_language", "corpus_domain")).rows())
         titles = [
-            wording.text_name(one["corpus_name"], one["corpus_language"], one["corpus_domain"], reader)
+            wording.text_name(one["corpus_name"], one["corpus_language"], one["corpus_domain"], lang)
             for one in (texts[key] for key in order.columns)
         ]
         _draw_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen(look.decision))
-        st.caption(escape(words.concordance(order, reader, over_texts=True)))
+        st.caption(escape(words.concordance(order, lang, over_texts=True)))
     for one in generality.verdict_agreements(runs):
         if one.n_models or one.n_undecided:
-            st.caption(escape(words.agreement(one, reader)))
+            st.caption(escape(words.agreement(one, lang)))
     st.subheader(_("Models on several tasks"))
     of_tasks = _over_tasks(look).order
     if of_tasks is None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
-    by_key = {score_key(row): words.task_name(row, reader) for row in look.on.benchmarks.to_dicts()}
+    by_key = {score_key(row): words.task_name(row, lang) for row in look.on.benchmarks.to_dicts()}
     _draw_order(
         of_tasks,
         [by_key.get(key, key.split("~")[1]) for key in of_tasks.columns],
@@ -123,7 +123,7 @@ def show_elsewhere(look: Look) -> None:
         "by tasks",
         _chosen(look.decision),
     )
-    st.caption(escape(words.concordance(of_tasks, reader, over_texts=False)))
+    st.caption(escape(words.concordance(of_tasks, lang, over_texts=False)))
 
 
 def _draw_order(order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:

@@ -52,14 +52,14 @@ def show_rules(look: Look) -> None:
 
 def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     return pl.DataFrame(
         {
-            _("Rule"): [words.rule_name(one, reader) for one in saved],
-            _("Was right"): [words.record(track_record(one.choices), reader) for one in saved],
-            _("Learned on"): [words.task_name(one.rule.task, reader) for one in saved],
-            _("Criteria"): [words.rule_text(one.rule, reader) for one in saved],
-            _("Use class"): [use_class_name(one.rule.use_class, reader) for one in saved],
+            _("Rule"): [words.rule_name(one, lang) for one in saved],
+            _("Was right"): [words.record(track_record(one.choices), lang) for one in saved],
+            _("Learned on"): [words.task_name(one.rule.task, lang) for one in saved],
+            _("Criteria"): [words.rule_text(one.rule, lang) for one in saved],
+            _("Use class"): [use_class_name(one.rule.use_class, lang) for one in saved],
             _("Saved"): [language.local_time(one.at, in_table=True) for one in saved],
         }
     )
@@ -68,7 +68,7 @@ def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
 @inputs.writing
 def _act(look: Look, saved: SavedRule) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     with st.container(horizontal=True, vertical_alignment="center"):
         if look.decision:
             st.button(
@@ -88,7 +88,7 @@ def _act(look: Look, saved: SavedRule) -> None:
         )
         with st.popover(_("Delete..."), icon=":material/delete:"):
             st.markdown(
-                _("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(saved, reader))}**")
+                _("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(saved, lang))}**")
             )
             st.button(
                 _("Delete"),
@@ -100,7 +100,7 @@ def _act(look: Look, saved: SavedRule) -> None:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(one.task for one in saved.choices if one.task):
-        told = words.record(track_record(saved.choices, task), reader)
+        told = words.record(track_record(saved.choices, task), lang)
         st.caption(escape(_("On {task}: {told}.").format(task=task, told=told)))
     for one in saved.choices[:MOST_CHOICES]:
         _show_choice(saved, one)
@@ -111,15 +111,15 @@ def _act(look: Look, saved: SavedRule) -> None:
 def _show_choice(saved: SavedRule, one: RuleChoiceRow) -> None:
     """One choice with its reasons; its outcome, or what asks for it."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     with st.container(border=True):
         when = _("{day}, task {task}").format(day=language.local_time(one.chosen_at), task=one.task or _("none"))
-        st.markdown(f"**{escape(words.choice_text(one, reader))}** · {escape(when)}")
-        for line in filter(None, (words.reason(key, reader, one.share_first) for key in one.reasons)):
+        st.markdown(f"**{escape(words.choice_text(one, lang))}** · {escape(when)}")
+        for line in filter(None, (words.reason(key, lang, one.share_first) for key in one.reasons)):
             st.caption(escape(line))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if one.outcome:
-                name = wording.name("rule_outcome", one.outcome, reader)
+                name = wording.name("rule_outcome", one.outcome, lang)
                 told = _("Outcome: {outcome}.").format(outcome=name)
                 st.markdown(escape(f"{told} {one.outcome_note or ''}".strip()))
                 _outcome_button(_("Take back"), saved, one, None)

@@ -190,8 +190,8 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
 
 def _quantity_name(name: str) -> str:
     known = name in wording.CORRELATORS
-    reader = language.current()
-    return wording.name("correlator", name, reader) if known else wording.estimator_name(name, reader)
+    lang = language.current()
+    return wording.name("correlator", name, lang) if known else wording.estimator_name(name, lang)
 
 
 def _cloud_name(cloud: str) -> str:

@@ -18,7 +18,7 @@ from core.wording import within as words
 
 def show(chosen: Selection) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs, distributions = chosen.runs, chosen.distributions
     quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
@@ -35,11 +35,11 @@ def show(chosen: Selection) -> None:
             quantities,
             "quantity",
             quantities[0],
-            lambda name: wording.name("quantity", name, reader),
+            lambda name: wording.name("quantity", name, lang),
             width=480,
         )
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
-    pictures.plot(distribution_figures.distribution_figure(data, reader), "distribution")
+    pictures.plot(distribution_figures.distribution_figure(data, lang), "distribution")
     st.caption(_reading_aid(quantity))
     own = distributions.filter(run_id=run["run_id"], quantity=quantity)
     tables.download(tables.traced(own, runs), "workdim_distributions.csv", _("Download these numbers (CSV)"))
@@ -106,7 +106,7 @@ def show_large_norms(chosen: Selection) -> None:
 def show_windows(chosen: Selection) -> None:
     """The sentence, the picture, and what belongs to them; of one run."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs = chosen.runs
     told = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -133,13 +133,13 @@ def show_windows(chosen: Selection) -> None:
             read = "text"
     found = relate_windows(windows, place, shuffled)
     with told:
-        st.markdown(f"#### {ICONS[found.relation.answer]} {escape(words.sentence(found, run, reader))}")
+        st.markdown(f"#### {ICONS[found.relation.answer]} {escape(words.sentence(found, run, lang))}")
         drawn, of_run = windows, run
         if read == "shuffled" and shuffled is not None:
             of_run = chosen.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
             drawn = shuffled
-        picture = windows_svg(drawn, of_run, place, reader, pictures.theme())
+        picture = windows_svg(drawn, of_run, place, lang, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
-    st.caption("  \n".join(map(escape, (*words.notes(found, reader), words.expectation(reader)))))
+    st.caption("  \n".join(map(escape, (*words.notes(found, lang), words.expectation(lang)))))
     label = _("Download these numbers (CSV)")
     tables.download(tables.traced(chosen.windows, chosen.with_controls), "workdim_windows.csv", label)

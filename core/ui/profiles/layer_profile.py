@@ -42,7 +42,7 @@ MOST_BESIDE = 3
 def show(chosen: Selection) -> None:
     """The picture first and what was judged beside it, then the choices, then all that is known in tables."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs, estimates, correlators = chosen.runs, chosen.of_runs(chosen.estimates), chosen.of_runs(chosen.correlators)
     notices.stop_if_no_estimates(estimates)
 
@@ -72,15 +72,15 @@ def show(chosen: Selection) -> None:
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(reading_aid(asked, data))
             tell_references(data, chosen)
-            st.markdown(wording.own_definition(reader))
+            st.markdown(wording.own_definition(lang))
         download_picture(asked, data, chosen)
 
-    grid = claims.claim_points(chosen.claims, runs, reader)
+    grid = claims.claim_points(chosen.claims, runs, lang)
     if grid.lines:
         st.subheader(_("Read in other ways"))
         show_grid(grid)
     if asked.quantity == "gride":
-        show_scales(layer_profiles.rank_scans(estimates, runs, layer, reader))
+        show_scales(layer_profiles.rank_scans(estimates, runs, layer, lang))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
     plan_view.tell_needed(runs)
@@ -136,15 +136,15 @@ def _drawn(
     size: tuple[float, float],
     layers: LayerSelection | None = None,
 ) -> str:
-    reader = language.current()
+    lang = language.current()
     turns = extrema_of(chosen.extrema, data.cloud) if asked.is_primary else []
     is_log = isinstance(data, ProfileData) and data.is_log
     phases = []
     if asked.is_primary and len(data.curves) == 1 and data.same_depth:
         (run,) = chosen.runs.filter(run_id=data.curves[0].run_id).to_dicts()
-        phases = claim_phases(run, turns, reader)
-    caption = profile_caption(chosen.runs, data, reader)
-    return profile_svg(data, caption, turns, reader, theme, is_log, size, phases, layers=layers)
+        phases = claim_phases(run, turns, lang)
+    caption = profile_caption(chosen.runs, data, lang)
+    return profile_svg(data, caption, turns, lang, theme, is_log, size, phases, layers=layers)
 
 
 def download_picture(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection) -> None:
@@ -242,7 +242,7 @@ def show_scales(found: list[layer_profiles.RankScan]) -> None:
 
 def show_grid(grid: claims.ClaimData) -> None:
     _ = language.translator()
-    reader = language.current()
-    pictures.plot(claims.claim_figure(grid, reader), "grid of claims")
+    lang = language.current()
+    pictures.plot(claims.claim_figure(grid, lang), "grid of claims")
     line = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
-    st.caption(line.format(marks=marks_key(reader)))
+    st.caption(line.format(marks=marks_key(lang)))

@@ -257,12 +257,12 @@ def show() -> None:
 def _found(tables: list[Table], word: str) -> None:
     """By name, and by meaning in English or in the reader's language."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     hits = []
     for table in tables:
-        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, reader)}"
+        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, lang)}"
         for column in table.columns:
-            meaning = locale.worded(column.comment, reader)
+            meaning = locale.worded(column.comment, lang)
             if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
                 hits.append((table.name, column.name, meaning, column.type))
     if hits:

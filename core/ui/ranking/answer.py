@@ -49,14 +49,14 @@ def say(found: Answer, *, is_brief: bool = False) -> None:
     """The sentence first; what belongs to it below, and what a referee asks for behind a click. `is_brief`: another
     sentence is said beneath, so that nothing stands between them."""
     _ = language.translator()
-    reader = language.current()
-    expected, *notes = words.notes(found, reader)
-    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}", help=escape(expected))
+    lang = language.current()
+    expected, *notes = words.notes(found, lang)
+    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, lang))}", help=escape(expected))
     n_told = 0 if is_brief else MOST_NOTES
-    told = [words.exploratory(found.registration, reader), *notes[:n_told]] if n_told else []
+    told = [words.exploratory(found.registration, lang), *notes[:n_told]] if n_told else []
     if any(told):
         st.caption("  \n".join(escape(line) for line in told if line))
-    details = [expected, *notes[n_told:], *words.details(found, reader)]
+    details = [expected, *notes[n_told:], *words.details(found, lang)]
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
         st.markdown("\n".join(f"- {escape(line)}" for line in details))
 
@@ -65,26 +65,26 @@ def say_shown(look: Look, first: Answer) -> None:
     """What the reader's choices make of the answer, with what was not said of it yet; nothing where they change nothing."""
     if not look.is_other:
         return
-    reader = language.current()
-    said = words.notes(first, reader)
-    notes = "  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said)
-    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**", help=notes or None)
-    if caution := words.exploratory(look.answer.registration, reader):
+    lang = language.current()
+    said = words.notes(first, lang)
+    notes = "  \n".join(escape(line) for line in words.notes(look.answer, lang) if line not in said)
+    st.markdown(f"**{escape(words.sentence(look.answer, lang))}**", help=notes or None)
+    if caution := words.exploratory(look.answer.registration, lang):
         st.caption(escape(caution))
 
 
 def draw(look: Look) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if look.answer.group is None:
         st.info(why_nothing(look))
         return
-    data = score_figures.ranking_points(look.answer, reader, look.pinned, NARROW_PLOT)
+    data = score_figures.ranking_points(look.answer, lang, look.pinned, NARROW_PLOT)
     if not data.points:
         st.caption(_("No model here has this score."))
         return
-    pictures.plot(score_figures.ranking_figure(data, reader), "scatter")
-    st.markdown(wording.scatter_caution(reader))
+    pictures.plot(score_figures.ranking_figure(data, lang), "scatter")
+    st.markdown(wording.scatter_caution(lang))
 
 
 def why_nothing(look: Look) -> str:
@@ -158,9 +158,9 @@ def show_others(found: Answer) -> None:
 
 def _show_other(number: int, other: OtherGroup, found: Answer) -> None:
     _ = language.translator()
-    reader = language.current()
-    head = f"**{escape(words.group_name(other.group, reader))}** – {escape(words.models_of(other.group, reader))}"
-    st.markdown(f"{head}  \n{escape(words.why_apart(other, reader))}")
+    lang = language.current()
+    head = f"**{escape(words.group_name(other.group, lang))}** – {escape(words.models_of(other.group, lang))}"
+    st.markdown(f"{head}  \n{escape(words.why_apart(other, lang))}")
     asked = prefilled(other, found)
     if asked:
         st.page_link(
@@ -196,7 +196,7 @@ def _as_asked(row: Mapping[str, Any]) -> str:
 def show_published(found: Answer) -> None:
     """What is published, with the answer of this page as one more row."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     seen = {"opening": _("abstract or opening"), "second hand": _("second hand")}
     with st.expander(_("What is published about dimension and performance")):
         tables.show(
@@ -204,16 +204,13 @@ def show_published(found: Answer) -> None:
                 {
                     _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
                     _("n (models)"): [str(found.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
-                    _("Direction"): [
-                        words.word(found, reader),
-                        *(words.direction_name(claim, reader) for claim in CLAIMS),
-                    ],
+                    _("Direction"): [words.word(found, lang), *(words.direction_name(claim, lang) for claim in CLAIMS)],
                     _("What is said"): [
-                        words.numbers(found.relation, reader),
+                        words.numbers(found.relation, lang),
                         *(_translated(claim.said) for claim in CLAIMS),
                     ],
                     _("What else it could be"): [
-                        words.expectation(found.registration, reader),
+                        words.expectation(found.registration, lang),
                         *(_translated(claim.confound) for claim in CLAIMS),
                     ],
                     _("Seen as"): ["", *(seen[claim.seen] for claim in CLAIMS)],

@@ -72,9 +72,14 @@ def choose(first: Answer, pilot: RegisteredPilot | None) -> tuple[Look, list[str
     everyone = reads.answer(asked)
     if one != REFERENCE and found.group is not None:
         found = found.with_specification(reads.inner_maxima(found.rows["run_id"].to_list()), one)
-        everyone = reads.told(found, is_of_summaries=False)
+        everyone = reads.told(found, is_of_summaries=False, is_brief=True)
     narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else reads.told(narrowed, everyone, is_of_summaries=one == REFERENCE)
+    is_of_summaries = one == REFERENCE
+    shown = (
+        everyone
+        if narrowed is found
+        else reads.told(narrowed, everyone, is_of_summaries=is_of_summaries, is_brief=True)
+    )
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 
@@ -98,15 +103,15 @@ def group_names(found: Population) -> dict[str, str]:
     """The groups that can be looked at, by their keys: `ASKED` is the one that was found; none where nothing can be
     compared."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if found.group is None:
         return {}
-    names = {ASKED: words.group_name(found.group, reader)}
+    names = {ASKED: words.group_name(found.group, lang)}
     if found.pilot is not None:
         told = _("“{name}”, {n} models")
         names[ASKED] = told.format(name=found.pilot.name, n=found.rows["model_id"].n_unique())
     for one in found.others:
-        told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
+        told = _("{group} (models: {n})").format(group=words.group_name(one.group, lang), n=one.n_models)
         names[group_key(one.group)] = told
     return names
 

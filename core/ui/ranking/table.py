@@ -145,13 +145,13 @@ def ordered(look: Look) -> pl.DataFrame:
 def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str = "") -> str:
     """As HTML; every text of a file or a person goes through `html.escape`."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     models = {one.run_id: one for one in look.everyone.models}
-    labels = run_labels(rows, reader)
+    labels = run_labels(rows, lang)
     ends = _ends([models[run_id] for run_id in rows["run_id"]])
     own = dict(zip(rows["run_id"], own_texts(rows), strict=True)) if "own_score" in rows.columns else {}
-    dimension = words.dimension_name(look.everyone.population.asked.dimension, reader)
-    names = column_names() | {"score": words.benchmark(look.everyone, reader)}
+    dimension = words.dimension_name(look.everyone.population.asked.dimension, lang)
+    names = column_names() | {"score": words.benchmark(look.everyone, lang)}
     are_tags_telling = rows["tags"].n_unique() > 1  # what all models share says nothing of any
     chosen = [key for key in names if key in columns and (key != "tags" or are_tags_telling)]
     head = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
@@ -191,14 +191,14 @@ def _cell(key: str, content: str) -> str:
 
 def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) -> dict[str, str]:
     _ = language.translator()
-    reader = language.current()
-    vetoes = [wording.name("check", key, reader) for key in row["vetoed_by"] or []]
+    lang = language.current()
+    vetoes = [wording.name("check", key, lang) for key in row["vetoed_by"] or []]
     return {
         "rank": places(one.rank_low, one.rank_high),
         "dimension": wording.number(one.dimension),
         "interval": bar(one, ends),
         "end": wording.interval_of(row, "final_dimension_pre_norm"),
-        "verdict": _hint(verdict_marks(row), verdict_text(row, reader)),
+        "verdict": _hint(verdict_marks(row), verdict_text(row, lang)),
         "score": _score(row),
         "score_rank": places(one.score_rank_low, one.score_rank_high),
         "parameters": f"{row['parameters'] / 1e6:,.1f}".removesuffix(".0") if row["parameters"] else "–",
@@ -206,7 +206,7 @@ def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) 
         "tags": letters(" ".join(f"#{tag}" for tag in row["tags"])),
         "family": letters(row["family"]),
         "architecture": letters(row["architecture"]),
-        "checks": _hint(wording.outcome_name(row["worst_check"], reader), _(", ").join(vetoes)),
+        "checks": _hint(wording.outcome_name(row["worst_check"], lang), _(", ").join(vetoes)),
         "points": f"{row['n_points']:,}" if row["n_points"] else "–",
         "text": letters(row["corpus_name"]),
         "measured": letters(language.local_time(row["started_at"], in_table=True)),
@@ -238,7 +238,7 @@ def _hint(text: str, hint: str) -> str:
 def _score(row: Mapping[str, Any]) -> str:
     """The value with its error; whose it is, and what limits it, on hover."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if row["score"] is None:
         return "–"
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
@@ -250,7 +250,7 @@ def _score(row: Mapping[str, Any]) -> str:
         "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
     }
     base = f" ({_('base model')})" if row["score_match"] == "base" else ""
-    remarks = wording.score_remarks(dict(row), reader)
+    remarks = wording.score_remarks(dict(row), lang)
     told = [owners[row["score_match"]], *remarks, row["score_source"] or ""]
     return _hint(f"{wording.number(row['score'])}{error}{base}", _("; ").join(part for part in told if part))
 

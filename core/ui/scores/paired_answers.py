@@ -17,7 +17,7 @@ AT_FIRST, MOST = 12, 60
 
 def show() -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     answered = reads.answered()
     models = answered["model"].unique().sort().to_list()
     if len(models) < 2:
@@ -45,7 +45,7 @@ def show() -> None:
         if not found:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_figure(paired_points(first, second, found), reader)
+    figure = paired_figure(paired_points(first, second, found), lang)
     pictures.plot(figure, "scores pairs")
     score_tables.show(score_tables.differences(found), "scores differences")
     st.caption(
@@ -59,7 +59,7 @@ def show() -> None:
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )
     if len(found) > 1:
-        st.caption(caution(len(found), reader))
+        st.caption(caution(len(found), lang))
     twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))
     if not twice.is_empty():
-        st.caption(escape(newest_counts(twice["benchmark"].unique().sort().to_list(), reader)))
+        st.caption(escape(newest_counts(twice["benchmark"].unique().sort().to_list(), lang)))
