@@ -52,6 +52,7 @@ def run() -> None:
     st.html(_ROOM + (_CHOSEN if pictures.theme() == DARK else ""))
     url_state.keep()
     chosen = language.settle()
+    language.write_over_streamlit()
     _ = language.translator()
     page = st.navigation(
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -27,6 +28,8 @@ MOST_RUNS = 6
 """Curves that one figure keeps apart: the palette has six colours."""
 OFFERED = 200
 """Runs that a list offers: more are slower to draw than to look for, and nobody reads them."""
+MOST_MEGABYTES = 25
+"""Size of a file that may be handed over, as .streamlit/config.toml has it; the command line takes larger ones."""
 _SEARCHED = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
@@ -109,6 +112,15 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     value = st.toggle(label, key=url_state.key(name), **more)
     url_state.publish(name, value)
     return value
+
+
+def upload(label: str, types: Sequence[str], key: str, most: int = MOST_MEGABYTES, **more: Any) -> Any:
+    """A file that the reader hands over, with its limits in the reader's language."""
+    _ = language.translator()
+    told = _("at most {n} MB: {types}").format(n=most, types=_(", ").join(one.upper() for one in types))
+    own = f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', key.strip())}"
+    language.write_over({f"{own} [data-testid=stFileUploaderDropzoneInstructions] span": told})
+    return st.file_uploader(label, type=list(types), key=key, max_upload_size=most, **more)
 
 
 def kept_number(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import streamlit as st
@@ -26,6 +26,33 @@ def current() -> str:
 
 def translator() -> Callable[[str], str]:
     return locale.translator(current())
+
+
+def write_over(texts: Mapping[str, str]) -> None:
+    """Puts texts (CSS selector -> text) in the place of what Streamlit writes there in English, and only in English."""
+    if current() == "en":
+        return
+    styles = [
+        f"{place} {{ font-size: 0 !important; white-space: normal; overflow: visible; }} "
+        f'{place}::after {{ font-size: 0.875rem; content: "{text}"; }}'
+        for place, text in texts.items()
+    ]
+    st.html(f"<style>{' '.join(styles)}</style>")
+
+
+def write_over_streamlit() -> None:
+    """What any input may say in Streamlit's own words."""
+    _ = translator()
+    line = "[data-testid=InputInstructions] span:first-child"
+    write_over(
+        {
+            "[data-testid=stFileUploaderDropzone] [data-testid=stBaseButton-secondary] p": _("Choose a file"),
+            f":is([data-testid=stTextInput], [data-testid=stNumberInput]) {line}": _("Press Enter to apply"),
+            f"[data-testid=stTextArea] {line}": _("Press Ctrl+Enter to apply"),
+            "[data-key=__select_all__] > div": _("Select all"),
+            "[role=listbox][data-empty=true] [role=option] span": _("No results"),
+        }
+    )
 
 
 def switch(chosen: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import polars as pl
 import streamlit as st
 
-from core import wording
+from core import locale, wording
 from core.analysis.answer import relate_by_specification
 from core.analysis.question import RankingQuestion
 from core.analysis.ranking import newest_runs
@@ -213,7 +213,11 @@ def _rows(made: Report) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "rows.zip"
         export_runs.export_report_data(
-            reads.warehouse(), made.numbers, made.story.run_ids or made.recipe.run_ids, target
+            reads.warehouse(),
+            made.numbers,
+            made.story.run_ids or made.recipe.run_ids,
+            target,
+            locale.translator(made.story.language),
         )
         return target.read_bytes()
 
@@ -334,7 +338,7 @@ def _plan_label(row: Mapping[str, Any]) -> str:
 def _choose_template() -> tuple[str | None, bytes | None]:
     """The company's file, if one was given that can be used; what a deck on it goes without is said."""
     _ = language.translator()
-    given = st.file_uploader(_("Company template"), type=["pptx", "potx"], key="template", width=360)
+    given = inputs.upload(_("Company template"), ["pptx", "potx"], "template", width=360)
     if given is None:
         return None, None
     name, content = given.name[-80:], given.getvalue()

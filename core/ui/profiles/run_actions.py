@@ -41,7 +41,7 @@ def show(chosen: Selection) -> None:
             taken = chosen.with_controls["run_id"].to_list()
             st.download_button(
                 _("Export the chosen runs (zip)"),
-                partial(_zipped, reads.warehouse(), taken),
+                partial(_zipped, reads.warehouse(), taken, _),
                 "workdim_export.zip",
                 "application/zip",
                 on_click="ignore",
@@ -154,6 +154,6 @@ def _done(line: str) -> None:
     st.rerun()
 
 
-def _zipped(warehouse: Warehouse, run_ids: list[str]) -> bytes:
+def _zipped(warehouse: Warehouse, run_ids: list[str], translate: Callable[[str], str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return export_runs.export_as_zip(warehouse, run_ids, Path(folder))
+        return export_runs.export_as_zip(warehouse, run_ids, Path(folder), translate)
