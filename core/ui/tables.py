@@ -52,6 +52,17 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     """
     _ = language.translator()
     verdict, outcome = _("Verdicts"), _("Outcome")
+    columns = column_widths(table)
+    if outcome in table.columns:
+        columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
+    if verdict in table.columns:
+        columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
+        more = {"row_height": VERDICT_HEIGHT} | more
+    return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+
+
+def column_widths(table: pl.DataFrame) -> dict[str, Any]:
+    """Columns as wide as their longest text, within limits; the first one stays visible."""
     widths = {name: _text_width(table[name]) for name in table.columns if table[name].dtype == pl.String}
     minimum = MIN_WIDTH if language.current() == "ja" else DEFAULT_WIDTH
     columns = {
@@ -59,13 +70,7 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     }
     first = table.columns[0]
     first_width = max(MIN_WIDTH, min(MAX_FIRST_WIDTH, widths[first])) if first in widths else None
-    columns[first] = st.column_config.Column(pinned=True, width=first_width)
-    if outcome in table.columns:
-        columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
-    if verdict in table.columns:
-        columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
-        more = {"row_height": VERDICT_HEIGHT} | more
-    return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+    return columns | {first: st.column_config.Column(pinned=True, width=first_width)}
 
 
 def _text_width(column: pl.Series) -> int:

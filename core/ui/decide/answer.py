@@ -233,10 +233,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
         hide_index=True,
         placeholder="–",
         disabled=True if view.rule else [name for name in rows.columns if name != own_speed],
-        column_config={
-            _("Model"): st.column_config.Column(pinned=True),
-            own_speed: st.column_config.NumberColumn(min_value=0.0),
-        },
+        column_config=tables.column_widths(rows) | {own_speed: st.column_config.NumberColumn(min_value=0.0)},
         on_change=_store_speeds,
         args=(references, own_speed),
     )

@@ -34,7 +34,7 @@ ICONS = {
 MAX_GROUPS = 6
 MAX_NOTES = 1
 """Notes beneath an answer, besides the expectation in its help mark; the others stand with the details."""
-NARROW_FIGURE = (600.0, 330.0)
+NARROW_FIGURE = (450.0, 310.0)
 """Pixels of the axes in a window of 1,000: labels that do not overlap there do not overlap in a wider window."""
 MAX_PREFILLED = 25
 """Models in a link to the screen Measure models."""

@@ -81,10 +81,10 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
     if not is_reference:
         maxima = reads.inner_maxima(population.rows["run_id"].to_list())
         population = population.with_specification(maxima, specification)
-        full_answer = reads.answer_about(population, is_of_summaries=False)
+        full_answer = reads.answer_about(population, is_of_summaries=False, is_brief=True)
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
-        answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference)
+        answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
     is_different = words.sentence(answer, "en") != words.sentence(page_answer, "en")
     return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
 
