@@ -11,7 +11,9 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
+from core.errors import Sentence
 from core.files import is_read_only
+from core.locale import worded
 from core.records import SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
@@ -148,7 +150,13 @@ def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
     if passing.is_empty():
         st.info(_("No run passes these filters."))
     else:
-        st.caption(_("{n} of {total} runs pass the filters.").format(n=passing.height, total=n_texts))
+        told = Sentence(
+            "{n} of {total} runs passes the filters.",
+            "{n} of {total} runs pass the filters.",
+            n=passing.height,
+            total=n_texts,
+        )
+        st.caption(worded(told, language.current()))
     return passing
 
 
@@ -215,16 +223,21 @@ def matching(runs: pl.DataFrame, words: str) -> pl.DataFrame:
 
 
 def _tell_found(found: int, total: int, words: str) -> None:
-    _ = language.translator()
     if not found:
-        line = _("None of the {total} runs is met by “{words}”.")
+        line = Sentence("None of the {total:,} runs is met by “{words}”.", total=total, words=escape(words.strip()))
     elif found > OFFERED:
-        line = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
+        line = Sentence(
+            "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
+            n=OFFERED,
+            found=found,
+        )
     elif words.strip():
-        line = _("{found} of {total} runs are listed.")
+        line = Sentence(
+            "{n:,} of {total:,} runs is listed.", "{n:,} of {total:,} runs are listed.", n=found, total=total
+        )
     else:
         return
-    st.caption(line.format(n=OFFERED, found=f"{found:,}", total=f"{total:,}", words=escape(words.strip())))
+    st.caption(worded(line, language.current()))
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

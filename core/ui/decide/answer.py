@@ -11,7 +11,9 @@ from core.analysis import decision as deciding
 from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.analysis.ranking import natural_sort_key
+from core.errors import Sentence
 from core.figures import decisions as figures
+from core.locale import worded
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.decide.choices import ASSUMED_IN, NUMBERS, Look
@@ -67,7 +69,8 @@ def show_choice(look: Look) -> None:
         tables.download(_traced(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
         told = [words.left_out(one, decision, lang, look.assumed) for one in decision.excluded]
-        with st.expander(_("Left out: {n} models").format(n=len(told)), expanded=decision.chosen is None):
+        heading = Sentence("Left out: {n} model", "Left out: {n} models", n=len(told))
+        with st.expander(worded(heading, lang), expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in told))
 
 

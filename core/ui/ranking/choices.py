@@ -15,6 +15,8 @@ from core.analysis import ranking
 from core.analysis.answer import Answer, specification_key
 from core.analysis.population import Population, group_key
 from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
+from core.errors import Sentence
+from core.locale import worded
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.registry.names import keys
@@ -212,7 +214,13 @@ def _filtered(found: Population) -> tuple[pl.DataFrame, Specification]:
             rows = rows.filter(pl.col("tags").list.set_intersection(wanted).list.len() > 0) if wanted else rows
         one = _choose_specification(found)
     if rows.height < found.rows.height:
-        st.caption(_("{n} of {total} models pass the filters.").format(n=rows.height, total=found.rows.height))
+        passing = Sentence(
+            "{n} of {total} models passes the filters.",
+            "{n} of {total} models pass the filters.",
+            n=rows.height,
+            total=found.rows.height,
+        )
+        st.caption(worded(passing, language.current()))
     return rows, one
 
 
