@@ -168,7 +168,7 @@ def phrases(lang: str) -> list[tuple[str, str]]:
         models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
     )
     found = [(said, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
-    home = reads.home(newest_runs(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
+    home = reads.home_data(newest_runs(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         found.append(
             (

@@ -9,7 +9,7 @@ from core import wording
 from core.ui import inputs, language, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
-from core.ui.tables import significant, without_empty
+from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
 
 
@@ -28,7 +28,7 @@ def show(chosen: Selection) -> None:
             "A vetoed run is not usable, whatever its numbers. Shifts are differences of log d2: 0.095 is 10 %."
         )
     )
-    tables.download(tables.traced(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
+    tables.show_download(tables.with_provenance(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
 
     st.subheader(_("Why each check matters"))
     st.markdown("\n".join(_meanings(checks_worst_first(checks))))
@@ -127,7 +127,7 @@ def _checks_shown(rows: pl.DataFrame, runs: pl.DataFrame, layer: str, more: dict
             _("Check"): [wording.name("check", name, lang) for name in rows["check_name"]],
             _("Outcome"): outcomes,
             _("Value"): rows["value"].round_sig_figs(3),
-            _("± (paired)"): significant(rows, "std_error", 2),
+            _("± (paired)"): rounded(rows, "std_error", 2),
             _("Limit"): rows["threshold"].round_sig_figs(3),
             layer: rows["layer"],
             **more,

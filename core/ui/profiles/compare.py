@@ -54,7 +54,7 @@ def show(chosen: Selection) -> None:
     st.subheader(_("What came out"))
     table = result_table(base, others, found, labels)
     tables.show(table, "compared", height="content")
-    tables.download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
+    tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
     _show_conditions(chosen.records.filter(pl.col("run_id").is_in(ids)), labels)
 
@@ -65,7 +65,7 @@ def _draw_curves(chosen: Selection, texts: pl.DataFrame) -> None:
     if not data.curves:
         return
     caption, turns = profile_caption(texts, data, lang), extrema_of(chosen.extrema, data.cloud)
-    drawn = profile_svg(data, caption, turns, lang, pictures.theme(), size=SIZE, most_together=inputs.MOST_RUNS)
+    drawn = profile_svg(data, caption, turns, lang, pictures.theme(), size=SIZE, most_together=inputs.MAX_RUNS)
     st.image(drawn, width="stretch", alt=caption.title)
 
 

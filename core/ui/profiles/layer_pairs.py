@@ -16,7 +16,7 @@ def show(chosen: Selection) -> None:
     runs, pairs = chosen.runs, chosen.pairs
     measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
     if not measures:
-        notices.tell_what_is_missing(
+        notices.show_missing(
             runs,
             _("The protocol of these runs compares no layers: quick, standard and thorough do."),
             _("These runs hold no comparison of layers: it came with a later version. Measure them again."),
@@ -35,7 +35,9 @@ def show(chosen: Selection) -> None:
     st.caption(_along_aid(measure))
     _tell_exponent(layer_pairs.displacement_exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)
-    tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
+    tables.show_download(
+        tables.with_provenance(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)")
+    )
 
 
 def _reading_aid(data: layer_pairs.PairData) -> str:

@@ -16,6 +16,7 @@ from core.figures.svg_profiles import LayerSelection, claim_phases, extrema_of, 
 from core.registry.passes import CONTROLS
 from core.ui import inputs, language, notices, pictures, tables, url_state
 from core.ui.markdown import escape
+from core.ui.profiles import layer_tables
 from core.ui.profiles.choices import (
     ProfileChoice,
     choose_all,
@@ -47,7 +48,7 @@ def show(chosen: Selection) -> None:
     notices.stop_if_no_estimates(estimates)
 
     first = st.container()
-    with url_state.together():
+    with url_state.batched():
         with st.container(horizontal=True, vertical_alignment="center"):
             is_all = choose_all(estimates)
             asked = choose_basic(estimates, runs) if not is_all else None
@@ -87,13 +88,15 @@ def show(chosen: Selection) -> None:
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
     at_layer = shown if layer is None else shown.filter(layer=layer)
-    tables.show(tables.layers(at_layer, runs), "numbers", height=320 if layer is None else "content")
-    tables.download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
+    tables.show(layer_tables.layer_table(at_layer, runs), "numbers", height=320 if layer is None else "content")
+    tables.show_download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
 
     if grid.lines:
         st.subheader(_("Claims by specification"))
-        tables.show(tables.claims(chosen.claims, runs, estimates), "claims", height=320)
-        tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
+        tables.show(layer_tables.claim_table(chosen.claims, runs, estimates), "claims", height=320)
+        tables.show_download(
+            tables.with_provenance(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)")
+        )
 
 
 def _show_first(
@@ -116,7 +119,7 @@ def _show_first(
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MOST_BESIDE else SIZE
             drawn = _drawn(asked, data, chosen, pictures.theme(), size, LayerSelection(layer))
-            pictures.layered(drawn, "profile picture", url_state.setting("layer"))
+            pictures.plot_layered(drawn, "profile picture", url_state.setter("layer"))
 
 
 def show_layer(layer: int, chosen: Selection) -> None:
@@ -125,7 +128,7 @@ def show_layer(layer: int, chosen: Selection) -> None:
     with st.container(border=True):
         position = _("output of block {n}").format(n=layer) if layer else _("embedding output")
         st.markdown(f"**{escape(_('Layer {layer}: {position}').format(layer=layer, position=position))}**")
-        tables.show(tables.one_layer(layer, chosen), "one layer", height=320)
+        tables.show(layer_tables.one_layer_table(layer, chosen), "one layer", height=320)
 
 
 def _drawn(
