@@ -22,8 +22,9 @@ from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
 from core.deck.report import Report, appendix_sections, build_report
 from core.deck.slide_svg import slide_outline
-from core.errors import InputError
+from core.errors import InputError, Sentence, sentences
 from core.files import version
+from core.locale import worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
@@ -255,11 +256,19 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
     if not changed and not n_left:
         st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=day))
         return
-    summary = _("{n} of {total} numbers have changed since {day}.")
-    lines = [summary.format(n=f"{len(changed):,}", total=f"{len(comparisons):,}", day=day)]
+    line = Sentence(
+        "{n:,} of {total:,} numbers has changed since {day}.",
+        "{n:,} of {total:,} numbers have changed since {day}.",
+        n=len(changed),
+        total=len(comparisons),
+        day=day,
+    )
     if n_left:
-        lines.append(_("{n} computed ones were not compared.").format(n=f"{n_left:,}"))
-    st.warning(wording.sentences(lines, language.current()), icon=":material/published_with_changes:")
+        not_compared = Sentence(
+            "{n:,} computed one was not compared.", "{n:,} computed ones were not compared.", n=n_left
+        )
+        line = sentences(line, not_compared)
+    st.warning(worded(line, language.current()), icon=":material/published_with_changes:")
     if not changed:
         return
     rows = {
