@@ -373,9 +373,10 @@ def _summarise_left_out(
     judged = known_at if every else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
-    answers = {evaluate_ranks(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer for at in judged}
+    changes = any(
+        evaluate_ranks(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer != result.answer
+        for at in judged
+    )
     furthest = int(np.nanargmax(np.abs(rho - result.rho)))
     missed = tuple(name for at, name in enumerate(names) if at not in known_at)
-    return LeaveOneOut(
-        float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {result.answer}, missed
-    )
+    return LeaveOneOut(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], changes, missed)

@@ -40,6 +40,7 @@ def ingest(options: argparse.Namespace) -> int:
         new = reference.add_all_profiles(warehouse, warn)
         say(
             Sentence(
+                "{n} of {of} reference profiles was added, and the shipped layer plans; they carry the tag 'reference'.",
                 "{n} of {of} reference profiles were added, and the shipped layer plans; they carry the tag 'reference'.",
                 n=len(new),
                 of=len(shipped),
@@ -50,10 +51,6 @@ def ingest(options: argparse.Namespace) -> int:
         say(
             Sentence(
                 "{n} reference profile was moved to the trash, and the shipped layer plans removed. `workdim ingest --reference` adds them again.",
-                n=n_out,
-            )
-            if n_out == 1
-            else Sentence(
                 "{n} reference profiles were moved to the trash, and the shipped layer plans removed. `workdim ingest --reference` adds them again.",
                 n=n_out,
             )
@@ -73,18 +70,14 @@ def ingest(options: argparse.Namespace) -> int:
         recover(warehouse)
         warehouse.sync_files(warn)
         n = waiting - len(waiting_parcels(warehouse))
-        say(
-            Sentence("{n} waiting parcel was taken in.", n=n)
-            if n == 1
-            else Sentence("{n} waiting parcels were taken in.", n=n)
-        )
+        say(Sentence("{n} waiting parcel was taken in.", "{n} waiting parcels were taken in.", n=n))
     return 0
 
 
 def _made_anew(n: int) -> Sentence:
-    if n == 1:
-        return Sentence("The warehouse was made anew from {n} parcel.", n=n)
-    return Sentence("The warehouse was made anew from {n} parcels.", n=n)
+    return Sentence(
+        "The warehouse was made anew from {n} parcel.", "The warehouse was made anew from {n} parcels.", n=n
+    )
 
 
 def import_(options: argparse.Namespace) -> int:
@@ -168,18 +161,15 @@ def restore(options: argparse.Namespace) -> int:
         with counting_bar(Sentence("building the warehouse")) as progress:
             restored = restore_backup(warehouse, staged, warn, progress)
     say(
-        Sentence("{path} is what the backup holds; {n} parcel came with it.", path=warehouse.path, n=1)
-        if restored.n_parcels == 1
-        else Sentence(
-            "{path} is what the backup holds; {n} parcels came with it.", path=warehouse.path, n=restored.n_parcels
+        Sentence(
+            "{path} is what the backup holds; {n} parcel came with it.",
+            "{path} is what the backup holds; {n} parcels came with it.",
+            path=warehouse.path,
+            n=restored.n_parcels,
         ),
         Sentence(
             "Nothing that was measured since is lost: {n} later parcel is in it too, and tags and notes stand. Names, "
             "queries and score files are those of the backup.",
-            n=1,
-        )
-        if restored.n_newer == 1
-        else Sentence(
             "Nothing that was measured since is lost: {n} later parcels are in it too, and tags and notes stand. Names, "
             "queries and score files are those of the backup.",
             n=restored.n_newer,

@@ -13,7 +13,8 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
 from core.wording import answers, pilot_sentences
 from core.wording import slides as slide_wording
@@ -207,17 +208,19 @@ def _relation_title(data: DeckData) -> str:
     _pilot, answer = data.pilot_and_answer
     relation, coefficient = answer.relation, answers.coefficient
     if data.case == "incomplete":
-        return (
-            _("{n} model with both numbers so far: a picture, and no claim")
-            if relation.n == 1
-            else _("{n} models with both numbers so far: a picture, and no claim")
-        ).format(n=relation.n)
+        sentence = Sentence(
+            "{n} model with both numbers so far: a picture, and no claim",
+            "{n} models with both numbers so far: a picture, and no claim",
+            n=relation.n,
+        )
+        return worded(sentence, data.language)
     if relation.rho is None:
-        return (
-            _("{n} model with both numbers: a picture, and no coefficient")
-            if relation.n == 1
-            else _("{n} models with both numbers: a picture, and no coefficient")
-        ).format(n=relation.n)
+        sentence = Sentence(
+            "{n} model with both numbers: a picture, and no coefficient",
+            "{n} models with both numbers: a picture, and no coefficient",
+            n=relation.n,
+        )
+        return worded(sentence, data.language)
     if answer.word == "cannot_tell" and {*relation.reasons, *answer.reasons} <= {"interval_too_wide", "stage"}:
         line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
         return line.format(
@@ -305,11 +308,18 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
             else _("Settle first what keeps the answer open; more models alone do not.")
         )
     elif answer.word == "cannot_tell":
-        choice = _("stop, or measure {n} more models").format(n=more)
-        measure = _(
+        stop_or_go_on = Sentence("stop, or measure {n} more model", "stop, or measure {n} more models", n=more)
+        choice = worded(stop_or_go_on, data.language)
+        go_on = Sentence(
+            "Measure {n} more model of this kind, {time} on this machine: {enough} would tell a relation from none with a "
+            "power of 80 %.",
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
-            "power of 80 %."
-        ).format(n=more, time=slide_wording.time_of(more, data.text_runs, data.language), enough=answer.relation.enough)
+            "power of 80 %.",
+            n=more,
+            time=slide_wording.time_of(more, data.text_runs, data.language),
+            enough=answer.relation.enough,
+        )
+        measure = worded(go_on, data.language)
     else:
         choice = _("stop; {n} models were enough to tell").format(n=answer.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
@@ -370,10 +380,16 @@ def robustness_slide(data: DeckData) -> StorySlide:
         )
     if missing:
         rows.append((_("Not measured"), _("{what}; {time}").format(what=_(", ").join(missing), time=time)))
+    title = Sentence(
+        "{n} of {total} other ways of looking was measured",
+        "{n} of {total} other ways of looking were measured",
+        n=4 - len(missing),
+        total=4,
+    )
     return core_slide(
         data,
         "robustness",
-        _("{n} of {total} other ways of looking were measured").format(n=4 - len(missing), total=4),
+        worded(title, data.language),
         visual=fact_table(
             _("Way of looking"),
             _("What it says"),
