@@ -1,4 +1,4 @@
-"""Pictures on a screen, in the reader's theme: dark or light as it is known when the page is loaded."""
+"""Figures and drawings on a screen, in the reader's theme: dark or light, as the browser says when the page is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.figures.style import recolour
 from core.figures.svg import THEMES, Theme
 from core.ui import language
 
-_LAYERED = st.components.v2.component(
+_LAYERED_PICTURE = st.components.v2.component(
     "layered_picture",
     css="""
         svg { display: block; width: 100%; height: auto; }
@@ -30,21 +30,21 @@ _LAYERED = st.components.v2.component(
         parentElement.append(drawn);
     }""",
 )
-"""A drawing of our own within the page, in which layers can be clicked on."""
+"""An SVG drawing within the page, in which layers can be clicked on."""
 
 
 def theme() -> Theme:
-    """Light where the browser has not told yet."""
+    """The colours of the reader's theme: light where the browser has not said yet."""
     return THEMES.get(st.context.theme.type or "light", THEMES["light"])
 
 
 def plot(figure: go.Figure, key: str, **more: Any) -> Any:
-    """A figure that answers to the pointer."""
-    return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, config=_tools(), **more)
+    """Draw a plotly figure, which answers to the pointer."""
+    return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, config=_plotly_locale(), **more)
 
 
-def _tools() -> dict[str, Any]:
-    """The names of the tools above a figure, which plotly has in English."""
+def _plotly_locale() -> dict[str, Any]:
+    """The names of the buttons above a figure, which plotly has in English."""
     _ = language.translator()
     names = {
         "Download plot as a PNG": _("Download plot as a PNG"),
@@ -55,14 +55,14 @@ def _tools() -> dict[str, Any]:
         "Autoscale": _("Autoscale"),
         "Reset axes": _("Reset axes"),
     }
-    spoken = language.current()
-    return {} if spoken == "en" else {"locale": spoken, "locales": {spoken: {"dictionary": names}}}
+    lang = language.current()
+    return {} if lang == "en" else {"locale": lang, "locales": {lang: {"dictionary": names}}}
 
 
-def layered(drawn: str, key: str, choose: Callable[[int], None]) -> None:
-    """A picture of `core.figures.svg_profiles` with its layers marked; a click on one of them chooses it."""
+def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> None:
+    """Draw a picture of `core.figures.svg_profiles` with its layers marked; a click on one of them chooses it."""
 
-    def take() -> None:
-        choose(int(st.session_state[key]["layer"]))
+    def on_click() -> None:
+        choose_layer(int(st.session_state[key]["layer"]))
 
-    _LAYERED(key=key, data=drawn, on_layer_change=take)
+    _LAYERED_PICTURE(key=key, data=svg, on_layer_change=on_click)

@@ -174,13 +174,13 @@ def _pick_saved() -> None:
 _SAVING = "query being saved"
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def ask_for_name(sql: str) -> None:
     """From now on the form for the name of this statement is drawn, until it is filled in or closed."""
     st.session_state[_SAVING] = sql
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def show_form() -> None:
     """Asks for the name; one that is taken is replaced only by whoever says so."""
     sql = st.session_state.get(_SAVING)
@@ -209,7 +209,7 @@ def show_form() -> None:
             st.rerun()
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def show_current(sql: str) -> None:
     """Which saved query stands in the editor, its note, and a way to forget it."""
     _ = language.translator()

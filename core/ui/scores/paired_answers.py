@@ -18,7 +18,7 @@ AT_FIRST, MOST = 12, 60
 def show() -> None:
     _ = language.translator()
     lang = language.current()
-    answered = reads.answered()
+    answered = reads.answer_sets()
     models = answered["model"].unique().sort().to_list()
     if len(models) < 2:
         st.info(
@@ -40,7 +40,7 @@ def show() -> None:
         return
     names = sorted({key["benchmark"] for key, _one in found})
     if len(names) > 1:
-        chosen = inputs.choose_many(_("Benchmarks"), names, "benchmarks", names[:AT_FIRST], most=MOST)
+        chosen = inputs.choose_many(_("Benchmarks"), names, "benchmarks", names[:AT_FIRST], max_selections=MOST)
         found = [(key, one) for key, one in found if key["benchmark"] in chosen]
         if not found:
             st.info(_("Choose at least one benchmark above."))

@@ -56,7 +56,7 @@ def tell_empty(model: str, has_others: bool) -> None:
     st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language=None)
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def ask() -> None:
     """The form; nothing starts before its button."""
     _ = language.translator()

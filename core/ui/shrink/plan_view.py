@@ -90,7 +90,7 @@ def _budget(found: LayerPlan) -> float:
     """Nats per token, from nothing to what the dearest step of the search costs."""
     _ = language.translator()
     own = found.plan.budget
-    budget = url_state.settle_number("nats", own, 0.0) or 0.0
+    budget = url_state.restore_number("nats", own, 0.0) or 0.0
     limits = [read_again.upper_limit(row) for row in read_again.search_steps(found)]
     highest = max(own, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
@@ -168,7 +168,9 @@ def show_price(found: LayerPlan) -> None:
         }
     )
     tables.show(table, "plan candidates")
-    tables.download(_prices(found), f"workdim_plan_{short_id(found.plan.plan_id)}.csv", _("Download all prices (CSV)"))
+    tables.show_download(
+        _prices(found), f"workdim_plan_{short_id(found.plan.plan_id)}.csv", _("Download all prices (CSV)")
+    )
 
 
 def _price(row: PlanOutcomeRow) -> str:
@@ -364,7 +366,7 @@ def _measured_again(found: LayerPlan) -> None:
         "pages/profiles.py",
         label=_("Open both profiles"),
         icon=":material/show_chart:",
-        query_params={"runs": url_state.joined(chosen)},
+        query_params={"runs": url_state.join_values(chosen)},
     )
 
 
