@@ -13,11 +13,13 @@ from core.wording.labels import check_meaning, control_name, estimator_name, est
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.scores import (
     benchmark_name,
+    metric_name,
     no_score_text,
     score_note_lines,
     score_settings_text,
     score_text,
     stated_text,
+    unit_name,
 )
 from core.wording.verdicts import (
     claim_text,
@@ -45,6 +47,7 @@ __all__ = [
     "estimator_symbol",
     "extrema_text",
     "interval_of",
+    "metric_name",
     "name",
     "no_score_text",
     "number",
@@ -63,6 +66,7 @@ __all__ = [
     "size_range",
     "stated_text",
     "ten_dimensions_text",
+    "unit_name",
     "verdict_name",
     "verdict_text",
     "with_interval",
