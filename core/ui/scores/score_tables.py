@@ -13,7 +13,7 @@ from core.figures.scores import benchmark_label, with_kind
 from core.ui import language, tables
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
-from core.wording.scores import p_number_text
+from core.wording.scores import comparison_outcome_text, p_number_text
 
 MOST_ROWS = 2_000
 """More are counted, not drawn."""
