@@ -21,7 +21,7 @@ from core.deck.layout import Box
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import set_alternative_text
 from core.figures.svg import spread_apart
-from core.wording.labels import shortened
+from core.wording.labels import shortened_name
 
 ACCENTS = (
     MSO_THEME_COLOR.ACCENT_1,
@@ -243,7 +243,7 @@ def _title_value_axis(native: NativeChart, text: str) -> None:
 def _shorten_title(text: str, width: float) -> str:
     """Shortens the name in the middle until name and number fit on one line."""
     name, gap, value = text.partition("  ")
-    fitting = [f"{shortened(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
+    fitting = [f"{shortened_name(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
     return next((title for title in fitting if layout.text_width(title, layout.SMALLEST) <= width), fitting[-1])
 
 
