@@ -8,18 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from urllib.parse import quote
 
-import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two sessions at once would find half of it
 import streamlit as st
 
 from core.errors import WorkdimError
 from core.figures.svg import DARK
 from core.ui import inputs, language, pictures, reads, url_state
 from core.ui.markdown import escape
+from core.ui.server import OTHER_SCREENS
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs a page: Streamlit may also run a page's file on its own."""
+_ICON = "data:image/svg+xml," + quote(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><circle cx='16' cy='16' r='15' fill='#0B5CAD'/>"
+    "<path d='M16 5l4 11h-8z' fill='#E69F00'/><path d='M16 27l4-11h-8z' fill='#FFF'/></svg>"
+)
+"""A compass. `:material/...:` would make the browser fetch a font from another host, and for an emoji Streamlit loads the
+list of all emojis, which takes 0.14 s."""
 _PAGE_STYLE = (
     "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
     # Streamlit gives the value of a slider the colour of buttons, which is too dark for text on a dark page.
@@ -46,8 +53,7 @@ def guard() -> None:
 
 def run() -> None:
     """Draw the frame and the page of the address."""
-    # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
-    st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
+    st.set_page_config(page_title="Workdim", page_icon=_ICON, layout="wide")
     st.html(_PAGE_STYLE + (_DARK_STYLE if pictures.theme() == DARK else ""))
     url_state.keep_widget_values()
     lang = language.restore()
@@ -77,11 +83,14 @@ def run() -> None:
             _show_reference_switch()
             if not inputs.may_write():
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
+            if page.url_path:
+                OTHER_SCREENS.wait()
             token = _in_frame.set(True)
             try:
                 page.run()
             finally:
                 _in_frame.reset(token)
+                OTHER_SCREENS.start()
 
 
 def _page(name: str, title: str, icon: str) -> st.Page:

@@ -19,6 +19,7 @@ from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.ranking.answer import ICONS
+from core.ui.server import OTHER_SCREENS
 from core.wording import answers, plans
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
@@ -185,6 +186,7 @@ def show_newest_runs(runs: pl.DataFrame, newest: pl.DataFrame) -> None:
     `runs` are all runs of the list, `newest` those with all columns.
     """
     _ = language.translator()
+    OTHER_SCREENS.wait()
     texts = runs.filter(pl.col("pass") == "text")
     newest = newest.sort(pl.col("worst_check") != "veto", maintain_order=True)
     selected = tables.show(runs_table(newest), "latest", on_select="rerun", selection_mode="multi-row")

@@ -22,7 +22,7 @@ from core.records import SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
-from core.ui.markdown import escape
+from core.ui.markdown import button_label, escape
 from core.wording.labels import run_labels
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def choose(
         label,
         options,
         key=url_state.key(name),
-        format_func=lambda option: escape(format_func(option)),  # these labels are Markdown, those of a list are not
+        format_func=lambda option: button_label(format_func(option)),  # these labels are Markdown, those of a list are not
         selection_mode="single",
         required=True,
         **more,
@@ -136,7 +136,7 @@ def choose_pills(label: str, options: Sequence[T], name: str, format_func: Calla
         label,
         options,
         key=url_state.key(name),
-        format_func=lambda option: escape(format_func(option)),
+        format_func=lambda option: button_label(format_func(option)),
         selection_mode="multi",
     )
     url_state.publish(name, values)

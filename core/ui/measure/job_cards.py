@@ -14,6 +14,7 @@ from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
 from core.records import PLANNING, SCORING
 from core.ui import inputs, language, pictures, reads, url_state
 from core.ui.markdown import escape
+from core.ui.server import OTHER_SCREENS
 from core.wording.numbers import duration
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def expect_more() -> None:
 
 
 def n_active() -> int:
+    """How many jobs wait or run. Where there was never a job, the modules of jobs are not loaded for it."""
+    jobs = reads.warehouse().jobs
+    if not jobs.is_dir() or not any(jobs.iterdir()):
+        return 0
+    OTHER_SCREENS.wait()
     return sum(one.state in _LIVE for one in _standings())
 
 
