@@ -15,7 +15,7 @@ from core.errors import Sentence
 from core.locale import translator, worded
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
-from core.wording import plans
+from core.wording import plan_evidence, plans
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 
@@ -57,7 +57,7 @@ def _plan_title(layer_plan: LayerPlan, language: str) -> str:
     _ = translator(language)
     plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
     row = within_budget.price or within_budget.cheapest
-    less = plans.time_saved_share(plan) if within_budget.is_plan else None
+    less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
     values = {
         "name": shortened_name(plan.name, 34),
         "k": len(row.blocks),
@@ -179,7 +179,7 @@ def _question_slide(data: DeckData) -> StorySlide:
                 corpus=shortened_name(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
             ),
         ),
-        (_("Rule"), plans.rule_name(plan.rule, data.language)),
+        (_("Rule"), plan_evidence.rule_name(plan.rule, data.language)),
         (_("Made on"), slide_wording.day(plan.created_at.date(), data.language)),
     ]
     return _plan_slide(
@@ -236,13 +236,13 @@ def _answer_slide(data: DeckData) -> StorySlide:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
     else:
         action = _("Verify the plan on held-out text first; decide nothing by this price.")
-    controls = plans.control_lines(plan, data.language)[:1]
+    controls = plan_evidence.control_lines(plan, data.language)[:1]
     evidence = (
         *(controls if _is_no_better_than_random(layer_plan) else ()),
         plans.healing_text(layer_plan, data.language),
         plans.task_text(layer_plan, data.language),
-        plans.limit_reached_text(layer_plan, data.language) if _is_recommended(layer_plan) else "",
-        plans.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
+        plan_evidence.limit_reached_text(layer_plan, data.language) if _is_recommended(layer_plan) else "",
+        plan_evidence.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
         *controls,
     )
     return _plan_slide(
@@ -350,7 +350,7 @@ def _prices_slide(data: DeckData) -> StorySlide:
     rival_prices = [
         Statement(
             _("{name}: {relation}").format(
-                name=plans.rule_name(row.rule, data.language),
+                name=plan_evidence.rule_name(row.rule, data.language),
                 relation=plans.price_text(row.difference, row.lower, row.upper),
             )
         )
@@ -372,7 +372,7 @@ def _prices_slide(data: DeckData) -> StorySlide:
             ),
             *unhealed_price,
             *rival_prices,
-            *(Statement(line) for line in plans.control_lines(layer_plan.plan, data.language)[:1]),
+            *(Statement(line) for line in plan_evidence.control_lines(layer_plan.plan, data.language)[:1]),
         ],
         chart,
         tables=("plan_outcomes",),
@@ -414,7 +414,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
         for row in by_harm[:MOST_ROWS]
     ]
     title = _as_title(
-        plans.largest_losses_text(layer_plan, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0]
+        plan_evidence.largest_losses_text(layer_plan, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0]
     )
     return _plan_slide(
         data,
@@ -437,7 +437,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            plans.largest_losses_text(layer_plan, data.language),
+            plan_evidence.largest_losses_text(layer_plan, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )

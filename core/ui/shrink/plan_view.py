@@ -18,6 +18,7 @@ from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
+from core.wording import plan_evidence as evidence
 from core.wording import plans as sentences
 from core.wording.labels import short_id
 from core.wording.numbers import number
@@ -152,13 +153,13 @@ def show_price(found: LayerPlan) -> None:
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
-    for line in sentences.published_lines(found, lang):
+    for line in evidence.published_lines(found, lang):
         st.markdown(escape(line))
-    for line in sentences.control_lines(found.plan, lang):
+    for line in evidence.control_lines(found.plan, lang):
         st.caption(escape(line))
     healed = [read_again.plan_price(found)] if found.plan.is_healed else []
     rows = [*healed, *read_again.rivals(found)]
-    names = [sentences.rule_name(row.rule, lang) + (_(", healed") if row.is_healed else "") for row in rows]
+    names = [evidence.rule_name(row.rule, lang) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
             _("Rule"): names,
@@ -214,7 +215,7 @@ def show_harder(found: LayerPlan) -> None:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
     _tell_set(found)
-    st.markdown(f"**{escape(sentences.largest_losses_text(found, lang))}**")
+    st.markdown(f"**{escape(evidence.largest_losses_text(found, lang))}**")
     for line in sentences.caution_lines(found.plan, lang):
         st.caption(escape(line))
     for column, of_answers in zip(st.columns(2), (True, False), strict=True):
@@ -250,7 +251,7 @@ def show_saving(found: LayerPlan) -> None:
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
-        if (time := sentences.time_saved_share(plan)) is not None:
+        if (time := read_again.time_saved_share(plan)) is not None:
             label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
             st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
     rows = [row for row in found.outcomes if row.text == "weights" and row.value_before and row.value_after]
@@ -290,8 +291,8 @@ def show_directions(found: LayerPlan) -> None:
             "layers do not compose; only that of all layers at once says something of a smaller model's width."
         )
     )
-    st.markdown(f"**{escape(wording.joined_sentences(sentences.student_lines(found, lang), lang))}**")
-    for line in sentences.direction_lines(found, lang):
+    st.markdown(f"**{escape(wording.joined_sentences(evidence.student_lines(found, lang), lang))}**")
+    for line in evidence.direction_lines(found, lang):
         st.markdown(f"- {escape(line)}")
 
 
@@ -304,7 +305,7 @@ def tell_needed(runs: pl.DataFrame) -> None:
     )
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         found = reads.layer_plan(plan_id)
-        told = found and sentences.sufficient_directions_text(
+        told = found and evidence.sufficient_directions_text(
             found, read_again.layer_directions(found), language.current()
         )
         if told:
@@ -387,7 +388,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
             ],
             _("Verified"): [_("yes") if row["is_verified"] else _("no") for row in rows],
             _("Recommended"): [_("yes") if row["is_recommended"] else _("no") for row in rows],
-            _("Rule"): [sentences.rule_name(row["rule"], lang) for row in rows],
+            _("Rule"): [evidence.rule_name(row["rule"], lang) for row in rows],
             _("Text"): [row["corpus_id"] for row in rows],
             _("Planned"): [language.local_time(row["created_at"]) for row in rows],
             _("Plan"): [short_id(row["plan_id"]) for row in rows],
@@ -399,10 +400,10 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     records = read_again.rule_records(outcomes)
     if not records:
         return
-    st.markdown(f"**{escape(sentences.best_rule_text(records, lang))}**")
+    st.markdown(f"**{escape(evidence.best_rule_text(records, lang))}**")
     by_rule = pl.DataFrame(
         {
-            _("Rule"): [sentences.rule_name(one.rule, lang) for one in records],
+            _("Rule"): [evidence.rule_name(one.rule, lang) for one in records],
             _("Mean above the cheapest, nats per token"): [round(one.excess, 4) for one in records],
             _("Cheapest in"): [_("{n} of {total}").format(n=one.n_cheapest, total=one.n_plans) for one in records],
         }
@@ -410,4 +411,4 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     tables.show(by_rule, "rules of plans", width="content")
     lines = read_again.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
     if lines:
-        st.caption(escape(sentences.foresight_text(lines, lang)))
+        st.caption(escape(evidence.foresight_text(lines, lang)))
