@@ -1,4 +1,4 @@
-"""A query under way: its answer, or for one that takes longer a bar and a way to stop it."""
+"""The running query of the screen Query: its answer, or a progress bar with a button that cancels it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from core.errors import QueryError
 from core.sql import gate, sandbox
 from core.ui import language, reads
 
-WAITED_FOR = 2.0
-"""Seconds in which most queries are done; only then a bar appears."""
-_BRIEF = 2_000
-"""Characters that are parsed within milliseconds."""
-_UNDER_WAY = "query under way"
+PATIENCE_SECONDS = 2.0
+"""Seconds in which most queries are done; later a progress bar appears."""
+_MAX_PARSED_AT_ONCE = 2_000
+"""Characters of a statement that is parsed within milliseconds."""
+_RUNNING = "query under way"
 _ANSWER = "query answer"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A statement that somebody wants run now."""
+    """A statement to be run, with its time limit."""
 
     sql: str
     seconds: float
@@ -33,79 +33,79 @@ class Answer:
 
     sql: str
     number: int
-    """Counts the answers of a session, so that each starts with a picture of its own."""
+    """Counts the answers of a session, so that each starts with a chart of its own."""
     result: sandbox.SqlResult | None
     error: str = ""
 
 
 @dataclass(frozen=True)
-class _UnderWay:
+class _Running:
     running: sandbox.RunningQuery
     seconds: float
 
 
-def forget() -> None:
-    """End the query under way, and drop the answer that is shown."""
-    _stop()
+def discard() -> None:
+    """Cancel the running query, and drop the answer shown."""
+    _cancel()
     st.session_state.pop(_ANSWER, None)
 
 
 def start(request: Request) -> None:
-    """Run a statement in place of the one under way, and give it a moment to be done."""
+    """Run a statement instead of the one that runs, and wait a moment for its answer."""
     _ = language.translator()
-    forget()
+    discard()
     try:
         sandbox.check_request(request.sql, seconds=request.seconds)
-        if len(request.sql) <= _BRIEF:  # what is refused is told at once; parsing a long statement takes seconds
+        if len(request.sql) <= _MAX_PARSED_AT_ONCE:  # a refusal shows at once; parsing a long statement takes seconds
             gate.check_statement(request.sql)
         running = sandbox.start_query(reads.warehouse(), request.sql, seconds=request.seconds)
     except QueryError as error:
-        _keep(request.sql, None, str(error))
+        _store_answer(request.sql, None, str(error))
         return
-    st.session_state[_UNDER_WAY] = _UnderWay(running, request.seconds)
+    st.session_state[_RUNNING] = _Running(running, request.seconds)
     with st.spinner(_("The query is running.")):
-        while not running.is_done() and running.elapsed() < WAITED_FOR:
+        while not running.is_done() and running.elapsed() < PATIENCE_SECONDS:
             time.sleep(0.02)
 
 
-def answer() -> Answer | None:
-    """The newest answer of this session; one that is still waited for is drawn as a bar."""
-    under_way: _UnderWay | None = st.session_state.get(_UNDER_WAY)
-    if under_way is not None and under_way.running.is_done():
-        _collect(under_way.running)
-    elif under_way is not None:
-        st.fragment(_bar, run_every=0.5)()
+def current_answer() -> Answer | None:
+    """The newest answer of this session; draws a progress bar while a query runs."""
+    query: _Running | None = st.session_state.get(_RUNNING)
+    if query is not None and query.running.is_done():
+        _store_result(query.running)
+    elif query is not None:
+        st.fragment(_show_progress, run_every=0.5)()
     return st.session_state.get(_ANSWER)
 
 
-def _bar() -> None:
+def _show_progress() -> None:
     _ = language.translator()
-    under_way: _UnderWay | None = st.session_state.get(_UNDER_WAY)
-    if under_way is None or under_way.running.is_done():
+    query: _Running | None = st.session_state.get(_RUNNING)
+    if query is None or query.running.is_done():
         st.rerun()
-    elapsed = under_way.running.elapsed()
-    told = _("Running for {n} of at most {most} seconds.").format(n=int(elapsed), most=f"{under_way.seconds:g}")
-    st.progress(min(1.0, elapsed / under_way.seconds), told)
+    elapsed = query.running.elapsed()
+    text = _("Running for {n} of at most {most} seconds.").format(n=int(elapsed), most=f"{query.seconds:g}")
+    st.progress(min(1.0, elapsed / query.seconds), text)
     if st.button(_("Cancel"), icon=":material/close:", key="query cancel"):
-        _stop()
-        _keep(under_way.running.sql, None, _("The query was cancelled."))
+        _cancel()
+        _store_answer(query.running.sql, None, _("The query was cancelled."))
         st.rerun()
 
 
-def _collect(running: sandbox.RunningQuery) -> None:
-    st.session_state.pop(_UNDER_WAY)
+def _store_result(running: sandbox.RunningQuery) -> None:
+    st.session_state.pop(_RUNNING)
     try:
-        _keep(running.sql, running.result(), "")
+        _store_answer(running.sql, running.result(), "")
     except QueryError as error:
-        _keep(running.sql, None, str(error))
+        _store_answer(running.sql, None, str(error))
 
 
-def _stop() -> None:
-    under_way: _UnderWay | None = st.session_state.pop(_UNDER_WAY, None)
-    if under_way is not None:
-        under_way.running.cancel()
+def _cancel() -> None:
+    query: _Running | None = st.session_state.pop(_RUNNING, None)
+    if query is not None:
+        query.running.cancel()
 
 
-def _keep(sql: str, result: sandbox.SqlResult | None, error: str) -> None:
+def _store_answer(sql: str, result: sandbox.SqlResult | None, error: str) -> None:
     number = st.session_state["query number"] = st.session_state.get("query number", 0) + 1
     st.session_state[_ANSWER] = Answer(sql, number, result, error)

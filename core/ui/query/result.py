@@ -1,4 +1,4 @@
-"""The rows of a query: as a table, as files, and as a quick picture. What a cell holds is shown and never run."""
+"""The answer of the screen Query: rows, downloads and a chart. Cells are shown as text and never run as markup."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ def show(answer: Answer) -> None:
     if answer.result is None:
         st.error(escape(answer.error), icon=":material/error:")
         return
-    _rows(answer.result)
-    _files(answer.result.frame, answer.sql)
-    _picture(answer.result.frame, answer.number)
+    _show_rows(answer.result)
+    _show_downloads(answer.result.frame, answer.sql)
+    _show_chart(answer.result.frame, answer.number)
 
 
-def _rows(result: SqlResult) -> None:
+def _show_rows(result: SqlResult) -> None:
     _ = language.translator()
     n = result.frame.height
     if result.truncated:
-        line = _("There are more rows: only the first {n} are shown, drawn and downloaded. Add a WHERE or a GROUP BY.")
-        st.warning(line.format(n=f"{n:,}"), icon=":material/content_cut:")
-    told = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
-    st.caption(told.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
+        message = _(
+            "There are more rows: only the first {n} are shown, drawn and downloaded. Add a WHERE or a GROUP BY."
+        )
+        st.warning(message.format(n=f"{n:,}"), icon=":material/content_cut:")
+    text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
+    st.caption(text.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
     if n == 0:  # the word that Streamlit writes into an empty table is in no language but its own
         st.info(
             _("No row answers this question. Its columns would be: {names}.").format(
@@ -45,7 +47,7 @@ def _rows(result: SqlResult) -> None:
         st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
 
 
-def _files(frame: pl.DataFrame, sql: str) -> None:
+def _show_downloads(frame: pl.DataFrame, sql: str) -> None:
     _ = language.translator()
     files: dict[str, tuple[Callable[[pl.DataFrame], bytes], str, str]] = {
         _("CSV"): (exports.csv, "workdim_query.csv", "text/csv"),
@@ -59,13 +61,13 @@ def _files(frame: pl.DataFrame, sql: str) -> None:
             st.download_button(label, partial(write, frame), name, mime, on_click="ignore", icon=":material/download:")
 
 
-def _picture(frame: pl.DataFrame, number: int) -> None:
+def _show_chart(frame: pl.DataFrame, number: int) -> None:
     _ = language.translator()
     first = default_choice(frame)
     if first is None:
         return
     st.subheader(_("Picture"))
-    choice = _choose(frame, first, number)
+    choice = _choose_chart(frame, first, number)
     try:
         data = query_points(frame, choice)
     except InputError as error:
@@ -76,11 +78,11 @@ def _picture(frame: pl.DataFrame, number: int) -> None:
     if data.choice.kind != choice.kind:
         st.caption(_("Several rows share a value of the horizontal axis: they are drawn as points, never added up."))
     if data.n_left_out:
-        line = _("Rows that are not drawn, for lack of a value or of room: {n}.")
-        st.caption(line.format(n=f"{data.n_left_out:,}"))
+        message = _("Rows that are not drawn, for lack of a value or of room: {n}.")
+        st.caption(message.format(n=f"{data.n_left_out:,}"))
 
 
-def _choose(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice:
+def _choose_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice:
     _ = language.translator()
     names = {"line": _("Line"), "scatter": _("Scatter"), "bar": _("Bars"), "histogram": _("Histogram")}
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
@@ -92,16 +94,16 @@ def _choose(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice
             required=True,
             key=f"query kind {number}",
         )
-        x = _one_of(_("Horizontal"), frame.columns, first.x, f"query x {number}")
+        x = _choose_column(_("Horizontal"), frame.columns, first.x, f"query x {number}")
         y = None
         if kind != "histogram":
             columns = numeric_columns(frame)
-            y = _one_of(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
-        parts = grouping_columns(frame)
+            y = _choose_column(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
+        groupings = grouping_columns(frame)
         colour = st.selectbox(
             _("Colour"),
-            [None, *parts],
-            [None, *parts].index(first.colour),
+            [None, *groupings],
+            [None, *groupings].index(first.colour),
             key=f"query colour {number}",
             width=180,
             format_func=lambda name: _("none") if name is None else name,
@@ -109,5 +111,5 @@ def _choose(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice
     return ChartChoice(kind, x, y, colour)
 
 
-def _one_of(label: str, columns: list[str], first: str, key: str) -> str:
+def _choose_column(label: str, columns: list[str], first: str, key: str) -> str:
     return st.selectbox(label, columns, columns.index(first), key=key, width=180)
