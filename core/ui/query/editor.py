@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from core import locale
 from core.errors import InputError, unknown_name
 from core.sql import gate
-from core.sql.examples import EXAMPLES, TITLES
+from core.sql.examples import EXAMPLES, TITLES, statement
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
@@ -35,11 +36,12 @@ def query_form() -> Request | None:
     _apply_link()
     # Streamlit forgets the text of an editor that another page did not draw.
     st.session_state.setdefault(_TEXT, st.session_state.get(_LAST_TEXT, ""))
+    examples = {name: statement(name, _) for name in EXAMPLES}
     with st.container(horizontal=True, gap="small"):
         _show_statements(
             _("Examples"),
             "query example",
-            EXAMPLES,
+            examples,
             _("Choose a question"),
             lambda name: language.translator()(TITLES[name]),
         )
@@ -103,7 +105,7 @@ def publish_statement(sql: str) -> None:
 def _url_params(sql: str) -> dict[str, str]:
     """The parameters of a link to a statement: its name where it has one, which is short and follows later changes."""
     saved = {row.sql: row.name for row in reads.saved_queries()}
-    examples = {text: name for name, text in EXAMPLES.items()}
+    examples = {statement(name, locale.translator(lang)): name for name in EXAMPLES for lang in language.LANGUAGES}
     if sql.strip() in saved:
         return {"saved": saved[sql.strip()]}
     if sql in examples:
@@ -134,7 +136,7 @@ def _linked_statement(params: dict[str, str]) -> str:
         return params["sql"]
     if params["example"] not in EXAMPLES:
         raise InputError(unknown_name("example", params["example"], EXAMPLES))
-    return EXAMPLES[params["example"]]
+    return statement(params["example"], language.translator())
 
 
 def _show_statements(

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.errors import InputError
 from core.figures import scores
 from core.scores.parsed_score import ScoreFile
@@ -19,8 +20,6 @@ from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
-MAX_MEGABYTES = 25
-"""Limit of .streamlit/config.toml; the command line takes larger files."""
 MAX_UNFOLDED = 5
 """With more files, the remarks on each stand in an expander."""
 MAX_ROWS = 2_000
@@ -41,12 +40,11 @@ def show() -> None:
         ),
     )
     _show_stored()
-    files = st.file_uploader(
+    files = inputs.upload(
         _("Files of scores"),
-        type=TYPES,
+        TYPES,
+        f"scores files {st.session_state.setdefault(_ROUND, 0)}",
         accept_multiple_files=True,
-        max_upload_size=MAX_MEGABYTES,
-        key=f"scores files {st.session_state.setdefault(_ROUND, 0)}",
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.text_input(
@@ -246,15 +244,15 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Model"): rows["model"],
         _("What will be done"): [score_files.kind_name(kind, lang) for kind in rows["kind"]],
         _("Benchmark"): rows["benchmark"],
-        _("Metric"): tables.stated(rows["metric"]),
+        _("Metric"): tables.named(rows["metric"], wording.metric_name),
         _("Score"): rows["value"],
-        _("Unit"): tables.stated(rows["unit"]),
+        _("Unit"): tables.named(rows["unit"], wording.unit_name),
         _("Why, or what was made of it"): [text or None for text in reasons],
         _("In the warehouse already"): [text or None for text in known],
         _("Model that is meant"): rows["reference"].zip_with(is_alias, pl.Series([None], dtype=pl.String)),
         _("Shots"): rows["n_shot"],
-        _("Filter"): tables.stated(rows["filter"]),
-        _("Suite"): tables.stated(rows["suite"]),
+        _("Filter"): tables.named(rows["filter"], wording.stated),
+        _("Suite"): tables.named(rows["suite"], wording.stated),
         _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
         _("Revision"): rows["revision"],
         _("Where in the file"): rows["at"],

@@ -92,14 +92,14 @@ def conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
         {
             _("Model"): rows["repository"],
             _("Benchmark"): rows["benchmark"],
-            _("Metric"): tables.stated(rows["metric"]),
+            _("Metric"): tables.named(rows["metric"], wording.metric_name),
             _("Lowest"): rows["lowest"].round_sig_figs(4),
             _("Highest"): rows["highest"].round_sig_figs(4),
             _("Values"): rows["n_values"],
             _("Value and source"): [" | ".join(values) for values in rows["told"]],
             _("Shots"): rows["n_shot"],
-            _("Filter"): tables.stated(rows["filter"]),
-            _("Suite"): tables.stated(rows["suite"]),
+            _("Filter"): tables.named(rows["filter"], wording.stated),
+            _("Suite"): tables.named(rows["suite"], wording.stated),
             _("Revision"): rows["revision"],
             _("Settings"): settings,
         }

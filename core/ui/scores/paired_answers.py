@@ -51,7 +51,7 @@ def show() -> None:
         if not comparisons:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_figure(paired_points(first, second, comparisons), lang)
+    figure = paired_figure(paired_points(first, second, comparisons, lang), lang)
     pictures.plot(figure, "scores pairs")
     tables.show(difference_table(comparisons), "scores differences")
     st.caption(
@@ -77,7 +77,7 @@ def difference_table(comparisons: Sequence[tuple[dict[str, str], PairedCompariso
     results = [result for _key, result in comparisons]
     return tables.without_empty(
         {
-            _("Benchmark"): [benchmark_label(key) for key, _one in comparisons],
+            _("Benchmark"): [benchmark_label(key, language.current()) for key, _one in comparisons],
             _("Result"): [outcome(result, language.current()) for result in results],
             _("Difference"): [
                 wording.with_interval(result.difference, result.lower, result.upper) for result in results
