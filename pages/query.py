@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.ui import language
-from core.ui.query import editor, execution, result, table_browser
+from core.ui.query import answer, editor, table_browser
 
 _ = language.translator()
 
@@ -20,8 +20,8 @@ with left:
 with right:
     table_browser.show()
 if request:
-    execution.start(request)
-answer = execution.current_answer()
-if answer is not None:
-    editor.publish_statement(answer.sql)
-    result.show(answer)
+    answer.start(request)
+current = answer.current_answer()
+if current is not None:
+    editor.publish_statement(current.sql)
+    answer.show(current)

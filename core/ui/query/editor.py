@@ -13,8 +13,8 @@ from core.sql.examples import EXAMPLES, TITLES, statement
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
-from core.ui.query import execution
-from core.ui.query.execution import Request
+from core.ui.query import answer
+from core.ui.query.answer import Request
 from core.warehouse.saved_queries import MAX_NAME_LENGTH, delete_query, find_query, save_query
 
 MAX_LINK_LENGTH = 3_000
@@ -124,7 +124,7 @@ def _apply_link() -> None:
     st.session_state[_PUBLISHED] = params
     try:
         st.session_state[_TEXT] = st.session_state[_LAST_TEXT] = st.session_state[_LINKED] = _linked_statement(params)
-        execution.discard()
+        answer.discard()
     except InputError as error:
         st.error(escape(str(error)), icon=":material/error:")
 
