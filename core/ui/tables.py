@@ -145,5 +145,5 @@ def rounded(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:
 
 
 def named(column: pl.Series, name: Callable[[str, str], str]) -> list[str | None]:
-    """The names of a column's values in the reader's language, as `wording.stated` or `wording.metric_name` gives them."""
+    """The names of a column's values in the reader's language, as `wording.stated_text` or `wording.metric_name` gives them."""
     return [None if text is None else name(text, language.current()) for text in column]

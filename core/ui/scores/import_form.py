@@ -153,11 +153,11 @@ def _show_file_text(preview: ImportPreview) -> None:
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([text, *map(escape, score_files.file_remarks(file, lang))]))
+    st.markdown(" ".join([text, *map(escape, score_files.file_remark_lines(file, lang))]))
     if preview.imported_at is not None:
         message = _("This very file was stored on {date}; it will not be stored twice.")
         st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for reason in score_files.reasons(file.rows, lang, skipped=True):
+    for reason in score_files.remark_groups(file.rows, lang, skipped=True):
         message = _("{n} × {reason} (for example {places})")
         st.caption(
             message.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))
@@ -234,9 +234,9 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     """What each value of a file is and what will be done with it, with all columns."""
     _ = language.translator()
     lang = language.current()
-    reasons = [score_files.why(preview.file.rows[number], lang) for number in rows["number"]]
+    reasons = [score_files.row_remarks_text(preview.file.rows[number], lang) for number in rows["number"]]
     known = [
-        score_files.known_text(known, sources, value, lang)
+        score_files.known_score_text(known, sources, value, lang)
         for known, sources, value in rows.select("known", "known_from", "known_value").rows()
     ]
     is_alias = rows["model"] != rows["reference"]
@@ -251,8 +251,8 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("In the warehouse already"): [text or None for text in known],
         _("Model that is meant"): rows["reference"].zip_with(is_alias, pl.Series([None], dtype=pl.String)),
         _("Shots"): rows["n_shot"],
-        _("Filter"): tables.named(rows["filter"], wording.stated),
-        _("Suite"): tables.named(rows["suite"], wording.stated),
+        _("Filter"): tables.named(rows["filter"], wording.stated_text),
+        _("Suite"): tables.named(rows["suite"], wording.stated_text),
         _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
         _("Revision"): rows["revision"],
         _("Where in the file"): rows["at"],

@@ -87,7 +87,7 @@ def conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
     lang = language.current()
     variants = rows.select("dtype", "chat_template").rows()
-    settings = [wording.variant(dtype, template, lang) for dtype, template in variants]
+    settings = [wording.score_settings_text(dtype, template, lang) for dtype, template in variants]
     return tables.without_empty(
         {
             _("Model"): rows["repository"],
@@ -98,8 +98,8 @@ def conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
             _("Values"): rows["n_values"],
             _("Value and source"): [" | ".join(values) for values in rows["told"]],
             _("Shots"): rows["n_shot"],
-            _("Filter"): tables.named(rows["filter"], wording.stated),
-            _("Suite"): tables.named(rows["suite"], wording.stated),
+            _("Filter"): tables.named(rows["filter"], wording.stated_text),
+            _("Suite"): tables.named(rows["suite"], wording.stated_text),
             _("Revision"): rows["revision"],
             _("Settings"): settings,
         }

@@ -12,7 +12,7 @@ from core.analysis.paired import PairedComparison, compare_all_answers
 from core.figures.scores import benchmark_label, paired_figure, paired_points
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
-from core.wording.scores import caution, newest_counts, outcome, p_text
+from core.wording.scores import comparison_outcome_text, multiple_comparisons_text, newest_file_text, p_number_text
 
 N_BENCHMARKS, MAX_BENCHMARKS = 12, 60
 """Benchmarks, such as the parts of a large one, that are drawn by default, and at most."""
@@ -65,10 +65,10 @@ def show() -> None:
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )
     if len(comparisons) > 1:
-        st.caption(caution(len(comparisons), lang))
+        st.caption(multiple_comparisons_text(len(comparisons), lang))
     in_several_files = answer_sets.filter(answer_sets["model"].is_in([first, second]) & (answer_sets["n_files"] > 1))
     if not in_several_files.is_empty():
-        st.caption(escape(newest_counts(in_several_files["benchmark"].unique().sort().to_list(), lang)))
+        st.caption(escape(newest_file_text(in_several_files["benchmark"].unique().sort().to_list(), lang)))
 
 
 def difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
@@ -78,7 +78,7 @@ def difference_table(comparisons: Sequence[tuple[dict[str, str], PairedCompariso
     return tables.without_empty(
         {
             _("Benchmark"): [benchmark_label(key, language.current()) for key, _one in comparisons],
-            _("Result"): [outcome(result, language.current()) for result in results],
+            _("Result"): [comparison_outcome_text(result, language.current()) for result in results],
             _("Difference"): [
                 wording.with_interval(result.difference, result.lower, result.upper) for result in results
             ],
@@ -90,7 +90,7 @@ def difference_table(comparisons: Sequence[tuple[dict[str, str], PairedCompariso
             ],
             _("Only the first is right"): [result.only_a_right for result in results],
             _("Only the second is right"): [result.only_b_right for result in results],
-            _("p (exact)"): [p_text(result.p_value) for result in results],
+            _("p (exact)"): [p_number_text(result.p_value) for result in results],
             _("Detectable difference"): [wording.number(result.detectable) for result in results],
             _("Only asked of the first"): [result.n_only_a for result in results],
             _("Only asked of the second"): [result.n_only_b for result in results],
