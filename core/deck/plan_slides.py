@@ -156,10 +156,11 @@ def saving_slide(data: DeckData) -> StorySlide:
         "saving",
         _plan_title(best, data.language),
         [
-            *(Statement(line) for line in saving),
+            Statement(_plan_conclusion(best, data.language), is_main=True),
+            *(Statement(line) for line in saving[:1]),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        visuals.block_row(best, removed, data.language),
+        visuals.block_row(best, removed, _is_recommended(best), data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -289,7 +290,7 @@ def _blocks_slide(data: DeckData) -> StorySlide:
         "blocks",
         title,
         [Statement(line) for line in saving or [plans.plan_text(plan, data.language)]],
-        visuals.block_row(layer_plan, removed, data.language),
+        visuals.block_row(layer_plan, removed, _is_recommended(layer_plan), data.language),
         tables=("plans", "plan_outcomes"),
         say=(
             _(

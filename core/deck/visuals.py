@@ -305,7 +305,8 @@ def coefficient_chart(answer: Answer, language: str) -> Chart | None:
 # --- layer plans -----------------------------------------------------------------------------------------------
 
 
-def block_row(layer_plan: LayerPlan, removed: Collection[int], language: str) -> Blocks:
+def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: bool, language: str) -> Blocks:
+    """The blocks of the model; those of a set that is not recommended are told as tried or proposed, not as removed."""
     _ = translator(language)
     plan = layer_plan.plan
     prices = {
@@ -315,10 +316,10 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], language: str) ->
     return Blocks(
         row_of_blocks,
         _("stays"),
-        _("goes"),
-        _("{n} blocks in a row; {blocks} go.").format(
-            n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers, language)
-        ),
+        _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed"),
+        (
+            _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
+        ).format(n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers, language)),
         _("Blocks are counted from 0, the first after the embedding."),
     )
 
