@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
 from core.commands.runs import without_shipped
 from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
+from core.locale import translator
 from core.terminal.output import _, heads, language, say, say_json, translated
 from core.terminal.tables import table
 
@@ -82,7 +83,11 @@ def report(options: argparse.Namespace) -> int:
         )
     if options.bundle:
         written = export_report_data(
-            warehouse, html_report.numbers, html_report.story.run_ids or recipe.run_ids, options.bundle
+            warehouse,
+            html_report.numbers,
+            html_report.story.run_ids or recipe.run_ids,
+            options.bundle,
+            translator(recipe.language),
         )
         say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=written.path, size=written.n_bytes / 1e3))
     write_out(options.out, page)
@@ -377,7 +382,12 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
         changed = [comparison for comparison in compared if comparison.state in ("changed", "gone")]
         n_left = sum(comparison.state == "computed" for comparison in compared)
         n, total = len(changed), len(old_numbers)
-        line = Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=total)
+        line = Sentence(
+            "{n:,} of {of:,} numbers has changed since its last report.",
+            "{n:,} of {of:,} numbers have changed since its last report.",
+            n=n,
+            of=total,
+        )
         if n_left:
             not_compared = Sentence(
                 "{n:,} computed one was not compared.", "{n:,} computed ones were not compared.", n=n_left

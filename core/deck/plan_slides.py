@@ -11,7 +11,8 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import plans
@@ -67,11 +68,17 @@ def _plan_title(layer_plan: LayerPlan, language: str) -> str:
     }
     if not plan.is_verified:
         return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**values)
+    if _is_no_better_than_random(layer_plan):
+        sentence = Sentence(
+            "{name}: this set of {n} block is not recommended, one in ten random sets costs less",
+            "{name}: this set of {n} blocks is not recommended, one in ten random sets costs less",
+            name=values["name"],
+            n=values["k"],
+        )
+        return worded(sentence, language)
     if not _is_recommended(layer_plan):
         return (
-            _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
-            if _is_no_better_than_random(layer_plan)
-            else _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
+            _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
             if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
             else _("{name}: none of {n} blocks can go within {budget}")
         ).format(**values)
@@ -310,15 +317,23 @@ def _prices_slide(data: DeckData) -> StorySlide:
     if unhealed is not None and published:
         own = unhealed.difference or 0.0
     cheaper = sum(1 for row in published if (row.difference or 0.0) < own)
-    title = (
-        _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
-            loss=plans.price_text(own), n=cheaper, total=len(published)
+    sentence = (
+        Sentence(
+            "Our choice costs {loss} nats; {n} of {total} published choices costs less",
+            "Our choice costs {loss} nats; {n} of {total} published choices cost less",
+            loss=plans.price_text(own),
+            n=cheaper,
+            total=len(published),
         )
         if published
-        else _("The price of {k} blocks is {loss} nats").format(
-            k=len(layer_plan.plan.blocks), loss=plans.price_text(own)
+        else Sentence(
+            "The price of {n} block is {loss} nats",
+            "The price of {n} blocks is {loss} nats",
+            n=len(layer_plan.plan.blocks),
+            loss=plans.price_text(own),
         )
     )
+    title = worded(sentence, data.language)
     if unhealed is not None and published:
         title = _("{title}, all before healing").format(title=title)
     if not layer_plan.plan.is_verified:
@@ -523,7 +538,10 @@ def _decision_slide(data: DeckData) -> StorySlide:
             else _("Allow more loss, or heal the weights, and plan again.")
         )
     else:
-        choice = _("verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
+        drop = Sentence(
+            "verify the plan of {n} block, or drop it", "verify the plan of {n} blocks, or drop it", n=len(plan.blocks)
+        )
+        choice = worded(drop, data.language)
         first = _("Verify it on held-out text, harder texts and against random sets.")
         second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
     untested = plans.cautions(plan, data.language)[:2]

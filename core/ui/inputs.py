@@ -6,6 +6,7 @@ The first parameter is the label, the third the name of the choice in the URL.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -14,7 +15,9 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
+from core.errors import Sentence
 from core.files import is_read_only
+from core.locale import worded
 from core.records import SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
@@ -31,6 +34,8 @@ MAX_RUNS = 6
 """Runs that one figure can show: the palette has six colours."""
 MAX_LISTED = 200
 """Runs that a list offers; the others are found by a search, which is faster than drawing them."""
+MAX_MEGABYTES = 25
+"""Size of a file that can be uploaded, as in .streamlit/config.toml; the command line takes larger ones."""
 _SEARCH_COLUMNS = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
@@ -146,6 +151,15 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     return value
 
 
+def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_MEGABYTES, **more: Any) -> Any:
+    """Draw a file upload that says its limits in the reader's language."""
+    _ = language.translator()
+    limits = _("at most {n} MB: {types}").format(n=max_megabytes, types=_(", ").join(kind.upper() for kind in types))
+    own = f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', key)}"
+    language.replace_texts({f"{own} [data-testid=stFileUploaderDropzoneInstructions] span": limits})
+    return st.file_uploader(label, type=list(types), key=key, max_upload_size=max_megabytes, **more)
+
+
 def read_number(
     name: str, default: float | None, minimum: float | None = None, maximum: float | None = None
 ) -> float | None:
@@ -185,7 +199,13 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     if passing.is_empty():
         st.info(_("No run passes these filters."))
     else:
-        st.caption(_("{n} of {total} runs pass the filters.").format(n=passing.height, total=n_texts))
+        told = Sentence(
+            "{n} of {total} runs passes the filters.",
+            "{n} of {total} runs pass the filters.",
+            n=passing.height,
+            total=n_texts,
+        )
+        st.caption(worded(told, language.current()))
     return passing
 
 
@@ -252,16 +272,21 @@ def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
 
 
 def _show_search_result(n_matches: int, total: int, words: str) -> None:
-    _ = language.translator()
     if not n_matches:
-        message = _("None of the {total} runs is met by “{words}”.")
+        message = Sentence("None of the {total:,} runs is met by “{words}”.", total=total, words=escape(words.strip()))
     elif n_matches > MAX_LISTED:
-        message = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
+        message = Sentence(
+            "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
+            n=MAX_LISTED,
+            found=n_matches,
+        )
     elif words.strip():
-        message = _("{found} of {total} runs are listed.")
+        message = Sentence(
+            "{n:,} of {total:,} runs is listed.", "{n:,} of {total:,} runs are listed.", n=n_matches, total=total
+        )
     else:
         return
-    st.caption(message.format(n=MAX_LISTED, found=f"{n_matches:,}", total=f"{total:,}", words=escape(words.strip())))
+    st.caption(worded(message, language.current()))
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
