@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from core.analysis.claims import LEVEL
-from core.analysis.many import SpecificationCurve, relate_specifications
 from core.analysis.population import Population, filter_specification
 from core.analysis.question import Registration, is_run_of
 from core.analysis.ranking import OWN_MATCHES, RankingGroup
 from core.analysis.ranks import BLOCK_FREEDOM, quantile, rank_intervals
-from core.analysis.relation import MARGIN, Relation, relate
+from core.analysis.relation import MARGIN, Relation, SpecificationCurve, relate, relate_specifications
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 
 

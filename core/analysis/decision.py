@@ -1,5 +1,4 @@
-"""Multi-criteria choice of a model: the Pareto front, the choice by weighted mean, its sensitivity to the weights, and the
-track record of a selection rule.
+"""Multi-criteria choice of a model: the choice by weighted mean, its sensitivity to the weights, and the Pareto front.
 
 A score without a stated error has an unbounded interval, so it never makes a model surely dominated. A candidate without
 a value that counts is excluded, with the reason.
@@ -10,11 +9,9 @@ score cannot be tested, so it gets no weight and no threshold. It never enters a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -31,8 +28,7 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS_USE_CLASSES
-from core.pilots.rule import DIMENSIONS, Criterion, Rule
-from core.tables import RuleChoiceRow
+from core.pilots.rule import DIMENSIONS, Criterion
 
 AMOUNTS = ("parameters", "memory", "speed", "price")
 """Quantities compared on a log scale: they differ by orders of magnitude."""
@@ -428,80 +424,3 @@ def _upper_envelope(
         following = int(nearest[np.argmax(slopes[nearest])])
         found.append((begun, at, current))
         current, begun = following, at
-
-
-# --- the record of a rule ---------------------------------------------------------------------------------------
-
-
-def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
-    """`other_task` if a rule learned on one task is applied to another, `no_task` if applied without a task."""
-    if rule.task is None or (benchmark is not None and rule.task.is_met_by(benchmark)):
-        return None
-    return "no_task" if benchmark is None else "other_task"
-
-
-def record_choice(
-    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
-) -> RuleChoiceRow:
-    """The row for a rule's choice; its outcome is added later."""
-    remark = task_remark(rule, benchmark)
-    chosen, totals = decision.chosen, decision.totals
-    every = [*decision.candidates, *(one.candidate for one in decision.excluded)]
-    evidence = {
-        "criteria": [one.resolved.key for one in decision.criteria],
-        "weights": [round(one.share, 6) for one in decision.criteria],
-        "values": {
-            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.values] for one in every
-        },
-    }
-    return RuleChoiceRow(
-        rule_id=rule.rule_id,
-        choice_id=choice_id,
-        task=None if benchmark is None else benchmark["benchmark"],
-        metric=None if benchmark is None else benchmark["metric"],
-        candidates=sorted(one.run_id for one in every),
-        n=decision.n,
-        n_meeting=len(decision.candidates),
-        run_id=chosen.run_id if chosen else None,
-        model_id=chosen.model_id if chosen else None,
-        runner_up=decision.candidates[1].model_id if len(totals) > 1 else None,
-        total=totals[0] if totals else None,
-        runner_up_total=totals[1] if len(totals) > 1 else None,
-        share_first=decision.share_first,
-        reasons=[*decision.reasons, *([remark] if remark else [])],
-        evidence=json.dumps(evidence, sort_keys=True),
-        chosen_at=at,
-    )
-
-
-@dataclass(frozen=True)
-class TrackRecord:
-    """How often a rule was right."""
-
-    task: str | None
-    """Restricted to this task; None: all tasks."""
-    n_right: int
-    n_known: int
-    n_open: int
-    """Choices without a recorded outcome."""
-    lower: float | None
-    """95 percent interval of the share of right choices (Clopper and Pearson 1934); None without known outcomes."""
-    upper: float | None
-
-
-def track_record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> TrackRecord:
-    """Track record over the choices of one rule, all or those on one task."""
-    among = [one for one in choices if task is None or one.task == task]
-    known = [one.outcome == "right" for one in among if one.outcome is not None]
-    if not known:
-        return TrackRecord(task, 0, 0, len(among), None, None)
-    lower, upper = proportion_interval(sum(known), len(known))
-    return TrackRecord(task, sum(known), len(known), len(among) - len(known), lower, upper)
-
-
-def proportion_interval(k: int, n: int) -> tuple[float, float]:
-    """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
-    from scipy import stats  # loads in half a second, and only rules with outcomes need it
-
-    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)

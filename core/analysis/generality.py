@@ -18,12 +18,13 @@ from scipy import special
 
 from core.analysis import ranking
 from core.analysis.answer import Answer, relation_units
+from core.analysis.concordance import Concordance, concordance
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion, count_related_models, resolve_criterion, score_key
-from core.analysis.decision import Decision, decide_in_context, proportion_interval
-from core.analysis.many import Concordance, concordance, to_floats
+from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranks import NORMAL_95
 from core.analysis.resampling import LARGEST_RESAMPLED, fisher_z, rho_after_one_swap, spearman, weighted_spearman
-from core.analysis.units import FEWEST_EXPLORATORY
+from core.analysis.rule_record import proportion_interval
+from core.analysis.units import FEWEST_EXPLORATORY, to_floats
 from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
 

@@ -11,7 +11,7 @@ one-sided tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -44,6 +44,7 @@ from core.analysis.units import (
     known_units,
     missing_reason,
 )
+from core.errors import InputError
 
 ANSWERS = ("related_as_registered", "related_other_way", "not_related", "cannot_tell")
 MARGIN = 0.5
@@ -379,3 +380,39 @@ def _summarise_left_out(
     return LeaveOneOut(
         float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {result.answer}, missed
     )
+
+
+# --- every specification ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SpecificationCurve:
+    """One relation under every specification (specification-curve analysis)."""
+
+    relations: Mapping[str, Relation]
+    primary: str
+
+    @property
+    def answer(self) -> str:
+        return self.relations[self.primary].answer
+
+    @property
+    def n_agreeing(self) -> int:
+        """Specifications with the same answer as the primary one, which is included."""
+        return sum(relation.answer == self.answer for relation in self.relations.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of specifications by answer, in the order of `ANSWERS`."""
+        answers = [relation.answer for relation in self.relations.values()]
+        return {answer: answers.count(answer) for answer in ANSWERS}
+
+
+def relate_specifications(
+    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0
+) -> SpecificationCurve:
+    """`relate` in brief for each specification's units; InputError where the primary one is not among them."""
+    if primary not in frames:
+        raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
+    relations = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
+    return SpecificationCurve(relations, primary)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from scipy import special
 
@@ -19,6 +21,13 @@ COVARIATES = ("log_parameters", "training_tokens")
 _OPTIONAL = ("dimension_error", "performance_error", *COVARIATES)
 _BLOCKS = ("dimension_blocks", "performance_blocks")
 RELATION = Sentence("relation")
+Numbers = Sequence[float | None] | Sequence[float] | np.ndarray
+"""One number per unit; None or NaN where it is unknown."""
+
+
+def to_floats(values: Numbers) -> np.ndarray:
+    """The numbers as floats (n,), NaN where unknown."""
+    return np.array([math.nan if v is None else v for v in values], dtype=float)
 
 
 def check_units(units: pl.DataFrame, sign: str, margin: float) -> None:
