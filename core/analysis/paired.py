@@ -105,11 +105,11 @@ def compare_all_answers(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str
     """
     named = (_with_matched_filter(a, b), _with_matched_filter(b, a))
     of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in named)
-    found = []
+    comparisons = []
     for key in sorted(of_a.keys() & of_b.keys(), key=str):
         if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty():
-            found.append((dict(zip(QUESTION, map(str, key), strict=True)), compare_answers(of_a[key], of_b[key])))
-    return found
+            comparisons.append((dict(zip(QUESTION, map(str, key), strict=True)), compare_answers(of_a[key], of_b[key])))
+    return comparisons
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -121,8 +121,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     n, smaller = only_a + only_b, min(only_a, only_b)
     if n == 0 or only_a == only_b:
         return 1.0
-    every = math.lgamma(n + 1) - n * math.log(2)
-    tail = (math.exp(every - math.lgamma(k + 1) - math.lgamma(n - k + 1)) for k in range(smaller + 1))
+    log_share = math.lgamma(n + 1) - n * math.log(2)
+    tail = (math.exp(log_share - math.lgamma(k + 1) - math.lgamma(n - k + 1)) for k in range(smaller + 1))
     return min(1.0, 2 * math.fsum(tail))
 
 

@@ -145,14 +145,14 @@ def relate(
     otherwise it is `cannot_tell`, with the reason `replicates`.
     """
     check_units(units, sign, margin)
-    every = _relate_units(units, sign, margin, seed, is_brief)
+    relation = _relate_units(units, sign, margin, seed, is_brief)
     recipes = average_recipes(units)
     if recipes.height == units.height:
-        return every
+        return relation
     once = _relate_units(recipes, sign, margin, seed, is_brief=True)
-    if once.answer == every.answer:
-        return replace(every, once=once)
-    return replace(every, answer="cannot_tell", reasons=("replicates", *every.reasons), once=once)
+    if once.answer == relation.answer:
+        return replace(relation, once=once)
+    return replace(relation, answer="cannot_tell", reasons=("replicates", *relation.reasons), once=once)
 
 
 def _relate_units(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief: bool) -> Relation:
@@ -320,9 +320,9 @@ def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _ErrorBand
         return _ErrorBand()
     x, y = ranks
     redrawn = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    z, drawn = (np.arctanh(np.clip(v, -0.999, 0.999)) for v in (rho, redrawn))
-    lost = z - np.median(drawn)
-    lower, upper = np.tanh(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
+    z, redrawn_z = (np.arctanh(np.clip(v, -0.999, 0.999)) for v in (rho, redrawn))
+    lost = z - np.median(redrawn_z)
+    lower, upper = np.tanh(np.quantile(redrawn_z, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
     return _ErrorBand(min(float(lower), rho), max(float(upper), rho), float(np.tanh(z + lost)), tuple(paired))
 
 
@@ -344,9 +344,9 @@ def _leave_family_out(known: pl.DataFrame, result: RankTest, sign: str, margin: 
     families = known["family"].drop_nulls().unique(maintain_order=True).to_list()
     if len(families) < 2:
         return None
-    kept = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
-    rho = np.array([_spearman_or_nan(known, rows) for rows in kept])
-    return _summarise_left_out(known, families, kept, rho, result, sign, margin, seed, every=True)
+    remaining = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
+    rho = np.array([_spearman_or_nan(known, rows) for rows in remaining])
+    return _summarise_left_out(known, families, remaining, rho, result, sign, margin, seed, judge_all=True)
 
 
 def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
@@ -357,26 +357,29 @@ def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
 def _summarise_left_out(
     known: pl.DataFrame,
     names: Sequence[str],
-    kept: np.ndarray,
+    remaining: np.ndarray,
     rho: np.ndarray,
     result: RankTest,
     sign: str,
     margin: float,
     seed: int,
-    every: bool = False,
+    judge_all: bool = False,
 ) -> LeaveOneOut | None:
-    """`kept` (m, n): the rows left in each case; `rho` (m,): their coefficients. The test is repeated at both extremes, or
-    with `every` in all cases where it is possible. It keeps the stage of the full sample: nine of ten units are not
+    """`remaining` (m, n): the rows left in each case; `rho` (m,): their coefficients. The test is repeated at both extremes,
+    or with `judge_all` in all cases where it is possible. It keeps the stage of the full sample: nine of ten units are not
     reported as too few."""
     if not np.isfinite(rho).any():
         return None
-    known_at = np.flatnonzero(np.isfinite(rho)).tolist()
-    judged = known_at if every else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
+    defined = np.flatnonzero(np.isfinite(rho)).tolist()
+    judged = defined if judge_all else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
-    answers = {evaluate_ranks(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer for at in judged}
+    answers = {
+        evaluate_ranks(x[remaining[case]], y[remaining[case]], sign, margin, seed, fewest=fewest).answer
+        for case in judged
+    }
     furthest = int(np.nanargmax(np.abs(rho - result.rho)))
-    missed = tuple(name for at, name in enumerate(names) if at not in known_at)
+    missed = tuple(name for case, name in enumerate(names) if case not in defined)
     return LeaveOneOut(
         float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {result.answer}, missed
     )

@@ -132,8 +132,11 @@ def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return tau, 2 * float(special.ndtr(-abs(excess) / math.sqrt(_kendall_variance(n, *ties))))
     of_x, of_y = (np.sign(v[:, None] - v[None, :]).astype(np.float32) for v in (x, y))
     i, j = np.triu_indices(n, 1)
-    drawn = orders(n, seed)
-    null = [of_y[part[:, i], part[:, j]] @ of_x[i, j] for part in np.array_split(drawn, 1 + len(drawn) // 1000)]
+    permutations = orders(n, seed)
+    null = [
+        of_y[part[:, i], part[:, j]] @ of_x[i, j]
+        for part in np.array_split(permutations, 1 + len(permutations) // 1000)
+    ]
     observed = float(of_x[i, j] @ of_y[i, j])
     return tau, permutation_p_value(np.concatenate(null), observed, is_exact=is_exact(n))
 
@@ -142,11 +145,11 @@ def _concordant_excess(x: np.ndarray, y: np.ndarray) -> float:
     """Concordant minus discordant pairs."""
     x, y = np.asarray(x), np.asarray(y)
     rows = max(1, 2**20 // len(x))  # in chunks: all pairs of thousands of models take a gigabyte
-    found = 0.0
-    for at in range(0, len(x), rows):
-        part = slice(at, at + rows)
-        found += float((np.sign(x[part, None] - x) * np.sign(y[part, None] - y)).sum())
-    return found / 2
+    excess = 0.0
+    for start in range(0, len(x), rows):
+        part = slice(start, start + rows)
+        excess += float((np.sign(x[part, None] - x) * np.sign(y[part, None] - y)).sum())
+    return excess / 2
 
 
 def _kendall_p(n: int, excess: float) -> float:
@@ -204,8 +207,8 @@ def weighted_spearman(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.nd
     n = counts.sum(1, keepdims=True)
     a, b = (counts @ rank_matrix(v).T - n / 2 for v in (x, y))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (counts * a * b).sum(1) / np.sqrt((counts * a * a).sum(1) * (counts * b * b).sum(1))
-    return np.clip(found, -1, 1)
+        rho = (counts * a * b).sum(1) / np.sqrt((counts * a * a).sum(1) * (counts * b * b).sum(1))
+    return np.clip(rho, -1, 1)
 
 
 @lru_cache(maxsize=16)
@@ -226,8 +229,8 @@ def bca_interval(value: float, drawn: np.ndarray, left_out: np.ndarray, level: f
     squares = float((deviations**2).sum())
     acceleration = float((deviations**3).sum()) / (6 * squares**1.5) if squares > 1e-18 else 0.0
     tails = shift + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
-    at = special.ndtr(shift + tails / np.maximum(1 - acceleration * tails, 1e-3))
-    lower, upper = np.quantile(drawn, at)
+    probabilities = special.ndtr(shift + tails / np.maximum(1 - acceleration * tails, 1e-3))
+    lower, upper = np.quantile(drawn, probabilities)
     return float(min(lower, value)), float(max(upper, value))
 
 

@@ -21,17 +21,18 @@ def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
 
 
 def record_choice(
-    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
+    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, chosen_at: datetime
 ) -> RuleChoiceRow:
     """The row for a rule's choice; its outcome is added later."""
     remark = task_remark(rule, benchmark)
     chosen, totals = decision.chosen, decision.totals
-    every = [*decision.candidates, *(one.candidate for one in decision.excluded)]
+    candidates = [*decision.candidates, *(excluded.candidate for excluded in decision.excluded)]
     evidence = {
-        "criteria": [one.resolved.key for one in decision.criteria],
-        "weights": [round(one.share, 6) for one in decision.criteria],
+        "criteria": [criterion.resolved.key for criterion in decision.criteria],
+        "weights": [round(criterion.share, 6) for criterion in decision.criteria],
         "values": {
-            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.values] for one in every
+            candidate.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in candidate.values]
+            for candidate in candidates
         },
     }
     return RuleChoiceRow(
@@ -39,7 +40,7 @@ def record_choice(
         choice_id=choice_id,
         task=None if benchmark is None else benchmark["benchmark"],
         metric=None if benchmark is None else benchmark["metric"],
-        candidates=sorted(one.run_id for one in every),
+        candidates=sorted(candidate.run_id for candidate in candidates),
         n=decision.n,
         n_meeting=len(decision.candidates),
         run_id=chosen.run_id if chosen else None,
@@ -50,7 +51,7 @@ def record_choice(
         share_first=decision.share_first,
         reasons=[*decision.reasons, *([remark] if remark else [])],
         evidence=json.dumps(evidence, sort_keys=True),
-        chosen_at=at,
+        chosen_at=chosen_at,
     )
 
 
@@ -71,12 +72,12 @@ class TrackRecord:
 
 def track_record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> TrackRecord:
     """Track record over the choices of one rule, all or those on one task."""
-    among = [one for one in choices if task is None or one.task == task]
-    known = [one.outcome == "right" for one in among if one.outcome is not None]
-    if not known:
+    among = [choice for choice in choices if task is None or choice.task == task]
+    is_right = [choice.outcome == "right" for choice in among if choice.outcome is not None]
+    if not is_right:
         return TrackRecord(task, 0, 0, len(among), None, None)
-    lower, upper = proportion_interval(sum(known), len(known))
-    return TrackRecord(task, sum(known), len(known), len(among) - len(known), lower, upper)
+    lower, upper = proportion_interval(sum(is_right), len(is_right))
+    return TrackRecord(task, sum(is_right), len(is_right), len(among) - len(is_right), lower, upper)
 
 
 def proportion_interval(k: int, n: int) -> tuple[float, float]:
