@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -89,6 +89,30 @@ def within_task_budget(layer_plan: LayerPlan) -> BudgetResult:
     """For a budget in points of a task: the plan's own set or none, since no other set was priced on the task."""
     chosen = plan_price(layer_plan)
     return BudgetResult(None if "over_budget" in layer_plan.plan.reasons else chosen, chosen, True)
+
+
+def within_own_budget(layer_plan: LayerPlan) -> BudgetResult:
+    """The largest set of blocks that the plan's own budget allows."""
+    plan = layer_plan.plan
+    return (
+        within_task_budget(layer_plan) if plan.budget_unit == "points" else sets_within_budget(layer_plan, plan.budget)
+    )
+
+
+Standing = Literal["unverified", "over_budget", "no_better_than_random", "recommended"]
+
+
+def standing(layer_plan: LayerPlan) -> Standing:
+    """Whether a plan is recommended, or why not. A smaller set within the budget is recommended as well: random sets were
+    only compared with the plan's own set."""
+    if not layer_plan.plan.is_verified:
+        return "unverified"
+    within_budget = within_own_budget(layer_plan)
+    if within_budget.price is None:
+        return "over_budget"
+    if within_budget.is_plan and "no_better_than_random" in layer_plan.plan.reasons:
+        return "no_better_than_random"
+    return "recommended"
 
 
 def rivals(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
