@@ -19,8 +19,8 @@ import polars as pl
 from scipy import stats
 
 from core.analysis.claims import LEVEL
-from core.analysis.concordance import concordance
 from core.analysis.confounding import partial_correlation, stratified_correlation
+from core.analysis.generality import concordance
 from core.analysis.multiple_testing import search_dimensions
 from core.analysis.ranks import rank_intervals
 from core.analysis.relation import MARGIN, detectable_rho, evaluate_ranks, fewest_for_unrelated

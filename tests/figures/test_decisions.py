@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from core.analysis.concordance import concordance
 from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
-from core.analysis.generality import OrderTable
+from core.analysis.generality import OrderTable, concordance
 from core.figures import decisions as figures
 from core.figures import generality
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
