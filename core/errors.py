@@ -11,7 +11,8 @@ WorkdimError                something went wrong that we can name (exit code 1)
     QueryError              a typed SQL statement that was refused or failed
 
 An error carries its message as a template with named parts: InputError("There is no {what} {file}.", what=..., file=...).
-Read as a string it is English; who knows the reader's language words it there (core/locale: worded).
+Read as a string it is English; who knows the reader's language words it there (core/locale: worded). A message that
+counts has a second template, for any number but one: InputError("{n} row is ...", "{n} rows are ...", n=len(rows)).
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from __future__ import annotations
 import difflib
 import numbers
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from gettext import NullTranslations
 from typing import Any
+
+ENGLISH = NullTranslations()
+"""The language that messages are written in."""
 
 _MAX_FORMAT_LENGTH = 8
 """Letters of a format such as `,.2f`: one read from a file must not produce a line of any length."""
@@ -31,24 +36,29 @@ class Sentence(str):
 
     As a string it is English. A part is a number, a text or name that is not translated, a list of such, or a Sentence,
     which is translated with the sentence around it. A template without parts is taken as it is.
+
+    A sentence that counts has a `plural`: the template for any part `n` but 1. Other languages have forms of their own,
+    as many as their catalogue says: Sentence("{n} run", "{n} runs", n=3).
     """
 
     template: str
+    plural: str
     parts: Mapping[str, Any]
 
-    def __new__(cls, template: str, /, **parts: Any) -> Sentence:
+    def __new__(cls, template: str, plural: str = "", /, **parts: Any) -> Sentence:
         plain_parts = {name: _plain(part) for name, part in parts.items()}
-        self = super().__new__(cls, _fill(str(template), plain_parts, str))
-        self.template, self.parts = str(template), plain_parts
+        self = super().__new__(cls, _fill(str(template), plural, plain_parts, ENGLISH))
+        self.template, self.plural, self.parts = str(template), plural, plain_parts
         return self
 
-    def translated(self, translate: Callable[[str], str]) -> str:
-        """The sentence with every template in it translated by `translate`."""
-        return _fill(self.template, self.parts, translate)
+    def translated(self, catalogue: NullTranslations) -> str:
+        """The sentence with every template in it translated by the catalogue."""
+        return _fill(self.template, self.plural, self.parts, catalogue)
 
     def replaced(self, old: str, new: str) -> Sentence:
         """The sentence with `new` in place of `old` in every text that it is filled with: a place that is gone, say."""
-        return Sentence(self.template, **{name: _replaced(part, old, new) for name, part in self.parts.items()})
+        parts = {name: _replaced(part, old, new) for name, part in self.parts.items()}
+        return Sentence(self.template, self.plural, **parts)
 
 
 def _replaced(part: Any, old: str, new: str) -> Any:
@@ -71,7 +81,8 @@ def sentences(*parts: str) -> Sentence:
 def to_record(value: Any) -> Any:
     """A value as JSON for another process, from which `from_record` restores its Sentences."""
     if isinstance(value, Sentence):
-        return {"template": value.template, "parts": to_record(value.parts)}
+        plural = {"plural": value.plural} if value.plural else {}
+        return {"template": value.template, **plural, "parts": to_record(value.parts)}
     if isinstance(value, Mapping):
         return {name: to_record(one) for name, one in value.items()}
     return [to_record(one) for one in value] if isinstance(value, (list, tuple)) else value
@@ -83,32 +94,38 @@ def from_record(value: Any) -> Any:
         return [from_record(one) for one in value]
     if not isinstance(value, Mapping):
         return value
-    if value.keys() != {"template", "parts"}:
+    if value.keys() | {"plural"} != {"template", "plural", "parts"}:
         return {name: from_record(one) for name, one in value.items()}
-    template, parts = str(value["template"]), value["parts"]
+    template, plural, parts = str(value["template"]), str(value.get("plural", "")), value["parts"]
     try:
-        for _, name, spec, _ in string.Formatter().parse(template) if parts else ():
+        for _, name, spec, _ in string.Formatter().parse(template + plural) if parts else ():
             if name is not None and (name not in parts or len(spec or "") > _MAX_FORMAT_LENGTH):
                 return template
-        return Sentence(template, **{str(name): from_record(one) for name, one in parts.items()})
-    except (ValueError, TypeError, AttributeError):
+        if plural and not isinstance(parts["n"], int):
+            return template
+        return Sentence(template, plural, **{str(name): from_record(one) for name, one in parts.items()})
+    except (ValueError, TypeError, AttributeError, LookupError):
         return template
 
 
-def _fill(template: str, parts: Mapping[str, Any], translate: Callable[[str], str]) -> str:
-    pattern = translate(template) if template else ""
+def _fill(template: str, plural: str, parts: Mapping[str, Any], catalogue: NullTranslations) -> str:
+    if plural:
+        pattern = catalogue.ngettext(template, plural, parts["n"])
+    else:
+        pattern = catalogue.gettext(template) if template else ""
     return (
-        pattern.format_map({name: _translate_part(part, translate) for name, part in parts.items()})
+        pattern.format_map({name: _translate_part(part, catalogue) for name, part in parts.items()})
         if parts
         else pattern
     )
 
 
-def _translate_part(part: Any, translate: Callable[[str], str]) -> Any:
+def _translate_part(part: Any, catalogue: NullTranslations) -> Any:
     if isinstance(part, Sentence):
-        return part.translated(translate)
+        return part.translated(catalogue)
     if isinstance(part, list):
-        return translate(", ").join(str(_translate_part(one, translate)) for one in part) or translate("none")
+        texts = [str(_translate_part(one, catalogue)) for one in part]
+        return catalogue.gettext(", ").join(texts) or catalogue.gettext("none")
     return part
 
 
@@ -133,8 +150,8 @@ class WorkdimError(Exception):
     exit_code = 1
     message: Sentence
 
-    def __init__(self, message: str = "", /, **parts: Any) -> None:
-        whole = message if isinstance(message, Sentence) and not parts else Sentence(message, **parts)
+    def __init__(self, message: str = "", plural: str = "", /, **parts: Any) -> None:
+        whole = message if isinstance(message, Sentence) and not parts else Sentence(message, plural, **parts)
         super().__init__(whole)
         self.message = whole
 

@@ -5,27 +5,27 @@ guard()
 import streamlit as st
 
 from core.ui import inputs, language, notices, pilot_filter, reads
-from core.ui.decide import answer, choices, elsewhere, rules
+from core.ui.decide import answer, choices, rules, tasks_and_texts
 
 _ = language.translator()
 
 st.title(_("Decide"))
 runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
-pilot, _runs = pilot_filter.choose(runs)
-first = st.container()
-look = choices.choose(pilot)
-with first:
-    answer.say(look)
+pilot, _pilot_runs = pilot_filter.choose(runs)
+top = st.container()
+view = choices.choose_view(pilot)
+with top:
+    answer.show_answer(view)
 
-sections = {
-    "choice": (_("The choice"), answer.show_choice),
-    "cost": (_("Memory and cost"), answer.show_cost),
-    "tasks": (_("Task by task"), elsewhere.show_tasks),
-    "elsewhere": (_("Other texts and tasks"), elsewhere.show_elsewhere),
-    "rules": (_("Rules"), rules.show_rules),
-}
-section = inputs.choose(
-    _("Section"), list(sections), "decide", "choice", lambda name: sections[name][0], label_visibility="collapsed"
+show = inputs.choose_section(
+    "decide",
+    {
+        "choice": (_("The choice"), answer.show_choice),
+        "cost": (_("Memory and cost"), answer.show_cost),
+        "tasks": (_("Task by task"), tasks_and_texts.show_by_task),
+        "elsewhere": (_("Other texts and tasks"), tasks_and_texts.show_other_texts),
+        "rules": (_("Rules"), rules.show_rules),
+    },
 )
-sections[section][1](look)
+show(view)

@@ -5,7 +5,7 @@ guard()
 import polars as pl
 import streamlit as st
 
-from core.ui import board, inputs, language, notices, reads, tables, url_state
+from core.ui import home, inputs, language, notices, reads, url_state
 
 _ = language.translator()
 
@@ -14,24 +14,24 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
         st.title("Workdim")
         st.markdown(_("Dimensions of language models, layer by layer."))
     button = st.container(width="content")
-board.tell_work()
+home.show_active_jobs()
 runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
 with button:
-    board.offer_comparison()
+    home.show_measure_button()
 findings = st.container()
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     st.subheader(_("Profiles"), width="content")
     with st.container(width="content"):
-        passing = inputs.choose_passing(runs)
-texts = passing.filter(pl.col("pass") == "text")
-home = reads.home(board.profile_ids(texts), texts)
+        filtered = inputs.choose_filtered_runs(runs)
+texts = filtered.filter(pl.col("pass") == "text")
+data = reads.home_data(home.choose_gallery_page(texts), texts)
 with findings:
-    board.say_findings(home.saving)
-board.show_profiles(home)
+    home.show_findings(data.saving)
+home.show_gallery(data)
 
 with st.expander(_("Latest runs, as a table")):
-    tables.show_latest(passing, home.latest)
+    home.show_newest_runs(filtered, data.latest)
     st.caption(
         _(
             "Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better."
@@ -39,7 +39,7 @@ with st.expander(_("Latest runs, as a table")):
     )
 
 st.subheader(_("What to do next"))
-newest = {"runs": url_state.joined(inputs.newest_on_one_text(runs))}
+newest = {"runs": url_state.join_values(inputs.newest_on_one_text(runs))}
 with st.container(horizontal=True):
     st.page_link(
         "pages/profiles.py",

@@ -12,25 +12,24 @@ _ = language.translator()
 st.title(_("Profiles"))
 runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
-url_state.turn_link("compare", "runs", section="compare")
-pilot, runs = pilot_filter.choose(runs)
-chosen = inputs.choose_runs(runs)
-notices.stop_if_none_chosen(chosen.runs)
-notices.warn_of_vetoes(chosen.runs)
-notices.warn_if_not_comparable(chosen.runs)
+url_state.expand_link("compare", "runs", section="compare")
+_pilot, runs = pilot_filter.choose(runs)
+selection = inputs.choose_runs(runs)
+notices.stop_if_none_chosen(selection.runs)
+notices.show_vetoes(selection.runs)
+notices.show_differing_conditions(selection.runs)
 
-sections = {
-    "profile": (_("Profile"), layer_profile.show),
-    "compare": (_("Compare"), compare.show),
-    "pairs": (_("Layers against layers"), layer_pairs.show),
-    "distributions": (_("Distributions"), distributions.show),
-    "within": (_("Dimension and loss"), distributions.show_windows),
-    "norms": (_("Large-norm tokens"), distributions.show_large_norms),
-    "checks": (_("Checks"), checks.show),
-    "provenance": (_("Provenance"), provenance.show),
-}
-section = inputs.choose(
-    _("Section"), list(sections), "section", "profile", lambda name: sections[name][0], label_visibility="collapsed"
+show = inputs.choose_section(
+    "section",
+    {
+        "profile": (_("Profile"), layer_profile.show),
+        "compare": (_("Compare"), compare.show),
+        "pairs": (_("Layers against layers"), layer_pairs.show),
+        "distributions": (_("Distributions"), distributions.show),
+        "within": (_("Dimension and loss"), distributions.show_windows),
+        "norms": (_("Large-norm tokens"), distributions.show_large_norms),
+        "checks": (_("Checks"), checks.show),
+        "provenance": (_("Provenance"), provenance.show),
+    },
 )
-draw = sections[section][1]
-draw(chosen)
+show(selection)

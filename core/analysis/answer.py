@@ -72,8 +72,9 @@ def answer_question(
     seed: int = 0,
     *,
     full_answer: Answer | None = None,
+    is_brief: bool = False,
 ) -> Answer:
-    """The relation over the models of a population, and the rank of each.
+    """The relation over the models of a population, and the rank of each; `is_brief`: as of `relate`, for a sentence.
 
     `blocks`: run_id and blocks (a list: d2 without block 0, 1, ...) for `required_blocks`; `score_blocks`: the same for
     `required_score_blocks`. Without them, errors of different models count as independent. `full_answer`: an answer about
@@ -83,7 +84,7 @@ def answer_question(
     if population.benchmark is not None and population.higher_is_better is None:
         relation = _relation_without_direction(population)
     else:
-        relation = relate(units, population.registration.sign, seed=seed)
+        relation = relate(units, population.registration.sign, seed=seed, is_brief=is_brief)
     word, reasons = relation.answer, list(relation.reasons)
     n_base = population.rows.filter(score_match="base").height
     if population.group is None:

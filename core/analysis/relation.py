@@ -374,15 +374,14 @@ def _summarise_left_out(
     judged = defined if judge_all else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
-    answers = {
+    changes = any(
         evaluate_ranks(x[remaining[case]], y[remaining[case]], sign, margin, seed, fewest=fewest).answer
+        != result.answer
         for case in judged
-    }
+    )
     furthest = int(np.nanargmax(np.abs(rho - result.rho)))
     missed = tuple(name for case, name in enumerate(names) if case not in defined)
-    return LeaveOneOut(
-        float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {result.answer}, missed
-    )
+    return LeaveOneOut(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], changes, missed)
 
 
 # --- every specification ----------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
 
 def number_of_runs(n: int) -> Sentence:
     """`1 run`, `2 runs`."""
-    return Sentence("{n:,} run", n=n) if n == 1 else Sentence("{n:,} runs", n=n)
+    return Sentence("{n:,} run", "{n:,} runs", n=n)
 
 
 def confirm(question: str, is_sure: bool) -> bool:

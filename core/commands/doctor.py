@@ -105,10 +105,10 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
         yield Problem(health.problem, is_basic=True)
     if health.n_waiting:
         yield Problem(
-            Sentence("{n} finished measurement waits beside the warehouse. Run: `workdim ingest`", n=1)
-            if health.n_waiting == 1
-            else Sentence(
-                "{n} finished measurements wait beside the warehouse. Run: `workdim ingest`", n=health.n_waiting
+            Sentence(
+                "{n} finished measurement waits beside the warehouse. Run: `workdim ingest`",
+                "{n} finished measurements wait beside the warehouse. Run: `workdim ingest`",
+                n=health.n_waiting,
             )
         )
     for line in health.damaged:
@@ -158,10 +158,11 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     with counting_bar(Sentence("checking parcels")) as progress:
         examined = check_integrity(warehouse, options.thorough, progress)
     state = Sentence("damaged") if examined.is_damaged else Sentence("sound")
-    read = (
-        Sentence("{rows:,} rows and {parcels:,} parcel read", rows=examined.n_rows, parcels=1)
-        if examined.n_parcels == 1
-        else Sentence("{rows:,} rows and {parcels:,} parcels read", rows=examined.n_rows, parcels=examined.n_parcels)
+    read = Sentence(
+        "{rows:,} rows and {n:,} parcel read",
+        "{rows:,} rows and {n:,} parcels read",
+        rows=examined.n_rows,
+        n=examined.n_parcels,
     )
     facts[Sentence("integrity")] = _with_remark(state, read)
     for finding in examined.findings:
@@ -244,9 +245,7 @@ def _health_text(health) -> Sentence:
         return Sentence("cannot be used")
     counts = Sentence("{n} waiting, {damaged} damaged", n=health.n_waiting, damaged=len(health.damaged))
     if health.is_there:
-        if health.n_runs == 1:
-            return Sentence("opens, {n} run, {counts}", n=1, counts=counts)
-        return Sentence("opens, {n} runs, {counts}", n=health.n_runs, counts=counts)
+        return Sentence("opens, {n} run, {counts}", "opens, {n} runs, {counts}", n=health.n_runs, counts=counts)
     there = Sentence("not there yet")
     return Sentence("{first}, {then}", first=there, then=counts) if health.n_waiting or health.damaged else there
 
@@ -294,9 +293,11 @@ def check_measurement(options: argparse.Namespace) -> int:
     say(*table(head, lines))
     if result.n_missing:
         say(
-            Sentence("{n} value of the reference was not measured.", n=1)
-            if result.n_missing == 1
-            else Sentence("{n} values of the reference were not measured.", n=result.n_missing)
+            Sentence(
+                "{n} value of the reference was not measured.",
+                "{n} values of the reference were not measured.",
+                n=result.n_missing,
+            )
         )
     say(
         Sentence("This installation measures what the shipped profile says, within its tolerances.")

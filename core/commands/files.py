@@ -62,21 +62,15 @@ def ingest(options: argparse.Namespace) -> int:
         recover(warehouse)
         warehouse.sync_files(warn)
         n = waiting - len(waiting_parcels(warehouse))
-        say(
-            Sentence("{n} waiting parcel was taken in.", n=n)
-            if n == 1
-            else Sentence("{n} waiting parcels were taken in.", n=n)
-        )
+        say(Sentence("{n} waiting parcel was taken in.", "{n} waiting parcels were taken in.", n=n))
     return 0
 
 
 def _removed_references(n_profiles: int, n_plans: int) -> Sentence:
     if not n_profiles and not n_plans:
         return Sentence("There are no reference profiles here, and none will be taken in.")
-    profiles = (
-        Sentence("{n} reference profile was moved to the trash.", n=n_profiles)
-        if n_profiles == 1
-        else Sentence("{n} reference profiles were moved to the trash.", n=n_profiles)
+    profiles = Sentence(
+        "{n} reference profile was moved to the trash.", "{n} reference profiles were moved to the trash.", n=n_profiles
     )
     return sentences(
         profiles if n_profiles else "",
@@ -86,9 +80,9 @@ def _removed_references(n_profiles: int, n_plans: int) -> Sentence:
 
 
 def _made_anew(n: int) -> Sentence:
-    if n == 1:
-        return Sentence("The warehouse was made anew from {n} parcel.", n=n)
-    return Sentence("The warehouse was made anew from {n} parcels.", n=n)
+    return Sentence(
+        "The warehouse was made anew from {n} parcel.", "The warehouse was made anew from {n} parcels.", n=n
+    )
 
 
 def import_(options: argparse.Namespace) -> int:
@@ -172,18 +166,15 @@ def restore(options: argparse.Namespace) -> int:
         with counting_bar(Sentence("building the warehouse")) as progress:
             restored = restore_backup(warehouse, staged, warn, progress)
     say(
-        Sentence("{path} is what the backup holds; {n} parcel came with it.", path=warehouse.path, n=1)
-        if restored.n_parcels == 1
-        else Sentence(
-            "{path} is what the backup holds; {n} parcels came with it.", path=warehouse.path, n=restored.n_parcels
+        Sentence(
+            "{path} is what the backup holds; {n} parcel came with it.",
+            "{path} is what the backup holds; {n} parcels came with it.",
+            path=warehouse.path,
+            n=restored.n_parcels,
         ),
         Sentence(
             "Nothing that was measured since is lost: {n} later parcel is in it too, and tags and notes stand. Names, "
             "queries and score files are those of the backup.",
-            n=1,
-        )
-        if restored.n_newer == 1
-        else Sentence(
             "Nothing that was measured since is lost: {n} later parcels are in it too, and tags and notes stand. Names, "
             "queries and score files are those of the backup.",
             n=restored.n_newer,

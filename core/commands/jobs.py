@@ -182,15 +182,10 @@ def clear(options: argparse.Namespace) -> int:
     finished = [status.job for status in list_jobs(selected_warehouse(options)) if status.state == "finished"]
     for job in finished:
         remove_job(job)
-    n = len(finished)
-    if not n:
-        say(Sentence("No job is finished."))
+    if finished:
+        say(Sentence("{n} finished job was cleared.", "{n} finished jobs were cleared.", n=len(finished)))
     else:
-        say(
-            Sentence("{n} finished job was cleared.", n=n)
-            if n == 1
-            else Sentence("{n} finished jobs were cleared.", n=n)
-        )
+        say(Sentence("No job is finished."))
     return 0
 
 

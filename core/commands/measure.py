@@ -193,11 +193,11 @@ def pilot(options: argparse.Namespace) -> int:
     n_requests = len(pilot_measurements(selected_pilot))
     say(
         Sentence(
-            "Pilot {name} ({id}): {n} measurement", name=selected_pilot.name, id=selected_pilot.pilot_id, n=n_requests
-        )
-        if n_requests == 1
-        else Sentence(
-            "Pilot {name} ({id}): {n} measurements", name=selected_pilot.name, id=selected_pilot.pilot_id, n=n_requests
+            "Pilot {name} ({id}): {n} measurement",
+            "Pilot {name} ({id}): {n} measurements",
+            name=selected_pilot.name,
+            id=selected_pilot.pilot_id,
+            n=n_requests,
         )
     )
     failed, started = [], set()

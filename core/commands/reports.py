@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
 from core.commands.runs import without_shipped
 from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
-from core.terminal.output import _, heads, join, language, say, say_json, translated
+from core.terminal.output import _, heads, language, say, say_json, translated
 from core.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -376,25 +376,19 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
         compared = recipes.compare_numbers(warehouse, old_numbers, report.numbers)
         changed = [comparison for comparison in compared if comparison.state in ("changed", "gone")]
         n_left = sum(comparison.state == "computed" for comparison in compared)
-        not_compared = ""
-        if n_left == 1:
-            not_compared = Sentence("{n:,} computed one was not compared.", n=1)
-        elif n_left:
-            not_compared = Sentence("{n:,} computed ones were not compared.", n=n_left)
         n, total = len(changed), len(old_numbers)
-        say(
-            sentences(
-                Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=total), not_compared
+        line = Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=total)
+        if n_left:
+            not_compared = Sentence(
+                "{n:,} computed one was not compared.", "{n:,} computed ones were not compared.", n=n_left
             )
-        )
+            line = sentences(line, not_compared)
+        say(line)
     if options.keep or options.recipe:
         saved = recipes.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
         say(
             Sentence(
-                "The recipe {name} is kept as {id}, with {n} number.", name=saved.recipe.name, id=saved.recipe_id, n=1
-            )
-            if saved.n_numbers == 1
-            else Sentence(
+                "The recipe {name} is kept as {id}, with {n} number.",
                 "The recipe {name} is kept as {id}, with {n} numbers.",
                 name=saved.recipe.name,
                 id=saved.recipe_id,
@@ -449,8 +443,7 @@ def _count_states(states: Sequence[str], n_added: int = 0) -> str:
         parts.append(_("{n:,} not made by Workdim").format(n=n_added))
     if not parts:
         return _("It shows no numbers.")
-    line = _("{n:,} number: {parts}.") if len(states) == 1 else _("{n:,} numbers: {parts}.")
-    return line.format(n=len(states), parts=join(parts))
+    return translated(Sentence("{n:,} number: {parts}.", "{n:,} numbers: {parts}.", n=len(states), parts=parts))
 
 
 def _as_json(comparison: NumberComparison, state: str) -> dict[str, object]:

@@ -178,11 +178,8 @@ def delete(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     saved = find_rule(rules.list_rules(warehouse), options.rule)
     name = words.rule_name(saved, language())
-    n = len(saved.choices)
-    question = (
-        Sentence("Forget {name} with its {n} choice?", name=name, n=n)
-        if n == 1
-        else Sentence("Forget {name} with its {n} choices?", name=name, n=n)
+    question = Sentence(
+        "Forget {name} with its {n} choice?", "Forget {name} with its {n} choices?", name=name, n=len(saved.choices)
     )
     if not confirm(question, options.yes):
         say(Sentence("Nothing was deleted."))

@@ -112,12 +112,6 @@ def import_files(options: argparse.Namespace) -> int:
             say(
                 Sentence(
                     "{n} file stored: {scores:,} scores and {answers:,} single answers.",
-                    n=1,
-                    scores=scores,
-                    answers=answers,
-                )
-                if len(new_imports) == 1
-                else Sentence(
                     "{n} files stored: {scores:,} scores and {answers:,} single answers.",
                     n=len(new_imports),
                     scores=scores,
@@ -369,15 +363,11 @@ def _confirm_import(options: argparse.Namespace, previews) -> bool:
     """Ask only at a terminal; a script needs no question."""
     if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
-    n = sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews)
-    question = (
-        Sentence("{n:,} scores of {files} file would be stored (--dry-run shows them). Store? [Y/n] ", n=n, files=1)
-        if len(previews) == 1
-        else Sentence(
-            "{n:,} scores of {files} files would be stored (--dry-run shows them). Store? [Y/n] ",
-            n=n,
-            files=len(previews),
-        )
+    question = Sentence(
+        "{scores:,} scores of {n} file would be stored (--dry-run shows them). Store? [Y/n] ",
+        "{scores:,} scores of {n} files would be stored (--dry-run shows them). Store? [Y/n] ",
+        scores=sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews),
+        n=len(previews),
     )
     print(translated(question), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("", "y", "yes"):

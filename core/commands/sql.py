@@ -82,10 +82,10 @@ def _run_query(options: argparse.Namespace, warehouse, form: str) -> None:
     _write(result.frame, form, options.out)
     if result.truncated:
         warn(
-            Sentence("Only the first {n:,} row is shown: add a WHERE or a LIMIT, or raise --limit.", n=1)
-            if len(result.frame) == 1
-            else Sentence(
-                "Only the first {n:,} rows are shown: add a WHERE or a LIMIT, or raise --limit.", n=len(result.frame)
+            Sentence(
+                "Only the first {n:,} row is shown: add a WHERE or a LIMIT, or raise --limit.",
+                "Only the first {n:,} rows are shown: add a WHERE or a LIMIT, or raise --limit.",
+                n=len(result.frame),
             )
         )
 
@@ -150,11 +150,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
         sys.stdout.buffer.flush()
         return
     write_out(out, content)
-    say(
-        Sentence("{file}: {n:,} row", file=out, n=frame.height)
-        if frame.height == 1
-        else Sentence("{file}: {n:,} rows", file=out, n=frame.height)
-    )
+    say(Sentence("{file}: {n:,} row", "{file}: {n:,} rows", file=out, n=frame.height))
 
 
 def _table(frame: pl.DataFrame) -> bytes:

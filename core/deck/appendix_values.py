@@ -13,7 +13,8 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, reference_slide, reference_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.wording import pilot_sentences
 from core.wording import slides as slide_wording
@@ -75,14 +76,16 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     ]
     if any(map(is_vetoed, data.text_runs.iter_rows(named=True))):
         key.append(wording.veto_note(data.language))
+    title = Sentence(
+        "All values of {n} measurement (d2, N={size})",
+        "All values of {n} measurements (d2, N={size})",
+        n=data.text_runs.height,
+        size=wording.size_range(data.n_points),
+    )
     yield from reference_slides(
         data,
         "values",
-        (
-            _("All values of {n} measurement (d2, N={size})")
-            if data.text_runs.height == 1
-            else _("All values of {n} measurements (d2, N={size})")
-        ).format(n=data.text_runs.height, size=wording.size_range(data.n_points)),
+        worded(title, data.language),
         columns,
         rows,
         _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
@@ -224,9 +227,10 @@ def checks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     of_texts = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
     table = check_table(of_texts, data.text_runs, data.language, most=MOST_CHECKS)
-    n = data.text_runs.height
-    title = (_("Quality checks of {n} measurement") if n == 1 else _("Quality checks of {n} measurements")).format(n=n)
-    return reference_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs["run_id"].to_list())
+    title = Sentence("Quality checks of {n} measurement", "Quality checks of {n} measurements", n=data.text_runs.height)
+    return reference_slide(
+        data, "checks", worded(title, data.language), (), table, ("run_checks",), data.text_runs["run_id"].to_list()
+    )
 
 
 # --- each run --------------------------------------------------------------------------------------------------

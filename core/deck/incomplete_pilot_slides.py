@@ -11,7 +11,8 @@ from core.deck.deck_data import DeckData
 from core.deck.pilot_slides import untested
 from core.deck.slide import check_table, core_slide, decision_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names
 
@@ -96,22 +97,23 @@ def quality_slide(data: DeckData) -> StorySlide:
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
     marked = checks.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
     title = (
-        (
-            _("Vetoed by a quality check: {n} of {total} measurement")
-            if runs.height == 1
-            else _("Vetoed by a quality check: {n} of {total} measurements")
-        ).format(n=vetoed, total=runs.height)
+        Sentence(
+            "Vetoed by a quality check: {vetoed} of {n} measurement",
+            "Vetoed by a quality check: {vetoed} of {n} measurements",
+            vetoed=vetoed,
+            n=runs.height,
+        )
         if vetoed
-        else (
-            _("Quality checks: the {total} measurement is not vetoed")
-            if runs.height == 1
-            else _("Quality checks: none of {total} measurements is vetoed")
-        ).format(total=runs.height)
+        else Sentence(
+            "Quality checks: the {n} measurement is not vetoed",
+            "Quality checks: none of {n} measurements is vetoed",
+            n=runs.height,
+        )
     )
     return core_slide(
         data,
         "quality",
-        title,
+        worded(title, data.language),
         visual=check_table(checks, runs, data.language, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
         tables=("run_checks",),
         runs=runs,

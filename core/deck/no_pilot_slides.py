@@ -13,7 +13,8 @@ from core.deck.deck_data import DeckData
 from core.deck.profile_slides import comparable_runs, extremes, profile_text, profile_title, usable_runs, verdict_counts
 from core.deck.slide import MOST_ROWS, core_slide, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording
@@ -35,15 +36,20 @@ def measured_slide(data: DeckData) -> StorySlide:
     runs = _one_run_per_model(data)
     names = [shortened(name, 40) for name in runs["name"]]
     texts = data.text_runs["corpus_name"].unique(maintain_order=True).to_list()
-    title = (
-        _("{names}, measured on {n} text")
-        if len(names) <= 2 and len(texts) == 1
-        else _("{names}, measured on {n} texts")
-        if len(names) <= 2
-        else _("{count} language models, measured on {n} text")
-        if len(texts) == 1
-        else _("{count} language models, measured on {n} texts")
-    ).format(names=_(" and ").join(names), count=len(names), n=len(texts))
+    if len(names) <= 2:
+        title = Sentence(
+            "{names}, measured on {n} text",
+            "{names}, measured on {n} texts",
+            names=_(" and ").join(names),
+            n=len(texts),
+        )
+    else:
+        title = Sentence(
+            "{count} language models, measured on {n} text",
+            "{count} language models, measured on {n} texts",
+            count=len(names),
+            n=len(texts),
+        )
     rows = [
         (_("Models"), slide_wording.names(names, data.language, most=6, longest=40)),
         (_("Texts"), slide_wording.names(texts, data.language)),
@@ -72,7 +78,7 @@ def measured_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "measured",
-        title,
+        worded(title, data.language),
         visual=Table(
             (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
             tuple(rows),

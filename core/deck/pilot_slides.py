@@ -13,7 +13,8 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
 from core.wording import answers, pilot_sentences
 from core.wording import slides as slide_wording
@@ -207,17 +208,19 @@ def _relation_title(data: DeckData) -> str:
     _pilot, answer = data.pilot_and_answer
     relation, coefficient = answer.relation, answers.coefficient
     if data.case == "incomplete":
-        return (
-            _("{n} model with both numbers so far: a picture, and no claim")
-            if relation.n == 1
-            else _("{n} models with both numbers so far: a picture, and no claim")
-        ).format(n=relation.n)
+        sentence = Sentence(
+            "{n} model with both numbers so far: a picture, and no claim",
+            "{n} models with both numbers so far: a picture, and no claim",
+            n=relation.n,
+        )
+        return worded(sentence, data.language)
     if relation.rho is None:
-        return (
-            _("{n} model with both numbers: a picture, and no coefficient")
-            if relation.n == 1
-            else _("{n} models with both numbers: a picture, and no coefficient")
-        ).format(n=relation.n)
+        sentence = Sentence(
+            "{n} model with both numbers: a picture, and no coefficient",
+            "{n} models with both numbers: a picture, and no coefficient",
+            n=relation.n,
+        )
+        return worded(sentence, data.language)
     if answer.word == "cannot_tell" and {*relation.reasons, *answer.reasons} <= {"interval_too_wide", "stage"}:
         line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
         return line.format(

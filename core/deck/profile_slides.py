@@ -12,7 +12,8 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, not_measured_slide
 from core.deck.story import Chart, Gallery, Statement, StorySlide
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened
@@ -46,24 +47,22 @@ def profiles_slide(data: DeckData) -> StorySlide:
             name=shortened(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language)
         )
     elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
-        title = (
-            _("{n} model on one scale: largest inner dimension {top} in each")
-            if sound["model_id"].n_unique() == 1
-            else _("{n} models on one scale: largest inner dimension {top} in each")
-        ).format(
+        same = Sentence(
+            "{n} model on one scale: largest inner dimension {top} in each",
+            "{n} models on one scale: largest inner dimension {top} in each",
             n=sound["model_id"].n_unique(),
             top=wording.rounded(high),  # type: ignore[arg-type]
         )
+        title = worded(same, data.language)
     else:
-        title = (
-            _("{n} model on one scale: largest inner dimension between {low} and {high}")
-            if sound["model_id"].n_unique() == 1
-            else _("{n} models on one scale: largest inner dimension between {low} and {high}")
-        ).format(
+        between = Sentence(
+            "{n} model on one scale: largest inner dimension between {low} and {high}",
+            "{n} models on one scale: largest inner dimension between {low} and {high}",
             n=sound["model_id"].n_unique(),
             low=wording.rounded(low),  # type: ignore[arg-type]
             high=wording.rounded(high),  # type: ignore[arg-type]
         )
+        title = worded(between, data.language)
     statements: list[Statement] = []
     if isinstance(visual, Gallery):
         visual = replace(

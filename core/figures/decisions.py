@@ -11,6 +11,7 @@ import polars as pl
 
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
+from core.analysis.ranks import NORMAL_95
 from core.figures.scores import ScoredPoint, place_labels
 from core.figures.style import (
     COLOURS,
@@ -30,8 +31,8 @@ from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened
 
 LONGEST_NAME = 30
-PLOT_SIZE = (600.0, 270.0)
-"""Approximate size of the front's axes in pixels, for placing labels: in a window of 1,000 pixels."""
+PLOT_SIZE = (450.0, 250.0)
+"""Approximate size in pixels of what the front draws, for placing labels: in a window of 1,000 pixels."""
 _BYTES = 1e9
 
 
@@ -105,24 +106,27 @@ def _front_steps(points: Sequence[FrontPoint], x: ResolvedCriterion, y: Resolved
 
 def _label_points(points: list[FrontPoint], x: ResolvedCriterion, y: ResolvedCriterion) -> list[FrontPoint]:
     """Labels points on the front where the labels overlap nothing."""
-
-    def on_axis(value: float, question: ResolvedCriterion) -> float:
-        return (
-            math.log10(value)
-            if _is_log(question, [getattr(p, "x" if question is x else "y") for p in points])
-            else value
-        )
-
-    plotted = [
-        ScoredPoint(
-            p.run_id,
-            shortened(p.name, LONGEST_NAME) if p.standing == "front" or p.is_chosen else "",
-            on_axis(p.x.value, x), None, None, on_axis(p.y.value, y), None, "own", is_pinned=p.is_chosen,
-        )
-        for p in points
-    ]  # fmt: skip
+    x_is_log, y_is_log = _is_log(x, [point.x for point in points]), _is_log(y, [point.y for point in points])
+    plotted = []
+    for point in points:
+        name = shortened(point.name, LONGEST_NAME) if point.standing == "front" or point.is_chosen else ""
+        across, up = _on_axis(point.x, x_is_log), _on_axis(point.y, y_is_log)
+        spread = None if up.lower is None or up.upper is None else (up.upper - up.lower) / 2 / NORMAL_95
+        plotted.append(
+            ScoredPoint(
+                point.run_id, name, across.value, across.lower, across.upper, up.value, spread, "own",
+                is_pinned=point.is_chosen,
+            )
+        )  # fmt: skip
     places = {label.run_id: label.place for label in place_labels(plotted, PLOT_SIZE) if label.name}
     return [replace(p, place=places.get(p.run_id, "")) for p in points]
+
+
+def _on_axis(reading: CriterionValue, is_log: bool) -> CriterionValue:
+    if not is_log:
+        return reading
+    ends = (None if end is None or end <= 0 else math.log10(end) for end in (reading.lower, reading.upper))
+    return CriterionValue(math.log10(reading.value), *ends)
 
 
 def _is_log(question: ResolvedCriterion, readings: Sequence[CriterionValue]) -> bool:

@@ -4,7 +4,7 @@ preview of an import."""
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from core.figures.style import (
     label_rows,
     with_message,
 )
-from core.figures.svg import LIGHT, Caption, Dot, Theme, scatter_svg, text_width
+from core.figures.svg import LIGHT, Box, Caption, Dot, Point, Theme, around, boxes_overlap, scatter_svg, text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark
@@ -135,46 +135,63 @@ N_STRAIGHT_PLACES = 4
 
 
 def place_labels(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bool = True) -> list[ScoredPoint]:
-    """The points with the places of their labels where these overlap no point or other label; pinned points first."""
+    """The points with the places of their labels where these overlap no point or other label; pinned points first. Of the free
+    places the one with the fewest other points beside it and error bars across it."""
     if not points:
         return []
-    pixels = {point.run_id: (x, y) for point, x, y in zip(points, *_to_pixels(points, plot), strict=True)}
-    occupied = [(x - 7, y - 7, x + 7, y + 7) for x, y in pixels.values()]
+    across, up = _scales(points, plot)
+    bars = [bar for point in points for bar in _bars(point, across, up)]
+    positions = {point.run_id: (across(point.dimension), up(point.score)) for point in points}
+    occupied = [around(position, 7) for position in positions.values()]
     place_of: dict[str, str] = {}
+    places = list(LABEL_PLACES)[: None if corners else N_STRAIGHT_PLACES]
     for point in sorted(points, key=lambda point: not point.is_pinned):
-        width, (x, y) = text_width(point.name, LABEL_SIZE), pixels[point.run_id]
-        for place, (left, down) in list(LABEL_PLACES.items())[: None if corners else N_STRAIGHT_PLACES]:
-            aside = 10 * (left == 0.0) - 10 * (left == -1.0)
-            box = (
-                x + left * width + aside,
-                y + down * LABEL_SIZE - 6,
-                x + (1 + left) * width + aside,
-                y + down * LABEL_SIZE + 6,
-            )
-            is_inside = box[0] > -20 and box[2] < plot[0] + 20
-            if is_inside and not any(_overlap(box, other) for other in occupied):
-                place_of[point.run_id] = place
-                occupied.append(box)
-                break
+        boxes = {place: _label_box(point.name, positions[point.run_id], place) for place in places}
+        disturbing = bars + [around(positions[other.run_id], 16) for other in points if other is not point]
+        free = [
+            place
+            for place, box in boxes.items()
+            if box[0] > -20 and box[2] < plot[0] + 20 and not any(boxes_overlap(box, other) for other in occupied)
+        ]
+        if free:
+            place = min(free, key=lambda place: sum(boxes_overlap(boxes[place], one) for one in disturbing))
+            place_of[point.run_id] = place
+            occupied.append(boxes[place])
     return [replace(point, place=place_of.get(point.run_id, "")) for point in points]
 
 
-def _to_pixels(points: Sequence[ScoredPoint], plot: tuple[float, float]) -> tuple[list[float], list[float]]:
-    """Positions on the plot in pixels, y downwards; the axes contain the error bars."""
-    across = [value for p in points for value in (p.dimension, p.lower, p.upper) if value is not None]
-    reach = [NORMAL_95 * (p.score_std_error or 0) for p in points]
-    up = [p.score + sign * r for p, r in zip(points, reach, strict=True) for sign in (-1, 1)]
+def _label_box(name: str, position: Point, place: str) -> Box:
+    left, down = LABEL_PLACES[place]
+    width, aside = text_width(name, LABEL_SIZE), 10 * (left == 0.0) - 10 * (left == -1.0)
+    start, middle = position[0] + left * width + aside, position[1] + down * LABEL_SIZE
+    return start, middle - 6, start + width, middle + 6
 
-    def scale(values: list[float], limits: list[float], length: float) -> list[float]:
+
+def _scales(
+    points: Sequence[ScoredPoint], plot: tuple[float, float]
+) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """From dimension and score to pixels of the plot, y downwards; the axes contain the error bars."""
+    dimensions = [value for p in points for value in (p.dimension, p.lower, p.upper) if value is not None]
+    scores = [end for p in points for end in _score_limits(p)]
+
+    def share(value: float, limits: Sequence[float]) -> float:
         low, high = min(limits), max(limits)
-        return [length * ((value - low) / (high - low) if high > low else 0.5) for value in values]
+        return (value - low) / (high - low) if high > low else 0.5
 
-    x = scale([p.dimension for p in points], across, plot[0])
-    return x, [plot[1] - value for value in scale([p.score for p in points], up, plot[1])]
+    return (lambda value: plot[0] * share(value, dimensions), lambda value: plot[1] * (1 - share(value, scores)))
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _score_limits(point: ScoredPoint) -> tuple[float, float]:
+    reach = NORMAL_95 * (point.score_std_error or 0)
+    return point.score - reach, point.score + reach
+
+
+def _bars(point: ScoredPoint, across: Callable[[float], float], up: Callable[[float], float]) -> list[Box]:
+    """The two error bars of a point, as thin boxes."""
+    x, y = across(point.dimension), up(point.score)
+    low, high = (across(point.dimension if end is None else end) for end in (point.lower, point.upper))
+    bottom, top = (up(end) for end in _score_limits(point))
+    return [(low, y - 1, high, y + 1), (x - 1, top, x + 1, bottom)]
 
 
 def dimension_axis(data: RankingData, language: str) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from core.wording.labels import between_words
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
 MARKERS = ("circle", "diamond", "square", "up", "down")
 
@@ -251,6 +253,102 @@ def spread_apart(wanted: Sequence[float], gap: float, lowest: float, highest: fl
     for place, n in zip(places, order, strict=True):
         spread_places[n] = place
     return spread_places
+
+
+# --- room for labels -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label beside its mark."""
+
+    baseline: Point
+    """The middle of its baseline."""
+    leader: tuple[Point, Point] | None = None
+    """From the mark to a label that does not stand next to it."""
+
+
+@dataclass
+class LabelRoom:
+    """Finds places for labels beside marks: within the edges, on no line, mark or other label."""
+
+    edges: Box
+    lines: list[tuple[Point, Point]] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
+
+    def place(
+        self, text: str, mark: Point, size: float, is_above: bool, gap: float = 8, farthest: float = 0
+    ) -> Label | None:
+        """Takes the nearest free place for a bold label: above or below the mark, else beside it, else up to `farthest` pixels
+        above or below; None where nothing is free."""
+        wide = text_width(text, size, bold=True)
+        for across, down in _label_offsets(wide, size, is_above, gap, farthest):
+            middle = min(max(mark[0] + across, self.edges[0] + wide / 2), self.edges[2] - wide / 2)
+            baseline = (middle, mark[1] + down)
+            box = _label_box(baseline, wide, size)
+            leader = _leader(mark, box, gap)
+            if self._is_free(box) and (leader is None or not any(_crosses(*leader, other) for other in self.boxes)):
+                self.boxes.append(box)
+                self.lines += [leader] if leader else []
+                return Label(baseline, leader)
+        return None
+
+    def _is_free(self, box: Box) -> bool:
+        return (
+            self.edges[2] - self.edges[0] >= box[2] - box[0]
+            and self.edges[1] <= box[1]
+            and box[3] <= self.edges[3]
+            and not any(boxes_overlap(box, other) for other in self.boxes)
+            and not any(_crosses(start, end, box) for start, end in self.lines)
+        )
+
+
+def around(mark: Point, reach: float) -> Box:
+    return mark[0] - reach, mark[1] - reach, mark[0] + reach, mark[1] + reach
+
+
+def boxes_overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _label_offsets(wide: float, size: float, is_above: bool, gap: float, farthest: float) -> list[Point]:
+    """From a mark to the middle of the baseline of its label, nearest first."""
+    above, below = -gap - 0.25 * size, gap + 0.8 * size
+    first, second = (above, below) if is_above else (below, above)
+    aside = wide / 2 + gap
+    offsets = [(0.0, first), (aside / 2, first), (-aside / 2, first), (aside, first), (-aside, first)]
+    offsets += [(aside, 0.35 * size), (-aside, 0.35 * size), (0.0, second), (aside, second), (-aside, second)]
+    for away in range(round(size), round(farthest) + 1, round(size)):
+        offsets += [
+            (across, end + (away if end > 0 else -away)) for end in (first, second) for across in (0.0, aside, -aside)
+        ]
+    return offsets
+
+
+def _label_box(baseline: Point, wide: float, size: float) -> Box:
+    middle, y = baseline
+    return middle - wide / 2, y - 0.8 * size, middle + wide / 2, y + 0.25 * size
+
+
+def _leader(mark: Point, box: Box, gap: float) -> tuple[Point, Point] | None:
+    """A line from a mark to a label that is more than twice the gap away."""
+    end = (min(max(mark[0], box[0]), box[2]), min(max(mark[1], box[1]), box[3]))
+    away = math.dist(mark, end)
+    if away <= 2 * gap:
+        return None
+    share = (gap + 1) / away
+    return (mark[0] + share * (end[0] - mark[0]), mark[1] + share * (end[1] - mark[1])), end
+
+
+def _crosses(start: Point, end: Point, box: Box) -> bool:
+    """Whether a line between two points passes through the box or within two pixels of it."""
+    (x0, y0), (x1, y1) = (start, end) if start[0] <= end[0] else (end, start)
+    left, right = max(box[0] - 2, x0), min(box[2] + 2, x1)
+    if left > right:
+        return False
+    slope = (y1 - y0) / (x1 - x0) if x1 > x0 else 0.0
+    heights = (y0 + slope * (left - x0), y0 + slope * (right - x0)) if x1 > x0 else (y0, y1)
+    return min(heights) < box[3] + 2 and box[1] - 2 < max(heights)
 
 
 # --- charts ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import polars as pl
 
@@ -28,10 +29,14 @@ from core.figures.svg import (
     SMALL,
     WIDTH,
     Axes,
+    Box,
     Caption,
     Drawing,
+    Label,
+    LabelRoom,
     Point,
     Theme,
+    around,
     draw_source,
     draw_title,
     padded_range,
@@ -122,8 +127,7 @@ def profile_svg(
     y_title = _y_title(data, language) + (_(", log scale") if is_log else "")
     if isinstance(data, ProfileData) and data.cuts_controls:
         y_title += _(" (controls run off the axis)")
-    for phase in phases:
-        _draw_phase(axes, phase)
+    names_of_phases = [_draw_phase(axes, phase) for phase in phases]
     axes.draw(wording.layer_axis(data.same_depth, language), y_title, _layer_ticks(last, data.same_depth))
     colours = {curve.run_id: theme.curves[n % len(theme.curves)] for n, curve in enumerate(data.curves)}
     _draw_references(axes, data, colours)
@@ -132,7 +136,7 @@ def profile_svg(
         if curve.post_norm:
             position = axes.to_pixels(curve.post_norm.x(data.same_depth), curve.post_norm.value)
             drawing.marker(position, "circle", colours[curve.run_id], 4.5, hollow=True)
-    _draw_extrema(axes, data, extrema, colours, language)
+    _draw_extrema(axes, data, extrema, colours, language, names_of_phases)
     line_ends = [(curve.name, colours[curve.run_id], curve.marks[-1].value) for curve in data.curves if curve.marks]
     _label_line_ends(axes, line_ends, size[0])
     _draw_layer_targets(axes, data, colours, layers, language)
@@ -162,11 +166,14 @@ def _y_range(values: Sequence[float], is_log: bool, above: float = 1.1) -> tuple
     return min(0.0, min(values)), above * max(values)
 
 
-def _draw_phase(axes: Axes, phase: Phase) -> None:
+def _draw_phase(axes: Axes, phase: Phase) -> Box:
+    """Returns where its name stands."""
     theme = axes.drawing.theme
     left, right = (axes.to_pixels(layer, axes.y_range[0])[0] for layer in (phase.first, phase.last))
     axes.drawing.box(left, axes.top, right - left, axes.bottom - axes.top, theme.quiet, 0.08)
-    axes.drawing.text(((left + right) / 2, axes.top + 13), phase.name, SMALL, theme.quiet, "middle")
+    middle, half = (left + right) / 2, text_width(phase.name, SMALL) / 2
+    axes.drawing.text((middle, axes.top + 13), phase.name, SMALL, theme.quiet, "middle")
+    return middle - half, axes.top + 3, middle + half, axes.top + 16
 
 
 def _draw_references(axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str]) -> None:
@@ -257,22 +264,22 @@ def thumbnail(
     _draw_curve(axes, curve, theme.curves[0], True, width=2.2)
     ends = [Extremum(curve.run_id, "start", curve.marks[0].layer, curve.marks[0].value)]
     ends.append(Extremum(curve.run_id, "end", curve.marks[-1].layer, curve.marks[-1].value))
-    labelled: list[tuple[float, float]] = []
-    for extremum in [*main_extrema(extrema, curve.run_id), *ends]:
-        x, y = axes.to_pixels(extremum.layer, extremum.value)
-        if extremum.kind in ("peak", "valley"):
-            drawing.marker((x, y), "up" if extremum.kind == "peak" else "down", theme.curves[1], 4)
-        has_room = y < axes.bottom - 18
-        anchor = "start" if x < axes.left + 25 else "end" if x > axes.right - 25 else "middle"
-        if extremum.kind == "valley" and not has_room:  # beside the slope that falls to it
-            x, anchor = x + 6, "start"
-        place = max(y + (16 if has_room and _is_below(extremum, curve) else -9), 14)
-        if extremum in ends and any(
-            abs(x - other_x) < 30 and abs(place - other_y) < 12 for other_x, other_y in labelled
-        ):
+    turns = main_extrema(extrema, curve.run_id)
+    room = LabelRoom((4, 3, size[0] - 4, axes.bottom - 2), _curve_lines(axes, curve, True))
+    for turn in turns:
+        position = axes.to_pixels(turn.layer, turn.value)
+        drawing.marker(position, "up" if turn.kind == "peak" else "down", theme.curves[1], 4)
+        room.boxes.append(around(position, 5))
+    for extremum in [*turns, *ends]:
+        if extremum in ends and any(abs(turn.layer - extremum.layer) < 0.1 * last for turn in turns):
             continue  # a peak or valley beside it says more
-        labelled.append((x, place))
-        drawing.text((x, place), wording.number(extremum.value), SMALL, theme.text, anchor, bold=True)
+        x, y = axes.to_pixels(extremum.layer, extremum.value)
+        label = wording.number(extremum.value)
+        place = room.place(label, (x, y), SMALL, not _is_below(extremum, curve), 6, farthest=33)
+        if place is None and extremum not in ends:
+            place = Label((x, max(y - 9, 14)))
+        if place is not None:
+            _draw_label(drawing, place, label, SMALL)
     drawing.text((axes.left, size[1] - 6), "0", 10, theme.quiet)
     drawing.text((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")
     return drawing.svg(curve.name, language=language)
@@ -376,34 +383,61 @@ def _draw_curve(axes: Axes, curve: Curve, colour: str, same_depth: bool, width: 
 
 
 def _draw_extrema(
-    axes: Axes, data: ProfileData | CorrelatorData, extrema: Sequence[Extremum], colours: dict[str, str], language: str
+    axes: Axes,
+    data: ProfileData | CorrelatorData,
+    extrema: Sequence[Extremum],
+    colours: dict[str, str],
+    language: str,
+    taken: Sequence[Box] = (),
 ) -> None:
-    """Marks all extrema; labels the highest peak and the lowest valley of the first three curves."""
+    """Marks all extrema; labels the highest peak and the lowest valley of the first three curves where a label lies on
+    nothing, that of the only curve always. `taken`: where texts stand already."""
     _ = translator(language)
+    drawing = axes.drawing
     depth = {(curve.run_id, mark.layer): mark.x(data.same_depth) for curve in data.curves for mark in curve.marks}
-    labelled = [extremum for curve in data.curves[:3] for extremum in main_extrema(extrema, curve.run_id)]
-    label_positions: list[Point] = []
-    for extremum in extrema:
-        place = depth.get((extremum.run_id, extremum.layer))
-        if extremum.kind not in ("peak", "valley") or place is None:
+    marks = {
+        extremum: axes.to_pixels(depth[extremum.run_id, extremum.layer], extremum.value)
+        for extremum in extrema
+        if extremum.kind in ("peak", "valley") and (extremum.run_id, extremum.layer) in depth
+    }
+    for extremum, position in marks.items():
+        drawing.marker(position, "up" if extremum.kind == "peak" else "down", colours[extremum.run_id], 5)
+    room = LabelRoom(
+        (axes.left + 4, axes.top, axes.right + 16, axes.bottom - 3),
+        [line for curve in data.curves for line in _curve_lines(axes, curve, data.same_depth)],
+        [*taken, *(around(position, 6) for position in marks.values()), *_post_norm_boxes(axes, data)],
+    )
+    is_alone = len(data.curves) == 1
+    for extremum in [extremum for curve in data.curves[:3] for extremum in main_extrema(extrema, curve.run_id)]:
+        if extremum not in marks:
             continue
-        x, y = axes.to_pixels(place, extremum.value)
-        is_peak = extremum.kind == "peak"
-        axes.drawing.marker((x, y), "up" if is_peak else "down", colours[extremum.run_id], 5)
-        if extremum not in labelled:
-            continue
+        x, y = marks[extremum]
         label = _("layer {layer}: {value}").format(layer=extremum.layer, value=wording.number(extremum.value))
-        anchor = "start" if x < axes.left + 60 else "end" if x > axes.right - 60 else "middle"
-        # Near the axis the label stands above the mark, near the upper edge beside it.
-        is_above = is_peak or y > axes.bottom - 24
-        position = (x, y - 11 if is_above else y + 21)
-        if position[1] < axes.top + 4:
-            is_left = x > (axes.left + axes.right) / 2
-            position, anchor = (x - 9 if is_left else x + 9, y + 4), "end" if is_left else "start"
-        if any(abs(position[0] - other[0]) < 80 and abs(position[1] - other[1]) < 13 for other in label_positions):
-            continue  # two labels on one place would be unreadable
-        label_positions.append(position)
-        axes.drawing.text(position, label, 12, anchor=anchor, bold=True)
+        is_peak = extremum.kind == "peak"
+        place = room.place(label, (x, y), 12, is_peak, farthest=0.4 * (axes.bottom - axes.top))
+        if place is None and is_alone:
+            place = Label((x, y - 11 if is_peak else y + 21))
+        if place is not None:  # a label on something would be unreadable
+            _draw_label(drawing, place, label, 12, "" if is_alone else colours[extremum.run_id])
+
+
+def _draw_label(drawing: Drawing, label: Label, text: str, size: float, colour: str = "") -> None:
+    if label.leader:
+        drawing.line(label.leader, drawing.theme.quiet, 0.8)
+    drawing.text(label.baseline, text, size, colour, "middle", bold=True)
+
+
+def _curve_lines(axes: Axes, curve: Curve, same_depth: bool) -> list[tuple[Point, Point]]:
+    """The pieces of a curve's line between successive layers, in pixels."""
+    pieces = [
+        [axes.to_pixels(mark.x(same_depth), mark.value) for mark in piece] for piece in _without_gaps(curve.marks)
+    ]
+    return [line for piece in pieces for line in pairwise(piece)]
+
+
+def _post_norm_boxes(axes: Axes, data: ProfileData | CorrelatorData) -> list[Box]:
+    states = [curve.post_norm for curve in data.curves if curve.post_norm]
+    return [around(axes.to_pixels(state.x(data.same_depth), state.value), 6) for state in states]
 
 
 def _draw_layer_targets(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gettext
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
 
@@ -21,20 +21,25 @@ FOLDER = Path(__file__).parent
 
 
 @lru_cache(maxsize=8)
-def translator(language: str) -> Callable[[str], str]:
-    """The function that turns an English sentence into `language`; the placeholders in it are filled afterwards."""
+def translations(language: str) -> GNUTranslations:
+    """The catalogue of a language, compiled: its `gettext` and `ngettext` translate templates."""
     if language not in LANGUAGES:
         raise InputError(unknown_name("language", language, LANGUAGES))
     compiled = BytesIO()
     write_mo(compiled, catalogue(language))
     compiled.seek(0)
-    return gettext.GNUTranslations(compiled).gettext
+    return GNUTranslations(compiled)
 
 
-def worded(told: str | WorkdimError, language: str) -> str:
-    """The message of an error, or a text that may be one, in the language of whoever reads it; any other text as it is."""
-    text = told.message if isinstance(told, WorkdimError) else told
-    return text.translated(translator(language)) if isinstance(text, Sentence) else text
+def translator(language: str) -> Callable[[str], str]:
+    """The function that turns an English sentence into `language`; the placeholders in it are filled afterwards."""
+    return translations(language).gettext
+
+
+def worded(text: str | WorkdimError, language: str) -> str:
+    """An error or `Sentence` in the language of whoever reads it; any other text as it is."""
+    sentence = text.message if isinstance(text, WorkdimError) else text
+    return sentence.translated(translations(language)) if isinstance(sentence, Sentence) else sentence
 
 
 def catalogue(language: str) -> Catalog:

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from core import wording
 from core.analysis.answer import Answer, RankedModel
 from core.analysis.relation import SpecificationCurve
+from core.errors import Sentence
 from core.locale import translator
 from core.registry.published import CLAIMS
 from core.terminal.output import _, heads, language, translated, wrap
@@ -43,9 +44,12 @@ def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = N
             )
             told += _indented(line, width)
         if len(others) > MOST_GROUPS:
-            n = len(others) - MOST_GROUPS
-            line = _("and {n} more group; --json lists all.") if n == 1 else _("and {n} more groups; --json lists all.")
-            told.append("  " + line.format(n=n))
+            more = Sentence(
+                "and {n} more group; --json lists all.",
+                "and {n} more groups; --json lists all.",
+                n=len(others) - MOST_GROUPS,
+            )
+            told.append("  " + translated(more))
     return told
 
 

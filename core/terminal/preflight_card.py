@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core import wording
+from core.errors import Sentence
 from core.records import SHORT_ID, PassEstimate, Preflight
 from core.terminal.output import _, join, language, pad, translated, wrap
 from core.terminal.run_summary import stack_name
@@ -42,25 +43,18 @@ def _model(card: Preflight) -> str:
     if card.architecture is None:
         return ""
     kind = wording.name("kind", card.kind, language()) if card.kind else ""
-    text = (
-        _(
-            "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n_layers} block, hidden size {hidden_size}"
-        )
-        if card.n_layers == 1
-        else _(
-            "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n_layers} blocks, hidden size "
-            "{hidden_size}"
-        )
-    )
-    return text.format(
+    text = Sentence(
+        "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n} block, hidden size {hidden_size}",
+        "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n} blocks, hidden size {hidden_size}",
         architecture=card.architecture,
         family=card.family,
         kind=kind,
         stack=stack_name(card.stack),
         parameters=card.parameters or 0,
-        n_layers=card.n_layers,
+        n=card.n_layers,
         hidden_size=card.hidden_size,
     )
+    return translated(text)
 
 
 def _weights(card: Preflight) -> str:
@@ -90,16 +84,17 @@ def _memory(card: Preflight) -> str:
     if card.streamed is None:
         return join(parts)
     how = _("weights read block by block") if card.streamed else _("all weights at once")
-    line = _("{n} window at a time, on {device}") if card.batch == 1 else _("{n} windows at a time, on {device}")
-    batch = line.format(n=card.batch, device=card.device)
-    return _("; ").join([join(parts), join([how, batch])])
+    batch = Sentence(
+        "{n} window at a time, on {device}", "{n} windows at a time, on {device}", n=card.batch, device=card.device
+    )
+    return _("; ").join([join(parts), join([how, translated(batch)])])
 
 
 def _reads(card: Preflight) -> str:
     if card.n_tokens is None:
         return ""
-    windows = _("{n:,} window") if card.n_sequences == 1 else _("{n:,} windows")
-    parts = [windows.format(n=card.n_sequences), _("{n:,} tokens").format(n=card.n_tokens)]
+    windows = Sentence("{n:,} window", "{n:,} windows", n=card.n_sequences)
+    parts = [translated(windows), _("{n:,} tokens").format(n=card.n_tokens)]
     return join([*parts, *([_("{n:,} token types").format(n=card.n_points)] if card.n_points else [])])
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from core import wording
 from core.analysis.claims import compare_with_ten
+from core.errors import Sentence
 from core.records import Profile
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
-from core.terminal.output import _, join, language, pad, wrap
+from core.terminal.output import _, join, language, pad, translated, wrap
 from core.wording.numbers import number
 from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_of, ratio_text, specification_name
 
@@ -77,19 +78,17 @@ def check_line(row: RunCheckRow) -> str:
 def _subject_lines(profile: Profile) -> Iterator[str]:
     run, model, corpus = profile.run, profile.model, profile.corpus
     kind = wording.name("kind", model.kind, language())
-    head = (
-        _("{name} ({model_id}), {kind}{stack}, {n_layers} block, hidden size {hidden_size}")
-        if model.n_layers == 1
-        else _("{name} ({model_id}), {kind}{stack}, {n_layers} blocks, hidden size {hidden_size}")
-    ).format(
+    head = Sentence(
+        "{name} ({model_id}), {kind}{stack}, {n} block, hidden size {hidden_size}",
+        "{name} ({model_id}), {kind}{stack}, {n} blocks, hidden size {hidden_size}",
         name=model.name,
         model_id=model.model_id,
         kind=kind,
         stack=stack_name(run.stack),
-        n_layers=model.n_layers,
+        n=model.n_layers,
         hidden_size=model.hidden_size,
     )
-    yield from wrap(head, WIDTH, "  ")
+    yield from wrap(translated(head), WIDTH, "  ")
     form, relation = model.weight_format, model.base_relation
     derived = f"{model.base_repository}, {relation}" if relation else ""
     weights = "; ".join(part for part in (form, derived) if part)
@@ -112,13 +111,15 @@ def stack_name(stack: str | None) -> str:
 def _token_lines(profile: Profile) -> Iterator[str]:
     """The number of tokens, how many were left out and why, and where the large norms are."""
     run = profile.run
-    read = (
-        _("{n:,} in {windows:,} window, {used:,} used, {types:,} types; one mask for all layers")
-        if run.n_sequences == 1
-        else _("{n:,} in {windows:,} windows, {used:,} used, {types:,} types; one mask for all layers")
+    read = Sentence(
+        "{tokens:,} in {n:,} window, {used:,} used, {types:,} types; one mask for all layers",
+        "{tokens:,} in {n:,} windows, {used:,} used, {types:,} types; one mask for all layers",
+        tokens=run.n_tokens,
+        n=run.n_sequences,
+        used=run.n_tokens_used,
+        types=run.n_types,
     )
-    read = read.format(n=run.n_tokens, windows=run.n_sequences, used=run.n_tokens_used, types=run.n_types)
-    yield from _line(_("tokens"), read)
+    yield from _line(_("tokens"), translated(read))
     if run.n_windows_lengthened or run.n_windows_redrawn:
         again = _("windows that the tokenizer leaves short: {on} read on past their document, {again} drawn again")
         yield from _line("", again.format(on=run.n_windows_lengthened or 0, again=run.n_windows_redrawn or 0))
@@ -281,19 +282,20 @@ def _memory_measures(run: RunRow) -> list[str]:
     how: dict[str, Any] = json.loads(run.execution or "{}")
     parts = [_("weights read block by block")] if how.get("streamed") else []
     if how and how["batch"] != how["batch_planned"]:
-        told = (
-            _("{n} window at a time in place of {planned}, for want of memory")
-            if how["batch"] == 1
-            else _("{n} windows at a time in place of {planned}, for want of memory")
+        windows = Sentence(
+            "{n} window at a time in place of {planned}, for want of memory",
+            "{n} windows at a time in place of {planned}, for want of memory",
+            n=how["batch"],
+            planned=how["batch_planned"],
         )
-        parts.append(told.format(n=how["batch"], planned=how["batch_planned"]))
+        parts.append(translated(windows))
     if how.get("layers_on_cpu"):
-        line = (
-            _("{n} layer measured on the CPU, for want of memory")
-            if how["layers_on_cpu"] == 1
-            else _("{n} layers measured on the CPU, for want of memory")
+        layers = Sentence(
+            "{n} layer measured on the CPU, for want of memory",
+            "{n} layers measured on the CPU, for want of memory",
+            n=how["layers_on_cpu"],
         )
-        parts.append(line.format(n=how["layers_on_cpu"]))
+        parts.append(translated(layers))
     return parts
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from core.errors import Sentence
 from core.figures.scores import with_kind
 from core.scores.parsed_score import ScoreFile
-from core.terminal.output import _, join, language
+from core.terminal.output import _, join, language, translated
 from core.wording import score_files
 from core.wording.score_files import format_name
 
@@ -36,8 +37,7 @@ def import_lines(
     kinds = [kind for kind in score_files.KINDS if kind in counted]
     values = [f"{counted[kind]:,} {score_files.kind_name(kind, language())}" for kind in kinds]
     if file.samples:
-        n = len(file.samples)
-        values.append((_("{n:,} single answer") if n == 1 else _("{n:,} single answers")).format(n=n))
+        values.append(translated(Sentence("{n:,} single answer", "{n:,} single answers", n=len(file.samples))))
     told.append(_("values: {values}").format(values=join(values) or _("none")))
     for skipped in (True, False):
         told += [_remark_line(one) for one in score_files.reasons(file.rows, language(), skipped=skipped)]

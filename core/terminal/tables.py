@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as read_again
+from core.errors import Sentence
 from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
@@ -253,8 +254,8 @@ def diff_text(
         lines += ["", line.section] if line.section != section else []
         section = line.section
         lines += [f"  {line.label}", f"    {_indent_rest(line.one, 4)}", f"    {_indent_rest(line.other, 4)}"]
-    agreeing = _("{n} field agrees: {names}.") if len(alike) == 1 else _("{n} fields agree: {names}.")
-    lines += ["", agreeing.format(n=len(alike), names=join(alike))]
+    agreeing = Sentence("{n} field agrees: {names}.", "{n} fields agree: {names}.", n=len(alike), names=alike)
+    lines += ["", translated(agreeing)]
     return "\n".join(lines)
 
 

@@ -1,1 +1,9 @@
-"""The only part of core that knows Streamlit: frame, language, view state, cached reads, inputs and messages."""
+"""The screens, the only part of core that imports Streamlit.
+
+A file of `pages/` puts a screen together; what it draws is in the folder or file of the same name here (`pages/pilot.py`,
+the screen Measure models: `measure`). The other files are shared by the screens.
+
+Names say what a function does: `show_*` draws, `*_form` draws inputs that start or change something, `choose_*` draws an
+input and returns the choice, `stop_if_*` ends the page. `reads` reads the warehouse. Nouns return what they name:
+`*_table` a table, `*_text` a text.
+"""

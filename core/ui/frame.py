@@ -1,4 +1,4 @@
-"""What every screen stands in: the navigation, the language, and one place where named errors are shown."""
+"""The frame of every screen: navigation, language, and the one place where named errors become messages."""
 
 from __future__ import annotations
 
@@ -16,107 +16,93 @@ from core.errors import WorkdimError
 from core.figures.svg import DARK
 from core.ui import inputs, language, pictures, reads, url_state
 from core.ui.markdown import escape
-from core.warehouse.warehouse import PendingResult
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
-"""True while the frame runs the page: Streamlit may also run a page's file on its own."""
-
-_ROOM = (
+"""True while the frame runs a page: Streamlit may also run a page's file on its own."""
+_PAGE_STYLE = (
     "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
-    # Streamlit writes it in the colour of buttons, which is too dark for text on the dark paper.
+    # Streamlit gives the value of a slider the colour of buttons, which is too dark for text on a dark page.
     "[data-testid=stSliderThumbValue], [data-testid=stSliderThumbValue] p { color: inherit !important; }</style>"
 )
-"""Streamlit leaves an eighth of a small window empty above a page."""
-_CHOSEN = (
+"""Less room around the page: Streamlit leaves an eighth of a small window empty above it."""
+_DARK_STYLE = (
     "<style>[data-testid=stButtonGroup] button:is([aria-checked=true], [aria-pressed=true]) "
     "{ color: #8CC2F7 !important; }</style>"
 )
-"""In the dark: Streamlit writes what is chosen in the colour that fills buttons, which is too dark for letters."""
-_TAKEN_IN = "waiting parcels taken in"
-_AGAIN_AFTER = 30.0
-"""Seconds until parcels that could not be written are tried again."""
+"""In the dark theme: Streamlit gives a chosen option the colour that fills buttons, which is too dark for text."""
+_APPLIED = "waiting parcels taken in"
+"""Session-state key: when pending measurements were last added, and the result."""
+_RETRY_SECONDS = 30.0
+"""Seconds until measurements that could not be added are tried again."""
 
 
 def guard() -> None:
-    """First line of every page: a cold server runs a deep link without app.py, so send it through there."""
+    """Run app.py first; the first line of every page, since a fresh server runs a deep link without it."""
     if not _in_frame.get():
         runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
         st.stop()
 
 
 def run() -> None:
-    """Draw the frame and the page that the reader asked for."""
+    """Draw the frame and the page of the address."""
     # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
     st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
-    st.html(_ROOM + (_CHOSEN if pictures.theme() == DARK else ""))
-    url_state.keep()
-    chosen = language.settle()
+    st.html(_PAGE_STYLE + (_DARK_STYLE if pictures.theme() == DARK else ""))
+    url_state.keep_widget_values()
+    lang = language.restore()
     _ = language.translator()
+    home = st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)
     page = st.navigation(
         {
-            "": [
-                st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True),
-                st.Page(ROOT / "pages/guide.py", title=_("Guide"), icon=":material/menu_book:", url_path="guide"),
-            ],
-            _("Work"): [
-                st.Page(
-                    ROOT / "pages/pilot.py", title=_("Measure models"), icon=":material/science:", url_path="pilot"
-                ),
-                st.Page(ROOT / "pages/scores.py", title=_("Scores"), icon=":material/scoreboard:", url_path="scores"),
-            ],
+            "": [home, _page("guide", _("Guide"), "menu_book")],
+            _("Work"): [_page("pilot", _("Measure models"), "science"), _page("scores", _("Scores"), "scoreboard")],
             _("Analysis"): [
-                st.Page(
-                    ROOT / "pages/profiles.py", title=_("Profiles"), icon=":material/show_chart:", url_path="profiles"
-                ),
-                st.Page(
-                    ROOT / "pages/ranking.py", title=_("Ranking"), icon=":material/table_rows:", url_path="ranking"
-                ),
-                st.Page(ROOT / "pages/decide.py", title=_("Decide"), icon=":material/rule:", url_path="decide"),
-                st.Page(ROOT / "pages/shrink.py", title=_("Shrink"), icon=":material/content_cut:", url_path="shrink"),
-                st.Page(ROOT / "pages/query.py", title=_("Query"), icon=":material/database_search:", url_path="query"),
+                _page("profiles", _("Profiles"), "show_chart"),
+                _page("ranking", _("Ranking"), "table_rows"),
+                _page("decide", _("Decide"), "rule"),
+                _page("shrink", _("Shrink"), "content_cut"),
+                _page("query", _("Query"), "database_search"),
             ],
-            _("Share"): [
-                st.Page(ROOT / "pages/report.py", title=_("Report"), icon=":material/slideshow:", url_path="report")
-            ],
+            _("Share"): [_page("report", _("Report"), "slideshow")],
         }
     )
-    if language.NAME in url_state.follow_back(page.url_path):
+    if language.NAME in url_state.apply_back_button(page.url_path):
         st.rerun()
-    with url_state.together():
-        language.switch(chosen)
-        with errors_shown():
-            _take_in_parcels()
-            _switch_reference()
+    with url_state.batched():
+        language.show_switch(lang)
+        with errors_as_messages():
+            _apply_pending()
+            _show_reference_switch()
             if not inputs.may_write():
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
-            _draw(page)
+            token = _in_frame.set(True)
+            try:
+                page.run()
+            finally:
+                _in_frame.reset(token)
 
 
-def _switch_reference() -> None:
-    """Whether the profiles that come with Workdim are shown, on all pages; nothing is drawn where there are none."""
+def _page(name: str, title: str, icon: str) -> st.Page:
+    return st.Page(ROOT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name)
+
+
+def _show_reference_switch() -> None:
+    """Draw the switch that shows or hides the profiles that come with Workdim on all pages, where there are any."""
     if not reads.has_reference():
         return
     _ = language.translator()
-    told = _(
+    help_ = _(
         "Measured by whoever made Workdim, to compare with: the tag “reference” marks them. "
         "`workdim ingest --without-reference` takes them out for good."
     )
     with st.sidebar:
-        inputs.choose_yes_no(_("Show profiles that come with Workdim"), reads.REFERENCE, True, help=told)
-
-
-def _draw(page: st.Page) -> None:
-    drawing = _in_frame.set(True)
-    try:
-        page.run()
-    finally:
-        _in_frame.reset(drawing)
+        inputs.choose_yes_no(_("Show profiles that come with Workdim"), reads.REFERENCE, True, help=help_)
 
 
 @contextmanager
-def errors_shown() -> Iterator[None]:
-    """An error with a name becomes one line for the reader; anything else is a bug and stays visible as one."""
+def errors_as_messages() -> Iterator[None]:
+    """Show a named error as one line; anything else is a bug and stays visible as one."""
     try:
         yield
     except WorkdimError as error:
@@ -126,22 +112,17 @@ def errors_shown() -> Iterator[None]:
         url_state.stop()
 
 
-def _take_in_parcels() -> None:
-    """Take in, once per session, what was measured while the warehouse was locked; what still waits is told."""
+def _apply_pending() -> None:
+    """Add, once per session, what was measured while the warehouse was locked; say what still waits."""
     _ = language.translator()
-    at, taken = st.session_state.get(_TAKEN_IN, (0.0, None))
-    if taken is None or (taken.n_waiting and time.monotonic() - at > _AGAIN_AFTER):
-        taken = reads.take_in()
-        st.session_state[_TAKEN_IN] = (time.monotonic(), taken)
-        if taken.run_ids:
-            st.toast(_("Finished measurements added to the warehouse: {n}.").format(n=len(taken.run_ids)))
-    _tell_what_waits(taken)
-
-
-def _tell_what_waits(taken: PendingResult) -> None:
-    _ = language.translator()
-    if taken.n_late:
-        line = _("Finished measurements that wait to be added to the warehouse: {n}. {reason}")
-        st.warning(line.format(n=taken.n_late, reason=escape(taken.reason)), icon=":material/hourglass_top:")
-    for line in taken.damaged:
-        st.warning(escape(line), icon=":material/broken_image:")
+    applied_at, pending = st.session_state.get(_APPLIED, (0.0, None))
+    if pending is None or (pending.n_waiting and time.monotonic() - applied_at > _RETRY_SECONDS):
+        pending = reads.apply_pending()
+        st.session_state[_APPLIED] = (time.monotonic(), pending)
+        if pending.run_ids:
+            st.toast(_("Finished measurements added to the warehouse: {n}.").format(n=len(pending.run_ids)))
+    if pending.n_late:
+        message = _("Finished measurements that wait to be added to the warehouse: {n}. {reason}")
+        st.warning(message.format(n=pending.n_late, reason=escape(pending.reason)), icon=":material/hourglass_top:")
+    for message in pending.damaged:
+        st.warning(escape(message), icon=":material/broken_image:")

@@ -44,9 +44,9 @@ class Section:
 
 
 @lru_cache(maxsize=4)
-def sections(reader: str) -> tuple[Section, ...]:
+def sections(lang: str) -> tuple[Section, ...]:
     """The guide without its head, which is for readers of the files."""
-    text = _WITHIN.sub("", _LINK.sub(r"\1", FILES.get(reader, FILES["en"]).read_text(encoding="utf-8")))
+    text = _WITHIN.sub("", _LINK.sub(r"\1", FILES.get(lang, FILES["en"]).read_text(encoding="utf-8")))
     found = []
     for part in text.split("\n## ")[1:]:
         title, _, body = part.partition("\n")
@@ -123,28 +123,26 @@ def _colours(theme: tuple) -> list[str]:
 # --- what is filled in -----------------------------------------------------------------------------------------
 
 
-def _fill(name: str, reader: str) -> str:
-    return _FILLS[name](reader)
+def _fill(name: str, lang: str) -> str:
+    return _FILLS[name](lang)
 
 
-def _glossary(reader: str) -> str:
-    _ = translator(reader)
-    other = "en" if reader == "ja" else "ja"
+def _glossary(lang: str) -> str:
+    _ = translator(lang)
+    other = "en" if lang == "ja" else "ja"
     head = f"| {_('Term')} | {language.LANGUAGES[other]} | {_('Meaning')} |\n| --- | --- | --- |\n"
-    return head + "\n".join(
-        f"| **{one.name(reader)}** | {one.name(other)} | {one.meaning(reader)} |" for one in glossary()
-    )
+    return head + "\n".join(f"| **{one.name(lang)}** | {one.name(other)} | {one.meaning(lang)} |" for one in glossary())
 
 
-def _checks(reader: str) -> str:
-    _ = translator(reader)
+def _checks(lang: str) -> str:
+    _ = translator(lang)
     head = (
         f"| {_('Check')} | {_('warning above')} | {_('veto above')} | {_('Meaning')} |\n| --- | ---: | ---: | --- |\n"
     )
     judged = [check for check in CHECKS.values() if check.is_judged]
     return head + "\n".join(
-        f"| {wording.name('check', one.key, reader)} | {_limit(one, one.warn)} | {_limit(one, one.veto)} "
-        f"| {wording.check_meaning(one.key, reader)} |"
+        f"| {wording.name('check', one.key, lang)} | {_limit(one, one.warn)} | {_limit(one, one.veto)} "
+        f"| {wording.check_meaning(one.key, lang)} |"
         for one in judged
     )
 
@@ -155,14 +153,14 @@ def _limit(check: Check, value: float) -> str:
     return f"±{math.expm1(value):.0%}" if check.is_log_change else number(value)
 
 
-def _phrases(reader: str) -> str:
+def _phrases(lang: str) -> str:
     """Each with what it does not say."""
-    return "\n".join(f"- **{escape(said)}**  \n  {escape(caution)}" for said, caution in phrases(reader))
+    return "\n".join(f"- **{escape(said)}**  \n  {escape(caution)}" for said, caution in phrases(lang))
 
 
-def phrases(reader: str) -> list[tuple[str, str]]:
+def phrases(lang: str) -> list[tuple[str, str]]:
     """What can be said in a meeting with the numbers of this warehouse, and what must be added to it."""
-    _ = translator(reader)
+    _ = translator(lang)
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     if runs.is_empty():
         return [(_("Nothing has been measured here yet."), _("There is nothing to be said."))]
@@ -170,7 +168,7 @@ def phrases(reader: str) -> list[tuple[str, str]]:
         models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
     )
     found = [(said, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
-    home = reads.home(newest_runs(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
+    home = reads.home_data(newest_runs(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         found.append(
             (
@@ -187,14 +185,14 @@ def phrases(reader: str) -> list[tuple[str, str]]:
     relation = reads.relation(RankingQuestion())
     found.append(
         (
-            answers.sentence(relation, reader),
+            answers.sentence(relation, lang),
             _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
         )
     )
     if home.saving is not None:
         found.append(
             (
-                f"{plans.brief(home.saving, reader)} ({plans.cost(home.saving, reader)})",
+                f"{plans.brief(home.saving, lang)} ({plans.cost(home.saving, lang)})",
                 _("A price on held-out text; the shortened model must be tested on the task itself."),
             )
         )
@@ -217,11 +215,11 @@ svg { width: 100%; height: auto; break-inside: avoid; } a { color: inherit; }
 """
 
 
-def to_print(reader: str) -> bytes:
+def to_print(lang: str) -> bytes:
     """The whole guide as one HTML file that needs nothing beside it, with the numbers of this moment."""
-    _ = translator(reader)
+    _ = translator(lang)
     turn = MarkdownIt("commonmark", {"html": False}).enable("table").render
-    known = sections(reader)
+    known = sections(lang)
     parts = [f"<h1>{html.escape(_('Workdim: guide'))}</h1>", "<ol>"]
     parts += [f'<li><a href="#s{n}">{html.escape(one.title)}</a></li>' for n, one in enumerate(known, 1)]
     parts.append("</ol>")
@@ -232,9 +230,9 @@ def to_print(reader: str) -> bytes:
             if picture:
                 parts.append((DOCS / picture["file"]).read_text(encoding="utf-8"))
             else:
-                parts.append(turn(_fill(filled[1], reader) if filled else block))
+                parts.append(turn(_fill(filled[1], lang) if filled else block))
     return (
-        f'<!DOCTYPE html>\n<html lang="{reader}">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{html.escape(_('Workdim: guide'))}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"

@@ -1,4 +1,7 @@
-"""Inputs whose choice is kept in the URL: one of several, several of many, and runs, found among many by words."""
+"""Inputs whose choice is kept in the URL: one or several of some options, a number, a pilot, runs.
+
+The first parameter is the label, the third the name of the choice in the URL.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,15 @@ from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
 T = TypeVar("T")
-Draws = TypeVar("Draws", bound=Callable[..., None])
+Drawing = TypeVar("Drawing", bound=Callable[..., None])
+Show = TypeVar("Show", bound=Callable[..., None])
 
 ALL = "all"
-MOST_RUNS = 6
-"""Curves that one figure keeps apart: the palette has six colours."""
-OFFERED = 200
-"""Runs that a list offers: more are slower to draw than to look for, and nobody reads them."""
-_SEARCHED = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
+MAX_RUNS = 6
+"""Runs that one figure can show: the palette has six colours."""
+MAX_LISTED = 200
+"""Runs that a list offers; the others are found by a search, which is faster than drawing them."""
+_SEARCH_COLUMNS = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
 def may_write() -> bool:
@@ -35,26 +39,30 @@ def may_write() -> bool:
     return not is_read_only()
 
 
-def writing(draw: Draws) -> Draws:
-    """A part of a screen that changes or starts something: it is not drawn where the app may only show. What is
-    overlooked here is refused where it would be written."""
+def hidden_when_read_only(draw: Drawing) -> Drawing:
+    """Decorate a function that draws what changes or starts something: a read-only app does not draw it.
+
+    The warehouse refuses to write there too, whatever is drawn.
+    """
 
     @functools.wraps(draw)
-    def drawn(*arguments: Any, **named: Any) -> None:
+    def drawn(*arguments: Any, **keywords: Any) -> None:
         if may_write():
-            draw(*arguments, **named)
+            draw(*arguments, **keywords)
 
-    return cast(Draws, drawn)
+    return cast(Drawing, drawn)
 
 
-def choose(label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any) -> T:
-    """One of a few options, all of them in sight."""
-    url_state.settle_one(name, options, default)
+def choose(
+    label: str, options: Sequence[T], name: str, default: T, format_func: Callable[[Any], str] = str, **more: Any
+) -> T:
+    """Return one of a few options, all of them visible."""
+    url_state.restore_choice(name, options, default)
     value = st.segmented_control(
         label,
         options,
         key=url_state.key(name),
-        format_func=lambda option: escape(show(option)),  # its labels are Markdown, those of a list are not
+        format_func=lambda option: escape(format_func(option)),  # these labels are Markdown, those of a list are not
         selection_mode="single",
         required=True,
         **more,
@@ -63,12 +71,29 @@ def choose(label: str, options: Sequence[T], name: str, default: T, show: Callab
     return value
 
 
+def choose_section(name: str, sections: Mapping[str, tuple[str, Show]], label: str = "") -> Show:
+    """Return the function that draws the chosen section of a page, the first by default.
+
+    `sections` holds the title and the function of each section; `label` is read by screen readers only.
+    """
+    _ = language.translator()
+    section = choose(
+        label or _("Section"),
+        list(sections),
+        name,
+        next(iter(sections)),
+        lambda key: sections[key][0],
+        label_visibility="collapsed",
+    )
+    return sections[section][1]
+
+
 def choose_from_list(
-    label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any
+    label: str, options: Sequence[T], name: str, default: T, format_func: Callable[[Any], str] = str, **more: Any
 ) -> T:
-    """One of many options, behind a list."""
-    url_state.settle_one(name, options, default)
-    value = st.selectbox(label, options, key=url_state.key(name), format_func=show, **more)
+    """Return one of many options, from a drop-down list."""
+    url_state.restore_choice(name, options, default)
+    value = st.selectbox(label, options, key=url_state.key(name), format_func=format_func, **more)
     url_state.publish(name, value)
     return value
 
@@ -78,72 +103,84 @@ def choose_many(
     options: Sequence[T],
     name: str,
     default: Sequence[T] = (),
-    show: Callable[[Any], str] = str,
-    most: int | None = None,
-    is_brief: bool = False,
+    format_func: Callable[[Any], str] = str,
+    max_selections: int | None = None,
+    hides_default: bool = False,
     **more: Any,
 ) -> list[T]:
-    """Several of many; of a link that asks for more than `most` the first ones are taken, and that is said. `is_brief`:
-    the default needs no room in the address."""
+    """Return several of many options.
+
+    Of a link with more than `max_selections` the first ones are taken, and a caption says so. `hides_default`: the
+    default is not written into the address.
+    """
     _ = language.translator()
-    asked = len(url_state.settle_many(name, options, default, most))
-    values = st.multiselect(label, options, key=url_state.key(name), format_func=show, max_selections=most, **more)
-    if most is not None and asked > most:
-        st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=asked, n=most))
-    url_state.publish(name, [] if is_brief and list(values) == list(default) else values)
+    n_requested = len(url_state.restore_choices(name, options, default, max_selections))
+    values = st.multiselect(
+        label, options, key=url_state.key(name), format_func=format_func, max_selections=max_selections, **more
+    )
+    if max_selections is not None and n_requested > max_selections:
+        st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=n_requested, n=max_selections))
+    url_state.publish(name, [] if hides_default and list(values) == list(default) else values)
     return values
 
 
-def choose_some(label: str, options: Sequence[T], name: str, show: Callable[[Any], str]) -> list[T]:
-    """Several of a few options, all of them in sight; at first none."""
-    url_state.settle_many(name, options, ())
+def choose_pills(label: str, options: Sequence[T], name: str, format_func: Callable[[Any], str]) -> list[T]:
+    """Return several of a few options, all of them visible; none at first."""
+    url_state.restore_choices(name, options, ())
     values = st.pills(
-        label, options, key=url_state.key(name), format_func=lambda option: escape(show(option)), selection_mode="multi"
+        label,
+        options,
+        key=url_state.key(name),
+        format_func=lambda option: escape(format_func(option)),
+        selection_mode="multi",
     )
     url_state.publish(name, values)
     return values
 
 
 def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
-    url_state.settle_one(name, [True, False], default)
+    """Return the state of a switch."""
+    url_state.restore_choice(name, [True, False], default)
     value = st.toggle(label, key=url_state.key(name), **more)
     url_state.publish(name, value)
     return value
 
 
-def kept_number(
-    name: str, default: float | None, lowest: float | None = None, highest: float | None = None
+def read_number(
+    name: str, default: float | None, minimum: float | None = None, maximum: float | None = None
 ) -> float | None:
-    """A number as it stands in the address, whether or not its input is drawn now (`draw_number`)."""
-    value = url_state.settle_number(name, default, lowest, highest)
+    """Return the number of the address, whether or not its input is drawn now (`show_number_input`)."""
+    value = url_state.restore_number(name, default, minimum, maximum)
     url_state.publish(name, "" if value is None else value)
     return value
 
 
-def draw_number(label: str, name: str, lowest: float | None = None, highest: float | None = None, **more: Any) -> None:
-    """The input of a number that `kept_number` gave in this very run."""
-    st.number_input(label, key=url_state.key(name), min_value=lowest, max_value=highest, value=None, **more)
+def show_number_input(
+    label: str, name: str, minimum: float | None = None, maximum: float | None = None, **more: Any
+) -> None:
+    """Draw the input of a number that `read_number` has returned in this run of the page."""
+    st.number_input(label, key=url_state.key(name), min_value=minimum, max_value=maximum, value=None, **more)
 
 
-def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs of a list that pass what the reader asks of their verdicts and checks; nothing is read before that is asked.
+def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Draw the filters by verdict and check, and return the runs that pass them.
 
-    `runs` are rows of `queries.run_list` or of more.
+    `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where a filter is set.
     """
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     filters = [("checks", "worst_check", _("Checks"), "outcome")]
-    filters += [(key, f"verdict_{key}", wording.name("claim", key, reader), "claim_verdict") for key in CLAIMS]
-    asked: dict[str, list[str]] = {}
+    filters += [(key, f"verdict_{key}", wording.name("claim", key, lang), "claim_verdict") for key in CLAIMS]
+    chosen: dict[str, list[str]] = {}
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
         for name, column, label, kind in filters:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
-            show = functools.partial(wording.name, kind, language=reader)
-            asked[column] = choose_some(label[:1].upper() + label[1:], options, name, show)
-    wanted = [pl.col(column).is_in(values) for column, values in asked.items() if values]
-    if not wanted:
+            format_func = functools.partial(wording.name, kind, language=lang)
+            chosen[column] = choose_pills(label[:1].upper() + label[1:], options, name, format_func)
+    conditions = [pl.col(column).is_in(values) for column, values in chosen.items() if values]
+    if not conditions:
         return runs
-    passing = runs.join(reads.ranking().filter(*wanted), on="run_id", how="semi", maintain_order="left")
+    passing = runs.join(reads.ranking().filter(*conditions), on="run_id", how="semi", maintain_order="left")
     n_texts = runs.filter(pl.col("pass") == "text").height
     if passing.is_empty():
         st.info(_("No run passes these filters."))
@@ -152,44 +189,44 @@ def choose_passing(runs: pl.DataFrame) -> pl.DataFrame:
     return passing
 
 
-def choose_runs(runs: pl.DataFrame, most: int = MOST_RUNS) -> reads.Selection:
-    """The runs to show, in the order they were chosen; at first the newest on one text.
+def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection:
+    """Return all that is stored of the runs chosen, in the order of choice; at first the newest on one text.
 
-    `runs` are rows of `queries.run_list`; what comes back is all that is known of those chosen.
+    `runs` are rows of `queries.run_list`.
     """
     _ = language.translator()
-    if unknown := url_state.resolve("runs", runs["run_id"].to_list()):
-        line = _("The link asks for runs that are not here: {names}.")
-        st.warning(line.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
+    if unknown := url_state.resolve_endings("runs", runs["run_id"].to_list()):
+        message = _("The link asks for runs that are not here: {names}.")
+        st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row.container(width="content"):
-        passing = choose_passing(runs)
-    newest = newest_on_one_text(passing if not passing.is_empty() else runs)
-    keep = runs.filter(pl.col("run_id").is_in([*url_state.wanted("runs"), *newest]))
-    offered = _offer(passing, keep)
-    labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
+        filtered = choose_filtered_runs(runs)
+    newest = newest_on_one_text(filtered if not filtered.is_empty() else runs)
+    always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *newest]))
+    listed = _choose_listed_runs(filtered, always_listed)
+    labels = {row["run_id"]: run_label(row) for row in listed.iter_rows(named=True)}
     with row:
         chosen = choose_many(
-            _("Runs to show (at most {n})").format(n=most),
+            _("Runs to show (at most {n})").format(n=max_runs),
             list(labels),
             "runs",
             newest,
             labels.__getitem__,
-            most=most,
+            max_selections=max_runs,
             placeholder=_("Type a model, a text or a date"),
             select_all=False,
         )
     return reads.selection(chosen)
 
 
-def _offer(runs: pl.DataFrame, keep: pl.DataFrame) -> pl.DataFrame:
-    """The runs to choose from: all of them where they are few, else the newest that the reader's words are met by.
+def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.DataFrame:
+    """Return the runs to choose from: all where they are few, else the newest that match a search.
 
-    `runs` are rows of `queries.run_list`, newest first. Those of `keep`, which a link or an earlier choice asks for,
-    are offered whatever the words say.
+    `runs` are rows of `queries.run_list`, newest first. Those of `always_listed`, from a link or an earlier choice, are
+    offered whether or not they match.
     """
-    if runs.height <= OFFERED:
-        return pl.concat([runs, keep.join(runs, on="run_id", how="anti")])
+    if runs.height <= MAX_LISTED:
+        return pl.concat([runs, always_listed.join(runs, on="run_id", how="anti")])
     _ = language.translator()
     words = st.text_input(
         _("Find runs"),
@@ -197,43 +234,43 @@ def _offer(runs: pl.DataFrame, keep: pl.DataFrame) -> pl.DataFrame:
         placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
         width=640,
     )
-    found = matching(runs, words)
-    _tell_found(found.height, runs.height, words)
-    newest = found.head(OFFERED)
-    return pl.concat([newest, keep.join(newest, on="run_id", how="anti")])
+    matches = matching_runs(runs, words)
+    _show_search_result(matches.height, runs.height, words)
+    newest = matches.head(MAX_LISTED)
+    return pl.concat([newest, always_listed.join(newest, on="run_id", how="anti")])
 
 
-def matching(runs: pl.DataFrame, words: str) -> pl.DataFrame:
-    """The runs that every word is found in, whatever its case."""
+def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
+    """The runs that contain every word, in upper or lower case."""
     text = pl.concat_str(
-        [*_SEARCHED, pl.col("tags").list.join(" "), pl.col("started_at").dt.strftime("%Y-%m-%d")],
+        [*_SEARCH_COLUMNS, pl.col("tags").list.join(" "), pl.col("started_at").dt.strftime("%Y-%m-%d")],
         separator=" ",
         ignore_nulls=True,
     ).str.to_lowercase()
-    met = [text.str.contains(word, literal=True) for word in words.lower().split()]
-    return runs.filter(pl.all_horizontal(met)) if met else runs
+    conditions = [text.str.contains(word, literal=True) for word in words.lower().split()]
+    return runs.filter(pl.all_horizontal(conditions)) if conditions else runs
 
 
-def _tell_found(found: int, total: int, words: str) -> None:
+def _show_search_result(n_matches: int, total: int, words: str) -> None:
     _ = language.translator()
-    if not found:
-        line = _("None of the {total} runs is met by “{words}”.")
-    elif found > OFFERED:
-        line = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
+    if not n_matches:
+        message = _("None of the {total} runs is met by “{words}”.")
+    elif n_matches > MAX_LISTED:
+        message = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
     elif words.strip():
-        line = _("{found} of {total} runs are listed.")
+        message = _("{found} of {total} runs are listed.")
     else:
         return
-    st.caption(line.format(n=OFFERED, found=f"{found:,}", total=f"{total:,}", words=escape(words.strip())))
+    st.caption(message.format(n=MAX_LISTED, found=f"{n_matches:,}", total=f"{total:,}", words=escape(words.strip())))
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """One of the rows of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
+    """Return one row of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
     _ = language.translator()
     rows = {row["pilot_id"]: row for row in pilots}
-    if unknown := [asked for asked in url_state.wanted("pilot") if asked not in (ALL, *rows)]:
-        line = _("The link asks for a pilot that is not here: {names}.")
-        st.warning(line.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
+    if unknown := [pilot_id for pilot_id in url_state.requested("pilot") if pilot_id not in (ALL, *rows)]:
+        message = _("The link asks for a pilot that is not here: {names}.")
+        st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     if not pilots:
         return None
     chosen = choose_from_list(
@@ -248,13 +285,13 @@ def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
 
 
 def _pilot_label(row: Mapping[str, Any], pilots: Sequence[Mapping[str, Any]]) -> str:
-    """The name, and the end of the id where an edited pilot kept it."""
+    """The name of a pilot, with the end of its id where another has the same name, as an edited pilot has."""
     twins = sum(other["name"] == row["name"] for other in pilots)
     return f"{row['name']} · {row['pilot_id'][-8:]}" if twins > 1 else row["name"]
 
 
 def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
-    """The run of a picture that has room for one: the first at first; without a choice nothing is drawn."""
+    """Return the run for a figure that shows only one: the first by default; drawn only where there are several."""
     _ = language.translator()
     labels = run_labels(runs, language.current())
     ids = list(labels)
@@ -265,13 +302,15 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 
 def run_label(run: dict[str, Any]) -> str:
-    kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
+    pass_name = (
+        "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
+    )
     tags = " ".join(f"#{tag}" for tag in run["tags"])  # typing one finds its runs
     parts = [
         run["name"],
         run["corpus_name"],
         run["protocol"],
-        kind,
+        pass_name,
         language.local_time(run["started_at"], in_table=True),
         tags,
     ]
@@ -279,10 +318,10 @@ def run_label(run: dict[str, Any]) -> str:
 
 
 def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
-    """The newest run of each model that read the same text by the same protocol as the newest of all; before anything
-    was measured here, those that others made among the models that Workdim ships profiles of.
+    """The newest run of each model on the text and protocol of the newest of all runs.
 
-    They may differ in kind and tokenizer: a first look shows shapes; only the ranking compares heights.
+    Where nothing was measured here, the shipped profiles of published models, not those of the models that Workdim
+    trained. The runs may differ in kind and tokenizer: a first look shows shapes; only the ranking compares heights.
     """
     texts = reads.own_first(ranking.without_variants(runs.filter(pl.col("pass") == "text")))
     if texts.is_empty():
@@ -292,5 +331,5 @@ def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
         by_others = texts.filter(~ranking.is_of_ladder())
         texts = texts if by_others.is_empty() else by_others
         first = ranking.most_models(texts).row(0, named=True)
-    alike = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
-    return ranking.newest_runs(alike)["run_id"].head(n).to_list()
+    comparable = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
+    return ranking.newest_runs(comparable)["run_id"].head(n).to_list()

@@ -15,21 +15,23 @@ LANGUAGES = locale.LANGUAGES
 NAME = "lang"
 
 
-def settle() -> str:
-    """The language of this run, before anything is drawn."""
-    return url_state.settle_one(NAME, list(LANGUAGES), _of_browser())
+def restore() -> str:
+    """Set the language of this run, before anything is drawn."""
+    return url_state.restore_choice(NAME, list(LANGUAGES), _browser_language())
 
 
 def current() -> str:
+    """The code of the reader's language, `en` or `ja`."""
     return st.session_state.get(url_state.key(NAME), "en")
 
 
 def translator() -> Callable[[str], str]:
+    """The function that screens call `_`: an English text in the reader's language."""
     return locale.translator(current())
 
 
-def switch(chosen: str) -> None:
-    """The choice in the sidebar; the page's own language attribute follows for screen readers and line breaks."""
+def show_switch(chosen: str) -> None:
+    """Draw the choice of language in the sidebar, and set the page's language for screen readers and line breaks."""
     with st.sidebar:
         st.segmented_control(
             "Language / 言語",
@@ -43,17 +45,17 @@ def switch(chosen: str) -> None:
     url_state.publish(NAME, chosen)
 
 
-def _of_browser() -> str:
+def _browser_language() -> str:
     preferred = (st.context.locale or "en").split("-")[0]
     return preferred if preferred in LANGUAGES else "en"
 
 
-def local_time(at: datetime, in_table: bool = False) -> str:
-    """In words, or as a table sorts it: `2026年11月26日 9:05`, `2026-11-26 09:05`.
+def local_time(time: datetime, in_table: bool = False) -> str:
+    """A time in the reader's zone, in words or as a table sorts it: `2026年11月26日 9:05`, `2026-11-26 09:05`.
 
-    The browser names its distance to UTC in minutes, positive west of Greenwich; without one, UTC is named.
+    The browser gives its distance from UTC in minutes, positive west of Greenwich; without it, the text names UTC.
     """
-    behind = st.context.timezone_offset
-    here = at if behind is None else at - timedelta(minutes=behind)
-    told = f"{here:%Y-%m-%d %H:%M}" if in_table else f"{day(here, current())} {here.hour}:{here:%M}"
-    return told if behind is not None else f"{told} UTC"
+    offset = st.context.timezone_offset
+    local = time if offset is None else time - timedelta(minutes=offset)
+    text = f"{local:%Y-%m-%d %H:%M}" if in_table else f"{day(local, current())} {local.hour}:{local:%M}"
+    return text if offset is not None else f"{text} UTC"

@@ -1,4 +1,4 @@
-"""Names that people give, and sentences with them, as Streamlit's Markdown shows them: letter by letter, never as markup."""
+"""Escape names and sentences for Streamlit's Markdown, so that they are shown letter by letter and never as markup."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.locale import worded
 from core.ui import language
 
 _JOINER = "\u2060"
-"""Takes no room and parts what is recognised after backslashes are gone: icons, addresses."""
+"""A character of no width: it breaks icons and addresses, which Streamlit recognises after backslashes are removed."""
 _RECOGNISED = re.compile(
     r"(?<=:)(?=material/|streamlit:)"
     r"|(?<=http:)(?=//)|(?<=https:)(?=//)|(?<=www)(?=\.)"
@@ -21,14 +21,15 @@ _LINE_START = re.compile(r"^[ \t]*(?:([-+=])(?=[-=\s]|$)|(\d{1,9})([.)])(?=\s|$)
 
 
 def escape(text: str) -> str:
-    """`sales_*final*` with its stars: for every place where a name or sentence goes through Markdown.
+    """A text for Markdown that shows its own characters, as the stars of `sales_*final*`.
 
-    The message of an error comes out in the reader's language.
+    Every name or sentence that goes through Markdown passes here. The message of an error comes out in the reader's
+    language.
     """
     marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, worded(text, language.current())))
     return _LINE_START.sub(_escape_line_start, marked)
 
 
-def _escape_line_start(found: re.Match[str]) -> str:
-    sign, digits, end = found.groups()
+def _escape_line_start(match: re.Match[str]) -> str:
+    sign, digits, end = match.groups()
     return f"\\{sign}" if sign else f"{digits}\\{end}" if digits else ""

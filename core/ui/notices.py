@@ -1,4 +1,4 @@
-"""What a screen says instead of, or before, its figures: nothing there yet, nothing chosen, not comparable."""
+"""Messages of a screen instead of its figures, or before them: nothing measured, nothing chosen, not comparable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stop_if_no_runs(runs: pl.DataFrame) -> None:
         if inputs.may_write() and st.button(
             _("Take in the profiles that come with Workdim"), icon=":material/library_add:"
         ):
-            reads.take_in_reference()
+            reads.add_reference()
             st.rerun()
     st.page_link("pages/pilot.py", label=_("Measure a model here"), icon=":material/science:")
     st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
@@ -38,8 +38,8 @@ def stop_if_no_runs(runs: pl.DataFrame) -> None:
     url_state.stop()
 
 
-def stop_if_none_chosen(chosen: pl.DataFrame) -> None:
-    if chosen.is_empty():
+def stop_if_none_chosen(runs: pl.DataFrame) -> None:
+    if runs.is_empty():
         _ = language.translator()
         st.info(_("Choose at least one run above."))
         url_state.stop()
@@ -52,28 +52,29 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
         url_state.stop()
 
 
-def tell_what_is_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
-    """Why these runs hold no rows of a kind: their protocol measures no one per type, or an earlier version did."""
-    reader = language.current()
+def show_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
+    """Say why these runs hold no rows of a kind: their protocol measures none (`of_literature`), or they were measured by
+    an earlier version (`of_earlier`)."""
+    lang = language.current()
     _ = language.translator()
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
         st.info(of_earlier)
         return
-    named = _("; ").join(wording.name("protocol", protocol, reader) for protocol in protocols)
-    st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), reader))
+    named = _("; ").join(wording.name("protocol", protocol, lang) for protocol in protocols)
+    st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), lang))
 
 
-def warn_of_vetoes(chosen: pl.DataFrame) -> None:
-    """Before any number is read: which runs a check vetoes, and by which check."""
+def show_vetoes(runs: pl.DataFrame) -> None:
+    """Name the runs that a check vetoes, and the checks; drawn before any number."""
     _ = language.translator()
-    told = vetoes_told(chosen)
-    if told:
+    texts = veto_texts(runs)
+    if texts:
         line = _("Vetoed by a check: {runs}. These numbers may describe the sample and not the model; see Checks.")
-        st.warning(line.format(runs=escape(_("; ").join(told))), icon=":material/gpp_bad:")
+        st.warning(line.format(runs=escape(_("; ").join(texts))), icon=":material/gpp_bad:")
 
 
-def vetoes_told(runs: pl.DataFrame) -> list[str]:
+def veto_texts(runs: pl.DataFrame) -> list[str]:
     """`SmolLM2-135M (Share of unknown tokens)` for each run that a check vetoes."""
     _ = language.translator()
     labels = run_labels(runs, language.current())
@@ -87,10 +88,10 @@ def check_names(checks: list[str]) -> list[str]:
     return [wording.name("check", name, language.current()) for name in checks]
 
 
-def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
-    """Say which condition differs, because values from different conditions must not be read against each other.
+def show_differing_conditions(runs: pl.DataFrame) -> None:
+    """Name the conditions in which the runs differ, since values from different conditions do not compare.
 
-    In the tone of a note: to look at such runs together is a proper use, and the first view does it.
+    A note and no warning: to look at such runs together is a proper use, and the first view does it.
     """
     _ = language.translator()
     conditions = {
@@ -102,9 +103,9 @@ def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
         "pass": _("kind of pass"),
         "dtype": _("number format"),
     }
-    compared = with_stack(chosen)
-    differing = [word for column, word in conditions.items() if compared[column].n_unique() > 1]
-    if len(split_by_size(chosen.filter(pl.col("n_points").is_not_null()))) > 1:
+    compared = with_stack(runs)
+    differing = [label for column, label in conditions.items() if compared[column].n_unique() > 1]
+    if len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
         differing.append(_("number of points"))
     if differing:
         message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")

@@ -1,4 +1,4 @@
-"""Pictures on a screen, in the reader's theme: dark or light as it is known when the page is loaded."""
+"""Figures and drawings on a screen, in the reader's theme: dark or light, as the browser says when the page is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import streamlit as st
 from core.figures.style import recolour
 from core.figures.svg import THEMES, Theme
 
-_LAYERED = st.components.v2.component(
+_LAYERED_PICTURE = st.components.v2.component(
     "layered_picture",
     css="""
         svg { display: block; width: 100%; height: auto; }
@@ -29,23 +29,23 @@ _LAYERED = st.components.v2.component(
         parentElement.append(drawn);
     }""",
 )
-"""A drawing of our own within the page, in which layers can be clicked on."""
+"""An SVG drawing within the page, in which layers can be clicked on."""
 
 
 def theme() -> Theme:
-    """Light where the browser has not told yet."""
+    """The colours of the reader's theme: light where the browser has not said yet."""
     return THEMES.get(st.context.theme.type or "light", THEMES["light"])
 
 
 def plot(figure: go.Figure, key: str, **more: Any) -> Any:
-    """A figure that answers to the pointer."""
+    """Draw a plotly figure, which answers to the pointer."""
     return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, **more)
 
 
-def layered(drawn: str, key: str, choose: Callable[[int], None]) -> None:
-    """A picture of `core.figures.svg_profiles` with its layers marked; a click on one of them chooses it."""
+def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> None:
+    """Draw a picture of `core.figures.svg_profiles` with its layers marked; a click on one of them chooses it."""
 
-    def take() -> None:
-        choose(int(st.session_state[key]["layer"]))
+    def on_click() -> None:
+        choose_layer(int(st.session_state[key]["layer"]))
 
-    _LAYERED(key=key, data=drawn, on_layer_change=take)
+    _LAYERED_PICTURE(key=key, data=svg, on_layer_change=on_click)

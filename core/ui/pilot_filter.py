@@ -1,11 +1,10 @@
-"""The pilot that a page is looked at through: its runs only, what it decides, and what its use class forbids."""
+"""The choice of a pilot, which limits a page to its runs: what the pilot decides, and what its use class forbids."""
 
 from __future__ import annotations
 
 import polars as pl
 import streamlit as st
 
-from core import wording
 from core.analysis.differences import with_controls
 from core.pilots import registration
 from core.pilots.pilot import Pilot
@@ -16,54 +15,48 @@ from core.wording import pilot_sentences
 
 
 def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
-    """The reader's pilot and its runs, control passes included; None and all runs where no pilot is chosen.
+    """Return the chosen pilot and its runs with their control passes; None and all runs where no pilot is chosen.
 
-    What its use class forbids is said before any number; the page stops where the pilot has no result yet.
+    What the use class of the pilot forbids is shown before any number. The page stops where the pilot has no result yet.
     """
     rows = reads.lists().pilots.to_dicts()
-    chosen = inputs.choose_pilot(rows)
-    if chosen is None:
+    row = inputs.choose_pilot(rows)
+    if row is None:
         return None, runs
     _ = language.translator()
-    registered = registration.registered_pilot(chosen)
-    _tell(registered)
-    own = with_controls(runs.filter(pl.col("run_id").is_in(reads.of_pilot(registered.pilot_id))), runs)
-    if own.is_empty():
+    pilot = registration.registered_pilot(row)
+    _show_pilot(pilot.pilot)
+    pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
+    if pilot_runs.is_empty():
         st.info(_("This pilot has no result yet. Measure it in a terminal:"))
         st.code("workdim pilot FILE.toml", language=None)
         url_state.stop()
-    return registered, own
+    return pilot, pilot_runs
 
 
-def _tell(registered: RegisteredPilot) -> None:
+def _show_pilot(pilot: Pilot) -> None:
     _ = language.translator()
-    reader, pilot = language.current(), registered.pilot
-    told = _(
+    lang = language.current()
+    text = _(
         "**{question}** Use class: {use_class}. Primary benchmark, named beforehand ({frozen}): {benchmark}. "
         "Expected: {expectation}"
     )
     st.markdown(
-        told.format(
+        text.format(
             question=escape(pilot.question),
-            use_class=pilot_sentences.use_class_name(pilot.use_class, reader),
+            use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
             frozen=pilot.benchmark.frozen.isoformat(),
-            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, reader)),
+            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, lang)),
             expectation=escape(pilot.benchmark.expectation),
         )
     )
-    tell_forbidden(pilot)
+    show_forbidden(pilot)
 
 
-def tell_forbidden(pilot: Pilot | None) -> None:
-    """What the use class of a pilot forbids, where it forbids something."""
-    forbidden = _forbidden(pilot) if pilot else None
-    if forbidden:
-        st.warning(forbidden, icon=":material/front_hand:")
-
-
-def _forbidden(pilot: Pilot) -> str | None:
+def show_forbidden(pilot: Pilot | None) -> None:
+    """Draw what the use class of a pilot forbids, where it forbids something."""
     _ = language.translator()
-    told = {
+    warnings = {
         "scarce_data": _(
             "**Scarce data.** There are too few task examples to check a choice by its results. A "
             "dimension never supports a recommendation by itself here: it can raise a question, and only "
@@ -75,22 +68,5 @@ def _forbidden(pilot: Pilot) -> str | None:
             "the task and of its failures."
         ),
     }
-    return told.get(pilot.use_class)
-
-
-def own_title(pilot: Pilot | None) -> str:
-    """The head of the column of own scores."""
-    _ = language.translator()
-    if pilot is None or pilot.task is None:
-        return ""
-    unit = "%" if pilot.task.unit == "percent" else pilot.task.unit
-    return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=unit)
-
-
-def own_texts(rows: pl.DataFrame) -> list[str]:
-    """`61.5 ± 1.9`, or a dash."""
-    values = rows.select("own_score", "own_score_std_error").rows()
-    return [
-        "–" if value is None else wording.number(value) + ("" if error is None else f" ± {error:.2g}")
-        for value, error in values
-    ]
+    if pilot and pilot.use_class in warnings:
+        st.warning(warnings[pilot.use_class], icon=":material/front_hand:")

@@ -1,6 +1,6 @@
-"""What the screens read: one opening of the warehouse for the lists, one for the runs that were chosen.
+"""What the screens read: the warehouse is opened once for the lists of a page, once for the runs that were chosen.
 
-Everything is cached under the version of the warehouse, so that a write shows at once.
+Every read is cached under the version of the warehouse, so that a write shows at once.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ from core.warehouse.warehouse import PendingResult, Warehouse
 from core.wording.labels import with_text_marks
 
 _log = logging.getLogger("workdim")
-N_LATEST = 20
-"""Runs that the home screen shows."""
-_OF_ALL: dict[str, Callable[..., Any]] = {
+N_NEWEST = 20
+"""Runs that the table of the home screen shows."""
+_WHOLE_TABLES: dict[str, Callable[..., Any]] = {
     "tables": schema.list_tables,
     "saved queries": list_queries,
     "score files": score_imports.list_imports,
     "aliases": alias_table.list_aliases,
-    "unmet names": score_answers.unmatched_names,
+    "unmatched names": score_answers.unmatched_names,
     "score conflicts": score_answers.score_conflicts,
-    "answered": score_answers.list_answer_sets,
+    "answer sets": score_answers.list_answer_sets,
     "durations": queries.durations,
     "plan outcomes": layer_plans.block_outcomes,
 }
@@ -64,7 +64,7 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Lists:
-    """What every page begins with."""
+    """The lists that every page begins with."""
 
     runs: pl.DataFrame
     """All runs, a few columns of each, newest first: `queries.run_list`."""
@@ -72,64 +72,63 @@ class Lists:
     plans: pl.DataFrame
     """All layer plans, the newest first: `layer_plans.list_plans`."""
     recipes: list[SavedRecipe]
-    """Of reports that are kept, the newest first."""
+    """Saved reports, the newest first."""
     counts: dict[str, int]
-    """How many runs, models, corpora, estimates and scores there are."""
+    """Numbers of runs, models, corpora, estimates and scores."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """All that is known of the chosen runs, and of the control passes that belong to those on text."""
+    """All that is stored of the chosen runs, and of the control passes of those on text."""
 
     runs: pl.DataFrame
-    """In the order chosen; those that are not there are left out."""
+    """In the order of choice; unknown ids are left out."""
     controls: pl.DataFrame
     estimates: pl.DataFrame
-    """As correlators, checks and summaries, of the runs and of their controls."""
+    """Of the runs and their controls, as correlators, checks, summaries and windows."""
     correlators: pl.DataFrame
     checks: pl.DataFrame
     summaries: pl.DataFrame
     pairs: pl.DataFrame
-    """As distributions and records, of the runs alone."""
+    """Of the runs alone, as everything below but the windows."""
     distributions: pl.DataFrame
     records: pl.DataFrame
     """Every stored field, in the order of the runs."""
     scores: pl.DataFrame
     claims: pl.DataFrame
-    """As extrema and against_controls, of the runs alone."""
     extrema: pl.DataFrame
     against_controls: pl.DataFrame
     """What each control says about its run on text: rows of run_controls."""
     windows: pl.DataFrame
-    """Rows of run_windows, of the runs and of their controls."""
+    """Rows of run_windows."""
 
     @cached_property
     def with_controls(self) -> pl.DataFrame:
         return pl.concat([self.runs, self.controls])
 
     def of_runs(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Without the rows of the controls."""
+        """The rows of a table without those of the controls."""
         return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))
 
 
 @dataclass(frozen=True)
-class Home:
-    """What the home screen shows of some runs, and of the newest ones."""
+class HomeData:
+    """What the home screen shows: the runs of the gallery, and the newest runs."""
 
     runs: pl.DataFrame
-    """In the order asked for."""
+    """Of the gallery, in the order requested."""
     profiles: pl.DataFrame
-    """Of these: d2 on one point per type, as `queries.d2_profiles`."""
+    """Of these runs, d2 on one point per type: `queries.d2_profiles`."""
     extrema: pl.DataFrame
     latest: pl.DataFrame
-    """All that is known of the newest runs on text."""
+    """The newest runs on text: `queries.runs`."""
     saving: PlanRow | None
-    """The cheapest one that was verified: `layer_plans.cheapest_verified_plan`."""
+    """The cheapest verified plan: `layer_plans.cheapest_verified_plan`."""
 
 
 @dataclass(frozen=True)
-class Deciding:
-    """What a choice between models rests on, besides what the ranking reads."""
+class DecisionInputs:
+    """What a choice between models needs besides the ranking."""
 
     speeds: pl.DataFrame
     """How fast the models read: `queries.speeds`."""
@@ -140,195 +139,216 @@ def warehouse() -> Warehouse:
     return Warehouse(default_warehouse())
 
 
-def take_in() -> PendingResult:
+def _current() -> tuple[Path, tuple]:
+    """The warehouse and its version, the key of every cached read."""
+    return warehouse().path, warehouse().version()
+
+
+def apply_pending() -> PendingResult:
+    """Add measurements that ended while the warehouse was locked."""
     return warehouse().try_apply_pending()
 
 
 def lists() -> Lists:
-    """Without the profiles that Workdim ships where the reader hides them."""
-    return _lists(warehouse().path, warehouse().version(), shows_reference())
+    """The lists, without the profiles that Workdim ships where the reader hides them."""
+    return _lists(*_current(), shows_reference())
 
 
 REFERENCE = "reference"
-"""The name of the reader's choice, shown or hidden, in the URL."""
+"""The name in the URL of the choice whether shipped profiles are shown."""
 
 
 def shows_reference() -> bool:
-    """Whether the reader lets the profiles that Workdim ships be seen."""
+    """Whether the reader shows the profiles that Workdim ships."""
     return bool(st.session_state.get(url_state.key(REFERENCE), True))
 
 
 def has_reference() -> bool:
-    """Whether there are any of them here."""
-    return _everything().runs.height > _own(_everything().runs).height
+    """Whether the warehouse holds profiles that Workdim ships."""
+    return _all_lists().runs.height > _own_runs(_all_lists().runs).height
 
 
 def has_own_runs() -> bool:
-    """Whether there is anything that was measured here or brought here."""
-    return not _own(_everything().runs).is_empty()
+    """Whether the warehouse holds runs that were measured or imported here."""
+    return not _own_runs(_all_lists().runs).is_empty()
 
 
-def take_in_reference() -> None:
-    """The profiles that Workdim ships, whoever took them out."""
+def add_reference() -> None:
+    """Add the profiles that Workdim ships, also those that were removed."""
     reference.add_all_profiles(warehouse(), _log.warning)
 
 
-def _everything() -> Lists:
-    return _lists(warehouse().path, warehouse().version(), True)
+def _all_lists() -> Lists:
+    return _lists(*_current(), True)
 
 
 def own_first(runs: pl.DataFrame) -> pl.DataFrame:
-    """What was measured here, newest first, as it came; then what Workdim ships, the oldest first: these were measured in
-    the order in which they are worth a look."""
-    own = _own(runs)
+    """The runs measured here, the newest first; then those that Workdim ships, the oldest first, which is the order in
+    which they are worth a look."""
+    own = _own_runs(runs)
     return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
 
 
-def _own(runs: pl.DataFrame) -> pl.DataFrame:
+def _own_runs(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(~pl.col("tags").list.contains(SHIPPED))
 
 
 def selection(run_ids: Sequence[str]) -> Selection:
-    return _selection(warehouse().path, warehouse().version(), tuple(run_ids))
+    """All that is stored of these runs and their controls."""
+    return _selection(*_current(), tuple(run_ids))
 
 
 def ranking() -> pl.DataFrame:
-    """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
-    return _known().runs
+    """All visible runs on unchanged text with the columns of a comparison: `queries.ranking`."""
+    return _visible_evidence().runs
 
 
-def home(run_ids: Sequence[str], texts: pl.DataFrame) -> Home:
-    """Of these runs, and of the newest of `texts`, rows of `Lists.runs`."""
-    newest = texts["run_id"].head(N_LATEST).to_list()
-    return _home(warehouse().path, warehouse().version(), tuple(run_ids), tuple(newest), shows_reference())
+def home_data(run_ids: Sequence[str], texts: pl.DataFrame) -> HomeData:
+    """What the home screen shows of these runs, and of the newest of `texts`, rows of `Lists.runs`."""
+    newest = texts["run_id"].head(N_NEWEST).to_list()
+    return _home_data(*_current(), tuple(run_ids), tuple(newest), shows_reference())
 
 
-def population(asked: RankingQuestion) -> Population:
-    """Who is compared, by what: everything but the coefficients."""
-    return _population(warehouse().path, warehouse().version(), _key(asked), asked)
+def population(question: RankingQuestion) -> Population:
+    """The models that a question compares, with their scores."""
+    return _population(*_current(), _question_key(question), question)
 
 
-def answer(asked: RankingQuestion) -> Answer:
-    """The answer to a question of all of its models, as the verb `rank` gives it."""
-    return _answer(warehouse().path, warehouse().version(), _key(asked), asked)
+def answer(question: RankingQuestion) -> Answer:
+    """The answer to a question about all of its models, as the verb `rank` gives it."""
+    return _answer(*_current(), _question_key(question), question)
 
 
-def relation(asked: RankingQuestion) -> Answer:
-    """As `answer`, for whoever tells the relation alone: the ranks of its models know nothing of what blocks of text they
-    share, which would be read for them."""
-    return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
+def relation(question: RankingQuestion) -> Answer:
+    """As `answer`, where only its relation of dimension and score is shown: the blocks of text, which only the ranks of
+    its models need, are not read."""
+    return _relation(*_current(), _question_key(question), question)
 
 
-def told(found: Population, among: Answer | None = None, *, is_of_summaries: bool = True) -> Answer:
-    """The answer about a population, or part of it: then `among` is that of the whole. `is_of_summaries`: its dimension is
-    that of the runs' summaries, not one that was read by another specification; of the former the values without each
-    block of text are stored."""
-    blocks, of_scores = _blocks(warehouse().path, warehouse().version(), _key(found.asked), found.asked)
-    return answer_of(found, blocks if is_of_summaries else None, of_scores, full_answer=among)
+def answer_about(
+    population: Population, full_answer: Answer | None = None, *, is_of_summaries: bool = True, is_brief: bool = False
+) -> Answer:
+    """The answer about a population; of a part of a population, `full_answer` is the answer about the whole.
+
+    `is_of_summaries`: the dimension is that of the runs' summaries and not of another specification. Only for the
+    summaries are the values without each block of text stored. `is_brief`: enough for a sentence, in a fifth of the time.
+    """
+    blocks, score_blocks = _blocks(*_current(), _question_key(population.asked), population.asked)
+    return answer_of(
+        population, blocks if is_of_summaries else None, score_blocks, full_answer=full_answer, is_brief=is_brief
+    )
 
 
 def scores() -> pl.DataFrame:
-    """The scores of all models that the reader sees."""
-    return _known().scores
+    """The scores of all visible models."""
+    return _visible_evidence().scores
 
 
-def _known() -> Evidence:
-    return _evidence(warehouse().path, warehouse().version(), shows_reference())
+def _visible_evidence() -> Evidence:
+    return _evidence(*_current(), shows_reference())
 
 
-def deciding(run_ids: Sequence[str]) -> Deciding:
-    """For a choice between the models of these runs."""
-    return _deciding(warehouse().path, warehouse().version(), tuple(run_ids))
+def decision_inputs(run_ids: Sequence[str]) -> DecisionInputs:
+    """What a choice between the models of these runs needs besides the ranking."""
+    return _decision_inputs(*_current(), tuple(run_ids))
 
 
 def replicates(run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_replicates: what two runs are compared by, block by block of their text."""
-    return _replicates(warehouse().path, warehouse().version(), tuple(run_ids))
+    """Rows of layer_replicates: the values without each block of text, by which two runs are compared."""
+    return _replicates(*_current(), tuple(run_ids))
 
 
 def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of `queries.inner_maxima`: the dimension of each run under each specification."""
-    return _inner_maxima(warehouse().path, warehouse().version(), tuple(run_ids))
+    return _inner_maxima(*_current(), tuple(run_ids))
 
 
-def _key(asked: RankingQuestion) -> str:
-    """What tells questions apart: of a pilot its id, and whether the profiles that Workdim ships are counted."""
-    pilot = asked.pilot.pilot_id if asked.pilot else None
+def _question_key(question: RankingQuestion) -> str:
+    """The cache key of a question: its fields, the pilot by its id, and whether shipped profiles are visible."""
+    pilot = question.pilot.pilot_id if question.pilot else None
     return repr(
-        (shows_reference(), pilot, *(getattr(asked, field.name) for field in fields(asked) if field.name != "pilot"))
+        (
+            shows_reference(),
+            pilot,
+            *(getattr(question, field.name) for field in fields(question) if field.name != "pilot"),
+        )
     )
 
 
-def of_pilot(pilot_id: str) -> list[str]:
-    return _of_pilot(warehouse().path, warehouse().version(), pilot_id)
+def pilot_run_ids(pilot_id: str) -> list[str]:
+    return _pilot_run_ids(*_current(), pilot_id)
 
 
 def repositories(runs: pl.DataFrame) -> list[str]:
-    """What the scores of these runs are filed under: hub repositories, their own and those of their base models, and
-    their references, which own scores name."""
-    found = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
-    return sorted({name for names in found for name in names})
+    """The names that scores of these runs can be stored under: hub repositories of the models and of their base models,
+    and references, which own scores use."""
+    columns = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
+    return sorted({name for names in columns for name in names})
+
+
+# Whole tables of the warehouse: the functions of `_WHOLE_TABLES`.
 
 
 def score_files() -> pl.DataFrame:
-    return _of_all("score files")
+    return _whole_table("score files")
 
 
 def aliases() -> pl.DataFrame:
-    return _of_all("aliases")
+    return _whole_table("aliases")
 
 
-def unmet_names() -> pl.DataFrame:
-    return _of_all("unmet names")
+def unmatched_names() -> pl.DataFrame:
+    return _whole_table("unmatched names")
 
 
 def score_conflicts() -> pl.DataFrame:
-    return _of_all("score conflicts")
+    return _whole_table("score conflicts")
 
 
-def answered() -> pl.DataFrame:
-    return _of_all("answered")
-
-
-def answers(model: str) -> pl.DataFrame:
-    return _answers(warehouse().path, warehouse().version(), model)
+def answer_sets() -> pl.DataFrame:
+    return _whole_table("answer sets")
 
 
 def durations() -> pl.DataFrame:
     """How long measurements took here: `queries.durations`."""
-    return _of_all("durations")
-
-
-def own_references() -> list[str]:
-    """Models that were measured here, as they were asked for, the newest first."""
-    return _own(_everything().runs)["reference"].unique(maintain_order=True).to_list()
+    return _whole_table("durations")
 
 
 def saved_queries() -> list[SavedQueryRow]:
-    return _of_all("saved queries")
+    return _whole_table("saved queries")
 
 
 def plan_outcomes() -> list[PlanOutcomeRow]:
-    """Of all plans, what whole blocks cost: `layer_plans.block_outcomes`."""
-    return _of_all("plan outcomes")
-
-
-def layer_plan(plan_id: str) -> LayerPlan | None:
-    """None where it was deleted since."""
-    return _layer_plan(warehouse().path, warehouse().version(), plan_id)
+    """What whole blocks cost in all plans: `layer_plans.block_outcomes`."""
+    return _whole_table("plan outcomes")
 
 
 def tables() -> list[schema.Table]:
-    return _of_all("tables")
+    return _whole_table("tables")
 
 
-def _of_all(name: str) -> Any:
-    return _read(warehouse().path, warehouse().version(), name)
+def _whole_table(name: str) -> Any:
+    return _cached_table(*_current(), name)
 
 
-def _marked(runs: pl.DataFrame, among: pl.DataFrame) -> pl.DataFrame:
-    """The runs with their texts named as they are told apart among all."""
-    names = among.select("corpus_id", "corpus_name").unique()
+def answers(model: str) -> pl.DataFrame:
+    """The answers of a model to single questions of benchmarks."""
+    return _answers(*_current(), model)
+
+
+def own_references() -> list[str]:
+    """References of the models measured here, the newest first."""
+    return _own_runs(_all_lists().runs)["reference"].unique(maintain_order=True).to_list()
+
+
+def layer_plan(plan_id: str) -> LayerPlan | None:
+    """A layer plan, or None where it was deleted."""
+    return _layer_plan(*_current(), plan_id)
+
+
+def _with_text_marks(runs: pl.DataFrame, all_runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs with the names by which their texts are distinguished among those of all runs."""
+    names = all_runs.select("corpus_id", "corpus_name").unique()
     joined = runs.drop("corpus_name").join(names, on="corpus_id", how="left", maintain_order="left")
     return joined.select(runs.columns)
 
@@ -343,7 +363,7 @@ def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).open() as opened:
         listed = queries.run_list(opened)
-        runs = with_text_marks(listed if with_reference else _own(listed))
+        runs = with_text_marks(listed if with_reference else _own_runs(listed))
         plans = layer_plans.list_plans(opened)
         return Lists(
             runs,
@@ -355,51 +375,53 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _read(path: Path, version: tuple, name: str) -> Any:
+def _cached_table(path: Path, version: tuple, name: str) -> Any:
     with Warehouse(path).open() as opened:
-        return _OF_ALL[name](opened)
+        return _WHOLE_TABLES[name](opened)
 
 
 # A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
 # in each of 48 selections stay below 300 MB.
 @st.cache_resource(max_entries=48, show_spinner=False)
 def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selection:
-    among = _lists(path, version, True).runs  # a run may have been judged with a control that is hidden
-    control_ids = differences.control_ids(_in_order(among, run_ids), among)
-    own, all_ids = list(run_ids), [*run_ids, *control_ids]
+    all_runs = _lists(path, version, True).runs  # a run may have been judged with a control that is hidden
+    control_ids = differences.control_ids(_in_order(all_runs, run_ids), all_runs)
+    ids, all_ids = list(run_ids), [*run_ids, *control_ids]
     with Warehouse(path).open() as opened:
-        found = _marked(queries.runs(opened, all_ids), among)
-        runs = _in_order(found, own)
+        stored = _with_text_marks(queries.runs(opened, all_ids), all_runs)
+        runs = _in_order(stored, ids)
         records: Callable[..., pl.DataFrame] = profiles.run_records
         return Selection(
             runs,
-            _in_order(found, control_ids),
+            _in_order(stored, control_ids),
             queries.estimates(opened, all_ids),
             queries.correlators(opened, all_ids),
             queries.checks(opened, all_ids),
             queries.summaries(opened, all_ids),
-            queries.pairs(opened, own),
-            queries.distributions(opened, own),
-            records(opened, own),
+            queries.pairs(opened, ids),
+            queries.distributions(opened, ids),
+            records(opened, ids),
             queries.scores(opened, repositories(runs)),
-            queries.claims(opened, own),
-            queries.extrema(opened, own),
-            queries.control_comparisons(opened, own),
+            queries.claims(opened, ids),
+            queries.extrema(opened, ids),
+            queries.control_comparisons(opened, ids),
             queries.windows(opened, all_ids),
         )
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[str, ...], with_reference: bool) -> Home:
-    among = _lists(path, version, True).runs
+def _home_data(
+    path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[str, ...], with_reference: bool
+) -> HomeData:
+    all_runs = _lists(path, version, True).runs
     with Warehouse(path).open() as opened:
-        _evidence(path, version, with_reference, opened)  # for the answers beside them
-        found = _marked(queries.runs(opened, sorted({*run_ids, *latest})), among)
-        return Home(
-            _in_order(found, run_ids),
+        _evidence(path, version, with_reference, opened)  # for the answers on the same screen
+        stored = _with_text_marks(queries.runs(opened, sorted({*run_ids, *latest})), all_runs)
+        return HomeData(
+            _in_order(stored, run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
-            _in_order(found, latest),
+            _in_order(stored, latest),
             layer_plans.cheapest_verified_plan(opened, with_reference),
         )
 
@@ -408,8 +430,8 @@ def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[st
 def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readable | None = None) -> Evidence:
     listed = _lists(path, version, with_reference)
     with Warehouse(path).open() if _opened is None else nullcontext(_opened) as opened:
-        found = queries.ranking(opened)
-        runs = _marked(found if with_reference else _own(found), listed.runs)
+        ranked = queries.ranking(opened)
+        runs = _with_text_marks(ranked if with_reference else _own_runs(ranked), listed.runs)
         return Evidence(
             runs=runs,
             scores=queries.scores(opened, repositories(runs)),
@@ -420,21 +442,21 @@ def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readabl
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)  # Decide asks one question for each task
-def _population(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> Population:
-    known = _evidence(path, version, shows_reference())
-    if _asked.cloud == BY_WORD:
-        known = replace(known, summaries=_summaries(path, version, tuple(known.runs["run_id"])))
-    return population_of(known, _asked)
+def _population(path: Path, version: tuple, key: str, _question: RankingQuestion) -> Population:
+    evidence = _evidence(path, version, shows_reference())
+    if _question.cloud == BY_WORD:
+        evidence = replace(evidence, summaries=_summaries(path, version, tuple(evidence.runs["run_id"])))
+    return population_of(evidence, _question)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _answer(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> Answer:
-    return told(population(_asked))
+def _answer(path: Path, version: tuple, key: str, _question: RankingQuestion) -> Answer:
+    return answer_about(population(_question))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _relation(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> Answer:
-    return answer_of(population(_asked))
+def _relation(path: Path, version: tuple, key: str, _question: RankingQuestion) -> Answer:
+    return answer_of(population(_question))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -443,8 +465,8 @@ def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Data
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _blocks(path: Path, version: tuple, key: str, _asked: RankingQuestion) -> tuple[pl.DataFrame, pl.DataFrame]:
-    found = population(_asked)
+def _blocks(path: Path, version: tuple, key: str, _question: RankingQuestion) -> tuple[pl.DataFrame, pl.DataFrame]:
+    found = population(_question)
     with Warehouse(path).open() as opened:
         return (
             queries.jackknife_blocks(opened, found.required_blocks()),
@@ -458,9 +480,9 @@ def _inner_maxima(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Da
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _deciding(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Deciding:
+def _decision_inputs(path: Path, version: tuple, run_ids: tuple[str, ...]) -> DecisionInputs:
     with Warehouse(path).open() as opened:
-        return Deciding(queries.speeds(opened, run_ids), rules.list_rules(opened))
+        return DecisionInputs(queries.speeds(opened, run_ids), rules.list_rules(opened))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -474,7 +496,7 @@ def _layer_plan(path: Path, version: tuple, plan_id: str) -> LayerPlan | None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _of_pilot(path: Path, version: tuple, pilot_id: str) -> list[str]:
+def _pilot_run_ids(path: Path, version: tuple, pilot_id: str) -> list[str]:
     return queries.pilot_run_ids(Warehouse(path), pilot_id)
 
 

@@ -89,9 +89,9 @@ def ask(runs: pl.DataFrame) -> Wanted:
         )
         notices.stop_if_none_chosen(chosen.runs)
         shown = tellable(chosen.runs)
-        notices.warn_if_not_comparable(shown)
+        notices.show_differing_conditions(shown)
         run_ids = tuple(shown["run_id"])
-        tables.link_comparison(run_ids)
+        tables.show_comparison_link(run_ids)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         spoken = inputs.choose(
             _("Language of the slides"),
@@ -100,9 +100,9 @@ def ask(runs: pl.DataFrame) -> Wanted:
             language.current(),
             language.LANGUAGES.__getitem__,
         )
-        reader = language.current()
+        lang = language.current()
         audience = inputs.choose(
-            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key, reader)
+            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key, lang)
         )
         name, content = _choose_template()
     recipe = Recipe(
@@ -150,7 +150,7 @@ def make(wanted: Wanted) -> tuple[Wanted, Report]:
     titles = {slide.key.split("-")[0]: slide.title for slide in reversed(whole.story.appendix)}
     known = appendix_sections(whole.story)
     taken = inputs.choose_many(
-        _("Appendix"), known, "sections", known, lambda key: _section(titles[key]), is_brief=True
+        _("Appendix"), known, "sections", known, lambda key: _section(titles[key]), hides_default=True
     )
     if len(taken) == len(known):
         return wanted, whole
@@ -269,7 +269,7 @@ def tell_changes(kept: SavedRecipe, made: Report) -> None:
 # --- recipes ---------------------------------------------------------------------------------------------------
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def keep(wanted: Wanted, made: Report) -> None:
     """Keep what was chosen under a name, with the numbers of today; a kept report takes the numbers of today."""
     _ = language.translator()
@@ -289,7 +289,7 @@ def keep(wanted: Wanted, made: Report) -> None:
             st.rerun()
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def forget(kept: SavedRecipe) -> None:
     _ = language.translator()
     if st.button(_("Forget this report"), icon=":material/delete:"):

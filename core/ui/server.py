@@ -1,7 +1,7 @@
-"""What Workdim adds to Streamlit's server: by what a browser and the server keep other sites out, and an early start.
+"""What Workdim adds to Streamlit's server: protection against other sites, and an early start.
 
-Streamlit sends no such headers, looks at the name by which it is asked only where a WebSocket is opened, and lets a page of
-any port of this machine open one. It loads an app when the first reader asks for it, and the reader waits.
+Streamlit sends no security headers, checks the Host header only when a WebSocket is opened, and lets a page of any port of
+this machine open one. It loads an app when the first reader asks for it, and the reader waits.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'self'",
     "X-Frame-Options": "SAMEORIGIN",
     "X-Content-Type-Options": "nosniff",
-    # Addresses hold what was chosen and typed: a site that a link leads to is not told them.
+    # Addresses hold what was chosen and typed: a site that a link leads to does not receive them.
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 REFUSED = 1008
 """Code of a WebSocket that is closed for a breach of policy."""
-
-
-_FIRST_SCREEN = ("core.ui.frame", "core.ui.board", "core.runs.jobs", "plotly.graph_objects", "streamlit.emojis")
-"""What the first screen needs, over a second of computing, which a browser takes as well to load Streamlit's own scripts."""
+_FIRST_SCREEN = ("core.ui.frame", "core.ui.home", "core.runs.jobs", "plotly.graph_objects", "streamlit.emojis")
+"""Modules of the first screen: over a second of loading, in which a browser loads Streamlit's own scripts."""
 _loading: list[threading.Thread] = []
 
 
 def _load() -> None:
     for name in _FIRST_SCREEN:
         importlib.import_module(name)
-    inspect.stack()  # Streamlit asks once, for 0.1 s: the files of all modules are known from then on
+    inspect.stack()  # Streamlit calls it once, for 0.1 s; the files of all modules are cached from then on
 
 
 @asynccontextmanager
 async def lifespan(_app: object) -> AsyncIterator[None]:
-    """Load what the first screen needs as soon as the server answers, before anybody has asked."""
+    """Load the modules of the first screen as soon as the server answers, before anybody asks for it."""
     _loading.append(threading.Thread(target=_load, name="first screen", daemon=True))
     _loading[-1].start()
     yield
 
 
 def wait_until_loaded() -> None:
-    """Two threads that import one library at once can find half of it: pages wait for the one that began."""
+    """Wait until the modules are loaded: of two threads that import one library at once, one can find half of it."""
     for thread in _loading:
         thread.join()
 
 
 class SecurityHeaders:
+    """Adds the security headers to every answer."""
+
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
@@ -71,7 +71,7 @@ class SecurityHeaders:
 
 
 class SameOrigin:
-    """A WebSocket is opened by a page of this server alone, not of another port or site."""
+    """Refuses WebSockets that a page of another port or site opens."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -87,7 +87,7 @@ class SameOrigin:
 
 
 def middleware() -> list[Middleware]:
-    """The outermost first. Hosts are those of the option `server.allowedHosts`, any where there are none."""
+    """The middleware of the app, the outermost first. Hosts are those of `server.allowedHosts`, any where there are none."""
     hosts = list(config.get_option("server.allowedHosts")) or ["*"]
     return [
         Middleware(SecurityHeaders),

@@ -43,19 +43,6 @@ def _(message: str) -> str:
     return message
 
 
-_COUNTED = {
-    "change": (_("{n:,} change"), _("{n:,} changes")),
-    "run": (_("{n:,} run"), _("{n:,} runs")),
-    "control run": (_("{n:,} control run"), _("{n:,} control runs")),
-    "pilot": (_("{n:,} pilot"), _("{n:,} pilots")),
-    "scores": (_("{n:,} file of scores"), _("{n:,} files of scores")),
-    "alias": (_("{n:,} alias"), _("{n:,} aliases")),
-    "plan": (_("{n:,} plan"), _("{n:,} plans")),
-    "query": (_("{n:,} query"), _("{n:,} queries")),
-    "rule": (_("{n:,} rule"), _("{n:,} rules")),
-    "recipe": (_("{n:,} recipe"), _("{n:,} recipes")),
-}
-"""Kind of what a finding counts -> one of it, several."""
 _NAMED = {
     "run": _("run {name}"),
     "pilot": _("pilot {name}"),
@@ -458,8 +445,22 @@ def _count_text(names: Sequence[str], kind: str) -> Sentence:
     """Count and first names on one line: `3 runs (a, b and 1 more)`."""
     n_more = len(names) - 2
     shown = Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
-    count = Sentence(_COUNTED[kind][len(names) > 1], n=len(names))
-    return Sentence("{count} ({names})", count=count, names=shown)
+    return Sentence("{count} ({names})", count=_count(kind, len(names)), names=shown)
+
+
+def _count(kind: str, n: int) -> Sentence:
+    return {
+        "change": Sentence("{n:,} change", "{n:,} changes", n=n),
+        "run": Sentence("{n:,} run", "{n:,} runs", n=n),
+        "control run": Sentence("{n:,} control run", "{n:,} control runs", n=n),
+        "pilot": Sentence("{n:,} pilot", "{n:,} pilots", n=n),
+        "scores": Sentence("{n:,} file of scores", "{n:,} files of scores", n=n),
+        "alias": Sentence("{n:,} alias", "{n:,} aliases", n=n),
+        "plan": Sentence("{n:,} plan", "{n:,} plans", n=n),
+        "query": Sentence("{n:,} query", "{n:,} queries", n=n),
+        "rule": Sentence("{n:,} rule", "{n:,} rules", n=n),
+        "recipe": Sentence("{n:,} recipe", "{n:,} recipes", n=n),
+    }[kind]
 
 
 def _name_text(kind: str, name: str) -> Sentence:

@@ -113,7 +113,8 @@ def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
     """
     labels: dict[str, str] = dict.fromkeys(runs["run_id"], "") if not runs.is_empty() else {}
     telling = [column for column in _TELLING if column in runs.columns]
-    for _, same in runs.group_by("name", maintain_order=True) if not runs.is_empty() else ():
+    needed = [column for column in ("run_id", "name", *_TELLING, *_CONTROL) if column in runs.columns]
+    for _, same in runs.select(needed).group_by("name", maintain_order=True) if not runs.is_empty() else ():
         differing = [column for column in telling if same[column].n_unique() > 1]
         controls = any(column in runs.columns and same[column].n_unique() > 1 for column in _CONTROL)
         for run in same.iter_rows(named=True):

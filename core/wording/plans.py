@@ -17,6 +17,7 @@ from core.analysis.plans import (
     rules_with_same_blocks,
     student_width,
 )
+from core.errors import Sentence
 from core.locale import translator, worded
 from core.records import AGAINST_PLAN, LayerPlan, PlanEstimate, stretches, text_budget
 from core.tables import PlanOutcomeRow, PlanRow
@@ -117,9 +118,14 @@ def estimate_text(estimate: PlanEstimate, language: str) -> list[str]:
 
 def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
     """`blocks 4, 14, 15 (of 0 to 29)`: each by its number; many blocks as half-open ranges `[14, 29)`."""
-    _ = translator(language)
-    line = _("block {blocks} (of 0 to {last})") if len(blocks) == 1 else _("blocks {blocks} (of 0 to {last})")
-    return line.format(blocks=block_numbers(blocks, language), last=n_layers - 1)
+    text = Sentence(
+        "block {blocks} (of 0 to {last})",
+        "blocks {blocks} (of 0 to {last})",
+        n=len(blocks),
+        blocks=block_numbers(blocks, language),
+        last=n_layers - 1,
+    )
+    return worded(text, language)
 
 
 def block_numbers(blocks: Collection[int], language: str) -> str:

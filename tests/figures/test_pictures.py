@@ -18,6 +18,7 @@ from core.figures.svg import (
     LIGHT,
     Caption,
     Dot,
+    LabelRoom,
     Panel,
     log_ticks,
     scatter_svg,
@@ -90,6 +91,41 @@ def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():
     assert told == ["44.0", "5.00", "20.0", "12.0", "0", "4"]
     at_its_end = [Extremum("r1", "valley", 4, 11.0)]  # one number there, not two that lie on each other
     assert words(thumbnail(curve("a", [20, 44, 30, 20, 12]), at_its_end)) == ["11.0", "20.0", "0", "4"]
+
+
+def test_a_label_lies_on_no_line_mark_or_other_label():
+    room = LabelRoom((0, 0, 200, 100), [((0, 50), (200, 50))], [(80, 30, 120, 48)])
+    above = room.place("9.9", (60, 50), 12, True)
+    assert above and above.baseline == (60, 39) and above.leader is None
+    taken = room.place("9.9", (62, 50), 12, True)
+    assert taken and taken.baseline[1] > 50, "what stood above it stands now below its line"
+    far = room.place("9.9", (100, 50), 12, True, farthest=60)
+    assert far and abs(far.baseline[1] - 50) > 10
+    assert (
+        LabelRoom((0, 0, 200, 100), [((0, y), (200, y)) for y in range(0, 101, 5)]).place("9", (50, 50), 12, True)
+        is None
+    )
+    assert room.place("a wide label of a mark at the edge", (200, 80), 12, True) is None, "wider than the room"
+
+
+def test_labels_of_three_curves_lie_on_none_of_them():
+    deep = [150, 12, 5, 7, 32, 19, 19, 8, 8, 7, 9, 30, 44, 79, 86, 48, 55]
+    curves = [curve(f"m{n}", [value * (1 + 0.1 * n) for value in deep], f"r{n}") for n in range(3)]
+    turns = [
+        Extremum(f"r{n}", kind, layer, deep[layer] * (1 + 0.1 * n))
+        for n in range(3)
+        for kind, layer in (("valley", 2), ("peak", 14))
+    ]
+    drawn = ElementTree.fromstring(profile_svg(data(*curves), Caption("t"), turns, size=(720, 430)))
+    lines = [one.get("points", "").split() for one in drawn.iter(f"{SVG}polyline") if one.get("stroke-width") == "2.6"]
+    assert len(lines) == 3
+    labels = [one for one in drawn.iter(f"{SVG}text") if (one.text or "").startswith("layer ")]
+    assert len(labels) >= 4
+    for label in labels:
+        x, y, half = float(label.get("x", 0)), float(label.get("y", 0)), text_width(label.text or "", 12, bold=True) / 2
+        for points in lines:
+            near = [tuple(map(float, point.split(","))) for point in points]
+            assert not any(abs(at - x) < half and y - 9 < height < y + 2 for at, height in near)
 
 
 def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():

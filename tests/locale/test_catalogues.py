@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from babel.messages.catalog import Message
+from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
 from core import errors
@@ -37,29 +37,29 @@ ERRORS |= {"DiskFull", "OtherProgram", "NewerSchema", "Unnamed"}
 WORDED = {"Sentence", "sentences", "unknown_name"}
 
 
-def calls() -> Iterator[tuple[str, ast.expr, str]]:
-    """What is called, its message and the place, of all that gives words to people: `_`, sentences and errors."""
+def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
+    """What is called, its message (and plural) and the place, of all that gives words to people: `_`, sentences, errors."""
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
                 continue
             place = f"{path.relative_to(ROOT)}:{node.lineno}"
             if node.func.id == "heads":
-                yield from ((node.func.id, text, place) for text in node.args)
+                yield from ((node.func.id, [text], place) for text in node.args)
             elif node.func.id in {"_", *WORDED} | ERRORS:
-                yield node.func.id, node.args[1 if node.func.id == "Unnamed" else 0], place
+                start = 1 if node.func.id == "Unnamed" else 0
+                forms = 2 if node.func.id == "Sentence" or node.func.id in ERRORS else 1
+                yield node.func.id, node.args[start : start + forms], place
 
 
-def messages() -> dict[str, str]:
-    """English sentence -> where it is used: the literals that are given to `_`, to sentences and to errors."""
-    found = {}
-    for called, text, place in calls():
-        is_literal = isinstance(text, ast.Constant) and isinstance(text.value, str)
-        assert is_literal or called != "_", (
-            f"{place}: _() takes a literal; fill its placeholders with .format afterwards."
-        )
-        if is_literal:
-            found[text.value] = place
+def messages() -> dict[str | tuple[str, str], str]:
+    """English sentence, or its singular and plural -> where it is used: the literals of `_`, sentences and errors."""
+    found: dict[str | tuple[str, str], str] = {}
+    for called, forms, place in calls():
+        texts = [form.value for form in forms if isinstance(form, ast.Constant) and isinstance(form.value, str)]
+        assert texts or called != "_", f"{place}: _() takes a literal; fill its placeholders with .format afterwards."
+        if texts:
+            found[texts[0] if len(texts) == 1 else (texts[0], texts[1])] = place
     found |= dict.fromkeys(texts_of(build_parser()), "core/commands/verbs.py")
     for table in TABLES.values():
         found |= dict.fromkeys([table.comment, *table.comments.values()], f"the table {table.name}")
@@ -81,13 +81,31 @@ def texts_of(of: Parser) -> Iterator[str]:
 def test_an_error_carries_a_template_and_its_parts():
     """Not an f-string, nor texts put together: who reads it in Japanese would have it in English."""
     filled = [
-        place for called, text, place in calls() if called != "_" and isinstance(text, (ast.JoinedStr, ast.BinOp))
+        place
+        for called, forms, place in calls()
+        if called != "_" and any(isinstance(form, (ast.JoinedStr, ast.BinOp)) for form in forms)
     ]
     assert filled == []
 
 
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def translations_of(message: Message | None) -> list[str]:
+    """The translation, or each of its plural forms; empty if it is missing."""
+    strings = (message.string if isinstance(message.string, tuple) else (message.string,)) if message else ()
+    return [text for text in strings if text]
+
+
+def first_form(message: Message) -> str:
+    return message.id if isinstance(message.id, str) else message.id[0]
+
+
+def found_in(japanese: Catalog, english: str | tuple[str, str]) -> Message | None:
+    """The message of a sentence; one that counts must have both English forms in the catalogue."""
+    message = japanese.get(english if isinstance(english, str) else english[0])
+    return message if message and message.id == english else None
 
 
 MESSAGES = messages()
@@ -100,13 +118,14 @@ def test_there_are_messages():
 def test_every_sentence_is_translated():
     japanese, missing, differing = catalogue("ja"), [], []
     for english, place in MESSAGES.items():
-        message = japanese.get(english)
-        if message is None and not re.search("[A-Za-z]", re.sub(r"{[^}]*}", "", english)):
+        forms = (english,) if isinstance(english, str) else english
+        texts = translations_of(found_in(japanese, english))
+        if not texts and not re.search("[A-Za-z]", re.sub(r"{[^}]*}", "", forms[0])):
             continue  # places and punctuation alone: what stands in it is worded
-        if message is None or not message.string:
+        if not texts:
             missing.append(f"{place}: {english!r}")
-        elif placeholders(message.string) != placeholders(english):
-            differing.append(f"{place}: {english!r} and {message.string!r}")
+        elif any(placeholders(text) != placeholders(forms[-1]) for text in (*forms, *texts)):
+            differing.append(f"{place}: {english!r} and {texts}")
     assert not missing, "No Japanese:\n" + "\n".join(missing)
     assert not differing, "Other placeholders:\n" + "\n".join(differing)
 
@@ -120,13 +139,13 @@ APP_ONLY = ("No estimates of", "No correlators of", "No run of this group", "The
 
 def test_the_reports_japanese_keeps_to_one_word_for_one_thing():
     for message in _report_in_japanese():
-        assert not RETIRED.search(message.string), message.string
+        assert not any(map(RETIRED.search, translations_of(message))), message.string
 
 
 def test_pages_are_polite_and_slides_are_brief():
     for message in _report_in_japanese():
-        polite = re.search("(です|ます|ません)。", message.string) is not None
-        assert polite == message.id.startswith(APP_ONLY), message.string
+        polite = any(re.search("(です|ます|ません)。", text) for text in translations_of(message))
+        assert polite == first_form(message).startswith(APP_ONLY), message.string
 
 
 def _report_in_japanese() -> list[Message]:
@@ -143,10 +162,10 @@ def test_a_sentence_stands_in_one_catalogue_and_is_used():
     kept = []
     for path in sorted((FOLDER / "ja" / "LC_MESSAGES").glob("*.po")):
         with path.open("rb") as file:
-            kept += [message.id for message in read_po(file, locale="ja") if message.id]
-    assert [text for text, n in Counter(kept).items() if n > 1] == []
-    of_argparse = {text for text in kept if repr(text)[1:-1] in inspect.getsource(argparse)}
-    assert sorted(set(kept) - set(MESSAGES) - of_argparse) == []
+            kept += [message for message in read_po(file, locale="ja") if message.id]
+    assert [text for text, n in Counter(map(first_form, kept)).items() if n > 1] == []
+    unused = {message.id for message in kept} - set(MESSAGES)
+    assert [text for text in unused if repr(text)[1:-1] not in inspect.getsource(argparse)] == []
 
 
 def test_english_is_the_message_itself():
@@ -170,6 +189,20 @@ def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
         assert not re.search("Unknown|column|Available", japanese)
 
 
+def test_a_sentence_that_counts_takes_the_form_of_its_number_in_each_language():
+    told = [Sentence("{n:,} window", "{n:,} windows", n=n) for n in (0, 1, 2)]
+    assert told == ["0 windows", "1 window", "2 windows"]
+    assert [worded(one, "ja") for one in told] == ["0ウィンドウ", "1ウィンドウ", "2ウィンドウ"]
+    error = InputError("{path}: {n} row is damaged.", "{path}: {n} rows are damaged.", path="a.csv", n=2)
+    assert str(error) == "a.csv: 2 rows are damaged."
+    for one in (*told, error.message):
+        for copy in (
+            pickle.loads(pickle.dumps(one)),
+            errors.from_record(json.loads(json.dumps(errors.to_record(one)))),
+        ):
+            assert (copy, copy.plural, worded(copy, "ja")) == (one, one.plural, worded(one, "ja"))
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -178,6 +211,9 @@ def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
         {"template": "{a", "parts": {"a": 1}},
         {"template": "{b}", "parts": {"a": 1}},
         {"template": "{a:d}", "parts": {"a": "no number"}},
+        {"template": "{a}", "plural": "{a}s", "parts": {"a": 1}},
+        {"template": "{n}", "plural": "{n}s", "parts": {"n": "no number"}},
+        {"template": "{n}", "plural": "{n:>999999999}", "parts": {"n": 1}},
         {"template": "{a}", "parts": ["a"]},
     ],
 )

@@ -389,7 +389,7 @@ def test_every_row_of_a_download_says_which_pass_it_is_and_whether_it_is_vetoed(
     _, random, _ = make_controls(make_profile(RUN_IDS[0], outcome="veto"), 51)
     add_run(path, replace(random, checks=make_profile(random.run.run_id, outcome="veto").checks))
     exported: list[pl.DataFrame] = []
-    monkeypatch.setattr(tables, "download", lambda frame, *_: exported.append(frame))
+    monkeypatch.setattr(tables, "show_download", lambda frame, *_: exported.append(frame))
     assert not opened("profiles.py", section=section, runs=random.run.run_id).exception
     line = pl.read_csv(exports.excel_csv(exported[-1])).row(0, named=True)
     assert (line["run_id"], line["pass"]) == (random.run.run_id, "random_init")

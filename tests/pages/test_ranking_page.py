@@ -89,7 +89,7 @@ def test_the_group_of_other_models_can_be_looked_at_and_is_nobodys_expectation()
 
 def test_the_file_holds_every_row_with_its_ranks_and_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list = []
-    monkeypatch.setattr(tables, "download_later", lambda make, *_: made.append(make))
+    monkeypatch.setattr(tables, "show_download", lambda make, *_: made.append(make))
     assert not opened("ranking.py").exception
     rows: pl.DataFrame = made[0]()
     assert rows.height == 24 and rows["answer"].unique().to_list() == ["related_as_registered"]
@@ -141,4 +141,4 @@ def test_what_is_published_stands_beside_the_answer() -> None:
 
 @pytest.mark.parametrize(("low", "high", "said"), [(2, 5, "2–5"), (3, 3, "3"), (None, None, "–")])
 def test_places_are_told_as_a_range(low: int | None, high: int | None, said: str) -> None:
-    assert ranking_table.places(low, high) == said
+    assert ranking_table.rank_text(low, high) == said

@@ -15,10 +15,10 @@ from core.analysis.population import select_population
 from core.analysis.question import Evidence
 from core.figures.layer_pairs import DisplacementExponent
 from core.pilots.recipe import Recipe
-from core.ui import inputs, notices, reads, report, tables
+from core.ui import home, inputs, notices, reads, report
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
-from core.ui.profiles import layer_pairs
+from core.ui.profiles import distributions, layer_pairs, layer_tables
 from core.ui.ranking import answer as ranking_answer
 from core.ui.ranking import choices as ranking
 from core.warehouse import queries
@@ -57,7 +57,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 ) -> None:
     scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     found = select_population(Evidence(runs, scores))
-    (note,) = ranking_answer.score_notes(found.rows)
+    (note,) = ranking_answer.source_texts(found.rows)
     assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
 
 
@@ -69,15 +69,15 @@ def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Wa
 
 
 def test_the_table_names_sample_size_and_joins_value_and_interval(runs: pl.DataFrame) -> None:
-    line = tables.overview(runs).row(0, named=True)
+    line = home.runs_table(runs).row(0, named=True)
     assert line["N (points)"] > 0 and "[" in line["Largest inner dimension"]
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     estimates = queries.estimates(warehouse, RUN_IDS[:1])
-    assert "Mean neighbour distance" not in tables.layers(estimates.filter(estimator="d2"), runs).columns
-    assert "Mean neighbour distance" in tables.layers(estimates.filter(estimator="gride"), runs).columns
-    assert len(tables.layers(estimates.clear(), runs).columns) == 9
+    assert "Mean neighbour distance" not in layer_tables.layer_table(estimates.filter(estimator="d2"), runs).columns
+    assert "Mean neighbour distance" in layer_tables.layer_table(estimates.filter(estimator="gride"), runs).columns
+    assert len(layer_tables.layer_table(estimates.clear(), runs).columns) == 9
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) ->
         for name, kind in runs.schema.items()
         if name.startswith(("inner_", "final_")) or name in ("n_points", "qualifiers", "worst_check")
     )
-    line = tables.overview(bare).row(0, named=True)
+    line = home.runs_table(bare).row(0, named=True)
     assert line["Verdicts"] == "–"
     assert line["Largest inner dimension"] == "–"
     assert line["Checks"] == "no check was made"
@@ -192,7 +192,7 @@ def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Ware
 
 
 def test_what_the_mask_left_out_adds_up(runs: pl.DataFrame) -> None:
-    line = tables.masked_tokens(runs.filter(run_id=RUN_IDS[0])).row(0, named=True)
+    line = distributions.masked_token_table(runs.filter(run_id=RUN_IDS[0])).row(0, named=True)
     assert (line["Tokens read"], line["Left out for their norm"], line["Share (%)"]) == (4096, 64, 1.56)
     left_out = line["Left out for their norm"] + line["Left out as first of a window"] + line["Special tokens"]
     assert line["Tokens kept"] == line["Tokens read"] - left_out and line["Chat template"] is None
@@ -200,10 +200,10 @@ def test_what_the_mask_left_out_adds_up(runs: pl.DataFrame) -> None:
 
 def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     bad = runs.head(1).with_columns(worst_check=pl.lit("veto"), vetoed_by=pl.lit(["sequence_share", "duplicates"]))
-    (told,) = notices.vetoes_told(bad)
+    (told,) = notices.veto_texts(bad)
     assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
-    assert tables.overview(bad)["Checks"][0].startswith("veto: Share of variance between windows")
-    assert notices.vetoes_told(runs) == []
+    assert home.runs_table(bad)["Checks"][0].startswith("veto: Share of variance between windows")
+    assert notices.veto_texts(runs) == []
 
 
 def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:

@@ -43,20 +43,20 @@ def chooser(app: AppTest):
 def test_every_word_must_be_met(many: Warehouse) -> None:
     runs = queries.run_list(many)
     name = runs["name"][0]
-    found = inputs.matching(runs, f"{name.upper()}  quick shuffled")
+    found = inputs.matching_runs(runs, f"{name.upper()}  quick shuffled")
     assert 0 < found.height < runs.height
     assert set(found.select("name", "protocol", "pass").rows()) == {(name, "quick", "shuffled")}
-    assert inputs.matching(runs, run_id_of(717))["run_id"].to_list() == [run_id_of(717)]
-    assert inputs.matching(runs, "2026-01-01").height < runs.height
-    assert inputs.matching(runs, ".*").is_empty()
-    assert inputs.matching(runs, "  ").equals(runs)
+    assert inputs.matching_runs(runs, run_id_of(717))["run_id"].to_list() == [run_id_of(717)]
+    assert inputs.matching_runs(runs, "2026-01-01").height < runs.height
+    assert inputs.matching_runs(runs, ".*").is_empty()
+    assert inputs.matching_runs(runs, "  ").equals(runs)
 
 
 def test_the_newest_are_offered_and_the_others_found_by_words(app: AppTest) -> None:
     app.switch_page("pages/profiles.py").run()
     offered = chooser(app).options
-    assert inputs.OFFERED <= len(offered) <= inputs.OFFERED + 6
-    assert f"The newest {inputs.OFFERED} of {END - FIRST} runs" in "\n".join(one.value for one in app.caption)
+    assert inputs.MAX_LISTED <= len(offered) <= inputs.MAX_LISTED + 6
+    assert f"The newest {inputs.MAX_LISTED} of {END - FIRST} runs" in "\n".join(one.value for one in app.caption)
     assert not any(label.startswith(OLDEST) for label in offered)
     app.text_input(key="view.find").set_value(f"{OLDEST} quick text-0").run()
     assert any(label.startswith(OLDEST) for label in chooser(app).options)
@@ -80,7 +80,7 @@ def test_a_ranking_shows_one_group_and_lists_the_others(app: AppTest) -> None:
     app.switch_page("pages/ranking.py").run()
     assert not app.exception and not app.error
     (others,) = [one.label for one in app.expander if "cannot be compared" in one.label]
-    assert int(re.search(r"\((\d+) groups\)", others)[1]) > ranking_answer.MOST_GROUPS
+    assert int(re.search(r"\((\d+) groups\)", others)[1]) > ranking_answer.MAX_GROUPS
     assert any(one.value.startswith("and ") and one.value.endswith(" more") for one in app.caption)
 
 

@@ -83,7 +83,7 @@ def test_other_names_and_pages_of_other_ports_are_refused(monkeypatch) -> None:
 def test_what_changes_something_is_not_drawn_where_the_app_may_only_show(monkeypatch) -> None:
     drawn = []
 
-    @inputs.writing
+    @inputs.hidden_when_read_only
     def draw(what: str) -> None:
         drawn.append(what)
 

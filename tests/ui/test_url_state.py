@@ -12,12 +12,12 @@ def picker() -> None:
 
     from core.ui import inputs, url_state
 
-    url_state.keep()
+    url_state.keep_widget_values()
     if st.session_state.get("elsewhere"):
         st.stop()
     inputs.choose("Axis", ["layer", "depth"], "axis", st.session_state.get("default axis", "layer"))
     inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
-    inputs.choose_many("Runs", ["a", "b", "c", "d,e", "100%2C"], "runs", ["a"], most=3)
+    inputs.choose_many("Runs", ["a", "b", "c", "d,e", "100%2C"], "runs", ["a"], max_selections=3)
     inputs.choose_yes_no("Newest", "newest", True)
 
 
@@ -105,9 +105,9 @@ def page() -> None:
 
     from core.ui import inputs, url_state
 
-    url_state.keep()
+    url_state.keep_widget_values()
     try:
-        with url_state.together():
+        with url_state.batched():
             inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
             inputs.choose_many("Runs", ["a", "b", "c"], "runs")
             if st.session_state.get("cut short"):
@@ -146,10 +146,10 @@ def framed() -> None:
 
     from core.ui import inputs, url_state
 
-    url_state.keep()
+    url_state.keep_widget_values()
     at = st.session_state.get("page", "one")
-    url_state.follow_back(at)
-    with url_state.together():
+    url_state.apply_back_button(at)
+    with url_state.batched():
         inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
         inputs.choose_yes_no("Newest", "newest", True)
         url_state.stop()
@@ -174,7 +174,7 @@ def ids() -> None:
 
     from core.ui import inputs, url_state
 
-    st.write(url_state.resolve("runs", ["run-aaaa", "run-bbbb"]))
+    st.write(url_state.resolve_endings("runs", ["run-aaaa", "run-bbbb"]))
     inputs.choose_many("Runs", ["run-aaaa", "run-bbbb"], "runs", ["run-aaaa"])
 
 

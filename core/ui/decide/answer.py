@@ -1,4 +1,4 @@
-"""What the criteria choose, what would change it, and what the models cost."""
+"""The answer of the screen Decide, and its sections The choice and Memory and cost."""
 
 from __future__ import annotations
 
@@ -14,116 +14,118 @@ from core.analysis.ranking import natural_sort_key
 from core.figures import decisions as figures
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, language, pictures, reads, tables, url_state
-from core.ui.decide.choices import ASSUMED_IN, NUMBERS, Look
+from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_words
 from core.wording import decisions as words
 
 
-def say(look: Look) -> None:
-    """The sentence first, and what limits it."""
+def show_answer(view: DecisionView) -> None:
+    """Draw the sentence of the decision, and what limits it."""
     _ = language.translator()
-    reader = language.current()
-    if look.decision is None:
-        st.info(escape(look.error), icon=":material/help:")
+    lang = language.current()
+    if view.decision is None:
+        st.info(escape(view.message), icon=":material/help:")
         return
-    icon = ":material/check_circle:" if look.decision.chosen else ":material/block:"
-    st.markdown(f"#### {icon} {escape(words.answer(look.decision, reader, look.assumed.bits))}")
-    other = words.other_task(look.rule.rule, look.task, reader) if look.rule else None
-    for line in [*([other] if other else []), *words.remarks(look.decision, reader), *_relation(look, look.decision)]:
-        st.caption(escape(line))
-    if look.rule:
-        st.caption(escape(words.rule_text(look.rule.rule, reader)))
+    icon = ":material/check_circle:" if view.decision.chosen else ":material/block:"
+    st.markdown(f"#### {icon} {escape(words.answer(view.decision, lang, view.assumptions.bits))}")
+    other_task = words.other_task(view.rule.rule, view.task, lang) if view.rule else None
+    for line in (other_task, *words.remarks(view.decision, lang), _relation_text(view, view.decision)):
+        if line:
+            st.caption(escape(line))
+    if view.rule:
+        st.caption(escape(words.rule_text(view.rule.rule, lang)))
 
 
-def _relation(look: Look, decision: Decision) -> list[str]:
-    """What is known of the dimension and the score, where the dimension is asked for and may weigh."""
-    if look.task is None or not any(
-        one.resolved.criterion.of in DIMENSIONS and not one.muted_reason for one in decision.criteria
-    ):
-        return []
-    found = reads.relation(look.question.with_score(look.task))
-    return [answer_words.sentence(found, language.current())]
+def _relation_text(view: DecisionView, decision: Decision) -> str:
+    """The relation of dimension and score, where the dimension is a criterion and may weigh."""
+    weighs_dimension = any(
+        criterion.resolved.criterion.of in DIMENSIONS and not criterion.muted_reason for criterion in decision.criteria
+    )
+    if view.task is None or not weighs_dimension:
+        return ""
+    return answer_words.sentence(reads.relation(view.question.with_score(view.task)), language.current())
 
 
-def show_choice(look: Look) -> None:
-    """The front, then what each weight would change, then the numbers."""
+def show_choice(view: DecisionView) -> None:
+    """Draw the Pareto front, what a change of each weight would choose, and the table of models."""
     _ = language.translator()
-    reader, decision = language.current(), look.decision
+    lang, decision = language.current(), view.decision
     if decision is None:
         return
     if decision.chosen:
-        _draw_front(look, decision)
-        bars = figures.weight_bars(decision, reader, look.assumed.bits)
+        _show_front(view, decision)
+        bars = figures.weight_bars(decision, lang, view.assumptions.bits)
         if bars:
             st.subheader(_("What a change of weight would choose"))
-            pictures.plot(figures.weight_figure(bars, reader), "weights")
+            pictures.plot(figures.weight_figure(bars, lang), "weights")
         st.subheader(_("The models, by their weighted mean"))
-        rows = matrix(look, decision)
-        runs = pl.DataFrame({"run_id": [one.run_id for one in decision.candidates]})
-        marked = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
-        tables.offer_comparison(runs, marked, "matrix")
-        st.caption(words.normalisation(reader))
-        tables.download(_traced(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
+        rows = decision_table(view, decision)
+        runs = pl.DataFrame({"run_id": [candidate.run_id for candidate in decision.candidates]})
+        selected = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
+        tables.show_comparison_button(runs, selected, "matrix")
+        st.caption(words.normalisation(lang))
+        tables.show_download(_with_ids(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
-        told = [words.left_out(one, decision, reader, look.assumed) for one in decision.excluded]
-        with st.expander(_("Left out: {n} models").format(n=len(told)), expanded=decision.chosen is None):
-            st.markdown("\n".join(f"- {escape(line)}" for line in told))
+        reasons = [words.left_out(candidate, decision, lang, view.assumptions) for candidate in decision.excluded]
+        with st.expander(_("Left out: {n} models").format(n=len(reasons)), expanded=decision.chosen is None):
+            st.markdown("\n".join(f"- {escape(line)}" for line in reasons))
 
 
-def _draw_front(look: Look, decision: Decision) -> None:
-    """Two criteria at a time; which ones is asked where there are more."""
+def _show_front(view: DecisionView, decision: Decision) -> None:
+    """Draw the models by two criteria, which are chosen where there are more."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     names = {
-        k: words.criterion_name(one.resolved, reader, look.assumed.bits) for k, one in enumerate(decision.criteria)
+        i: words.criterion_name(criterion.resolved, lang, view.assumptions.bits)
+        for i, criterion in enumerate(decision.criteria)
     }
     if len(names) < 2:
         return
-    y, x = sorted(names, key=lambda k: (deciding.is_equal_for_all(decision, k), -decision.criteria[k].share, k))[:2]
+    y, x = sorted(names, key=lambda i: (deciding.is_equal_for_all(decision, i), -decision.criteria[i].share, i))[:2]
     if len(names) > 2:
-        with url_state.together(), st.container(horizontal=True):
+        with url_state.batched(), st.container(horizontal=True):
             y = inputs.choose_from_list(_("Upwards"), list(names), "up", y, names.__getitem__, width=320)
-            others = [k for k in names if k != y]
+            others = [i for i in names if i != y]
             x = inputs.choose_from_list(
                 _("To the right"), others, "right", x if x != y else others[0], names.__getitem__, width=320
             )
-    data = figures.front_points(decision, x, y, look.n_points, reader)
-    pictures.plot(figures.front_figure(data, reader, look.assumed), "front")
+    data = figures.front_points(decision, x, y, view.n_points, lang)
+    pictures.plot(figures.front_figure(data, lang, view.assumptions), "front")
     if data.has_others:
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 
 
-def matrix(look: Look, decision: Decision) -> pl.DataFrame:
-    """One line for each model that can be chosen, the choice first."""
+def decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
+    """One line per model that can be chosen, the choice first."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     columns: dict[str, list[Any]] = {
-        _("Model"): [one.name for one in decision.candidates],
+        _("Model"): [candidate.name for candidate in decision.candidates],
         _("Weighted mean"): [round(total, 3) for total in decision.totals],
     }
-    for k, one in enumerate(decision.criteria):
-        name = words.measured_name(one.resolved, look.n_points, reader, look.assumed.bits)
-        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(one.share, reader))
-        columns[title] = [_cell(look, decision, row, k) for row in range(len(decision.candidates))]
-    columns[_("Among all")] = [words.standing(one, decision, reader) for one in decision.pareto]
+    for i, criterion in enumerate(decision.criteria):
+        name = words.measured_name(criterion.resolved, view.n_points, lang, view.assumptions.bits)
+        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(criterion.share, lang))
+        columns[title] = [_cell(view, decision, row, i) for row in range(len(decision.candidates))]
+    columns[_("Among all")] = [words.standing(standing, decision, lang) for standing in decision.pareto]
     return pl.DataFrame(columns)
 
 
-def _cell(look: Look, decision: Decision, row: int, k: int) -> str:
-    """`61.5 [58.2, 64.8] → 0.72`: the value, and what it counts."""
-    weighed = decision.criteria[k]
-    of = weighed.resolved.criterion.of
-    told = words.reading(of, decision.candidates[row].values[k], language.current(), look.assumed)
-    utility = decision.utilities[row][k]
-    return f"{told} → {utility:.2f}" if utility is not None and weighed.share else told
+def _cell(view: DecisionView, decision: Decision, row: int, i: int) -> str:
+    """`61.5 [58.2, 64.8] → 0.72`: the value of a criterion, and its utility."""
+    criterion = decision.criteria[i]
+    quantity = criterion.resolved.criterion.of
+    text = words.reading(quantity, decision.candidates[row].values[i], language.current(), view.assumptions)
+    utility = decision.utilities[row][i]
+    return f"{text} → {utility:.2f}" if utility is not None and criterion.share else text
 
 
-def _traced(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
+def _with_ids(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
     ids = pl.DataFrame(
         {
-            "run_id": [one.run_id for one in decision.candidates],
-            "model_id": [one.model_id for one in decision.candidates],
+            "run_id": [candidate.run_id for candidate in decision.candidates],
+            "model_id": [candidate.model_id for candidate in decision.candidates],
         }
     )
     return pl.concat([ids, rows], how="horizontal")
@@ -132,35 +134,37 @@ def _traced(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
 # --- cost ------------------------------------------------------------------------------------------------------
 
 
-def show_cost(look: Look) -> None:
-    """Memory and price of each model, then every assumption that they rest on."""
+def show_cost(view: DecisionView) -> None:
+    """Draw memory and price of each model, and the assumptions behind them."""
     _ = language.translator()
-    reader, assumed = language.current(), look.assumed
-    bars = figures.cost_bars(look.on.runs, look.on.costs, assumed)
-    pictures.plot(figures.cost_figure(bars, reader, assumed), "memory")
-    price = figures.price_figure(bars, reader, assumed)
+    lang, assumptions = language.current(), view.assumptions
+    bars = figures.cost_bars(view.context.runs, view.context.costs, assumptions)
+    pictures.plot(figures.cost_figure(bars, lang, assumptions), "memory")
+    price = figures.price_figure(bars, lang, assumptions)
     if price is not None:
         pictures.plot(price, "price")
     else:
         st.caption(_("No price is told: it needs the price per hour of the machine, and a speed of each model on it."))
-    if len(look.on.costs) > len(bars):
-        st.caption(_("Drawn: the {n} smallest of {total} models.").format(n=len(bars), total=len(look.on.costs)))
-    base = _choose_baseline(look)
-    if look.rule:
+    if len(view.context.costs) > len(bars):
+        st.caption(_("Drawn: the {n} smallest of {total} models.").format(n=len(bars), total=len(view.context.costs)))
+    baseline = _choose_baseline(view)
+    if view.rule:
         st.caption(_("The assumptions are those of the rule."))
     else:
-        _ask_assumptions(assumed)
-    _show_costs(look, base)
-    st.caption(words.cost_note(reader))
+        _show_assumption_inputs(assumptions)
+    _show_cost_table(view, baseline)
+    st.caption(words.cost_note(lang))
 
 
-def _choose_baseline(look: Look) -> str | None:
-    """The model that prices are held against: the one in use today."""
+def _choose_baseline(view: DecisionView) -> str | None:
+    """Return the run of the model in use, with which prices are compared."""
     _ = language.translator()
-    priced = [run_id for run_id, one in look.on.costs.items() if one.price is not None]
+    priced = [run_id for run_id, cost in view.context.costs.items() if cost.price is not None]
     if len(priced) < 2:
         return None
-    models = {row["model_id"]: row for row in look.on.runs.filter(pl.col("run_id").is_in(priced)).iter_rows(named=True)}
+    models = {
+        row["model_id"]: row for row in view.context.runs.filter(pl.col("run_id").is_in(priced)).iter_rows(named=True)
+    }
     chosen = inputs.choose_from_list(
         _("Against the model in use"),
         ["", *models],
@@ -172,48 +176,51 @@ def _choose_baseline(look: Look) -> str | None:
     return models[chosen]["run_id"] if chosen else None
 
 
-def _ask_assumptions(assumed: Assumptions) -> None:
+def _show_assumption_inputs(assumptions: Assumptions) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     st.subheader(_("Assumptions"))
     with st.container(horizontal=True):
-        for name, (low, high) in NUMBERS.items():
-            whole = isinstance(getattr(assumed, name), int) and name not in ASSUMED_IN
-            inputs.draw_number(
-                words.assumption_name(name, reader), f"a.{name}", low, high, format="%.0f" if whole else "%g", width=210
+        for name, (minimum, maximum) in NUMBER_LIMITS.items():
+            is_whole = isinstance(getattr(assumptions, name), int) and name not in ASSUMPTION_UNITS
+            inputs.show_number_input(
+                words.assumption_name(name, lang),
+                f"a.{name}",
+                minimum,
+                maximum,
+                format="%.0f" if is_whole else "%g",
+                width=210,
             )
-        st.text_input(
-            words.assumption_name("currency", reader), key=url_state.key("a.currency"), max_chars=8, width=120
-        )
+        st.text_input(words.assumption_name("currency", lang), key=url_state.key("a.currency"), max_chars=8, width=120)
 
 
-def _show_costs(look: Look, base: str | None) -> None:
-    """The table, in which own speeds are typed."""
+def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
+    """Draw the table of costs, in which own speeds are typed."""
     _ = language.translator()
-    reader, runs = language.current(), look.on.runs.sort("parameters", natural_sort_key())
-    cost = [look.on.costs[run_id] for run_id in runs["run_id"]]
-    own = _("Own speed [tokens/s]")
-    of_base = look.on.costs[base].price if base else None
-    price = {_("Price per month"): [words.value("price", one.price, reader, look.assumed) for one in cost]}
-    saving = {_("Less than in use"): [_saving(of_base, one.price, look.assumed) for one in cost]}
+    lang, runs = language.current(), view.context.runs.sort("parameters", natural_sort_key())
+    costs = [view.context.costs[run_id] for run_id in runs["run_id"]]
+    own_speed = _("Own speed [tokens/s]")
+    baseline_price = view.context.costs[baseline].price if baseline else None
+    price = {_("Price per month"): [words.value("price", cost.price, lang, view.assumptions) for cost in costs]}
+    saving = {_("Less than in use"): [_saving_text(baseline_price, cost.price, view.assumptions) for cost in costs]}
     rows = pl.DataFrame(
         {
             _("Model"): runs["name"],
-            own: pl.Series([look.assumed.speeds.get(one) for one in runs["reference"]], dtype=pl.Float64),
-            **(price if look.assumed.price_per_hour is not None else {}),
-            **(saving if of_base is not None else {}),
+            own_speed: pl.Series([view.assumptions.speeds.get(name) for name in runs["reference"]], dtype=pl.Float64),
+            **(price if view.assumptions.price_per_hour is not None else {}),
+            **(saving if baseline_price is not None else {}),
             _("Hours per month"): pl.Series(
-                [None if one.hours is None else round(one.hours, 1) for one in cost], dtype=pl.Float64
+                [None if cost.hours is None else round(cost.hours, 1) for cost in costs], dtype=pl.Float64
             ),
-            _("Machines"): pl.Series([one.machines for one in cost], dtype=pl.Int64),
-            _("Speed"): [words.value("speed", one.tokens_per_second, reader) for one in cost],
-            _("Where from"): [words.speed_source(one, reader) for one in cost],
-            _("Memory in all"): [words.value("memory", one.memory_bytes, reader) for one in cost],
-            _("Key-value cache"): [words.cache(one, reader) for one in cost],
-            _("Parameters"): [words.value("parameters", n, reader) for n in runs["parameters"]],
+            _("Machines"): pl.Series([cost.machines for cost in costs], dtype=pl.Int64),
+            _("Speed"): [words.value("speed", cost.tokens_per_second, lang) for cost in costs],
+            _("Where from"): [words.speed_source(cost, lang) for cost in costs],
+            _("Memory in all"): [words.value("memory", cost.memory_bytes, lang) for cost in costs],
+            _("Key-value cache"): [words.cache(cost, lang) for cost in costs],
+            _("Parameters"): [words.value("parameters", n, lang) for n in runs["parameters"]],
             **{
                 _("Weights at {bits} bits").format(bits=bits): [
-                    words.value("memory", one.weight_bytes[k], reader) for one in cost
+                    words.value("memory", cost.weight_bytes[k], lang) for cost in costs
                 ]
                 for k, bits in enumerate(PRECISIONS)
             },
@@ -225,22 +232,21 @@ def _show_costs(look: Look, base: str | None) -> None:
         key="decide speeds",
         hide_index=True,
         placeholder="–",
-        disabled=True if look.rule else [name for name in rows.columns if name != own],
-        column_config={
-            _("Model"): st.column_config.Column(pinned=True),
-            own: st.column_config.NumberColumn(min_value=0.0),
-        },
-        on_change=_take_speeds,
-        args=(references, own),
+        disabled=True if view.rule else [name for name in rows.columns if name != own_speed],
+        column_config=tables.column_widths(rows) | {own_speed: st.column_config.NumberColumn(min_value=0.0)},
+        on_change=_store_speeds,
+        args=(references, own_speed),
     )
 
 
-def _saving(base: float | None, price: float | None, assumed: Assumptions) -> str:
-    return "–" if price is None or base is None else words.value("price", base - price, language.current(), assumed)
+def _saving_text(baseline: float | None, price: float | None, assumptions: Assumptions) -> str:
+    if price is None or baseline is None:
+        return "–"
+    return words.value("price", baseline - price, language.current(), assumptions)
 
 
-def _take_speeds(references: list[str], column: str) -> None:
-    """What was typed into the table goes to the address, from which everything is computed."""
+def _store_speeds(references: list[str], column: str) -> None:
+    """Move the speeds typed into the table to the address, from which the costs are computed."""
     speeds = dict(text.rpartition("~")[::2] for text in st.session_state.get(url_state.key("speeds"), []))
     for row, edits in st.session_state["decide speeds"]["edited_rows"].items():
         if column in edits:

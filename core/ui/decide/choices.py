@@ -1,4 +1,4 @@
-"""What is chosen among, on which criteria, under which assumptions: all that the reader states, in the address."""
+"""The choices of the screen Decide: models, rule or criteria with weights and thresholds, assumptions of cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 import streamlit as st
 from pydantic import ValidationError
 
-from core.analysis import criteria as asking
+from core.analysis import criteria as analysis
 from core.analysis import decision as deciding
 from core.analysis import ranking
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion
@@ -23,87 +23,89 @@ from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Quantity, SavedRule, TaskName
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
-from core.ui.ranking.choices import ASKED, group_names
+from core.ui.ranking.choices import ANSWERED, group_names
 from core.wording import decisions as words
 from core.wording.pilot_sentences import use_class_name
 
-OWN = "own"
-"""Instead of a rule's id: criteria stated on this page."""
+STATED = "own"
+"""In place of the id of a rule: the criteria stated on this page."""
 ANY = "any"
-"""Instead of a group's key: all models, whatever they were measured on; their dimensions do not compare."""
-MOST_WEIGHT = 10
-FIRST_WEIGHTS = {"score": 6, "parameters": 4}
-SCALES = {"parameters": 1e6, "memory": 1e9}
-"""What a threshold is typed in: millions, GB."""
-ASSUMED_IN = {"tokens_per_month": 1e6}
-"""Assumptions that are typed in other units: millions."""
+"""In place of the key of a group: all models, whatever they were measured on; their dimensions do not compare."""
+MAX_WEIGHT = 10
+DEFAULT_WEIGHTS = {"score": 6, "parameters": 4}
+THRESHOLD_UNITS = {"parameters": 1e6, "memory": 1e9}
+"""Units in which thresholds are typed: millions, GB."""
+ASSUMPTION_UNITS = {"tokens_per_month": 1e6}
+"""Units in which assumptions are typed: millions."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the reader looks at."""
+class DecisionView:
+    """What the choices of the reader select."""
 
-    on: ChoiceContext
-    """The models to choose among."""
-    asked: list[ResolvedCriterion]
+    context: ChoiceContext
+    """The models to choose among, with their costs and scores."""
+    criteria: list[ResolvedCriterion]
     task: Mapping[str, Any] | None
-    """The benchmark by whose scores is chosen; None where by none."""
+    """The benchmark whose scores are a criterion; None without one."""
     decision: Decision | None
-    error: str
+    message: str
     """Why nothing can be chosen; empty where there is a decision."""
-    assumed: Assumptions
+    assumptions: Assumptions
     use_class: str
     rule: SavedRule | None
-    """The one that is applied; None: criteria stated on the page."""
+    """The saved rule that is applied; None for criteria stated on the page."""
     rules: list[SavedRule]
-    """All that were saved."""
+    """All saved rules."""
     question: RankingQuestion
-    """What the relation is told of, task by task."""
+    """The question of the relation of dimension and score, for each task."""
 
     @property
     def n_points(self) -> tuple[int, int]:
-        """Fewest and most points of the models' clouds; zeros where none is known."""
-        known = self.on.runs["n_points"].drop_nulls()
+        """The fewest and the most points of the models' clouds; zeros where none is known."""
+        known = self.context.runs["n_points"].drop_nulls()
         return (0, 0) if known.is_empty() else (int(known.min()), int(known.max()))  # type: ignore[arg-type]
 
     @property
     def names(self) -> dict[str, str]:
-        return dict(self.on.runs.select("run_id", "name").rows())
+        return dict(self.context.runs.select("run_id", "name").rows())
 
 
-def choose(pilot: RegisteredPilot | None) -> Look:
-    """All choices of the page in one change of the address."""
-    with url_state.together():
+def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
+    """Draw all choices of the page; returns what they select, with the decision."""
+    with url_state.batched():
         with st.container(horizontal=True, vertical_alignment="bottom"):
             question, runs, comparable = _choose_models(pilot)
-            known = reads.deciding(runs["run_id"].to_list())
-            rule = _choose_rule(known.rules)
-            assumed = rule.rule.assumptions if rule else _assumptions()
-            on = asking.choice_context(runs, reads.scores(), known.speeds, assumed, comparable=comparable)
-            task = _choose_task(on, rule)
-            some = _choose_some(runs)
+            data = reads.decision_inputs(runs["run_id"].to_list())
+            rule = _choose_rule(data.rules)
+            assumptions = rule.rule.assumptions if rule else _read_assumptions()
+            context = analysis.choice_context(runs, reads.scores(), data.speeds, assumptions, comparable=comparable)
+            task = _choose_task(context, rule)
+            subset = _choose_subset(runs)
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
-            passing = inputs.choose_passing(some)
-            on = on.restrict_to((some if passing.is_empty() else passing)["run_id"].to_list())
+            filtered = inputs.choose_filtered_runs(subset)
+            context = context.restrict_to((subset if filtered.is_empty() else filtered)["run_id"].to_list())
+        decision, message = None, ""
         try:
-            asked = (
-                asking.resolve_criteria(rule.rule.criteria, on, task_named(task))
-                if rule
-                else _own_criteria(on, question, use_class)
-            )
-            task = task if rule else next((one.benchmark for one in asked if one.benchmark is not None), None)
-            decision = deciding.decide_in_context(on, asked, task, use_class)
-            return Look(on, asked, task, decision, "", assumed, use_class, rule, known.rules, question)
+            if rule:
+                criteria = analysis.resolve_criteria(rule.rule.criteria, context, task_name(task))
+            else:
+                criteria = _choose_criteria(context, question, use_class)
+                task = next((one.benchmark for one in criteria if one.benchmark is not None), None)
+            decision = deciding.decide_in_context(context, criteria, task, use_class)
         except InputError as error:
-            asked = [] if rule else _stated(on, question)
-            return Look(on, asked, task, None, str(error), assumed, use_class, rule, known.rules, question)
+            criteria, message = [] if rule else _read_criteria(context, question), str(error)
+        return DecisionView(
+            context, criteria, task, decision, message, assumptions, use_class, rule, data.rules, question
+        )
 
 
 def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.DataFrame, bool]:
-    """Which models are compared: those of the ranking at first. Returns also whether their dimensions compare."""
+    """Return the ranking question, the runs to choose among (those of the ranking by default), and whether their dimensions
+    compare."""
     _ = language.translator()
-    first = reads.population(RankingQuestion(pilot=pilot))
-    names = group_names(first) | {ANY: _("all models; their dimensions do not compare")}
+    population = reads.population(RankingQuestion(pilot=pilot))
+    names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
     chosen = inputs.choose_from_list(
         _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=270
     )
@@ -113,8 +115,8 @@ def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.D
         )
         return RankingQuestion(ignores_pilots=True), newest, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
-    of_pilot = first.registration.registered_pilot if chosen == ASKED else None
-    key = group_key(first.group) if chosen == ASKED and first.group else chosen
+    of_pilot = population.registration.registered_pilot if chosen == ANSWERED else None
+    key = group_key(population.group) if chosen == ANSWERED and population.group else chosen
     question = RankingQuestion(pilot=of_pilot) if of_pilot else RankingQuestion(pilot=pilot, group=key)
     group = reads.population(question).group
     assert group is not None, "each of these names has a group"
@@ -122,55 +124,59 @@ def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.D
 
 
 def _choose_rule(rules: list[SavedRule]) -> SavedRule | None:
+    """Return a saved rule, or None for the criteria stated on the page."""
     _ = language.translator()
-    saved = {one.rule_id: one for one in rules}
+    saved = {rule.rule_id: rule for rule in rules}
     if not saved:
         return None
-    names = {OWN: _("criteria stated here")} | {
-        key: words.rule_name(one, language.current()) for key, one in saved.items()
+    names = {STATED: _("criteria stated here")} | {
+        key: words.rule_name(rule, language.current()) for key, rule in saved.items()
     }
-    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", OWN, names.__getitem__, width=210)
+    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", STATED, names.__getitem__, width=210)
     return saved.get(chosen)
 
 
-def _choose_task(on: ChoiceContext, rule: SavedRule | None) -> Mapping[str, Any] | None:
-    """The task that a rule is applied to: at first the one that it was learned on."""
+def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str, Any] | None:
+    """Return the task that a rule is applied to: by default the one that it was made for."""
     _ = language.translator()
-    if rule is None or not any(one.of == "score" and one.benchmark is None for one in rule.rule.criteria):
+    if rule is None or not any(
+        criterion.of == "score" and criterion.benchmark is None for criterion in rule.rule.criteria
+    ):
         return None
-    offered = {asking.score_key(row): row for row in on.benchmarks.to_dicts()}
+    offered = {analysis.score_key(row): row for row in context.benchmarks.to_dicts()}
     if not offered:
         return None
     learned = rule.rule.task
-    first = next((key for key, row in offered.items() if learned and learned.is_met_by(row)), next(iter(offered)))
+    default = next((key for key, row in offered.items() if learned and learned.is_met_by(row)), next(iter(offered)))
     chosen = inputs.choose_from_list(
         _("Task"),
         list(offered),
         "task",
-        first,
+        default,
         lambda key: words.task_name(offered[key], language.current()),
         width=230,
     )
     return offered[chosen]
 
 
-def task_named(task: Mapping[str, Any] | None) -> TaskName | None:
+def task_name(task: Mapping[str, Any] | None) -> TaskName | None:
     return None if task is None else TaskName(task["benchmark"], task["metric"], task["filter"], task["n_shot"])
 
 
-def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
+def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
+    """Return some of the models, or all."""
     _ = language.translator()
     names = dict(runs.sort(ranking.natural_sort_key()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
-    wanted = inputs.choose_many(
-        _("Only these models"), list(names), "among", show=names.__getitem__, placeholder=_("all"), width=150
+    chosen = inputs.choose_many(
+        _("Only these models"), list(names), "among", format_func=names.__getitem__, placeholder=_("all"), width=150
     )
-    return runs.filter(pl.col("model_id").is_in(wanted)) if wanted else runs
+    return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
 
 
 def _choose_use_class(pilot: RegisteredPilot | None) -> str:
-    """That of the pilot, or what the reader says."""
+    """Return the use class: that of the pilot, or the choice of the reader."""
     _ = language.translator()
     if pilot is not None:
         return pilot.pilot.use_class
@@ -184,130 +190,139 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     )
 
 
-def _offered(on: ChoiceContext) -> dict[str, ResolvedCriterion]:
-    """All criteria that these models can be chosen by, by their key."""
-    plain = [Criterion(of) for of in get_args(Quantity) if of != "score" and _is_known(on, of)]
-    scores = [asking.resolve_criterion(Criterion("score"), on.scored, row) for row in on.benchmarks.to_dicts()]
-    return {one.key: one for one in [*scores, *(asking.resolve_criterion(one, on.scored, None) for one in plain)]}
+def _available_criteria(context: ChoiceContext) -> dict[str, ResolvedCriterion]:
+    """The criteria that these models can be chosen by, by key."""
+    rows = context.benchmarks.to_dicts()
+    criteria = [analysis.resolve_criterion(Criterion("score"), context.scored, row) for row in rows]
+    for quantity in get_args(Quantity):
+        if quantity != "score" and _is_known(context, quantity):
+            criteria.append(analysis.resolve_criterion(Criterion(quantity), context.scored, None))
+    return {criterion.key: criterion for criterion in criteria}
 
 
-def _is_known(on: ChoiceContext, of: str) -> bool:
-    """Whether any of these models has it; losses on several texts do not compare."""
-    costs = on.costs.values()
-    if of == "bits_per_byte":
-        return on.runs[of].count() > 0 and on.runs["corpus_id"].n_unique() == 1
-    if of in ("speed", "price"):
-        return any((one.tokens_per_second if of == "speed" else one.price) is not None for one in costs)
-    return on.comparable and on.runs["inner_max"].count() > 0 if of in DIMENSIONS else True
+def _is_known(context: ChoiceContext, quantity: str) -> bool:
+    """Whether a quantity is known of any of these models; losses on several texts do not compare."""
+    costs = context.costs.values()
+    if quantity == "bits_per_byte":
+        return context.runs[quantity].count() > 0 and context.runs["corpus_id"].n_unique() == 1
+    if quantity in ("speed", "price"):
+        return any((cost.tokens_per_second if quantity == "speed" else cost.price) is not None for cost in costs)
+    return context.comparable and context.runs["inner_max"].count() > 0 if quantity in DIMENSIONS else True
 
 
-def _first_criteria(
-    on: ChoiceContext, question: RankingQuestion, offered: Mapping[str, ResolvedCriterion]
+def _default_criteria(
+    context: ChoiceContext, question: RankingQuestion, available: Mapping[str, ResolvedCriterion]
 ) -> list[str]:
-    """The score that the ranking looks at, size where the models differ in it, and the dimension."""
-    looked_at = reads.population(question).benchmark
-    scores = [key for key, one in offered.items() if one.criterion.of == "score"]
-    first = [asking.score_key(looked_at)] if looked_at and asking.score_key(looked_at) in scores else scores[:1]
-    first = first or [key for key in ("bits_per_byte",) if key in offered]
-    more = ["parameters"] if not first or on.runs["parameters"].n_unique() > 1 else []
-    return [*first, *(key for key in (*more, "dimension") if key in offered)]
+    """The keys of the score that the ranking uses, of the size where models differ in it, and of the dimension."""
+    benchmark = reads.population(question).benchmark
+    scores = [key for key, criterion in available.items() if criterion.criterion.of == "score"]
+    first = [analysis.score_key(benchmark)] if benchmark and analysis.score_key(benchmark) in scores else scores[:1]
+    first = first or [key for key in ("bits_per_byte",) if key in available]
+    more = ["parameters"] if not first or context.runs["parameters"].n_unique() > 1 else []
+    return [*first, *(key for key in (*more, "dimension") if key in available)]
 
 
-def _own_criteria(on: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
-    """The criteria that the reader states, each with its weight, and behind a click its threshold."""
+def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
+    """Return the criteria with weights and thresholds."""
     _ = language.translator()
-    offered, reader = _offered(on), language.current()
+    available, lang = _available_criteria(context), language.current()
     chosen = inputs.choose_many(
         _("Criteria"),
-        list(offered),
+        list(available),
         "by",
-        _first_criteria(on, question, offered),
-        lambda key: words.criterion_name(offered[key], reader),
-        is_brief=True,
+        _default_criteria(context, question, available),
+        lambda key: words.criterion_name(available[key], lang),
+        hides_default=True,
     )
-    task = next((offered[key].benchmark for key in chosen if offered[key].benchmark is not None), None)
-    n = asking.count_related_models(on, task)
+    task = next((available[key].benchmark for key in chosen if available[key].benchmark is not None), None)
+    n = analysis.count_related_models(context, task)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for key in chosen:
-            _ask_weight(offered[key], deciding.muted_reason(offered[key].criterion.of, n, use_class, on.comparable))
+            _show_weight_input(
+                available[key], deciding.muted_reason(available[key].criterion.of, n, use_class, context.comparable)
+            )
         if chosen:
             with st.popover(_("Thresholds"), icon=":material/horizontal_rule:"):
                 for key in chosen:
-                    _ask_threshold(offered[key])
-    return _stated(on, question)
+                    _show_threshold_input(available[key])
+    return _read_criteria(context, question)
 
 
-def _ask_weight(one: ResolvedCriterion, muted: str | None) -> None:
+def _show_weight_input(criterion: ResolvedCriterion, muted_reason: str | None) -> None:
     _ = language.translator()
-    name = f"w.{one.key}"
-    url_state.settle_one(name, range(MOST_WEIGHT + 1), _first_weight(one))
-    reader = language.current()
+    name = f"w.{criterion.key}"
+    url_state.restore_choice(name, range(MAX_WEIGHT + 1), _default_weight(criterion))
+    lang = language.current()
     value = st.slider(
-        escape(words.criterion_name(one, reader)),
+        escape(words.criterion_name(criterion, lang)),
         0,
-        MOST_WEIGHT,
+        MAX_WEIGHT,
         key=url_state.key(name),
-        disabled=muted is not None,
-        help=words.reason(f"dimension_{muted}", reader) if muted else None,
+        disabled=muted_reason is not None,
+        help=words.reason(f"dimension_{muted_reason}", lang) if muted_reason else None,
         width=220,
     )
     url_state.publish(name, value)
 
 
-def _first_weight(one: ResolvedCriterion) -> int:
-    of = one.criterion.of
-    return 0 if of in DIMENSIONS else FIRST_WEIGHTS.get("score" if of == "bits_per_byte" else of, 2)
+def _default_weight(criterion: ResolvedCriterion) -> int:
+    quantity = criterion.criterion.of
+    return 0 if quantity in DIMENSIONS else DEFAULT_WEIGHTS.get("score" if quantity == "bits_per_byte" else quantity, 2)
 
 
-def _ask_threshold(one: ResolvedCriterion) -> None:
-    """The end that matters: at least of what is wanted high, at most of what is wanted low."""
+def _show_threshold_input(criterion: ResolvedCriterion) -> None:
+    """Draw the limit of a criterion: a minimum where higher values are better, a maximum where lower ones are."""
     _ = language.translator()
-    reader, of = language.current(), one.criterion.of
+    lang, quantity = language.current(), criterion.criterion.of
     units = {"parameters": _("millions"), "memory": "GB"}
-    told = _("{criterion}, at least") if one.higher_is_better else _("{criterion}, at most")
-    label = told.format(criterion=words.criterion_name(one, reader))
-    inputs.kept_number(f"t.{one.key}", None)
-    inputs.draw_number(
-        escape(f"{label} [{units[of]}]" if of in units else label), f"t.{one.key}", placeholder=_("no threshold")
+    template = _("{criterion}, at least") if criterion.higher_is_better else _("{criterion}, at most")
+    label = template.format(criterion=words.criterion_name(criterion, lang))
+    inputs.read_number(f"t.{criterion.key}", None)
+    inputs.show_number_input(
+        escape(f"{label} [{units[quantity]}]" if quantity in units else label),
+        f"t.{criterion.key}",
+        placeholder=_("no threshold"),
     )
 
 
-def _stated(on: ChoiceContext, question: RankingQuestion) -> list[ResolvedCriterion]:
-    """The criteria as they stand in the address."""
-    offered = _offered(on)
-    found = []
-    for key in url_state.wanted("by", _first_criteria(on, question, offered)):
-        if key not in offered:
+def _read_criteria(context: ChoiceContext, question: RankingQuestion) -> list[ResolvedCriterion]:
+    """The criteria of the address."""
+    available = _available_criteria(context)
+    criteria = []
+    for key in url_state.requested("by", _default_criteria(context, question, available)):
+        if key not in available:
             continue
-        one = offered[key]
-        weight = st.session_state.get(url_state.key(f"w.{key}"), _first_weight(one))
+        criterion = available[key]
+        weight = st.session_state.get(url_state.key(f"w.{key}"), _default_weight(criterion))
         limit = st.session_state.get(url_state.key(f"t.{key}"))
-        limit = None if limit is None else float(limit) * SCALES.get(one.criterion.of, 1.0)
-        low, high = (limit, None) if one.higher_is_better else (None, limit)
-        found.append(replace(one, criterion=replace(one.criterion, weight=float(weight), at_least=low, at_most=high)))
-    return found
+        limit = None if limit is None else float(limit) * THRESHOLD_UNITS.get(criterion.criterion.of, 1.0)
+        low, high = (limit, None) if criterion.higher_is_better else (None, limit)
+        criteria.append(
+            replace(criterion, criterion=replace(criterion.criterion, weight=float(weight), at_least=low, at_most=high))
+        )
+    return criteria
 
 
-def _assumptions() -> Assumptions:
-    """As they stand in the address; what is no sensible number is as it would be anyway."""
-    plain = Assumptions()
-    told: dict[str, Any] = {}
-    for name in NUMBERS:
-        default, by = getattr(plain, name), ASSUMED_IN.get(name, 1.0)
-        value = inputs.kept_number(f"a.{name}", None if default is None else default / by, *NUMBERS[name])
+def _read_assumptions() -> Assumptions:
+    """The assumptions of the address; numbers outside their limits are replaced by the defaults."""
+    defaults = Assumptions()
+    values: dict[str, Any] = {}
+    for name in NUMBER_LIMITS:
+        default, unit = getattr(defaults, name), ASSUMPTION_UNITS.get(name, 1.0)
+        value = inputs.read_number(f"a.{name}", None if default is None else default / unit, *NUMBER_LIMITS[name])
         if value is not None:
-            told[name] = round(value * by) if isinstance(default, int) else float(value)
-    currency = url_state.settle_text("a.currency", plain.currency).strip()
+            values[name] = round(value * unit) if isinstance(default, int) else float(value)
+    currency = url_state.restore_text("a.currency", defaults.currency).strip()
     url_state.publish("a.currency", currency)
-    speeds = _speeds()
+    speeds = _read_speeds()
     url_state.publish("speeds", [f"{name}~{value:g}" for name, value in speeds.items()])
     try:
-        return Assumptions(**told, currency=currency or plain.currency, speeds=speeds)
+        return Assumptions(**values, currency=currency or defaults.currency, speeds=speeds)
     except ValidationError:
-        return replace(plain, speeds=speeds)
+        return replace(defaults, speeds=speeds)
 
 
-NUMBERS: dict[str, tuple[float | None, float | None]] = {
+NUMBER_LIMITS: dict[str, tuple[float | None, float | None]] = {
     "bits": (0.5, 64.0),
     "context_tokens": (1.0, 2.0**40),
     "requests": (1.0, 1e6),
@@ -318,19 +333,19 @@ NUMBERS: dict[str, tuple[float | None, float | None]] = {
     "utilisation": (0.001, 1.0),
     "price_per_hour": (0.0, 1e9),
 }
-"""Assumptions that are numbers, with the ends between which they lie, in the order in which they are asked for."""
+"""Assumptions that are numbers, with their limits, in the order of their inputs."""
 
 
-def _speeds() -> dict[str, float]:
-    """Own figures, `reference~tokens per second` each."""
-    found = {}
-    for text in url_state.wanted("speeds"):
+def _read_speeds() -> dict[str, float]:
+    """The speeds of the address, each `reference~tokens per second`."""
+    speeds = {}
+    for text in url_state.requested("speeds"):
         name, _sign, value = text.rpartition("~")
         try:
             speed = float(value)
         except ValueError:
             continue
         if name and 0 < speed < 1e12:
-            found[name] = speed
-    st.session_state[url_state.key("speeds")] = [f"{name}~{value:g}" for name, value in found.items()]
-    return found
+            speeds[name] = speed
+    st.session_state[url_state.key("speeds")] = [f"{name}~{value:g}" for name, value in speeds.items()]
+    return speeds

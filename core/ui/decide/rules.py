@@ -1,4 +1,4 @@
-"""Rules that were saved: how often each was right, what it chose, and saving the criteria stated on the page as one."""
+"""The section Rules of the screen Decide: saved rules, how often each was right, and saving the criteria as a rule."""
 
 from __future__ import annotations
 
@@ -19,144 +19,145 @@ from core.errors import WorkdimError
 from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
-from core.ui.decide.choices import Look, task_named
+from core.ui.decide.choices import DecisionView, task_name
 from core.ui.markdown import escape
 from core.warehouse import rules
 from core.wording import decisions as words
 from core.wording.pilot_sentences import use_class_name
 
-MOST_CHOICES = 12
-"""Of a rule, that are drawn."""
-_TOLD = "decide told"
+MAX_CHOICES = 12
+"""Choices of a rule that are drawn."""
+_ERROR = "decide told"
 
 
-def show_rules(look: Look) -> None:
-    """Rules that were saved, how often each was right, and what can be done with the one that is chosen."""
+def show_rules(view: DecisionView) -> None:
+    """Draw the saved rules, and the actions on the chosen one."""
     _ = language.translator()
-    saved = look.rules
-    if told := st.session_state.pop(_TOLD, None):
-        st.error(escape(told), icon=":material/error:")
-    if saved:
-        tables.show(rule_table(saved, look), "rules")
+    if error := st.session_state.pop(_ERROR, None):
+        st.error(escape(error), icon=":material/error:")
+    if view.rules:
+        tables.show(rule_table(view.rules), "rules")
     else:
         st.info(
             _(
                 "No rule is saved yet. A rule keeps criteria, weights, thresholds and use class, and what came of each choice."
             )
         )
-    if look.rule:
-        _act(look, look.rule)
+    if view.rule:
+        _show_rule_actions(view, view.rule)
     else:
-        _offer_saving(look)
-    _offer_upload()
+        _show_save_form(view)
+    _show_upload()
 
 
-def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
+def rule_table(rules_saved: list[SavedRule]) -> pl.DataFrame:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     return pl.DataFrame(
         {
-            _("Rule"): [words.rule_name(one, reader) for one in saved],
-            _("Was right"): [words.record(track_record(one.choices), reader) for one in saved],
-            _("Learned on"): [words.task_name(one.rule.task, reader) for one in saved],
-            _("Criteria"): [words.rule_text(one.rule, reader) for one in saved],
-            _("Use class"): [use_class_name(one.rule.use_class, reader) for one in saved],
-            _("Saved"): [language.local_time(one.at, in_table=True) for one in saved],
+            _("Rule"): [words.rule_name(rule, lang) for rule in rules_saved],
+            _("Was right"): [words.record(track_record(rule.choices), lang) for rule in rules_saved],
+            _("Learned on"): [words.task_name(rule.rule.task, lang) for rule in rules_saved],
+            _("Criteria"): [words.rule_text(rule.rule, lang) for rule in rules_saved],
+            _("Use class"): [use_class_name(rule.rule.use_class, lang) for rule in rules_saved],
+            _("Saved"): [language.local_time(rule.at, in_table=True) for rule in rules_saved],
         }
     )
 
 
-@inputs.writing
-def _act(look: Look, saved: SavedRule) -> None:
+@inputs.hidden_when_read_only
+def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     with st.container(horizontal=True, vertical_alignment="center"):
-        if look.decision:
+        if view.decision:
             st.button(
                 _("Apply and keep the choice"),
                 type="primary",
                 icon=":material/gavel:",
-                on_click=_apply,
-                args=(look, saved, look.decision),
+                on_click=_apply_rule,
+                args=(view, rule, view.decision),
             )
         st.download_button(
             _("Download as TOML"),
-            to_toml(saved.rule),
-            f"{saved.rule_id}.toml",
+            to_toml(rule.rule),
+            f"{rule.rule_id}.toml",
             "application/toml",
             on_click="ignore",
             icon=":material/download:",
         )
         with st.popover(_("Delete..."), icon=":material/delete:"):
             st.markdown(
-                _("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(saved, reader))}**")
+                _("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(rule, lang))}**")
             )
             st.button(
                 _("Delete"),
                 key="rule delete",
-                on_click=_change,
-                args=(lambda: rules.delete_rule(reads.warehouse(), saved.rule_id),),
+                on_click=_try_change,
+                args=(lambda: rules.delete_rule(reads.warehouse(), rule.rule_id),),
             )
-    if not saved.choices:
+    if not rule.choices:
         return
     st.subheader(_("What it chose"))
-    for task in dict.fromkeys(one.task for one in saved.choices if one.task):
-        told = words.record(track_record(saved.choices, task), reader)
-        st.caption(escape(_("On {task}: {told}.").format(task=task, told=told)))
-    for one in saved.choices[:MOST_CHOICES]:
-        _show_choice(saved, one)
-    if len(saved.choices) > MOST_CHOICES:
-        st.caption(_("The newest {n} of {total} choices.").format(n=MOST_CHOICES, total=len(saved.choices)))
+    for task in dict.fromkeys(choice.task for choice in rule.choices if choice.task):
+        record = words.record(track_record(rule.choices, task), lang)
+        st.caption(escape(_("On {task}: {told}.").format(task=task, told=record)))
+    for choice in rule.choices[:MAX_CHOICES]:
+        _show_past_choice(rule, choice)
+    if len(rule.choices) > MAX_CHOICES:
+        st.caption(_("The newest {n} of {total} choices.").format(n=MAX_CHOICES, total=len(rule.choices)))
 
 
-def _show_choice(saved: SavedRule, one: RuleChoiceRow) -> None:
-    """One choice with its reasons; its outcome, or what asks for it."""
+def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
+    """Draw a choice with its reasons, and its outcome or the inputs for it."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     with st.container(border=True):
-        when = _("{day}, task {task}").format(day=language.local_time(one.chosen_at), task=one.task or _("none"))
-        st.markdown(f"**{escape(words.choice_text(one, reader))}** · {escape(when)}")
-        for line in filter(None, (words.reason(key, reader, one.share_first) for key in one.reasons)):
+        date_and_task = _("{day}, task {task}").format(
+            day=language.local_time(choice.chosen_at), task=choice.task or _("none")
+        )
+        st.markdown(f"**{escape(words.choice_text(choice, lang))}** · {escape(date_and_task)}")
+        for line in filter(None, (words.reason(key, lang, choice.share_first) for key in choice.reasons)):
             st.caption(escape(line))
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            if one.outcome:
-                name = wording.name("rule_outcome", one.outcome, reader)
-                told = _("Outcome: {outcome}.").format(outcome=name)
-                st.markdown(escape(f"{told} {one.outcome_note or ''}".strip()))
-                _outcome_button(_("Take back"), saved, one, None)
+            if choice.outcome:
+                name = wording.name("rule_outcome", choice.outcome, lang)
+                outcome = _("Outcome: {outcome}.").format(outcome=name)
+                st.markdown(escape(f"{outcome} {choice.outcome_note or ''}".strip()))
+                _show_outcome_button(_("Take back"), rule, choice, None)
             else:
-                st.text_input(_("What it is known from"), key=f"note {one.choice_id}", width=320)
-                _outcome_button(_("It was right"), saved, one, "right")
-                _outcome_button(_("It was wrong"), saved, one, "wrong")
+                st.text_input(_("What it is known from"), key=f"note {choice.choice_id}", width=320)
+                _show_outcome_button(_("It was right"), rule, choice, "right")
+                _show_outcome_button(_("It was wrong"), rule, choice, "wrong")
 
 
-@inputs.writing
-def _outcome_button(label: str, saved: SavedRule, one: RuleChoiceRow, outcome: str | None) -> None:
+@inputs.hidden_when_read_only
+def _show_outcome_button(label: str, rule: SavedRule, choice: RuleChoiceRow, outcome: str | None) -> None:
     def write() -> None:
-        note = st.session_state.get(f"note {one.choice_id}")
-        rules.set_outcome(reads.warehouse(), saved.rule_id, one.choice_id, outcome, note)
+        note = st.session_state.get(f"note {choice.choice_id}")
+        rules.set_outcome(reads.warehouse(), rule.rule_id, choice.choice_id, outcome, note)
 
-    st.button(label, key=f"{outcome} {one.choice_id}", on_click=_change, args=(write,))
+    st.button(label, key=f"{outcome} {choice.choice_id}", on_click=_try_change, args=(write,))
 
 
-def _change(act: Callable[[], Any]) -> None:
-    """Before the page is drawn again, so that it shows what was changed; what cannot be done is told there."""
+def _try_change(act: Callable[[], Any]) -> None:
+    """Make a change before the page is drawn again; an error is shown on that page."""
     try:
         act()
     except WorkdimError as error:
-        st.session_state[_TOLD] = str(error)
+        st.session_state[_ERROR] = str(error)
 
 
-def _apply(look: Look, saved: SavedRule, decision: Decision) -> None:
-    choice = record_choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
-    _change(lambda: rules.add_choice(reads.warehouse(), choice))
+def _apply_rule(view: DecisionView, rule: SavedRule, decision: Decision) -> None:
+    choice = record_choice(rule.rule, decision, view.task, secrets.token_hex(6), datetime.now(UTC))
+    _try_change(lambda: rules.add_choice(reads.warehouse(), choice))
 
 
-@inputs.writing
-def _offer_saving(look: Look) -> None:
-    """The criteria as they are stated, as a rule of this name."""
+@inputs.hidden_when_read_only
+def _show_save_form(view: DecisionView) -> None:
+    """Draw the form that saves the criteria of the page as a rule."""
     _ = language.translator()
-    if look.decision is None:
+    if view.decision is None:
         return
     st.subheader(_("Save the criteria stated here"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -166,37 +167,37 @@ def _offer_saving(look: Look) -> None:
             _("Save as a rule"),
             icon=":material/save:",
             disabled=not name.strip(),
-            on_click=_save,
-            args=(look, name.strip(), note.strip() or None),
+            on_click=_save_rule,
+            args=(view, name.strip(), note.strip() or None),
         )
 
 
-def _save(look: Look, name: str, note: str | None) -> None:
+def _save_rule(view: DecisionView, name: str, note: str | None) -> None:
     def act() -> None:
-        kept = rules.save_rule(reads.warehouse(), as_rule(look, name, note))
-        st.session_state[url_state.key("rule")] = kept.rule_id
+        saved = rules.save_rule(reads.warehouse(), stated_rule(view, name, note))
+        st.session_state[url_state.key("rule")] = saved.rule_id
 
-    _change(act)
+    _try_change(act)
 
 
-def as_rule(look: Look, name: str, note: str | None = None) -> Rule:
-    """What is stated on the page. The first score is that of the task at hand; further ones name their benchmark."""
+def stated_rule(view: DecisionView, name: str, note: str | None = None) -> Rule:
+    """The criteria of the page as a rule: the score of the page's task is that of any task, others keep their benchmark."""
     criteria = []
-    for one in look.asked:
-        is_task = one.benchmark is not None and one.benchmark is look.task
-        named = None if one.benchmark is None or is_task else task_named(one.benchmark)
-        criteria.append(replace(one.criterion, benchmark=named))
-    return Rule(name, look.use_class, tuple(criteria), task_named(look.task), look.assumed, note)
+    for criterion in view.criteria:
+        is_task = criterion.benchmark is not None and criterion.benchmark is view.task
+        benchmark = None if criterion.benchmark is None or is_task else task_name(criterion.benchmark)
+        criteria.append(replace(criterion.criterion, benchmark=benchmark))
+    return Rule(name, view.use_class, tuple(criteria), task_name(view.task), view.assumptions, note)
 
 
-@inputs.writing
-def _offer_upload() -> None:
+@inputs.hidden_when_read_only
+def _show_upload() -> None:
     _ = language.translator()
     with st.expander(_("Save a rule from a TOML file")):
         file = st.file_uploader(_("Rule file"), type="toml", key="rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
             try:
-                kept = rules.save_rule(
+                saved = rules.save_rule(
                     reads.warehouse(), parse_rule(file.getvalue().decode("utf-8-sig"), Path(file.name))
                 )
             except UnicodeDecodeError:
@@ -204,4 +205,4 @@ def _offer_upload() -> None:
             except WorkdimError as error:
                 st.error(escape(str(error)), icon=":material/error:")
             else:
-                st.success(escape(words.rule_name(kept, language.current())), icon=":material/check:")
+                st.success(escape(words.rule_name(saved, language.current())), icon=":material/check:")

@@ -55,7 +55,7 @@ def _offer_comparison() -> None:
         line = _("The comparison is incomplete: {names} could not be measured.")
         st.warning(escape(line.format(names=_(", ").join(missing))), icon=":material/rule:")
     if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
-        asked = {"runs": url_state.joined(ids[: inputs.MOST_RUNS]), "section": "compare"}
+        asked = {"runs": url_state.join_values(ids[: inputs.MAX_RUNS]), "section": "compare"}
         st.switch_page("pages/profiles.py", query_params=asked)
 
 
@@ -64,7 +64,7 @@ def expect_more() -> None:
     st.session_state[_EXPECTED] = time.monotonic() + 60
 
 
-def n_alive() -> int:
+def n_active() -> int:
     return sum(one.state in _LIVE for one in _standings())
 
 
@@ -151,7 +151,7 @@ def _so_far(standing: JobStatus) -> None:
         )
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def _actions(standing: JobStatus) -> None:
     _ = language.translator()
     job_id, state = standing.job.job_id, standing.state

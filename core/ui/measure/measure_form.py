@@ -115,17 +115,17 @@ def _tell_earlier(configs: list[RunConfig]) -> None:
     """A first estimate at once, from what was measured here, while the cards are made: of the model itself, else from
     the least to the most that others took by this protocol."""
     _ = language.translator()
-    took, reader = reads.durations(), language.current()
+    took, lang = reads.durations(), language.current()
     known = {(row["reference"], row["protocol"]): row["seconds"] for row in took.reverse().to_dicts()}
     lines = []
     for config in configs:
         others = took.filter(pl.col("protocol") == config.protocol)["seconds"].drop_nulls()
         if (config.model, config.protocol) in known:
-            time = duration(known[config.model, config.protocol], reader)
+            time = duration(known[config.model, config.protocol], lang)
             lines.append(_("{model}: {time} the last time here.").format(model=config.model, time=time))
         elif not others.is_empty():
             line = _("{model}: not measured here yet. Others took {least} to {most} with this protocol.")
-            least, most = (duration(float(str(end)), reader) for end in (others.min(), others.max()))
+            least, most = (duration(float(str(end)), lang) for end in (others.min(), others.max()))
             lines.append(line.format(model=config.model, least=least, most=most))
     if lines:
         st.caption("  \n".join(map(escape, lines)))

@@ -93,13 +93,13 @@ def _content() -> dict[str, Any]:
 def _ask(problem: InputError | None) -> None:
     """Fields and rows for what the file says; whatever is wrong is told at the field that it is about."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     form = _Form(_content(), problem)
     left, right = st.columns([3, 2])
     with left:
         form.text("name", _("Name"))
     with right:
-        names = {key: pilot_sentences.use_class_name(key, reader) for key in USE_CLASSES}
+        names = {key: pilot_sentences.use_class_name(key, lang) for key in USE_CLASSES}
         form.one_of("use_class", _("Use class"), names)
     form.text("question", _("Question: what is to be decided"))
     left, right = st.columns(2)
@@ -315,7 +315,7 @@ def _checked(text: str) -> tuple[Pilot | None, InputError | None]:
 
 def _tell(pilot: Pilot) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     told = _(
         "Models: {models}; texts: {texts}; protocol: {protocol}. Use class: {use_class}. Primary benchmark: {benchmark}."
     )
@@ -324,8 +324,8 @@ def _tell(pilot: Pilot) -> None:
             models=len(pilot.models),
             texts=len(pilot.texts),
             protocol=escape(pilot.protocol),
-            use_class=pilot_sentences.use_class_name(pilot.use_class, reader),
-            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, reader)),
+            use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
+            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, lang)),
         )
     )
 

@@ -9,7 +9,7 @@ from core import wording
 from core.ui import inputs, language, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
-from core.ui.tables import significant, without_empty
+from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
 
 
@@ -28,7 +28,7 @@ def show(chosen: Selection) -> None:
             "A vetoed run is not usable, whatever its numbers. Shifts are differences of log d2: 0.095 is 10 %."
         )
     )
-    tables.download(tables.traced(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
+    tables.show_download(tables.with_provenance(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
 
     st.subheader(_("Why each check matters"))
     st.markdown("\n".join(_meanings(checks_worst_first(checks))))
@@ -43,30 +43,30 @@ def show(chosen: Selection) -> None:
 
 
 def _meanings(names: list[str]) -> list[str]:
-    reader = language.current()
+    lang = language.current()
     return [
-        f"- **{escape(wording.name('check', name, reader))}**  \n  {escape(wording.check_meaning(name, reader))}"
+        f"- **{escape(wording.name('check', name, lang))}**  \n  {escape(wording.check_meaning(name, lang))}"
         for name in names
     ]
 
 
 def _controls(chosen: Selection) -> list[str]:
     """Of each run on text: what each of its controls says about each claim, with ratio, power and outcome."""
-    reader = language.current()
-    labels = run_labels(chosen.with_controls, reader)
+    lang = language.current()
+    labels = run_labels(chosen.with_controls, lang)
     return [
         f"- **{escape(labels.get(row['run_id'], row['run_id']))}**, {escape(labels.get(row['control_run_id'], row['control_run_id']))}  \n"
-        f"  {escape(wording.control_text(row, reader))}"
+        f"  {escape(wording.control_text(row, lang))}"
         for row in chosen.against_controls.iter_rows(named=True)
     ]
 
 
 def _limits(runs: pl.DataFrame) -> list[str]:
-    reader = language.current()
+    lang = language.current()
     texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
     found = [key for row in texts.iter_rows(named=True) for key in wording.reasons_of(row)]
     return [
-        f"- **{escape(wording.reason_text(key, reader, brief=False))}**  \n  {escape(wording.reason_meaning(key, reader))}"
+        f"- **{escape(wording.reason_text(key, lang, brief=False))}**  \n  {escape(wording.reason_meaning(key, lang))}"
         for key in dict.fromkeys(found)
     ]
 
@@ -115,19 +115,19 @@ def _severity() -> pl.Expr:
 
 def _checks_shown(rows: pl.DataFrame, runs: pl.DataFrame, layer: str, more: dict[str, pl.Series]) -> pl.DataFrame:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     labels = run_labels(runs, language.current())
     outcomes = [
-        _("for information") if threshold is None and outcome == "pass" else wording.outcome_name(outcome, reader)
+        _("for information") if threshold is None and outcome == "pass" else wording.outcome_name(outcome, lang)
         for outcome, threshold in rows.select("outcome", "threshold").rows()
     ]
     return without_empty(
         {
             _("Model"): [labels[run_id] for run_id in rows["run_id"]],
-            _("Check"): [wording.name("check", name, reader) for name in rows["check_name"]],
+            _("Check"): [wording.name("check", name, lang) for name in rows["check_name"]],
             _("Outcome"): outcomes,
             _("Value"): rows["value"].round_sig_figs(3),
-            _("± (paired)"): significant(rows, "std_error", 2),
+            _("± (paired)"): rounded(rows, "std_error", 2),
             _("Limit"): rows["threshold"].round_sig_figs(3),
             layer: rows["layer"],
             **more,

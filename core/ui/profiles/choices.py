@@ -39,7 +39,7 @@ def choose_all(estimates: pl.DataFrame) -> bool:
     """Whether every quantity is offered: at first where a link asks for more than a first look shows."""
     _ = language.translator()
     offered = _basic(estimates)
-    asked = url_state.wanted("estimator")
+    asked = url_state.requested("estimator")
     more = any(name in st.query_params for name in ("cloud", "n1", "k", "transform", "equivalent", "surrogate", "axis"))
     default = not offered or more or bool(asked and asked[0] not in offered)
     return inputs.choose_yes_no(_("All quantities"), "all", default)
@@ -123,7 +123,7 @@ class ProfileChoice:
             ranks = (self.n1, self.n2, self.transform)
             of_choice = profile_data.select_estimates(estimates, self.quantity, self.cloud, *ranks)
             asked = profile_data.with_gaussian_equivalents(of_choice, estimates)
-        return tables.traced(asked, runs)
+        return tables.with_provenance(asked, runs)
 
 
 def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice:
@@ -190,8 +190,8 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
 
 def _quantity_name(name: str) -> str:
     known = name in wording.CORRELATORS
-    reader = language.current()
-    return wording.name("correlator", name, reader) if known else wording.estimator_name(name, reader)
+    lang = language.current()
+    return wording.name("correlator", name, lang) if known else wording.estimator_name(name, lang)
 
 
 def _cloud_name(cloud: str) -> str:

@@ -55,18 +55,18 @@ def show(chosen: Selection) -> None:
     st.subheader(_("What came out"))
     table = result_table(base, others, found, labels)
     tables.show(table, "compared", height="content")
-    tables.download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
+    tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
     _show_conditions(chosen.records.filter(pl.col("run_id").is_in(ids)), labels)
 
 
 def _draw_curves(chosen: Selection, texts: pl.DataFrame) -> None:
-    reader = language.current()
-    data = profile_data.profile_points(chosen.of_runs(chosen.estimates), texts, *profile_data.PRIMARY, language=reader)
+    lang = language.current()
+    data = profile_data.profile_points(chosen.of_runs(chosen.estimates), texts, *profile_data.PRIMARY, language=lang)
     if not data.curves:
         return
-    caption, turns = profile_caption(texts, data, reader), extrema_of(chosen.extrema, data.cloud)
-    drawn = profile_svg(data, caption, turns, reader, pictures.theme(), size=SIZE, most_together=inputs.MOST_RUNS)
+    caption, turns = profile_caption(texts, data, lang), extrema_of(chosen.extrema, data.cloud)
+    drawn = profile_svg(data, caption, turns, lang, pictures.theme(), size=SIZE, most_together=inputs.MAX_RUNS)
     st.image(drawn, width="stretch", alt=caption.title)
 
 
@@ -125,8 +125,8 @@ def result_table(
 ) -> pl.DataFrame:
     """What came out, a line for each result; beside each run that may be compared by how much it differs."""
     _ = language.translator()
-    reader = language.current()
-    lines = [results(run, base, reader, is_brief=True) for run in others]
+    lang = language.current()
+    lines = [results(run, base, lang, is_brief=True) for run in others]
     columns = {"": [line.label for line in lines[0]], labels[base["run_id"]]: [line.other for line in lines[0]]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
     for run, own in zip(others, lines, strict=True):

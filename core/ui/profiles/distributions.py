@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import streamlit as st
 
 from core import wording
@@ -14,15 +15,16 @@ from core.ui.markdown import escape
 from core.ui.ranking.answer import ICONS
 from core.ui.reads import Selection
 from core.wording import within as words
+from core.wording.labels import run_labels
 
 
 def show(chosen: Selection) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs, distributions = chosen.runs, chosen.distributions
     quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
-        notices.tell_what_is_missing(
+        notices.show_missing(
             runs,
             _("The protocol of these runs stores no distributions: quick, standard and thorough do."),
             _("These runs hold no distributions: they came with a later version. Measure them again."),
@@ -35,14 +37,16 @@ def show(chosen: Selection) -> None:
             quantities,
             "quantity",
             quantities[0],
-            lambda name: wording.name("quantity", name, reader),
+            lambda name: wording.name("quantity", name, lang),
             width=480,
         )
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
-    pictures.plot(distribution_figures.distribution_figure(data, reader), "distribution")
+    pictures.plot(distribution_figures.distribution_figure(data, lang), "distribution")
     st.caption(_reading_aid(quantity))
     own = distributions.filter(run_id=run["run_id"], quantity=quantity)
-    tables.download(tables.traced(own, runs), "workdim_distributions.csv", _("Download these numbers (CSV)"))
+    tables.show_download(
+        tables.with_provenance(own, runs), "workdim_distributions.csv", _("Download these numbers (CSV)")
+    )
 
 
 def _reading_aid(quantity: str) -> str:
@@ -89,7 +93,7 @@ def show_large_norms(chosen: Selection) -> None:
             "Those above {limit} times the layer's median are left out on all layers."
         ).format(limit=limits)
     )
-    tables.show(tables.masked_tokens(runs), "masked")
+    tables.show(masked_token_table(runs), "masked")
     data = large_norms.large_norm_points(chosen.of_runs(chosen.correlators), runs, language.current())
     if data.is_empty:
         st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
@@ -103,10 +107,30 @@ def show_large_norms(chosen: Selection) -> None:
     )
 
 
+def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
+    """One line per run: how many tokens were read, and why some were left out."""
+    _ = language.translator()
+    labels = run_labels(runs, language.current())
+    return pl.DataFrame(
+        {
+            _("Model"): [labels[run_id] for run_id in runs["run_id"]],
+            _("Tokens read"): runs["n_tokens"],
+            _("Left out for their norm"): runs["n_dropped_norm"],
+            _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
+            _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
+            _("Limit / median"): [large_norms.mask_limit(config) for config in runs["config"]],
+            _("Left out as first of a window"): runs["n_dropped_position"],
+            _("Special tokens"): runs["n_dropped_special"],
+            _("Chat template"): runs["n_dropped_template"],
+            _("Tokens kept"): runs["n_tokens_used"],
+        }
+    )
+
+
 def show_windows(chosen: Selection) -> None:
     """The sentence, the picture, and what belongs to them; of one run."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs = chosen.runs
     told = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -117,7 +141,7 @@ def show_windows(chosen: Selection) -> None:
             st.info(_("This model gives no probability to what follows, so that its windows have no loss."))
             return
         if windows.is_empty():
-            notices.tell_what_is_missing(
+            notices.show_missing(
                 own,
                 _("The windows of this protocol are too short for a dimension of their own."),
                 _("This run holds no losses of single windows: they came with a later version. Measure it again."),
@@ -133,13 +157,13 @@ def show_windows(chosen: Selection) -> None:
             read = "text"
     found = relate_windows(windows, place, shuffled)
     with told:
-        st.markdown(f"#### {ICONS[found.relation.answer]} {escape(words.sentence(found, run, reader))}")
+        st.markdown(f"#### {ICONS[found.relation.answer]} {escape(words.sentence(found, run, lang))}")
         drawn, of_run = windows, run
         if read == "shuffled" and shuffled is not None:
             of_run = chosen.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
             drawn = shuffled
-        picture = windows_svg(drawn, of_run, place, reader, pictures.theme())
+        picture = windows_svg(drawn, of_run, place, lang, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
-    st.caption("  \n".join(map(escape, (*words.notes(found, reader), words.expectation(reader)))))
+    st.caption("  \n".join(map(escape, (*words.notes(found, lang), words.expectation(lang)))))
     label = _("Download these numbers (CSV)")
-    tables.download(tables.traced(chosen.windows, chosen.with_controls), "workdim_windows.csv", label)
+    tables.show_download(tables.with_provenance(chosen.windows, chosen.with_controls), "workdim_windows.csv", label)

@@ -12,11 +12,11 @@ from core.ui.reads import Selection
 
 def show(chosen: Selection) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs, pairs = chosen.runs, chosen.pairs
     measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
     if not measures:
-        notices.tell_what_is_missing(
+        notices.show_missing(
             runs,
             _("The protocol of these runs compares no layers: quick, standard and thorough do."),
             _("These runs hold no comparison of layers: it came with a later version. Measure them again."),
@@ -25,17 +25,19 @@ def show(chosen: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
         measure = inputs.choose_from_list(
-            _("Measure"), measures, "measure", measures[0], lambda name: wording.name("pair", name, reader), width=480
+            _("Measure"), measures, "measure", measures[0], lambda name: wording.name("pair", name, lang), width=480
         )
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.pair_figure(data, reader), "pairs")
+    pictures.plot(layer_pairs.pair_figure(data, lang), "pairs")
     st.caption(_reading_aid(data))
     along = layer_pairs.successive_layers(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.successive_figure(along, reader), "along")
+    pictures.plot(layer_pairs.successive_figure(along, lang), "along")
     st.caption(_along_aid(measure))
     _tell_exponent(layer_pairs.displacement_exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)
-    tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
+    tables.show_download(
+        tables.with_provenance(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)")
+    )
 
 
 def _reading_aid(data: layer_pairs.PairData) -> str:

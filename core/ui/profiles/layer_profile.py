@@ -16,6 +16,7 @@ from core.figures.svg_profiles import LayerSelection, profile_caption, profile_s
 from core.registry.passes import CONTROLS
 from core.ui import inputs, language, notices, pictures, tables, url_state
 from core.ui.markdown import escape
+from core.ui.profiles import layer_tables
 from core.ui.profiles.choices import (
     ProfileChoice,
     choose_all,
@@ -42,12 +43,12 @@ MOST_BESIDE = 3
 def show(chosen: Selection) -> None:
     """The picture first and what was judged beside it, then the choices, then all that is known in tables."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     runs, estimates, correlators = chosen.runs, chosen.of_runs(chosen.estimates), chosen.of_runs(chosen.correlators)
     notices.stop_if_no_estimates(estimates)
 
     first = st.container()
-    with url_state.together():
+    with url_state.batched():
         with st.container(horizontal=True, vertical_alignment="center"):
             is_all = choose_all(estimates)
             asked = choose_basic(estimates, runs) if not is_all else None
@@ -72,28 +73,30 @@ def show(chosen: Selection) -> None:
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(reading_aid(asked, data))
             tell_references(data, chosen)
-            st.markdown(wording.own_definition(reader))
+            st.markdown(wording.own_definition(lang))
         download_picture(asked, data, chosen)
 
-    grid = claims.claim_points(chosen.claims, runs, reader)
+    grid = claims.claim_points(chosen.claims, runs, lang)
     if grid.lines:
         st.subheader(_("Read in other ways"))
         show_grid(grid)
     if asked.quantity == "gride":
-        show_scales(layer_profiles.rank_scans(estimates, runs, layer, reader))
+        show_scales(layer_profiles.rank_scans(estimates, runs, layer, lang))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
     plan_view.tell_needed(runs)
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
     at_layer = shown if layer is None else shown.filter(layer=layer)
-    tables.show(tables.layers(at_layer, runs), "numbers", height=320 if layer is None else "content")
-    tables.download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
+    tables.show(layer_tables.layer_table(at_layer, runs), "numbers", height=320 if layer is None else "content")
+    tables.show_download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
 
     if grid.lines:
         st.subheader(_("Claims by specification"))
-        tables.show(tables.claims(chosen.claims, runs, estimates), "claims", height=320)
-        tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
+        tables.show(layer_tables.claim_table(chosen.claims, runs, estimates), "claims", height=320)
+        tables.show_download(
+            tables.with_provenance(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)")
+        )
 
 
 def _show_first(
@@ -116,7 +119,7 @@ def _show_first(
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MOST_BESIDE else SIZE
             drawn = _drawn(asked, data, chosen, pictures.theme(), size, LayerSelection(layer))
-            pictures.layered(drawn, "profile picture", url_state.setting("layer"))
+            pictures.plot_layered(drawn, "profile picture", url_state.setter("layer"))
 
 
 def show_layer(layer: int, chosen: Selection) -> None:
@@ -125,7 +128,7 @@ def show_layer(layer: int, chosen: Selection) -> None:
     with st.container(border=True):
         position = _("output of block {n}").format(n=layer) if layer else _("embedding output")
         st.markdown(f"**{escape(_('Layer {layer}: {position}').format(layer=layer, position=position))}**")
-        tables.show(tables.one_layer(layer, chosen), "one layer", height=320)
+        tables.show(layer_tables.one_layer_table(layer, chosen), "one layer", height=320)
 
 
 def _drawn(
@@ -136,15 +139,15 @@ def _drawn(
     size: tuple[float, float],
     layers: LayerSelection | None = None,
 ) -> str:
-    reader = language.current()
+    lang = language.current()
     turns = extrema_of(chosen.extrema, data.cloud) if asked.is_primary else []
     is_log = isinstance(data, ProfileData) and data.is_log
     phases = []
     if asked.is_primary and len(data.curves) == 1 and data.same_depth:
         (run,) = chosen.runs.filter(run_id=data.curves[0].run_id).to_dicts()
-        phases = claim_phases(run, turns, reader)
-    caption = profile_caption(chosen.runs, data, reader)
-    return profile_svg(data, caption, turns, reader, theme, is_log, size, phases, layers=layers)
+        phases = claim_phases(run, turns, lang)
+    caption = profile_caption(chosen.runs, data, lang)
+    return profile_svg(data, caption, turns, lang, theme, is_log, size, phases, layers=layers)
 
 
 def download_picture(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection) -> None:
@@ -242,7 +245,7 @@ def show_scales(found: list[layer_profiles.RankScan]) -> None:
 
 def show_grid(grid: claims.ClaimData) -> None:
     _ = language.translator()
-    reader = language.current()
-    pictures.plot(claims.claim_figure(grid, reader), "grid of claims")
+    lang = language.current()
+    pictures.plot(claims.claim_figure(grid, lang), "grid of claims")
     line = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
-    st.caption(line.format(marks=marks_key(reader)))
+    st.caption(line.format(marks=marks_key(lang)))

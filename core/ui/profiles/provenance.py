@@ -79,4 +79,4 @@ def _table(parts: list[Section], labels: list[str], differing: set[str], only: b
 def _download(shown: list[tuple[str, pl.DataFrame]]) -> None:
     _ = language.translator()
     whole = pl.concat([table.select(pl.lit(title).alias(_("Section")), pl.all()) for title, table in shown])
-    tables.download(whole, "workdim_provenance.csv", _("Download this record (CSV)"))
+    tables.show_download(whole, "workdim_provenance.csv", _("Download this record (CSV)"))

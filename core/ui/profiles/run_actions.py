@@ -24,7 +24,7 @@ _SAID = "what was done with runs"
 _ASKED = "what is to be done with which run"
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def show(chosen: Selection) -> None:
     """The care of one of the runs, and the export of all."""
     _ = language.translator()

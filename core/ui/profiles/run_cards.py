@@ -23,7 +23,7 @@ def verdict_panel(run: dict[str, Any], chosen: Selection, name: str) -> None:
     """What a run was judged to be, its largest numbers, and a chip for each control and second opinion; of several runs,
     which have a name, the marks of the chips alone."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if name:
         st.markdown(f"**{escape(shortened(name, 50))}**")
     colour = next(
@@ -34,7 +34,7 @@ def verdict_panel(run: dict[str, Any], chosen: Selection, name: str) -> None:
         ),
         "gray",
     )
-    st.markdown(f":{colour}-badge[**{escape(badge(run, reader))}**]", help=escape(wording.verdict_text(run, reader)))
+    st.markdown(f":{colour}-badge[**{escape(badge(run, lang))}**]", help=escape(wording.verdict_text(run, lang)))
     peak = wording.with_interval(*(run[f"inner_max{end}"] for end in ("", "_lower", "_upper")))
     final = wording.number(run["final_dimension_pre_norm"]) if run["final_dimension_pre_norm"] is not None else "–"
     st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))
@@ -42,8 +42,8 @@ def verdict_panel(run: dict[str, Any], chosen: Selection, name: str) -> None:
     controls = chosen.against_controls.filter(run_id=run["run_id"]).to_dicts()
     opinions = chosen.claims.filter(run_id=run["run_id"]).to_dicts()
     none = [Chip("?", _("none was measured"), "")]
-    _chips(_("Controls"), control_chips(controls, passes, reader) or none, is_brief=bool(name))
-    _chips(_("Other ways to read it"), opinion_chips(opinions, reader), is_brief=bool(name))
+    _chips(_("Controls"), control_chips(controls, passes, lang) or none, is_brief=bool(name))
+    _chips(_("Other ways to read it"), opinion_chips(opinions, lang), is_brief=bool(name))
 
 
 _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}
@@ -112,10 +112,10 @@ def _metric(label: str, run: dict[str, Any], column: str) -> None:
 
 def _verdicts(run: dict[str, Any]) -> None:
     """Each claim with its verdict and the reasons in one breath; a control pass has none and says which it is."""
-    reader = language.current()
+    lang = language.current()
     if run["pass"] != "text":
-        st.markdown(escape(wording.outcome_text(run, reader)))
+        st.markdown(escape(wording.outcome_text(run, lang)))
         return
     for claim in CLAIMS:
         colour = _COLOURS.get(run[f"verdict_{claim}"], "gray")
-        st.markdown(f":{colour}[{escape(wording.claim_text(claim, run, reader))}]")
+        st.markdown(f":{colour}[{escape(wording.claim_text(claim, run, lang))}]")

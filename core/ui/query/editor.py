@@ -174,13 +174,13 @@ def _pick_saved() -> None:
 _SAVING = "query being saved"
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def ask_for_name(sql: str) -> None:
     """From now on the form for the name of this statement is drawn, until it is filled in or closed."""
     st.session_state[_SAVING] = sql
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def show_form() -> None:
     """Asks for the name; one that is taken is replaced only by whoever says so."""
     sql = st.session_state.get(_SAVING)
@@ -209,7 +209,7 @@ def show_form() -> None:
             st.rerun()
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def show_current(sql: str) -> None:
     """Which saved query stands in the editor, its note, and a way to forget it."""
     _ = language.translator()
@@ -257,12 +257,12 @@ def show() -> None:
 def _found(tables: list[Table], word: str) -> None:
     """By name, and by meaning in English or in the reader's language."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     hits = []
     for table in tables:
-        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, reader)}"
+        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, lang)}"
         for column in table.columns:
-            meaning = locale.worded(column.comment, reader)
+            meaning = locale.worded(column.comment, lang)
             if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
                 hits.append((table.name, column.name, meaning, column.type))
     if hits:

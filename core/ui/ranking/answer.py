@@ -1,4 +1,4 @@
-"""The ranking as an answer: what is said first, what the reader's choices make of it, and what stands beside it."""
+"""The answer of the screen Ranking: its sentence, its figure, its sources, and groups and claims to compare with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.records import LOCAL
 from core.registry.published import CLAIMS
 from core.ui import language, pictures, reads, tables
 from core.ui.markdown import escape
-from core.ui.ranking.choices import Look
+from core.ui.ranking.choices import RankingView
 from core.wording import answers as words
 from core.wording.scores import score_flags
 
@@ -30,80 +30,83 @@ ICONS = {
     "not_related": ":material/do_not_disturb_on:",
     "cannot_tell": ":material/help:",
 }
-"""By the word of an answer."""
-MOST_GROUPS = 6
-MOST_NOTES = 1
-"""Lines beneath an answer, but for what was expected, which its help mark says; more are a page to read."""
-NARROW_PLOT = (600.0, 330.0)
-"""Pixels of the axes in a window of 1,000: names that cover nothing there cover nothing in a wider one."""
-MOST_PREFILLED = 25
-"""Models that the measuring page is opened with."""
+"""Icons by the word of an answer."""
+MAX_GROUPS = 6
+MAX_NOTES = 1
+"""Notes beneath an answer, besides the expectation in its help mark; the others stand with the details."""
+NARROW_FIGURE = (450.0, 310.0)
+"""Pixels of the axes in a window of 1,000: labels that do not overlap there do not overlap in a wider window."""
+MAX_PREFILLED = 25
+"""Models in a link to the screen Measure models."""
 
 
-def primary(pilot: RegisteredPilot | None) -> Answer:
-    """What `workdim rank` answers: of the chosen pilot, else of the newest that expects something."""
+def page_answer(pilot: RegisteredPilot | None) -> Answer:
+    """The answer of `workdim rank`: for the chosen pilot, else for the newest one with an expectation."""
     return reads.answer(RankingQuestion(pilot=pilot))
 
 
-def say(found: Answer, *, is_brief: bool = False) -> None:
-    """The sentence first; what belongs to it below, and what a referee asks for behind a click. `is_brief`: another
-    sentence is said beneath, so that nothing stands between them."""
+def show_answer(answer: Answer, *, hides_notes: bool = False) -> None:
+    """Draw the sentence of an answer, notes beneath it, and in an expander the coefficients.
+
+    `hides_notes`: all notes go into the expander, since another sentence follows.
+    """
     _ = language.translator()
-    reader = language.current()
-    expected, *notes = words.notes(found, reader)
-    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}", help=escape(expected))
-    n_told = 0 if is_brief else MOST_NOTES
-    told = [words.exploratory(found.registration, reader), *notes[:n_told]] if n_told else []
-    if any(told):
-        st.caption("  \n".join(escape(line) for line in told if line))
-    details = [expected, *notes[n_told:], *words.details(found, reader)]
+    lang = language.current()
+    expected, *notes = words.notes(answer, lang)
+    st.markdown(f"#### {ICONS[answer.word]} {escape(words.sentence(answer, lang))}", help=escape(expected))
+    n_shown = 0 if hides_notes else MAX_NOTES
+    lines = [words.exploratory(answer.registration, lang), *notes[:n_shown]] if n_shown else []
+    if any(lines):
+        st.caption("  \n".join(escape(line) for line in lines if line))
+    details = [expected, *notes[n_shown:], *words.details(answer, lang)]
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
         st.markdown("\n".join(f"- {escape(line)}" for line in details))
 
 
-def say_shown(look: Look, first: Answer) -> None:
-    """What the reader's choices make of the answer, with what was not said of it yet; nothing where they change nothing."""
-    if not look.is_other:
+def show_different_answer(view: RankingView, page_answer: Answer) -> None:
+    """Draw the answer to the reader's choices, with the notes not shown yet; nothing where it is that of the page."""
+    if not view.is_different:
         return
-    reader = language.current()
-    said = words.notes(first, reader)
-    notes = "  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said)
-    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**", help=notes or None)
-    if caution := words.exploratory(look.answer.registration, reader):
+    lang = language.current()
+    shown_notes = words.notes(page_answer, lang)
+    notes = "  \n".join(escape(line) for line in words.notes(view.answer, lang) if line not in shown_notes)
+    st.markdown(f"**{escape(words.sentence(view.answer, lang))}**", help=notes or None)
+    if caution := words.exploratory(view.answer.registration, lang):
         st.caption(escape(caution))
 
 
-def draw(look: Look) -> None:
+def show_figure(view: RankingView) -> None:
+    """Draw the dimensions of the models against their scores."""
     _ = language.translator()
-    reader = language.current()
-    if look.answer.group is None:
-        st.info(why_nothing(look))
+    lang = language.current()
+    if view.answer.group is None:
+        st.info(nothing_text(view))
         return
-    data = score_figures.ranking_points(look.answer, reader, look.pinned, NARROW_PLOT)
+    data = score_figures.ranking_points(view.answer, lang, view.pinned, NARROW_FIGURE)
     if not data.points:
         st.caption(_("No model here has this score."))
         return
-    pictures.plot(score_figures.ranking_figure(data, reader), "scatter")
-    st.markdown(wording.scatter_caution(reader))
+    pictures.plot(score_figures.ranking_figure(data, lang), "scatter")
+    st.markdown(wording.scatter_caution(lang))
 
 
-def why_nothing(look: Look) -> str:
-    """Why there is nothing to compare."""
+def nothing_text(view: RankingView) -> str:
+    """Why no two models can be compared."""
     _ = language.translator()
-    found = look.answer.population
-    if found.vetoed.height and reads.population(replace(found.asked, include_vetoed=True)).group is not None:
+    population = view.answer.population
+    if population.vetoed.height and reads.population(replace(population.asked, include_vetoed=True)).group is not None:
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
-    if found.asked.cloud == BY_TYPE:
-        return words.sentence(look.answer, language.current())
-    worded = reads.ranking().filter(pl.col("words_hash").is_not_null())
-    if _sharing(worded, WORD_KEYS):
+    if population.asked.cloud == BY_TYPE:
+        return words.sentence(view.answer, language.current())
+    runs = reads.ranking().filter(pl.col("words_hash").is_not_null())
+    if _any_share(runs, WORD_KEYS):
         return _(
             "The models that measured the same words here could use numbers of them (N) that differ by more than "
             "10 %, and are not compared."
         )
-    if _sharing(worded, ("words_hash", "corpus_id", "protocol_hash")):
+    if _any_share(runs, ("words_hash", "corpus_id", "protocol_hash")):
         return _(
             "The models that measured the same words here are of different kinds, and decoders are never ranked "
             "with encoders. Their shapes can be compared under Profiles, on one per word."
@@ -114,106 +117,113 @@ def why_nothing(look: Look) -> str:
     )
 
 
-def _sharing(runs: pl.DataFrame, alike: Sequence[str]) -> bool:
-    """True where two models agree in all of these."""
-    models = with_stack(runs).group_by(alike).agg(pl.col("model_id").n_unique())
+def _any_share(runs: pl.DataFrame, columns: Sequence[str]) -> bool:
+    """Whether two models agree in all of these columns."""
+    models = with_stack(runs).group_by(columns).agg(pl.col("model_id").n_unique())
     return models.filter(pl.col("model_id") > 1).height > 0
 
 
-def show_sources(found: Answer) -> None:
-    """For each source of the scores shown: its name, licence, date, and what it says about its own numbers."""
-    for note in score_notes(found.population.rows):
+def show_sources(answer: Answer) -> None:
+    """Draw the sources of the scores."""
+    for note in source_texts(answer.population.rows):
         st.caption(note)
 
 
-def score_notes(scored: pl.DataFrame) -> list[str]:
+def source_texts(rows: pl.DataFrame) -> list[str]:
+    """Each source of the scores with its licence, its date and what it remarks on its own numbers."""
     _ = language.translator()
-    told = ["score_source", "score_licence", "score_as_of", "score_flags"]
-    rows = scored.filter(pl.col("score").is_not_null()).unique(told, maintain_order=True)
-    notes = []
-    for row in rows.head(MOST_GROUPS).iter_rows(named=True):
-        note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
+    columns = ["score_source", "score_licence", "score_as_of", "score_flags"]
+    rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
+    texts = []
+    for row in rows.head(MAX_GROUPS).iter_rows(named=True):
+        source = _("Scores from {source}, licence: {licence}, as of {date}.").format(
             source=escape(row["score_source"]),
             licence=escape(row["score_licence"] or "–"),
             date=escape((row["score_as_of"] or "–")[:10]),
         )
-        flags = "; ".join(flag.rstrip(".。") for flag in score_flags(row["score_flags"], language.current()))
-        remarks = _("Remarks on them: {flags}.").format(flags=escape(flags)) if flags else ""
-        notes.append(wording.sentences((note, remarks), language.current()))
-    return notes
+        remarks = "; ".join(flag.rstrip(".。") for flag in score_flags(row["score_flags"], language.current()))
+        remark_text = _("Remarks on them: {flags}.").format(flags=escape(remarks)) if remarks else ""
+        texts.append(wording.sentences((source, remark_text), language.current()))
+    return texts
 
 
-def show_others(found: Answer) -> None:
-    """The groups that cannot be compared with the one shown: why, and what would change that."""
+def show_other_groups(answer: Answer) -> None:
+    """Draw the groups that cannot be compared with the one shown: why, and what would change that."""
     _ = language.translator()
-    others = found.population.others
-    if not others or found.group is None:
+    others = answer.population.others
+    if not others or answer.group is None:
         return
     with st.expander(_("Models that cannot be compared with these ({n} groups)").format(n=len(others))):
-        for number, other in enumerate(others[:MOST_GROUPS]):
-            _show_other(number, other, found)
-        if len(others) > MOST_GROUPS:
-            st.caption(_("and {n} more").format(n=len(others) - MOST_GROUPS))
+        for other in others[:MAX_GROUPS]:
+            _show_other_group(other, answer)
+        if len(others) > MAX_GROUPS:
+            st.caption(_("and {n} more").format(n=len(others) - MAX_GROUPS))
 
 
-def _show_other(number: int, other: OtherGroup, found: Answer) -> None:
+def _show_other_group(other: OtherGroup, answer: Answer) -> None:
     _ = language.translator()
-    reader = language.current()
-    head = f"**{escape(words.group_name(other.group, reader))}** – {escape(words.models_of(other.group, reader))}"
-    st.markdown(f"{head}  \n{escape(words.why_apart(other, reader))}")
-    asked = prefilled(other, found)
-    if asked:
+    lang = language.current()
+    title = f"**{escape(words.group_name(other.group, lang))}** – {escape(words.models_of(other.group, lang))}"
+    st.markdown(f"{title}  \n{escape(words.why_apart(other, lang))}")
+    params = measure_params(other, answer)
+    if params:
         st.page_link(
-            "pages/pilot.py", label=_("Measure them so"), icon=":material/science:", query_params=asked, width="content"
+            "pages/pilot.py",
+            label=_("Measure them so"),
+            icon=":material/science:",
+            query_params=params,
+            width="content",
         )
 
 
-def prefilled(other: OtherGroup, found: Answer) -> dict[str, str]:
-    """What the measuring page is opened with: models, text and protocol; empty where measuring changes nothing, or the
-    models lie in folders that only their owner knows."""
-    if not (other.can_be_measured or other.can_meet_on_words) or found.group is None:
+def measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
+    """Parameters of a link that measures a group so that it can be compared: models, text, protocol and seed.
+
+    Empty where measuring would not help, or where the models lie in local folders.
+    """
+    if not (other.can_be_measured or other.can_meet_on_words) or answer.group is None:
         return {}
     rows = [*other.group.rows.to_dicts()]
     if other.can_meet_on_words:
-        rows += found.group.rows.to_dicts()
-    named = [_as_asked(row) for row in rows if not row["reference"].startswith(LOCAL)]
-    run = found.group.rows.row(0, named=True)
-    if not named or (other.can_meet_on_words and len(named) < 2):
+        rows += answer.group.rows.to_dicts()
+    names = [_requested_name(row) for row in rows if not row["reference"].startswith(LOCAL)]
+    run = answer.group.rows.row(0, named=True)
+    if not names or (other.can_meet_on_words and len(names) < 2):
         return {}
     return {
-        "models": ",".join(dict.fromkeys(named[:MOST_PREFILLED])),
+        "models": ",".join(dict.fromkeys(names[:MAX_PREFILLED])),
         "text": run["corpus_name"],
         "protocol": run["protocol"],
         "seed": str(run["seed"]),
     }
 
 
-def _as_asked(row: Mapping[str, Any]) -> str:
+def _requested_name(row: Mapping[str, Any]) -> str:
     revision = row["requested_revision"]
     return f"{row['reference']}@{revision}" if revision else row["reference"]
 
 
-def show_published(found: Answer) -> None:
-    """What is published, with the answer of this page as one more row."""
+def show_published(answer: Answer) -> None:
+    """Draw the table of published claims, after a row with the answer of this page."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     seen = {"opening": _("abstract or opening"), "second hand": _("second hand")}
     with st.expander(_("What is published about dimension and performance")):
         tables.show(
             pl.DataFrame(
                 {
                     _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
-                    _("n (models)"): [str(found.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
+                    _("n (models)"): [str(answer.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
                     _("Direction"): [
-                        words.word(found, reader),
-                        *(words.direction_name(claim, reader) for claim in CLAIMS),
+                        words.word(answer, lang),
+                        *(words.direction_name(claim, lang) for claim in CLAIMS),
                     ],
                     _("What is said"): [
-                        words.numbers(found.relation, reader),
+                        words.numbers(answer.relation, lang),
                         *(_translated(claim.said) for claim in CLAIMS),
                     ],
                     _("What else it could be"): [
-                        words.expectation(found.registration, reader),
+                        words.expectation(answer.registration, lang),
                         *(_translated(claim.confound) for claim in CLAIMS),
                     ],
                     _("Seen as"): ["", *(seen[claim.seen] for claim in CLAIMS)],

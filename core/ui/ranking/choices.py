@@ -1,4 +1,4 @@
-"""What the reader looks at in the ranking: which models, by which score and dimension, filtered and ordered how."""
+"""The choices of the screen Ranking: models, score and dimension, filters, order, columns."""
 
 from __future__ import annotations
 
@@ -26,93 +26,99 @@ from core.wording.labels import run_labels
 from core.wording.pilot_sentences import is_exploratory
 from core.wording.verdicts import specification_name
 
-ASKED, FREE = "asked", "all"
-"""Instead of a group's key: the models of the answer; all that can be compared with them."""
+ANSWERED, COMPARABLE = "asked", "all"
+"""In place of the key of a group: the models of the page's answer; all models that can be compared with them."""
 SIZES = ((0, "< 0.1"), (10**8, "0.1–1"), (10**9, "1–10"), (10**10, "> 10"))
-"""Least parameters of each size class, and its name in billions."""
+"""The fewest parameters of each size class, and its name in billions."""
 NOT_INSTRUCT = "base"
-_MOST_NAMED = 12
+_MAX_NAMED = 12
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the reader looks at."""
+class RankingView:
+    """What the choices of the reader select."""
 
     answer: Answer
-    """Of the models that pass the filters."""
-    everyone: Answer
-    """Of all models of the group, whose ranks stay what they are when rows are filtered out."""
+    """About the models that pass the filters."""
+    full_answer: Answer
+    """About all models of the group: filters do not change ranks."""
     pinned: tuple[str, ...]
+    """Ids of the runs that stay on top of the table."""
     order: str
-    is_other: bool
-    """Whether the choices ask another question than the one that the sentence on top answers."""
+    is_different: bool
+    """Whether the answer differs from that on top of the page."""
 
     @property
     def rows(self) -> pl.DataFrame:
         return self.answer.population.rows
 
 
-def choose(first: Answer, pilot: RegisteredPilot | None) -> tuple[Look, list[str]]:
-    """All choices of the page in one change of the address; what is looked at, and the columns of the table."""
-    with url_state.together():
+def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[RankingView, list[str]]:
+    """Draw all choices of the page; returns what they select, and the columns of the table.
+
+    `page_answer` is the answer on top of the page.
+    """
+    with url_state.batched():
         above, below = (st.container(horizontal=True, vertical_alignment="bottom") for _row in range(2))
         with above:
-            group = _choose_group(first)
-            asked = RankingQuestion(pilot=pilot, group=_key(group), ignores_pilots=group == FREE)
-            asked = replace(asked, cloud=_choose_cloud(), include_vetoed=_lift(first))
-            asked = replace(asked, include_partial=_choose_partial(reads.population(asked).n_partial))
-            asked = _with_score(asked, reads.population(asked), pilot or first.registration.registered_pilot)
+            group = _choose_group(page_answer)
+            group_key = None if group in (ANSWERED, COMPARABLE) else group
+            question = RankingQuestion(pilot=pilot, group=group_key, ignores_pilots=group == COMPARABLE)
+            question = replace(question, cloud=_choose_cloud(), include_vetoed=_choose_vetoed(page_answer))
+            question = replace(question, include_partial=_choose_partial(reads.population(question).n_partial))
+            question = _choose_score(
+                question, reads.population(question), pilot or page_answer.registration.registered_pilot
+            )
         with below:
-            asked = _with_dimension(asked)
-            found = reads.population(asked)
-            rows, one = _filtered(found)
-            order = _choose_order(found)
-            pinned = _pin(found)
+            question = _choose_dimension(question)
+            population = reads.population(question)
+            rows, specification = _choose_filters(population)
+            order = _choose_order(population)
+            pinned = _choose_pinned(population)
             columns = _choose_columns()
-    everyone = reads.answer(asked)
-    if one != REFERENCE and found.group is not None:
-        found = found.with_specification(reads.inner_maxima(found.rows["run_id"].to_list()), one)
-        everyone = reads.told(found, is_of_summaries=False)
-    narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else reads.told(narrowed, everyone, is_of_summaries=one == REFERENCE)
-    is_other = words.sentence(shown, "en") != words.sentence(first, "en")
-    return Look(shown, everyone, tuple(pinned), order, is_other), columns
+    full_answer = reads.answer(question)
+    is_reference = specification == REFERENCE or population.group is None
+    if not is_reference:
+        maxima = reads.inner_maxima(population.rows["run_id"].to_list())
+        population = population.with_specification(maxima, specification)
+        full_answer = reads.answer_about(population, is_of_summaries=False, is_brief=True)
+    filtered, answer = population.narrowed(rows["run_id"]), full_answer
+    if filtered is not population:
+        answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
+    is_different = words.sentence(answer, "en") != words.sentence(page_answer, "en")
+    return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
 
 
-def _key(group: str) -> str | None:
-    return None if group in (ASKED, FREE) else group
-
-
-def _choose_group(first: Answer) -> str:
-    """The models of the answer, all that can be compared with them, or another group."""
+def _choose_group(page_answer: Answer) -> str:
+    """Return `ANSWERED`, `COMPARABLE`, or the key of another group."""
     _ = language.translator()
-    names = group_names(first.population)
-    if first.group is not None and first.population.pilot is not None:
-        names = {ASKED: names[ASKED], FREE: _("all that can be compared")} | names
+    names = group_names(page_answer.population)
+    if page_answer.group is not None and page_answer.population.pilot is not None:
+        names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
     if len(names) < 2:
-        return ASKED
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=275)
+        return ANSWERED
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", ANSWERED, names.__getitem__, width=275)
 
 
-def group_names(found: Population) -> dict[str, str]:
-    """The groups that can be looked at, by their keys: `ASKED` is the one that was found; none where nothing can be
-    compared."""
+def group_names(population: Population) -> dict[str, str]:
+    """The labels of the groups to choose from, by key, the group of the population first as `ANSWERED`; none where nothing
+    can be compared."""
     _ = language.translator()
-    reader = language.current()
-    if found.group is None:
+    lang = language.current()
+    if population.group is None:
         return {}
-    names = {ASKED: words.group_name(found.group, reader)}
-    if found.pilot is not None:
-        told = _("“{name}”, {n} models")
-        names[ASKED] = told.format(name=found.pilot.name, n=found.rows["model_id"].n_unique())
-    for one in found.others:
-        told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
-        names[group_key(one.group)] = told
+    names = {ANSWERED: words.group_name(population.group, lang)}
+    if population.pilot is not None:
+        label = _("“{name}”, {n} models")
+        names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
+    for other in population.others:
+        label = _("{group} (models: {n})").format(group=words.group_name(other.group, lang), n=other.n_models)
+        names[group_key(other.group)] = label
     return names
 
 
 def _choose_cloud() -> str:
-    """Offered only where words were measured."""
+    """Return the cloud; drawn only where words were measured."""
     _ = language.translator()
     if not reads.ranking()["words_hash"].count():
         return BY_TYPE
@@ -122,19 +128,19 @@ def _choose_cloud() -> str:
     return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=200)
 
 
-def _lift(first: Answer) -> bool:
-    """Runs that a check vetoes are left out unless the reader, told which and why, takes them in all the same."""
+def _choose_vetoed(page_answer: Answer) -> bool:
+    """Return whether runs vetoed by a check are included; the help of the switch names them with their checks."""
     _ = language.translator()
-    told = notices.vetoes_told(first.population.vetoed.head(_MOST_NAMED))
-    if not told:
+    vetoes = notices.veto_texts(page_answer.population.vetoed.head(_MAX_NAMED))
+    if not vetoes:
         return False
     help_ = _("Vetoed by a check: {runs}. Their numbers may describe the sample and not the model.")
-    label = _("With vetoed runs ‡ ({n})").format(n=first.population.vetoed.height)
-    return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(told))))
+    label = _("With vetoed runs ‡ ({n})").format(n=page_answer.population.vetoed.height)
+    return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(vetoes))))
 
 
 def _choose_partial(n: int) -> bool:
-    """Whether scores of partial runs are looked at too; the switch is there only where there are some."""
+    """Return whether scores of partial runs are included; drawn only where there are some."""
     _ = language.translator()
     if not n:
         return False
@@ -142,50 +148,52 @@ def _choose_partial(n: int) -> bool:
     return inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
 
 
-def _with_score(asked: RankingQuestion, found: Population, pilot: RegisteredPilot | None) -> RankingQuestion:
-    """Benchmark, metric and shots in one choice: at first those of the answer, else the user's own, else what most
-    models have."""
+def _choose_score(question: RankingQuestion, population: Population, pilot: RegisteredPilot | None) -> RankingQuestion:
+    """Return the question about a chosen score (benchmark, metric, filter, shots).
+
+    The default is the score of the answer, else an own score, else the one that most models have.
+    """
     _ = language.translator()
-    if found.offered.is_empty():
-        return asked
-    rows = {ranking.score_key(row): row for row in found.offered.iter_rows(named=True)}
-    mine = ranking.score_key(found.benchmark) if found.benchmark else next(iter(rows))
-    alike = Counter(key.rpartition("~")[0] for key in rows)
+    if population.offered.is_empty():
+        return question
+    rows = {ranking.score_key(row): row for row in population.offered.iter_rows(named=True)}
+    default = ranking.score_key(population.benchmark) if population.benchmark else next(iter(rows))
+    n_suites = Counter(key.rpartition("~")[0] for key in rows)
 
     def label(key: str) -> str:
-        return score_label(rows[key], found.pilot, with_suite=alike[key.rpartition("~")[0]] > 1)
+        return score_label(rows[key], population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
 
-    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=440)
-    if found.benchmark is not None and chosen == ranking.score_key(found.benchmark):
-        return asked
-    return replace(asked, pilot=pilot).with_score(rows[chosen])
+    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", default, label, width=440)
+    if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
+        return question
+    return replace(question, pilot=pilot).with_score(rows[chosen])
 
 
 def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
     _ = language.translator()
     name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current(), row["filter"])
-    told = _(", ").join([name, row["suite"]]) if with_suite else name
-    label = _("{name} (models: {n})").format(name=told, n=row["n_models"])
+    title = _(", ").join([name, row["suite"]]) if with_suite else name
+    label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
     if pilot is None:
         return label
     mark = _("not pre-registered (exploratory)") if is_exploratory(row, pilot) else _("pre-registered")
     return f"{label} – {mark}"
 
 
-def _with_dimension(asked: RankingQuestion) -> RankingQuestion:
+def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
     _ = language.translator()
     names = {key: words.dimension_name(key, language.current()) for key in DIMENSIONS}
     chosen = inputs.choose_from_list(
         _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=190
     )
-    return replace(asked, dimension=chosen)
+    return replace(question, dimension=chosen)
 
 
-def _filtered(found: Population) -> tuple[pl.DataFrame, Specification]:
-    """The models that the reader lets through, and how the dimension is read; a filter that could filter nothing is not
+def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification]:
+    """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
     drawn."""
     _ = language.translator()
-    rows = with_traits(found.rows)
+    rows = with_size_and_tuning(population.rows)
     filters: tuple[tuple[str, str, str, Callable[[Any], str]], ...] = (
         ("family", "family", _("Model family"), str),
         ("architecture", "architecture", _("Architecture"), str),
@@ -196,34 +204,36 @@ def _filtered(found: Population) -> tuple[pl.DataFrame, Specification]:
         ("checks", "worst_check", _("Checks"), lambda key: _named("outcome", key)),
     )
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
-        for name, column, label, show in filters:
-            there = rows[column].drop_nulls().unique().to_list()
-            if len(there) > 1:
-                wanted = inputs.choose_many(label, _in_order(column, there), name, show=show, placeholder=_("all"))
-                rows = rows.filter(pl.col(column).is_in(wanted)) if wanted else rows
+        for name, column, label, format_func in filters:
+            values = rows[column].drop_nulls().unique().to_list()
+            if len(values) > 1:
+                chosen = inputs.choose_many(
+                    label, _in_order(column, values), name, format_func=format_func, placeholder=_("all")
+                )
+                rows = rows.filter(pl.col(column).is_in(chosen)) if chosen else rows
         tags = sorted({tag for tags in rows["tags"] for tag in tags})
         if tags:
-            wanted = inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))
-            rows = rows.filter(pl.col("tags").list.set_intersection(wanted).list.len() > 0) if wanted else rows
-        one = _choose_specification(found)
-    if rows.height < found.rows.height:
-        st.caption(_("{n} of {total} models pass the filters.").format(n=rows.height, total=found.rows.height))
-    return rows, one
+            chosen = inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))
+            rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0) if chosen else rows
+        specification = _choose_specification(population)
+    if rows.height < population.rows.height:
+        st.caption(_("{n} of {total} models pass the filters.").format(n=rows.height, total=population.rows.height))
+    return rows, specification
 
 
-def with_traits(rows: pl.DataFrame) -> pl.DataFrame:
-    """With `size`, a class of parameters, and `tuning`, what a model was made by from its base model."""
+def with_size_and_tuning(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `size`, a class of parameters, and `tuning`, how the model was made from its base model."""
     size = pl.lit(SIZES[0][1])
     for least, name in SIZES[1:]:
         size = pl.when(pl.col("parameters") >= least).then(pl.lit(name)).otherwise(size)
-    known = pl.when(pl.col("parameters") > 0).then(size)
-    return rows.with_columns(size=known, tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
+    size_class = pl.when(pl.col("parameters") > 0).then(size)
+    return rows.with_columns(size=size_class, tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
 
 
-def _in_order(column: str, there: Sequence[Any]) -> list[Any]:
+def _in_order(column: str, values: Sequence[Any]) -> list[Any]:
     orders = {"size": [name for _least, name in SIZES], "worst_check": ["veto", "warn", "pass"]}
     order = keys("claim_verdict") if column.startswith("verdict_") else orders.get(column, [])
-    return sorted(there, key=lambda one: (order.index(one) if one in order else len(order), str(one)))
+    return sorted(values, key=lambda value: (order.index(value) if value in order else len(order), str(value)))
 
 
 def _named(kind: str, key: str) -> str:
@@ -239,12 +249,12 @@ def _verdict_name(key: str) -> str:
     return _named("claim_verdict", key)
 
 
-def _choose_specification(found: Population) -> Specification:
-    """How the largest inner dimension is read: at first as the protocol does."""
+def _choose_specification(population: Population) -> Specification:
+    """Return the specification of the largest inner dimension; the default is that of the protocol."""
     _ = language.translator()
-    if found.group is None or found.asked.dimension != REGISTERED_DIMENSION or found.group.words_hash:
+    if population.group is None or population.asked.dimension != REGISTERED_DIMENSION or population.group.words_hash:
         return REFERENCE
-    by_key = {specification_key(one): one for one in SPECIFICATIONS}
+    by_key = {specification_key(specification): specification for specification in SPECIFICATIONS}
     chosen = inputs.choose_from_list(
         _("Specification of the largest inner dimension"),
         list(by_key),
@@ -255,8 +265,8 @@ def _choose_specification(found: Population) -> Specification:
     return by_key[chosen]
 
 
-def _choose_order(found: Population) -> str:
-    """By name at first where a pilot's use class forbids to read an order as a recommendation."""
+def _choose_order(population: Population) -> str:
+    """Return the column to sort by; the default is the name where a pilot's use class forbids to recommend by order."""
     _ = language.translator()
     orders = {
         "rank": _("dimension"),
@@ -265,19 +275,19 @@ def _choose_order(found: Population) -> str:
         "final_dimension_pre_norm": _("final dimension"),
         "parameters": _("parameters"),
     }
-    is_cautious = found.pilot is not None and found.pilot.is_cautious
+    is_cautious = population.pilot is not None and population.pilot.is_cautious
     default = "name" if is_cautious else "rank"
     return inputs.choose_from_list(_("Sort by"), list(orders), "sort", default, orders.__getitem__, width=160)
 
 
-def _pin(found: Population) -> list[str]:
-    """Models that stay on top of the table and stand out in the picture."""
+def _choose_pinned(population: Population) -> list[str]:
+    """Return the ids of models to keep on top of the table and highlight in the figure."""
     _ = language.translator()
-    labels = run_labels(found.rows, language.current())
+    labels = run_labels(population.rows, language.current())
     if len(labels) < 2:
         return []
     return inputs.choose_many(
-        _("Pinned"), list(labels), "pins", show=labels.__getitem__, placeholder=_("no model"), width=220
+        _("Pinned"), list(labels), "pins", format_func=labels.__getitem__, placeholder=_("no model"), width=220
     )
 
 
@@ -285,7 +295,7 @@ DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", 
 
 
 def column_names() -> dict[str, str]:
-    """Of the table, in its order; model and dimension are always there."""
+    """Titles of the optional columns of the table, in its order."""
     _ = language.translator()
     return {
         "rank": _("Rank by dimension"),
@@ -312,5 +322,5 @@ def _choose_columns() -> list[str]:
     names = column_names()
     with st.popover(_("Columns"), icon=":material/view_column:"):
         return inputs.choose_many(
-            _("Columns"), list(names), "columns", DEFAULT_COLUMNS, names.__getitem__, is_brief=True
+            _("Columns"), list(names), "columns", DEFAULT_COLUMNS, names.__getitem__, hides_default=True
         )

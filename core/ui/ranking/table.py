@@ -1,7 +1,4 @@
-"""The one table of the ranking: drawn letter by letter, with reasons on hover.
-
-A table of the browser, not of Streamlit: its cells cannot show a reason on hover, nor an interval as a bar.
-"""
+"""The table of the screen Ranking, as HTML: Streamlit's table shows neither reasons on hover nor intervals as bars."""
 
 from __future__ import annotations
 
@@ -18,18 +15,18 @@ from core.analysis.answer import RankedModel
 from core.analysis.question import BY_WORD, DIMENSIONS
 from core.analysis.ranking import natural_sort_key
 from core.analysis.ranks import NORMAL_95
+from core.pilots.pilot import Pilot
 from core.ui import language, pictures, tables, url_state
 from core.ui.markdown import escape
-from core.ui.pilot_filter import own_texts
-from core.ui.ranking.choices import Look, column_names
+from core.ui.ranking.choices import RankingView, column_names
 from core.wording import answers as words
 from core.wording.labels import run_labels
 from core.wording.scores import is_made_here
 from core.wording.verdicts import verdict_marks, verdict_marks_key, verdict_text
 
-MOST_ROWS = 300
-"""Rows drawn; the file to download holds all."""
-_PICKING = st.components.v2.component(
+MAX_ROWS = 300
+"""Rows drawn; the download holds all."""
+_ROW_MARKS = st.components.v2.component(
     "ranking_picking",
     js="""export default ({ parentElement, setTriggerValue }) => {
         parentElement.hearing?.abort();  // of the time before
@@ -41,7 +38,7 @@ _PICKING = st.components.v2.component(
         return () => parentElement.hearing.abort();
     }""",
 )
-"""Draws nothing: it hears which rows of the table are marked."""
+"""Draws nothing; reports which rows of the table are marked."""
 _STYLE = """<style>
 .ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
@@ -63,7 +60,7 @@ _STYLE = """<style>
 .ranking .reach {top: .4rem; height: .12rem}
 .ranking .dot {top: .22rem; width: .45rem; height: .45rem; margin-left: -.22rem; border-radius: 50%}
 </style>"""
-"""Words in capitals stand for colours of the reader's theme."""
+"""Words in capitals are replaced by colours of the reader's theme."""
 
 
 def _style() -> str:
@@ -75,24 +72,29 @@ def _style() -> str:
         "MARK": theme.curves[0],
         "PINNED": theme.curves[1],
     }
-    return re.sub("|".join(colours), lambda found: colours[found[0]], _STYLE)
+    return re.sub("|".join(colours), lambda word: colours[word[0]], _STYLE)
 
 
-def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
-    """Every model that passes the filters: its rank among all of the group, its dimension, and what was judged of it."""
+def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None:
+    """Draw the models that pass the filters: rank among all of the group, dimension, verdicts, score.
+
+    `pilot` names the task of own scores.
+    """
     _ = language.translator()
-    rows = ordered(look)
+    rows = sorted_rows(view)
     if rows.is_empty():
-        if look.answer.group is not None:
+        if view.answer.group is not None:
             st.info(_("No model passes these filters."))
         return
-    _offer_comparison(look)
-    st.html(_style() + table(look, rows.head(MOST_ROWS), columns, own_title))
-    _PICKING(key=_PICKED, on_row_change=_take_pick)
-    is_worded = look.everyone.population.asked.cloud == BY_WORD
-    told = [
+    if len(view.pinned) < 2:
+        st.caption(_("Mark two runs or more at the left to compare them."))
+    tables.show_comparison_link(view.pinned)
+    st.html(_style() + table_html(view, rows.head(MAX_ROWS), columns, pilot))
+    _ROW_MARKS(key=_MARKED, on_row_change=_toggle_pinned)
+    is_by_word = view.full_answer.population.asked.cloud == BY_WORD
+    notes = [
         _("Compared: one kind of model, one text and protocol, the same words, N within 10 %.")
-        if is_worded
+        if is_by_word
         else _("Compared: one kind of model, one tokenizer, text and protocol, N within 10 %."),
         _(
             "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models of the group at once, "
@@ -104,141 +106,133 @@ def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
         verdict_marks_key(language.current()) if "verdict" in columns else "",
         wording.veto_note(language.current()) if "veto" in rows["worst_check"] else "",
     ]
-    if rows.height > MOST_ROWS:
-        told.append(_("The first {n} of {total} models; the file holds all.").format(n=MOST_ROWS, total=rows.height))
-    st.caption(escape(wording.sentences(told, language.current())))
+    if rows.height > MAX_ROWS:
+        notes.append(_("The first {n} of {total} models; the file holds all.").format(n=MAX_ROWS, total=rows.height))
+    st.caption(escape(wording.sentences(notes, language.current())))
 
 
-_PICKED = "ranking picked"
+_MARKED = "ranking picked"
 
 
-def _take_pick() -> None:
-    """A row that was marked is pinned, one that was pinned is let go."""
-    run_id, kept = st.session_state[_PICKED]["row"], st.session_state.get(url_state.key("pins"), [])
-    pins = [one for one in kept if one != run_id] if run_id in kept else [*kept, run_id]
+def _toggle_pinned() -> None:
+    """Pin the row that was marked, or release it where it was pinned."""
+    run_id, pinned = st.session_state[_MARKED]["row"], st.session_state.get(url_state.key("pins"), [])
+    pins = [pin for pin in pinned if pin != run_id] if run_id in pinned else [*pinned, run_id]
     st.session_state[url_state.key("pins")] = pins
 
 
-def _offer_comparison(look: Look) -> None:
-    """Of the models that were marked, which stay on top of the table and stand out in the picture."""
-    _ = language.translator()
-    if len(look.pinned) < 2:
-        st.caption(_("Mark two runs or more at the left to compare them."))
-        return
-    tables.link_comparison(look.pinned)
-
-
-def ordered(look: Look) -> pl.DataFrame:
-    """The rows in the order chosen, the pinned ones first, then vetoed ones; `rank` is by dimension, largest first."""
-    places = {one.run_id: at for at, one in enumerate(look.everyone.models)}
-    rows = look.rows.with_columns(
+def sorted_rows(view: RankingView) -> pl.DataFrame:
+    """The rows in the order chosen: pinned ones first, then vetoed ones; `rank` is by dimension, largest first."""
+    places = {model.run_id: place for place, model in enumerate(view.full_answer.models)}
+    rows = view.rows.with_columns(
         rank=pl.col("run_id").replace_strict(places, default=len(places), return_dtype=pl.Int64),
-        is_pinned=pl.col("run_id").is_in(list(look.pinned)),
+        is_pinned=pl.col("run_id").is_in(list(view.pinned)),
     )
-    is_down = look.order == "score" and rows["higher_is_better"].drop_nulls().any()
-    order = natural_sort_key() if look.order == "name" else pl.col(look.order)
+    descending = view.order == "score" and rows["higher_is_better"].drop_nulls().any()
+    order = natural_sort_key() if view.order == "name" else pl.col(view.order)
     is_vetoed = pl.col("worst_check") == "veto"
     by = [pl.col("is_pinned"), is_vetoed, order, natural_sort_key(), pl.col("run_id")]
-    return rows.sort(by, descending=[True, True, is_down, False, False], nulls_last=True)
+    return rows.sort(by, descending=[True, True, descending, False, False], nulls_last=True)
 
 
-def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str = "") -> str:
-    """As HTML; every text of a file or a person goes through `html.escape`."""
+def table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], pilot: Pilot | None) -> str:
+    """The table as HTML; every text of a file or a person goes through `html.escape`."""
     _ = language.translator()
-    reader = language.current()
-    models = {one.run_id: one for one in look.everyone.models}
-    labels = run_labels(rows, reader)
-    ends = _ends([models[run_id] for run_id in rows["run_id"]])
-    own = dict(zip(rows["run_id"], own_texts(rows), strict=True)) if "own_score" in rows.columns else {}
-    dimension = words.dimension_name(look.everyone.population.asked.dimension, reader)
-    names = column_names() | {"score": words.benchmark(look.everyone, reader)}
-    are_tags_telling = rows["tags"].n_unique() > 1  # what all models share says nothing of any
-    chosen = [key for key in names if key in columns and (key != "tags" or are_tags_telling)]
-    head = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
-    titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:], "own": own_title}
+    lang = language.current()
+    models = {model.run_id: model for model in view.full_answer.models}
+    labels = run_labels(rows, lang)
+    value_range = _value_range([models[run_id] for run_id in rows["run_id"]])
+    own = dict(zip(rows["run_id"], _own_score_texts(rows), strict=True)) if "own_score" in rows.columns else {}
+    dimension = words.dimension_name(view.full_answer.population.asked.dimension, lang)
+    names = column_names() | {"score": words.benchmark(view.full_answer, lang)}
+    tags_differ = rows["tags"].n_unique() > 1  # a tag of all models distinguishes none
+    chosen = [key for key in names if key in columns and (key != "tags" or tags_differ)]
+    keys = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
+    titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:]}
     if own:
-        head.insert(head.index("dimension"), "own")
-    lines = [f"<tr>{''.join(_head(key, titles[key]) for key in head)}</tr>"]
+        titles["own"] = _own_score_title(pilot)
+        keys.insert(keys.index("dimension"), "own")
+    lines = [f"<tr>{''.join(_head(key, titles[key]) for key in keys)}</tr>"]
     for row in rows.iter_rows(named=True):
-        one = models[row["run_id"]]
+        model = models[row["run_id"]]
         cells = {
-            "model": _marked(row["run_id"], labels[row["run_id"]], row["is_pinned"]),
+            "model": _model_cell(row["run_id"], labels[row["run_id"]], row["is_pinned"]),
             "own": letters(own.get(row["run_id"], "")),
-            **_cells(row, one, ends),
+            **_cell_contents(row, model, value_range),
         }
-        kind = ' class="pinned"' if row["is_pinned"] else ""
-        lines.append(f"<tr{kind}>{''.join(_cell(key, cells[key]) for key in head)}</tr>")
+        row_class = ' class="pinned"' if row["is_pinned"] else ""
+        lines.append(f"<tr{row_class}>{''.join(_cell(key, cells[key]) for key in keys)}</tr>")
     return f'<div class="ranking" tabindex="0"><table><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table></div>'
 
 
-def _marked(run_id: str, name: str, is_pinned: bool) -> str:
-    """The name as the label of a box to tick."""
+def _model_cell(run_id: str, name: str, is_pinned: bool) -> str:
+    """A checkbox labelled with the name."""
     checked = " checked" if is_pinned else ""
     return f'<label><input type="checkbox" data-run="{letters(run_id)}"{checked}>{letters(name)}</label>'
 
 
-_KINDS = {"model": "model"} | dict.fromkeys(("dimension", "parameters", "points"), "number")
-"""Of columns: what their cells look like."""
+_CLASSES = {"model": "model"} | dict.fromkeys(("dimension", "parameters", "points"), "number")
+"""CSS classes of columns."""
 
 
 def _head(key: str, title: str) -> str:
-    return f'<th class="{_KINDS.get(key, "")}">{letters(title)}</th>'
+    return f'<th class="{_CLASSES.get(key, "")}">{letters(title)}</th>'
 
 
 def _cell(key: str, content: str) -> str:
-    return f'<td class="{_KINDS.get(key, "")}">{content}</td>'
+    return f'<td class="{_CLASSES.get(key, "")}">{content}</td>'
 
 
-def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) -> dict[str, str]:
+def _cell_contents(row: Mapping[str, Any], model: RankedModel, value_range: tuple[float, float]) -> dict[str, str]:
     _ = language.translator()
-    reader = language.current()
-    vetoes = [wording.name("check", key, reader) for key in row["vetoed_by"] or []]
+    lang = language.current()
+    vetoes = [wording.name("check", key, lang) for key in row["vetoed_by"] or []]
     return {
-        "rank": places(one.rank_low, one.rank_high),
-        "dimension": wording.number(one.dimension),
-        "interval": bar(one, ends),
+        "rank": rank_text(model.rank_low, model.rank_high),
+        "dimension": wording.number(model.dimension),
+        "interval": bar_html(model, value_range),
         "end": wording.interval_of(row, "final_dimension_pre_norm"),
-        "verdict": _hint(verdict_marks(row), verdict_text(row, reader)),
-        "score": _score(row),
-        "score_rank": places(one.score_rank_low, one.score_rank_high),
+        "verdict": _with_hint(verdict_marks(row), verdict_text(row, lang)),
+        "score": _score_cell(row),
+        "score_rank": rank_text(model.score_rank_low, model.score_rank_high),
         "parameters": f"{row['parameters'] / 1e6:,.1f}".removesuffix(".0") if row["parameters"] else "–",
         "licence": letters(row["licence"] or "–"),
         "tags": letters(" ".join(f"#{tag}" for tag in row["tags"])),
         "family": letters(row["family"]),
         "architecture": letters(row["architecture"]),
-        "checks": _hint(wording.outcome_name(row["worst_check"], reader), _(", ").join(vetoes)),
+        "checks": _with_hint(wording.outcome_name(row["worst_check"], lang), _(", ").join(vetoes)),
         "points": f"{row['n_points']:,}" if row["n_points"] else "–",
         "text": letters(row["corpus_name"]),
         "measured": letters(language.local_time(row["started_at"], in_table=True)),
-        "shift": _shift(row),
+        "shift": _shift_cell(row),
     }
 
 
-def _shift(row: Mapping[str, Any]) -> str:
-    """`+5.0% (106)`: by how much one per word reads otherwise than one per type, whose value stands in brackets."""
+def _shift_cell(row: Mapping[str, Any]) -> str:
+    """`+5.0% (106)`: the relative difference of one per word from one per type, and the value of the latter."""
     by_type, by_word = row.get("inner_max_by_type"), row["inner_max"]
     if by_type is None or by_word is None:
         return "–"
     return f"{by_word / by_type - 1:+.1%} ({wording.number(by_type)})"
 
 
-def places(low: int | None, high: int | None) -> str:
+def rank_text(low: int | None, high: int | None) -> str:
     """`2–5`, `3`, or a dash."""
     if low is None or high is None:
         return "–"
     return str(low) if low == high else f"{low}–{high}"
 
 
-def _hint(text: str, hint: str) -> str:
+def _with_hint(text: str, hint: str) -> str:
     if not hint or hint == "–":
         return letters(text)
     return f'<span class="hint" title="{letters(hint)}">{letters(text)}</span>'
 
 
-def _score(row: Mapping[str, Any]) -> str:
-    """The value with its error; whose it is, and what limits it, on hover."""
+def _score_cell(row: Mapping[str, Any]) -> str:
+    """A score with its error; on hover whose score it is, and remarks."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if row["score"] is None:
         return "–"
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
@@ -250,59 +244,78 @@ def _score(row: Mapping[str, Any]) -> str:
         "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
     }
     base = f" ({_('base model')})" if row["score_match"] == "base" else ""
-    remarks = wording.score_remarks(dict(row), reader)
-    told = [owners[row["score_match"]], *remarks, row["score_source"] or ""]
-    return _hint(f"{wording.number(row['score'])}{error}{base}", _("; ").join(part for part in told if part))
+    remarks = wording.score_remarks(dict(row), lang)
+    hint = [owners[row["score_match"]], *remarks, row["score_source"] or ""]
+    return _with_hint(f"{wording.number(row['score'])}{error}{base}", _("; ").join(part for part in hint if part))
 
 
-def _ends(models: Sequence[RankedModel]) -> tuple[float, float]:
-    known = [value for one in models for value in (one.dimension, one.lower, one.upper) if value is not None]
-    return (min(known), max(known)) if known else (0.0, 1.0)
+def _value_range(models: Sequence[RankedModel]) -> tuple[float, float]:
+    values = [value for model in models for value in (model.dimension, model.lower, model.upper) if value is not None]
+    return (min(values), max(values)) if values else (0.0, 1.0)
 
 
-def bar(one: RankedModel, ends: tuple[float, float]) -> str:
-    """The interval between the smallest and the largest limit of the table, the value as a dot; its numbers on hover."""
-    if one.dimension is None:
+def bar_html(model: RankedModel, value_range: tuple[float, float]) -> str:
+    """An interval as a bar on the range of all intervals of the table, the value as a dot; numbers on hover."""
+    if model.dimension is None:
         return "–"
-    low, high = ends
+    low, high = value_range
 
-    def at(value: float) -> float:
+    def position(value: float) -> float:
         return round(100 * (value - low) / (high - low), 1) if high > low else 50.0
 
-    lower, upper = (one.dimension if end is None else end for end in (one.lower, one.upper))
-    told = letters(wording.with_interval(one.dimension, one.lower, one.upper))
-    reach = f'<span class="reach" style="left:{at(lower)}%;width:{round(at(upper) - at(lower), 1)}%"></span>'
-    dot = f'<span class="dot" style="left:{at(one.dimension)}%"></span>'
-    return f'<span class="bar" role="img" aria-label="{told}" title="{told}">{reach}{dot}</span>'
+    lower, upper = (model.dimension if end is None else end for end in (model.lower, model.upper))
+    text = letters(wording.with_interval(model.dimension, model.lower, model.upper))
+    reach = f'<span class="reach" style="left:{position(lower)}%;width:{round(position(upper) - position(lower), 1)}%"></span>'
+    dot = f'<span class="dot" style="left:{position(model.dimension)}%"></span>'
+    return f'<span class="bar" role="img" aria-label="{text}" title="{text}">{reach}{dot}</span>'
 
 
-def download(look: Look) -> None:
-    """Every row with its ranks, the answer beside it."""
-    if look.rows.is_empty():
+def show_download(view: RankingView) -> None:
+    """Draw a button that downloads every row with its ranks and the answer."""
+    if view.rows.is_empty():
         return
     _ = language.translator()
-    tables.download_later(lambda: exported(look), "workdim_ranking.csv", _("Download the table (CSV)"))
+    tables.show_download(lambda: download_table(view), "workdim_ranking.csv", _("Download the table (CSV)"))
 
 
-def exported(look: Look) -> pl.DataFrame:
-    models = {one.run_id: one for one in look.everyone.models}
-    relation = look.answer.relation
-    rows = ordered(look).drop("rank")
-    kept = [models[run_id] for run_id in rows["run_id"]]
-    dimension = DIMENSIONS[look.everyone.population.asked.dimension].column
+def download_table(view: RankingView) -> pl.DataFrame:
+    """The rows of the table with all columns, ranks, limits of the score, and the answer."""
+    models = {model.run_id: model for model in view.full_answer.models}
+    relation = view.answer.relation
+    rows = sorted_rows(view).drop("rank")
+    ranked = [models[run_id] for run_id in rows["run_id"]]
+    dimension = DIMENSIONS[view.full_answer.population.asked.dimension].column
     others = [column for column in rows.columns if column not in ("name", "is_pinned", dimension)]
     return rows.select(
         "name",
         *others,
-        pl.Series("rank_low", [one.rank_low for one in kept], pl.Int64),
-        pl.Series("rank_high", [one.rank_high for one in kept], pl.Int64),
+        pl.Series("rank_low", [model.rank_low for model in ranked], pl.Int64),
+        pl.Series("rank_high", [model.rank_high for model in ranked], pl.Int64),
         dimension=pl.col(dimension),
-        score_rank_low=pl.Series([one.score_rank_low for one in kept], dtype=pl.Int64),
-        score_rank_high=pl.Series([one.score_rank_high for one in kept], dtype=pl.Int64),
+        score_rank_low=pl.Series([model.score_rank_low for model in ranked], dtype=pl.Int64),
+        score_rank_high=pl.Series([model.score_rank_high for model in ranked], dtype=pl.Int64),
         score_lower=pl.col("score") - NORMAL_95 * pl.col("score_std_error"),
         score_upper=pl.col("score") + NORMAL_95 * pl.col("score_std_error"),
-        answer=pl.lit(look.answer.word),
+        answer=pl.lit(view.answer.word),
         rho=pl.lit(relation.rho, pl.Float64),
         p=pl.lit(relation.p, pl.Float64),
         n=pl.lit(relation.n),
     )
+
+
+def _own_score_title(pilot: Pilot | None) -> str:
+    """The title of the column of own scores."""
+    _ = language.translator()
+    if pilot is None or pilot.task is None:
+        return ""
+    unit = "%" if pilot.task.unit == "percent" else pilot.task.unit
+    return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=unit)
+
+
+def _own_score_texts(rows: pl.DataFrame) -> list[str]:
+    """Own scores with their errors: `61.5 ± 1.9`, or a dash."""
+    values = rows.select("own_score", "own_score_std_error").rows()
+    return [
+        "–" if value is None else wording.number(value) + ("" if error is None else f" ± {error:.2g}")
+        for value, error in values
+    ]

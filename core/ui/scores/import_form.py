@@ -119,14 +119,14 @@ def _preview(file: ScoreFile | str) -> ImportPreview | str:
 
 def _show(previews: list[ImportPreview]) -> None:
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     st.subheader(_("What will become of each value"))
     with st.expander(_("About each file")) if len(previews) > MANY_FILES else st.container():
         for preview in previews:
             _tell_file(preview)
     kinds = [(preview.file.name, scores.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
-        figure = scores.import_figure(scores.import_points(kinds), reader)
+        figure = scores.import_figure(scores.import_points(kinds), lang)
         pictures.plot(figure, "scores bars")
         _values(previews)
     new = [preview for preview in previews if _is_new(preview)]
@@ -143,18 +143,18 @@ def _is_new(preview: ImportPreview) -> bool:
 
 def _tell_file(preview: ImportPreview) -> None:
     _ = language.translator()
-    reader, file = language.current(), preview.file
+    lang, file = language.current(), preview.file
     told = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
         name=f"**{escape(file.name)}**",
-        format=score_files.format_name(file.format, reader),
+        format=score_files.format_name(file.format, lang),
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([told, *map(escape, score_files.file_remarks(file, reader))]))
+    st.markdown(" ".join([told, *map(escape, score_files.file_remarks(file, lang))]))
     if preview.imported_at is not None:
         line = _("This very file was stored on {date}; it will not be stored twice.")
         st.info(line.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for reason in score_files.reasons(file.rows, reader, skipped=True):
+    for reason in score_files.reasons(file.rows, lang, skipped=True):
         line = _("{n} × {reason} (for example {places})")
         st.caption(
             line.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))

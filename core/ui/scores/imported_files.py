@@ -82,7 +82,7 @@ def show_names() -> None:
 def _suggested() -> None:
     """Names that look like a measured model; nothing is mapped before the reader ticks it."""
     _ = language.translator()
-    unmet = reads.unmet_names()
+    unmet = reads.unmatched_names()
     if unmet.is_empty():
         return
     st.subheader(_("Suggestions"))

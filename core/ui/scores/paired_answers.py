@@ -17,8 +17,8 @@ AT_FIRST, MOST = 12, 60
 
 def show() -> None:
     _ = language.translator()
-    reader = language.current()
-    answered = reads.answered()
+    lang = language.current()
+    answered = reads.answer_sets()
     models = answered["model"].unique().sort().to_list()
     if len(models) < 2:
         st.info(
@@ -40,12 +40,12 @@ def show() -> None:
         return
     names = sorted({key["benchmark"] for key, _one in found})
     if len(names) > 1:
-        chosen = inputs.choose_many(_("Benchmarks"), names, "benchmarks", names[:AT_FIRST], most=MOST)
+        chosen = inputs.choose_many(_("Benchmarks"), names, "benchmarks", names[:AT_FIRST], max_selections=MOST)
         found = [(key, one) for key, one in found if key["benchmark"] in chosen]
         if not found:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_figure(paired_points(first, second, found), reader)
+    figure = paired_figure(paired_points(first, second, found), lang)
     pictures.plot(figure, "scores pairs")
     score_tables.show(score_tables.differences(found), "scores differences")
     st.caption(
@@ -59,7 +59,7 @@ def show() -> None:
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )
     if len(found) > 1:
-        st.caption(caution(len(found), reader))
+        st.caption(caution(len(found), lang))
     twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))
     if not twice.is_empty():
-        st.caption(escape(newest_counts(twice["benchmark"].unique().sort().to_list(), reader)))
+        st.caption(escape(newest_counts(twice["benchmark"].unique().sort().to_list(), lang)))

@@ -40,16 +40,16 @@ def values(previews: Sequence[ImportPreview], kind: str | None) -> tuple[pl.Data
 
 def _values(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
-    reader = language.current()
-    said = [score_files.why(preview.file.rows[number], reader) for number in rows["number"]]
+    lang = language.current()
+    said = [score_files.why(preview.file.rows[number], lang) for number in rows["number"]]
     known = [
-        score_files.known_text(known, sources, value, reader)
+        score_files.known_text(known, sources, value, lang)
         for known, sources, value in rows.select("known", "known_from", "known_value").rows()
     ]
     is_alias = rows["model"] != rows["reference"]
     columns = {
         _("Model"): rows["model"],
-        _("What will be done"): [score_files.kind_name(kind, reader) for kind in rows["kind"]],
+        _("What will be done"): [score_files.kind_name(kind, lang) for kind in rows["kind"]],
         _("Benchmark"): rows["benchmark"],
         _("Metric"): _stated(rows["metric"]),
         _("Score"): rows["value"],
@@ -110,9 +110,9 @@ def files(found: pl.DataFrame, format_name) -> pl.DataFrame:
 def conflicts(found: pl.DataFrame) -> pl.DataFrame:
     """Rows of `score_answers.score_conflicts`."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     variants = found.select("dtype", "chat_template").rows()
-    settings = [wording.variant(dtype, template, reader) for dtype, template in variants]
+    settings = [wording.variant(dtype, template, lang) for dtype, template in variants]
     return tables.without_empty(
         {
             _("Model"): found["repository"],

@@ -56,7 +56,7 @@ def tell_empty(model: str, has_others: bool) -> None:
     st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language=None)
 
 
-@inputs.writing
+@inputs.hidden_when_read_only
 def ask() -> None:
     """The form; nothing starts before its button."""
     _ = language.translator()
@@ -150,11 +150,11 @@ def _estimated(asked: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | None:
 def _show(config: PlanConfig, estimate: PlanEstimate) -> None:
     """How long it takes, and the button that starts it."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escape(' · '.join([config.model, config.corpus]))}**")
-        st.metric(_("Time"), duration(estimate.seconds, reader), width="content")
-        st.caption(escape("  \n".join(sentences.estimate_text(estimate, reader))))
+        st.metric(_("Time"), duration(estimate.seconds, lang), width="content")
+        st.caption(escape("  \n".join(sentences.estimate_text(estimate, lang))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
             _start(config)
 

@@ -53,22 +53,22 @@ def _label(row: dict[str, Any]) -> str:
 def say(found: LayerPlan) -> None:
     """The answer, what speaks against it, and the blocks; the budget moves along the stored prices."""
     _ = language.translator()
-    reader, plan = language.current(), found.plan
+    lang, plan = language.current(), found.plan
     answer = st.container(gap="small")
     if plan.budget_unit == "points":
-        at, told_budget = read_again.within_task_budget(found), sentences.budget_text(plan, reader)
+        at, told_budget = read_again.within_task_budget(found), sentences.budget_text(plan, lang)
     else:
         budget = _budget(found)
-        at, told_budget = read_again.sets_within_budget(found, budget), sentences.nats_text(budget, reader)
+        at, told_budget = read_again.sets_within_budget(found, budget), sentences.nats_text(budget, lang)
     with answer:
-        st.subheader(escape(sentences.within_text(found, at, told_budget, reader)), anchor=False)
-        for line in (sentences.healed_text(found, reader) if at.is_plan else "", sentences.task_text(found, reader)):
+        st.subheader(escape(sentences.within_text(found, at, told_budget, lang)), anchor=False)
+        for line in (sentences.healed_text(found, lang) if at.is_plan else "", sentences.task_text(found, lang)):
             if line:
                 st.markdown(escape(line))
         over = sentences.reason(
-            "over_budget", reader
+            "over_budget", lang
         )  # of the plan's own budget; the answer is about the one chosen here
-        for line in sentences.against(plan, reader) if at.is_plan else ():
+        for line in sentences.against(plan, lang) if at.is_plan else ():
             if line != over:
                 st.caption(escape(line))
         if at.price is not None and not at.is_plan:
@@ -79,8 +79,8 @@ def say(found: LayerPlan) -> None:
             offered = read_again.plan_command(found, "--verify", "--blocks", str(len(at.price.blocks)))
             st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
-    told = [sentences.stretch_text(blocks, reader)]
-    st.image(figures.blocks_svg(blocks, plan.n_layers, reader, pictures.theme()), width="stretch", alt=told[0])
+    told = [sentences.stretch_text(blocks, lang)]
+    st.image(figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme()), width="stretch", alt=told[0])
     if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
     st.caption(escape("  \n".join(told)), help=escape(_source(found)))
@@ -90,7 +90,7 @@ def _budget(found: LayerPlan) -> float:
     """Nats per token, from nothing to what the dearest step of the search costs."""
     _ = language.translator()
     own = found.plan.budget
-    budget = url_state.settle_number("nats", own, 0.0) or 0.0
+    budget = url_state.restore_number("nats", own, 0.0) or 0.0
     limits = [read_again.upper_limit(row) for row in read_again.search_steps(found)]
     highest = max(own, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
@@ -129,10 +129,10 @@ def _source(found: LayerPlan) -> str:
 def _tell_set(found: LayerPlan) -> None:
     """Whose numbers follow: those of the plan itself, whatever the budget above allows."""
     _ = language.translator()
-    reader, plan = language.current(), found.plan
+    lang, plan = language.current(), found.plan
     line = _("Of the plan itself, without {blocks}: {price} nats per token{healed}.")
     told = line.format(
-        blocks=sentences.blocks_text(plan.blocks, plan.n_layers, reader),
+        blocks=sentences.blocks_text(plan.blocks, plan.n_layers, lang),
         price=sentences.price_text(plan.loss_increase, plan.lower, plan.upper),
         healed=_(", healed") if plan.is_healed else "",
     )
@@ -145,20 +145,20 @@ def _tell_set(found: LayerPlan) -> None:
 def show_price(found: LayerPlan) -> None:
     """Size against loss, and the candidates of the plan's size."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     budget = st.session_state.get(url_state.key("nats")) if found.plan.budget_unit == "nats" else None
     data = figures.price_points(found)
-    pictures.plot(figures.price_figure(data, budget, reader), "plan price")
+    pictures.plot(figures.price_figure(data, budget, lang), "plan price")
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
-    for line in sentences.published_text(found, reader):
+    for line in sentences.published_text(found, lang):
         st.markdown(escape(line))
-    for line in sentences.controls_text(found.plan, reader):
+    for line in sentences.controls_text(found.plan, lang):
         st.caption(escape(line))
     healed = [read_again.plan_price(found)] if found.plan.is_healed else []
     rows = [*healed, *read_again.rivals(found)]
-    names = [sentences.rule_name(row.rule, reader) + (_(", healed") if row.is_healed else "") for row in rows]
+    names = [sentences.rule_name(row.rule, lang) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
             _("Rule"): names,
@@ -168,7 +168,9 @@ def show_price(found: LayerPlan) -> None:
         }
     )
     tables.show(table, "plan candidates")
-    tables.download(_prices(found), f"workdim_plan_{short_id(found.plan.plan_id)}.csv", _("Download all prices (CSV)"))
+    tables.show_download(
+        _prices(found), f"workdim_plan_{short_id(found.plan.plan_id)}.csv", _("Download all prices (CSV)")
+    )
 
 
 def _price(row: PlanOutcomeRow) -> str:
@@ -207,24 +209,24 @@ def show_alone(found: LayerPlan) -> None:
 def show_harder(found: LayerPlan) -> None:
     """What loss on held-out text may hide: other texts, probes, the task of one's own."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     if not found.plan.is_verified:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
     _tell_set(found)
-    st.markdown(f"**{escape(sentences.breaks_first(found, reader))}**")
-    for line in sentences.cautions(found.plan, reader):
+    st.markdown(f"**{escape(sentences.breaks_first(found, lang))}**")
+    for line in sentences.cautions(found.plan, lang):
         st.caption(escape(line))
     for column, of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = figures.harder_points(found, of_answers)
         with column:
-            pictures.plot(figures.harder_figure(rows, of_answers, reader), f"plan harder {of_answers}")
+            pictures.plot(figures.harder_figure(rows, of_answers, lang), f"plan harder {of_answers}")
     read = read_again.harder_text_prices(found)
     table = pl.DataFrame(
         {
-            _("Text or probe"): [wording.name("plan_text", row.text, reader) for row in read],
+            _("Text or probe"): [wording.name("plan_text", row.text, lang) for row in read],
             _("Healed"): [_("yes") if row.is_healed else _("no") for row in read],
-            _("Measure"): [wording.name("plan_measure", row.measure, reader) for row in read],
+            _("Measure"): [wording.name("plan_measure", row.measure, lang) for row in read],
             _("Before"): [_value(row, row.value_before) for row in read],
             _("After"): [_value(row, row.value_after) for row in read],
             _("Change [95 %]"): [_price(row) if row.measure == "loss" else sentences.points_text(row) for row in read],
@@ -243,7 +245,7 @@ def _value(row: PlanOutcomeRow, value: float | None) -> str:
 def show_saving(found: LayerPlan) -> None:
     """Parameters, bytes, cache and time, before and after."""
     _ = language.translator()
-    reader, plan = language.current(), found.plan
+    lang, plan = language.current(), found.plan
     _tell_set(found)
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
@@ -254,14 +256,14 @@ def show_saving(found: LayerPlan) -> None:
     rows = [row for row in found.outcomes if row.text == "weights" and row.value_before and row.value_after]
     table = pl.DataFrame(
         {
-            _("Weights"): [wording.name("plan_measure", row.measure, reader) for row in rows],
+            _("Weights"): [wording.name("plan_measure", row.measure, lang) for row in rows],
             _("Before"): [_size(row.value_before) for row in rows],
             _("After"): [_size(row.value_after) for row in rows],
         }
     )
     if rows:
         tables.show(table, "plan weights", width="content")
-    for line in sentences.saving_text(plan, reader):
+    for line in sentences.saving_text(plan, lang):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
@@ -273,14 +275,14 @@ def _size(n_bytes: float | None) -> str:
 def show_directions(found: LayerPlan) -> None:
     """How many directions each layer needs, beside how many d2 reads."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     points = read_again.layer_directions(found)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
         st.code(read_again.plan_command(found, "--verify", "--directions"), language=None)
         return
     of_task = read_again.layer_directions(found, "task")
-    figure = figures.direction_figure(points, of_task, read_again.joint_projection(found), reader)
+    figure = figures.direction_figure(points, of_task, read_again.joint_projection(found), lang)
     pictures.plot(figure, "plan directions")
     st.caption(
         _(
@@ -288,8 +290,8 @@ def show_directions(found: LayerPlan) -> None:
             "layers do not compose; only that of all layers at once says something of a smaller model's width."
         )
     )
-    st.markdown(f"**{escape(wording.sentences(sentences.student_text(found, reader), reader))}**")
-    for line in sentences.directions_text(found, reader):
+    st.markdown(f"**{escape(wording.sentences(sentences.student_text(found, lang), lang))}**")
+    for line in sentences.directions_text(found, lang):
         st.markdown(f"- {escape(line)}")
 
 
@@ -316,22 +318,22 @@ def tell_needed(runs: pl.DataFrame) -> None:
 def show_files(found: LayerPlan) -> None:
     """The map, the recipe, the picture; and the command that saves the smaller model."""
     _ = language.translator()
-    reader, plan = language.current(), found.plan
+    lang, plan = language.current(), found.plan
     _tell_set(found)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
-    picture = figures.blocks_svg(plan.blocks, plan.n_layers, reader)
+    picture = figures.blocks_svg(plan.blocks, plan.n_layers, lang)
     with st.container(horizontal=True):
         _download(_("Map of blocks (JSON)"), json.dumps(read_again.layer_map(found), indent=2), f"{name}.json")
         _download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
             _download(
                 _("Recipe for mergekit (YAML)"),
-                read_again.mergekit_recipe(found, sentences.answer(plan, reader)),
+                read_again.mergekit_recipe(found, sentences.answer(plan, lang)),
                 f"{name}.yaml",
             )
     if plan.mergekit is not None:
         line = _("No recipe for mergekit. {reason}")
-        st.caption(escape(line.format(reason=sentences.mergekit_reason(plan.mergekit, reader))))
+        st.caption(escape(line.format(reason=sentences.mergekit_reason(plan.mergekit, lang))))
     if plan.saved_as:
         st.markdown(
             _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.").format(
@@ -364,14 +366,14 @@ def _measured_again(found: LayerPlan) -> None:
         "pages/profiles.py",
         label=_("Open both profiles"),
         icon=":material/show_chart:",
-        query_params={"runs": url_state.joined(chosen)},
+        query_params={"runs": url_state.join_values(chosen)},
     )
 
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
     """All plans with what came out, and which rule had foreseen it best."""
     _ = language.translator()
-    reader = language.current()
+    lang = language.current()
     rows = plans.to_dicts()
     table = pl.DataFrame(
         {
@@ -383,7 +385,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
             ],
             _("Verified"): [_("yes") if row["is_verified"] else _("no") for row in rows],
             _("Recommended"): [_("yes") if row["is_recommended"] else _("no") for row in rows],
-            _("Rule"): [sentences.rule_name(row["rule"], reader) for row in rows],
+            _("Rule"): [sentences.rule_name(row["rule"], lang) for row in rows],
             _("Text"): [row["corpus_id"] for row in rows],
             _("Planned"): [language.local_time(row["created_at"]) for row in rows],
             _("Plan"): [short_id(row["plan_id"]) for row in rows],
@@ -395,10 +397,10 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     records = read_again.rule_records(outcomes)
     if not records:
         return
-    st.markdown(f"**{escape(sentences.best_rule(records, reader))}**")
+    st.markdown(f"**{escape(sentences.best_rule(records, lang))}**")
     by_rule = pl.DataFrame(
         {
-            _("Rule"): [sentences.rule_name(one.rule, reader) for one in records],
+            _("Rule"): [sentences.rule_name(one.rule, lang) for one in records],
             _("Mean above the cheapest, nats per token"): [round(one.excess, 4) for one in records],
             _("Cheapest in"): [_("{n} of {total}").format(n=one.n_cheapest, total=one.n_plans) for one in records],
         }
@@ -406,4 +408,4 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     tables.show(by_rule, "rules of plans", width="content")
     lines = read_again.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
     if lines:
-        st.caption(escape(sentences.foresight_text(lines, reader)))
+        st.caption(escape(sentences.foresight_text(lines, lang)))

@@ -1,0 +1,133 @@
+"""The sections Task by task and Other texts and tasks of the screen Decide: whether its choice holds on others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+import streamlit as st
+
+from core import wording
+from core.analysis import generality
+from core.analysis.criteria import score_key
+from core.analysis.decision import Decision
+from core.analysis.generality import OrderTable, OverTasks
+from core.figures import generality as figures
+from core.ui import language, pictures, reads, tables
+from core.ui.decide.choices import DecisionView
+from core.ui.markdown import escape
+from core.wording import answers as answer_words
+from core.wording import decisions as words
+
+
+def show_by_task(view: DecisionView) -> None:
+    """Draw the relation and the choice of each task, and those of all tasks together."""
+    _ = language.translator()
+    lang = language.current()
+    comparison = _over_tasks(view)
+    if not comparison.tasks:
+        st.info(_("None of these models has a score. Import scores, or score the models on a task of your own."))
+        st.page_link("pages/scores.py", label=_("Import scores"), icon=":material/scoreboard:")
+        return
+    if not view.context.comparable:
+        st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
+    else:
+        pictures.plot(figures.task_figure(figures.task_lines(comparison, lang), lang), "tasks")
+        for line in words.pooled(comparison.pooled, lang) if comparison.pooled else []:
+            st.caption(escape(line))
+    tables.show(task_table(view, comparison), "task table")
+    st.caption(
+        _(
+            "What a task chooses: these criteria with the score of that task in the place of every score, without thresholds of scores."
+        )
+    )
+
+
+def _over_tasks(view: DecisionView) -> OverTasks:
+    tasks = generality.choose_tasks(view.context.benchmarks)
+    answers = [reads.relation(view.question.with_score(row)) for row in tasks]
+    return generality.compare_over_tasks(answers, view.context, view.criteria, view.use_class)
+
+
+def task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
+    _ = language.translator()
+    lang = language.current()
+    pooled_tasks = comparison.pooled.tasks if comparison.pooled else {}
+    rows: list[tuple[str, ...]] = []
+    for task in comparison.tasks:
+        relation, pooled = task.answer.relation, pooled_tasks.get(task.key)
+        rows.append(
+            (
+                words.task_name(task.benchmark, lang),
+                str(relation.n),
+                answer_words.word(task.answer, lang) if view.context.comparable else "–",
+                answer_words.coefficient(relation.rho, relation.lower, relation.upper),
+                answer_words.coefficient(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
+                _chosen_name(task.decision),
+            )
+        )
+    if comparison.decision or (comparison.pooled and comparison.pooled.n_tasks > 1):
+        mean = comparison.pooled
+        rho = answer_words.coefficient(mean.rho, mean.lower, mean.upper) if mean else "–"
+        rows.append((_("all tasks together"), "", "", rho, "", _chosen_name(comparison.decision)))
+    titles = [
+        _("Task"),
+        _("Models"),
+        _("Dimension and score"),
+        _("Spearman's rho"),
+        _("Drawn towards the others"),
+        _("The criteria choose"),
+    ]
+    table = pl.DataFrame(rows, schema=titles, orient="row")
+    return table if view.context.comparable else table.drop(titles[2:5])
+
+
+def _chosen_name(decision: Decision | None) -> str:
+    return decision.chosen.name if decision and decision.chosen else "–"
+
+
+def show_other_texts(view: DecisionView) -> None:
+    """Draw whether the order by dimension and the shapes hold on other texts, and the order by scores on other tasks."""
+    _ = language.translator()
+    lang = language.current()
+    runs = reads.ranking().filter(pl.col("model_id").is_in(view.context.runs["model_id"].to_list()))
+    st.subheader(_("Models on several texts"))
+    order = generality.order_over_texts(runs)
+    if order is None:
+        st.info(
+            _(
+                "No two of these models were measured on two texts by one protocol: whether their order holds is not known."
+            )
+        )
+    else:
+        texts = dict(runs.select("corpus_id", pl.struct("corpus_name", "corpus_language", "corpus_domain")).rows())
+        titles = [
+            wording.text_name(text["corpus_name"], text["corpus_language"], text["corpus_domain"], lang)
+            for text in (texts[key] for key in order.columns)
+        ]
+        _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen_name(view.decision))
+        st.caption(escape(words.concordance(order, lang, over_texts=True)))
+    for agreement in generality.verdict_agreements(runs):
+        if agreement.n_models or agreement.n_undecided:
+            st.caption(escape(words.agreement(agreement, lang)))
+    st.subheader(_("Models on several tasks"))
+    task_order = _over_tasks(view).order
+    if task_order is None:
+        st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
+        return
+    by_key = {score_key(row): words.task_name(row, lang) for row in view.context.benchmarks.to_dicts()}
+    _show_order(
+        task_order,
+        [by_key.get(key, key.split("~")[1]) for key in task_order.columns],
+        view.names,
+        "by tasks",
+        _chosen_name(view.decision),
+    )
+    st.caption(escape(words.concordance(task_order, lang, over_texts=False)))
+
+
+def _show_order(order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
+    _ = language.translator()
+    data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen)
+    title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
+    pictures.plot(figures.order_figure(data, title), f"order {key}")

@@ -1,0 +1,230 @@
+"""The screen Home: what is known in three sentences, a small picture of each profile, and the newest runs as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from core import wording
+from core.analysis.answer import Answer
+from core.analysis.question import RankingQuestion
+from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
+from core.figures.profile_data import extrema_of, profile_points
+from core.figures.svg_profiles import THUMBNAIL, thumbnail
+from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
+from core.tables import PlanRow
+from core.ui import inputs, language, pictures, reads, tables
+from core.ui.markdown import escape
+from core.ui.measure import job_cards
+from core.ui.ranking.answer import ICONS
+from core.wording import answers, plans
+from core.wording.labels import marked, shortened
+from core.wording.verdicts import badge, verdict_marks, verdict_marks_key, verdict_text
+
+PAGE_SIZE = 24
+"""Pictures of one page of the gallery."""
+MAX_NAME_LENGTH = 34
+"""Letters of a link that fit beneath a picture."""
+_LARGE_BUTTON = """<style>
+.st-key-compare button { padding: 0.7rem 1.8rem; }
+.st-key-compare button p { font-size: 1.2rem; font-weight: 600; }
+</style>"""
+_GRID = f"""<style>
+.st-key-gallery {{ display: grid; grid-template-columns: repeat(auto-fill, minmax({THUMBNAIL[0] + 34}px, 1fr)); }}
+.st-key-gallery > * {{ width: auto !important; max-width: none !important; }}
+</style>"""
+"""Pictures share the width of a row, so that none of it stays empty."""
+
+
+@inputs.hidden_when_read_only
+def show_measure_button() -> None:
+    """Draw the one large button, which opens the screen Measure models."""
+    _ = language.translator()
+    st.html(_LARGE_BUTTON)
+    if st.button(_("Compare models on my text"), type="primary", icon=":material/add_chart:", key="compare"):
+        st.switch_page("pages/pilot.py")
+
+
+def show_active_jobs() -> None:
+    """Draw a link with the number of jobs that wait or run; nothing where there are none."""
+    _ = language.translator()
+    n = job_cards.n_active()
+    if n:
+        label = _("Measurements that wait or are at work: {n}").format(n=n)
+        st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
+
+
+# --- findings --------------------------------------------------------------------------------------------------
+
+
+def show_findings(saving: PlanRow | None) -> None:
+    """Draw three boxes: the answer of the newest pilot, the registered relation, the cheapest verified plan."""
+    pilot = next((registered_pilot(row) for row in reads.lists().pilots.to_dicts()), None)
+    relation = reads.relation(RankingQuestion())
+    ladder = shipped_pilot()
+    if pilot and relation.registration.pilot_id == pilot.pilot_id and ladder.pilot_id != pilot.pilot_id:
+        relation = reads.relation(RankingQuestion(pilot=RegisteredPilot(ladder.pilot_id, ladder, pilot.at)))
+    first, second, third = st.columns(3)
+    with first.container(border=True, height="stretch"):
+        _show_pilot(pilot)
+    with second.container(border=True, height="stretch"):
+        _show_relation(relation)
+    with third.container(border=True, height="stretch"):
+        _show_saving(saving)
+
+
+def _show_pilot(pilot: RegisteredPilot | None) -> None:
+    _ = language.translator()
+    if pilot is None:
+        meaning = _(
+            "A pilot puts one question to several models on texts of your own, and is answered in one sentence."
+        )
+        _show_finding(_("Newest pilot"), ":material/science:", _("No pilot yet"), meaning)
+        st.page_link("pages/pilot.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
+        return
+    relation = reads.relation(RankingQuestion(pilot=pilot))
+    claim = answers.claim(relation, language.current())
+    _show_finding(_("Newest pilot: {name}").format(name=pilot.pilot.name), ICONS[relation.word], claim)
+    st.caption(escape(pilot.pilot.question), help=_answer_sentence(relation))
+    st.page_link("pages/ranking.py", label=_("See its models"), query_params={"pilot": pilot.pilot_id})
+
+
+def _show_relation(relation: Answer) -> None:
+    _ = language.translator()
+    lang, registration = language.current(), relation.registration
+    title = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
+    details = [escape(answers.expectation(registration, lang)), _answer_sentence(relation)]
+    _show_finding(title, ICONS[relation.word], answers.claim(relation, lang), "  \n".join(filter(None, details)))
+    st.page_link("pages/ranking.py", label=_("See it in the ranking"))
+
+
+def _show_saving(saving: PlanRow | None) -> None:
+    _ = language.translator()
+    title, lang = _("Cheapest verified saving"), language.current()
+    if saving is None:
+        meaning = _("A plan says which blocks of a model can go, and what that costs on text that did not choose them.")
+        _show_finding(title, ":material/content_cut:", _("Not planned yet"), meaning)
+        return
+    icon = ":material/check_circle:" if saving.is_recommended else ":material/do_not_disturb_on:"
+    _show_finding(title, icon, plans.brief(saving, lang))
+    st.caption(escape(plans.cost(saving, lang)))
+    st.page_link("pages/shrink.py", label=_("Shrink"))
+
+
+def _show_finding(title: str, icon: str, sentence: str, details: str | None = None) -> None:
+    st.caption(escape(title))
+    st.markdown(f"{icon} **{escape(sentence)}**", help=details)
+
+
+def _answer_sentence(relation: Answer) -> str | None:
+    """The sentence with the numbers behind a claim; None where nothing could be compared."""
+    return escape(answers.sentence(relation, language.current())) if relation.group is not None else None
+
+
+# --- gallery ---------------------------------------------------------------------------------------------------
+
+
+def choose_gallery_page(texts: pl.DataFrame) -> list[str]:
+    """Return the ids of the runs on one page of the gallery.
+
+    The gallery shows the newest run of each model, text and protocol among `texts`, rows of `Lists.runs`: own
+    measurements first, the small models that Workdim trained last.
+    """
+    _ = language.translator()
+    runs = newest_runs(reads.own_first(without_variants(texts)))
+    ids = runs.sort(is_of_ladder(), maintain_order=True)["run_id"].to_list()
+    pages = list(range(1, -(-len(ids) // PAGE_SIZE) + 1))
+    page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
+    return ids[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
+
+
+def show_gallery(home: reads.HomeData) -> None:
+    """Draw a thumbnail of each profile with its name and verdicts."""
+    _ = language.translator()
+    lang = language.current()
+    extrema = extrema_of(home.extrema, "one_per_type")
+    curves = {curve.run_id: curve for curve in profile_points(home.profiles, home.runs, "d2", "one_per_type").curves}
+    st.html(_GRID)
+    with st.container(horizontal=True, gap="small", key="gallery"):
+        for run in home.runs.iter_rows(named=True):
+            with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):
+                if run["run_id"] in curves:
+                    own_extrema = [extremum for extremum in extrema if extremum.run_id == run["run_id"]]
+                    picture = thumbnail(curves[run["run_id"]], own_extrema, lang, pictures.theme())
+                    st.image(picture, width="stretch", alt=run["name"])
+                _show_gallery_caption(run)
+    reading_aid = _(
+        "Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval."
+    )
+    st.caption(_("How to read these pictures"), help=f"{reading_aid}  \n{escape(verdict_marks_key(lang))}")
+
+
+def _show_gallery_caption(run: dict[str, Any]) -> None:
+    lang = language.current()
+    name = shortened(run["name"], MAX_NAME_LENGTH)
+    st.page_link(
+        "pages/profiles.py",
+        label=escape(marked(name, run["worst_check"] == "veto")),
+        query_params={"runs": run["run_id"]},
+        help=escape(verdict_text(run, lang)),
+    )
+    lines = [] if name == run["name"] else [run["name"]]
+    n_points = f" · N={run['n_points']:,}" if run["n_points"] else ""
+    lines += [f"{verdict_marks(run)} {badge(run, lang)}", f"{run['corpus_name']} · {run['protocol']}{n_points}"]
+    st.caption("  \n".join(map(escape, lines)))
+
+
+# --- newest runs -----------------------------------------------------------------------------------------------
+
+
+def show_newest_runs(runs: pl.DataFrame, newest: pl.DataFrame) -> None:
+    """Draw the table of the newest runs on text; control passes, which say nothing alone, are counted beneath.
+
+    `runs` are all runs of the list, `newest` those with all columns.
+    """
+    _ = language.translator()
+    texts = runs.filter(pl.col("pass") == "text")
+    newest = newest.sort(pl.col("worst_check") != "veto", maintain_order=True)
+    selected = tables.show(runs_table(newest), "latest", on_select="rerun", selection_mode="multi-row")
+    tables.show_comparison_button(newest, selected, "latest")
+    if texts.height > newest.height:
+        st.caption(_("The newest {n} of {total} runs.").format(n=newest.height, total=texts.height))
+    if texts.height < runs.height:
+        n = runs.height - texts.height
+        st.caption(_("Control passes not listed here: {n}. Profiles draw them with their runs.").format(n=n))
+    if "veto" in newest["worst_check"]:
+        st.caption(wording.veto_note(language.current()))
+
+
+def runs_table(runs: pl.DataFrame) -> pl.DataFrame:
+    """One line per run: what was measured, the result, and whether it can be trusted."""
+    _ = language.translator()
+    lang = language.current()
+    rows = runs.to_dicts()
+    tags = [" ".join(f"#{tag}" for tag in row["tags"]) for row in rows]
+    return pl.DataFrame(
+        {
+            _("Model"): [marked(row["name"], row["worst_check"] == "veto") for row in rows],
+            _("Verdicts"): [wording.outcome_short(row, lang) for row in rows],
+            _("Text"): runs["corpus_name"],
+            _("Largest inner dimension"): [wording.interval_of(row, "inner_max") for row in rows],
+            _("Final, before the norm"): [wording.interval_of(row, "final_dimension_pre_norm") for row in rows],
+            _("Final, after the norm"): [wording.interval_of(row, "final_dimension_post_norm") for row in rows],
+            _("N (points)"): runs["n_points"],
+            _("Checks"): [_check_text(row) for row in rows],
+            _("Protocol"): runs["protocol"],
+            _("Measured"): [language.local_time(row["started_at"], in_table=True) for row in rows],
+            **({_("Tags"): tags} if any(tags) else {}),
+        }
+    )
+
+
+def _check_text(run: dict[str, Any]) -> str:
+    """The worst outcome of the checks of a run; of a veto, also the checks."""
+    _ = language.translator()
+    lang = language.current()
+    outcome = wording.outcome_name(run["worst_check"], lang)
+    names = [wording.name("check", name, lang) for name in run["vetoed_by"] or []]
+    return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome
