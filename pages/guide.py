@@ -14,7 +14,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
     st.title(_("Guide"))
     st.download_button(
         _("Download to print (HTML)"),
-        partial(guide.to_print, language.current()),
+        partial(guide.printable, language.current()),
         f"workdim_guide_{language.current()}.html",
         "text/html",
         on_click="ignore",

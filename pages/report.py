@@ -11,10 +11,11 @@ _ = language.translator()
 st.title(_("Report"))
 runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
-kept = report.choose_kept()
-wanted, made = report.make(report.of_kept(kept) if kept else report.ask(runs))
-report.download(wanted, made)
-if kept:
-    report.tell_changes(kept, made)
-report.keep(wanted, made)
-report.outlines(made)
+saved = report.choose_saved_report()
+request = report.read_saved_report(saved) if saved else report.choose_new_report(runs)
+request, made = report.make_report(request)
+report.show_downloads(request, made)
+if saved:
+    report.show_changes(saved, made)
+report.show_save_form(request, made)
+report.show_slides(made)

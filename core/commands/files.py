@@ -40,6 +40,7 @@ def ingest(options: argparse.Namespace) -> int:
         new = reference.add_all_profiles(warehouse, warn)
         say(
             Sentence(
+                "{n} of {of} reference profiles was added, and the shipped layer plans; they carry the tag 'reference'.",
                 "{n} of {of} reference profiles were added, and the shipped layer plans; they carry the tag 'reference'.",
                 n=len(new),
                 of=len(shipped),

@@ -19,6 +19,7 @@ def plan(options: argparse.Namespace) -> int:
     if options.model is None:
         return _show_plans(options)
     from core.runs import planning
+    from core.runs.estimates import estimate_plan
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
     from core.terminal.tables import plan_record
@@ -61,7 +62,7 @@ def plan(options: argparse.Namespace) -> int:
     recover(warehouse)
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_text(planning.estimate_plan(config), language()))
+        say(planning_now, *estimate_text(estimate_plan(config), language()))
     status = run_job(submit(config, warehouse), warehouse, engine)
     if status.state != "finished":
         return report_unfinished(status)
@@ -76,10 +77,10 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
-    from core.runs import planning
+    from core.runs.estimates import estimate_plan
     from core.wording.plans import estimate_text
 
-    estimate = planning.estimate_plan(config)
+    estimate = estimate_plan(config)
     if options.json:
         say_json(asdict(estimate))
     else:

@@ -377,7 +377,12 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
         changed = [comparison for comparison in compared if comparison.state in ("changed", "gone")]
         n_left = sum(comparison.state == "computed" for comparison in compared)
         n, total = len(changed), len(old_numbers)
-        line = Sentence("{n:,} of {of:,} numbers have changed since its last report.", n=n, of=total)
+        line = Sentence(
+            "{n:,} of {of:,} numbers has changed since its last report.",
+            "{n:,} of {of:,} numbers have changed since its last report.",
+            n=n,
+            of=total,
+        )
         if n_left:
             not_compared = Sentence(
                 "{n:,} computed one was not compared.", "{n:,} computed ones were not compared.", n=n_left

@@ -121,7 +121,13 @@ def import_files(options: argparse.Namespace) -> int:
     for reason in failed_files + left_out_files:
         fail(reason)
     if left_out_files and previews:
-        warn(Sentence("{n} of the files that folders hold were left out; the others count.", n=len(left_out_files)))
+        warn(
+            Sentence(
+                "{n} of the files that folders hold was left out; the others count.",
+                "{n} of the files that folders hold were left out; the others count.",
+                n=len(left_out_files),
+            )
+        )
     return InputError.exit_code if failed_files or (left_out_files and not previews) else 0
 
 

@@ -14,7 +14,8 @@ from core.deck import appendix_values
 from core.deck.deck_data import DeckData
 from core.deck.slide import reference_slide, reference_slides
 from core.deck.story import Column, Row, Statement, StorySlide
-from core.locale import glossary, translator
+from core.errors import Sentence
+from core.locale import glossary, translator, worded
 from core.records import without_places
 from core.wording import pilot_sentences, plans
 from core.wording import slides as slide_wording
@@ -153,9 +154,10 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
             data.answer,
         )
         rows = [(limit.question, limit.reason) for limit in open_questions]
-    yield from reference_slides(
-        data, "limits", _("What this deck cannot decide: {n} questions").format(n=len(rows)), columns, rows, alternative
+    title = Sentence(
+        "What this deck cannot decide: {n} question", "What this deck cannot decide: {n} questions", n=len(rows)
     )
+    yield from reference_slides(data, "limits", worded(title, data.language), columns, rows, alternative)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------

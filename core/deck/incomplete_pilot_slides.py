@@ -46,15 +46,18 @@ def missing_slide(data: DeckData) -> StorySlide:
         for group, names, consequence in groups
         if names
     ]
+    title = Sentence(
+        "{n} of {total} models counts so far; not measured: {missing}, vetoed: {vetoed}",
+        "{n} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}",
+        n=len(scored),
+        total=max(len(pilot.models), len(answer.models)),
+        missing=len(missing),
+        vetoed=len(vetoed),
+    )
     return core_slide(
         data,
         "missing",
-        _("{counted} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}").format(
-            counted=len(scored),
-            total=max(len(pilot.models), len(answer.models)),
-            missing=len(missing),
-            vetoed=len(vetoed),
-        ),
+        worded(title, data.language),
         visual=Table(
             (
                 Column(_("Models"), 0.25),

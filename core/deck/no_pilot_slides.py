@@ -62,12 +62,13 @@ def measured_slide(data: DeckData) -> StorySlide:
     if shipped.all():
         rows.append((_("Origin"), _("profiles that come with Workdim: nothing was measured here")))
     elif shipped.any():
-        rows.append(
-            (
-                _("Origin"),
-                _("{n} of {total} profiles come with Workdim").format(n=shipped.sum(), total=data.text_runs.height),
-            )
+        origin = Sentence(
+            "{n} of {total} profiles comes with Workdim",
+            "{n} of {total} profiles come with Workdim",
+            n=shipped.sum(),
+            total=data.text_runs.height,
         )
+        rows.append((_("Origin"), worded(origin, data.language)))
     if data.left_out:
         rows.append(
             (
@@ -446,10 +447,15 @@ def limits_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     all_limits = limits(data.runs, data.checks, data.against_controls, data.scored, data.word_groups, data.language)
     three = all_limits[:3]
+    title = Sentence(
+        "{n} limit matters most for reading these numbers",
+        "{n} limits matter most for reading these numbers",
+        n=len(three),
+    )
     return core_slide(
         data,
         "caveats",
-        _("{n} limits matter most for reading these numbers").format(n=len(three)),
+        worded(title, data.language),
         [Statement(limit.brief or limit.reason, limit.question) for limit in three],
         tables=("runs", "run_checks", "scores"),
         runs=data.text_runs,

@@ -308,11 +308,18 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
             else _("Settle first what keeps the answer open; more models alone do not.")
         )
     elif answer.word == "cannot_tell":
-        choice = _("stop, or measure {n} more models").format(n=more)
-        measure = _(
+        stop_or_go_on = Sentence("stop, or measure {n} more model", "stop, or measure {n} more models", n=more)
+        choice = worded(stop_or_go_on, data.language)
+        go_on = Sentence(
+            "Measure {n} more model of this kind, {time} on this machine: {enough} would tell a relation from none with a "
+            "power of 80 %.",
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
-            "power of 80 %."
-        ).format(n=more, time=slide_wording.time_of(more, data.text_runs, data.language), enough=answer.relation.enough)
+            "power of 80 %.",
+            n=more,
+            time=slide_wording.time_of(more, data.text_runs, data.language),
+            enough=answer.relation.enough,
+        )
+        measure = worded(go_on, data.language)
     else:
         choice = _("stop; {n} models were enough to tell").format(n=answer.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
@@ -373,10 +380,16 @@ def robustness_slide(data: DeckData) -> StorySlide:
         )
     if missing:
         rows.append((_("Not measured"), _("{what}; {time}").format(what=_(", ").join(missing), time=time)))
+    title = Sentence(
+        "{n} of {total} other ways of looking was measured",
+        "{n} of {total} other ways of looking were measured",
+        n=4 - len(missing),
+        total=4,
+    )
     return core_slide(
         data,
         "robustness",
-        _("{n} of {total} other ways of looking were measured").format(n=4 - len(missing), total=4),
+        worded(title, data.language),
         visual=fact_table(
             _("Way of looking"),
             _("What it says"),

@@ -11,7 +11,8 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import plans
@@ -55,17 +56,23 @@ def _plan_title(layer_plan: LayerPlan, language: str) -> str:
         "budget": plans.budget_text(plan, language),
         "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
     }
+    standing = plan_analysis.standing(layer_plan)
+    if standing == "no_better_than_random":
+        sentence = Sentence(
+            "{name}: this set of {n} block is not recommended, one in ten random sets costs less",
+            "{name}: this set of {n} blocks is not recommended, one in ten random sets costs less",
+            name=values["name"],
+            n=values["k"],
+        )
+        return worded(sentence, language)
     lines = {
         "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
-        "no_better_than_random": _(
-            "{name}: this set of {k} blocks is not recommended, one in ten random sets costs less"
-        ),
         "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
         if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
         else _("{name}: none of {n} blocks can go within {budget}"),
         "recommended": _("{name}: {k} of {n} blocks can go for {loss} nats{less}"),
     }
-    return lines[plan_analysis.standing(layer_plan)].format(**values)
+    return lines[standing].format(**values)
 
 
 def _plan_conclusion(layer_plan: LayerPlan, language: str) -> str:
@@ -321,15 +328,23 @@ def _prices_title(layer_plan: LayerPlan, language: str) -> str:
     ]
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
-        title = _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
-            loss=plans.price_text(price), n=sum(other < price for other in published), total=len(published)
+        sentence = Sentence(
+            "Our choice costs {loss} nats; {n} of {total} published choices costs less",
+            "Our choice costs {loss} nats; {n} of {total} published choices cost less",
+            loss=plans.price_text(price),
+            n=sum(other < price for other in published),
+            total=len(published),
         )
-        if unhealed is not None:
-            title = _("{title}, all before healing").format(title=title)
     else:
-        title = _("The price of {k} blocks is {loss} nats").format(
-            k=len(plan.blocks), loss=plans.price_text(plan.loss_increase)
+        sentence = Sentence(
+            "The price of {n} block is {loss} nats",
+            "The price of {n} blocks is {loss} nats",
+            n=len(plan.blocks),
+            loss=plans.price_text(plan.loss_increase),
         )
+    title = worded(sentence, language)
+    if unhealed is not None and published:
+        title = _("{title}, all before healing").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
 
 
@@ -485,7 +500,10 @@ def _decision_slide(data: DeckData) -> StorySlide:
             else _("Allow more loss, or heal the weights, and plan again.")
         )
     else:
-        choice = _("verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
+        drop = Sentence(
+            "verify the plan of {n} block, or drop it", "verify the plan of {n} blocks, or drop it", n=len(plan.blocks)
+        )
+        choice = worded(drop, data.language)
         first = _("Verify it on held-out text, harder texts and against random sets.")
         second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
     untested = plans.cautions(plan, data.language)[:2]

@@ -12,7 +12,8 @@ from core import wording
 from core.deck import layout
 from core.deck.deck_data import CONTROL_CHARACTERS, DeckData
 from core.deck.story import Blocks, Chart, Column, Gallery, Heading, Row, Statement, StorySlide, Table, Visual
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
 
@@ -290,7 +291,8 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
         rest = counts.slice(most)
         is_clean = rest["warned"].sum() == rest["vetoed"].sum() == 0
         counts_of_rest = (_("all"), "0", "0") if is_clean else ("–", "–", "–")
-        rows.append((_("{n} further checks").format(n=rest.height), *counts_of_rest))
+        further = Sentence("{n} further check", "{n} further checks", n=rest.height)
+        rows.append((worded(further, language), *counts_of_rest))
     if not rows:
         rows.append((slide_wording.checks(runs, language), "–", "–", "–"))
     return Table(

@@ -106,8 +106,9 @@ def _comparison(
 ) -> str:
     if by_types or by_words:
         return Sentence(
-            "It compares with {n_by_types} runs on token types and {n_by_words} more on words.",
-            n_by_types=len(by_types),
+            "It compares with {n} run on token types and {n_by_words} more on words.",
+            "It compares with {n} runs on token types and {n_by_words} more on words.",
+            n=len(by_types),
             n_by_words=len(by_words),
         )
     same_text = others.filter(corpus_id=alike["corpus_id"])

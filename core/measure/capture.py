@@ -193,7 +193,13 @@ def _halve_batch(model: OpenModel, ids: np.ndarray) -> int:
         what = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
         raise too_large(what, model.device)
     half = n_sequences // 2
-    _log.warning(Sentence("Memory is short: the forward pass goes on with batches of {n} windows.", n=half))
+    _log.warning(
+        Sentence(
+            "Memory is short: the forward pass goes on with batches of {n} window.",
+            "Memory is short: the forward pass goes on with batches of {n} windows.",
+            n=half,
+        )
+    )
     return half
 
 
@@ -301,6 +307,7 @@ class _Spill:
                 )
             if not np.isfinite(norms).all():
                 raise ModelError(
+                    "Layer {layer} of {model} has {n} token with infinite or missing values in {dtype}. {way_out}",
                     "Layer {layer} of {model} has {n} tokens with infinite or missing values in {dtype}. {way_out}",
                     layer=layer,
                     model=self.model.row.model_id,

@@ -235,6 +235,8 @@ def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
     wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
     if missing or wrong:
         raise ModelError(
+            "The weights of {weights} are incomplete: {n} tensor is missing or of the wrong shape, first "
+            "{first}. Download it again.",
             "The weights of {weights} are incomplete: {n} tensors are missing or of the wrong shape, first "
             "{first}. Download it again.",
             weights=weights.name,

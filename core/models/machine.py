@@ -38,6 +38,7 @@ def devices() -> list[str]:
     memory = psutil.virtual_memory()
     found: list[str] = [
         Sentence(
+            "cpu ({n} core, {free:.1f} of {total:.1f} GB free)",
             "cpu ({n} cores, {free:.1f} of {total:.1f} GB free)",
             n=os.cpu_count() or 1,
             free=memory.available / 1e9,

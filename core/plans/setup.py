@@ -127,6 +127,7 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
         raise no_decoder(name)
     if n < FEWEST_BLOCKS:
         raise ModelError(
+            "{name} has {n} block: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",
             "{name} has {n} blocks: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",
             name=name,
             n=n,

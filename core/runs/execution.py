@@ -14,24 +14,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from typing import Protocol as Interface
 
 from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import Protocol
-from core.runs.jobs import (
-    Job,
-    JobConfig,
-    JobStatus,
-    ProgressReporter,
-    finish_job,
-    hold_job,
-    log_warnings,
-    record_failure,
-    write_log,
-)
+from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
 from core.runs.processes import wait_for_turn
+from core.runs.progress import ProgressReporter, log_warnings, write_log
 from core.runs.recovery import publish_finished_passes
 from core.store import parcels
 from core.store.parcels import is_parcel
@@ -44,10 +34,20 @@ if TYPE_CHECKING:  # torch: only where something is measured
     from core.measure.setup import Setup
 
 PhaseForecast = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
+"""Expected seconds of each phase of a measurement."""
 
 
 @dataclass(frozen=True)
-class MeasurementResult:
+class JobResult:
+    """Base of what the kinds of jobs return."""
+
+    def record(self) -> dict[str, Any]:
+        """What the job's folder keeps of it, as finished.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MeasurementResult(JobResult):
     run_id: str
     profile: Profile
     waits: str = ""
@@ -58,78 +58,76 @@ class MeasurementResult:
     was_known: bool = False
     """The warehouse had this run already; nothing was measured."""
 
-    def result(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         return {"run_id": self.run_id, "waits": self.waits, "failed": self.failed, "was_known": self.was_known}
-
-
-class JobResult(Interface):
-    """The result of a job."""
-
-    def result(self) -> dict[str, Any]:
-        """What is recorded in the job's folder."""
 
 
 ResultT = TypeVar("ResultT", bound=JobResult)
 
 
-def run_measurement(
-    job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: PhaseForecast | None = None
-) -> MeasurementResult:
-    """Run a submitted measurement, after the jobs queued before it.
-
-    Raises InputError for what the user can fix, ResourceError if memory or disk ran out; the job can then be resumed.
-    `expected` forecasts the seconds of each phase, once it is the job's turn and its model is available.
-
-    Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
-    finds them again. A control that is in the warehouse already is not measured again.
-    """
-    return run_job(job, warehouse, progress, lambda report: _run(job, warehouse, report, expected))
-
-
 def run_job(
     job: Job, warehouse: Warehouse, progress: ProgressCallback, work: Callable[[ProgressReporter], ResultT]
 ) -> ResultT:
-    """Do a job's work as its only process, when it is its turn, and record the outcome in its folder."""
+    """Do a job's work as its only process, after the jobs queued before it, and record the outcome in its folder.
+
+    Raises InputError for what the user can fix, ResourceError if memory or disk ran out; the job can then be resumed.
+    """
     with hold_job(job), log_warnings(job):
         try:
             report = ProgressReporter(job, progress)
-            with wait_for_turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
+            with wait_for_turn(job, warehouse, lambda n_before: report(Progress("queued", 0, n_before))):
                 report(Progress("load", 0, 1))
                 publish_finished_passes(job.folder, warehouse)
-                finished = work(report)
+                warehouse.try_apply_pending()
+                result = work(report)
         except Exception as error:
             write_log(job, str(error))
             record_failure(job, error)
             raise
-        finish_job(job, finished.result())
-    return finished
+        finish_job(job, result.record())
+    return result
 
 
-def _forecast(job: Job, warehouse: Warehouse, expected: PhaseForecast, setup: Setup) -> Mapping[str, float]:
-    """The expected seconds of each phase; empty if the forecast fails, which must not stop a measurement."""
-    try:
-        return expected(job.config, warehouse, setup)
-    except Exception as error:
-        write_log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
-        return {}
+def run_measurement(
+    job: Job, warehouse: Warehouse, progress: ProgressCallback, forecast: PhaseForecast | None = None
+) -> MeasurementResult:
+    """Run a submitted measurement; raises as `run_job`.
+
+    `forecast` is asked for the seconds of each phase once it is the job's turn and its model is available.
+
+    Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
+    finds them again. A control that is in the warehouse already is not measured again.
+    """
+    return run_job(job, warehouse, progress, lambda report: _measure(job, warehouse, report, forecast))
 
 
-def _run(job: Job, warehouse: Warehouse, report: ProgressReporter, expected: PhaseForecast | None) -> MeasurementResult:
+def _measure(
+    job: Job, warehouse: Warehouse, report: ProgressReporter, forecast: PhaseForecast | None
+) -> MeasurementResult:
     from core.measure.setup import open_setup
 
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
         return load_result(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
     setup = open_setup(job.config)
-    report.expect(_forecast(job, warehouse, expected, setup) if expected else {})
-    planned, first, same = find_stored_runs(job, warehouse, setup)
-    if same:
-        controls = [one.known for one in planned if one.known]
-        return MeasurementResult(same.run.run_id, same, controls=tuple(controls), was_known=True)
-    controls, failed = _measure_controls(job, warehouse, planned, setup, report)
+    report.expect(_expected_seconds(job, warehouse, forecast, setup) if forecast else {})
+    control_passes, first_draw, same_run = find_stored_runs(job, warehouse, setup)
+    if same_run:
+        stored_controls = tuple(control.stored for control in control_passes if control.stored)
+        return MeasurementResult(same_run.run.run_id, same_run, controls=stored_controls, was_known=True)
+    controls, failed = _measure_controls(job, warehouse, control_passes, setup, report)
     profile, waits = _measure_pass(
-        job, job.config, job.job_id, warehouse, setup, report, controls, tuple(failed), first=first
+        job, job.config, job.job_id, warehouse, setup, report, controls, tuple(failed), first_draw=first_draw
     )
     return MeasurementResult(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
+
+
+def _expected_seconds(job: Job, warehouse: Warehouse, forecast: PhaseForecast, setup: Setup) -> Mapping[str, float]:
+    """The expected seconds of each phase; empty if the forecast fails, which must not stop a measurement."""
+    try:
+        return forecast(job.config, warehouse, setup)
+    except Exception as error:
+        write_log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
+        return {}
 
 
 def load_result(status: JobStatus, warehouse: Warehouse) -> MeasurementResult:
@@ -149,43 +147,42 @@ def load_result(status: JobStatus, warehouse: Warehouse) -> MeasurementResult:
 
 
 def _measure_controls(
-    job: Job, warehouse: Warehouse, planned: list[ControlPass], setup: Setup, progress: ProgressCallback
+    job: Job, warehouse: Warehouse, control_passes: list[ControlPass], setup: Setup, progress: ProgressCallback
 ) -> tuple[list[Profile], dict[str, str]]:
-    """Load or measure the control passes; also returns the reason for each that could not be measured.
+    """Load or measure the control passes; also returns, by name, why those failed that could not be measured.
 
     Some architectures cannot be drawn at random, or not in this memory: that must not stop the measurement. An unusable
     warehouse does: the text pass would be lost as well.
     """
-    found, failed = list[Profile](), dict[str, str]()
-    for one in planned:
-        if one.known:
-            found.append(one.known)
-        elif is_parcel(warehouse.parcels / one.run_id):  # it waits while the warehouse is locked
-            found.append(read_profile(warehouse, one.run_id))
-        elif one.name not in failed:
-            control = replace(
-                job.config, pass_=one.name, model_seed=one.seed, keep_tokens=False, controls=False, estimators=()
+    profiles, failed = list[Profile](), dict[str, str]()
+    for control in control_passes:
+
+        def report(step: Progress, label: str = control.label) -> None:
+            progress(replace(step, phase=f"{label}: {step.phase}"))
+
+        if control.stored:
+            profiles.append(control.stored)
+        elif is_parcel(warehouse.parcels / control.run_id):  # it waits while the warehouse is locked
+            profiles.append(read_profile(warehouse, control.run_id))
+        elif control.name not in failed:
+            config = replace(
+                job.config,
+                pass_=control.name,
+                model_seed=control.seed,
+                keep_tokens=False,
+                controls=False,
+                estimators=(),
             )
             try:
                 profile, _ = _measure_pass(
-                    job,
-                    control,
-                    one.run_id,
-                    warehouse,
-                    setup,
-                    _with_label(one.label, progress),
-                    parent_run_id=job.job_id,
+                    job, config, control.run_id, warehouse, setup, report, parent_run_id=job.job_id
                 )
-                found.append(profile)
+                profiles.append(profile)
             except WarehouseError:
                 raise
             except InputError as error:
-                failed[one.name] = f"The control pass {one.name} could not be measured: {error}"
-    return found, failed
-
-
-def _with_label(label: str, progress: ProgressCallback) -> ProgressCallback:
-    return lambda step: progress(replace(step, phase=f"{label}: {step.phase}"))
+                failed[control.name] = f"The control pass {control.name} could not be measured: {error}"
+    return profiles, failed
 
 
 def _measure_pass(
@@ -198,17 +195,21 @@ def _measure_pass(
     controls: Sequence[Profile] = (),
     failed: Sequence[str] = (),
     parent_run_id: str | None = None,
-    first: Profile | None = None,
+    first_draw: Profile | None = None,
 ) -> tuple[Profile, str]:
     """Measure one pass and store it; also returns why it could not be ingested yet, empty if it was.
 
-    `first` is the first run on another draw of the same text.
+    `failed` are names of control passes, `first_draw` is the first run on another draw of the same text. Raises
+    ResourceError if memory runs out: the next model may still fit.
     """
-    # Never inside the pass: hidden states of a user's text must not travel in a parcel.
+    from core.measure.profile import measure_profile
+
+    # Not in the folder of the pass: hidden states of a user's text must not travel in a parcel.
     checkpoint_folder = job.checkpoint_folder(run_id)
-    profile = _measure(config, run_id, checkpoint_folder, progress, setup)
+    with resource_errors(config, checkpoint_folder):
+        profile = measure_profile(config, run_id, checkpoint_folder, progress, setup)
     profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
-    profile = _add_second_draw_check(profile, first)
+    profile = _add_second_draw_check(profile, first_draw)
     profile = judge_profile(profile, controls, failed)
     parcels.write_parcel(job.folder / run_id, profile)
     folder = parcels.publish_parcel(warehouse.folder, job.folder / run_id)
@@ -218,14 +219,6 @@ def _measure_pass(
     except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
         return profile, str(error)
     return profile, ""
-
-
-def _measure(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback, setup: Setup) -> Profile:
-    """Measure one pass. Raises ResourceError if memory runs out: the next model may still fit."""
-    from core.measure.profile import measure_profile
-
-    with resource_errors(config, scratch):
-        return measure_profile(config, run_id, scratch, progress, setup)
 
 
 @contextmanager
@@ -255,11 +248,11 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
         ) from error
 
 
-def _add_second_draw_check(profile: Profile, first: Profile | None) -> Profile:
+def _add_second_draw_check(profile: Profile, first_draw: Profile | None) -> Profile:
     """Add a check if the text was drawn before and both draws have a largest inner dimension."""
     from core.measure.checks import check_second_draw
 
-    check = check_second_draw(first, judge_profile(profile)) if first else None
+    check = check_second_draw(first_draw, judge_profile(profile)) if first_draw else None
     return replace(profile, checks=[*profile.checks, check]) if check else profile
 
 
@@ -271,7 +264,8 @@ class ControlPass:
     label: str
     seed: int
     run_id: str
-    known: Profile | None
+    """The id that it gets if it is measured now."""
+    stored: Profile | None
     """Its profile, if the warehouse has it."""
 
 
@@ -281,60 +275,68 @@ def find_stored_runs(
     """What the warehouse has for this measurement.
 
     Returns its control passes (those of the protocol and any others that are stored), the first run on another draw of
-    the text, and this same run unless it is to be measured again.
+    the text, and a run that covers the request, unless it is to be measured again.
 
     Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
     """
     from core.forecast.existing_runs import control_passes
 
     config, protocol, identity = job.config, setup.protocol, setup.identity
-    same = asdict(identity)
-    planned = [
+    controls = [
         ControlPass(
-            one.name,
-            one.label,
-            one.seed,
-            job.control_id(one.name, one.number),
-            read_profile(warehouse, one.run_id) if one.run_id else None,
+            control.name,
+            control.label,
+            control.seed,
+            job.control_id(control.name, control.number),
+            read_profile(warehouse, control.run_id) if control.run_id else None,
         )
-        for one in control_passes(config, protocol, identity, bool(setup.sample.opening_token), warehouse)
+        for control in control_passes(config, protocol, identity, bool(setup.sample.opening_token), warehouse)
     ]
-    same_run = None if job.again else _find_same_run(config, protocol, same, warehouse)
-    of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
-    runs = [
-        (run_id, seed) for run_id, seed, digest in seeds_of_runs(warehouse, **of_text) if digest == protocol.hash(seed)
+    same_run = None if job.again else _find_same_run(config, protocol, asdict(identity), warehouse)
+    draws = [
+        (run_id, seed)
+        for run_id, seed, protocol_hash in seeds_of_runs(
+            warehouse,
+            model_id=identity.model_id,
+            corpus_id=identity.corpus_id,
+            dtype=identity.dtype,
+            stack=identity.stack,
+        )
+        if protocol_hash == protocol.hash(seed)
     ]
-    first, first_seed = runs[0] if runs else (None, None)
+    first_id, first_seed = draws[0] if draws else (None, None)
     # Measured again, the first draw is still the first.
-    return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, same_run
+    first_draw = read_profile(warehouse, first_id) if first_id and first_seed != config.seed else None
+    return controls, first_draw, same_run
 
 
-def _find_same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
+def _find_same_run(
+    config: RunConfig, protocol: Protocol, identity: dict[str, str], warehouse: Warehouse
+) -> Profile | None:
     """The newest run of this model and text that covers the request."""
-    for run_id, stored in find_same_runs(warehouse, **same):
+    for run_id, stored_config in find_same_runs(warehouse, **identity):
         try:
-            asked = json.loads(stored)
-            covers = _covers(asked["run"], asdict(config)) and _protocol_covers(asked["protocol"], asdict(protocol))
-        except (ValueError, KeyError, TypeError):  # of another version, which asked for other things
+            stored = json.loads(stored_config)
+            covers = _covers(stored["run"], asdict(config)) and _protocol_covers(stored["protocol"], asdict(protocol))
+        except (ValueError, KeyError, TypeError):  # of another version, with other fields
             continue
         if covers:
             return read_profile(warehouse, run_id)
     return None
 
 
-def _covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a run covers a request; words depend on the companions."""
+def _covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
+    """Whether a run has all that is requested. Its companions must be the same, because words depend on them."""
     return (
-        {*run["companions"]} == {*asked["companions"]}
-        and {*run["estimators"]} >= {*asked["estimators"]}
-        and run["keep_tokens"] >= asked["keep_tokens"]
-        and run["controls"] >= asked["controls"]
+        {*run["companions"]} == {*request["companions"]}
+        and {*run["estimators"]} >= {*request["estimators"]}
+        and run["keep_tokens"] >= request["keep_tokens"]
+        and run["controls"] >= request["controls"]
     )
 
 
-def _protocol_covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a protocol of the same hash covers the passes and estimators that the hash leaves out."""
-    numbers = ("n_surrogates", "n_random_models")
-    return all(run[name] >= asked[name] for name in numbers) and all(
-        {*run[name]} >= {*asked[name]} for name in ("passes", "more_estimators")
+def _protocol_covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
+    """Whether a protocol of the same hash has all the passes and estimators requested, which the hash leaves out."""
+    return all(run[name] >= request[name] for name in ("n_surrogates", "n_random_models")) and all(
+        {*run[name]} >= {*request[name]} for name in ("passes", "more_estimators")
     )

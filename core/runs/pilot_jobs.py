@@ -6,15 +6,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
-
 from core.errors import InputError, WarehouseError
 from core.files import make_folder
 from core.pilots.pilot import Pilot
 from core.pilots.registration import pilot_requests
 from core.records import LOCAL, RunConfig
 from core.registry.protocols import find_protocol
-from core.runs.jobs import Job, JobStatus, is_locked, lock_path, pilot_folder, release_lock, remove_job, submit
+from core.runs.jobs import Job, JobStatus, pilot_folder, remove_job, submit
+from core.runs.locks import is_locked, lock_path, try_lock
 from core.runs.recovery import recover
 from core.runs.requests import expand_request
 from core.warehouse import pilots, queries
@@ -71,9 +70,9 @@ def _find_local_run(config: RunConfig, warehouse: Warehouse) -> str | None:
     if not config.model.startswith(LOCAL):
         return None
     protocol_hash = find_protocol(config.protocol).hash(config.seed)
-    known = queries.ranking(warehouse, protocol_hash=protocol_hash)
-    found = known.filter(reference=config.model, corpus_name=config.corpus, dtype=config.dtype)
-    return found["run_id"][0] if found.height else None
+    runs = queries.ranking(warehouse, protocol_hash=protocol_hash)
+    matches = runs.filter(reference=config.model, corpus_name=config.corpus, dtype=config.dtype)
+    return matches["run_id"][0] if matches.height else None
 
 
 def _require_weights(config: RunConfig) -> None:
@@ -87,12 +86,12 @@ def _require_weights(config: RunConfig) -> None:
 def _requests(pilot: Pilot) -> list[RunConfig]:
     from core.measure.setup import with_readable_tokenizer
 
-    asked = list(dict.fromkeys(model.asked for model in pilot.models))
-    return pilot_measurements(pilot, with_readable_tokenizer(asked) if len(asked) > 1 else asked)
+    models = list(dict.fromkeys(model.asked for model in pilot.models))
+    return pilot_measurements(pilot, with_readable_tokenizer(models) if len(models) > 1 else models)
 
 
 def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
-    """Every measurement of the pilot, each once."""
+    """Every measurement of the pilot, each once; `readable` are the models whose tokenizers can be read."""
     return list(dict.fromkeys(part for request in pilot_requests(pilot, readable) for part in expand_request(request)))
 
 
@@ -121,20 +120,18 @@ def require_pilot_idle(pilot: Pilot, warehouse: Warehouse) -> None:
         raise _already_running(pilot)
 
 
-def _already_running(pilot: Pilot) -> InputError:
-    return InputError("The pilot {pilot} is at work already: `workdim jobs` shows how far.", pilot=pilot.name)
-
-
 @contextmanager
 def _pilot_lock(pilot: Pilot, warehouse: Warehouse) -> Iterator[None]:
-    """Hold the pilot's lock. Meanwhile its jobs that were not started yet count as queued."""
+    """Hold the pilot's lock; meanwhile its jobs that were not started yet count as queued.
+
+    Raises InputError if the pilot is running already.
+    """
     make_folder(warehouse.jobs)
-    lock = FileLock(lock_path(pilot_folder(warehouse.jobs, pilot.pilot_id)))
-    try:
-        lock.acquire(timeout=1)
-    except Timeout as error:
-        raise _already_running(pilot) from error
-    try:
+    with try_lock(lock_path(pilot_folder(warehouse.jobs, pilot.pilot_id)), timeout=1) as is_held:
+        if not is_held:
+            raise _already_running(pilot)
         yield
-    finally:
-        release_lock(lock)
+
+
+def _already_running(pilot: Pilot) -> InputError:
+    return InputError("The pilot {pilot} is at work already: `workdim jobs` shows how far.", pilot=pilot.name)

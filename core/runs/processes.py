@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 from filelock import FileLock, Timeout
@@ -22,23 +23,23 @@ from core.errors import InputError, ResourceError
 from core.files import make_folder, refuse_where_read_only
 from core.runs.jobs import (
     CANCEL_FILE,
+    CHECKPOINT_PREFIX,
     Job,
     JobStatus,
     find_process,
-    is_locked,
     job_status,
     list_jobs,
-    lock_path,
-    release_lock,
     remove_job,
     worker_record,
     write_json,
 )
+from core.runs.locks import is_locked, lock_path, release_lock
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "core")
 POLL_INTERVAL = 0.2
+TURN_POLL_INTERVAL = 0.3
 TERMINATE_SECONDS = 0.8
 """Seconds for a process to terminate before it is killed: cancelling takes two seconds at most."""
 CANCEL_TIMEOUT = 30.0
@@ -48,17 +49,8 @@ CANCEL_TIMEOUT = 30.0
 def start_job(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     """Start the job's process, which waits for its turn; its output goes into the job's log."""
     refuse_where_read_only()
-    command = [*COMMAND, "jobs", "resume", job.job_id, "--here"]
     with job.log.open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment(warehouse),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        process = _start_process(warehouse, log, "jobs", "resume", job.job_id, "--here")
     if not is_locked(job.folder):  # it may have been quick
         write_json(job.folder / "worker.json", worker_record(process.pid))
     return process
@@ -69,15 +61,19 @@ def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subproc
     refuse_where_read_only()
     make_folder(log_file.parent)
     with log_file.open("wb") as log:
-        return subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=ROOT,
-            env=environment(warehouse),
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        return _start_process(warehouse, log, *arguments)
+
+
+def _start_process(warehouse: Warehouse, log: BinaryIO, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=ROOT,
+        env=environment(warehouse),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
 
 
 def environment(warehouse: Warehouse) -> dict[str, str]:
@@ -97,8 +93,8 @@ def waiting_policy() -> dict[str, str]:
     turns took 0.98 and 1.03 times as long as the default on a calm machine; beside busy processes 1.45 and 1.62 times the
     calm time, against 1.48 and 1.99 for the default. Sleeping at once costs 16 percent when calm; 10,000 turns gain nothing.
     """
-    chosen = any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))
-    return {} if chosen else {"GOMP_SPINCOUNT": "1000"}
+    is_set = any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))
+    return {} if is_set else {"GOMP_SPINCOUNT": "1000"}
 
 
 def run_jobs(
@@ -131,7 +127,7 @@ def run_jobs(
         for job, _ in running.values():
             cancel_job(job)
         for job in waiting:  # jobs without a checkpoint are removed; what an earlier process has finished stays
-            if not any(job.folder.glob("kept-*")):
+            if not any(job.folder.glob(f"{CHECKPOINT_PREFIX}*")):
                 remove_job(job)
 
 
@@ -148,7 +144,7 @@ def cancel_job(job: Job) -> None:
             raise InputError(
                 "The job {job} is at work on the machine {host}: cancel it there.", job=job.job_id, host=host
             )
-        with suppress(OSError):  # tells whoever waits for its process why it ended
+        with suppress(OSError):  # so that whoever waits for its process sees why it ended
             (job.folder / CANCEL_FILE).touch()
         if status.worker.get("engine") == "ray":
             _wait_for_cancel(job)
@@ -164,9 +160,9 @@ def _wait_for_cancel(job: Job) -> None:
 
     Raises ResourceError if it does not respond.
     """
-    end = time.monotonic() + CANCEL_TIMEOUT
+    deadline = time.monotonic() + CANCEL_TIMEOUT
     while job.folder.exists() and is_locked(job.folder):
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             raise ResourceError(
                 "The job {job} is to be cancelled, but the process that sent it to a cluster does not answer. Stop "
                 "that one.",
@@ -176,47 +172,46 @@ def _wait_for_cancel(job: Job) -> None:
 
 
 def _stop_process(status: JobStatus) -> None:
+    """Terminate the job's process and its children; kill those that do not end in time."""
     process = find_process(status.worker)
     if process is None:  # not started yet, or just gone
         return
     with suppress(psutil.Error):
-        family = [*process.children(recursive=True), process]
-        for member in family:
+        tree = [*process.children(recursive=True), process]
+        for member in tree:
             with suppress(psutil.Error):
                 member.terminate()
-        _, alive = psutil.wait_procs(family, timeout=TERMINATE_SECONDS)
+        _, alive = psutil.wait_procs(tree, timeout=TERMINATE_SECONDS)
         for member in alive:
             with suppress(psutil.Error):
                 member.kill()
         psutil.wait_procs(alive, timeout=TERMINATE_SECONDS)
 
 
-TURN_POLL = 0.3
-
-
 @contextmanager
-def wait_for_turn(job: Job, warehouse: Warehouse, waiting: Callable[[int], None]) -> Iterator[None]:
-    """Wait until the job may start; `waiting` is called repeatedly with the number of jobs before it."""
+def wait_for_turn(job: Job, warehouse: Warehouse, on_wait: Callable[[int], None]) -> Iterator[None]:
+    """Wait until the job may start; `on_wait` is called repeatedly with the number of jobs before it."""
     lock = None
     while lock is None:
-        before = _n_jobs_before(job, warehouse)
-        lock = _free_slot(warehouse) if not before else None
+        n_before = _count_jobs_before(job, warehouse)
+        lock = _acquire_slot(warehouse) if not n_before else None
         if lock is None:
-            waiting(max(before, 1))
-            time.sleep(TURN_POLL)
+            on_wait(max(n_before, 1))
+            time.sleep(TURN_POLL_INTERVAL)
     try:
         yield
     finally:
         release_lock(lock)
 
 
-def _n_jobs_before(job: Job, warehouse: Warehouse) -> int:
-    """Number of older jobs that wait for a turn, without those a pilot has not started and those on a cluster."""
+def _count_jobs_before(job: Job, warehouse: Warehouse) -> int:
+    """Number of older jobs that wait for a turn, without those that a pilot has not started and those on a cluster."""
     waiting = (s for s in list_jobs(warehouse) if s.state == "queued" and s.worker.get("engine", "local") == "local")
     return sum(bool(s.worker) and s.job.job_id < job.job_id for s in waiting)
 
 
-def _free_slot(warehouse: Warehouse) -> FileLock | None:
+def _acquire_slot(warehouse: Warehouse) -> FileLock | None:
+    """The lock of one of the slots for running jobs; None if all are taken."""
     for number in range(max_parallel_jobs()):
         lock = FileLock(warehouse.jobs / f".turn-{number}.lock")
         try:
@@ -228,7 +223,10 @@ def _free_slot(warehouse: Warehouse) -> FileLock | None:
 
 
 def max_parallel_jobs() -> int:
-    """From WORKDIM_JOBS_AT_ONCE. Raises InputError if that is no positive number."""
+    """The number of jobs that run at the same time: WORKDIM_JOBS_AT_ONCE, by default 1.
+
+    Raises InputError if that is no positive number.
+    """
     text = os.environ.get("WORKDIM_JOBS_AT_ONCE", "1")
     if not text.isdecimal() or int(text) < 1:
         raise InputError("WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.", text=text)

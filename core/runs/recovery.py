@@ -7,31 +7,29 @@ import shutil
 import time
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from core.errors import ResourceError, Sentence, WarehouseError
 from core.files import folders_in
-from core.runs.jobs import CANCEL_FILE, finish_job, job_folders, lock_path, read_job, release_lock, remove_job
+from core.runs.jobs import CANCEL_FILE, finish_job, job_folders, read_job, remove_job
+from core.runs.locks import lock_path, try_lock
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
-_KEEP_FINISHED = 7 * 24 * 3600.0
-"""Seconds after which a finished job is removed."""
+KEEP_FINISHED_SECONDS = 7 * 24 * 3600.0
+"""A finished job is removed after a week."""
 
 
-def publish_finished_passes(folder: Path, warehouse: Warehouse) -> None:
-    """Publish and ingest the finished passes of an earlier process of this job."""
-    for finished in filter(is_parcel, folders_in(folder)):
+def publish_finished_passes(job_folder: Path, warehouse: Warehouse) -> None:
+    """Publish the finished passes that an earlier process of this job left; they are not ingested yet."""
+    for finished in filter(is_parcel, folders_in(job_folder)):
         parcels.publish_parcel(warehouse.folder, finished)
-    warehouse.try_apply_pending()
 
 
 def recover(warehouse: Warehouse) -> None:
-    """Publish finished passes, ingest parcels and finish deletions. Checkpoints of stopped jobs are left alone.
+    """Publish finished passes, ingest parcels, finish deletions, remove old finished jobs.
 
-    Finished jobs are removed after a week. A job that cannot be recovered is logged as a warning and stops nothing.
+    Checkpoints of stopped jobs are left alone. A job that cannot be recovered is logged as a warning and stops nothing.
     """
     for reason in _recover_jobs(warehouse):
         _log.warning(reason)
@@ -39,11 +37,12 @@ def recover(warehouse: Warehouse) -> None:
 
 
 def recover_for_reader(warehouse: Warehouse) -> list[str]:
-    """As `recover`, for verbs that only read: what cannot be written now keeps waiting; returns the reasons."""
+    """As `recover`, for verbs that only read: what cannot be written now waits for the next time; returns the reasons."""
     return _recover_jobs(warehouse) + warehouse.try_apply_pending().messages
 
 
 def _recover_jobs(warehouse: Warehouse) -> list[str]:
+    """Recover every job; returns the reasons of those that could not be."""
     reasons = []
     for folder in job_folders(warehouse):
         try:
@@ -51,30 +50,24 @@ def _recover_jobs(warehouse: Warehouse) -> list[str]:
         except (ResourceError, WarehouseError) as error:
             reasons.append(str(error))
         except OSError as error:  # another user's folder, which is not writable
-            why = error.strerror or error
-            reasons.append(Sentence("The job {folder} is left as it is: {reason}.", folder=folder, reason=why))
+            reason = error.strerror or error
+            reasons.append(Sentence("The job {folder} is left as it is: {reason}.", folder=folder, reason=reason))
     return reasons
 
 
 def _recover_job(warehouse: Warehouse, folder: Path) -> None:
     """Publish the finished passes of a job that is not running; finish the job if its own run is published."""
-    lock = FileLock(lock_path(folder))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return
-    try:
-        for finished in filter(is_parcel, folders_in(folder)):
-            parcels.publish_parcel(warehouse.folder, finished)
-        job, end = read_job(folder), folder / "finished.json"
+    with try_lock(lock_path(folder)) as is_idle:
+        if not is_idle:
+            return
+        publish_finished_passes(folder, warehouse)
+        job, finished_file = read_job(folder), folder / "finished.json"
         if job and (folder / CANCEL_FILE).exists():
             remove_job(job)
         elif job is None:
             if not (folder / "job.json").exists():  # the request of another version is left alone
                 shutil.rmtree(folder, ignore_errors=True)
-        elif end.exists() and time.time() - end.stat().st_mtime > _KEEP_FINISHED:
+        elif finished_file.exists() and time.time() - finished_file.stat().st_mtime > KEEP_FINISHED_SECONDS:
             remove_job(job)
-        elif not end.exists() and is_parcel(warehouse.parcels / folder.name):
+        elif not finished_file.exists() and is_parcel(warehouse.parcels / folder.name):
             finish_job(job, {"run_id": folder.name})
-    finally:
-        release_lock(lock)

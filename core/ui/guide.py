@@ -1,4 +1,4 @@
-"""The Guide: docs/guide.md on a screen and as one file to print, with what the warehouse, the checks and the glossary fill in."""
+"""The screen Guide: docs/guide.md, with tables filled from the warehouse, the checks and the glossary; also to print."""
 
 from __future__ import annotations
 
@@ -27,92 +27,96 @@ from core.wording.numbers import number, with_interval
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
-_PICTURE = re.compile(r"!\[(?P<told>[^\]]*)\]\((?P<file>figures/[\w.]+\.svg)\)")
-_FILLED = re.compile(r"<!-- (\w+) -->")
-_WITHIN = re.compile(r"(?<=[^\x00-\x7f])\n(?=[^\x00-\x7f])")
+_PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<file>figures/[\w.]+\.svg)\)")
+_PLACE = re.compile(r"<!-- (\w+) -->")
+_LINE_END = re.compile(r"(?<=[^\x00-\x7f])\n(?=[^\x00-\x7f])")
 """A line end in a Japanese sentence, which Markdown would show as a space."""
 _LINK = re.compile(r"\[([^\]]*)\]\([\w.]+\.md\)")
-"""To another document, which no page of the app and no printed file leads to."""
-MOST_HITS = 30
+"""A link to another document, which neither the app nor the printed file contains."""
+MAX_HITS = 30
 
 
 @dataclass(frozen=True)
 class Section:
     title: str
     blocks: tuple[str, ...]
-    """Paragraphs, lists, tables, pictures and places to be filled, as Markdown."""
+    """Paragraphs, lists, tables, pictures and places for generated tables, as Markdown."""
 
 
 @lru_cache(maxsize=4)
 def sections(lang: str) -> tuple[Section, ...]:
-    """The guide without its head, which is for readers of the files."""
-    text = _WITHIN.sub("", _LINK.sub(r"\1", FILES.get(lang, FILES["en"]).read_text(encoding="utf-8")))
-    found = []
+    """The sections of the guide, without the head of the file."""
+    text = _LINE_END.sub("", _LINK.sub(r"\1", FILES.get(lang, FILES["en"]).read_text(encoding="utf-8")))
+    parsed = []
     for part in text.split("\n## ")[1:]:
         title, _, body = part.partition("\n")
-        found.append(
+        parsed.append(
             Section(title.strip(), tuple(block.strip() for block in re.split(r"\n{2,}", body) if block.strip()))
         )
-    return tuple(found)
+    return tuple(parsed)
 
 
 def show() -> None:
-    """A section at a time, or whatever the reader looks for."""
+    """Draw a search field, and the section chosen or the hits of the search."""
     _ = language.translator()
-    known = sections(language.current())
-    asked = st.text_input(_("Search the guide"), key="guide search", icon=":material/search:").strip()
-    if asked:
-        _show_hits(known, asked)
+    guide = sections(language.current())
+    words = st.text_input(_("Search the guide"), key="guide search", icon=":material/search:").strip()
+    if words:
+        _show_hits(guide, words)
         return
-    numbers = list(range(1, len(known) + 1))
+    numbers = list(range(1, len(guide) + 1))
     chosen = inputs.choose(
-        _("Chapter"), numbers, "section", 1, lambda n: known[n - 1].title, label_visibility="collapsed"
+        _("Chapter"), numbers, "section", 1, lambda n: guide[n - 1].title, label_visibility="collapsed"
     )
-    st.subheader(escape(known[chosen - 1].title))
-    for block in known[chosen - 1].blocks:
-        _show(block)
+    st.subheader(escape(guide[chosen - 1].title))
+    for block in guide[chosen - 1].blocks:
+        _show_block(block)
 
 
-def _show_hits(known: tuple[Section, ...], asked: str) -> None:
+def _show_hits(guide: tuple[Section, ...], words: str) -> None:
     _ = language.translator()
-    hits = [(one.title, block) for one in known for block in one.blocks for block in _lines(block, asked)]
+    hits = [
+        (section.title, block)
+        for section in guide
+        for block in section.blocks
+        for block in _matching_parts(block, words)
+    ]
     st.caption(_("Found: {n}").format(n=len(hits)))
-    before = ""
-    for title, block in hits[:MOST_HITS]:
-        if title != before:
+    last_title = ""
+    for title, block in hits[:MAX_HITS]:
+        if title != last_title:
             st.subheader(escape(title))
-        before = title
-        _show(block)
+        last_title = title
+        _show_block(block)
 
 
-def _lines(block: str, asked: str) -> Iterator[str]:
-    """Of a block what holds the words: all of it, of a long list or a filled table only those lines."""
-    filled = _FILLED.fullmatch(block)
-    text = _fill(filled[1], language.current()) if filled else block
-    if asked.casefold() not in text.casefold():
+def _matching_parts(block: str, words: str) -> Iterator[str]:
+    """The parts of a block that contain the words: the whole block, or of a table its title and the matching rows."""
+    text = _markdown(block, language.current())
+    if words.casefold() not in text.casefold():
         return
     rows = text.split("\n")
-    if rows[0].startswith("|") and asked.casefold() not in rows[0].casefold():
-        yield "\n".join([*rows[:2], *(row for row in rows[2:] if asked.casefold() in row.casefold())])
+    if rows[0].startswith("|") and words.casefold() not in rows[0].casefold():
+        yield "\n".join([*rows[:2], *(row for row in rows[2:] if words.casefold() in row.casefold())])
     else:
         yield text
 
 
-def _show(block: str) -> None:
-    picture, filled = _PICTURE.fullmatch(block), _FILLED.fullmatch(block)
+def _show_block(block: str) -> None:
+    picture = _PICTURE.fullmatch(block)
     if picture:
-        st.image(_in_theme((DOCS / picture["file"]).read_text(encoding="utf-8")), width=900, alt=picture["told"])
+        st.image(_svg_in_theme((DOCS / picture["file"]).read_text(encoding="utf-8")), width=900, alt=picture["alt"])
     elif block.startswith("### "):
         st.markdown(f"**{block.removeprefix('### ')}**")
     else:
-        st.markdown(_fill(filled[1], language.current()) if filled else block)
+        st.markdown(_markdown(block, language.current()))
 
 
-def _in_theme(drawn: str) -> str:
-    """The stored drawing, which is on white paper, in the reader's theme."""
+def _svg_in_theme(svg: str) -> str:
+    """A stored drawing, which has the light theme, in the reader's theme."""
     for light, own in zip(_colours(astuple(LIGHT)), _colours(astuple(pictures.theme())), strict=True):
-        drawn = drawn.replace(light, own)
-    return drawn
+        svg = svg.replace(light, own)
+    return svg
 
 
 def _colours(theme: tuple) -> list[str]:
@@ -120,57 +124,61 @@ def _colours(theme: tuple) -> list[str]:
     return [*single, *curves]
 
 
-# --- what is filled in -----------------------------------------------------------------------------------------
+# --- generated tables ------------------------------------------------------------------------------------------
 
 
-def _fill(name: str, lang: str) -> str:
-    return _FILLS[name](lang)
+def _markdown(block: str, lang: str) -> str:
+    """A block, or the table generated in its place."""
+    place = _PLACE.fullmatch(block)
+    return _GENERATED[place[1]](lang) if place else block
 
 
-def _glossary(lang: str) -> str:
+def _glossary_table(lang: str) -> str:
     _ = translator(lang)
-    other = "en" if lang == "ja" else "ja"
-    head = f"| {_('Term')} | {language.LANGUAGES[other]} | {_('Meaning')} |\n| --- | --- | --- |\n"
-    return head + "\n".join(f"| **{one.name(lang)}** | {one.name(other)} | {one.meaning(lang)} |" for one in glossary())
+    other_lang = "en" if lang == "ja" else "ja"
+    header = f"| {_('Term')} | {language.LANGUAGES[other_lang]} | {_('Meaning')} |\n| --- | --- | --- |\n"
+    return header + "\n".join(
+        f"| **{term.name(lang)}** | {term.name(other_lang)} | {term.meaning(lang)} |" for term in glossary()
+    )
 
 
-def _checks(lang: str) -> str:
+def _check_table(lang: str) -> str:
     _ = translator(lang)
-    head = (
+    header = (
         f"| {_('Check')} | {_('warning above')} | {_('veto above')} | {_('Meaning')} |\n| --- | ---: | ---: | --- |\n"
     )
-    judged = [check for check in CHECKS.values() if check.is_judged]
-    return head + "\n".join(
-        f"| {wording.name('check', one.key, lang)} | {_limit(one, one.warn)} | {_limit(one, one.veto)} "
-        f"| {wording.check_meaning(one.key, lang)} |"
-        for one in judged
+    checks = [check for check in CHECKS.values() if check.is_judged]
+    return header + "\n".join(
+        f"| {wording.name('check', check.key, lang)} | {_limit_text(check, check.warn)} | {_limit_text(check, check.veto)} "
+        f"| {wording.check_meaning(check.key, lang)} |"
+        for check in checks
     )
 
 
-def _limit(check: Check, value: float) -> str:
+def _limit_text(check: Check, value: float) -> str:
     if math.isinf(value):
         return "–"
     return f"±{math.expm1(value):.0%}" if check.is_log_change else number(value)
 
 
-def _phrases(lang: str) -> str:
-    """Each with what it does not say."""
-    return "\n".join(f"- **{escape(said)}**  \n  {escape(caution)}" for said, caution in phrases(lang))
+def _phrase_list(lang: str) -> str:
+    """The phrases as a list, each with its caution."""
+    return "\n".join(f"- **{escape(sentence)}**  \n  {escape(caution)}" for sentence, caution in phrases(lang))
 
 
 def phrases(lang: str) -> list[tuple[str, str]]:
-    """What can be said in a meeting with the numbers of this warehouse, and what must be added to it."""
+    """Sentences for a meeting from the numbers of this warehouse, each with the caution to add."""
     _ = translator(lang)
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     if runs.is_empty():
         return [(_("Nothing has been measured here yet."), _("There is nothing to be said."))]
-    said = _("We have measured {models} models on {texts} texts, {runs} runs in all.").format(
+    sentence = _("We have measured {models} models on {texts} texts, {runs} runs in all.").format(
         models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
     )
-    found = [(said, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
+    pairs = [(sentence, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
     home = reads.home_data(newest_runs(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
-        found.append(
+        pairs.append(
             (
                 _("On {text}, {name} uses {value} directions at most, at layer {layer} (estimated, d2, N={n}).").format(
                     text=run["corpus_name"],
@@ -183,23 +191,27 @@ def phrases(lang: str) -> list[tuple[str, str]]:
             )
         )
     relation = reads.relation(RankingQuestion())
-    found.append(
+    pairs.append(
         (
             answers.sentence(relation, lang),
             _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
         )
     )
     if home.saving is not None:
-        found.append(
+        pairs.append(
             (
                 f"{plans.brief(home.saving, lang)} ({plans.cost(home.saving, lang)})",
                 _("A price on held-out text; the shortened model must be tested on the task itself."),
             )
         )
-    return found
+    return pairs
 
 
-_FILLS: dict[str, Callable[[str], str]] = {"glossary": _glossary, "checks": _checks, "phrases": _phrases}
+_GENERATED: dict[str, Callable[[str], str]] = {
+    "glossary": _glossary_table,
+    "checks": _check_table,
+    "phrases": _phrase_list,
+}
 
 
 # --- to print --------------------------------------------------------------------------------------------------
@@ -215,22 +227,22 @@ svg { width: 100%; height: auto; break-inside: avoid; } a { color: inherit; }
 """
 
 
-def to_print(lang: str) -> bytes:
-    """The whole guide as one HTML file that needs nothing beside it, with the numbers of this moment."""
+def printable(lang: str) -> bytes:
+    """The whole guide as one HTML file with the current numbers."""
     _ = translator(lang)
-    turn = MarkdownIt("commonmark", {"html": False}).enable("table").render
-    known = sections(lang)
+    to_html = MarkdownIt("commonmark", {"html": False}).enable("table").render
+    guide = sections(lang)
     parts = [f"<h1>{html.escape(_('Workdim: guide'))}</h1>", "<ol>"]
-    parts += [f'<li><a href="#s{n}">{html.escape(one.title)}</a></li>' for n, one in enumerate(known, 1)]
+    parts += [f'<li><a href="#s{n}">{html.escape(section.title)}</a></li>' for n, section in enumerate(guide, 1)]
     parts.append("</ol>")
-    for n, one in enumerate(known, 1):
-        parts.append(f'<h2 id="s{n}">{html.escape(one.title)}</h2>')
-        for block in one.blocks:
-            picture, filled = _PICTURE.fullmatch(block), _FILLED.fullmatch(block)
+    for n, section in enumerate(guide, 1):
+        parts.append(f'<h2 id="s{n}">{html.escape(section.title)}</h2>')
+        for block in section.blocks:
+            picture = _PICTURE.fullmatch(block)
             if picture:
                 parts.append((DOCS / picture["file"]).read_text(encoding="utf-8"))
             else:
-                parts.append(turn(_fill(filled[1], lang) if filled else block))
+                parts.append(to_html(_markdown(block, lang)))
     return (
         f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{html.escape(_('Workdim: guide'))}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"

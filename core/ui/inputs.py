@@ -14,7 +14,9 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
+from core.errors import Sentence
 from core.files import is_read_only
+from core.locale import worded
 from core.records import SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
@@ -185,7 +187,13 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     if passing.is_empty():
         st.info(_("No run passes these filters."))
     else:
-        st.caption(_("{n} of {total} runs pass the filters.").format(n=passing.height, total=n_texts))
+        told = Sentence(
+            "{n} of {total} runs passes the filters.",
+            "{n} of {total} runs pass the filters.",
+            n=passing.height,
+            total=n_texts,
+        )
+        st.caption(worded(told, language.current()))
     return passing
 
 
@@ -252,16 +260,21 @@ def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
 
 
 def _show_search_result(n_matches: int, total: int, words: str) -> None:
-    _ = language.translator()
     if not n_matches:
-        message = _("None of the {total} runs is met by “{words}”.")
+        message = Sentence("None of the {total:,} runs is met by “{words}”.", total=total, words=escape(words.strip()))
     elif n_matches > MAX_LISTED:
-        message = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
+        message = Sentence(
+            "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
+            n=MAX_LISTED,
+            found=n_matches,
+        )
     elif words.strip():
-        message = _("{found} of {total} runs are listed.")
+        message = Sentence(
+            "{n:,} of {total:,} runs is listed.", "{n:,} of {total:,} runs are listed.", n=n_matches, total=total
+        )
     else:
         return
-    st.caption(message.format(n=MAX_LISTED, found=f"{n_matches:,}", total=f"{total:,}", words=escape(words.strip())))
+    st.caption(worded(message, language.current()))
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

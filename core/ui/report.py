@@ -1,4 +1,4 @@
-"""The report page: what a report is of and whom it is for, its slides in small, its files, and the recipes that are kept."""
+"""The screen Report: what a report contains and for whom, its files, its slides in small, and saved reports."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
 from core.deck.report import Report, appendix_sections, build_report
 from core.deck.slide_svg import slide_outline
-from core.errors import InputError
+from core.errors import InputError, Sentence, sentences
 from core.files import version
+from core.locale import worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
@@ -34,8 +35,8 @@ from core.warehouse import export_runs, recipes
 from core.wording.labels import shortened
 
 NONE = "none"
-MOST_RUNS = 40
-"""Of a report: more models are a gallery that nobody reads."""
+MAX_RUNS = 40
+"""Runs in one report; nobody reads more."""
 MIMES = {
     "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "html": "text/html",
@@ -44,22 +45,22 @@ MIMES = {
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the reader asks for: a recipe, what was read for it, and the company template with its bytes."""
+class ReportRequest:
+    """What a report is made from: its recipe, the data of its runs, and the company template."""
 
     recipe: Recipe
-    chosen: Selection | None
-    """None for a layer plan."""
+    selection: Selection | None
+    """The data of the runs; None for a layer plan."""
     pilot: RegisteredPilot | None = None
-    content: bytes | None = None
-    """Of the template."""
-    kept: SavedRecipe | None = None
-    """The recipe as it was kept, where it is one of those."""
+    template: bytes | None = None
+    """The content of the company template."""
+    saved: SavedRecipe | None = None
+    """The saved report, where it is one."""
 
 
-def choose_kept() -> SavedRecipe | None:
-    """One of the recipes that are kept; drawn only where there are some."""
-    saved = {one.recipe_id: one for one in reads.lists().recipes}
+def choose_saved_report() -> SavedRecipe | None:
+    """Return a saved report, or None for a new one; drawn only where there are some."""
+    saved = {recipe.recipe_id: recipe for recipe in reads.lists().recipes}
     if not saved:
         return None
     _ = language.translator()
@@ -74,26 +75,26 @@ def choose_kept() -> SavedRecipe | None:
     return saved.get(chosen)
 
 
-def ask(runs: pl.DataFrame) -> Wanted:
-    """What a new report is of: runs, a pilot with all of its results, or a layer plan; language, audience and template."""
+def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
+    """Return the request for a new report: runs, a pilot or a layer plan; language, audience and template."""
     _ = language.translator()
     plan_id = _choose_plan()
     pilot: RegisteredPilot | None = None
-    chosen: Selection | None = None
+    selection: Selection | None = None
     run_ids: tuple[str, ...] = ()
     if plan_id is None:
-        pilot, own = pilot_filter.choose(runs)
-        texts = own.filter(pl.col("pass") == "text")
-        chosen = (
-            reads.selection(newest_runs(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MOST_RUNS)
+        pilot, pilot_runs = pilot_filter.choose(runs)
+        texts = pilot_runs.filter(pl.col("pass") == "text")
+        selection = (
+            reads.selection(newest_runs(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MAX_RUNS)
         )
-        notices.stop_if_none_chosen(chosen.runs)
-        shown = tellable(chosen.runs)
-        notices.show_differing_conditions(shown)
-        run_ids = tuple(shown["run_id"])
+        notices.stop_if_none_chosen(selection.runs)
+        reported = runs_to_report(selection.runs)
+        notices.show_differing_conditions(reported)
+        run_ids = tuple(reported["run_id"])
         tables.show_comparison_link(run_ids)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
-        spoken = inputs.choose(
+        deck_language = inputs.choose(
             _("Language of the slides"),
             list(language.LANGUAGES),
             "deck",
@@ -104,214 +105,230 @@ def ask(runs: pl.DataFrame) -> Wanted:
         audience = inputs.choose(
             _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key, lang)
         )
-        name, content = _choose_template()
+        template_name, template_bytes = _choose_template()
     recipe = Recipe(
-        name=_name(pilot) if plan_id is None else "layer plan",
+        name=_report_name(pilot) if plan_id is None else "layer plan",
         run_ids=run_ids,
         pilot_id=pilot.pilot_id if pilot else None,
         plan_id=plan_id,
         audience=audience,
-        language=spoken,
-        template=name,
-        template_sha256=hashlib.sha256(content).hexdigest() if content else None,
+        language=deck_language,
+        template=template_name,
+        template_sha256=hashlib.sha256(template_bytes).hexdigest() if template_bytes else None,
     )
-    return Wanted(recipe, chosen, pilot, content)
+    return ReportRequest(recipe, selection, pilot, template_bytes)
 
 
-def of_kept(kept: SavedRecipe) -> Wanted:
-    """What a kept recipe asks for; stops where one of its runs, or its pilot, is gone."""
-    recipe, warehouse = kept.recipe, reads.warehouse()
+def read_saved_report(saved: SavedRecipe) -> ReportRequest:
+    """The request of a saved report; stops the page where one of its runs, or its pilot, is gone."""
+    recipe, warehouse = saved.recipe, reads.warehouse()
     _ = language.translator()
     if missing := recipes.missing_runs(warehouse, recipe):
-        _stop_without(kept, _("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing)))
-    content = recipes.read_template(warehouse, recipe)
-    if recipe.template and content is None:
+        _stop_incomplete(saved, _("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing)))
+    template_bytes = recipes.read_template(warehouse, recipe)
+    if recipe.template and template_bytes is None:
         st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
     if recipe.plan_id is not None:
-        return Wanted(recipe, None, None, content, kept)
+        return ReportRequest(recipe, None, None, template_bytes, saved)
     rows = [row for row in reads.lists().pilots.to_dicts() if row["pilot_id"] == recipe.pilot_id]
     if recipe.pilot_id is not None and not rows:
-        _stop_without(kept, _("The pilot of this report is not there: {pilot}.").format(pilot=recipe.pilot_id))
-    return Wanted(recipe, reads.selection(recipe.run_ids), registered_pilot(rows[0]) if rows else None, content, kept)
+        _stop_incomplete(saved, _("The pilot of this report is not there: {pilot}.").format(pilot=recipe.pilot_id))
+    return ReportRequest(
+        recipe, reads.selection(recipe.run_ids), registered_pilot(rows[0]) if rows else None, template_bytes, saved
+    )
 
 
-def _stop_without(kept: SavedRecipe, line: str) -> NoReturn:
-    st.error(escape(line), icon=":material/error:")
-    forget(kept)
+def _stop_incomplete(saved: SavedRecipe, message: str) -> NoReturn:
+    st.error(escape(message), icon=":material/error:")
+    show_delete_button(saved)
     st.stop()
 
 
-def make(wanted: Wanted) -> tuple[Wanted, Report]:
-    """The report, after the reader has said which sections of its appendix it goes without."""
-    whole = _made(wanted)
-    if wanted.kept is not None:
-        return wanted, whole
+def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
+    """Return the report with the chosen sections of the appendix, and its request; a saved report keeps its sections."""
+    full_report = _report(request)
+    if request.saved is not None:
+        return request, full_report
     _ = language.translator()
-    titles = {slide.key.split("-")[0]: slide.title for slide in reversed(whole.story.appendix)}
-    known = appendix_sections(whole.story)
-    taken = inputs.choose_many(
-        _("Appendix"), known, "sections", known, lambda key: _section(titles[key]), hides_default=True
+    titles = {slide.key.split("-")[0]: slide.title for slide in reversed(full_report.story.appendix)}
+    sections = appendix_sections(full_report.story)
+    chosen = inputs.choose_many(
+        _("Appendix"), sections, "sections", sections, lambda key: _section_label(titles[key]), hides_default=True
     )
-    if len(taken) == len(known):
-        return wanted, whole
-    left_out = tuple(key for key in known if key not in taken)
-    narrowed = replace(wanted, recipe=replace(wanted.recipe, left_out=left_out))
-    return narrowed, _made(narrowed)
+    if len(chosen) == len(sections):
+        return request, full_report
+    left_out = tuple(key for key in sections if key not in chosen)
+    shorter = replace(request, recipe=replace(request.recipe, left_out=left_out))
+    return shorter, _report(shorter)
 
 
-def tellable(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs that a report tells of: those without a verdict are left out, which is said; stops where no other is."""
+def runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs with a verdict; others are left out, which a message says. Stops the page where none remains."""
     _ = language.translator()
-    left_out = deck_data.names_without_verdict(runs, language.current())
-    if left_out:
-        line = _(
+    without_verdict = deck_data.names_without_verdict(runs, language.current())
+    if without_verdict:
+        message = _(
             "Without a verdict and left out of the slides: {names}. Their protocol measures no points of one per type."
         )
-        st.info(line.format(names=escape(_(", ").join(left_out.values()))))
-    if len(left_out) == runs.height:
+        st.info(message.format(names=escape(_(", ").join(without_verdict.values()))))
+    if len(without_verdict) == runs.height:
         st.stop()
     return deck_data.runs_with_verdict(runs)
 
 
-# --- files -----------------------------------------------------------------------------------------------------
+# --- downloads -------------------------------------------------------------------------------------------------
 
 
-def download(wanted: Wanted, made: Report) -> None:
-    """The deck, the page and the rows behind them, each made when it is asked for."""
+def show_downloads(request: ReportRequest, report: Report) -> None:
+    """Draw buttons for the slides, the HTML page and the data behind them; each file is made on the click."""
     _ = language.translator()
-    stem = f"workdim_{slug(wanted.recipe.name, 'report')}_{wanted.recipe.language}_{made.story.made_on:%Y%m%d}"
+    stem = f"workdim_{slug(request.recipe.name, 'report')}_{request.recipe.language}_{report.story.made_on:%Y%m%d}"
     files = (
-        ("pptx", _("Download the slides (PowerPoint)"), partial(_powerpoint, wanted, made)),
-        ("html", _("Download as one HTML file"), partial(_page, made, f"{stem}.zip")),
-        ("zip", _("Download the rows behind it"), partial(_rows, made)),
+        ("pptx", _("Download the slides (PowerPoint)"), partial(_powerpoint_file, request, report)),
+        ("html", _("Download as one HTML file"), partial(_html_file, report, f"{stem}.zip")),
+        ("zip", _("Download the rows behind it"), partial(_data_file, report)),
     )
     with st.container(horizontal=True, gap="small"):
-        for ending, label, content in files:
+        for suffix, label, make_file in files:
             st.download_button(
                 label,
-                content,
-                f"{stem}.{ending}",
-                MIMES[ending],
+                make_file,
+                f"{stem}.{suffix}",
+                MIMES[suffix],
                 on_click="ignore",
-                type="primary" if ending == "pptx" else "secondary",
+                type="primary" if suffix == "pptx" else "secondary",
                 icon=":material/download:",
             )
     st.caption(_("Charts stay editable; every number carries its source."))
 
 
-def _powerpoint(wanted: Wanted, made: Report) -> bytes:
-    recipe, content = wanted.recipe, wanted.content
-    opened = template.open_template(content, recipe.template or "template", recipe.language) if content else None
-    return made.powerpoint(version(), reads.warehouse().folder.identity(), opened)
+def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:
+    recipe, template_bytes = request.recipe, request.template
+    opened = (
+        template.open_template(template_bytes, recipe.template or "template", recipe.language)
+        if template_bytes
+        else None
+    )
+    return report.powerpoint(version(), reads.warehouse().folder.identity(), opened)
 
 
-def _page(made: Report, bundle: str) -> bytes:
-    return made.page(version(), reads.warehouse().folder.identity(), bundle)
+def _html_file(report: Report, data_file_name: str) -> bytes:
+    return report.page(version(), reads.warehouse().folder.identity(), data_file_name)
 
 
-def _rows(made: Report) -> bytes:
+def _data_file(report: Report) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "rows.zip"
         export_runs.export_report_data(
-            reads.warehouse(), made.numbers, made.story.run_ids or made.recipe.run_ids, target
+            reads.warehouse(), report.numbers, report.story.run_ids or report.recipe.run_ids, target
         )
         return target.read_bytes()
 
 
-# --- what it holds ---------------------------------------------------------------------------------------------
+# --- slides and changes ----------------------------------------------------------------------------------------
 
 
-def outlines(made: Report) -> None:
-    """The slides in small, in their own language: the seven, and the appendix where it is opened."""
+def show_slides(report: Report) -> None:
+    """Draw the slides in small, in the language of the report; the appendix in an expander."""
     _ = language.translator()
-    story = made.story
+    story = report.story
     st.subheader(escape(story.title))
-    _draw(story.slides, 1, story.language)
+    _show_outlines(story.slides, 1, story.language)
     if story.appendix:
         with st.expander(_("Appendix: {n} slides").format(n=len(story.appendix))):
-            _draw(story.appendix, 1 + len(story.slides), story.language)
+            _show_outlines(story.appendix, 1 + len(story.slides), story.language)
 
 
-def _draw(slides: tuple, first: int, spoken: str) -> None:
+def _show_outlines(slides: tuple, first_number: int, deck_language: str) -> None:
     with st.container(horizontal=True, gap="small"):
-        for place, slide in enumerate(slides, start=first):
-            st.image(slide_outline(slide, place, spoken), width=290, alt=slide.title)
+        for number, slide in enumerate(slides, start=first_number):
+            st.image(slide_outline(slide, number, deck_language), width=290, alt=slide.title)
 
 
-def tell_changes(kept: SavedRecipe, made: Report) -> None:
-    """Which numbers of the kept report the warehouse would give differently now."""
+def show_changes(saved: SavedRecipe, report: Report) -> None:
+    """Draw the numbers of a saved report that the warehouse would give differently now."""
     _ = language.translator()
     warehouse = reads.warehouse()
-    found = recipes.compare_numbers(warehouse, recipes.recipe_numbers(warehouse, kept.recipe_id), made.numbers)
-    changed = [one for one in found if one.state in ("changed", "gone")]
-    n_left = sum(one.state == "computed" for one in found)
-    day = f"{kept.made_at:%Y-%m-%d}"
+    comparisons = recipes.compare_numbers(warehouse, recipes.recipe_numbers(warehouse, saved.recipe_id), report.numbers)
+    changed = [number for number in comparisons if number.state in ("changed", "gone")]
+    n_left = sum(number.state == "computed" for number in comparisons)
+    day = f"{saved.made_at:%Y-%m-%d}"
     if not changed and not n_left:
-        st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(found):,}", day=day))
+        st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=day))
         return
-    told = _("{n} of {total} numbers have changed since {day}.")
-    lines = [told.format(n=f"{len(changed):,}", total=f"{len(found):,}", day=day)]
+    line = Sentence(
+        "{n:,} of {total:,} numbers has changed since {day}.",
+        "{n:,} of {total:,} numbers have changed since {day}.",
+        n=len(changed),
+        total=len(comparisons),
+        day=day,
+    )
     if n_left:
-        lines.append(_("{n} computed ones were not compared.").format(n=f"{n_left:,}"))
-    st.warning(wording.sentences(lines, language.current()), icon=":material/published_with_changes:")
+        not_compared = Sentence(
+            "{n:,} computed one was not compared.", "{n:,} computed ones were not compared.", n=n_left
+        )
+        line = sentences(line, not_compared)
+    st.warning(worded(line, language.current()), icon=":material/published_with_changes:")
     if not changed:
         return
     rows = {
-        _("Slide"): [one.row.slide for one in changed],
-        _("Then"): [one.row.text for one in changed],
-        _("Now"): [one.current_text or wording.number(one.current) for one in changed],
-        _("Source"): [".".join(filter(None, (one.row.source_table, one.row.source_column))) for one in changed],
-        _("Run"): [one.row.run_id for one in changed],
+        _("Slide"): [number.row.slide for number in changed],
+        _("Then"): [number.row.text for number in changed],
+        _("Now"): [number.current_text or wording.number(number.current) for number in changed],
+        _("Source"): [
+            ".".join(filter(None, (number.row.source_table, number.row.source_column))) for number in changed
+        ],
+        _("Run"): [number.row.run_id for number in changed],
     }
     st.dataframe(pl.DataFrame(rows), hide_index=True)
 
 
-# --- recipes ---------------------------------------------------------------------------------------------------
+# --- saving ----------------------------------------------------------------------------------------------------
 
 
 @inputs.hidden_when_read_only
-def keep(wanted: Wanted, made: Report) -> None:
-    """Keep what was chosen under a name, with the numbers of today; a kept report takes the numbers of today."""
+def show_save_form(request: ReportRequest, report: Report) -> None:
+    """Draw the form that saves the report under a name; of a saved report, buttons that update its numbers or delete it."""
     _ = language.translator()
-    if wanted.kept is not None:
+    if request.saved is not None:
         with st.container(horizontal=True, gap="small"):
             if st.button(_("Take the numbers of today"), icon=":material/update:"):
-                recipes.save_recipe(reads.warehouse(), wanted.recipe, made.numbers, version(), wanted.content)
+                recipes.save_recipe(reads.warehouse(), request.recipe, report.numbers, version(), request.template)
                 st.rerun()
-            forget(wanted.kept)
+            show_delete_button(request.saved)
         return
     with st.form("keep report", border=False), st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         name = st.text_input(_("Keep this report as"), max_chars=80, width=360)
         if st.form_submit_button(_("Keep"), icon=":material/bookmark_add:"):
-            recipe = replace(wanted.recipe, name=name.strip())
-            kept = recipes.save_recipe(reads.warehouse(), recipe, made.numbers, version(), wanted.content)
-            st.query_params["recipe"] = kept.recipe_id
+            recipe = replace(request.recipe, name=name.strip())
+            saved = recipes.save_recipe(reads.warehouse(), recipe, report.numbers, version(), request.template)
+            st.query_params["recipe"] = saved.recipe_id
             st.rerun()
 
 
 @inputs.hidden_when_read_only
-def forget(kept: SavedRecipe) -> None:
+def show_delete_button(saved: SavedRecipe) -> None:
     _ = language.translator()
     if st.button(_("Forget this report"), icon=":material/delete:"):
-        recipes.delete_recipe(reads.warehouse(), kept.recipe_id)
+        recipes.delete_recipe(reads.warehouse(), saved.recipe_id)
         st.rerun()
 
 
-def _section(title: str) -> str:
-    """Without the number of its first page."""
+def _section_label(title: str) -> str:
+    """The title of a section, without the number of its first page."""
     return shortened(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", title), 40)
 
 
-# --- reading ---------------------------------------------------------------------------------------------------
+# --- choices ---------------------------------------------------------------------------------------------------
 
 
-def _name(pilot: RegisteredPilot | None) -> str:
+def _report_name(pilot: RegisteredPilot | None) -> str:
     printable = "".join(letter for letter in pilot.pilot.name if letter.isprintable()).strip() if pilot else ""
     return printable[:80] or "report"
 
 
 def _choose_plan() -> str | None:
-    """A layer plan, drawn only where there are some; None for a report of runs."""
+    """Return the id of a layer plan, or None for a report of runs; drawn only where there are plans."""
     rows = {row["plan_id"]: row for row in reads.lists().plans.to_dicts()}
     if not rows:
         return None
@@ -332,14 +349,14 @@ def _plan_label(row: Mapping[str, Any]) -> str:
 
 
 def _choose_template() -> tuple[str | None, bytes | None]:
-    """The company's file, if one was given that can be used; what a deck on it goes without is said."""
+    """Return name and content of the company template, with remarks on what slides on it lack; None without a usable one."""
     _ = language.translator()
-    given = st.file_uploader(_("Company template"), type=["pptx", "potx"], key="template", width=360)
-    if given is None:
+    file = st.file_uploader(_("Company template"), type=["pptx", "potx"], key="template", width=360)
+    if file is None:
         return None, None
-    name, content = given.name[-80:], given.getvalue()
+    name, content = file.name[-80:], file.getvalue()
     try:
-        remarks = _remarks(hashlib.sha256(content).hexdigest(), name, language.current(), content)
+        remarks = _template_remarks(hashlib.sha256(content).hexdigest(), name, language.current(), content)
     except InputError as error:
         st.error(escape(error.message), icon=":material/error:")
         return None, None
@@ -349,48 +366,50 @@ def _choose_template() -> tuple[str | None, bytes | None]:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _remarks(sha256: str, name: str, spoken: str, _content: bytes) -> list[str]:
-    """Read once: the page is drawn anew at every click."""
-    return template.open_template(_content, name, spoken).remarks(spoken)
+def _template_remarks(sha256: str, name: str, deck_language: str, _template_bytes: bytes) -> list[str]:
+    """What slides on a template lack; cached, since the page is drawn anew at every click."""
+    return template.open_template(_template_bytes, name, deck_language).remarks(deck_language)
 
 
-def _made(wanted: Wanted) -> Report:
-    """Cached: the page is drawn anew at every click."""
+def _report(request: ReportRequest) -> Report:
+    """The report of a request; cached, since the page is drawn anew at every click."""
     today = date.today()
     warehouse = reads.warehouse()
-    return _cached(warehouse.path, warehouse.version(), reads.shows_reference(), today, wanted.recipe, wanted)
+    return _cached_report(warehouse.path, warehouse.version(), reads.shows_reference(), today, request.recipe, request)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _cached(path: Path, version: tuple, with_reference: bool, day: date, recipe: Recipe, _wanted: Wanted) -> Report:
-    chosen, pilot = _wanted.chosen, _wanted.pilot
-    if recipe.plan_id is not None or chosen is None:
+def _cached_report(
+    path: Path, version: tuple, with_reference: bool, day: date, recipe: Recipe, _request: ReportRequest
+) -> Report:
+    selection, pilot = _request.selection, _request.pilot
+    if recipe.plan_id is not None or selection is None:
         plan = reads.layer_plan(recipe.plan_id or "")
         if plan is None:
             raise InputError("The layer plan of this report is not there any more.")
         return build_report(deck_data.plan_data(plan, recipe.language, day), recipe)
     plans = [
-        row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(chosen.runs["model_id"])
+        row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(selection.runs["model_id"])
     ]
     frames = deck_data.RunFrames(
-        runs=chosen.with_controls,
-        estimates=chosen.estimates,
-        correlators=chosen.correlators,
-        checks=chosen.checks,
-        summaries=chosen.summaries,
-        scores=chosen.scores,
-        claims=chosen.claims,
-        extrema=chosen.extrema,
-        against_controls=chosen.against_controls,
-        plans=tuple(plan for one in plans if (plan := reads.layer_plan(one)) is not None),
+        runs=selection.with_controls,
+        estimates=selection.estimates,
+        correlators=selection.correlators,
+        checks=selection.checks,
+        summaries=selection.summaries,
+        scores=selection.scores,
+        claims=selection.claims,
+        extrema=selection.extrema,
+        against_controls=selection.against_controls,
+        plans=tuple(plan for plan_id in plans if (plan := reads.layer_plan(plan_id)) is not None),
     )
-    found = specifications = None
+    pilot_answer = specifications = None
     if pilot is not None:
-        asked = RankingQuestion(pilot=pilot)
-        found = reads.answer(asked)
-        among = reads.population(asked)
-        specifications = relate_by_specification(among, reads.inner_maxima(among.rows["run_id"].to_list()))
+        question = RankingQuestion(pilot=pilot)
+        pilot_answer = reads.answer(question)
+        population = reads.population(question)
+        specifications = relate_by_specification(population, reads.inner_maxima(population.rows["run_id"].to_list()))
     data = deck_data.deck_data(
-        frames, recipe.language, pilot, made_on=day, pilot_answer=found, specifications=specifications
+        frames, recipe.language, pilot, made_on=day, pilot_answer=pilot_answer, specifications=specifications
     )
     return build_report(data, recipe)

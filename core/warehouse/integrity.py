@@ -347,6 +347,7 @@ def _check_parcels(
             n_rows = _count_parcel_rows(parcel)
             differences: list[str] = [
                 Sentence(
+                    "{table}: {n} row, not {expected}",
                     "{table}: {n} rows, not {expected}",
                     table=table,
                     n=counts[table].get(run_id, 0),

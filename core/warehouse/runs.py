@@ -123,7 +123,10 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
                 others = Sentence("Nothing was deleted.")
                 if done:
                     others = Sentence(
-                        "{done} of {n_run_ids} runs were deleted before.", done=done, n_run_ids=len(run_ids)
+                        "{n} of {n_run_ids} runs was deleted before.",
+                        "{n} of {n_run_ids} runs were deleted before.",
+                        n=done,
+                        n_run_ids=len(run_ids),
                     )
                 raise ResourceError(sentences(error.message, others)) from error
 

@@ -60,7 +60,13 @@ class PendingResult:
     def messages(self) -> list[str]:
         if not self.n_late:
             return self.damaged
-        return [Sentence("{n} finished measurements wait: {reason}", n=self.n_late, reason=self.reason), *self.damaged]
+        waiting = Sentence(
+            "{n} finished measurement waits: {reason}",
+            "{n} finished measurements wait: {reason}",
+            n=self.n_late,
+            reason=self.reason,
+        )
+        return [waiting, *self.damaged]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from core.analysis.question import Registration
 from core.analysis.ranking import RankingGroup
 from core.analysis.relation import LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.registry.published import Published
 from core.wording.labels import name
 from core.wording.numbers import day
@@ -287,13 +288,21 @@ def left_out(answer: Answer, language: str) -> list[str]:
     if flat:
         told.append(_("Without this dimension: {names}.").format(names=_names(flat, language)))
     if found.n_variants:
-        line = _("Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.")
-        told.append(line.format(n=found.n_variants))
+        variants = Sentence(
+            "Not counted, as no model of its own: {n} profile of an earlier checkpoint or damaged network.",
+            "Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.",
+            n=found.n_variants,
+        )
+        told.append(worded(variants, language))
     if answer.n_base and relation.n:
         told.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
-        line = _("Sources tell different scores of {n} models; the newest counts, and any of them gives this answer.")
-        told.append(line.format(n=answer.n_contradicting))
+        differing = Sentence(
+            "Sources tell different scores of {n} model; the newest counts, and any of them gives this answer.",
+            "Sources tell different scores of {n} models; the newest counts, and any of them gives this answer.",
+            n=answer.n_contradicting,
+        )
+        told.append(worded(differing, language))
     vetoed = [one.name for one in answer.models if one.is_vetoed]
     if vetoed:
         told.append(_("Counted, although a check vetoes them: {names}.").format(names=_names(vetoed, language)))

@@ -52,7 +52,7 @@ def test_a_tensor_that_the_index_names_and_no_shard_holds_is_missing(tmp_path):
     tensors = load_file(shard)
     del tensors["model.norm.weight"]
     save_file(tensors, shard, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"tiny are incomplete: 1 tensors are missing .* model\.norm\.weight"):
+    with pytest.raises(ModelError, match=r"tiny are incomplete: 1 tensor is missing .* model\.norm\.weight"):
         open_model(find_weights(str(folder)), device="cpu")
 
 

@@ -105,7 +105,7 @@ def test_a_missing_weight_is_an_error_not_a_random_number(folder):
     weights = load_file(folder / "model.safetensors")
     del weights["model.layers.2.mlp.up_proj.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"incomplete: 1 tensors are missing.*layers.2.mlp.up_proj"):
+    with pytest.raises(ModelError, match=r"incomplete: 1 tensor is missing.*layers.2.mlp.up_proj"):
         open_folder(folder)
 
 

@@ -105,7 +105,7 @@ def test_a_tensor_that_the_files_lack_is_named(tmp_path):
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"1 tensors are missing.*layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(ModelError, match=r"1 tensor is missing.*layers\.1\.mlp\.up_proj\.weight"):
         opened(folder, tmp_path)
 
 

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.records import Progress, ScoreConfig
 from core.runs import jobs
+from core.runs.progress import ProgressReporter
 from core.warehouse import queries, score_imports
 from core.warehouse.aliases import list_aliases, set_aliases
 from core.warehouse.warehouse import Warehouse
@@ -188,7 +189,7 @@ def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(warehouse:
     (tmp_path / "tickets.jsonl").touch()
     job = jobs.submit(config, warehouse)
     with jobs.hold_job(job):
-        jobs.ProgressReporter(job, lambda step: None)(Progress("score", 1_200, 480_000))
+        ProgressReporter(job, lambda step: None)(Progress("score", 1_200, 480_000))
         app = opened("pilot.py")
         shown = texts(app).replace("\\", "")
         assert not app.exception and "org/model · tickets.jsonl · scoring" in shown and "at work" in shown

@@ -8,8 +8,7 @@ import pytest
 
 from core.errors import InputError
 from core.records import PlanConfig, RunConfig
-from core.runs import planning
-from core.runs.estimates import plan_estimate_from_process, preflight_cards, preflight_cards_from_process
+from core.runs.estimates import estimate_plan, plan_estimate_from_process, preflight_cards, preflight_cards_from_process
 from core.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
@@ -30,6 +29,6 @@ def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_pa
 def test_a_page_gets_what_a_plan_will_take(tiny_llama, tmp_path):
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
     config = PlanConfig(str(tiny_llama), "english-business", blocks=1)
-    assert plan_estimate_from_process(config, warehouse).passes == planning.estimate_plan(config).passes
+    assert plan_estimate_from_process(config, warehouse).passes == estimate_plan(config).passes
     with pytest.raises(InputError, match="at most 3 can go"):  # told by its type, as what a card refuses
         plan_estimate_from_process(replace(config, blocks=9), warehouse)

@@ -26,7 +26,8 @@ from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import run_measurement
-from core.runs.jobs import find_job, job_status, list_jobs, log_warnings, submit, worker_record, write_json
+from core.runs.jobs import find_job, job_status, list_jobs, submit, worker_record, write_json
+from core.runs.progress import log_warnings, read_log
 from core.runs.recovery import recover
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
@@ -79,7 +80,7 @@ def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
     with log_warnings(job):
         for line in (Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=8), "another"):
             logging.getLogger("workdim").warning(line)
-    ours, other = job.log_tail(2)
+    ours, other = read_log(job, 2)
     assert ours.endswith("  Memory is short: scoring goes on with batches of 8 tokens.") and other.endswith("  another")
     assert worded(ours, "ja").startswith(ours[:19]) and worded(ours, "ja").endswith("採点を続けます。")
 

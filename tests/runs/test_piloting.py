@@ -125,7 +125,7 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
     def engine(jobs, _told):
         seen.extend(jobs)
         assert [job.job_id for job in jobs] == sorted(job.job_id for job in jobs)
-        assert processes._n_jobs_before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
+        assert processes._count_jobs_before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
         return iter(())
 
     assert list(run_pilot(pilot, warehouse, engine, lambda at: None)) == []

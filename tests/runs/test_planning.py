@@ -19,8 +19,9 @@ from core.models.memory import MemoryPlan
 from core.models.model import Blueprint
 from core.records import PlanConfig
 from core.runs import processes
+from core.runs.estimates import estimate_plan
 from core.runs.jobs import job_status, list_jobs, submit
-from core.runs.planning import estimate_plan, load_result, run_plan
+from core.runs.planning import load_result, run_plan
 from core.warehouse.layer_plans import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
 from core.wording.plans import estimate_text

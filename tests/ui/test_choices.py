@@ -90,7 +90,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     ],
 )
 def test_a_pace_is_told_beyond_its_error_and_without_a_cause(value: float, error: float | None, said: str) -> None:
-    assert layer_pairs._pace(DisplacementExponent(value, error, 1, 29)) == said
+    assert layer_pairs.pace_text(DisplacementExponent(value, error, 1, 29)) == said
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
@@ -161,9 +161,9 @@ def test_a_kept_report_without_its_pilot_is_not_made(warehouse: Warehouse, monke
     monkeypatch.setattr(reads, "lists", lambda: SimpleNamespace(pilots=queries.pilots(warehouse)))
     monkeypatch.setattr(report.st, "error", lambda line, icon: told.append(line))
     monkeypatch.setattr(report.st, "stop", lambda: sys.exit(0))
-    monkeypatch.setattr(report, "forget", lambda kept: None)
+    monkeypatch.setattr(report, "show_delete_button", lambda kept: None)
     with pytest.raises(SystemExit):
-        report.of_kept(SimpleNamespace(recipe=Recipe("Board", run_ids=(RUN_IDS[0],), pilot_id="ab12")))  # type: ignore
+        report.read_saved_report(SimpleNamespace(recipe=Recipe("Board", run_ids=(RUN_IDS[0],), pilot_id="ab12")))  # type: ignore
     assert len(told) == 1 and "The pilot of this report is not there" in told[0] and "ab12" in told[0]
 
 
@@ -187,7 +187,7 @@ def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Ware
     assert shown["Outcome"][-1] == "for information"
     shift = shown.filter(pl.col("Check") == "Shift of log d2 with the number of points")
     assert set(shift["Layer"]) == {0, 1, 4} and set(shift["± (paired)"]) == {0.012}
-    names = check_tables.checks_worst_first(checks)
+    names = check_tables.check_names(checks)
     assert names[0] == "norm_dropped_share" and set(names[-2:]) == {"token_types", "vocabulary_shift"}
 
 

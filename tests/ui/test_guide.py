@@ -17,7 +17,7 @@ def kinds(block: str) -> str:
     """What a block is, whatever it says."""
     if guide._PICTURE.fullmatch(block):
         return "picture"
-    filled = guide._FILLED.fullmatch(block)
+    filled = guide._PLACE.fullmatch(block)
     lines = block.split("\n")
     starts = [line for line in lines if re.match(r"\||- |\d+\. ", line)]
     return filled[1] if filled else f"{len(starts)} entries"
@@ -27,7 +27,7 @@ def test_both_languages_say_as_much():
     english, japanese = ([[kinds(b) for b in one.blocks] for one in guide.sections(reader)] for reader in LANGUAGES)
     assert english == japanese
     assert sum(kind == "picture" for blocks in english for kind in blocks) == 5
-    assert {kind for blocks in english for kind in blocks} >= set(guide._FILLS)
+    assert {kind for blocks in english for kind in blocks} >= set(guide._GENERATED)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -49,8 +49,8 @@ def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_file_to_print_needs_nothing_beside_it(language, monkeypatch):
-    monkeypatch.setitem(guide._FILLS, "phrases", lambda reader: "- **<b>said**")
-    told = guide.to_print(language).decode()
+    monkeypatch.setitem(guide._GENERATED, "phrases", lambda reader: "- **<b>said**")
+    told = guide.printable(language).decode()
     assert told.count("<svg") == 5 and told.count("<h2 ") == 8 and f'lang="{language}"' in told
     assert not re.search(r"<script|<link|<img|src=|url\(|<!-- |\.md\b.*</a>", told)
     assert "&lt;b&gt;said" in told and "<b>said" not in told
@@ -58,7 +58,12 @@ def test_the_file_to_print_needs_nothing_beside_it(language, monkeypatch):
 
 
 def test_whoever_looks_for_a_word_finds_the_lines_that_hold_it():
-    found = [line for one in guide.sections("en") for block in one.blocks for line in guide._lines(block, "TOKENIZER")]
+    found = [
+        line
+        for one in guide.sections("en")
+        for block in one.blocks
+        for line in guide._matching_parts(block, "TOKENIZER")
+    ]
     assert found and all("tokenizer" in line.casefold() for line in found)
     (glossary,) = [line for line in found if line.startswith("| Term")]
     assert 3 < len(glossary.split("\n")) < 10
@@ -68,4 +73,4 @@ def test_its_pictures_are_dark_where_the_reader_is(monkeypatch):
     monkeypatch.setattr(pictures, "theme", lambda: DARK)
     drawn = (guide.DOCS / "figures" / "guide_shape.en.svg").read_text(encoding="utf-8")
     assert LIGHT.paper in drawn
-    assert not [colour for colour in (LIGHT.paper, LIGHT.text, LIGHT.grid) if colour in guide._in_theme(drawn)]
+    assert not [colour for colour in (LIGHT.paper, LIGHT.text, LIGHT.grid) if colour in guide._svg_in_theme(drawn)]

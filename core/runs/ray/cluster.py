@@ -24,8 +24,8 @@ DEFAULT_CPUS = 2
 """CPUs, and so threads, of a job if OMP_NUM_THREADS is not set and a machine has that many."""
 SENT_PATHS = ("core", "data", "pyproject.toml")
 """What is sent to the workers."""
-_STORE_BYTES = 200 * 2**20
-_CONNECT_TIMEOUT = 10.0
+OBJECT_STORE_BYTES = 200 * 2**20
+CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def job_needs(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
     is_on_gpu = int(config.device.startswith("cuda"))
     if isinstance(config, PlanConfig):
         names = ("model", "corpus", "column", "encoding", "chat", "dtype", "device", "memory_budget")
-        like = RunConfig(**{name: getattr(config, name) for name in names})
-        return Needs(estimate(like, warehouse).memory_bytes, is_on_gpu)
+        measurement = RunConfig(**{name: getattr(config, name) for name in names})
+        return Needs(estimate(measurement, warehouse).memory_bytes, is_on_gpu)
     card = estimate(config, warehouse)
-    to_measure = {one.name for one in card.passes if one.known_run is None}
+    to_measure = {pass_.name for pass_ in card.passes if pass_.known_run is None}
     shared = (
         card.architecture,
         card.parameters,
@@ -79,19 +79,19 @@ def connect_ray(address: str | None) -> Iterator[Any]:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
-    with ExitStack() as at_end:
+    with ExitStack() as stack:
         if address:
             options: dict[str, Any] = {"address": address}
         else:
             # Its own folder, short because sockets lie in it: nothing of the cluster stays, the code's copy included.
-            place = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if os.name == "posix" else None)
-            at_end.callback(shutil.rmtree, place, ignore_errors=True)
+            folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if os.name == "posix" else None)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             options = {
                 "address": "local",
                 "include_dashboard": False,
                 "num_cpus": os.cpu_count(),
-                "object_store_memory": _STORE_BYTES,
-                "_temp_dir": place,
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "_temp_dir": folder,
             }
         try:
             ray.init(runtime_env=_environment(), logging_level=logging.CRITICAL, log_to_driver=False, **options)
@@ -103,23 +103,25 @@ def connect_ray(address: str | None) -> Iterator[Any]:
                 reason=first_line(error),
             )
             raise ResourceError(sentences(message, hint)) from error
-        at_end.callback(ray.shutdown)
+        stack.callback(ray.shutdown)
         yield ray
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error's text, without a full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _environment() -> dict[str, Any]:
+    """Ray's runtime environment of the workers: the code and two variables."""
     from core.measure.provenance import code_version
 
-    # Patterns as in .gitignore, the last that matches decides. Whatever else lies in the folder stays here. "/*" would
-    # leave out the folder itself, which Ray asks for as ".".
+    # Patterns as in .gitignore, the last that matches decides: only SENT_PATHS are sent. "/*" would leave out the folder
+    # itself, which Ray asks for as ".".
     excludes = [
         "/[!.]*",
         "/.?*",
-        *(f"!/{name}{below}" for name in SENT_PATHS for below in ("", "/**")),
+        *(f"!/{name}{suffix}" for name in SENT_PATHS for suffix in ("", "/**")),
         "/data/local",
         "__pycache__",
     ]
@@ -144,7 +146,7 @@ def check_ray(address: str | None) -> None:
             "'{address}' is no address of a Ray cluster. Write --address HOST:PORT, as ray start said.", address=address
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise ResourceError("No Ray cluster answers at {address}: {error}.", address=address, error=error) from error
 
@@ -161,18 +163,19 @@ def task_options(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict
             model=config.model,
             device=config.device,
         )
-    fit = has_gpu if wants_gpu else machines
-    most = max((machine.get("memory", 0) for machine in fit), default=0)
+    suitable = has_gpu if wants_gpu else machines
+    max_memory = max((machine.get("memory", 0) for machine in suitable), default=0)
     memory = needs.memory_bytes or 0
-    if memory > most:
+    if memory > max_memory:
         raise ResourceError(
             "{model} needs {memory:.1f} GB of memory, and no machine of the cluster offers more than {most:.1f} "
             "GB. Set --memory-budget, or choose a smaller model or --dtype bfloat16.",
             model=config.model,
             memory=memory / 1e9,
-            most=most / 1e9,
+            most=max_memory / 1e9,
         )
-    cpus = min(_n_threads(), int(max(machine.get("CPU", 0) for machine in fit if machine.get("memory", 0) >= memory)))
+    large_enough = [machine for machine in suitable if machine.get("memory", 0) >= memory]
+    cpus = min(_n_threads(), int(max(machine.get("CPU", 0) for machine in large_enough)))
     # As many threads as CPUs, whatever the shell had in which a worker's machine was started: sums of another number
     # of threads differ in their last bits.
     threads = {"env_vars": {"OMP_NUM_THREADS": str(max(cpus, 1)), **waiting_policy()}}
@@ -180,8 +183,8 @@ def task_options(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict
 
 
 def _n_threads() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else DEFAULT_CPUS
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdigit() and int(text) > 0 else DEFAULT_CPUS
 
 
 def on_node(node_id: str) -> Any:

@@ -73,12 +73,14 @@ class _ClusterJobs:
         self._ray, self._warehouse = ray, warehouse
         # A board that is lost with its machine restarts elsewhere: everything in it is reported again.
         self._board = ray.remote(num_cpus=0, max_restarts=-1)(ProgressBoard).remote()
-        self._asked = self._board.all.remote()
+        self._pending_progress = self._board.progress.remote()
         self._waiting: dict[str, tuple[Job, Needs | None]] = {}
+        """Job id -> job, and what it needs once that is known."""
         self._tasks: dict[Any, Job] = {}
         self._locks: dict[str, ExitStack] = {}
-        self._first: dict[Hashable, str] = {}
-        self._clearing: list[Any] = []
+        self._first_jobs: dict[Hashable, str] = {}
+        """Key of what jobs share -> id of the job that measures it."""
+        self._cleanups: list[Any] = []
 
     @property
     def jobs(self) -> list[Job]:
@@ -90,18 +92,18 @@ class _ClusterJobs:
         lock.enter_context(jobs.hold_job(job, engine="ray"))
         self._locks[job.job_id], self._waiting[job.job_id] = lock, (job, None)
 
-    # --- out -----------------------------------------------------------------------------------------------------
+    # --- submit --------------------------------------------------------------------------------------------------
 
     def submit_next(self) -> Iterator[Job]:
         """Submit the first job that need not wait for another; yields it if no machine could run it.
 
         One at a time: finding out what a job needs takes a moment, in which the others must be watched.
         """
-        for job, known in list(self._waiting.values()):
-            needs = known or job_needs(job.config, self._warehouse)
+        for job, known_needs in list(self._waiting.values()):
+            needs = known_needs or job_needs(job.config, self._warehouse)
             self._waiting[job.job_id] = job, needs
             if self._must_wait(job, needs):
-                if known:
+                if known_needs:
                     continue
                 return
             del self._waiting[job.job_id]
@@ -122,53 +124,53 @@ class _ClusterJobs:
         """
         if isinstance(job.config, PlanConfig):
             return False
-        draws = replace(job.config, seed=0, device="", memory_budget=None)
-        shared = [draws, needs.random_models] if needs.random_models else [draws]
-        out = {one.job_id for one in self._tasks.values()}
-        if any(self._first.get(key) in out for key in shared):
+        all_draws = replace(job.config, seed=0, device="", memory_budget=None)
+        shared_keys = [all_draws, needs.random_models] if needs.random_models else [all_draws]
+        running = {running_job.job_id for running_job in self._tasks.values()}
+        if any(self._first_jobs.get(key) in running for key in shared_keys):
             return True
-        for key in shared:
-            self._first.setdefault(key, job.job_id)
+        for key in shared_keys:
+            self._first_jobs.setdefault(key, job.job_id)
         return False
 
     def _submit(self, job: Job, options: dict[str, Any]) -> None:
         from core.models.packages import cache_folder
 
         # A new process for each job, so that none inherits memory of another.
-        task = self._ray.remote(max_retries=MAX_RETRIES, max_calls=1, **options)(run_remote_job)
-        sent = task.remote(
-            job.job_id, jobs.to_request(job), str(cache_folder().resolve()), self._known(job), self._board
+        remote = self._ray.remote(max_retries=MAX_RETRIES, max_calls=1, **options)(run_remote_job)
+        task = remote.remote(
+            job.job_id, jobs.to_request(job), str(cache_folder().resolve()), self._known_runs(job), self._board
         )
-        self._tasks[sent] = job
+        self._tasks[task] = job
 
-    def _known(self, job: Job) -> PackedParcels:
+    def _known_runs(self, job: Job) -> PackedParcels:
         """Parcels that the job can reuse: random models on its text, and runs of its own model on that text."""
-        asked = job.config
-        if isinstance(asked, PlanConfig):
+        config = job.config
+        if isinstance(config, PlanConfig):
             return {}
         sql = (
             "SELECT run_id FROM runs WHERE protocol = ? AND json_extract_string(config, '$.run.corpus') = ? "
             "AND (list_contains(?, pass) OR json_extract_string(config, '$.run.model') = ?)"
         )
-        run_ids = self._warehouse.read(sql, [asked.protocol, asked.corpus, list(SHARED), asked.model])["run_id"]
+        run_ids = self._warehouse.read(sql, [config.protocol, config.corpus, list(SHARED), config.model])["run_id"]
         return pack_parcels(folder for run_id in run_ids if (folder := self._warehouse.parcels / run_id).is_dir())
 
-    # --- under way -----------------------------------------------------------------------------------------------
+    # --- watch ---------------------------------------------------------------------------------------------------
 
     def update_progress(self) -> None:
         """Write the jobs' progress files, once the board has answered."""
-        if not self._ray.wait([self._asked], timeout=0)[0]:
+        if not self._ray.wait([self._pending_progress], timeout=0)[0]:
             return
         progress: dict[str, dict[str, Any]] = {}
         with suppress(self._ray.exceptions.RayError):
-            progress = self._ray.get(self._asked)
+            progress = self._ray.get(self._pending_progress)
         for job in self._tasks.values():
             if job.job_id in progress:
                 with suppress(ResourceError):  # a reader may hold the file
                     jobs.write_json(job.folder / "progress.json", progress[job.job_id])
-        self._asked = self._board.all.remote()
+        self._pending_progress = self._board.progress.remote()
 
-    # --- back ----------------------------------------------------------------------------------------------------
+    # --- collect -------------------------------------------------------------------------------------------------
 
     def cancelled(self) -> Iterator[Job]:
         """Remove and yield the jobs that were cancelled by another process."""
@@ -181,12 +183,12 @@ class _ClusterJobs:
         """Cancel all jobs; returns when the machines have removed their files, or after a time limit."""
         for job in self.jobs:
             self._cancel(job)
-        if self._clearing:
-            self._ray.wait(self._clearing, num_returns=len(self._clearing), timeout=CLEANUP_TIMEOUT)
+        if self._cleanups:
+            self._ray.wait(self._cleanups, num_returns=len(self._cleanups), timeout=CLEANUP_TIMEOUT)
 
     def _cancel(self, job: Job) -> None:
         self._waiting.pop(job.job_id, None)
-        for task in [task for task, one in self._tasks.items() if one is job]:
+        for task in [task for task, task_job in self._tasks.items() if task_job is job]:
             del self._tasks[task]
             with suppress(self._ray.exceptions.RayError):
                 self._ray.cancel(task, force=True)
@@ -196,6 +198,7 @@ class _ClusterJobs:
         jobs.remove_job(job)
 
     def finished(self) -> Iterator[Job]:
+        """Store the results of tasks that have ended and yield their jobs."""
         tasks = list(self._tasks)
         for task in self._ray.wait(tasks, num_returns=len(tasks), timeout=POLL)[0] if tasks else []:
             job = self._tasks.pop(task)
@@ -207,16 +210,16 @@ class _ClusterJobs:
     def _store_result(self, task: Any, job: Job) -> None:
         """Store what a task returned as parcels and runs of this warehouse, or record its failure."""
         try:
-            answer = self._ray.get(task)
-            if answer["log"]:
-                job.log.write_text(answer["log"] + "\n", encoding="utf-8")
-            waits = self._ingest(job, answer["parcels"])
-            if answer["plan"] is not None:
-                waits = layer_plans.save_plan(self._warehouse, answer["plan"])
-            if answer["finished"]:
-                jobs.finish_job(job, answer["finished"] | {"waits": waits})
+            result = self._ray.get(task)
+            if result["log"]:
+                job.log.write_text(result["log"] + "\n", encoding="utf-8")
+            waits = self._ingest(job, result["parcels"])
+            if result["plan"] is not None:
+                waits = layer_plans.save_plan(self._warehouse, result["plan"])
+            if result["finished"]:
+                jobs.finish_job(job, result["finished"] | {"waits": waits})
                 return
-            jobs.write_json(job.folder / "error.json", answer["error"])
+            jobs.write_json(job.folder / "error.json", result["error"])
         except self._ray.exceptions.RayTaskError as error:
             jobs.record_failure(job, error.cause)
         except self._ray.exceptions.RayError as error:
@@ -234,11 +237,11 @@ class _ClusterJobs:
             jobs.record_failure(job, error)
         self._release_shared(job)
 
-    def _ingest(self, job: Job, brought: PackedParcels) -> str:
+    def _ingest(self, job: Job, packed: PackedParcels) -> str:
         """Ingest returned parcels; returns why some could not be ingested yet."""
         waits = ""
-        unpack_parcels(job.folder, brought)
-        for run_id in sorted(brought):
+        unpack_parcels(job.folder, packed)
+        for run_id in sorted(packed):
             folder = parcels.publish_parcel(self._warehouse.folder, job.folder / run_id)
             try:
                 ingest_parcel(self._warehouse, folder)
@@ -247,15 +250,15 @@ class _ClusterJobs:
         return waits
 
     def _release_shared(self, job: Job) -> None:
-        """Let the next of the jobs that waited for this one be the first."""
-        self._first = {key: job_id for key, job_id in self._first.items() if job_id != job.job_id}
+        """Let one of the jobs that waited for this one take its place."""
+        self._first_jobs = {key: job_id for key, job_id in self._first_jobs.items() if job_id != job.job_id}
 
     def _clean_up(self, job: Job) -> None:
         """Remove its files on the machines where it ran."""
         with suppress(self._ray.exceptions.RayError):
             for node_id in set(self._ray.get(self._board.nodes.remote(job.job_id), timeout=1)):
                 task = self._ray.remote(num_cpus=0, scheduling_strategy=on_node(node_id))(remove_job_files)
-                self._clearing.append(task.remote(job.job_id))
+                self._cleanups.append(task.remote(job.job_id))
 
     def _release(self, job: Job) -> None:
         self._locks.pop(job.job_id).close()

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from core.files import folders_in
 from core.records import PlanConfig
 from core.runs import jobs
 from core.runs.jobs import Job
@@ -24,7 +25,7 @@ from core.warehouse.warehouse import Warehouse
 
 PackedParcels = dict[str, dict[str, bytes]]
 """run_id -> file name -> content"""
-_REPORT_INTERVAL = 0.3
+REPORT_INTERVAL = 0.3
 """Seconds between two progress reports of a job."""
 
 
@@ -32,28 +33,30 @@ class ProgressBoard:
     """An actor with the progress of all jobs and the nodes they ran on."""
 
     def __init__(self) -> None:
-        self._told: dict[str, dict[str, Any]] = {}
+        self._progress: dict[str, dict[str, Any]] = {}
         self._nodes: dict[str, list[str]] = {}
 
-    def arrive(self, job_id: str, node_id: str) -> None:
+    def add_node(self, job_id: str, node_id: str) -> None:
+        """Record that a job has started on a node."""
         self._nodes.setdefault(job_id, []).append(node_id)
 
-    def tell(self, job_id: str, told: dict[str, Any]) -> None:
-        self._told[job_id] = told
+    def report(self, job_id: str, progress: dict[str, Any]) -> None:
+        self._progress[job_id] = progress
 
-    def all(self) -> dict[str, dict[str, Any]]:
-        return self._told
+    def progress(self) -> dict[str, dict[str, Any]]:
+        """Job id -> content of its progress file."""
+        return self._progress
 
     def nodes(self, job_id: str) -> list[str]:
         return self._nodes.get(job_id, [])
 
 
 def run_remote_job(
-    job_id: str, request: dict[str, Any], cache: str, known: PackedParcels, board: Any
+    job_id: str, request: dict[str, Any], cache: str, known_runs: PackedParcels, board: Any
 ) -> dict[str, Any]:
     """Measure or plan one job: returns its `parcels` or `plan`, and `error`, `finished` and `log` of the job's folder.
 
-    `known` are runs that need not be measured again, `cache` is the model cache of the submitting machine.
+    `known_runs` need not be measured again, `cache` is the model cache of the submitting machine.
     """
     import ray
 
@@ -64,31 +67,36 @@ def run_remote_job(
     from core.warehouse import layer_plans
 
     # Not awaited: a task that waits for Ray gives its CPUs to other jobs meanwhile.
-    board.arrive.remote(job_id, ray.get_runtime_context().get_node_id())
+    board.add_node.remote(job_id, ray.get_runtime_context().get_node_id())
     _use_cache(cache)
     home = job_home(job_id)
     home.mkdir(mode=0o700, exist_ok=True)
     warehouse = Warehouse(home / "workdim.duckdb")
-    unpack_parcels(warehouse.parcels, known)
+    unpack_parcels(warehouse.parcels, known_runs)
     job = _on_assigned_gpu(jobs.create_job(warehouse, job_id, request))
-    here, told_at = {"host": socket.gethostname(), "pid": os.getpid()}, 0.0
+    worker, reported_at = {"host": socket.gethostname(), "pid": os.getpid()}, 0.0
 
-    def tell(_step: object) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at > _REPORT_INTERVAL and (told := jobs.read_json(job.folder / "progress.json")):
-            told_at = time.monotonic()
-            board.tell.remote(job_id, told | {"on": here})
+    def report(_step: object) -> None:
+        nonlocal reported_at
+        is_due = time.monotonic() - reported_at > REPORT_INTERVAL
+        if is_due and (progress := jobs.read_json(job.folder / "progress.json")):
+            reported_at = time.monotonic()
+            board.report.remote(job_id, progress | {"on": worker})
 
     finished = job.folder / "finished.json"
     try:
         recover(warehouse)  # passes of a lost worker, and known runs
         if not finished.exists() and isinstance(job.config, PlanConfig):
-            planning.run_plan(job, warehouse, tell)
+            planning.run_plan(job, warehouse, report)
         elif not finished.exists():
-            run_measurement(job, warehouse, tell, expected_seconds)
+            run_measurement(job, warehouse, report, expected_seconds)
     except Exception as error:
         jobs.record_failure(job, error)
-    new = [folder for folder in _folders(warehouse.parcels) if folder.name not in known]
+    new = [
+        folder
+        for folder in folders_in(warehouse.parcels)
+        if not folder.name.startswith(".") and folder.name not in known_runs
+    ]
     return {
         "error": jobs.read_json(job.folder / "error.json"),
         "finished": jobs.read_json(finished),
@@ -104,10 +112,12 @@ def remove_job_files(job_id: str) -> None:
 
 
 def job_home(job_id: str) -> Path:
+    """The folder of a job on this machine."""
     return Path(tempfile.gettempdir()) / f"workdim-{job_id}"
 
 
 def pack_parcels(folders: Iterable[Path]) -> PackedParcels:
+    """The files of those folders that are parcels."""
     return {
         folder.name: {file.name: file.read_bytes() for file in folder.iterdir()}
         for folder in folders
@@ -120,27 +130,23 @@ def unpack_parcels(into: Path, packed: Mapping[str, Mapping[str, bytes]]) -> Non
     for run_id, files in packed.items():
         if is_parcel(into / run_id):
             continue
-        beside = into / f".{run_id}"
-        beside.mkdir(parents=True, exist_ok=True)
+        temporary = into / f".{run_id}"
+        temporary.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            (beside / name).write_bytes(content)
-        os.replace(beside, into / run_id)
-
-
-def _folders(parent: Path) -> list[Path]:
-    return [path for path in parent.iterdir() if not path.name.startswith(".")] if parent.is_dir() else []
+            (temporary / name).write_bytes(content)
+        os.replace(temporary, into / run_id)
 
 
 def _use_cache(cache: str) -> None:
-    """Use the cache path of the submitting machine, if this machine has it, too.
+    """Use the cache path of the submitting machine if this machine has it, too; else one in the home folder.
 
-    The code's own folder is removed with the cluster and is no place for models.
+    Not in the code's own folder, which is removed with the cluster.
     """
-    here = cache if os.path.isdir(cache) and os.access(cache, os.W_OK) else str(Path.home() / ".cache" / "workdim")
-    os.environ.setdefault("WORKDIM_CACHE", here)
+    is_writable = os.path.isdir(cache) and os.access(cache, os.W_OK)
+    os.environ.setdefault("WORKDIM_CACHE", cache if is_writable else str(Path.home() / ".cache" / "workdim"))
 
 
 def _on_assigned_gpu(job: Job) -> Job:
-    """Ray assigns the GPU and shows the worker no other."""
-    is_numbered = job.config.device.startswith("cuda:")
-    return replace(job, config=replace(job.config, device="cuda")) if is_numbered else job
+    """The job without the number of a GPU: Ray assigns one and shows the worker no other."""
+    has_number = job.config.device.startswith("cuda:")
+    return replace(job, config=replace(job.config, device="cuda")) if has_number else job

@@ -11,7 +11,9 @@ from core.analysis import decision as deciding
 from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.analysis.ranking import natural_sort_key
+from core.errors import Sentence
 from core.figures import decisions as figures
+from core.locale import worded
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
@@ -68,7 +70,8 @@ def show_choice(view: DecisionView) -> None:
         tables.show_download(_with_ids(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
         reasons = [words.left_out(candidate, decision, lang, view.assumptions) for candidate in decision.excluded]
-        with st.expander(_("Left out: {n} models").format(n=len(reasons)), expanded=decision.chosen is None):
+        heading = Sentence("Left out: {n} model", "Left out: {n} models", n=len(reasons))
+        with st.expander(worded(heading, lang), expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in reasons))
 
 

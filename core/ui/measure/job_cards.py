@@ -195,8 +195,10 @@ def _cancel(standing: JobStatus) -> None:
 
 
 def _log(standing: JobStatus) -> None:
+    from core.runs.progress import read_log
+
     _ = language.translator()
-    lines = standing.job.log_tail(LOG_LINES)
+    lines = read_log(standing.job, LOG_LINES)
     if lines:
         with st.expander(_("Log")):
             st.code("\n".join(locale.worded(line, language.current()) for line in lines), language=None)

@@ -1,4 +1,4 @@
-"""Checks: whether a run's numbers may be relied on, and what to do where they may not."""
+"""The section Checks of the screen Profiles: whether the numbers of a run can be trusted, and what limits them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
 
 
-def show(chosen: Selection) -> None:
+def show(selection: Selection) -> None:
     _ = language.translator()
-    runs, checks = chosen.runs, chosen.of_runs(chosen.checks)
+    lang = language.current()
+    runs, checks = selection.runs, selection.of_runs(selection.checks)
     if checks.is_empty():
         st.info(_("No check was made on these runs."))
         return
     each_layer = inputs.choose_yes_no(_("Every layer"), "each_layer", False)
-    shown = all_checks(checks, runs) if each_layer else worst_checks(checks, runs)
-    tables.show(shown, "checks", height="content" if shown.height < 40 else 600)
+    table = all_checks(checks, runs) if each_layer else worst_checks(checks, runs)
+    tables.show(table, "checks", height="content" if table.height < 40 else 600)
     st.caption(
         _(
             "Worst first. A warning limits a number; a veto says that it may describe the sample and not the model. "
@@ -31,51 +32,48 @@ def show(chosen: Selection) -> None:
     tables.show_download(tables.with_provenance(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
 
     st.subheader(_("Why each check matters"))
-    st.markdown("\n".join(_meanings(checks_worst_first(checks))))
-    controls = _controls(chosen)
+    meanings = [(wording.name("check", name, lang), wording.check_meaning(name, lang)) for name in check_names(checks)]
+    st.markdown("\n".join(_list_item(*meaning) for meaning in meanings))
+    controls = _control_lines(selection)
     if controls:
         st.subheader(_("What the controls show"))
         st.markdown("\n".join(controls))
-    limits = _limits(runs)
+    limits = _limit_lines(runs)
     if limits:
         st.subheader(_("What the verdicts rest on"))
         st.markdown("\n".join(limits))
 
 
-def _meanings(names: list[str]) -> list[str]:
+def _list_item(title: str, text: str) -> str:
+    return f"- **{escape(title)}**  \n  {escape(text)}"
+
+
+def _control_lines(selection: Selection) -> list[str]:
+    """What each control says about each claim of its run, with ratio, power and outcome."""
     lang = language.current()
+    labels = run_labels(selection.with_controls, lang)
+    lines = []
+    for row in selection.against_controls.iter_rows(named=True):
+        run, control = (labels.get(run_id, run_id) for run_id in (row["run_id"], row["control_run_id"]))
+        lines.append(f"- **{escape(run)}**, {escape(control)}  \n  {escape(wording.control_text(row, lang))}")
+    return lines
+
+
+def _limit_lines(runs: pl.DataFrame) -> list[str]:
+    """What limits the verdicts of the runs on text; a control pass has none."""
+    lang = language.current()
+    texts = runs.filter(pl.col("pass") == "text")
+    reasons = dict.fromkeys(key for row in texts.iter_rows(named=True) for key in wording.reasons_of(row))
     return [
-        f"- **{escape(wording.name('check', name, lang))}**  \n  {escape(wording.check_meaning(name, lang))}"
-        for name in names
+        _list_item(wording.reason_text(key, lang, brief=False), wording.reason_meaning(key, lang)) for key in reasons
     ]
 
 
-def _controls(chosen: Selection) -> list[str]:
-    """Of each run on text: what each of its controls says about each claim, with ratio, power and outcome."""
-    lang = language.current()
-    labels = run_labels(chosen.with_controls, lang)
-    return [
-        f"- **{escape(labels.get(row['run_id'], row['run_id']))}**, {escape(labels.get(row['control_run_id'], row['control_run_id']))}  \n"
-        f"  {escape(wording.control_text(row, lang))}"
-        for row in chosen.against_controls.iter_rows(named=True)
-    ]
-
-
-def _limits(runs: pl.DataFrame) -> list[str]:
-    lang = language.current()
-    texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
-    found = [key for row in texts.iter_rows(named=True) for key in wording.reasons_of(row)]
-    return [
-        f"- **{escape(wording.reason_text(key, lang, brief=False))}**  \n  {escape(wording.reason_meaning(key, lang))}"
-        for key in dict.fromkeys(found)
-    ]
-
-
-_WORST_FIRST = {"veto": 0, "warn": 1, "pass": 2}
+_SEVERITY = {"veto": 0, "warn": 1, "pass": 2}
 
 
 def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """One line per run and check: where it acts on several layers, the layer that came out worst."""
+    """One line per run and check; of a check on several layers the worst layer."""
     _ = language.translator()
     acts_on = checks.group_by("run_id", "check_name").agg(n_layers=pl.col("layer").drop_nulls().n_unique())
     worst = _by_severity(checks, runs).unique(["run_id", "check_name"], keep="first", maintain_order=True)
@@ -83,19 +81,19 @@ def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
         "severity", "check_name", "name", maintain_order=True
     )
     layers_checked = worst["n_layers"].replace(0, None)
-    return _checks_shown(worst, runs, _("Worst layer"), {_("Layers"): layers_checked})
+    return _check_table(worst, runs, _("Worst layer"), {_("Layers"): layers_checked})
 
 
 def all_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run, check and layer, the worst first."""
     _ = language.translator()
-    return _checks_shown(_by_severity(checks, runs), runs, _("Layer"), {})
+    return _check_table(_by_severity(checks, runs), runs, _("Layer"), {})
 
 
-def checks_worst_first(checks: pl.DataFrame) -> list[str]:
-    """Names of the checks, those that came out worst first."""
-    ranked = checks.group_by("check_name").agg(_severity().min().alias("severity")).sort("severity", "check_name")
-    return ranked["check_name"].to_list()
+def check_names(checks: pl.DataFrame) -> list[str]:
+    """Names of the checks, the worst outcome first."""
+    by_severity = checks.group_by("check_name").agg(_severity().min().alias("severity")).sort("severity", "check_name")
+    return by_severity["check_name"].to_list()
 
 
 def _by_severity(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -107,13 +105,13 @@ def _by_severity(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _severity() -> pl.Expr:
-    """What has no limit cannot fail and comes last: it is there to be read with the numbers."""
+    """The rank of an outcome, the worst first; a check without a limit cannot fail and comes last."""
     for_information = pl.col("threshold").is_null() & (pl.col("outcome") == "pass")
-    severity = pl.col("outcome").replace_strict(_WORST_FIRST, default=0)
-    return pl.when(for_information).then(len(_WORST_FIRST)).otherwise(severity)
+    severity = pl.col("outcome").replace_strict(_SEVERITY, default=0)
+    return pl.when(for_information).then(len(_SEVERITY)).otherwise(severity)
 
 
-def _checks_shown(rows: pl.DataFrame, runs: pl.DataFrame, layer: str, more: dict[str, pl.Series]) -> pl.DataFrame:
+def _check_table(rows: pl.DataFrame, runs: pl.DataFrame, layer: str, more: dict[str, pl.Series]) -> pl.DataFrame:
     _ = language.translator()
     lang = language.current()
     labels = run_labels(runs, language.current())

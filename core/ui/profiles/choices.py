@@ -1,8 +1,10 @@
-"""Which quantity, layer, scale and controls of the chosen runs are shown."""
+"""The choices of the section Profile: quantity, cloud, scale, layer, and references such as control passes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -14,12 +16,24 @@ from core.figures.profile_data import SURROGATE, CorrelatorData, ProfileData, Re
 from core.ui import inputs, language, tables, url_state
 from core.ui.reads import Selection
 
-BASIC = ("d2", "gride", "participation_ratio")
-"""What a first look is offered, on one point per type; the others stand behind a switch."""
+BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
+"""Quantities offered at first, on one point per type; a switch offers all."""
+
+
+def choose_run_and(
+    runs: pl.DataFrame, label: str, names: Sequence[str], parameter: str, kind: str
+) -> tuple[dict[str, Any], str]:
+    """Return one run, and one of the names of a kind (`core.registry.names`), which is the choice `parameter`."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run = inputs.choose_one_run(runs)
+        name = inputs.choose_from_list(
+            label, names, parameter, names[0], lambda key: wording.name(kind, key, language.current()), width=480
+        )
+    return run, name
 
 
 def choose_layer(rows: pl.DataFrame) -> int | None:
-    """One layer of the table of numbers, or all."""
+    """Return one layer, or None for all."""
     _ = language.translator()
     layers = sorted(rows["layer"].unique().to_list())
     options = [inputs.ALL, *map(str, layers)]
@@ -35,21 +49,23 @@ def choose_layer(rows: pl.DataFrame) -> int | None:
     return None if chosen == inputs.ALL else int(chosen)
 
 
-def choose_all(estimates: pl.DataFrame) -> bool:
-    """Whether every quantity is offered: at first where a link asks for more than a first look shows."""
+def choose_all_quantities(estimates: pl.DataFrame) -> bool:
+    """Return whether all quantities are offered; the default is yes where a link asks for more than the basic ones."""
     _ = language.translator()
-    offered = _basic(estimates)
-    asked = url_state.requested("estimator")
-    more = any(name in st.query_params for name in ("cloud", "n1", "k", "transform", "equivalent", "surrogate", "axis"))
-    default = not offered or more or bool(asked and asked[0] not in offered)
+    basic = _basic_quantities(estimates)
+    linked = url_state.requested("estimator")
+    has_details = any(
+        name in st.query_params for name in ("cloud", "n1", "k", "transform", "equivalent", "surrogate", "axis")
+    )
+    default = not basic or has_details or bool(linked and linked[0] not in basic)
     return inputs.choose_yes_no(_("All quantities"), "all", default)
 
 
-def choose_basic(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice | None:
-    """Three quantities in plain words; None where none of them was measured."""
+def choose_basic_quantity(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice | None:
+    """Return one of the three basic quantities; None where none of them was measured."""
     _ = language.translator()
-    offered = _basic(estimates)
-    if not offered:
+    quantities = _basic_quantities(estimates)
+    if not quantities:
         return None
     words = {"d2": _("Directions in use"), "gride": _("Around neighbours"), "participation_ratio": _("Of the variance")}
     meanings = (
@@ -59,9 +75,9 @@ def choose_basic(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice |
     )
     chosen = inputs.choose(
         _("Quantity"),
-        offered,
+        quantities,
         "estimator",
-        offered[0],
+        quantities[0],
         words.__getitem__,
         label_visibility="collapsed",
         help="  \n".join(meanings),
@@ -70,21 +86,21 @@ def choose_basic(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice |
     return ProfileChoice(chosen, profile_data.PRIMARY[1], runs["n_layers"].n_unique() == 1, n1=n1)
 
 
-def _basic(estimates: pl.DataFrame) -> list[str]:
+def _basic_quantities(estimates: pl.DataFrame) -> list[str]:
     measured = estimates.filter(cloud=profile_data.PRIMARY[1], transform="centred")
     at_rank = measured.filter((pl.col("estimator") != "gride") | (pl.col("n1") == USUAL_RANK))
-    return [name for name in BASIC if name in at_rank["estimator"]]
+    return [name for name in BASIC_QUANTITIES if name in at_rank["estimator"]]
 
 
 USUAL_RANK = profile_data.GRIDE_RANK
-
-
 USUAL_NEIGHBOURS = 50
-"""Of local d2; what `geometry.local` measures stands there, which a page may not load."""
+"""Number of neighbours of local d2, as in `geometry.local`, which a page may not import."""
 
 
 @dataclass(frozen=True)
 class ProfileChoice:
+    """What a figure of profiles shows."""
+
     quantity: str
     """An estimator or a correlator."""
     cloud: str
@@ -97,7 +113,7 @@ class ProfileChoice:
     """Number of neighbours, where the estimator was read at several."""
     transform: str = "centred"
     is_equivalent: bool = False
-    """Shown as the range, over all n1, of the dimension of Gaussian points that GRIDE reads the same on."""
+    """Shown as Gaussian equivalents: the range over all n1 of the dimension of Gaussian points with the same estimate."""
 
     @property
     def is_primary(self) -> bool:
@@ -106,39 +122,42 @@ class ProfileChoice:
     def data(
         self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame
     ) -> ProfileData | CorrelatorData:
+        """The data of the figure."""
         if self.is_correlator:
-            pairs = profile_data.correlator_points(correlators, runs, self.quantity, self.cloud, language.current())
-            return replace(pairs, same_depth=self.by_layer)
-        asked = (self.n1, self.n2, self.transform, self.is_equivalent)
-        found = profile_data.profile_points(
-            estimates, runs, self.quantity, self.cloud, *asked, language=language.current()
+            correlations = profile_data.correlator_points(
+                correlators, runs, self.quantity, self.cloud, language.current()
+            )
+            return replace(correlations, same_depth=self.by_layer)
+        scale = (self.n1, self.n2, self.transform, self.is_equivalent)
+        profile = profile_data.profile_points(
+            estimates, runs, self.quantity, self.cloud, *scale, language=language.current()
         )
-        return replace(found, same_depth=self.by_layer)
+        return replace(profile, same_depth=self.by_layer)
 
     def rows(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-        """The rows that the figure shows, with what makes them traceable."""
+        """The rows behind the figure, with their provenance."""
         if self.is_correlator:
-            asked = correlators.filter(correlator=self.quantity, cloud=self.cloud)
+            rows = correlators.filter(correlator=self.quantity, cloud=self.cloud)
         else:
-            ranks = (self.n1, self.n2, self.transform)
-            of_choice = profile_data.select_estimates(estimates, self.quantity, self.cloud, *ranks)
-            asked = profile_data.with_gaussian_equivalents(of_choice, estimates)
-        return tables.with_provenance(asked, runs)
+            scale = (self.n1, self.n2, self.transform)
+            rows = profile_data.select_estimates(estimates, self.quantity, self.cloud, *scale)
+            rows = profile_data.with_gaussian_equivalents(rows, estimates)
+        return tables.with_provenance(rows, runs)
 
 
-def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice:
-    """The row of inputs that is always there; only what was measured is offered."""
+def choose_quantity(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice:
+    """Return the quantity, the cloud and the horizontal axis; only what was measured is offered."""
     _ = language.translator()
     measured = correlators.filter(pl.col("cloud") != "unmasked")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        estimators = _known_first(estimates["estimator"], wording.ESTIMATORS)
-        others = _known_first(measured["correlator"], wording.CORRELATORS)
+        estimators = _in_known_order(estimates["estimator"], wording.ESTIMATORS)
+        others = _in_known_order(measured["correlator"], wording.CORRELATORS)
         quantity = inputs.choose_from_list(
             _("Quantity"), [*estimators, *others], "estimator", estimators[0], _quantity_name, width=360
         )
         is_correlator = quantity not in estimators
-        own = measured.filter(correlator=quantity) if is_correlator else estimates.filter(estimator=quantity)
-        clouds = _known_first(own["cloud"], wording.CLOUDS)
+        rows = measured.filter(correlator=quantity) if is_correlator else estimates.filter(estimator=quantity)
+        clouds = _in_known_order(rows["cloud"], wording.CLOUDS)
         cloud = inputs.choose(_("Points"), clouds, "cloud", clouds[0], _cloud_name, help=_cloud_help())
         axes = {"layer": _("layer"), "depth": _("relative depth")}
         default = "layer" if runs["n_layers"].n_unique() == 1 else "depth"
@@ -147,19 +166,19 @@ def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.
 
 
 def choose_scale(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoice:
-    """What one estimator was read at: neighbour rank, number of neighbours, and what was done to the points first."""
+    """Return the choice with the transform of the points, and the neighbour rank or the number of neighbours."""
     if choice.is_correlator:
         return choice
     _ = language.translator()
-    own = estimates.filter(estimator=choice.quantity, cloud=choice.cloud)
-    transforms = [name for name in own["transform"].unique(maintain_order=True) if name != SURROGATE]
+    rows = estimates.filter(estimator=choice.quantity, cloud=choice.cloud)
+    transforms = [name for name in rows["transform"].unique(maintain_order=True) if name != SURROGATE]
     if len(transforms) > 1:
         label, names = _("Points prepared"), sorted(transforms, key=lambda name: (name != "centred", name))
         chosen = inputs.choose_from_list(label, names, "transform", names[0], _transform_name, width=330)
         choice = replace(choice, transform=chosen)
-    own = own.filter(transform=choice.transform)
-    inner = sorted(own["n1"].drop_nulls().unique().to_list())
-    outer = sorted(own["n2"].drop_nulls().unique().to_list())
+    rows = rows.filter(transform=choice.transform)
+    inner = sorted(rows["n1"].drop_nulls().unique().to_list())
+    outer = sorted(rows["n2"].drop_nulls().unique().to_list())
     if len(inner) > 1:
         default = USUAL_RANK if USUAL_RANK in inner else inner[0]
         return replace(choice, n1=inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", default))
@@ -170,12 +189,12 @@ def choose_scale(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoic
 
 
 def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoice:
-    """Offered for GRIDE, which saturates and whose readings on Gaussian points are known at several ranks."""
+    """Return the choice with or without Gaussian equivalents; offered for GRIDE, which saturates, where they are stored."""
     _ = language.translator()
-    asked = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
+    scale = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
     if (
         choice.quantity != "gride"
-        or not profile_data.select_estimates(estimates, *asked)["gaussian_equivalent"].count()
+        or not profile_data.select_estimates(estimates, *scale)["gaussian_equivalent"].count()
     ):
         return choice
     help_ = _(
@@ -204,48 +223,49 @@ def _transform_name(transform: str) -> str:
 
 def _cloud_help() -> str:
     _ = language.translator()
-    told = (
+    sentences = (
         _("One per type: each distinct token once, so that frequent words do not count twice."),
         _("One per word: each distinct word once, so that models with other tokenizers have the same words."),
         _("All tokens: as read."),
     )
-    return wording.sentences(told, language.current())
+    return wording.sentences(sentences, language.current())
 
 
-def _known_first(found: pl.Series, known: tuple[str, ...]) -> list[str]:
-    there = set(found.unique().to_list())
-    return [name for name in known if name in there] + sorted(there - set(known))
+def _in_known_order(values: pl.Series, known: tuple[str, ...]) -> list[str]:
+    names = set(values.unique().to_list())
+    return [name for name in known if name in names] + sorted(names - set(known))
 
 
-FEW_RUNS = 1
-"""Up to so many runs the control passes are drawn at first; with more, their lines would hide the curves."""
+MAX_CURVES_WITH_CONTROLS = 1
+"""With more curves control passes are not drawn by default: their lines would hide the curves."""
 
 
 def choose_references(
-    data: ProfileData | CorrelatorData, estimates: pl.DataFrame, chosen: Selection, *, with_surrogates: bool
+    data: ProfileData | CorrelatorData, estimates: pl.DataFrame, selection: Selection, *, with_surrogates: bool
 ) -> ProfileData | CorrelatorData:
-    """The picture with what the reader wants it held against; a switch without effect is not drawn."""
+    """Return the figure's data with the references to draw: control passes and Gaussian points; a switch without effect is
+    not drawn."""
     _ = language.translator()
     if isinstance(data, ProfileData) and data.is_equivalent:
         return data
-    controls = _controls(data, chosen)
+    controls = _control_references(data, selection)
     surrogates: list[Reference] = []
     if with_surrogates and isinstance(data, ProfileData):
-        surrogates = profile_data.surrogate_references(data, estimates, chosen.runs)
-    shown: list[Reference] = []
-    if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
-        shown += controls
+        surrogates = profile_data.surrogate_references(data, estimates, selection.runs)
+    references: list[Reference] = []
+    if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= MAX_CURVES_WITH_CONTROLS):
+        references += controls
     help_ = _(
         "What the estimator reads on Gaussian points with the same covariance: their distance to the curve "
         "shows how far from Gaussian the real points are."
     )
     if surrogates and inputs.choose_yes_no(_("Gaussian points of equal covariance"), "surrogate", False, help=help_):
-        shown += surrogates
-    return replace(data, references=shown)
+        references += surrogates
+    return replace(data, references=references)
 
 
-def _controls(data: ProfileData | CorrelatorData, chosen: Selection) -> list[Reference]:
-    found = control_links(chosen.runs, chosen.with_controls)
-    rows = chosen.correlators if isinstance(data, CorrelatorData) else chosen.estimates
-    of_controls = rows.filter(pl.col("run_id").is_in(found["run_id"].to_list()))
-    return profile_data.control_references(data, of_controls, found, chosen.runs)
+def _control_references(data: ProfileData | CorrelatorData, selection: Selection) -> list[Reference]:
+    controls = control_links(selection.runs, selection.with_controls)
+    rows = selection.correlators if isinstance(data, CorrelatorData) else selection.estimates
+    control_rows = rows.filter(pl.col("run_id").is_in(controls["run_id"].to_list()))
+    return profile_data.control_references(data, control_rows, controls, selection.runs)

@@ -1,4 +1,4 @@
-"""Distributions: what a mean over tokens, or over windows of text, hides."""
+"""Three sections of the screen Profiles about what a mean hides: Distributions, Dimension and loss, Large-norm tokens."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from core.figures import large_norms
 from core.figures.scores import windows_svg
 from core.ui import inputs, language, notices, pictures, tables
 from core.ui.markdown import escape
+from core.ui.profiles.choices import choose_run_and
 from core.ui.ranking.answer import ICONS
 from core.ui.reads import Selection
 from core.wording import within as words
 from core.wording.labels import run_labels
 
 
-def show(chosen: Selection) -> None:
+def show(selection: Selection) -> None:
+    """Draw the distribution of a quantity over tokens, layer by layer, of one run."""
     _ = language.translator()
-    lang = language.current()
-    runs, distributions = chosen.runs, chosen.distributions
+    runs, distributions = selection.runs, selection.distributions
     quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
         notices.show_missing(
@@ -30,28 +31,19 @@ def show(chosen: Selection) -> None:
             _("These runs hold no distributions: they came with a later version. Measure them again."),
         )
         return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        run = inputs.choose_one_run(runs)
-        quantity = inputs.choose_from_list(
-            _("Quantity"),
-            quantities,
-            "quantity",
-            quantities[0],
-            lambda name: wording.name("quantity", name, lang),
-            width=480,
-        )
+    run, quantity = choose_run_and(runs, _("Quantity"), quantities, "quantity", "quantity")
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
-    pictures.plot(distribution_figures.distribution_figure(data, lang), "distribution")
+    pictures.plot(distribution_figures.distribution_figure(data, language.current()), "distribution")
     st.caption(_reading_aid(quantity))
-    own = distributions.filter(run_id=run["run_id"], quantity=quantity)
+    rows = distributions.filter(run_id=run["run_id"], quantity=quantity)
     tables.show_download(
-        tables.with_provenance(own, runs), "workdim_distributions.csv", _("Download these numbers (CSV)")
+        tables.with_provenance(rows, runs), "workdim_distributions.csv", _("Download these numbers (CSV)")
     )
 
 
 def _reading_aid(quantity: str) -> str:
     _ = language.translator()
-    aids = {
+    texts = {
         "local_d2": _(
             "The dimension around single tokens. Where a column is broad or split, one number may not "
             "describe the layer."
@@ -80,12 +72,13 @@ def _reading_aid(quantity: str) -> str:
         ),
     }
     outermost = _("Values beyond the scale are counted in its outermost bins.")
-    return wording.sentences((aids.get(quantity, ""), outermost), language.current())
+    return wording.sentences((texts.get(quantity, ""), outermost), language.current())
 
 
-def show_large_norms(chosen: Selection) -> None:
+def show_large_norms(selection: Selection) -> None:
+    """Draw how many tokens were left out for their norm, and the norms layer by layer."""
     _ = language.translator()
-    runs = chosen.runs
+    runs = selection.runs
     limits = _(" or ").join(f"{limit:g}" for limit in large_norms.mask_limits(runs))
     st.markdown(
         _(
@@ -94,7 +87,7 @@ def show_large_norms(chosen: Selection) -> None:
         ).format(limit=limits)
     )
     tables.show(masked_token_table(runs), "masked")
-    data = large_norms.large_norm_points(chosen.of_runs(chosen.correlators), runs, language.current())
+    data = large_norms.large_norm_points(selection.of_runs(selection.correlators), runs, language.current())
     if data.is_empty:
         st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
         return
@@ -127,43 +120,44 @@ def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def show_windows(chosen: Selection) -> None:
-    """The sentence, the picture, and what belongs to them; of one run."""
+def show_windows(selection: Selection) -> None:
+    """Draw dimension against loss, window by window, of one run: the sentence, the figure, the choices."""
     _ = language.translator()
     lang = language.current()
-    runs = chosen.runs
-    told = st.container()
+    runs = selection.runs
+    top = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
-        own = runs.filter(run_id=run["run_id"])
-        windows = chosen.windows.filter(run_id=run["run_id"])
+        windows = selection.windows.filter(run_id=run["run_id"])
         if run["kind"] != "decoder":
             st.info(_("This model gives no probability to what follows, so that its windows have no loss."))
             return
         if windows.is_empty():
             notices.show_missing(
-                own,
+                runs.filter(run_id=run["run_id"]),
                 _("The windows of this protocol are too short for a dimension of their own."),
                 _("This run holds no losses of single windows: they came with a later version. Measure it again."),
             )
             return
         names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}
         place = inputs.choose(_("Layer"), list(PLACES), "place", PLACES[0], names.__getitem__)
-        shuffled = shuffled_windows(run, chosen.with_controls, chosen.windows)
+        shuffled = shuffled_windows(run, selection.with_controls, selection.windows)
         if shuffled is not None:
-            kinds = {"text": _("As it stands"), "shuffled": _("Tokens shuffled")}
-            read = inputs.choose(_("Text"), list(kinds), "read", "text", kinds.__getitem__)
+            passes = {"text": _("As it stands"), "shuffled": _("Tokens shuffled")}
+            pass_name = inputs.choose(_("Text"), list(passes), "read", "text", passes.__getitem__)
         else:
-            read = "text"
-    found = relate_windows(windows, place, shuffled)
-    with told:
-        st.markdown(f"#### {ICONS[found.relation.answer]} {escape(words.sentence(found, run, lang))}")
-        drawn, of_run = windows, run
-        if read == "shuffled" and shuffled is not None:
-            of_run = chosen.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
-            drawn = shuffled
-        picture = windows_svg(drawn, of_run, place, lang, pictures.theme())
+            pass_name = "text"
+    relation = relate_windows(windows, place, shuffled)
+    with top:
+        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(words.sentence(relation, run, lang))}")
+        drawn_windows, drawn_run = windows, run
+        if pass_name == "shuffled" and shuffled is not None:
+            drawn_run = selection.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
+            drawn_windows = shuffled
+        picture = windows_svg(drawn_windows, drawn_run, place, lang, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
-    st.caption("  \n".join(map(escape, (*words.notes(found, lang), words.expectation(lang)))))
+    st.caption("  \n".join(map(escape, (*words.notes(relation, lang), words.expectation(lang)))))
     label = _("Download these numbers (CSV)")
-    tables.show_download(tables.with_provenance(chosen.windows, chosen.with_controls), "workdim_windows.csv", label)
+    tables.show_download(
+        tables.with_provenance(selection.windows, selection.with_controls), "workdim_windows.csv", label
+    )

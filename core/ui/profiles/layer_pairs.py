@@ -1,4 +1,4 @@
-"""Layers against layers: where a run's representation changes, and how fast."""
+"""The section Layers against layers of the screen Profiles: where a representation changes, and how fast."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import streamlit as st
 
 from core import wording
 from core.figures import layer_pairs
-from core.ui import inputs, language, notices, pictures, tables
+from core.ui import language, notices, pictures, tables
+from core.ui.profiles.choices import choose_run_and
 from core.ui.reads import Selection
 
 
-def show(chosen: Selection) -> None:
+def show(selection: Selection) -> None:
+    """Draw a measure between all pairs of layers of one run, and from each layer to the next."""
     _ = language.translator()
     lang = language.current()
-    runs, pairs = chosen.runs, chosen.pairs
+    runs, pairs = selection.runs, selection.pairs
     measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
     if not measures:
         notices.show_missing(
@@ -22,28 +24,24 @@ def show(chosen: Selection) -> None:
             _("These runs hold no comparison of layers: it came with a later version. Measure them again."),
         )
         return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        run = inputs.choose_one_run(runs)
-        measure = inputs.choose_from_list(
-            _("Measure"), measures, "measure", measures[0], lambda name: wording.name("pair", name, lang), width=480
-        )
+    run, measure = choose_run_and(runs, _("Measure"), measures, "measure", "pair")
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
     pictures.plot(layer_pairs.pair_figure(data, lang), "pairs")
     st.caption(_reading_aid(data))
-    along = layer_pairs.successive_layers(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.successive_figure(along, lang), "along")
-    st.caption(_along_aid(measure))
-    _tell_exponent(layer_pairs.displacement_exponent(pairs, run["run_id"]))
-    own = pairs.filter(run_id=run["run_id"], measure=measure)
+    successive = layer_pairs.successive_layers(pairs, run["run_id"], measure)
+    pictures.plot(layer_pairs.successive_figure(successive, lang), "along")
+    st.caption(_successive_aid(measure))
+    _show_exponent(layer_pairs.displacement_exponent(pairs, run["run_id"]))
+    rows = pairs.filter(run_id=run["run_id"], measure=measure)
     tables.show_download(
-        tables.with_provenance(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)")
+        tables.with_provenance(rows, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)")
     )
 
 
 def _reading_aid(data: layer_pairs.PairData) -> str:
-    """What the ends of the scale mean; where chance alone gives more than nothing, how much."""
+    """What the ends of the scale mean, and what chance alone would give."""
     _ = language.translator()
-    aids = {
+    texts = {
         "autocorrelation": _(
             "Mean cosine between a token's states at two layers, each centred: 1 = same direction, "
             "0 = unrelated. A bright block is a stretch of layers that changes little."
@@ -77,10 +75,10 @@ def _reading_aid(data: layer_pairs.PairData) -> str:
         ),
     }
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
-    return aids[data.measure].format(chance=wording.number(chance))
+    return texts[data.measure].format(chance=wording.number(chance))
 
 
-def _along_aid(measure: str) -> str:
+def _successive_aid(measure: str) -> str:
     _ = language.translator()
     flow = _(
         "Of the dimensions before a block, those that it keeps and those that are gone behind it; and those that are "
@@ -93,28 +91,33 @@ def _along_aid(measure: str) -> str:
     return wording.sentences((flow if measure in layer_pairs.FLOW_MEASURES else "", bars), language.current())
 
 
-def _tell_exponent(found: layer_pairs.DisplacementExponent | None) -> None:
-    """In words, because the number alone tells nobody what it is held against; no cause, which it does not show."""
-    if found is None:
+def _show_exponent(exponent: layer_pairs.DisplacementExponent | None) -> None:
+    """Draw the displacement exponent in a sentence that says what to compare it with, and names no cause."""
+    if exponent is None:
         return
     _ = language.translator()
-    error = "" if found.std_error is None else f" ± {found.std_error:.2g}"
-    line = _(
+    error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
+    text = _(
         "**Displacement exponent {value}** (layers {first} to {last}): {pace}. A free random walk has 1, a "
         "straight line 2; the displacement of directions is bounded, which alone gives less."
     )
     st.markdown(
-        line.format(value=wording.number(found.value) + error, first=found.first, last=found.last, pace=_pace(found))
+        text.format(
+            value=wording.number(exponent.value) + error,
+            first=exponent.first,
+            last=exponent.last,
+            pace=pace_text(exponent),
+        )
     )
 
 
-def _pace(found: layer_pairs.DisplacementExponent) -> str:
-    """Against a random walk, with two standard errors of room; without an error nothing is told apart."""
+def pace_text(exponent: layer_pairs.DisplacementExponent) -> str:
+    """How an exponent compares with a random walk, beyond two standard errors."""
     _ = language.translator()
-    if found.std_error is None:
+    if exponent.std_error is None:
         return _("its error is not known")
-    if found.value < 1 - 2 * found.std_error:
+    if exponent.value < 1 - 2 * exponent.std_error:
         return _("slower than a random walk")
-    if found.value > 1 + 2 * found.std_error:
+    if exponent.value > 1 + 2 * exponent.std_error:
         return _("faster than a random walk")
     return _("not to be told from a random walk")

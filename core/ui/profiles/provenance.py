@@ -1,4 +1,4 @@
-"""Provenance: where the numbers of the chosen runs come from, in what two of them differ, and the care of them."""
+"""The section Provenance of the screen Profiles: how the runs were measured, in what they differ, and actions on them."""
 
 from __future__ import annotations
 
@@ -18,65 +18,74 @@ FIELD_WIDTH, MARK_WIDTH = 280, 30
 """Pixels."""
 
 
-def show(chosen: Selection) -> None:
+def show(selection: Selection) -> None:
     _ = language.translator()
-    runs, records = chosen.runs, chosen.records.to_dicts()
+    runs, records = selection.runs, selection.records.to_dicts()
     labels = run_labels(runs, language.current())
-    differing = _differing(records)
-    only = False
+    differing = _differing_fields(records)
+    only_differing = False
     if len(records) == 2:
-        one, other = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
-        st.markdown(comparison(comparability(one, other), language.current()))
-    run_actions.show(chosen)
+        first, second = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
+        st.markdown(comparison(comparability(first, second), language.current()))
+    run_actions.show(selection)
     if len(records) > 1:
-        only = inputs.choose_yes_no(_("Only what differs"), "differing", False)
+        only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
-    told = [sections(record, language.current()) for record in records]
+    record_sections = [sections(record, language.current()) for record in records]
     names = [labels[record["run_id"]] for record in records]  # labels are grouped by model
-    shown = [_table(parts, names, differing, only) for parts in _side_by_side(told)]
-    for title, table in shown:
+    titled_tables = [_table(parts, names, differing, only_differing) for parts in _side_by_side(record_sections)]
+    for title, table in titled_tables:
         if not table.is_empty():
             st.markdown(f"**{escape(title)}**")
             # Wide enough for the longest name of a field; the mark beside it needs no room.
             widths = {table.columns[0]: FIELD_WIDTH, **({"": MARK_WIDTH} if "" in table.columns else {})}
             columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
             st.dataframe(table, key=f"provenance {title}", hide_index=True, column_config=columns, height="content")
-    _download(shown)
+    _show_download(titled_tables)
 
 
 def differing_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
-    """Only the fields in which the runs differ, of all sections."""
-    told = [sections(record, language.current()) for record in records]
+    """The fields of all sections in which the runs differ."""
+    record_sections = [sections(record, language.current()) for record in records]
     names = [labels[record["run_id"]] for record in records]
-    differing = _differing(records)
-    found = [_table(parts, names, differing, True)[1] for parts in _side_by_side(told)]
-    return pl.concat([table for table in found if not table.is_empty()] or found[:1]).select(pl.exclude(""))
+    differing = _differing_fields(records)
+    differing_tables = [_table(parts, names, differing, True)[1] for parts in _side_by_side(record_sections)]
+    return pl.concat([table for table in differing_tables if not table.is_empty()] or differing_tables[:1]).select(
+        pl.exclude("")
+    )
 
 
-def _differing(records: list[dict]) -> set[str]:
-    """Fields that any two of the runs have differently, times and ids left out."""
+def _differing_fields(records: list[dict]) -> set[str]:
+    """Fields in which any two of the runs differ, without times and ids."""
     first, *others = records
-    return {found.field for other in others for found in without_incidental(differences(first, other))}
+    return {difference.field for other in others for difference in without_incidental(differences(first, other))}
 
 
-def _side_by_side(told: list[list[Section]]) -> list[list[Section]]:
-    """Section by section, one of each run; a run without a section has an empty one."""
-    titles = {section.key: section.title for one in told for section in one}
-    found = [{section.key: section for section in one} for one in told]
-    return [[one.get(key, Section(key, title, ())) for one in found] for key, title in titles.items()]
+def _side_by_side(record_sections: list[list[Section]]) -> list[list[Section]]:
+    """For each section those of all runs; a run without it has an empty one."""
+    titles = {section.key: section.title for run_sections in record_sections for section in run_sections}
+    by_key = [{section.key: section for section in run_sections} for run_sections in record_sections]
+    return [
+        [run_sections.get(key, Section(key, title, ())) for run_sections in by_key] for key, title in titles.items()
+    ]
 
 
-def _table(parts: list[Section], labels: list[str], differing: set[str], only: bool) -> tuple[str, pl.DataFrame]:
+def _table(
+    parts: list[Section], labels: list[str], differing: set[str], only_differing: bool
+) -> tuple[str, pl.DataFrame]:
     _ = language.translator()
     names = {field.field: field.label for part in parts for field in part.fields}
     texts = [{field.field: field.text for field in part.fields} for part in parts]
-    kept = [name for name in names if not only or name in differing]
-    marks = {"": [MARK if name in differing else "" for name in kept]} if len(parts) > 1 else {}
-    columns = {label: [told.get(name, ABSENT) for name in kept] for label, told in zip(labels, texts, strict=True)}
-    return parts[0].title, pl.DataFrame({_("Field"): [names[name] for name in kept], **marks, **columns})
+    names_shown = [name for name in names if not only_differing or name in differing]
+    marks = {"": [MARK if name in differing else "" for name in names_shown]} if len(parts) > 1 else {}
+    columns = {
+        label: [run_texts.get(name, ABSENT) for name in names_shown]
+        for label, run_texts in zip(labels, texts, strict=True)
+    }
+    return parts[0].title, pl.DataFrame({_("Field"): [names[name] for name in names_shown], **marks, **columns})
 
 
-def _download(shown: list[tuple[str, pl.DataFrame]]) -> None:
+def _show_download(titled_tables: list[tuple[str, pl.DataFrame]]) -> None:
     _ = language.translator()
-    whole = pl.concat([table.select(pl.lit(title).alias(_("Section")), pl.all()) for title, table in shown])
+    whole = pl.concat([table.select(pl.lit(title).alias(_("Section")), pl.all()) for title, table in titled_tables])
     tables.show_download(whole, "workdim_provenance.csv", _("Download this record (CSV)"))

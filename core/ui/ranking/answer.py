@@ -14,7 +14,9 @@ from core.analysis.answer import Answer
 from core.analysis.population import OtherGroup
 from core.analysis.question import BY_TYPE, RankingQuestion
 from core.analysis.ranking import WORD_KEYS, with_stack
+from core.errors import Sentence
 from core.figures import scores as score_figures
+from core.locale import worded
 from core.pilots.registration import RegisteredPilot
 from core.records import LOCAL
 from core.registry.published import CLAIMS
@@ -153,7 +155,12 @@ def show_other_groups(answer: Answer) -> None:
     others = answer.population.others
     if not others or answer.group is None:
         return
-    with st.expander(_("Models that cannot be compared with these ({n} groups)").format(n=len(others))):
+    heading = Sentence(
+        "Models that cannot be compared with these ({n} group)",
+        "Models that cannot be compared with these ({n} groups)",
+        n=len(others),
+    )
+    with st.expander(worded(heading, language.current())):
         for other in others[:MAX_GROUPS]:
             _show_other_group(other, answer)
         if len(others) > MAX_GROUPS:

@@ -15,6 +15,8 @@ from core.analysis import ranking
 from core.analysis.answer import Answer, specification_key
 from core.analysis.population import Population, group_key
 from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
+from core.errors import Sentence
+from core.locale import worded
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.registry.names import keys
@@ -217,7 +219,13 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
             rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0) if chosen else rows
         specification = _choose_specification(population)
     if rows.height < population.rows.height:
-        st.caption(_("{n} of {total} models pass the filters.").format(n=rows.height, total=population.rows.height))
+        passing = Sentence(
+            "{n} of {total} models passes the filters.",
+            "{n} of {total} models pass the filters.",
+            n=rows.height,
+            total=population.rows.height,
+        )
+        st.caption(worded(passing, language.current()))
     return rows, specification
 
 
