@@ -271,7 +271,7 @@ def compare(options: argparse.Namespace) -> int:
     first, second = models
     for key, comparison in comparisons:
         first_line, *others = score_sentences.statement(
-            paired_scores.benchmark_label(key), first, second, comparison, language()
+            paired_scores.benchmark_label(key, language()), first, second, comparison, language()
         )
         say(first_line, *(f"  {line}" for line in others))
     if len(comparisons) > 1:

@@ -227,7 +227,7 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
     }
     all_points = [point for points in groups.values() for point in points]
     x = round_axis(dimension_axis(data, language), [value for p in all_points for value in (p.x, p.left, p.right)])
-    scale = score_axis(data)
+    scale = score_axis(data, language)
     if answer.population.higher_is_better is False:
         scale = _("{title} (lower is better)").format(title=scale)
     y = round_axis(scale, [value for p in all_points for value in (p.y, p.lower, p.upper)])

@@ -133,10 +133,10 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     first = scores.row(0, named=True)
     rows = [
         (
-            row["metric"],
+            wording.metric_name(row["metric"], language()),
             f"{row['value']:.4f}",
             "-" if row["std_error"] is None else f"± {row['std_error']:.4f}",
-            row["unit"].replace("_", " "),
+            wording.unit_name(row["unit"], language()),
             _("higher is better") if row["higher_is_better"] else _("lower is better"),
         )
         for row in scores.iter_rows(named=True)

@@ -11,7 +11,16 @@ from functools import reduce
 from core.locale import translator
 from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
-from core.wording.scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
+from core.wording.scores import (
+    benchmark_name,
+    metric_name,
+    no_score,
+    score_remarks,
+    score_text,
+    stated,
+    unit_name,
+    variant,
+)
 from core.wording.verdicts import (
     claim_text,
     control_text,
@@ -38,6 +47,7 @@ __all__ = [
     "estimator_symbol",
     "extrema_text",
     "interval_of",
+    "metric_name",
     "name",
     "no_score",
     "number",
@@ -54,6 +64,7 @@ __all__ = [
     "size_range",
     "stated",
     "ten_text",
+    "unit_name",
     "variant",
     "verdict_short",
     "verdict_text",

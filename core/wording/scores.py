@@ -7,9 +7,12 @@ from typing import Any
 
 from core.analysis.paired import PairedComparison
 from core.locale import translator
-from core.registry.names import NOT_STATED
+from core.registry.names import NOT_STATED, keys
 from core.tables import SCORED_SOURCE
+from core.wording.labels import name
 from core.wording.numbers import number, with_interval
+
+UNITS = keys("unit")
 
 
 def no_score(language: str) -> str:
@@ -21,6 +24,17 @@ def stated(text: str | None, language: str) -> str:
     """A detail of a score as its source gives it; only our own word `not stated` is translated."""
     _ = translator(language)
     return _("not stated") if text is None or text == NOT_STATED else text
+
+
+def metric_name(metric: str, language: str) -> str:
+    """A metric in words where it is one of ours, else as its source calls it."""
+    return name("metric", stated(metric, language), language)
+
+
+def unit_name(unit: str, language: str) -> str:
+    """A unit in words where it is one of ours; many metrics are their own unit."""
+    key = unit.replace(" ", "_")
+    return name("unit", key, language) if key in UNITS else metric_name(unit, language)
 
 
 def score_flags(flags: str | None, language: str) -> list[str]:
@@ -75,7 +89,7 @@ def score_remarks(row: dict, language: str) -> list[str]:
     settings that differ from the run's.
     """
     _ = translator(language)
-    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=stated(row["unit"], language))]
+    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=unit_name(row["unit"], language))]
     if row["score_is_partial"]:
         told.append(
             _("partial run")
@@ -106,7 +120,7 @@ def benchmark_name(
 ) -> str:
     """`gsm8k (exact_match, strict-match, 5-shot)`: another metric, filter or number of shots is another score."""
     _ = translator(language)
-    details = [_("metric not stated") if metric == NOT_STATED else metric] if metric else []
+    details = [_("metric not stated") if metric == NOT_STATED else metric_name(metric, language)] if metric else []
     if filter and filter not in ("none", NOT_STATED):
         details.append(filter)
     if n_shot is not None:

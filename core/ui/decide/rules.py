@@ -194,7 +194,7 @@ def stated_rule(view: DecisionView, name: str, note: str | None = None) -> Rule:
 def _show_upload() -> None:
     _ = language.translator()
     with st.expander(_("Save a rule from a TOML file")):
-        file = st.file_uploader(_("Rule file"), type="toml", key="rule file", label_visibility="collapsed")
+        file = inputs.upload(_("Rule file"), ["toml"], "rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
             try:
                 saved = rules.save_rule(

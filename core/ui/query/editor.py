@@ -10,7 +10,7 @@ import streamlit as st
 from core import locale
 from core.errors import InputError, unknown_name
 from core.sql import gate
-from core.sql.examples import EXAMPLES, TITLES
+from core.sql.examples import EXAMPLES, TITLES, statement
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
@@ -98,7 +98,7 @@ def publish(sql: str) -> None:
 def _address(sql: str) -> dict[str, str]:
     """By name where it has one: such an address is short, and a saved query may be mended behind it."""
     saved = {row.sql: row.name for row in reads.saved_queries()}
-    examples = {text: name for name, text in EXAMPLES.items()}
+    examples = {statement(name, locale.translator(spoken)): name for name in EXAMPLES for spoken in language.LANGUAGES}
     if sql.strip() in saved:
         return {"saved": saved[sql.strip()]}
     if sql in examples:
@@ -129,7 +129,7 @@ def _linked(params: dict[str, str]) -> str:
         return params["sql"]
     if params["example"] not in EXAMPLES:
         raise InputError(unknown_name("example", params["example"], EXAMPLES))
-    return EXAMPLES[params["example"]]
+    return statement(params["example"], language.translator())
 
 
 def _pick_example() -> None:
@@ -137,7 +137,7 @@ def _pick_example() -> None:
 
     def take() -> None:
         if name := st.session_state["query example"]:
-            fill(EXAMPLES[name])
+            fill(statement(name, language.translator()))
         st.session_state["query example"] = None
 
     st.selectbox(

@@ -308,7 +308,7 @@ def _own_score_title(pilot: Pilot | None) -> str:
     _ = language.translator()
     if pilot is None or pilot.task is None:
         return ""
-    unit = "%" if pilot.task.unit == "percent" else pilot.task.unit
+    unit = "%" if pilot.task.unit == "percent" else wording.unit_name(pilot.task.unit, language.current())
     return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=unit)
 
 

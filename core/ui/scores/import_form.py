@@ -20,8 +20,6 @@ from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
-MOST_MEGABYTES = 25
-"""As .streamlit/config.toml allows; the command line takes larger files."""
 MANY_FILES = 5
 """Beyond which what is said of each does not stand before the picture of all."""
 _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores round", "scores done"
@@ -39,12 +37,11 @@ def show() -> None:
         ),
     )
     _tell_done()
-    files = st.file_uploader(
+    files = inputs.upload(
         _("Files of scores"),
-        type=TYPES,
+        TYPES,
+        f"scores files {st.session_state.setdefault(_ROUND, 0)}",
         accept_multiple_files=True,
-        max_upload_size=MOST_MEGABYTES,
-        key=f"scores files {st.session_state.setdefault(_ROUND, 0)}",
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.text_input(

@@ -45,7 +45,7 @@ def show() -> None:
         if not found:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_figure(paired_points(first, second, found), lang)
+    figure = paired_figure(paired_points(first, second, found, lang), lang)
     pictures.plot(figure, "scores pairs")
     score_tables.show(score_tables.differences(found), "scores differences")
     st.caption(

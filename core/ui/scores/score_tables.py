@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -51,9 +51,9 @@ def _values(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Model"): rows["model"],
         _("What will be done"): [score_files.kind_name(kind, lang) for kind in rows["kind"]],
         _("Benchmark"): rows["benchmark"],
-        _("Metric"): _stated(rows["metric"]),
+        _("Metric"): _named(rows["metric"], wording.metric_name),
         _("Score"): rows["value"],
-        _("Unit"): _stated(rows["unit"]),
+        _("Unit"): _named(rows["unit"], wording.unit_name),
         _("Why, or what was made of it"): [text or None for text in said],
         _("In the warehouse already"): [text or None for text in known],
         _("Model that is meant"): rows["reference"].zip_with(is_alias, pl.Series([None], dtype=pl.String)),
@@ -117,7 +117,7 @@ def conflicts(found: pl.DataFrame) -> pl.DataFrame:
         {
             _("Model"): found["repository"],
             _("Benchmark"): found["benchmark"],
-            _("Metric"): _stated(found["metric"]),
+            _("Metric"): _named(found["metric"], wording.metric_name),
             _("Lowest"): found["lowest"].round_sig_figs(4),
             _("Highest"): found["highest"].round_sig_figs(4),
             _("Values"): found["n_values"],
@@ -137,7 +137,7 @@ def differences(found: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.
     ones = [one for _key, one in found]
     return tables.without_empty(
         {
-            _("Benchmark"): [benchmark_label(key) for key, _one in found],
+            _("Benchmark"): [benchmark_label(key, language.current()) for key, _one in found],
             _("Result"): [outcome(one, language.current()) for one in ones],
             _("Difference"): [wording.with_interval(one.difference, one.lower, one.upper) for one in ones],
             _("Common questions"): [one.n_common for one in ones],
@@ -156,4 +156,8 @@ def differences(found: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.
 
 def _stated(column: pl.Series) -> list[str | None]:
     """As the source has it; that it does not say is said in the reader's language."""
-    return [None if text is None else wording.stated(text, language.current()) for text in column]
+    return _named(column, wording.stated)
+
+
+def _named(column: pl.Series, name: Callable[[str, str], str]) -> list[str | None]:
+    return [None if text is None else name(text, language.current()) for text in column]
