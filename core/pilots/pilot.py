@@ -46,6 +46,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
