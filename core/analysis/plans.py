@@ -115,6 +115,10 @@ def standing(layer_plan: LayerPlan) -> Standing:
     return "recommended"
 
 
+def is_recommended(layer_plan: LayerPlan) -> bool:
+    return standing(layer_plan) == "recommended"
+
+
 def rivals(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The candidates of the plan's size by their prices on the decisive text, the plan itself first."""
     text = decisive_text(layer_plan)

@@ -29,7 +29,7 @@ from core.figures.style import (
 from core.figures.svg import LIGHT, Box, Caption, Dot, Point, Theme, around, boxes_overlap, scatter_svg, text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
-from core.wording.answers import benchmark
+from core.wording.answers import benchmark_name
 from core.wording.labels import distinguishing_names, run_labels
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
@@ -105,7 +105,7 @@ def ranking_points(
     return RankingData(
         answer.population.asked.dimension,
         answer.population.asked.cloud,
-        benchmark(answer, language),
+        benchmark_name(answer, language),
         units[0] if units else "",
         answer.group.n_points if answer.group else (0, 0),
         place_labels(points, plot, corners),

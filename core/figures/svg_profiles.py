@@ -47,8 +47,8 @@ from core.figures.svg import (
 )
 from core.locale import translator
 from core.records import Estimate
-from core.wording.labels import shortened_apart
-from core.wording.verdicts import badge
+from core.wording.labels import distinct_short_names
+from core.wording.verdicts import badge_text
 
 THUMBNAIL = (252, 132)
 MOST_IN_ONE_CHART = 3
@@ -69,7 +69,7 @@ def profile_caption(runs: pl.DataFrame, data: ProfileData | CorrelatorData, lang
     texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
     rows = texts.to_dicts()
     if len(rows) == 1:
-        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge(rows[0], language))
+        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge_text(rows[0], language))
     elif len(rows) > MOST_IN_ONE_CHART:
         title = _("Dimension from layer to layer")
     else:
@@ -477,7 +477,7 @@ def _draw_layer_targets(
 def _label_line_ends(axes: Axes, line_ends: Sequence[tuple[str, str, float]], width: float) -> None:
     """Names of the lines, in their colours, beside their last values; `line_ends` has name, colour and value of each."""
     room = width - axes.right - 14
-    names = shortened_apart(
+    names = distinct_short_names(
         [name for name, *_end in line_ends], lambda name: shorten_to_width(name, LARGE, room, bold=True)
     )
     heights = [axes.to_pixels(0, value)[1] for *_name, value in line_ends]

@@ -381,7 +381,6 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
     with Warehouse(path).open() as opened:
         stored = _with_text_marks(queries.runs(opened, all_ids), all_runs)
         runs = _in_order(stored, ids)
-        records: Callable[..., pl.DataFrame] = run_records
         return Selection(
             runs,
             _in_order(stored, control_ids),
@@ -391,7 +390,7 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
             queries.summaries(opened, all_ids),
             queries.pairs(opened, ids),
             queries.distributions(opened, ids),
-            records(opened, ids),
+            run_records(opened, ids),
             queries.scores(opened, repositories(runs)),
             queries.claims(opened, ids),
             queries.extrema(opened, ids),

@@ -32,7 +32,7 @@ from core.ui import inputs, language, notices, pilot_filter, reads, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs, recipes
-from core.wording.labels import shortened
+from core.wording.labels import shortened_name
 
 NONE = "none"
 MAX_RUNS = 40
@@ -320,7 +320,7 @@ def show_delete_button(saved: SavedRecipe) -> None:
 
 def _section_label(title: str) -> str:
     """The title of a section, without the number of its first page."""
-    return shortened(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", title), 40)
+    return shortened_name(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", title), 40)
 
 
 # --- choices ---------------------------------------------------------------------------------------------------

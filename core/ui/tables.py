@@ -146,4 +146,4 @@ def rounded(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:
 
 def stated(column: pl.Series) -> list[str | None]:
     """What a source states; "not stated" in the reader's language where it states nothing."""
-    return [None if text is None else wording.stated(text, language.current()) for text in column]
+    return [None if text is None else wording.stated_text(text, language.current()) for text in column]

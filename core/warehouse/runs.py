@@ -23,6 +23,7 @@ from core.store.parcels import is_parcel, publish_parcel, read_header, read_parc
 from core.store.trash import TrashedRun
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import sync
+from core.warehouse.connection import Readable
 from core.warehouse.pilots import add_runs
 from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
@@ -280,7 +281,7 @@ _RUN_RECORDS = """
 """
 
 
-def run_records(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def run_records(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """All stored fields of these runs, in the given order; columns of the text begin with `corpus_`."""
     marks = ", ".join(f"$id{number}" for number in range(len(run_ids))) or "NULL"
     named = {f"id{number}": run_id for number, run_id in enumerate(run_ids)}

@@ -18,7 +18,7 @@ from core.records import Preflight
 from core.registry.protocols import PROTOCOLS, PURPOSES, n_tokens_read
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
-from core.wording.labels import shortened
+from core.wording.labels import shortened_name
 from core.wording.numbers import amount, duration
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _offer_models() -> None:
         known,
         selection_mode="multi",
         key=_PICKED,
-        format_func=lambda name: shortened(name, 40),
+        format_func=lambda name: shortened_name(name, 40),
         on_change=_add_picked,
     )
 
@@ -145,7 +145,7 @@ def _purposes(names: list[str]) -> list[str]:
                 if name == names[0]
                 else _("Reads about {n:.0f} times as much as {first}.").format(n=times, first=names[0])
             )
-        told.append(wording.sentences([language.translator()(PURPOSES[name]), time], language.current()))
+        told.append(wording.joined_sentences([language.translator()(PURPOSES[name]), time], language.current()))
     return told
 
 

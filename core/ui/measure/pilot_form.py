@@ -326,7 +326,7 @@ def _tell(pilot: Pilot) -> None:
             texts=len(pilot.texts),
             protocol=escape(pilot.protocol),
             use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
-            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, lang)),
+            benchmark=escape(pilot_sentences.benchmark_text(pilot.benchmark, lang)),
         )
     )
 

@@ -147,11 +147,11 @@ def _tell_file(preview: ImportPreview) -> None:
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([told, *map(escape, score_files.file_remarks(file, lang))]))
+    st.markdown(" ".join([told, *map(escape, score_files.file_remark_lines(file, lang))]))
     if preview.imported_at is not None:
         line = _("This very file was stored on {date}; it will not be stored twice.")
         st.info(line.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for reason in score_files.reasons(file.rows, lang, skipped=True):
+    for reason in score_files.remark_groups(file.rows, lang, skipped=True):
         line = _("{n} × {reason} (for example {places})")
         st.caption(
             line.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))

@@ -9,7 +9,7 @@ from core.figures.scores import paired_figure, paired_points
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
-from core.wording.scores import caution, newest_counts
+from core.wording.scores import multiple_comparisons_text, newest_file_text
 
 AT_FIRST, MOST = 12, 60
 """Benchmarks, such as the parts of a large one, that are drawn before the reader chooses, and at most."""
@@ -59,7 +59,7 @@ def show() -> None:
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )
     if len(found) > 1:
-        st.caption(caution(len(found), lang))
+        st.caption(multiple_comparisons_text(len(found), lang))
     twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))
     if not twice.is_empty():
-        st.caption(escape(newest_counts(twice["benchmark"].unique().sort().to_list(), lang)))
+        st.caption(escape(newest_file_text(twice["benchmark"].unique().sort().to_list(), lang)))

@@ -13,7 +13,7 @@ from core.figures.scores import benchmark_label, with_kind
 from core.ui import language, tables
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
-from core.wording.scores import outcome, p_text
+from core.wording.scores import comparison_outcome_text, p_number_text
 
 MOST_ROWS = 2_000
 """More are counted, not drawn."""
@@ -41,9 +41,9 @@ def values(previews: Sequence[ImportPreview], kind: str | None) -> tuple[pl.Data
 def _values(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
     lang = language.current()
-    said = [score_files.why(preview.file.rows[number], lang) for number in rows["number"]]
+    said = [score_files.row_remarks_text(preview.file.rows[number], lang) for number in rows["number"]]
     known = [
-        score_files.known_text(known, sources, value, lang)
+        score_files.known_score_text(known, sources, value, lang)
         for known, sources, value in rows.select("known", "known_from", "known_value").rows()
     ]
     is_alias = rows["model"] != rows["reference"]
@@ -112,7 +112,7 @@ def conflicts(found: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
     lang = language.current()
     variants = found.select("dtype", "chat_template").rows()
-    settings = [wording.variant(dtype, template, lang) for dtype, template in variants]
+    settings = [wording.score_settings_text(dtype, template, lang) for dtype, template in variants]
     return tables.without_empty(
         {
             _("Model"): found["repository"],
@@ -138,7 +138,7 @@ def differences(found: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.
     return tables.without_empty(
         {
             _("Benchmark"): [benchmark_label(key, language.current()) for key, _one in found],
-            _("Result"): [outcome(one, language.current()) for one in ones],
+            _("Result"): [comparison_outcome_text(one, language.current()) for one in ones],
             _("Difference"): [wording.with_interval(one.difference, one.lower, one.upper) for one in ones],
             _("Common questions"): [one.n_common for one in ones],
             _("Mean of the first"): pl.Series([one.mean_a for one in ones]).round(4),
@@ -146,7 +146,7 @@ def differences(found: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.
             _("Standard error"): [None if one.std_error is None else float(f"{one.std_error:.2g}") for one in ones],
             _("Only the first is right"): [one.only_a_right for one in ones],
             _("Only the second is right"): [one.only_b_right for one in ones],
-            _("p (exact)"): [p_text(one.p_value) for one in ones],
+            _("p (exact)"): [p_number_text(one.p_value) for one in ones],
             _("Detectable difference"): [wording.number(one.detectable) for one in ones],
             _("Only asked of the first"): [one.n_only_a for one in ones],
             _("Only asked of the second"): [one.n_only_b for one in ones],
@@ -156,7 +156,7 @@ def differences(found: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.
 
 def _stated(column: pl.Series) -> list[str | None]:
     """As the source has it; that it does not say is said in the reader's language."""
-    return _named(column, wording.stated)
+    return _named(column, wording.stated_text)
 
 
 def _named(column: pl.Series, name: Callable[[str, str], str]) -> list[str | None]:

@@ -154,7 +154,7 @@ def _show(config: PlanConfig, estimate: PlanEstimate) -> None:
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escape(' · '.join([config.model, config.corpus]))}**")
         st.metric(_("Time"), duration(estimate.seconds, lang), width="content")
-        st.caption(escape("  \n".join(sentences.estimate_text(estimate, lang))))
+        st.caption(escape("  \n".join(sentences.estimate_lines(estimate, lang))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
             _start(config)
 
