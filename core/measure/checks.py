@@ -54,10 +54,10 @@ def check_second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
     draws cannot be used to compare models, even if its error is as large. The error is stored beside it. Both values are
     taken at the layer that each run has chosen.
     """
-    maxima = _inner_maximum(first), _inner_maximum(later)
-    if maxima[0] is None or maxima[1] is None:
+    first_maximum, later_maximum = _inner_maximum(first), _inner_maximum(later)
+    if first_maximum is None or later_maximum is None:
         return None
-    (first_log, first_error), (later_log, later_error) = maxima
+    (first_log, first_error), (later_log, later_error) = first_maximum, later_maximum
     return _judge(later.run.run_id, "second_draw", None, later_log - first_log, math.hypot(first_error, later_error))
 
 

@@ -151,9 +151,7 @@ class Pricer:
             start, done, n = 0, 0.0, len(self.windows.ids)
             while start < n:
                 stop = min(start + self.batch, n)
-                batch_scores = self._try_batch(
-                    start, stop, variants, trunk, lambda passes, done=done: report(done + passes)
-                )
+                batch_scores = self._try_batch(start, stop, variants, trunk, _part_report(report, done))
                 if batch_scores is None:
                     self._halve_batch()
                     continue
@@ -267,7 +265,7 @@ class Pricer:
         size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-            group_scores = self._stream_group(group, lambda done, number=number: report((number + done) / len(groups)))
+            group_scores = self._stream_group(group, _part_report(report, number, len(groups)))
             scores += group_scores if not scores else group_scores[1:]
         return scores
 
@@ -300,6 +298,11 @@ class Pricer:
 def variants_at_once(n_tokens: int, hidden_size: int) -> int:
     """Number of variants that run together with streamed weights: each holds three states per token."""
     return max(1, int(STATE_BUDGET * 4 // (3 * n_tokens * hidden_size * 4)) - 1)
+
+
+def _part_report(report: ReportPasses, before: float, n_parts: int = 1) -> ReportPasses:
+    """The reporter of one part of the work, after `before` passes or equal parts."""
+    return lambda done: report((before + done) / n_parts)
 
 
 def head_share(network: Network) -> float:
