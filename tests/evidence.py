@@ -42,7 +42,7 @@ from core.wording import answers as answer_words
 from core.wording import plans as plan_words
 from core.wording import within as within_words
 from core.wording.numbers import number
-from core.wording.scores import p_told
+from core.wording.scores import p_value_text
 from core.wording.verdicts import specification_name
 from tests import shipped_plans
 from tests.ladder.recipes import Recipe, all_runs
@@ -226,7 +226,7 @@ def is_replicate(recipe: Recipe) -> bool:
 
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
-    section.say(*(f"**{answer_words.sentence(said, language)}**" for language in LANGUAGES))
+    section.say(*(f"**{answer_words.answer_text(said, language)}**" for language in LANGUAGES))
     one = said.relation
     section.answer(
         (
@@ -234,11 +234,11 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             "同じサイズのモデルの間で、次元とスコアは関連するか",
         ),
         *(
-            f"**{answer_words.word(said, language)}**{mark}{answer_words.coefficient(one.rho, one.lower, one.upper)}, n = {one.n}"
+            f"**{answer_words.answer_word(said, language)}**{mark}{answer_words.coefficient_text(one.rho, one.lower, one.upper)}, n = {one.n}"
             for language, mark in zip(LANGUAGES, (": ", "："), strict=True)
         ),
     )
-    for lines in (answer_words.notes, answer_words.details):
+    for lines in (answer_words.note_lines, answer_words.detail_lines):
         section.say(*("\n".join(f"- {line}" for line in lines(said, language)) for language in LANGUAGES))
     shown = finals(checkpoints, Recipe.width)
     if not shown:
@@ -369,7 +369,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
         )
     p_values = adjust_p_values([one.p for _told, one in pairs], "bh")
     for (told, one), p in zip(pairs, p_values, strict=True):
-        rows.append((told, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
+        rows.append((told, answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.say(
         "Scores are turned so that higher is better: a negative coefficient is what was published. The last column but one corrects for "
         "the number of pairs looked at (Benjamini and Hochberg). Each recipe counts once, by the means of its runs.",
@@ -402,7 +402,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
             "n2": None,
         }
         names = tuple(specification_name(row, language) for language in LANGUAGES)
-        rows.append((names, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), one.n))
+        rows.append((names, answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), one.n))
     negative = sum((one.rho or 0) < 0 for one in counted.values())
     clear = sum(one.p is not None and one.p <= LEVEL for one in counted.values())
     fewest = min(one.n for one in counted.values())
@@ -483,10 +483,10 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section.say_if_few(len(whole), "recipes measured at every checkpoint", "全チェックポイントの測定が済んだレシピ数")
     section.say(
         f"Within a run, over its seven later checkpoints, dimension and performance rise together in {test.positive} of {len(signs)} recipes "
-        f"and go apart in {test.negative} ({p_told(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
+        f"and go apart in {test.negative} ({p_value_text(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
         "changes steadily while a model trains goes with its loss.",
         f"学習の途中（開始後の7チェックポイント）では、{len(signs)} レシピ中 {test.positive} で次元と性能がともに上がり、{test.negative} で逆に動きます"
-        f"（{p_told(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
+        f"（{p_value_text(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
     )
 
     def draw(language: str) -> str:
@@ -631,14 +631,16 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
                 (
                     run["name"],
                     run["corpus_name"],
-                    tuple(within_words.place(found, language) for language in LANGUAGES),
-                    tuple(f"{within_words.word(found.relation, language)}" for language in LANGUAGES),
+                    tuple(within_words.place_text(found, language) for language in LANGUAGES),
+                    tuple(f"{within_words.answer_word(found.relation, language)}" for language in LANGUAGES),
                     *_coefficient(found.relation),
                     found.relation.p,
                     *_coefficient(found.relation.once)[:1],
-                    answer_words.coefficient(found.given_types.r, found.given_types.lower, found.given_types.upper),
+                    answer_words.coefficient_text(
+                        found.given_types.r, found.given_types.lower, found.given_types.upper
+                    ),
                     *_coefficient(found.shuffled)[:1],
-                    "–" if found.difference is None else answer_words.coefficient(*found.difference),
+                    "–" if found.difference is None else answer_words.coefficient_text(*found.difference),
                 )
             )
     if not rows:
@@ -665,7 +667,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
         f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
-    section.say(*(within_words.expectation(language) for language in LANGUAGES))
+    section.say(*(within_words.expectation_text(language) for language in LANGUAGES))
     section.table(
         (
             ("model", "モデル"),
@@ -700,7 +702,9 @@ _AT = 7
 
 def _coefficient(one: Relation | None) -> tuple[str, str, str | int]:
     return (
-        ("–", "–", "–") if one is None else (answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), one.n)
+        ("–", "–", "–")
+        if one is None
+        else (answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), one.n)
     )
 
 
@@ -998,11 +1002,17 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
         points = layer_directions(found)
         if points:
             pairs = [
-                (plan_words.needed_text(found, points, language), *plan_words.student_text(found, language))
+                (
+                    plan_words.sufficient_directions_text(found, points, language),
+                    *plan_words.student_lines(found, language),
+                )
                 for language in LANGUAGES
             ]
             lines.append(
-                tuple(wording.sentences(list(pair), language) for pair, language in zip(pairs, LANGUAGES, strict=True))
+                tuple(
+                    wording.joined_sentences(list(pair), language)
+                    for pair, language in zip(pairs, LANGUAGES, strict=True)
+                )
             )
     return lines
 
@@ -1011,12 +1021,12 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """Each plan beside the published choices of its size; then what rules had foreseen."""
     told = []
     for found in plans:
-        lines = [plan_words.published_text(found, language) for language in LANGUAGES]
+        lines = [plan_words.published_lines(found, language) for language in LANGUAGES]
         if lines[0]:
             blocks = [
                 plan_words.blocks_text(found.plan.blocks, found.plan.n_layers, language) for language in LANGUAGES
             ]
-            said = [wording.sentences(lines[n], LANGUAGES[n]) for n in range(2)]
+            said = [wording.joined_sentences(lines[n], LANGUAGES[n]) for n in range(2)]
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
     if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):

@@ -10,7 +10,7 @@ from core.commands.context import confirm, existing_warehouse, find_run_id, numb
 from core.commands.runs import filter_runs, without_shipped
 from core.errors import InputError, Sentence
 from core.records import SHORT_ID
-from core.terminal.output import one_line, pad, say, say_json, translated, wrap
+from core.terminal.output import _, one_line, pad, say, say_json, translated, wrap
 from core.terminal.output import width as columns
 
 ARRIVAL_STATES = {
@@ -289,6 +289,7 @@ def export(options: argparse.Namespace) -> int:
         options.out,
         options.format,
         {name: value for name, value in selection.items() if value},
+        _,
     )
     runs, size = number_of_runs(written.n_runs), written.n_bytes / 1e6
     say(Sentence("{path}: {runs}, control runs included, {size:.1f} MB", path=written.path, runs=runs, size=size))

@@ -23,7 +23,7 @@ def plan(options: argparse.Namespace) -> int:
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
     from core.terminal.tables import plan_record
-    from core.wording.plans import estimate_text
+    from core.wording.plans import estimate_lines
 
     budget, unit = budget_of(options.budget)
     config = planning.with_task_hash(
@@ -62,7 +62,7 @@ def plan(options: argparse.Namespace) -> int:
     recover(warehouse)
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_text(estimate_plan(config), language()))
+        say(planning_now, *estimate_lines(estimate_plan(config), language()))
     status = run_job(submit(config, warehouse), warehouse, engine)
     if status.state != "finished":
         return report_unfinished(status)
@@ -78,14 +78,14 @@ def plan(options: argparse.Namespace) -> int:
 
 def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
     from core.runs.estimates import estimate_plan
-    from core.wording.plans import estimate_text
+    from core.wording.plans import estimate_lines
 
     estimate = estimate_plan(config)
     if options.json:
         say_json(asdict(estimate))
     else:
         title = Sentence("{model} on {text}", model=config.model, text=config.corpus)
-        say(title, *estimate_text(estimate, language()))
+        say(title, *estimate_lines(estimate, language()))
     return 0
 
 
@@ -117,12 +117,12 @@ def _show_plans(options: argparse.Namespace) -> int:
 def _write_recipe(layer_plan, options: argparse.Namespace) -> int:
     from core.analysis.plans import mergekit_recipe
     from core.commands.context import write_out
-    from core.wording.plans import answer, mergekit_reason
+    from core.wording.plans import mergekit_reason_text, plan_text
 
     if layer_plan.plan.mergekit is not None:
-        warn(sentences(Sentence("No recipe was written."), mergekit_reason(layer_plan.plan.mergekit, language())))
+        warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit, language())))
         return 2
-    write_out(Path(options.mergekit), mergekit_recipe(layer_plan, answer(layer_plan.plan, "en")).encode())
+    write_out(Path(options.mergekit), mergekit_recipe(layer_plan, plan_text(layer_plan.plan, "en")).encode())
     if not options.json:
         say(Sentence("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit))
     return 0

@@ -89,7 +89,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
     once = relation.once
     record = {
         "answer": answer.word,
-        "sentence": answers.sentence(answer, "en"),
+        "sentence": answers.answer_text(answer, "en"),
         "coefficient": relation.rho,
         "lower": relation.lower,
         "upper": relation.upper,
@@ -146,7 +146,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
                 "models": item.group.rows["name"].unique(maintain_order=True).to_list(),
                 "n_scored": item.n_scored,
                 "differs": list(item.differing_keys),
-                "told": answers.why_apart(item, "en"),
+                "told": answers.group_difference_text(item, "en"),
             }
             for item in population.others
         ],
@@ -189,7 +189,7 @@ def within(options: argparse.Namespace) -> int:
         places = {
             result.place: {
                 "answer": result.relation.answer,
-                "sentence": within_wording.sentence(result, run, "en"),
+                "sentence": within_wording.answer_text(result, run, "en"),
                 **asdict(result),
             }
             for result in results
@@ -198,10 +198,10 @@ def within(options: argparse.Namespace) -> int:
         return 0
     width, reader = max(40, shutil.get_terminal_size((100, 24)).columns or 100), language()
     for result in results:
-        for paragraph in (within_wording.sentence(result, run, reader), *within_wording.notes(result, reader)):
+        for paragraph in (within_wording.answer_text(result, run, reader), *within_wording.note_lines(result, reader)):
             say(*wrap(paragraph, width))
         say("")
-    say(*wrap(within_wording.expectation(reader), width))
+    say(*wrap(within_wording.expectation_text(reader), width))
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
 from core.commands.runs import without_shipped
 from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
+from core.locale import translator
 from core.terminal.output import _, heads, language, say, say_json, translated
 from core.terminal.tables import table
 
@@ -82,7 +83,11 @@ def report(options: argparse.Namespace) -> int:
         )
     if options.bundle:
         written = export_report_data(
-            warehouse, html_report.numbers, html_report.story.run_ids or recipe.run_ids, options.bundle
+            warehouse,
+            html_report.numbers,
+            html_report.story.run_ids or recipe.run_ids,
+            options.bundle,
+            translator(recipe.language),
         )
         say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=written.path, size=written.n_bytes / 1e3))
     write_out(options.out, page)

@@ -49,7 +49,7 @@ def list_saved(options: argparse.Namespace) -> int:
             (
                 saved_rule.rule_id,
                 words.rule_name(saved_rule, language()),
-                words.record(track_record(saved_rule.choices), language()),
+                words.track_record_text(track_record(saved_rule.choices), language()),
                 words.task_name(saved_rule.rule.task, language()),
                 words.rule_text(saved_rule.rule, language()),
             )
@@ -112,23 +112,23 @@ def apply(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_decision_json(saved, decision, choice_row, task) | {"kept": not options.dry_run})
         return 0
-    task_note = words.other_task(rule, task, language())
-    remarks = [*([task_note] if task_note else []), *words.remarks(decision, language())]
-    say(words.answer(decision, language(), rule.assumptions.bits), *(f"  {line}" for line in remarks))
+    task_note = words.other_task_text(rule, task, language())
+    remarks = [*([task_note] if task_note else []), *words.note_lines(decision, language())]
+    say(words.decision_text(decision, language(), rule.assumptions.bits), *(f"  {line}" for line in remarks))
     rows = [
-        (one.name, f"{total:.3f}", words.standing(standing, decision, language()), *_cells(decision, n, rule))
+        (one.name, f"{total:.3f}", words.pareto_text(standing, decision, language()), *_cells(decision, n, rule))
         for n, (one, total, standing) in enumerate(
             zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         )
     ]
     criteria = [
-        f"{words.criterion_name(one.resolved, language(), rule.assumptions.bits)} {words.share(one.share, language())}"
+        f"{words.criterion_name(one.resolved, language(), rule.assumptions.bits)} {words.share_text(one.share, language())}"
         for one in decision.criteria
     ]
     if rows:
         say("", *table([*heads("model", "mean", "among all"), *criteria], rows))
     lines = [
-        Sentence("left out: {what}", what=words.left_out(one, decision, language(), rule.assumptions))
+        Sentence("left out: {what}", what=words.exclusion_text(one, decision, language(), rule.assumptions))
         for one in decision.excluded
     ]
     if not options.dry_run:
@@ -165,7 +165,7 @@ def outcome(options: argparse.Namespace) -> int:
         say_json(asdict(row))
     else:
         after = [row if one.choice_id == row.choice_id else one for one in saved.choices]
-        say(f"{words.rule_name(saved, language())}: {words.record(track_record(after), language())}")
+        say(f"{words.rule_name(saved, language())}: {words.track_record_text(track_record(after), language())}")
     return 0
 
 
@@ -224,7 +224,7 @@ def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:
 
     readings = decision.candidates[row].values
     return [
-        words.reading(one.resolved.criterion.of, readings[k], language(), rule.assumptions)
+        words.interval_text(one.resolved.criterion.of, readings[k], language(), rule.assumptions)
         for k, one in enumerate(decision.criteria)
     ]
 
@@ -249,7 +249,7 @@ def _decision_json(
 
     change = decision.nearest_change
     return {
-        "answer": words.answer(decision, "en", saved.rule.assumptions.bits),
+        "answer": words.decision_text(decision, "en", saved.rule.assumptions.bits),
         "rule_id": saved.rule_id,
         "version": saved.version,
         "learned_on": asdict(saved.rule.task) if saved.rule.task else None,
@@ -263,7 +263,7 @@ def _decision_json(
             "criterion": decision.criteria[change.criterion].resolved.key,
             "weight": change.share,
             "at": change.new_share,
-            "then": words.name_of(decision, change.run_id),
+            "then": words.model_name(decision, change.run_id),
         },
         "models": [
             {
@@ -272,7 +272,7 @@ def _decision_json(
                 "run_id": one.run_id,
                 "mean": total,
                 "standing": standing.status,
-                "dominated_by": [words.name_of(decision, run_id) for run_id in standing.dominated_by],
+                "dominated_by": [words.model_name(decision, run_id) for run_id in standing.dominated_by],
             }
             for one, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         ],

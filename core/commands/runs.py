@@ -123,7 +123,7 @@ def diff(options: argparse.Namespace) -> int:
     from core.terminal.tables import diff_text
     from core.warehouse import queries
     from core.warehouse.profiles import run_records
-    from core.wording.provenance import agreeing, comparison, differing, results
+    from core.wording.provenance import agreeing_names, comparability_text, differing_lines, result_lines
 
     warehouse = existing_warehouse(options)
     all_runs = queries.runs(warehouse)
@@ -133,20 +133,20 @@ def diff(options: argparse.Namespace) -> int:
     stored = records_of[ids[0]], records_of[ids[1]]
     comparable = comparability(one, other)
     if options.json:
-        compared = {line.label: [line.one, line.other] for line in results(one, other, "en")}
+        compared = {line.label: [line.one, line.other] for line in result_lines(one, other, "en")}
         say_json(
             {
                 "runs": ids,
                 "comparability": asdict(comparable),
-                "sentence": comparison(comparable, "en"),
+                "sentence": comparability_text(comparable, "en"),
                 "differences": [asdict(field) for field in differences(*stored)],
                 "results": compared,
             }
         )
         return 0
     reader = language()
-    lines = results(one, other, reader), differing(*stored, reader), agreeing(*stored, reader)
-    say(*diff_text((ids[0], ids[1]), comparison(comparable, reader), *lines).split("\n"))
+    lines = result_lines(one, other, reader), differing_lines(*stored, reader), agreeing_names(*stored, reader)
+    say(*diff_text((ids[0], ids[1]), comparability_text(comparable, reader), *lines).split("\n"))
     return 0
 
 

@@ -270,15 +270,15 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     first, second = models
     for key, comparison in comparisons:
-        first_line, *others = score_sentences.statement(
-            paired_scores.benchmark_label(key), first, second, comparison, language()
+        first_line, *others = score_sentences.comparison_lines(
+            paired_scores.benchmark_label(key, language()), first, second, comparison, language()
         )
         say(first_line, *(f"  {line}" for line in others))
     if len(comparisons) > 1:
-        say(score_sentences.caution(len(comparisons), language()))
+        say(score_sentences.multiple_comparisons_text(len(comparisons), language()))
     own_answers = answer_sets.filter(answer_sets["model"].is_in(models), benchmark=options.benchmark)
     if own_answers.filter(own_answers["n_files"] > 1).height:
-        say(score_sentences.newest_counts([options.benchmark], language()))
+        say(score_sentences.newest_file_text([options.benchmark], language()))
     return 0
 
 

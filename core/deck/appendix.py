@@ -19,7 +19,7 @@ from core.locale import glossary, translator, worded
 from core.records import without_places
 from core.wording import pilot_sentences, plans
 from core.wording import slides as slide_wording
-from core.wording.labels import name, shortened
+from core.wording.labels import name, shortened_name
 from core.wording.limits import limits
 
 SECTIONS = ("method", "values", "specifications", "checks", "provenance", "sql", "glossary", "limits")
@@ -78,7 +78,7 @@ def _method(data: DeckData) -> StorySlide:
         Statement(
             _(
                 "{definition} Intervals are a jackknife over blocks of neighbouring windows, Student's t, on the logarithm."
-            ).format(definition=wording.own_definition(data.language)),
+            ).format(definition=wording.own_definition_text(data.language)),
             _("Estimated dimension"),
         ),
         Statement(
@@ -136,7 +136,7 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
     columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
     alternative = _("Table of open questions and the reasons why these runs do not answer them.")
     if data.plan is not None and not data.runs.height:
-        remarks = plans.remarks(data.plan.plan, data.language)
+        remarks = plans.note_lines(data.plan.plan, data.language)
         rows: list[Row] = [(_("What limits this plan?"), line) for line in remarks]
         rows.append(
             (_("Would another text give the same price?"), _("One text only: others were read as harder tests alone."))
@@ -177,8 +177,8 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
     )
     rows = [
         (
-            shortened(COMMIT.sub(r"@\1", run["model_id"]), 30),
-            shortened(run["corpus_id"], 22),
+            shortened_name(COMMIT.sub(r"@\1", run["model_id"]), 30),
+            shortened_name(run["corpus_id"], 22),
             run["run_id"],
             name("pass", run["pass"], data.language),
             "–" if run["n_points"] is None else f"{run['n_points']:,}",
@@ -237,7 +237,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
             f"{plan.dtype}, {plan.device}; {slide_wording.day(plan.created_at.date(), data.language)}",
         ),
         (_("Program"), f"Workdim {plan.code_version}"),
-        (_("Asked for"), shortened(_options_text(plan.config), 400)),
+        (_("Asked for"), shortened_name(_options_text(plan.config), 400)),
     ]
     yield from reference_slides(
         data,
@@ -290,7 +290,7 @@ def _sql(data: DeckData) -> StorySlide:
             f"SELECT * FROM run_checks WHERE {condition};  SELECT * FROM run_controls WHERE {condition}",
         ),
     ]
-    benchmark = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
+    benchmark = pilot_sentences.default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
     if benchmark is not None:
         queries.append(
             (

@@ -18,16 +18,16 @@ from core.locale import translator, worded
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording import pilot_sentences
 from core.wording import slides as slide_wording
-from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened
+from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened_name
 from core.wording.verdicts import (
     claim_name,
-    marks_key,
+    outcome_legend_text,
     outcome_mark,
     outcome_of,
     ratio_text,
     specification_name,
+    verdict_legend_text,
     verdict_marks,
-    verdict_marks_key,
 )
 
 MOST_CHECKS = 16
@@ -36,7 +36,7 @@ MOST_CHECKS = 16
 def values(data: DeckData) -> Iterator[StorySlide]:
     """All dimensions, by comparison group."""
     _ = translator(data.language)
-    benchmark = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
+    benchmark = pilot_sentences.default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
     across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
     groups = [*data.groups, *across]
     rows: list[Row] = []
@@ -70,12 +70,12 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     )
     key = [
         _("In brackets: 95 % intervals."),
-        f"{verdict_marks_key(data.language)}{_('. ')}",
+        f"{verdict_legend_text(data.language)}{_('. ')}",
         *_match_key(data),
         _("Within a group the order is that of the names; no order is better."),
     ]
     if any(map(is_vetoed, data.text_runs.iter_rows(named=True))):
-        key.append(wording.veto_note(data.language))
+        key.append(wording.veto_mark_text(data.language))
     title = Sentence(
         "All values of {n} measurement (d2, N={size})",
         "All values of {n} measurements (d2, N={size})",
@@ -89,7 +89,7 @@ def values(data: DeckData) -> Iterator[StorySlide]:
         columns,
         rows,
         _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
-        wording.sentences(key, data.language),
+        wording.joined_sentences(key, data.language),
         ("run_summaries", "scores"),
         data.text_runs["run_id"].to_list(),
         [f"{run['name']}: {run['run_id']}" for run in data.text_runs.iter_rows(named=True)],
@@ -100,7 +100,7 @@ def _value_row(data: DeckData, run: dict, label: str, benchmark: dict | None) ->
     _ = translator(data.language)
     after = run["final_dimension_post_norm"]
     return (
-        shortened(label, 36),
+        shortened_name(label, 36),
         wording.interval_of(run, "inner_max"),
         layer_text(run["inner_max_layer"], run["n_layers"], data.language),
         wording.interval_of(run, "final_dimension_pre_norm"),
@@ -193,7 +193,7 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
         columns,
         rows,
         _("Table of specifications with what the claims come to under each."),
-        wording.sentences((f"{marks_key(data.language)}{_('. ')}", key), data.language),
+        wording.joined_sentences((f"{outcome_legend_text(data.language)}{_('. ')}", key), data.language),
         ("run_claims",),
         own["run_id"].unique(maintain_order=True).to_list(),
     )
@@ -241,7 +241,7 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
     for number, run in enumerate(data.text_runs.iter_rows(named=True), start=1):
         rows = data.text_runs.filter(run_id=run["run_id"])
         chart = visuals.profile_chart(data.estimates, rows, data.language)
-        label = shortened(labels[run["run_id"]], 60)
+        label = shortened_name(labels[run["run_id"]], 60)
         statements = [
             Statement(wording.verdict_text(run, data.language), _("Verdicts")),
             Statement(
@@ -253,7 +253,7 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
                 ),
                 _("Values"),
             ),
-            Statement(slide_wording.checks(rows, data.language)),
+            Statement(slide_wording.checks_text(rows, data.language)),
         ]
         statements += [Statement(line) for line in _control_lines(data, run)]
         title = _("{name}: largest inner dimension {value}").format(

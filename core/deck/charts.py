@@ -21,7 +21,7 @@ from core.deck.layout import Box
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import set_alternative_text
 from core.figures.svg import spread_apart
-from core.wording.labels import shortened
+from core.wording.labels import shortened_name
 
 ACCENTS = (
     MSO_THEME_COLOR.ACCENT_1,
@@ -108,13 +108,13 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bo
     _style_axis(native.value_axis, chart.y, with_grid=not chart.y.is_ordered)
     native.value_axis.has_title = False
     if chart.y.title:
-        _title_value_axis(native, _shorten_title(chart.y.title, 0.62 * box[2]) if is_small else chart.y.title)
+        _title_value_axis(native, _shorten_title(chart.y.title, 0.85 * box[2]) if is_small else chart.y.title)
     if is_small:  # its range is written below the gallery
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named_lines = []
     for series, item in zip(native.plots[0].series, items, strict=not is_banded):
         if isinstance(item, Guide):
-            _style_guide(series, item, plot.box[3])
+            _style_guide(series, item, plot.box[3], chart)
         else:
             _style_series(series, item, plot, is_banded)
             named_lines += [(series, item)] if item.is_named and item.points and not is_small else []
@@ -243,7 +243,7 @@ def _title_value_axis(native: NativeChart, text: str) -> None:
 def _shorten_title(text: str, width: float) -> str:
     """Shortens the name in the middle until name and number fit on one line."""
     name, gap, value = text.partition("  ")
-    fitting = [f"{shortened(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
+    fitting = [f"{shortened_name(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
     return next((title for title in fitting if layout.text_width(title, layout.SMALLEST) <= width), fitting[-1])
 
 
@@ -294,7 +294,7 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, is_filled: bool
             )
 
 
-def _style_guide(series: Any, guide: Guide, height: float) -> None:
+def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None:
     series.smooth = False
     line = series.format.line
     line.width, line.dash_style = Pt(1.25), MSO_LINE.DASH
@@ -303,7 +303,9 @@ def _style_guide(series: Any, guide: Guide, height: float) -> None:
     series.marker.style = XL_MARKER_STYLE.NONE
     if guide.is_vertical:
         _add_label(series, 1, guide.name, LABEL_POSITIONS["above"], None)
-    else:  # at its left end, where no curve is in the way
+    elif layout.has_room_at_its_end(guide, chart):
+        _add_label(series, 1, guide.name, LABEL_POSITIONS["left"], None, -LABEL_OFFSET / height)
+    else:
         _add_label(series, 0, guide.name, LABEL_POSITIONS["right"], None, -LABEL_OFFSET / height)
 
 

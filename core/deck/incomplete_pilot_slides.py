@@ -32,7 +32,7 @@ def missing_slide(data: DeckData) -> StorySlide:
         (_("measured, with the score"), scored, _("count")),
         (_("measured, without the score"), unscored, _("need a score")),
         (_("measured and vetoed by a check"), vetoed, _("do not count; see the checks")),
-        (_("not measured"), missing, slide_wording.time_of(len(missing), data.text_runs, data.language)),
+        (_("not measured"), missing, slide_wording.time_text(len(missing), data.text_runs, data.language)),
     )
     all_names = [*missing, *vetoed, *(model.name for model in sound)]
     short = dict(zip(all_names, distinguishing_names(all_names), strict=True))
@@ -40,7 +40,7 @@ def missing_slide(data: DeckData) -> StorySlide:
         (
             group,
             str(len(names)),
-            slide_wording.names([short.get(model, model) for model in names], data.language, most=8),
+            slide_wording.names_text([short.get(model, model) for model in names], data.language, most=8),
             consequence,
         )
         for group, names, consequence in groups
@@ -134,7 +134,7 @@ def completion_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
     missing = len(answer.population.missing)
     unscored, vetoed = len(_unscored(answer)), len(_vetoed(answer))
-    time = slide_wording.time_of(missing, data.text_runs, data.language)
+    time = slide_wording.time_text(missing, data.text_runs, data.language)
     enough = answer.relation.enough
     statements = [
         Statement(
@@ -182,7 +182,7 @@ def complete_or_stop_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     missing = len(answer.population.missing)
-    time = slide_wording.time_of(missing, data.text_runs, data.language)
+    time = slide_wording.time_text(missing, data.text_runs, data.language)
     unscored = len(_unscored(answer))
     go_on = (
         _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
@@ -206,4 +206,6 @@ def complete_or_stop_slide(data: DeckData) -> StorySlide:
         else _("complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(answer)))
     )
     stop = _("Stop: choose by score alone; the dimension is then not part of the choice.")
-    return decision_slide(data, choice, [wording.sentences((go_on, outcome), data.language), stop], untested(data))
+    return decision_slide(
+        data, choice, [wording.joined_sentences((go_on, outcome), data.language), stop], untested(data)
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from core.deck.story import Axis, Column, Heading, Point, Row, Table
+from core.deck.story import Axis, Chart, Column, Guide, Heading, Point, Row, Table
 
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""
@@ -189,8 +189,10 @@ def truncate(text: str, width: float, points: float, lines: int = 2, bold: float
 STOPS = "、：；）」"
 BEHIND_PARTICLES = re.compile(
     r"(?<=[のはがをにでともへどやいるたばて])(?=[^\u3040-\u309f、。：；）」〜\s])(?<!こと)(?<!もの)"
+    r"|(?<=あたり)(?=\d)"
 )
-"""Ends of Japanese phrases (bunsetsu): behind a particle or the end of a verb, before a letter that is not hiragana."""
+"""Ends of Japanese phrases (bunsetsu): behind a particle or the end of a verb, before a letter that is not hiragana; and
+between `1トークンあたり` and its number."""
 
 
 def break_at_phrase(text: str, width: float, points: float) -> str:
@@ -271,6 +273,17 @@ def place_labels(
                 occupied.append(name)
                 break
     return [labelled.get(number, replace(p, name="")) for number, p in enumerate(points)]
+
+
+def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:
+    """Whether the name of a horizontal guide stands clear of the points at its right end rather than at its left one."""
+    middle = (chart.x.low + chart.x.high) / 2
+    points = [point for line in chart.series for point in line.points]
+    left, right = (
+        min((abs(point.y - guide.at) for point in points if (point.x > middle) == is_right), default=math.inf)
+        for is_right in (False, True)
+    )
+    return right > left
 
 
 def _overlap(a: Box, b: Box) -> bool:

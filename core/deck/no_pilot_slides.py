@@ -18,7 +18,7 @@ from core.locale import translator, worded
 from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording
-from core.wording.labels import layer_text, name, shortened
+from core.wording.labels import layer_text, name, shortened_name
 from core.wording.limits import limits
 from core.wording.verdicts import claim_name
 
@@ -34,7 +34,7 @@ def _one_run_per_model(data: DeckData) -> pl.DataFrame:
 def measured_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     runs = _one_run_per_model(data)
-    names = [shortened(name, 40) for name in runs["name"]]
+    names = [shortened_name(name, 40) for name in runs["name"]]
     texts = data.text_runs["corpus_name"].unique(maintain_order=True).to_list()
     if len(names) <= 2:
         title = Sentence(
@@ -51,9 +51,9 @@ def measured_slide(data: DeckData) -> StorySlide:
             n=len(texts),
         )
     rows = [
-        (_("Models"), slide_wording.names(names, data.language, most=6, longest=40)),
-        (_("Texts"), slide_wording.names(texts, data.language)),
-        (_("Dimension"), slide_wording.dimension(data.language)),
+        (_("Models"), slide_wording.names_text(names, data.language, most=6, longest=40)),
+        (_("Texts"), slide_wording.names_text(texts, data.language)),
+        (_("Dimension"), slide_wording.dimension_text(data.language)),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
         (_("Quality"), _quality_text(data)),
         (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
@@ -73,7 +73,7 @@ def measured_slide(data: DeckData) -> StorySlide:
         rows.append(
             (
                 _("Left out"),
-                _("having no verdicts: {names}").format(names=slide_wording.names(data.left_out, data.language)),
+                _("having no verdicts: {names}").format(names=slide_wording.names_text(data.left_out, data.language)),
             )
         )
     return core_slide(
@@ -83,7 +83,7 @@ def measured_slide(data: DeckData) -> StorySlide:
         visual=Table(
             (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
             tuple(rows),
-            _("Table of what was measured: {names}.").format(names=slide_wording.names(names, data.language)),
+            _("Table of what was measured: {names}.").format(names=slide_wording.names_text(names, data.language)),
         ),
         tables=("runs", "models", "corpora"),
         runs=data.text_runs,
@@ -105,7 +105,7 @@ def _quality_text(data: DeckData) -> str:
     total = data.text_runs["model_id"].n_unique()
     n_usable = usable_runs(data.text_runs)["model_id"].n_unique()
     n_drawn = usable_runs(comparable_runs(data))["model_id"].n_unique()
-    checks = slide_wording.checks(data.text_runs, data.language)
+    checks = slide_wording.checks_text(data.text_runs, data.language)
     if n_drawn == total:
         return checks
     return _(
@@ -128,11 +128,11 @@ def findings_slide(data: DeckData) -> StorySlide:
     n = sound.height
     if not n:
         title = _("0 of {total} models have numbers that can be relied on").format(total=runs.height)
-        statements = [Statement(slide_wording.checks(runs, data.language), _("Conclusion"), True)]
+        statements = [Statement(slide_wording.checks_text(runs, data.language), _("Conclusion"), True)]
     elif n == 1:
         run = sound.row(0, named=True)
         title = profile_title(run, data.language)
-        statements = [Statement(slide_wording.shape(run, data.language), _("Conclusion"), True)]
+        statements = [Statement(slide_wording.shape_text(run, data.language), _("Conclusion"), True)]
         statements.append(Statement(profile_text(run, data.language), _("Evidence")))
     elif n == 2:
         first, second = sound.iter_rows(named=True)
@@ -141,7 +141,7 @@ def findings_slide(data: DeckData) -> StorySlide:
         )
         pair = (first, second)
         statements = [
-            Statement(slide_wording.shape(run, data.language), "" if n else _("Conclusion"), True)
+            Statement(slide_wording.shape_text(run, data.language), "" if n else _("Conclusion"), True)
             for n, run in enumerate(pair)
         ]
         statements += [Statement(_lowest_text(run, data), "" if n else _("Evidence")) for n, run in enumerate(pair)]
@@ -182,7 +182,7 @@ def _lowest_text(run: dict, data: DeckData) -> str:
     """`MiniLM: lowest at layer 5 (48.8); largest 127 [123, 132]`."""
     _ = translator(data.language)
     return _("{name}: largest {top}, lowest at layer {layer} ({low}).").format(
-        name=shortened(run["name"], 30),
+        name=shortened_name(run["name"], 30),
         top=wording.interval_of(run, "inner_max"),
         layer=layer_text(run["lowest_layer"], run["n_layers"], data.language),
         low=wording.number(run["lowest_dimension"]),
@@ -200,8 +200,8 @@ def outstanding_slide(data: DeckData) -> StorySlide:
             data,
             "outstanding",
             _("profiles that can be relied on"),
-            slide_wording.time_of(data.text_runs.height, data.text_runs, data.language),
-            [slide_wording.checks(data.text_runs, data.language)],
+            slide_wording.time_text(data.text_runs.height, data.text_runs, data.language),
+            [slide_wording.checks_text(data.text_runs, data.language)],
         )
     labels = visuals.short_names(runs, data.language, 34)
     by_size = sorted(largest_steps, key=lambda run_id: -_step_ratio(largest_steps[run_id]))
@@ -225,7 +225,7 @@ def outstanding_slide(data: DeckData) -> StorySlide:
         data,
         "outstanding",
         _("Largest change by ratio: {name}, from {before} to {after} between layers {first} and {second}").format(
-            name=shortened(labels[by_size[0]], 34),
+            name=shortened_name(labels[by_size[0]], 34),
             before=wording.rounded(before),
             after=wording.rounded(after),
             first=first,
@@ -319,7 +319,7 @@ def controls_slide(data: DeckData) -> StorySlide:
             data,
             "controls",
             _("controls"),
-            slide_wording.time_of(passes * data.text_runs["model_id"].n_unique(), data.text_runs, data.language),
+            slide_wording.time_text(passes * data.text_runs["model_id"].n_unique(), data.text_runs, data.language),
             [
                 _(
                     "Without controls nobody knows whether a shape comes from training: no rise or fall counts as confirmed."
@@ -393,7 +393,7 @@ def next_step_slide(data: DeckData) -> StorySlide:
         options.append(
             (
                 _("Measure controls with power"),
-                slide_wording.time_of(7 * n, data.text_runs, data.language),
+                slide_wording.time_text(7 * n, data.text_runs, data.language),
                 _("whether the shape comes from training"),
             )
         )
@@ -401,7 +401,7 @@ def next_step_slide(data: DeckData) -> StorySlide:
     options.append(
         (
             _("Register a pilot with a benchmark and {n} models").format(n=max(n, 10)),
-            slide_wording.time_of(more, data.text_runs, data.language) if more else _("scores only"),
+            slide_wording.time_text(more, data.text_runs, data.language) if more else _("scores only"),
             _("whether the dimension says anything about scores"),
         )
     )
@@ -409,7 +409,7 @@ def next_step_slide(data: DeckData) -> StorySlide:
         options.append(
             (
                 _("Read a second text"),
-                slide_wording.time_of(n, data.text_runs, data.language),
+                slide_wording.time_text(n, data.text_runs, data.language),
                 _("whether another text gives the same shape"),
             )
         )

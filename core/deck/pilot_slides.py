@@ -18,7 +18,7 @@ from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
 from core.wording import answers, pilot_sentences
 from core.wording import slides as slide_wording
-from core.wording.labels import distinguishing_names, name, shortened
+from core.wording.labels import distinguishing_names, name, shortened_name
 
 
 def question_slide(data: DeckData) -> StorySlide:
@@ -27,15 +27,18 @@ def question_slide(data: DeckData) -> StorySlide:
     assert registered is not None
     total, missing = len(pilot.models), len(missing_models(pilot, data.text_runs))
     rows = [
-        (_("Decides"), slide_wording.who_decides(pilot, data.language)),
+        (_("Decides"), slide_wording.decider_text(pilot, data.language)),
         (
             _("Primary benchmark"),
             _("; ").join(
-                [pilot_sentences.benchmark_line(pilot.benchmark, data.language), slide_wording.sign(data.language)]
+                [
+                    pilot_sentences.benchmark_text(pilot.benchmark, data.language),
+                    slide_wording.rho_sign_text(data.language),
+                ]
             ),
         ),
-        (_("Dimension"), slide_wording.dimension(data.language)),
-        (_("Expected"), shortened(pilot.expectation_in(data.language), 260)),
+        (_("Dimension"), slide_wording.dimension_text(data.language)),
+        (_("Expected"), shortened_name(pilot.expectation_in(data.language), 260)),
         (
             _("Written down on"),
             _("{frozen}; registered in Workdim on {day}").format(
@@ -48,13 +51,15 @@ def question_slide(data: DeckData) -> StorySlide:
             _("{total} models ({measured} measured): {names}").format(
                 measured=total - missing,
                 total=total,
-                names=slide_wording.names(distinguishing_names([model.label for model in pilot.models]), data.language),
+                names=slide_wording.names_text(
+                    distinguishing_names([model.label for model in pilot.models]), data.language
+                ),
             ),
         ),
-        (_("Texts"), slide_wording.names([text.written for text in pilot.texts], data.language)),
+        (_("Texts"), slide_wording.names_text([text.written for text in pilot.texts], data.language)),
     ]
     table = fact_table(
-        _("Pilot “{name}”").format(name=shortened(pilot.name, 24)),
+        _("Pilot “{name}”").format(name=shortened_name(pilot.name, 24)),
         _("As it was registered"),
         0.24,
         rows,
@@ -64,7 +69,7 @@ def question_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "question",
-        _("{question} ({n} models)").format(question=shortened(pilot.question_in(data.language), 110), n=total),
+        _("{question} ({n} models)").format(question=shortened_name(pilot.question_in(data.language), 110), n=total),
         visual=table,
         tables=("pilots",),
         say=(
@@ -81,35 +86,37 @@ def answer_slide(data: DeckData) -> StorySlide:
     """Says the same sentence as the ranking page."""
     _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
-    reasons = [*answers.why(answer, data.language), *answers.recipes(answer, data.language)]
+    reasons = [*answers.undecided_lines(answer, data.language), *answers.replicate_lines(answer, data.language)]
     if answer.word == "not_related":
         line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
         reasons.append(
             line.format(
-                lower=answers.coefficient(answer.relation.lower_90),
-                upper=answers.coefficient(answer.relation.upper_90),
+                lower=answers.coefficient_text(answer.relation.lower_90),
+                upper=answers.coefficient_text(answer.relation.upper_90),
                 margin=f"{answer.relation.margin:g}",
             )
         )
-    evidence = next((line for line in reasons if line), "") or answers.expectation(answer.registration, data.language)
+    evidence = next((line for line in reasons if line), "") or answers.expectation_text(
+        answer.registration, data.language
+    )
     actions = {
         "cannot_tell": _("Choose by score and not by dimension."),
         "not_related": _("Choose by score: the dimension adds nothing here."),
         "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
     }
-    action = actions.get(data.case) or slide_wording.allows(pilot, data.language)
+    action = actions.get(data.case) or slide_wording.permitted_use_text(pilot, data.language)
     if data.case in ("cannot_tell", "not_related"):
-        action = wording.sentences((action, _best_text(data)), data.language)
+        action = wording.joined_sentences((action, _best_text(data)), data.language)
     statements = [
-        Statement(answers.sentence(answer, data.language), _("Conclusion"), is_main=True),
+        Statement(answers.answer_text(answer, data.language), _("Conclusion"), is_main=True),
         Statement(evidence, _("Evidence")),
         Statement(action, _("Action")),
     ]
-    left = answers.left_out(answer, data.language)
+    left = answers.exclusion_lines(answer, data.language)
     return core_slide(
         data,
         "answer",
-        answers.headline(answer, data.language),
+        answers.headline_text(answer, data.language),
         statements,
         tables=("run_summaries", "scores", "layer_replicates"),
         runs=answer.population.rows,
@@ -137,7 +144,7 @@ def _best_text(data: DeckData) -> str:
         else _("{low} to {high}").format(low=best.score_rank_low, high=best.score_rank_high)
     )
     return _("Best by score: {name}, {score}, rank {ranks}.").format(
-        name=shortened(best.name, 40), score=wording.number(best.score), ranks=ranks
+        name=shortened_name(best.name, 40), score=wording.number(best.score), ranks=ranks
     )
 
 
@@ -157,32 +164,32 @@ def has_points(data: DeckData) -> bool:
 def relation_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
-    relation, benchmark = answer.relation, answers.benchmark(answer, data.language)
+    relation, benchmark = answer.relation, answers.benchmark_name(answer, data.language)
     chart = visuals.relation_scatter(answer, data.language)
     if chart is None:
         return not_measured_slide(
             data,
             "relation",
-            _("scores in {benchmark}").format(benchmark=shortened(benchmark, 40)),
+            _("scores in {benchmark}").format(benchmark=shortened_name(benchmark, 40)),
             _("as long as the benchmark takes for each model"),
             [
                 _("Without scores nobody can hold a dimension against them: the question of the pilot stays open."),
                 _("Scores are imported from files, or made here on a task of your own."),
             ],
         )
-    numbers = answers.numbers(relation, data.language)
+    numbers = answers.relation_text(relation, data.language)
     statements = [Statement(numbers, is_main=True)]
     if relation.rho is not None:
-        statements.append(Statement(slide_wording.sign(data.language)))
+        statements.append(Statement(slide_wording.rho_sign_text(data.language)))
     if relation.detectable is not None:
         statements.append(
             Statement(
                 _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
-                    n=relation.n, detectable=answers.coefficient(relation.detectable)
+                    n=relation.n, detectable=answers.coefficient_text(relation.detectable)
                 )
             )
         )
-    statements += [Statement(line) for line in answers.sensitivity(answer, data.language)]
+    statements += [Statement(line) for line in answers.influence_lines(answer, data.language)]
     return core_slide(
         data,
         "relation",
@@ -196,7 +203,7 @@ def relation_slide(data: DeckData) -> StorySlide:
                 "Each point is one model: the further to the right, the larger its dimension; the higher, the larger its "
                 "score. If the two went together, the points would lie along a line."
             ),
-            wording.scatter_caution(data.language),
+            wording.scatter_caution_text(data.language),
         ),
         sources=[_model_line(model) for model in answer.models],
     )
@@ -206,7 +213,7 @@ def _relation_title(data: DeckData) -> str:
     """What the chart shows, and no more than the answer claims."""
     _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
-    relation, coefficient = answer.relation, answers.coefficient
+    relation, coefficient = answer.relation, answers.coefficient_text
     if data.case == "incomplete":
         sentence = Sentence(
             "{n} model with both numbers so far: a picture, and no claim",
@@ -248,19 +255,19 @@ def size_slide(data: DeckData) -> StorySlide:
     _pilot, answer = data.pilot_and_answer
     relation = answer.relation
     chart = None if relation.partial.reason == "one_size" else visuals.coefficient_chart(answer, data.language)
-    given_size = answers.given_size(relation, data.language)
-    within = answers.within_strata(relation, data.language)
+    given_size = answers.given_size_text(relation, data.language)
+    within = answers.within_strata_text(relation, data.language)
     if relation.rho is None:
         return not_measured_slide(
             data,
             "size",
             _("a coefficient, with or without size"),
-            slide_wording.time_of(max(0, 10 - relation.n), data.text_runs, data.language),
+            slide_wording.time_text(max(0, 10 - relation.n), data.text_runs, data.language),
             [given_size, within],
         )
     if relation.partial.r is not None:
         title = _("Among models of equal size the correlation is {r} over {n} models").format(
-            r=answers.coefficient(relation.partial.r, relation.partial.lower, relation.partial.upper),
+            r=answers.coefficient_text(relation.partial.r, relation.partial.lower, relation.partial.upper),
             n=relation.partial.n,
         )
     elif relation.partial.reason == "one_size":
@@ -316,14 +323,14 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
             "power of 80 %.",
             n=more,
-            time=slide_wording.time_of(more, data.text_runs, data.language),
+            time=slide_wording.time_text(more, data.text_runs, data.language),
             enough=answer.relation.enough,
         )
         measure = worded(go_on, data.language)
     else:
         choice = _("stop; {n} models were enough to tell").format(n=answer.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
-    stop = wording.sentences((stop, _best_text(data)), data.language)
+    stop = wording.joined_sentences((stop, _best_text(data)), data.language)
     return decision_slide(data, choice, [stop, measure], untested(data))
 
 
@@ -359,12 +366,14 @@ def robustness_slide(data: DeckData) -> StorySlide:
     if (seeds := data.text_runs["seed"].n_unique()) > 1:
         rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=seeds)))
     if data.specifications is not None:
-        rows.append((_("Other estimators"), answers.specifications(data.specifications, answer, data.language)))
+        rows.append((_("Other estimators"), answers.specifications_text(data.specifications, answer, data.language)))
     if data.runs.height > data.text_runs.height:
         rows.append((_("Controls"), _controls_text(data)))
     if answer.relation.without_family is not None:
-        rows.append((_("Without one family"), answers.without_family(answer.relation.without_family, data.language)))
-    time = slide_wording.time_of(answer.relation.n * len(missing), data.text_runs, data.language)
+        rows.append(
+            (_("Without one family"), answers.without_family_text(answer.relation.without_family, data.language))
+        )
+    time = slide_wording.time_text(answer.relation.n * len(missing), data.text_runs, data.language)
     if not rows:
         return not_measured_slide(
             data,
@@ -424,7 +433,7 @@ def allowed_use_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     statements = [
-        Statement(slide_wording.allows(pilot, data.language), is_main=True),
+        Statement(slide_wording.permitted_use_text(pilot, data.language), is_main=True),
         Statement(_best_text(data)),
         Statement(_("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone.")),
         Statement(
@@ -448,7 +457,7 @@ def adopt_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     more = max(10, answer.relation.n)
-    time = slide_wording.time_of(more, data.text_runs, data.language)
+    time = slide_wording.time_text(more, data.text_runs, data.language)
     extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
     if pilot.is_cautious:
         adopt = _("Take it up as a question: test it on the task and on its failures before anything rests on it.")

@@ -17,7 +17,7 @@ from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import plans
 from core.wording import slides as slide_wording
-from core.wording.labels import name, shortened
+from core.wording.labels import name, shortened_name
 
 MOST_EVIDENCE = 2
 """Lines of evidence on the answer slide."""
@@ -57,9 +57,9 @@ def _plan_title(layer_plan: LayerPlan, language: str) -> str:
     _ = translator(language)
     plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
     row = within_budget.price or within_budget.cheapest
-    less = plans.time_saved(plan) if within_budget.is_plan else None
+    less = plans.time_saved_share(plan) if within_budget.is_plan else None
     values = {
-        "name": shortened(plan.name, 34),
+        "name": shortened_name(plan.name, 34),
         "k": len(row.blocks),
         "n": plan.n_layers,
         "loss": plans.price_text(row.difference, row.lower, row.upper),
@@ -90,7 +90,7 @@ def _plan_conclusion(layer_plan: LayerPlan, language: str) -> str:
     _ = translator(language)
     plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
     if within_budget.is_plan or within_budget.price is None:
-        return plans.answer(plan, language)
+        return plans.plan_text(plan, language)
     line = _(
         "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
     )
@@ -150,16 +150,17 @@ def saving_slide(data: DeckData) -> StorySlide:
     best = next((candidate for candidate in verified if _is_recommended(candidate)), verified[0])
     plan, price = best.plan, _within_own_budget(best).price
     removed = plan.blocks if price is None else price.blocks
-    saving = plans.saving_text(plan, data.language)[:2] if set(removed) == set(plan.blocks) else []
+    saving = plans.saving_lines(plan, data.language)[:2] if set(removed) == set(plan.blocks) else []
     return core_slide(
         data,
         "saving",
         _plan_title(best, data.language),
         [
-            *(Statement(line) for line in saving),
+            Statement(_plan_conclusion(best, data.language), is_main=True),
+            *(Statement(line) for line in saving[:1]),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        visuals.block_row(best, removed, data.language),
+        visuals.block_row(best, removed, _is_recommended(best), data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -171,12 +172,12 @@ def _question_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     plan = layer_plan.plan
     rows = [
-        (_("Model"), shortened(plan.model_id, 80)),
+        (_("Model"), shortened_name(plan.model_id, 80)),
         (_("Budget"), plans.budget_text(plan, data.language)),
         (
             _("Text"),
             _("{corpus}: chosen on {chosen} windows, verified on {verified} others").format(
-                corpus=shortened(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
+                corpus=shortened_name(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
             ),
         ),
         (_("Rule"), plans.rule_name(plan.rule, data.language)),
@@ -186,7 +187,7 @@ def _question_slide(data: DeckData) -> StorySlide:
         data,
         "question",
         _("How many of the {n} blocks of {name} can go within {budget}?").format(
-            n=plan.n_layers, name=shortened(plan.name, 34), budget=plans.budget_text(plan, data.language)
+            n=plan.n_layers, name=shortened_name(plan.name, 34), budget=plans.budget_text(plan, data.language)
         ),
         visual=fact_table(
             _("What"),
@@ -236,13 +237,13 @@ def _answer_slide(data: DeckData) -> StorySlide:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
     else:
         action = _("Verify the plan on held-out text first; decide nothing by this price.")
-    controls = plans.controls_text(plan, data.language)[:1]
+    controls = plans.control_lines(plan, data.language)[:1]
     evidence = (
         *(controls if _is_no_better_than_random(layer_plan) else ()),
-        plans.healed_text(layer_plan, data.language),
+        plans.healing_text(layer_plan, data.language),
         plans.task_text(layer_plan, data.language),
-        plans.at_limit(layer_plan, data.language) if _is_recommended(layer_plan) else "",
-        plans.breaks_first(layer_plan, data.language) if plan.is_verified else "",
+        plans.limit_reached_text(layer_plan, data.language) if _is_recommended(layer_plan) else "",
+        plans.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
         *controls,
     )
     return _plan_slide(
@@ -252,7 +253,8 @@ def _answer_slide(data: DeckData) -> StorySlide:
         [
             Statement(_plan_conclusion(layer_plan, data.language), _("Conclusion"), is_main=True),
             Statement(
-                wording.sentences([line for line in evidence if line][:MOST_EVIDENCE], data.language), _("Evidence")
+                wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE], data.language),
+                _("Evidence"),
             ),
             Statement(action, _("Action")),
         ],
@@ -262,7 +264,7 @@ def _answer_slide(data: DeckData) -> StorySlide:
                 "The price is how much worse the model predicts the next token of text that took no part in the choice. The "
                 "brackets are its 95 percent interval; the plan counts only if the whole interval stays under the budget."
             ),
-            *plans.remarks(plan, data.language)[:2],
+            *plans.note_lines(plan, data.language)[:2],
         ),
     )
 
@@ -280,15 +282,15 @@ def _blocks_slide(data: DeckData) -> StorySlide:
         k=len(removed),
         n=plan.n_layers,
         last=plan.n_layers - 1,
-        blocks=shortened(plans.block_numbers(removed, data.language), 80),
+        blocks=shortened_name(plans.block_numbers_text(removed, data.language), 80),
     )
-    saving = plans.saving_text(plan, data.language) if within_budget.price is None or within_budget.is_plan else []
+    saving = plans.saving_lines(plan, data.language) if within_budget.price is None or within_budget.is_plan else []
     return _plan_slide(
         data,
         "blocks",
         title,
-        [Statement(line) for line in saving or [plans.answer(plan, data.language)]],
-        visuals.block_row(layer_plan, removed, data.language),
+        [Statement(line) for line in saving or [plans.plan_text(plan, data.language)]],
+        visuals.block_row(layer_plan, removed, _is_recommended(layer_plan), data.language),
         tables=("plans", "plan_outcomes"),
         say=(
             _(
@@ -371,7 +373,7 @@ def _prices_slide(data: DeckData) -> StorySlide:
             ),
             *unhealed_price,
             *rival_prices,
-            *(Statement(line) for line in plans.controls_text(layer_plan.plan, data.language)[:1]),
+            *(Statement(line) for line in plans.control_lines(layer_plan.plan, data.language)[:1]),
         ],
         chart,
         tables=("plan_outcomes",),
@@ -412,7 +414,9 @@ def _breaks_slide(data: DeckData) -> StorySlide:
         )
         for row in by_harm[:MOST_ROWS]
     ]
-    title = _as_title(plans.breaks_first(layer_plan, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0])
+    title = _as_title(
+        plans.largest_losses_text(layer_plan, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0]
+    )
     return _plan_slide(
         data,
         "breaks",
@@ -434,7 +438,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            plans.breaks_first(layer_plan, data.language),
+            plans.largest_losses_text(layer_plan, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )
@@ -544,9 +548,9 @@ def _decision_slide(data: DeckData) -> StorySlide:
         choice = worded(drop, data.language)
         first = _("Verify it on held-out text, harder texts and against random sets.")
         second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
-    untested = plans.cautions(plan, data.language)[:2]
+    untested = plans.caution_lines(plan, data.language)[:2]
     if not plans.task_text(layer_plan, data.language):
         untested.append(_("A task of your own was not tried."))
-    remarks = [Statement(line, _("Why")) for line in plans.against(plan, data.language)[:1]]
+    remarks = [Statement(line, _("Why")) for line in plans.objection_lines(plan, data.language)[:1]]
     remarks += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
     return decision_slide(data, choice, [first, second], remarks)

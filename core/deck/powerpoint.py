@@ -170,7 +170,7 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool, language
 
 
 BLOCKS_IN_A_ROW = 10
-LARGEST_BLOCK = 0.85
+LARGEST_BLOCK = 1.2
 
 
 def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
@@ -180,7 +180,7 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
     per_row = -(-n // min(n_rows, 8))
     step = min(LARGEST_BLOCK, (box[2] - 0.2) / per_row)
     rows = -(-n // per_row)
-    high = min(0.7, (box[3] - 0.8) / rows - 0.08)
+    high = min(max(0.7, 0.75 * step), (box[3] - 0.8) / rows - 0.08)
     for position, block in enumerate(row_of_blocks.blocks):
         row, column = divmod(position, per_row)
         box_of_block = (box[0] + 0.1 + column * step, box[1] + 0.1 + row * (high + 0.08), step - 0.07, high)
@@ -191,7 +191,7 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
     left, top = box[0] + 0.1, box[1] + 0.25 + rows * (high + 0.08)
     for number, (name, is_removed) in enumerate(((row_of_blocks.kept_name, False), (row_of_blocks.removed_name, True))):
         _draw_block(slide, (left + 2.4 * number, top, 0.4, 0.34), "", is_removed)
-        _add_text(slide, (left + 2.4 * number + 0.5, top, 1.8, 0.36), [name], layout.SMALLEST)
+        _add_text(slide, (left + 2.4 * number + 0.5, top, 1.8 + 1.4 * number, 0.36), [name], layout.SMALLEST)
 
 
 def _draw_block(slide: Slide, box: Box, text: str, is_removed: bool) -> Any:

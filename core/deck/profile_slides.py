@@ -16,7 +16,7 @@ from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording
-from core.wording.labels import layer_text, shortened
+from core.wording.labels import layer_text, shortened_name
 
 
 def profiles_slide(data: DeckData) -> StorySlide:
@@ -37,14 +37,15 @@ def profiles_slide(data: DeckData) -> StorySlide:
             data,
             "profiles",
             _("profiles that can be relied on"),
-            slide_wording.time_of(runs.height, runs, data.language),
-            [slide_wording.checks(runs, data.language)],
+            slide_wording.time_text(runs.height, runs, data.language),
+            [slide_wording.checks_text(runs, data.language)],
         )
     low, high = sound["inner_max"].min(), sound["inner_max"].max()
     if sound.height == 1:
         run = sound.row(0, named=True)
         title = _("{name}: largest dimension at layer {layer}").format(
-            name=shortened(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language)
+            name=shortened_name(run["name"], 40),
+            layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language),
         )
     elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
         same = Sentence(
@@ -67,7 +68,9 @@ def profiles_slide(data: DeckData) -> StorySlide:
     if isinstance(visual, Gallery):
         visual = replace(
             visual,
-            key=wording.sentences((_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key), data.language),
+            key=wording.joined_sentences(
+                (_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key), data.language
+            ),
         )
     elif sound.height <= 3:
         statements = [Statement(profile_text(run, data.language)) for run in sound.iter_rows(named=True)]
@@ -76,7 +79,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
         statements.append(extremes(sound, data.language))
     if isinstance(visual, Chart):
         statements.insert(0, Statement(_how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs)))
-        statements.append(Statement(slide_wording.checks(runs, data.language)))
+        statements.append(Statement(slide_wording.checks_text(runs, data.language)))
     return core_slide(
         data,
         "profiles",
@@ -127,7 +130,7 @@ def profile_title(run: dict, language: str) -> str:
     """Title for one model: it says rise and fall only where both verdicts are robust."""
     _ = translator(language)
     values = {
-        "name": shortened(run["name"], 40),
+        "name": shortened_name(run["name"], 40),
         "start": wording.rounded(run["embedding_dimension"] or 0.0),
         "top": wording.rounded(run["inner_max"]),
         "end": wording.rounded(run["final_dimension_pre_norm"] or 0.0),
@@ -144,7 +147,7 @@ def profile_title(run: dict, language: str) -> str:
 def profile_text(run: dict, language: str) -> str:
     _ = translator(language)
     return _("{name}: largest {top}, at layer {layer}; after the last block {end}.").format(
-        name=shortened(run["name"], 30),
+        name=shortened_name(run["name"], 30),
         top=wording.interval_of(run, "inner_max"),
         layer=layer_text(run["inner_max_layer"], run["n_layers"], language),
         end=wording.interval_of(run, "final_dimension_pre_norm"),
@@ -155,7 +158,7 @@ def verdict_counts(runs: pl.DataFrame, claim: str, language: str) -> str:
     """`Rise inside: 3 confirmed, 6 dependent on how it is measured (of 9 models)`."""
     _ = translator(language)
     counts = _(", ").join(
-        _("{count} {verdict}").format(verdict=slide_wording.verdict(verdict, language), count=count)
+        _("{count} {verdict}").format(verdict=slide_wording.verdict_text(verdict, language), count=count)
         for verdict, count in Counter(runs[f"verdict_{claim}"]).most_common()
     )
     line = (
@@ -172,8 +175,8 @@ def extremes(runs: pl.DataFrame, language: str) -> Statement:
     top, low = (runs.sort("inner_max", "run_id").row(position, named=True) for position in (-1, 0))
     return Statement(
         _("Largest: {most}. Smallest: {least}.").format(
-            most=f"{shortened(top['name'], 30)} {wording.interval_of(top, 'inner_max')}",
-            least=f"{shortened(low['name'], 30)} {wording.interval_of(low, 'inner_max')}",
+            most=f"{shortened_name(top['name'], 30)} {wording.interval_of(top, 'inner_max')}",
+            least=f"{shortened_name(low['name'], 30)} {wording.interval_of(low, 'inner_max')}",
         )
     )
 

@@ -86,8 +86,8 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page, language: str) 
 
 def use_class_line(data: DeckData) -> str:
     if data.plan is not None:
-        return slide_wording.plan_class(data.language)
-    return slide_wording.use_class(data.pilot.pilot if data.pilot else None, data.language)
+        return slide_wording.plan_scope_text(data.language)
+    return slide_wording.use_class_text(data.pilot.pilot if data.pilot else None, data.language)
 
 
 def not_measured_slide(data: DeckData, key: str, what: str, time: str, lines: Sequence[str]) -> StorySlide:
@@ -122,7 +122,7 @@ def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Se
         title,
         [
             *(Statement(option, label, is_main=True) for option, label in zip(options, labels, strict=False)),
-            Statement(slide_wording.who_decides(pilot, data.language), _("Decides")),
+            Statement(slide_wording.decider_text(pilot, data.language), _("Decides")),
             *more,
         ],
         tables=("pilots",) if data.pilot else ("runs",),
@@ -182,7 +182,7 @@ def _speech(
     _ = translator(language)
     least, most = SPEECH_LENGTHS[language]
     spoken = [
-        wording.sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text), language)
+        wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text), language)
         for statement in statements
         if statement.text
     ]
@@ -287,7 +287,7 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
         further = Sentence("{n} further check", "{n} further checks", n=rest.height)
         rows.append((worded(further, language), *counts_of_rest))
     if not rows:
-        rows.append((slide_wording.checks(runs, language), "–", "–", "–"))
+        rows.append((slide_wording.checks_text(runs, language), "–", "–", "–"))
     return Table(
         (
             Column(_("Quality check"), 0.55),
@@ -296,7 +296,7 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
             Column(_("Veto"), 0.15, is_number=True),
         ),
         tuple(rows),
-        _("Table of quality checks: {told}.").format(told=slide_wording.checks(runs, language)),
+        _("Table of quality checks: {told}.").format(told=slide_wording.checks_text(runs, language)),
         _("Numbers of measurements. A veto takes a measurement out of every claim."),
     )
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.deck.layout import has_room_at_its_end
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Heading, Point, Series, StorySlide, Table
 from core.figures.svg import LIGHT, Axes, Drawing, Theme, shorten_to_width, spread_apart, text_width, wrap_text
 from core.wording.numbers import number
@@ -165,9 +166,11 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, 
         if guide.is_vertical:
             x, y = endpoints[1]
             drawing.text((x - 4, y + 12), guide.name, size - 2, theme.quiet, "end")
-        else:  # at its left end, where no curve is in the way
-            x, y = endpoints[0]
-            drawing.text((x + 4, y - 5), guide.name, size - 2, theme.quiet)
+        else:
+            is_right = has_room_at_its_end(guide, chart)
+            x, y = endpoints[is_right]
+            start = x - 4 if is_right else x + 4
+            drawing.text((start, y - 5), guide.name, size - 2, theme.quiet, "end" if is_right else "start")
     _draw_series(axes, chart, 2.4, 4.5, with_names=True, size=size)
 
 

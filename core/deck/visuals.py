@@ -23,7 +23,7 @@ from core.locale import translator
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import answers, plans
-from core.wording.labels import distinguishing_names, run_labels, shortened
+from core.wording.labels import distinguishing_names, run_labels, shortened_name
 
 MOST_CURVES = 6
 """Curves that colours can distinguish; more become a gallery of small profiles."""
@@ -51,8 +51,8 @@ def short_names(runs: pl.DataFrame, language: str, longest: int = LONGEST_NAME) 
     """run_id -> a label that distinguishes it from the others, short enough to stand beside a curve."""
     labels = run_labels(runs, language)
     cut = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
-    short = {run_id: shortened(label, longest) for run_id, label in cut.items()}
-    return short if len(set(short.values())) == len(short) else {key: shortened(cut[key], 40) for key in cut}
+    short = {run_id: shortened_name(label, longest) for run_id, label in cut.items()}
+    return short if len(set(short.values())) == len(short) else {key: shortened_name(cut[key], 40) for key in cut}
 
 
 # --- profiles --------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) ->
     alternative = _("Estimated dimension over the layers. {curves}.").format(curves=descriptions)
     key = _("In paler colour: 95 % intervals.")
     if len(sound) < len(profile_data.curves):
-        key = wording.sentences((key, wording.veto_note(language)), language)
+        key = wording.joined_sentences((key, wording.veto_mark_text(language)), language)
     return Chart(_layer_axis(profile_data, language), up, tuple(series), alternative, key=key)
 
 
@@ -133,7 +133,7 @@ def profile_gallery(
         ),
         _("Bands: 95 % intervals."),
     )
-    return Gallery(tuple(charts), alternative, wording.sentences(key, language))
+    return Gallery(tuple(charts), alternative, wording.joined_sentences(key, language))
 
 
 def _pick_evenly(ordered: Sequence[str], required: Collection[str]) -> list[str]:
@@ -210,10 +210,10 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
                 point.score + reach if reach else None,
                 point.lower,
                 point.upper,
-                shortened(point.name, LONGEST_NAME),
+                shortened_name(point.name, LONGEST_NAME),
             )
         )
-    short = {point.run_id: shortened(point.name, LONGEST_NAME) for point in data.points}
+    short = {point.run_id: shortened_name(point.name, LONGEST_NAME) for point in data.points}
     moves = [answer.relation.without_one.moves_most] if answer.relation.without_one else []
     first = [
         short[run_id]
@@ -227,7 +227,7 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
     }
     all_points = [point for points in groups.values() for point in points]
     x = round_axis(dimension_axis(data, language), [value for p in all_points for value in (p.x, p.left, p.right)])
-    scale = score_axis(data)
+    scale = score_axis(data, language)
     if answer.population.higher_is_better is False:
         scale = _("{title} (lower is better)").format(title=scale)
     y = round_axis(scale, [value for p in all_points for value in (p.y, p.lower, p.upper)])
@@ -253,13 +253,13 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
         high=wording.number(high.x),
         worst=wording.number(min(p.y for p in all_points)),
         best=wording.number(max(p.y for p in all_points)),
-        numbers=answers.numbers(answer.relation, language),
+        numbers=answers.relation_text(answer.relation, language),
     )
     marks = {"own": "●", "base": "○", "vetoed": "◆"}
     key = [_("Bars: 95 % intervals.")]
     if len(series) > 1:
         key.append(_(", ").join(f"{marks[kind]} {kinds[kind][0]}" for kind, points in groups.items() if points))
-    return Chart(x, y, series, alternative, key=wording.sentences(key, language))
+    return Chart(x, y, series, alternative, key=wording.joined_sentences(key, language))
 
 
 def coefficient_chart(answer: Answer, language: str) -> Chart | None:
@@ -287,7 +287,9 @@ def coefficient_chart(answer: Answer, language: str) -> Chart | None:
     margin = relation.margin
     guides = (Guide("0", 0.0), Guide(f"−{margin:g}", -margin), Guide(f"+{margin:g}", margin))
     descriptions = _("; ").join(
-        _("{name}: {relation}").format(name=point.name, relation=answers.coefficient(point.x, point.left, point.right))
+        _("{name}: {relation}").format(
+            name=point.name, relation=answers.coefficient_text(point.x, point.left, point.right)
+        )
         for point in points
     )
     return Chart(
@@ -303,7 +305,8 @@ def coefficient_chart(answer: Answer, language: str) -> Chart | None:
 # --- layer plans -----------------------------------------------------------------------------------------------
 
 
-def block_row(layer_plan: LayerPlan, removed: Collection[int], language: str) -> Blocks:
+def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: bool, language: str) -> Blocks:
+    """The blocks of the model; those of a set that is not recommended are told as tried or proposed, not as removed."""
     _ = translator(language)
     plan = layer_plan.plan
     prices = {
@@ -313,10 +316,10 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], language: str) ->
     return Blocks(
         row_of_blocks,
         _("stays"),
-        _("goes"),
-        _("{n} blocks in a row; {blocks} go.").format(
-            n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers, language)
-        ),
+        _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed"),
+        (
+            _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
+        ).format(n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers, language)),
         _("Blocks are counted from 0, the first after the embedding."),
     )
 

@@ -13,7 +13,7 @@ from core import wording
 from core.figures.style import COLOURS, GRID, QUIET, TEXT, bare_figure, escape_label, with_message
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
-from core.wording.labels import run_labels, shortened, shortened_apart
+from core.wording.labels import distinct_short_names, run_labels, shortened_name
 from core.wording.verdicts import claim_name, outcome_mark, outcome_of, ratio_text, specification_name, specification_of
 
 ROW_HEIGHT, MARGINS = 23, 130
@@ -129,7 +129,7 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
         if data.lines[index].axis != data.lines[index - 1].axis:
             figure.add_hline(y=index - 0.5, line={"color": GRID, "width": 1.5})
     longest = MOST_LETTERS // max(len(data.runs), 1)
-    names = shortened_apart(list(data.runs.values()), lambda name: shortened(name, longest))
+    names = distinct_short_names(list(data.runs.values()), lambda name: shortened_name(name, longest))
     for number, name in enumerate(names):
         middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2
         style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44, "font": {"size": 11}}

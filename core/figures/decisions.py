@@ -28,7 +28,7 @@ from core.figures.style import (
 from core.locale import translator
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
-from core.wording.labels import distinguishing_names, shortened
+from core.wording.labels import distinguishing_names, shortened_name
 
 LONGEST_NAME = 30
 PLOT_SIZE = (450.0, 250.0)
@@ -76,7 +76,7 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], 
     for number, (candidate, standing) in enumerate(zip(decision.candidates, decision.pareto, strict=True)):
         across, up = candidate.values[x], candidate.values[y]
         if across is not None and up is not None:
-            summary = decision_wording.standing(standing, decision, language)
+            summary = decision_wording.pareto_text(standing, decision, language)
             points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, not number, summary))
     x_question, y_question = (decision.criteria[k].resolved for k in (x, y))
     weighing = {k for k, candidate in enumerate(decision.criteria) if candidate.share > 0}
@@ -109,7 +109,7 @@ def _label_points(points: list[FrontPoint], x: ResolvedCriterion, y: ResolvedCri
     x_is_log, y_is_log = _is_log(x, [point.x for point in points]), _is_log(y, [point.y for point in points])
     plotted = []
     for point in points:
-        name = shortened(point.name, LONGEST_NAME) if point.standing == "front" or point.is_chosen else ""
+        name = shortened_name(point.name, LONGEST_NAME) if point.standing == "front" or point.is_chosen else ""
         across, up = _on_axis(point.x, x_is_log), _on_axis(point.y, y_is_log)
         spread = None if up.lower is None or up.upper is None else (up.upper - up.lower) / 2 / NORMAL_95
         plotted.append(
@@ -184,7 +184,7 @@ def _axis_title(
     _ = translator(language)
     units = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}
     unit = units.get(question.criterion.of)
-    name = decision_wording.measured_name(question, n_points, language, assumed.bits)
+    name = decision_wording.measured_criterion_name(question, n_points, language, assumed.bits)
     title = f"{name} [{unit}]" if unit else name
     if not weighs:
         return title
@@ -222,7 +222,7 @@ def _add_points(
 
     def hover_text(point: FrontPoint) -> str:
         x, y = (
-            f"{decision_wording.criterion_name(question, language, assumed.bits)}: {decision_wording.reading(question.criterion.of, reading, language, assumed)}"
+            f"{decision_wording.criterion_name(question, language, assumed.bits)}: {decision_wording.interval_text(question.criterion.of, reading, language, assumed)}"
             for question, reading in ((data.x, point.x), (data.y, point.y))
         )
         return "<br>".join(map(escape_label, (point.name, y, x, point.summary)))
@@ -231,7 +231,7 @@ def _add_points(
         x=_scaled([p.x.value for p in points], data.x),
         y=_scaled([p.y.value for p in points], data.y),
         mode="markers+text",
-        text=[escape_label(shortened(p.name, LONGEST_NAME)) if p.place else "" for p in points],
+        text=[escape_label(shortened_name(p.name, LONGEST_NAME)) if p.place else "" for p in points],
         textposition=[p.place or "top center" for p in points],
         textfont={"size": 11},
         name=name,
@@ -297,9 +297,9 @@ def weight_figure(weight_bars: Sequence[WeightBar], language: str) -> go.Figure:
                 y=[row], x=[end - start], base=[start], orientation="h", width=0.62, name=escape_label(model),
                 legendgroup=model, showlegend=model not in in_legend,
                 marker={"color": colour, "line": {"color": "white", "width": 1}},
-                text=escape_label(shortened(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
+                text=escape_label(shortened_name(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
                 textposition="inside", insidetextanchor="middle", textfont={"color": text_colour_on(colour), "size": 11}, textangle=0,
-                hovertext=f"{escape_label(model)}: {decision_wording.share(start, language)} – {decision_wording.share(end, language)}", hoverinfo="text",
+                hovertext=f"{escape_label(model)}: {decision_wording.share_text(start, language)} – {decision_wording.share_text(end, language)}", hoverinfo="text",
             )  # fmt: skip
             in_legend.add(model)
         figure.add_shape(

@@ -13,8 +13,8 @@ from core.figures.style import COLOURS, GRID, TEXT, axes_figure, error_bars, esc
 from core.figures.svg import wrap_text
 from core.locale import translator
 from core.wording import decisions as decision_wording
-from core.wording.answers import coefficient
-from core.wording.labels import distinguishing_names, shortened
+from core.wording.answers import coefficient_text
+from core.wording.labels import distinguishing_names, shortened_name
 
 # --- tasks -----------------------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ def task_figure(lines: Sequence[TaskLine], language: str) -> go.Figure:
                 [None if upper is None else upper - value for _place, (value, _low, upper) in points],
                 [None if lower is None else value - lower for _place, (value, lower, _high) in points],
             ),
-            hovertext=[f"{escape_label(lines[place].name)}: {coefficient(*values)}" for place, values in points],
+            hovertext=[f"{escape_label(lines[place].name)}: {coefficient_text(*values)}" for place, values in points],
             hoverinfo="text",
         )
     figure.update_xaxes(range=[-1.05, 1.05])
@@ -144,7 +144,7 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
         for x, anchor, shift in ((0, "right", -8), (last, "left", 8)):
             rank = data.ranks[number][x]
             if rank is not None:
-                text = escape_label(f"{rank:g}  {shortened(data.names[number], 24)}")
+                text = escape_label(f"{rank:g}  {shortened_name(data.names[number], 24)}")
                 figure.add_annotation(
                     x=x,
                     y=places[x].index((rank, number)) + 1,
@@ -172,4 +172,4 @@ def _wrap_column(name: str) -> str:
     """Text in brackets on its own lines."""
     bracket = next((i for i, letter in enumerate(name) if letter in "(（"), len(name))
     lines = [line for part in (name[:bracket].strip(), name[bracket:]) for line in wrap_text(part, 13, COLUMN_WIDTH)]
-    return "<br>".join(escape_label(shortened(line, 26)) for line in lines)
+    return "<br>".join(escape_label(shortened_name(line, 26)) for line in lines)

@@ -29,7 +29,7 @@ from core.figures.style import (
 from core.figures.svg import LIGHT, Box, Caption, Dot, Point, Theme, around, boxes_overlap, scatter_svg, text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
-from core.wording.answers import benchmark
+from core.wording.answers import benchmark_name
 from core.wording.labels import distinguishing_names, run_labels
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
@@ -105,7 +105,7 @@ def ranking_points(
     return RankingData(
         answer.population.asked.dimension,
         answer.population.asked.cloud,
-        benchmark(answer, language),
+        benchmark_name(answer, language),
         units[0] if units else "",
         answer.group.n_points if answer.group else (0, 0),
         place_labels(points, plot, corners),
@@ -208,9 +208,10 @@ def dimension_axis(data: RankingData, language: str) -> str:
     return names[data.dimension].format(cloud=cloud, n=wording.size_range(data.n_points))
 
 
-def score_axis(data: RankingData) -> str:
-    unit = {"percent": "%"}.get(data.unit, data.unit)
-    return f"{data.benchmark} [{unit}]" if unit else data.benchmark
+def score_axis(data: RankingData, language: str) -> str:
+    """`arc_easy (acc, 0-shot) [%]`; without the unit where the metric is called like it."""
+    unit = "%" if data.unit == "percent" else wording.unit_name(data.unit, language)
+    return f"{data.benchmark} [{unit}]" if unit and unit not in data.benchmark else data.benchmark
 
 
 def match_names(language: str) -> dict[str, str]:
@@ -228,7 +229,7 @@ def match_names(language: str) -> dict[str, str]:
 def ranking_figure(data: RankingData, language: str) -> go.Figure:
     """Dimension against score within one group with 95 percent intervals. Scores of a base model are open markers."""
     _ = translator(language)
-    figure = axes_figure(dimension_axis(data, language), score_axis(data))
+    figure = axes_figure(dimension_axis(data, language), score_axis(data, language))
     if not data.points:
         return with_message(figure, _("No model here has this score."))
     symbols = {"own": "square", "revision_not_stated": "circle-dot", "mapped": "diamond", "base": "circle-open"}
@@ -279,14 +280,18 @@ class PairedData:
     differences: list[Difference]
 
 
-def benchmark_label(key: dict[str, str]) -> str:
+def benchmark_label(key: dict[str, str], language: str) -> str:
     """`arc_easy, acc`, and the filter if there is one."""
-    parts = [key["benchmark"], key["metric"], key["filter"] if key["filter"] not in ("none", NOT_STATED) else ""]
+    parts = [
+        key["benchmark"],
+        wording.metric_name(key["metric"], language),
+        key["filter"] if key["filter"] not in ("none", NOT_STATED) else "",
+    ]
     return ", ".join(part for part in parts if part)
 
 
 def paired_points(
-    model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]]
+    model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]], language: str = "en"
 ) -> PairedData:
     """`found` comes from `analysis.paired.compare_all_answers`."""
     return PairedData(
@@ -294,7 +299,7 @@ def paired_points(
         model_b,
         [
             Difference(
-                benchmark_label(key),
+                benchmark_label(key, language),
                 comparison.difference,
                 comparison.lower,
                 comparison.upper,

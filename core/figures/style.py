@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from core.figures.svg import LIGHT, Theme
-from core.wording.labels import shortened
+from core.wording.labels import shortened_name
 
 COLOURS = list(LIGHT.curves)
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
@@ -78,7 +78,7 @@ def label_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> No
     """Labels rows 0, 1, ... from the top with these names."""
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[escape_label(shortened(name, longest)) for name in names],
+        ticktext=[escape_label(shortened_name(name, longest)) for name in names],
         range=[len(names) - 0.5, -0.5],
         automargin=True,
         ticks="",

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from core.wording.labels import between_words
+from core.wording.labels import text_without_middle
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -55,7 +55,7 @@ def shorten_to_width(text: str, size: float, room: float, bold: bool = False) ->
     keep = len(text)
     while keep > 2 and text_width(f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}", size, bold) > room:
         keep -= 1
-    return between_words(text, (keep + 1) // 2, keep // 2)
+    return text_without_middle(text, (keep + 1) // 2, keep // 2)
 
 
 def wrap_text(text: str, size: float, room: float) -> list[str]:

@@ -38,8 +38,8 @@ from core.figures.svg import (
 )
 from core.locale import translator
 from core.records import Estimate
-from core.wording.labels import shortened_apart
-from core.wording.verdicts import badge, claim_name
+from core.wording.labels import distinct_short_names
+from core.wording.verdicts import badge_text, claim_name
 
 THUMBNAIL = (252, 132)
 MOST_IN_ONE_CHART = 3
@@ -71,7 +71,7 @@ def profile_caption(runs: pl.DataFrame, data: ProfileData | CorrelatorData, lang
     texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
     rows = texts.to_dicts()
     if len(rows) == 1:
-        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge(rows[0], language))
+        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge_text(rows[0], language))
     elif len(rows) > MOST_IN_ONE_CHART:
         title = _("Dimension from layer to layer")
     else:
@@ -527,7 +527,7 @@ def _label_line_ends(
 
 
 def _names_at_line_ends(names: Sequence[str], room: float) -> list[str]:
-    return shortened_apart(names, lambda name: shorten_to_width(name, LARGE, room, bold=True))
+    return distinct_short_names(names, lambda name: shorten_to_width(name, LARGE, room, bold=True))
 
 
 def _legend_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width: float) -> list[list[str]]:

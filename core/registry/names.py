@@ -169,6 +169,12 @@ _OTHERS: dict[str, dict[str, str]] = {
         "dimension": _("largest inner dimension"),
         "final_dimension": _("final dimension"),
     },
+    "metric": {
+        "bits_per_byte": _("bits per byte"),
+        "text_bits_per_byte": _("bits per byte, mean of the texts"),
+        "answer_bits_per_byte": _("bits per byte of the right answer"),
+    },
+    "unit": {"percent": _("percent"), "fraction": _("fraction"), "bits_per_byte": _("bits per byte")},
     "audience": {"management": _("management"), "analysts": _("analysts")},
     "rule_outcome": {"right": _("right"), "wrong": _("wrong")},
     "relation": {

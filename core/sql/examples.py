@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from core.registry.passes import SHARED
 
 _D2 = "estimator = 'd2' AND cloud = 'one_per_type'"
@@ -34,9 +37,53 @@ TITLES = {
     "schema": _("All tables and columns with their meaning"),
 }
 
-EXAMPLES: dict[str, str] = {
+NOTES = {
+    "inner_dimensions": _("Compare heights only where corpus_id, protocol_hash and tokenizer_hash are equal."),
+    "claims": _("How each claim comes out under the specifications, and under which core ones it is not a yes."),
+    "extrema": _("The profile of d2 as it is: its ends and every turn that stands out from its band."),
+    "ranks_disagree": _(
+        "Within one text, protocol, tokenizer and kind of model. Left out: runs that a check vetoes, partial "
+        "scores and scores of another revision. A model that is on no hub is joined with the scores of its "
+        "base model."
+    ),
+    "one_profile": _(
+        "The newest run on text, layer by layer. Another one: AND run_id = '...' instead of the last condition."
+    ),
+    "repeats": _("By how much other seeds and protocols move the largest inner dimension of one model on one text."),
+    "controls": _(
+        "What each control run says about the claims of its run on text, and whether it could have shown them (power)."
+    ),
+    "checks_not_passed": _("What each run was vetoed or warned for, and by how much it missed."),
+    "score_conflicts": _(
+        "One model, benchmark, metric and number of shots, and sources that do not agree; also where they "
+        "used different suites, which may be why."
+    ),
+    "cost": _("Time and memory of each run; the phases are a JSON object of seconds."),
+    "corpora": _(
+        "Texts side by side: how large, what was measured on them, and between which values the largest inner "
+        "dimension lies."
+    ),
+    "lowest_overlap": _(
+        "Where a block rearranges its tokens most: the smallest share of common neighbours of two successive layers."
+    ),
+    "words_against_types": _(
+        "Does it matter whether a point stands for a token type or for a word? Words compare across tokenizers."
+    ),
+    "estimators": _(
+        "All estimators where d2 is largest in each run, and what isotropic Gaussian points would have to be "
+        "to read so."
+    ),
+    "dimension_and_score": _("Dimension beside published scores, and whose score each is."),
+    "plan_rules": _(
+        "Of each plan's size, what every rule would have taken and what that cost, the cheapest first. Blocks "
+        "are counted from 0."
+    ),
+    "schema": _("Every column of every table, its type and what it means."),
+}
+"""What each example answers and how to read it: the comment that its statement begins with."""
+
+_SQL: dict[str, str] = {
     "inner_dimensions": f"""
--- Compare heights only where corpus_id, protocol_hash and tokenizer_hash are equal.
 SELECT name, corpus_id, protocol, inner_max, inner_max_lower, inner_max_upper, inner_max_layer, n_layers,
     working_dimension, final_dimension_pre_norm, verdict_rise, verdict_fall, s.n_points, protocol_hash, tokenizer_hash, run_id
 FROM run_summaries AS s
@@ -46,7 +93,6 @@ WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
 ORDER BY corpus_id, protocol_hash, tokenizer_hash, inner_max DESC""",
     "claims": """
--- How each claim comes out under the specifications, and under which core ones it is not a yes.
 SELECT name, corpus_id, protocol, claim, count(*) FILTER (outcome = 'yes') AS n_yes,
     count(*) FILTER (outcome = 'no') AS n_no, count(*) FILTER (outcome = 'opposite') AS n_opposite,
     count(*) FILTER (outcome = 'cannot_tell') AS n_cannot_tell,
@@ -57,14 +103,11 @@ WHERE pass = 'text'
 GROUP BY ALL
 ORDER BY name, corpus_id, claim DESC""",
     "extrema": """
--- The profile of d2 as it is: its ends and every turn that stands out from its band.
 SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
 FROM run_extrema JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE cloud = 'one_per_type' AND pass = 'text'
 ORDER BY name, corpus_id, run_id, layer""",
     "ranks_disagree": f"""
--- Within one text, protocol, tokenizer and kind of model; runs that a check vetoes, partial scores and scores of
--- another revision left out. A model that is on no hub is joined with the scores of its base model.
 WITH measured AS (
     SELECT name, coalesce(repository, base_repository) AS repository, revision, kind, corpus_id, protocol_hash,
         tokenizer_hash, run_id, inner_max
@@ -93,14 +136,12 @@ WINDOW alike AS (
 QUALIFY rank_by_dimension <> rank_by_score
 ORDER BY abs(rank_by_dimension - rank_by_score) DESC, benchmark, name""",
     "one_profile": f"""
--- The newest run on text, layer by layer. Another one: AND run_id = '...' instead of the last condition.
 SELECT layer, state, value AS d2, lower, upper, n_points, n_dropped
 FROM layer_estimates
 WHERE {_D2} AND transform = 'centred'
     AND run_id = (SELECT run_id FROM runs WHERE pass = 'text' ORDER BY started_at DESC, run_id DESC LIMIT 1)
 ORDER BY layer, state DESC""",
     "repeats": f"""
--- By how much other seeds and protocols move the largest inner dimension of one model on one text.
 SELECT name, corpus_id, count(*) AS n_runs, list(DISTINCT protocol ORDER BY protocol) AS protocols,
     list(DISTINCT seed ORDER BY seed) AS seeds, min(inner_max) AS lowest, max(inner_max) AS highest,
     100 * (highest / lowest - 1) AS spread_percent,
@@ -110,7 +151,6 @@ WHERE {_D2} AND pass = 'text'
 GROUP BY name, model_id, corpus_id
 ORDER BY n_runs DESC, spread_percent DESC, name""",
     "controls": """
--- What each control run says about the claims of its run on text, and whether it could have shown them (power).
 SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed, claim, ratio, lower,
     upper, power, outcome, run_controls.run_id, control_run_id
 FROM run_controls
@@ -119,7 +159,6 @@ JOIN runs AS control ON control.run_id = control_run_id
 JOIN models AS trained ON trained.model_id = runs.model_id
 ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.model_seed, claim DESC""",
     "checks_not_passed": """
--- What each run was vetoed or warned for, and by how much it missed.
 SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
     min(layer) AS first_layer, max(value) AS largest_value, any_value(threshold) AS threshold, run_id
 FROM run_checks JOIN runs USING (run_id) JOIN models USING (model_id)
@@ -127,8 +166,6 @@ WHERE outcome <> 'pass'
 GROUP BY ALL
 ORDER BY outcome DESC, name, check_name""",
     "score_conflicts": """
--- One model, benchmark, metric and number of shots, and sources that do not agree; also where they used different
--- suites, which may be why.
 SELECT coalesce(reference, repository) AS model, revision, benchmark, metric, filter, n_shot,
     replace(unit, 'fraction', 'percent') AS unit, count(*) AS n_rows, count(DISTINCT source) AS n_sources,
     min(if(scores.unit = 'fraction', 100 * value, value)) AS lowest,
@@ -141,7 +178,6 @@ HAVING difference > 0 AND n_sources > 1
 ORDER BY difference DESC, model, benchmark
 LIMIT 500""",
     "cost": """
--- Time and memory of each run; the phases are a JSON object of seconds.
 SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finished_at - started_at) AS seconds,
     n_tokens, n_tokens / nullif(epoch(finished_at - started_at), 0) AS tokens_per_second,
     peak_memory_bytes / 1e9 AS peak_memory_gb,
@@ -150,7 +186,6 @@ SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finishe
 FROM runs JOIN models USING (model_id)
 ORDER BY seconds DESC""",
     "corpora": f"""
--- Texts side by side: how large, what was measured on them, and between which values the largest inner dimension lies.
 SELECT corpora.name, language, domain, n_characters, count(DISTINCT model_id) AS n_models, count(*) AS n_runs,
     min(inner_max) AS lowest, median(inner_max) AS median, max(inner_max) AS highest,
     avg(run_summaries.bits_per_byte) AS bits_per_byte, avg(n_types) AS token_types
@@ -159,14 +194,12 @@ WHERE {_D2} AND pass = 'text'
 GROUP BY ALL
 ORDER BY corpora.name""",
     "lowest_overlap": """
--- Where a block rearranges its tokens most: the smallest share of common neighbours of two successive layers.
 SELECT name, corpus_id, layer_a, layer_b, k, value AS neighbour_overlap, std_error, layer_pairs.n_points, run_id
 FROM layer_pairs JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE measure = 'neighbour_overlap' AND layer_b = layer_a + 1 AND pass = 'text'
 QUALIFY row_number() OVER (PARTITION BY run_id, k ORDER BY value) <= 3
 ORDER BY name, corpus_id, run_id, k, neighbour_overlap""",
     "words_against_types": """
--- Does it matter whether a point stands for a token type or for a word? Words compare across tokenizers.
 SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
     100 * (by_word.inner_max / by_type.inner_max - 1) AS shift_percent,
     by_type.n_points AS n_types, by_word.n_points AS n_words
@@ -178,7 +211,6 @@ JOIN models USING (model_id)
 WHERE by_type.estimator = 'd2' AND by_type.cloud = 'one_per_type' AND pass = 'text'
 ORDER BY corpus_id, name""",
     "estimators": """
--- All estimators where d2 is largest in each run, and what isotropic Gaussian points would have to be to read so.
 SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
 FROM layer_estimates AS e
 JOIN runs USING (run_id)
@@ -188,7 +220,6 @@ WHERE e.cloud = 'one_per_type' AND transform = 'centred' AND state = 'residual' 
     AND pass = 'text'
 ORDER BY name, corpus_id, e.run_id, e.estimator, n1, n2""",
     "dimension_and_score": f"""
--- Dimension beside published scores, and whose score each is.
 SELECT name, benchmark, metric, n_shot, inner_max, inner_max_lower, inner_max_upper,
     value AS score, scores.std_error AS score_std_error, unit,
     CASE WHEN meant IS DISTINCT FROM models.repository AND meant <> models.reference THEN 'base model'
@@ -203,7 +234,6 @@ WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
 ORDER BY benchmark, metric, n_shot, corpus_id, name""",
     "plan_rules": """
--- Of each plan's size, what every rule would have taken and what that cost, the cheapest first. Blocks are counted from 0.
 SELECT name, plans.plan_id, outcomes.rule, outcomes.blocks, outcomes.is_chosen, difference AS loss_increase,
     outcomes.lower, outcomes.upper, difference - min(difference) OVER (PARTITION BY plans.plan_id) AS above_cheapest,
     random_10th, is_recommended
@@ -212,12 +242,18 @@ WHERE unit = 'block' AND text = 'held_out' AND measure = 'loss' AND NOT outcomes
     AND outcomes.rule NOT IN ('path', 'random', 'single')
 ORDER BY plans.plan_id DESC, difference""",
     "schema": """
--- Every column of every table, its type and what it means.
 SELECT table_name, column_name, data_type, comment
 FROM duckdb_columns()
 WHERE schema_name = 'main' AND NOT internal
 ORDER BY table_name, column_index""",
 }
-"""Name -> statement, in the order shown."""
 
-EXAMPLES = {name: sql.strip() for name, sql in EXAMPLES.items()}
+
+def statement(name: str, translate: Callable[[str], str] = str) -> str:
+    """The SQL of an example beneath its comment, a line for each sentence."""
+    sentences = re.findall(r".+?(?:[.?](?:\s+|$)|。|$)", translate(NOTES[name]))
+    return "\n".join([*(f"-- {sentence.strip()}" for sentence in sentences), _SQL[name].strip()])
+
+
+EXAMPLES = {name: statement(name) for name in _SQL}
+"""Name -> statement in English, in the order shown."""

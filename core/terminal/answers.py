@@ -15,7 +15,7 @@ from core.registry.published import CLAIMS
 from core.terminal.output import _, heads, language, translated, wrap
 from core.terminal.tables import table
 from core.wording import answers
-from core.wording.labels import marked, shortened
+from core.wording.labels import marked_name, shortened_name
 
 MOST_GROUPS = 4
 SHORTEST_NAME = 14
@@ -23,13 +23,13 @@ SHORTEST_NAME = 14
 
 
 def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
-    told = _wrap_all([answers.sentence(found, language())], width)
-    told += ["", *_wrap_all(answers.notes(found, language()), width)]
-    if details := answers.details(found, language()):
+    told = _wrap_all([answers.answer_text(found, language())], width)
+    told += ["", *_wrap_all(answers.note_lines(found, language()), width)]
+    if details := answers.detail_lines(found, language()):
         told += ["", *_wrap_all(details, width)]
     if under is not None:
-        told += ["", *_wrap_all([answers.specifications(under, found, language())], width)]
-        told += [f"  {key}: {one.answer} {answers.coefficient(one.rho)}" for key, one in under.relations.items()]
+        told += ["", *_wrap_all([answers.specifications_text(under, found, language())], width)]
+        told += [f"  {key}: {one.answer} {answers.coefficient_text(one.rho)}" for key, one in under.relations.items()]
     if found.models:
         told += ["", *model_table(found, width), ""]
         told += _wrap_all([_how_to_read(found)], width)
@@ -39,8 +39,8 @@ def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = N
         for one in others[:MOST_GROUPS]:
             line = _("{group} ({models}): {why}").format(
                 group=answers.group_name(one.group, language()),
-                models=answers.models_of(one.group, language()),
-                why=answers.why_apart(one, language()),
+                models=answers.group_models_text(one.group, language()),
+                why=answers.group_difference_text(one, language()),
             )
             told += _indented(line, width)
         if len(others) > MOST_GROUPS:
@@ -62,13 +62,15 @@ def model_table(found: Answer, width: int) -> list[str]:
     rows = [_row(one, has_scores) for one in found.models]
     taken = sum(max(cell_len(translated(row[at])) for row in [head, *rows]) + 2 for at in range(len(head)) if at != 1)
     room = max(SHORTEST_NAME, width - taken)
-    return table(head, [[shortened(cell, room) if at == 1 else cell for at, cell in enumerate(row)] for row in rows])
+    return table(
+        head, [[shortened_name(cell, room) if at == 1 else cell for at, cell in enumerate(row)] for row in rows]
+    )
 
 
 def _row(one: RankedModel, has_scores: bool) -> list[str]:
     row = [
         rank_range(one.rank_low, one.rank_high),
-        marked(one.name, one.is_vetoed),
+        marked_name(one.name, one.is_vetoed),
         wording.with_interval(one.dimension, one.lower, one.upper),
     ]
     if has_scores:
@@ -86,7 +88,7 @@ def rank_range(low: int | None, high: int | None) -> str:
 
 
 def _how_to_read(found: Answer) -> str:
-    veto = f" {wording.veto_note(language())}" if any(one.is_vetoed for one in found.models) else ""
+    veto = f" {wording.veto_mark_text(language())}" if any(one.is_vetoed for one in found.models) else ""
     reading = _(
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
         "intervals of the dimension. No order by dimension is better."
@@ -102,7 +104,10 @@ def published_lines(found: Answer, width: int) -> list[str]:
         parts = {key: translator(language())(getattr(claim, key)) for key in ("n", "said", "confound")}
         direction = answers.direction_name(claim, language())
         lines += _indented(line.format(source=claim.source, direction=direction, **parts), width)
-    here = {"answer": answers.word(found, language()), "numbers": answers.numbers(found.relation, language())}
+    here = {
+        "answer": answers.answer_word(found, language()),
+        "numbers": answers.relation_text(found.relation, language()),
+    }
     return [*lines, *_indented(_("Here: {answer}, {numbers}.").format(**here), width)]
 
 

@@ -120,7 +120,7 @@ def _pass(one: PassEstimate) -> str:
 
 def _compares(card: Preflight) -> str:
     again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
-    return wording.sentences(filter(None, [again, translated(card.comparison)]), language())
+    return wording.joined_sentences(filter(None, [again, translated(card.comparison)]), language())
 
 
 def _lines(label: str, text: str) -> list[str]:

@@ -20,7 +20,14 @@ from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.terminal.output import _, join, language, pad, translated, wrap
 from core.wording.numbers import number
-from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_of, ratio_text, specification_name
+from core.wording.verdicts import (
+    claim_name,
+    outcome_legend_text,
+    outcome_mark,
+    outcome_of,
+    ratio_text,
+    specification_name,
+)
 
 WIDTH = 100
 LABEL = 14
@@ -194,7 +201,7 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
         name = specification_name(vars(next(iter(found.values()))), language())
         yield _claim_line(name, [_cell(found.get(claim)) for claim in CLAIMS])
     yield from wrap(
-        _("{key}; ratios of the largest inner dimension").format(key=marks_key(language())), WIDTH, "  ", "  "
+        _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text(language())), WIDTH, "  ", "  "
     )
 
 
@@ -215,7 +222,11 @@ def ten_lines(profile: Profile) -> Iterator[str]:
         if row.layer == n_layers and row.state == "residual"
     }
     counted = Counter(final.get(one.key, "") for one in SPECIFICATIONS if one.is_core)
-    told = [f"{wording.ten_text(key, language())} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
+    told = [
+        f"{wording.ten_dimensions_text(key, language())} {counted[key]}"
+        for key in ("in", "above", "below")
+        if counted[key]
+    ]
     if told:
         n = sum(map(bool, counted.elements()))
         yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=join(told))

@@ -31,7 +31,7 @@ def import_lines(
 
     `stored` maps the hash of each stored file to whether it was new; None if nothing was to be stored.
     """
-    told = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remarks(file, language())]
+    told = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remark_lines(file, language())]
     counts = with_kind(rows)["kind"].value_counts()
     counted = dict(counts.rows())
     kinds = [kind for kind in score_files.KINDS if kind in counted]
@@ -40,7 +40,7 @@ def import_lines(
         values.append(translated(Sentence("{n:,} single answer", "{n:,} single answers", n=len(file.samples))))
     told.append(_("values: {values}").format(values=join(values) or _("none")))
     for skipped in (True, False):
-        told += [_remark_line(one) for one in score_files.reasons(file.rows, language(), skipped=skipped)]
+        told += [_remark_line(one) for one in score_files.remark_groups(file.rows, language(), skipped=skipped)]
     told += _contradictions(rows)
     told += _models(names)
     told.append(_outcome(file, imported_at, stored))
@@ -54,13 +54,13 @@ def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]
             "file": preview.file.name,
             "sha256": preview.file.sha256,
             "format": preview.file.format,
-            "remarks": score_files.file_remarks(preview.file, "en"),
+            "remarks": score_files.file_remark_lines(preview.file, "en"),
             "imported_before": preview.imported_at,
             "stored": stored.get(preview.file.sha256),
             "models": preview.names.to_dicts(),
             "n_answers": len(preview.file.samples),
             "values": [
-                row | {"why": score_files.why(preview.file.rows[row["number"]], "en") or None}
+                row | {"why": score_files.row_remarks_text(preview.file.rows[row["number"]], "en") or None}
                 for row in preview.rows.to_dicts()
             ],
         }
@@ -68,7 +68,7 @@ def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]
     ]
 
 
-def _remark_line(one: score_files.Told) -> str:
+def _remark_line(one: score_files.RemarkGroup) -> str:
     told = _("{n:,} × {words} (for example {places})")
     return told.format(n=one.count, words=one.words, places=_("; ").join(one.places))
 
@@ -77,7 +77,7 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
     found = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
     return [
         _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
-            known=score_files.known_text("conflict", row["known_from"], row["known_value"], language()), **row
+            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"], language()), **row
         )
         for row in found.iter_rows(named=True)
     ]

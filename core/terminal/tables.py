@@ -19,10 +19,10 @@ from core.terminal import run_summary
 from core.terminal.output import Head, _, heads, join, language, one_line, pad, translated, width, wrap
 from core.terminal.progress import duration_text
 from core.wording import plans
-from core.wording.labels import marked, shortened
+from core.wording.labels import marked_name, shortened_name
 from core.wording.provenance import Line, sections
-from core.wording.scores import score_flags
-from core.wording.verdicts import verdict_marks, verdict_marks_key
+from core.wording.scores import score_flag_lines
+from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
@@ -38,7 +38,7 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     rows = [
         (
             r["run_id"][:SHORT_ID],
-            marked(r["name"], r["worst_check"] == "veto"),
+            marked_name(r["name"], r["worst_check"] == "veto"),
             r["corpus_name"],
             r["protocol"],
             wording.interval_of(r, "inner_max", "-"),
@@ -51,16 +51,16 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     ]
     lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
     if "text" in runs["pass"].to_list():
-        lines += ["", *wrap(verdict_marks_key(language()), width() or 10_000)]
+        lines += ["", *wrap(verdict_legend_text(language()), width() or 10_000)]
     if any(worst == "veto" for worst in runs["worst_check"]):
-        lines += ["", wording.veto_note(language())]
+        lines += ["", wording.veto_mark_text(language())]
     return lines
 
 
 def _verdict(run: Mapping[str, Any]) -> str:
     """Both claims as marks; for a control, its kind."""
     if run["pass"] != "text" or run["n_points"] is None:
-        return wording.outcome_short(run, language())
+        return wording.short_outcome_text(run, language())
     return verdict_marks(run)
 
 
@@ -133,10 +133,10 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     first = scores.row(0, named=True)
     rows = [
         (
-            row["metric"],
+            wording.metric_name(row["metric"], language()),
             f"{row['value']:.4f}",
             "-" if row["std_error"] is None else f"± {row['std_error']:.4f}",
-            row["unit"].replace("_", " "),
+            wording.unit_name(row["unit"], language()),
             _("higher is better") if row["higher_is_better"] else _("lower is better"),
         )
         for row in scores.iter_rows(named=True)
@@ -145,7 +145,9 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     head = _("{model} on {benchmark}: {n:,} scored, {dtype}")
     head = head.format(model=model, benchmark=first["benchmark"], n=first["n_samples"], dtype=first["dtype"])
     lines = [head, *(f"  {line}" for line in table(heads("metric", "value", "std. error", "unit", ""), rows))]
-    return [one_line(line) for line in [*lines, *(f"  {words}" for words in score_flags(first["flags"], language()))]]
+    return [
+        one_line(line) for line in [*lines, *(f"  {words}" for words in score_flag_lines(first["flags"], language()))]
+    ]
 
 
 def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -206,9 +208,9 @@ def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | No
 def _cell(text: str, room: int) -> str:
     """Pad the text, or leave out its middle."""
     kept = len(text)
-    while cell_len(text if kept == len(text) else shortened(text, kept)) > room:
+    while cell_len(text if kept == len(text) else shortened_name(text, kept)) > room:
         kept -= 1
-    text = shortened(text, kept) if kept < len(text) else text
+    text = shortened_name(text, kept) if kept < len(text) else text
     return pad(text, room)
 
 
@@ -272,19 +274,19 @@ SKETCH_WIDTH = 60
 def plan_lines(found: LayerPlan) -> list[str]:
     plan = found.plan
     reader = language()
-    more = [line for line in (plans.healed_text(found, reader), plans.task_text(found, reader)) if line]
-    lines = [plans.answer(plan, reader), *more, *_indent_lines(plans.remarks(plan, reader))]
+    more = [line for line in (plans.healing_text(found, reader), plans.task_text(found, reader)) if line]
+    lines = [plans.plan_text(plan, reader), *more, *_indent_lines(plans.note_lines(plan, reader))]
     lines += ["", *_plan_sketch(found)]
     lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(found))]
     lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(found))]
     if harder := read_again.harder_text_prices(found):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
-    held_against = [*plans.published_text(found, reader), *plans.controls_text(plan, reader)]
+    held_against = [*plans.published_lines(found, reader), *plans.control_lines(plan, reader)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plans.saving_text(plan, reader)]
-    if directions := plans.directions_text(found, reader):
+    lines += ["", *plans.saving_lines(plan, reader)]
+    if directions := plans.direction_lines(found, reader):
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indent_lines(directions)]
-        lines += ["", *plans.student_text(found, reader)]
+        lines += ["", *plans.student_lines(found, reader)]
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
@@ -390,8 +392,8 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
     others = {
         "plan_id": plan.plan_id,
         "model_id": plan.model_id,
-        "answer": plans.answer(plan, "en"),
-        "remarks": plans.remarks(plan, "en"),
+        "answer": plans.plan_text(plan, "en"),
+        "remarks": plans.note_lines(plan, "en"),
         "reasons": plan.reasons,
         "budget": plan.budget,
         "budget_unit": plan.budget_unit,

@@ -51,6 +51,7 @@ def run() -> None:
     st.html(_PAGE_STYLE + (_DARK_STYLE if pictures.theme() == DARK else ""))
     url_state.keep_widget_values()
     lang = language.restore()
+    language.replace_streamlit_texts()
     _ = language.translator()
     home = st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)
     page = st.navigation(

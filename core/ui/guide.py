@@ -193,14 +193,14 @@ def phrases(lang: str) -> list[tuple[str, str]]:
     relation = reads.relation(RankingQuestion())
     pairs.append(
         (
-            answers.sentence(relation, lang),
+            answers.answer_text(relation, lang),
             _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
         )
     )
     if home.saving is not None:
         pairs.append(
             (
-                f"{plans.brief(home.saving, lang)} ({plans.cost(home.saving, lang)})",
+                f"{plans.short_plan_text(home.saving, lang)} ({plans.plan_price_text(home.saving, lang)})",
                 _("A price on held-out text; the shortened model must be tested on the task itself."),
             )
         )

@@ -20,8 +20,8 @@ from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.ranking.answer import ICONS
 from core.wording import answers, plans
-from core.wording.labels import marked, shortened
-from core.wording.verdicts import badge, verdict_marks, verdict_marks_key, verdict_text
+from core.wording.labels import marked_name, shortened_name
+from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
 PAGE_SIZE = 24
 """Pictures of one page of the gallery."""
@@ -85,7 +85,7 @@ def _show_pilot(pilot: RegisteredPilot | None) -> None:
         st.page_link("pages/pilot.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
         return
     relation = reads.relation(RankingQuestion(pilot=pilot))
-    claim = answers.claim(relation, language.current())
+    claim = answers.claim_text(relation, language.current())
     _show_finding(_("Newest pilot: {name}").format(name=pilot.pilot.name), ICONS[relation.word], claim)
     st.caption(escape(pilot.pilot.question), help=_answer_sentence(relation))
     st.page_link("pages/ranking.py", label=_("See its models"), query_params={"pilot": pilot.pilot_id})
@@ -95,8 +95,8 @@ def _show_relation(relation: Answer) -> None:
     _ = language.translator()
     lang, registration = language.current(), relation.registration
     title = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
-    details = [escape(answers.expectation(registration, lang)), _answer_sentence(relation)]
-    _show_finding(title, ICONS[relation.word], answers.claim(relation, lang), "  \n".join(filter(None, details)))
+    details = [escape(answers.expectation_text(registration, lang)), _answer_sentence(relation)]
+    _show_finding(title, ICONS[relation.word], answers.claim_text(relation, lang), "  \n".join(filter(None, details)))
     st.page_link("pages/ranking.py", label=_("See it in the ranking"))
 
 
@@ -108,8 +108,8 @@ def _show_saving(saving: PlanRow | None) -> None:
         _show_finding(title, ":material/content_cut:", _("Not planned yet"), meaning)
         return
     icon = ":material/check_circle:" if saving.is_recommended else ":material/do_not_disturb_on:"
-    _show_finding(title, icon, plans.brief(saving, lang))
-    st.caption(escape(plans.cost(saving, lang)))
+    _show_finding(title, icon, plans.short_plan_text(saving, lang))
+    st.caption(escape(plans.plan_price_text(saving, lang)))
     st.page_link("pages/shrink.py", label=_("Shrink"))
 
 
@@ -120,7 +120,7 @@ def _show_finding(title: str, icon: str, sentence: str, details: str | None = No
 
 def _answer_sentence(relation: Answer) -> str | None:
     """The sentence with the numbers behind a claim; None where nothing could be compared."""
-    return escape(answers.sentence(relation, language.current())) if relation.group is not None else None
+    return escape(answers.answer_text(relation, language.current())) if relation.group is not None else None
 
 
 # --- gallery ---------------------------------------------------------------------------------------------------
@@ -158,21 +158,21 @@ def show_gallery(home: reads.HomeData) -> None:
     reading_aid = _(
         "Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval."
     )
-    st.caption(_("How to read these pictures"), help=f"{reading_aid}  \n{escape(verdict_marks_key(lang))}")
+    st.caption(_("How to read these pictures"), help=f"{reading_aid}  \n{escape(verdict_legend_text(lang))}")
 
 
 def _show_gallery_caption(run: dict[str, Any]) -> None:
     lang = language.current()
-    name = shortened(run["name"], MAX_NAME_LENGTH)
+    name = shortened_name(run["name"], MAX_NAME_LENGTH)
     st.page_link(
         "pages/profiles.py",
-        label=escape(marked(name, run["worst_check"] == "veto")),
+        label=escape(marked_name(name, run["worst_check"] == "veto")),
         query_params={"runs": run["run_id"]},
         help=escape(verdict_text(run, lang)),
     )
     lines = [] if name == run["name"] else [run["name"]]
     n_points = f" · N={run['n_points']:,}" if run["n_points"] else ""
-    lines += [f"{verdict_marks(run)} {badge(run, lang)}", f"{run['corpus_name']} · {run['protocol']}{n_points}"]
+    lines += [f"{verdict_marks(run)} {badge_text(run, lang)}", f"{run['corpus_name']} · {run['protocol']}{n_points}"]
     st.caption("  \n".join(map(escape, lines)))
 
 
@@ -195,7 +195,7 @@ def show_newest_runs(runs: pl.DataFrame, newest: pl.DataFrame) -> None:
         n = runs.height - texts.height
         st.caption(_("Control passes not listed here: {n}. Profiles draw them with their runs.").format(n=n))
     if "veto" in newest["worst_check"]:
-        st.caption(wording.veto_note(language.current()))
+        st.caption(wording.veto_mark_text(language.current()))
 
 
 def runs_table(runs: pl.DataFrame) -> pl.DataFrame:
@@ -206,8 +206,8 @@ def runs_table(runs: pl.DataFrame) -> pl.DataFrame:
     tags = [" ".join(f"#{tag}" for tag in row["tags"]) for row in rows]
     return pl.DataFrame(
         {
-            _("Model"): [marked(row["name"], row["worst_check"] == "veto") for row in rows],
-            _("Verdicts"): [wording.outcome_short(row, lang) for row in rows],
+            _("Model"): [marked_name(row["name"], row["worst_check"] == "veto") for row in rows],
+            _("Verdicts"): [wording.short_outcome_text(row, lang) for row in rows],
             _("Text"): runs["corpus_name"],
             _("Largest inner dimension"): [wording.interval_of(row, "inner_max") for row in rows],
             _("Final, before the norm"): [wording.interval_of(row, "final_dimension_pre_norm") for row in rows],

@@ -6,6 +6,7 @@ The first parameter is the label, the third the name of the choice in the URL.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -33,6 +34,8 @@ MAX_RUNS = 6
 """Runs that one figure can show: the palette has six colours."""
 MAX_LISTED = 200
 """Runs that a list offers; the others are found by a search, which is faster than drawing them."""
+MAX_MEGABYTES = 25
+"""Size of a file that can be uploaded, as in .streamlit/config.toml; the command line takes larger ones."""
 _SEARCH_COLUMNS = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
@@ -146,6 +149,15 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     value = st.toggle(label, key=url_state.key(name), **more)
     url_state.publish(name, value)
     return value
+
+
+def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_MEGABYTES, **more: Any) -> Any:
+    """Draw a file upload that says its limits in the reader's language."""
+    _ = language.translator()
+    limits = _("at most {n} MB: {types}").format(n=max_megabytes, types=_(", ").join(kind.upper() for kind in types))
+    own = f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', key)}"
+    language.replace_texts({f"{own} [data-testid=stFileUploaderDropzoneInstructions] span": limits})
+    return st.file_uploader(label, type=list(types), key=key, max_upload_size=max_megabytes, **more)
 
 
 def read_number(

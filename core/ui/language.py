@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import streamlit as st
@@ -28,6 +28,33 @@ def current() -> str:
 def translator() -> Callable[[str], str]:
     """The function that screens call `_`: an English text in the reader's language."""
     return locale.translator(current())
+
+
+def replace_texts(texts: Mapping[str, str]) -> None:
+    """Show texts (CSS selector -> text) in the place of English ones that Streamlit writes and offers no option for."""
+    if current() == "en":
+        return
+    styles = [
+        f"{selector} {{ font-size: 0 !important; white-space: normal; overflow: visible; }} "
+        f'{selector}::after {{ font-size: 0.875rem; content: "{text}"; }}'
+        for selector, text in texts.items()
+    ]
+    st.html(f"<style>{' '.join(styles)}</style>")
+
+
+def replace_streamlit_texts() -> None:
+    """Replace the English texts that any input may show."""
+    _ = translator()
+    hint = "[data-testid=InputInstructions] span:first-child"
+    replace_texts(
+        {
+            "[data-testid=stFileUploaderDropzone] [data-testid=stBaseButton-secondary] p": _("Choose a file"),
+            f":is([data-testid=stTextInput], [data-testid=stNumberInput]) {hint}": _("Press Enter to apply"),
+            f"[data-testid=stTextArea] {hint}": _("Press Ctrl+Enter to apply"),
+            "[data-key=__select_all__] > div": _("Select all"),
+            "[role=listbox][data-empty=true] [role=option] span": _("No results"),
+        }
+    )
 
 
 def show_switch(chosen: str) -> None:

@@ -62,7 +62,7 @@ def show_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> Non
         st.info(of_earlier)
         return
     named = _("; ").join(wording.name("protocol", protocol, lang) for protocol in protocols)
-    st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), lang))
+    st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), lang))
 
 
 def show_vetoes(runs: pl.DataFrame) -> None:

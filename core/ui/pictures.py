@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.figures.style import recolour
 from core.figures.svg import THEMES, Theme
+from core.ui import language
 
 _LAYERED_PICTURE = st.components.v2.component(
     "layered_picture",
@@ -39,7 +40,23 @@ def theme() -> Theme:
 
 def plot(figure: go.Figure, key: str, **more: Any) -> Any:
     """Draw a plotly figure, which answers to the pointer."""
-    return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, **more)
+    return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, config=_plotly_locale(), **more)
+
+
+def _plotly_locale() -> dict[str, Any]:
+    """The names of the buttons above a figure, which plotly has in English."""
+    _ = language.translator()
+    names = {
+        "Download plot as a PNG": _("Download plot as a PNG"),
+        "Zoom": _("Zoom"),
+        "Pan": _("Pan"),
+        "Zoom in": _("Zoom in"),
+        "Zoom out": _("Zoom out"),
+        "Autoscale": _("Autoscale"),
+        "Reset axes": _("Reset axes"),
+    }
+    lang = language.current()
+    return {} if lang == "en" else {"locale": lang, "locales": {lang: {"dictionary": names}}}
 
 
 def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> None:

@@ -46,7 +46,7 @@ def _show_pilot(pilot: Pilot) -> None:
             question=escape(pilot.question),
             use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
             frozen=pilot.benchmark.frozen.isoformat(),
-            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, lang)),
+            benchmark=escape(pilot_sentences.benchmark_text(pilot.benchmark, lang)),
             expectation=escape(pilot.benchmark.expectation),
         )
     )

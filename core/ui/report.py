@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import polars as pl
 import streamlit as st
 
-from core import wording
+from core import locale, wording
 from core.analysis.answer import relate_by_specification
 from core.analysis.question import RankingQuestion
 from core.analysis.ranking import newest_runs
@@ -32,7 +32,7 @@ from core.ui import inputs, language, notices, pilot_filter, reads, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs, recipes
-from core.wording.labels import shortened
+from core.wording.labels import shortened_name
 
 NONE = "none"
 MAX_RUNS = 40
@@ -220,7 +220,11 @@ def _data_file(report: Report) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "rows.zip"
         export_runs.export_report_data(
-            reads.warehouse(), report.numbers, report.story.run_ids or report.recipe.run_ids, target
+            reads.warehouse(),
+            report.numbers,
+            report.story.run_ids or report.recipe.run_ids,
+            target,
+            locale.translator(report.story.language),
         )
         return target.read_bytes()
 
@@ -316,7 +320,7 @@ def show_delete_button(saved: SavedRecipe) -> None:
 
 def _section_label(title: str) -> str:
     """The title of a section, without the number of its first page."""
-    return shortened(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", title), 40)
+    return shortened_name(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", title), 40)
 
 
 # --- choices ---------------------------------------------------------------------------------------------------
@@ -351,7 +355,7 @@ def _plan_label(row: Mapping[str, Any]) -> str:
 def _choose_template() -> tuple[str | None, bytes | None]:
     """Return name and content of the company template, with remarks on what slides on it lack; None without a usable one."""
     _ = language.translator()
-    file = st.file_uploader(_("Company template"), type=["pptx", "potx"], key="template", width=360)
+    file = inputs.upload(_("Company template"), ["pptx", "potx"], "template", width=360)
     if file is None:
         return None, None
     name, content = file.name[-80:], file.getvalue()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,28 +44,41 @@ _QUERIES = {
 }
 """Scores of the selected models, and imported files as a whole: half a file would be taken for all of it."""
 _SCORE_TABLES = ("scores", "score_files", "score_samples")
-_README = """# What this export holds
 
-Measurements of Workdim: how many dimensions language models use, layer by layer. `tables/` holds the rows as Parquet
-and CSV, `parcels/` the measurements as they were finished, `people/` imported files of scores, `manifest.json` the hash
-of every file. It holds no text and no weights. Take it in with `workdim import`.
 
-"""
-_BUNDLE_README = """# What stands behind a report
+def _(message: str) -> str:
+    """Mark a message for the catalogues; `translate` of the export translates it."""
+    return message
 
-`tables/recipe_numbers` lists every number of the report: the slide, the number as it is written, and the table, column,
-run and key of the row that it came from. The other tables hold the rows of its runs. Parquet keeps every type, CSV opens
-in a spreadsheet.
 
-"""
+_README = (
+    _("What this export holds"),
+    _(
+        "Measurements of Workdim: how many dimensions language models use, layer by layer. `tables/` holds the rows as "
+        "Parquet and CSV, `parcels/` the measurements as they were finished, `people/` imported files of scores, "
+        "`manifest.json` the hash of every file. It holds no text and no weights. Take it in with `workdim import`."
+    ),
+)
+_REPORT_README = (
+    _("What stands behind a report"),
+    _(
+        "`tables/recipe_numbers` lists every number of the report: the slide, the number as it is written, and the table, "
+        "column, run and key of the row that it came from. The other tables hold the rows of its runs. Parquet keeps every "
+        "type, CSV opens in a spreadsheet."
+    ),
+)
 _TYPES = {
-    pl.String: "text",
-    pl.Int64: "whole number",
-    pl.Float64: "number",
-    pl.Boolean: "yes or no",
-    pl.Datetime: "time",
-    pl.List: "list",
+    pl.String(): _("text"),
+    pl.Int64(): _("whole number"),
+    pl.Float64(): _("decimal number"),
+    pl.Boolean(): _("yes or no"),
+    pl.Datetime("us"): _("date and time"),
+    pl.List(pl.String): _("list of texts"),
+    pl.List(pl.Int64): _("list of whole numbers"),
+    pl.List(pl.Float64): _("list of numbers"),
 }
+Translate = Callable[[str], str]
+"""English message -> the message in the language of whoever reads the export."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +94,11 @@ def export_runs(
     target: Path,
     formats: str = "both",
     selection: dict[str, Any] | None = None,
+    translate: Translate = str,
 ) -> ExportResult:
     """Write these runs to a new folder, or to a file if `target` ends in .zip; whole or not at all.
 
-    `selection` is how the runs were selected, for the manifest. Raises InputError if there are no runs or the target
+    `selection` is how the runs were selected, for the manifest; `translate` words the dictionary. Raises InputError if there are no runs or the target
     exists, ResourceError if it cannot be written.
     """
     if not run_ids:
@@ -110,17 +124,21 @@ def export_runs(
                 writer.add(f"tables/{name}.parquet", content.getvalue())
             if formats in ("csv", "both"):
                 writer.add(f"tables/{name}.csv", excel_csv(rows))
-        writer.add("dictionary.csv", excel_csv(column_dictionary(included)))
-        writer.add("dictionary.md", (_README + dictionary_markdown(included)).encode())
+        _add_dictionary(writer, _README, included, translate)
     return ExportResult(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
 
 
 def export_report_data(
-    warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Sequence[str], target: Path
+    warehouse: Warehouse,
+    numbers: Sequence[RecipeNumberRow],
+    run_ids: Sequence[str],
+    target: Path,
+    translate: Translate = str,
 ) -> ExportResult:
     """Export what a report shows: its numbers with their sources, and the rows of its runs in the source tables.
 
-    Writes Parquet and CSV to a new folder, or to a file if `target` ends in .zip. Raises as `export_runs`.
+    Writes Parquet and CSV to a new folder, or to a file if `target` ends in .zip; `translate` words the dictionary. Raises
+    as `export_runs`.
     """
     plans = sorted({json.loads(one.source_key or "")["plan_id"] for one in numbers if _has_plan_source(one)})
     sources = {one.source_table for one in numbers} | {"runs", "models", "corpora"}
@@ -146,8 +164,7 @@ def export_report_data(
             rows.write_parquet(content, compression="zstd")
             writer.add(f"tables/{name}.parquet", content.getvalue())
             writer.add(f"tables/{name}.csv", excel_csv(rows))
-        writer.add("dictionary.csv", excel_csv(column_dictionary(list(tables))))
-        writer.add("dictionary.md", (_BUNDLE_README + dictionary_markdown(list(tables))).encode())
+        _add_dictionary(writer, _REPORT_README, list(tables), translate)
     return ExportResult(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
 
 
@@ -159,33 +176,44 @@ def _has_plan_source(one: RecipeNumberRow) -> bool:
     return one.source_table in ("plans", "plan_outcomes") and one.source_key is not None
 
 
-def export_as_zip(warehouse: Warehouse, run_ids: Sequence[str], folder: Path) -> bytes:
+def export_as_zip(warehouse: Warehouse, run_ids: Sequence[str], folder: Path, translate: Translate = str) -> bytes:
     """The content of an export as one zip file, made in the temporary `folder`."""
     target = folder / "workdim_export.zip"
-    export_runs(warehouse, run_ids, target)
+    export_runs(warehouse, run_ids, target, translate=translate)
     return target.read_bytes()
 
 
-def column_dictionary(tables: Sequence[str]) -> pl.DataFrame:
+def column_dictionary(tables: Sequence[str], translate: Translate = str) -> pl.DataFrame:
     """table, column, type, optional (whether it may be empty), meaning: one row per column, in the tables' order."""
     rows = [
-        (table, column.name, _type_name(column.dtype), column.is_optional, column.declared.meaning)
+        (table, column.name, translate(_TYPES[column.dtype]), column.is_optional, translate(column.declared.meaning))
         for table in tables
         for column in TABLES[table].columns
     ]
     return pl.DataFrame(rows, schema=["table", "column", "type", "optional", "meaning"], orient="row")
 
 
-def dictionary_markdown(tables: Sequence[str]) -> str:
+def dictionary_markdown(tables: Sequence[str], translate: Translate = str) -> str:
     """The dictionary as Markdown: a heading and a table for each."""
+    head = " | ".join(translate(title) for title in (_("column"), _("data type"), _("meaning")))
+    may_be_empty = translate(_("{type}, may be empty"))
     parts = []
     for table in tables:
-        parts += [f"## {table}", "", TABLES[table].comment, "", "| column | type | meaning |", "|---|---|---|"]
-        for _table, column, kind, optional, meaning in column_dictionary([table]).iter_rows():
+        parts += [f"## {table}", "", translate(TABLES[table].comment), "", f"| {head} |", "|---|---|---|"]
+        for _table, column, kind, optional, meaning in column_dictionary([table], translate).iter_rows():
             cell = meaning.replace("|", "\\|").replace("\n", " ")
-            parts.append(f"| `{column}` | {kind}{', may be empty' if optional else ''} | {cell} |")
+            parts.append(f"| `{column}` | {may_be_empty.format(type=kind) if optional else kind} | {cell} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _add_dictionary(
+    writer: archive.ArchiveWriter, readme: tuple[str, str], tables: Sequence[str], translate: Translate
+) -> None:
+    """As a table for a spreadsheet, and to read, beneath what the export holds."""
+    title, text = map(translate, readme)
+    writer.add("dictionary.csv", excel_csv(column_dictionary(tables, translate)))
+    writer.add("dictionary.md", f"# {title}\n\n{text}\n\n{dictionary_markdown(tables, translate)}".encode())
 
 
 def _read_parcels(parcels: Sequence[Path], table: str) -> pl.DataFrame:
@@ -197,9 +225,3 @@ def _read_parcels(parcels: Sequence[Path], table: str) -> pl.DataFrame:
 
 def _is_included(table: str, rows: pl.DataFrame) -> bool:
     return bool(rows.height) or table not in _SCORE_TABLES
-
-
-def _type_name(kind: pl.DataType) -> str:
-    if isinstance(kind, pl.List):
-        return f"list of {_type_name(kind.inner)}s"  # type: ignore[arg-type]
-    return _TYPES[kind.base_type()]

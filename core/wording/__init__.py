@@ -11,21 +11,30 @@ from functools import reduce
 from core.locale import translator
 from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
-from core.wording.scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
+from core.wording.scores import (
+    benchmark_name,
+    metric_name,
+    no_score_text,
+    score_note_lines,
+    score_settings_text,
+    score_text,
+    stated_text,
+    unit_name,
+)
 from core.wording.verdicts import (
     claim_text,
     control_text,
     extrema_text,
-    outcome_short,
     outcome_text,
     reason_meaning,
     reason_text,
-    reasons_of,
+    run_reasons,
     shape_text,
-    ten_text,
-    verdict_short,
+    short_outcome_text,
+    short_verdict_text,
+    ten_dimensions_text,
+    verdict_name,
     verdict_text,
-    verdict_word,
 )
 
 __all__ = [
@@ -38,26 +47,28 @@ __all__ = [
     "estimator_symbol",
     "extrema_text",
     "interval_of",
+    "metric_name",
     "name",
-    "no_score",
+    "no_score_text",
     "number",
-    "outcome_short",
     "outcome_text",
     "phase_name",
     "reason_meaning",
     "reason_text",
-    "reasons_of",
     "rounded",
-    "score_remarks",
+    "run_reasons",
+    "score_note_lines",
+    "score_settings_text",
     "score_text",
     "shape_text",
+    "short_outcome_text",
+    "short_verdict_text",
     "size_range",
-    "stated",
-    "ten_text",
-    "variant",
-    "verdict_short",
+    "stated_text",
+    "ten_dimensions_text",
+    "unit_name",
+    "verdict_name",
     "verdict_text",
-    "verdict_word",
     "with_interval",
 ]
 
@@ -124,7 +135,7 @@ def outcome_name(outcome: str | None, language: str) -> str:
     return _("no check was made") if outcome is None else name("outcome", outcome, language)
 
 
-def sentences(told: Iterable[str], language: str) -> str:
+def joined_sentences(told: Iterable[str], language: str) -> str:
     """Join sentences, with a space between them if the language needs one; empty ones are skipped."""
     _ = translator(language)
     whole = [one for one in told if one]
@@ -162,7 +173,7 @@ def dimension_axis(
     return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
 
 
-def estimated(quantity: str, language: str, n_points: tuple[int, int] | None = None) -> str:
+def estimate_label(quantity: str, language: str, n_points: tuple[int, int] | None = None) -> str:
     """`largest inner dimension (d2, one per type, N=800)`: the label of a dimension from a run summary."""
     _ = translator(language)
     details = _(", ").join([estimator_symbol("d2", language), *_points_named("one_per_type", language, n_points)])
@@ -181,7 +192,7 @@ def _points_named(cloud: str, language: str, n_points: tuple[int, int] | None) -
     return [name("cloud", cloud, language), *([f"N={size_range(n_points)}"] if known and n_points else [])]
 
 
-def scatter_caution(language: str) -> str:
+def scatter_caution_text(language: str) -> str:
     """The line under every picture of dimension against score."""
     _ = translator(language)
     return _(
@@ -190,7 +201,7 @@ def scatter_caution(language: str) -> str:
     )
 
 
-def own_definition(language: str) -> str:
+def own_definition_text(language: str) -> str:
     _ = translator(language)
     return _(
         "d2 is our definition, not the source paper's: one over the mean squared cosine of token pairs, "
@@ -198,7 +209,7 @@ def own_definition(language: str) -> str:
     )
 
 
-def veto_note(language: str) -> str:
+def veto_mark_text(language: str) -> str:
     """The meaning of the mark beside a name."""
     _ = translator(language)
     return _("‡ A check vetoed this run: its numbers are not to be relied on.")

@@ -20,7 +20,7 @@ from core.locale import translator, worded
 from core.registry.published import Published
 from core.wording.labels import name
 from core.wording.numbers import day
-from core.wording.scores import p_told
+from core.wording.scores import p_value_text
 
 SHOWN_NAMES = 6
 """Models named in one line; the others are counted."""
@@ -50,12 +50,12 @@ def direction_name(claim: Published, language: str) -> str:
     }[claim.direction]
 
 
-def word(answer: Answer, language: str) -> str:
+def answer_word(answer: Answer, language: str) -> str:
     """One of four: `related as registered`, `related the other way`, `not related`, `cannot tell`."""
-    return _word(answer.word, answer.registration, language)
+    return _word_of(answer.word, answer.registration, language)
 
 
-def _word(key: str, registration: Registration, language: str) -> str:
+def _word_of(key: str, registration: Registration, language: str) -> str:
     _ = translator(language)
     as_expected = _("related as published") if registration.by == "published" else _("related as registered")
     words = {
@@ -67,42 +67,48 @@ def _word(key: str, registration: Registration, language: str) -> str:
     return words[key]
 
 
-def headline(answer: Answer, language: str) -> str:
+def headline_text(answer: Answer, language: str) -> str:
     """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 24)`."""
     _ = translator(language)
     told = _("Dimension and {benchmark}: {word} (n = {n})")
-    return told.format(benchmark=benchmark(answer, language), word=word(answer, language), n=answer.relation.n)
-
-
-def sentence(answer: Answer, language: str) -> str:
-    """The whole answer, identical wherever it is shown."""
-    _ = translator(language)
-    if answer.group is None:
-        return claim(answer, language)
-    whole = _("{claim}: {numbers}; {basis}.")
-    return whole.format(
-        claim=claim(answer, language), numbers=numbers(answer.relation, language), basis=basis(answer, language)
+    return told.format(
+        benchmark=benchmark_name(answer, language), word=answer_word(answer, language), n=answer.relation.n
     )
 
 
-def basis(answer: Answer, language: str) -> str:
+def answer_text(answer: Answer, language: str) -> str:
+    """The whole answer, identical wherever it is shown."""
+    _ = translator(language)
+    if answer.group is None:
+        return claim_text(answer, language)
+    whole = _("{claim}: {numbers}; {basis}.")
+    return whole.format(
+        claim=claim_text(answer, language),
+        numbers=relation_text(answer.relation, language),
+        basis=basis_text(answer, language),
+    )
+
+
+def basis_text(answer: Answer, language: str) -> str:
     """`text python-docs, protocol quick; registered on 2026-03-01 before the scores`."""
     _ = translator(language)
     if answer.group is None:
         return ""
     run = answer.group.rows.row(0, named=True)
     told = _("text {text}, protocol {protocol}; {status}")
-    return told.format(text=run["corpus_name"], protocol=run["protocol"], status=_status(answer.registration, language))
+    return told.format(
+        text=run["corpus_name"], protocol=run["protocol"], status=_status_text(answer.registration, language)
+    )
 
 
-def claim(answer: Answer, language: str) -> str:
+def claim_text(answer: Answer, language: str) -> str:
     """The answer without its numbers."""
     _ = translator(language)
     if answer.group is None and answer.population.vetoed.height:
         return _("Cannot tell: a check vetoes every run that could be compared.")
     if answer.group is None:
         return _("Cannot tell: none of the models that the question is about was measured here.")
-    dimension, of_what = dimension_name(answer.population.asked.dimension, language), benchmark(answer, language)
+    dimension, of_what = dimension_name(answer.population.asked.dimension, language), benchmark_name(answer, language)
     sign = answer.registration.sign
     expected, reverse = ("smaller", "larger") if sign == "negative" else ("larger", "smaller")
     heads = {
@@ -130,7 +136,7 @@ def claim(answer: Answer, language: str) -> str:
     return head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}")
 
 
-def benchmark(answer: Answer, language: str) -> str:
+def benchmark_name(answer: Answer, language: str) -> str:
     """The benchmark of the score that is shown, or the registered one if no model has a score."""
     _ = translator(language)
     found, pilot = answer.population.benchmark, answer.population.pilot
@@ -142,45 +148,49 @@ def benchmark(answer: Answer, language: str) -> str:
     return _("any benchmark")
 
 
-def numbers(relation: Relation, language: str) -> str:
+def relation_text(relation: Relation, language: str) -> str:
     """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24`."""
     _ = translator(language)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
     told = _("Spearman's rho {rho}, {p}, n = {n}")
     return told.format(
-        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_told(relation.p), n=relation.n
+        rho=coefficient_text(relation.rho, relation.lower, relation.upper), p=p_value_text(relation.p), n=relation.n
     )
 
 
-def coefficient(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
+def coefficient_text(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
     """`-0.12 [-0.50, 0.31]`: two decimals, as precise as a few dozen models allow."""
     if rho is None:
         return "–"
     return f"{rho:.2f}" if lower is None or upper is None else f"{rho:.2f} [{lower:.2f}, {upper:.2f}]"
 
 
-def _status(registration: Registration, language: str) -> str:
+def _status_text(registration: Registration, language: str) -> str:
     _ = translator(language)
     if not registration.is_registered:
         return _("exploratory")
-    return _("registered {day}, before the scores").format(day=_day(registration, language))
+    return _("registered {day}, before the scores").format(day=_day_text(registration, language))
 
 
-def _day(registration: Registration, language: str) -> str:
+def _day_text(registration: Registration, language: str) -> str:
     return "–" if registration.stated_date is None else day(registration.stated_date, language)
 
 
 # --- beside it -------------------------------------------------------------------------------------------------
 
 
-def notes(answer: Answer, language: str) -> list[str]:
+def note_lines(answer: Answer, language: str) -> list[str]:
     """Notes to the sentence: who expected what, why no answer is possible, and which models are left out."""
-    told = [expectation(answer.registration, language), *why(answer, language), *recipes(answer, language)]
-    return [line for line in [*told, *left_out(answer, language)] if line]
+    told = [
+        expectation_text(answer.registration, language),
+        *undecided_lines(answer, language),
+        *replicate_lines(answer, language),
+    ]
+    return [line for line in [*told, *exclusion_lines(answer, language)] if line]
 
 
-def expectation(registration: Registration, language: str) -> str:
+def expectation_text(registration: Registration, language: str) -> str:
     """What was expected and by whom, and what makes the answer exploratory."""
     _ = translator(language)
     signs = {
@@ -197,11 +207,11 @@ def expectation(registration: Registration, language: str) -> str:
     else:
         head = _("Expectation of the pilot “{name}”, written down on {day}: {sign}.")
     pilot_name = registration.pilot.name if registration.pilot else ""
-    said = head.format(name=pilot_name, day=_day(registration, language), sign=sign)
-    return wording.sentences((said, exploratory(registration, language)), language)
+    said = head.format(name=pilot_name, day=_day_text(registration, language), sign=sign)
+    return wording.joined_sentences((said, exploratory_text(registration, language)), language)
 
 
-def exploratory(registration: Registration, language: str) -> str:
+def exploratory_text(registration: Registration, language: str) -> str:
     """Why an answer does not test what was registered; empty if it does."""
     _ = translator(language)
     reasons = {
@@ -216,7 +226,7 @@ def exploratory(registration: Registration, language: str) -> str:
     return _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
 
 
-def why(answer: Answer, language: str) -> list[str]:
+def undecided_lines(answer: Answer, language: str) -> list[str]:
     """Why no answer is possible: one line for each reason."""
     _ = translator(language)
     relation = answer.relation
@@ -226,7 +236,7 @@ def why(answer: Answer, language: str) -> list[str]:
         "base_scores": _("Only base models have this score: other weights earned it, so that it tests nothing."),
         "no_dimensions": _("None of these models has this dimension."),
         "one_value": _("All scores, or all dimensions, are equal: no order can be compared."),
-        **too_little(
+        **sample_size_reasons(
             relation,
             _("Fewer than {n} models with both numbers: a picture, and no coefficient."),
             _("Fewer than {n} models: the coefficient is a first look and no test."),
@@ -242,20 +252,20 @@ def why(answer: Answer, language: str) -> list[str]:
     return [lines.get(key, key) for key in answer.reasons]
 
 
-def too_little(relation: Relation, few: str, first_look: str, wide: str) -> dict[str, str]:
+def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str) -> dict[str, str]:
     """Lines for the reasons that concern only numbers; the same for models and for windows."""
     told = wide.format(
         n=relation.n,
-        detectable=coefficient(relation.detectable),
-        lower=coefficient(relation.lower_90),
-        upper=coefficient(relation.upper_90),
+        detectable=coefficient_text(relation.detectable),
+        lower=coefficient_text(relation.lower_90),
+        upper=coefficient_text(relation.upper_90),
         margin=f"{relation.margin:g}",
     )
     stages = {"too_few": few.format(n=FEWEST_EXPLORATORY), "stage": first_look.format(n=FEWEST_TEST)}
     return {**stages, "interval_too_wide": told}
 
 
-def recipes(answer: Answer, language: str) -> list[str]:
+def replicate_lines(answer: Answer, language: str) -> list[str]:
     """Whether counting replicates once gives the same answer."""
     _ = translator(language)
     once = answer.relation.once
@@ -263,15 +273,17 @@ def recipes(answer: Answer, language: str) -> list[str]:
         return []
     if "replicates" not in answer.reasons:
         told = _("The same answer with each recipe counted once: {numbers}.")
-        return [told.format(numbers=numbers(once, language))]
+        return [told.format(numbers=relation_text(once, language))]
     told = _(
         "Counting each of the replicates, the answer would be another one than with each recipe counted once ({word}; "
         "{numbers}): no answer stands."
     )
-    return [told.format(word=_word(once.answer, answer.registration, language), numbers=numbers(once, language))]
+    return [
+        told.format(word=_word_of(once.answer, answer.registration, language), numbers=relation_text(once, language))
+    ]
 
 
-def left_out(answer: Answer, language: str) -> list[str]:
+def exclusion_lines(answer: Answer, language: str) -> list[str]:
     _ = translator(language)
     found = answer.population
     labels = {one.run_id: one.name for one in answer.models}
@@ -322,24 +334,24 @@ def _names(names: Sequence[str], language: str) -> str:
     return _(", ").join([*names[:SHOWN_NAMES], *more])
 
 
-def details(answer: Answer, language: str) -> list[str]:
+def detail_lines(answer: Answer, language: str) -> list[str]:
     """Details for a referee: other coefficients, rho given model size, the influence of single models and families."""
     _ = translator(language)
     relation = answer.relation
     if relation.rho is None:
         return []
     return [
-        _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient(relation.tau), p=p_told(relation.tau_p)),
+        _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
         _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
-            n=relation.n, detectable=coefficient(relation.detectable)
+            n=relation.n, detectable=coefficient_text(relation.detectable)
         ),
-        given_size(relation, language),
-        within_strata(relation, language),
-        *sensitivity(answer, language),
+        given_size_text(relation, language),
+        within_strata_text(relation, language),
+        *influence_lines(answer, language),
     ]
 
 
-def sensitivity(answer: Answer, language: str) -> list[str]:
+def influence_lines(answer: Answer, language: str) -> list[str]:
     """The influence of single models, families and measurement errors on the coefficient."""
     _ = translator(language)
     relation = answer.relation
@@ -354,15 +366,15 @@ def sensitivity(answer: Answer, language: str) -> list[str]:
             if one.changes
             else _("Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most.")
         )
-        told.append(_without(line, one, names.get(one.moves_most, one.moves_most)))
+        told.append(_without_text(line, one, names.get(one.moves_most, one.moves_most)))
     if relation.without_family is not None:
-        told.append(without_family(relation.without_family, language))
+        told.append(without_family_text(relation.without_family, language))
     if relation.error_lower is not None:
-        told.append(_error(relation, language))
+        told.append(_measurement_error_text(relation, language))
     return told
 
 
-def without_family(family: LeaveOneOut, language: str) -> str:
+def without_family_text(family: LeaveOneOut, language: str) -> str:
     """How far rho moves without one family, whether the answer changes, and which families could not be judged."""
     _ = translator(language)
     line = (
@@ -374,14 +386,14 @@ def without_family(family: LeaveOneOut, language: str) -> str:
     )
     missed = _("Without these families too few models are left to judge: {names}.")
     tail = missed.format(names=_names(family.not_judged, language)) if family.not_judged else ""
-    return wording.sentences((_without(line, family, family.moves_most), tail), language)
+    return wording.joined_sentences((_without_text(line, family, family.moves_most), tail), language)
 
 
-def _without(line: str, one, moves_most: str) -> str:
-    return line.format(lowest=coefficient(one.lowest), highest=coefficient(one.highest), name=moves_most)
+def _without_text(line: str, one, moves_most: str) -> str:
+    return line.format(lowest=coefficient_text(one.lowest), highest=coefficient_text(one.highest), name=moves_most)
 
 
-def _error(relation: Relation, language: str) -> str:
+def _measurement_error_text(relation: Relation, language: str) -> str:
     """How far measurement errors move rho, and which errors are assumed independent between models."""
     _ = translator(language)
     lines = {
@@ -402,10 +414,10 @@ def _error(relation: Relation, language: str) -> str:
         ),
     }
     line = lines[relation.errors_paired]
-    return line.format(lower=coefficient(relation.error_lower), upper=coefficient(relation.error_upper))
+    return line.format(lower=coefficient_text(relation.error_lower), upper=coefficient_text(relation.error_upper))
 
 
-def given_size(relation: Relation, language: str) -> str:
+def given_size_text(relation: Relation, language: str) -> str:
     _ = translator(language)
     partial = relation.partial
     if partial.r is None:
@@ -421,11 +433,11 @@ def given_size(relation: Relation, language: str) -> str:
         if "training_tokens" in partial.given
         else _("Given parameters: correlation of normal scores {r}, {p}, n = {n}.")
     )
-    told_r = coefficient(partial.r, partial.lower, partial.upper)
-    return told.format(r=told_r, p=p_told(partial.p), n=partial.n)
+    told_r = coefficient_text(partial.r, partial.lower, partial.upper)
+    return told.format(r=told_r, p=p_value_text(partial.p), n=partial.n)
 
 
-def within_strata(relation: Relation, language: str) -> str:
+def within_strata_text(relation: Relation, language: str) -> str:
     _ = translator(language)
     strata = relation.strata
     if strata.rho is None:
@@ -436,14 +448,14 @@ def within_strata(relation: Relation, language: str) -> str:
         reason = reasons.get(strata.reason or "", _("too few models"))
         return _("Within families and sizes: no coefficient ({reason}).").format(reason=reason)
     told = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
-    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_told(strata.p), n=strata.n)
+    return told.format(strata=strata.n_strata, rho=coefficient_text(strata.rho), p=p_value_text(strata.p), n=strata.n)
 
 
-def specifications(found: SpecificationCurve, answer: Answer, language: str) -> str:
+def specifications_text(found: SpecificationCurve, answer: Answer, language: str) -> str:
     """`Under 9 of 12 specifications the answer is the same: cannot tell.`"""
     _ = translator(language)
     told = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
-    said = _word(found.answer, answer.registration, language)
+    said = _word_of(found.answer, answer.registration, language)
     return told.format(holds=found.n_agreeing, n=len(found.relations), word=said)
 
 
@@ -461,11 +473,11 @@ def group_name(group: RankingGroup, language: str) -> str:
     return _(", ").join([kind, run["corpus_name"], run["protocol"], *size])
 
 
-def models_of(group: RankingGroup, language: str) -> str:
+def group_models_text(group: RankingGroup, language: str) -> str:
     return _names(group.rows["name"].unique(maintain_order=True).to_list(), language)
 
 
-def why_apart(other: OtherGroup, language: str) -> str:
+def group_difference_text(other: OtherGroup, language: str) -> str:
     """Why a group cannot be compared with the one shown, and what would change that."""
     _ = translator(language)
     words = {
@@ -488,4 +500,4 @@ def why_apart(other: OtherGroup, language: str) -> str:
         remedy = _("Measured together with the models above, they are compared on the same words.")
     else:
         remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")
-    return wording.sentences((differs, remedy), language)
+    return wording.joined_sentences((differs, remedy), language)

@@ -16,28 +16,30 @@ from core.locale import translator
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.tables import RuleChoiceRow
-from core.wording.answers import SHOWN_NAMES, coefficient
+from core.wording.answers import SHOWN_NAMES, coefficient_text
 from core.wording.numbers import amount, number
-from core.wording.scores import p_told
+from core.wording.scores import p_value_text
 
 
 def criterion_name(asked: ResolvedCriterion, language: str, bits: float | None = None) -> str:
     """`score in lambada_openai (acc, 0-shot)`, `memory at 8 bits`."""
     if asked.benchmark is None:
-        return plain_name(asked.criterion, language, bits)
+        return unresolved_criterion_name(asked.criterion, language, bits)
     _ = translator(language)
     found = asked.benchmark
     name = wording.benchmark_name(found["benchmark"], found["metric"], found["n_shot"], language, found["filter"])
     return _("score in {benchmark}").format(benchmark=name)
 
 
-def measured_name(asked: ResolvedCriterion, n_points: tuple[int, int], language: str, bits: float | None = None) -> str:
+def measured_criterion_name(
+    asked: ResolvedCriterion, n_points: tuple[int, int], language: str, bits: float | None = None
+) -> str:
     """As `criterion_name`, but a dimension is named with what it depends on."""
     name = criterion_name(asked, language, bits)
-    return wording.estimated(name, language, n_points) if asked.criterion.of in DIMENSIONS else name
+    return wording.estimate_label(name, language, n_points) if asked.criterion.of in DIMENSIONS else name
 
 
-def plain_name(criterion: Criterion, language: str, bits: float | None = None) -> str:
+def unresolved_criterion_name(criterion: Criterion, language: str, bits: float | None = None) -> str:
     """As `criterion_name`, for a criterion without data yet: the score is named after the task or its benchmark."""
     _ = translator(language)
     if criterion.of == "score":
@@ -63,7 +65,7 @@ def task_name(task: TaskName | Mapping[str, Any] | None, language: str) -> str:
     return wording.benchmark_name(task["benchmark"], task["metric"], task["n_shot"], language, task["filter"])
 
 
-def value(of: str, found: float | None, language: str, assumed: Assumptions | None = None) -> str:
+def value_text(of: str, found: float | None, language: str, assumed: Assumptions | None = None) -> str:
     """A number with its unit: `1.35 M`, `2.10 GB`, `2,048 tokens/s`, `120 USD`, `61.5`."""
     _ = translator(language)
     if found is None:
@@ -80,17 +82,17 @@ def value(of: str, found: float | None, language: str, assumed: Assumptions | No
     return number(found)
 
 
-def reading(of: str, found: CriterionValue | None, language: str, assumed: Assumptions | None = None) -> str:
+def interval_text(of: str, found: CriterionValue | None, language: str, assumed: Assumptions | None = None) -> str:
     """The value with its interval, if it has one."""
     if found is None:
         return "–"
-    told = value(of, found.value, language, assumed)
+    told = value_text(of, found.value, language, assumed)
     if of in AMOUNTS or found.lower is None or found.upper is None or found.lower == found.upper:
         return told
     return f"{told} [{number(found.lower)}, {number(found.upper)}]"
 
 
-def share(weight: float, language: str) -> str:
+def share_text(weight: float, language: str) -> str:
     """`40 %`; below one percent `0.4 %`."""
     _ = translator(language)
     percent = 100 * weight
@@ -100,7 +102,7 @@ def share(weight: float, language: str) -> str:
 # --- the decision ----------------------------------------------------------------------------------------------
 
 
-def answer(decision: Decision, language: str, bits: float | None = None) -> str:
+def decision_text(decision: Decision, language: str, bits: float | None = None) -> str:
     """The headline: the chosen model, and how far the weights may move before another one is chosen."""
     _ = translator(language)
     chosen = decision.chosen
@@ -133,20 +135,20 @@ def answer(decision: Decision, language: str, bits: float | None = None) -> str:
     return told.format(
         model=chosen.name,
         criterion=criterion_name(asked, language, bits),
-        share=share(change.new_share, language),
-        other=name_of(decision, change.run_id),
+        share=share_text(change.new_share, language),
+        other=model_name(decision, change.run_id),
     )
 
 
-def name_of(decision: Decision, run_id: str) -> str:
+def model_name(decision: Decision, run_id: str) -> str:
     every = [*decision.candidates, *(one.candidate for one in decision.excluded)]
     return next(one.name for one in every if one.run_id == run_id)
 
 
-def remarks(decision: Decision, language: str) -> list[str]:
+def note_lines(decision: Decision, language: str) -> list[str]:
     """Limits of the headline, one line each."""
     _ = translator(language)
-    lines = [reason(key, language, decision.share_first) for key in decision.reasons]
+    lines = [reason_text(key, language, decision.share_first) for key in decision.reasons]
     if len(decision.candidates) > 1:
         weighing = [k for k, one in enumerate(decision.criteria) if one.share > 0]
         alike = [
@@ -157,7 +159,7 @@ def remarks(decision: Decision, language: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def reason(key: str, language: str, share_first: float | None = None) -> str:
+def reason_text(key: str, language: str, share_first: float | None = None) -> str:
     """The words for a reason of `decision.choice`; empty if the headline says it already."""
     _ = translator(language)
     told = {
@@ -168,7 +170,7 @@ def reason(key: str, language: str, share_first: float | None = None) -> str:
         "tie": _("Another model has the same weighted mean; the first by name is told."),
         "within_error": _(
             "Within the errors of its values it may be another one: drawn anew from all intervals, it comes first in {share}."
-        ).format(share="–" if share_first is None else share(share_first, language)),
+        ).format(share="–" if share_first is None else share_text(share_first, language)),
         "threshold_within_error": _("It meets a threshold by its value; the interval of that value reaches beyond it."),
         "dimension_few_models": _(
             "The dimension weighs nothing: fewer than 10 models have both a dimension and this score, and with so few "
@@ -190,12 +192,12 @@ def reason(key: str, language: str, share_first: float | None = None) -> str:
     return told.get(key, key)
 
 
-def standing(found: ParetoStatus, decision: Decision, language: str) -> str:
+def pareto_text(found: ParetoStatus, decision: Decision, language: str) -> str:
     """`on the front`, `dominated by SmolLM2 for sure`."""
     _ = translator(language)
     if found.status == "front":
         return _("on the front")
-    names = [name_of(decision, run_id) for run_id in found.dominated_by]
+    names = [model_name(decision, run_id) for run_id in found.dominated_by]
     by = _(", ").join([*names[:2], *([_("{count} more").format(count=len(names) - 2)] if len(names) > 2 else [])])
     if found.status == "dominated":
         return _("dominated for sure: {names}").format(names=by)
@@ -204,7 +206,7 @@ def standing(found: ParetoStatus, decision: Decision, language: str) -> str:
     return _("perhaps dominated: {names}").format(names=by)
 
 
-def left_out(one: ExcludedCandidate, decision: Decision, language: str, assumed: Assumptions) -> str:
+def exclusion_text(one: ExcludedCandidate, decision: Decision, language: str, assumed: Assumptions) -> str:
     """`SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, below 50.0`."""
     _ = translator(language)
     asked = decision.criteria[one.criterion].resolved
@@ -223,12 +225,12 @@ def left_out(one: ExcludedCandidate, decision: Decision, language: str, assumed:
     return told.format(
         model=one.candidate.name,
         criterion=name,
-        value=value(of, found.value, language, assumed),
-        limit=value(of, low if is_below else high, language, assumed),
+        value=value_text(of, found.value, language, assumed),
+        limit=value_text(of, low if is_below else high, language, assumed),
     )
 
 
-def normalisation(language: str) -> str:
+def normalisation_text(language: str) -> str:
     """How values are combined into one number."""
     _ = translator(language)
     return _(
@@ -258,7 +260,7 @@ def assumption_name(key: str, language: str) -> str:
     }[key]
 
 
-def speed_source(cost: Cost, language: str) -> str:
+def speed_source_text(cost: Cost, language: str) -> str:
     _ = translator(language)
     if cost.speed_from is None:
         return _("not known")
@@ -267,14 +269,14 @@ def speed_source(cost: Cost, language: str) -> str:
     return _("measured on {device}").format(device=cost.device or "–")
 
 
-def cache(cost: Cost, language: str) -> str:
+def cache_text(cost: Cost, language: str) -> str:
     """The cache; marked as assumed if the width of the keys is."""
     _ = translator(language)
-    told = value("memory", cost.cache_bytes, language)
+    told = value_text("memory", cost.cache_bytes, language)
     return told if cost.is_cache_known else _("{value} (width assumed)").format(value=told)
 
 
-def cost_note(language: str) -> str:
+def cost_basis_text(language: str) -> str:
     _ = translator(language)
     return _(
         "Everything here follows from parameters, blocks, hidden size and the assumptions; no dimension enters it. A measured "
@@ -301,21 +303,24 @@ def rule_text(rule: Rule, language: str) -> str:
 
 def _criterion_text(one: Criterion, weight: float, assumed: Assumptions, language: str) -> str:
     _ = translator(language)
-    parts = [f"{plain_name(one, language, assumed.bits)} {share(weight, language)}"]
+    parts = [f"{unresolved_criterion_name(one, language, assumed.bits)} {share_text(weight, language)}"]
     if one.at_least is not None:
-        parts.append(_("at least {value}").format(value=value(one.of, one.at_least, language, assumed)))
+        parts.append(_("at least {value}").format(value=value_text(one.of, one.at_least, language, assumed)))
     if one.at_most is not None:
-        parts.append(_("at most {value}").format(value=value(one.of, one.at_most, language, assumed)))
+        parts.append(_("at most {value}").format(value=value_text(one.of, one.at_most, language, assumed)))
     return _(", ").join(parts)
 
 
-def record(found: TrackRecord, language: str) -> str:
+def track_record_text(found: TrackRecord, language: str) -> str:
     """`right in 3 of 4 (95 %: 19 to 99 %); 2 not known yet`."""
     _ = translator(language)
     if found.lower is None or found.upper is None:
         return _("no outcome known yet; choices: {n}").format(n=found.n_open) if found.n_open else _("not applied yet")
     told = _("right in {right} of {known} (95 %: {lower} to {upper})").format(
-        right=found.n_right, known=found.n_known, lower=share(found.lower, language), upper=share(found.upper, language)
+        right=found.n_right,
+        known=found.n_known,
+        lower=share_text(found.lower, language),
+        upper=share_text(found.upper, language),
     )
     more = _("not known yet: {n}").format(n=found.n_open)
     return _("; ").join([told, more]) if found.n_open else told
@@ -329,13 +334,13 @@ def choice_text(choice: RuleChoiceRow, language: str) -> str:
     return _("{model} among {n} models").format(model=choice.model_id, n=choice.n_meeting)
 
 
-def other_task(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -> str | None:
+def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -> str | None:
     """A note for a rule that is applied to another task than it was learned on."""
     _ = translator(language)
     if rule.task is None or (benchmark is not None and is_score_of(rule.task, benchmark)):
         return None
     if benchmark is None:
-        return reason("no_task", language)
+        return reason_text("no_task", language)
     told = _(
         "This rule was learned on {learned} and is applied to {applied}: whether it holds there, only outcomes on it can say."
     )
@@ -345,7 +350,7 @@ def other_task(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -
 # --- elsewhere -------------------------------------------------------------------------------------------------
 
 
-def pooled(found: PooledRelation, language: str) -> list[str]:
+def pooled_relation_lines(found: PooledRelation, language: str) -> list[str]:
     """The relation over all tasks, how much tasks differ, and what to expect for a further task."""
     _ = translator(language)
     if found.n_tasks == 1:
@@ -354,12 +359,12 @@ def pooled(found: PooledRelation, language: str) -> list[str]:
     lines = [
         told.format(
             n=found.n_tasks,
-            rho=coefficient(found.rho, found.lower, found.upper),
-            shared=coefficient(found.error_correlation),
+            rho=coefficient_text(found.rho, found.lower, found.upper),
+            shared=coefficient_text(found.error_correlation),
         )
     ]
     if found.p_differ is not None:
-        lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_told(found.p_differ)))
+        lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(found.p_differ)))
     if found.spread is None or found.further_lower is None or found.further_upper is None:
         lines.append(_("Fewer than four tasks: none is drawn towards the others."))
     else:
@@ -368,15 +373,15 @@ def pooled(found: PooledRelation, language: str) -> list[str]:
         )
         lines.append(
             further.format(
-                spread=coefficient(found.spread),
-                lower=coefficient(found.further_lower),
-                upper=coefficient(found.further_upper),
+                spread=coefficient_text(found.spread),
+                lower=coefficient_text(found.further_lower),
+                upper=coefficient_text(found.further_upper),
             )
         )
     return lines
 
 
-def concordance(order: OrderTable, language: str, *, over_texts: bool) -> str:
+def concordance_text(order: OrderTable, language: str, *, over_texts: bool) -> str:
     """`Over 3 texts the order of 24 models agrees: Kendall's W 0.82 [0.70, 0.91], p < 0.001.`"""
     _ = translator(language)
     found = order.concordance
@@ -394,10 +399,12 @@ def concordance(order: OrderTable, language: str, *, over_texts: bool) -> str:
         if over_texts
         else _("Order of {n} models over {m} tasks: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
     )
-    return told.format(n=found.n, m=found.n_orders, w=coefficient(found.w, found.lower, found.upper), p=p_told(found.p))
+    return told.format(
+        n=found.n, m=found.n_orders, w=coefficient_text(found.w, found.lower, found.upper), p=p_value_text(found.p)
+    )
 
 
-def agreement(found: VerdictAgreement, language: str) -> str:
+def agreement_text(found: VerdictAgreement, language: str) -> str:
     """`rises inside: one verdict on all texts for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     _ = translator(language)
     claim = wording.name("claim", found.claim, language)
@@ -412,8 +419,8 @@ def agreement(found: VerdictAgreement, language: str) -> str:
         claim=claim,
         same=found.n_same,
         n=found.n_models,
-        lower=share(found.lower, language),
-        upper=share(found.upper, language),
+        lower=share_text(found.lower, language),
+        upper=share_text(found.upper, language),
         undecided=found.n_undecided,
     )
 

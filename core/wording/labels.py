@@ -39,10 +39,10 @@ def control_name(pass_: str, model_seed: int | None, language: str) -> str:
 
 def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
     """The estimator's name in a list of choices; without n1, n2 is the number of neighbours."""
-    foreign = _of_skdim(estimator)
+    foreign = _skdim_name(estimator)
     if foreign is not None:
         return translator(language)(_("{method} (scikit-dimension)")).format(method=foreign)
-    estimator, n1, n2 = _of_registry(estimator, n1, n2)
+    estimator, n1, n2 = _parsed_estimator(estimator, n1, n2)
     told = name("estimator", estimator, language)
     if estimator == "gride" and n1 is not None:
         return f"{told} (n1={n1})" if n2 is None else f"{told} (n1={n1}, n2={n2})"
@@ -51,10 +51,10 @@ def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int
 
 def estimator_symbol(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
     """The short form for titles and axes: `GRIDE n1=8`."""
-    foreign = _of_skdim(estimator)
+    foreign = _skdim_name(estimator)
     if foreign is not None:
         return f"{foreign} skdim"
-    estimator, n1, n2 = _of_registry(estimator, n1, n2)
+    estimator, n1, n2 = _parsed_estimator(estimator, n1, n2)
     symbol = translator(language)(ESTIMATORS[estimator].symbol) if estimator in ESTIMATORS else estimator
     if estimator.startswith("gride") and n1 is not None:
         return f"{symbol} n1={n1}"
@@ -63,14 +63,14 @@ def estimator_symbol(estimator: str, language: str, n1: int | None = None, n2: i
     return f"{symbol} k={n2}" if estimator == "local_d2" and n2 is not None else symbol
 
 
-def _of_skdim(estimator: str) -> str | None:
+def _skdim_name(estimator: str) -> str | None:
     """Names in scikit-dimension's own spelling: proper names, the same in every language."""
     if not estimator.startswith("skdim_"):
         return None
     return ESTIMATORS[estimator].symbol if estimator in ESTIMATORS else estimator.removeprefix("skdim_")
 
 
-def _of_registry(estimator: str, n1: int | None, n2: int | None) -> tuple[str, int | None, int | None]:
+def _parsed_estimator(estimator: str, n1: int | None, n2: int | None) -> tuple[str, int | None, int | None]:
     """Parses registry names: `gride_8` is GRIDE at ranks 8 and 16, `local_d2_50` is local d2 at k=50."""
     found = re.fullmatch(r"(gride|local_d2)_(\d+)", estimator)
     if not found:
@@ -119,12 +119,12 @@ def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
         controls = any(column in runs.columns and same[column].n_unique() > 1 for column in _CONTROL)
         for run in same.iter_rows(named=True):
             told = [control_name(run["pass"], run.get("model_seed"), language)] if controls else []
-            told += [_value(column, run[column], language) for column in differing if run[column] is not None]
+            told += [_value_text(column, run[column], language) for column in differing if run[column] is not None]
             labels[run["run_id"]] = " · ".join([run["name"], *told])
     vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
     times = Counter(labels.values())
     return {
-        run_id: marked(label if times[label] == 1 else f"{label} · {short_id(run_id)}", run_id in vetoed)
+        run_id: marked_name(label if times[label] == 1 else f"{label} · {short_id(run_id)}", run_id in vetoed)
         for run_id, label in labels.items()
     }
 
@@ -134,11 +134,11 @@ def is_vetoed(run: Mapping[str, Any]) -> bool:
     return run["worst_check"] == "veto"
 
 
-def marked(name: str, is_vetoed: bool) -> str:
+def marked_name(name: str, is_vetoed: bool) -> str:
     return f"{name} {VETO_MARK}" if is_vetoed else name
 
 
-def shortened(name: str, longest: int = LONGEST) -> str:
+def shortened_name(name: str, longest: int = LONGEST) -> str:
     """Shorten a name by leaving out its middle: both ends tell models apart (family, size).
 
     Cuts between words if most of each end remains.
@@ -146,7 +146,7 @@ def shortened(name: str, longest: int = LONGEST) -> str:
     if len(name) <= longest:
         return name
     tail = (longest - 1) // 2
-    return between_words(name, longest - 1 - tail, tail)
+    return text_without_middle(name, longest - 1 - tail, tail)
 
 
 FEWEST_TO_CUT = 3
@@ -173,7 +173,7 @@ def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> l
     return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
 
 
-def shortened_apart(names: Sequence[str], shorten: Callable[[str], str] = shortened) -> list[str]:
+def distinct_short_names(names: Sequence[str], shorten: Callable[[str], str] = shortened_name) -> list[str]:
     """Shorten names but keep them distinct: if two become equal, first remove what all have in common."""
     short = [shorten(name) for name in names]
     return (
@@ -186,7 +186,7 @@ def shortened_apart(names: Sequence[str], shorten: Callable[[str], str] = shorte
 _SEPARATORS = " /_·-"
 
 
-def between_words(text: str, head: int, tail: int) -> str:
+def text_without_middle(text: str, head: int, tail: int) -> str:
     """Keep about `head` and `tail` letters around an ellipsis; cut between words if most of each end remains."""
     first, last = text[:head], text[len(text) - tail :]
     if text[head] not in _SEPARATORS:
@@ -206,7 +206,7 @@ def layer_text(layer: int | None, n_layers: int, language: str) -> str:
     return "–" if layer is None else translator(language)(_("{band} of {layers}")).format(band=layer, layers=n_layers)
 
 
-def _value(column: str, value: object, language: str) -> str:
+def _value_text(column: str, value: object, language: str) -> str:
     _ = translator(language)
     if column == "stack":
         return name("stack", str(value), language)

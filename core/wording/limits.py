@@ -15,7 +15,7 @@ from core.locale import translator
 from core.pilots.pilot import Pilot
 from core.registry.specifications import CLAIMS
 from core.wording import answers
-from core.wording.labels import VETO_MARK, shortened
+from core.wording.labels import VETO_MARK, shortened_name
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Limit:
     """Replaces the reason on a slide, which has no room for every check."""
 
 
-def specifications(runs: pl.DataFrame, language: str) -> Limit | None:
+def _specification_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     """Claims that hold under some core specifications and not under others."""
     _ = translator(language)
-    text = texts_of(runs)
+    text = _text_runs(runs)
     depending = text.filter(pl.any_horizontal(pl.col(f"verdict_{claim}") == "depends" for claim in CLAIMS))
     reason = _("Not for {names}: at least one of the two claims depends on the specification.")
-    return _limit(_("Do the claims hold whatever is chosen?"), [(depending, reason)], text, language)
+    return _limit_of_runs(_("Do the claims hold whatever is chosen?"), [(depending, reason)], text, language)
 
 
-def powered_control(runs: pl.DataFrame, language: str) -> Limit | None:
+def _control_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     """Whether a control shows a claim as well, could not have shown it, or was not measured."""
     _ = translator(language)
-    text = texts_of(runs)
+    text = _text_runs(runs)
     told = [
         (text.filter(_has_reason("control_shows_it")), _("Not shown for {names}: a control shows it as well.")),
         (
@@ -60,13 +60,13 @@ def powered_control(runs: pl.DataFrame, language: str) -> Limit | None:
             _("Not known for {names}: no control that could have shown it was measured."),
         ),
     ]
-    return _limit(_("Does the shape come from training?"), told, text, language)
+    return _limit_of_runs(_("Does the shape come from training?"), told, text, language)
 
 
-def shuffled_text(runs: pl.DataFrame, against_controls: pl.DataFrame, language: str) -> Limit | None:
+def _shuffled_text_limit(runs: pl.DataFrame, against_controls: pl.DataFrame, language: str) -> Limit | None:
     """What shuffled text says about the two dimensions themselves; `against_controls` are rows of run_controls."""
     _ = translator(language)
-    text = texts_of(runs)
+    text = _text_runs(runs)
     own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
     having = {outcome: set(own.filter(outcome=outcome)["run_id"]) for outcome in ("same", "differs", "cannot_tell")}
     known = set().union(*having.values())
@@ -91,13 +91,13 @@ def shuffled_text(runs: pl.DataFrame, against_controls: pl.DataFrame, language: 
             _("Not known for {names}: judged without a run on shuffled tokens."),
         ),
     ]
-    return _limit(_("Is the shape about what the text says?"), told, text, language)
+    return _limit_of_runs(_("Is the shape about what the text says?"), told, text, language)
 
 
-def tokenizers(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str) -> Limit | None:
+def _tokenizer_limit(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str) -> Limit | None:
     """Token types belong to one tokenizer; `words` are the groups that can still be compared."""
     _ = translator(language)
-    text = texts_of(runs)
+    text = _text_runs(runs)
     count = text["tokenizer_hash"].n_unique()
     if count < 2:
         return None
@@ -115,22 +115,22 @@ def tokenizers(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str)
         return Limit(question, _("Only on one point per word: a value on token types belongs to one tokenizer."))
     some = text.filter(pl.col("run_id").is_in(list(meeting)))
     reason = _("Only some ({names}), on one point per word: the others differ from them in kind, protocol, words or N.")
-    return Limit(question, reason.format(names=names_of(some, text, language)))
+    return Limit(question, reason.format(names=_affected_names_text(some, text, language)))
 
 
-def outcomes(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
+def _check_limit(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
     """Vetoes and warnings of runs on text only: failed checks of a control do not affect the text's numbers."""
     _ = translator(language)
-    text = texts_of(runs)
+    text = _text_runs(runs)
     own = checks.filter(pl.col("run_id").is_in(text["run_id"].to_list()))
     told = []
     vetoed = text.filter(pl.col("run_id").is_in(own.filter(outcome="veto")["run_id"].to_list()))
     if vetoed.height:
-        names = names_of(vetoed, text, language)
+        names = _affected_names_text(vetoed, text, language)
         sentence = _("Not {names} (marked {mark}): {checks}.")
-        told.append(sentence.format(names=names, mark=VETO_MARK, checks=_counted(own, "veto", language)))
+        told.append(sentence.format(names=names, mark=VETO_MARK, checks=_check_counts_text(own, "veto", language)))
     if own.filter(outcome="warn").height:
-        told.append(_("Not without reserve. {checks}.").format(checks=_counted(own, "warn", language)))
+        told.append(_("Not without reserve. {checks}.").format(checks=_check_counts_text(own, "warn", language)))
     n = vetoed["model_id"].n_unique()
     if n and own.filter(outcome="warn").height:
         brief = _("Models that fail a quality check: {n}. Others have warnings (appendix).").format(n=n)
@@ -138,14 +138,14 @@ def outcomes(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit |
         brief = _("Models that fail a quality check: {n} (appendix).").format(n=n)
     else:
         brief = _("No model fails a quality check; some have warnings (appendix).")
-    return Limit(_("Can every run be relied on?"), wording.sentences(told, language), brief) if told else None
+    return Limit(_("Can every run be relied on?"), wording.joined_sentences(told, language), brief) if told else None
 
 
-def texts_of(runs: pl.DataFrame) -> pl.DataFrame:
+def _text_runs(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(pl.col("pass") == "text")
 
 
-def names_of(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
+def _affected_names_text(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
     """The models' names, or a count (`3 of 8 models`) so that the line stays short.
 
     A model is named with text and protocol if other runs of it are not affected.
@@ -153,7 +153,7 @@ def names_of(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
     _ = translator(language)
     others = among.filter(~pl.col("run_id").is_in(some["run_id"].to_list()))
     divided = set(some["name"]) & set(others["name"])
-    names = list(dict.fromkeys(_name(run, run["name"] in divided, language) for run in some.iter_rows(named=True)))
+    names = list(dict.fromkeys(_run_name(run, run["name"] in divided, language) for run in some.iter_rows(named=True)))
     if len(names) <= 2:
         return _(", ").join(names)
     if divided:
@@ -161,15 +161,15 @@ def names_of(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
     return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())
 
 
-def _name(run: dict[str, Any], is_divided: bool, language: str) -> str:
-    name = shortened(run["name"])
+def _run_name(run: dict[str, Any], is_divided: bool, language: str) -> str:
+    name = shortened_name(run["name"])
     if not is_divided:
         return name
     _ = translator(language)
     return _("{quantity} ({details})").format(quantity=name, details=f"{run['corpus_name']}, {run['protocol']}")
 
 
-def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:
+def _check_counts_text(checks: pl.DataFrame, outcome: str, language: str) -> str:
     """`Share of duplicate points: veto (runs: 1)`, one for each check with this outcome."""
     _ = translator(language)
     counted = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
@@ -184,10 +184,12 @@ def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:
     return _("; ").join(told)
 
 
-def _limit(question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str) -> Limit | None:
+def _limit_of_runs(
+    question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str
+) -> Limit | None:
     """The sentences that apply to some runs, with the names of these; None if none applies."""
-    reasons = [said.format(names=names_of(some, text, language)) for some, said in told if some.height]
-    return Limit(question, wording.sentences(reasons, language)) if reasons else None
+    reasons = [said.format(names=_affected_names_text(some, text, language)) for some, said in told if some.height]
+    return Limit(question, wording.joined_sentences(reasons, language)) if reasons else None
 
 
 def _has_reason(*keys: str) -> pl.Expr:
@@ -220,30 +222,30 @@ def limits(
     `ranking.across_tokenizers` of the same runs. They may include control runs, but no text runs without a verdict.
     `found` is the answer to the pilot's question.
     """
-    text, scored = texts_of(runs), scored.filter(pl.col("pass") == "text")
+    text, scored = _text_runs(runs), scored.filter(pl.col("pass") == "text")
     told = [
-        *limits_of_pilot(pilot, found, language),
-        _scores(scored, language),
-        _causes(language),
-        outcomes(runs, checks, language),
-        specifications(runs, language),
-        powered_control(runs, language),
-        shuffled_text(runs, against_controls, language),
-        _texts(text, language),
-        _seeds(text, language),
-        _sizes(text, language),
-        _windows(text, language),
-        _groups(text, language),
-        tokenizers(runs, words, language),
-        _weights(text, language),
-        _final_norm(text, language),
-        _dtypes(text, language),
-        _paper(language),
+        *_pilot_limits(pilot, found, language),
+        _score_limit(scored, language),
+        _cause_limit(language),
+        _check_limit(runs, checks, language),
+        _specification_limit(runs, language),
+        _control_limit(runs, language),
+        _shuffled_text_limit(runs, against_controls, language),
+        _other_text_limit(text, language),
+        _seed_limit(text, language),
+        _sample_size_limit(text, language),
+        _window_limit(text, language),
+        _group_limit(text, language),
+        _tokenizer_limit(runs, words, language),
+        _weight_limit(text, language),
+        _final_norm_limit(text, language),
+        _dtype_limit(text, language),
+        _paper_limit(language),
     ]
     return [limit for limit in told if limit is not None]
 
 
-def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
+def _score_limit(scored: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     question = _("Which model is good at its tasks?")
     own = scored.filter(pl.col("score_match") == "own")["model_id"].n_unique()
@@ -265,7 +267,7 @@ def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
     return Limit(question, _("No task evidence: there is no published score for any of these models."))
 
 
-def _causes(language: str) -> Limit:
+def _cause_limit(language: str) -> Limit:
     _ = translator(language)
     return Limit(
         _("Does a dimension make a model good or bad?"),
@@ -273,7 +275,7 @@ def _causes(language: str) -> Limit:
     )
 
 
-def _texts(runs: pl.DataFrame, language: str) -> Limit | None:
+def _other_text_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     corpora = sorted(runs["corpus_name"].unique().to_list())
     question = _("Would another text give the same numbers?")
@@ -287,7 +289,7 @@ def _texts(runs: pl.DataFrame, language: str) -> Limit | None:
     return Limit(question, reason.format(corpora=_(", ").join(corpora)))
 
 
-def _seeds(runs: pl.DataFrame, language: str) -> Limit | None:
+def _seed_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     per_model = runs.group_by("model_id", "corpus_id").agg(pl.col("seed").n_unique())
     if per_model.is_empty() or min(per_model["seed"].to_list()) > 1:
@@ -298,7 +300,7 @@ def _seeds(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _sizes(runs: pl.DataFrame, language: str) -> Limit:
+def _sample_size_limit(runs: pl.DataFrame, language: str) -> Limit:
     _ = translator(language)
     sizes = runs["n_points"].drop_nulls().to_list()
     size = wording.size_range((min(sizes), max(sizes))) if sizes else "–"
@@ -310,7 +312,7 @@ def _sizes(runs: pl.DataFrame, language: str) -> Limit:
     )
 
 
-def _windows(runs: pl.DataFrame, language: str) -> Limit | None:
+def _window_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     fewest = runs["n_sequences"].min()
     if not isinstance(fewest, int) or fewest >= ENOUGH_WINDOWS:
@@ -323,7 +325,7 @@ def _windows(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _groups(runs: pl.DataFrame, language: str) -> Limit | None:
+def _group_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     found = groups(runs, include_vetoed=True)
     question = _("Which of these models stands first?")
@@ -335,14 +337,14 @@ def _groups(runs: pl.DataFrame, language: str) -> Limit | None:
     return Limit(question, _("No order is called better: a value says how tokens spread, not how well a model works."))
 
 
-def _weights(runs: pl.DataFrame, language: str) -> Limit | None:
+def _weight_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     derived = runs.filter(pl.col("base_relation").is_not_null()).unique("model_id", maintain_order=True)
     if derived.is_empty():
         return None
     told = [
         _("{name}: {relation}").format(
-            name=shortened(run["name"]), relation=wording.name("relation", run["base_relation"], language)
+            name=shortened_name(run["name"]), relation=wording.name("relation", run["base_relation"], language)
         )
         for run in derived.iter_rows(named=True)
     ]
@@ -353,7 +355,7 @@ def _weights(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _final_norm(runs: pl.DataFrame, language: str) -> Limit | None:
+def _final_norm_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     without = runs.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if without.is_empty():
@@ -361,12 +363,12 @@ def _final_norm(runs: pl.DataFrame, language: str) -> Limit | None:
     return Limit(
         _("Are the final states of all models alike?"),
         _("No final norm in {names}: the output of the last block stands for the final state.").format(
-            names=names_of(without, runs, language)
+            names=_affected_names_text(without, runs, language)
         ),
     )
 
 
-def _dtypes(runs: pl.DataFrame, language: str) -> Limit | None:
+def _dtype_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     kinds = sorted(runs["dtype"].unique().to_list())
     if len(kinds) < 2:
@@ -377,7 +379,7 @@ def _dtypes(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _paper(language: str) -> Limit:
+def _paper_limit(language: str) -> Limit:
     _ = translator(language)
     return Limit(
         _("Is this the quantity of the source paper?"),
@@ -385,7 +387,7 @@ def _paper(language: str) -> Limit:
     )
 
 
-def limits_of_pilot(pilot: Pilot | None, found: Answer | None, language: str) -> list[Limit]:
+def _pilot_limits(pilot: Pilot | None, found: Answer | None, language: str) -> list[Limit]:
     """Questions that the pilot itself leaves open. With a cautious use class, its warning comes first."""
     if pilot is None:
         return []
@@ -404,6 +406,6 @@ def limits_of_pilot(pilot: Pilot | None, found: Answer | None, language: str) ->
     if pilot.is_cautious:
         told.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
     if found is not None and (found.word == "cannot_tell" or not found.registration.is_registered):
-        said = [answers.sentence(found, language), *answers.why(found, language)]
-        told.append(Limit(_("Does the pre-registered expectation hold?"), wording.sentences(said, language)))
+        said = [answers.answer_text(found, language), *answers.undecided_lines(found, language)]
+        told.append(Limit(_("Does the pre-registered expectation hold?"), wording.joined_sentences(said, language)))
     return told

@@ -48,7 +48,7 @@ def registered_rows(scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
     return with_score.filter([benchmark.is_met_by(row) for row in with_score.iter_rows(named=True)])
 
 
-def shown_first(scored: pl.DataFrame, pilot: Pilot | None) -> dict[str, Any] | None:
+def default_benchmark(scored: pl.DataFrame, pilot: Pilot | None) -> dict[str, Any] | None:
     """The benchmark to show first: the pre-registered one if there are scores, else the one that most models have."""
     offered = list_benchmarks(scored).to_dicts()
     registered = (row for row in offered if pilot and pilot.benchmark.is_met_by(row))
@@ -64,7 +64,7 @@ def use_class_name(use_class: str, language: str) -> str:
     return wording.name("use_class", use_class, language)
 
 
-def caution(pilot: Pilot | None, language: str) -> str | None:
+def caution_text(pilot: Pilot | None, language: str) -> str | None:
     """A caution for each slide that compares models or states a verdict; None if the use class needs none."""
     _ = translator(language)
     told = {
@@ -79,7 +79,7 @@ def caution(pilot: Pilot | None, language: str) -> str | None:
     return told.get(pilot.use_class) if pilot else None
 
 
-def benchmark_line(benchmark: Benchmark, language: str) -> str:
+def benchmark_text(benchmark: Benchmark, language: str) -> str:
     """`lambada_openai (acc, 0-shot); a higher score is the better one`."""
     _ = translator(language)
     name = wording.benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, language, benchmark.filter)

@@ -80,15 +80,15 @@ MERGEKIT = {
 """Why mergekit could not make the smaller model from a recipe."""
 
 
-def mergekit_reason(code: str, language: str) -> str:
+def mergekit_reason_text(code: str, language: str) -> str:
     return translator(language)(MERGEKIT[code])
 
 
-def reason(code: str, language: str) -> str:
+def reason_text(code: str, language: str) -> str:
     return translator(language)(REASONS[code])
 
 
-def estimate_text(estimate: PlanEstimate, language: str) -> list[str]:
+def estimate_lines(estimate: PlanEstimate, language: str) -> list[str]:
     """What a plan will take, shown before it starts: time, passes of the model, downloads."""
     _ = translator(language)
     lines = []
@@ -122,13 +122,13 @@ def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
         "block {blocks} (of 0 to {last})",
         "blocks {blocks} (of 0 to {last})",
         n=len(blocks),
-        blocks=block_numbers(blocks, language),
+        blocks=block_numbers_text(blocks, language),
         last=n_layers - 1,
     )
     return worded(text, language)
 
 
-def block_numbers(blocks: Collection[int], language: str) -> str:
+def block_numbers_text(blocks: Collection[int], language: str) -> str:
     _ = translator(language)
     found = [str(block) for block in sorted(blocks)]
     if len(found) > MANY:
@@ -145,7 +145,7 @@ def price_text(value: float | None, lower: float | None = None, upper: float | N
     return f"{value:+.3f} [{lower:+.3f}, {upper:+.3f}]"
 
 
-def answer(plan: PlanRow, language: str) -> str:
+def plan_text(plan: PlanRow, language: str) -> str:
     """The plan in one sentence, with number and interval; an unverified plan says so first."""
     _ = translator(language)
     blocks = blocks_text(plan.blocks, plan.n_layers, language)
@@ -181,7 +181,7 @@ def answer(plan: PlanRow, language: str) -> str:
     ).format(**told)
 
 
-def brief(plan: PlanRow, language: str) -> str:
+def short_plan_text(plan: PlanRow, language: str) -> str:
     """A short form: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; if not recommended, why.
 
     Covers only the plan's own set; that fewer blocks may stay within the budget is said with the whole plan.
@@ -202,14 +202,14 @@ def brief(plan: PlanRow, language: str) -> str:
     return line.format(name=plan.name, k=len(plan.blocks), n=plan.n_layers, share=share)
 
 
-def cost(plan: PlanRow, language: str) -> str:
+def plan_price_text(plan: PlanRow, language: str) -> str:
     """`+0.021 [+0.010, +0.032] nats per token on held-out text`, for a verified plan."""
     _ = translator(language)
     price = price_text(plan.loss_increase, plan.lower, plan.upper)
     return _("{price} nats per token on held-out text").format(price=price)
 
 
-def within_text(found: LayerPlan, at: BudgetResult, budget: str, language: str) -> str:
+def within_budget_text(found: LayerPlan, at: BudgetResult, budget: str, language: str) -> str:
     """What can go within a budget (`budget_text`, `nats_text`), in one sentence with its price.
 
     An unverified plan says so first.
@@ -243,15 +243,15 @@ def within_text(found: LayerPlan, at: BudgetResult, budget: str, language: str) 
     if at.is_plan and "no_better_than_random" in plan.reasons:
         line = _("{k} of {n} blocks can go for {price} nats per token, but one in ten random sets costs less.")
         return line.format(**told)
-    less_time = time_saved(plan) if at.is_plan else None
+    less_time = time_saved_share(plan) if at.is_plan else None
     if less_time is not None and less_time > 0:
         line = _("{k} of {n} blocks can go for {price} nats per token and {less:.0%} less time.")
         return line.format(**told, less=less_time)
     line = _("{k} of {n} blocks can go for {price} nats per token and {less:.0%} fewer parameters.")
-    return line.format(**told, less=parameters_saved(plan, len(row.blocks)))
+    return line.format(**told, less=parameters_saved_share(plan, len(row.blocks)))
 
 
-def time_saved(plan: PlanRow) -> float | None:
+def time_saved_share(plan: PlanRow) -> float | None:
     """Measured share of the time saved for a prompt and some new tokens; None if it was not measured."""
     before = (plan.prefill_seconds_before, plan.generation_seconds_before)
     after = (plan.prefill_seconds_after, plan.generation_seconds_after)
@@ -260,13 +260,13 @@ def time_saved(plan: PlanRow) -> float | None:
     return 1 - sum(filter(None, after)) / sum(filter(None, before))
 
 
-def parameters_saved(plan: PlanRow, n_blocks: int) -> float:
+def parameters_saved_share(plan: PlanRow, n_blocks: int) -> float:
     """Share of the parameters in `n_blocks` blocks, assuming that blocks are equally large."""
     of_block = (plan.parameters_before - plan.parameters_after) / max(1, len(plan.blocks))
     return n_blocks * of_block / plan.parameters_before
 
 
-def breaks_first(found: LayerPlan, language: str) -> str:
+def largest_losses_text(found: LayerPlan, language: str) -> str:
     """The text and the probe that lose most, with their intervals; a loss within its error is marked as such."""
     _ = translator(language)
     rows = [
@@ -297,7 +297,7 @@ def breaks_first(found: LayerPlan, language: str) -> str:
     return " ".join(lines) if language == "en" else "".join(lines)
 
 
-def at_limit(found: LayerPlan, language: str) -> str:
+def limit_reached_text(found: LayerPlan, language: str) -> str:
     """Whether the most expensive harder text reaches or exceeds the budget; empty if it stays below."""
     _ = translator(language)
     plan = found.plan
@@ -332,7 +332,7 @@ def points_text(row: PlanOutcomeRow) -> str:
     return f"{100 * row.difference:+.1f} [{100 * row.lower:+.1f}, {100 * row.upper:+.1f}]"
 
 
-def stretch_text(blocks: Collection[int], language: str) -> str:
+def range_example_text(blocks: Collection[int], language: str) -> str:
     """`[4, 6): blocks 4 and 5`: explains half-open ranges by the first one."""
     _ = translator(language)
     first, after = stretches(blocks)[0]
@@ -357,7 +357,7 @@ def nats_text(budget: float, language: str) -> str:
     return _("{budget:g} nats per token").format(budget=budget)
 
 
-def healed_text(found: LayerPlan, language: str) -> str:
+def healing_text(found: LayerPlan, language: str) -> str:
     """The price before and after healing; empty if the plan is not healed."""
     if not found.plan.is_healed:
         return ""
@@ -383,28 +383,28 @@ def task_text(found: LayerPlan, language: str) -> str:
     )
 
 
-def remarks(plan: PlanRow, language: str) -> list[str]:
+def note_lines(plan: PlanRow, language: str) -> list[str]:
     """First the reasons against the plan, then cautions. Results on random sets and sums are shown with the numbers."""
-    return against(plan, language) + cautions(plan, language)
+    return objection_lines(plan, language) + caution_lines(plan, language)
 
 
-def against(plan: PlanRow, language: str) -> list[str]:
+def objection_lines(plan: PlanRow, language: str) -> list[str]:
     """Why the plan is not recommended."""
-    return [reason(code, language) for code in plan.reasons if code in AGAINST_PLAN]
+    return [reason_text(code, language) for code in plan.reasons if code in AGAINST_PLAN]
 
 
-def cautions(plan: PlanRow, language: str) -> list[str]:
+def caution_lines(plan: PlanRow, language: str) -> list[str]:
     """What the plan's numbers do not tell."""
     told = []
     for code in plan.reasons:
         if code == "not_healed" and plan.healing:
-            told.append(f"{reason(code, language)} {translator(language)(HEALING[plan.healing])}")
+            told.append(f"{reason_text(code, language)} {translator(language)(HEALING[plan.healing])}")
         elif code not in AGAINST_PLAN:
-            told.append(reason(code, language))
+            told.append(reason_text(code, language))
     return told
 
 
-def saving_text(plan: PlanRow, language: str) -> list[str]:
+def saving_lines(plan: PlanRow, language: str) -> list[str]:
     """Parameters, cache and time, before and after."""
     _ = translator(language)
     share = 1 - plan.parameters_after / plan.parameters_before
@@ -436,7 +436,7 @@ def saving_text(plan: PlanRow, language: str) -> list[str]:
     return lines
 
 
-def published_text(found: LayerPlan, language: str) -> list[str]:
+def published_lines(found: LayerPlan, language: str) -> list[str]:
     """Whether the plan beats published choices of as many blocks, and by how much; paired, before healing."""
     _ = translator(language)
     above = excess_of_published(found)
@@ -461,7 +461,7 @@ def published_text(found: LayerPlan, language: str) -> list[str]:
     ]
 
 
-def controls_text(plan: PlanRow, language: str) -> list[str]:
+def control_lines(plan: PlanRow, language: str) -> list[str]:
     """What the price is compared with."""
     _ = translator(language)
     lines = []
@@ -481,12 +481,15 @@ def controls_text(plan: PlanRow, language: str) -> list[str]:
     return lines
 
 
-def directions_text(found: LayerPlan, language: str) -> list[str]:
+def direction_lines(found: LayerPlan, language: str) -> list[str]:
     """How many directions each layer needs, and all layers jointly: on held-out text, and for the task."""
-    return [*_directions_on(found, "held_out", "loss", language), *_directions_on(found, "task", "loss", language)]
+    return [
+        *_direction_lines_on(found, "held_out", "loss", language),
+        *_direction_lines_on(found, "task", "loss", language),
+    ]
 
 
-def _directions_on(found: LayerPlan, text: str, measure: str, language: str) -> list[str]:
+def _direction_lines_on(found: LayerPlan, text: str, measure: str, language: str) -> list[str]:
     _ = translator(language)
     lines = []
     for rule in ("projection", "joint_projection"):
@@ -512,7 +515,7 @@ def _directions_on(found: LayerPlan, text: str, measure: str, language: str) -> 
     return lines
 
 
-def student_text(found: LayerPlan, language: str) -> list[str]:
+def student_lines(found: LayerPlan, language: str) -> list[str]:
     """The starting width and depth for a smaller model, from all layers jointly, never from single ones."""
     _ = translator(language)
     width = student_width(found)
@@ -548,7 +551,7 @@ def student_text(found: LayerPlan, language: str) -> list[str]:
     return [line.format(**told) for line in lines]
 
 
-def needed_text(found: LayerPlan, points: Sequence[LayerDirections], language: str) -> str:
+def sufficient_directions_text(found: LayerPlan, points: Sequence[LayerDirections], language: str) -> str:
     """A short form beside profiles: the ranks that suffice in the layers tried, and d2 there."""
     _ = translator(language)
     ranks, d2 = (
@@ -571,7 +574,7 @@ def rule_name(rule: str, language: str) -> str:
     return name("plan_rule", rule, language)
 
 
-def best_rule(records: Sequence[RuleRecord], language: str) -> str:
+def best_rule_text(records: Sequence[RuleRecord], language: str) -> str:
     """The rule that came closest to the cheapest set, over all verified plans."""
     _ = translator(language)
     best = [one for one in records if one.excess <= records[0].excess + 1e-9]

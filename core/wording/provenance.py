@@ -17,7 +17,7 @@ from core.locale import translator
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.tables import TABLES
-from core.wording.verdicts import badge, verdict_marks
+from core.wording.verdicts import badge_text, verdict_marks
 
 
 def _(message: str) -> str:
@@ -112,7 +112,7 @@ def sections(record: Mapping[str, Any], language: str) -> list[Section]:
     placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
     for name in told:
         if name not in NAMES:
-            placed[section_of(name)].append(name)
+            placed[field_section(name)].append(name)
     return [
         Section(key, section_title(key, language), tuple(_field(name, told[name], language) for name in names))
         for key, names in placed.items()
@@ -120,7 +120,7 @@ def sections(record: Mapping[str, Any], language: str) -> list[Section]:
     ]
 
 
-def section_of(field: str) -> str:
+def field_section(field: str) -> str:
     """The section of a field."""
     for key, (_title, fields) in SECTIONS.items():
         if field in fields:
@@ -128,9 +128,9 @@ def section_of(field: str) -> str:
     return next((key for prefix, key in PREFIXES.items() if field.startswith(prefix)), "run")
 
 
-def place_of(field: str) -> tuple[int, int]:
+def field_position(field: str) -> tuple[int, int]:
     """Sort key of a field: its section, then its position there; fields without a name come last."""
-    key = section_of(field)
+    key = field_section(field)
     known = list(SECTIONS[key][1])
     return list(SECTIONS).index(key), known.index(field) if field in known else len(known)
 
@@ -176,7 +176,7 @@ def field_text(field: str, value: Any, language: str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def comparison(found: Comparability, language: str) -> str:
+def comparability_text(found: Comparability, language: str) -> str:
     """Whether two runs may be compared and, if not, why, in one sentence."""
     _ = translator(language)
     why = _(", ").join(translator(language)(REASONS[name]) for name in found.reasons)
@@ -200,13 +200,13 @@ class Line:
     other: str
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
+def differing_lines(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
     """The fields that differ; without `every`, only those that do not differ between any two runs."""
     found = differences(one, other)
-    kept = sorted(found if every else without_incidental(found), key=lambda each: place_of(each.field))
+    kept = sorted(found if every else without_incidental(found), key=lambda each: field_position(each.field))
     return [
         Line(
-            section_title(section_of(each.field), language),
+            section_title(field_section(each.field), language),
             field_name(each.field, language),
             field_text(each.field, each.one, language),
             field_text(each.field, each.other, language),
@@ -215,7 +215,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, e
     ]
 
 
-def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
+def agreeing_names(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
     """Names of the fields that have the same value in both runs."""
     unlike = {each.field for each in differences(one, other)}
     return [
@@ -223,7 +223,9 @@ def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) ->
     ]
 
 
-def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False) -> list[Line]:
+def result_lines(
+    one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False
+) -> list[Line]:
     """Results of two runs: dimensions with their intervals, N, verdicts and checks. Rows come from `queries.runs`.
 
     `is_brief` shows verdicts as marks and one sentence, without their reasons.
@@ -231,25 +233,29 @@ def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, 
     _ = translator(language)
 
     def verdicts(run: Mapping[str, Any]) -> str:
-        return f"{verdict_marks(run)} {badge(run, language)}" if is_brief else wording.outcome_short(run, language)
+        return (
+            f"{verdict_marks(run)} {badge_text(run, language)}"
+            if is_brief
+            else wording.short_outcome_text(run, language)
+        )
 
     told = [
-        (_("Largest inner dimension"), lambda run: _interval(run, "inner_max")),
+        (_("Largest inner dimension"), lambda run: _interval_text(run, "inner_max")),
         (_("Working dimension"), lambda run: wording.shape_text(run, language)),
-        (_("Final, before the norm"), lambda run: _interval(run, "final_dimension_pre_norm")),
-        (_("Final, after the norm"), lambda run: _interval(run, "final_dimension_post_norm")),
+        (_("Final, before the norm"), lambda run: _interval_text(run, "final_dimension_pre_norm")),
+        (_("Final, after the norm"), lambda run: _interval_text(run, "final_dimension_post_norm")),
         (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else f"{run['n_points']:,}"),
         (_("Verdicts"), verdicts),
-        (_("Checks"), lambda run: _checks(run, language)),
+        (_("Checks"), lambda run: _checks_text(run, language)),
     ]
     return [Line("", label, say(one), say(other)) for label, say in told]
 
 
-def _interval(run: Mapping[str, Any], name: str) -> str:
+def _interval_text(run: Mapping[str, Any], name: str) -> str:
     return wording.with_interval(run[name], run[f"{name}_lower"], run[f"{name}_upper"])
 
 
-def _checks(run: Mapping[str, Any], language: str) -> str:
+def _checks_text(run: Mapping[str, Any], language: str) -> str:
     """The worst outcome, and the checks that veto the run."""
     _ = translator(language)
     outcome = wording.outcome_name(run["worst_check"], language)

@@ -12,9 +12,11 @@ from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.wording.numbers import number
 
 
-def remark_words(remark: Remark, language: str) -> str:
+def remark_text(remark: Remark, language: str) -> str:
     """One sentence for a remark, with the name or value from the file. It is plain text; a page must escape it."""
-    sentences = _skipped(translator(language)) | _made_of_it(translator(language)) | _of_the_file(translator(language))
+    sentences = (
+        _skipped_texts(translator(language)) | _changed_texts(translator(language)) | _file_texts(translator(language))
+    )
     if remark.code not in sentences:
         raise InputError(unknown_name("remark", remark.code, sentences))
     return sentences[remark.code].format(detail=remark.detail)
@@ -44,7 +46,7 @@ def format_name(format: str, language: str) -> str:
     return names[format]
 
 
-def _skipped(_: Callable[[str], str]) -> dict[str, str]:
+def _skipped_texts(_: Callable[[str], str]) -> dict[str, str]:
     return {
         "name_missing": _("Skipped: no name ({detail})"),
         "name_is_no_text": _("Skipped: a name that is no text ({detail})"),
@@ -63,7 +65,7 @@ def _skipped(_: Callable[[str], str]) -> dict[str, str]:
     }
 
 
-def _made_of_it(_: Callable[[str], str]) -> dict[str, str]:
+def _changed_texts(_: Callable[[str], str]) -> dict[str, str]:
     return {
         "differs_from": _("Another value for the same stands at {detail}; both are kept"),
         "renamed": _("Named {detail} in the file"),
@@ -84,7 +86,7 @@ def _made_of_it(_: Callable[[str], str]) -> dict[str, str]:
     }
 
 
-def _of_the_file(_: Callable[[str], str]) -> dict[str, str]:
+def _file_texts(_: Callable[[str], str]) -> dict[str, str]:
     return {
         "encoding": _("Read as {detail} text"),
         "separator": _("Cells parted by: {detail}"),
@@ -104,11 +106,11 @@ KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
 EXAMPLES = 3
 
 # A leaderboard has the same few remarks on thousands of values.
-_words = lru_cache(maxsize=4096)(remark_words)
+_cached_remark_text = lru_cache(maxsize=4096)(remark_text)
 
 
 @dataclass(frozen=True)
-class Told:
+class RemarkGroup:
     """One reason, with all the values that it applies to."""
 
     code: str
@@ -131,14 +133,14 @@ def kind_name(kind: str, language: str) -> str:
     return names[kind]
 
 
-def why(row: ParsedScore, language: str) -> str:
+def row_remarks_text(row: ParsedScore, language: str) -> str:
     """Why a value is skipped or how it was changed; empty if it is taken unchanged."""
     _ = translator(language)
     remarks = [row.skipped] if row.skipped else row.remarks
-    return _("; ").join(_words(remark, language) for remark in remarks)
+    return _("; ").join(_cached_remark_text(remark, language) for remark in remarks)
 
 
-def known_text(known: str | None, sources: str | None, value: float | None, language: str) -> str:
+def known_score_text(known: str | None, sources: str | None, value: float | None, language: str) -> str:
     """What the warehouse, or another row of the file, already has for the same score."""
     _ = translator(language)
     if known is None:
@@ -148,7 +150,7 @@ def known_text(known: str | None, sources: str | None, value: float | None, lang
     return _("{value} from {source}").format(value=number(value), source=sources)
 
 
-def reasons(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> list[Told]:
+def remark_groups(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> list[RemarkGroup]:
     """Why values were skipped, or how the others were changed; the most frequent reason first."""
     found: dict[str, list[tuple[Remark, str]]] = {}
     for row in rows:
@@ -161,9 +163,11 @@ def reasons(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> lis
         first = met[0][0]
         if len({remark.detail for remark, _ in met}) > 1:  # one line stands for all, worded as the first
             first = replace(first, detail=f"{first.detail}, …")
-        told.append(Told(code, _words(first, language), len(met), tuple(at for _, at in met[:EXAMPLES])))
+        told.append(
+            RemarkGroup(code, _cached_remark_text(first, language), len(met), tuple(at for _, at in met[:EXAMPLES]))
+        )
     return sorted(told, key=lambda one: (-one.count, one.code))
 
 
-def file_remarks(file: ScoreFile, language: str) -> list[str]:
-    return [_words(remark, language) for remark in file.remarks]
+def file_remark_lines(file: ScoreFile, language: str) -> list[str]:
+    return [_cached_remark_text(remark, language) for remark in file.remarks]

@@ -7,23 +7,37 @@ from typing import Any
 
 from core.analysis.paired import PairedComparison
 from core.locale import translator
-from core.registry.names import NOT_STATED
+from core.registry.names import NOT_STATED, keys
 from core.tables import SCORED_SOURCE
+from core.wording.labels import name
 from core.wording.numbers import number, with_interval
 
+UNITS = keys("unit")
 
-def no_score(language: str) -> str:
+
+def no_score_text(language: str) -> str:
     _ = translator(language)
     return _("no published score for this model")
 
 
-def stated(text: str | None, language: str) -> str:
+def stated_text(text: str | None, language: str) -> str:
     """A detail of a score as its source gives it; only our own word `not stated` is translated."""
     _ = translator(language)
     return _("not stated") if text is None or text == NOT_STATED else text
 
 
-def score_flags(flags: str | None, language: str) -> list[str]:
+def metric_name(metric: str, language: str) -> str:
+    """A metric in words where it is one of ours, else as its source calls it."""
+    return name("metric", stated_text(metric, language), language)
+
+
+def unit_name(unit: str, language: str) -> str:
+    """A unit in words where it is one of ours; many metrics are their own unit."""
+    key = unit.replace(" ", "_")
+    return name("unit", key, language) if key in UNITS else metric_name(unit, language)
+
+
+def score_flag_lines(flags: str | None, language: str) -> list[str]:
     """The cautions of a score, `code` or `code:count` each; unknown codes are shown as their source writes them."""
     _ = translator(language)
     known = {
@@ -56,7 +70,7 @@ def score_text(row: dict, language: str) -> str:
     _ = translator(language)
     match = row["score_match"]
     if match == "none" or row["score"] is None:
-        return no_score(language)
+        return no_score_text(language)
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     value = f"{number(row['score'])}{error}"
     if match == "own" and is_made_here(row):
@@ -70,12 +84,12 @@ def score_text(row: dict, language: str) -> str:
     return _("{value} (revision not stated)").format(value=value) if match == "revision_not_stated" else value
 
 
-def score_remarks(row: dict, language: str) -> list[str]:
+def score_note_lines(row: dict, language: str) -> list[str]:
     """Limits of a score of `ranking.with_scores`, other than whose it is: a partial run, sources that disagree, and
     settings that differ from the run's.
     """
     _ = translator(language)
-    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=stated(row["unit"], language))]
+    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=unit_name(row["unit"], language))]
     if row["score_is_partial"]:
         told.append(
             _("partial run")
@@ -90,15 +104,15 @@ def score_remarks(row: dict, language: str) -> list[str]:
     elif row["score_sources"] > 1:
         told.append(_("the same in {n} sources").format(n=row["score_sources"]))
     if row["score_variants"] > 1 or (row["score_dtype"] or row["dtype"]) != row["dtype"]:
-        told.append(variant(row["score_dtype"], row["score_chat_template"], language))
+        told.append(score_settings_text(row["score_dtype"], row["score_chat_template"], language))
     return told
 
 
-def variant(dtype: str | None, chat_template: bool | None, language: str) -> str:
+def score_settings_text(dtype: str | None, chat_template: bool | None, language: str) -> str:
     """`bfloat16, chat template`: the settings under which a model was scored; a missing dtype is `not stated`."""
     _ = translator(language)
     templates = {None: None, True: _("chat template"), False: _("no chat template")}
-    return _(", ").join(part for part in (stated(dtype, language), templates[chat_template]) if part)
+    return _(", ").join(part for part in (stated_text(dtype, language), templates[chat_template]) if part)
 
 
 def benchmark_name(
@@ -106,7 +120,7 @@ def benchmark_name(
 ) -> str:
     """`gsm8k (exact_match, strict-match, 5-shot)`: another metric, filter or number of shots is another score."""
     _ = translator(language)
-    details = [_("metric not stated") if metric == NOT_STATED else metric] if metric else []
+    details = [_("metric not stated") if metric == NOT_STATED else metric_name(metric, language)] if metric else []
     if filter and filter not in ("none", NOT_STATED):
         details.append(filter)
     if n_shot is not None:
@@ -115,14 +129,14 @@ def benchmark_name(
     return named.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
 
 
-def outcome(one: PairedComparison, language: str) -> str:
+def comparison_outcome_text(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     if not one.is_told_apart:
         return _("not told apart")
     return _("first is higher") if one.difference > 0 else _("second is higher")
 
 
-def statement(name: str, model_a: str, model_b: str, one: PairedComparison, language: str) -> list[str]:
+def comparison_lines(name: str, model_a: str, model_b: str, one: PairedComparison, language: str) -> list[str]:
     """The comparison on one benchmark: the difference, its basis, and whether it exceeds chance."""
     _ = translator(language)
     means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} common questions.").format(
@@ -134,37 +148,37 @@ def statement(name: str, model_a: str, model_b: str, one: PairedComparison, lang
         difference=with_interval(one.difference, one.lower, one.upper),
         n=f"{one.n_common:,}",
     )
-    lines = (means, *(told(one, language) for told in (_left_out, _right_or_wrong, _judged)))
+    lines = (means, *(told(one, language) for told in (_left_out_text, _mcnemar_text, _judgement_text)))
     return [line for line in lines if line]
 
 
-def caution(n: int, language: str) -> str:
+def multiple_comparisons_text(n: int, language: str) -> str:
     """A caution about making many comparisons at once."""
     _ = translator(language)
     line = _("Comparisons: {n}. Of models that are alike, about one in twenty would be told apart by chance.")
     return line.format(n=n)
 
 
-def newest_counts(benchmarks: Sequence[str], language: str) -> str:
+def newest_file_text(benchmarks: Sequence[str], language: str) -> str:
     """Benchmarks with a model's answers in several files, and which file counts."""
     _ = translator(language)
     line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
     return line.format(names=_(", ").join(benchmarks))
 
 
-def p_text(p: float | None) -> str:
+def p_number_text(p: float | None) -> str:
     if p is None:
         return "–"
     return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
-def p_told(p: float | None) -> str:
+def p_value_text(p: float | None) -> str:
     """`p = 0.36`, `p < 0.001`, for use within a sentence; permutations cannot resolve smaller values."""
-    told = "< 0.001" if p is not None and p < 1e-3 else p_text(p)
+    told = "< 0.001" if p is not None and p < 1e-3 else p_number_text(p)
     return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 
-def _left_out(one: PairedComparison, language: str) -> str:
+def _left_out_text(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     told = []
     if one.n_only_a or one.n_only_b:
@@ -175,15 +189,15 @@ def _left_out(one: PairedComparison, language: str) -> str:
     return " ".join(told)
 
 
-def _right_or_wrong(one: PairedComparison, language: str) -> str:
+def _mcnemar_text(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     if one.p_value is None:
         return ""
     line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar's exact test: {p}.")
-    return line.format(a=f"{one.only_a_right:,}", b=f"{one.only_b_right:,}", p=p_told(one.p_value))
+    return line.format(a=f"{one.only_a_right:,}", b=f"{one.only_b_right:,}", p=p_value_text(one.p_value))
 
 
-def _judged(one: PairedComparison, language: str) -> str:
+def _judgement_text(one: PairedComparison, language: str) -> str:
     _ = translator(language)
     if one.is_told_apart:
         return _("The difference is larger than chance explains (95 %).")

@@ -11,59 +11,59 @@ from core import wording
 from core.locale import translator
 from core.pilots.pilot import Pilot
 from core.wording import pilot_sentences
-from core.wording.labels import VETO_MARK, marked, shortened
+from core.wording.labels import VETO_MARK, marked_name, shortened_name
 from core.wording.numbers import day, duration
 
 __all__ = [
-    "allows",
-    "checks",
+    "checks_text",
     "day",
-    "dimension",
-    "names",
-    "plan_class",
-    "shape",
-    "sign",
-    "time_of",
-    "use_class",
-    "verdict",
-    "who_decides",
+    "decider_text",
+    "dimension_text",
+    "names_text",
+    "permitted_use_text",
+    "plan_scope_text",
+    "rho_sign_text",
+    "shape_text",
+    "time_text",
+    "use_class_text",
+    "verdict_text",
 ]
 
 MOST_NAMES = 4
 
 
-def names(found: Sequence[str], language: str, most: int = MOST_NAMES, longest: int = 30) -> str:
+def names_text(found: Sequence[str], language: str, most: int = MOST_NAMES, longest: int = 30) -> str:
     """The first names; the others are counted."""
     _ = translator(language)
-    told = [shortened(name, longest) for name in found[:most]]
+    told = [shortened_name(name, longest) for name in found[:most]]
     more = [_("{count} more").format(count=len(found) - most)] if len(found) > most else []
     return _(", ").join([*told, *more]) or "–"
 
 
-def use_class(pilot: Pilot | None, language: str) -> str:
+def use_class_text(pilot: Pilot | None, language: str) -> str:
     """The line on every slide: the kind of choice; in a cautious use class, that a dimension alone supports none."""
     _ = translator(language)
     if pilot is None:
         return _("No question was registered: numbers side by side, and no recommendation.")
-    caution = pilot_sentences.caution(pilot, language)
+    caution = pilot_sentences.caution_text(pilot, language)
     if caution:
         return caution
     return _("General use: a choice whose results can be checked and which can be taken back.")
 
 
-def dimension(language: str) -> str:
+def dimension_text(language: str) -> str:
     """What "dimension" means, for readers of nothing else."""
     _ = translator(language)
     return _("the number of independent directions that a model’s token vectors spread over")
 
 
-def sign(language: str) -> str:
+def rho_sign_text(language: str) -> str:
     """What the sign of rho means, whichever way the score is counted."""
     _ = translator(language)
     return _("rho > 0: a larger dimension goes with a better score")
 
 
-def who_decides(pilot: Pilot | None, language: str) -> str:
+def decider_text(pilot: Pilot | None, language: str) -> str:
     """`Head of support; by when: 15 December 2026`."""
     _ = translator(language)
     if pilot is None or (pilot.decided_by is None and pilot.decide_by is None):
@@ -72,12 +72,12 @@ def who_decides(pilot: Pilot | None, language: str) -> str:
     return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not named yet"), day=when)
 
 
-def plan_class(language: str) -> str:
+def plan_scope_text(language: str) -> str:
     _ = translator(language)
     return _("A layer plan: its price holds for this model and this text; test the smaller model on your own task.")
 
 
-def allows(pilot: Pilot | None, language: str) -> str:
+def permitted_use_text(pilot: Pilot | None, language: str) -> str:
     """What a relation of dimension and score may be used for."""
     _ = translator(language)
     if pilot is None or not pilot.is_cautious:
@@ -85,26 +85,26 @@ def allows(pilot: Pilot | None, language: str) -> str:
     return _("This use class: the relation is a question to test, and no reason to choose a model.")
 
 
-def checks(runs: pl.DataFrame, language: str) -> str:
+def checks_text(runs: pl.DataFrame, language: str) -> str:
     """`Quality checks: all passed`, or how many gave a warning and which were vetoed."""
     _ = translator(language)
     vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
     warned = runs.filter(worst_check="warn")["name"].n_unique()
     if vetoed:
         told = _("Quality checks: {n} vetoed ({names}), whose numbers do not count")
-        return told.format(n=len(vetoed), names=names([marked(name, True) for name in vetoed], language))
+        return told.format(n=len(vetoed), names=names_text([marked_name(name, True) for name in vetoed], language))
     if warned:
         return _("Quality checks: none vetoed, {n} with a warning").format(n=warned)
     return _("Quality checks: all passed")
 
 
-def shape(run: dict, language: str) -> str:
+def shape_text(run: dict, language: str) -> str:
     """`SmolLM2: rise inside dependent on how it is measured, fall at the end not found; 44 → 106 → 21.7`.
 
     A run that a check vetoes says so instead.
     """
     _ = translator(language)
-    name = shortened(run["name"], 30)
+    name = shortened_name(run["name"], 30)
     if run["worst_check"] == "veto":
         return _("{name} {mark}: not usable, a check vetoes it").format(name=name, mark=VETO_MARK)
     told = {
@@ -116,11 +116,11 @@ def shape(run: dict, language: str) -> str:
     if run["verdict_rise"] == run["verdict_fall"] == "robust":
         return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**told)
     return _("{name}: rise inside {rise}, fall at the end {fall}; {start} → {top} → {end}").format(
-        rise=verdict(run["verdict_rise"], language), fall=verdict(run["verdict_fall"], language), **told
+        rise=verdict_text(run["verdict_rise"], language), fall=verdict_text(run["verdict_fall"], language), **told
     )
 
 
-def verdict(key: str | None, language: str) -> str:
+def verdict_text(key: str | None, language: str) -> str:
     """The verdict on a claim, for use within a sentence: `confirmed`, `dependent on how it is measured`."""
     _ = translator(language)
     told = {
@@ -133,14 +133,14 @@ def verdict(key: str | None, language: str) -> str:
     return told.get(key or "", _("not decided"))
 
 
-def seconds_of(runs: pl.DataFrame) -> float | None:
+def median_seconds(runs: pl.DataFrame) -> float | None:
     """Seconds that one measurement took: the median over these runs; None if no time is known."""
     taken = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().drop_nulls().to_list()
     return median(taken) if taken else None
 
 
-def time_of(n: int, runs: pl.DataFrame, language: str) -> str:
+def time_text(n: int, runs: pl.DataFrame, language: str) -> str:
     """The time for `n` measurements, judged by these runs: `about 12 min`."""
     _ = translator(language)
-    one = seconds_of(runs)
+    one = median_seconds(runs)
     return _("time not known") if one is None else _("about {time}").format(time=duration(n * one, language))

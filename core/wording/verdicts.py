@@ -185,28 +185,28 @@ def reason_meaning(key: str, language: str) -> str:
     return translator(language)(words.meaning) if words else ""
 
 
-def ordered(keys: Iterable[str] | None) -> list[str]:
+def sorted_reasons(keys: Iterable[str] | None) -> list[str]:
     """Keys by importance; those without words come last, in the given order."""
     known = list(_KNOWN)
     return sorted(dict.fromkeys(keys or ()), key=lambda key: known.index(key) if key in known else len(known))
 
 
-def reasons_of(run: Mapping[str, Any]) -> list[str]:
+def run_reasons(run: Mapping[str, Any]) -> list[str]:
     """Keys of all remarks on a run: the reasons of its verdicts, and what limits its numbers."""
     told = [run["reasons_rise"], run["reasons_fall"], run["qualifiers"]]
-    return ordered(key for keys in told for key in keys or ())
+    return sorted_reasons(key for keys in told for key in keys or ())
 
 
 def claim_text(claim: str, run: Mapping[str, Any], language: str, brief: bool = False) -> str:
     """`rises inside: depends on the specification (goes with dominant directions)`; if brief, `depends (...)`."""
     _ = translator(language)
-    word = verdict_word(run[f"verdict_{claim}"], language, brief)
-    reasons = [reason_text(key, language, brief) for key in ordered(run[f"reasons_{claim}"])]
+    word = verdict_name(run[f"verdict_{claim}"], language, brief)
+    reasons = [reason_text(key, language, brief) for key in sorted_reasons(run[f"reasons_{claim}"])]
     told = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
     return _("{claim}: {verdict}").format(claim=claim_name(claim, language, brief), verdict=told)
 
 
-def verdict_word(verdict: str | None, language: str, brief: bool = False) -> str:
+def verdict_name(verdict: str | None, language: str, brief: bool = False) -> str:
     """The word alone. For display use `claim_text`, which adds the claim and the reasons."""
     _ = translator(language)
     if verdict is None:
@@ -214,7 +214,7 @@ def verdict_word(verdict: str | None, language: str, brief: bool = False) -> str
     return _("depends") if brief and verdict == "depends" else labels.name("claim_verdict", verdict, language)
 
 
-def badge(run: Mapping[str, Any], language: str) -> str:
+def badge_text(run: Mapping[str, Any], language: str) -> str:
     """A short name for the run, for cards and titles: `Rises, then falls` only if both claims are robust."""
     found = (run["verdict_rise"], run["verdict_fall"])
     for rise, fall, words in BADGES:
@@ -229,7 +229,7 @@ def verdict_marks(run: Mapping[str, Any]) -> str:
     return " ".join(f"{CLAIM_MARKS[claim]}{VERDICT_MARKS.get(verdict or '', '–')}" for claim, verdict in told)
 
 
-def verdict_marks_key(language: str) -> str:
+def verdict_legend_text(language: str) -> str:
     """`↗ rises inside, ↘ falls towards the end: ✓ robust, ◐ depends on the specification, ...`."""
     _ = translator(language)
     claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim, language)}" for claim in CLAIMS)
@@ -239,46 +239,46 @@ def verdict_marks_key(language: str) -> str:
 
 def verdict_text(run: Mapping[str, Any], language: str) -> str:
     """Both claims: `rises inside: robust; falls towards the end: not controlled (no control ...)`, and the limits."""
-    return _verdicts(run, language, brief=False)
+    return _verdicts_text(run, language, brief=False)
 
 
-def verdict_short(run: Mapping[str, Any], language: str) -> str:
+def short_verdict_text(run: Mapping[str, Any], language: str) -> str:
     """For a table cell: `rises: depends (dominant directions); falls: robust`."""
-    return _verdicts(run, language, brief=True)
+    return _verdicts_text(run, language, brief=True)
 
 
-def outcome_short(run: Mapping[str, Any], language: str) -> str:
+def short_outcome_text(run: Mapping[str, Any], language: str) -> str:
     """For a table: the verdicts of a run on text, the kind of control of another pass, or a dash."""
-    return _outcome(run, language, brief=True)
+    return _outcome_text(run, language, brief=True)
 
 
 def outcome_text(run: Mapping[str, Any], language: str) -> str:
     """As `outcome_short`, in full."""
-    return _outcome(run, language, brief=False)
+    return _outcome_text(run, language, brief=False)
 
 
-def _outcome(run: Mapping[str, Any], language: str, brief: bool) -> str:
+def _outcome_text(run: Mapping[str, Any], language: str, brief: bool) -> str:
     if run["n_points"] is None:
         return "–"
     if run["pass"] == "text":
-        return _verdicts(run, language, brief)
+        return _verdicts_text(run, language, brief)
     name = labels.control_name(run["pass"], run.get("model_seed"), language)
-    limits = _limits(run, language, brief)
+    limits = _limits_text(run, language, brief)
     told = translator(language)(_("control, {name}")).format(name=name)
     return translator(language)(_("{word} ({limits})")).format(word=told, limits=limits) if limits else told
 
 
-def _verdicts(run: Mapping[str, Any], language: str, brief: bool) -> str:
+def _verdicts_text(run: Mapping[str, Any], language: str, brief: bool) -> str:
     _ = translator(language)
     told = [claim_text(claim, run, language, brief) for claim in CLAIMS]
     already = {key for claim in CLAIMS for key in run[f"reasons_{claim}"] or ()}
-    limits = _limits(run, language, brief, already)
+    limits = _limits_text(run, language, brief, already)
     return _("; ").join([*told, *([limits] if limits else [])])
 
 
-def _limits(run: Mapping[str, Any], language: str, brief: bool, already: Iterable[str] = ()) -> str:
+def _limits_text(run: Mapping[str, Any], language: str, brief: bool, already: Iterable[str] = ()) -> str:
     """What limits the numbers of the run and is not already given as a reason."""
-    keys = [key for key in ordered(run["qualifiers"]) if key not in set(already)]
+    keys = [key for key in sorted_reasons(run["qualifiers"]) if key not in set(already)]
     return translator(language)(_(", ")).join(reason_text(key, language, brief) for key in keys)
 
 
@@ -316,7 +316,7 @@ def outcome_mark(outcome: str | None) -> str:
     return MARKS.get(outcome or "", "–")
 
 
-def marks_key(language: str) -> str:
+def outcome_legend_text(language: str) -> str:
     """`● yes, ○ does not hold, ▼ the opposite, ? cannot tell`."""
     told = (f"{mark} {labels.name('claim_outcome', outcome, language)}" for outcome, mark in MARKS.items())
     return translator(language)(", ").join(told)
@@ -404,12 +404,12 @@ def opinion_chips(rows: Sequence[Mapping[str, Any]], language: str) -> list[Chip
         pairs = [(by_reference.get(row["claim"]), outcome_of(row)) for row in own]
         is_other = any(a != b and not {a, b} & {None, "cannot_tell"} for a, b in pairs)
         mark = "✕" if is_other else "✓" if all(a == b for a, b in pairs) else "?"
-        told = translator(language)(_("; ")).join(_opinion(row, language) for row in own)
+        told = translator(language)(_("; ")).join(_opinion_text(row, language) for row in own)
         chips.append(Chip(mark, labels.name("axis", axis, language), told))
     return chips
 
 
-def _opinion(row: Mapping[str, Any], language: str) -> str:
+def _opinion_text(row: Mapping[str, Any], language: str) -> str:
     _ = translator(language)
     outcome = outcome_of(row)
     verdict = "–" if outcome is None else labels.name("claim_outcome", outcome, language)
@@ -417,7 +417,7 @@ def _opinion(row: Mapping[str, Any], language: str) -> str:
     return _("{claim}: {verdict}").format(claim=specification_name(row, language), verdict=told)
 
 
-def ten_text(against_ten: str, language: str) -> str:
+def ten_dimensions_text(against_ten: str, language: str) -> str:
     """The words for a result of `analysis.claims.compare_with_ten`."""
     _ = translator(language)
     return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")

@@ -8,11 +8,11 @@ from typing import Any
 from core.analysis.many import WindowRelation
 from core.analysis.relation import Relation
 from core.locale import translator
-from core.wording.answers import coefficient, numbers, too_little
-from core.wording.scores import p_told
+from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
+from core.wording.scores import p_value_text
 
 
-def word(relation: Relation, language: str) -> str:
+def answer_word(relation: Relation, language: str) -> str:
     """One of the four answers; the expectation is published, not registered."""
     _ = translator(language)
     words = {
@@ -24,13 +24,13 @@ def word(relation: Relation, language: str) -> str:
     return words[relation.answer]
 
 
-def place(found: WindowRelation, language: str) -> str:
+def place_text(found: WindowRelation, language: str) -> str:
     """`inner layer 5`, `after the last block`."""
     _ = translator(language)
     return _("after the last block") if found.place == "final" else _("inner layer {layer}").format(layer=found.layer)
 
 
-def sentence(found: WindowRelation, run: Mapping[str, Any], language: str) -> str:
+def answer_text(found: WindowRelation, run: Mapping[str, Any], language: str) -> str:
     """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
     _ = translator(language)
     heads = {
@@ -51,26 +51,26 @@ def sentence(found: WindowRelation, run: Mapping[str, Any], language: str) -> st
     whole = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
     return whole.format(
         claim=heads[relation.answer].format(
-            place=place(found, language), model=run["name"], margin=f"{relation.margin:g}"
+            place=place_text(found, language), model=run["name"], margin=f"{relation.margin:g}"
         ),
-        numbers=numbers(relation, language),
+        numbers=relation_text(relation, language),
         documents=found.n_documents,
         text=run["corpus_name"],
         protocol=run["protocol"],
     )
 
 
-def notes(found: WindowRelation, language: str) -> list[str]:
+def note_lines(found: WindowRelation, language: str) -> list[str]:
     """Why no answer is possible, rho with each document counted once and given the types, and the shuffled control."""
     return [
-        *_why(found.relation, language),
-        *_documents(found, language),
-        _given_types(found, language),
-        *_control(found, language),
+        *_undecided_lines(found.relation, language),
+        *_document_lines(found, language),
+        _given_types_text(found, language),
+        *_control_lines(found, language),
     ]
 
 
-def expectation(language: str) -> str:
+def expectation_text(language: str) -> str:
     """What is published, and what loss and dimension mean here."""
     _ = translator(language)
     return _(
@@ -80,13 +80,13 @@ def expectation(language: str) -> str:
     )
 
 
-def _why(relation: Relation, language: str) -> list[str]:
+def _undecided_lines(relation: Relation, language: str) -> list[str]:
     _ = translator(language)
     lines = {
         "no_scores": _("None of these windows has a loss."),
         "no_dimensions": _("None of these windows has this dimension."),
         "one_value": _("All losses, or all dimensions, are equal: no order can be compared."),
-        **too_little(
+        **sample_size_reasons(
             relation,
             _("Fewer than {n} windows with both numbers: a picture, and no coefficient."),
             _("Fewer than {n} windows: the coefficient is a first look and no test."),
@@ -99,38 +99,40 @@ def _why(relation: Relation, language: str) -> list[str]:
     return [lines[key] for key in relation.reasons if key in lines]
 
 
-def _documents(found: WindowRelation, language: str) -> list[str]:
+def _document_lines(found: WindowRelation, language: str) -> list[str]:
     _ = translator(language)
     once = found.relation.once
     if once is None:
         return []
     if "replicates" not in found.relation.reasons:
         return [
-            _("The same answer with each document counted once: {numbers}.").format(numbers=numbers(once, language))
+            _("The same answer with each document counted once: {numbers}.").format(
+                numbers=relation_text(once, language)
+            )
         ]
     line = _(
         "Windows of one document resemble each other, and with each document counted once the answer is another one "
         "({word}; {numbers}): no answer stands."
     )
-    return [line.format(word=word(once, language), numbers=numbers(once, language))]
+    return [line.format(word=answer_word(once, language), numbers=relation_text(once, language))]
 
 
-def _given_types(found: WindowRelation, language: str) -> str:
+def _given_types_text(found: WindowRelation, language: str) -> str:
     _ = translator(language)
     given = found.given_types
     if given.r is None:
         return _("Given the number of distinct tokens in a window: no coefficient.")
     line = _("Given the number of distinct tokens in a window: correlation of normal scores {r}, {p}.")
-    return line.format(r=coefficient(given.r, given.lower, given.upper), p=p_told(given.p))
+    return line.format(r=coefficient_text(given.r, given.lower, given.upper), p=p_value_text(given.p))
 
 
-def _control(found: WindowRelation, language: str) -> list[str]:
+def _control_lines(found: WindowRelation, language: str) -> list[str]:
     _ = translator(language)
     if found.shuffled is None:
         return [_("No control with shuffled tokens was measured: `--controls` measures one.")]
     line = _("With the tokens of each window shuffled, loss and dimension measured anew: {word}; {numbers}.")
-    told = [line.format(word=word(found.shuffled, language), numbers=numbers(found.shuffled, language))]
+    told = [line.format(word=answer_word(found.shuffled, language), numbers=relation_text(found.shuffled, language))]
     if found.difference is not None:
         line = _("The coefficient of the text less that of shuffled tokens: {difference}.")
-        told.append(line.format(difference=coefficient(*found.difference)))
+        told.append(line.format(difference=coefficient_text(*found.difference)))
     return told

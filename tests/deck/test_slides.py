@@ -394,6 +394,8 @@ def test_japanese_titles_break_behind_a_phrase():
     assert (
         layout.break_at_phrase(inside, layout.TEXT_WIDTH, 26).split("\v")[1] == "対照、何か（所要：約1.6時間、ここで）"
     )
+    per_token = "SmolLM2-135M-Instruct：1トークンあたり0.05ナット以内で外せるブロックは30ブロック中0"
+    assert layout.break_at_phrase(per_token, layout.TEXT_WIDTH, 26).split("\v")[0].endswith("あたり")
     particles = "中間の層で最大となる次元の値が測り方によって大きく変わる二つのモデルの違い"
     assert layout.break_at_phrase(particles, 9.0, 26).split("\v")[0] == "中間の層で最大となる次元の値が"
     assert layout.break_at_phrase("短い題", layout.TEXT_WIDTH, 26) == "短い題"

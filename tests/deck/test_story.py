@@ -23,7 +23,7 @@ from core.tables import RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as told_answers
-from core.wording.pilot_sentences import Evidence, evidence, shown_first
+from core.wording.pilot_sentences import Evidence, default_benchmark, evidence
 from tests import answers, frames
 from tests.deck import cases
 from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, of_pilot, story_of
@@ -78,7 +78,7 @@ def test_the_second_slide_of_a_pilot_is_the_sentence_of_the_ranking_page():
         for language in LANGUAGES:
             answer = data_of(case, language).answer
             first = story_of(case, language).slides[1].statements[0]
-            assert first.text == told_answers.sentence(answer, language)
+            assert first.text == told_answers.answer_text(answer, language)
     labels = [statement.label for statement in story_of("cannot_tell", "ja").slides[1].statements]
     assert labels == ["結論", "根拠", "対応"]
 
@@ -324,7 +324,7 @@ def test_evidence_counts_each_model_once_by_its_strongest_score():
     ]
     scored = with_scores(runs, frames.scores(*scores))
     assert evidence(scored, pilot.benchmark) == Evidence(own=1, unsure=1, base=1)
-    assert shown_first(scored, pilot)["benchmark"] == "arc_easy"
+    assert default_benchmark(scored, pilot)["benchmark"] == "arc_easy"
 
 
 def test_a_model_counts_as_measured_by_its_revision_stack_and_format():

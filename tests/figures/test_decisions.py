@@ -86,31 +86,31 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
 
 def test_the_sentence_names_the_nearest_change() -> None:
     found = decide(KEPT, TWO, None)
-    assert words.answer(found, "en") == (
+    assert words.decision_text(found, "en") == (
         "On these criteria: mine-large. It stays the choice until the weight of parameters exceeds 28 %; then mine-mid."
     )
     assert (
-        words.answer(found, "ja")
+        words.decision_text(found, "ja")
         == "この基準ではmine-largeを選定。パラメーター数の重みが28%を超えると、mine-midに変わります。"
     )
     one = decide([replace(each, values=each.values[:1]) for each in KEPT], [asked("score")], None)
-    assert words.answer(one, "en") == "On these criteria: mine-large, the best in the only one that weighs."
+    assert words.decision_text(one, "en") == "On these criteria: mine-large, the best in the only one that weighs."
     assert figures.weight_bars(one, "en", 16) == []
     lone = decide(KEPT[:1], TWO, None)
-    assert words.answer(lone, "en") == "On these criteria: mine-large, the only one that meets them."
+    assert words.decision_text(lone, "en") == "On these criteria: mine-large, the only one that meets them."
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
-    assert words.answer(none, "en") == "None of 5 models meets the thresholds."
-    told = [words.left_out(one, none, "en", PLAIN) for one in none.excluded]
+    assert words.decision_text(none, "en") == "None of 5 models meets the thresholds."
+    told = [words.exclusion_text(one, none, "en", PLAIN) for one in none.excluded]
     assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
     gap = decide([candidate("x", None, exact(1))], TWO, None)
-    assert words.answer(gap, "en").startswith("None of these models has all")
-    assert words.left_out(gap.excluded[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
+    assert words.decision_text(gap, "en").startswith("None of these models has all")
+    assert words.exclusion_text(gap.excluded[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
     same = [replace(one, values=(one.values[0], exact(7))) for one in KEPT]
-    assert words.remarks(decide(same, TWO, None), "en") == ["All of these models are alike in: parameters."]
-    assert words.remarks(decide(same, [TWO[0], asked("parameters", 0)], None), "en") == []
+    assert words.note_lines(decide(same, TWO, None), "en") == ["All of these models are alike in: parameters."]
+    assert words.note_lines(decide(same, [TWO[0], asked("parameters", 0)], None), "en") == []
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -118,14 +118,14 @@ def test_every_reason_has_its_words(language: str) -> None:
     silent = {"best_total", "only_one", "none_meets", "none_known"}
     keys = ("tie", "within_error", "threshold_within_error", "dimension_few_models", "dimension_no_score", "dimension_use_class",
             "dimension_not_comparable", "some_lack_values", "other_task", "no_task")  # fmt: skip
-    assert all(words.reason(key, language, 0.5) not in ("", key) for key in keys)
-    assert {key for key in silent if words.reason(key, language) == ""} == silent
+    assert all(words.reason_text(key, language, 0.5) not in ("", key) for key in keys)
+    assert {key for key in silent if words.reason_text(key, language) == ""} == silent
 
 
 def test_a_dominated_model_names_what_dominates_it() -> None:
     found = decide(KEPT, TWO, None)
     told = {
-        one.name: words.standing(standing, found, "en")
+        one.name: words.pareto_text(standing, found, "en")
         for one, standing in zip(found.candidates, found.pareto, strict=True)
     }
     assert told["mine-bad"] == "dominated for sure: mine-mid, mine-worse, 1 more"
@@ -161,4 +161,4 @@ def test_a_rule_is_told_by_shares_and_thresholds_in_their_units() -> None:
     ],
 )
 def test_amounts_have_their_units(of: str, value: float | None, told: str) -> None:
-    assert words.value(of, value, "en") == told
+    assert words.value_text(of, value, "en") == told

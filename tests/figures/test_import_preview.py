@@ -11,7 +11,7 @@ from core.scores.model_results import suggest_models
 from core.scores.parsed_score import Remark
 from core.terminal import score_import
 from core.wording import score_files
-from core.wording.scores import outcome, p_text, statement
+from core.wording.scores import comparison_lines, comparison_outcome_text, p_number_text
 from tests.warehouse.score_files import score, score_file
 
 
@@ -69,17 +69,17 @@ def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():
 )
 def test_a_comparison_says_whether_the_two_can_be_told_apart(a, b, said):
     ((_key, one),) = compared(a, b)
-    assert said in statement("arc", "a", "b", one, "en")[-1]
-    assert (outcome(one, "en") == "first is higher") == one.is_told_apart
+    assert said in comparison_lines("arc", "a", "b", one, "en")[-1]
+    assert (comparison_outcome_text(one, "en") == "first is higher") == one.is_told_apart
 
 
 def test_p_values_are_written_short():
-    assert [p_text(p) for p in (None, 1.0, 0.0312, 3e-9)] == ["–", "1", "0.031", "< 0.0001"]
+    assert [p_number_text(p) for p in (None, 1.0, 0.0312, 3e-9)] == ["–", "1", "0.031", "< 0.0001"]
 
 
 def test_reasons_are_grouped_with_their_first_places():
     file = score_file(*[Remark("not_a_number", f"x{n}") for n in range(5)], Remark("no_value"), score())
-    first, second = score_files.reasons(file.rows, "en", skipped=True)
+    first, second = score_files.remark_groups(file.rows, "en", skipped=True)
     assert (first.count, first.places) == (5, ("line 2", "line 3", "line 4")) and "x0" in first.words
     assert second.count == 1
 

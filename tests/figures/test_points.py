@@ -8,7 +8,7 @@ from core.analysis.population import select_population
 from core.analysis.question import Evidence, RankingQuestion
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
 from core.figures.scores import ranking_points
-from core.wording.labels import distinguishing_names, run_labels, shortened, shortened_apart, with_text_marks
+from core.wording.labels import distinct_short_names, distinguishing_names, run_labels, shortened_name, with_text_marks
 from tests import frames
 from tests.frames import Model, score
 
@@ -101,8 +101,8 @@ def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
     assert distinguishing_names(names[:2]) == names[:2] and distinguishing_names(["a", "b", "c"]) == ["a", "b", "c"]
     assert distinguishing_names(["x", "x-y", "x-z"]) == ["x", "x-y", "x-z"], "no name is cut to nothing"
     long = ["ladder-192-shuffled-all-step1500", "ladder-192-decay-1-step1500"]
-    assert shortened_apart(long, lambda name: shortened(name, 20)) == ["shuffled-all", "decay-1"]
-    assert shortened_apart(["short", "other"], lambda name: shortened(name, 20)) == ["short", "other"]
+    assert distinct_short_names(long, lambda name: shortened_name(name, 20)) == ["shuffled-all", "decay-1"]
+    assert distinct_short_names(["short", "other"], lambda name: shortened_name(name, 20)) == ["short", "other"]
     long = [f"{n}{'longname' * 3}" for n in range(30)]
     models = [Model(name, peak=100.0 + 0.01 * n) for n, name in enumerate(long)]
     rows = [score(f"hub:{name}", 50.0 + n % 3) for n, name in enumerate(long)]
@@ -136,10 +136,10 @@ def test_labels_call_a_control_by_its_name_and_seed(language, told):
 
 
 def test_long_names_keep_both_ends():
-    assert shortened("abc", 5) == "abc"
-    assert shortened("Qwen2.5-Coder-0.5B-Instruct", 15) == "Qwen2.5…nstruct"
-    assert shortened("ladder-128-base-again-2-step1500", 26) == "ladder-128-…-2-step1500", "never in a word"
-    assert len(shortened("x" * 90, 26)) == 26
+    assert shortened_name("abc", 5) == "abc"
+    assert shortened_name("Qwen2.5-Coder-0.5B-Instruct", 15) == "Qwen2.5…nstruct"
+    assert shortened_name("ladder-128-base-again-2-step1500", 26) == "ladder-128-…-2-step1500", "never in a word"
+    assert len(shortened_name("x" * 90, 26)) == 26
 
 
 def test_different_texts_of_one_name_are_told_apart():

@@ -24,7 +24,7 @@ from core.runs.jobs import job_status, list_jobs, submit
 from core.runs.planning import load_result, run_plan
 from core.warehouse.layer_plans import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
-from core.wording.plans import estimate_text
+from core.wording.plans import estimate_lines
 from tests.conftest import run_core
 from tests.plans.small import SIZES
 
@@ -71,7 +71,7 @@ def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, wareho
     monkeypatch.setattr(Blueprint, "plan", lambda self, *others: MemoryPlan(True, 4, 1))
     streamed = estimate_plan(config)
     assert streamed.readings > 1 and f"about {streamed.readings} times from their files" in " ".join(
-        estimate_text(streamed, "en")
+        estimate_lines(streamed, "en")
     )
     asked = ("plan", str(tiny_llama), *ASKED, "--estimate-only", "--json")
     done = run_core(*asked, warehouse=warehouse.path)

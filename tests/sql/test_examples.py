@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 from core.figures.query_chart import default_choice, query_points
 from core.locale import translator
 from core.sql import sandbox
-from core.sql.examples import EXAMPLES, TITLES
+from core.sql.examples import EXAMPLES, TITLES, statement
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
 from core.warehouse.layer_plans import save_plan
@@ -48,6 +49,15 @@ def test_an_example_finds_something(filled: Warehouse, name: str):
 def test_an_example_has_a_title_in_each_language(name: str):
     titles = {translator(language)(TITLES[name]) for language in ("en", "ja")}
     assert len(titles) == 2
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_explained_in_the_readers_language(name: str):
+    english, japanese = (statement(name, translator(language)).splitlines() for language in ("en", "ja"))
+    assert english == EXAMPLES[name].splitlines() and all(line.strip("- ") for line in english + japanese)
+    said = [[line for line in lines if line.startswith("-- ")] for lines in (english, japanese)]
+    assert english[len(said[0]) :] == japanese[len(said[1]) :], "the same statement"
+    assert re.search("[ぁ-ん]", "".join(said[1])) and not re.search("[ぁ-ん]", "".join(said[0]))
 
 
 def test_names_of_one_model_are_joined_by_its_alias(filled: Warehouse):

@@ -27,18 +27,18 @@ def test_the_answer_comes_first():
 
 def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
     unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"]).plan
-    assert plans.answer(unverified, "en").startswith("Not verified: ")
+    assert plans.plan_text(unverified, "en").startswith("Not verified: ")
     dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points").plan
-    assert plans.answer(dear, "en").startswith("None can be recommended within 2 points of the task: ")
-    assert plans.remarks(dear, "en")[0] == "The upper limit of its price is not under the budget."
+    assert plans.plan_text(dear, "en").startswith("None can be recommended within 2 points of the task: ")
+    assert plans.note_lines(dear, "en")[0] == "The upper limit of its price is not under the budget."
     for one in (unverified, dear):
-        assert plans.answer(one, "ja")[0] in "未課"
+        assert plans.plan_text(one, "ja")[0] in "未課"
 
 
 def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     asked = json.dumps(asdict(PlanConfig("o/model", remove=(3, 4, 6))))
     named = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked).plan
-    assert plans.answer(named, "en").startswith(
+    assert plans.plan_text(named, "en").startswith(
         "This set is not within 0.05 nats per token: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 "
     )
 
@@ -53,10 +53,10 @@ def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
         replace(rival, rule=rule, measure="above_plan", text="held_out", difference=value, lower=lower, upper=0.09)
         for rule, value in (("influence", 0.019), ("contiguous", 0.08), ("contiguous", 0.05), ("exchange", 0.001))
     ]
-    assert plans.published_text(found, "en") == []
-    (told,) = plans.published_text(LayerPlan(found.plan, [*found.outcomes, *pairs]), "en")
+    assert plans.published_lines(found, "en") == []
+    (told,) = plans.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs]), "en")
     same = replace(rival, rule="angle", blocks=found.plan.blocks)
-    both = plans.published_text(LayerPlan(found.plan, [*found.outcomes, *pairs, same]), "en")
+    both = plans.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs, same]), "en")
     assert both == [told, "Also the choice of: smallest angle of all tokens."]
     assert told.startswith(said) and told.count("+0.0") - (lower > 0) * 2 == 4 and "+0.050" in told
     assert plans.rule_name("exchange", "en") not in told
@@ -64,7 +64,7 @@ def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
 
 def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teacher():
     found = layer_plan()
-    assert "not projected jointly" in plans.student_text(found, "en")[0]
+    assert "not projected jointly" in plans.student_lines(found, "en")[0]
     of_layer = next(row for row in found.outcomes if row.rule == "projection")
     prices = {64: (0.5, 0.45, 0.55), 96: (0.06, 0.045, 0.07), 128: (0.04, 0.03, 0.049), 256: (0.0, -0.01, 0.01)}
     joint = [
@@ -77,14 +77,14 @@ def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teach
         )
         for rank, of in prices.items()
     ]
-    enough, few, blocks = plans.student_text(LayerPlan(found.plan, [*found.outcomes, *joint]), "en")
+    enough, few, blocks = plans.student_lines(LayerPlan(found.plan, [*found.outcomes, *joint]), "en")
     assert (
         enough.startswith("A student needs no more than 128 of 256 dimensions") and "+0.040 [+0.030, +0.049]" in enough
     )
     assert few == "64 of these directions are too few: +0.500 [+0.450, +0.550] nats per token."
     assert blocks == "Its 5 blocks begin as the teacher's blocks [0, 3), [5, 6), [7, 8), in this order."
     none = [replace(row, is_chosen=False) for row in joint]
-    assert plans.student_text(LayerPlan(found.plan, none), "en")[0].startswith("No student narrower than 256")
+    assert plans.student_lines(LayerPlan(found.plan, none), "en")[0].startswith("No student narrower than 256")
 
 
 def test_many_blocks_are_told_as_half_open_stretches():
@@ -94,10 +94,10 @@ def test_many_blocks_are_told_as_half_open_stretches():
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_reason_has_words(language):
-    assert all(plans.reason(code, language) for code in plans.REASONS)
-    assert all(plans.mergekit_reason(code, language) for code in plans.MERGEKIT)
+    assert all(plans.reason_text(code, language) for code in plans.REASONS)
+    assert all(plans.mergekit_reason_text(code, language) for code in plans.MERGEKIT)
     refused = [layer_plan(reasons=["not_healed", "over_budget"], healing=code).plan for code in plans.HEALING]
-    assert all(plans.reason("not_healed", language) in plans.remarks(one, language)[1] for one in refused)
+    assert all(plans.reason_text("not_healed", language) in plans.note_lines(one, language)[1] for one in refused)
 
 
 def test_the_map_and_the_recipe_are_half_open():
@@ -118,7 +118,7 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
     none = [replace(row, is_chosen=False) for row in of_text]
     task = [replace(row, text="task", rank=40, is_chosen=True) for row in of_text[:1]]
     rest = [row for row in found.outcomes if row.rule != "projection"]
-    told = plans.directions_text(LayerPlan(found.plan, [*rest, *task, *none]), "en")
+    told = plans.direction_lines(LayerPlan(found.plan, [*rest, *task, *none]), "en")
     assert told[0] == "layer 4: no rank stays within the budget."
     assert told[1].startswith("task, layer 4: 40 directions suffice") and len(told) == 2
 
@@ -133,7 +133,7 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
 )
 def test_what_is_not_recommended_says_why_at_one_look(reasons, said):
     plan = layer_plan(is_recommended=False, reasons=reasons).plan
-    assert said in plans.brief(plan, "en")
+    assert said in plans.short_plan_text(plan, "en")
 
 
 def test_an_offered_command_asks_for_the_same_text_and_quotes_names():

@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.scores.layouts import LAYOUTS
 from core.scores.parsed_score import Remark
 from core.scores.reader import FORMATS
-from core.wording.score_files import format_name, remark_words
+from core.wording.score_files import format_name, remark_text
 
 ROOM = Path(__file__).parents[2] / "core" / "scores"
 MAKERS = {"Remark": 0, "Skip": 0, "left_out": 3}
@@ -41,18 +41,18 @@ def literals(node: ast.expr) -> set[str]:
 @pytest.mark.parametrize("code", sorted(codes_in_use()))
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_code_has_words(code, language):
-    assert remark_words(Remark(code, "{x} <b>"), language)
+    assert remark_text(Remark(code, "{x} <b>"), language)
 
 
 def test_there_are_codes_and_none_is_invented():
     assert len(codes_in_use()) > 35
     with pytest.raises(InputError, match="Unknown remark 'no_such_thing'"):
-        remark_words(Remark("no_such_thing"), "en")
+        remark_text(Remark("no_such_thing"), "en")
 
 
 def test_the_detail_stands_in_the_words():
-    assert remark_words(Remark("not_a_number", "high"), "en") == "Skipped: not a number (high)"
-    assert "high" in remark_words(Remark("not_a_number", "high"), "ja")
+    assert remark_text(Remark("not_a_number", "high"), "en") == "Skipped: not a number (high)"
+    assert "high" in remark_text(Remark("not_a_number", "high"), "ja")
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -8,9 +8,9 @@ from core.wording.verdicts import (
     MARKS,
     control_chips,
     opinion_chips,
-    ordered,
     outcome_mark,
     outcome_of,
+    sorted_reasons,
     specification_name,
     specification_of,
 )
@@ -28,17 +28,17 @@ def test_both_claims_are_told_with_their_reasons():
         "rises inside: depends on the specification (goes with dominant directions, goes with the scale of "
         "coordinates); falls towards the end: robust"
     )
-    assert wording.verdict_short(said, "en") == (
+    assert wording.short_verdict_text(said, "en") == (
         "rises: depends (dominant directions, scale of coordinates); falls: robust"
     )
-    assert wording.verdict_short(said, "ja") == "上昇：測り方による（主要な方向、座標の尺度）、下降：一貫して成立"
+    assert wording.short_verdict_text(said, "ja") == "上昇：測り方による（主要な方向、座標の尺度）、下降：一貫して成立"
 
 
 def test_what_limits_the_numbers_is_said_once():
     vetoed = {"verdict_rise": "not_usable", "verdict_fall": "not_usable"}
     reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
     said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
-    assert wording.verdict_short(said, "en") == (
+    assert wording.short_verdict_text(said, "en") == (
         "rises: not usable (a check vetoed it); falls: not usable (a check vetoed it); few token types"
     )
 
@@ -59,7 +59,7 @@ def test_what_limits_the_numbers_is_said_once():
     ],
 )
 def test_a_control_pass_has_no_verdict_and_an_old_run_was_not_judged(changes, english):
-    assert wording.outcome_short(run(**changes), "en") == english
+    assert wording.short_outcome_text(run(**changes), "en") == english
 
 
 def test_where_there_is_no_inner_peak_none_is_made_up():
@@ -104,7 +104,7 @@ def test_outcomes_are_told_apart_without_colour_and_no_value_is_no_outcome():
 
 
 def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are():
-    assert ordered(["new_key", "few_types", "axis_norms", "few_types"]) == ["axis_norms", "few_types", "new_key"]
+    assert sorted_reasons(["new_key", "few_types", "axis_norms", "few_types"]) == ["axis_norms", "few_types", "new_key"]
     assert wording.reason_text("new_key", "ja") == "new_key"
     assert wording.name("cloud", "new_key", "ja") == "new_key"
     assert wording.check_meaning("new_key", "ja") == ""

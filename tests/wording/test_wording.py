@@ -44,8 +44,8 @@ def test_scores_say_whose_they_are():
 def test_words_of_ours_in_the_data_are_translated():
     assert wording.name("relation", "quantised", "ja") == "量子化"
     assert wording.name("relation", "merged by hand", "ja") == "merged by hand"
-    assert (wording.stated("not stated", "ja"), wording.stated(None, "en")) == ("記載なし", "not stated")
-    assert wording.stated("flexible-extract", "ja") == "flexible-extract"
+    assert (wording.stated_text("not stated", "ja"), wording.stated_text(None, "en")) == ("記載なし", "not stated")
+    assert wording.stated_text("flexible-extract", "ja") == "flexible-extract"
     assert wording.benchmark_name("arc_easy", "not stated", 5, "ja") == "arc_easy（指標の記載なし、5-shot）"
     assert wording.benchmark_name("gsm8k", "em", 5, "en", "strict-match") == "gsm8k (em, strict-match, 5-shot)"
     assert wording.benchmark_name("gsm8k", "em", 5, "en", "none") == "gsm8k (em, 5-shot)"
@@ -67,8 +67,8 @@ def test_estimators_name_their_rank_or_number_of_neighbours():
 
 
 def test_japanese_sentences_follow_each_other_without_a_space():
-    assert wording.sentences(("One.", "", "Two."), "en") == "One. Two."
-    assert wording.sentences(("一。", "二。"), "ja") == "一。二。"
+    assert wording.joined_sentences(("One.", "", "Two."), "en") == "One. Two."
+    assert wording.joined_sentences(("一。", "二。"), "ja") == "一。二。"
 
 
 def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
@@ -104,4 +104,4 @@ def test_what_limits_a_score_stands_beside_it(more, said):
         "dtype": "float32",
         "unit": "percent",
     }
-    assert wording.score_remarks(row | more, "en") == said
+    assert wording.score_note_lines(row | more, "en") == said

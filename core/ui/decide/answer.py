@@ -30,9 +30,9 @@ def show_answer(view: DecisionView) -> None:
         st.info(escape(view.message), icon=":material/help:")
         return
     icon = ":material/check_circle:" if view.decision.chosen else ":material/block:"
-    st.markdown(f"#### {icon} {escape(words.answer(view.decision, lang, view.assumptions.bits))}")
-    other_task = words.other_task(view.rule.rule, view.task, lang) if view.rule else None
-    for line in (other_task, *words.remarks(view.decision, lang), _relation_text(view, view.decision)):
+    st.markdown(f"#### {icon} {escape(words.decision_text(view.decision, lang, view.assumptions.bits))}")
+    other_task = words.other_task_text(view.rule.rule, view.task, lang) if view.rule else None
+    for line in (other_task, *words.note_lines(view.decision, lang), _relation_text(view, view.decision)):
         if line:
             st.caption(escape(line))
     if view.rule:
@@ -46,7 +46,7 @@ def _relation_text(view: DecisionView, decision: Decision) -> str:
     )
     if view.task is None or not weighs_dimension:
         return ""
-    return answer_words.sentence(reads.relation(view.question.with_score(view.task)), language.current())
+    return answer_words.answer_text(reads.relation(view.question.with_score(view.task)), language.current())
 
 
 def show_choice(view: DecisionView) -> None:
@@ -66,10 +66,10 @@ def show_choice(view: DecisionView) -> None:
         runs = pl.DataFrame({"run_id": [candidate.run_id for candidate in decision.candidates]})
         selected = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
         tables.show_comparison_button(runs, selected, "matrix")
-        st.caption(words.normalisation(lang))
+        st.caption(words.normalisation_text(lang))
         tables.show_download(_with_ids(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
-        reasons = [words.left_out(candidate, decision, lang, view.assumptions) for candidate in decision.excluded]
+        reasons = [words.exclusion_text(candidate, decision, lang, view.assumptions) for candidate in decision.excluded]
         heading = Sentence("Left out: {n} model", "Left out: {n} models", n=len(reasons))
         with st.expander(worded(heading, lang), expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in reasons))
@@ -108,10 +108,10 @@ def decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
         _("Weighted mean"): [round(total, 3) for total in decision.totals],
     }
     for i, criterion in enumerate(decision.criteria):
-        name = words.measured_name(criterion.resolved, view.n_points, lang, view.assumptions.bits)
-        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(criterion.share, lang))
+        name = words.measured_criterion_name(criterion.resolved, view.n_points, lang, view.assumptions.bits)
+        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share_text(criterion.share, lang))
         columns[title] = [_cell(view, decision, row, i) for row in range(len(decision.candidates))]
-    columns[_("Among all")] = [words.standing(standing, decision, lang) for standing in decision.pareto]
+    columns[_("Among all")] = [words.pareto_text(standing, decision, lang) for standing in decision.pareto]
     return pl.DataFrame(columns)
 
 
@@ -119,7 +119,7 @@ def _cell(view: DecisionView, decision: Decision, row: int, i: int) -> str:
     """`61.5 [58.2, 64.8] → 0.72`: the value of a criterion, and its utility."""
     criterion = decision.criteria[i]
     quantity = criterion.resolved.criterion.of
-    text = words.reading(quantity, decision.candidates[row].values[i], language.current(), view.assumptions)
+    text = words.interval_text(quantity, decision.candidates[row].values[i], language.current(), view.assumptions)
     utility = decision.utilities[row][i]
     return f"{text} → {utility:.2f}" if utility is not None and criterion.share else text
 
@@ -156,7 +156,7 @@ def show_cost(view: DecisionView) -> None:
     else:
         _show_assumption_inputs(assumptions)
     _show_cost_table(view, baseline)
-    st.caption(words.cost_note(lang))
+    st.caption(words.cost_basis_text(lang))
 
 
 def _choose_baseline(view: DecisionView) -> str | None:
@@ -204,7 +204,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
     costs = [view.context.costs[run_id] for run_id in runs["run_id"]]
     own_speed = _("Own speed [tokens/s]")
     baseline_price = view.context.costs[baseline].price if baseline else None
-    price = {_("Price per month"): [words.value("price", cost.price, lang, view.assumptions) for cost in costs]}
+    price = {_("Price per month"): [words.value_text("price", cost.price, lang, view.assumptions) for cost in costs]}
     saving = {_("Less than in use"): [_saving_text(baseline_price, cost.price, view.assumptions) for cost in costs]}
     rows = pl.DataFrame(
         {
@@ -216,14 +216,14 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
                 [None if cost.hours is None else round(cost.hours, 1) for cost in costs], dtype=pl.Float64
             ),
             _("Machines"): pl.Series([cost.machines for cost in costs], dtype=pl.Int64),
-            _("Speed"): [words.value("speed", cost.tokens_per_second, lang) for cost in costs],
-            _("Where from"): [words.speed_source(cost, lang) for cost in costs],
-            _("Memory in all"): [words.value("memory", cost.memory_bytes, lang) for cost in costs],
-            _("Key-value cache"): [words.cache(cost, lang) for cost in costs],
-            _("Parameters"): [words.value("parameters", n, lang) for n in runs["parameters"]],
+            _("Speed"): [words.value_text("speed", cost.tokens_per_second, lang) for cost in costs],
+            _("Where from"): [words.speed_source_text(cost, lang) for cost in costs],
+            _("Memory in all"): [words.value_text("memory", cost.memory_bytes, lang) for cost in costs],
+            _("Key-value cache"): [words.cache_text(cost, lang) for cost in costs],
+            _("Parameters"): [words.value_text("parameters", n, lang) for n in runs["parameters"]],
             **{
                 _("Weights at {bits} bits").format(bits=bits): [
-                    words.value("memory", cost.weight_bytes[k], lang) for cost in costs
+                    words.value_text("memory", cost.weight_bytes[k], lang) for cost in costs
                 ]
                 for k, bits in enumerate(PRECISIONS)
             },
@@ -245,7 +245,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
 def _saving_text(baseline: float | None, price: float | None, assumptions: Assumptions) -> str:
     if price is None or baseline is None:
         return "–"
-    return words.value("price", baseline - price, language.current(), assumptions)
+    return words.value_text("price", baseline - price, language.current(), assumptions)
 
 
 def _store_speeds(references: list[str], column: str) -> None:

@@ -259,7 +259,7 @@ def _show_weight_input(criterion: ResolvedCriterion, muted_reason: str | None) -
         MAX_WEIGHT,
         key=url_state.key(name),
         disabled=muted_reason is not None,
-        help=words.reason(f"dimension_{muted_reason}", lang) if muted_reason else None,
+        help=words.reason_text(f"dimension_{muted_reason}", lang) if muted_reason else None,
         width=220,
     )
     url_state.publish(name, value)

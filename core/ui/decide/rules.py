@@ -55,7 +55,7 @@ def rule_table(rules_saved: list[SavedRule]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Rule"): [words.rule_name(rule, lang) for rule in rules_saved],
-            _("Was right"): [words.record(track_record(rule.choices), lang) for rule in rules_saved],
+            _("Was right"): [words.track_record_text(track_record(rule.choices), lang) for rule in rules_saved],
             _("Learned on"): [words.task_name(rule.rule.task, lang) for rule in rules_saved],
             _("Criteria"): [words.rule_text(rule.rule, lang) for rule in rules_saved],
             _("Use class"): [use_class_name(rule.rule.use_class, lang) for rule in rules_saved],
@@ -99,7 +99,7 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(choice.task for choice in rule.choices if choice.task):
-        record = words.record(track_record(rule.choices, task), lang)
+        record = words.track_record_text(track_record(rule.choices, task), lang)
         st.caption(escape(_("On {task}: {told}.").format(task=task, told=record)))
     for choice in rule.choices[:MAX_CHOICES]:
         _show_past_choice(rule, choice)
@@ -116,7 +116,7 @@ def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
             day=language.local_time(choice.chosen_at), task=choice.task or _("none")
         )
         st.markdown(f"**{escape(words.choice_text(choice, lang))}** · {escape(date_and_task)}")
-        for line in filter(None, (words.reason(key, lang, choice.share_first) for key in choice.reasons)):
+        for line in filter(None, (words.reason_text(key, lang, choice.share_first) for key in choice.reasons)):
             st.caption(escape(line))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if choice.outcome:
@@ -193,7 +193,7 @@ def stated_rule(view: DecisionView, name: str, note: str | None = None) -> Rule:
 def _show_upload() -> None:
     _ = language.translator()
     with st.expander(_("Save a rule from a TOML file")):
-        file = st.file_uploader(_("Rule file"), type="toml", key="rule file", label_visibility="collapsed")
+        file = inputs.upload(_("Rule file"), ["toml"], "rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
             try:
                 saved = rules.save_rule(

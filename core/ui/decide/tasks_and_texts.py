@@ -33,7 +33,7 @@ def show_by_task(view: DecisionView) -> None:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
         pictures.plot(figures.task_figure(figures.task_lines(comparison, lang), lang), "tasks")
-        for line in words.pooled(comparison.pooled, lang) if comparison.pooled else []:
+        for line in words.pooled_relation_lines(comparison.pooled, lang) if comparison.pooled else []:
             st.caption(escape(line))
     tables.show(task_table(view, comparison), "task table")
     st.caption(
@@ -60,15 +60,15 @@ def task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
             (
                 words.task_name(task.benchmark, lang),
                 str(relation.n),
-                answer_words.word(task.answer, lang) if view.context.comparable else "–",
-                answer_words.coefficient(relation.rho, relation.lower, relation.upper),
-                answer_words.coefficient(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
+                answer_words.answer_word(task.answer, lang) if view.context.comparable else "–",
+                answer_words.coefficient_text(relation.rho, relation.lower, relation.upper),
+                answer_words.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
                 _chosen_name(task.decision),
             )
         )
     if comparison.decision or (comparison.pooled and comparison.pooled.n_tasks > 1):
         mean = comparison.pooled
-        rho = answer_words.coefficient(mean.rho, mean.lower, mean.upper) if mean else "–"
+        rho = answer_words.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
         rows.append((_("all tasks together"), "", "", rho, "", _chosen_name(comparison.decision)))
     titles = [
         _("Task"),
@@ -106,10 +106,10 @@ def show_other_texts(view: DecisionView) -> None:
             for text in (texts[key] for key in order.columns)
         ]
         _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen_name(view.decision))
-        st.caption(escape(words.concordance(order, lang, over_texts=True)))
+        st.caption(escape(words.concordance_text(order, lang, over_texts=True)))
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
-            st.caption(escape(words.agreement(agreement, lang)))
+            st.caption(escape(words.agreement_text(agreement, lang)))
     st.subheader(_("Models on several tasks"))
     task_order = _over_tasks(view).order
     if task_order is None:
@@ -123,7 +123,7 @@ def show_other_texts(view: DecisionView) -> None:
         "by tasks",
         _chosen_name(view.decision),
     )
-    st.caption(escape(words.concordance(task_order, lang, over_texts=False)))
+    st.caption(escape(words.concordance_text(task_order, lang, over_texts=False)))
 
 
 def _show_order(order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:

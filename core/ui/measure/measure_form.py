@@ -16,16 +16,14 @@ from core import wording
 from core.errors import InputError
 from core.records import Preflight
 from core.registry.protocols import PROTOCOLS, PURPOSES, n_tokens_read
-from core.ui import language, reads, url_state
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
-from core.wording.labels import shortened
+from core.wording.labels import shortened_name
 from core.wording.numbers import amount, duration
 
 if TYPE_CHECKING:
     from core.records import RunConfig
 
-MOST = 25
-"""Megabytes of a text that is handed over in the browser, as the server's own limit; larger ones have a path."""
 OWN = "own"
 ENCODINGS = ("utf-8", "cp932", "utf-16", "euc_jp")
 _ASKED = "asked before measuring"
@@ -97,7 +95,7 @@ def _offer_models() -> None:
         known,
         selection_mode="multi",
         key=_PICKED,
-        format_func=lambda name: shortened(name, 40),
+        format_func=lambda name: shortened_name(name, 40),
         on_change=_add_picked,
     )
 
@@ -147,7 +145,7 @@ def _purposes(names: list[str]) -> list[str]:
                 if name == names[0]
                 else _("Reads about {n:.0f} times as much as {first}.").format(n=times, first=names[0])
             )
-        told.append(wording.sentences([language.translator()(PURPOSES[name]), time], language.current()))
+        told.append(wording.joined_sentences([language.translator()(PURPOSES[name]), time], language.current()))
     return told
 
 
@@ -181,13 +179,13 @@ def ask_text() -> dict[str, Any]:
         key="measure text",
         format_func=lambda name: _("a text of my own, named beside") if name == OWN else name,
     )
-    handed = right.file_uploader(
-        _("A text of my own: hand over a file"),
-        type=["txt", "csv", "jsonl", "json", "parquet"],
-        key="measure file",
-        max_upload_size=MOST,
-        help=_("It is kept beside the warehouse on this machine and goes nowhere else."),
-    )
+    with right:
+        handed = inputs.upload(
+            _("A text of my own: hand over a file"),
+            ["txt", "csv", "jsonl", "json", "parquet"],
+            "measure file",
+            help=_("It is kept beside the warehouse on this machine and goes nowhere else."),
+        )
     with left.expander(_("About a text of my own")):
         path = st.text_input(_("Path of the file, instead of handing it over"), key="measure path").strip()
         column = st.text_input(_("Column that holds the text, where there are several"), key="measure column").strip()

@@ -17,7 +17,7 @@ import tomli_w
 from core.errors import InputError
 from core.pilots import registration
 from core.pilots.pilot import USE_CLASSES, Pilot
-from core.ui import language, reads, url_state
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register_pilot
@@ -61,7 +61,8 @@ def _begin_with() -> None:
     left, right = st.columns(2)
     names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
     chosen = left.selectbox(_("Begin with a pilot that comes with Workdim"), names, key="pilot shipped")
-    handed = right.file_uploader(_("Or with a file of your own"), type=["toml"], key="pilot handed", max_upload_size=1)
+    with right:
+        handed = inputs.upload(_("Or with a file of your own"), ["toml"], "pilot handed", 1)
     source = handed.file_id if handed is not None else chosen
     if st.session_state.get("pilot source") != source or _TEXT not in st.session_state:  # a rerun does not
         st.session_state["pilot source"] = source
@@ -325,7 +326,7 @@ def _tell(pilot: Pilot) -> None:
             texts=len(pilot.texts),
             protocol=escape(pilot.protocol),
             use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
-            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, lang)),
+            benchmark=escape(pilot_sentences.benchmark_text(pilot.benchmark, lang)),
         )
     )
 

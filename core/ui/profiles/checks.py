@@ -63,7 +63,7 @@ def _limit_lines(runs: pl.DataFrame) -> list[str]:
     """What limits the verdicts of the runs on text; a control pass has none."""
     lang = language.current()
     texts = runs.filter(pl.col("pass") == "text")
-    reasons = dict.fromkeys(key for row in texts.iter_rows(named=True) for key in wording.reasons_of(row))
+    reasons = dict.fromkeys(key for row in texts.iter_rows(named=True) for key in wording.run_reasons(row))
     return [
         _list_item(wording.reason_text(key, lang, brief=False), wording.reason_meaning(key, lang)) for key in reasons
     ]

@@ -228,7 +228,7 @@ def _cloud_help() -> str:
         _("One per word: each distinct word once, so that models with other tokenizers have the same words."),
         _("All tokens: as read."),
     )
-    return wording.sentences(sentences, language.current())
+    return wording.joined_sentences(sentences, language.current())
 
 
 def _in_known_order(values: pl.Series, known: tuple[str, ...]) -> list[str]:

@@ -23,7 +23,7 @@ from core.ui.profiles import provenance
 from core.ui.reads import Selection
 from core.wording.labels import run_labels
 from core.wording.numbers import percent
-from core.wording.provenance import comparison, results
+from core.wording.provenance import comparability_text, result_lines
 
 MIN_RUNS = 2
 SIZE, SIZE_DIFFERENCE = (960, 400), (960, 300)
@@ -48,7 +48,7 @@ def show(selection: Selection) -> None:
         _show_differences(selection, base, others, comparabilities, labels)
     names_by_sentence: dict[str, list[str]] = {}
     for run in others:
-        names_by_sentence.setdefault(comparison(comparabilities[run["run_id"]], language.current()), []).append(
+        names_by_sentence.setdefault(comparability_text(comparabilities[run["run_id"]], language.current()), []).append(
             labels[run["run_id"]]
         )
     for sentence, names in names_by_sentence.items():
@@ -136,7 +136,7 @@ def result_table(
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
     _ = language.translator()
     lang = language.current()
-    lines = [results(run, base, lang, is_brief=True) for run in others]
+    lines = [result_lines(run, base, lang, is_brief=True) for run in others]
     columns = {"": [line.label for line in lines[0]], labels[base["run_id"]]: [line.other for line in lines[0]]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
     for run, run_lines in zip(others, lines, strict=True):

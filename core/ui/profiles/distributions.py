@@ -72,7 +72,7 @@ def _reading_aid(quantity: str) -> str:
         ),
     }
     outermost = _("Values beyond the scale are counted in its outermost bins.")
-    return wording.sentences((texts.get(quantity, ""), outermost), language.current())
+    return wording.joined_sentences((texts.get(quantity, ""), outermost), language.current())
 
 
 def show_large_norms(selection: Selection) -> None:
@@ -149,14 +149,14 @@ def show_windows(selection: Selection) -> None:
             pass_name = "text"
     relation = relate_windows(windows, place, shuffled)
     with top:
-        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(words.sentence(relation, run, lang))}")
+        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(words.answer_text(relation, run, lang))}")
         drawn_windows, drawn_run = windows, run
         if pass_name == "shuffled" and shuffled is not None:
             drawn_run = selection.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
             drawn_windows = shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, lang, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
-    st.caption("  \n".join(map(escape, (*words.notes(relation, lang), words.expectation(lang)))))
+    st.caption("  \n".join(map(escape, (*words.note_lines(relation, lang), words.expectation_text(lang)))))
     label = _("Download these numbers (CSV)")
     tables.show_download(
         tables.with_provenance(selection.windows, selection.with_controls), "workdim_windows.csv", label

@@ -88,7 +88,7 @@ def _successive_aid(measure: str) -> str:
         "From each layer to the next, with two standard errors. Grey, where it is known: the mean and two standard "
         "deviations where the tokens of one layer are permuted."
     )
-    return wording.sentences((flow if measure in layer_pairs.FLOW_MEASURES else "", bars), language.current())
+    return wording.joined_sentences((flow if measure in layer_pairs.FLOW_MEASURES else "", bars), language.current())
 
 
 def _show_exponent(exponent: layer_pairs.DisplacementExponent | None) -> None:

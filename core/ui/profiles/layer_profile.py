@@ -31,7 +31,7 @@ from core.ui.profiles.run_cards import show_run_cards, show_verdict_panel
 from core.ui.reads import Selection
 from core.ui.shrink import plan_view
 from core.wording.labels import run_labels, short_id
-from core.wording.verdicts import marks_key
+from core.wording.verdicts import outcome_legend_text
 
 SIZE, SIZE_BESIDE = (960, 460), (680, 430)
 """Pixels of the figure, alone and beside verdicts: letters keep their size."""
@@ -74,7 +74,7 @@ def show(selection: Selection) -> None:
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(reading_aid(choice, data))
             show_references(data, selection)
-            st.markdown(wording.own_definition(lang))
+            st.markdown(wording.own_definition_text(lang))
         show_picture_download(choice, data, selection)
 
     claim_data = claims.claim_points(selection.claims, runs, lang)
@@ -180,8 +180,8 @@ def reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> st
     if choice.is_equivalent:
         sentences.append(_("Where a range breaks off, no Gaussian equivalent is stored."))
     if any(curve.is_vetoed for curve in data.curves):
-        sentences.append(wording.veto_note(language.current()))
-    return wording.sentences(sentences, language.current())
+        sentences.append(wording.veto_mark_text(language.current()))
+    return wording.joined_sentences(sentences, language.current())
 
 
 def show_references(data: ProfileData | CorrelatorData, selection: Selection) -> None:
@@ -253,4 +253,4 @@ def show_claim_figure(data: claims.ClaimData) -> None:
     lang = language.current()
     pictures.plot(claims.claim_figure(data, lang), "grid of claims")
     text = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
-    st.caption(text.format(marks=marks_key(lang)))
+    st.caption(text.format(marks=outcome_legend_text(lang)))

@@ -121,7 +121,8 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
             _("Largest at layer"): [row["layer"] for row in claims],
             _("Final dimension"): [wording.interval_of(row, "final") for row in claims],
             _("Final dimension against ten"): [
-                wording.ten_text(compare_with_ten(row["final_lower"], row["final_upper"]), lang) for row in claims
+                wording.ten_dimensions_text(compare_with_ten(row["final_lower"], row["final_upper"]), lang)
+                for row in claims
             ],
         }
     )

@@ -11,7 +11,7 @@ from core.ui.markdown import escape
 from core.ui.profiles import run_actions
 from core.ui.reads import Selection
 from core.wording.labels import run_labels
-from core.wording.provenance import ABSENT, Section, comparison, sections
+from core.wording.provenance import ABSENT, Section, comparability_text, sections
 
 MARK = "≠"
 FIELD_WIDTH, MARK_WIDTH = 280, 30
@@ -26,7 +26,7 @@ def show(selection: Selection) -> None:
     only_differing = False
     if len(records) == 2:
         first, second = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
-        st.markdown(comparison(comparability(first, second), language.current()))
+        st.markdown(comparability_text(comparability(first, second), language.current()))
     run_actions.show(selection)
     if len(records) > 1:
         only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)

@@ -41,7 +41,7 @@ def show(selection: Selection) -> None:
             run_ids = selection.with_controls["run_id"].to_list()
             st.download_button(
                 _("Export the chosen runs (zip)"),
-                partial(_export_zip, reads.warehouse(), run_ids),
+                partial(_export_zip, reads.warehouse(), run_ids, _),
                 "workdim_export.zip",
                 "application/zip",
                 on_click="ignore",
@@ -160,6 +160,6 @@ def _finish(message: str) -> None:
     st.rerun()
 
 
-def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:
+def _export_zip(warehouse: Warehouse, run_ids: list[str], translate: Callable[[str], str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return export_runs.export_as_zip(warehouse, run_ids, Path(folder))
+        return export_runs.export_as_zip(warehouse, run_ids, Path(folder), translate)

@@ -13,8 +13,8 @@ from core.registry.specifications import CLAIMS
 from core.ui import language, notices
 from core.ui.markdown import escape
 from core.ui.reads import Selection
-from core.wording.labels import run_labels, shortened
-from core.wording.verdicts import Chip, badge, control_chips, opinion_chips
+from core.wording.labels import run_labels, shortened_name
+from core.wording.verdicts import Chip, badge_text, control_chips, opinion_chips
 
 _VERDICT_COLOURS = {"robust": "blue", "depends": "orange", "not_usable": "red"}
 _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}
@@ -29,10 +29,10 @@ def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> 
     _ = language.translator()
     lang = language.current()
     if name:
-        st.markdown(f"**{escape(shortened(name, 50))}**")
+        st.markdown(f"**{escape(shortened_name(name, 50))}**")
     verdicts = (run["verdict_rise"], run["verdict_fall"])
     colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
-    st.markdown(f":{colour}-badge[**{escape(badge(run, lang))}**]", help=escape(wording.verdict_text(run, lang)))
+    st.markdown(f":{colour}-badge[**{escape(badge_text(run, lang))}**]", help=escape(wording.verdict_text(run, lang)))
     peak = wording.with_interval(*(run[f"inner_max{end}"] for end in ("", "_lower", "_upper")))
     final = wording.number(run["final_dimension_pre_norm"]) if run["final_dimension_pre_norm"] is not None else "–"
     st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))

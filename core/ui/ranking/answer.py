@@ -24,7 +24,7 @@ from core.ui import language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
 from core.wording import answers as words
-from core.wording.scores import score_flags
+from core.wording.scores import score_flag_lines
 
 ICONS = {
     "related_as_registered": ":material/check_circle:",
@@ -54,13 +54,13 @@ def show_answer(answer: Answer, *, hides_notes: bool = False) -> None:
     """
     _ = language.translator()
     lang = language.current()
-    expected, *notes = words.notes(answer, lang)
-    st.markdown(f"#### {ICONS[answer.word]} {escape(words.sentence(answer, lang))}", help=escape(expected))
+    expected, *notes = words.note_lines(answer, lang)
+    st.markdown(f"#### {ICONS[answer.word]} {escape(words.answer_text(answer, lang))}", help=escape(expected))
     n_shown = 0 if hides_notes else MAX_NOTES
-    lines = [words.exploratory(answer.registration, lang), *notes[:n_shown]] if n_shown else []
+    lines = [words.exploratory_text(answer.registration, lang), *notes[:n_shown]] if n_shown else []
     if any(lines):
         st.caption("  \n".join(escape(line) for line in lines if line))
-    details = [expected, *notes[n_shown:], *words.details(answer, lang)]
+    details = [expected, *notes[n_shown:], *words.detail_lines(answer, lang)]
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
         st.markdown("\n".join(f"- {escape(line)}" for line in details))
 
@@ -70,10 +70,10 @@ def show_different_answer(view: RankingView, page_answer: Answer) -> None:
     if not view.is_different:
         return
     lang = language.current()
-    shown_notes = words.notes(page_answer, lang)
-    notes = "  \n".join(escape(line) for line in words.notes(view.answer, lang) if line not in shown_notes)
-    st.markdown(f"**{escape(words.sentence(view.answer, lang))}**", help=notes or None)
-    if caution := words.exploratory(view.answer.registration, lang):
+    shown_notes = words.note_lines(page_answer, lang)
+    notes = "  \n".join(escape(line) for line in words.note_lines(view.answer, lang) if line not in shown_notes)
+    st.markdown(f"**{escape(words.answer_text(view.answer, lang))}**", help=notes or None)
+    if caution := words.exploratory_text(view.answer.registration, lang):
         st.caption(escape(caution))
 
 
@@ -89,7 +89,7 @@ def show_figure(view: RankingView) -> None:
         st.caption(_("No model here has this score."))
         return
     pictures.plot(score_figures.ranking_figure(data, lang), "scatter")
-    st.markdown(wording.scatter_caution(lang))
+    st.markdown(wording.scatter_caution_text(lang))
 
 
 def nothing_text(view: RankingView) -> str:
@@ -101,7 +101,7 @@ def nothing_text(view: RankingView) -> str:
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
     if population.asked.cloud == BY_TYPE:
-        return words.sentence(view.answer, language.current())
+        return words.answer_text(view.answer, language.current())
     runs = reads.ranking().filter(pl.col("words_hash").is_not_null())
     if _any_share(runs, WORD_KEYS):
         return _(
@@ -143,9 +143,9 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
             licence=escape(row["score_licence"] or "–"),
             date=escape((row["score_as_of"] or "–")[:10]),
         )
-        remarks = "; ".join(flag.rstrip(".。") for flag in score_flags(row["score_flags"], language.current()))
+        remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(row["score_flags"], language.current()))
         remark_text = _("Remarks on them: {flags}.").format(flags=escape(remarks)) if remarks else ""
-        texts.append(wording.sentences((source, remark_text), language.current()))
+        texts.append(wording.joined_sentences((source, remark_text), language.current()))
     return texts
 
 
@@ -170,8 +170,8 @@ def show_other_groups(answer: Answer) -> None:
 def _show_other_group(other: OtherGroup, answer: Answer) -> None:
     _ = language.translator()
     lang = language.current()
-    title = f"**{escape(words.group_name(other.group, lang))}** – {escape(words.models_of(other.group, lang))}"
-    st.markdown(f"{title}  \n{escape(words.why_apart(other, lang))}")
+    title = f"**{escape(words.group_name(other.group, lang))}** – {escape(words.group_models_text(other.group, lang))}"
+    st.markdown(f"{title}  \n{escape(words.group_difference_text(other, lang))}")
     params = measure_params(other, answer)
     if params:
         st.page_link(
@@ -222,15 +222,15 @@ def show_published(answer: Answer) -> None:
                     _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
                     _("n (models)"): [str(answer.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
                     _("Direction"): [
-                        words.word(answer, lang),
+                        words.answer_word(answer, lang),
                         *(words.direction_name(claim, lang) for claim in CLAIMS),
                     ],
                     _("What is said"): [
-                        words.numbers(answer.relation, lang),
+                        words.relation_text(answer.relation, lang),
                         *(_translated(claim.said) for claim in CLAIMS),
                     ],
                     _("What else it could be"): [
-                        words.expectation(answer.registration, lang),
+                        words.expectation_text(answer.registration, lang),
                         *(_translated(claim.confound) for claim in CLAIMS),
                     ],
                     _("Seen as"): ["", *(seen[claim.seen] for claim in CLAIMS)],

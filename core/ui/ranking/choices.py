@@ -87,7 +87,7 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
         answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
-    is_different = words.sentence(answer, "en") != words.sentence(page_answer, "en")
+    is_different = words.answer_text(answer, "en") != words.answer_text(page_answer, "en")
     return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
 
 

@@ -22,7 +22,7 @@ from core.ui.ranking.choices import RankingView, column_names
 from core.wording import answers as words
 from core.wording.labels import run_labels
 from core.wording.scores import is_made_here
-from core.wording.verdicts import verdict_marks, verdict_marks_key, verdict_text
+from core.wording.verdicts import verdict_legend_text, verdict_marks, verdict_text
 
 MAX_ROWS = 300
 """Rows drawn; the download holds all."""
@@ -103,12 +103,12 @@ def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None
         _("In brackets and as bars: 95 % intervals; after ±: the standard error.")
         if set(columns) & {"end", "score"}
         else "",
-        verdict_marks_key(language.current()) if "verdict" in columns else "",
-        wording.veto_note(language.current()) if "veto" in rows["worst_check"] else "",
+        verdict_legend_text(language.current()) if "verdict" in columns else "",
+        wording.veto_mark_text(language.current()) if "veto" in rows["worst_check"] else "",
     ]
     if rows.height > MAX_ROWS:
         notes.append(_("The first {n} of {total} models; the file holds all.").format(n=MAX_ROWS, total=rows.height))
-    st.caption(escape(wording.sentences(notes, language.current())))
+    st.caption(escape(wording.joined_sentences(notes, language.current())))
 
 
 _MARKED = "ranking picked"
@@ -144,7 +144,7 @@ def table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], pi
     value_range = _value_range([models[run_id] for run_id in rows["run_id"]])
     own = dict(zip(rows["run_id"], _own_score_texts(rows), strict=True)) if "own_score" in rows.columns else {}
     dimension = words.dimension_name(view.full_answer.population.asked.dimension, lang)
-    names = column_names() | {"score": words.benchmark(view.full_answer, lang)}
+    names = column_names() | {"score": words.benchmark_name(view.full_answer, lang)}
     tags_differ = rows["tags"].n_unique() > 1  # a tag of all models distinguishes none
     chosen = [key for key in names if key in columns and (key != "tags" or tags_differ)]
     keys = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
@@ -244,7 +244,7 @@ def _score_cell(row: Mapping[str, Any]) -> str:
         "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
     }
     base = f" ({_('base model')})" if row["score_match"] == "base" else ""
-    remarks = wording.score_remarks(dict(row), lang)
+    remarks = wording.score_note_lines(dict(row), lang)
     hint = [owners[row["score_match"]], *remarks, row["score_source"] or ""]
     return _with_hint(f"{wording.number(row['score'])}{error}{base}", _("; ").join(part for part in hint if part))
 
@@ -308,7 +308,7 @@ def _own_score_title(pilot: Pilot | None) -> str:
     _ = language.translator()
     if pilot is None or pilot.task is None:
         return ""
-    unit = "%" if pilot.task.unit == "percent" else pilot.task.unit
+    unit = "%" if pilot.task.unit == "percent" else wording.unit_name(pilot.task.unit, language.current())
     return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=unit)
 
 

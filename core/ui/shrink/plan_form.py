@@ -13,7 +13,7 @@ from core.records import DTYPES, PLANNING, PlanConfig, PlanEstimate
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.ui.measure.measure_form import MOST, ask_text, kept
+from core.ui.measure.measure_form import ask_text, kept
 from core.wording import plans as sentences
 from core.wording.numbers import duration
 
@@ -112,7 +112,7 @@ def _choices() -> dict[str, Any]:
         directions = st.toggle(_("Look for the directions that layers need"), key="plan directions")
     with st.expander(_("More settings")):
         task = st.text_input(_("Path of a task file of my own (JSONL)"), key="plan task").strip()
-        handed = st.file_uploader(_("Or hand it over"), type=["jsonl"], key="plan task file", max_upload_size=MOST)
+        handed = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
         one, two, three = st.columns(3)
         seed = one.number_input(_("Seed"), 0, value=0, key="plan seed")
         dtype = two.selectbox(_("Number format"), DTYPES, key="plan dtype")
@@ -154,7 +154,7 @@ def _show(config: PlanConfig, estimate: PlanEstimate) -> None:
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escape(' · '.join([config.model, config.corpus]))}**")
         st.metric(_("Time"), duration(estimate.seconds, lang), width="content")
-        st.caption(escape("  \n".join(sentences.estimate_text(estimate, lang))))
+        st.caption(escape("  \n".join(sentences.estimate_lines(estimate, lang))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
             _start(config)
 

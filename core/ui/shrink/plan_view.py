@@ -61,14 +61,14 @@ def say(found: LayerPlan) -> None:
         budget = _budget(found)
         at, told_budget = read_again.sets_within_budget(found, budget), sentences.nats_text(budget, lang)
     with answer:
-        st.subheader(escape(sentences.within_text(found, at, told_budget, lang)), anchor=False)
-        for line in (sentences.healed_text(found, lang) if at.is_plan else "", sentences.task_text(found, lang)):
+        st.subheader(escape(sentences.within_budget_text(found, at, told_budget, lang)), anchor=False)
+        for line in (sentences.healing_text(found, lang) if at.is_plan else "", sentences.task_text(found, lang)):
             if line:
                 st.markdown(escape(line))
-        over = sentences.reason(
+        over = sentences.reason_text(
             "over_budget", lang
         )  # of the plan's own budget; the answer is about the one chosen here
-        for line in sentences.against(plan, lang) if at.is_plan else ():
+        for line in sentences.objection_lines(plan, lang) if at.is_plan else ():
             if line != over:
                 st.caption(escape(line))
         if at.price is not None and not at.is_plan:
@@ -79,7 +79,7 @@ def say(found: LayerPlan) -> None:
             offered = read_again.plan_command(found, "--verify", "--blocks", str(len(at.price.blocks)))
             st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
-    told = [sentences.stretch_text(blocks, lang)]
+    told = [sentences.range_example_text(blocks, lang)]
     st.image(figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme()), width="stretch", alt=told[0])
     if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
@@ -152,9 +152,9 @@ def show_price(found: LayerPlan) -> None:
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
-    for line in sentences.published_text(found, lang):
+    for line in sentences.published_lines(found, lang):
         st.markdown(escape(line))
-    for line in sentences.controls_text(found.plan, lang):
+    for line in sentences.control_lines(found.plan, lang):
         st.caption(escape(line))
     healed = [read_again.plan_price(found)] if found.plan.is_healed else []
     rows = [*healed, *read_again.rivals(found)]
@@ -214,8 +214,8 @@ def show_harder(found: LayerPlan) -> None:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
     _tell_set(found)
-    st.markdown(f"**{escape(sentences.breaks_first(found, lang))}**")
-    for line in sentences.cautions(found.plan, lang):
+    st.markdown(f"**{escape(sentences.largest_losses_text(found, lang))}**")
+    for line in sentences.caution_lines(found.plan, lang):
         st.caption(escape(line))
     for column, of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = figures.harder_points(found, of_answers)
@@ -250,7 +250,7 @@ def show_saving(found: LayerPlan) -> None:
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
-        if (time := sentences.time_saved(plan)) is not None:
+        if (time := sentences.time_saved_share(plan)) is not None:
             label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
             st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
     rows = [row for row in found.outcomes if row.text == "weights" and row.value_before and row.value_after]
@@ -263,7 +263,7 @@ def show_saving(found: LayerPlan) -> None:
     )
     if rows:
         tables.show(table, "plan weights", width="content")
-    for line in sentences.saving_text(plan, lang):
+    for line in sentences.saving_lines(plan, lang):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
@@ -290,8 +290,8 @@ def show_directions(found: LayerPlan) -> None:
             "layers do not compose; only that of all layers at once says something of a smaller model's width."
         )
     )
-    st.markdown(f"**{escape(wording.sentences(sentences.student_text(found, lang), lang))}**")
-    for line in sentences.directions_text(found, lang):
+    st.markdown(f"**{escape(wording.joined_sentences(sentences.student_lines(found, lang), lang))}**")
+    for line in sentences.direction_lines(found, lang):
         st.markdown(f"- {escape(line)}")
 
 
@@ -304,7 +304,9 @@ def tell_needed(runs: pl.DataFrame) -> None:
     )
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         found = reads.layer_plan(plan_id)
-        told = found and sentences.needed_text(found, read_again.layer_directions(found), language.current())
+        told = found and sentences.sufficient_directions_text(
+            found, read_again.layer_directions(found), language.current()
+        )
         if told:
             st.markdown(escape(told))
             st.page_link(
@@ -328,12 +330,12 @@ def show_files(found: LayerPlan) -> None:
         if plan.mergekit is None:
             _download(
                 _("Recipe for mergekit (YAML)"),
-                read_again.mergekit_recipe(found, sentences.answer(plan, lang)),
+                read_again.mergekit_recipe(found, sentences.plan_text(plan, lang)),
                 f"{name}.yaml",
             )
     if plan.mergekit is not None:
         line = _("No recipe for mergekit. {reason}")
-        st.caption(escape(line.format(reason=sentences.mergekit_reason(plan.mergekit, lang))))
+        st.caption(escape(line.format(reason=sentences.mergekit_reason_text(plan.mergekit, lang))))
     if plan.saved_as:
         st.markdown(
             _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.").format(
@@ -397,7 +399,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     records = read_again.rule_records(outcomes)
     if not records:
         return
-    st.markdown(f"**{escape(sentences.best_rule(records, lang))}**")
+    st.markdown(f"**{escape(sentences.best_rule_text(records, lang))}**")
     by_rule = pl.DataFrame(
         {
             _("Rule"): [sentences.rule_name(one.rule, lang) for one in records],
