@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 from rich.cells import cell_len
 
-from core import exports, wording
+from core import exports
 from core.ui import inputs, language, url_state
 
 PROVENANCE = (
@@ -150,6 +150,6 @@ def rounded(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:
     return rows[column].round_sig_figs(digits) if column in rows.columns else None
 
 
-def stated(column: pl.Series) -> list[str | None]:
-    """What a source states; "not stated" in the reader's language where it states nothing."""
-    return [None if text is None else wording.stated_text(text, language.current()) for text in column]
+def named(column: pl.Series, name: Callable[[str, str], str]) -> list[str | None]:
+    """The names of a column's values in the reader's language, as `wording.stated_text` or `wording.metric_name` gives them."""
+    return [None if text is None else name(text, language.current()) for text in column]
