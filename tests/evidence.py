@@ -22,13 +22,15 @@ import polars as pl
 from core import wording
 from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
-from core.analysis.many import PLACES, adjust_p_values, relate_windows, shuffled_windows, sign_test
+from core.analysis.paired import sign_test
 from core.analysis.plans import all_rule_forecasts, layer_directions, plan_price, unhealed_price
 from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
+from core.analysis.resampling import adjust_p_values
 from core.analysis.units import FEWEST_TEST
+from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.commands.rank import load_answer
 from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg

@@ -217,7 +217,7 @@ def _cell(text: str, room: int) -> str:
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
     """The summary as after measuring, every stored field, all checks and claims, and d2 layer by layer.
 
-    `record` holds everything stored of the run (core.warehouse.profiles).
+    `record` holds everything stored of the run (core.warehouse.runs).
     """
     lines = [one_line(line) for line in run_summary.summary_lines(profile, controls)]
     for section in sections(record, language()):

@@ -13,7 +13,8 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.decision import Decision, record_choice, track_record
+from core.analysis.decision import Decision
+from core.analysis.rule_record import record_choice, track_record
 from core.errors import WorkdimError
 from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
 from core.tables import RuleChoiceRow

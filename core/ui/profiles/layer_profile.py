@@ -10,9 +10,9 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import control_links
 from core.figures import claims, layer_profiles, profile_data
-from core.figures.profile_data import CorrelatorData, ProfileData
+from core.figures.profile_data import CorrelatorData, ProfileData, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
-from core.figures.svg_profiles import LayerSelection, claim_phases, extrema_of, profile_caption, profile_svg
+from core.figures.svg_profiles import LayerSelection, profile_caption, profile_svg
 from core.registry.passes import CONTROLS
 from core.ui import inputs, language, notices, pictures, tables, url_state
 from core.ui.markdown import escape
