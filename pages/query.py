@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.ui import language
-from core.ui.query import editor, execution, result
+from core.ui.query import answer, editor, table_browser
 
 _ = language.translator()
 
@@ -14,14 +14,14 @@ st.markdown(
     _("Ask the warehouse anything in SQL. A query only reads: it changes nothing and sees no files or networks.")
 )
 
-asking, beside = st.columns([4, 3], gap="large")
-with asking:
-    asked = editor.ask()
-with beside:
-    editor.show()
-if asked:
-    execution.start(asked)
-answer = execution.answer()
-if answer is not None:
-    editor.publish(answer.sql)
-    result.show(answer)
+left, right = st.columns([4, 3], gap="large")
+with left:
+    request = editor.query_form()
+with right:
+    table_browser.show()
+if request:
+    answer.start(request)
+current = answer.current_answer()
+if current is not None:
+    editor.publish_statement(current.sql)
+    answer.show(current)

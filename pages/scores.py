@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.ui import inputs, language
-from core.ui.scores import import_form, imported_files, paired_answers
+from core.ui.scores import import_form, imported_files, model_names, paired_answers
 
 _ = language.translator()
 
@@ -13,18 +13,11 @@ st.title(_("Scores"))
 sections = {
     "import": (_("Import"), import_form.show),
     "files": (_("Imported files"), imported_files.show),
-    "names": (_("Names of models"), imported_files.show_names),
+    "names": (_("Names of models"), model_names.show),
     "conflicts": (_("Contradictions"), imported_files.show_conflicts),
     "pairs": (_("Two models, question by question"), paired_answers.show),
 }
 if not inputs.may_write():
     del sections["import"], sections["names"]
-section = inputs.choose(
-    _("Section"),
-    list(sections),
-    "scores",
-    next(iter(sections)),
-    lambda name: sections[name][0],
-    label_visibility="collapsed",
-)
-sections[section][1]()
+show = inputs.choose_section("scores", sections)
+show()

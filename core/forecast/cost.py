@@ -51,16 +51,16 @@ class Work:
 
 def start_seconds(speed: Speed, weight_bytes: int, is_gguf: bool, vocabulary: int) -> float:
     """Time until the first pass: libraries, hash of the weights, and configuration and tokenizer of a GGUF file."""
-    reading = 2 * _vocabulary_seconds(speed, vocabulary) if is_gguf else 0.1
-    return speed.start + weight_bytes * HASH + reading
+    read_seconds = 2 * _vocabulary_seconds(speed, vocabulary) if is_gguf else 0.1
+    return speed.start + weight_bytes * HASH + read_seconds
 
 
-def pass_seconds(speed: Speed, work: Work, further: tuple[str, ...] = ()) -> dict[str, float]:
+def pass_seconds(speed: Speed, work: Work, extra_estimators: tuple[str, ...] = ()) -> dict[str, float]:
     """Phase -> seconds of one pass; `further` are the additional estimators of the text pass."""
     return {
         "load": OUTSET + _load(speed, work),
         "forward": OUTSET + _forward(speed, work),
-        "geometry": _geometry(speed, work, further),
+        "geometry": _geometry(speed, work, extra_estimators),
         "layers": _layers(speed, work),
         "store": OUTSET,
     }
@@ -84,39 +84,39 @@ def _is_mapped(work: Work) -> bool:
 
 def _weights(speed: Speed, work: Work) -> float:
     """Time to load or create all weights once."""
-    numbers = work.shape.weights / work.shape.element
-    of_blocks = numbers - work.shape.outside / work.shape.element
-    changing = {DRAWN: 2 * numbers, BLOCKS_DRAWN: 2 * of_blocks, PERMUTED: SHUFFLED * of_blocks}
-    changed = changing.get(work.placed.weights, 0) * speed.draw
+    n_numbers = work.shape.weights / work.shape.element
+    n_block_numbers = n_numbers - work.shape.outside / work.shape.element
+    n_drawn = {DRAWN: 2 * n_numbers, BLOCKS_DRAWN: 2 * n_block_numbers, PERMUTED: SHUFFLED * n_block_numbers}
+    draw_seconds = n_drawn.get(work.placed.weights, 0) * speed.draw
     if work.placed.weights == DRAWN:
-        return changed
+        return draw_seconds
     if work.placed.is_gguf:
-        return numbers * DEQUANTISED * speed.number + changed
-    return work.weight_bytes * READ + (0.0 if work.placed.is_mapped else numbers * speed.number) + changed
+        return n_numbers * DEQUANTISED * speed.number + draw_seconds
+    return work.weight_bytes * READ + (0.0 if work.placed.is_mapped else n_numbers * speed.number) + draw_seconds
 
 
 def token_seconds(speed: Speed, shape: Shape, n_layers: int, n_tokens: int) -> float:
     """Time for one token to pass through the whole network, in a window of `n_tokens` tokens."""
-    products = shape.multiplications + 2 * n_tokens * shape.hidden_size * n_layers
-    numbers = n_layers * (shape.width + 6 * shape.hidden_size) + 2 * shape.logits
-    return products * speed.multiplication + numbers * speed.number
+    n_products = shape.multiplications + 2 * n_tokens * shape.hidden_size * n_layers
+    n_numbers = n_layers * (shape.width + 6 * shape.hidden_size) + 2 * shape.logits
+    return n_products * speed.multiplication + n_numbers * speed.number
 
 
 def _forward(speed: Speed, work: Work) -> float:
-    passing = token_seconds(speed, work.shape, work.n_layers, work.n_tokens)
+    seconds_per_token = token_seconds(speed, work.shape, work.n_layers, work.n_tokens)
     batches = -(-work.n_windows // work.plan.batch)
-    read = _weights(speed, work) if work.plan.on_demand or _is_mapped(work) else 0.0
-    return work.n_windows * work.n_tokens * passing + batches * work.n_layers * PER_BLOCK + read
+    read_seconds = _weights(speed, work) if work.plan.on_demand or _is_mapped(work) else 0.0
+    return work.n_windows * work.n_tokens * seconds_per_token + batches * work.n_layers * PER_BLOCK + read_seconds
 
 
-def _geometry(speed: Speed, work: Work, further: tuple[str, ...]) -> float:
+def _geometry(speed: Speed, work: Work, extra_estimators: tuple[str, ...]) -> float:
     n_states = work.n_layers + 2
-    of_layer = layer_seconds(work.layers, work.shape.hidden_size) * speed.geometry
+    seconds_per_layer = layer_seconds(work.layers, work.shape.hidden_size) * speed.geometry
     if work.layers.draws:
-        of_layer += _pair_storage_seconds(speed, work)
-    if further:
-        of_layer += extra_work(further, work.layers.draws[0].n_points) * unit_seconds()
-    return n_states * of_layer + 3 * _dependence(speed, work)
+        seconds_per_layer += _pair_storage_seconds(speed, work)
+    if extra_estimators:
+        seconds_per_layer += extra_work(extra_estimators, work.layers.draws[0].n_points) * unit_seconds()
+    return n_states * seconds_per_layer + 3 * _dependence(speed, work)
 
 
 def _pair_points(work: Work) -> int:
@@ -132,18 +132,18 @@ def _dependence(speed: Speed, work: Work) -> float:
     """Time of the dependence check: d2 of 26 subsets and full sets of the types."""
     if not work.layers.draws:
         return 0.0
-    n = work.layers.draws[0].n_points
-    return 26 * n * n * (work.shape.hidden_size / 2 * speed.multiplication + 2 * speed.number)
+    n_points = work.layers.draws[0].n_points
+    return 26 * n_points * n_points * (work.shape.hidden_size / 2 * speed.multiplication + 2 * speed.number)
 
 
 def _layers(speed: Speed, work: Work) -> float:
     if not work.layers.draws:
         return 0.0
-    n, states = _pair_points(work), work.n_layers + 1
+    n_points, n_states = _pair_points(work), work.n_layers + 1
     # The common dimension processes every pair of points once per member set.
-    common = len(work.layers.draws[0].members) * n * n * states
-    products = n * states**2 * (2 * n + 4 * work.shape.hidden_size) + common * states / 2
-    return products * speed.multiplication + (n * n * states + 3 * common) * speed.number
+    n_common = len(work.layers.draws[0].members) * n_points * n_points * n_states
+    n_products = n_points * n_states**2 * (2 * n_points + 4 * work.shape.hidden_size) + n_common * n_states / 2
+    return n_products * speed.multiplication + (n_points * n_points * n_states + 3 * n_common) * speed.number
 
 
 GGUF_VOCABULARY = 2700
@@ -183,23 +183,23 @@ def footprint(
 
     windows (number, tokens of each); geometry from `geometry_bytes`.
     """
-    start = baseline_bytes(base, placed.is_gguf, vocabulary)
-    held = shape.largest_unit if plan.on_demand else shape.weights
+    baseline = baseline_bytes(base, placed.is_gguf, vocabulary)
+    weight_bytes = shape.largest_unit if plan.on_demand else shape.weights
     if placed.weights == DRAWN and plan.on_demand:
-        held += shape.outside  # embedding and head are drawn at the start and stay in memory
-    resident = held
+        weight_bytes += shape.outside  # embedding and head are drawn at the start and stay in memory
+    resident = weight_bytes
     if placed.is_mapped and placed.weights == TRAINED:
         resident = 0
     elif placed.is_mapped and placed.weights != DRAWN and not plan.on_demand:
         resident = shape.weights - shape.outside  # the blocks are created in memory
-    waiting = suspended_bytes(shape, *windows) if plan.on_demand else 0
-    running = waiting + batch_bytes(shape, plan.batch, windows[1])
+    suspended = suspended_bytes(shape, *windows) if plan.on_demand else 0
+    batch = suspended + batch_bytes(shape, plan.batch, windows[1])
     if not placed.on_device:
-        return Footprint(start + max(resident + running, geometry), 0)
+        return Footprint(baseline + max(resident + batch, geometry), 0)
     # Loaded weights are complete in main memory before they move; drawn ones move unit by unit.
     comes_in_parts = placed.weights == DRAWN or placed.is_mapped or plan.on_demand
-    on_the_way = min(resident, shape.largest_unit) if comes_in_parts else resident
-    return Footprint(start + max(on_the_way, geometry), max(held + running, geometry))
+    in_transit = min(resident, shape.largest_unit) if comes_in_parts else resident
+    return Footprint(baseline + max(in_transit, geometry), max(weight_bytes + batch, geometry))
 
 
 def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
@@ -210,15 +210,15 @@ def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
 def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int) -> int:
     """Peak memory of a layer's geometry, including the data kept of all layers for their comparison."""
     clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
-    n = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
+    n_points = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
     n_sets = max((len(cloud.members) for cloud in clouds), default=1)
-    of_layer = 2 * len(plan.blocks) * hidden_size * 4
-    of_cloud = COPIES * n * hidden_size * 4 + n * (n_sets * 80 * PER_STORED + 3 * TILE * 4)
-    return of_layer + of_cloud + _pair_bytes(plan, n_layers, hidden_size, pair_budget)
+    layer_bytes = 2 * len(plan.blocks) * hidden_size * 4
+    cloud_bytes = COPIES * n_points * hidden_size * 4 + n_points * (n_sets * 80 * PER_STORED + 3 * TILE * 4)
+    return layer_bytes + cloud_bytes + _pair_bytes(plan, n_layers, hidden_size, pair_budget)
 
 
 def _pair_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, budget: int) -> int:
     if not plan.draws:
         return 0
-    n = points_within(budget, n_layers + 1, hidden_size, plan.draws[0].n_points)
-    return (n_layers + 1) * (2 * n * hidden_size * 4 + n * n * (4 + 2))
+    n_points = points_within(budget, n_layers + 1, hidden_size, plan.draws[0].n_points)
+    return (n_layers + 1) * (2 * n_points * hidden_size * 4 + n_points * n_points * (4 + 2))

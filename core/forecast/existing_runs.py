@@ -20,16 +20,22 @@ from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.connection import exists
-from core.warehouse.profiles import find_control
+from core.warehouse.runs import find_control
 from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
 class ExistingRuns:
+    """What the warehouse has that relates to a planned measurement."""
+
     measured: str | None
+    """Id of a run of the same model, text and protocol."""
     by_types: tuple[str, ...]
+    """Ids of runs that compare on token types."""
     by_words: tuple[str, ...]
+    """Ids of further runs that compare on words only."""
     line: str
+    """The comparison in a sentence."""
     controls: list[tuple[str, str, str | None]]
     """(pass, label, id of the existing run or None) of each control pass."""
 
@@ -41,10 +47,10 @@ def find_existing_runs(
 
     `sample` and `n_points` are None if the tokenizer is not known. A missing warehouse is not created.
     """
-    there = exists(warehouse.path)
-    runs = with_stack(queries.ranking(warehouse)) if there else None
+    has_warehouse = exists(warehouse.path)
+    runs = with_stack(queries.ranking(warehouse)) if has_warehouse else None
     protocol, row = setup.protocol, setup.blueprint.weightless.row
-    same = Identity(
+    identity = Identity(
         _model_id(row, setup.blueprint.weights, runs),
         row.configuration_hash,
         row.tokenizer_hash,
@@ -55,29 +61,33 @@ def find_existing_runs(
         sample.chat_template_hash if sample else None,
     )
     controls = [
-        (one.name, one.label, one.run_id)
-        for one in control_passes(
-            config, protocol, same, bool(sample and sample.opening_token), warehouse if there else None
+        (control.name, control.label, control.run_id)
+        for control in control_passes(
+            config, protocol, identity, bool(sample and sample.opening_token), warehouse if has_warehouse else None
         )
     ]
     if runs is None:
         return ExistingRuns(
             None, (), (), Sentence("The warehouse is empty: there is nothing to compare with yet."), controls
         )
-    alike = {"corpus_id": same.corpus_id, "protocol_hash": same.protocol_hash}
-    here = {**alike, "kind": row.kind, "stack": same.stack}
-    own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=same.stack, **alike)["run_id"].to_list()
+    same_protocol = {"corpus_id": identity.corpus_id, "protocol_hash": identity.protocol_hash}
+    same_kind = {**same_protocol, "kind": row.kind, "stack": identity.stack}
+    same_runs = runs.filter(model_id=identity.model_id, dtype=config.dtype, stack=identity.stack, **same_protocol)[
+        "run_id"
+    ].to_list()
     by_types, by_words = [], []
-    others = runs.filter(pl.col("model_id") != same.model_id)
+    other_models = runs.filter(pl.col("model_id") != identity.model_id)
     if sample:
-        by_types = _comparable_runs(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, n_points)
-        words = _comparable_runs(others, WORD_KEYS, {**here, "words_hash": sample.words.hash}, None)
+        by_types = _comparable_runs(
+            other_models, GROUP_KEYS, {**same_kind, "tokenizer_hash": identity.tokenizer_hash}, n_points
+        )
+        words = _comparable_runs(other_models, WORD_KEYS, {**same_kind, "words_hash": sample.words.hash}, None)
         by_words = [run for run in words if run not in by_types]
     return ExistingRuns(
-        own[0] if own else None,
+        same_runs[0] if same_runs else None,
         tuple(by_types),
         tuple(by_words),
-        _comparison(others, alike, here, by_types, by_words),
+        _comparison(other_models, same_protocol, same_kind, by_types, by_words),
         controls,
     )
 
@@ -85,24 +95,28 @@ def find_existing_runs(
 def _comparable_runs(
     runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None
 ) -> list[str]:
-    """Runs of our comparison group whose number of points is within `N_TOLERANCE` of ours."""
-    found = runs.filter(**{key: values[key] for key in keys})
+    """Ids of the runs of a comparison group; with `n_points`, only those within `N_TOLERANCE` of that size."""
+    matches = runs.filter(**{key: values[key] for key in keys})
     if n_points:
         smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n_points))
         larger = pl.max_horizontal(pl.col("n_points"), pl.lit(n_points))
-        found = found.filter(smaller >= (1 - N_TOLERANCE) * larger)
-    return found["run_id"].to_list()
+        matches = matches.filter(smaller >= (1 - N_TOLERANCE) * larger)
+    return matches["run_id"].to_list()
 
 
 def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str:
-    """Model id; a local model's id contains a hash of its content, which is read only if the warehouse may have it."""
+    """The model's id. That of a local model contains a hash of its content, computed only if the warehouse may have it."""
     if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
         return row.model_id
     return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{with_content_id(weights).revision}", 1)
 
 
 def _comparison(
-    others: pl.DataFrame, alike: dict[str, Any], here: dict[str, Any], by_types: list[str], by_words: list[str]
+    other_models: pl.DataFrame,
+    same_protocol: dict[str, Any],
+    same_kind: dict[str, Any],
+    by_types: list[str],
+    by_words: list[str],
 ) -> str:
     if by_types or by_words:
         return Sentence(
@@ -111,16 +125,16 @@ def _comparison(
             n=len(by_types),
             n_by_words=len(by_words),
         )
-    same_text = others.filter(corpus_id=alike["corpus_id"])
-    if others.is_empty():
+    same_text = other_models.filter(corpus_id=same_protocol["corpus_id"])
+    if other_models.is_empty():
         return Sentence("The warehouse has no other model to compare with yet.")
     if same_text.is_empty():
         return Sentence("No other model was measured on this text: nothing in the warehouse compares with it.")
-    if same_text.filter(**alike).is_empty():
+    if same_text.filter(**same_protocol).is_empty():
         return Sentence(
             "Other models were measured on this text by another protocol or seed: they do not compare with it."
         )
-    if same_text.filter(**here).is_empty():
+    if same_text.filter(**same_kind).is_empty():
         return Sentence("Other models were measured so, but of another kind: they do not compare with it.")
     return Sentence(
         "Models of this kind were measured so, but with another tokenizer and other words, or clouds of another size. "
@@ -141,21 +155,21 @@ class ControlPass:
 
 
 def control_passes(
-    config: RunConfig, protocol: Protocol, same: Identity, has_bos: bool, warehouse: Warehouse | None
+    config: RunConfig, protocol: Protocol, identity: Identity, has_bos: bool, warehouse: Warehouse | None
 ) -> list[ControlPass]:
     """Control passes of the protocol or the request, plus others that the warehouse has (None: no warehouse).
 
     `without_bos` is skipped if the text opens without a BOS token.
     """
-    found = []
+    controls = []
     for name, control in CONTROLS.items():
         if name == "without_bos" and not has_bos:
             continue
         for number in range(control.n_seeds(protocol.n_random_models)):
             seed = config.seed + number
-            as_asked = asdict(same) | {"pass": name, "model_seed": seed if control.has_model_seed else None}
-            run_id = find_control(warehouse, **as_asked) if warehouse else None
+            key = asdict(identity) | {"pass": name, "model_seed": seed if control.has_model_seed else None}
+            run_id = find_control(warehouse, **key) if warehouse else None
             if run_id or config.controls or name in protocol.passes:
                 label = f"{name} {number + 1}" if control.has_several else name
-                found.append(ControlPass(name, label, number, seed, run_id))
-    return found
+                controls.append(ControlPass(name, label, number, seed, run_id))
+    return controls

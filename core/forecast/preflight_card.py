@@ -61,7 +61,7 @@ class _Survey:
         self.notes: list[str] = []
         self.protocol: Protocol | None = None
         self.corpus: Corpus | None = None
-        self.place: ModelMetadata | None = None
+        self.source: ModelMetadata | None = None
         self.blueprint: Blueprint | None = None
         self.model: OpenModel | None = None
         self.setup: Setup | None = None
@@ -71,10 +71,11 @@ class _Survey:
         self.sample: TokenSample | None = None
         self.layers: CloudPlan | None = None
         self.speed: Speed | None = None
-        self.known: ExistingRuns | None = None
+        self.existing: ExistingRuns | None = None
 
     @contextmanager
     def _step(self) -> Iterator[None]:
+        """Collect the refusal of a step, and go on after it."""
         try:
             yield
         except InputError as error:
@@ -82,14 +83,11 @@ class _Survey:
                 self.refusals.append(str(error))
 
     def gather(self, stack: ExitStack, setup: Setup | None) -> None:
+        """Take all steps; what is opened is closed with `stack`."""
         if setup:
-            self.protocol, self.corpus, self.blueprint, self.setup = (
-                setup.protocol,
-                setup.corpus,
-                setup.blueprint,
-                setup,
-            )
-            self.place = local_metadata(setup.blueprint.weights)
+            self.setup = setup
+            self.protocol, self.corpus, self.blueprint = setup.protocol, setup.corpus, setup.blueprint
+            self.source = local_metadata(setup.blueprint.weights)
         else:
             self._open(stack)
         if self.blueprint:
@@ -104,7 +102,9 @@ class _Survey:
                 self._plan(self.model, self.blueprint, self.protocol)
         if self.model and self.setup:
             with self._step():
-                self.known = find_existing_runs(self.warehouse, self.config, self.setup, self.sample, self._n_points())
+                self.existing = find_existing_runs(
+                    self.warehouse, self.config, self.setup, self.sample, self._n_points()
+                )
             with self._step():
                 self._plan_controls(self.model, self.setup)
 
@@ -117,24 +117,25 @@ class _Survey:
         with self._step():
             self.corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
         with self._step():
-            self.place = stack.enter_context(find_model(config.model))
-            self.notes += self.place.notes
-            _need_cache(self.place)
-        if self.place and self.place.weights:
+            self.source = stack.enter_context(find_model(config.model))
+            self.notes += self.source.notes
+            _need_cache(self.source)
+        if self.source and self.source.weights:
             with self._step():
                 self.blueprint = read_blueprint(
-                    self.place.weights, config.dtype, config.device, config.stack, self.place.has_tokenizer
+                    self.source.weights, config.dtype, config.device, config.stack, self.source.has_tokenizer
                 )
         if self.protocol and self.corpus and self.blueprint:
             companions = [read_tokenizer(weights) for weights in map(_local_weights, config.companions) if weights]
             self.setup = Setup(self.protocol, self.corpus, self.blueprint, config.seed, tuple(companions))
 
     def _plan(self, model: OpenModel, blueprint: Blueprint, protocol: Protocol) -> None:
+        """Fit the text pass into memory and onto the disk, and lay out its clouds."""
         with self._step():
             require_context(model, protocol.n_tokens)
         with self._step():
-            others = available_bytes_elsewhere(blueprint.device, self.config.memory_budget)
-            self.plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, others)
+            other_devices = available_bytes_elsewhere(blueprint.device, self.config.memory_budget)
+            self.plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, other_devices)
             if self.plan.spread:
                 self.notes.append(Sentence("Its weights are spread over {n} GPUs.", n=len(self.plan.spread)))
             if self.plan.on_demand:
@@ -163,32 +164,35 @@ class _Survey:
                 self.layers = _plan_without_norms(self.sample, protocol, self.config.seed)
 
     def _plan_controls(self, model: OpenModel, setup: Setup) -> None:
+        """Fit the control passes that are to be measured into memory."""
         if not self.plan:
             return
         self.plans = {TRAINED: self.plan}
         windows = setup.protocol.n_sequences, setup.protocol.n_tokens
-        controls = self.known.controls if self.known else ()
+        controls = self.existing.controls if self.existing else ()
         for weights in sorted({PASSES[name].weights for name, _, run_id in controls if not run_id} - {TRAINED}):
             self.plans[weights] = setup.blueprint.plan_within(self._room(model), *windows, weights=weights)
 
     def _room(self, model: OpenModel) -> int:
         """Memory available for weights and pass: with a budget, minus what a measuring process already uses."""
-        assert self.blueprint and self.place and self.place.weights
+        assert self.blueprint and self.source and self.source.weights
         device, budget = self.blueprint.device, self.config.memory_budget
         if budget is None or device.type == "cuda" or self.speed is None:
             return available_bytes(device, budget)
-        is_gguf = self.place.weights.gguf_file is not None
+        is_gguf = self.source.weights.gguf_file is not None
         return max(0, budget - baseline_bytes(self.speed.base_memory, is_gguf, model.vocabulary_size))
 
     def _n_points(self) -> int | None:
+        """Size of the cloud `one_per_type`, if known."""
         return self.layers.draws[0].n_points if self.layers and self.layers.draws else None
 
     # --- the card ------------------------------------------------------------------------------------------------
 
     def card(self) -> Preflight:
-        config, place, known = self.config, self.place, self.known
+        """The card, with None for what is not known."""
+        config, source, existing = self.config, self.source, self.existing
         passes = self._passes()
-        measured = [one for one in passes if one.known_run is None]
+        to_measure = [pass_ for pass_ in passes if pass_.known_run is None]
         card = Preflight(
             config.model,
             config.corpus,
@@ -196,39 +200,39 @@ class _Survey:
             config.seed,
             config.dtype,
             str(self.blueprint.device) if self.blueprint else None,
-            place.where if place else None,
+            source.where if source else None,
             passes=passes,
             n_points=self._n_points(),
             refusals=tuple(self.refusals),
             notes=tuple(self.notes),
-            memory_bytes=_largest([one.memory_bytes for one in measured]),
-            gpu_memory_bytes=_largest([one.gpu_memory_bytes for one in measured]),
+            memory_bytes=_largest([pass_.memory_bytes for pass_ in to_measure]),
+            gpu_memory_bytes=_largest([pass_.gpu_memory_bytes for pass_ in to_measure]),
         )
-        if place:
+        if source:
             card = replace(
                 card,
-                stored_dtype=place.stored_dtype,
-                licence=place.licence,
-                parameters=place.parameters,
-                download_bytes=place.download_bytes,
+                stored_dtype=source.stored_dtype,
+                licence=source.licence,
+                parameters=source.parameters,
+                download_bytes=source.download_bytes,
             )
         if self.model and self.protocol:
             card = self._with_model(card, self.model, self.protocol)
         if self.plan:
             card = replace(card, streamed=self.plan.on_demand, batch=self.plan.batch)
-        if self.speed and self.model and passes and all(one.seconds for one in measured) and not self.refusals:
+        if self.speed and self.model and passes and all(pass_.seconds for pass_ in to_measure) and not self.refusals:
             start = start_seconds(
                 self.speed, self.model.row.weight_bytes, card.stored_format == "gguf", self.model.vocabulary_size
             )
-            total = start + sum(sum(one.seconds.values()) for one in measured)
+            total = start + sum(sum(pass_.seconds.values()) for pass_ in to_measure)
             card = replace(card, start_seconds=start, seconds=total)
-        if known:
+        if existing:
             card = replace(
                 card,
-                measured_run=known.measured,
-                comparable_runs=known.by_types,
-                comparable_by_words=known.by_words,
-                comparison=known.line,
+                measured_run=existing.measured,
+                comparable_runs=existing.by_types,
+                comparable_by_words=existing.by_words,
+                comparison=existing.line,
             )
         return card
 
@@ -252,10 +256,10 @@ class _Survey:
         )
 
     def _passes(self) -> tuple[PassEstimate, ...]:
-        if not (self.known and self.protocol):
+        if not (self.existing and self.protocol):
             return ()
-        wanted = [*self.known.controls, ("text", "text", None)]
-        return tuple(self._pass(*one) for one in wanted)
+        passes = [*self.existing.controls, ("text", "text", None)]
+        return tuple(self._pass(*pass_) for pass_ in passes)
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
         plan = self.plans.get(PASSES[name].weights)
@@ -266,21 +270,27 @@ class _Survey:
         layers = self.layers if PASSES[name].has_words else replace(self.layers, word_draws=[])
         windows = protocol.n_sequences, protocol.n_tokens
         work = Work(shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
-        further = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
+        extra_estimators = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
-        taken = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
+        memory = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
         return PassEstimate(
-            name, label, None, pass_seconds(self.speed, work, tuple(further)), taken.memory, taken.device or None
+            name,
+            label,
+            None,
+            pass_seconds(self.speed, work, tuple(extra_estimators)),
+            memory.memory,
+            memory.device or None,
         )
 
     def _placed(self, pass_name: str) -> Placed:
-        assert self.blueprint and self.place and self.place.weights
-        is_gguf, on_device = self.place.weights.gguf_file is not None, self.blueprint.device.type == "cuda"
-        is_mapped = not is_gguf and self.place.stored_dtype == self.config.dtype
+        assert self.blueprint and self.source and self.source.weights
+        is_gguf, on_device = self.source.weights.gguf_file is not None, self.blueprint.device.type == "cuda"
+        is_mapped = not is_gguf and self.source.stored_dtype == self.config.dtype
         return Placed(is_mapped, PASSES[pass_name].weights, is_gguf, on_device)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:
+    """The largest known size; None if none is known."""
     return max((size for size in sizes if size is not None), default=None)
 
 
@@ -289,15 +299,15 @@ def _nearest_existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def _need_cache(place: ModelMetadata) -> None:
+def _need_cache(source: ModelMetadata) -> None:
     """Raise ResourceError if the download does not fit. A package needs twice its size, because it is unpacked."""
-    if place.where == "here" or not place.download_bytes:
+    if source.where == "here" or not source.download_bytes:
         return
-    folder, needed = cache_folder(), place.download_bytes * 2
-    if place.where == "hub":
+    folder, needed = cache_folder(), source.download_bytes * 2
+    if source.where == "hub":
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        folder, needed = Path(HF_HUB_CACHE), place.download_bytes
+        folder, needed = Path(HF_HUB_CACHE), source.download_bytes
     free = shutil.disk_usage(_nearest_existing(folder)).free
     if free < needed:
         raise ResourceError(
@@ -326,10 +336,10 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> C
 def expected_seconds(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
     """Phase, as named in progress reports -> seconds; empty if unknown. Control passes come first."""
     passes = estimate(config, warehouse, setup).passes
-    ordered = [one for one in passes if one.name != "text"] + [one for one in passes if one.name == "text"]
+    ordered = [pass_ for pass_ in passes if pass_.name != "text"] + [pass_ for pass_ in passes if pass_.name == "text"]
     return {
-        phase if one.name == "text" else f"{one.label}: {phase}": seconds
-        for one in ordered
-        for phase, seconds in one.seconds.items()
+        phase if pass_.name == "text" else f"{pass_.label}: {phase}": seconds
+        for pass_ in ordered
+        for phase, seconds in pass_.seconds.items()
         if phase != "store"
     }

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ FORMAT = 2
 HIDDEN, WIDE = 512, 2048
 """Width of the block on which products are timed, and of its inner layer."""
 
-PATIENCE = 180.0
+TIMEOUT = 180.0
 """Timeout of the self-test in seconds, mostly for reading libraries from a slow disk."""
 WAREHOUSE = 28 * 10**6
 """Bytes used by the warehouse's libraries in a measuring process."""
@@ -67,17 +66,22 @@ def speed_of(dtype: str, device: torch.device) -> Speed:
 
     Raises WorkdimError if the self-test fails.
     """
-    key = _key(dtype, device)
-    known = _read_cache()
-    if key not in known:
-        known[key] = asdict(_run_self_test(dtype, device))
-        _write_cache(known)
-    return Speed(**known[key])
+    key, file = _key(dtype, device), cache_folder() / "speed.json"
+    try:
+        cache: dict[str, dict] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # missing or corrupt: measuring again takes seconds
+        cache = {}
+    if key not in cache:
+        cache[key] = asdict(_run_self_test(dtype, device))
+        with suppress(OSError):  # if the cache cannot be written, the test runs again next time
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, json.dumps(cache, indent=1).encode())
+    return Speed(**cache[key])
 
 
 def _key(dtype: str, device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    parts = (
+    values = (
         FORMAT,
         platform.node(),
         platform.machine(),
@@ -88,30 +92,14 @@ def _key(dtype: str, device: torch.device) -> str:
         name,
         dtype,
     )
-    return " ".join(map(str, parts))
-
-
-def _file() -> Path:
-    return cache_folder() / "speed.json"
-
-
-def _read_cache() -> dict[str, dict]:
-    try:
-        return json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing or corrupt: remaking it takes seconds
-        return {}
-
-
-def _write_cache(known: dict[str, dict]) -> None:
-    with suppress(OSError):  # if the cache cannot be written, the test runs again next time
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(_file(), json.dumps(known, indent=1).encode())
+    return " ".join(map(str, values))
 
 
 def _run_self_test(dtype: str, device: torch.device) -> Speed:
+    """The result of the self-test in a process of its own. Raises WorkdimError."""
     command = [sys.executable, "-m", "core.forecast.speed", dtype, str(device), str(torch.get_num_threads())]
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             cwd=ROOT,
             capture_output=True,
@@ -119,17 +107,18 @@ def _run_self_test(dtype: str, device: torch.device) -> Speed:
             encoding="utf-8",
             errors="replace",
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
     except subprocess.TimeoutExpired as error:
         raise WorkdimError(
-            "The self-test of this machine has not ended within {patience:g} seconds.", patience=PATIENCE
+            "The self-test of this machine has not ended within {patience:g} seconds.", patience=TIMEOUT
         ) from error
-    if done.returncode:
+    if completed.returncode:
         raise WorkdimError(
-            "The self-test of this machine failed: {reason}", reason=(done.stderr.splitlines() or ["no reason"])[-1]
+            "The self-test of this machine failed: {reason}",
+            reason=(completed.stderr.splitlines() or ["no reason"])[-1],
         )
-    return Speed(**json.loads(done.stdout.splitlines()[-1]))
+    return Speed(**json.loads(completed.stdout.splitlines()[-1]))
 
 
 # --- the self-test ---------------------------------------------------------------------------------------------
@@ -138,17 +127,17 @@ def _run_self_test(dtype: str, device: torch.device) -> Speed:
 def self_test(dtype: str, device: torch.device, start: float) -> Speed:
     """Run the self-test; `start` is the time in seconds that this process has used so far."""
     base = anonymous_memory() + WAREHOUSE
-    make = torch.Generator().manual_seed(0)
-    states = torch.randn(1024, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
-    inner = torch.randn(WIDE, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
-    product = _time_per_call(lambda: states @ inner.T, device)
-    wide = states @ inner.T
-    activation = _time_per_call(lambda: torch.nn.functional.silu(wide) * wide, device)
-    drawn = torch.empty(2**20)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(1024, HIDDEN, generator=generator).to(device, TORCH_DTYPES[dtype])
+    inner = torch.randn(WIDE, HIDDEN, generator=generator).to(device, TORCH_DTYPES[dtype])
+    product_seconds = _time_per_call(lambda: states @ inner.T, device)
+    inner_states = states @ inner.T
+    activation_seconds = _time_per_call(lambda: torch.nn.functional.silu(inner_states) * inner_states, device)
+    buffer = torch.empty(2**20)
     return Speed(
-        multiplication=product / (1024 * HIDDEN * WIDE),
-        number=activation / (2 * wide.numel()),
-        draw=_time_per_call(drawn.normal_, torch.device("cpu")) / drawn.numel(),
+        multiplication=product_seconds / (1024 * HIDDEN * WIDE),
+        number=activation_seconds / (2 * inner_states.numel()),
+        draw=_time_per_call(buffer.normal_, torch.device("cpu")) / buffer.numel(),
         step=_time_per_call(lambda: sum(len(str(i)) for i in range(20_000)), torch.device("cpu")) / 20_000,
         geometry=_geometry_factor(device),
         start=start,
@@ -156,7 +145,7 @@ def self_test(dtype: str, device: torch.device, start: float) -> Speed:
     )
 
 
-def _time_per_call(work: Callable[[], object], device: torch.device, enough: float = 0.15) -> float:
+def _time_per_call(work: Callable[[], object], device: torch.device, min_seconds: float = 0.15) -> float:
     """Shortest time of one call, over at least five calls and `enough` seconds, because other processes only add time.
 
     On a CPU it is capped at the mean CPU time per call, so that a busy machine is measured as an idle one. The mean is
@@ -164,19 +153,19 @@ def _time_per_call(work: Callable[[], object], device: torch.device, enough: flo
     """
     times: list[float] = []
     work()
-    had = time.process_time()
-    while sum(times) < enough or len(times) < 5 or time.process_time() == had:
+    cpu_start = time.process_time()
+    while sum(times) < min_seconds or len(times) < 5 or time.process_time() == cpu_start:
         times.append(_time_once(work, device))
-    on_cpu = (time.process_time() - had) / len(times)
-    return min(*times, on_cpu) if device.type == "cpu" else min(times)
+    cpu_seconds = (time.process_time() - cpu_start) / len(times)
+    return min(*times, cpu_seconds) if device.type == "cpu" else min(times)
 
 
 def _time_once(work: Callable[[], object], device: torch.device) -> float:
     _synchronize(device)
-    began = time.perf_counter()
+    start = time.perf_counter()
     work()
     _synchronize(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def _synchronize(device: torch.device) -> None:
@@ -202,16 +191,15 @@ def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
     )
     states = torch.randn(len(types), hidden_size, generator=torch.Generator().manual_seed(0))
     states = (states * torch.linspace(1, 0.1, hidden_size)).to(device)
-    measured = _time_per_call(lambda: measure_layer(states, plan), device)
-    return measured / layer_seconds(plan, hidden_size)
+    seconds = _time_per_call(lambda: measure_layer(states, plan), device)
+    return seconds / layer_seconds(plan, hidden_size)
 
 
 if __name__ == "__main__":
-    chosen_dtype, device_name, threads = sys.argv[1:]
-    torch.set_num_threads(int(threads))
+    dtype_name, device_name, n_threads = sys.argv[1:]
+    torch.set_num_threads(int(n_threads))
     import core.measure.profile  # noqa: F401  # part of the memory of a measurement before it starts
 
     load_libraries()
-    target = choose_device(device_name)
-    found = self_test(chosen_dtype, target, time.process_time())
-    print(json.dumps(asdict(found)))
+    result = self_test(dtype_name, choose_device(device_name), time.process_time())
+    print(json.dumps(asdict(result)))

@@ -86,34 +86,34 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     require_disk_space(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
     states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
     _allocate(scratch / STATES_FILE)
-    spill = _Spill(model, states, n_tokens)
-    planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
+    writer = _StateWriter(model, states, n_tokens)
+    batch_planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
     nats = np.full(sample.ids.shape, np.nan, dtype=np.float32)
     start = 0
-    with torch.inference_mode(), spill.hooks_attached():
+    with torch.inference_mode(), writer.hooks_attached():
         while start < n_sequences:
             progress(Progress("forward", start, n_sequences))
             # Streamed weights are read once for all batches.
-            end = n_sequences if model.units else min(start + batch, n_sequences)
-            parts = _parts(sample, range(start, end, batch), end)
-            if not _forward(model, spill, parts, nats, lambda n: progress(Progress("forward", n, len(model.units)))):
-                batch = _halve_batch(model, parts[0].ids)
+            stop = n_sequences if model.units else min(start + batch, n_sequences)
+            batches = _split_batches(sample, range(start, stop, batch), stop)
+            if not _forward(model, writer, batches, nats, lambda n: progress(Progress("forward", n, len(model.units)))):
+                batch = _halve_batch(model, batches[0].ids)
                 continue
-            start = end
+            start = stop
     progress(Progress("forward", n_sequences, n_sequences))
-    spill.check()
-    bits = None
+    writer.check()
+    bits_per_byte = None
     if model.is_causal and sample.n_bytes_scored:
-        bits = float(np.nansum(nats, dtype=np.float64)) / (math.log(2) * sample.n_bytes_scored)
+        bits_per_byte = float(np.nansum(nats, dtype=np.float64)) / (math.log(2) * sample.n_bytes_scored)
     return HiddenStates(
         states,
-        spill.norms,
+        writer.norms,
         model.n_layers,
-        spill.post_norm_differs,
-        bits,
+        writer.post_norm_differs,
+        bits_per_byte,
         nats if model.is_causal else None,
         bool(model.units),
-        planned,
+        batch_planned,
         batch,
     )
 
@@ -143,55 +143,56 @@ def require_context(model: OpenModel, n_tokens: int) -> None:
 
 
 @dataclass(frozen=True)
-class Part:
+class Batch:
     """A batch of windows."""
 
-    first: int
-    """Number of the first window."""
+    start: int
+    """Index of the first window."""
     ids: np.ndarray
     """(n_batch, n_tokens)"""
     scored: np.ndarray
-    """Which of them the loss counts as targets; (n_batch, n_tokens) bool"""
+    """Which tokens count as targets of the loss; (n_batch, n_tokens) bool"""
 
 
-def _parts(sample: TokenSample, firsts: range, end: int) -> list[Part]:
-    slices = [slice(first, min(first + firsts.step, end)) for first in firsts]
-    return [Part(part.start, sample.ids[part], ~sample.template[part]) for part in slices]
+def _split_batches(sample: TokenSample, starts: range, stop: int) -> list[Batch]:
+    slices = [slice(start, min(start + starts.step, stop)) for start in starts]
+    return [Batch(rows.start, sample.ids[rows], ~sample.template[rows]) for rows in slices]
 
 
 def _forward(
-    model: OpenModel, spill: _Spill, parts: list[Part], nats: np.ndarray, units_done: Callable[[int], None]
+    model: OpenModel, writer: _StateWriter, batches: list[Batch], nats: np.ndarray, on_units: Callable[[int], None]
 ) -> bool:
-    """Run batches, writing their states and filling their losses into `nats`; False, with all undone, if memory runs out."""
+    """Run batches, write their states and fill their losses into `nats`; undoes all and returns False if memory runs out."""
 
     def run(index: int) -> None:
-        ids, scored = (torch.from_numpy(of).to(model.device) for of in (parts[index].ids, parts[index].scored))
-        last, token_losses = model.forward(ids, scored)
-        spill.write_last(last)
+        ids, scored = (torch.from_numpy(of).to(model.device) for of in (batches[index].ids, batches[index].scored))
+        post_norm, token_losses = model.forward(ids, scored)
+        writer.write_last(post_norm)
         if token_losses is not None:
-            first = parts[index].first
-            nats[first : first + len(ids)] = token_losses.numpy()
+            start = batches[index].start
+            nats[start : start + len(ids)] = token_losses.numpy()
 
     def enter(index: int) -> None:
-        spill.set_rows(parts[index].first, len(parts[index].ids))
+        writer.set_rows(batches[index].start, len(batches[index].ids))
 
-    spill.begin()
+    writer.begin()
     try:
-        run_together(model.units, [partial(run, i) for i in range(len(parts))], enter, units_done)
+        run_together(model.units, [partial(run, index) for index in range(len(batches))], enter, on_units)
         return True
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-    spill.undo()
+    writer.undo()
     release_memory(model.device)
     return False
 
 
 def _halve_batch(model: OpenModel, ids: np.ndarray) -> int:
+    """Half the number of windows of a batch that did not fit. Raises ResourceError if it was one window."""
     n_sequences, n_tokens = ids.shape
     if n_sequences == 1:
-        what = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
-        raise too_large(what, model.device)
+        name = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
+        raise too_large(name, model.device)
     half = n_sequences // 2
     _log.warning(
         Sentence(
@@ -209,8 +210,8 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-class _Spill:
-    """Hooks that write each layer's states and norms into the rows of the current batch."""
+class _StateWriter:
+    """Forward hooks that write each layer's states and norms into the rows of the current batch."""
 
     def __init__(self, model: OpenModel, states: np.memmap, n_tokens: int) -> None:
         self.model, self.states, self.n_tokens = model, states, n_tokens
@@ -221,7 +222,8 @@ class _Spill:
         self.set_rows(0, 0)
 
     def begin(self) -> None:
-        self.before = self.written.copy()
+        """Remember what was written, for `undo`."""
+        self.written_before = self.written.copy()
 
     def set_rows(self, sequence: int, n_sequences: int) -> None:
         """Set the rows of the next states: `n_sequences` windows from `sequence` on."""
@@ -229,8 +231,8 @@ class _Spill:
         self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
 
     def undo(self) -> None:
-        """Forget the states since `begin`; they will be written again."""
-        self.written = self.before
+        """Forget the states written since `begin`; they will be written again."""
+        self.written = self.written_before
 
     def write(self, index: int, state: Tensor) -> None:
         """Write a state (n_batch, n_tokens, hidden_size) of any dtype and device, without prefix tokens."""
@@ -246,42 +248,44 @@ class _Spill:
         self.post_norm_differs |= not np.array_equal(self.states[-1, self.rows], self.states[-2, self.rows])
 
     def _check_shape(self, index: int, state: Tensor) -> None:
-        hidden_size, found = self.states.shape[-1], tuple(state.shape)
-        if found[-1] != hidden_size:
+        """Raises ModelError for a state of another width, or not (n_batch, n_tokens, hidden_size)."""
+        hidden_size, shape = self.states.shape[-1], tuple(state.shape)
+        if shape[-1] != hidden_size:
             raise ModelError(
                 "Layer {index} of {model} is {found} wide, not {hidden_size}: models whose width changes are not "
                 "measured.",
                 index=index,
                 model=self.model.row.model_id,
-                found=found[-1],
+                found=shape[-1],
                 hidden_size=hidden_size,
             )
-        if found[:-1] != (self.n_sequences, self.n_tokens):
+        if shape[:-1] != (self.n_sequences, self.n_tokens):
             raise ModelError(
                 "Layer {index} of {model} gives states of shape {found} for {n_sequences} windows of {n_tokens} "
                 "tokens: models that arrange tokens otherwise are not measured.",
                 index=index,
                 model=self.model.row.model_id,
-                found=str(tuple(found)),
+                found=str(tuple(shape)),
                 n_sequences=self.n_sequences,
                 n_tokens=self.n_tokens,
             )
 
     @contextmanager
     def hooks_attached(self) -> Iterator[None]:
+        """Write the input of the first block and the output of every block meanwhile."""
         n_before = self.model.n_before
 
-        def before_first(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
+        def write_input(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
             self.write(0, input_state(arguments, keywords)[:, n_before:])
 
-        def after(index: int):
+        def write_output(index: int):
             return lambda _module, _arguments, output: self.write(index, output_state(output)[:, n_before:])
 
         blocks = self.model.layers
         with ExitStack() as hooks:
-            hooks.callback(blocks[0].register_forward_pre_hook(before_first, with_kwargs=True).remove)
-            for i, block in enumerate(blocks):
-                hooks.callback(block.register_forward_hook(after(i + 1)).remove)
+            hooks.callback(blocks[0].register_forward_pre_hook(write_input, with_kwargs=True).remove)
+            for index, block in enumerate(blocks):
+                hooks.callback(block.register_forward_hook(write_output(index + 1)).remove)
             yield
 
     def check(self) -> None:
@@ -336,9 +340,8 @@ def _allocate(path: Path) -> None:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise _disk_full_error(
-                    path.parent, path.stat().st_size
-                ) from error  # others: a file system without this call
+                raise _disk_full_error(path.parent, path.stat().st_size) from error
+            # Other errors: a file system without this call.
 
 
 def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
@@ -347,6 +350,7 @@ def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
 
 
 def require_disk_space(folder: Path, n_bytes: int) -> None:
+    """Raises ResourceError if the disk of `folder` has no room for the states file."""
     if shutil.disk_usage(folder).free < n_bytes * 1.05:
         raise _disk_full_error(folder, n_bytes)
 

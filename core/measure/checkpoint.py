@@ -24,11 +24,11 @@ from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, 
 from core.measure.capture import STATES_FILE, HiddenStates
 from core.records import Estimate
 
-_KEY_FILE = "key.json"
-_FORWARD_FILE = "forward.json"
-_SPENT_FILE = "spent.json"
-_ARRAYS = ("norms", "nats")
-"""Fields of HiddenStates that are stored in files of their own."""
+KEY_FILE = "key.json"
+FORWARD_FILE = "forward.json"
+RESOURCES_FILE = "spent.json"
+ARRAY_FIELDS = ("norms", "nats")
+"""Fields of HiddenStates that are stored as .npy files."""
 
 
 class Checkpoint:
@@ -40,21 +40,21 @@ class Checkpoint:
     def __init__(self, folder: Path, key: Any) -> None:
         self._folder = folder
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        stored_key = _read(folder / _KEY_FILE)
+        stored_key = _read(folder / KEY_FILE)
         self.was_emptied = stored_key is not None and stored_key != {"sha256": digest}
         """Whether results of another key were deleted."""
         if stored_key != {"sha256": digest}:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / _KEY_FILE, json.dumps({"sha256": digest}).encode())
+            _write(folder / KEY_FILE, json.dumps({"sha256": digest}).encode())
 
     def states(self) -> HiddenStates | None:
         """The states of a finished forward pass; None if there is none."""
-        content = _read(self._folder / _FORWARD_FILE)
+        content = _read(self._folder / FORWARD_FILE)
         if content is None:
             return None
         states = np.load(self._folder / STATES_FILE, mmap_mode="r")
-        files = {name: self._folder / f"{name}.npy" for name in _ARRAYS}
+        files = {name: self._folder / f"{name}.npy" for name in ARRAY_FIELDS}
         arrays: dict[str, Any] = {
             name: np.load(file, allow_pickle=False) if file.exists() else None for name, file in files.items()
         }
@@ -62,45 +62,50 @@ class Checkpoint:
 
     def resources(self) -> dict[str, Any]:
         """Time and memory spent on the stored results (`Clock.resources`); empty if there are none."""
-        return _read(self._folder / _SPENT_FILE) or {}
+        return _read(self._folder / RESOURCES_FILE) or {}
 
     def save_states(self, states: HiddenStates, resources: dict[str, Any]) -> None:
         """Mark the forward pass as finished; the states themselves are in the folder already."""
         states.states.flush()
-        others = {field.name: getattr(states, field.name) for field in fields(states) if field.name != "states"}
-        for name in _ARRAYS:
-            if (values := others.pop(name)) is not None:
+        metadata = {field.name: getattr(states, field.name) for field in fields(states) if field.name != "states"}
+        for name in ARRAY_FIELDS:
+            if (values := metadata.pop(name)) is not None:
                 content = io.BytesIO()
                 np.save(content, values, allow_pickle=False)
                 _write(self._folder / f"{name}.npy", content.getvalue())
-        _write(self._folder / _SPENT_FILE, json.dumps(resources).encode())
-        _write(self._folder / _FORWARD_FILE, json.dumps(others).encode())
+        _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
+        _write(self._folder / FORWARD_FILE, json.dumps(metadata).encode())
 
     def layer(self, index: int) -> LayerResult | None:
-        found = _read(self._layer_file(index))
-        return None if found is None else _layer_from_json(found)
+        """The stored result of a layer; None if it is not finished."""
+        content = _read(self._layer_file(index))
+        return None if content is None else _decode_layer(content)
 
     def save_layer(self, index: int, layer: LayerResult, resources: dict[str, Any]) -> None:
-        text = json.dumps(asdict(layer), default=_to_json)  # Python writes every double so that it reads back the same
+        """Store the result of a layer, and the time and memory spent so far."""
+        text = json.dumps(
+            asdict(layer), default=_encode_numpy
+        )  # Python writes every double so that it reads back the same
         _write(self._layer_file(index), text.encode())
-        _write(self._folder / _SPENT_FILE, json.dumps(resources).encode())
+        _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
 
     def step(self, name: str, records: Mapping[str, type]) -> Any:
         """The stored result of a step, made of records and arrays; None if the step is not finished.
 
         `records`: the record classes that it may contain, by name.
         """
-        found = _read(self._folder / f"step-{name}.json")
-        return None if found is None else _decode(found, records)
+        content = _read(self._folder / f"step-{name}.json")
+        return None if content is None else _decode(content, records)
 
     def save_step(self, name: str, value: Any) -> None:
+        """Store the result of a step."""
         _write(self._folder / f"step-{name}.json", json.dumps(_encode(value)).encode())
 
     def _layer_file(self, index: int) -> Path:
         return self._folder / f"layer-{index:04d}.json"
 
 
-def _layer_from_json(content: dict[str, Any]) -> LayerResult:
+def _decode_layer(content: dict[str, Any]) -> LayerResult:
     return LayerResult(
         [
             CloudEstimate(
@@ -110,7 +115,7 @@ def _layer_from_json(content: dict[str, Any]) -> LayerResult:
         ],
         [CloudCorrelator(**c) for c in content["correlators"]],
         [
-            Distribution(d["quantity"], _array_from_json(d["rows"]), _array_from_json(d["values"]))
+            Distribution(d["quantity"], _decode_array(d["rows"]), _decode_array(d["values"]))
             for d in content["distributions"]
         ],
         content["duplicate_share"],
@@ -118,7 +123,7 @@ def _layer_from_json(content: dict[str, Any]) -> LayerResult:
     )
 
 
-def _to_json(value: Any) -> Any:
+def _encode_numpy(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return {"dtype": str(value.dtype), "numbers": value.tolist()}
     if isinstance(value, np.generic):
@@ -126,11 +131,12 @@ def _to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in a checkpoint")
 
 
-def _array_from_json(content: dict[str, Any]) -> np.ndarray:
+def _decode_array(content: dict[str, Any]) -> np.ndarray:
     return np.array(content["numbers"], dtype=content["dtype"])
 
 
 def _read(path: Path) -> Any:
+    """The content of a JSON file; None if it is missing or invalid."""
     try:
         return read_json(path)
     except (OSError, ValueError):
@@ -138,6 +144,7 @@ def _read(path: Path) -> Any:
 
 
 def _write(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises ResourceError."""
     try:
         write_atomic(path, content)
     except OSError as error:
@@ -150,7 +157,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _encode(value: Any) -> Any:
-    """As JSON values: an array as base64 bytes, a record with the name of its class."""
+    """A value as JSON: an array as base64 bytes, a record with the name of its class."""
     if isinstance(value, np.ndarray):
         content = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
         return {"array": content, "dtype": value.dtype.str, "shape": list(value.shape)}
@@ -159,18 +166,19 @@ def _encode(value: Any) -> Any:
     if is_dataclass(value):
         return {
             "record": type(value).__name__,
-            "fields": {f.name: _encode(getattr(value, f.name)) for f in fields(value)},
+            "fields": {record_field.name: _encode(getattr(value, record_field.name)) for record_field in fields(value)},
         }
     if isinstance(value, dict):
-        return {"pairs": [[_encode(key), _encode(one)] for key, one in value.items()]}
+        return {"pairs": [[_encode(key), _encode(item)] for key, item in value.items()]}
     if isinstance(value, tuple):
-        return {"tuple": [_encode(one) for one in value]}
-    return [_encode(one) for one in value] if isinstance(value, list) else value
+        return {"tuple": [_encode(item) for item in value]}
+    return [_encode(item) for item in value] if isinstance(value, list) else value
 
 
 def _decode(content: Any, records: Mapping[str, type]) -> Any:
+    """The value that `_encode` wrote."""
     if isinstance(content, list):
-        return [_decode(one, records) for one in content]
+        return [_decode(item, records) for item in content]
     if not isinstance(content, dict):
         return content
     if "array" in content:
@@ -180,5 +188,5 @@ def _decode(content: Any, records: Mapping[str, type]) -> Any:
         values = {name: _decode(value, records) for name, value in content["fields"].items()}
         return records[content["record"]](**values)
     if "tuple" in content:
-        return tuple(_decode(one, records) for one in content["tuple"])
+        return tuple(_decode(item, records) for item in content["tuple"])
     return {_decode(key, records): _decode(value, records) for key, value in content["pairs"]}

@@ -22,27 +22,27 @@ from core.tables import RunCheckRow
 from core.texts.sample import TokenSample
 
 
-def run_checks(m: Measurement) -> list[RunCheckRow]:
+def run_checks(measurement: Measurement) -> list[RunCheckRow]:
     """All checks of a run."""
     rows = [
-        _judge(m.run_id, "norm_dropped_share", None, m.mask.norm_dropped_share),
-        _judge(m.run_id, "unknown_token_share", None, m.sample.unknown_share),
-        _judge(m.run_id, "tokens_per_character", None, m.sample.tokens_per_character),
+        _judge(measurement.run_id, "norm_dropped_share", None, measurement.mask.norm_dropped_share),
+        _judge(measurement.run_id, "unknown_token_share", None, measurement.sample.unknown_share),
+        _judge(measurement.run_id, "tokens_per_character", None, measurement.sample.tokens_per_character),
     ]
-    if m.n_points is not None:
-        rows.append(RunCheckRow(m.run_id, "token_types", None, float(m.n_points), None, "pass"))
-    if m.words_lost_share is not None:
-        rows.append(_judge(m.run_id, "words_lost_share", None, m.words_lost_share))
-    for layer, state, result in m.labelled:
+    if measurement.n_points is not None:
+        rows.append(RunCheckRow(measurement.run_id, "token_types", None, float(measurement.n_points), None, "pass"))
+    if measurement.words_lost_share is not None:
+        rows.append(_judge(measurement.run_id, "words_lost_share", None, measurement.words_lost_share))
+    for layer, state, result in measurement.labelled:
         # Without context equal tokens have equal embeddings, so duplicates at layer 0 mean nothing.
         if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share):
-            rows.append(_judge(m.run_id, "duplicates", layer, result.duplicate_share))
-    for layer, found in m.dependence.items():
-        rows += _dependence_rows(m.run_id, layer, found)
+            rows.append(_judge(measurement.run_id, "duplicates", layer, result.duplicate_share))
+    for layer, layer_dependence in measurement.dependence.items():
+        rows += _dependence_rows(measurement.run_id, layer, layer_dependence)
     # For information: the effect of the norm rule on the value.
     rows += [
-        RunCheckRow(m.run_id, "d2_without_norm_rule", at, _none_if_nan(v), None, "pass")
-        for at, v in m.norm_rule.items()
+        RunCheckRow(measurement.run_id, "d2_without_norm_rule", layer, _none_if_nan(change), None, "pass")
+        for layer, change in measurement.norm_rule.items()
     ]
     return rows
 
@@ -54,21 +54,22 @@ def check_second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
     draws cannot be used to compare models, even if its error is as large. The error is stored beside it. Both values are
     taken at the layer that each run has chosen.
     """
-    before, after = _inner_maximum(first), _inner_maximum(later)
-    if before is None or after is None:
+    first_maximum, later_maximum = _inner_maximum(first), _inner_maximum(later)
+    if first_maximum is None or later_maximum is None:
         return None
-    return _judge(later.run.run_id, "second_draw", None, after[0] - before[0], math.hypot(before[1], after[1]))
+    (first_log, first_error), (later_log, later_error) = first_maximum, later_maximum
+    return _judge(later.run.run_id, "second_draw", None, later_log - first_log, math.hypot(first_error, later_error))
 
 
 def _inner_maximum(profile: Profile) -> tuple[float, float] | None:
     """Log of the largest inner dimension, and its standard error."""
     for row in profile.summaries:
         if row.cloud == "one_per_type" and row.inner_max and row.inner_max_layer is not None:
-            at = (row.inner_max_layer, "residual", row.cloud, row.estimator, "centred")
-            found = (
-                r.blocks for r in profile.replicates if (r.layer, r.state, r.cloud, r.estimator, r.transform) == at
+            key = (row.inner_max_layer, "residual", row.cloud, row.estimator, "centred")
+            blocks = next(
+                r.blocks for r in profile.replicates if (r.layer, r.state, r.cloud, r.estimator, r.transform) == key
             )
-            return math.log(row.inner_max), jackknife_error(np.log(next(found)))
+            return math.log(row.inner_max), jackknife_error(np.log(blocks))
     return None
 
 
@@ -86,8 +87,8 @@ def _judge_shift(run_id: str, name: str, layer: int, shift: Shift) -> RunCheckRo
 
 
 def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: float | None = None) -> RunCheckRow:
+    """A check's outcome by the limits in its record; an undefined value is vetoed."""
     check = CHECKS[name]
-    # An undefined value does not pass.
     size = abs(value) if math.isfinite(value) else math.inf
     outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
     threshold = check.veto if outcome == "veto" else check.warn
@@ -112,18 +113,18 @@ def change_without_norm_rule(
     order = np.random.default_rng([plan.seed, 1, 0]).permutation(len(keep))
     order = order[keep[order]]
     ids = sample.ids.flatten()
-    _, first = np.unique(ids[order], return_index=True)
-    chosen = order[np.sort(first)[:limit]]
-    sequences = torch.from_numpy(chosen // sample.ids.shape[1])
-    rows = (np.cumsum(keep) - 1)[chosen]
+    _, first_occurrences = np.unique(ids[order], return_index=True)
+    tokens = order[np.sort(first_occurrences)[:limit]]
+    sequences = torch.from_numpy(tokens // sample.ids.shape[1])
+    rows = (np.cumsum(keep) - 1)[tokens]
     cloud = plan.draws[0]
-    own = cloud.rows[cloud.members[0]]
-    own_sequences = torch.from_numpy(cloud.sequences[cloud.members[0]])
+    drawn_rows = cloud.rows[cloud.members[0]]
+    drawn_sequences = torch.from_numpy(cloud.sequences[cloud.members[0]])
     changes = {}
     for layer in layers:
-        unruled = second_order.d2(states.points(layer, keep)[torch.from_numpy(rows)], sequences)[0]
-        ruled = second_order.d2(states.points(layer, mask.keep)[torch.from_numpy(own)], own_sequences)[0]
-        changes[layer] = float(np.log(unruled) - np.log(ruled))
+        without_rule = second_order.d2(states.points(layer, keep)[torch.from_numpy(rows)], sequences)[0]
+        with_rule = second_order.d2(states.points(layer, mask.keep)[torch.from_numpy(drawn_rows)], drawn_sequences)[0]
+        changes[layer] = float(np.log(without_rule) - np.log(with_rule))
     return changes
 
 

@@ -19,6 +19,8 @@ from core.texts.sample import MIN_TYPES, TokenSample
 
 @dataclass(frozen=True)
 class TokenMask:
+    """Which tokens are measured, and how many were dropped by which rule."""
+
     keep: np.ndarray
     """(n_sequences * n_tokens,) bool"""
     types: np.ndarray
@@ -37,7 +39,7 @@ class TokenMask:
 
     @property
     def kept_rows(self) -> np.ndarray:
-        """Row of each sampled token in the table of kept ones, where it is kept; (n_sequences * n_tokens,)"""
+        """Row of each kept token in the table of kept tokens; undefined for dropped ones; (n_sequences * n_tokens,)"""
         return np.cumsum(self.keep) - 1
 
     @property
@@ -54,8 +56,8 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
     """Drop position 0, special ids, chat templates, and tokens with a norm above `norm_factor` x the layer median.
 
     norms (n_states, n_tokens), states 0..n_layers first. The norm rule looks at states 1..n_layers-1: attention
-    sinks live there, up to 170 times the median, while the last state's norm is no longer about sinks. The median is
-    that of all tokens but a template's, which are the same few in every window.
+    sinks live there, up to 170 times the median, while the norm of the last state says nothing about sinks. The median
+    leaves out the tokens of a chat template, which are the same few in every window.
     """
     position = np.tile(np.arange(sample.ids.shape[1]) == 0, len(sample.ids))
     special = sample.special.flatten() & ~position
@@ -93,9 +95,9 @@ class UsableWords:
     """The word occurrences with a usable token in this run."""
 
     occurrences: np.ndarray
-    """Numbers in the sample's WordSet; (n_placed,)"""
+    """Indices into the sample's WordSet; (n_placed,)"""
     rows: np.ndarray
-    """The masked token of each; (n_placed,)"""
+    """Row of each one's token in the table of kept tokens; (n_placed,)"""
     n_lost: int
     """Occurrences without a usable token: beyond the sequence, or masked."""
 
@@ -107,8 +109,9 @@ class UsableWords:
 
 
 def usable_words(sample: TokenSample, mask: TokenMask) -> UsableWords:
-    reached = sample.word_rows >= 0
-    usable = reached & mask.keep[np.maximum(sample.word_rows, 0)]
+    """The word occurrences whose token the mask keeps."""
+    is_placed = sample.word_rows >= 0
+    usable = is_placed & mask.keep[np.maximum(sample.word_rows, 0)]
     return UsableWords(np.flatnonzero(usable), mask.kept_rows[sample.word_rows[usable]], int((~usable).sum()))
 
 
@@ -123,18 +126,20 @@ def plan_layers(
     """Assign the kept tokens to clouds, identically for every layer."""
     tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
     orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
-    wanted = protocol.clouds
+    cloud_names = protocol.clouds
     others = []
-    if "all_tokens" in wanted:
+    if "all_tokens" in cloud_names:
         others.append(clouds.all_tokens(orders[0], tokens, protocol.max_tokens))
-    if "last_token" in wanted:
-        last = np.flatnonzero(np.r_[mask.sequences[1:] != mask.sequences[:-1], True])
-        others.append(clouds.last_token(last, tokens))
-    by_sequence = np.flatnonzero(np.r_[True, mask.sequences[1:] != mask.sequences[:-1]])
-    prompts = np.split(np.arange(len(mask.types)), by_sequence[1:]) if "per_prompt" in wanted else []
+    if "last_token" in cloud_names:
+        last_tokens = np.flatnonzero(np.r_[mask.sequences[1:] != mask.sequences[:-1], True])
+        others.append(clouds.last_token(last_tokens, tokens))
+    sequence_starts = np.flatnonzero(np.r_[True, mask.sequences[1:] != mask.sequences[:-1]])
+    prompts = np.split(np.arange(len(mask.types)), sequence_starts[1:]) if "per_prompt" in cloud_names else []
     return CloudPlan(
-        draws=[clouds.one_per_type(o, tokens, protocol.max_types) for o in orders] if "one_per_type" in wanted else [],
-        word_draws=_word_draws(sample, words, tokens, protocol, seed) if "one_per_word" in wanted else [],
+        draws=[clouds.one_per_type(order, tokens, protocol.max_types) for order in orders]
+        if "one_per_type" in cloud_names
+        else [],
+        word_draws=_word_draws(sample, words, tokens, protocol, seed) if "one_per_word" in cloud_names else [],
         others=others,
         halves=half_splits(len(sample.ids), protocol.n_half_splits, seed),
         seed=seed,
@@ -148,14 +153,14 @@ def plan_layers(
 def _word_draws(
     sample: TokenSample, words: UsableWords, tokens: clouds.Tokens, protocol: Protocol, seed: int
 ) -> list[clouds.Cloud]:
-    """The draws of `one_per_word`; empty if too few words are left, and the run has no such cloud."""
+    """The draws of `one_per_word`; empty if too few words are left."""
     labels = sample.words.words[words.occurrences]
     if len(np.unique(labels)) < MIN_TYPES:
         return []
-    number = np.full(len(sample.words.words), -1)
-    number[words.occurrences] = np.arange(len(words.occurrences))
-    orders = (number[sample.words.order(seed, draw)] for draw in range(protocol.n_draws))
-    return [clouds.one_per_word(o[o >= 0], labels, words.rows, tokens, protocol.max_types) for o in orders]
+    placed_index = np.full(len(sample.words.words), -1)
+    placed_index[words.occurrences] = np.arange(len(words.occurrences))
+    orders = (placed_index[sample.words.order(seed, draw)] for draw in range(protocol.n_draws))
+    return [clouds.one_per_word(order[order >= 0], labels, words.rows, tokens, protocol.max_types) for order in orders]
 
 
 def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
@@ -169,6 +174,7 @@ def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
 
 
 def pair_budget(config: RunConfig) -> int:
+    """Bytes that the layer x layer matrices of a run may take."""
     return min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4)
 
 
@@ -178,6 +184,6 @@ def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int) -> La
         return None
     cloud = plan.draws[PAIR_DRAW]
     rows = cloud.rows[cloud.members[0]]
-    n = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
-    chosen = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n])
-    return LayerPairs(rows[chosen], cloud.sequences[cloud.members[0]][chosen], plan.blocks[rows[chosen]])
+    n_points = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
+    sample = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n_points])
+    return LayerPairs(rows[sample], cloud.sequences[cloud.members[0]][sample], plan.blocks[rows[sample]])

@@ -36,8 +36,8 @@ def measure_profile(
     """Measure one pass of one model over one text.
 
     `scratch` is a folder for temporary files and checkpoints: states and layers that an interrupted process left there are
-    reused. `setup`: what the job has opened already. Raises InputError (and subclasses) for anything the user can fix;
-    nothing is written outside `scratch`.
+    reused. `setup` is given if the job has opened it already. Raises InputError (and subclasses) for anything the user can
+    fix; nothing is written outside `scratch`.
     """
     clock = Clock(progress)
     with clock.phase("load"):
@@ -46,7 +46,8 @@ def measure_profile(
         protocol, model = setup.protocol, setup.blueprint.weightless
         sample = _select_sample(config, setup)
         require_readable(model, sample)
-        checkpoint = Checkpoint(scratch, _checkpoint_key(config, setup, sample))
+        request = [asdict(config), asdict(protocol), sample.digest]
+        checkpoint = Checkpoint(scratch, [*request, *result_key(setup.blueprint, setup.corpus)])
         clock.add_earlier(checkpoint.resources())
         states = checkpoint.states()
         opened = None if states else open_network(config, setup, scratch, clock.report)
@@ -60,8 +61,10 @@ def measure_profile(
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, setup.corpus)
         words = usable_words(sample, mask)
-        further = dict.fromkeys([*protocol.more_estimators, *config.estimators]) if config.pass_ == "text" else ()
-        plan = plan_layers(sample, mask, words, protocol, config.seed, tuple(further))
+        extra_estimators = (
+            dict.fromkeys([*protocol.more_estimators, *config.estimators]) if config.pass_ == "text" else ()
+        )
+        plan = plan_layers(sample, mask, words, protocol, config.seed, tuple(extra_estimators))
     with clock.phase("geometry"):
         pairs = sample_layer_pairs(plan, states, pair_budget(config))
         layers = _measure_layers(states, mask, plan, pairs, model.device, checkpoint, clock)
@@ -69,24 +72,19 @@ def measure_profile(
         norm_rule = change_without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
     with clock.phase("layers"):
-        between, layers = compare_layers(pairs, layers)
+        pair_values, layers = compare_layers(pairs, layers)
         clock.report(Progress("layers", 1, 1))
-    measured = Measurement(
-        config, run_id, setup, sample, states, mask, words, plan, layers, between, dependence, norm_rule
+    measurement = Measurement(
+        config, run_id, setup, sample, states, mask, words, plan, layers, pair_values, dependence, norm_rule
     )
-    return build_profile(measured, run_checks(measured), clock)
+    return build_profile(measurement, run_checks(measurement), clock)
 
 
 def _select_sample(config: RunConfig, setup: Setup) -> TokenSample:
-    """The token sample of a pass: the text, or the text as its control changes it."""
+    """The tokens of a pass: those of the text, or of the text as a control changes it."""
     if config.pass_ == "without_bos":
         return setup.sample_without_bos
     return shuffle_tokens(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
-
-
-def _checkpoint_key(config: RunConfig, setup: Setup, sample: TokenSample) -> list[object]:
-    """Everything that decides about the results of a pass."""
-    return [asdict(config), asdict(setup.protocol), sample.digest, *result_key(setup.blueprint, setup.corpus)]
 
 
 def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: ProgressCallback) -> OpenModel:
@@ -135,11 +133,11 @@ def _measure_layers(
     layers = []
     for index, (_, state) in enumerate(states.labels):
         clock.report(Progress("geometry", index, len(states.labels)))
-        known = checkpoint.layer(index)
-        points, measured = measure_layer_on(states.points(index, mask.keep), device, plan, known)
-        if known is None:
-            checkpoint.save_layer(index, measured, clock.resources())
-        layers.append(measured)
+        stored = checkpoint.layer(index)
+        points, result = measure_layer_on(states.points(index, mask.keep), device, plan, stored)
+        if stored is None:
+            checkpoint.save_layer(index, result, clock.resources())
+        layers.append(result)
         if pairs and state == "residual":
             pairs.add(points)
     return layers
@@ -150,7 +148,7 @@ def measure_layer_on(
 ) -> tuple[torch.Tensor, LayerResult]:
     """The points on the device and the measured layer; falls back to the CPU, with a warning, if memory runs out.
 
-    points (n_tokens_used, hidden_size). A layer that is `known` is not measured again.
+    points (n_tokens_used, hidden_size). A layer whose result is `known` is not measured again.
     """
     on_device = points  # bound before the copy, which may fail as well
     try:
@@ -168,12 +166,13 @@ def measure_layer_on(
 
 
 def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple[list[PairValue], list[LayerResult]]:
-    """The values of all layer pairs, and the layers with the distributions of their tokens' displacement to the next."""
+    """The values of all layer pairs, and the layers with the distributions of token displacements to the next layer."""
     if pairs is None:
         return [], layers
-    between = pairs.values()
-    moving: list[list[Distribution]] = [pairs.distributions(i) for i in range(pairs.n_layers - 1)]
-    moving += [[] for _ in range(len(layers) - len(moving))]
-    return between, [
-        replace(layer, distributions=layer.distributions + more) for layer, more in zip(layers, moving, strict=True)
+    values = pairs.values()
+    displacements: list[list[Distribution]] = [pairs.distributions(i) for i in range(pairs.n_layers - 1)]
+    displacements += [[] for _ in range(len(layers) - len(displacements))]
+    return values, [
+        replace(layer, distributions=layer.distributions + displacement)
+        for layer, displacement in zip(layers, displacements, strict=True)
     ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy", "scikit-dimension")
 
-WATCH_EVERY = 0.02
+SAMPLE_INTERVAL = 0.02
 """Seconds between two samples of memory use; one takes 30 microseconds."""
 
 
@@ -45,9 +45,10 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Count the time and watch the memory of a phase."""
         self.report(Progress(name, 0, 1))
         self._phase, self._since = name, time.perf_counter()
-        with self._watched():
+        with self._memory_watched():
             yield
         self.seconds = self.resources()["seconds"]
         self._phase = ""
@@ -69,28 +70,29 @@ class Clock:
         self.peak_memory = max(self.peak_memory, earlier["peak_memory"])
 
     def report(self, progress: Progress) -> None:
-        self._look()
+        """Pass progress on."""
+        self._update_peak()
         self.progress(progress)
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _memory_watched(self) -> Iterator[None]:
         """Sample memory use in a thread: the largest tensors live shorter than a step of progress."""
-        ended = threading.Event()
+        stop = threading.Event()
 
         def watch() -> None:
-            while not ended.wait(WATCH_EVERY):
-                self._look()
+            while not stop.wait(SAMPLE_INTERVAL):
+                self._update_peak()
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
         try:
             yield
         finally:
-            ended.set()
-            watcher.join()
-            self._look()
+            stop.set()
+            thread.join()
+            self._update_peak()
 
-    def _look(self) -> None:
+    def _update_peak(self) -> None:
         self.peak_memory = max(self.peak_memory, anonymous_memory())
 
 
@@ -106,7 +108,7 @@ def anonymous_memory() -> int:
 
 
 def result_key(blueprint: Blueprint, corpus: Corpus) -> list[object]:
-    """What decides about results besides the request: code, libraries, model files, text, and type of device."""
+    """What results depend on besides the request: code, libraries, model files, text, and type of device."""
     row = blueprint.weightless.row
     return [
         code_version(),
@@ -121,6 +123,7 @@ def result_key(blueprint: Blueprint, corpus: Corpus) -> list[object]:
 
 
 def library_versions() -> dict[str, str]:
+    """Package -> installed version, of the libraries that results depend on."""
     return {name: _version(name) for name in PACKAGES}
 
 
@@ -136,11 +139,11 @@ def code_version() -> str:
 
     Code sent to a cluster without its checkout gets it from the environment variable WORKDIM_CODE_VERSION.
     """
-    if sent := os.environ.get("WORKDIM_CODE_VERSION"):
-        return sent
+    if version_sent := os.environ.get("WORKDIM_CODE_VERSION"):
+        return version_sent
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=10"],
             cwd=ROOT,
             capture_output=True,
@@ -153,7 +156,9 @@ def code_version() -> str:
         return version
     if not (ROOT / ".git").exists():  # unpacked inside another project's checkout
         return version
-    return f"{version}+{done.stdout.strip()}" if done.returncode == 0 and done.stdout.strip() else version
+    return (
+        f"{version}+{completed.stdout.strip()}" if completed.returncode == 0 and completed.stdout.strip() else version
+    )
 
 
 def _version(package: str) -> str:

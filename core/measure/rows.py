@@ -78,7 +78,7 @@ class Measurement:
 
     @property
     def model(self) -> OpenModel:
-        """Without its weights."""
+        """The model without its weights."""
         return self.setup.blueprint.weightless
 
     @property
@@ -93,157 +93,170 @@ class Measurement:
 
     @property
     def labelled(self) -> Iterator[tuple[int, str, LayerResult]]:
+        """(layer, state, result) of every layer."""
         for (layer, state), result in zip(self.states.labels, self.layers, strict=True):
             yield layer, state, result
 
 
-def build_profile(m: Measurement, checks: list[RunCheckRow], clock: Clock) -> Profile:
+def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Clock) -> Profile:
     """The rows of a finished measurement."""
     return Profile(
-        model=m.model.row,
-        corpus=m.setup.corpus.row,
-        run=_run_row(m, clock),
-        estimates=[_estimate_row(m, layer, state, e) for layer, state, result in m.labelled for e in result.estimates],
-        correlators=[*_correlator_rows(m), *_sink_rows(m)],
+        model=measurement.model.row,
+        corpus=measurement.setup.corpus.row,
+        run=_run_row(measurement, clock),
+        estimates=[
+            _estimate_row(measurement, layer, state, estimate)
+            for layer, state, result in measurement.labelled
+            for estimate in result.estimates
+        ],
+        correlators=[*_correlator_rows(measurement), *_sink_rows(measurement)],
         replicates=[
-            LayerReplicateRow(m.run_id, layer, state, e.cloud, e.estimator, e.n1, e.transform, e.blocks, e.halves)
-            for layer, state, result in m.labelled
+            LayerReplicateRow(
+                measurement.run_id, layer, state, e.cloud, e.estimator, e.n1, e.transform, e.blocks, e.halves
+            )
+            for layer, state, result in measurement.labelled
             for e in result.estimates
             if (e.cloud, e.transform, e.estimator, e.n1) in STORED_REPLICATES and e.blocks
         ],
         checks=checks,
         pairs=[
             LayerPairRow(
-                m.run_id,
-                p.measure,
+                measurement.run_id,
+                pair.measure,
                 "one_per_type",
-                p.k,
-                p.layer_a,
-                p.layer_b,
-                _none_if_nan(p.value),
-                _none_if_nan(p.std_error),
-                p.n_points,
-                _none_if_nan(p.null_value),
-                _none_if_nan(p.null_spread),
+                pair.k,
+                pair.layer_a,
+                pair.layer_b,
+                _none_if_nan(pair.value),
+                _none_if_nan(pair.std_error),
+                pair.n_points,
+                _none_if_nan(pair.null_value),
+                _none_if_nan(pair.null_spread),
             )
-            for p in m.pairs
+            for pair in measurement.pairs
         ],
-        distributions=[row for at in _distributions(m) for row in _histogram(m.run_id, *at)],
-        windows=window_rows(m.run_id, m.sample, m.mask, m.states, _peak_layer(m)),
-        tokens=[row for at in _distributions(m) for row in _token_rows(m, *at)] if m.config.keep_tokens else [],
+        distributions=[row for item in _distributions(measurement) for row in _histogram(measurement.run_id, *item)],
+        windows=window_rows(
+            measurement.run_id, measurement.sample, measurement.mask, measurement.states, _peak_layer(measurement)
+        ),
+        tokens=[row for item in _distributions(measurement) for row in _token_rows(measurement, *item)]
+        if measurement.config.keep_tokens
+        else [],
     )
 
 
-def _run_row(m: Measurement, clock: Clock) -> RunRow:
-    has_words = bool(m.plan.word_draws)
+def _run_row(measurement: Measurement, clock: Clock) -> RunRow:
+    has_words = bool(measurement.plan.word_draws)
     return RunRow(
-        run_id=m.run_id,
+        run_id=measurement.run_id,
         parent_run_id=None,
-        pass_=m.config.pass_,
-        seed=m.config.seed,
-        model_id=m.model.row.model_id,
-        corpus_id=m.setup.corpus.row.corpus_id,
+        pass_=measurement.config.pass_,
+        seed=measurement.config.seed,
+        model_id=measurement.model.row.model_id,
+        corpus_id=measurement.setup.corpus.row.corpus_id,
         pilot_id=None,
-        protocol=m.protocol.name,
-        protocol_hash=m.protocol.hash(m.config.seed),
+        protocol=measurement.protocol.name,
+        protocol_hash=measurement.protocol.hash(measurement.config.seed),
         status="finished",
         tags=[],
         note=None,
         started_at=clock.started_at,
         finished_at=datetime.now(UTC).replace(tzinfo=None),
-        dtype=m.config.dtype,
-        device=m.model.device.type,
+        dtype=measurement.config.dtype,
+        device=measurement.model.device.type,
         code_version=code_version(),
         library_versions=json.dumps({"python": platform.python_version(), **library_versions()}),
-        config=json.dumps({"run": asdict(m.config), "protocol": asdict(m.protocol)}, sort_keys=True),
-        n_sequences=m.sample.ids.shape[0],
-        n_tokens=m.sample.ids.size,
-        n_tokens_used=int(m.mask.keep.sum()),
-        n_types=m.mask.n_types,
-        n_dropped_position=m.mask.n_dropped_position,
-        n_dropped_special=m.mask.n_dropped_special,
-        n_dropped_norm=m.mask.n_dropped_norm,
-        n_dropped_template=m.mask.n_dropped_template if m.sample.chat_template_hash else None,
-        chat_template_hash=m.sample.chat_template_hash,
-        opening_token=m.sample.opening_token,
-        max_norm_ratio=m.mask.max_norm_ratio,
-        n_bytes_scored=m.sample.n_bytes_scored if m.model.is_causal else None,
+        config=json.dumps(
+            {"run": asdict(measurement.config), "protocol": asdict(measurement.protocol)}, sort_keys=True
+        ),
+        n_sequences=measurement.sample.ids.shape[0],
+        n_tokens=measurement.sample.ids.size,
+        n_tokens_used=int(measurement.mask.keep.sum()),
+        n_types=measurement.mask.n_types,
+        n_dropped_position=measurement.mask.n_dropped_position,
+        n_dropped_special=measurement.mask.n_dropped_special,
+        n_dropped_norm=measurement.mask.n_dropped_norm,
+        n_dropped_template=measurement.mask.n_dropped_template if measurement.sample.chat_template_hash else None,
+        chat_template_hash=measurement.sample.chat_template_hash,
+        opening_token=measurement.sample.opening_token,
+        max_norm_ratio=measurement.mask.max_norm_ratio,
+        n_bytes_scored=measurement.sample.n_bytes_scored if measurement.model.is_causal else None,
         peak_memory_bytes=clock.peak_memory,
         phase_seconds=json.dumps({name: round(seconds, 2) for name, seconds in clock.seconds.items()}),
-        stack=m.model.stack,
-        model_seed=m.config.model_seed if PASSES[m.config.pass_].has_model_seed else None,
-        words_hash=m.sample.words.hash if has_words else None,
-        n_words=m.sample.words.n_words if has_words else None,
-        n_words_lost=m.words.n_lost if has_words else None,
-        bits_per_byte=m.states.bits_per_byte,
-        n_windows_lengthened=m.sample.n_lengthened,
-        n_windows_redrawn=m.sample.n_redrawn,
-        execution=json.dumps(_execution(m)),
+        stack=measurement.model.stack,
+        model_seed=measurement.config.model_seed if PASSES[measurement.config.pass_].has_model_seed else None,
+        words_hash=measurement.sample.words.hash if has_words else None,
+        n_words=measurement.sample.words.n_words if has_words else None,
+        n_words_lost=measurement.words.n_lost if has_words else None,
+        bits_per_byte=measurement.states.bits_per_byte,
+        n_windows_lengthened=measurement.sample.n_lengthened,
+        n_windows_redrawn=measurement.sample.n_redrawn,
+        execution=json.dumps(_execution(measurement)),
     )
 
 
-def _execution(m: Measurement) -> dict[str, Any]:
+def _execution(measurement: Measurement) -> dict[str, Any]:
     """The hardware of the run, and how it fitted into memory."""
-    device = m.model.device.type
+    device = measurement.model.device.type
     is_cuda = device == "cuda"
     return {
-        "device_name": torch.cuda.get_device_name(m.model.device) if is_cuda else platform.machine(),
+        "device_name": torch.cuda.get_device_name(measurement.model.device) if is_cuda else platform.machine(),
         "threads": torch.get_num_threads(),
-        "streamed": m.states.streamed,
-        "batch": m.states.batch,
-        "batch_planned": m.states.batch_planned,
-        "layers_on_cpu": sum(layer.device != device for layer in m.layers),
+        "streamed": measurement.states.streamed,
+        "batch": measurement.states.batch,
+        "batch_planned": measurement.states.batch_planned,
+        "layers_on_cpu": sum(layer.device != device for layer in measurement.layers),
     }
 
 
-def _estimate_row(m: Measurement, layer: int, state: str, estimate: CloudEstimate) -> LayerEstimateRow:
-    e = estimate.estimate
+def _estimate_row(measurement: Measurement, layer: int, state: str, estimate: CloudEstimate) -> LayerEstimateRow:
+    result = estimate.estimate
     equivalent, equivalent_lower, equivalent_upper = map(_none_if_nan, estimate.gaussian_equivalent)
     return LayerEstimateRow(
-        m.run_id,
+        measurement.run_id,
         layer,
         state,
-        m.model.stack,
+        measurement.model.stack,
         estimate.cloud,
         estimate.estimator,
         estimate.n1,
         estimate.n2,
         estimate.transform,
-        _none_if_nan(e.scale),
-        _none_if_nan(e.value),
-        _none_if_nan(e.std_error),
-        _none_if_nan(e.lower),
-        _none_if_nan(e.upper),
+        _none_if_nan(result.scale),
+        _none_if_nan(result.value),
+        _none_if_nan(result.std_error),
+        _none_if_nan(result.lower),
+        _none_if_nan(result.upper),
         equivalent,
-        e.n_points,
-        e.n_dropped,
-        e.notes or None,
+        result.n_points,
+        result.n_dropped,
+        result.notes or None,
         equivalent_lower,
         equivalent_upper,
     )
 
 
-def _correlator_rows(m: Measurement) -> Iterator[LayerCorrelatorRow]:
-    for layer, state, result in m.labelled:
-        for c in result.correlators:
+def _correlator_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
+    for layer, state, result in measurement.labelled:
+        for correlator in result.correlators:
             yield LayerCorrelatorRow(
-                m.run_id,
+                measurement.run_id,
                 layer,
                 state,
-                c.cloud,
-                c.correlator,
-                _none_if_nan(c.value),
-                _none_if_nan(c.std_error),
-                c.n_points,
+                correlator.cloud,
+                correlator.correlator,
+                _none_if_nan(correlator.value),
+                _none_if_nan(correlator.std_error),
+                correlator.n_points,
             )
 
 
-def _sink_rows(m: Measurement) -> Iterator[LayerCorrelatorRow]:
+def _sink_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
     """Tokens of large norm at each layer, before masking: how many, how large, and their share at position 0."""
-    at_start = np.tile(np.arange(m.sample.ids.shape[1]) == 0, len(m.sample.ids))
-    for layer, norms in enumerate(m.states.norms[: m.states.n_layers + 1]):
-        ratio = norms / max(float(np.median(norms[~m.sample.template.flatten()])), 1e-30)
-        large = ratio > m.protocol.norm_factor
+    at_start = np.tile(np.arange(measurement.sample.ids.shape[1]) == 0, len(measurement.sample.ids))
+    for layer, norms in enumerate(measurement.states.norms[: measurement.states.n_layers + 1]):
+        ratio = norms / max(float(np.median(norms[~measurement.sample.template.flatten()])), 1e-30)
+        large = ratio > measurement.protocol.norm_factor
         share = float(at_start[large].mean()) if large.any() else math.nan
         for name, value in (
             ("large_norm_tokens", float(large.sum())),
@@ -251,99 +264,100 @@ def _sink_rows(m: Measurement) -> Iterator[LayerCorrelatorRow]:
             ("large_norm_at_start", share),
         ):
             yield LayerCorrelatorRow(
-                m.run_id, layer, "residual", "unmasked", name, _none_if_nan(value), None, len(norms)
+                measurement.run_id, layer, "residual", "unmasked", name, _none_if_nan(value), None, len(norms)
             )
 
 
 FEWEST_IN_WINDOW = 64
-"""Fewest tokens for the dimension of a single window."""
+"""Least number of tokens for the dimension of a single window."""
 N_STRETCHES = 8
 """Jackknife blocks of neighbouring tokens within a window."""
 
 
 def window_rows(
-    run_id: str, sample: TokenSample, mask: TokenMask, states: HiddenStates, inner: int | None
+    run_id: str, sample: TokenSample, mask: TokenMask, states: HiddenStates, inner_layer: int | None
 ) -> list[RunWindowRow]:
     """Loss and dimension of each window of a causal model, over the same number of kept tokens in each.
 
-    `inner`: the layer of the largest inner dimension. Windows of which the mask keeps less than half get no row; none do
+    `inner_layer`: the layer of the largest inner dimension. Windows of which the mask keeps less than half get no row; none do
     if that leaves too few tokens.
     """
     if states.nats is None:
         return []
     n_windows, n_tokens = sample.ids.shape
     n_kept = np.bincount(mask.sequences, minlength=n_windows)
-    used = np.flatnonzero(2 * n_kept >= n_tokens)
-    n = int(n_kept[used].min()) if len(used) else 0
-    if n < FEWEST_IN_WINDOW:
+    usable = np.flatnonzero(2 * n_kept >= n_tokens)
+    n_points = int(n_kept[usable].min()) if len(usable) else 0
+    if n_points < FEWEST_IN_WINDOW:
         return []
-    starts = np.searchsorted(mask.sequences, used)
-    rows = starts[:, None] + np.arange(n)  # of the kept tokens; (n_used, n)
+    starts = np.searchsorted(mask.sequences, usable)
+    rows = starts[:, None] + np.arange(n_points)  # in the table of kept tokens; (n_usable, n_points)
     types = torch.from_numpy(mask.types[rows])
-    stretches = torch.arange(n) * N_STRETCHES // n
+    stretches = torch.arange(n_points) * N_STRETCHES // n_points
 
     def d2_at(layer: int | None) -> list[tuple[float, float]]:
         if layer is None:
-            return [(math.nan, math.nan)] * len(used)
+            return [(math.nan, math.nan)] * len(usable)
         points = states.points(layer, mask.keep)[rows.flatten()].reshape(*rows.shape, -1)
-        found = d2_of_windows(points, types, stretches)
-        return [(one[0], one[0] * _jackknife_error(np.log(one[1:]))) for one in found]
+        values = d2_of_windows(points, types, stretches)
+        return [(row[0], row[0] * _jackknife_error(np.log(row[1:]))) for row in values]
 
-    losses = [_loss_of(nats) for nats in states.nats[used]]
-    measured = zip(used.tolist(), mask.types[rows], losses, d2_at(inner), d2_at(states.n_layers), strict=True)
+    losses = [_mean_loss(nats) for nats in states.nats[usable]]
+    windows = zip(usable.tolist(), mask.types[rows], losses, d2_at(inner_layer), d2_at(states.n_layers), strict=True)
     return [
         RunWindowRow(
             run_id=run_id,
             sequence=window,
             document=int(sample.documents[window]),
-            n_points=n,
-            n_types=len(np.unique(of_window)),
+            n_points=n_points,
+            n_types=len(np.unique(window_types)),
             loss=_none_if_nan(loss),
             loss_std_error=_none_if_nan(loss_error),
-            inner_layer=inner,
-            inner_d2=_none_if_nan(at_inner),
+            inner_layer=inner_layer,
+            inner_d2=_none_if_nan(inner_d2),
             inner_d2_std_error=_none_if_nan(inner_error),
-            final_d2=_none_if_nan(at_end),
-            final_d2_std_error=_none_if_nan(end_error),
+            final_d2=_none_if_nan(final_d2),
+            final_d2_std_error=_none_if_nan(final_error),
         )
-        for window, of_window, (loss, loss_error), (at_inner, inner_error), (at_end, end_error) in measured
+        for window, window_types, (loss, loss_error), (inner_d2, inner_error), (final_d2, final_error) in windows
     ]
 
 
-def _peak_layer(m: Measurement) -> int | None:
+def _peak_layer(measurement: Measurement) -> int | None:
     """The inner layer (1 to L - 1) of the largest d2 of the first cloud that has one; None if no cloud does."""
-    for cloud in m.protocol.clouds:
+    for cloud in measurement.protocol.clouds:
         values = {
-            layer: e.estimate.value
-            for layer, state, result in m.labelled
-            for e in result.estimates
-            if (e.cloud, e.estimator, e.transform, state) == (cloud, "d2", "centred", "residual")
-            and 0 < layer < m.states.n_layers
-            and math.isfinite(e.estimate.value)
+            layer: estimate.estimate.value
+            for layer, state, result in measurement.labelled
+            for estimate in result.estimates
+            if (estimate.cloud, estimate.estimator, estimate.transform, state) == (cloud, "d2", "centred", "residual")
+            and 0 < layer < measurement.states.n_layers
+            and math.isfinite(estimate.estimate.value)
         }
         if values:
             return max(values, key=values.__getitem__)
     return None
 
 
-def _loss_of(nats: np.ndarray) -> tuple[float, float]:
+def _mean_loss(nats: np.ndarray) -> tuple[float, float]:
     """Mean and standard error of the losses of a window's targets (n_tokens,), by a jackknife over stretches."""
-    known = nats[np.isfinite(nats)].astype(np.float64)
-    if len(known) < FEWEST_IN_WINDOW:
+    losses = nats[np.isfinite(nats)].astype(np.float64)
+    if len(losses) < FEWEST_IN_WINDOW:
         return math.nan, math.nan
-    stretches = np.arange(len(known)) * N_STRETCHES // len(known)
-    without = [known[stretches != number].mean() for number in range(N_STRETCHES)]
-    return float(known.mean()), _jackknife_error(np.array(without))
+    stretches = np.arange(len(losses)) * N_STRETCHES // len(losses)
+    leave_one_out = [losses[stretches != index].mean() for index in range(N_STRETCHES)]
+    return float(losses.mean()), _jackknife_error(np.array(leave_one_out))
 
 
-def _jackknife_error(without: np.ndarray) -> float:
+def _jackknife_error(leave_one_out: np.ndarray) -> float:
     """Jackknife standard error from leave-one-out values."""
-    n = len(without)
-    return math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+    n = len(leave_one_out)
+    return math.sqrt((n - 1) / n * float(((leave_one_out - leave_one_out.mean()) ** 2).sum()))
 
 
-def _distributions(m: Measurement) -> Iterator[tuple[int, Distribution]]:
-    for layer, state, result in m.labelled:
+def _distributions(measurement: Measurement) -> Iterator[tuple[int, Distribution]]:
+    """(layer, distribution) of the residual stream."""
+    for layer, state, result in measurement.labelled:
         if state == "residual":
             for distribution in result.distributions:
                 yield layer, distribution
@@ -365,14 +379,14 @@ def _in_bin_units(distribution: Distribution) -> np.ndarray:
     return distribution.values
 
 
-def _token_rows(m: Measurement, layer: int, distribution: Distribution) -> Iterator[TokenResultRow]:
-    position_of = np.flatnonzero(m.mask.keep) % m.sample.ids.shape[1]
+def _token_rows(measurement: Measurement, layer: int, distribution: Distribution) -> Iterator[TokenResultRow]:
+    positions = np.flatnonzero(measurement.mask.keep) % measurement.sample.ids.shape[1]
     for row, value in zip(distribution.rows.tolist(), _in_bin_units(distribution).tolist(), strict=False):
         yield TokenResultRow(
-            m.run_id,
+            measurement.run_id,
             layer,
-            int(m.mask.sequences[row]),
-            int(position_of[row]),
+            int(measurement.mask.sequences[row]),
+            int(positions[row]),
             distribution.quantity,
             _none_if_nan(value),
         )

@@ -38,14 +38,14 @@ ALGORITHM = 1
 """Version of the scoring algorithm, part of the identity of a score: raise it whenever scores change."""
 SUITE = "workdim"
 FEWEST = 256
-"""Least tokens that a batch is planned for: short questions are batched together."""
+"""Least number of tokens that a batch is planned for: short questions are batched together."""
 BATCHES_PER_CHECKPOINT = 16
 """Batches between two checkpoints."""
 
 
 @dataclass(frozen=True)
 class TaskScores:
-    """The scores of a model on a task and its answers to the single rows, as stored."""
+    """The rows of a model's scores on a task and of its answers."""
 
     scores: list[ScoreRow]
     samples: list[ScoreSampleRow]
@@ -72,7 +72,7 @@ def open_scored(config: ScoreConfig) -> Blueprint:
 
 
 def identity(blueprint: Blueprint, task: Task) -> str:
-    """SHA-256 over everything that decides about the scores; the device does not."""
+    """SHA-256 over everything that scores depend on, without the device."""
     row = blueprint.weightless.row
     names = (row.model_id, row.weights_sha256, row.configuration_hash, row.tokenizer_hash, blueprint.dtype)
     return hashlib.sha256(json.dumps([SUITE, ALGORITHM, task.sha256, *names]).encode()).hexdigest()
@@ -98,19 +98,19 @@ def score_task(
         )
     key = [identity(blueprint, task), blueprint.device.type, code_version(), code_stamp(), library_versions()]
     nats = _log_likelihoods(config, blueprint, sequences, Checkpoint(scratch, key), scratch, progress)
-    ends = np.cumsum([0, *(len(row.sequences) for row in rows)])
-    return _build_scores(task, blueprint, rows, [nats[first:end] for first, end in pairwise(ends)])
+    bounds = np.cumsum([0, *(len(row.sequences) for row in rows)])
+    return _build_scores(task, blueprint, rows, [nats[start:stop] for start, stop in pairwise(bounds)])
 
 
 # --- tokens ----------------------------------------------------------------------------------------------------
 
 
 def tokenized_rows(task: Task, blueprint: Blueprint) -> list[TokenizedRow]:
-    """The rows of a task in this model's tokens. Raises ModelError where the model cannot read them."""
+    """The rows of a task in this model's tokens. Raises ModelError if the model cannot read them."""
     model, tokenizer = blueprint.weightless, blueprint.tokenizer
     rows = tokenize_task(task, tokenizer, model.context)
-    require_known_tokens(model, max((int(one.ids.max()) for row in rows for one in row.sequences), default=0))
-    if not starting_token(tokenizer) and any(one.first == 0 for row in rows for one in row.sequences):
+    require_known_tokens(model, max((int(sequence.ids.max()) for row in rows for sequence in row.sequences), default=0))
+    if not starting_token(tokenizer) and any(sequence.first == 0 for row in rows for sequence in row.sequences):
         raise ModelError(
             "The tokenizer of {weights} has neither a BOS nor an EOS token, so there is nothing before the first "
             "token of {task} that it could follow. Give every question a prompt.",
@@ -130,7 +130,7 @@ class _Input:
     ids: np.ndarray
     """(n_tokens,)"""
     members: tuple[int, ...]
-    """Numbers of the scored sequences."""
+    """Indices of the scored sequences."""
 
 
 def _distinct_inputs(sequences: Sequence[ScoredTokens]) -> list[_Input]:
@@ -139,7 +139,7 @@ def _distinct_inputs(sequences: Sequence[ScoredTokens]) -> list[_Input]:
     for number, sequence in enumerate(sequences):
         by_hash.setdefault(hashlib.sha256(sequence.ids[:-1].tobytes()).digest(), []).append(number)
     inputs = [_Input(sequences[members[0]].ids[:-1], tuple(members)) for members in by_hash.values()]
-    return sorted(inputs, key=lambda one: (-len(one.ids), one.members))
+    return sorted(inputs, key=lambda input_: (-len(input_.ids), input_.members))
 
 
 def _log_likelihoods(
@@ -153,16 +153,17 @@ def _log_likelihoods(
     """The log-likelihood of the scored tokens of each sequence, in nats; (n_sequences,)"""
     inputs = _distinct_inputs(sequences)
     nats = np.full(len(sequences), np.nan)
-    stored: list[float] = []
-    while (values := checkpoint.step(_step_name(len(stored)), {})) is not None:
-        stored += values.tolist()
+    stored_values: list[float] = []
+    while (values := checkpoint.step(_step_name(len(stored_values)), {})) is not None:
+        stored_values += values.tolist()
     start = 0
-    for one in inputs:
-        if len(stored) < len(one.members):
+    for input_ in inputs:
+        if len(stored_values) < len(input_.members):
             break
-        nats[list(one.members)], stored = stored[: len(one.members)], stored[len(one.members) :]
+        n_members = len(input_.members)
+        nats[list(input_.members)], stored_values = stored_values[:n_members], stored_values[n_members:]
         start += 1
-    n_tokens_before = np.cumsum([0, *(len(one.ids) for one in inputs)])
+    n_tokens_before = np.cumsum([0, *(len(input_.ids) for input_ in inputs)])
     total = int(n_tokens_before[-1])
     if start < len(inputs):
         plan, limits = _plan_batches(blueprint, inputs[start:], config.memory_budget)
@@ -173,28 +174,28 @@ def _log_likelihoods(
         progress(Progress(SCORING, int(n_tokens_before[start]), total))
     while start < len(inputs):
         batches = limits.next_batches(inputs, start)
-        end = start + sum(map(len, batches))
-        done, size = int(n_tokens_before[start]), int(n_tokens_before[end] - n_tokens_before[start])
+        stop = start + sum(map(len, batches))
+        n_done, n_new = int(n_tokens_before[start]), int(n_tokens_before[stop] - n_tokens_before[start])
 
-        def report(share: float, done: int = done, size: int = size) -> None:
-            progress(Progress(SCORING, done + int(share * size), total))
+        def report(share: float, n_done: int = n_done, n_new: int = n_new) -> None:
+            progress(Progress(SCORING, n_done + int(share * n_new), total))
 
         values = _score_batches(model, sequences, batches, report)
         if values is None:
             limits = limits.halved(model, batches)
             continue
         _require_finite(values, model)
-        members = [number for one in inputs[start:end] for number in one.members]
+        members = [number for input_ in inputs[start:stop] for number in input_.members]
         nats[members] = values
-        checkpoint.save_step(_step_name(sum(len(one.members) for one in inputs[:start])), values)
-        start = end
+        checkpoint.save_step(_step_name(sum(len(input_.members) for input_ in inputs[:start])), values)
+        start = stop
         progress(Progress(SCORING, int(n_tokens_before[start]), total))
     return nats
 
 
-def _step_name(first: int) -> str:
-    """The checkpoint of the values from number `first` on."""
-    return f"answers-{first:08d}"
+def _step_name(start: int) -> str:
+    """Name of the checkpoint of the values from index `start` on."""
+    return f"answers-{start:08d}"
 
 
 def _plan_batches(
@@ -204,15 +205,15 @@ def _plan_batches(
 
     Raises ResourceError if not even one input fits.
     """
-    longest, n_together = len(inputs[0].ids), len(inputs)
+    max_length, n_together = len(inputs[0].ids), len(inputs)
     with suppress(ResourceError):
-        plan = blueprint.plan(1, max(FEWEST, longest), budget)
+        plan = blueprint.plan(1, max(FEWEST, max_length), budget)
         if not plan.on_demand:
-            return plan, _BatchLimits(plan.batch * max(FEWEST, longest), None)
+            return plan, _BatchLimits(plan.batch * max(FEWEST, max_length), None)
     while True:
         try:
-            plan = blueprint.plan(n_together, longest, budget)
-            return plan, _BatchLimits(plan.batch * longest, n_together if plan.on_demand else None)
+            plan = blueprint.plan(n_together, max_length, budget)
+            return plan, _BatchLimits(plan.batch * max_length, n_together if plan.on_demand else None)
         except ResourceError:
             if n_together == 1:
                 raise
@@ -221,18 +222,20 @@ def _plan_batches(
 
 @dataclass(frozen=True)
 class _BatchLimits:
+    """How large batches may be."""
+
     n_tokens: int
-    """Most tokens of a batch, padding included."""
+    """Largest number of tokens of a batch, padding included."""
     n_together: int | None
-    """Inputs per pass over streamed weights; None where the weights stay in memory."""
+    """Inputs per pass over streamed weights; None if the weights stay in memory."""
 
     def next_batches(self, inputs: Sequence[_Input], start: int) -> list[list[_Input]]:
         """The batches up to the next checkpoint, from input `start` on."""
-        end = len(inputs) if self.n_together is None else min(len(inputs), start + self.n_together)
+        stop = len(inputs) if self.n_together is None else min(len(inputs), start + self.n_together)
         batches: list[list[_Input]] = []
-        while start < end and (self.n_together is not None or len(batches) < BATCHES_PER_CHECKPOINT):
-            n = max(1, self.n_tokens // len(inputs[start].ids))
-            batches.append(list(inputs[start : min(start + n, end)]))
+        while start < stop and (self.n_together is not None or len(batches) < BATCHES_PER_CHECKPOINT):
+            batch_size = max(1, self.n_tokens // len(inputs[start].ids))
+            batches.append(list(inputs[start : min(start + batch_size, stop)]))
             start += len(batches[-1])
         return batches
 
@@ -240,10 +243,10 @@ class _BatchLimits:
         """Limits of half the size. Raises ResourceError if no batch has more than one input."""
         largest = max(map(len, batches))
         if largest == 1:
-            what = Sentence(
+            name = Sentence(
                 "A single question of {n} tokens in {model}", n=len(batches[0][0].ids), model=model.row.model_id
             )
-            raise too_large(what, model.device)
+            raise too_large(name, model.device)
         n_tokens = max(len(batch[0].ids) * len(batch) for batch in batches if len(batch) > 1) // 2
         _log.warning(Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=n_tokens))
         return _BatchLimits(n_tokens, self.n_together)
@@ -252,7 +255,7 @@ class _BatchLimits:
 def _score_batches(
     model: OpenModel, sequences: Sequence[ScoredTokens], batches: list[list[_Input]], report: Callable[[float], None]
 ) -> np.ndarray | None:
-    """Nats of every member of every input, in order; None if memory runs out."""
+    """Log-likelihoods of every member of every input, in nats, in order; None if memory runs out."""
     values: list[np.ndarray] = [np.empty(0)] * len(batches)
 
     def run(index: int) -> None:
@@ -277,26 +280,30 @@ def _score_batches(
 
 
 def _score_batch(model: OpenModel, sequences: Sequence[ScoredTokens], batch: list[_Input]) -> np.ndarray:
-    """Nats of every member of a batch; shorter inputs are padded on the right, which no earlier token sees."""
+    """Log-likelihoods of every member of a batch, in nats.
+
+    Shorter inputs are padded on the right, which no earlier token sees.
+    """
     ids = torch.zeros(len(batch), len(batch[0].ids), dtype=torch.int64)  # (n_batch, n_tokens)
     rows: list[int] = []
     positions: list[int] = []
     targets: list[int] = []
     starts: list[int] = []
-    for row, one in enumerate(batch):
-        ids[row, : len(one.ids)] = torch.from_numpy(one.ids)
-        for number in one.members:
+    for row, input_ in enumerate(batch):
+        ids[row, : len(input_.ids)] = torch.from_numpy(input_.ids)
+        for number in input_.members:
             sequence = sequences[number]
             starts.append(len(targets))
             targets += sequence.ids[sequence.first :].tolist()
             positions += range(sequence.first - 1, len(sequence.ids) - 1)
             rows += [row] * (len(sequence.ids) - sequence.first)
-    places = [torch.tensor(part, device=model.device) for part in (rows, positions, targets)]
-    logs = model.log_probabilities(ids.to(model.device), *places).numpy()  # (n_targets,)
+    indices = [torch.tensor(values, device=model.device) for values in (rows, positions, targets)]
+    logs = model.log_probabilities(ids.to(model.device), *indices).numpy()  # (n_targets,)
     return np.add.reduceat(logs, starts)
 
 
 def _require_finite(nats: np.ndarray, model: OpenModel) -> None:
+    """Raises ModelError for log-likelihoods that are not finite."""
     n = int((~np.isfinite(nats)).sum())
     if n == 0:
         return
@@ -318,12 +325,14 @@ def _require_finite(nats: np.ndarray, model: OpenModel) -> None:
 
 @dataclass(frozen=True)
 class Metric:
+    """A metric of a model on a task."""
+
     name: str
     unit: str
     higher_is_better: bool
     value: float
     std_error: float | None
-    """None where it cannot be estimated: a single row, or all rows equal."""
+    """None if it cannot be estimated: a single row, or all rows equal."""
     values: np.ndarray | None
     """Value of each scored row, (n_scored,); None if `value` is not their mean."""
 
@@ -336,29 +345,29 @@ def metrics_of_choices(questions: Sequence[Question], nats: Sequence[np.ndarray]
     """
     sizes = [np.array([len(choice.encode()) for choice in question.choices]) for question in questions]
     answers = [question.answer for question in questions]
-    plain = np.array([_is_best(one, answer) for one, answer in zip(nats, answers, strict=True)])
-    shared = zip(nats, sizes, answers, strict=True)
-    normed = np.array([_is_best(one / size, answer) for one, size, answer in shared])
-    bits = np.array([-one[a] / size[a] for one, size, a in zip(nats, sizes, answers, strict=True)]) / math.log(2)
+    correct = np.array([_is_best(values, answer) for values, answer in zip(nats, answers, strict=True)])
+    rows = list(zip(nats, sizes, answers, strict=True))
+    correct_per_byte = np.array([_is_best(values / size, answer) for values, size, answer in rows])
+    bits = np.array([-values[answer] / size[answer] for values, size, answer in rows]) / math.log(2)
     return [
-        _mean("acc", "fraction", True, plain),
-        _mean("acc_norm", "fraction", True, normed),
+        _mean("acc", "fraction", True, correct),
+        _mean("acc_norm", "fraction", True, correct_per_byte),
         _mean("answer_bits_per_byte", "bits_per_byte", False, bits),
     ]
 
 
 def metrics_of_texts(texts: Sequence[Text], nats: Sequence[np.ndarray]) -> list[Metric]:
-    """`bits_per_byte` over all texts together, with the standard error of a ratio; and the mean of the texts' own values.
+    """`bits_per_byte` over all texts together, with the standard error of a ratio; `text_bits_per_byte`, the mean over texts.
 
-    The two differ where texts differ in length. nats: of each text's windows, (n_windows,) each.
+    The two differ if texts differ in length. nats: of each text's windows, (n_windows,) each.
     """
     sizes = np.array([len(text.text.encode()) for text in texts])
-    bits = -np.array([one.sum() for one in nats]) / math.log(2)
+    bits = -np.array([values.sum() for values in nats]) / math.log(2)
     value, n = float(bits.sum() / sizes.sum()), len(texts)
     spread = float(np.sqrt(((bits - value * sizes) ** 2).sum()))
     error = math.sqrt(n / (n - 1)) * spread / float(sizes.sum()) if n > 1 and spread > 1e-9 * abs(bits.sum()) else None
-    together = Metric("bits_per_byte", "bits_per_byte", False, value, error, None)
-    return [together, _mean("text_bits_per_byte", "bits_per_byte", False, bits / sizes)]
+    pooled = Metric("bits_per_byte", "bits_per_byte", False, value, error, None)
+    return [pooled, _mean("text_bits_per_byte", "bits_per_byte", False, bits / sizes)]
 
 
 def _is_best(values: np.ndarray, answer: int) -> float:
@@ -379,7 +388,7 @@ def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], na
         metrics = metrics_of_choices([task.questions[number] for number in scored], nats)
     else:
         metrics = metrics_of_texts([task.texts[number] for number in scored], nats)
-    model, sha = blueprint.weightless.row, identity(blueprint, task)
+    model, file_sha256 = blueprint.weightless.row, identity(blueprint, task)
     counts = {
         "prompts_cut_at_their_left": sum(row.is_cut for row in rows),
         "questions_left_out": len(rows) - len(scored),
@@ -409,7 +418,7 @@ def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], na
             licence=NOT_STATED,
             as_of=datetime.now(UTC).date().isoformat(),
             flags=";".join(f"{flag}:{n}" for flag, n in counts.items() if n),
-            file_sha256=sha,
+            file_sha256=file_sha256,
             dtype=blueprint.dtype,
             chat_template=False,
             task_version=task.sha256[:12],
@@ -418,7 +427,7 @@ def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], na
     ]
     samples = [
         ScoreSampleRow(
-            sha,
+            file_sha256,
             model.reference,
             model.revision,
             task.name,

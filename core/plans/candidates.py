@@ -45,31 +45,34 @@ class Similarity:
 
 @torch.inference_mode()
 def measure_similarity(network: Network, windows: TokenWindows, report: ReportPasses = lambda done: None) -> Similarity:
-    n = network.n_blocks
-    every = frozenset(range(n + 1))
-    angle, last = (torch.zeros(n + 1, n + 1, dtype=torch.float64) for _ in range(2))
-    turned, counts = [], []
+    """Influence of each block and angles between all layers, in one pass over the windows."""
+    n_blocks = network.n_blocks
+    all_layers = frozenset(range(n_blocks + 1))
+    angle, last_angle = (torch.zeros(n_blocks + 1, n_blocks + 1, dtype=torch.float64) for _ in range(2))
+    changes, counts = [], []
     n_tokens, n_windows = 0, len(windows.ids)
     with network.hooked():
         for start in range(0, n_windows, network.model.batch):
             ids = torch.from_numpy(windows.ids[start : start + network.model.batch]).to(network.model.device)
-            keep = States(every)
+            keep = States(all_layers)
             run_whole(network, ids, keep)
             # (n_batch, n_tokens - 1, n_layers + 1, hidden_size)
-            states = torch.stack([keep.states[layer] for layer in range(n + 1)], dim=2)[:, 1:].float()
+            states = torch.stack([keep.states[layer] for layer in range(n_blocks + 1)], dim=2)[:, 1:].float()
             unit = states / torch.linalg.vector_norm(states, dim=-1, keepdim=True).clamp(min=1e-30)
             for sequence in unit:  # one window at a time bounds memory
                 cosines = (sequence @ sequence.transpose(1, 2)).clamp(-1, 1).cpu().double()
-                turned.append((1 - cosines.diagonal(1, 1, 2)).sum(0))  # (n_blocks,)
+                changes.append((1 - cosines.diagonal(1, 1, 2)).sum(0))  # (n_blocks,)
                 counts.append(len(sequence))
                 angles = cosines.arccos() / math.pi
                 angle += angles.sum(0)
-                last += angles[-1]
+                last_angle += angles[-1]
                 n_tokens += len(sequence)
             report((start + len(ids)) / n_windows)
-    table = torch.stack(turned).numpy()  # (n_windows, n_blocks)
-    influence = [ratio_difference(table[:, block], np.array(counts, dtype=float)) for block in range(n)]
-    return Similarity(influence, (angle / n_tokens).numpy(), (last / n_windows).numpy())
+    changes_per_window = torch.stack(changes).numpy()  # (n_windows, n_blocks)
+    influence = [
+        ratio_difference(changes_per_window[:, block], np.array(counts, dtype=float)) for block in range(n_blocks)
+    ]
+    return Similarity(influence, (angle / n_tokens).numpy(), (last_angle / n_windows).numpy())
 
 
 @dataclass(frozen=True)
@@ -84,28 +87,28 @@ class Candidate:
         return len(stretches(self.blocks))
 
 
-def lowest_influence(found: Similarity, n: int) -> Candidate:
+def lowest_influence(similarity: Similarity, n: int) -> Candidate:
     """ShortGPT: the n blocks with the least influence."""
-    order = np.argsort([one.value for one in found.influence], kind="stable")
+    order = np.argsort([influence.value for influence in similarity.influence], kind="stable")
     return Candidate("influence", tuple(sorted(int(i) for i in order[:n])))
 
 
-def smallest_angles(angle: np.ndarray, n: int, most: int) -> list[tuple[int, ...]]:
+def smallest_angles(angle: np.ndarray, n: int, n_best: int) -> list[tuple[int, ...]]:
     """Stretches of n blocks, sorted by the angle between their ends, smallest first."""
     starts = len(angle) - n
     order = np.argsort([angle[start, start + n] for start in range(starts)], kind="stable")
-    return [tuple(range(int(start), int(start) + n)) for start in order[:most]]
+    return [tuple(range(int(start), int(start) + n)) for start in order[:n_best]]
 
 
-def published_candidates(found: Similarity, n: int) -> list[Candidate]:
+def published_candidates(similarity: Similarity, n: int) -> list[Candidate]:
     """The choices of published rules: least influence, smallest angles, and several contiguous stretches to be priced."""
-    last = smallest_angles(found.last_angle, n, 1)[0]
-    first, *others = smallest_angles(found.angle, n, CONTIGUOUS_TRIED)
+    last_angle = smallest_angles(similarity.last_angle, n, 1)[0]
+    smallest, *contiguous = smallest_angles(similarity.angle, n, CONTIGUOUS_TRIED)
     return [
-        lowest_influence(found, n),
-        Candidate("last_angle", last),
-        Candidate("angle", first),
-        *(Candidate("contiguous", one) for one in others),
+        lowest_influence(similarity, n),
+        Candidate("last_angle", last_angle),
+        Candidate("angle", smallest),
+        *(Candidate("contiguous", blocks) for blocks in contiguous),
     ]
 
 
@@ -121,8 +124,9 @@ class Step:
     scores: Scores
 
 
-def make_step(blocks: Collection[int], whole: Scores, scores: Scores) -> Step:
-    return Step(tuple(sorted(blocks)), divergence(scores), loss_increase(whole, scores), scores)
+def make_step(blocks: Collection[int], baseline: Scores, scores: Scores) -> Step:
+    """A set of blocks with its price; `baseline` are the scores of the whole network."""
+    return Step(tuple(sorted(blocks)), divergence(scores), loss_increase(baseline, scores), scores)
 
 
 def cheapest(steps: Sequence[Step]) -> Step:
@@ -156,37 +160,37 @@ def price_sets(
     pricer: Pricer, sets: Sequence[Collection[int]], shared: Collection[int], report: ReportPasses = lambda done: None
 ) -> list[Step]:
     """Price sets of removed blocks; `shared` are removed in most of them, so that their common part runs once."""
-    whole, *found = pricer.scores([without_blocks(blocks) for blocks in sets], report, without_blocks(shared))
-    return [make_step(blocks, whole, scores) for blocks, scores in zip(sets, found, strict=True)]
+    baseline, *set_scores = pricer.scores([without_blocks(blocks) for blocks in sets], report, without_blocks(shared))
+    return [make_step(blocks, baseline, scores) for blocks, scores in zip(sets, set_scores, strict=True)]
 
 
 def list_exchanges(blocks: Sequence[int], pool: Collection[int], costs: Sequence[float]) -> list[tuple[int, ...]]:
     """Every set with one removed block exchanged for another, sorted by the sum of single costs.
 
-    The newly removed block is one of the pool, or a neighbour of the one put back. `costs`: of each block alone.
+    The newly removed block is one of the pool, or a neighbour of the restored one. `costs`: of each block alone.
     """
     removed = set(blocks)
-    found = []
-    for returned in blocks:
-        near = {block for block in (returned - 1, returned + 1) if 0 <= block < len(costs)}
-        found += [tuple(sorted(removed - {returned} | {block})) for block in ({*pool} | near) - removed]
-    return sorted({*found}, key=lambda one: (sum(costs[block] for block in one), one))
+    exchanges = []
+    for restored in blocks:
+        neighbours = {block for block in (restored - 1, restored + 1) if 0 <= block < len(costs)}
+        exchanges += [tuple(sorted(removed - {restored} | {block})) for block in ({*pool} | neighbours) - removed]
+    return sorted({*exchanges}, key=lambda exchange: (sum(costs[block] for block in exchange), exchange))
 
 
 def random_sets(
-    n_blocks: int, n: int, seed: int, apart_from: Collection[int] = (), most: int = N_RANDOM
+    n_blocks: int, n: int, seed: int, apart_from: Collection[int] = (), max_sets: int = N_RANDOM
 ) -> list[tuple[int, ...]]:
-    """Distinct random sets of n blocks, or all of them if there are few; without the set `apart_from`."""
-    own = tuple(sorted(apart_from))
-    if math.comb(n_blocks, n) - 1 <= most:
-        return [one for one in combinations(range(n_blocks), n) if one != own]
+    """At most `max_sets` distinct random sets of n blocks, without the set `apart_from`; all sets if there are no more."""
+    excluded = tuple(sorted(apart_from))
+    if math.comb(n_blocks, n) - 1 <= max_sets:
+        return [blocks for blocks in combinations(range(n_blocks), n) if blocks != excluded]
     generator = np.random.default_rng([seed, 16])
-    found: dict[tuple[int, ...], None] = {}
-    while len(found) < most:
-        drawn = tuple(sorted(int(i) for i in generator.choice(n_blocks, n, replace=False)))
-        if drawn != own:
-            found[drawn] = None
-    return list(found)
+    sets: dict[tuple[int, ...], None] = {}
+    while len(sets) < max_sets:
+        blocks = tuple(sorted(int(i) for i in generator.choice(n_blocks, n, replace=False)))
+        if blocks != excluded:
+            sets[blocks] = None
+    return list(sets)
 
 
 @dataclass(frozen=True)
@@ -198,36 +202,37 @@ class Choice:
     """Sets whose cost does not differ significantly from the lowest, the chosen one included."""
 
 
-def choose_simplest(candidates: Sequence[Candidate], whole: Scores, scores: Sequence[Scores]) -> Choice:
+def choose_simplest(candidates: Sequence[Candidate], baseline: Scores, scores: Sequence[Scores]) -> Choice:
     """Of the candidates that do not differ significantly from the cheapest, the one with the fewest stretches; on ties the
     cheapest.
 
-    `scores`: of each candidate, compared window by window in loss and divergence.
+    `baseline` are the scores of the whole network, `scores` those of each candidate: compared window by window in loss
+    and divergence.
     """
-    steps = [make_step(one.blocks, whole, score) for one, score in zip(candidates, scores, strict=True)]
-    best, counts = cheapest(steps).scores, whole.n_targets
+    steps = [make_step(candidate.blocks, baseline, score) for candidate, score in zip(candidates, scores, strict=True)]
+    best, counts = cheapest(steps).scores, baseline.n_targets
     equal = [
-        (one, step)
-        for one, step in zip(candidates, steps, strict=True)
+        (candidate, step)
+        for candidate, step in zip(candidates, steps, strict=True)
         if not ratio_difference(step.scores.loss - best.loss, counts).lower > 0
         and not ratio_difference(step.scores.divergence - best.divergence, counts).lower > 0
     ]
-    fewest = min(one.n_stretches for one, _ in equal)
-    least = cheapest([step for one, step in equal if one.n_stretches == fewest])
-    chosen = next(one for one, step in equal if step is least)
-    return Choice(chosen, frozenset(one.blocks for one, _ in equal))
+    fewest = min(candidate.n_stretches for candidate, _ in equal)
+    best_step = cheapest([step for candidate, step in equal if candidate.n_stretches == fewest])
+    chosen = next(candidate for candidate, step in equal if step is best_step)
+    return Choice(chosen, frozenset(candidate.blocks for candidate, _ in equal))
 
 
 def distinct_sets(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Each set once, with the first rule that proposes it."""
-    found: dict[tuple[int, ...], Candidate] = {}
-    for one in candidates:
-        found.setdefault(one.blocks, one)
-    return list(found.values())
+    first_by_blocks: dict[tuple[int, ...], Candidate] = {}
+    for candidate in candidates:
+        first_by_blocks.setdefault(candidate.blocks, candidate)
+    return list(first_by_blocks.values())
 
 
 def sublayer_singles(network: Network) -> list[tuple[str, int, Variant]]:
-    """Variants without each single attention and each single MLP."""
+    """(kind, block, variant) without each single attention, then without each single MLP; empty if there are none."""
     if not network.sublayers:
         return []
     blocks = range(network.n_blocks)

@@ -2,8 +2,8 @@
 
 States x become m + P (x - m), with m their mean and P the projection onto their leading principal components. These are
 the directions of largest variance, not those that the loss needs most: the rank is an upper bound, "directions that
-suffice". Position 0 and tokens of a large norm stay as they are; what the rank costs when they are projected too is told
-beside it, and so is what a random subspace of that rank costs.
+suffice". Position 0 and tokens of a large norm stay as they are. For comparison, the rank is also priced with these
+projected, and so is a random subspace of that rank.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from core.plans.variants import Network, Projection, States, Variant, run_whole
 from core.texts.sample import TokenWindows
 
 NORM_FACTOR = 3.0
-"""A token is large beyond so many times the layer's median norm, as in a measurement."""
+"""A token counts as large beyond this multiple of the layer's median norm, as in a measurement."""
 TOKENS_PER_DIMENSION = 10
 MOST_LAYERS = 7
 RESOLUTION = 64
-"""The rank is found to the hidden size over this."""
+"""The rank is determined to within the hidden size divided by this."""
 COVARIANCE_BUDGET = 2**30
 """Bytes that the covariances of all layers may take together; where they take more, layers are not projected jointly."""
 D2_TOKENS = 4096
 SHARE_OF_PASS = 0.6
-"""Of a pass of the whole network, what the price of one rank is taken to be: it begins at its layer."""
+"""Cost of pricing one rank as a share of a full pass: the pass starts at the projected layer."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +48,34 @@ class Components:
     n_tokens: int
 
     def projection(self, rank: int, keep_large: bool = True) -> Projection:
+        """The projection onto the leading `rank` directions; large tokens stay as they are if `keep_large`."""
         return Projection(self.mean, self.directions[:, :rank], self.limit if keep_large else None)
 
     def random(self, rank: int, seed: int) -> Projection:
+        """The projection onto a random subspace of this rank."""
         generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randn(len(self.mean), rank, generator=generator)
-        basis = torch.linalg.qr(drawn)[0].to(self.mean)
+        gaussian = torch.randn(len(self.mean), rank, generator=generator)
+        basis = torch.linalg.qr(gaussian)[0].to(self.mean)
         return Projection(self.mean, basis, self.limit)
 
 
 @dataclass(frozen=True)
 class NeededDirections:
-    """What projecting one layer costs, or all of them together."""
+    """What projecting one layer costs, or all layers together."""
 
     layer: int | None
-    """None is: all layers at once."""
+    """None: all layers at once."""
     rank: int | None
-    """The smallest whose upper limit is under the budget; None where not even the largest that was tried is."""
+    """The smallest rank whose upper limit is under the budget; None if none that was tried is."""
     prices: dict[int, Difference]
     """Rank -> loss increase."""
     random: Difference | None = None
-    """Of a random subspace of that rank."""
+    """Loss increase under a random subspace of that rank."""
     including_large: Difference | None = None
-    """With large-norm tokens and position 0 projected as well."""
+    """Loss increase with large-norm tokens and position 0 projected as well."""
     d2: float | None = None
     at_d2: Difference | None = None
-    """Of the projection onto as many directions as d2 says."""
+    """Loss increase under the projection onto d2 directions, rounded."""
 
 
 def layers_to_try(n_layers: int) -> list[int]:
@@ -83,37 +85,42 @@ def layers_to_try(n_layers: int) -> list[int]:
 
 @torch.inference_mode()
 def principal_components(network: Network, windows: TokenWindows, layers: Sequence[int]) -> dict[int, Components]:
-    """Of the retained tokens of these windows: two passes, the first for the median norm."""
+    """Components of each layer from the retained tokens of these windows.
+
+    Two passes: the first for the median norm, the second for mean, covariance and d2.
+    """
     model, n = network.model, network.model.hidden_size
     norms: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    for found in _layer_states(network, windows, layers):
+    for layer_states in _layer_states(network, windows, layers):
         for layer in layers:
-            norms[layer].append(torch.linalg.vector_norm(found[layer], dim=-1)[:, 1:].flatten().cpu())
+            norms[layer].append(torch.linalg.vector_norm(layer_states[layer], dim=-1)[:, 1:].flatten().cpu())
     limits = {layer: NORM_FACTOR * float(torch.cat(norms[layer]).median()) for layer in layers}
     sums = {layer: torch.zeros(n, dtype=torch.float64) for layer in layers}
     products = {layer: torch.zeros(n, n, dtype=torch.float64) for layer in layers}
     counts = dict.fromkeys(layers, 0)
     samples: dict[int, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
     n_done = 0
-    for found in _layer_states(network, windows, layers):
+    for layer_states in _layer_states(network, windows, layers):
         for layer in layers:
-            states = found[layer]
+            states = layer_states[layer]
             keep = torch.linalg.vector_norm(states, dim=-1) <= limits[layer]
             keep[:, 0] = False
-            kept = states[keep].float()
-            sums[layer] += kept.sum(0).cpu().double()
-            products[layer] += (kept.T @ kept).cpu().double()
-            counts[layer] += len(kept)
+            points = states[keep].float()
+            sums[layer] += points.sum(0).cpu().double()
+            products[layer] += (points.T @ points).cpu().double()
+            counts[layer] += len(points)
             if n_done * states.shape[1] < D2_TOKENS:
-                own = torch.arange(len(states), device=states.device)[:, None].expand(keep.shape)[keep] + n_done
-                samples[layer].append((kept.cpu(), own.cpu()))
+                sequence_ids = (
+                    torch.arange(len(states), device=states.device)[:, None].expand(keep.shape)[keep] + n_done
+                )
+                samples[layer].append((points.cpu(), sequence_ids.cpu()))
         n_done += len(states)
     result = {}
     for layer in layers:
         mean = sums[layer] / counts[layer]
         covariance = products[layer] / counts[layer] - torch.outer(mean, mean)
         directions = torch.linalg.eigh(covariance)[1].flip(1)
-        points, sequences = (torch.cat(parts) for parts in zip(*samples[layer], strict=True))
+        points, sequences = (torch.cat(tensors) for tensors in zip(*samples[layer], strict=True))
         result[layer] = Components(
             mean.float().to(model.device),
             directions.float().to(model.device),
@@ -125,7 +132,7 @@ def principal_components(network: Network, windows: TokenWindows, layers: Sequen
 
 
 def _layer_states(network: Network, windows: TokenWindows, layers: Sequence[int]):
-    """The states of these layers, batch by batch."""
+    """Yields the states of these layers batch by batch: layer -> (n_batch, n_tokens, hidden_size)."""
     batch = network.model.batch
     with network.hooked():
         for start in range(0, len(windows.ids), batch):
@@ -135,8 +142,8 @@ def _layer_states(network: Network, windows: TokenWindows, layers: Sequence[int]
 
 
 def isotonic_limits(prices: dict[int, Difference]) -> dict[int, float]:
-    """Upper limits that never rise with the rank."""
-    from scipy.optimize import isotonic_regression  # which nobody who only reads a plan needs
+    """Upper limits of the prices, made non-increasing in the rank by isotonic regression."""
+    from scipy.optimize import isotonic_regression  # slow to import, and not needed to read a plan
 
     ranks = sorted(prices)
     limits = isotonic_regression([prices[rank].upper for rank in ranks], increasing=False).x
@@ -144,63 +151,72 @@ def isotonic_limits(prices: dict[int, Difference]) -> dict[int, float]:
 
 
 def smallest_rank(prices: dict[int, Difference], budget: float) -> int | None:
-    fitting = [rank for rank, upper in isotonic_limits(prices).items() if upper < budget]
-    return min(fitting) if fitting else None
+    """The smallest priced rank whose upper limit is under the budget; None if there is none."""
+    return min((rank for rank, upper in isotonic_limits(prices).items() if upper < budget), default=None)
 
 
 def needed_directions(
-    pricer: Pricer, found: Components, layer: int, budget: float, seed: int, report: Callable[[], None] = lambda: None
+    pricer: Pricer,
+    components: Components,
+    layer: int,
+    budget: float,
+    seed: int,
+    report: Callable[[], None] = lambda: None,
 ) -> NeededDirections:
-    """One layer, on the pricer's windows; `report` is called for each rank that was tried."""
+    """Needed directions of one layer, on the pricer's windows; `report` is called for each price."""
 
     def price(projection: Projection) -> Difference:
         report()
         return _price(pricer, {layer: projection})
 
-    rank, prices = _search_rank(lambda r: price(found.projection(r)), len(found.mean), budget)
+    rank, prices = _search_rank(lambda rank: price(components.projection(rank)), len(components.mean), budget)
     at_d2 = None
-    if math.isfinite(found.d2):
-        at_d2 = price(found.projection(max(1, min(round(found.d2), len(found.mean)))))
+    if math.isfinite(components.d2):
+        at_d2 = price(components.projection(max(1, min(round(components.d2), len(components.mean)))))
     if rank is None:
-        return NeededDirections(layer, None, prices, d2=found.d2, at_d2=at_d2)
+        return NeededDirections(layer, None, prices, d2=components.d2, at_d2=at_d2)
     return NeededDirections(
         layer,
         rank,
         prices,
-        price(found.random(rank, seed)),
-        price(found.projection(rank, keep_large=False)),
-        found.d2,
+        price(components.random(rank, seed)),
+        price(components.projection(rank, keep_large=False)),
+        components.d2,
         at_d2,
     )
 
 
 def joint_directions(
-    pricer: Pricer, found: dict[int, Components], budget: float, report: Callable[[], None] = lambda: None
+    pricer: Pricer, components: dict[int, Components], budget: float, report: Callable[[], None] = lambda: None
 ) -> NeededDirections:
-    """All layers at once, each onto its own components, all of one rank: what a student's width would have to be."""
+    """Needed directions with all layers projected at once, each onto its own components, all of one rank.
+
+    This is the width that a distilled student would need. `report` is called for each price.
+    """
 
     def price(rank: int) -> Difference:
         report()
-        return _price(pricer, {layer: one.projection(rank) for layer, one in found.items()})
+        return _price(pricer, {layer: own.projection(rank) for layer, own in components.items()})
 
-    rank, prices = _search_rank(price, len(next(iter(found.values())).mean), budget)
+    rank, prices = _search_rank(price, len(next(iter(components.values())).mean), budget)
     return NeededDirections(None, rank, prices)
 
 
 def _price(pricer: Pricer, projections: dict[int, Projection]) -> Difference:
-    before, after = pricer.scores([Variant(projected=projections)])
-    return loss_increase(before, after)
+    baseline, projected = pricer.scores([Variant(projected=projections)])
+    return loss_increase(baseline, projected)
 
 
-def _search_rank(price: Callable[[int], Difference], n: int, budget: float) -> tuple[int | None, dict[int, Difference]]:
-    """Halves the interval in which the price falls below the budget, after a look at some ranks for the curve."""
-    step = max(1, n // RESOLUTION)
-    prices = {rank: price(rank) for rank in sorted({max(1, n // 8), max(1, n // 4), max(1, n // 2), n})}
+def _search_rank(
+    price: Callable[[int], Difference], max_rank: int, budget: float
+) -> tuple[int | None, dict[int, Difference]]:
+    """Bisect for the smallest rank under the budget, starting from a few ranks that also show the curve."""
+    step = max(1, max_rank // RESOLUTION)
+    prices = {rank: price(rank) for rank in sorted({max(1, max_rank // divisor) for divisor in (8, 4, 2, 1)})}
     while True:
-        found = smallest_rank(prices, budget)
-        below = [rank for rank in prices if found is None or rank < found]
-        low, high = max(below, default=0), found
-        if high is None or high - low <= step:
-            return found, prices
-        middle = (low + high) // 2
+        rank = smallest_rank(prices, budget)
+        low = max((tried for tried in prices if rank is None or tried < rank), default=0)
+        if rank is None or rank - low <= step:
+            return rank, prices
+        middle = (low + rank) // 2
         prices[middle] = price(middle)

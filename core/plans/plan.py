@@ -54,16 +54,15 @@ def make_plan(config: PlanConfig, plan_id: str, scratch: Path, progress: Progres
 
 
 class _Planner:
+    """Makes one plan: each method is a step of the flow and adds its rows to the record."""
+
     def __init__(self, plan_id: str, setup: PlanSetup, scratch: Path, progress: ProgressCallback) -> None:
         self.setup, self.scratch, self.progress = setup, scratch, progress
         self.config, self.corpus, self.blueprint = setup.config, setup.corpus, setup.blueprint
-        self.held_out, self.search_windows, self.task = (
-            setup.held_out,
-            setup.search_windows,
-            setup.task,
-        )  # what is no good is told of here
-        kept = open_checkpoint(self.config, self.corpus, self.blueprint, self.held_out, scratch)
-        self.steps = StepRunner(kept, setup.costs(), progress)
+        # Raises for an unusable text or task, before the network is loaded.
+        self.held_out, self.search_windows, self.task = setup.held_out, setup.search_windows, setup.task
+        checkpoint = open_checkpoint(self.config, self.corpus, self.blueprint, self.held_out, scratch)
+        self.steps = StepRunner(checkpoint, setup.costs(), progress)
         self.record = PlanRecord(
             self.config, plan_id, self.corpus, self.blueprint, self.held_out, len(self.search_windows.ids)
         )
@@ -72,6 +71,7 @@ class _Planner:
 
     @cached_property
     def network(self) -> Network:
+        """The network, loaded when a step first needs it."""
         self.progress(Progress("load", 0, 1))
         memory = self.setup.memory
         model = load_network(self.blueprint, self.scratch if memory.on_demand else None, self.progress, memory.spread)
@@ -98,20 +98,21 @@ class _Planner:
     ) -> list[Scores]:
         """Scores of the whole network and of its variants, as a step."""
         return self.steps.run(
-            phase, name, windows.ids.size, lambda told: Pricer(self.network, windows, keep).scores(variants(), told)
+            phase, name, windows.ids.size, lambda report: Pricer(self.network, windows, keep).scores(variants(), report)
         )
 
     def _price_sets(self, phase: str, name: str, windows: TokenWindows, sets: Sequence[tuple[int, ...]]) -> PriceList:
         """Prices of sets of blocks, each distinct set once."""
         distinct = list(dict.fromkeys(sets))
-        whole, *found = self._price_variants(
+        baseline, *scores = self._price_variants(
             phase, name, windows, lambda: [without_blocks(blocks) for blocks in distinct]
         )
-        return PriceList(whole, dict(zip(distinct, found, strict=True)))
+        return PriceList(baseline, dict(zip(distinct, scores, strict=True)))
 
     # --- the flow --------------------------------------------------------------------------------------------------
 
     def make(self) -> LayerPlan:
+        """Run all steps and return the plan."""
         if self.config.budget == 0:
             self.record.add_reasons("budget_zero")
         if self.held_out.n_tokens < texts.WINDOW_LENGTHS[0]:
@@ -120,20 +121,24 @@ class _Planner:
             self.record.add_reasons("mixture")
         if self.config.save_model:
             self._require_deletable()
-        found = self._search()
-        prices, choice = found.prices, self._choose(found)
+        search = self._search()
+        prices, choice = search.prices, self._choose(search)
         chosen = choice.chosen
-        self.record.add_candidates(found.candidates, choice, SELECTION, prices)
-        self.record.add_path(found.path)
-        alone, blocks = found.alone, chosen.blocks
-        total = sum(loss_increase(alone[0], alone[1 + block]).value for block in blocks) if alone else None
+        self.record.add_candidates(search.candidates, choice, SELECTION, prices)
+        self.record.add_path(search.path)
+        single_scores, blocks = search.alone, chosen.blocks
+        sum_of_singles = (
+            sum(loss_increase(single_scores[0], single_scores[1 + block]).value for block in blocks)
+            if single_scores
+            else None
+        )
         if not self.config.is_verified:
             self.record.add_reasons("not_verified")
-            return self.record.build_plan(chosen, prices.increase(blocks), sum_of_singles=total)
-        price = self._verify(found, choice)
+            return self.record.build_plan(chosen, prices.increase(blocks), sum_of_singles=sum_of_singles)
+        price = self._verify(search, choice)
         comparison = self._compare_with_random(chosen)
         self._price_sublayers()
-        healed, refused = self._heal(chosen)
+        healed, why_not_healed = self._heal(chosen)
         if healed:
             price, healed = self._price_healed(chosen, healed, price)
         self._price_harder_texts(chosen, healed)
@@ -144,10 +149,10 @@ class _Planner:
         plan = self.record.build_plan(
             chosen,
             price,
-            sum_of_singles=total,
+            sum_of_singles=sum_of_singles,
             comparison=comparison,
             footprints=self._measure_footprints(chosen),
-            healing=refused,
+            healing=why_not_healed,
             is_healed=healed is not None,
         )
         return self._save(plan, healed) if self.config.save_model else plan
@@ -160,65 +165,66 @@ class _Planner:
 
     def _search(self) -> SearchResult:
         """Find candidate sets and the price of each block alone."""
-        size = self.search_windows.ids.size
+        n_tokens = self.search_windows.ids.size
         similarity: Similarity = self.steps.run(
             "choose",
             "similarity",
-            size,
-            lambda told: candidates.measure_similarity(self.network, self.search_windows, told),
+            n_tokens,
+            lambda report: candidates.measure_similarity(self.network, self.search_windows, report),
         )
         self.record.add_similarity(similarity)
-        most = self.setup.most_removed
-        search = Search(self.config, self.steps, lambda: self.pricer, size, most)
+        most_removed = self.setup.most_removed
+        search = Search(self.config, self.steps, lambda: self.pricer, n_tokens, most_removed)
         published = partial(candidates.published_candidates, similarity)
-        found = search.price_given(self.config.remove, published) if self.config.remove else search.run(published)
-        for block, scores in enumerate(found.alone[1:]):
-            self.record.add_prices("single", (block,), SELECTION, found.alone[0], scores)
-        return found
+        result = search.price_given(self.config.remove, published) if self.config.remove else search.run(published)
+        for block, scores in enumerate(result.alone[1:]):
+            self.record.add_prices("single", (block,), SELECTION, result.alone[0], scores)
+        return result
 
-    def _choose(self, found: SearchResult) -> Choice:
-        distinct = candidates.distinct_sets(found.candidates)
-        scores = [found.prices.scores[one.blocks] for one in distinct]
-        choice = candidates.choose_simplest(distinct, found.prices.whole, scores)
+    def _choose(self, search: SearchResult) -> Choice:
+        """The simplest of the candidates that are statistically as good as the cheapest."""
+        distinct = candidates.distinct_sets(search.candidates)
+        scores = [search.prices.scores[candidate.blocks] for candidate in distinct]
+        choice = candidates.choose_simplest(distinct, search.prices.whole, scores)
         # The user's own blocks are the choice, whatever is cheaper.
         return Choice(distinct[0], choice.equal) if self.config.remove else choice
 
-    def _verify(self, found: SearchResult, choice: Choice) -> Difference:
+    def _verify(self, search: SearchResult, choice: Choice) -> Difference:
         """Price the candidates and every step of the search on held-out text."""
-        sets = [*(one.blocks for one in found.candidates), *(step.blocks for step in found.path)]
+        sets = [*(candidate.blocks for candidate in search.candidates), *(step.blocks for step in search.path)]
         prices = self._price_sets("verify", "held_out", self.held_out.verification, sets)
-        self.record.add_candidates(found.candidates, choice, HELD_OUT, prices)
-        self.record.add_rivals(found.candidates, choice.chosen.blocks, HELD_OUT, prices)
-        for step in found.path:
+        self.record.add_candidates(search.candidates, choice, HELD_OUT, prices)
+        self.record.add_rivals(search.candidates, choice.chosen.blocks, HELD_OUT, prices)
+        for step in search.path:
             self.record.add_prices("path", step.blocks, HELD_OUT, prices.whole, prices.scores[step.blocks])
         return prices.increase(choice.chosen.blocks)
 
     def _compare_with_random(self, chosen: Candidate) -> tuple[float, float]:
         """(10th percentile of the cost of random sets, cost of the plan), on the same part of the held-out text."""
         n_blocks, n = self.blueprint.weightless.n_layers, len(chosen.blocks)
-        drawn = candidates.random_sets(n_blocks, n, self.config.seed, chosen.blocks)
-        if len(drawn) < candidates.N_RANDOM:
+        random_sets = candidates.random_sets(n_blocks, n, self.config.seed, chosen.blocks)
+        if len(random_sets) < candidates.N_RANDOM:
             self.record.add_reasons("few_random_sets")
         windows = first_windows(self.held_out.verification, texts.RANDOM_WINDOWS)
-        prices = self._price_sets("verify", "random", windows, [chosen.blocks, *drawn])
-        for blocks in drawn:
+        prices = self._price_sets("verify", "random", windows, [chosen.blocks, *random_sets])
+        for blocks in random_sets:
             self.record.add_prices("random", blocks, HELD_OUT, prices.whole, prices.scores[blocks])
-        costs = [prices.increase(blocks).value for blocks in drawn]
+        costs = [prices.increase(blocks).value for blocks in random_sets]
         return float(np.percentile(costs, 10)), prices.increase(chosen.blocks).value
 
     def _price_sublayers(self) -> None:
         """Price the removal of each single attention and each single MLP."""
-        parts = candidates.sublayer_singles(self.network)
-        if not parts:
+        singles = candidates.sublayer_singles(self.network)
+        if not singles:
             self.steps.skip("sublayers")
             self.record.add_reasons("no_sublayers")
             return
         windows = first_windows(self.search_windows, texts.SUBLAYER_WINDOWS)
-        whole, *found = self._price_variants(
-            "verify", "sublayers", windows, lambda: [variant for _, _, variant in parts]
+        baseline, *single_scores = self._price_variants(
+            "verify", "sublayers", windows, lambda: [variant for _, _, variant in singles]
         )
-        for (unit, block, _), scores in zip(parts, found, strict=True):
-            self.record.add_prices("single", (block,), SELECTION, whole, scores, unit=unit)
+        for (unit, block, _), scores in zip(singles, single_scores, strict=True):
+            self.record.add_prices("single", (block,), SELECTION, baseline, scores, unit=unit)
 
     def _heal(self, chosen: Candidate) -> tuple[Healing | None, str | None]:
         """The healing, or the reason why there is none."""
@@ -226,27 +232,27 @@ class _Planner:
             return None, None
         ids = torch.from_numpy(self.search_windows.ids[:1]).to(self.network.model.device)
         selection = self.held_out.selection
-        refused = healing.why_no_healing(self.network, chosen.blocks, ids, selection.ids.size)
-        if refused:
+        reason = healing.why_no_healing(self.network, chosen.blocks, ids, selection.ids.size)
+        if reason:
             self.steps.skip("heal", "healed")
             self.record.add_reasons("not_healed")
-            return None, refused
-        found: Healing = self.steps.run(
+            return None, reason
+        fitted: Healing = self.steps.run(
             "heal",
             "heal",
             selection.ids.size * len(stretches(chosen.blocks)),
-            lambda told: healing.fit_healing(self.network, selection, chosen.blocks, lambda share: told(2 * share)),
+            lambda report: healing.fit_healing(self.network, selection, chosen.blocks, lambda share: report(2 * share)),
         )
-        return found, None
+        return fitted, None
 
     def _price_healed(
         self, chosen: Candidate, healed: Healing, unhealed: Difference
     ) -> tuple[Difference, Healing | None]:
         """The final price of the plan; the healing is dropped if it does not lower the cost."""
         variant = healed.variant(chosen.blocks, self.network.model.device)
-        found = self._price_variants("heal", "healed", self.held_out.verification, lambda: [variant], keep=False)
-        self.record.add_prices(chosen.rule, chosen.blocks, HELD_OUT, *found, is_chosen=True, is_healed=True)
-        price = loss_increase(*found)
+        scores = self._price_variants("heal", "healed", self.held_out.verification, lambda: [variant], keep=False)
+        self.record.add_prices(chosen.rule, chosen.blocks, HELD_OUT, *scores, is_chosen=True, is_healed=True)
+        price = loss_increase(*scores)
         if price.value < unhealed.value:
             return price, healed
         self.record.add_reasons("healed_not_better")
@@ -259,47 +265,50 @@ class _Planner:
         if healed:
             variants.append(healed.variant(blocks, self.network.model.device))
         for name, builtin in texts.harder_texts(self.corpus).items():
-            other = (
+            text = (
                 open_corpus(builtin)
                 if builtin
                 else texts.with_typos(self.held_out.verification_corpus, self.config.seed)
             )
-            windows = self._draw_windows(other)
-            if windows is None:  # too short for this tokenizer
+            windows = self._draw_windows(text)
+            if windows is None:
                 self.steps.skip(f"text-{name}")
                 continue
-            whole, *found = self._price_variants("verify", f"text-{name}", windows, lambda: variants, keep=False)
-            bits = float(whole.loss.sum()) / math.log(2) / max(1, windows.n_bytes)
+            baseline, *variant_scores = self._price_variants(
+                "verify", f"text-{name}", windows, lambda: variants, keep=False
+            )
+            bits = float(baseline.loss.sum()) / math.log(2) / max(1, windows.n_bytes)
             if name == "other_language" and bits > MAX_BITS_PER_BYTE:
                 self.record.add_reasons("language_not_read")
                 continue
-            read = self.corpus if name == TYPOS else other
-            for is_healed, scores in enumerate(found):
-                of = {"is_chosen": True, "is_healed": bool(is_healed), "corpus": read}
-                self.record.add_prices(chosen.rule, blocks, name, whole, scores, **of)
+            source = self.corpus if name == TYPOS else text
+            for is_healed, scores in enumerate(variant_scores):
+                labels = {"is_chosen": True, "is_healed": bool(is_healed), "corpus": source}
+                self.record.add_prices(chosen.rule, blocks, name, baseline, scores, **labels)
         for kind in texts.PROBES:
-            asked = texts.probe(kind, self.blueprint.tokenizer, self.config.seed, self.network.model.context)
-            if asked is None:
+            questions = texts.probe(kind, self.blueprint.tokenizer, self.config.seed, self.network.model.context)
+            if questions is None:
                 self.steps.skip(f"probe-{kind}")
                 continue
-            scored = self._price_variants("verify", f"probe-{kind}", asked, lambda: variants, keep=False)
-            before, *exact = [(one.hits == one.n_targets).astype(float) for one in scored]
-            if before.mean() < texts.ROOM:
+            all_scores = self._price_variants("verify", f"probe-{kind}", questions, lambda: variants, keep=False)
+            baseline_exact, *variants_exact = [(scores.hits == scores.n_targets).astype(float) for scores in all_scores]
+            if baseline_exact.mean() < texts.ROOM:
                 self.record.add_reasons(f"no_room_{kind}")
-            for is_healed, right in enumerate(exact):
+            for is_healed, exact in enumerate(variants_exact):
                 self.record.add_row(
                     chosen.rule,
                     blocks,
                     kind,
                     "exact_match",
-                    before=float(before.mean()),
-                    after=float(right.mean()),
-                    difference=ratio_difference(right - before, np.ones(len(right))),
+                    before=float(baseline_exact.mean()),
+                    after=float(exact.mean()),
+                    difference=ratio_difference(exact - baseline_exact, np.ones(len(exact))),
                     is_chosen=True,
                     is_healed=bool(is_healed),
                 )
 
     def _draw_windows(self, corpus: Corpus) -> TokenWindows | None:
+        """Windows of a harder text; None if it is too short for this tokenizer."""
         tokenizer, name, n_tokens = self.blueprint.tokenizer, self.blueprint.weights.name, self.held_out.n_tokens
         try:
             return draw_windows(corpus, tokenizer, texts.OTHER_WINDOWS, n_tokens, self.config.seed, texts.PURPOSE, name)
@@ -312,16 +321,16 @@ class _Planner:
         if task is None:
             return None
 
-        def make(told: ReportPasses) -> list[Scores]:
-            gone = chosen.blocks
-            final = healed.variant(gone, self.network.model.device) if healed else without_blocks(gone)
-            found: list[list[Scores]] = []
+        def make(report: ReportPasses) -> list[Scores]:
+            removed = chosen.blocks
+            final = healed.variant(removed, self.network.model.device) if healed else without_blocks(removed)
+            scores_of_parts: list[list[Scores]] = []
             n_read = 0
-            for part in task.parts:
-                found.append(Pricer(self.network, part, keep=False).scores([final]))
-                n_read += 2 * part.ids.size
-                told(n_read / task.n_tokens)
-            return [task.in_order([one[k] for one in found]) for k in range(2)]
+            for windows in task.parts:
+                scores_of_parts.append(Pricer(self.network, windows, keep=False).scores([final]))
+                n_read += 2 * windows.ids.size
+                report(n_read / task.n_tokens)
+            return [task.in_order([part_scores[index] for part_scores in scores_of_parts]) for index in range(2)]
 
         price = task.price(*self.steps.run("verify", "task", task.n_tokens, make))
         if not price.has_room:
@@ -340,6 +349,7 @@ class _Planner:
         return price.difference
 
     def _measure_footprints(self, chosen: Candidate) -> list[Footprint] | None:
+        """Memory and speed before and after; None if the smaller network cannot be built, or memory is short."""
         model = self.network.model
         if model.units:
             self.steps.skip("footprint")
@@ -352,7 +362,7 @@ class _Planner:
             return None
         prompt = saving.timing_prompt(model, self.held_out.verification)
         return self.steps.run(
-            "save", "footprint", prompt.numel(), lambda told: saving.footprints([model.module, new], prompt)
+            "save", "footprint", prompt.numel(), lambda report: saving.footprints([model.module, new], prompt)
         )
 
     def _recommend(self, price: Difference, comparison: tuple[float, float], task: Difference | None) -> None:
@@ -368,37 +378,45 @@ class _Planner:
     # --- directions and saving -------------------------------------------------------------------------------------
 
     def _find_directions(self) -> None:
+        """Find the needed directions of several layers, and of all layers together if memory allows."""
         windows, selection = first_windows(self.held_out.verification, texts.OTHER_WINDOWS), self.held_out.selection
-        network, n, seed, budget = self.network, self.network.n_blocks, self.config.seed, text_budget(self.config)
-        wanted = directions.layers_to_try(n)
-        can_join = (n + 1) * network.model.hidden_size**2 * 8 <= directions.COVARIANCE_BUDGET
+        network, n_blocks, seed, budget = (
+            self.network,
+            self.network.n_blocks,
+            self.config.seed,
+            text_budget(self.config),
+        )
+        layers = directions.layers_to_try(n_blocks)
+        can_join = (n_blocks + 1) * network.model.hidden_size**2 * 8 <= directions.COVARIANCE_BUDGET
 
-        def find(pricer: Pricer, joint: bool, told: ReportPasses) -> list[directions.NeededDirections]:
-            found = directions.principal_components(network, selection, range(n + 1) if joint else wanted)
-            tried = 0
+        def find(pricer: Pricer, joint: bool, report: ReportPasses) -> list[directions.NeededDirections]:
+            components = directions.principal_components(network, selection, range(n_blocks + 1) if joint else layers)
+            n_tried = 0
 
             def count() -> None:
-                nonlocal tried
-                tried += 1
-                told(tried * directions.SHARE_OF_PASS)
+                nonlocal n_tried
+                n_tried += 1
+                report(n_tried * directions.SHARE_OF_PASS)
 
-            each = [directions.needed_directions(pricer, found[layer], layer, budget, seed, count) for layer in wanted]
-            return [*each, directions.joint_directions(pricer, found, budget, count)] if joint else each
+            single = [
+                directions.needed_directions(pricer, components[layer], layer, budget, seed, count) for layer in layers
+            ]
+            return [*single, directions.joint_directions(pricer, components, budget, count)] if joint else single
 
         make = partial(find, Pricer(network, windows), can_join)
-        for one in self.steps.run("directions", "directions", windows.ids.size, make):
-            self.record.add_directions(one, HELD_OUT)
+        for result in self.steps.run("directions", "directions", windows.ids.size, make):
+            self.record.add_directions(result, HELD_OUT)
         if self.task:
-            right = pad_readings([(one.ids, one.first) for one in self.task.right_answers()])
-            make = partial(find, Pricer(network, right), False)
-            for one in self.steps.run("directions", "task-directions", right.ids.size, make):
-                self.record.add_directions(one, "task")
+            answers = pad_readings([(answer.ids, answer.first) for answer in self.task.right_answers()])
+            make = partial(find, Pricer(network, answers), False)
+            for result in self.steps.run("directions", "task-directions", answers.ids.size, make):
+                self.record.add_directions(result, "task")
 
     def _save(self, plan: LayerPlan, healed: Healing | None) -> LayerPlan:
         """Save the smaller model, then reopen it and check its loss."""
         folder = Path(str(self.config.save_model))
         model, removed, windows = self.network.model, plan.plan.blocks, self.held_out.verification
-        with self.steps.track("save", "save", windows.ids.size) as told:
+        with self.steps.track("save", "save", windows.ids.size) as report:
             new = delete_blocks(
                 model, removed, healing.merge_into_weights(self.network, healed.matrices) if healed else None
             )
@@ -407,7 +425,7 @@ class _Planner:
                 require_same(model, self.network, new, removed, ids)
             saving.save_network(new, model.tokenizer, folder, model_card(plan.plan))
             del new
-            told(0.5)
+            report(0.5)
             expected = next(
                 row.value_after
                 for row in plan.of(HELD_OUT, "loss")

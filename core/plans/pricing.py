@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,24 +65,27 @@ class Difference:
     lower: float
     upper: float
     n: int
-    """Windows, or questions."""
+    """Number of windows, or questions."""
 
 
 def ratio_difference(sums: np.ndarray, counts: np.ndarray) -> Difference:
-    """Mean per token from the sums of windows, with the error of a ratio over windows; Student's t with n - 1 degrees."""
+    """Mean per token from the sums and token counts of windows, (n,) each.
+
+    The standard error is that of a ratio estimator over windows; the interval is Student's t with n - 1 degrees of freedom.
+    """
     n, total = len(sums), float(counts.sum())
     value = float(sums.sum()) / total
     if n < 2:
         return Difference(value, math.nan, math.nan, math.nan, n)
-    rest = sums - value * counts
-    error = math.sqrt(n / (n - 1) * float((rest**2).sum())) / total
+    residuals = sums - value * counts
+    error = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / total
     half_width = float(stdtrit(n - 1, 0.975)) * error
     return Difference(value, error, value - half_width, value + half_width, n)
 
 
-def loss_increase(before: Scores, after: Scores) -> Difference:
+def loss_increase(baseline: Scores, changed: Scores) -> Difference:
     """Increase of the loss in nats per token, paired by window."""
-    return ratio_difference(after.loss - before.loss, before.n_targets)
+    return ratio_difference(changed.loss - baseline.loss, baseline.n_targets)
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class PriceList:
 
 
 def divergence(scores: Scores) -> Difference:
+    """Kullback-Leibler divergence from the whole network, in nats per token."""
     return ratio_difference(scores.divergence, scores.n_targets)
 
 
@@ -118,9 +121,7 @@ class _Reference:
     negative_entropy: Tensor | None = None
     """(n_targets,)"""
     likeliest: Tensor | None = None
-
-    def forget(self) -> None:
-        self.probabilities = None
+    """(n_targets,) tokens that the whole network predicts"""
 
 
 class Pricer:
@@ -131,8 +132,8 @@ class Pricer:
         self.network, self.windows = network, windows
         model, (n_sequences, n_tokens) = network.model, windows.ids.shape
         self.batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
-        of_layer = n_sequences * n_tokens * model.hidden_size * 4
-        self._keeps = keep and not model.units and of_layer * (network.n_blocks + 1) <= STATE_BUDGET
+        layer_bytes = n_sequences * n_tokens * model.hidden_size * 4
+        self._keeps = keep and not model.units and layer_bytes * (network.n_blocks + 1) <= STATE_BUDGET
         self._whole: dict[int, States] = {}
         self.head_share = head_share(network)
 
@@ -146,17 +147,19 @@ class Pricer:
         with torch.inference_mode(), self.network.hooked():
             if self.network.model.units:
                 return self._streamed(variants, report)  # with streamed weights a trunk saves nothing
-            parts: list[list[Scores]] = []
+            batches: list[list[Scores]] = []
             start, done, n = 0, 0.0, len(self.windows.ids)
             while start < n:
-                end = min(start + self.batch, n)
-                part = self._try_batch(start, end, variants, trunk, partial(_report_after, report, done))
-                if part is None:
-                    self._halve()
+                stop = min(start + self.batch, n)
+                batch_scores = self._try_batch(start, stop, variants, trunk, _part_report(report, done))
+                if batch_scores is None:
+                    self._halve_batch()
                     continue
-                parts.append(part)
-                start, done = end, done + self.cost(variants, trunk) * (end - start) / n
-            return [concatenate([part[i] for part in parts]) for i in range(len(variants) + 1)]
+                batches.append(batch_scores)
+                start, done = stop, done + self.cost(variants, trunk) * (stop - start) / n
+            return [
+                concatenate([batch_scores[index] for batch_scores in batches]) for index in range(len(variants) + 1)
+            ]
 
     def cost(self, variants: Sequence[Variant], trunk: Variant | None = None) -> float:
         """Cost of the first call of `scores`, in passes of the whole network."""
@@ -177,124 +180,129 @@ class Pricer:
 
     def _origin(self, variant: Variant, trunk: Variant | None) -> tuple[int, bool]:
         """The first block to run, and whether the state before it comes from the trunk or from the whole network."""
-        n = self.network.n_blocks
-        from_whole = variant.parts_from(WHOLE, n)
-        from_trunk = -1 if trunk is None else variant.parts_from(trunk, n)
-        return (from_trunk, True) if from_trunk > from_whole else (from_whole, False)
+        n_blocks = self.network.n_blocks
+        whole_start = variant.parts_from(WHOLE, n_blocks)
+        trunk_start = -1 if trunk is None else variant.parts_from(trunk, n_blocks)
+        return (trunk_start, True) if trunk_start > whole_start else (whole_start, False)
 
-    def _try_batch(self, start: int, end: int, *others: Any) -> list[Scores] | None:
-        """Scores of some windows; None if memory runs out."""
+    def _try_batch(
+        self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, report: ReportPasses
+    ) -> list[Scores] | None:
+        """`_batch_scores`; None if memory runs out."""
         try:
-            return self._batch_scores(start, end, *others)
+            return self._batch_scores(start, stop, variants, trunk, report)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             return None
 
-    def _halve(self) -> None:
+    def _halve_batch(self) -> None:
+        """Halve the batch after memory ran out. Raises ResourceError if it is one window already."""
         if self.batch == 1:
-            what = Sentence("A single window of {model}", model=self.network.model.row.model_id)
-            raise too_large(what, self.network.model.device)
+            name = Sentence("A single window of {model}", model=self.network.model.row.model_id)
+            raise too_large(name, self.network.model.device)
         self.batch //= 2
         self._whole.clear()
         release_memory(self.network.model.device)
 
-    def _ids(self, start: int, end: int) -> Tensor:
-        return torch.from_numpy(self.windows.ids[start:end]).to(self.network.model.device)
+    def _ids(self, start: int, stop: int) -> Tensor:
+        return torch.from_numpy(self.windows.ids[start:stop]).to(self.network.model.device)
 
-    def _reference(self, start: int, end: int) -> _Reference:
-        ids = torch.from_numpy(self.windows.ids[start:end])
-        scored = torch.from_numpy(self.windows.scored[start:end])
+    def _reference(self, start: int, stop: int) -> _Reference:
+        """The targets of some windows; the first scores fill in the rest."""
+        ids = torch.from_numpy(self.windows.ids[start:stop])
+        scored = torch.from_numpy(self.windows.scored[start:stop])
         targets = torch.full_like(ids, -100)
         targets[:, :-1] = ids[:, 1:].where(scored[:, 1:], -100)
         return _Reference(targets.to(self.network.model.device))
 
     def _batch_scores(
-        self, start: int, end: int, variants: Sequence[Variant], trunk: Variant | None, report: ReportPasses
+        self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, report: ReportPasses
     ) -> list[Scores]:
-        network, n = self.network, self.network.n_blocks
-        ids, reference = self._ids(start, end), self._reference(start, end)
+        """Scores of the whole network and of each variant on some windows."""
+        network, n_blocks = self.network, self.network.n_blocks
+        ids, reference = self._ids(start, stop), self._reference(start, stop)
         origins = [self._origin(variant, trunk) for variant in variants]
-        spent, share = 0.0, (end - start) / len(self.windows.ids)
+        n_passes, share = 0.0, (stop - start) / len(self.windows.ids)
 
-        def spend(n_run: int, heads: int = 1) -> None:
-            nonlocal spent
-            spent += share * (n_run * self._block_share + heads * self.head_share)
-            report(spent)
+        def add_passes(n_run: int, n_heads: int = 1) -> None:
+            nonlocal n_passes
+            n_passes += share * (n_run * self._block_share + n_heads * self.head_share)
+            report(n_passes)
 
-        whole = self._whole.get(start)
-        if whole is None:
-            wanted = {begin for begin, of_trunk in origins if not of_trunk}
+        baseline_states = self._whole.get(start)
+        if baseline_states is None:
+            layers = {first_block for first_block, from_trunk in origins if not from_trunk}
             if trunk is not None:
-                wanted.add(trunk.parts_from(WHOLE, n))
-            whole = States(frozenset(range(n + 1)) if self._keeps else frozenset(wanted))
-            logits = network.logits(ids, keep=whole)
+                layers.add(trunk.parts_from(WHOLE, n_blocks))
+            baseline_states = States(frozenset(range(n_blocks + 1)) if self._keeps else frozenset(layers))
+            logits = network.logits(ids, keep=baseline_states)
             if self._keeps:
-                self._whole[start] = whole
-            spend(n)
+                self._whole[start] = baseline_states
+            add_passes(n_blocks)
         else:
-            logits = network.logits(ids, start=n, before=whole)
-            spend(0)
-        found = [_score_logits(logits, reference)]
+            logits = network.logits(ids, start=n_blocks, before=baseline_states)
+            add_passes(0)
+        scores = [_score_logits(logits, reference)]
         del logits
-        branch = States(frozenset(begin for begin, of_trunk in origins if of_trunk))
-        if trunk is not None and branch.requested:
-            first = trunk.parts_from(WHOLE, n)
-            network.states_only(ids, trunk, start=first, before=whole, keep=branch)
-            spend(self._count_blocks(trunk, first), heads=0)
-        for variant, (begin, of_trunk) in zip(variants, origins, strict=True):
-            logits = network.logits(ids, variant, start=begin, before=branch if of_trunk else whole)
-            found.append(_score_logits(logits, reference))
+        trunk_states = States(frozenset(first_block for first_block, from_trunk in origins if from_trunk))
+        if trunk is not None and trunk_states.requested:
+            trunk_start = trunk.parts_from(WHOLE, n_blocks)
+            network.states_only(ids, trunk, start=trunk_start, before=baseline_states, keep=trunk_states)
+            add_passes(self._count_blocks(trunk, trunk_start), n_heads=0)
+        for variant, (first_block, from_trunk) in zip(variants, origins, strict=True):
+            logits = network.logits(
+                ids, variant, start=first_block, before=trunk_states if from_trunk else baseline_states
+            )
+            scores.append(_score_logits(logits, reference))
             del logits
-            spend(self._count_blocks(variant, begin))
-        return found
+            add_passes(self._count_blocks(variant, first_block))
+        return scores
 
     def _streamed(self, variants: Sequence[Variant], report: ReportPasses) -> list[Scores]:
-        """All batches of as many variants as fit into memory run together, so that each group reads the weights once."""
-        found: list[Scores] = []
+        """Scores where weights are streamed: as many variants as fit into memory share one reading of the weights."""
+        scores: list[Scores] = []
         size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-            group_scores = self._stream_group(group, partial(_report_group, report, number, len(groups)))
-            found += group_scores if not found else group_scores[1:]
-        return found
+            group_scores = self._stream_group(group, _part_report(report, number, len(groups)))
+            scores += group_scores if not scores else group_scores[1:]
+        return scores
 
     def _stream_group(self, variants: Sequence[Variant], report: ReportPasses) -> list[Scores]:
+        """Scores of all batches and variants of one group, run together."""
         network = self.network
         origins = [self._origin(variant, None)[0] for variant in variants]
-        bounds = [(i, min(i + self.batch, len(self.windows.ids))) for i in range(0, len(self.windows.ids), self.batch)]
-        table: list[list[Scores | None]] = [[None] * (len(variants) + 1) for _ in bounds]
+        batches = [(i, min(i + self.batch, len(self.windows.ids))) for i in range(0, len(self.windows.ids), self.batch)]
+        table: list[list[Scores | None]] = [[None] * (len(variants) + 1) for _ in batches]
         runs: list[Callable[[], None]] = []
-        for number, (start, end) in enumerate(bounds):
-            ids, reference = self._ids(start, end), self._reference(start, end)
-            whole = States(frozenset(origins))
+        for number, (start, stop) in enumerate(batches):
+            ids, reference = self._ids(start, stop), self._reference(start, stop)
+            baseline_states = States(frozenset(origins))
 
-            def run(number: int, index: int, ids: Tensor, reference: _Reference, whole: States) -> None:
+            def run(number: int, index: int, ids: Tensor, reference: _Reference, baseline_states: States) -> None:
                 if index == 0:
-                    logits = network.logits(ids, keep=whole)
+                    logits = network.logits(ids, keep=baseline_states)
                 else:
-                    logits = network.logits(ids, variants[index - 1], start=origins[index - 1], before=whole)
+                    logits = network.logits(ids, variants[index - 1], start=origins[index - 1], before=baseline_states)
                 table[number][index] = _score_logits(logits, reference)
                 if index == len(variants):
-                    reference.forget()
+                    reference.probabilities = None  # frees memory
 
-            runs += [partial(run, number, index, ids, reference, whole) for index in range(len(variants) + 1)]
+            runs += [partial(run, number, index, ids, reference, baseline_states) for index in range(len(variants) + 1)]
         units = network.model.units
         run_together(units, runs, lambda index: None, lambda done: report(done / max(len(units), 1)))
         return [concatenate([row[i] for row in table if row[i] is not None]) for i in range(len(variants) + 1)]  # type: ignore[misc]
 
 
 def variants_at_once(n_tokens: int, hidden_size: int) -> int:
-    """How many variants run together with streamed weights: each holds three states per token."""
+    """Number of variants that run together with streamed weights: each holds three states per token."""
     return max(1, int(STATE_BUDGET * 4 // (3 * n_tokens * hidden_size * 4)) - 1)
 
 
-def _report_after(report: ReportPasses, before: float, done: float) -> None:
-    report(before + done)
-
-
-def _report_group(report: ReportPasses, number: int, n_groups: int, done: float) -> None:
-    report((number + done) / n_groups)
+def _part_report(report: ReportPasses, before: float, n_parts: int = 1) -> ReportPasses:
+    """The reporter of one part of the work, after `before` passes or equal parts."""
+    return lambda done: report((before + done) / n_parts)
 
 
 def head_share(network: Network) -> float:
@@ -316,16 +324,14 @@ def _score_logits(logits: Tensor, reference: _Reference) -> Scores:
     """Scores of logits (n_batch, n_tokens, n_vocabulary). The first call for a reference must be the whole network."""
     targets = reference.targets
     is_target = targets >= 0
-    rows, places = (
-        logits.flatten(0, 1),
-        is_target.flatten().nonzero()[:, 0],
-    )  # (n_positions, n_vocabulary), (n_targets,)
-    wanted, n_targets = targets[is_target], len(places)
-    wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's GPU has no double precision
+    rows = logits.flatten(0, 1)  # (n_positions, n_vocabulary)
+    target_rows = is_target.flatten().nonzero()[:, 0]  # (n_targets,)
+    target_ids, n_targets = targets[is_target], len(target_rows)
+    float_dtype = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's GPU has no double precision
     is_whole = reference.probabilities is None
     if is_whole:
         reference.probabilities = torch.empty((n_targets, rows.shape[1]), dtype=torch.float32, device=rows.device)
-        reference.negative_entropy = torch.empty(n_targets, dtype=wide, device=rows.device)
+        reference.negative_entropy = torch.empty(n_targets, dtype=float_dtype, device=rows.device)
         reference.likeliest = torch.empty(n_targets, dtype=torch.int64, device=rows.device)
     probabilities, negative_entropy, likeliest = (
         reference.probabilities,
@@ -333,30 +339,32 @@ def _score_logits(logits: Tensor, reference: _Reference) -> Scores:
         reference.likeliest,
     )
     assert probabilities is not None and negative_entropy is not None and likeliest is not None
-    loss, divergences = (torch.empty(n_targets, dtype=wide, device=rows.device) for _ in range(2))
+    loss, divergences = (torch.empty(n_targets, dtype=float_dtype, device=rows.device) for _ in range(2))
     best = torch.empty(n_targets, dtype=torch.int64, device=rows.device)
     n_rows = CACHED_ROWS if rows.device.type == "cpu" else LOSS_ROWS
-    for begin in range(0, n_targets, n_rows):
-        part = slice(begin, begin + n_rows)
-        chunk = rows[places[part]].float()
-        total = torch.logsumexp(chunk, dim=-1)
-        best[part] = chunk.argmax(-1)
-        loss[part] = (total - chunk.gather(1, wanted[part, None])[:, 0]).to(wide)
+    for start in range(0, n_targets, n_rows):
+        chunk = slice(start, start + n_rows)
+        chunk_logits = rows[target_rows[chunk]].float()
+        normaliser = torch.logsumexp(chunk_logits, dim=-1)
+        best[chunk] = chunk_logits.argmax(-1)
+        loss[chunk] = (normaliser - chunk_logits.gather(1, target_ids[chunk, None])[:, 0]).to(float_dtype)
         if is_whole:
-            log_probabilities = chunk - total[:, None]
-            probabilities[part] = log_probabilities.exp()
-            negative_entropy[part] = torch.linalg.vecdot(probabilities[part], log_probabilities).to(wide)
-            likeliest[part] = best[part]
-            divergences[part] = 0.0
+            log_probabilities = chunk_logits - normaliser[:, None]
+            probabilities[chunk] = log_probabilities.exp()
+            negative_entropy[chunk] = torch.linalg.vecdot(probabilities[chunk], log_probabilities).to(float_dtype)
+            likeliest[chunk] = best[chunk]
+            divergences[chunk] = 0.0
         else:
             # sum p (log p - log q) with log q = z - log sum exp z saves two products over a softmax of q.
-            expected = torch.linalg.vecdot(probabilities[part], chunk)
-            divergences[part] = negative_entropy[part] + (total - expected).to(wide)
+            expected = torch.linalg.vecdot(probabilities[chunk], chunk_logits)
+            divergences[chunk] = negative_entropy[chunk] + (normaliser - expected).to(float_dtype)
     sequence = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[is_target]
 
     def summed(values: Tensor) -> np.ndarray:
-        into = torch.zeros(len(targets), dtype=wide, device=targets.device)
-        return into.index_add_(0, sequence, values.to(wide)).cpu().double().numpy()
+        sums = torch.zeros(len(targets), dtype=float_dtype, device=targets.device)
+        return sums.index_add_(0, sequence, values.to(float_dtype)).cpu().double().numpy()
 
-    ones = torch.ones(n_targets, dtype=wide, device=rows.device)
-    return Scores(summed(loss), summed(divergences), summed(best == likeliest), summed(best == wanted), summed(ones))
+    ones = torch.ones(n_targets, dtype=float_dtype, device=rows.device)
+    return Scores(
+        summed(loss), summed(divergences), summed(best == likeliest), summed(best == target_ids), summed(ones)
+    )

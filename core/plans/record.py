@@ -26,17 +26,18 @@ class PlanRecord:
     """Collects rows and reasons; `build_plan` returns the finished plan."""
 
     def __init__(
-        self, config: PlanConfig, plan_id: str, corpus: Corpus, blueprint: Blueprint, held: HeldOut, n_searched: int
+        self, config: PlanConfig, plan_id: str, corpus: Corpus, blueprint: Blueprint, held_out: HeldOut, n_searched: int
     ) -> None:
         """n_searched: number of search windows."""
         self._config, self._plan_id, self._corpus = config, plan_id, corpus
-        self._blueprint, self._held, self._n_searched = blueprint, held, n_searched
+        self._blueprint, self._held_out, self._n_searched = blueprint, held_out, n_searched
         self._created_at = datetime.now(UTC).replace(tzinfo=None)
         self._rows: list[PlanOutcomeRow] = []
         self.reasons: dict[str, None] = {}
         """Codes of core.wording.plans, in the order of discovery."""
 
     def add_reasons(self, *codes: str) -> None:
+        """Add reasons against the plan or remarks on it, each once."""
         self.reasons |= dict.fromkeys(codes)
 
     # --- prices ------------------------------------------------------------------------------------------------------
@@ -58,7 +59,10 @@ class PlanRecord:
         is_healed: bool = False,
         corpus: Corpus | None = None,
     ) -> None:
-        """Add one row. `corpus`: of a text other than the plan's own."""
+        """Add one row. `corpus` is that of a text other than the plan's own.
+
+        The interval is that of `difference`, else of `after`.
+        """
         interval = difference or (after if isinstance(after, Difference) else None)
         text_corpus = self._corpus if text in (SELECTION, HELD_OUT) else corpus
         self._rows.append(
@@ -88,35 +92,38 @@ class PlanRecord:
         )
 
     def add_prices(
-        self, rule: str, blocks: Collection[int], text: str, before: Scores, after: Scores, **more: Any
+        self, rule: str, blocks: Collection[int], text: str, baseline: Scores, changed: Scores, **columns: Any
     ) -> None:
         """Add rows for loss, divergence and agreement of one change on one text."""
-        rise = loss_increase(before, after)
+        increase = loss_increase(baseline, changed)
         self.add_row(
             rule,
             blocks,
             text,
             "loss",
-            before=before.loss_per_token,
-            after=after.loss_per_token,
-            difference=rise,
-            **more,
+            before=baseline.loss_per_token,
+            after=changed.loss_per_token,
+            difference=increase,
+            **columns,
         )
-        self.add_row(rule, blocks, text, "divergence", after=divergence(after), **more)
-        self.add_row(rule, blocks, text, "agreement", after=agreement(after), **more)
+        self.add_row(rule, blocks, text, "divergence", after=divergence(changed), **columns)
+        self.add_row(rule, blocks, text, "agreement", after=agreement(changed), **columns)
 
     def add_candidates(self, proposed: Sequence[Candidate], choice: Choice, text: str, prices: PriceList) -> None:
-        for one in proposed:
-            is_chosen, is_equal = one.blocks == choice.chosen.blocks, one.blocks in choice.equal
-            after = prices.scores[one.blocks]
-            self.add_prices(one.rule, one.blocks, text, prices.whole, after, is_chosen=is_chosen, is_equal=is_equal)
+        """Add rows for the price of each candidate."""
+        for candidate in proposed:
+            is_chosen, is_equal = candidate.blocks == choice.chosen.blocks, candidate.blocks in choice.equal
+            scores = prices.scores[candidate.blocks]
+            self.add_prices(
+                candidate.rule, candidate.blocks, text, prices.whole, scores, is_chosen=is_chosen, is_equal=is_equal
+            )
 
     def add_rivals(self, proposed: Sequence[Candidate], chosen: tuple[int, ...], text: str, prices: PriceList) -> None:
-        """Add rows for what each other candidate costs above the plan's set, paired by window."""
-        for one in proposed:
-            if one.blocks != chosen:
-                above = loss_increase(prices.scores[chosen], prices.scores[one.blocks])
-                self.add_row(one.rule, one.blocks, text, "above_plan", difference=above)
+        """Add rows for what each other candidate costs more than the plan's set, paired by window."""
+        for candidate in proposed:
+            if candidate.blocks != chosen:
+                difference = loss_increase(prices.scores[chosen], prices.scores[candidate.blocks])
+                self.add_row(candidate.rule, candidate.blocks, text, "above_plan", difference=difference)
 
     def add_path(self, path: Sequence[Step]) -> None:
         """Add rows for the search path, on the search windows."""
@@ -124,29 +131,31 @@ class PlanRecord:
             self.add_row("path", step.blocks, SELECTION, "loss", difference=step.increase)
             self.add_row("path", step.blocks, SELECTION, "divergence", after=step.divergence)
 
-    def add_similarity(self, found: Similarity) -> None:
-        for block, influence in enumerate(found.influence):
+    def add_similarity(self, similarity: Similarity) -> None:
+        """Add rows for the influence of each block and the angles across stretches of up to half of the blocks."""
+        for block, influence in enumerate(similarity.influence):
             self.add_row("single", (block,), SELECTION, "influence", after=influence)
-        n = len(found.influence)
-        for measure, table in (("angle", found.angle), ("last_angle", found.last_angle)):
-            for length in range(1, n // 2 + 1):
-                for start in range(n - length + 1):
+        n_blocks = len(similarity.influence)
+        for measure, table in (("angle", similarity.angle), ("last_angle", similarity.last_angle)):
+            for length in range(1, n_blocks // 2 + 1):
+                for start in range(n_blocks - length + 1):
                     blocks = range(start, start + length)
                     self.add_row("stretch", blocks, SELECTION, measure, after=float(table[start, start + length]))
 
-    def add_directions(self, found: NeededDirections, text: str) -> None:
-        layers = list(range(self._blueprint.weightless.n_layers + 1)) if found.layer is None else [found.layer]
-        rule = "projection" if found.layer is not None else "joint_projection"
+    def add_directions(self, result: NeededDirections, text: str) -> None:
+        """Add rows for every priced rank, and for the random, complete and d2 projections."""
+        layers = list(range(self._blueprint.weightless.n_layers + 1)) if result.layer is None else [result.layer]
+        rule = "projection" if result.layer is not None else "joint_projection"
 
         def add(rule: str, rank: int | None, price: Difference | None, is_chosen: bool = False) -> None:
             if price is not None:
                 self.add_row(rule, layers, text, "loss", difference=price, unit="layer", rank=rank, is_chosen=is_chosen)
 
-        for rank, price in sorted(found.prices.items()):
-            add(rule, rank, price, rank == found.rank)
-        add("random_subspace", found.rank, found.random)
-        add("projection_of_all", found.rank, found.including_large)
-        add("projection_d2", None if found.at_d2 is None else round(found.d2 or 0), found.at_d2)
+        for rank, price in sorted(result.prices.items()):
+            add(rule, rank, price, rank == result.rank)
+        add("random_subspace", result.rank, result.random)
+        add("projection_of_all", result.rank, result.including_large)
+        add("projection_d2", None if result.at_d2 is None else round(result.d2 or 0), result.at_d2)
 
     # --- the plan ----------------------------------------------------------------------------------------------------
 
@@ -161,8 +170,11 @@ class PlanRecord:
         healing: str | None = None,
         is_healed: bool = False,
     ) -> LayerPlan:
-        """comparison: (10th percentile of the cost of random sets, cost of the plan) on the same windows.
-        footprints: before and after. healing: why the plan is not healed."""
+        """The finished plan.
+
+        comparison: (10th percentile of the cost of random sets, cost of the plan) on the same windows. footprints: before
+        and after. healing: why the plan is not healed.
+        """
         row, weights = self._blueprint.weightless.row, self._blueprint.weights
         before, after = footprints or (None, None)
         parameters = self._parameters_after(chosen.blocks)
@@ -214,9 +226,9 @@ class PlanRecord:
             saved_as=None,
             saved_model_id=None,
             mergekit=saving.why_no_mergekit(self._blueprint.config, weights, row.n_layers, is_healed),
-            n_tokens=self._held.n_tokens,
+            n_tokens=self._held_out.n_tokens,
             n_selection=self._n_searched,
-            n_verification=len(self._held.verification.ids) if self._config.is_verified else None,
+            n_verification=len(self._held_out.verification.ids) if self._config.is_verified else None,
             seed=self._config.seed,
             dtype=self._config.dtype,
             device=self._blueprint.device.type,
@@ -229,8 +241,8 @@ class PlanRecord:
 
     def _parameters_after(self, removed: Collection[int]) -> int:
         model = self._blueprint.weightless
-        gone = sum(p.numel() for index in removed for p in model.layers[index].parameters())
-        return model.row.parameters - gone
+        n_removed = sum(p.numel() for index in removed for p in model.layers[index].parameters())
+        return model.row.parameters - n_removed
 
 
 def model_card(plan: PlanRow) -> str:
@@ -249,4 +261,5 @@ def model_card(plan: PlanRow) -> str:
 
 
 def none_if_nan(value: float) -> float | None:
+    """The value; None if it is not finite."""
     return value if math.isfinite(value) else None

@@ -1,8 +1,8 @@
-"""A network without some of its blocks: built, compared, timed, saved; and the recipe and the map of it.
+"""A network without some of its blocks: built, compared, timed and saved; and whether mergekit could make it.
 
 The new network is built from a configuration with fewer blocks and takes over the tensors of the old one, so that
-whatever an architecture makes of a block's number (a scale, a window, a place in the cache) is made anew. Whether it is
-still the same function is tried, not assumed.
+whatever an architecture derives from a block's number (a scale, a window, a place in the cache) is derived anew. Whether
+it still computes the same function is tested, not assumed.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ from core.plans.variants import Network, without_blocks
 from core.texts.sample import TokenWindows
 
 SAME = 1e-4
-"""Largest difference of logits, relative to the largest of them, between leaving out and deleting."""
+"""Largest difference of logits, relative to the largest logit, between skipping blocks and deleting them."""
 INDEX_LISTS = ("mlp_only_layers", "attn_layer_indices", "full_attn_idxs", "cross_attention_layers", "global_layers")
 """Settings that list numbers of blocks."""
 FIRST_BLOCKS = ("max_window_layers", "first_k_dense_replace")
 """Settings that count blocks from the first one on."""
 NO_LAYERS = ("architectures", "eos_token_id", "bos_token_id", "pad_token_id", "bad_words_ids", "suppress_tokens")
-"""Lists of a configuration that may be as long as it has layers and are about something else."""
+"""Lists of a configuration that are not about layers, even if there are as many entries as layers."""
 PRECISIONS = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
-"""Bytes of a weight; of the integers without their scales, which depend on the method."""
+"""Bytes per weight; for integers without their scales, which depend on the method."""
 REPRODUCED = 1e-4
-"""Nats per token by which a saved model's loss may differ from the one that was verified."""
+"""Nats per token by which a saved model's loss may differ from the verified one."""
 REPEATS = 3
+"""Timings of each network, of which the median counts."""
 PROMPT_TOKENS, NEW_TOKENS = 256, 16
 CARD = "README.md"
 
@@ -58,42 +59,42 @@ def kept_blocks(n_blocks: int, removed: Collection[int]) -> list[int]:
 def shorten_config(config: Any, n_blocks: int, removed: Collection[int]) -> Any:
     """The configuration of the network without these blocks; lists with an entry for each block are cut with them."""
     kept = kept_blocks(n_blocks, removed)
-    number = {old: new for new, old in enumerate(kept)}
+    new_number = {old: new for new, old in enumerate(kept)}
     settings = config.to_dict()
     changed: dict[str, Any] = {}
     for name, value in settings.items():
         if name in INDEX_LISTS and isinstance(value, (list, tuple)):
-            changed[name] = [number[index] for index in value if index in number]
+            changed[name] = [new_number[index] for index in value if index in new_number]
         elif name in FIRST_BLOCKS and isinstance(value, int):
             changed[name] = sum(index < value for index in kept)
         elif isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS:
             changed[name] = [value[index] for index in kept]
-    counted = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
-    settings |= changed | {counted: len(kept)}
+    count_name = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    settings |= changed | {count_name: len(kept)}
     settings.pop("quantization_config", None)
-    new = type(config).from_dict(copy.deepcopy(settings))
-    new._attn_implementation = config._attn_implementation
-    return new
+    shortened = type(config).from_dict(copy.deepcopy(settings))
+    shortened._attn_implementation = config._attn_implementation
+    return shortened
 
 
-def delete_blocks(model: OpenModel, removed: Collection[int], changed: Mapping[str, Tensor] | None = None) -> Any:
-    """A network without these blocks, which shares its tensors with the model's, but for those in `changed`, by their
-    names in the model's network.
+def delete_blocks(model: OpenModel, removed: Collection[int], replaced: Mapping[str, Tensor] | None = None) -> Any:
+    """A network without these blocks that shares its tensors with the model's, except those that `replaced` gives by
+    their names in the model's network.
 
-    Raises ModelError where the architecture makes no such network, or one that computes something else.
+    Raises ModelError if the architecture cannot be built so.
     """
     module = model.module
     config = shorten_config(module.config, model.n_layers, removed)
     prefix = block_prefix(module, model.layers)
     kept = kept_blocks(model.n_layers, removed)
-    number = {old: new for new, old in enumerate(kept)}
+    new_number = {old: new for new, old in enumerate(kept)}
     try:
         with torch.device("meta"):
             new = type(module)(config)
         new.to(next(module.parameters()).dtype)
-        parameters = _renumbered(module.state_dict() | dict(changed or {}), prefix, number)
+        parameters = _renumbered(module.state_dict() | dict(replaced or {}), prefix, new_number)
         new.load_state_dict(parameters, strict=True, assign=True)
-        _take_buffers(new, _renumbered(dict(module.named_buffers()), prefix, number))
+        _take_buffers(new, _renumbered(dict(module.named_buffers()), prefix, new_number))
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
@@ -108,9 +109,10 @@ def delete_blocks(model: OpenModel, removed: Collection[int], changed: Mapping[s
 
 @torch.inference_mode()
 def require_same(model: OpenModel, network: Network, new: Any, removed: Collection[int], ids: Tensor) -> float:
-    """The largest difference between leaving these blocks out and having none of them, relative to the logits.
+    """The largest difference of logits between skipping these blocks and the network `new` without them, relative to
+    the largest logit; ids (n_batch, n_tokens).
 
-    Raises ModelError where it is more than rounding: a setting of the configuration goes by the number of a block.
+    Raises ModelError if it is more than rounding: the architecture then treats blocks by their number.
     """
     with network.hooked():
         skipped = network.logits(ids, without_blocks(removed)).float()
@@ -130,23 +132,24 @@ def require_same(model: OpenModel, network: Network, new: Any, removed: Collecti
 
 
 def block_prefix(module: nn.Module, blocks: nn.ModuleList) -> str:
-    """`model.layers.`, before the number of a block in the names of its tensors."""
-    return next(f"{name}." for name, part in module.named_modules() if part is blocks)
+    """The prefix of block numbers in the names of tensors, such as `model.layers.`"""
+    return next(f"{name}." for name, submodule in module.named_modules() if submodule is blocks)
 
 
-def _renumbered(tensors: Mapping[str, Tensor], prefix: str, number: Mapping[int, int]) -> dict[str, Tensor]:
-    found = {}
+def _renumbered(tensors: Mapping[str, Tensor], prefix: str, new_number: Mapping[int, int]) -> dict[str, Tensor]:
+    """The tensors of kept blocks under their new names, and those outside blocks."""
+    renumbered = {}
     for name, tensor in tensors.items():
-        of_block = re.match(rf"{re.escape(prefix)}(\d+)\.", name)
-        if of_block is None:
-            found[name] = tensor
-        elif (old := int(of_block[1])) in number:
-            found[f"{prefix}{number[old]}.{name[of_block.end() :]}"] = tensor
-    return found
+        match = re.match(rf"{re.escape(prefix)}(\d+)\.", name)
+        if match is None:
+            renumbered[name] = tensor
+        elif (old := int(match[1])) in new_number:
+            renumbered[f"{prefix}{new_number[old]}.{name[match.end() :]}"] = tensor
+    return renumbered
 
 
 def _take_buffers(new: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    """Buffers that no state dictionary holds, as the tables of rotary positions."""
+    """Take over buffers that are not in the state dictionary, such as tables of rotary positions."""
     for name, buffer in list(new.named_buffers()):
         if buffer.device.type == "meta":
             owner, _, key = name.rpartition(".")
@@ -157,53 +160,50 @@ def _listed(blocks: Collection[int]) -> str:
     return ", ".join(map(str, sorted(blocks)))
 
 
-# --- what it takes ---------------------------------------------------------------------------------------------------
+# --- footprint -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a network takes here."""
+    """Memory and speed of a network on this machine."""
 
     parameters: int
     kv_bytes_per_token: float
-    """Of the cache of generation, at the dtype that is measured in; windows of attention not counted off."""
+    """Key-value cache of each token in the dtype of the plan; attention windows are not subtracted."""
     prefill_seconds: float
-    """Median of three readings of the same prompt."""
+    """Median time to read the prompt and write one token."""
     generation_seconds: float
-    """Median of three times as many tokens written after it."""
+    """Median time to write the new tokens after the first."""
     prompt_tokens: int
     new_tokens: int
 
 
 @torch.inference_mode()
 def footprints(modules: Sequence[Any], prompt: Tensor, n_new: int = NEW_TOKENS) -> list[Footprint]:
-    """Of several networks, measured by turns so that a busy moment hits all of them. prompt (1, n_tokens)."""
+    """Footprints of several networks, timed in turn so that a busy moment affects all of them; prompt (1, n_tokens)."""
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in modules]
-    for module in modules:  # code and memory are made ready
+    for module in modules:  # warm up
         _generate(module, prompt, 2)
     for _ in range(REPEATS):
-        for module, (reading, writing) in zip(modules, times, strict=True):
-            one = _generate(module, prompt, 1)
-            reading.append(one)
-            writing.append(max(0.0, _generate(module, prompt, n_new + 1) - one))
+        for module, (prefill, generation) in zip(modules, times, strict=True):
+            first_token_seconds = _generate(module, prompt, 1)
+            prefill.append(first_token_seconds)
+            generation.append(max(0.0, _generate(module, prompt, n_new + 1) - first_token_seconds))
     return [
         Footprint(
-            n_parameters(module),
+            sum(parameter.numel() for parameter in module.parameters()),
             _cache_bytes(module, prompt),
-            statistics.median(reading),
-            statistics.median(writing),
+            statistics.median(prefill),
+            statistics.median(generation),
             prompt.shape[1],
             n_new,
         )
-        for module, (reading, writing) in zip(modules, times, strict=True)
+        for module, (prefill, generation) in zip(modules, times, strict=True)
     ]
 
 
-def n_parameters(module: Any) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
 def _generate(module: Any, prompt: Tensor, n_new: int) -> float:
+    """Seconds to read the prompt and write n_new tokens greedily."""
     started = time.perf_counter()
     with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
         module.generate(
@@ -220,43 +220,43 @@ def _generate(module: Any, prompt: Tensor, n_new: int) -> float:
 
 
 def _cache_bytes(module: Any, prompt: Tensor) -> float:
-    """Bytes that a further token adds to the cache, from two lengths."""
+    """Bytes that each token adds to the cache, from two lengths."""
     sizes = []
     lengths = (prompt.shape[1] // 4, prompt.shape[1] // 2)
-    for n in lengths:
-        output = module(input_ids=prompt[:, :n], use_cache=True)
+    for length in lengths:
+        output = module(input_ids=prompt[:, :length], use_cache=True)
         cache = getattr(output, "cache", None) or getattr(output, "past_key_values", None)
-        sizes.append(_bytes(cache, set()))
+        sizes.append(_tensor_bytes(cache, set()))
     return (sizes[1] - sizes[0]) / max(1, lengths[1] - lengths[0])
 
 
-def _bytes(value: Any, seen: set[int]) -> int:
-    """Of all tensors that a cache holds, whatever it calls them."""
+def _tensor_bytes(value: Any, seen: set[int]) -> int:
+    """Bytes of all tensors in a value, each once, whatever its classes are."""
     if id(value) in seen:
         return 0
     seen.add(id(value))
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, Mapping):
-        return sum(_bytes(one, seen) for one in value.values())
+        return sum(_tensor_bytes(item, seen) for item in value.values())
     if isinstance(value, (list, tuple)):
-        return sum(_bytes(one, seen) for one in value)
+        return sum(_tensor_bytes(item, seen) for item in value)
     if hasattr(value, "__dict__") and not isinstance(value, type):
-        return sum(_bytes(one, seen) for one in vars(value).values())
+        return sum(_tensor_bytes(item, seen) for item in vars(value).values())
     return 0
 
 
-# --- a folder that transformers loads --------------------------------------------------------------------------------
+# --- saved model -----------------------------------------------------------------------------------------------------
 
 
 def require_place(folder: Path, n_bytes: int) -> None:
-    """Raises InputError where something is there already, ResourceError where the disk has no room for the model."""
+    """Raises InputError if the folder exists and is not empty, ResourceError if the disk has no room for the model."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             "{folder} is there already and not empty. Name another folder with --save-model.", folder=folder
         )
-    above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(above).free
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if free < n_bytes * 1.05:
         raise ResourceError(
             "The saved model needs {needed:,.1f} MB in {folder}; {free:,.1f} MB is free. Free some, or name a "
@@ -268,20 +268,23 @@ def require_place(folder: Path, n_bytes: int) -> None:
 
 
 def save_network(new: Any, tokenizer: Any, folder: Path, card: str) -> None:
-    """Weights as safetensors, configuration, tokenizer and a card; the folder appears whole or not at all."""
+    """Save weights as safetensors, configuration, tokenizer and a card; the folder appears whole or not at all.
+
+    Raises InputError if the folder is not empty, ResourceError if it cannot be written.
+    """
     require_place(folder, sum(p.numel() * p.element_size() for p in new.parameters()))
     make_folder(folder.absolute().parent)
     try:
-        with temporary_folder("model", folder.absolute().parent) as place:
-            made = place / folder.name
-            made.mkdir()
+        with temporary_folder("model", folder.absolute().parent) as temporary:
+            saved = temporary / folder.name
+            saved.mkdir()
             with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
-                new.save_pretrained(made, safe_serialization=True)
-                tokenizer.save_pretrained(made)
-            (made / CARD).write_text(card, encoding="utf-8")
+                new.save_pretrained(saved, safe_serialization=True)
+                tokenizer.save_pretrained(saved)
+            (saved / CARD).write_text(card, encoding="utf-8")
             if folder.exists():
-                folder.rmdir()  # it is empty
-            os.replace(made, folder)
+                folder.rmdir()  # empty: `require_place`
+            os.replace(saved, folder)
     except OSError as error:
         raise ResourceError(
             "The model cannot be saved in {folder}: {reason}.", folder=folder, reason=error.strerror or error
@@ -291,23 +294,23 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str) -> None:
 def check_reproduction(
     folder: Path, device: str, dtype: str, windows: TokenWindows, expected: float, scratch: Path
 ) -> float:
-    """The loss per token of the saved model, opened as any other; raises ModelError where it is not the verified one.
+    """The loss per token of the saved model, opened as any other; weights are streamed if memory is short.
 
-    What is too large to be there twice is read block by block.
+    Raises ModelError if it differs from the verified loss `expected`.
     """
     blueprint = read_blueprint(find_weights(str(folder)), dtype, device, None)
     plan = blueprint.plan(windows.ids.shape[0], windows.ids.shape[1], None)
     model = load_network(blueprint, scratch if plan.on_demand else None)
-    found = Pricer(Network(model), windows, keep=False).scores([])[0].loss_per_token
-    if not abs(found - expected) <= REPRODUCED:
+    loss = Pricer(Network(model), windows, keep=False).scores([])[0].loss_per_token
+    if not abs(loss - expected) <= REPRODUCED:
         raise ModelError(
             "The model that was saved in {folder} has a loss of {found:.5f} nats per token where {expected:.5f} "
             "was verified: it was removed again. Please report this with the name of the model.",
             folder=folder,
-            found=found,
+            found=loss,
             expected=expected,
         )
-    return found
+    return loss
 
 
 def remove_saved(folder: Path) -> None:
@@ -315,42 +318,39 @@ def remove_saved(folder: Path) -> None:
 
 
 def remove_of_plan(folder: Path, plan_id: str) -> None:
-    """What this very plan has saved before it was stopped: its card names it. Anything else is left as it is."""
+    """Remove a model that this plan saved before it was stopped: its card names the plan. Anything else stays."""
     card = folder / CARD
     if card.is_file() and f"plan {plan_id}." in card.read_text(encoding="utf-8", errors="replace"):
         remove_saved(folder)
 
 
 def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: bool) -> str | None:
-    """Why mergekit would not make this model of a recipe, as a code that core.wording.plans knows; None where it would.
+    """Why mergekit would not make this model from a recipe, as a code of core.wording.plans; None if it would.
 
-    It copies the configuration and sets the number of blocks alone: a setting for each block would stay as long as it was.
+    mergekit copies the configuration and changes only the number of blocks: a list with an entry for each block would
+    keep its length.
     """
     if weights.gguf_file:
         return "gguf"
     if is_healed:
         return "healed"
-    written = _config_on_disk(weights)
+    try:
+        written_config = json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        written_config = {}
     for name, value in config.to_dict().items():
-        if (name in FIRST_BLOCKS and name in written) or (name in INDEX_LISTS and value):
+        if (name in FIRST_BLOCKS and name in written_config) or (name in INDEX_LISTS and value):
             return "counts_blocks"
         if isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS:
-            if len({json.dumps(one, default=str) for one in value}) > 1:
+            if len({json.dumps(item, default=str) for item in value}) > 1:
                 return "blocks_differ"
-            if name in written:
+            if name in written_config:
                 return "list_uncut"
     return None
 
 
-def _config_on_disk(weights: Weights) -> Mapping[str, Any]:
-    try:
-        return json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
 def timing_prompt(model: OpenModel, windows: TokenWindows) -> Tensor:
-    """(1, n_tokens) of the text, as long as the model has room to write after."""
+    """The beginning of the text that generation is timed on, (1, n_tokens); the model has room to write after it."""
     ids = np.concatenate(windows.ids)[None]
-    longest = PROMPT_TOKENS if model.context is None else min(PROMPT_TOKENS, model.context - NEW_TOKENS - 1)
-    return torch.from_numpy(ids[:, : max(8, longest)]).to(model.device)
+    max_length = PROMPT_TOKENS if model.context is None else min(PROMPT_TOKENS, model.context - NEW_TOKENS - 1)
+    return torch.from_numpy(ids[:, : max(8, max_length)]).to(model.device)

@@ -49,49 +49,51 @@ class Search:
 
     def run(self, published: Callable[[int], list[Candidate]]) -> SearchResult:
         """`published`: the choices of published rules for a number of blocks."""
-        alone: list[Scores] = self._run_step(
-            "singles", lambda told: candidates.score_single_removals(self.pricer(), told)
+        single_scores: list[Scores] = self._run_step(
+            "singles", lambda report: candidates.score_single_removals(self.pricer(), report)
         )
-        costs = [divergence(one).value for one in alone[1:]]
+        costs = [divergence(scores).value for scores in single_scores[1:]]
         pool = candidates.shortlist(costs, self.most_removed)
-        path = self._search_path(alone, pool)
+        path = self._search_path(single_scores, pool)
         greedy = path[self._choose_size(path) - 1]
-        others = published(len(greedy.blocks))
-        known = self._starting_sets(alone[0], greedy, others)
-        exchanged = self._exchange(candidates.cheapest(list(known.values())), pool, costs, known)
-        ours = [Candidate("greedy", greedy.blocks)]
-        if exchanged.blocks not in known:
-            ours.append(Candidate("exchange", exchanged.blocks))
-            known[exchanged.blocks] = exchanged
-        prices = PriceList(alone[0], {blocks: step.scores for blocks, step in known.items()})
-        return SearchResult(ours + others, prices, path, alone)
+        published_sets = published(len(greedy.blocks))
+        priced = self._starting_sets(single_scores[0], greedy, published_sets)
+        exchanged = self._exchange(candidates.cheapest(list(priced.values())), pool, costs, priced)
+        proposed = [Candidate("greedy", greedy.blocks)]
+        if exchanged.blocks not in priced:
+            proposed.append(Candidate("exchange", exchanged.blocks))
+            priced[exchanged.blocks] = exchanged
+        prices = PriceList(single_scores[0], {blocks: step.scores for blocks, step in priced.items()})
+        return SearchResult(proposed + published_sets, prices, path, single_scores)
 
     def price_given(self, blocks: Sequence[int], published: Callable[[int], list[Candidate]]) -> SearchResult:
         """Price the user's own choice of blocks beside the published ones, without a search."""
         own = Candidate("own", tuple(sorted(blocks)))
         proposed = [own, *published(len(own.blocks))]
-        sets = [one.blocks for one in candidates.distinct_sets(proposed)]
-        whole, *found = self._price_rules(sets)
-        return SearchResult(proposed, PriceList(whole, dict(zip(sets, found, strict=True))), [], [])
+        sets = [candidate.blocks for candidate in candidates.distinct_sets(proposed)]
+        baseline, *scores = self._price_rules(sets)
+        return SearchResult(proposed, PriceList(baseline, dict(zip(sets, scores, strict=True))), [], [])
 
-    def _run_step(self, name: str, make: Callable):
-        return self.steps.run("choose", name, self.n_tokens, make)
+    def _run_step(self, name: str, compute: Callable):
+        return self.steps.run("choose", name, self.n_tokens, compute)
 
     def _price_rules(self, sets: Sequence[tuple[int, ...]]) -> list[Scores]:
         """Scores of the whole network, then of each set."""
         variants = [without_blocks(blocks) for blocks in sets]
-        return self._run_step("rules", lambda told: self.pricer().scores(variants, told))
+        return self._run_step("rules", lambda report: self.pricer().scores(variants, report))
 
     def _search_path(self, alone: list[Scores], pool: list[int]) -> list[Step]:
         """The greedy path: the cheapest single block, then with each further block."""
         path = [candidates.make_step([pool[0]], alone[0], alone[1 + pool[0]])]
-        names = [f"step-{k}" for k in range(1, self.most_removed)]
+        names = [f"step-{size}" for size in range(1, self.most_removed)]
         for name in names:
             if self.config.blocks is None and path[-1].increase.lower > STOP_AT * text_budget(self.config):
                 break
-            gone = path[-1].blocks
+            removed = path[-1].blocks
             path.append(
-                self._run_step(name, lambda told, gone=gone: candidates.next_step(self.pricer(), gone, pool, told))
+                self._run_step(
+                    name, lambda report, removed=removed: candidates.next_step(self.pricer(), removed, pool, report)
+                )
             )
         self.steps.skip(*names)
         return path
@@ -100,31 +102,40 @@ class Search:
         """The requested number of blocks; else the most within the budget on the search windows, at least one."""
         if self.config.blocks is not None:
             return self.config.blocks
-        within = [len(step.blocks) for step in path if step.increase.upper < text_budget(self.config)]
-        return max(within, default=1)
+        sizes = [len(step.blocks) for step in path if step.increase.upper < text_budget(self.config)]
+        return max(sizes, default=1)
 
-    def _starting_sets(self, whole: Scores, greedy: Step, others: Sequence[Candidate]) -> dict[tuple[int, ...], Step]:
+    def _starting_sets(
+        self, baseline: Scores, greedy: Step, published_sets: Sequence[Candidate]
+    ) -> dict[tuple[int, ...], Step]:
         """The sets that exchanges may start from, by their blocks."""
-        sets = [one.blocks for one in candidates.distinct_sets(others) if one.blocks != greedy.blocks]
-        _, *found = self._price_rules(sets)
-        steps = [candidates.make_step(blocks, whole, one) for blocks, one in zip(sets, found, strict=True)]
+        sets = [
+            candidate.blocks
+            for candidate in candidates.distinct_sets(published_sets)
+            if candidate.blocks != greedy.blocks
+        ]
+        _, *set_scores = self._price_rules(sets)
+        steps = [
+            candidates.make_step(blocks, baseline, candidate)
+            for blocks, candidate in zip(sets, set_scores, strict=True)
+        ]
         return {step.blocks: step for step in (greedy, *steps)}
 
     def _exchange(
-        self, best: Step, pool: list[int], costs: Sequence[float], known: Collection[tuple[int, ...]]
+        self, best: Step, pool: list[int], costs: Sequence[float], priced: Collection[tuple[int, ...]]
     ) -> Step:
-        """A (1 + lambda) search: rounds of single-block exchanges, until none is left or the limit of rounds is reached."""
-        names = [f"round-{k}" for k in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0)]
-        seen = {*known}
+        """A (1 + lambda) search: rounds of single-block exchanges, until no set is left to try or the limit is reached."""
+        names = [f"round-{number}" for number in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0)]
+        tried_sets = {*priced}
         for name in names:
-            every = candidates.list_exchanges(best.blocks, pool, costs)
-            tried = [blocks for blocks in every if blocks not in seen][: candidates.OFFSPRING]
-            if not tried:
+            exchanges = candidates.list_exchanges(best.blocks, pool, costs)
+            offspring = [blocks for blocks in exchanges if blocks not in tried_sets][: candidates.OFFSPRING]
+            if not offspring:
                 break
-            seen |= {*tried}
-            best = self._run_step(name, partial(self._exchange_round, best, tried))
+            tried_sets |= {*offspring}
+            best = self._run_step(name, partial(self._exchange_round, best, offspring))
         self.steps.skip(*names)
         return best
 
-    def _exchange_round(self, best: Step, tried: Sequence[tuple[int, ...]], told: ReportPasses) -> Step:
-        return candidates.cheapest([best, *candidates.price_sets(self.pricer(), tried, best.blocks, told)])
+    def _exchange_round(self, best: Step, offspring: Sequence[tuple[int, ...]], report: ReportPasses) -> Step:
+        return candidates.cheapest([best, *candidates.price_sets(self.pricer(), offspring, best.blocks, report)])

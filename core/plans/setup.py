@@ -23,6 +23,8 @@ FEWEST_BLOCKS = 3
 
 @dataclass(frozen=True)
 class PlanSetup:
+    """A checked request with its text and model; the rest is computed when first asked for."""
+
     config: PlanConfig
     corpus: Corpus
     blueprint: Blueprint
@@ -41,6 +43,7 @@ class PlanSetup:
 
     @cached_property
     def task(self) -> UserTask | None:
+        """The user's task; raises InputError if it cannot be used."""
         return UserTask(self.config, self.blueprint) if self.config.task else None
 
     @property
@@ -54,64 +57,62 @@ class PlanSetup:
 
     @property
     def memory(self) -> MemoryPlan:
+        """Batch size, and whether weights are streamed."""
         n_windows, n_tokens = self.search_windows.ids.shape
         return self.blueprint.plan(n_windows, n_tokens, self.config.memory_budget)
 
     def costs(self) -> dict[str, float]:
-        """Expected cost of each step, in tokens through the whole network; unknown variants count half of the blocks."""
-        config, n, most, shape = self.config, self.n_blocks, self.most_removed, self.blueprint.shape
-        head = shape.logits * shape.hidden_size / max(1, shape.multiplications)
-        one, window = 0.5 * (1 - head) + head, self.held_out.n_tokens
-        selection, held_out, search = (
-            self.held_out.selection.ids.size,
-            self.held_out.verification.ids.size,
-            self.search_windows.ids.size,
-        )
-        other = texts.OTHER_WINDOWS * window
-        pool = len(candidates.shortlist(range(n), most))
+        """Expected cost of each step, in tokens through the whole network; a variant counts half of the blocks."""
+        config, n_blocks, most_removed, shape = self.config, self.n_blocks, self.most_removed, self.blueprint.shape
+        head_share = shape.logits * shape.hidden_size / max(1, shape.multiplications)
+        variant_cost, window_tokens = 0.5 * (1 - head_share) + head_share, self.held_out.n_tokens
+        selection, held_out = self.held_out.selection.ids.size, self.held_out.verification.ids.size
+        search = self.search_windows.ids.size
+        other_tokens = texts.OTHER_WINDOWS * window_tokens
+        pool = len(candidates.shortlist(range(n_blocks), most_removed))
         costs = {"similarity": float(search)}
         if not config.remove:
-            costs["singles"] = search * (1 + n * one)
-            costs |= {f"step-{k}": search * (2 * one + (pool - k) * one) for k in range(1, most)}
-            rounds = range(candidates.MOST_ROUNDS if most > 1 else 0)
-            costs |= {f"round-{k}": search * (2 * one + candidates.OFFSPRING * one) for k in rounds}
-        costs["rules"] = search * 7 * one
+            costs["singles"] = search * (1 + n_blocks * variant_cost)
+            costs |= {
+                f"step-{k}": search * (2 * variant_cost + (pool - k) * variant_cost) for k in range(1, most_removed)
+            }
+            rounds = range(candidates.MOST_ROUNDS if most_removed > 1 else 0)
+            costs |= {f"round-{k}": search * (2 * variant_cost + candidates.OFFSPRING * variant_cost) for k in rounds}
+        costs["rules"] = search * 7 * variant_cost
         if config.is_verified:
             n_changed = 2.0 if config.heal else 1.0
-            costs["held_out"] = held_out * (1 + (most + 5) * one)
-            costs["random"] = texts.RANDOM_WINDOWS * window * (1 + (candidates.N_RANDOM + 1) * one)
-            costs["sublayers"] = texts.SUBLAYER_WINDOWS * window * (1 + 2 * n * one)
-            costs |= {f"text-{name}": other * (1 + n_changed) for name in texts.harder_texts(self.corpus)}
+            costs["held_out"] = held_out * (1 + (most_removed + 5) * variant_cost)
+            costs["random"] = texts.RANDOM_WINDOWS * window_tokens * (1 + (candidates.N_RANDOM + 1) * variant_cost)
+            costs["sublayers"] = texts.SUBLAYER_WINDOWS * window_tokens * (1 + 2 * n_blocks * variant_cost)
+            costs |= {f"text-{name}": other_tokens * (1 + n_changed) for name in texts.harder_texts(self.corpus)}
             costs |= {f"probe-{kind}": texts.QUESTIONS * 80 * (1 + n_changed) for kind in texts.PROBES}
             costs["footprint"] = 16.0 * saving.PROMPT_TOKENS
         if self.task:
             costs["task"] = 2.0 * self.task.n_tokens
         if config.heal:
-            costs["heal"] = 2.0 * min(most, 3) * selection
+            costs["heal"] = 2.0 * min(most_removed, 3) * selection
             costs["healed"] = held_out * 2.0
         if config.save_model:
             costs["save"] = held_out * 2.0
         if config.directions:
-            tried = 12 * len(directions.layers_to_try(n)) + 9
-            costs["directions"] = 2 * selection + other * tried * directions.SHARE_OF_PASS
+            n_ranks = 12 * len(directions.layers_to_try(n_blocks)) + 9
+            costs["directions"] = 2 * selection + other_tokens * n_ranks * directions.SHARE_OF_PASS
             if config.task:
                 costs["task-directions"] = costs["directions"]
         return costs
 
     def count_weight_reads(self, batch: int) -> int:
-        """How often all weights are read when streamed: once for each group of variants."""
-        most, at_once = (
-            self.most_removed,
-            variants_at_once(self.search_windows.ids.size, self.blueprint.shape.hidden_size),
-        )
-        pool = len(candidates.shortlist(range(self.n_blocks), most))
-        numbers = [7]
+        """Number of times that all weights are read when streamed: once for each group of variants."""
+        most_removed = self.most_removed
+        group_size = variants_at_once(self.search_windows.ids.size, self.blueprint.shape.hidden_size)
+        pool = len(candidates.shortlist(range(self.n_blocks), most_removed))
+        variant_counts = [7]
         if not self.config.remove:
-            rounds = candidates.MOST_ROUNDS if most > 1 else 0
-            numbers += [self.n_blocks, *[pool] * (most - 1), *[candidates.OFFSPRING] * rounds]
+            rounds = candidates.MOST_ROUNDS if most_removed > 1 else 0
+            variant_counts += [self.n_blocks, *[pool] * (most_removed - 1), *[candidates.OFFSPRING] * rounds]
         if self.config.is_verified:
-            numbers += [2 * (most + 6), candidates.N_RANDOM + 1, 1, 1, 1, *[1] * len(texts.PROBES)]
-        return -(-len(self.search_windows.ids) // batch) + sum(-(-number // at_once) for number in numbers)
+            variant_counts += [2 * (most_removed + 6), candidates.N_RANDOM + 1, 1, 1, 1, *[1] * len(texts.PROBES)]
+        return -(-len(self.search_windows.ids) // batch) + sum(-(-count // group_size) for count in variant_counts)
 
 
 def open_plan(config: PlanConfig) -> PlanSetup:
@@ -121,7 +122,7 @@ def open_plan(config: PlanConfig) -> PlanSetup:
 
 
 def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> PlanSetup:
-    """Raises InputError (and subclasses) if such a plan cannot be made for this model."""
+    """The setup of a plan. Raises InputError (and subclasses) if such a plan cannot be made for this model."""
     name, n = blueprint.weights.name, blueprint.weightless.n_layers
     if blueprint.kind != "decoder":
         raise no_decoder(name)

@@ -1,4 +1,4 @@
-"""Run the steps of a plan once each, with their results on disk and their share of the total work."""
+"""Run each step of a plan once, store its result on disk and report progress."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ class StepRunner:
     """
 
     def __init__(self, checkpoint: Checkpoint, costs: dict[str, float], progress: ProgressCallback) -> None:
+        """`costs`: expected tokens of each step, by name."""
         self._checkpoint, self._remaining_costs, self._progress, self._done = checkpoint, costs, progress, 0.0
 
-    def run(self, phase: str, name: str, n_tokens: int, make: Callable[[ReportPasses], Any]) -> Any:
-        """The result of a step, from disk or from `make`, which reports passes of `n_tokens` tokens each."""
+    def run(self, phase: str, name: str, n_tokens: int, compute: Callable[[ReportPasses], Any]) -> Any:
+        """The result of a step, from disk or from `compute`, which reports passes of `n_tokens` tokens each."""
         stored = self._checkpoint.step(name, STEP_RECORDS)
         if stored is not None:
             self.skip(name)
             return stored
         with self.track(phase, name, n_tokens) as report:
-            result = make(report)
+            result = compute(report)
             self._checkpoint.save_step(name, result)
         return result
 

@@ -1,9 +1,9 @@
-"""What a plan reads: two halves of a text that share no document, the text made harder, probes of generation, and the
-user's own task."""
+"""The texts of a plan: two halves of a text that share no document, harder texts, probes of generation, and the user's
+own task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -24,21 +24,21 @@ from core.texts.windows import characters_for_tokens, merge_pieces
 
 PURPOSE = "layer plan"
 WINDOW_LENGTHS = (256, 128, 64)
-"""Tokens of a window: the longest of these that the text has enough of, and that the model reads."""
+"""Tokens per window: the largest of these that the model reads and the text is long enough for."""
 VERIFICATION_WINDOWS = 32
 SEARCH_WINDOWS = 16
-"""Of the selection text: what candidates are compared on."""
+"""Windows of the selection text that candidates are compared on."""
 SUBLAYER_WINDOWS = 4
-"""Of these, what each attention and each MLP alone is priced on."""
+"""Search windows that each single attention and MLP is priced on."""
 RANDOM_WINDOWS = 8
-"""Of the held-out text: what random sets are priced on."""
+"""Windows of the held-out text that random sets are priced on."""
 OTHER_WINDOWS = 16
-"""Of each harder text; and of the held-out text, what ranks of projections are priced on."""
+"""Windows of each harder text, and of the held-out text that projections are priced on."""
 FIT_TOKENS = 8192
-"""Tokens of the selection text, at least: what a healing matrix is fitted to."""
+"""Least number of tokens of the selection text that a healing matrix is fitted to."""
 SELECTION, HELD_OUT, TYPOS = "selection", "held_out", "typos"
 STRETCHES = 8
-"""The text is cut into so many stretches of neighbouring documents, which go to the two halves by turns."""
+"""The text is cut into so many stretches of neighbouring documents, which go to the two halves alternately."""
 TYPO_SHARE = 0.1
 """Share of the words that get a typing error."""
 
@@ -59,10 +59,10 @@ class HeldOut:
 def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     """Two texts of about the same size that share no document, each at least `length` characters long.
 
-    Documents are the pieces of the corpus; short neighbours are one. Raises CorpusError for a text of one document.
+    Documents are the pieces of the corpus; short neighbours count as one. Raises CorpusError for a text of one document.
     """
-    n = len(merge_pieces(corpus.pieces, length))
-    if n < 2:
+    n_documents = len(merge_pieces(corpus.pieces, length))
+    if n_documents < 2:
         raise CorpusError(
             "The text {corpus} has no two documents of {length:,} characters: a plan is chosen on some documents and "
             "verified on others. Part its texts with blank lines, give a file with a row for each, or add text.",
@@ -70,26 +70,29 @@ def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
             length=length,
         )
     ends = np.cumsum([len(piece) for piece in corpus.pieces])
-    number = np.minimum(ends * min(STRETCHES, 2 * (n // 2)) // (ends[-1] + 1), STRETCHES - 1)
-    both = [np.flatnonzero(number % 2 == half) for half in (0, 1)]
+    stretch = np.minimum(ends * min(STRETCHES, 2 * (n_documents // 2)) // (ends[-1] + 1), STRETCHES - 1)
+    halves = [np.flatnonzero(stretch % 2 == half) for half in (0, 1)]
     return tuple(  # type: ignore[return-value]
         replace(
             corpus,
             pieces=[corpus.pieces[i] for i in half],
             conversations=tuple(corpus.conversations[i] for i in half) if corpus.conversations else (),
         )
-        for half in both
+        for half in halves
     )
 
 
 def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut:
-    """Windows for choosing (at least `n_fit` tokens) and for verifying; raises CorpusError for a text too short."""
+    """Windows for choosing (at least `n_fit` tokens, if the text has them) and for verifying.
+
+    Raises CorpusError if the text is too short.
+    """
     error = None
     for n_tokens in _lengths(model):
         try:
             return _held_out(corpus, model, seed, n_tokens, max(VERIFICATION_WINDOWS, -(-n_fit // n_tokens)))
-        except CorpusError as found:
-            error = error or found
+        except CorpusError as too_short:
+            error = error or too_short
     # Without room for fitting, a plan can still be chosen and verified.
     for n_tokens in _lengths(model):
         try:
@@ -100,39 +103,40 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
     raise CorpusError("Half of the text is held out to verify the plan. {error}", error=error) from error
 
 
-def _lengths(model: OpenModel) -> Iterator[int]:
-    longest = model.context or WINDOW_LENGTHS[0]
-    yield from (n for n in WINDOW_LENGTHS if n <= longest) if longest >= WINDOW_LENGTHS[-1] else (longest,)
+def _lengths(model: OpenModel) -> list[int]:
+    """The window lengths that the model reads, largest first; its context if that is shorter than all."""
+    max_length = model.context or WINDOW_LENGTHS[0]
+    return [length for length in WINDOW_LENGTHS if length <= max_length] or [max_length]
 
 
 def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_selection: int) -> HeldOut:
     length = characters_for_tokens("".join(corpus.pieces[:200]), n_tokens)
-    chosen, held_out = split_in_halves(corpus, length)
+    selection, verification = split_in_halves(corpus, length)
     name, tokenizer = model.row.name, model.tokenizer
     return HeldOut(
-        draw_windows(chosen, tokenizer, n_selection, n_tokens, seed, PURPOSE, name),
-        draw_windows(held_out, tokenizer, VERIFICATION_WINDOWS, n_tokens, seed, PURPOSE, name),
-        held_out,
+        draw_windows(selection, tokenizer, n_selection, n_tokens, seed, PURPOSE, name),
+        draw_windows(verification, tokenizer, VERIFICATION_WINDOWS, n_tokens, seed, PURPOSE, name),
+        verification,
     )
 
 
 def first_windows(windows: TokenWindows, n: int) -> TokenWindows:
     """n of the windows, spread evenly over the text."""
-    chosen = np.unique(np.linspace(0, len(windows.ids) - 1, min(n, len(windows.ids))).round().astype(int))
-    return TokenWindows(windows.ids[chosen], windows.scored[chosen], windows.documents[chosen])
+    indices = np.unique(np.linspace(0, len(windows.ids) - 1, min(n, len(windows.ids))).round().astype(int))
+    return TokenWindows(windows.ids[indices], windows.scored[indices], windows.documents[indices])
 
 
 def harder_texts(corpus: Corpus) -> dict[str, str | None]:
-    """Name -> built-in text of another domain, of another language than this one; None: this one with typing errors."""
-    own, language = corpus.row.name, corpus.row.language
+    """Name -> built-in text of another domain or language than this one; None stands for this text with typing errors."""
+    name, language = corpus.row.name, corpus.row.language
     if language == "ja":
         return {TYPOS: None, "other_language": "english-business"}
-    domain = "python-docs" if own in ("english-business", "ladder-code", "python-source") else "english-business"
+    domain = "python-docs" if name in ("english-business", "ladder-code", "python-source") else "english-business"
     return {TYPOS: None, "other_domain": domain, "other_language": "japanese-business"}
 
 
 def with_typos(corpus: Corpus, seed: int) -> Corpus:
-    """A tenth of the words have two neighbouring letters exchanged; lengths stay, and so do the windows."""
+    """The text with two neighbouring letters exchanged in a tenth of its words; lengths stay, so windows stay as well."""
     generator = np.random.default_rng([seed, 14])
     return replace(corpus, pieces=[_mistyped(piece, generator) for piece in corpus.pieces], conversations=())
 
@@ -145,24 +149,23 @@ def _mistyped(text: str, generator: Any) -> str:
             end = start
             while end < len(text) and text[end].isalpha():
                 end += 1
-            at = int(generator.integers(start, end - 1))
-            letters[at], letters[at + 1] = letters[at + 1], letters[at]
+            position = int(generator.integers(start, end - 1))
+            letters[position], letters[position + 1] = letters[position + 1], letters[position]
     return "".join(letters)
 
 
 # --- probes of generation --------------------------------------------------------------------------------------------
 #
-# What breaks first and a mean loss hides: copying, closing brackets, sums of digits, as exact answers. An answer counts
-# where greedy generation would write it to its end, line break included. It would exactly where the likeliest token
-# after the prompt, and after each further token of the answer, is the answer's own: so one pass over prompt and answer
-# tells it, without generating.
+# Copying, closing brackets and sums of digits break first, which a mean loss hides. An answer counts if greedy generation
+# would write it to its end, line break included. That is so exactly if each token of the answer is the likeliest one after
+# what precedes it: one pass over prompt and answer tells, without generating.
 
 PROBES = ("copying", "brackets", "digit_sums")
 QUESTIONS = 40
 EXAMPLES = 4
-"""Solved lines before the one that is asked."""
+"""Solved lines before the question."""
 ROOM = 0.2
-"""Share that the whole model must answer for a fall to be seen."""
+"""Share that the whole model must answer correctly for a loss to be visible."""
 WORDS = [
     "river",
     "stone",
@@ -219,28 +222,28 @@ OPENING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 
 
 def probe(kind: str, tokenizer: Any, seed: int, longest: int | None = None) -> TokenWindows | None:
-    """Lines of one kind, the last one asked; None where the model reads too few tokens."""
+    """Questions of one kind, each after solved examples; None if they are longer than `longest` tokens."""
     generator = np.random.default_rng([seed, 17, PROBES.index(kind)])
-    found = []
+    readings = []
     for _ in range(QUESTIONS):
         lines = [_probe_line(kind, generator) for _ in range(EXAMPLES + 1)]
-        *solved, (asked, answer) = lines
-        prompt = "".join(f"{question}{solution}\n" for question, solution in solved) + asked
-        found.append(_encoded_answer(prompt, f"{answer}\n", tokenizer))
-    windows = pad_readings(found)
+        *examples, (question, answer) = lines
+        prompt = "".join(f"{solved}{solution}\n" for solved, solution in examples) + question
+        readings.append(_encoded_answer(prompt, f"{answer}\n", tokenizer))
+    windows = pad_readings(readings)
     return None if longest is not None and windows.ids.shape[1] > longest else windows
 
 
 def pad_readings(readings: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> TokenWindows:
-    """Tokens and the first of them that counts, row by row, filled up to one length.
+    """Windows from (tokens, index of the first scored token), padded to one length.
 
-    Filled at the end, which no earlier token of a decoder sees.
+    The padding is at the end, which no earlier token of a decoder sees.
     """
     length = max(len(ids) for ids, _ in readings)
     ids, scored = np.zeros((len(readings), length), dtype=np.int64), np.zeros((len(readings), length), dtype=bool)
-    for row, (tokens, first) in enumerate(readings):
+    for row, (tokens, first_scored) in enumerate(readings):
         ids[row, : len(tokens)] = tokens
-        scored[row, first : len(tokens)] = True
+        scored[row, first_scored : len(tokens)] = True
     return TokenWindows(ids, scored, np.arange(len(readings)))
 
 
@@ -250,22 +253,24 @@ def _probe_line(kind: str, generator: Any) -> tuple[str, str]:
         words = " ".join(generator.choice(WORDS, 4, replace=False))
         return f"{words} =>", f" {words}"
     if kind == "brackets":
-        opened = generator.choice(list(OPENING), 4).tolist()
-        return f"{' '.join(opened)} =>", " " + " ".join(OPENING[one] for one in reversed(opened))
+        opening = generator.choice(list(OPENING), 4).tolist()
+        return f"{' '.join(opening)} =>", " " + " ".join(OPENING[bracket] for bracket in reversed(opening))
     a, b = (int(n) for n in generator.integers(2, 10, 2))
     return f"{a} + {b} =", f" {a + b}"
 
 
 def _encoded_answer(prompt: str, answer: str, tokenizer: Any) -> tuple[list[int], int]:
-    """The tokens of both together, and how many of them lie within the prompt."""
-    whole = tokenizer(prompt + answer, return_offsets_mapping=tokenizer.is_fast, verbose=False)
-    ids = list(whole["input_ids"])
+    """The tokens of prompt and answer together, and the index of the answer's first token."""
+    encoding = tokenizer(prompt + answer, return_offsets_mapping=tokenizer.is_fast, verbose=False)
+    ids = list(encoding["input_ids"])
     if tokenizer.is_fast:
-        covering = [i for i, (_, end) in enumerate(whole["offset_mapping"]) if end > len(prompt)]
-        last = [i for i in covering if ids[i] not in tokenizer.all_special_ids]
-        return ids[: last[-1] + 1], last[0]
-    before = list(tokenizer(prompt, verbose=False)["input_ids"])
-    n_same = next((i for i, (a, b) in enumerate(zip(ids, before, strict=False)) if a != b), min(len(ids), len(before)))
+        covering = [i for i, (_, stop) in enumerate(encoding["offset_mapping"]) if stop > len(prompt)]
+        answer_positions = [i for i in covering if ids[i] not in tokenizer.all_special_ids]
+        return ids[: answer_positions[-1] + 1], answer_positions[0]
+    prompt_ids = list(tokenizer(prompt, verbose=False)["input_ids"])
+    n_same = next(
+        (i for i, (a, b) in enumerate(zip(ids, prompt_ids, strict=False)) if a != b), min(len(ids), len(prompt_ids))
+    )
     return ids, n_same
 
 
@@ -274,25 +279,28 @@ def _encoded_answer(prompt: str, answer: str, tokenizer: Any) -> tuple[list[int]
 TASK_ROWS = 500
 """Rows of a task that are read at most."""
 DIRECTION_ROWS = 100
-"""Rows of which the right answer is read under each projection."""
+"""Rows whose right answer is read under each projection."""
 PART = 64
-"""Choices of a task that are filled up to one length."""
+"""Choices of a task that are padded together to one length."""
 
 
 @dataclass(frozen=True)
 class TaskPrice:
-    """What a task loses, row by row."""
+    """Metric of a task before and after a change, paired by row."""
 
     measure: str
     before: float
     after: float
     difference: Difference
     has_room: bool
-    """Whether the whole model does better than chance, so that a fall can be seen."""
+    """Whether the whole model does better than chance, so that a loss is visible."""
 
 
 class UserTask:
-    """The user's own questions or texts, as this model's tokenizer reads them."""
+    """The user's own questions or texts, as this model's tokenizer reads them.
+
+    Raises InputError for a task that was changed or does not fit the budget's unit, ModelError if no row can be read.
+    """
 
     def __init__(self, config: PlanConfig, blueprint: Blueprint) -> None:
         self.task: Task = read_task(Path(str(config.task)))
@@ -311,26 +319,26 @@ class UserTask:
             raise ModelError(
                 "{weights} can read no row of {task} at once.", weights=blueprint.weights.name, task=self.task.name
             )
-        if len(rows) > TASK_ROWS:  # as many as there is time for, drawn
-            drawn = np.random.default_rng([config.seed, 18]).permutation(len(rows))[:TASK_ROWS]
-            rows = [rows[i] for i in sorted(drawn)]
+        if len(rows) > TASK_ROWS:  # a random sample
+            sampled = np.random.default_rng([config.seed, 18]).permutation(len(rows))[:TASK_ROWS]
+            rows = [rows[i] for i in sorted(sampled)]
         self._rows = rows
-        self._sequences = [one for i in rows for one in self._tokenized[i].sequences]
+        self._sequences = [sequence for i in rows for sequence in self._tokenized[i].sequences]
         self._order = sorted(range(len(self._sequences)), key=lambda i: len(self._sequences[i].ids))
 
     @property
     def n_tokens(self) -> int:
-        """Of all choices, as they are filled up."""
-        return sum(part.ids.size for part in self.parts)
+        """Tokens of all choices, padding included."""
+        return sum(windows.ids.size for windows in self.parts)
 
     @cached_property
     def parts(self) -> list[TokenWindows]:
-        """All choices, those of about the same length together."""
+        """All choices, grouped by length."""
         ordered = [(self._sequences[i].ids, self._sequences[i].first) for i in self._order]
         return [pad_readings(ordered[k : k + PART]) for k in range(0, len(ordered), PART)]
 
     def in_order(self, scores: Sequence[Scores]) -> Scores:
-        """Those of all parts, as the task asks its rows."""
+        """The scores of all parts, in the order of the task's rows."""
         return concatenate(scores).select(np.argsort(self._order))
 
     def right_answers(self) -> list[ScoredTokens]:
@@ -340,18 +348,20 @@ class UserTask:
         return [self._tokenized[i].sequences[questions[i].answer if questions else 0] for i in rows]
 
     def price(self, before: Scores, after: Scores) -> TaskPrice:
-        """Of what `in_order` gives, without a change and with it."""
-        ends = np.cumsum([0, *(len(self._tokenized[i].sequences) for i in self._rows)])
-        losses = [[one.loss[a:b] for a, b in pairwise(ends)] for one in (before, after)]
+        """The task's loss or accuracy from the scores of `in_order`, before and after a change."""
+        bounds = list(pairwise(np.cumsum([0, *(len(self._tokenized[i].sequences) for i in self._rows)])))
+        losses = [[scores.loss[start:stop] for start, stop in bounds] for scores in (before, after)]
         if self.task.texts:
-            counts = np.array([before.n_targets[a:b].sum() for a, b in pairwise(ends)])
-            sums = [np.array([one.sum() for one in of]) for of in losses]
-            first, then = (float((of / counts).mean()) for of in sums)
-            return TaskPrice("loss", first, then, ratio_difference(sums[1] - sums[0], counts), True)
+            counts = np.array([before.n_targets[start:stop].sum() for start, stop in bounds])
+            sums = [np.array([row.sum() for row in rows]) for rows in losses]
+            mean_before, mean_after = (float((row_sums / counts).mean()) for row_sums in sums)
+            return TaskPrice("loss", mean_before, mean_after, ratio_difference(sums[1] - sums[0], counts), True)
         questions = [self.task.questions[i] for i in self._rows]
-        right = [np.asarray(metrics_of_choices(questions, [-one for one in of])[0].values) for of in losses]
+        correct = [
+            np.asarray(metrics_of_choices(questions, [-choices for choices in rows])[0].values) for rows in losses
+        ]
         ones = np.ones(len(questions))
         chance = float(np.mean([1 / len(question.choices) for question in questions]))
-        has_room = ratio_difference(right[0], ones).lower > chance
-        first, then = (float(of.mean()) for of in right)
-        return TaskPrice("accuracy", first, then, ratio_difference(right[1] - right[0], ones), has_room)
+        has_room = ratio_difference(correct[0], ones).lower > chance
+        mean_before, mean_after = (float(values.mean()) for values in correct)
+        return TaskPrice("accuracy", mean_before, mean_after, ratio_difference(correct[1] - correct[0], ones), has_room)

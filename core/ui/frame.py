@@ -14,9 +14,8 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.figures.svg import DARK
-from core.ui import inputs, language, pictures, reads, url_state
+from core.ui import inputs, language, pictures, reads, server, url_state
 from core.ui.markdown import escape
-from core.ui.server import OTHER_SCREENS
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
@@ -38,6 +37,8 @@ _DARK_STYLE = (
     "{ color: #8CC2F7 !important; }</style>"
 )
 """In the dark theme: Streamlit gives a chosen option the colour that fills buttons, which is too dark for text."""
+_WITH_PANDAS = ("decide", "pilot", "query", "scores")
+"""Pages with tables to edit or of any type, which Streamlit turns into frames of pandas."""
 _APPLIED = "waiting parcels taken in"
 """Session-state key: when pending measurements were last added, and the result."""
 _RETRY_SECONDS = 30.0
@@ -83,14 +84,12 @@ def run() -> None:
             _show_reference_switch()
             if not inputs.may_write():
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
-            if page.url_path:
-                OTHER_SCREENS.wait()
             token = _in_frame.set(True)
             try:
-                page.run()
+                with server.drawing(needs_pandas=page.url_path in _WITH_PANDAS):
+                    page.run()
             finally:
                 _in_frame.reset(token)
-                OTHER_SCREENS.start()
 
 
 def _page(name: str, title: str, icon: str) -> st.Page:

@@ -11,15 +11,14 @@ from core import wording
 from core.analysis.answer import Answer
 from core.analysis.question import RankingQuestion
 from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
-from core.figures.profile_data import profile_points
-from core.figures.svg_profiles import THUMBNAIL, extrema_of, thumbnail
+from core.figures.profile_data import extrema_of, profile_points
+from core.figures.svg_profiles import THUMBNAIL, thumbnail
 from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
 from core.tables import PlanRow
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.ranking.answer import ICONS
-from core.ui.server import OTHER_SCREENS
 from core.wording import answers, plans
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
@@ -186,7 +185,6 @@ def show_newest_runs(runs: pl.DataFrame, newest: pl.DataFrame) -> None:
     `runs` are all runs of the list, `newest` those with all columns.
     """
     _ = language.translator()
-    OTHER_SCREENS.wait()
     texts = runs.filter(pl.col("pass") == "text")
     newest = newest.sort(pl.col("worst_check") != "veto", maintain_order=True)
     selected = tables.show(runs_table(newest), "latest", on_select="rerun", selection_mode="multi-row")

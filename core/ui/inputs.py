@@ -67,7 +67,9 @@ def choose(
         label,
         options,
         key=url_state.key(name),
-        format_func=lambda option: button_label(format_func(option)),  # these labels are Markdown, those of a list are not
+        format_func=lambda option: button_label(
+            format_func(option)
+        ),  # these labels are Markdown, those of a list are not
         selection_mode="single",
         required=True,
         **more,

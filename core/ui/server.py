@@ -9,9 +9,10 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
+import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,54 +32,58 @@ HEADERS = {
 }
 REFUSED = 1008
 """Code of a WebSocket that is closed for a breach of policy."""
+_FIRST_SCREEN = ("core.ui.frame", "core.ui.home")
+"""Modules of the first screen: most of a second of loading, in which a browser loads Streamlit's own scripts."""
+_loading: list[threading.Thread] = []
 
 
-class _Loading:
-    """Modules that a thread imports before anybody needs them.
-
-    Whoever needs them waits for it: of two threads that import one library at once, one can find half of it.
-    """
-
-    def __init__(self, *modules: str) -> None:
-        self._modules = modules
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin, unless that was done before."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._load, name=self._modules[0], daemon=True)
-                self._thread.start()
-
-    def wait(self) -> None:
-        """Wait until all is loaded."""
-        self.start()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _load(self) -> None:
-        gc.disable()  # it would go through all modules again and again, and find nothing
-        try:
-            for name in self._modules:
-                importlib.import_module(name)
-            inspect.stack()  # Streamlit calls it once, for 0.1 s; the files of all modules are cached from then on
-            gc.freeze()
-        finally:
-            gc.enable()
-
-
-FIRST_SCREEN = _Loading("core.ui.frame", "core.ui.home")
-"""What Home needs: most of a second, in which a browser loads Streamlit's own scripts."""
-OTHER_SCREENS = _Loading("pandas", "plotly.graph_objects", "core.runs.jobs")
-"""What tables, plotly's figures and jobs need besides; loaded once the first screen is drawn."""
+def _load() -> None:
+    gc.disable()  # it would go through all modules again and again, and find nothing
+    try:
+        for name in _FIRST_SCREEN:
+            importlib.import_module(name)
+        inspect.stack()  # Streamlit calls it once, for 0.1 s; the files of all modules are cached from then on
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 @asynccontextmanager
 async def lifespan(_app: object) -> AsyncIterator[None]:
     """Load the modules of the first screen as soon as the server answers, before anybody asks for it."""
-    FIRST_SCREEN.start()
+    _loading.append(threading.Thread(target=_load, name="first screen", daemon=True))
+    _loading[-1].start()
     yield
+
+
+def wait_until_loaded() -> None:
+    """Wait until the modules are loaded: of two threads that import one library at once, one can find half of it."""
+    for thread in _loading:
+        thread.join()
+
+
+_turns = threading.Condition()
+_n_drawing = 0
+_LONGEST_WAIT = 5.0
+"""Seconds for which pandas waits until no page is drawn."""
+
+
+@contextmanager
+def drawing(needs_pandas: bool) -> Iterator[None]:
+    """Draw a page. The first that needs pandas loads it, while no other is drawn: plotly asks whether pandas is there, and
+    would take the half that another thread has loaded for the whole. Elsewhere it would only cost memory and time."""
+    global _n_drawing
+    with _turns:
+        if needs_pandas and "pandas" not in sys.modules:
+            _turns.wait_for(lambda: _n_drawing == 0, _LONGEST_WAIT)
+            importlib.import_module("pandas")
+        _n_drawing += 1
+    try:
+        yield
+    finally:
+        with _turns:
+            _n_drawing -= 1
+            _turns.notify_all()
 
 
 class SecurityHeaders:

@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 from rich.cells import cell_len
 
-from core import exports, wording
+from core import exports
 from core.ui import inputs, language, url_state
 
 PROVENANCE = (
@@ -58,7 +58,13 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     if verdict in table.columns:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
-    return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+    return draw(table, key=key, column_config=columns, placeholder="–", **more)
+
+
+def draw(table: pl.DataFrame, **more: Any) -> Any:
+    """Draw a table as Arrow, which Streamlit hands to the browser as it is: it would load pandas for any other, and to ask
+    whether a table is too long to be handed over whole."""
+    return st.dataframe(table.to_arrow(compat_level=pl.CompatLevel.oldest()), hide_index=True, lazy=False, **more)
 
 
 def column_widths(table: pl.DataFrame) -> dict[str, Any]:
@@ -144,6 +150,6 @@ def rounded(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:
     return rows[column].round_sig_figs(digits) if column in rows.columns else None
 
 
-def stated(column: pl.Series) -> list[str | None]:
-    """What a source states; "not stated" in the reader's language where it states nothing."""
-    return [None if text is None else wording.stated_text(text, language.current()) for text in column]
+def named(column: pl.Series, name: Callable[[str, str], str]) -> list[str | None]:
+    """The names of a column's values in the reader's language, as `wording.stated_text` or `wording.metric_name` gives them."""
+    return [None if text is None else name(text, language.current()) for text in column]

@@ -41,6 +41,6 @@ def test_a_clock_with_long_steps_gives_the_same(monkeypatch):
 
 
 def test_a_self_test_that_does_not_end_is_ended(monkeypatch):
-    monkeypatch.setattr(speed, "PATIENCE", 0.05)
+    monkeypatch.setattr(speed, "TIMEOUT", 0.05)
     with pytest.raises(WorkdimError, match="self-test of this machine has not ended within 0.05 seconds"):
         speed._run_self_test("float32", CPU)

@@ -1,4 +1,4 @@
-"""Files of scores, handed over in the browser: read here, shown value by value, and stored when the reader says so."""
+"""The section Import of the screen Scores: files of scores are read, shown value by value, and then stored on a click."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.errors import InputError
 from core.figures import scores
 from core.scores.parsed_score import ScoreFile
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
-from core.ui import inputs, language, pictures, reads
+from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
-from core.ui.scores import score_tables
 from core.warehouse import score_imports
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
-MANY_FILES = 5
-"""Beyond which what is said of each does not stand before the picture of all."""
+MAX_UNFOLDED = 5
+"""With more files, the remarks on each stand in an expander."""
+MAX_ROWS = 2_000
+"""Values drawn; more are counted."""
 _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores round", "scores done"
 
 
 def show() -> None:
+    """Draw the uploader, and what will become of each value of the files."""
     _ = language.translator()
     st.markdown(
         _(
@@ -36,7 +39,7 @@ def show() -> None:
             "`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores here."
         ),
     )
-    _tell_done()
+    _show_stored()
     files = inputs.upload(
         _("Files of scores"),
         TYPES,
@@ -70,32 +73,35 @@ def show() -> None:
     if not files:
         st.info(_("No file is chosen. Files that are stored already are under Imported files."))
         return
-    previews = _previews(files, {MODEL: model.strip(), BENCHMARK: benchmark.strip()})
+    previews = _read_previews(files, {MODEL: model.strip(), BENCHMARK: benchmark.strip()})
     if previews:
-        _show(previews)
+        _show_previews(previews)
 
 
-def _previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
-    """What each file would bring; those that cannot be read say why. Each is read once in a session."""
+def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
+    """What each file would add; draws why a file cannot be read. Each file is read once in a session."""
     _ = language.translator()
-    known: dict[tuple, ScoreFile | str] = st.session_state.get(_READ, {})
-    seen: dict[tuple, ImportPreview | str] = st.session_state.get(_PREVIEWS, {})
-    seen = {key: found for key, found in seen.items() if isinstance(found, ImportPreview)}  # a lock may be gone by now
+    read_before: dict[tuple, ScoreFile | str] = st.session_state.get(_READ, {})
+    previewed_before: dict[tuple, ImportPreview | str] = st.session_state.get(_PREVIEWS, {})
+    previewed_before = {
+        key: preview for key, preview in previewed_before.items() if isinstance(preview, ImportPreview)
+    }  # a lock may be gone
     read, previews, version = {}, {}, reads.warehouse().version()
     with st.empty():
         for n, file in enumerate(files):
             key = (file.file_id, *stated.values())
-            if key not in known:
+            if key not in read_before:
                 line = _("Reading {name}: {n} of {total} files")
                 line = line.format(name=escape(file.name), n=n + 1, total=len(files))
                 st.progress(n / len(files), text=line)
-            read[key] = known[key] if key in known else _read(file, stated)
-            previews[*key, version] = seen[*key, version] if (*key, version) in seen else _preview(read[key])
+            read[key] = read_before[key] if key in read_before else _read(file, stated)
+            preview = previewed_before.get((*key, version))
+            previews[*key, version] = preview or _preview(read[key])
         st.write("")
     st.session_state[_READ], st.session_state[_PREVIEWS] = read, previews
-    for failed in (found for found in previews.values() if isinstance(found, str)):
-        st.error(escape(failed), icon=":material/error:")
-    return [found for found in previews.values() if isinstance(found, ImportPreview)]
+    for error in (preview for preview in previews.values() if isinstance(preview, str)):
+        st.error(escape(error), icon=":material/error:")
+    return [preview for preview in previews.values() if isinstance(preview, ImportPreview)]
 
 
 def _read(file: Any, stated: dict[str, str]) -> ScoreFile | str:
@@ -114,23 +120,23 @@ def _preview(file: ScoreFile | str) -> ImportPreview | str:
         return str(error)
 
 
-def _show(previews: list[ImportPreview]) -> None:
+def _show_previews(previews: list[ImportPreview]) -> None:
     _ = language.translator()
     lang = language.current()
     st.subheader(_("What will become of each value"))
-    with st.expander(_("About each file")) if len(previews) > MANY_FILES else st.container():
+    with st.expander(_("About each file")) if len(previews) > MAX_UNFOLDED else st.container():
         for preview in previews:
-            _tell_file(preview)
+            _show_file_text(preview)
     kinds = [(preview.file.name, scores.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
         figure = scores.import_figure(scores.import_points(kinds), lang)
         pictures.plot(figure, "scores bars")
-        _values(previews)
-    new = [preview for preview in previews if _is_new(preview)]
-    label = _("Store {n} files").format(n=len(new)) if len(new) != 1 else _("Store this file")
-    if st.button(label, type="primary", icon=":material/save:", key="scores store", disabled=not new):
-        _store(new)
-    _names(previews)
+        _show_values(previews)
+    new_files = [preview for preview in previews if _is_new(preview)]
+    label = _("Store {n} files").format(n=len(new_files)) if len(new_files) != 1 else _("Store this file")
+    if st.button(label, type="primary", icon=":material/save:", key="scores store", disabled=not new_files):
+        _store(new_files)
+    _show_names(previews)
 
 
 def _is_new(preview: ImportPreview) -> bool:
@@ -138,72 +144,139 @@ def _is_new(preview: ImportPreview) -> bool:
     return preview.imported_at is None and (has_values or len(preview.file.samples) > 0)
 
 
-def _tell_file(preview: ImportPreview) -> None:
+def _show_file_text(preview: ImportPreview) -> None:
     _ = language.translator()
     lang, file = language.current(), preview.file
-    told = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
+    text = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
         name=f"**{escape(file.name)}**",
         format=score_files.format_name(file.format, lang),
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([told, *map(escape, score_files.file_remark_lines(file, lang))]))
+    st.markdown(" ".join([text, *map(escape, score_files.file_remark_lines(file, lang))]))
     if preview.imported_at is not None:
-        line = _("This very file was stored on {date}; it will not be stored twice.")
-        st.info(line.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
+        message = _("This very file was stored on {date}; it will not be stored twice.")
+        st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
     for reason in score_files.remark_groups(file.rows, lang, skipped=True):
-        line = _("{n} × {reason} (for example {places})")
+        message = _("{n} × {reason} (for example {places})")
         st.caption(
-            line.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))
+            message.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))
         )
 
 
-def _values(previews: list[ImportPreview]) -> None:
-    """The values of one kind, or all of them, of all files together."""
+def _show_values(previews: list[ImportPreview]) -> None:
+    """Draw the values of all files, or those of one kind."""
     _ = language.translator()
     kinds = {"all": _("all"), **{kind: score_files.kind_name(kind, language.current()) for kind in score_files.KINDS}}
     kind = inputs.choose(_("Values"), list(kinds), "kind", "all", kinds.__getitem__)
-    table, n_all = score_tables.values(previews, None if kind == "all" else kind)
-    score_tables.show(table, "scores values")
-    if table.height < n_all:
-        st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_all:,}"))
+    table, n_values = value_table(previews, None if kind == "all" else kind)
+    tables.show(table, "scores values")
+    if table.height < n_values:
+        st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_values:,}"))
 
 
-def _names(previews: list[ImportPreview]) -> None:
+def _show_names(previews: list[ImportPreview]) -> None:
     _ = language.translator()
     names = pl.concat([preview.names for preview in previews])
     if names.is_empty():
         return
-    unmet = names.filter(~pl.col("is_measured"))
+    unmatched = names.filter(~pl.col("is_measured"))
     st.subheader(_("Models that the files name"))
-    line = _(
+    message = _(
         "Measured here: {n} of {total}. Scores of the others are stored too, and count once the model is measured "
         "or its name is mapped under Names of models."
     )
-    st.markdown(line.format(n=names.height - unmet.height, total=names.height))
-    score_tables.show(score_tables.names(names.sort("is_measured", descending=True)), "scores names")
+    st.markdown(message.format(n=names.height - unmatched.height, total=names.height))
+    tables.show(name_table(names.sort("is_measured", descending=True)), "scores names")
 
 
 def _store(previews: list[ImportPreview]) -> None:
-    """Each file whole or not at all; what could not be stored stays in the uploader's place as a line."""
-    done, failed = [], []
+    """Store each file whole or not at all; the next run of the page shows what was stored and what failed."""
+    stored, failed = [], []
     for preview in previews:
         try:
-            done.append(score_imports.store_import(reads.warehouse(), preview.file))
+            stored.append(score_imports.store_import(reads.warehouse(), preview.file))
         except InputError as error:
             failed.append(str(error))
-    st.session_state[_DONE] = (done, failed)
+    st.session_state[_DONE] = (stored, failed)
     st.session_state[_ROUND] += 1  # an uploader of another key is an empty one
     st.rerun()
 
 
-def _tell_done() -> None:
+def _show_stored() -> None:
     _ = language.translator()
-    done, failed = st.session_state.pop(_DONE, ([], []))
-    for one in done:
-        line = _("Stored from {name}: {n} scores, {answers} single answers; skipped: {skipped}.").format(
-            name=escape(one.name), n=f"{one.n_taken:,}", answers=f"{one.n_samples:,}", skipped=f"{one.n_skipped:,}"
+    stored, failed = st.session_state.pop(_DONE, ([], []))
+    for file in stored:
+        message = _("Stored from {name}: {n} scores, {answers} single answers; skipped: {skipped}.").format(
+            name=escape(file.name), n=f"{file.n_taken:,}", answers=f"{file.n_samples:,}", skipped=f"{file.n_skipped:,}"
         )
-        st.success(line, icon=":material/check:")
-    for line in failed:
-        st.error(escape(line), icon=":material/error:")
+        st.success(message, icon=":material/check:")
+    for message in failed:
+        st.error(escape(message), icon=":material/error:")
+
+
+def value_table(previews: Sequence[ImportPreview], kind: str | None) -> tuple[pl.DataFrame, int]:
+    """The first `MAX_ROWS` values of a kind, or of all kinds, as a table; and the number of all of them."""
+    parts: list[pl.DataFrame] = []
+    n_values = 0
+    for preview in previews:
+        rows = scores.with_kind(preview.rows)
+        rows = rows if kind is None else rows.filter(kind=kind)
+        n_values += rows.height
+        n_left = MAX_ROWS - sum(table.height for table in parts)
+        if n_left > 0 and rows.height:
+            parts.append(_score_rows(preview, rows.head(n_left)))
+    table = pl.concat(parts) if parts else _score_rows(previews[0], scores.with_kind(previews[0].rows.head(0)))
+    return tables.without_empty(table.to_dict()), n_values
+
+
+def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
+    """What each value of a file is and what will be done with it, with all columns."""
+    _ = language.translator()
+    lang = language.current()
+    reasons = [score_files.row_remarks_text(preview.file.rows[number], lang) for number in rows["number"]]
+    known = [
+        score_files.known_score_text(known, sources, value, lang)
+        for known, sources, value in rows.select("known", "known_from", "known_value").rows()
+    ]
+    is_alias = rows["model"] != rows["reference"]
+    columns = {
+        _("Model"): rows["model"],
+        _("What will be done"): [score_files.kind_name(kind, lang) for kind in rows["kind"]],
+        _("Benchmark"): rows["benchmark"],
+        _("Metric"): tables.named(rows["metric"], wording.metric_name),
+        _("Score"): rows["value"],
+        _("Unit"): tables.named(rows["unit"], wording.unit_name),
+        _("Why, or what was made of it"): [text or None for text in reasons],
+        _("In the warehouse already"): [text or None for text in known],
+        _("Model that is meant"): rows["reference"].zip_with(is_alias, pl.Series([None], dtype=pl.String)),
+        _("Shots"): rows["n_shot"],
+        _("Filter"): tables.named(rows["filter"], wording.stated_text),
+        _("Suite"): tables.named(rows["suite"], wording.stated_text),
+        _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
+        _("Revision"): rows["revision"],
+        _("Where in the file"): rows["at"],
+        _("File"): pl.Series([preview.file.name] * rows.height, dtype=pl.String),
+    }
+    types = {name: pl.String for name in columns} | {
+        _("Score"): pl.Float64,
+        _("Shots"): pl.Int64,
+        _("Partial run"): pl.Boolean,
+    }
+    return pl.DataFrame(columns, schema=types)
+
+
+def name_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `ImportPreview.names` as a table."""
+    _ = language.translator()
+    labels = {True: _("measured here"), False: _("not measured here")}
+    return tables.without_empty(
+        {
+            _("Name in the file"): rows["name"],
+            _("Model that is meant"): rows["reference"],
+            _("Known"): [labels[is_measured] for is_measured in rows["is_measured"]],
+            _("May be meant"): [_(", ").join(suggestions) or None for suggestions in rows["suggestions"]],
+            _("Scores"): rows["n_scores"],
+            _("Single answers"): rows["n_samples"],
+        }
+    )

@@ -1,25 +1,29 @@
-"""Two models on the same questions: the difference on each benchmark, and whether it can be told from chance."""
+"""The section Two models, question by question, of the screen Scores: differences, and whether chance explains them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import polars as pl
 import streamlit as st
 
-from core.analysis.paired import compare_all_answers
-from core.figures.scores import paired_figure, paired_points
-from core.ui import inputs, language, pictures, reads
+from core import wording
+from core.analysis.paired import PairedComparison, compare_all_answers
+from core.figures.scores import benchmark_label, paired_figure, paired_points
+from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
-from core.ui.scores import score_tables
-from core.wording.scores import multiple_comparisons_text, newest_file_text
+from core.wording.scores import comparison_outcome_text, multiple_comparisons_text, newest_file_text, p_number_text
 
-AT_FIRST, MOST = 12, 60
-"""Benchmarks, such as the parts of a large one, that are drawn before the reader chooses, and at most."""
+N_BENCHMARKS, MAX_BENCHMARKS = 12, 60
+"""Benchmarks, such as the parts of a large one, that are drawn by default, and at most."""
 
 
 def show() -> None:
+    """Draw the differences of two chosen models on each benchmark."""
     _ = language.translator()
     lang = language.current()
-    answered = reads.answer_sets()
-    models = answered["model"].unique().sort().to_list()
+    answer_sets = reads.answer_sets()
+    models = answer_sets["model"].unique().sort().to_list()
     if len(models) < 2:
         st.info(
             _(
@@ -34,20 +38,22 @@ def show() -> None:
     others = [model for model in models if model != first]
     with right:
         second = inputs.choose_from_list(_("Second model"), others, "second", others[0])
-    found = compare_all_answers(reads.answers(first), reads.answers(second))
-    if not found:
+    comparisons = compare_all_answers(reads.answers(first), reads.answers(second))
+    if not comparisons:
         st.info(_("These two models have no question of one benchmark and metric in common."))
         return
-    names = sorted({key["benchmark"] for key, _one in found})
-    if len(names) > 1:
-        chosen = inputs.choose_many(_("Benchmarks"), names, "benchmarks", names[:AT_FIRST], max_selections=MOST)
-        found = [(key, one) for key, one in found if key["benchmark"] in chosen]
-        if not found:
+    benchmarks = sorted({key["benchmark"] for key, _one in comparisons})
+    if len(benchmarks) > 1:
+        chosen = inputs.choose_many(
+            _("Benchmarks"), benchmarks, "benchmarks", benchmarks[:N_BENCHMARKS], max_selections=MAX_BENCHMARKS
+        )
+        comparisons = [(key, comparison) for key, comparison in comparisons if key["benchmark"] in chosen]
+        if not comparisons:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_figure(paired_points(first, second, found, lang), lang)
+    figure = paired_figure(paired_points(first, second, comparisons, lang), lang)
     pictures.plot(figure, "scores pairs")
-    score_tables.show(score_tables.differences(found), "scores differences")
+    tables.show(difference_table(comparisons), "scores differences")
     st.caption(
         _(
             "Differences are of the first less the second model, in the metric's own unit. Questions are paired, so what "
@@ -58,8 +64,35 @@ def show() -> None:
     st.caption(
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )
-    if len(found) > 1:
-        st.caption(multiple_comparisons_text(len(found), lang))
-    twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))
-    if not twice.is_empty():
-        st.caption(escape(newest_file_text(twice["benchmark"].unique().sort().to_list(), lang)))
+    if len(comparisons) > 1:
+        st.caption(multiple_comparisons_text(len(comparisons), lang))
+    in_several_files = answer_sets.filter(answer_sets["model"].is_in([first, second]) & (answer_sets["n_files"] > 1))
+    if not in_several_files.is_empty():
+        st.caption(escape(newest_file_text(in_several_files["benchmark"].unique().sort().to_list(), lang)))
+
+
+def difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
+    """The results of `paired.compare_all_answers` as a table."""
+    _ = language.translator()
+    results = [result for _key, result in comparisons]
+    return tables.without_empty(
+        {
+            _("Benchmark"): [benchmark_label(key, language.current()) for key, _one in comparisons],
+            _("Result"): [comparison_outcome_text(result, language.current()) for result in results],
+            _("Difference"): [
+                wording.with_interval(result.difference, result.lower, result.upper) for result in results
+            ],
+            _("Common questions"): [result.n_common for result in results],
+            _("Mean of the first"): pl.Series([result.mean_a for result in results]).round(4),
+            _("Mean of the second"): pl.Series([result.mean_b for result in results]).round(4),
+            _("Standard error"): [
+                None if result.std_error is None else float(f"{result.std_error:.2g}") for result in results
+            ],
+            _("Only the first is right"): [result.only_a_right for result in results],
+            _("Only the second is right"): [result.only_b_right for result in results],
+            _("p (exact)"): [p_number_text(result.p_value) for result in results],
+            _("Detectable difference"): [wording.number(result.detectable) for result in results],
+            _("Only asked of the first"): [result.n_only_a for result in results],
+            _("Only asked of the second"): [result.n_only_b for result in results],
+        }
+    )

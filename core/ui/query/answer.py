@@ -1,0 +1,226 @@
+"""The answer of the screen Query: a statement runs, then its rows, downloads and a chart are drawn.
+
+Cells are shown as text and never run as markup.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+import streamlit as st
+
+from core import exports
+from core.errors import InputError, QueryError
+from core.figures import query_chart
+from core.figures.query_chart import KINDS, ChartChoice, default_choice, grouping_columns, numeric_columns, query_points
+from core.sql import gate, sandbox
+from core.sql.sandbox import SqlResult
+from core.ui import language, pictures, reads
+from core.ui.markdown import escape
+
+PATIENCE_SECONDS = 2.0
+"""Seconds in which most queries are done; later a progress bar appears."""
+_MAX_PARSED_AT_ONCE = 2_000
+"""Characters of a statement that is parsed within milliseconds."""
+_RUNNING = "query under way"
+_ANSWER = "query answer"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A statement to be run, with its time limit."""
+
+    sql: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of a statement, or why there are none."""
+
+    sql: str
+    number: int
+    """Counts the answers of a session, so that each starts with a chart of its own."""
+    result: SqlResult | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Running:
+    running: sandbox.RunningQuery
+    seconds: float
+
+
+# --- running ----------------------------------------------------------------------------------------------------
+
+
+def discard() -> None:
+    """Cancel the running query, and drop the answer shown."""
+    _cancel()
+    st.session_state.pop(_ANSWER, None)
+
+
+def start(request: Request) -> None:
+    """Run a statement instead of the one that runs, and wait a moment for its answer."""
+    _ = language.translator()
+    discard()
+    try:
+        sandbox.check_request(request.sql, seconds=request.seconds)
+        if len(request.sql) <= _MAX_PARSED_AT_ONCE:  # a refusal shows at once; parsing a long statement takes seconds
+            gate.check_statement(request.sql)
+        running = sandbox.start_query(reads.warehouse(), request.sql, seconds=request.seconds)
+    except QueryError as error:
+        _store_answer(request.sql, None, str(error))
+        return
+    st.session_state[_RUNNING] = _Running(running, request.seconds)
+    with st.spinner(_("The query is running.")):
+        while not running.is_done() and running.elapsed() < PATIENCE_SECONDS:
+            time.sleep(0.02)
+
+
+def current_answer() -> Answer | None:
+    """The newest answer of this session; draws a progress bar while a query runs."""
+    query: _Running | None = st.session_state.get(_RUNNING)
+    if query is not None and query.running.is_done():
+        _store_result(query.running)
+    elif query is not None:
+        st.fragment(_show_progress, run_every=0.5)()
+    return st.session_state.get(_ANSWER)
+
+
+def _show_progress() -> None:
+    _ = language.translator()
+    query: _Running | None = st.session_state.get(_RUNNING)
+    if query is None or query.running.is_done():
+        st.rerun()
+    elapsed = query.running.elapsed()
+    text = _("Running for {n} of at most {most} seconds.").format(n=int(elapsed), most=f"{query.seconds:g}")
+    st.progress(min(1.0, elapsed / query.seconds), text)
+    if st.button(_("Cancel"), icon=":material/close:", key="query cancel"):
+        _cancel()
+        _store_answer(query.running.sql, None, _("The query was cancelled."))
+        st.rerun()
+
+
+def _store_result(running: sandbox.RunningQuery) -> None:
+    st.session_state.pop(_RUNNING)
+    try:
+        _store_answer(running.sql, running.result(), "")
+    except QueryError as error:
+        _store_answer(running.sql, None, str(error))
+
+
+def _cancel() -> None:
+    query: _Running | None = st.session_state.pop(_RUNNING, None)
+    if query is not None:
+        query.running.cancel()
+
+
+def _store_answer(sql: str, result: SqlResult | None, error: str) -> None:
+    number = st.session_state["query number"] = st.session_state.get("query number", 0) + 1
+    st.session_state[_ANSWER] = Answer(sql, number, result, error)
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------
+
+
+def show(answer: Answer) -> None:
+    """Draw the rows of an answer with downloads and a chart, or why there are none."""
+    if answer.result is None:
+        st.error(escape(answer.error), icon=":material/error:")
+        return
+    _show_rows(answer.result)
+    _show_downloads(answer.result.frame, answer.sql)
+    _show_chart(answer.result.frame, answer.number)
+
+
+def _show_rows(result: SqlResult) -> None:
+    _ = language.translator()
+    n = result.frame.height
+    if result.truncated:
+        message = _(
+            "There are more rows: only the first {n} are shown, drawn and downloaded. Add a WHERE or a GROUP BY."
+        )
+        st.warning(message.format(n=f"{n:,}"), icon=":material/content_cut:")
+    text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
+    st.caption(text.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
+    if n == 0:  # the word that Streamlit writes into an empty table is in no language but its own
+        st.info(
+            _("No row answers this question. Its columns would be: {names}.").format(
+                names=escape(_(", ").join(result.frame.columns))
+            )
+        )
+    else:
+        st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
+
+
+def _show_downloads(frame: pl.DataFrame, sql: str) -> None:
+    _ = language.translator()
+    files: dict[str, tuple[Callable[[pl.DataFrame], bytes], str, str]] = {
+        _("CSV"): (exports.csv, "workdim_query.csv", "text/csv"),
+        _("CSV for Excel"): (exports.excel_csv, "workdim_query_excel.csv", "text/csv"),
+        _("Parquet"): (exports.parquet, "workdim_query.parquet", "application/vnd.apache.parquet"),
+        _("Markdown for a wiki"): (partial(exports.markdown, statement=sql), "workdim_query.md", "text/markdown"),
+    }
+    with st.container(horizontal=True, gap="small"):
+        for label, (write, name, mime) in files.items():
+            # Written on the click: a large result would slow down every run of the page.
+            st.download_button(label, partial(write, frame), name, mime, on_click="ignore", icon=":material/download:")
+
+
+def _show_chart(frame: pl.DataFrame, number: int) -> None:
+    _ = language.translator()
+    first = default_choice(frame)
+    if first is None:
+        return
+    st.subheader(_("Picture"))
+    choice = _choose_chart(frame, first, number)
+    try:
+        data = query_points(frame, choice)
+    except InputError as error:
+        st.info(escape(str(error)))
+        return
+    figure = query_chart.query_figure(data, language.current())
+    pictures.plot(figure, f"query picture {number}")
+    if data.choice.kind != choice.kind:
+        st.caption(_("Several rows share a value of the horizontal axis: they are drawn as points, never added up."))
+    if data.n_left_out:
+        message = _("Rows that are not drawn, for lack of a value or of room: {n}.")
+        st.caption(message.format(n=f"{data.n_left_out:,}"))
+
+
+def _choose_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice:
+    _ = language.translator()
+    names = {"line": _("Line"), "scatter": _("Scatter"), "bar": _("Bars"), "histogram": _("Histogram")}
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            _("Kind"),
+            KINDS,
+            default=first.kind,
+            format_func=names.__getitem__,
+            required=True,
+            key=f"query kind {number}",
+        )
+        x = _choose_column(_("Horizontal"), frame.columns, first.x, f"query x {number}")
+        y = None
+        if kind != "histogram":
+            columns = numeric_columns(frame)
+            y = _choose_column(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
+        groupings = grouping_columns(frame)
+        colour = st.selectbox(
+            _("Colour"),
+            [None, *groupings],
+            [None, *groupings].index(first.colour),
+            key=f"query colour {number}",
+            width=180,
+            format_func=lambda name: _("none") if name is None else name,
+        )
+    return ChartChoice(kind, x, y, colour)
+
+
+def _choose_column(label: str, columns: list[str], first: str, key: str) -> str:
+    return st.selectbox(label, columns, columns.index(first), key=key, width=180)
