@@ -150,7 +150,7 @@ class RunWarehouse:
 
     def profile(self, run_id: str) -> ModelProfile:
         """Read a run back, in the form that `measure_model` returns."""
-        from core.warehouse.profiles import read_profile
+        from core.warehouse.runs import read_profile
 
         try:
             return ModelProfile(read_profile(self.warehouse, run_id))

@@ -22,13 +22,15 @@ import polars as pl
 from core import wording
 from core.analysis.answer import Answer, relate_by_specification, specification_key
 from core.analysis.claims import LEVEL
-from core.analysis.many import PLACES, adjust_p_values, relate_windows, shuffled_windows, sign_test
+from core.analysis.paired import sign_test
 from core.analysis.plans import all_rule_forecasts, layer_directions, plan_price, unhealed_price
 from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
+from core.analysis.resampling import adjust_p_values
 from core.analysis.units import FEWEST_TEST
+from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.commands.rank import load_answer
 from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
@@ -39,6 +41,7 @@ from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_words
+from core.wording import plan_evidence
 from core.wording import plans as plan_words
 from core.wording import within as within_words
 from core.wording.numbers import number
@@ -954,7 +957,7 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
         plan.name,
         plan.corpus_id.partition("@")[0],
         f"{', '.join(map(str, plan.blocks))} / {plan.n_layers}",
-        tuple(plan_words.rule_name(plan.rule, language) for language in LANGUAGES),
+        tuple(plan_evidence.rule_name(plan.rule, language) for language in LANGUAGES),
         _price(before),
         _price(after) if plan.is_healed else "–",
         plan_words.price_text(plan.random_10th),
@@ -1003,8 +1006,8 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
         if points:
             pairs = [
                 (
-                    plan_words.sufficient_directions_text(found, points, language),
-                    *plan_words.student_lines(found, language),
+                    plan_evidence.sufficient_directions_text(found, points, language),
+                    *plan_evidence.student_lines(found, language),
                 )
                 for language in LANGUAGES
             ]
@@ -1021,7 +1024,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """Each plan beside the published choices of its size; then what rules had foreseen."""
     told = []
     for found in plans:
-        lines = [plan_words.published_lines(found, language) for language in LANGUAGES]
+        lines = [plan_evidence.published_lines(found, language) for language in LANGUAGES]
         if lines[0]:
             blocks = [
                 plan_words.blocks_text(found.plan.blocks, found.plan.n_layers, language) for language in LANGUAGES
@@ -1030,7 +1033,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
     if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
-        told.append(tuple(plan_words.foresight_text(foreseen, language) for language in LANGUAGES))
+        told.append(tuple(plan_evidence.foresight_text(foreseen, language) for language in LANGUAGES))
     return told
 
 

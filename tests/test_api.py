@@ -17,7 +17,7 @@ from core.errors import InputError
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
-from core.warehouse.profiles import read_profile
+from core.warehouse.runs import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.measuring import measure

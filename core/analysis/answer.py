@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from core.analysis.claims import LEVEL
-from core.analysis.many import SpecificationCurve, relate_specifications
 from core.analysis.population import Population, filter_specification
 from core.analysis.question import Registration, is_run_of
 from core.analysis.ranking import OWN_MATCHES, RankingGroup
 from core.analysis.ranks import BLOCK_FREEDOM, quantile, rank_intervals
-from core.analysis.relation import MARGIN, Relation, relate
+from core.analysis.relation import MARGIN, Relation, SpecificationCurve, relate, relate_specifications
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 
 
@@ -98,8 +97,8 @@ def answer_question(
     if full_answer is None:
         models = rank_models(population, blocks, score_blocks)
     else:
-        own = set(population.rows["run_id"])
-        models = tuple(one for one in full_answer.models if one.run_id in own)
+        run_ids = set(population.rows["run_id"])
+        models = tuple(model for model in full_answer.models if model.run_id in run_ids)
     return Answer(population, relation, word, tuple(reasons), models, n_base, contradicting)
 
 
@@ -159,12 +158,12 @@ def relation_units(
 def _with_blocks(rows: pl.DataFrame, blocks: pl.DataFrame | None, score_blocks: pl.DataFrame | None) -> pl.DataFrame:
     """Add `blocks` (log dimensions) and `score_blocks`; null where unknown."""
     joined = rows
-    for name, one in (("blocks", blocks), ("score_blocks", score_blocks)):
-        if one is None:
+    for name, frame in (("blocks", blocks), ("score_blocks", score_blocks)):
+        if frame is None:
             joined = joined.with_columns(pl.lit(None, pl.List(pl.Float64)).alias(name))
         else:
             joined = joined.join(
-                one.select("run_id", pl.col("blocks").alias(name)), on="run_id", how="left", maintain_order="left"
+                frame.select("run_id", pl.col("blocks").alias(name)), on="run_id", how="left", maintain_order="left"
             )
     is_positive = pl.col("blocks").list.eval(pl.element() > 0).list.all()
     return joined.with_columns(blocks=pl.when(is_positive).then(pl.col("blocks").list.eval(pl.element().log())))
@@ -183,9 +182,9 @@ def _recipe_names(population: Population) -> pl.Series:
         rows = population.rows.to_dicts()
         by_written = {model.written: model for model in pilot.models}
         for recipe in pilot.replicates:
-            for at, row in enumerate(rows):
+            for row_index, row in enumerate(rows):
                 if any(is_run_of(row, by_written[written]) for written in recipe):
-                    names[at] = f"recipe {recipe[0]}"
+                    names[row_index] = f"recipe {recipe[0]}"
     return pl.Series(names, dtype=pl.String)
 
 
@@ -226,12 +225,12 @@ def rank_models(
                 is_vetoed=row["worst_check"] == "veto",
             )
         )
-    return tuple(sorted(models, key=lambda one: (one.dimension is None, -(one.dimension or 0), one.name)))
+    return tuple(sorted(models, key=lambda model: (model.dimension is None, -(model.dimension or 0), model.name)))
 
 
 def _rank_bounds(units: pl.DataFrame, *, largest_first: bool = True) -> dict[str, tuple[int, int]]:
-    found = rank_intervals(units, largest_first=largest_first).units
-    return {unit: (low, high) for unit, low, high in found.select("unit", "rank_low", "rank_high").iter_rows()}
+    ranks = rank_intervals(units, largest_first=largest_first).units
+    return {unit: (low, high) for unit, low, high in ranks.select("unit", "rank_low", "rank_high").iter_rows()}
 
 
 # --- other specifications ---------------------------------------------------------------------------------------
@@ -247,16 +246,22 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: 
         return None
     units = relation_units(population).drop("dimension", "dimension_error")
     frames = {}
-    for one in SPECIFICATIONS:
-        own = filter_specification(maxima, one)
-        joined = units.join(own.select(unit="run_id", dimension="value"), on="unit", how="left", maintain_order="left")
+    for specification in SPECIFICATIONS:
+        largest = filter_specification(maxima, specification)
+        joined = units.join(
+            largest.select(unit="run_id", dimension="value"), on="unit", how="left", maintain_order="left"
+        )
         if joined["dimension"].count():
-            frames[specification_key(one)] = joined
+            frames[specification_key(specification)] = joined
     primary = specification_key(REFERENCE)
     return (
         relate_specifications(frames, primary, population.registration.sign, seed=seed) if primary in frames else None
     )
 
 
-def specification_key(one: Specification) -> str:
-    return " ".join(str(part) for part in (one.estimator, one.cloud, one.transform, one.n1) if part is not None)
+def specification_key(specification: Specification) -> str:
+    return " ".join(
+        str(part)
+        for part in (specification.estimator, specification.cloud, specification.transform, specification.n1)
+        if part is not None
+    )

@@ -66,15 +66,15 @@ def log_profile(profile: Profile, specification: Specification, state: str = "re
 
     estimates = {r.layer: r for r in profile.estimates if is_selected(r)}
     rows = sorted((r for r in profile.replicates if is_selected(r) and r.layer in estimates), key=lambda r: r.layer)
-    whole = np.array([estimates[row.layer].value or math.nan for row in rows], dtype=float)
-    if len(rows) != n_states or not (whole > 0).all():
+    values = np.array([estimates[row.layer].value or math.nan for row in rows], dtype=float)
+    if len(rows) != n_states or not (values > 0).all():
         return None
     blocks = np.array([row.blocks for row in rows], dtype=float)
     halves = np.array([row.halves for row in rows], dtype=float).reshape(n_states, -1, 2)
     if blocks.ndim != 2 or blocks.shape[1] < FEWEST_BLOCKS or not ((blocks > 0).all() and (halves > 0).all()):
         return None
     log_blocks = [scale_to_interval(logs, estimates[row.layer]) for logs, row in zip(np.log(blocks), rows, strict=True)]
-    return LogProfile(np.log(whole), np.stack(log_blocks), np.log(halves))
+    return LogProfile(np.log(values), np.stack(log_blocks), np.log(halves))
 
 
 def scale_to_interval(blocks: np.ndarray, estimate: LayerEstimateRow | Estimate) -> np.ndarray:
@@ -229,7 +229,7 @@ def evaluate_claims(profile: Profile) -> list[RunClaimRow]:
     """
     if profile.model.n_layers < 2 or all(row.cloud != REFERENCE.cloud for row in profile.estimates):
         return []
-    log_profiles = [(at, log_profile(profile, at)) for at in SPECIFICATIONS]
+    log_profiles = [(specification, log_profile(profile, specification)) for specification in SPECIFICATIONS]
     run = profile.run
     return [row for claim in CLAIMS for row in claim_rows(run.run_id, run.seed, claim, log_profiles)]
 
@@ -238,27 +238,27 @@ def claim_rows(
     run_id: str, seed: int, claim: str, log_profiles: Sequence[tuple[Specification, LogProfile | None]]
 ) -> Iterable[RunClaimRow]:
     """The rows of one claim, from the log profile under each specification (None where it was not measured)."""
-    results = [(at, evaluate_claim(logs, claim) if logs else None) for at, logs in log_profiles]
-    corrected = iter(holm_outcomes([found for at, found in results if at.is_core]))
-    for at, found in results:
-        outcome_holm = next(corrected) if at.is_core else None
-        if found or at.is_core:
+    results = [(specification, evaluate_claim(logs, claim) if logs else None) for specification, logs in log_profiles]
+    corrected = iter(holm_outcomes([result for specification, result in results if specification.is_core]))
+    for specification, result in results:
+        outcome_holm = next(corrected) if specification.is_core else None
+        if result or specification.is_core:
             yield RunClaimRow(
                 run_id=run_id,
                 claim=claim,
-                cloud=at.cloud,
-                estimator=at.estimator,
-                transform=at.transform,
-                n1=at.n1,
-                n2=at.n2,
+                cloud=specification.cloud,
+                estimator=specification.estimator,
+                transform=specification.transform,
+                n1=specification.n1,
+                n2=specification.n2,
                 seed=seed,
-                is_core=at.is_core,
-                ratio=math.exp(found.ratio) if found else None,
-                lower=math.exp(found.lower) if found else None,
-                upper=math.exp(found.upper) if found else None,
-                outcome=found.outcome if found else "cannot_tell",
+                is_core=specification.is_core,
+                ratio=math.exp(result.ratio) if result else None,
+                lower=math.exp(result.lower) if result else None,
+                upper=math.exp(result.upper) if result else None,
+                outcome=result.outcome if result else "cannot_tell",
                 outcome_holm=outcome_holm,
-                layer=found.layer if found else None,
+                layer=result.layer if result else None,
             )
 
 
@@ -320,18 +320,20 @@ def _compare_untrained(logs: LogProfile, control: LogProfile, hidden_size: int) 
 
 
 def _difference_of_maxima(
-    one: np.ndarray, one_blocks: np.ndarray, other: np.ndarray, other_blocks: np.ndarray
+    values: np.ndarray, blocks: np.ndarray, other_values: np.ndarray, other_blocks: np.ndarray
 ) -> tuple[float, float, float]:
     """The maximum of one profile (n,) minus that of another (m,), with limits simultaneous over all pairs of layers.
 
     Both layers are chosen on the data. max_l a_l - max_k b_k = max over l of min over k of (a_l - b_k).
     """
     pairs = simultaneous_limits(
-        (one[:, None] - other[None, :]).ravel(),
-        (one_blocks[:, None] - other_blocks[None, :]).reshape(-1, one_blocks.shape[1]),
+        (values[:, None] - other_values[None, :]).ravel(),
+        (blocks[:, None] - other_blocks[None, :]).reshape(-1, blocks.shape[1]),
     )
-    lower, upper = (limits.reshape(len(one), len(other)).min(1).max() for limits in (pairs.lower, pairs.upper))
-    return float(one.max() - other.max()), float(lower), float(upper)
+    lower, upper = (
+        limits.reshape(len(values), len(other_values)).min(1).max() for limits in (pairs.lower, pairs.upper)
+    )
+    return float(values.max() - other_values.max()), float(lower), float(upper)
 
 
 def control_power(ratio: float, room: float, error: float, n_blocks: int) -> float:
@@ -437,7 +439,7 @@ def _disagreeing_axes(core: Sequence[RunClaimRow]) -> list[str]:
 
     Where the reference is undecided: the axes of the smaller side.
     """
-    axes = {at.key: at.axis for at in SPECIFICATIONS}
+    axes = {specification.key: specification.axis for specification in SPECIFICATIONS}
 
     def axes_with(outcomes: tuple[str, ...]) -> list[str]:
         rows = [row for row in core[1:] if row.outcome_holm in outcomes]

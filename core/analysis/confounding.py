@@ -164,9 +164,9 @@ def stratified_correlation(known: pl.DataFrame, seed: int = 0) -> StratifiedCorr
 
 def _size_strata(family: pl.DataFrame) -> list[pl.DataFrame]:
     """A family's models split into size strata, largest first; models of unknown size last."""
-    parts, left = [], family
-    while (largest := left["log_parameters"].max()) is not None:
+    parts, remaining = [], family
+    while (largest := remaining["log_parameters"].max()) is not None:
         is_near = (pl.col("log_parameters") >= pl.lit(largest) - math.log(SIZE_FACTOR)).fill_null(False)
-        parts.append(left.filter(is_near))
-        left = left.filter(~is_near)
-    return parts if left.is_empty() else [*parts, left]
+        parts.append(remaining.filter(is_near))
+        remaining = remaining.filter(~is_near)
+    return parts if remaining.is_empty() else [*parts, remaining]

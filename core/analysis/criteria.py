@@ -73,13 +73,13 @@ def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumption
     )
     cache = 0.0 if row["kind"] == "encoder" else per_token * assumptions.context_tokens * assumptions.requests
     weights = row["parameters"] * assumptions.bits / 8
-    own = next(
+    stated_speed = next(
         (assumptions.speeds[row[key]] for key in ("reference", "model_id", "name") if row[key] in assumptions.speeds),
         None,
     )
     seconds = measured["forward_seconds"] if measured else None
-    here = measured["n_tokens"] / seconds if measured and seconds else None
-    speed = own or here
+    measured_speed = measured["n_tokens"] / seconds if measured and seconds else None
+    speed = stated_speed or measured_speed
     hours = assumptions.tokens_per_month / speed / 3600 / assumptions.utilisation if speed else None
     return Cost(
         run_id=row["run_id"],
@@ -88,8 +88,8 @@ def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumption
         is_cache_known=bool(width) or row["kind"] == "encoder",
         memory_bytes=(weights + cache) * (1 + assumptions.overhead),
         tokens_per_second=speed,
-        speed_from="own" if own else "measured" if here else None,
-        device=measured["device"] if measured and not own and here else None,
+        speed_from="own" if stated_speed else "measured" if measured_speed else None,
+        device=measured["device"] if measured and not stated_speed and measured_speed else None,
         hours=hours,
         price=None if hours is None or assumptions.price_per_hour is None else hours * assumptions.price_per_hour,
     )
@@ -111,8 +111,8 @@ class ChoiceContext:
     """Whether their dimensions may be compared."""
 
     def restrict_to(self, run_ids: Sequence[str]) -> ChoiceContext:
-        kept = pl.col("run_id").is_in(list(run_ids))
-        return replace(self, runs=self.runs.filter(kept), scored=self.scored.filter(kept))
+        is_chosen = pl.col("run_id").is_in(list(run_ids))
+        return replace(self, runs=self.runs.filter(is_chosen), scored=self.scored.filter(is_chosen))
 
     @property
     def benchmarks(self) -> pl.DataFrame:
@@ -170,9 +170,11 @@ def resolve_criteria(
     benchmarks = context.benchmarks.to_dicts()
     return [
         resolve_criterion(
-            one, context.scored, _find_benchmark(one.benchmark or task, benchmarks) if one.of == "score" else None
+            criterion,
+            context.scored,
+            _find_benchmark(criterion.benchmark or task, benchmarks) if criterion.of == "score" else None,
         )
-        for one in criteria
+        for criterion in criteria
     ]
 
 
@@ -189,21 +191,21 @@ def resolve_criterion(
 
 
 def _find_benchmark(task: TaskName | None, benchmarks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    found = next((row for row in benchmarks if task is None or task.is_met_by(row)), None)
-    if found is not None:
-        return found
+    benchmark = next((row for row in benchmarks if task is None or task.is_met_by(row)), None)
+    if benchmark is not None:
+        return benchmark
     if task is None:
         raise InputError(
             "The rule asks for a score, and none of these models has any. Import scores, or score the models."
         )
-    there = sorted({row["benchmark"] for row in benchmarks})[:8]
-    asked = " ".join(str(part) for part in (task.name, task.metric, task.filter) if part)
+    available = sorted({row["benchmark"] for row in benchmarks})[:8]
+    wanted = " ".join(str(part) for part in (task.name, task.metric, task.filter) if part)
     shots = "" if task.n_shot is None else Sentence(" with {n_shot} shots", n_shot=task.n_shot)
     raise InputError(
         "None of these models has a score of {asked}{shots}. There are scores of: {there}.",
-        asked=asked,
+        asked=wanted,
         shots=shots,
-        there=there,
+        there=available,
     )
 
 
@@ -230,23 +232,27 @@ class Candidate:
 
 def build_candidates(context: ChoiceContext, criteria: Sequence[ResolvedCriterion]) -> list[Candidate]:
     """The models with their value of each criterion."""
-    scores = {one.key: _score_values(context.scored, one.benchmark) for one in criteria if one.benchmark is not None}
+    scores = {
+        criterion.key: _score_values(context.scored, criterion.benchmark)
+        for criterion in criteria
+        if criterion.benchmark is not None
+    }
 
-    def reading(row: Mapping[str, Any], one: ResolvedCriterion) -> CriterionValue | None:
-        of = one.criterion.of
+    def reading(row: Mapping[str, Any], criterion: ResolvedCriterion) -> CriterionValue | None:
+        of = criterion.criterion.of
         if of == "score":
-            return scores[one.key].get(row["run_id"])
+            return scores[criterion.key].get(row["run_id"])
         if of in _COLUMNS:
             column = _COLUMNS[of]
             return _criterion_value(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
-        own = context.costs[row["run_id"]]
+        cost = context.costs[row["run_id"]]
         if of in ("speed", "price"):
-            return _criterion_value(own.tokens_per_second if of == "speed" else own.price, None, None)
-        amount = float(row["parameters"]) if of == "parameters" else own.memory_bytes
+            return _criterion_value(cost.tokens_per_second if of == "speed" else cost.price, None, None)
+        amount = float(row["parameters"]) if of == "parameters" else cost.memory_bytes
         return _criterion_value(amount, amount, amount)
 
     return [
-        Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, one) for one in criteria))
+        Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, criterion) for criterion in criteria))
         for row in context.runs.iter_rows(named=True)
     ]
 

@@ -1,5 +1,4 @@
-"""Multi-criteria choice of a model: the Pareto front, the choice by weighted mean, its sensitivity to the weights, and the
-track record of a selection rule.
+"""Multi-criteria choice of a model: the choice by weighted mean, its sensitivity to the weights, and the Pareto front.
 
 A score without a stated error has an unbounded interval, so it never makes a model surely dominated. A candidate without
 a value that counts is excluded, with the reason.
@@ -10,11 +9,9 @@ score cannot be tested, so it gets no weight and no threshold. It never enters a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -31,8 +28,7 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS_USE_CLASSES
-from core.pilots.rule import DIMENSIONS, Criterion, Rule
-from core.tables import RuleChoiceRow
+from core.pilots.rule import DIMENSIONS, Criterion
 
 AMOUNTS = ("parameters", "memory", "speed", "price")
 """Quantities compared on a log scale: they differ by orders of magnitude."""
@@ -137,25 +133,27 @@ class Decision:
     @property
     def nearest_change(self) -> WeightChange | None:
         """The smallest change of one weight that changes the choice."""
-        found = [
-            WeightChange(one.criterion, one.share, one.lower.end, one.lower.run_id)
-            for one in self.sensitivities
-            if one.lower
+        changes = [
+            WeightChange(sensitivity.criterion, sensitivity.share, sensitivity.lower.end, sensitivity.lower.run_id)
+            for sensitivity in self.sensitivities
+            if sensitivity.lower
         ]
-        found += [
-            WeightChange(one.criterion, one.share, one.upper.start, one.upper.run_id)
-            for one in self.sensitivities
-            if one.upper
+        changes += [
+            WeightChange(sensitivity.criterion, sensitivity.share, sensitivity.upper.start, sensitivity.upper.run_id)
+            for sensitivity in self.sensitivities
+            if sensitivity.upper
         ]
         # With two criteria one share rises as the other falls: report the one that rises.
         return min(
-            found, key=lambda one: (round(abs(one.new_share - one.share), 9), one.new_share < one.share), default=None
+            changes,
+            key=lambda change: (round(abs(change.new_share - change.share), 9), change.new_share < change.share),
+            default=None,
         )
 
     @property
     def n(self) -> int:
         """Models with all values that count."""
-        return len(self.candidates) + sum(one.reason == "misses" for one in self.excluded)
+        return len(self.candidates) + sum(candidate.reason == "misses" for candidate in self.excluded)
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------
@@ -189,24 +187,28 @@ def decide(
     may be compared. Raises InputError if no criterion has a weight.
     """
     weighted = _weigh_criteria(criteria, n_related, use_class, comparable)
-    counts = [one.share > 0 or (not one.muted_reason and _has_threshold(one.resolved.criterion)) for one in weighted]
+    counts = [
+        criterion.share > 0 or (not criterion.muted_reason and _has_threshold(criterion.resolved.criterion))
+        for criterion in weighted
+    ]
     eligible, excluded = [], []
-    for one in candidates:
-        missing = next((k for k, reading in enumerate(one.values) if counts[k] and reading is None), None)
+    for candidate in candidates:
+        missing = next((k for k, reading in enumerate(candidate.values) if counts[k] and reading is None), None)
         missed = next(
             (
                 k
-                for k, it in enumerate(weighted)
-                if not it.muted_reason and _misses_threshold(one.values[k], it.resolved)
+                for k, criterion in enumerate(weighted)
+                if not criterion.muted_reason and _misses_threshold(candidate.values[k], criterion.resolved)
             ),
             None,
         )
-        if missing is not None or missed is not None:
-            why, at = ("lacks", missing) if missing is not None else ("misses", missed)
-            excluded.append(ExcludedCandidate(one, why, at or 0))
+        if missing is not None:
+            excluded.append(ExcludedCandidate(candidate, "lacks", missing))
+        elif missed is not None:
+            excluded.append(ExcludedCandidate(candidate, "misses", missed))
         else:
-            eligible.append(one)
-    shares = np.array([one.share for one in weighted])
+            eligible.append(candidate)
+    shares = np.array([criterion.share for criterion in weighted])
     utilities, errors = _utilities(eligible, criteria)
     totals = np.nansum(utilities * shares, axis=1)
     order = sorted(range(len(eligible)), key=lambda i: (-round(totals[i], 9), eligible[i].name, eligible[i].run_id))
@@ -219,7 +221,13 @@ def decide(
         utilities=tuple(tuple(None if math.isnan(u) else float(u) for u in row) for row in utilities),
         totals=tuple(map(float, totals)),
         share_first=share_first,
-        pareto=tuple(pareto_statuses(eligible, [it.resolved for it in weighted], [it.share > 0 for it in weighted])),
+        pareto=tuple(
+            pareto_statuses(
+                eligible,
+                [criterion.resolved for criterion in weighted],
+                [criterion.share > 0 for criterion in weighted],
+            )
+        ),
         sensitivities=tuple(_sensitivities(eligible, weighted, utilities, shares)),
         reasons=(),
     )
@@ -229,16 +237,16 @@ def decide(
 def _weigh_criteria(
     criteria: Sequence[ResolvedCriterion], n_related: int | None, use_class: str, comparable: bool
 ) -> list[WeightedCriterion]:
-    muted_reasons = [muted_reason(one.criterion.of, n_related, use_class, comparable) for one in criteria]
-    weights = [0.0 if why else one.criterion.weight for one, why in zip(criteria, muted_reasons, strict=True)]
+    muted_reasons = [muted_reason(criterion.criterion.of, n_related, use_class, comparable) for criterion in criteria]
+    weights = [
+        0.0 if why else criterion.criterion.weight for criterion, why in zip(criteria, muted_reasons, strict=True)
+    ]
     if not sum(weights):
         nothing = Sentence("No criterion that counts has a weight, so that nothing can be chosen.")
         muted_here = Sentence("The dimension does not count here.") if any(muted_reasons) else ""
         raise InputError(sentences(nothing, muted_here, Sentence("Give one a weight.")))
-    return [
-        WeightedCriterion(*one)
-        for one in zip(criteria, (w / sum(weights) for w in weights), muted_reasons, strict=True)
-    ]
+    shares = (weight / sum(weights) for weight in weights)
+    return [WeightedCriterion(*parts) for parts in zip(criteria, shares, muted_reasons, strict=True)]
 
 
 def muted_reason(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
@@ -279,20 +287,20 @@ def _utilities(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriteri
     Where all are equal, each has 1."""
     utilities = np.full((len(eligible), len(criteria)), math.nan)
     errors = np.zeros_like(utilities)
-    for k, one in enumerate(criteria):
-        known = [i for i, candidate in enumerate(eligible) if candidate.values[k] is not None]
+    for k, criterion in enumerate(criteria):
+        rows = [i for i, candidate in enumerate(eligible) if candidate.values[k] is not None]
         readings = [reading for candidate in eligible if (reading := candidate.values[k]) is not None]
         if not readings:
             continue
-        by_ratio = one.criterion.of in AMOUNTS and min(reading.value for reading in readings) > 0
+        by_ratio = criterion.criterion.of in AMOUNTS and min(reading.value for reading in readings) > 0
         values = np.array([math.log(r.value) if by_ratio else r.value for r in readings])
         spread = values.max() - values.min()
         if not spread:
-            utilities[known, k] = 1.0
+            utilities[rows, k] = 1.0
             continue
         share = (values - values.min()) / spread
-        utilities[known, k] = share if one.higher_is_better else 1 - share
-        for i, r in zip(known, readings, strict=True):
+        utilities[rows, k] = share if criterion.higher_is_better else 1 - share
+        for i, r in zip(rows, readings, strict=True):
             if r.lower is not None and r.upper is not None and (not by_ratio or r.lower > 0):
                 width = math.log(r.upper / r.lower) if by_ratio else r.upper - r.lower
                 errors[i, k] = width / (2 * NORMAL_95) / spread
@@ -311,7 +319,7 @@ def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, 
 
 def is_equal_for_all(decision: Decision, k: int) -> bool:
     """Whether all eligible models have the same value of a criterion."""
-    values = {reading.value for one in decision.candidates if (reading := one.values[k]) is not None}
+    values = {reading.value for candidate in decision.candidates if (reading := candidate.values[k]) is not None}
     return len(values) < 2
 
 
@@ -326,15 +334,16 @@ def _with_reasons(decision: Decision) -> Decision:
     elif decision.share_first is not None and decision.share_first < _STABLE:
         reasons.append("within_error")
     if decision.chosen and any(
-        _is_threshold_within_error(reading, one.resolved)
-        for reading, one in zip(decision.chosen.values, decision.criteria, strict=True)
-        if not one.muted_reason
+        _is_threshold_within_error(reading, criterion.resolved)
+        for reading, criterion in zip(decision.chosen.values, decision.criteria, strict=True)
+        if not criterion.muted_reason
     ):
         reasons.append("threshold_within_error")
     reasons += [
-        f"dimension_{why}" for why in dict.fromkeys(one.muted_reason for one in decision.criteria if one.muted_reason)
+        f"dimension_{why}"
+        for why in dict.fromkeys(criterion.muted_reason for criterion in decision.criteria if criterion.muted_reason)
     ]
-    if any(one.reason == "lacks" for one in decision.excluded):
+    if any(candidate.reason == "lacks" for candidate in decision.excluded):
         reasons.append("some_lack_values")
     return replace(decision, reasons=tuple(reasons))
 
@@ -350,12 +359,12 @@ def pareto_statuses(
     A model dominates another if it is at least as good in everything and better in something: surely, if that holds for
     its worse limits against the other's better limits.
     """
-    ways = [k for k, is_counted in enumerate(counts) if is_counted]
-    signs = np.array([1.0 if criteria[k].higher_is_better else -1.0 for k in ways])
+    counted = [k for k, is_counted in enumerate(counts) if is_counted]
+    signs = np.array([1.0 if criteria[k].higher_is_better else -1.0 for k in counted])
 
     def goodness(end: str) -> np.ndarray:  # (n, k): the more the better
-        rows = [[_value_or_limit(one.values[k], end) for k in ways] for one in eligible]
-        return np.array(rows, dtype=float).reshape(len(eligible), len(ways)) * signs
+        rows = [[_value_or_limit(candidate.values[k], end) for k in counted] for candidate in eligible]
+        return np.array(rows, dtype=float).reshape(len(eligible), len(counted)) * signs
 
     value, low, high = (goodness(end) for end in ("value", "lower", "upper"))
     worst, best = np.minimum(low, high), np.maximum(low, high)
@@ -374,17 +383,17 @@ def pareto_statuses(
             ParetoStatus(
                 standing,
                 not by_value[:, j].any(),
-                tuple(one.run_id for one, is_over in zip(eligible, over, strict=True) if is_over),
+                tuple(candidate.run_id for candidate, is_over in zip(eligible, over, strict=True) if is_over),
             )
         )
     return statuses
 
 
 def _value_or_limit(value: CriterionValue | None, end: str) -> float:
-    assert value is not None, "who lacks a value that counts was left out"
+    assert value is not None, "candidates without a value that counts were left out"
     unknown = {"lower": -math.inf, "upper": math.inf}
-    found = getattr(value, end)
-    return unknown[end] if found is None else found
+    limit = getattr(value, end)
+    return unknown[end] if limit is None else limit
 
 
 # --- weights ----------------------------------------------------------------------------------------------------
@@ -394,9 +403,9 @@ def _sensitivities(
     eligible: Sequence[Candidate], criteria: Sequence[WeightedCriterion], utilities: np.ndarray, shares: np.ndarray
 ) -> list[Sensitivity]:
     """For each criterion that is not muted and that all models have: the model chosen at each of its weights."""
-    found = []
-    for k, one in enumerate(criteria):
-        if one.muted_reason or len(eligible) < 2 or np.isnan(utilities[:, k]).any():
+    sensitivities = []
+    for k, criterion in enumerate(criteria):
+        if criterion.muted_reason or len(eligible) < 2 or np.isnan(utilities[:, k]).any():
             continue
         others = np.where(np.arange(len(shares)) == k, 0.0, shares)
         if not others.sum():
@@ -407,101 +416,24 @@ def _sensitivities(
         segments = [Segment(1 - end, 1 - start, eligible[i].run_id) for start, end, i in reversed(down[1:])]
         segments.append(Segment(1 - down[0][1], up[0][1], eligible[0].run_id))
         segments += [Segment(start, end, eligible[i].run_id) for start, end, i in up[1:]]
-        found.append(Sensitivity(k, float(shares[k]), tuple(segments), len(down) - 1))
-    return found
+        sensitivities.append(Sensitivity(k, float(shares[k]), tuple(segments), len(down) - 1))
+    return sensitivities
 
 
 def _upper_envelope(
     at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.0
 ) -> list[tuple[float, float, int]]:
     """The upper envelope of lines from `start`, where line 0 is on top, to `end`: segments (from, to, line)."""
-    found: list[tuple[float, float, int]] = []
-    current, begun = 0, start
+    segments: list[tuple[float, float, int]] = []
+    current, segment_start = 0, start
     while True:
         steeper = np.flatnonzero(slopes > slopes[current] + 1e-12)
         meets = np.array([(at_zero[current] - at_zero[i]) / (slopes[i] - slopes[current]) for i in steeper])
-        meets = np.maximum(meets, begun)
+        meets = np.maximum(meets, segment_start)
         if not len(meets) or meets.min() >= end - 1e-12:
-            return [*found, (begun, end, current)]
-        at = float(meets.min())
-        nearest = steeper[meets <= at + 1e-12]
+            return [*segments, (segment_start, end, current)]
+        crossing = float(meets.min())
+        nearest = steeper[meets <= crossing + 1e-12]
         following = int(nearest[np.argmax(slopes[nearest])])
-        found.append((begun, at, current))
-        current, begun = following, at
-
-
-# --- the record of a rule ---------------------------------------------------------------------------------------
-
-
-def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
-    """`other_task` if a rule learned on one task is applied to another, `no_task` if applied without a task."""
-    if rule.task is None or (benchmark is not None and rule.task.is_met_by(benchmark)):
-        return None
-    return "no_task" if benchmark is None else "other_task"
-
-
-def record_choice(
-    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
-) -> RuleChoiceRow:
-    """The row for a rule's choice; its outcome is added later."""
-    remark = task_remark(rule, benchmark)
-    chosen, totals = decision.chosen, decision.totals
-    every = [*decision.candidates, *(one.candidate for one in decision.excluded)]
-    evidence = {
-        "criteria": [one.resolved.key for one in decision.criteria],
-        "weights": [round(one.share, 6) for one in decision.criteria],
-        "values": {
-            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.values] for one in every
-        },
-    }
-    return RuleChoiceRow(
-        rule_id=rule.rule_id,
-        choice_id=choice_id,
-        task=None if benchmark is None else benchmark["benchmark"],
-        metric=None if benchmark is None else benchmark["metric"],
-        candidates=sorted(one.run_id for one in every),
-        n=decision.n,
-        n_meeting=len(decision.candidates),
-        run_id=chosen.run_id if chosen else None,
-        model_id=chosen.model_id if chosen else None,
-        runner_up=decision.candidates[1].model_id if len(totals) > 1 else None,
-        total=totals[0] if totals else None,
-        runner_up_total=totals[1] if len(totals) > 1 else None,
-        share_first=decision.share_first,
-        reasons=[*decision.reasons, *([remark] if remark else [])],
-        evidence=json.dumps(evidence, sort_keys=True),
-        chosen_at=at,
-    )
-
-
-@dataclass(frozen=True)
-class TrackRecord:
-    """How often a rule was right."""
-
-    task: str | None
-    """Restricted to this task; None: all tasks."""
-    n_right: int
-    n_known: int
-    n_open: int
-    """Choices without a recorded outcome."""
-    lower: float | None
-    """95 percent interval of the share of right choices (Clopper and Pearson 1934); None without known outcomes."""
-    upper: float | None
-
-
-def track_record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> TrackRecord:
-    """Track record over the choices of one rule, all or those on one task."""
-    among = [one for one in choices if task is None or one.task == task]
-    known = [one.outcome == "right" for one in among if one.outcome is not None]
-    if not known:
-        return TrackRecord(task, 0, 0, len(among), None, None)
-    lower, upper = proportion_interval(sum(known), len(known))
-    return TrackRecord(task, sum(known), len(known), len(among) - len(known), lower, upper)
-
-
-def proportion_interval(k: int, n: int) -> tuple[float, float]:
-    """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
-    from scipy import stats  # loads in half a second, and only rules with outcomes need it
-
-    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)
+        segments.append((segment_start, crossing, current))
+        current, segment_start = following, crossing

@@ -1,7 +1,7 @@
 """Which control runs belong to which run on text, and how two runs and their profiles differ.
 
 A control belongs to the run it was measured for, to runs whose verdicts used it, and to every run that would use it if
-measured now, by the rule of `warehouse.profiles.find_control`: same configuration, tokenizer, chat template, text and
+measured now, by the rule of `warehouse.runs.find_control`: same configuration, tokenizer, chat template, text and
 protocol, and the same weights where the pass needs them (`core.registry.passes`).
 """
 
@@ -35,32 +35,32 @@ def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
         same_stack = pl.col("stack").fill_null(MAIN) == (run["stack"] or MAIN)
         its_weights = pl.col("pass").is_in(SHARED) | (pl.col("model_id") == run["model_id"])
         belongs |= pl.all_horizontal(same_stack, its_weights, *alike)
-    found = runs.filter(pl.col("pass") != "text", belongs)
+    controls = runs.filter(pl.col("pass") != "text", belongs)
     order = pl.col("pass").replace_strict({key: n for n, key in enumerate(PASSES)}, default=None)
-    return found.sort([order, "model_seed", "run_id"], nulls_last=True)
+    return controls.sort([order, "model_seed", "run_id"], nulls_last=True)
 
 
 def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """text_run_id with run_id, pass, seed and model_seed of each of its controls among `runs`."""
     columns = ["run_id", "pass", "seed", "model_seed"]
-    found = [
+    links = [
         controls_of(run, runs).select(pl.lit(run["run_id"]).alias("text_run_id"), *columns)
         for run in texts.filter(pl.col("pass") == "text").iter_rows(named=True)
     ]
-    return pl.concat(found) if found else runs.clear().select(pl.lit("").alias("text_run_id"), *columns)
+    return pl.concat(links) if links else runs.clear().select(pl.lit("").alias("text_run_id"), *columns)
 
 
 def control_ids(chosen: pl.DataFrame, runs: pl.DataFrame) -> list[str]:
     """Ids of the controls among `runs` of the chosen runs on text, without those chosen themselves."""
-    found = control_links(chosen, runs)["run_id"].unique(maintain_order=True).to_list()
-    return [run_id for run_id in found if run_id not in set(chosen["run_id"])]
+    run_ids = control_links(chosen, runs)["run_id"].unique(maintain_order=True).to_list()
+    return [run_id for run_id in run_ids if run_id not in set(chosen["run_id"])]
 
 
 def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """The chosen runs followed by the controls among `runs` of those on text."""
     texts = chosen.filter(pl.col("pass") == "text")
-    found = [controls_of(run, runs) for run in texts.iter_rows(named=True)]
-    return pl.concat([chosen, *found]).unique("run_id", keep="first", maintain_order=True)
+    controls = [controls_of(run, runs) for run in texts.iter_rows(named=True)]
+    return pl.concat([chosen, *controls]).unique("run_id", keep="first", maintain_order=True)
 
 
 JSON_FIELDS = ("library_versions", "config", "phase_seconds", "execution")
@@ -105,14 +105,18 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
     """The fields that differ, in the order of the records; a missing field counts as None."""
-    left, right = flatten(one), flatten(other)
-    names = dict.fromkeys([*left, *right])
-    return [Difference(name, left.get(name), right.get(name)) for name in names if left.get(name) != right.get(name)]
+    fields, other_fields = flatten(one), flatten(other)
+    names = dict.fromkeys([*fields, *other_fields])
+    return [
+        Difference(name, fields.get(name), other_fields.get(name))
+        for name in names
+        if fields.get(name) != other_fields.get(name)
+    ]
 
 
-def without_incidental(found: list[Difference]) -> list[Difference]:
+def without_incidental(fields: list[Difference]) -> list[Difference]:
     """Without the `INCIDENTAL_FIELDS`."""
-    return [one for one in found if one.field.partition(".")[0] not in INCIDENTAL_FIELDS]
+    return [difference for difference in fields if difference.field.partition(".")[0] not in INCIDENTAL_FIELDS]
 
 
 def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparability:
@@ -184,12 +188,12 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
         .sort("layer")
     )
     logs = np.log(both["value"].to_numpy()) - np.log(both["value_other"].to_numpy())
-    own, of_other = (common_blocks(both[name]) for name in ("blocks", "blocks_other"))
+    blocks, other_blocks = (common_blocks(both[name]) for name in ("blocks", "blocks_other"))
     is_paired = False
-    if both.height and own is not None and of_other is not None and own.shape == of_other.shape:
+    if both.height and blocks is not None and other_blocks is not None and blocks.shape == other_blocks.shape:
         is_paired = True
-        found = simultaneous_limits(logs, np.log(own) - np.log(of_other))
-        half_widths = found.critical * found.errors
+        limits = simultaneous_limits(logs, np.log(blocks) - np.log(other_blocks))
+        half_widths = limits.critical * limits.errors
     else:
         errors = np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
         n_looks = max(1, int(np.isfinite(errors).sum()))

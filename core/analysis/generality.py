@@ -19,11 +19,27 @@ from scipy import special
 from core.analysis import ranking
 from core.analysis.answer import Answer, relation_units
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion, count_related_models, resolve_criterion, score_key
-from core.analysis.decision import Decision, decide_in_context, proportion_interval
-from core.analysis.many import Concordance, concordance, to_floats
+from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranks import NORMAL_95
-from core.analysis.resampling import LARGEST_RESAMPLED, fisher_z, rho_after_one_swap, spearman, weighted_spearman
-from core.analysis.units import FEWEST_EXPLORATORY
+from core.analysis.resampling import (
+    LARGEST_RESAMPLED,
+    bca_interval,
+    centred_ranks,
+    fisher_interval,
+    fisher_z,
+    is_resampled,
+    n_orders,
+    permutation_p_value,
+    random_orders,
+    rank_matrix,
+    resamples,
+    rho_after_one_swap,
+    spearman,
+    weighted_spearman,
+)
+from core.analysis.rule_record import proportion_interval
+from core.analysis.units import FEWEST_EXPLORATORY, Numbers, to_floats
+from core.errors import InputError
 from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
 
@@ -137,8 +153,8 @@ def _random_effects(
         # Variance of each shrunk coefficient: its spread minus what the data explain, plus the error of the mean.
         pulled = 1 - spread**2 * inverse.sum(1)
         means.append([*(mean + spread**2 * (inverse @ residual)), mean])
-        left = spread**2 - spread**4 * np.diag(inverse) + pulled**2 / precision
-        variances.append([*left, spread**2 + 1 / precision])
+        within = spread**2 - spread**4 * np.diag(inverse) + pulled**2 / precision
+        variances.append([*within, spread**2 + 1 / precision])
     weights = np.exp(np.array(log_weights) - max(log_weights))
     weights /= weights.sum()
     center = weights @ np.array(means)  # (k + 1,): the tasks, and a further one
@@ -226,21 +242,21 @@ def compare_over_tasks(
     """Each task on its own, and all together. Each answer is about the same models by one benchmark (`choose_tasks`); the
     relation uses all of their models, the decision only the models of the context."""
     tasks, values = [], {}
-    run_ids = list(dict.fromkeys(run_id for one in answers for run_id in one.population.rows["run_id"]))
+    run_ids = list(dict.fromkeys(run_id for answer in answers for run_id in answer.population.rows["run_id"]))
     dimension: dict[str, float | None] = {}
-    for one in answers:
-        benchmark = one.population.benchmark
+    for answer in answers:
+        benchmark = answer.population.benchmark
         if benchmark is None:
             continue
-        units = relation_units(one.population)
+        units = relation_units(answer.population)
         dimension |= dict(units.select("unit", "dimension").rows())
         of_runs = dict(units.select("unit", "performance").rows())
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
-        tasks.append(Task(benchmark, one, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
+        tasks.append(Task(benchmark, answer, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
         tasks=tuple(tasks),
         pooled=pool_tasks([dimension.get(run_id) for run_id in run_ids], values),
-        decision=_decide_by_benchmarks(context, [one.benchmark for one in tasks], criteria, use_class)
+        decision=_decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
         if len(tasks) > 1
         else None,
         order=order_over_tasks(run_ids, values),
@@ -255,16 +271,74 @@ def _decide_by_benchmarks(
 ) -> Decision | None:
     """The decision with every score criterion replaced by these benchmarks, which share its weight. Thresholds of scores
     are dropped: they belong to one benchmark."""
-    others = [one for one in criteria if one.criterion.of != "score"]
-    scores = [one.criterion for one in criteria if one.criterion.of == "score"]
-    weight = sum(one.weight for one in scores) / len(benchmarks)
+    others = [criterion for criterion in criteria if criterion.criterion.of != "score"]
+    scores = [criterion.criterion for criterion in criteria if criterion.criterion.of == "score"]
+    weight = sum(score.weight for score in scores) / len(benchmarks)
     if weight:
         plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
         others = [*(resolve_criterion(plain, context.scored, benchmark) for benchmark in benchmarks), *others]
-    if not any(one.criterion.weight for one in others if one.criterion.of not in DIMENSIONS):
+    if not any(criterion.criterion.weight for criterion in others if criterion.criterion.of not in DIMENSIONS):
         return None
-    fewest = min(benchmarks, key=lambda one: count_related_models(context, one) or 0)
+    fewest = min(benchmarks, key=lambda benchmark: count_related_models(context, benchmark) or 0)
     return decide_in_context(context, others, fewest, use_class)
+
+
+# --- agreement of orders ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Concordance:
+    """Agreement of several texts (or tasks) on the order of the same models."""
+
+    w: float | None
+    """Kendall's W, 0 to 1, corrected for ties."""
+    lower: float | None
+    upper: float | None
+    """95 percent, by bootstrap over models."""
+    p: float | None
+    """Against unrelated orders: each text's order permuted independently."""
+    n: int
+    """Models with a value on every text."""
+    n_orders: int
+    reason: str | None = None
+    """Why there is none: `too_few`, `one_value`."""
+
+
+def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
+    """Kendall's W of the same models under several texts or tasks, given by name in `orders`. Models without all values
+    are left out. Raises InputError for different lengths."""
+    if len({len(values) for values in orders.values()}) > 1:
+        raise InputError("Orders of one set of models have one value of each model.")
+    table = np.array([to_floats(values) for values in orders.values()]).reshape(len(orders), -1)
+    table = table[:, np.isfinite(table).all(0)]  # (m, n)
+    m, n = table.shape
+    if m < 2 or n < FEWEST_EXPLORATORY:
+        return Concordance(None, None, None, None, n, m, "too_few")
+    if any(len(set(row)) < 2 for row in table):
+        return Concordance(None, None, None, None, n, m, "one_value")
+    ranks = centred_ranks(table)
+    w = float((ranks.sum(0) ** 2).sum() / (m * (ranks**2).sum()))
+    if is_resampled(n):
+        of_rows = [rank_matrix(row) for row in table]
+        drawn, left_out = (_concordances(counts, of_rows) for counts in (resamples(n, seed), 1 - np.eye(n)))
+        lower, upper = bca_interval(w, drawn, left_out, 0.95)
+    else:  # W is 1/m more than the mean rho of two of them, times (m - 1) / m
+        lower, upper = (((m - 1) * end + 1) / m for end in fisher_interval((m * w - 1) / (m - 1), n, 0.95))
+    sums = np.tile(ranks[0], (n_orders(n), 1))
+    for which, row in enumerate(ranks[1:]):
+        sums += row[random_orders(n, seed, 1 + which, len(sums))]
+    p = permutation_p_value((sums**2).sum(1), float((ranks.sum(0) ** 2).sum()), is_exact=False)
+    return Concordance(w, lower, upper, p, n, m)
+
+
+def _concordances(counts: np.ndarray, below: Sequence[np.ndarray]) -> np.ndarray:
+    """W where model i occurs counts[., i] times; (m,). Squared rank sums over their maximum given the ties."""
+    n = counts.sum(1, keepdims=True)
+    ranks = np.stack([counts @ b.T - n / 2 for b in below], 1)
+    between = np.einsum("mkn,mln,mn->m", ranks, ranks, counts, optimize=True)
+    within = np.einsum("mkn,mn->m", ranks**2, counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(between / (len(below) * within))
 
 
 # --- orders and shapes -----------------------------------------------------------------------------------------
@@ -316,19 +390,19 @@ def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTabl
         of_text = by_group.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
         of_text.setdefault(group.corpus_id, group.rows.filter(pl.col(column).is_not_null()))
     orders = [order for texts in by_group.values() if (order := _order_of_group(texts, column)) is not None]
-    return max(orders, key=lambda one: len(one.run_ids) * len(one.columns), default=None)
+    return max(orders, key=lambda order: len(order.run_ids) * len(order.columns), default=None)
 
 
 def _order_of_group(texts: Mapping[str, pl.DataFrame], column: str) -> OrderTable | None:
     counts = {text: rows["model_id"].n_unique() for text, rows in texts.items()}
-    kept = [text for text, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
-    if len(kept) < 2:
+    covered = [text for text, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
+    if len(covered) < 2:
         return None
-    by_text = [dict(texts[text].select("model_id", column).rows()) for text in kept]
+    by_text = [dict(texts[text].select("model_id", column).rows()) for text in covered]
     first = {model: run for rows in texts.values() for model, run in rows.select("model_id", "run_id").rows()}
     models = list(dict.fromkeys(model for values in by_text for model in values))
     return _order_table(
-        kept, [first[model] for model in models], [[values.get(m) for m in models] for values in by_text]
+        covered, [first[model] for model in models], [[values.get(m) for m in models] for values in by_text]
     )
 
 
@@ -346,18 +420,18 @@ def verdict_agreements(runs: pl.DataFrame) -> list[VerdictAgreement]:
     newest = ranking.newest_runs(
         runs.filter(pl.col("pass") == "text", pl.col("worst_check").ne_missing(pl.lit("veto")))
     )
-    found = []
+    agreements = []
     for claim in CLAIMS:
         verdicts = newest.group_by("model_id", "stack", "protocol_hash").agg(
-            n_texts=pl.col("corpus_id").n_unique(), said=pl.col(f"verdict_{claim}")
+            n_texts=pl.col("corpus_id").n_unique(), of_texts=pl.col(f"verdict_{claim}")
         )
         of_models = [
-            [v for v in said if v in DECISIVE_VERDICTS]
-            for n_texts, said in verdicts.select("n_texts", "said").rows()
+            [v for v in of_texts if v in DECISIVE_VERDICTS]
+            for n_texts, of_texts in verdicts.select("n_texts", "of_texts").rows()
             if n_texts > 1
         ]
-        known = [said for said in of_models if len(said) > 1]
-        same = sum(len(set(said)) == 1 for said in known)
-        lower, upper = proportion_interval(same, len(known)) if known else (None, None)
-        found.append(VerdictAgreement(claim, same, len(known), len(of_models) - len(known), lower, upper))
-    return found
+        judged = [of_texts for of_texts in of_models if len(of_texts) > 1]
+        same = sum(len(set(of_texts)) == 1 for of_texts in judged)
+        lower, upper = proportion_interval(same, len(judged)) if judged else (None, None)
+        agreements.append(VerdictAgreement(claim, same, len(judged), len(of_models) - len(judged), lower, upper))
+    return agreements

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,17 +35,17 @@ class BudgetResult:
     """Whether the set is the plan's own, which was compared with random sets, harder texts and probes."""
 
 
-def decisive_text(found: LayerPlan) -> str:
+def decisive_text(layer_plan: LayerPlan) -> str:
     """The text whose prices decide: held-out text if the plan was verified on it."""
-    return "held_out" if found.plan.is_verified else "selection"
+    return "held_out" if layer_plan.plan.is_verified else "selection"
 
 
-def plan_price(found: LayerPlan) -> PlanOutcomeRow:
+def plan_price(layer_plan: LayerPlan) -> PlanOutcomeRow:
     """The price of the plan's final set, healed or not."""
     return next(
         row
-        for row in found.of(decisive_text(found), "loss")
-        if row.is_chosen and row.unit == "block" and row.is_healed == found.plan.is_healed
+        for row in layer_plan.of(decisive_text(layer_plan), "loss")
+        if row.is_chosen and row.unit == "block" and row.is_healed == layer_plan.plan.is_healed
     )
 
 
@@ -54,83 +54,130 @@ def has_given_blocks(plan: PlanRow) -> bool:
     return bool(json.loads(plan.config).get("remove"))
 
 
-def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:
+def unhealed_price(layer_plan: LayerPlan) -> PlanOutcomeRow | None:
     """The price of a healed plan's set before healing, comparable with its rivals; None for a plan that is not healed."""
-    if not found.plan.is_healed:
+    if not layer_plan.plan.is_healed:
         return None
-    rows = block_prices(found.outcomes, decisive_text(found))
+    rows = block_prices(layer_plan.outcomes, decisive_text(layer_plan))
     return next((row for row in rows if row.is_chosen), None)
 
 
-def search_steps(found: LayerPlan) -> list[PlanOutcomeRow]:
+def time_saved_share(plan: PlanRow) -> float | None:
+    """The share of time saved in reading a prompt and writing some tokens; None if it was not measured."""
+    before = (plan.prefill_seconds_before, plan.generation_seconds_before)
+    after = (plan.prefill_seconds_after, plan.generation_seconds_after)
+    if None in before or None in after:
+        return None
+    return 1 - sum(filter(None, after)) / sum(filter(None, before))
+
+
+def parameters_saved_share(plan: PlanRow, n_blocks: int) -> float:
+    """The share of the parameters in `n_blocks` blocks, taken as equally large."""
+    per_block = (plan.parameters_before - plan.parameters_after) / max(1, len(plan.blocks))
+    return n_blocks * per_block / plan.parameters_before
+
+
+def search_steps(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The search's set of each size, smallest first, with the plan's own set at its size."""
-    own = plan_price(found)
-    path = [row for row in found.of(decisive_text(found), "loss", "path") if len(row.blocks) != len(own.blocks)]
-    return sorted([*path, own], key=lambda row: len(row.blocks))
+    chosen = plan_price(layer_plan)
+    path = [
+        row for row in layer_plan.of(decisive_text(layer_plan), "loss", "path") if len(row.blocks) != len(chosen.blocks)
+    ]
+    return sorted([*path, chosen], key=lambda row: len(row.blocks))
 
 
 def upper_limit(row: PlanOutcomeRow) -> float:
     """The upper 95 percent limit of a price; the price itself without a limit."""
-    found = row.difference if row.upper is None else row.upper
-    return math.inf if found is None else found
+    limit = row.difference if row.upper is None else row.upper
+    return math.inf if limit is None else limit
 
 
-def sets_within_budget(found: LayerPlan, budget: float) -> BudgetResult:
+def sets_within_budget(layer_plan: LayerPlan, budget: float) -> BudgetResult:
     """The largest set of blocks that may go for `budget` nats per token."""
-    all_steps, own = search_steps(found), plan_price(found)
+    all_steps, chosen = search_steps(layer_plan), plan_price(layer_plan)
     allowed = [row for row in all_steps if upper_limit(row) < budget]
     price = allowed[-1] if allowed else None
-    return BudgetResult(price, all_steps[0], price is own)
+    return BudgetResult(price, all_steps[0], price is chosen)
 
 
-def within_task_budget(found: LayerPlan) -> BudgetResult:
+def within_task_budget(layer_plan: LayerPlan) -> BudgetResult:
     """For a budget in points of a task: the plan's own set or none, since no other set was priced on the task."""
-    own = plan_price(found)
-    return BudgetResult(None if "over_budget" in found.plan.reasons else own, own, True)
+    chosen = plan_price(layer_plan)
+    return BudgetResult(None if "over_budget" in layer_plan.plan.reasons else chosen, chosen, True)
 
 
-def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
+def within_own_budget(layer_plan: LayerPlan) -> BudgetResult:
+    """The largest set of blocks that the plan's own budget allows."""
+    plan = layer_plan.plan
+    return (
+        within_task_budget(layer_plan) if plan.budget_unit == "points" else sets_within_budget(layer_plan, plan.budget)
+    )
+
+
+Standing = Literal["unverified", "over_budget", "no_better_than_random", "recommended"]
+
+
+def standing(layer_plan: LayerPlan) -> Standing:
+    """Whether a plan is recommended, or why not. A smaller set within the budget is recommended as well: random sets were
+    only compared with the plan's own set."""
+    if not layer_plan.plan.is_verified:
+        return "unverified"
+    within_budget = within_own_budget(layer_plan)
+    if within_budget.price is None:
+        return "over_budget"
+    if within_budget.is_plan and "no_better_than_random" in layer_plan.plan.reasons:
+        return "no_better_than_random"
+    return "recommended"
+
+
+def is_recommended(layer_plan: LayerPlan) -> bool:
+    return standing(layer_plan) == "recommended"
+
+
+def rivals(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The candidates of the plan's size by their prices on the decisive text, the plan itself first."""
-    text = decisive_text(found)
+    text = decisive_text(layer_plan)
     rows = [
         row
-        for row in found.of(text, "loss")
+        for row in layer_plan.of(text, "loss")
         if row.unit == "block" and row.rule not in ("path", "random", "single") and not row.is_healed
     ]
     return sorted(rows, key=lambda row: (not row.is_chosen, row.difference or 0.0))
 
 
-def search_path(found: LayerPlan) -> list[PlanOutcomeRow]:
+def search_path(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The price of each number of blocks along the search."""
-    text = decisive_text(found)
-    return sorted(found.of(text, "loss", "path"), key=lambda row: len(row.blocks))
+    text = decisive_text(layer_plan)
+    return sorted(layer_plan.of(text, "loss", "path"), key=lambda row: len(row.blocks))
 
 
-def harder_text_prices(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
+def harder_text_prices(layer_plan: LayerPlan) -> Sequence[PlanOutcomeRow]:
     """What the plan costs on harder texts and probes."""
     return [
         row
-        for row in found.outcomes
+        for row in layer_plan.outcomes
         if row.is_chosen
         and row.text not in ("selection", "held_out", "weights")
         and row.measure in ("loss", "exact_match", "accuracy")
     ]
 
 
-def excess_of_published(found: LayerPlan) -> list[PlanOutcomeRow]:
+def excess_of_published(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """What each published rule's cheapest set costs above the plan's set before healing, on held-out text."""
     best: dict[str, PlanOutcomeRow] = {}
-    for row in found.of("held_out", "above_plan"):
+    for row in layer_plan.of("held_out", "above_plan"):
         if row.rule in PUBLISHED and row.difference is not None:
-            known = best.setdefault(row.rule, row)
-            best[row.rule] = min(known, row, key=lambda one: one.difference or 0.0)
+            cheapest = best.setdefault(row.rule, row)
+            best[row.rule] = min(cheapest, row, key=lambda candidate: candidate.difference or 0.0)
     return list(best.values())
 
 
-def rules_with_same_blocks(found: LayerPlan) -> list[str]:
+def rules_with_same_blocks(layer_plan: LayerPlan) -> list[str]:
     """The published rules that choose the plan's set."""
-    rows = block_prices(found.outcomes, decisive_text(found))
-    return [rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == found.plan.blocks for row in rows)]
+    rows = block_prices(layer_plan.outcomes, decisive_text(layer_plan))
+    return [
+        rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == layer_plan.plan.blocks for row in rows)
+    ]
 
 
 def pareto_front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
@@ -173,10 +220,10 @@ def rule_records(outcomes: Sequence[PlanOutcomeRow]) -> list[RuleRecord]:
         for rule, cost in costs.items() if len(costs) > 1 else ():
             excesses.setdefault(rule, []).append(cost - min(costs.values()))
     records = [
-        RuleRecord(rule, len(found), sum(one == 0 for one in found), float(np.mean(found)))
-        for rule, found in excesses.items()
+        RuleRecord(rule, len(of_rule), sum(excess == 0 for excess in of_rule), float(np.mean(of_rule)))
+        for rule, of_rule in excesses.items()
     ]
-    return sorted(records, key=lambda one: one.excess)
+    return sorted(records, key=lambda record: record.excess)
 
 
 @dataclass(frozen=True)
@@ -219,8 +266,8 @@ def all_rule_forecasts(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, i
     of_plan: dict[str, list[PlanOutcomeRow]] = {}
     for row in outcomes:
         of_plan.setdefault(row.plan_id, []).append(row)
-    found = (rule_forecast(rows, sizes[plan_id]) for plan_id, rows in of_plan.items() if plan_id in sizes)
-    return [one for one in found if one is not None]
+    forecasts = (rule_forecast(rows, sizes[plan_id]) for plan_id, rows in of_plan.items() if plan_id in sizes)
+    return [forecast for forecast in forecasts if forecast is not None]
 
 
 # --- directions ---------------------------------------------------------------------------------------------------------
@@ -237,14 +284,14 @@ class LayerDirections:
     price: PlanOutcomeRow | None
 
 
-def layer_directions(found: LayerPlan, text: str = "held_out") -> list[LayerDirections]:
-    rows = [row for row in found.of(text, "loss") if row.unit == "layer"]
+def layer_directions(layer_plan: LayerPlan, text: str = "held_out") -> list[LayerDirections]:
+    rows = [row for row in layer_plan.of(text, "loss") if row.unit == "layer"]
     layers = sorted({row.blocks[0] for row in rows if row.rule == "projection"})
     points = []
     for layer in layers:
-        own = [row for row in rows if row.blocks == [layer]]
-        chosen = next((row for row in own if row.rule == "projection" and row.is_chosen), None)
-        d2 = next((row.rank for row in own if row.rule == "projection_d2"), None)
+        of_layer = [row for row in rows if row.blocks == [layer]]
+        chosen = next((row for row in of_layer if row.rule == "projection" and row.is_chosen), None)
+        d2 = next((row.rank for row in of_layer if row.rule == "projection_d2"), None)
         points.append(LayerDirections(layer, chosen.rank if chosen else None, d2, chosen))
     return points
 
@@ -261,75 +308,75 @@ class StudentWidth:
     """The largest rank below it whose lower limit is over the budget; None if there is none."""
 
 
-def student_width(found: LayerPlan) -> StudentWidth | None:
+def student_width(layer_plan: LayerPlan) -> StudentWidth | None:
     """None if layers were not projected jointly."""
-    rows = sorted(found.of("held_out", "loss", "joint_projection"), key=lambda row: row.rank or 0)
+    rows = sorted(layer_plan.of("held_out", "loss", "joint_projection"), key=lambda row: row.rank or 0)
     if not rows:
         return None
-    enough, budget = joint_projection(found), text_budget(found.plan)
+    enough, budget = joint_projection(layer_plan), text_budget(layer_plan.plan)
     most = math.inf if enough is None else enough.rank or 0
     dear = [row for row in rows if (row.rank or 0) < most and row.lower is not None and row.lower > budget]
     return StudentWidth(rows[-1].rank or 0, enough, dear[-1] if dear else None)
 
 
-def joint_projection(found: LayerPlan) -> PlanOutcomeRow | None:
+def joint_projection(layer_plan: LayerPlan) -> PlanOutcomeRow | None:
     """The rank that suffices with all layers projected at once."""
-    return next((row for row in found.of("held_out", "loss", "joint_projection") if row.is_chosen), None)
+    return next((row for row in layer_plan.of("held_out", "loss", "joint_projection") if row.is_chosen), None)
 
 
 # --- exports ------------------------------------------------------------------------------------------------------------
 
 
-def layer_map(found: LayerPlan) -> dict[str, Any]:
+def layer_map(layer_plan: LayerPlan) -> dict[str, Any]:
     """The block of the whole model behind each block of the smaller one, for initialising a student."""
-    plan = found.plan
+    plan = layer_plan.plan
     return {
         "indices": "blocks are counted from 0; stretches are half-open: [first, one past the last)",
         "n_blocks": plan.n_layers,
         "removed": plan.blocks,
         "removed_stretches": [list(run) for run in stretches(plan.blocks)],
-        "kept": found.kept,
-        "kept_stretches": [list(run) for run in stretches(found.kept)],
-        "teacher_block_of_student_block": dict(enumerate(found.kept)),
+        "kept": layer_plan.kept,
+        "kept_stretches": [list(run) for run in stretches(layer_plan.kept)],
+        "teacher_block_of_student_block": dict(enumerate(layer_plan.kept)),
     }
 
 
-def mergekit_recipe(found: LayerPlan, answer: str) -> str:
+def mergekit_recipe(layer_plan: LayerPlan, answer: str) -> str:
     """A mergekit passthrough merge of the remaining stretches (half-open). Valid only if `plan.mergekit` is None.
 
     `answer`: the plan's result in a sentence, written as the first comment.
     """
-    plan = found.plan
-    asked = json.loads(plan.config)["model"]
+    plan = layer_plan.plan
+    model = json.loads(plan.config)["model"]
     remarks = (
         answer,
         f"Removed: blocks {', '.join(map(str, plan.blocks))} of 0 to {plan.n_layers - 1}.",
         "layer_range is half-open: its second number is the first block that is not taken.",
     )
-    lines = [*(f"# {one}" for one in remarks), "slices:"]
-    name = asked if plan.reference.startswith(LOCAL) else plan.model_id
-    for first, after in stretches(found.kept):
+    lines = [*(f"# {remark}" for remark in remarks), "slices:"]
+    name = model if plan.reference.startswith(LOCAL) else plan.model_id
+    for first, after in stretches(layer_plan.kept):
         lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
     return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
 
 
-def plan_command(found: LayerPlan, *more: str) -> str:
+def plan_command(layer_plan: LayerPlan, *more: str) -> str:
     """The command `workdim plan MODEL --corpus TEXT` with all options that affect the result, followed by `more`."""
-    asked = json.loads(found.plan.config)
-    parts = ["workdim", "plan", asked["model"], "--corpus", asked["corpus"]]
+    config = json.loads(layer_plan.plan.config)
+    parts = ["workdim", "plan", config["model"], "--corpus", config["corpus"]]
     usual = PlanConfig("")
     for key in ("column", "encoding", "chat", "seed", "dtype"):
-        value = asked.get(key)
+        value = config.get(key)
         if value is not None and value != getattr(usual, key):
             parts += [f"--{key}", str(value)]
-    if found.plan.budget_unit == "nats" and found.plan.budget != usual.budget:
-        parts += ["--budget", f"{found.plan.budget:g}"]
+    if layer_plan.plan.budget_unit == "nats" and layer_plan.plan.budget != usual.budget:
+        parts += ["--budget", f"{layer_plan.plan.budget:g}"]
     return shlex.join([*parts, *more])
 
 
-def save_command(found: LayerPlan) -> str:
+def save_command(layer_plan: LayerPlan) -> str:
     """The command that saves the smaller model of this plan, with its blocks given."""
-    removed = ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))
+    removed = ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(layer_plan.plan.blocks))
     return plan_command(
-        found, "--remove", removed, *(["--heal"] if found.plan.is_healed else []), "--save-model", "smaller"
+        layer_plan, "--remove", removed, *(["--heal"] if layer_plan.plan.is_healed else []), "--save-model", "smaller"
     )

@@ -113,39 +113,39 @@ class Population:
         pilot = self.pilot
         if pilot is not None and self.benchmark is not None and pilot.benchmark.is_met_by(self.benchmark):
             return pilot.benchmark.higher_is_better
-        said = set(self.rows.filter(pl.col("score_match") != "none")["higher_is_better"])
-        return said.pop() if len(said) == 1 else None
+        directions = set(self.rows.filter(pl.col("score_match") != "none")["higher_is_better"])
+        return directions.pop() if len(directions) == 1 else None
 
     def narrowed(self, run_ids: Collection[str]) -> Population:
         """The population restricted to some runs; marked exploratory, as nobody registered that choice."""
-        kept = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
-        if kept.height == self.rows.height:
+        rows = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
+        if rows.height == self.rows.height:
             return self
-        return replace(self, rows=kept, registration=self.registration.mark_exploratory("other_models"))
+        return replace(self, rows=rows, registration=self.registration.mark_exploratory("other_models"))
 
-    def with_specification(self, maxima: pl.DataFrame, one: Specification) -> Population:
+    def with_specification(self, maxima: pl.DataFrame, specification: Specification) -> Population:
         """The population with the dimension under another specification: plain maxima over the inner layers."""
-        own = filter_specification(maxima, one).select(
+        largest = filter_specification(maxima, specification).select(
             "run_id", inner_max="value", inner_max_lower="lower", inner_max_upper="upper", inner_max_layer="layer"
         )
         bare = self.rows.drop("inner_max", "inner_max_lower", "inner_max_upper", "inner_max_layer")
-        rows = bare.join(own, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
+        rows = bare.join(largest, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
         return replace(self, rows=rows, registration=self.registration.mark_exploratory("other_dimension"))
 
     def required_blocks(self) -> pl.DataFrame:
         """run_id, layer, state, cloud: the rows of layer_replicates (d2) with the block values of the dimension."""
         layer = self.dimension.layer
-        at = pl.lit(layer, pl.Int64) if isinstance(layer, int) else pl.col(layer).cast(pl.Int64)
+        layers = pl.lit(layer, pl.Int64) if isinstance(layer, int) else pl.col(layer).cast(pl.Int64)
         wanted = self.rows.select(
-            "run_id", layer=at, state=pl.lit(self.dimension.state), cloud=pl.lit(self.asked.cloud)
+            "run_id", layer=layers, state=pl.lit(self.dimension.state), cloud=pl.lit(self.asked.cloud)
         )
         return wanted.drop_nulls()
 
     def required_score_blocks(self) -> pl.DataFrame:
         """run_id, file_sha256, repository, benchmark, metric, filter, score: keys of the scores' block values."""
-        own = self.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
+        rows = self.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
         of_scores = {"file_sha256": "score_file_sha256", "repository": "score_name_in_source"}
-        return own.select("run_id", "benchmark", "metric", "filter", "score", **of_scores)
+        return rows.select("run_id", "benchmark", "metric", "filter", "score", **of_scores)
 
 
 def select_population(evidence: Evidence, question: RankingQuestion | None = None) -> Population:
@@ -167,9 +167,9 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
             return free
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
     if question.family is not None:
-        known = runs["family"].unique().sort().to_list()
-        if question.family not in known:
-            raise InputError(unknown_name("family", question.family, known))
+        families = runs["family"].unique().sort().to_list()
+        if question.family not in families:
+            raise InputError(unknown_name("family", question.family, families))
     without_checkpoints = without_variants(runs)
     candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
     if (
@@ -203,8 +203,8 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     registration = check_dates(registration, rows, evidence.import_times)
     if pilot is not None:
         named = pl.col("run_id").is_in(candidates["run_id"].to_list())
-        every = runs.filter(named | pl.col("run_id").is_in(without_checkpoints["run_id"].to_list()))
-        all_groups = _find_groups(every, evidence.summaries, question.cloud, include_vetoed=False)
+        with_candidates = runs.filter(named | pl.col("run_id").is_in(without_checkpoints["run_id"].to_list()))
+        all_groups = _find_groups(with_candidates, evidence.summaries, question.cloud, include_vetoed=False)
         counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
     return Population(
         question,
@@ -244,16 +244,18 @@ def _missing_labels(pilot: Pilot | None, runs: pl.DataFrame) -> tuple[str, ...]:
 def _count_pilots(evidence: Evidence, group: RankingGroup) -> int:
     """Pilots that name at least half of these models: each one is another chance of a false positive."""
     references = set(group.rows["reference"])
-    pilots = {one.pilot_id: one.pilot for one in evidence.pilots}
+    pilots = {registered.pilot_id: registered.pilot for registered in evidence.pilots}
     if evidence.shipped_pilot is not None:
         pilots.setdefault(evidence.shipped_pilot.pilot_id, evidence.shipped_pilot)
     named = [{model.reference for model in pilot.models} for pilot in pilots.values()]
     return sum(len(names & references) >= SHARED * len(references) for names in named)
 
 
-def filter_specification(maxima: pl.DataFrame, one: Specification) -> pl.DataFrame:
-    own = maxima.filter(cloud=one.cloud, transform=one.transform, estimator=one.estimator)
-    return own.filter(pl.col("n1").eq_missing(pl.lit(one.n1, pl.Int64)))
+def filter_specification(maxima: pl.DataFrame, specification: Specification) -> pl.DataFrame:
+    rows = maxima.filter(
+        cloud=specification.cloud, transform=specification.transform, estimator=specification.estimator
+    )
+    return rows.filter(pl.col("n1").eq_missing(pl.lit(specification.n1, pl.Int64)))
 
 
 # --- the group --------------------------------------------------------------------------------------------------
@@ -321,7 +323,7 @@ def _other_groups(
         for number, other in enumerate(all_groups)
         if shown.isdisjoint(other.rows["run_id"])  # else it is this group plus models that the pilot does not name
     ]
-    return tuple(sorted(other_groups, key=lambda one: (-one.n_scored, -one.n_models)))
+    return tuple(sorted(other_groups, key=lambda group: (-group.n_scored, -group.n_models)))
 
 
 def _differing_keys(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
@@ -395,7 +397,7 @@ def _first_row(counts: pl.DataFrame) -> dict[str, Any] | None:
 def _benchmarks_of_group(counts: pl.DataFrame, all_groups: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
     """The benchmarks of the group, or of the larger group that contains it."""
     first = group.rows["run_id"][0]
-    number = next((n for n, one in enumerate(all_groups) if first in one.rows["run_id"]), -1)
+    number = next((n for n, group in enumerate(all_groups) if first in group.rows["run_id"]), -1)
     return counts.filter(group=number)
 
 
@@ -406,9 +408,9 @@ def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping
         return rows.with_columns(pl.lit(None, scored.schema[c]).alias(c) for c in added).with_columns(
             score_match=pl.lit("none")
         )
-    found = filter_benchmark(scored, dict(benchmark)).select("run_id", *added)
-    found = found.filter(pl.col("unit") == pl.col("unit").mode().sort().first())
-    joined = rows.join(found, on="run_id", how="left", maintain_order="left")
+    of_benchmark = filter_benchmark(scored, dict(benchmark)).select("run_id", *added)
+    of_benchmark = of_benchmark.filter(pl.col("unit") == pl.col("unit").mode().sort().first())
+    joined = rows.join(of_benchmark, on="run_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col("score_match").fill_null("none"))
 
 
@@ -416,6 +418,6 @@ def _with_own_score(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | Non
     """Add `own_score` and its error as the user stated them; unchanged where the pilot has no task of its own."""
     if pilot is None or pilot.task is None:
         return rows
-    own = scored.filter(score_match="own", benchmark=pilot.task.name, score_source=pilot.source)
-    own = own.select("run_id", own_score="score", own_score_std_error="score_std_error").unique("run_id")
-    return rows.join(own, on="run_id", how="left", maintain_order="left")
+    own_scores = scored.filter(score_match="own", benchmark=pilot.task.name, score_source=pilot.source)
+    own_scores = own_scores.select("run_id", own_score="score", own_score_std_error="score_std_error").unique("run_id")
+    return rows.join(own_scores, on="run_id", how="left", maintain_order="left")

@@ -132,15 +132,18 @@ class Registration:
         return replace(self, exploratory=tuple(dict.fromkeys([*self.exploratory, *reasons])))
 
 
-def find_registration(evidence: Evidence, asked: RankingQuestion) -> Registration:
+def find_registration(evidence: Evidence, question: RankingQuestion) -> Registration:
     shipped = evidence.shipped_pilot
-    if asked.ignores_pilots or asked.group is not None:
+    if question.ignores_pilots or question.group is not None:
         return _published_expectation()
-    if asked.pilot is not None:
-        return _pilot_registration(asked.pilot, shipped)
-    for one in evidence.pilots:
-        if one.pilot.benchmark.sign in ("negative", "positive") and runs_of_pilot(evidence.runs, one.pilot).height:
-            return _pilot_registration(one, shipped)
+    if question.pilot is not None:
+        return _pilot_registration(question.pilot, shipped)
+    for registered in evidence.pilots:
+        if (
+            registered.pilot.benchmark.sign in ("negative", "positive")
+            and runs_of_pilot(evidence.runs, registered.pilot).height
+        ):
+            return _pilot_registration(registered, shipped)
     return (
         _shipped_registration(shipped)
         if shipped is not None and runs_of_pilot(evidence.runs, shipped).height
@@ -154,8 +157,10 @@ def _pilot_registration(registered: RegisteredPilot, shipped: Pilot | None) -> R
         return _shipped_registration(shipped)
     pilot = registered.pilot
     frozen = pilot.benchmark.frozen
-    found = Registration("pilot", _sign(pilot.benchmark), pilot, registered.pilot_id, frozen, registered.at)
-    return found if pilot.benchmark.sign in ("negative", "positive") else found.mark_exploratory("no_sign")
+    registration = Registration("pilot", _sign(pilot.benchmark), pilot, registered.pilot_id, frozen, registered.at)
+    return (
+        registration if pilot.benchmark.sign in ("negative", "positive") else registration.mark_exploratory("no_sign")
+    )
 
 
 def _shipped_registration(pilot: Pilot) -> Registration:

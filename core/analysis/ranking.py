@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -137,9 +138,11 @@ def across_tokenizers(
         return []
     of_words = summaries.filter(cloud="one_per_word", estimator="d2")
     of_run = ("run_id", *CLAIM_COLUMNS)
-    own = [column for column in columns(RunSummaryRow) if column in of_words.columns and column not in of_run]
-    measured = with_stack(runs).filter(pl.col("words_hash").is_not_null()).drop(own, strict=False)
-    joined = measured.join(of_words.select("run_id", *own), on="run_id", how="inner", maintain_order="left")
+    summary_columns = [
+        column for column in columns(RunSummaryRow) if column in of_words.columns and column not in of_run
+    ]
+    measured = with_stack(runs).filter(pl.col("words_hash").is_not_null()).drop(summary_columns, strict=False)
+    joined = measured.join(of_words.select("run_id", *summary_columns), on="run_id", how="inner", maintain_order="left")
     all_groups = _build_groups(joined, WORD_KEYS, order, include_vetoed)
     return [group for group in all_groups if group.rows["model_id"].n_unique() > 1]
 
@@ -157,8 +160,8 @@ def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], order: str, include
     text = text if include_vetoed else text.filter(~_is_vetoed())
     text = text.sort([order, "name", "run_id"], nulls_last=True)
     alike = [rows for _, rows in text.group_by(keys, maintain_order=True)]
-    found = [_group(rows, keys) for one in alike for rows in split_by_size(one)]
-    return sorted(found, key=lambda group: -group.rows.height)
+    all_groups = [_group(rows, keys) for same_keys in alike for rows in split_by_size(same_keys)]
+    return sorted(all_groups, key=lambda group: -group.rows.height)
 
 
 def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
@@ -166,12 +169,12 @@ def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
 
     A class reaches from its largest cloud down to 10 percent below it, so no two of its runs differ by more.
     """
-    classes, left = [], runs
-    while (largest := left["n_points"].max()) is not None:
+    classes, remaining = [], runs
+    while (largest := remaining["n_points"].max()) is not None:
         is_near = (pl.col("n_points") >= (1 - N_TOLERANCE) * pl.lit(largest)).fill_null(False)
-        classes.append(left.filter(is_near))
-        left = left.filter(~is_near)
-    return classes if left.is_empty() else [*classes, left]
+        classes.append(remaining.filter(is_near))
+        remaining = remaining.filter(~is_near)
+    return classes if remaining.is_empty() else [*classes, remaining]
 
 
 def _is_vetoed() -> pl.Expr:
@@ -333,6 +336,13 @@ def list_benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
             descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
         )
     )
+
+
+def default_benchmark(scored: pl.DataFrame, pilot: Pilot | None) -> dict[str, Any] | None:
+    """The benchmark to show first: the pre-registered one if there are scores, else the one that most models have."""
+    offered = list_benchmarks(scored).to_dicts()
+    registered = (row for row in offered if pilot and pilot.benchmark.is_met_by(row))
+    return next(registered, offered[0] if offered else None)
 
 
 def score_key(benchmark: Mapping[str, object]) -> str:

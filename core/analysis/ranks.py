@@ -115,8 +115,8 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
 
 def quantile(probability: float, freedom: float) -> float:
     """Quantile of Student's t; normal for infinite degrees of freedom."""
-    found = special.stdtrit(freedom, probability) if math.isfinite(freedom) else special.ndtri(probability)
-    return float(found)
+    value = special.stdtrit(freedom, probability) if math.isfinite(freedom) else special.ndtri(probability)
+    return float(value)
 
 
 def _jackknife_errors(without: np.ndarray) -> np.ndarray:
@@ -133,13 +133,13 @@ def _sorted_units(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
     if "blocks" not in units.columns:
         absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))
     value, error = (pl.col(name).cast(pl.Float64) for name in ("value", "error"))
-    whole = units.with_columns(absent).select(
+    complete = units.with_columns(absent).select(
         "unit",
         pl.when(value.is_finite()).then(value).alias("value"),
         pl.when(error.is_finite() & (error > 0)).then(error).alias("error"),
         pl.col("blocks").cast(pl.List(pl.Float64)),
     )
-    return whole.filter(pl.col("value").is_not_null()).sort("value", descending=largest_first, maintain_order=True)
+    return complete.filter(pl.col("value").is_not_null()).sort("value", descending=largest_first, maintain_order=True)
 
 
 def common_blocks(blocks: pl.Series) -> np.ndarray | None:
@@ -147,5 +147,5 @@ def common_blocks(blocks: pl.Series) -> np.ndarray | None:
     lengths = blocks.list.len().unique().to_list()
     if len(lengths) != 1 or lengths[0] is None or lengths[0] < FEWEST_BLOCKS:
         return None
-    found = np.array(blocks.to_list(), dtype=float)
-    return found if np.isfinite(found).all() else None
+    values = np.array(blocks.to_list(), dtype=float)
+    return values if np.isfinite(values).all() else None

@@ -11,7 +11,7 @@ one-sided tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -44,6 +44,7 @@ from core.analysis.units import (
     known_units,
     missing_reason,
 )
+from core.errors import InputError
 
 ANSWERS = ("related_as_registered", "related_other_way", "not_related", "cannot_tell")
 MARGIN = 0.5
@@ -144,14 +145,14 @@ def relate(
     otherwise it is `cannot_tell`, with the reason `replicates`.
     """
     check_units(units, sign, margin)
-    every = _relate_units(units, sign, margin, seed, is_brief)
+    relation = _relate_units(units, sign, margin, seed, is_brief)
     recipes = average_recipes(units)
     if recipes.height == units.height:
-        return every
+        return relation
     once = _relate_units(recipes, sign, margin, seed, is_brief=True)
-    if once.answer == every.answer:
-        return replace(every, once=once)
-    return replace(every, answer="cannot_tell", reasons=("replicates", *every.reasons), once=once)
+    if once.answer == relation.answer:
+        return replace(relation, once=once)
+    return replace(relation, answer="cannot_tell", reasons=("replicates", *relation.reasons), once=once)
 
 
 def _relate_units(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief: bool) -> Relation:
@@ -319,9 +320,9 @@ def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _ErrorBand
         return _ErrorBand()
     x, y = ranks
     redrawn = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    z, drawn = (np.arctanh(np.clip(v, -0.999, 0.999)) for v in (rho, redrawn))
-    lost = z - np.median(drawn)
-    lower, upper = np.tanh(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
+    z, redrawn_z = (np.arctanh(np.clip(v, -0.999, 0.999)) for v in (rho, redrawn))
+    lost = z - np.median(redrawn_z)
+    lower, upper = np.tanh(np.quantile(redrawn_z, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
     return _ErrorBand(min(float(lower), rho), max(float(upper), rho), float(np.tanh(z + lost)), tuple(paired))
 
 
@@ -343,9 +344,9 @@ def _leave_family_out(known: pl.DataFrame, result: RankTest, sign: str, margin: 
     families = known["family"].drop_nulls().unique(maintain_order=True).to_list()
     if len(families) < 2:
         return None
-    kept = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
-    rho = np.array([_spearman_or_nan(known, rows) for rows in kept])
-    return _summarise_left_out(known, families, kept, rho, result, sign, margin, seed, every=True)
+    remaining = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
+    rho = np.array([_spearman_or_nan(known, rows) for rows in remaining])
+    return _summarise_left_out(known, families, remaining, rho, result, sign, margin, seed, judge_all=True)
 
 
 def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
@@ -356,27 +357,64 @@ def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
 def _summarise_left_out(
     known: pl.DataFrame,
     names: Sequence[str],
-    kept: np.ndarray,
+    remaining: np.ndarray,
     rho: np.ndarray,
     result: RankTest,
     sign: str,
     margin: float,
     seed: int,
-    every: bool = False,
+    judge_all: bool = False,
 ) -> LeaveOneOut | None:
-    """`kept` (m, n): the rows left in each case; `rho` (m,): their coefficients. The test is repeated at both extremes, or
-    with `every` in all cases where it is possible. It keeps the stage of the full sample: nine of ten units are not
+    """`remaining` (m, n): the rows left in each case; `rho` (m,): their coefficients. The test is repeated at both extremes,
+    or with `judge_all` in all cases where it is possible. It keeps the stage of the full sample: nine of ten units are not
     reported as too few."""
     if not np.isfinite(rho).any():
         return None
-    known_at = np.flatnonzero(np.isfinite(rho)).tolist()
-    judged = known_at if every else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
+    defined = np.flatnonzero(np.isfinite(rho)).tolist()
+    judged = defined if judge_all else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
     changes = any(
-        evaluate_ranks(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer != result.answer
-        for at in judged
+        evaluate_ranks(x[remaining[case]], y[remaining[case]], sign, margin, seed, fewest=fewest).answer
+        != result.answer
+        for case in judged
     )
     furthest = int(np.nanargmax(np.abs(rho - result.rho)))
-    missed = tuple(name for at, name in enumerate(names) if at not in known_at)
+    missed = tuple(name for case, name in enumerate(names) if case not in defined)
     return LeaveOneOut(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], changes, missed)
+
+
+# --- every specification ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SpecificationCurve:
+    """One relation under every specification (specification-curve analysis)."""
+
+    relations: Mapping[str, Relation]
+    primary: str
+
+    @property
+    def answer(self) -> str:
+        return self.relations[self.primary].answer
+
+    @property
+    def n_agreeing(self) -> int:
+        """Specifications with the same answer as the primary one, which is included."""
+        return sum(relation.answer == self.answer for relation in self.relations.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of specifications by answer, in the order of `ANSWERS`."""
+        answers = [relation.answer for relation in self.relations.values()]
+        return {answer: answers.count(answer) for answer in ANSWERS}
+
+
+def relate_specifications(
+    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0
+) -> SpecificationCurve:
+    """`relate` in brief for each specification's units; InputError where the primary one is not among them."""
+    if primary not in frames:
+        raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
+    relations = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
+    return SpecificationCurve(relations, primary)

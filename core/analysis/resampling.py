@@ -1,4 +1,5 @@
-"""Spearman's rho and Kendall's tau with resampling over models: permutations for p, a bootstrap for intervals.
+"""Spearman's rho and Kendall's tau with resampling over models: permutations for p, a bootstrap for intervals, and p of
+many tests at once.
 
 The draws depend on the number of models and the seed alone, so they are cached.
 """
@@ -7,11 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from scipy import special
+
+from core.analysis.units import FEWEST_EXPLORATORY, Numbers, to_floats
+from core.errors import InputError
 
 N_PERMUTATIONS = 9999
 N_BOOTSTRAP = 2000
@@ -132,8 +138,11 @@ def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return tau, 2 * float(special.ndtr(-abs(excess) / math.sqrt(_kendall_variance(n, *ties))))
     of_x, of_y = (np.sign(v[:, None] - v[None, :]).astype(np.float32) for v in (x, y))
     i, j = np.triu_indices(n, 1)
-    drawn = orders(n, seed)
-    null = [of_y[part[:, i], part[:, j]] @ of_x[i, j] for part in np.array_split(drawn, 1 + len(drawn) // 1000)]
+    permutations = orders(n, seed)
+    null = [
+        of_y[part[:, i], part[:, j]] @ of_x[i, j]
+        for part in np.array_split(permutations, 1 + len(permutations) // 1000)
+    ]
     observed = float(of_x[i, j] @ of_y[i, j])
     return tau, permutation_p_value(np.concatenate(null), observed, is_exact=is_exact(n))
 
@@ -142,11 +151,11 @@ def _concordant_excess(x: np.ndarray, y: np.ndarray) -> float:
     """Concordant minus discordant pairs."""
     x, y = np.asarray(x), np.asarray(y)
     rows = max(1, 2**20 // len(x))  # in chunks: all pairs of thousands of models take a gigabyte
-    found = 0.0
-    for at in range(0, len(x), rows):
-        part = slice(at, at + rows)
-        found += float((np.sign(x[part, None] - x) * np.sign(y[part, None] - y)).sum())
-    return found / 2
+    excess = 0.0
+    for start in range(0, len(x), rows):
+        part = slice(start, start + rows)
+        excess += float((np.sign(x[part, None] - x) * np.sign(y[part, None] - y)).sum())
+    return excess / 2
 
 
 def _kendall_p(n: int, excess: float) -> float:
@@ -204,8 +213,8 @@ def weighted_spearman(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.nd
     n = counts.sum(1, keepdims=True)
     a, b = (counts @ rank_matrix(v).T - n / 2 for v in (x, y))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (counts * a * b).sum(1) / np.sqrt((counts * a * a).sum(1) * (counts * b * b).sum(1))
-    return np.clip(found, -1, 1)
+        rho = (counts * a * b).sum(1) / np.sqrt((counts * a * a).sum(1) * (counts * b * b).sum(1))
+    return np.clip(rho, -1, 1)
 
 
 @lru_cache(maxsize=16)
@@ -226,8 +235,8 @@ def bca_interval(value: float, drawn: np.ndarray, left_out: np.ndarray, level: f
     squares = float((deviations**2).sum())
     acceleration = float((deviations**3).sum()) / (6 * squares**1.5) if squares > 1e-18 else 0.0
     tails = shift + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
-    at = special.ndtr(shift + tails / np.maximum(1 - acceleration * tails, 1e-3))
-    lower, upper = np.quantile(drawn, at)
+    probabilities = special.ndtr(shift + tails / np.maximum(1 - acceleration * tails, 1e-3))
+    lower, upper = np.quantile(drawn, probabilities)
     return float(min(lower, value)), float(max(upper, value))
 
 
@@ -250,3 +259,97 @@ def fisher_z(rho: float, n: int) -> tuple[float, float]:
 def rho_after_one_swap(n: int) -> float:
     """Spearman's rho of a perfect order of n models after swapping two neighbours."""
     return 1 - 12 / (n * (n * n - 1))
+
+
+# --- many tests at once -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DimensionSearch:
+    """The largest of many coefficients, with p adjusted for the search."""
+
+    names: tuple[str, ...]
+    rho: tuple[float | None, ...]
+    """Of each column; None where it is constant, or fewer than 5 units have it."""
+    adjusted_p: tuple[float | None, ...]
+    """Of each, against the permutation distribution of the maximum: family-wise error over the whole search."""
+    best: str | None
+    n: int
+
+    @property
+    def p(self) -> float | None:
+        """Of the largest coefficient."""
+        return self.adjusted_p[self.names.index(self.best)] if self.best is not None else None
+
+
+def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) -> DimensionSearch:
+    """Which of many dimensions (layers, specifications) correlates most with the score, with max-statistic p-values.
+
+    `columns`: a dimension of each unit, in the order of `performance`. Whole units are permuted, which keeps the
+    correlation between columns. Coefficients of different n are compared by z = |rho| sqrt(n - 1).
+    """
+    scores = to_floats(performance)
+    scored = np.isfinite(scores)
+    y = scores[scored]
+    n = len(y)
+    if n < FEWEST_EXPLORATORY:
+        return DimensionSearch(tuple(columns), (None,) * len(columns), (None,) * len(columns), None, n)
+    permutations = orders(n, seed)
+    permuted = centred_ranks(y)[permutations]  # (n_orders, n)
+    rho: list[float | None] = []
+    z: list[float] = []
+    complete = []  # scaled ranks of complete columns: their product with scaled score ranks is z; (n,) each
+    largest = np.zeros(len(permutations))
+    for name, values in columns.items():
+        if len(values) != len(scores):
+            raise InputError(
+                "'{name}' has {n_values} units, the score has {n_every}.",
+                name=name,
+                n_values=len(values),
+                n_every=len(scores),
+            )
+        x = to_floats(values)[scored]
+        has = np.isfinite(x)
+        if has.sum() < FEWEST_EXPLORATORY or len(set(x[has])) < 2 or len(set(y[has])) < 2:
+            rho.append(None)
+            z.append(math.nan)
+            continue
+        coefficient = spearman(x[has], y[has])
+        rho.append(coefficient)
+        z.append(abs(coefficient) * math.sqrt(has.sum() - 1))
+        a = centred_ranks(x[has])
+        a *= math.sqrt((has.sum() - 1) / (a @ a))
+        if has.all():
+            complete.append(a / math.sqrt(permuted[0] @ permuted[0]))
+        else:  # incomplete column: scores must be ranked again in each order, at fifty times the cost
+            b = centred_ranks(y[permutations][:, has])
+            largest = np.maximum(largest, np.abs(b @ a) / np.sqrt(np.maximum((b * b).sum(1), 1e-12)))
+    if complete:
+        largest = np.maximum(largest, np.abs(permuted @ np.stack(complete, 1)).max(1))
+    p_values = tuple(None if math.isnan(v) else permutation_p_value(largest, v, is_exact=is_exact(n)) for v in z)
+    best = list(columns)[int(np.nanargmax(z))] if z and not np.isnan(z).all() else None
+    return DimensionSearch(tuple(columns), tuple(rho), p_values, best, n)
+
+
+def adjust_p_values(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "holm") -> list[float | None]:
+    """Adjusted p-values: Holm (1979) controls the family-wise error rate, Benjamini and Hochberg (1995) the false discovery
+    rate. None stays None and does not count."""
+    known = [i for i, p in enumerate(p_values) if p is not None]
+    adjusted: list[float | None] = [None] * len(p_values)
+    if not known:
+        return adjusted
+    p = np.array([p_values[i] for i in known], dtype=float)
+    if method == "bh":
+        from scipy import stats  # loads in half a second, and pages do not need it
+
+        corrected = stats.false_discovery_control(p)
+    elif method == "holm":
+        order = np.argsort(p, kind="stable")
+        stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+        corrected = np.empty(len(p))
+        corrected[order] = np.minimum(stepped, 1)
+    else:
+        raise InputError("Many p-values are corrected by holm or bh, not by '{method}'.", method=method)
+    for i, value in zip(known, corrected, strict=True):
+        adjusted[i] = float(value)
+    return adjusted

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from scipy import special
 
@@ -19,6 +21,13 @@ COVARIATES = ("log_parameters", "training_tokens")
 _OPTIONAL = ("dimension_error", "performance_error", *COVARIATES)
 _BLOCKS = ("dimension_blocks", "performance_blocks")
 RELATION = Sentence("relation")
+Numbers = Sequence[float | None] | Sequence[float] | np.ndarray
+"""One number per unit; None or NaN where it is unknown."""
+
+
+def to_floats(values: Numbers) -> np.ndarray:
+    """The numbers as floats (n,), NaN where unknown."""
+    return np.array([math.nan if v is None else v for v in values], dtype=float)
 
 
 def check_units(units: pl.DataFrame, sign: str, margin: float) -> None:
@@ -57,10 +66,10 @@ def _with_all_columns(units: pl.DataFrame) -> pl.DataFrame:
     """Add missing optional columns; set numbers that are not finite, and errors that are not positive, to null."""
     texts, numbers = ["family", "recipe"], ["dimension", "performance", *_OPTIONAL]
     absent = [pl.lit(None).alias(name) for name in (*texts, *numbers, *_BLOCKS) if name not in units.columns]
-    whole = units.with_columns(absent).with_columns(
+    complete = units.with_columns(absent).with_columns(
         pl.col(texts).cast(pl.String), pl.col(numbers).cast(pl.Float64), pl.col(_BLOCKS).cast(pl.List(pl.Float64))
     )
-    finite = whole.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in numbers)
+    finite = complete.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in numbers)
     return finite.with_columns(
         pl.when(pl.col(c) > 0).then(pl.col(c)).alias(c) for c in ("dimension", "dimension_error", "performance_error")
     )
@@ -71,22 +80,22 @@ def known_units(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tup
 
     Sorted, so that random draws do not depend on the order of the models.
     """
-    whole = _with_all_columns(units).sort("dimension", "performance", "unit")
+    complete = _with_all_columns(units).sort("dimension", "performance", "unit")
     has_dimension, has_performance = pl.col("dimension").is_not_null(), pl.col("performance").is_not_null()
     return (
-        whole.filter(has_dimension & has_performance),
-        tuple(whole.filter(~has_dimension)["unit"].cast(pl.String)),
-        tuple(whole.filter(has_dimension & ~has_performance)["unit"].cast(pl.String)),
+        complete.filter(has_dimension & has_performance),
+        tuple(complete.filter(~has_dimension)["unit"].cast(pl.String)),
+        tuple(complete.filter(has_dimension & ~has_performance)["unit"].cast(pl.String)),
     )
 
 
 def missing_reason(units: pl.DataFrame, known: pl.DataFrame) -> str:
     if known.height or units.is_empty():
         return "too_few"
-    whole = _with_all_columns(units)
-    if whole["performance"].null_count() == units.height:
+    complete = _with_all_columns(units)
+    if complete["performance"].null_count() == units.height:
         return "no_scores"
-    return "no_dimensions" if whole["dimension"].null_count() == units.height else "too_few"
+    return "no_dimensions" if complete["dimension"].null_count() == units.height else "too_few"
 
 
 # --- replicates -------------------------------------------------------------------------------------------------

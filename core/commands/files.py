@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, selected_warehouse, warn
 from core.commands.runs import filter_runs, without_shipped
-from core.errors import InputError, Sentence
+from core.errors import InputError, Sentence, sentences
 from core.records import SHORT_ID
 from core.terminal.output import _, one_line, pad, say, say_json, translated, wrap
 from core.terminal.output import width as columns
@@ -47,14 +47,7 @@ def ingest(options: argparse.Namespace) -> int:
             )
         )
     elif options.without_reference:
-        n_out = reference.remove_profiles(existing_warehouse(options))
-        say(
-            Sentence(
-                "{n} reference profile was moved to the trash, and the shipped layer plans removed. `workdim ingest --reference` adds them again.",
-                "{n} reference profiles were moved to the trash, and the shipped layer plans removed. `workdim ingest --reference` adds them again.",
-                n=n_out,
-            )
-        )
+        say(_removed_references(*reference.remove_profiles(existing_warehouse(options))))
     elif options.rebuild:
         with counting_bar(Sentence("reading parcels")) as progress:
             rebuilt = warehouse.rebuild(warn, progress)
@@ -72,6 +65,19 @@ def ingest(options: argparse.Namespace) -> int:
         n = waiting - len(waiting_parcels(warehouse))
         say(Sentence("{n} waiting parcel was taken in.", "{n} waiting parcels were taken in.", n=n))
     return 0
+
+
+def _removed_references(n_profiles: int, n_plans: int) -> Sentence:
+    if not n_profiles and not n_plans:
+        return Sentence("There are no reference profiles here, and none will be taken in.")
+    profiles = Sentence(
+        "{n} reference profile was moved to the trash.", "{n} reference profiles were moved to the trash.", n=n_profiles
+    )
+    return sentences(
+        profiles if n_profiles else "",
+        Sentence("The shipped layer plans were removed.") if n_plans else "",
+        Sentence("`workdim ingest --reference` adds them again."),
+    )
 
 
 def _made_anew(n: int) -> Sentence:

@@ -17,8 +17,8 @@ from core.terminal.output import language, say, say_json, wrap
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
-    from core.analysis.many import SpecificationCurve
     from core.analysis.question import Evidence, RankingQuestion
+    from core.analysis.relation import SpecificationCurve
     from core.warehouse.warehouse import Warehouse
 
 
@@ -159,8 +159,8 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
 def within(options: argparse.Namespace) -> int:
     """Relate dimension and loss over the windows of one run, at both places, with its shuffled control if any."""
     from core.analysis.differences import control_ids
-    from core.analysis.many import PLACES, shuffled_windows
-    from core.analysis.many import relate_windows as over_windows
+    from core.analysis.windows import PLACES, shuffled_windows
+    from core.analysis.windows import relate_windows as over_windows
     from core.warehouse import queries
     from core.wording import within as within_wording
 

@@ -27,7 +27,7 @@ OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Senten
 
 
 def list_saved(options: argparse.Namespace) -> int:
-    from core.analysis.decision import track_record
+    from core.analysis.rule_record import track_record
     from core.pilots.rule import find_rule, to_toml
     from core.warehouse.rules import list_rules
     from core.wording import decisions as words
@@ -88,7 +88,8 @@ def save(options: argparse.Namespace) -> int:
 
 def apply(options: argparse.Namespace) -> int:
     from core.analysis.criteria import resolve_criteria
-    from core.analysis.decision import decide_in_context, record_choice
+    from core.analysis.decision import decide_in_context
+    from core.analysis.rule_record import record_choice
     from core.pilots.rule import TaskName, find_rule
     from core.warehouse import rules
     from core.wording import decisions as words
@@ -141,7 +142,7 @@ def apply(options: argparse.Namespace) -> int:
 
 
 def outcome(options: argparse.Namespace) -> int:
-    from core.analysis.decision import track_record
+    from core.analysis.rule_record import track_record
     from core.warehouse import rules
     from core.wording import decisions as words
 
@@ -230,7 +231,7 @@ def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:
 
 
 def _as_json(saved: SavedRule) -> dict[str, Any]:
-    from core.analysis.decision import track_record
+    from core.analysis.rule_record import track_record
 
     return {
         "rule_id": saved.rule_id,

@@ -83,7 +83,7 @@ def show(options: argparse.Namespace) -> int:
     from core.analysis.differences import with_controls
     from core.terminal.tables import run_details
     from core.warehouse import queries
-    from core.warehouse.profiles import read_profile, run_records
+    from core.warehouse.runs import read_profile, run_records
 
     warehouse = existing_warehouse(options)
     all_runs = queries.runs(warehouse)
@@ -122,7 +122,7 @@ def diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
     from core.terminal.tables import diff_text
     from core.warehouse import queries
-    from core.warehouse.profiles import run_records
+    from core.warehouse.runs import run_records
     from core.wording.provenance import agreeing_names, comparability_text, differing_lines, result_lines
 
     warehouse = existing_warehouse(options)
@@ -221,7 +221,7 @@ def undelete(options: argparse.Namespace) -> int:
 def measure_again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
     from core.runs.stored_runs import rerun_request
-    from core.warehouse.profiles import run_records
+    from core.warehouse.runs import run_records
 
     warehouse = existing_warehouse(options)
     run_id = find_run_id(_run_ids(warehouse), options.run_id)

@@ -8,15 +8,14 @@ from collections.abc import Iterator
 import polars as pl
 
 from core import wording
-from core.analysis.ranking import filter_benchmark
+from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, reference_slide, reference_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide
 from core.errors import Sentence
 from core.locale import translator, worded
-from core.registry.specifications import CLAIMS, SPECIFICATIONS
-from core.wording import pilot_sentences
+from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.wording import slides as slide_wording
 from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened_name
 from core.wording.verdicts import (
@@ -36,7 +35,7 @@ MOST_CHECKS = 16
 def values(data: DeckData) -> Iterator[StorySlide]:
     """All dimensions, by comparison group."""
     _ = translator(data.language)
-    benchmark = pilot_sentences.default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
+    benchmark = default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
     across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
     groups = [*data.groups, *across]
     rows: list[Row] = []
@@ -119,8 +118,8 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     )
     if data.pilot is None:
         return title
-    is_exploratory = pilot_sentences.is_exploratory(benchmark, data.pilot.pilot)
-    return f"{title}: {_('not pre-registered (exploratory)') if is_exploratory else _('pre-registered')}"
+    is_registered = data.pilot.pilot.benchmark.is_met_by(benchmark)
+    return f"{title}: {_('pre-registered') if is_registered else _('not pre-registered (exploratory)')}"
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
@@ -128,8 +127,8 @@ def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
     _ = translator(data.language)
     if benchmark is None:
         return "–"
-    own = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
-    texts = [_score_text(row) for row in own.iter_rows(named=True)]
+    scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
+    texts = [_score_text(row) for row in scores.iter_rows(named=True)]
     task = data.pilot.pilot.task if data.pilot else None
     if task is not None and benchmark["benchmark"] != task.name:
         task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
@@ -163,15 +162,15 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
     """Under which specifications each claim holds: ratios for one run, counts for several."""
     _ = translator(data.language)
     texts = data.text_runs
-    own = data.claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list()))
-    if own.is_empty():
+    claims = data.claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list()))
+    if claims.is_empty():
         return
-    n = own["run_id"].n_unique()
+    n = claims["run_id"].n_unique()
     rows: list[Row] = []
     for is_core in (True, False):
         part = [specification for specification in SPECIFICATIONS if specification.is_core == is_core]
         cells: list[Row] = [
-            cell for specification in part if (cell := _specification_row(own, specification, n, data.language))
+            cell for specification in part if (cell := _specification_row(claims, specification, n, data.language))
         ]
         if cells:
             rows.append(Heading(_("core: a verdict rests on these") if is_core else _("besides the core")))
@@ -195,13 +194,15 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
         _("Table of specifications with what the claims come to under each."),
         wording.joined_sentences((f"{outcome_legend_text(data.language)}{_('. ')}", key), data.language),
         ("run_claims",),
-        own["run_id"].unique(maintain_order=True).to_list(),
+        claims["run_id"].unique(maintain_order=True).to_list(),
     )
 
 
-def _specification_row(own: pl.DataFrame, specification, n: int, language: str) -> tuple[str, ...] | None:
+def _specification_row(
+    claims: pl.DataFrame, specification: Specification, n: int, language: str
+) -> tuple[str, ...] | None:
     _ = translator(language)
-    claims = own.filter(
+    claims = claims.filter(
         pl.col("n1").eq_missing(pl.lit(specification.n1, pl.Int64)),
         cloud=specification.cloud,
         transform=specification.transform,
@@ -223,8 +224,8 @@ def _specification_row(own: pl.DataFrame, specification, n: int, language: str) 
 
 def checks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    own = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
-    table = check_table(own, data.text_runs, data.language, most=MOST_CHECKS)
+    of_texts = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
+    table = check_table(of_texts, data.text_runs, data.language, most=MOST_CHECKS)
     title = Sentence("Quality checks of {n} measurement", "Quality checks of {n} measurements", n=data.text_runs.height)
     return reference_slide(
         data, "checks", worded(title, data.language), (), table, ("run_checks",), data.text_runs["run_id"].to_list()

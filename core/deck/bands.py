@@ -174,13 +174,13 @@ def _add_second_axes(area: Any) -> None:
     their areas on the first axes."""
     first = {tag: area.find(qn(tag)) for tag in ("c:dateAx", "c:valAx")}
     last = first["c:valAx"]
-    for tag, (own, other) in (("c:valAx", _SECOND_AXES[::-1]), ("c:dateAx", _SECOND_AXES)):
+    for tag, (axis_id, crossed_id) in (("c:valAx", _SECOND_AXES[::-1]), ("c:dateAx", _SECOND_AXES)):
         axis = copy.deepcopy(first[tag])
         for name in ("c:majorGridlines", "c:title"):
             for child in axis.findall(qn(name)):
                 axis.remove(child)
-        axis.find(qn("c:axId")).set("val", own)
-        axis.find(qn("c:crossAx")).set("val", other)
+        axis.find(qn("c:axId")).set("val", axis_id)
+        axis.find(qn("c:crossAx")).set("val", crossed_id)
         axis.find(qn("c:tickLblPos")).set("val", "none")
         axis.find(qn("c:majorTickMark")).set("val", "none")
         line = axis.find(f"{qn('c:spPr')}/{qn('a:ln')}")

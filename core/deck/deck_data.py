@@ -9,10 +9,10 @@ import polars as pl
 
 from core.analysis.answer import Answer, RankedModel, answer_question
 from core.analysis.differences import controls_of
-from core.analysis.many import SpecificationCurve
 from core.analysis.population import select_population
 from core.analysis.question import Evidence, RankingQuestion
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
+from core.analysis.relation import SpecificationCurve
 from core.deck.story import Case
 from core.errors import InputError
 from core.pilots.pilot import Pilot

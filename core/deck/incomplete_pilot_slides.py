@@ -96,9 +96,9 @@ def _unscored(answer: Answer) -> list[str]:
 def quality_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     runs = data.text_runs
-    own = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    checks = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
-    marked = own.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
+    marked = checks.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
     title = (
         Sentence(
             "Vetoed by a quality check: {vetoed} of {n} measurement",
@@ -117,7 +117,7 @@ def quality_slide(data: DeckData) -> StorySlide:
         data,
         "quality",
         worded(title, data.language),
-        visual=check_table(own, runs, data.language, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
+        visual=check_table(checks, runs, data.language, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
         tables=("run_checks",),
         runs=runs,
         say=(

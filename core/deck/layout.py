@@ -266,8 +266,8 @@ def place_labels(
         }
         for place, (begin, above) in places.items():
             name = (begin, above, begin + wide, above + high)
-            own = (left - 0.08, top - 0.08, left + 0.08, top + 0.08)
-            free = all(item == own or not _overlap(name, item) for item in occupied)
+            own_mark = (left - 0.08, top - 0.08, left + 0.08, top + 0.08)
+            free = all(item == own_mark or not _overlap(name, item) for item in occupied)
             if free and name[0] >= 0 and name[2] <= width + margins[3] and name[1] >= -0.1 and name[3] <= height:
                 labelled[number] = replace(p, place=place)  # type: ignore[arg-type]
                 occupied.append(name)

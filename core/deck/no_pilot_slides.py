@@ -261,7 +261,7 @@ def _step_ratio(step: tuple[int, int, float, float]) -> float:
 
 def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | None:
     """The two neighbouring layers with the largest ratio of d2, and their values."""
-    own = data.estimates.filter(
+    estimates = data.estimates.filter(
         pl.col("value").is_finite(),
         run_id=run["run_id"],
         estimator="d2",
@@ -269,17 +269,17 @@ def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | 
         transform="centred",
         state="residual",
     ).sort("layer")
-    profile = list(zip(own["layer"], own["value"], strict=True))
+    profile = list(zip(estimates["layer"], estimates["value"], strict=True))
     pairs = [(a[0], b[0], a[1], b[1]) for a, b in pairwise(profile) if b[0] == a[0] + 1 and a[1] > 0 < b[1]]
     return max(pairs, key=_step_ratio, default=None)
 
 
 def _valley_text(data: DeckData, run_id: str) -> str:
     _ = translator(data.language)
-    own = data.extrema.filter(run_id=run_id, cloud="one_per_type", kind="valley").sort("value")
-    if own.is_empty():
+    valleys = data.extrema.filter(run_id=run_id, cloud="one_per_type", kind="valley").sort("value")
+    if valleys.is_empty():
         return _("none")
-    row = own.row(0, named=True)
+    row = valleys.row(0, named=True)
     return _("{value} at layer {layer}").format(
         value=wording.with_interval(row["value"], row["lower"], row["upper"]), layer=row["layer"]
     )
@@ -288,28 +288,28 @@ def _valley_text(data: DeckData, run_id: str) -> str:
 def _dominant_direction_text(data: DeckData, run: dict) -> str:
     """Share of the variance along the first component, where it is largest inside."""
     _ = translator(data.language)
-    own = data.correlators.filter(
+    correlators = data.correlators.filter(
         pl.col("value").is_finite(),
         run_id=run["run_id"],
         correlator="variance_top_1",
         cloud="one_per_type",
         state="residual",
     ).sort("value")
-    if own.is_empty():
+    if correlators.is_empty():
         return _("not measured")
-    row = own.row(-1, named=True)
+    row = correlators.row(-1, named=True)
     return _("{share} at layer {layer}").format(share=f"{row['value']:.0%}", layer=row["layer"])
 
 
 def controls_slide(data: DeckData) -> StorySlide:
     """What each kind of control showed, with its power: without power nothing is concluded."""
     _ = translator(data.language)
-    own = data.against_controls.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
+    outcomes = data.against_controls.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
     kinds = dict(data.runs.filter(pl.col("pass") != "text").select("run_id", "pass").iter_rows())
     rows = []
     for kind in dict.fromkeys(kinds.values()):
         ids = [run_id for run_id, control_kind in kinds.items() if control_kind == kind]
-        of_kind = own.filter(pl.col("control_run_id").is_in(ids))
+        of_kind = outcomes.filter(pl.col("control_run_id").is_in(ids))
         cells = [_control_cell(of_kind.filter(claim=claim), data) for claim in CLAIMS]
         if any(cells):
             rows.append((name("pass", kind, data.language), *(cell or "–" for cell in cells)))
@@ -328,8 +328,8 @@ def controls_slide(data: DeckData) -> StorySlide:
                 _("They are part of the protocol standard: workdim measure MODEL --protocol standard"),
             ],
         )
-    powered = own.filter(pl.col("claim").is_in(CLAIMS), pl.col("outcome").is_in(["exceeded", "shows_it"])).height
-    total = own.filter(pl.col("claim").is_in(CLAIMS)).height
+    powered = outcomes.filter(pl.col("claim").is_in(CLAIMS), pl.col("outcome").is_in(["exceeded", "shows_it"])).height
+    total = outcomes.filter(pl.col("claim").is_in(CLAIMS)).height
     return core_slide(
         data,
         "controls",

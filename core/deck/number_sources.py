@@ -361,7 +361,7 @@ def _find_source(
                 (not fits, by_table, run, -_count_neighbours(candidate.row, context.beside), candidate.place, candidate)
             )
     if ranked:
-        *_order, candidate = min(ranked, key=lambda one: one[:5])
+        *_order, candidate = min(ranked, key=lambda ranking: ranking[:5])
         if bounds is None or _has_bounds(candidate, bounds, after):
             return candidate.row, candidate.column
         if computed is None:

@@ -16,9 +16,10 @@ from core.deck.story import Statement, StorySlide
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
-from core.wording import answers, pilot_sentences
+from core.wording import answers
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names, name, shortened_name
+from core.wording.scores import registered_benchmark_text
 
 
 def question_slide(data: DeckData) -> StorySlide:
@@ -31,10 +32,7 @@ def question_slide(data: DeckData) -> StorySlide:
         (
             _("Primary benchmark"),
             _("; ").join(
-                [
-                    pilot_sentences.benchmark_text(pilot.benchmark, data.language),
-                    slide_wording.rho_sign_text(data.language),
-                ]
+                [registered_benchmark_text(pilot.benchmark, data.language), slide_wording.rho_sign_text(data.language)]
             ),
         ),
         (_("Dimension"), slide_wording.dimension_text(data.language)),
@@ -112,7 +110,7 @@ def answer_slide(data: DeckData) -> StorySlide:
         Statement(evidence, _("Evidence")),
         Statement(action, _("Action")),
     ]
-    left = answers.exclusion_lines(answer, data.language)
+    left_out = answers.exclusion_lines(answer, data.language)
     return core_slide(
         data,
         "answer",
@@ -125,7 +123,7 @@ def answer_slide(data: DeckData) -> StorySlide:
                 "This is the same sentence, word for word, that the ranking page gives: it was not written for this "
                 "meeting. The numbers in brackets are 95 percent intervals, and n is the number of models."
             ),
-            *left[:2],
+            *left_out[:2],
             _("Nothing here says that a dimension makes a model good or bad: numbers stand side by side."),
         ),
         sources=[_model_line(model) for model in answer.models],
@@ -337,13 +335,13 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
 def _missing_variations(data: DeckData) -> list[str]:
     """Names of the four variations (text, sample, estimators, controls) that were not measured."""
     _ = translator(data.language)
-    ways = (
+    variations = (
         (data.text_runs["corpus_id"].n_unique() > 1, _("a second text")),
         (data.text_runs["seed"].n_unique() > 1, _("a second sample of the text")),
         (data.specifications is not None, _("other estimators")),
         (data.runs.height > data.text_runs.height, _("controls")),
     )
-    return [way for is_measured, way in ways if not is_measured]
+    return [variation for is_measured, variation in variations if not is_measured]
 
 
 def untested(data: DeckData) -> list[Statement]:
@@ -444,7 +442,7 @@ def allowed_use_slide(data: DeckData) -> StorySlide:
         data,
         "allowed",
         _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
-            use_class=pilot_sentences.use_class_name(pilot.use_class, data.language), n=0
+            use_class=wording.name("use_class", pilot.use_class, data.language), n=0
         ),
         statements,
         tables=("pilots", "scores"),

@@ -15,7 +15,7 @@ from core.errors import Sentence
 from core.locale import translator, worded
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
-from core.wording import plans
+from core.wording import plan_evidence, plans
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 
@@ -42,33 +42,22 @@ def _plan_of(data: DeckData) -> LayerPlan:
     return data.plan
 
 
-def _within_own_budget(layer_plan: LayerPlan) -> plan_analysis.BudgetResult:
-    """The number of blocks that the plan's own budget allows, with its price."""
-    plan = layer_plan.plan
-    return (
-        plan_analysis.within_task_budget(layer_plan)
-        if plan.budget_unit == "points"
-        else plan_analysis.sets_within_budget(layer_plan, plan.budget)
-    )
-
-
 def _plan_title(layer_plan: LayerPlan, language: str) -> str:
     """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
     _ = translator(language)
-    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
+    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     row = within_budget.price or within_budget.cheapest
-    less = plans.time_saved_share(plan) if within_budget.is_plan else None
+    less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
     values = {
         "name": shortened_name(plan.name, 34),
         "k": len(row.blocks),
         "n": plan.n_layers,
-        "loss": plans.price_text(row.difference, row.lower, row.upper),
+        "loss": _price(row),
         "budget": plans.budget_text(plan, language),
         "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
     }
-    if not plan.is_verified:
-        return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**values)
-    if _is_no_better_than_random(layer_plan):
+    standing = plan_analysis.standing(layer_plan)
+    if standing == "no_better_than_random":
         sentence = Sentence(
             "{name}: this set of {n} block is not recommended, one in ten random sets costs less",
             "{name}: this set of {n} blocks is not recommended, one in ten random sets costs less",
@@ -76,19 +65,20 @@ def _plan_title(layer_plan: LayerPlan, language: str) -> str:
             n=values["k"],
         )
         return worded(sentence, language)
-    if not _is_recommended(layer_plan):
-        return (
-            _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
-            if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
-            else _("{name}: none of {n} blocks can go within {budget}")
-        ).format(**values)
-    return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**values)
+    lines = {
+        "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
+        "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
+        if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
+        else _("{name}: none of {n} blocks can go within {budget}"),
+        "recommended": _("{name}: {k} of {n} blocks can go for {loss} nats{less}"),
+    }
+    return lines[standing].format(**values)
 
 
 def _plan_conclusion(layer_plan: LayerPlan, language: str) -> str:
     """The plan's own answer; where its budget only allows fewer blocks, the sentence for these."""
     _ = translator(language)
-    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
+    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     if within_budget.is_plan or within_budget.price is None:
         return plans.plan_text(plan, language)
     line = _(
@@ -97,29 +87,14 @@ def _plan_conclusion(layer_plan: LayerPlan, language: str) -> str:
     return line.format(
         budget=plans.budget_text(plan, language),
         blocks=plans.blocks_text(within_budget.price.blocks, plan.n_layers, language),
-        loss=plans.price_text(within_budget.price.difference, within_budget.price.lower, within_budget.price.upper),
+        loss=_price(within_budget.price),
         n=len(plan.blocks),
     )
 
 
-def _as_title(sentence: str) -> str:
-    return sentence.rstrip("。").removesuffix(".")
-
-
-def _is_recommended(layer_plan: LayerPlan) -> bool:
-    return (
-        layer_plan.plan.is_verified
-        and _within_own_budget(layer_plan).price is not None
-        and not _is_no_better_than_random(layer_plan)
-    )
-
-
-def _is_no_better_than_random(layer_plan: LayerPlan) -> bool:
-    """Whether the plan's set is within its budget but costs more than random sets do."""
-    within_budget = _within_own_budget(layer_plan)
-    return (
-        within_budget.is_plan and within_budget.price is not None and "no_better_than_random" in layer_plan.plan.reasons
-    )
+def _price(row: PlanOutcomeRow) -> str:
+    """`+0.024 [+0.013, +0.035]`, in nats per token."""
+    return plans.price_text(row.difference, row.lower, row.upper)
 
 
 def saving_slide(data: DeckData) -> StorySlide:
@@ -147,8 +122,8 @@ def saving_slide(data: DeckData) -> StorySlide:
                 _("It is made model by model: workdim plan MODEL --verify"),
             ],
         )
-    best = next((candidate for candidate in verified if _is_recommended(candidate)), verified[0])
-    plan, price = best.plan, _within_own_budget(best).price
+    best = next((candidate for candidate in verified if plan_analysis.is_recommended(candidate)), verified[0])
+    plan, price = best.plan, plan_analysis.within_own_budget(best).price
     removed = plan.blocks if price is None else price.blocks
     saving = plans.saving_lines(plan, data.language)[:2] if set(removed) == set(plan.blocks) else []
     return core_slide(
@@ -160,7 +135,7 @@ def saving_slide(data: DeckData) -> StorySlide:
             *(Statement(line) for line in saving[:1]),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        visuals.block_row(best, removed, _is_recommended(best), data.language),
+        visuals.block_row(best, removed, plan_analysis.is_recommended(best), data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -180,7 +155,7 @@ def _question_slide(data: DeckData) -> StorySlide:
                 corpus=shortened_name(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
             ),
         ),
-        (_("Rule"), plans.rule_name(plan.rule, data.language)),
+        (_("Rule"), plan_evidence.rule_name(plan.rule, data.language)),
         (_("Made on"), slide_wording.day(plan.created_at.date(), data.language)),
     ]
     return _plan_slide(
@@ -229,21 +204,20 @@ def _answer_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     layer_plan = _plan_of(data)
     plan = layer_plan.plan
-    if _is_recommended(layer_plan):
-        action = _("Try the smaller model on your own task before anything rests on it.")
-    elif _is_no_better_than_random(layer_plan):
-        action = _("Keep all blocks, or look for another set: a larger budget changes nothing here.")
-    elif plan.is_verified:
-        action = _("Keep all blocks, or allow a larger budget and ask again.")
-    else:
-        action = _("Verify the plan on held-out text first; decide nothing by this price.")
-    controls = plans.control_lines(plan, data.language)[:1]
+    standing = plan_analysis.standing(layer_plan)
+    action = {
+        "recommended": _("Try the smaller model on your own task before anything rests on it."),
+        "no_better_than_random": _("Keep all blocks, or look for another set: a larger budget changes nothing here."),
+        "over_budget": _("Keep all blocks, or allow a larger budget and ask again."),
+        "unverified": _("Verify the plan on held-out text first; decide nothing by this price."),
+    }[standing]
+    controls = plan_evidence.control_lines(plan, data.language)[:1]
     evidence = (
-        *(controls if _is_no_better_than_random(layer_plan) else ()),
+        *(controls if standing == "no_better_than_random" else ()),
         plans.healing_text(layer_plan, data.language),
         plans.task_text(layer_plan, data.language),
-        plans.limit_reached_text(layer_plan, data.language) if _is_recommended(layer_plan) else "",
-        plans.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
+        plan_evidence.limit_reached_text(layer_plan, data.language) if standing == "recommended" else "",
+        plan_evidence.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
         *controls,
     )
     return _plan_slide(
@@ -272,11 +246,11 @@ def _answer_slide(data: DeckData) -> StorySlide:
 def _blocks_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     layer_plan = _plan_of(data)
-    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
+    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     removed = within_budget.price.blocks if within_budget.price is not None else plan.blocks
     title = (
         _("Blocks that go: {blocks} ({k} of {n}, numbered 0 to {last})")
-        if _is_recommended(layer_plan)
+        if plan_analysis.is_recommended(layer_plan)
         else _("Blocks that were tried: {blocks} ({k} of {n}, numbered 0 to {last})")
     ).format(
         k=len(removed),
@@ -290,7 +264,7 @@ def _blocks_slide(data: DeckData) -> StorySlide:
         "blocks",
         title,
         [Statement(line) for line in saving or [plans.plan_text(plan, data.language)]],
-        visuals.block_row(layer_plan, removed, _is_recommended(layer_plan), data.language),
+        visuals.block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan), data.language),
         tables=("plans", "plan_outcomes"),
         say=(
             _(
@@ -313,67 +287,26 @@ def _prices_slide(data: DeckData) -> StorySlide:
             _("the price of each number of blocks"),
             _("It is measured with the plan: workdim plan MODEL --verify"),
         )
-    rivals = [row for row in plan_analysis.rivals(layer_plan) if not row.is_chosen and row.difference is not None]
-    own, published = layer_plan.plan.loss_increase, [row for row in rivals if row.rule in plan_analysis.PUBLISHED]
-    unhealed = plan_analysis.unhealed_price(layer_plan)
-    if unhealed is not None and published:
-        own = unhealed.difference or 0.0
-    cheaper = sum(1 for row in published if (row.difference or 0.0) < own)
-    sentence = (
-        Sentence(
-            "Our choice costs {loss} nats; {n} of {total} published choices costs less",
-            "Our choice costs {loss} nats; {n} of {total} published choices cost less",
-            loss=plans.price_text(own),
-            n=cheaper,
-            total=len(published),
+    plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
+    prices = [
+        (
+            _("ours, healed") if plan.is_healed else _("ours"),
+            plans.price_text(plan.loss_increase, plan.lower, plan.upper),
         )
-        if published
-        else Sentence(
-            "The price of {n} block is {loss} nats",
-            "The price of {n} blocks is {loss} nats",
-            n=len(layer_plan.plan.blocks),
-            loss=plans.price_text(own),
-        )
-    )
-    title = worded(sentence, data.language)
-    if unhealed is not None and published:
-        title = _("{title}, all before healing").format(title=title)
-    if not layer_plan.plan.is_verified:
-        title = _("{title}, not verified").format(title=title)
-    unhealed_price = [
-        Statement(
-            _("{name}: {relation}").format(
-                name=_("ours, before healing"), relation=plans.price_text(row.difference, row.lower, row.upper)
-            )
-        )
-        for row in ([unhealed] if unhealed else [])
     ]
-    rival_prices = [
-        Statement(
-            _("{name}: {relation}").format(
-                name=plans.rule_name(row.rule, data.language),
-                relation=plans.price_text(row.difference, row.lower, row.upper),
-            )
-        )
-        for row in visuals.other_choices(layer_plan)
+    if unhealed is not None:
+        prices.append((_("ours, before healing"), _price(unhealed)))
+    prices += [
+        (plan_evidence.rule_name(row.rule, data.language), _price(row)) for row in visuals.other_choices(layer_plan)
     ]
+    lines = [_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices]
     return _plan_slide(
         data,
         "prices",
-        title,
+        _prices_title(layer_plan, data.language),
         [
-            Statement(
-                _("{name}: {relation}").format(
-                    name=_("ours, healed") if layer_plan.plan.is_healed else _("ours"),
-                    relation=plans.price_text(
-                        layer_plan.plan.loss_increase, layer_plan.plan.lower, layer_plan.plan.upper
-                    ),
-                ),
-                is_main=True,
-            ),
-            *unhealed_price,
-            *rival_prices,
-            *(Statement(line) for line in plans.control_lines(layer_plan.plan, data.language)[:1]),
+            Statement(lines[0], is_main=True),
+            *(Statement(line) for line in [*lines[1:], *plan_evidence.control_lines(plan, data.language)[:1]]),
         ],
         chart,
         tables=("plan_outcomes",),
@@ -384,6 +317,37 @@ def _prices_slide(data: DeckData) -> StorySlide:
             ),
         ),
     )
+
+
+def _prices_title(layer_plan: LayerPlan, language: str) -> str:
+    """The plan's price beside those of the published choices; these are not healed, so before healing where it was."""
+    _ = translator(language)
+    plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
+    published = [
+        row.difference
+        for row in plan_analysis.rivals(layer_plan)
+        if row.rule in plan_analysis.PUBLISHED and not row.is_chosen and row.difference is not None
+    ]
+    if published:
+        price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
+        sentence = Sentence(
+            "Our choice costs {loss} nats; {n} of {total} published choices costs less",
+            "Our choice costs {loss} nats; {n} of {total} published choices cost less",
+            loss=plans.price_text(price),
+            n=sum(other < price for other in published),
+            total=len(published),
+        )
+    else:
+        sentence = Sentence(
+            "The price of {n} block is {loss} nats",
+            "The price of {n} blocks is {loss} nats",
+            n=len(plan.blocks),
+            loss=plans.price_text(plan.loss_increase),
+        )
+    title = worded(sentence, language)
+    if unhealed is not None and published:
+        title = _("{title}, all before healing").format(title=title)
+    return title if plan.is_verified else _("{title}, not verified").format(title=title)
 
 
 def _breaks_slide(data: DeckData) -> StorySlide:
@@ -410,17 +374,15 @@ def _breaks_slide(data: DeckData) -> StorySlide:
             name("plan_measure", row.measure, data.language),
             wording.number(row.value_before),
             wording.number(row.value_after),
-            plans.price_text(row.difference, row.lower, row.upper),
+            _price(row),
         )
         for row in by_harm[:MOST_ROWS]
     ]
-    title = _as_title(
-        plans.largest_losses_text(layer_plan, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0]
-    )
+    first_sentence = plan_evidence.largest_losses_text(layer_plan, data.language).replace("。", ". ").split(". ")[0]
     return _plan_slide(
         data,
         "breaks",
-        title,
+        first_sentence.removesuffix("."),
         visual=Table(
             (
                 Column(_("Test"), 0.28),
@@ -438,7 +400,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            plans.largest_losses_text(layer_plan, data.language),
+            plan_evidence.largest_losses_text(layer_plan, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )
@@ -494,9 +456,7 @@ def _directions_slide(data: DeckData) -> StorySlide:
                     str(point.layer),
                     "–" if point.rank is None else str(point.rank),
                     "–" if point.d2 is None else str(point.d2),
-                    "–"
-                    if point.price is None
-                    else plans.price_text(point.price.difference, point.price.lower, point.price.upper),
+                    "–" if point.price is None else _price(point.price),
                 )
                 for point in points[:MOST_DIRECTIONS]
             ),
@@ -518,18 +478,18 @@ def _directions_slide(data: DeckData) -> StorySlide:
 def _decision_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     layer_plan = _plan_of(data)
-    plan, within_budget = layer_plan.plan, _within_own_budget(layer_plan)
-    if _is_recommended(layer_plan) and within_budget.price is not None:
-        choice = _("try the model without {n} of its blocks, or keep it whole").format(
-            n=len(within_budget.price.blocks)
-        )
+    plan, price = layer_plan.plan, plan_analysis.within_own_budget(layer_plan).price
+    standing = plan_analysis.standing(layer_plan)
+    if standing == "recommended":
+        blocks = plan.blocks if price is None else price.blocks
+        choice = _("try the model without {n} of its blocks, or keep it whole").format(n=len(blocks))
         first = _("Try it: save the smaller model and test it on your own task.")
         second = _("Keep the model whole: nothing changes.")
-    elif _is_no_better_than_random(layer_plan):
+    elif standing == "no_better_than_random":
         choice = _("keep all {n} blocks, or look for another set").format(n=plan.n_layers)
         first = _("Keep all blocks: this set is no better than chance.")
         second = _("Look for another set: other text, or another number of blocks.")
-    elif plan.is_verified:
+    elif standing == "over_budget":
         choice = _("keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
         first = (
             _("Keep all blocks: this set costs more than the budget.")

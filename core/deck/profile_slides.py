@@ -115,9 +115,9 @@ def comparable_runs(data: DeckData) -> pl.DataFrame:
     """The runs of the pilot's answer, or else the largest comparable group."""
     if data.answer is not None and data.answer.group is not None:
         ids = data.answer.population.rows["run_id"].to_list()
-        own = data.text_runs.filter(pl.col("run_id").is_in(ids))
-        if own.height:
-            return own
+        answered = data.text_runs.filter(pl.col("run_id").is_in(ids))
+        if answered.height:
+            return answered
     if not data.groups:
         return data.text_runs
     largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))

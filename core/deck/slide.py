@@ -137,11 +137,18 @@ def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Se
 
 
 def fact_table(
-    left: str, right: str, share: float, rows: Sequence[tuple[str, str]], description: str, language: str
+    left_heading: str,
+    right_heading: str,
+    share: float,
+    rows: Sequence[tuple[str, str]],
+    description: str,
+    language: str,
 ) -> Table:
     """A table of two columns; `description` is its alternative text with a placeholder `{names}` for the first column."""
     names = translator(language)(", ").join(name for name, _fact in rows)
-    return Table((Column(left, share), Column(right, 1 - share)), tuple(rows), description.format(names=names))
+    return Table(
+        (Column(left_heading, share), Column(right_heading, 1 - share)), tuple(rows), description.format(names=names)
+    )
 
 
 def paragraphs(statements: Sequence[Statement]) -> list[str]:

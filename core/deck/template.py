@@ -291,11 +291,11 @@ def _masters_and_layouts(deck: Deck) -> Iterator[Any]:
         yield deck.notes_master
 
 
-def _drop_relations(part: Any, kept: set[str], root: Any = None) -> None:
+def _drop_relations(part: Any, kept_types: set[str], root: Any = None) -> None:
     """Removes relations of other kinds and external ones, with the elements that refer to them; `root` is the XML of a part
     that python-pptx has not parsed."""
     for key, relation in list(part.rels.items()):
-        if relation.reltype in kept and not relation.is_external:
+        if relation.reltype in kept_types and not relation.is_external:
             continue
         for element in list((part._element if root is None else root).iter(etree.Element)):
             for name, value in list(element.attrib.items()):
@@ -309,13 +309,13 @@ def _remove_reference(element: Any, attribute: str) -> None:
     if element.tag == qn("a:blip"):
         del element.attrib[attribute]
         return
-    whole = element
+    linked = element
     while element.getparent() is not None and element.getparent().tag not in (qn("p:spTree"), qn("p:grpSp")):
         if element.tag in (qn("a:hlinkClick"), qn("a:hlinkHover"), qn("a:hlinkMouseOver"), qn("p:custDataLst")):
             break
         element = element.getparent()
     if element.getparent() is None:  # outside of all shapes
-        element = whole
+        element = linked
     if element.getparent() is not None:
         element.getparent().remove(element)
 
@@ -398,10 +398,10 @@ def _settle_placeholder(template: Template, shape: Any) -> None:
     kind = _kind(shape)
     text = shape.text_frame.text if shape.has_text_frame else "."
     if kind in _HEADINGS:
-        whole = text.replace("\v", "")  # where a line ends depends on the layout's own width
-        shape.text_frame.text = whole
+        title = text.replace("\v", "")  # where a line ends depends on the layout's own width
+        shape.text_frame.text = title
         size = _fit_text(shape, min(_inherited_size(template, shape), _LARGEST_TITLE), _SMALLEST_TITLE)
-        shape.text_frame.text = break_at_phrase(whole, _box(shape)[2] - 0.2, size)
+        shape.text_frame.text = break_at_phrase(title, _box(shape)[2] - 0.2, size)
         _set_size(shape, size)
     elif kind == KIND.FOOTER:
         if text_height([text], _box(shape)[2], SOURCE_SIZE) - 0.1 > _box(shape)[3]:
@@ -435,9 +435,11 @@ def _set_size(shape: Any, size: float) -> None:
 
 def _inherited_size(template: Template, shape: Any) -> float:
     """The letter size of a title in layout or master."""
-    own = next((holder for holder in _placeholders(shape.part.slide_layout) if _kind(holder) == _kind(shape)), None)
+    inherited = next(
+        (holder for holder in _placeholders(shape.part.slide_layout) if _kind(holder) == _kind(shape)), None
+    )
     master = template.content.slide_master
-    places = [own._element] if own is not None else []
+    places = [inherited._element] if inherited is not None else []
     places += [holder._element for holder in _placeholders(master) if _kind(holder) in _HEADINGS]
     places += master._element.findall(f"{qn('p:txStyles')}/{qn('p:titleStyle')}")
     for place in places:

@@ -171,8 +171,8 @@ def _place_masters(deck: Deck) -> None:
     left._element.nvSpPr.nvPr.find(qn("p:ph")).set("type", "chart")
     set_box(left, CHART_BOX)
     set_box(right, STATEMENT_BOX)
-    whole: Any = layout_named(deck, BODY).placeholders
-    (body,) = (p for p in whole if p.placeholder_format.idx == 1)
+    body_placeholders: Any = layout_named(deck, BODY).placeholders
+    (body,) = (p for p in body_placeholders if p.placeholder_format.idx == 1)
     set_box(body, BODY_BOX)
 
 

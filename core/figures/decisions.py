@@ -79,7 +79,7 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], 
             summary = decision_wording.pareto_text(standing, decision, language)
             points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, not number, summary))
     x_question, y_question = (decision.criteria[k].resolved for k in (x, y))
-    weighing = {k for k, candidate in enumerate(decision.criteria) if candidate.share > 0}
+    weighing = {k for k, criterion in enumerate(decision.criteria) if criterion.share > 0}
     steps = _front_steps(points, x_question, y_question) if weighing == {x, y} else []
     return FrontData(
         x_question,

@@ -68,7 +68,7 @@ class Histogram:
 def distribution_points(distributions: pl.DataFrame, run_id: str, quantity: str) -> DistributionData:
     """`distributions` are rows of layer_distributions; layers with different bins are counted on one grid."""
     rows = distributions.filter(run_id=run_id, quantity=quantity).sort("layer", "bin_lower")
-    histograms = [_histogram(own) for _, own in rows.group_by("layer", maintain_order=True)]
+    histograms = [_histogram(of_layer) for _, of_layer in rows.group_by("layer", maintain_order=True)]
     histograms = [histogram for histogram in histograms if histogram.total]
     if not histograms:
         return DistributionData(quantity, [], [], [], [], (0, 0), False)
@@ -150,14 +150,14 @@ def _hover_texts(data: DistributionData, language: str) -> list[list[str]]:
     ]
 
 
-def _histogram(own: pl.DataFrame) -> Histogram:
-    columns = (own[name].to_list() for name in ("bin_lower", "bin_upper", "count"))
-    return Histogram(own["layer"][0], *columns)
+def _histogram(bins: pl.DataFrame) -> Histogram:
+    columns = (bins[name].to_list() for name in ("bin_lower", "bin_upper", "count"))
+    return Histogram(bins["layer"][0], *columns)
 
 
 def _common_edges(histograms: list[Histogram]) -> tuple[list[float], bool]:
     """The common bins of the layers without empty ends; where bins differ, a fine grid over all of them."""
-    own = {(tuple(histogram.lower), tuple(histogram.upper)) for histogram in histograms}
+    bin_limits = {(tuple(histogram.lower), tuple(histogram.upper)) for histogram in histograms}
     filled = [
         edge
         for histogram in histograms
@@ -166,8 +166,8 @@ def _common_edges(histograms: list[Histogram]) -> tuple[list[float], bool]:
         for edge in (low, high)
     ]
     low, high = min(filled), max(filled)
-    if len(own) == 1:
-        lower, upper = own.pop()
+    if len(bin_limits) == 1:
+        lower, upper = bin_limits.pop()
         edges = [edge for edge in (*lower, upper[-1]) if low <= edge <= high]
         return edges, _is_geometric(edges)
     is_log = low > 0 and high > 30 * low

@@ -43,7 +43,7 @@ def task_lines(over_tasks: OverTasks, language: str) -> list[TaskLine]:
             relation.rho,
             relation.lower,
             relation.upper,
-            None if (own := pooled.get(task.key)) is None else (own.rho, own.lower, own.upper),
+            None if (shrunk := pooled.get(task.key)) is None else (shrunk.rho, shrunk.lower, shrunk.upper),
         )
         for task in over_tasks.tasks
         if (relation := task.answer.relation).rho is not None
@@ -109,9 +109,9 @@ def order_points(order: OrderTable, columns: Sequence[str], names: Mapping[str, 
     """`names`: run id -> model; `columns`: names of the order's columns; `selected`: the model to highlight."""
     table = pl.DataFrame({str(k): [row[k] for row in order.values] for k in range(len(order.columns))})
     ranks = table.select(pl.all().rank("average", descending=True))
-    whole = [names[run_id] for run_id in order.run_ids]
-    position = whole.index(selected) if selected in whole else None
-    return OrderData(list(columns), distinguishing_names(whole), [list(row) for row in ranks.rows()], position)
+    model_names = [names[run_id] for run_id in order.run_ids]
+    position = model_names.index(selected) if selected in model_names else None
+    return OrderData(list(columns), distinguishing_names(model_names), [list(row) for row in ranks.rows()], position)
 
 
 COLUMN_WIDTH = 165.0

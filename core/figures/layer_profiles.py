@@ -37,7 +37,7 @@ from core.locale import translator
 from core.registry.passes import CONTROLS
 from core.wording.labels import run_labels
 
-REFERENCE_DASHES = {key: one.dash for key, one in CONTROLS.items()} | {SURROGATE: "dashdot"}
+REFERENCE_DASHES = {key: control.dash for key, control in CONTROLS.items()} | {SURROGATE: "dashdot"}
 
 
 FEW_LAYERS = 12
@@ -252,12 +252,12 @@ def rank_scans(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None, l
         run_layer = run["inner_max_layer"] if layer is None else layer
         if run_layer is None:
             continue
-        own = rows.filter(run_id=run["run_id"], layer=run_layer).sort("n1")
-        if own.height > 1:
+        scan = rows.filter(run_id=run["run_id"], layer=run_layer).sort("n1")
+        if scan.height > 1:
             marks = [
-                (row["n1"], Mark(run_layer, 0.0, row["value"], row["lower"], row["upper"])) for row in own.to_dicts()
+                (row["n1"], Mark(run_layer, 0.0, row["value"], row["lower"], row["upper"])) for row in scan.to_dicts()
             ]
-            rank_scans.append(RankScan(labels[run["run_id"]], run_layer, marks, int(own["n_points"][0])))
+            rank_scans.append(RankScan(labels[run["run_id"]], run_layer, marks, int(scan["n_points"][0])))
     return rank_scans
 
 

@@ -17,6 +17,7 @@ from core.analysis.plans import (
     LayerDirections,
     decisive_text,
     harder_text_prices,
+    parameters_saved_share,
     pareto_front,
     plan_price,
     search_steps,
@@ -168,16 +169,16 @@ class PriceData:
 
 
 def price_points(layer_plan: LayerPlan) -> PriceData:
-    text, own = decisive_text(layer_plan), plan_price(layer_plan)
+    text, price = decisive_text(layer_plan), plan_price(layer_plan)
     rows = layer_plan.of(text, "loss")
     same_size = [row for row in rows if row.unit == "block" and not row.is_healed]
     published = [row for row in same_size if row.rule in PUBLISHED]
     random = [row for row in same_size if row.rule == "random"]
-    unhealed = next((row for row in same_size if row.is_chosen), None) if own.is_healed else None
+    unhealed = next((row for row in same_size if row.is_chosen), None) if price.is_healed else None
     all_steps = search_steps(layer_plan)
     priced = [*all_steps, *published, *random]
     sizes = {len(row.blocks) for row in priced}
-    saved = {size: sentences.parameters_saved_share(layer_plan.plan, size) for size in sizes}
+    saved = {size: parameters_saved_share(layer_plan.plan, size) for size in sizes}
     return PriceData(all_steps, unhealed, published, random, pareto_front(priced), saved)
 
 
@@ -386,23 +387,23 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
         (False, _("without the blocks"), "circle", COLOURS[1]),
         (True, _("healed"), "diamond", COLOURS[2]),
     ):
-        own = [row for row in rows if row.is_healed == is_healed and row.difference is not None]
-        if not own:
+        drawn = [row for row in rows if row.is_healed == is_healed and row.difference is not None]
+        if not drawn:
             continue
-        values = [scale * (row.difference or 0.0) for row in own]
+        values = [scale * (row.difference or 0.0) for row in drawn]
         figure.add_scatter(
             x=values,
-            y=[names.index(row.text) + (0.16 if is_healed else 0.0) for row in own],
+            y=[names.index(row.text) + (0.16 if is_healed else 0.0) for row in drawn],
             mode="markers",
             name=label,
             marker={"symbol": symbol, "size": 10, "color": colour},
             error_x=error_bars(
-                [None if row.upper is None else scale * row.upper - v for row, v in zip(own, values, strict=True)],
-                [None if row.lower is None else v - scale * row.lower for row, v in zip(own, values, strict=True)],
+                [None if row.upper is None else scale * row.upper - v for row, v in zip(drawn, values, strict=True)],
+                [None if row.lower is None else v - scale * row.lower for row, v in zip(drawn, values, strict=True)],
             ),
             hovertext=[
                 sentences.points_text(row) if of_answers else sentences.price_text(row.difference, row.lower, row.upper)
-                for row in own
+                for row in drawn
             ],
             hoverinfo="text+name",
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from core import wording
 from core.analysis.claims import LEVEL
 from core.analysis.ranks import quantile
 from core.wording.labels import run_labels
+from core.wording.verdicts import claim_name
 
 PRIMARY = ("d2", "one_per_type")
 """Estimator and cloud of summaries and of the working band."""
@@ -246,8 +248,8 @@ def surrogate_references(data: ProfileData, estimates: pl.DataFrame, runs: pl.Da
 
 
 def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: dict, model_seed: int | None) -> Reference:
-    own = rows.filter(pl.col("value").is_finite(), run_id=run_id, state="residual").sort("layer")
-    no_limits = own.with_columns(lower=pl.lit(None), upper=pl.lit(None))
+    of_run = rows.filter(pl.col("value").is_finite(), run_id=run_id, state="residual").sort("layer")
+    no_limits = of_run.with_columns(lower=pl.lit(None), upper=pl.lit(None))
     marks = [_mark(row, run["n_layers"]) for row in no_limits.iter_rows(named=True)]
     return Reference(kind, run["run_id"], run["name"], model_seed, marks)
 
@@ -279,9 +281,9 @@ def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool, language: str)
     labels = run_labels(runs, language)
     curves = []
     for run in runs.iter_rows(named=True):
-        own = rows.filter(pl.col("run_id") == run["run_id"]).sort("layer")
-        marks = [_mark(row, run["n_layers"]) for row in own.filter(pl.col("state") == "residual").to_dicts()]
-        after = [_mark(row, run["n_layers"]) for row in own.filter(pl.col("state") == "post_norm").to_dicts()]
+        of_run = rows.filter(pl.col("run_id") == run["run_id"]).sort("layer")
+        marks = [_mark(row, run["n_layers"]) for row in of_run.filter(pl.col("state") == "residual").to_dicts()]
+        after = [_mark(row, run["n_layers"]) for row in of_run.filter(pl.col("state") == "post_norm").to_dicts()]
         band = _band(run) if banded else None
         if marks:
             after_norm, is_vetoed = after[-1] if after else None, run["worst_check"] == "veto"
@@ -313,3 +315,54 @@ def reference_name(kind: str, language: str, model_seed: int | None = None) -> s
     if kind == SURROGATE:
         return wording.name("transform", kind, language)
     return wording.control_name(kind, model_seed, language)
+
+
+# --- peaks, valleys and phases ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Extremum:
+    """A peak or valley outside the simultaneous band of its run (a row of run_extrema)."""
+
+    run_id: str
+    kind: str
+    """peak, valley, start or end; start and end are not labelled again."""
+    layer: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A range of layers in which a robust claim holds."""
+
+    first: float
+    last: float
+    name: str
+
+
+def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum], language: str) -> list[Phase]:
+    """The ranges where the dimension rises and falls, each only if that verdict is robust; `run` is a row of `queries.runs`."""
+    peak = next((extremum for extremum in main_extrema(extrema, run["run_id"]) if extremum.kind == "peak"), None)
+    if peak is None:
+        return []
+    before = [extremum.layer for extremum in extrema if extremum.kind == "valley" and extremum.layer < peak.layer]
+    spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
+    return [
+        Phase(*span, claim_name(claim, language, brief=True))
+        for claim, span in spans.items()
+        if run[f"verdict_{claim}"] == "robust"
+    ]
+
+
+def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[Extremum]:
+    """The rows of run_extrema on one cloud."""
+    rows = extrema.filter(cloud=cloud).to_dicts()
+    return [Extremum(row["run_id"], row["kind"], row["layer"], row["value"]) for row in rows]
+
+
+def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
+    """The highest peak and the lowest valley of a run."""
+    peaks = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "peak")]
+    valleys = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "valley")]
+    highest = [max(peaks, key=lambda extremum: extremum.value)] if peaks else []
+    return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])

@@ -6,13 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import polars as pl
 
 from core import wording
 from core.analysis.differences import LayerDifference
-from core.figures.profile_data import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
+from core.figures.profile_data import (
+    CorrelatorData,
+    Curve,
+    Extremum,
+    Mark,
+    Phase,
+    ProfileData,
+    main_extrema,
+    reference_name,
+    with_gaps,
+)
 from core.figures.svg import (
     HEIGHT,
     LARGE,
@@ -39,23 +48,12 @@ from core.figures.svg import (
 from core.locale import translator
 from core.records import Estimate
 from core.wording.labels import distinct_short_names
-from core.wording.verdicts import badge_text, claim_name
+from core.wording.verdicts import badge_text
 
 THUMBNAIL = (252, 132)
 MOST_IN_ONE_CHART = 3
 """Curves that are readable in one chart with names and extrema; more become small charts."""
 _REFERENCE_DASHES = ("5 4", "2 3", "8 3 2 3", "1 3", "10 4")
-
-
-@dataclass(frozen=True)
-class Extremum:
-    """A peak or valley outside the simultaneous band of its run (a row of run_extrema)."""
-
-    run_id: str
-    kind: str
-    """peak, valley, start or end; start and end are not labelled again."""
-    layer: int
-    value: float
 
 
 @dataclass(frozen=True)
@@ -88,43 +86,6 @@ def profile_caption(runs: pl.DataFrame, data: ProfileData | CorrelatorData, lang
         version=rows[0]["code_version"] if rows else "", runs=runs_named
     )
     return Caption(title, " · ".join(part.rstrip(".。") for part in details), source)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A range of layers in which a robust claim holds."""
-
-    first: float
-    last: float
-    name: str
-
-
-def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum], language: str) -> list[Phase]:
-    """The ranges where the dimension rises and falls, each only if that verdict is robust; `run` is a row of `queries.runs`."""
-    peak = next((extremum for extremum in main_extrema(extrema, run["run_id"]) if extremum.kind == "peak"), None)
-    if peak is None:
-        return []
-    before = [extremum.layer for extremum in extrema if extremum.kind == "valley" and extremum.layer < peak.layer]
-    spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
-    return [
-        Phase(*span, claim_name(claim, language, brief=True))
-        for claim, span in spans.items()
-        if run[f"verdict_{claim}"] == "robust"
-    ]
-
-
-def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[Extremum]:
-    """The rows of run_extrema on one cloud."""
-    rows = extrema.filter(cloud=cloud).to_dicts()
-    return [Extremum(row["run_id"], row["kind"], row["layer"], row["value"]) for row in rows]
-
-
-def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
-    """The highest peak and the lowest valley of a run."""
-    peaks = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "peak")]
-    valleys = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "valley")]
-    highest = [max(peaks, key=lambda extremum: extremum.value)] if peaks else []
-    return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])
 
 
 def profile_svg(
@@ -176,7 +137,8 @@ def profile_svg(
             position = axes.to_pixels(curve.post_norm.x(data.same_depth), curve.post_norm.value)
             drawing.marker(position, "circle", colours[curve.run_id], 4.5, hollow=True)
     _draw_extrema(axes, data, extrema, colours, language, names_of_phases)
-    _label_line_ends(axes, data, colours, right, size[0])
+    line_ends = [(curve.name, colours[curve.run_id], curve.marks[-1].value) for curve in data.curves if curve.marks]
+    _label_line_ends(axes, line_ends, size[0])
     _draw_layer_targets(axes, data, colours, layers, language)
     _draw_legend(axes, keys, language)
     draw_source(drawing, caption)
@@ -378,11 +340,8 @@ def difference_svg(
         colour = theme.curves[(order.index(name) if name in order else n) % len(theme.curves)]
         marks = [_percent(row) for row in rows]
         _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
-        line_ends.append((name, colour, axes.to_pixels(0, marks[-1].value)[1]))
-    places = spread_apart([y for *_name, y in line_ends], 17, axes.top + 6, axes.bottom - 2)
-    names = _names_at_line_ends([name for name, *_end in line_ends], size[0] - right - 14)
-    for name, (_name, colour, _y), y in zip(names, line_ends, places, strict=True):
-        drawing.text((right + 9, y + 4), name, LARGE, colour, bold=True)
+        line_ends.append((name, colour, marks[-1].value))
+    _label_line_ends(axes, line_ends, size[0])
     draw_source(drawing, caption)
     return drawing.svg(caption.title, caption.subtitle, language)
 
@@ -515,19 +474,16 @@ def _draw_layer_targets(
             drawing.hotspot(position[0] - 5, position[1] - 5, 10, 10, mark.layer, f"{curve.name}, {name}")
 
 
-def _label_line_ends(
-    axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str], right: float, width: float
-) -> None:
-    curves = [curve for curve in data.curves if curve.marks]
-    heights = [axes.to_pixels(0, curve.marks[-1].value)[1] for curve in curves]
-    names = _names_at_line_ends([curve.name for curve in curves], width - right - 14)
+def _label_line_ends(axes: Axes, line_ends: Sequence[tuple[str, str, float]], width: float) -> None:
+    """Names of the lines, in their colours, beside their last values; `line_ends` has name, colour and value of each."""
+    room = width - axes.right - 14
+    names = distinct_short_names(
+        [name for name, *_end in line_ends], lambda name: shorten_to_width(name, LARGE, room, bold=True)
+    )
+    heights = [axes.to_pixels(0, value)[1] for *_name, value in line_ends]
     places = spread_apart(heights, 17, axes.top + 6, axes.bottom - 2)
-    for curve, name, y in zip(curves, names, places, strict=True):
-        axes.drawing.text((right + 9, y + 4), name, LARGE, colours[curve.run_id], bold=True)
-
-
-def _names_at_line_ends(names: Sequence[str], room: float) -> list[str]:
-    return distinct_short_names(names, lambda name: shorten_to_width(name, LARGE, room, bold=True))
+    for name, (_name, colour, _value), y in zip(names, line_ends, places, strict=True):
+        axes.drawing.text((axes.right + 9, y + 4), name, LARGE, colour, bold=True)
 
 
 def _legend_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width: float) -> list[list[str]]:

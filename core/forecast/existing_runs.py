@@ -20,7 +20,7 @@ from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.connection import exists
-from core.warehouse.profiles import find_control
+from core.warehouse.runs import find_control
 from core.warehouse.warehouse import Warehouse
 
 

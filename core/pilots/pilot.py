@@ -329,11 +329,11 @@ def _bytes(value: Any) -> Any:
         raise ValueError(error.message) from error
 
 
-def _use_class(name: str) -> str:
-    return name if name in USE_CLASSES else refuse_name(name, USE_CLASSES)
-
-
-UseClass = Annotated[Text, AfterValidator(_use_class), Field(description=Sentence("one of {names}", names=USE_CLASSES))]
+UseClass = Annotated[
+    Text,
+    AfterValidator(lambda name: name if name in USE_CLASSES else refuse_name(name, USE_CLASSES)),
+    Field(description=Sentence("one of {names}", names=USE_CLASSES)),
+]
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
@@ -390,9 +390,9 @@ class Pilot:
         """Apply the file's `dtype` to each model that states none."""
         if info.context is None or not isinstance(content, dict) or not isinstance(content.get("models"), list):
             return content
-        own = {"dtype": content["dtype"]} if "dtype" in content else {}
-        entries = [{"reference": one} if isinstance(one, str) else one for one in content["models"]]
-        return content | {"models": [own | one if isinstance(one, dict) else one for one in entries]}
+        default = {"dtype": content["dtype"]} if "dtype" in content else {}
+        entries = [{"reference": entry} if isinstance(entry, str) else entry for entry in content["models"]]
+        return content | {"models": [default | entry if isinstance(entry, dict) else entry for entry in entries]}
 
     @field_validator("protocol")
     @classmethod
@@ -513,13 +513,15 @@ class Pilot:
 
     def question_in(self, language: str) -> str:
         """The question in this language, or as registered if it is not translated."""
-        return self._told(language, "question") or self.question
+        return self._translated(language, "question") or self.question
 
     def expectation_in(self, language: str) -> str:
-        return self._told(language, "expectation") or self.benchmark.expectation
+        return self._translated(language, "expectation") or self.benchmark.expectation
 
-    def _told(self, language: str, what: str) -> str | None:
-        return next((getattr(one, what) for key, one in self.translations.items() if key == language), None)
+    def _translated(self, language: str, name: str) -> str | None:
+        return next(
+            (getattr(translation, name) for key, translation in self.translations.items() if key == language), None
+        )
 
     @property
     def source(self) -> str:

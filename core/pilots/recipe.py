@@ -70,16 +70,16 @@ class SavedRecipe:
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
     """The recipe with this id, with the only id that starts so, or the newest with this name. Raises InputError."""
-    of_name = [one for one in saved if one.recipe.name == query]
+    of_name = [recipe for recipe in saved if recipe.recipe.name == query]
     if of_name:
-        return max(of_name, key=lambda one: one.created_at)
-    found = [one for one in saved if query and one.recipe_id.startswith(query)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+        return max(of_name, key=lambda recipe: recipe.created_at)
+    matches = [recipe for recipe in saved if query and recipe.recipe_id.startswith(query)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise InputError(
-            "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(found), asked=query
+            "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(matches), asked=query
         )
     if not saved:
         raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
-    raise InputError(unknown_name("recipe", query, {one.recipe.name for one in saved}))
+    raise InputError(unknown_name("recipe", query, {recipe.recipe.name for recipe in saved}))

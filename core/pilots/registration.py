@@ -36,18 +36,18 @@ def registered_pilot(row: Mapping[str, Any]) -> RegisteredPilot:
     return RegisteredPilot(row["pilot_id"], pilot_from_config(row["config"]), row["created_at"])
 
 
-def find_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> RegisteredPilot:
+def find_pilot(rows: Sequence[Mapping[str, Any]], query: str) -> RegisteredPilot:
     """Find the pilot with this id or name in rows of the table `pilots`, newest first; of one name the newest counts.
 
     Raises InputError with the near names.
     """
     for key in ("pilot_id", "name"):
         for row in rows:
-            if row[key] == asked:
+            if row[key] == query:
                 return registered_pilot(row)
     if not rows:
         raise InputError("No pilot is registered yet. `workdim pilot FILE.toml` registers and measures one.")
-    raise InputError(unknown_name("pilot", asked, {row["name"] for row in rows}))
+    raise InputError(unknown_name("pilot", query, {row["name"] for row in rows}))
 
 
 def pilot_from_config(text: str) -> Pilot:
@@ -61,8 +61,8 @@ def pilot_requests(pilot: Pilot, readable: Collection[str] | None = None) -> lis
     `readable` are the models, by their `asked`, whose tokenizer can be read. The others are no companions; their error
     is reported when they are measured. None means that all are readable.
     """
-    asked = list(dict.fromkeys(model.asked for model in pilot.models))
-    companions = [one for one in asked if readable is None or one in readable]
+    references = list(dict.fromkeys(model.asked for model in pilot.models))
+    companions = [reference for reference in references if readable is None or reference in readable]
     return [
         RunConfig(
             model=model.asked,

@@ -153,20 +153,20 @@ class Rule:
 
     @model_validator(mode="after")
     def _can_choose(self) -> Rule:
-        names = [(one.of, one.benchmark) for one in self.criteria]
+        names = [(criterion.of, criterion.benchmark) for criterion in self.criteria]
         if len(set(names)) < len(names):
             raise ValueError(
                 Sentence("criteria name the same quantity twice: give it one weight and both thresholds at once")
             )
-        if not any(one.weight for one in self.criteria):
+        if not any(criterion.weight for criterion in self.criteria):
             raise ValueError(Sentence("criteria give no weight to anything: nothing could be chosen"))
         return self
 
     @property
     def rule_id(self) -> str:
         """`small-and-good-1f3a9c02`: the name, and a hash of the whole rule except its note."""
-        said = {key: value for key, value in asdict(self).items() if key != "note"}
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
+        content = {key: value for key, value in asdict(self).items() if key != "note"}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
         return f"{slug(self.name, 'rule')}-{digest}"
 
     def config(self) -> str:
@@ -204,23 +204,23 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
 
     Raises InputError with the near names.
     """
-    of_name = [one for one in saved if one.rule.name == query]
+    of_name = [rule for rule in saved if rule.rule.name == query]
     if of_name:
-        return max(of_name, key=lambda one: one.version)
-    exact = [one for one in saved if one.rule_id == query]
-    found = exact or [one for one in saved if query and one.rule_id.startswith(query)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+        return max(of_name, key=lambda rule: rule.version)
+    exact = [rule for rule in saved if rule.rule_id == query]
+    matches = exact or [rule for rule in saved if query and rule.rule_id.startswith(query)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise InputError(
             "{n_found} rules begin with '{asked}': {found}. Type more.",
-            n_found=len(found),
+            n_found=len(matches),
             asked=query,
-            found=(one.rule_id for one in found),
+            found=(rule.rule_id for rule in matches),
         )
     if not saved:
         raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Decide.")
-    raise InputError(unknown_name("rule", query, {one.rule.name for one in saved}))
+    raise InputError(unknown_name("rule", query, {rule.rule.name for rule in saved}))
 
 
 def read_rule(file: Path) -> Rule:
@@ -239,7 +239,8 @@ def to_toml(rule: Rule) -> str:
     if rule.task:
         content["task"] = _values(rule.task)
     content["criteria"] = [
-        _values(one) | ({"benchmark": _values(one.benchmark)} if one.benchmark else {}) for one in rule.criteria
+        _values(criterion) | ({"benchmark": _values(criterion.benchmark)} if criterion.benchmark else {})
+        for criterion in rule.criteria
     ]
     speeds = {"speeds": rule.assumptions.speeds} if rule.assumptions.speeds else {}
     if assumptions := _values(rule.assumptions) | speeds:
@@ -249,5 +250,7 @@ def to_toml(rule: Rule) -> str:
 
 def _values(record: Any) -> dict[str, Any]:
     """The fields that hold a single value which is not their default."""
-    shown = {one.name: getattr(record, one.name) for one in fields(record) if getattr(record, one.name) != one.default}
+    shown = {
+        part.name: getattr(record, part.name) for part in fields(record) if getattr(record, part.name) != part.default
+    }
     return {name: value for name, value in shown.items() if isinstance(value, (str, int, float))}

@@ -25,8 +25,7 @@ from core.runs.progress import ProgressReporter, log_warnings, write_log
 from core.runs.recovery import publish_finished_passes
 from core.store import parcels
 from core.store.parcels import is_parcel
-from core.warehouse.profiles import find_same_runs, read_profile, seeds_of_runs
-from core.warehouse.runs import ingest_parcel
+from core.warehouse.runs import find_same_runs, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))

@@ -29,7 +29,7 @@ class Rerun:
 
 
 def rerun_request(record: Mapping[str, Any]) -> Rerun:
-    """The request that measures a run again, and what has changed since; `record` is a row of `profiles.run_records`.
+    """The request that measures a run again, and what has changed since; `record` is a row of `warehouse.runs.run_records`.
 
     Raises InputError for a control pass, for a record of another version, and if the model or the text is gone.
     """

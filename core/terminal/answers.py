@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis.answer import Answer, RankedModel
-from core.analysis.many import SpecificationCurve
+from core.analysis.relation import SpecificationCurve
 from core.errors import Sentence
 from core.locale import translator
 from core.registry.published import CLAIMS

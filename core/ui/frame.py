@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two sessions at once would find half of it
 import streamlit as st
 
 from core.errors import WorkdimError
 from core.figures.svg import DARK
-from core.ui import inputs, language, pictures, reads, url_state
+from core.ui import inputs, language, pictures, reads, server, url_state
 from core.ui.markdown import escape
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +30,8 @@ _DARK_STYLE = (
     "{ color: #8CC2F7 !important; }</style>"
 )
 """In the dark theme: Streamlit gives a chosen option the colour that fills buttons, which is too dark for text."""
+_WITH_PANDAS = ("decide", "pilot", "query", "scores")
+"""Pages with tables to edit or of any type, which Streamlit turns into frames of pandas."""
 _APPLIED = "waiting parcels taken in"
 """Session-state key: when pending measurements were last added, and the result."""
 _RETRY_SECONDS = 30.0
@@ -79,7 +80,8 @@ def run() -> None:
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
             token = _in_frame.set(True)
             try:
-                page.run()
+                with server.drawing(needs_pandas=page.url_path in _WITH_PANDAS):
+                    page.run()
             finally:
                 _in_frame.reset(token)
 

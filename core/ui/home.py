@@ -11,8 +11,8 @@ from core import wording
 from core.analysis.answer import Answer
 from core.analysis.question import RankingQuestion
 from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
-from core.figures.profile_data import profile_points
-from core.figures.svg_profiles import THUMBNAIL, extrema_of, thumbnail
+from core.figures.profile_data import extrema_of, profile_points
+from core.figures.svg_profiles import THUMBNAIL, thumbnail
 from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
 from core.tables import PlanRow
 from core.ui import inputs, language, pictures, reads, tables

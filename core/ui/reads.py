@@ -30,18 +30,9 @@ from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import (
-    layer_plans,
-    profiles,
-    queries,
-    recipes,
-    reference,
-    rules,
-    schema,
-    score_answers,
-    score_imports,
-)
+from core.warehouse import layer_plans, queries, recipes, reference, rules, schema, score_answers, score_imports
 from core.warehouse.connection import Readable
+from core.warehouse.runs import run_records
 from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import PendingResult, Warehouse
 from core.wording.labels import with_text_marks
@@ -390,7 +381,6 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
     with Warehouse(path).open() as opened:
         stored = _with_text_marks(queries.runs(opened, all_ids), all_runs)
         runs = _in_order(stored, ids)
-        records: Callable[..., pl.DataFrame] = profiles.run_records
         return Selection(
             runs,
             _in_order(stored, control_ids),
@@ -400,7 +390,7 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
             queries.summaries(opened, all_ids),
             queries.pairs(opened, ids),
             queries.distributions(opened, ids),
-            records(opened, ids),
+            run_records(opened, ids),
             queries.scores(opened, repositories(runs)),
             queries.claims(opened, ids),
             queries.extrema(opened, ids),

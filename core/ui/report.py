@@ -284,7 +284,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
         ],
         _("Run"): [number.row.run_id for number in changed],
     }
-    st.dataframe(pl.DataFrame(rows), hide_index=True)
+    tables.draw(pl.DataFrame(rows))
 
 
 # --- saving ----------------------------------------------------------------------------------------------------

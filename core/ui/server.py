@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -53,6 +54,30 @@ def wait_until_loaded() -> None:
     """Wait until the modules are loaded: of two threads that import one library at once, one can find half of it."""
     for thread in _loading:
         thread.join()
+
+
+_turns = threading.Condition()
+_n_drawing = 0
+_LONGEST_WAIT = 5.0
+"""Seconds for which pandas waits until no page is drawn."""
+
+
+@contextmanager
+def drawing(needs_pandas: bool) -> Iterator[None]:
+    """Draw a page. The first that needs pandas loads it, while no other is drawn: plotly asks whether pandas is there, and
+    would take the half that another thread has loaded for the whole. Elsewhere it would only cost memory and time."""
+    global _n_drawing
+    with _turns:
+        if needs_pandas and "pandas" not in sys.modules:
+            _turns.wait_for(lambda: _n_drawing == 0, _LONGEST_WAIT)
+            importlib.import_module("pandas")
+        _n_drawing += 1
+    try:
+        yield
+    finally:
+        with _turns:
+            _n_drawing -= 1
+            _turns.notify_all()
 
 
 class SecurityHeaders:

@@ -58,7 +58,13 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     if verdict in table.columns:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
-    return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+    return draw(table, key=key, column_config=columns, placeholder="–", **more)
+
+
+def draw(table: pl.DataFrame, **more: Any) -> Any:
+    """Draw a table as Arrow, which Streamlit hands to the browser as it is: it would load pandas for any other, and to ask
+    whether a table is too long to be handed over whole."""
+    return st.dataframe(table.to_arrow(compat_level=pl.CompatLevel.oldest()), hide_index=True, lazy=False, **more)
 
 
 def column_widths(table: pl.DataFrame) -> dict[str, Any]:

@@ -26,8 +26,7 @@ from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, is_parcel, read_header, read_parcel, verify_files
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.connection import exists
-from core.warehouse.profiles import read_run_tables
-from core.warehouse.runs import annotate
+from core.warehouse.runs import annotate, read_run_tables
 from core.warehouse.scores import shipped_hashes
 from core.warehouse.warehouse import Warehouse
 

@@ -98,16 +98,20 @@ def add_all_profiles(warehouse: Warehouse, report: Report) -> list[str]:
     return _add_profiles(warehouse, set(), report)
 
 
-def remove_profiles(warehouse: Warehouse) -> int:
-    """Move all shipped profiles to the trash and delete the shipped plans; returns the number of profiles. Raises
-    InputError, as `delete_runs` does, if a run was judged with one of them."""
-    plans = shipped_plan_ids()
-    _write_offered(warehouse, {*shipped_run_ids(), *map(_bundle_key, shipped_bundles()), *plans})
-    found = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
-    delete_runs(warehouse, found["run_id"].to_list())
-    if present := [plan_id for plan_id in plans if layer_plans.has_plan(warehouse, plan_id)]:
-        layer_plans.delete_plan(warehouse, *present)
-    return found.height
+def remove_profiles(warehouse: Warehouse) -> tuple[int, int]:
+    """Move all shipped profiles to the trash and delete the shipped plans; returns how many of each there were.
+
+    Neither is added again by `add_new_profiles`. Raises InputError, as `delete_runs` does, if a run was judged with one
+    of the profiles.
+    """
+    plan_ids = shipped_plan_ids()
+    _write_offered(warehouse, {*shipped_run_ids(), *map(_bundle_key, shipped_bundles()), *plan_ids})
+    profiles = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
+    delete_runs(warehouse, profiles["run_id"].to_list())
+    plan_ids = [plan_id for plan_id in plan_ids if layer_plans.has_plan(warehouse, plan_id)]
+    if plan_ids:
+        layer_plans.delete_plan(warehouse, *plan_ids)
+    return profiles.height, len(plan_ids)
 
 
 def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) -> list[str]:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from core import wording
 from core.analysis.answer import Answer
-from core.analysis.many import SpecificationCurve
 from core.analysis.population import OtherGroup
 from core.analysis.question import Registration
 from core.analysis.ranking import RankingGroup
-from core.analysis.relation import LeaveOneOut, Relation
+from core.analysis.relation import LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.errors import Sentence
 from core.locale import translator, worded

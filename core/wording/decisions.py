@@ -10,8 +10,9 @@ from typing import Any
 
 from core import wording
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
-from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, TrackRecord, is_equal_for_all
+from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
 from core.analysis.generality import OrderTable, PooledRelation, VerdictAgreement
+from core.analysis.rule_record import TrackRecord
 from core.locale import translator
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName

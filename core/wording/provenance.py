@@ -107,7 +107,7 @@ class Section:
 
 
 def sections(record: Mapping[str, Any], language: str) -> list[Section]:
-    """Every field of a record (core.warehouse.profiles); empty ones are shown as a dash."""
+    """Every field of a record (core.warehouse.runs); empty ones are shown as a dash."""
     told = flatten(record)
     placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
     for name in told:

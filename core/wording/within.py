@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.analysis.many import WindowRelation
 from core.analysis.relation import Relation
+from core.analysis.windows import WindowRelation
 from core.locale import translator
 from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
 from core.wording.scores import p_value_text

@@ -8,17 +8,26 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from core.analysis import generality
 from core.analysis.answer import answer_question
 from core.analysis.criteria import choice_context, resolve_criteria
-from core.analysis.generality import choose_tasks, compare_over_tasks, order_over_texts, pool_tasks, verdict_agreements
+from core.analysis.generality import (
+    choose_tasks,
+    compare_over_tasks,
+    concordance,
+    order_over_texts,
+    pool_tasks,
+    verdict_agreements,
+)
 from core.analysis.population import select_population
 from core.analysis.question import RankingQuestion
 from core.pilots.rule import Assumptions, Criterion
 from tests import frames
 from tests.answers import evidence, models, scores
+from tests.bench import relations as bench
 
 
 def tied(seed: int, n: int, rhos: list[float], shared: float = 0.0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -186,3 +195,30 @@ def test_a_shape_holds_where_all_texts_of_a_model_have_one_verdict():
     assert lone == replace(lone, n_models=0, n_undecided=0, lower=None)
     vetoed = runs.with_columns(worst_check=pl.lit("veto"))
     assert [one.n_models for one in verdict_agreements(vetoed)] == [0, 0]
+
+
+# --- Kendall's W: against scipy, and the coverage of its interval ------------------------------------------------
+
+
+def test_agreement_of_orders_is_kendalls_w():
+    """W and the mean of the pairwise rho say the same: rho = (m W - 1) / (m - 1)."""
+    generator = np.random.default_rng(7)
+    base = generator.normal(size=12)
+    orders = {f"text {k}": base + 0.8 * generator.normal(size=12) for k in range(4)}
+    table = np.array(list(orders.values()))
+    mean_rho = np.mean([stats.spearmanr(table[a], table[b]).statistic for a in range(4) for b in range(a)])
+    found = concordance(orders)
+    assert found.w == pytest.approx((3 * mean_rho + 1) / 4)
+    friedman = stats.friedmanchisquare(*table.T)
+    assert found.w == pytest.approx(friedman.statistic / (4 * 11))
+    tied = {name: np.round(values) for name, values in orders.items()}
+    assert concordance(tied).w == pytest.approx(
+        stats.friedmanchisquare(*np.array(list(tied.values())).T).statistic / (4 * 11)
+    )
+    assert found.lower < found.w < found.upper
+    assert found.p < 0.01
+    assert concordance({f"text {k}": generator.normal(size=12) for k in range(4)}).p > 0.05
+
+
+def test_the_interval_of_an_agreement_holds_the_truth():
+    assert bench.agreement(18, 3, 0.9, 200) >= 0.90

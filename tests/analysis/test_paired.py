@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from statsmodels.stats.descriptivestats import sign_test as their_sign_test
 
-from core.analysis.paired import compare_all_answers, compare_answers, mcnemar
+from core.analysis.paired import compare_all_answers, compare_answers, mcnemar, sign_test
 from core.errors import InputError
 
 
@@ -171,3 +172,12 @@ def test_a_filter_is_named_within_its_metric():
         ("acc", "none"),
         ("f1", "strict"),
     ]
+
+
+def test_the_sign_test_is_that_of_statsmodels():
+    differences = [0.3, 0.1, 0.2, -0.1, 0.5, 0.2, 0.0, 0.4, 0.6]
+    found = sign_test([*differences, None, math.nan])
+    assert (found.positive, found.negative, found.zero) == (7, 1, 1)
+    assert found.p == pytest.approx(their_sign_test(np.array(differences))[1])
+    assert sign_test([1.0] * 6).p == pytest.approx(0.03125)
+    assert sign_test([0.0, None]).p is None

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from core.analysis.relation import detectable_rho, fewest_for_unrelated, relate
+from core.analysis.relation import detectable_rho, fewest_for_unrelated, relate, relate_specifications
 from core.analysis.resampling import spearman, spearman_p_value
 from core.errors import InputError
 from tests.bench import relations as bench
@@ -272,3 +272,14 @@ def test_a_brief_relation_is_the_same_without_what_stands_beside_it():
     for name in ("answer", "reasons", "rho", "lower", "upper", "p", "n", "detectable", "once"):
         assert getattr(brief, name) == getattr(whole, name)
     assert (brief.tau, brief.partial.r, brief.without_one) == (None, None, None) and whole.partial.r is not None
+
+
+def test_a_relation_under_every_specification():
+    frames = {f"s{k}": units(20, rho=-0.85, seed=k) for k in range(9)} | {f"n{k}": units(6, seed=k) for k in range(3)}
+    found = relate_specifications(frames, "s0")
+    assert (found.answer, found.n_agreeing, len(found.relations)) == ("related_as_registered", 9, 12)
+    assert found.counts == {"related_as_registered": 9, "related_other_way": 0, "not_related": 0, "cannot_tell": 3}
+    twice = {"s0": units(20, rho=-0.85).with_columns(recipe=pl.lit("one"))}
+    assert relate_specifications(twice, "s0").relations["s0"].reasons == ("replicates",), "recipes count once here too"
+    with pytest.raises(InputError, match="s9"):
+        relate_specifications(frames, "s9")

@@ -1,12 +1,16 @@
 """Coefficients, p and intervals by resampling: against scipy, and closed forms against resampling."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from core.analysis import resampling
 from core.analysis.relation import relate
-from core.analysis.resampling import kendall, mean_ranks, spearman, spearman_p_value
+from core.analysis.resampling import adjust_p_values, kendall, mean_ranks, search_dimensions, spearman, spearman_p_value
+from tests.bench import relations as bench
 from tests.frames import of_units as of
 from tests.frames import units
 
@@ -55,3 +59,30 @@ def test_with_hundreds_of_models_closed_forms_agree_with_resampling(monkeypatch)
     for name in ("lower", "upper", "p"):
         assert getattr(closed, name) == pytest.approx(getattr(resampled, name), abs=0.03)
         assert getattr(closed.partial, name) == pytest.approx(getattr(resampled.partial, name), abs=0.03)
+
+
+# --- many tests at once ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
+def test_many_p_values_are_corrected_as_by_statsmodels(ours, theirs):
+    p = [0.04, 0.001, 0.2, 0.012, 0.8, 0.012]
+    assert adjust_p_values(p, ours) == pytest.approx(list(multipletests(p, method=theirs)[1]))
+    assert adjust_p_values([None, 0.03, None], ours) == [None, 0.03, None]
+    assert adjust_p_values([], ours) == []
+
+
+def test_a_search_finds_what_is_related_and_passes_over_gaps():
+    y = np.arange(16.0)
+    noise = np.random.default_rng(0).normal(size=(5, 16))
+    layers = {f"layer {k}": row for k, row in enumerate(noise)} | {"related": -y, "flat": np.ones(16)}
+    found = search_dimensions(layers, y)
+    assert (found.best, found.rho[5], found.rho[6], found.adjusted_p[6]) == ("related", -1, None, None)
+    assert found.p == pytest.approx(1 / 10_000)
+    gaps = search_dimensions(layers | {"gaps": [None, math.nan, *y[2:]]}, [*y[:-1], None])
+    assert (gaps.n, gaps.rho[7]) == (15, 1)
+
+
+@pytest.mark.parametrize("name", bench.NULLS)
+def test_other_tests_find_nothing_where_nothing_is(name):
+    assert bench.false_positives(name, 18, 100) <= 0.12

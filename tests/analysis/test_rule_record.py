@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from core.analysis.decision import decide, proportion_interval, record_choice, task_remark, track_record
+from core.analysis.decision import decide
+from core.analysis.rule_record import proportion_interval, record_choice, task_remark, track_record
 from core.pilots.rule import Criterion, Rule, TaskName
 from tests.answers import SCORE, THREE, asked
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from core.analysis.many import WindowRelation, relate_windows
+from core.analysis.windows import WindowRelation, relate_windows
 from core.tables import TABLES
 from core.wording import within as words
 from tests.profiles import make_profile

@@ -188,6 +188,18 @@ def refuse(folder):
     raise ResourceError("no room")
 
 
+def test_taking_the_reference_profiles_out_tells_only_what_was_there(path, ships, capsys):
+    ships(make_profile(tags=[SHIPPED]))
+    Warehouse(path).prepare()
+    reference.add_new_profiles(Warehouse(path), print)
+    assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
+    assert capsys.readouterr().out.split("\n")[0] == (
+        "1 reference profile was moved to the trash. `workdim ingest --reference` adds them again."
+    )
+    assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("There are no reference profiles here")
+
+
 def test_an_app_that_only_shows_takes_no_profiles_in(path, ships, monkeypatch):
     ships(make_profile(tags=[SHIPPED]))
     monkeypatch.setenv(READ_ONLY, "1")

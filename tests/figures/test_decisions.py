@@ -8,8 +8,7 @@ import pytest
 
 from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
-from core.analysis.generality import OrderTable
-from core.analysis.many import concordance
+from core.analysis.generality import OrderTable, concordance
 from core.figures import decisions as figures
 from core.figures import generality
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName

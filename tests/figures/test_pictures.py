@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.profile_data import Curve, Mark, ProfileData, Reference
+from core.figures.profile_data import Curve, Extremum, Mark, Phase, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
 from core.figures.svg import (
     DARK,
@@ -29,7 +29,7 @@ from core.figures.svg import (
     ticks,
     wrap_text,
 )
-from core.figures.svg_profiles import Extremum, Phase, claim_phases, difference_svg, profile_svg, thumbnail
+from core.figures.svg_profiles import difference_svg, profile_svg, thumbnail
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -26,7 +26,7 @@ from core.runs.recovery import recover, recover_for_reader
 from core.store import parcels
 from core.tables import TABLES
 from core.warehouse import queries
-from core.warehouse.profiles import read_profile
+from core.warehouse.runs import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.measuring import measure

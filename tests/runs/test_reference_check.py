@@ -10,8 +10,8 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.warehouse import queries
-from core.warehouse.profiles import read_profile
 from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
+from core.warehouse.runs import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 

@@ -10,7 +10,7 @@ from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunCheckRow
 from core.terminal.run_summary import WIDTH
 from core.terminal.tables import run_details, runs_table, summary_lines
-from core.warehouse.profiles import read_profile, run_records
+from core.warehouse.runs import read_profile, run_records
 from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model

@@ -68,7 +68,7 @@ def test_what_is_shipped_comes_in_once_and_stays_out_where_it_was_taken_out(ware
 
     own = make_profile("01900000-0000-7000-8000-0000000000aa")
     parcels.write_parcel(warehouse.parcels / own.run.run_id, own)
-    assert reference.remove_profiles(warehouse) == 4 and ids(warehouse) == [own.run.run_id]
+    assert reference.remove_profiles(warehouse) == (4, 0) and ids(warehouse) == [own.run.run_id]
     assert reference.add_new_profiles(warehouse, pytest.fail) == []
     assert len(reference.add_all_profiles(warehouse, pytest.fail)) == 4
 
@@ -85,7 +85,7 @@ def test_those_that_ship_packed_are_like_the_others(tmp_path, warehouse, shipped
     packed(shipped, *IDS)  # a later version brings one more
     assert reference.add_new_profiles(warehouse, pytest.fail) == [IDS[2]]
     assert reference.add_all_profiles(warehouse, pytest.fail) == [IDS[1]]
-    assert reference.remove_profiles(warehouse) == 4
+    assert reference.remove_profiles(warehouse) == (4, 0)
     whole = bundle.read_bytes()
     bundle.write_bytes(whole[: len(whole) // 2])
     new, told = Warehouse(tmp_path / "new" / "w.duckdb"), []
@@ -105,7 +105,7 @@ def test_a_new_warehouse_begins_with_them_and_a_damaged_one_is_told(tmp_path, sh
 
 
 def test_taken_out_before_they_ever_came_they_do_not_come(warehouse, shipped):
-    assert reference.remove_profiles(warehouse) == 0
+    assert reference.remove_profiles(warehouse) == (0, 0)
     assert reference.add_new_profiles(warehouse, pytest.fail) == [] == ids(warehouse)
 
 
@@ -131,7 +131,7 @@ def test_shipped_plans_are_added_once_and_stay_away_after_they_were_removed(ware
     layer_plans.delete_plan(warehouse, "0199-own")
     assert layer_plans.cheapest_verified_plan(warehouse).plan_id == "0199-shipped"
     assert layer_plans.cheapest_verified_plan(warehouse, with_reference=False) is None
-    reference.remove_profiles(warehouse)
+    assert reference.remove_profiles(warehouse) == (3, 1)
     assert reference.add_new_profiles(warehouse, pytest.fail) == [] and layer_plans.list_plans(warehouse).is_empty()
     reference.add_all_profiles(warehouse, pytest.fail)
     assert layer_plans.list_plans(warehouse)["plan_id"].to_list() == ["0199-shipped"]

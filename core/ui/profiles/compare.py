@@ -15,8 +15,9 @@ from core.analysis.differences import (
     relative_difference,
 )
 from core.figures import profile_data
+from core.figures.profile_data import extrema_of
 from core.figures.svg import Caption
-from core.figures.svg_profiles import difference_svg, extrema_of, profile_caption, profile_svg
+from core.figures.svg_profiles import difference_svg, profile_caption, profile_svg
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.profiles import provenance

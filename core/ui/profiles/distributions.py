@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.many import PLACES, relate_windows, shuffled_windows
+from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.scores import windows_svg

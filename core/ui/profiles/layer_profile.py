@@ -10,9 +10,9 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import control_links
 from core.figures import claims, layer_profiles, profile_data
-from core.figures.profile_data import CorrelatorData, ProfileData
+from core.figures.profile_data import CorrelatorData, ProfileData, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
-from core.figures.svg_profiles import LayerSelection, claim_phases, extrema_of, profile_caption, profile_svg
+from core.figures.svg_profiles import LayerSelection, profile_caption, profile_svg
 from core.registry.passes import CONTROLS
 from core.ui import inputs, language, notices, pictures, tables, url_state
 from core.ui.markdown import escape
@@ -85,7 +85,7 @@ def show(selection: Selection) -> None:
         show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer, lang))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(runs, selection.extrema)
-    plan_view.tell_needed(runs)
+    plan_view.show_needed_directions(runs)
     st.subheader(_("Numbers"))
     rows = choice.rows(estimates, correlators, runs)
     at_layer = rows if layer is None else rows.filter(layer=layer)

@@ -40,7 +40,7 @@ def show(selection: Selection) -> None:
             # Wide enough for the longest name of a field; the mark beside it needs no room.
             widths = {table.columns[0]: FIELD_WIDTH, **({"": MARK_WIDTH} if "" in table.columns else {})}
             columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
-            st.dataframe(table, key=f"provenance {title}", hide_index=True, column_config=columns, height="content")
+            tables.draw(table, key=f"provenance {title}", column_config=columns, height="content")
     _show_download(titled_tables)
 
 

@@ -1,0 +1,115 @@
+"""Dimension and loss over the windows of one run: does the model predict a text worse where its dimension is larger?
+
+The unit is a window of the text; all windows have the same number of tokens. Windows of one document are similar, so an
+answer stands only if it is the same with each document counted once. A repetitive text has low loss and low dimension:
+so the dimension pairs only tokens of different types, and the coefficient is also reported given the number of types. In
+the control the tokens of each window are shuffled, and loss and dimension measured again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from core.analysis.confounding import PartialCorrelation, normal_scores, partial_correlation
+from core.analysis.differences import controls_of
+from core.analysis.relation import Relation, Sign, relate
+from core.analysis.resampling import bca_interval, resamples, weighted_spearman
+from core.analysis.units import FEWEST_EXPLORATORY, known_units
+
+PLACES = ("inner", "final")
+"""Where in the model: the inner layer with the largest dimension (the default), and after the last block."""
+PUBLISHED_SIGN: Sign = "positive"
+"""The larger the dimension of a text, the larger its loss (arXiv 2501.10573, for most of its estimators)."""
+
+
+@dataclass(frozen=True)
+class WindowRelation:
+    """The relation of dimension and loss over the windows of one run, at one place in the model."""
+
+    place: str
+    """One of `PLACES`."""
+    layer: int | None
+    relation: Relation
+    """Dimension against loss, neither negated; `n` counts windows, `once` documents."""
+    n_documents: int
+    given_types: PartialCorrelation
+    """The same given how many distinct tokens a window has."""
+    shuffled: Relation | None = None
+    """None without a control with shuffled tokens."""
+    difference: tuple[float, float, float] | None = None
+    """Coefficient of the text minus that of the control, with its 95 percent interval over their common windows."""
+
+
+def shuffled_windows(run: dict[str, Any], runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame | None:
+    """Rows of run_windows of the run's newest control with shuffled tokens; None without such rows."""
+    controls = controls_of(run, runs).filter(pl.col("pass") == "shuffled")
+    of_controls = [windows for run_id in controls["run_id"] if not (windows := rows.filter(run_id=run_id)).is_empty()]
+    return of_controls[-1] if of_controls else None
+
+
+def relate_windows(
+    windows: pl.DataFrame, place: str = PLACES[0], shuffled: pl.DataFrame | None = None, seed: int = 0
+) -> WindowRelation:
+    """Relate dimension and loss; `windows` and `shuffled` are rows of run_windows of one run and of its control."""
+    units = window_units(windows, place)
+    layers = windows["inner_layer"].drop_nulls() if place == "inner" else pl.Series(dtype=pl.Int64)
+    relation = WindowRelation(
+        place,
+        layers[0] if layers.len() else None,
+        relate(units, PUBLISHED_SIGN, seed=seed),
+        windows["document"].n_unique(),
+        _relation_given_types(units, seed),
+    )
+    if shuffled is None or shuffled.is_empty():
+        return relation
+    of_control = window_units(shuffled, place)
+    return replace(
+        relation,
+        shuffled=relate(of_control, PUBLISHED_SIGN, seed=seed),
+        difference=_difference_from_control(units, of_control, seed),
+    )
+
+
+def window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
+    """Input of `relate`: one row per window, with its loss as performance."""
+    dimension = pl.col(f"{place}_d2")
+    return windows.select(
+        unit=pl.col("sequence").cast(pl.String),
+        dimension=dimension,
+        dimension_error=pl.col(f"{place}_d2_std_error") / dimension,
+        performance="loss",
+        performance_error="loss_std_error",
+        recipe=pl.format("document {}", "document"),
+        types=pl.lit(pl.Series(normal_scores(windows["n_types"].to_numpy()))),
+    )
+
+
+def _relation_given_types(units: pl.DataFrame, seed: int) -> PartialCorrelation:
+    known, _, _ = known_units(units)
+    if known.height < FEWEST_EXPLORATORY or min(known["dimension"].n_unique(), known["performance"].n_unique()) < 2:
+        return PartialCorrelation(None, None, None, None, known.height, (), "too_few")
+    return partial_correlation(known, seed, ("types",))
+
+
+def _difference_from_control(
+    units: pl.DataFrame, of_control: pl.DataFrame, seed: int
+) -> tuple[float, float, float] | None:
+    """Coefficient minus the control's, with a bootstrap that draws the same windows for both."""
+    known, of_control = (
+        known_units(frame)[0].select("unit", "dimension", "performance") for frame in (units, of_control)
+    )
+    both = known.join(of_control, on="unit", suffix="_shuffled").sort("unit")
+    n = both.height
+    numbers = [both[name].to_numpy() for name in both.columns if name != "unit"]
+    if n < FEWEST_EXPLORATORY or min(len(set(values)) for values in numbers) < 2:
+        return None
+
+    def difference(counts: np.ndarray) -> np.ndarray:
+        return weighted_spearman(counts, *numbers[:2]) - weighted_spearman(counts, *numbers[2:])
+
+    value = float(difference(np.ones((1, n)))[0])
+    return value, *bca_interval(value, difference(resamples(n, seed)), difference(1 - np.eye(n)), 0.95)
