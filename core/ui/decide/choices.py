@@ -10,6 +10,7 @@ import polars as pl
 import streamlit as st
 from pydantic import ValidationError
 
+from core import wording
 from core.analysis import criteria as analysis
 from core.analysis import decision as deciding
 from core.analysis import ranking
@@ -25,7 +26,6 @@ from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import ANSWERED, group_names
 from core.wording import decisions as words
-from core.wording.pilot_sentences import use_class_name
 
 STATED = "own"
 """In place of the id of a rule: the criteria stated on this page."""
@@ -186,7 +186,7 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
         list(USE_CLASSES),
         "use",
         "general",
-        lambda key: use_class_name(key, language.current()),
+        lambda key: wording.name("use_class", key, language.current()),
         width=140,
     )
 

@@ -14,6 +14,7 @@ import polars as pl
 import streamlit as st
 import tomli_w
 
+from core import wording
 from core.errors import InputError
 from core.pilots import registration
 from core.pilots.pilot import USE_CLASSES, Pilot
@@ -21,7 +22,7 @@ from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register_pilot
-from core.wording import pilot_sentences
+from core.wording.scores import registered_benchmark_text
 
 SHIPPED = Path(__file__).resolve().parents[3] / "data" / "pilots"
 _FILE = url_state.key("pilot text")
@@ -96,7 +97,7 @@ def _show_form(error: InputError | None) -> None:
     _ = language.translator()
     lang = language.current()
     form = _PilotForm(_parsed_file(), error)
-    use_classes = {key: pilot_sentences.use_class_name(key, lang) for key in USE_CLASSES}
+    use_classes = {key: wording.name("use_class", key, lang) for key in USE_CLASSES}
     left, right = st.columns([3, 2])
     form.text(left, "name", _("Name"))
     form.choice(right, "use_class", _("Use class"), use_classes)
@@ -317,8 +318,8 @@ def _show_summary(pilot: Pilot) -> None:
             models=len(pilot.models),
             texts=len(pilot.texts),
             protocol=escape(pilot.protocol),
-            use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
-            benchmark=escape(pilot_sentences.benchmark_text(pilot.benchmark, lang)),
+            use_class=wording.name("use_class", pilot.use_class, lang),
+            benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),
         )
     )
 

@@ -18,6 +18,7 @@ from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
+from core.wording import plan_evidence as evidence
 from core.wording import plans as sentences
 from core.wording.labels import short_id
 from core.wording.numbers import number
@@ -157,13 +158,13 @@ def show_prices(layer_plan: LayerPlan) -> None:
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
-    for line in sentences.published_lines(layer_plan, lang):
+    for line in evidence.published_lines(layer_plan, lang):
         st.markdown(escape(line))
-    for line in sentences.control_lines(layer_plan.plan, lang):
+    for line in evidence.control_lines(layer_plan.plan, lang):
         st.caption(escape(line))
     healed = [analysis.plan_price(layer_plan)] if layer_plan.plan.is_healed else []
     rows = [*healed, *analysis.rivals(layer_plan)]
-    names = [sentences.rule_name(row.rule, lang) + (_(", healed") if row.is_healed else "") for row in rows]
+    names = [evidence.rule_name(row.rule, lang) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
             _("Rule"): names,
@@ -217,7 +218,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
     _show_plan_price(layer_plan)
-    st.markdown(f"**{escape(sentences.largest_losses_text(layer_plan, lang))}**")
+    st.markdown(f"**{escape(evidence.largest_losses_text(layer_plan, lang))}**")
     for line in sentences.caution_lines(layer_plan.plan, lang):
         st.caption(escape(line))
     for column, is_of_answers in zip(st.columns(2), (True, False), strict=True):
@@ -255,7 +256,7 @@ def show_saving(layer_plan: LayerPlan) -> None:
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
-        if (time := sentences.time_saved_share(plan)) is not None:
+        if (time := analysis.time_saved_share(plan)) is not None:
             label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
             st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
     rows = [row for row in layer_plan.outcomes if row.text == "weights" and row.value_before and row.value_after]
@@ -295,8 +296,8 @@ def show_directions(layer_plan: LayerPlan) -> None:
             "layers do not compose; only that of all layers at once says something of a smaller model's width."
         )
     )
-    st.markdown(f"**{escape(wording.joined_sentences(sentences.student_lines(layer_plan, lang), lang))}**")
-    for line in sentences.direction_lines(layer_plan, lang):
+    st.markdown(f"**{escape(wording.joined_sentences(evidence.student_lines(layer_plan, lang), lang))}**")
+    for line in evidence.direction_lines(layer_plan, lang):
         st.markdown(f"- {escape(line)}")
 
 
@@ -309,7 +310,7 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
     )
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         layer_plan = reads.layer_plan(plan_id)
-        sentence = layer_plan and sentences.sufficient_directions_text(
+        sentence = layer_plan and evidence.sufficient_directions_text(
             layer_plan, analysis.layer_directions(layer_plan), language.current()
         )
         if sentence:
@@ -394,7 +395,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
             ],
             _("Verified"): [_("yes") if row["is_verified"] else _("no") for row in rows],
             _("Recommended"): [_("yes") if row["is_recommended"] else _("no") for row in rows],
-            _("Rule"): [sentences.rule_name(row["rule"], lang) for row in rows],
+            _("Rule"): [evidence.rule_name(row["rule"], lang) for row in rows],
             _("Text"): [row["corpus_id"] for row in rows],
             _("Planned"): [language.local_time(row["created_at"]) for row in rows],
             _("Plan"): [short_id(row["plan_id"]) for row in rows],
@@ -406,10 +407,10 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     records = analysis.rule_records(outcomes)
     if not records:
         return
-    st.markdown(f"**{escape(sentences.best_rule_text(records, lang))}**")
+    st.markdown(f"**{escape(evidence.best_rule_text(records, lang))}**")
     by_rule = pl.DataFrame(
         {
-            _("Rule"): [sentences.rule_name(record.rule, lang) for record in records],
+            _("Rule"): [evidence.rule_name(record.rule, lang) for record in records],
             _("Mean above the cheapest, nats per token"): [round(record.excess, 4) for record in records],
             _("Cheapest in"): [
                 _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans) for record in records
@@ -419,4 +420,4 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     tables.show(by_rule, "rules of plans", width="content")
     forecasts = analysis.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
     if forecasts:
-        st.caption(escape(sentences.foresight_text(forecasts, lang)))
+        st.caption(escape(evidence.foresight_text(forecasts, lang)))
