@@ -201,13 +201,13 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     if passing.is_empty():
         st.info(_("No run passes these filters."))
     else:
-        told = Sentence(
+        text = Sentence(
             "{n} of {total} runs passes the filters.",
             "{n} of {total} runs pass the filters.",
             n=passing.height,
             total=n_texts,
         )
-        st.caption(worded(told, language.current()))
+        st.caption(worded(text, language.current()))
     return passing
 
 
@@ -329,6 +329,7 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 
 def run_label(run: dict[str, Any]) -> str:
+    """A run in a list: model, text, protocol, pass, time and tags."""
     pass_name = (
         "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
     )
