@@ -35,7 +35,7 @@ from core.commands.rank import load_answer
 from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption, Dot, Panel, scatter_svg, small_multiples_svg
-from core.records import DAMAGED, LayerPlan
+from core.records import DAMAGED, EARLIER, LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
@@ -621,6 +621,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
         pl.col("pass") == "text",
         pl.col("run_id").is_in(windows["run_id"].unique().to_list()),
         ~pl.col("tags").list.contains(DAMAGED),  # a ruin is no model
+        ~pl.col("tags").list.contains(EARLIER),  # nor is a checkpoint on the way
     )
     known = known.sort(
         pl.col("reference").str.starts_with("local:"), "name", "corpus_name", descending=[True, False, False]
