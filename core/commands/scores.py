@@ -366,7 +366,7 @@ def _parse_models(arguments: list[str]) -> tuple[Mapping[str, str], str | None]:
 
 
 def _confirm_import(options: argparse.Namespace, previews) -> bool:
-    """Ask only at a terminal; a script needs no question."""
+    """Whether to import; asks only at a terminal, so that scripts run without a question."""
     if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     question = Sentence(

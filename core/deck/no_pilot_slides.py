@@ -24,7 +24,7 @@ from core.wording.verdicts import claim_name
 
 
 def _one_run_per_model(data: DeckData) -> pl.DataFrame:
-    """Of several runs of a model, the first that no check vetoes."""
+    """One run per model: of several, the first that no check vetoes."""
     order = data.text_runs.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
     return (
         order.sort("is_vetoed", maintain_order=True).unique("model_id", keep="first", maintain_order=True).sort("name")
@@ -255,7 +255,7 @@ def outstanding_slide(data: DeckData) -> StorySlide:
 
 
 def _step_ratio(step: tuple[int, int, float, float]) -> float:
-    """Of a step in either direction: a fall to a third counts as much as a rise to three times."""
+    """Ratio of the larger to the smaller value of a step: a fall to a third counts as much as a rise to three times."""
     return max(step[3] / step[2], step[2] / step[3])
 
 

@@ -152,7 +152,7 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
 
 
 def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """The same for JSON; `result` is that of the job."""
+    """The scores of `scored_lines` as a JSON record; `result` is that of the job."""
     shared = ("repository", "revision", "benchmark", "suite", "task_version", "dtype", "source", "as_of", "flags")
     own = ("metric", "value", "std_error", "unit", "higher_is_better", "n_samples", "is_partial")
     rows = tables["scores"].to_dicts()

@@ -210,7 +210,7 @@ def dictionary_markdown(tables: Sequence[str], translate: Translate = str) -> st
 def _add_dictionary(
     writer: archive.ArchiveWriter, readme: tuple[str, str], tables: Sequence[str], translate: Translate
 ) -> None:
-    """As a table for a spreadsheet, and to read, beneath what the export holds."""
+    """Add the dictionary as a table for a spreadsheet, and as text below the description of the export."""
     title, text = map(translate, readme)
     writer.add("dictionary.csv", excel_csv(column_dictionary(tables, translate)))
     writer.add("dictionary.md", f"# {title}\n\n{text}\n\n{dictionary_markdown(tables, translate)}".encode())

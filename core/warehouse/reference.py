@@ -79,7 +79,7 @@ def _plan_file(table: str) -> Path:
 
 
 def unpack(bundle: Path, folder: Path) -> None:
-    """Raises TarError, LZMAError or EOFError if the file is damaged, OSError if there is no room."""
+    """Unpack a bundle into the folder. Raises TarError, LZMAError or EOFError if it is damaged, OSError without room."""
     with tarfile.open(bundle) as members:
         members.extractall(folder, filter="data")
 
@@ -94,7 +94,7 @@ def add_new_profiles(warehouse: Warehouse, report: Report) -> list[str]:
 
 
 def add_all_profiles(warehouse: Warehouse, report: Report) -> list[str]:
-    """As `add_new_profiles`, but also those that were removed."""
+    """As `add_new_profiles`, and also add those that were removed."""
     return _add_profiles(warehouse, set(), report)
 
 

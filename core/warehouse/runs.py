@@ -89,7 +89,7 @@ def ensure_parcel(warehouse: Warehouse, run_id: str) -> Path:
 
 
 def find_dependents(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Those of these runs that other runs were judged with -> these other runs."""
+    """Run -> the other runs that were judged with it, for those of `run_ids` that have any."""
     marks = ", ".join("?" * len(run_ids)) or "NULL"
     uses = warehouse.read(
         f"SELECT DISTINCT used, run_id FROM ({_CONTROL_USES}) WHERE used IN ({marks}) ORDER BY ALL", list(run_ids)

@@ -76,7 +76,7 @@ class PendingChanges:
         return bool(self.changes or self.run_ids)
 
     def without(self, others: Collection[tuple[str, str]]) -> PendingChanges:
-        """All but these (kind, id), which the caller is changing."""
+        """The changes without those of `others` (kind, id), which the caller is making."""
         return PendingChanges(
             tuple(mark for mark in self.changes if mark not in others),
             tuple(run_id for run_id in self.run_ids if (RUN, run_id) not in others),
@@ -133,7 +133,7 @@ def ingest_runs(
 
 
 def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
-    """Sync the rows of every file that may have been edited by hand, and with the trash."""
+    """Sync the rows with every file that may have been edited by hand, and with the trash."""
     known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
     with transaction(connection):
         sync_rows(connection, folder, RUN, known, report)

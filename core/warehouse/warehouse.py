@@ -107,7 +107,7 @@ class Warehouse:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file, or files to build it from, which opening does."""
+        """Whether there is a DuckDB file, or files from which opening would build it."""
         return exists(self.path) or bool(names_in(self.parcels)) or bool(names_in(self.folder.people))
 
     def version(self) -> tuple[int, ...]:
