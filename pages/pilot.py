@@ -14,10 +14,8 @@ st.markdown(_("Measure models on a text of your choice. A measurement goes on wh
 job_cards.show()
 if not inputs.may_write():
     st.stop()
-ways = {"models": (_("Models"), measure_form.ask), "pilot": (_("A pilot"), pilot_form.show)}
-way = inputs.choose(
-    _("What to measure"), list(ways), "way", "models", lambda name: ways[name][0], label_visibility="collapsed"
+show_form = inputs.choose_section(
+    "way", {"models": (_("Models"), measure_form.show), "pilot": (_("A pilot"), pilot_form.show)}, _("What to measure")
 )
-draw = ways[way][1]
-draw()
+show_form()
 measure_form.show_cleanable()

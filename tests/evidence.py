@@ -41,6 +41,7 @@ from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_words
+from core.wording import plan_evidence
 from core.wording import plans as plan_words
 from core.wording import within as within_words
 from core.wording.numbers import number
@@ -956,7 +957,7 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
         plan.name,
         plan.corpus_id.partition("@")[0],
         f"{', '.join(map(str, plan.blocks))} / {plan.n_layers}",
-        tuple(plan_words.rule_name(plan.rule, language) for language in LANGUAGES),
+        tuple(plan_evidence.rule_name(plan.rule, language) for language in LANGUAGES),
         _price(before),
         _price(after) if plan.is_healed else "–",
         plan_words.price_text(plan.random_10th),
@@ -1005,8 +1006,8 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
         if points:
             pairs = [
                 (
-                    plan_words.sufficient_directions_text(found, points, language),
-                    *plan_words.student_lines(found, language),
+                    plan_evidence.sufficient_directions_text(found, points, language),
+                    *plan_evidence.student_lines(found, language),
                 )
                 for language in LANGUAGES
             ]
@@ -1023,7 +1024,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """Each plan beside the published choices of its size; then what rules had foreseen."""
     told = []
     for found in plans:
-        lines = [plan_words.published_lines(found, language) for language in LANGUAGES]
+        lines = [plan_evidence.published_lines(found, language) for language in LANGUAGES]
         if lines[0]:
             blocks = [
                 plan_words.blocks_text(found.plan.blocks, found.plan.n_layers, language) for language in LANGUAGES
@@ -1032,7 +1033,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
     if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
-        told.append(tuple(plan_words.foresight_text(foreseen, language) for language in LANGUAGES))
+        told.append(tuple(plan_evidence.foresight_text(foreseen, language) for language in LANGUAGES))
     return told
 
 

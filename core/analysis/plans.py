@@ -62,6 +62,21 @@ def unhealed_price(layer_plan: LayerPlan) -> PlanOutcomeRow | None:
     return next((row for row in rows if row.is_chosen), None)
 
 
+def time_saved_share(plan: PlanRow) -> float | None:
+    """The share of time saved in reading a prompt and writing some tokens; None if it was not measured."""
+    before = (plan.prefill_seconds_before, plan.generation_seconds_before)
+    after = (plan.prefill_seconds_after, plan.generation_seconds_after)
+    if None in before or None in after:
+        return None
+    return 1 - sum(filter(None, after)) / sum(filter(None, before))
+
+
+def parameters_saved_share(plan: PlanRow, n_blocks: int) -> float:
+    """The share of the parameters in `n_blocks` blocks, taken as equally large."""
+    per_block = (plan.parameters_before - plan.parameters_after) / max(1, len(plan.blocks))
+    return n_blocks * per_block / plan.parameters_before
+
+
 def search_steps(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The search's set of each size, smallest first, with the plan's own set at its size."""
     chosen = plan_price(layer_plan)

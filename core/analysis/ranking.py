@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -335,6 +336,13 @@ def list_benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
             descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
         )
     )
+
+
+def default_benchmark(scored: pl.DataFrame, pilot: Pilot | None) -> dict[str, Any] | None:
+    """The benchmark to show first: the pre-registered one if there are scores, else the one that most models have."""
+    offered = list_benchmarks(scored).to_dicts()
+    registered = (row for row in offered if pilot and pilot.benchmark.is_met_by(row))
+    return next(registered, offered[0] if offered else None)
 
 
 def score_key(benchmark: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from core import wording
+from core.analysis.ranking import default_benchmark
 from core.deck import appendix_values
 from core.deck.deck_data import DeckData
 from core.deck.slide import reference_slide, reference_slides
@@ -17,7 +18,7 @@ from core.deck.story import Column, Row, Statement, StorySlide
 from core.errors import Sentence
 from core.locale import glossary, translator, worded
 from core.records import without_places
-from core.wording import pilot_sentences, plans
+from core.wording import plans
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 from core.wording.limits import limits
@@ -290,7 +291,7 @@ def _sql(data: DeckData) -> StorySlide:
             f"SELECT * FROM run_checks WHERE {condition};  SELECT * FROM run_controls WHERE {condition}",
         ),
     ]
-    benchmark = pilot_sentences.default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
+    benchmark = default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
     if benchmark is not None:
         queries.append(
             (

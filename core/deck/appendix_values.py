@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from core import wording
-from core.analysis.ranking import filter_benchmark
+from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, reference_slide, reference_slides
@@ -16,7 +16,6 @@ from core.deck.story import Column, Heading, Row, Statement, StorySlide
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
-from core.wording import pilot_sentences
 from core.wording import slides as slide_wording
 from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened_name
 from core.wording.verdicts import (
@@ -36,7 +35,7 @@ MOST_CHECKS = 16
 def values(data: DeckData) -> Iterator[StorySlide]:
     """All dimensions, by comparison group."""
     _ = translator(data.language)
-    benchmark = pilot_sentences.default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
+    benchmark = default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
     across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
     groups = [*data.groups, *across]
     rows: list[Row] = []
@@ -119,8 +118,8 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     )
     if data.pilot is None:
         return title
-    is_exploratory = pilot_sentences.is_exploratory(benchmark, data.pilot.pilot)
-    return f"{title}: {_('not pre-registered (exploratory)') if is_exploratory else _('pre-registered')}"
+    is_registered = data.pilot.pilot.benchmark.is_met_by(benchmark)
+    return f"{title}: {_('pre-registered') if is_registered else _('not pre-registered (exploratory)')}"
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:

@@ -16,9 +16,10 @@ from core.deck.story import Statement, StorySlide
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
-from core.wording import answers, pilot_sentences
+from core.wording import answers
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names, name, shortened_name
+from core.wording.scores import registered_benchmark_text
 
 
 def question_slide(data: DeckData) -> StorySlide:
@@ -31,10 +32,7 @@ def question_slide(data: DeckData) -> StorySlide:
         (
             _("Primary benchmark"),
             _("; ").join(
-                [
-                    pilot_sentences.benchmark_text(pilot.benchmark, data.language),
-                    slide_wording.rho_sign_text(data.language),
-                ]
+                [registered_benchmark_text(pilot.benchmark, data.language), slide_wording.rho_sign_text(data.language)]
             ),
         ),
         (_("Dimension"), slide_wording.dimension_text(data.language)),
@@ -444,7 +442,7 @@ def allowed_use_slide(data: DeckData) -> StorySlide:
         data,
         "allowed",
         _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
-            use_class=pilot_sentences.use_class_name(pilot.use_class, data.language), n=0
+            use_class=wording.name("use_class", pilot.use_class, data.language), n=0
         ),
         statements,
         tables=("pilots", "scores"),

@@ -15,7 +15,7 @@ from core.errors import Sentence
 from core.locale import translator, worded
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
-from core.wording import plans
+from core.wording import plan_evidence, plans
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 
@@ -47,7 +47,7 @@ def _plan_title(layer_plan: LayerPlan, language: str) -> str:
     _ = translator(language)
     plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     row = within_budget.price or within_budget.cheapest
-    less = plans.time_saved_share(plan) if within_budget.is_plan else None
+    less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
     values = {
         "name": shortened_name(plan.name, 34),
         "k": len(row.blocks),
@@ -155,7 +155,7 @@ def _question_slide(data: DeckData) -> StorySlide:
                 corpus=shortened_name(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
             ),
         ),
-        (_("Rule"), plans.rule_name(plan.rule, data.language)),
+        (_("Rule"), plan_evidence.rule_name(plan.rule, data.language)),
         (_("Made on"), slide_wording.day(plan.created_at.date(), data.language)),
     ]
     return _plan_slide(
@@ -211,13 +211,13 @@ def _answer_slide(data: DeckData) -> StorySlide:
         "over_budget": _("Keep all blocks, or allow a larger budget and ask again."),
         "unverified": _("Verify the plan on held-out text first; decide nothing by this price."),
     }[standing]
-    controls = plans.control_lines(plan, data.language)[:1]
+    controls = plan_evidence.control_lines(plan, data.language)[:1]
     evidence = (
         *(controls if standing == "no_better_than_random" else ()),
         plans.healing_text(layer_plan, data.language),
         plans.task_text(layer_plan, data.language),
-        plans.limit_reached_text(layer_plan, data.language) if standing == "recommended" else "",
-        plans.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
+        plan_evidence.limit_reached_text(layer_plan, data.language) if standing == "recommended" else "",
+        plan_evidence.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
         *controls,
     )
     return _plan_slide(
@@ -296,7 +296,9 @@ def _prices_slide(data: DeckData) -> StorySlide:
     ]
     if unhealed is not None:
         prices.append((_("ours, before healing"), _price(unhealed)))
-    prices += [(plans.rule_name(row.rule, data.language), _price(row)) for row in visuals.other_choices(layer_plan)]
+    prices += [
+        (plan_evidence.rule_name(row.rule, data.language), _price(row)) for row in visuals.other_choices(layer_plan)
+    ]
     lines = [_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices]
     return _plan_slide(
         data,
@@ -304,7 +306,7 @@ def _prices_slide(data: DeckData) -> StorySlide:
         _prices_title(layer_plan, data.language),
         [
             Statement(lines[0], is_main=True),
-            *(Statement(line) for line in [*lines[1:], *plans.control_lines(plan, data.language)[:1]]),
+            *(Statement(line) for line in [*lines[1:], *plan_evidence.control_lines(plan, data.language)[:1]]),
         ],
         chart,
         tables=("plan_outcomes",),
@@ -376,7 +378,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
         )
         for row in by_harm[:MOST_ROWS]
     ]
-    first_sentence = plans.largest_losses_text(layer_plan, data.language).replace("。", ". ").split(". ")[0]
+    first_sentence = plan_evidence.largest_losses_text(layer_plan, data.language).replace("。", ". ").split(". ")[0]
     return _plan_slide(
         data,
         "breaks",
@@ -398,7 +400,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            plans.largest_losses_text(layer_plan, data.language),
+            plan_evidence.largest_losses_text(layer_plan, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )

@@ -22,7 +22,7 @@ from core.figures.scores import dimension_axis, ranking_points, score_axis
 from core.locale import translator
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
-from core.wording import answers, plans
+from core.wording import answers, plan_evidence, plans
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 
 MOST_CURVES = 6
@@ -352,7 +352,7 @@ def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
     name = _("ours") if unhealed is None else _("ours, before healing")
     series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
     for number, row in enumerate(other_choices(layer_plan), start=1):
-        series.append(Series(plans.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
+        series.append(Series(plan_evidence.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
     if unhealed is not None:
         healed = _price_point(plan_analysis.plan_price(layer_plan))
         series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))

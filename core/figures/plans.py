@@ -17,6 +17,7 @@ from core.analysis.plans import (
     LayerDirections,
     decisive_text,
     harder_text_prices,
+    parameters_saved_share,
     pareto_front,
     plan_price,
     search_steps,
@@ -177,7 +178,7 @@ def price_points(layer_plan: LayerPlan) -> PriceData:
     all_steps = search_steps(layer_plan)
     priced = [*all_steps, *published, *random]
     sizes = {len(row.blocks) for row in priced}
-    saved = {size: sentences.parameters_saved_share(layer_plan.plan, size) for size in sizes}
+    saved = {size: parameters_saved_share(layer_plan.plan, size) for size in sizes}
     return PriceData(all_steps, unhealed, published, random, pareto_front(priced), saved)
 
 

@@ -18,7 +18,7 @@ from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
 from core.terminal.output import Head, _, heads, join, language, one_line, pad, translated, width, wrap
 from core.terminal.progress import duration_text
-from core.wording import plans
+from core.wording import plan_evidence, plans
 from core.wording.labels import marked_name, shortened_name
 from core.wording.provenance import Line, sections
 from core.wording.scores import score_flag_lines
@@ -283,12 +283,12 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(layer_plan))]
     if harder := read_again.harder_text_prices(layer_plan):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
-    held_against = [*plans.published_lines(layer_plan, reader), *plans.control_lines(plan, reader)]
+    held_against = [*plan_evidence.published_lines(layer_plan, reader), *plan_evidence.control_lines(plan, reader)]
     lines += ["", *held_against] if held_against else []
     lines += ["", *plans.saving_lines(plan, reader)]
-    if directions := plans.direction_lines(layer_plan, reader):
+    if directions := plan_evidence.direction_lines(layer_plan, reader):
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indent_lines(directions)]
-        lines += ["", *plans.student_lines(layer_plan, reader)]
+        lines += ["", *plan_evidence.student_lines(layer_plan, reader)]
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]

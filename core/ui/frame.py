@@ -8,18 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from urllib.parse import quote
 
-import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two sessions at once would find half of it
 import streamlit as st
 
 from core.errors import WorkdimError
 from core.figures.svg import DARK
-from core.ui import inputs, language, pictures, reads, url_state
+from core.ui import inputs, language, pictures, reads, server, url_state
 from core.ui.markdown import escape
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs a page: Streamlit may also run a page's file on its own."""
+_ICON = "data:image/svg+xml," + quote(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><circle cx='16' cy='16' r='15' fill='#0B5CAD'/>"
+    "<path d='M16 5l4 11h-8z' fill='#E69F00'/><path d='M16 27l4-11h-8z' fill='#FFF'/></svg>"
+)
+"""A compass. `:material/...:` would make the browser fetch a font from another host, and for an emoji Streamlit loads the
+list of all emojis, which takes 0.14 s."""
 _PAGE_STYLE = (
     "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
     # Streamlit gives the value of a slider the colour of buttons, which is too dark for text on a dark page.
@@ -31,6 +37,8 @@ _DARK_STYLE = (
     "{ color: #8CC2F7 !important; }</style>"
 )
 """In the dark theme: Streamlit gives a chosen option the colour that fills buttons, which is too dark for text."""
+_WITH_PANDAS = ("decide", "pilot", "query", "scores")
+"""Pages with tables to edit or of any type, which Streamlit turns into frames of pandas."""
 _APPLIED = "waiting parcels taken in"
 """Session-state key: when pending measurements were last added, and the result."""
 _RETRY_SECONDS = 30.0
@@ -46,8 +54,7 @@ def guard() -> None:
 
 def run() -> None:
     """Draw the frame and the page of the address."""
-    # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
-    st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
+    st.set_page_config(page_title="Workdim", page_icon=_ICON, layout="wide")
     st.html(_PAGE_STYLE + (_DARK_STYLE if pictures.theme() == DARK else ""))
     url_state.keep_widget_values()
     lang = language.restore()
@@ -79,7 +86,8 @@ def run() -> None:
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
             token = _in_frame.set(True)
             try:
-                page.run()
+                with server.drawing(needs_pandas=page.url_path in _WITH_PANDAS):
+                    page.run()
             finally:
                 _in_frame.reset(token)
 

@@ -20,7 +20,7 @@ _LAYERED_PICTURE = st.components.v2.component(
         [data-layer]:hover { fill-opacity: 0.12; }
     """,
     js="""export default ({ data, parentElement, setTriggerValue }) => {
-        const file = new DOMParser().parseFromString(data, "image/svg+xml");
+        const file = new DOMParser().parseFromString(new TextDecoder().decode(data), "image/svg+xml");
         const drawn = document.importNode(file.documentElement, true);
         drawn.addEventListener("click", event => {
             const place = event.target.closest("[data-layer]");
@@ -65,4 +65,4 @@ def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> Non
     def on_click() -> None:
         choose_layer(int(st.session_state[key]["layer"]))
 
-    _LAYERED_PICTURE(key=key, data=svg, on_layer_change=on_click)
+    _LAYERED_PICTURE(key=key, data=svg.encode(), on_layer_change=on_click)

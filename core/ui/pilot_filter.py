@@ -5,13 +5,14 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis.differences import with_controls
 from core.pilots import registration
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
-from core.wording import pilot_sentences
+from core.wording.scores import registered_benchmark_text
 
 
 def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
@@ -44,9 +45,9 @@ def _show_pilot(pilot: Pilot) -> None:
     st.markdown(
         text.format(
             question=escape(pilot.question),
-            use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
+            use_class=wording.name("use_class", pilot.use_class, lang),
             frozen=pilot.benchmark.frozen.isoformat(),
-            benchmark=escape(pilot_sentences.benchmark_text(pilot.benchmark, lang)),
+            benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),
             expectation=escape(pilot.benchmark.expectation),
         )
     )

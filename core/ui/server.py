@@ -6,11 +6,13 @@ this machine open one. It loads an app when the first reader asks for it, and th
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
+import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,15 +32,20 @@ HEADERS = {
 }
 REFUSED = 1008
 """Code of a WebSocket that is closed for a breach of policy."""
-_FIRST_SCREEN = ("core.ui.frame", "core.ui.home", "core.runs.jobs", "plotly.graph_objects", "streamlit.emojis")
-"""Modules of the first screen: over a second of loading, in which a browser loads Streamlit's own scripts."""
+_FIRST_SCREEN = ("core.ui.frame", "core.ui.home")
+"""Modules of the first screen: most of a second of loading, in which a browser loads Streamlit's own scripts."""
 _loading: list[threading.Thread] = []
 
 
 def _load() -> None:
-    for name in _FIRST_SCREEN:
-        importlib.import_module(name)
-    inspect.stack()  # Streamlit calls it once, for 0.1 s; the files of all modules are cached from then on
+    gc.disable()  # it would go through all modules again and again, and find nothing
+    try:
+        for name in _FIRST_SCREEN:
+            importlib.import_module(name)
+        inspect.stack()  # Streamlit calls it once, for 0.1 s; the files of all modules are cached from then on
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 @asynccontextmanager
@@ -53,6 +60,30 @@ def wait_until_loaded() -> None:
     """Wait until the modules are loaded: of two threads that import one library at once, one can find half of it."""
     for thread in _loading:
         thread.join()
+
+
+_turns = threading.Condition()
+_n_drawing = 0
+_LONGEST_WAIT = 5.0
+"""Seconds for which pandas waits until no page is drawn."""
+
+
+@contextmanager
+def drawing(needs_pandas: bool) -> Iterator[None]:
+    """Draw a page. The first that needs pandas loads it, while no other is drawn: plotly asks whether pandas is there, and
+    would take the half that another thread has loaded for the whole. Elsewhere it would only cost memory and time."""
+    global _n_drawing
+    with _turns:
+        if needs_pandas and "pandas" not in sys.modules:
+            _turns.wait_for(lambda: _n_drawing == 0, _LONGEST_WAIT)
+            importlib.import_module("pandas")
+        _n_drawing += 1
+    try:
+        yield
+    finally:
+        with _turns:
+            _n_drawing -= 1
+            _turns.notify_all()
 
 
 class SecurityHeaders:

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.analysis.paired import PairedComparison
 from core.locale import translator
+from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys
 from core.tables import SCORED_SOURCE
 from core.wording.labels import name
@@ -127,6 +128,16 @@ def benchmark_name(
         details.append(_("{n}-shot").format(n=n_shot))
     named = _("{quantity} ({details})")
     return named.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
+
+
+def registered_benchmark_text(benchmark: Benchmark, language: str) -> str:
+    """The benchmark of a pilot: `lambada_openai (acc, 0-shot); a higher score is the better one`."""
+    _ = translator(language)
+    name = benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, language, benchmark.filter)
+    direction = (
+        _("a higher score is the better one") if benchmark.higher_is_better else _("a lower score is the better one")
+    )
+    return _("; ").join([name, direction])
 
 
 def comparison_outcome_text(one: PairedComparison, language: str) -> str:

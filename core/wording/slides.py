@@ -10,7 +10,6 @@ import polars as pl
 from core import wording
 from core.locale import translator
 from core.pilots.pilot import Pilot
-from core.wording import pilot_sentences
 from core.wording.labels import VETO_MARK, marked_name, shortened_name
 from core.wording.numbers import day, duration
 
@@ -45,10 +44,17 @@ def use_class_text(pilot: Pilot | None, language: str) -> str:
     _ = translator(language)
     if pilot is None:
         return _("No question was registered: numbers side by side, and no recommendation.")
-    caution = pilot_sentences.caution_text(pilot, language)
-    if caution:
-        return caution
-    return _("General use: a choice whose results can be checked and which can be taken back.")
+    cautions = {
+        "scarce_data": _(
+            "Scarce data: a dimension never supports a recommendation by itself; decide on evidence from the task."
+        ),
+        "safety_critical": _(
+            "Safety-critical use: a dimension never supports a recommendation by itself; "
+            "decide on tests of the task and of its failures."
+        ),
+    }
+    general = _("General use: a choice whose results can be checked and which can be taken back.")
+    return cautions.get(pilot.use_class, general)
 
 
 def dimension_text(language: str) -> str:

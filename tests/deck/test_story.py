@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from core.analysis.question import missing_models
-from core.analysis.ranking import with_scores
+from core.analysis.ranking import default_benchmark, with_scores
 from core.deck import layout
 from core.deck.appendix import SECTIONS, sql_strings
 from core.deck.deck_data import plan_data
@@ -23,7 +23,6 @@ from core.tables import RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as told_answers
-from core.wording.pilot_sentences import Evidence, default_benchmark, evidence
 from tests import answers, frames
 from tests.deck import cases
 from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, of_pilot, story_of
@@ -311,20 +310,13 @@ def test_our_frames_have_the_columns_of_the_warehouse(tmp_path):
         of_models(runs=stored)
 
 
-def test_evidence_counts_each_model_once_by_its_strongest_score():
-    pilot = replace(answers.pilot(1), benchmark=replace(answers.BENCHMARK, name="arc_easy"))
-    big, small = Model("big", repository="o/big"), Model("small", base_repository="o/base")
-    runs = frames.runs(big, replace(big, seed=1), small, Model("plain", repository="o/plain"), Model("none"))
-    scores = [
-        score("o/big", 43.9, "r1"),
-        score("o/big", 43.0, suite="another"),
-        score("o/base", 40.0),
-        score("o/plain", 41.0),
-        score("o/plain", 44.0, benchmark="piqa"),
-    ]
+def test_the_registered_benchmark_is_shown_first_else_the_one_that_most_models_have():
+    pilot = replace(answers.pilot(1), benchmark=replace(answers.BENCHMARK, name="piqa"))
+    runs = frames.runs(Model("big", repository="o/big"), Model("plain", repository="o/plain"))
+    scores = [score("o/big", 43.9, "r1"), score("o/plain", 41.0), score("o/plain", 44.0, benchmark="piqa")]
     scored = with_scores(runs, frames.scores(*scores))
-    assert evidence(scored, pilot.benchmark) == Evidence(own=1, unsure=1, base=1)
-    assert default_benchmark(scored, pilot)["benchmark"] == "arc_easy"
+    assert default_benchmark(scored, pilot)["benchmark"] == "piqa"
+    assert default_benchmark(scored, None)["benchmark"] == "arc_easy"
 
 
 def test_a_model_counts_as_measured_by_its_revision_stack_and_format():

@@ -185,22 +185,22 @@ def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fi
 
     field("Who decides").set_value('Head of "support"').run()
     assert not app.exception and not app.error
-    written = tomllib.loads(app.text_area(key=pilot_form._TEXT).value)
+    written = tomllib.loads(app.text_area(key=pilot_form._FILE).value)
     assert written == tomllib.loads((ROOT / "data/pilots/demo.toml").read_text(encoding="utf-8")) | {
         "decided_by": 'Head of "support"'
     }
     field("Metric").set_value("").run()
     assert [one.value for one in app.error] == ["benchmark.metric is missing; it must be a text."]
-    app.text_area(key=pilot_form._TEXT).set_value(tomli_w.dumps(written | {"name": "Another"})).run()
+    app.text_area(key=pilot_form._FILE).set_value(tomli_w.dumps(written | {"name": "Another"})).run()
     assert not app.error and field("Name").value == "Another" and field("Metric").value
 
 
 def test_rows_of_a_pilot_keep_what_the_form_does_not_show(monkeypatch) -> None:
     held = {"models": [{"reference": "a/b", "dtype": "float16", "score": 3.5}, "c/d"], "texts": ["x"]}
     changed = {"edited_rows": {0: {"std_error": 0.5}}, "added_rows": [{"reference": "e/f"}, {}], "deleted_rows": [1]}
-    state = {pilot_form._TEXT: tomli_w.dumps(held), "rows": changed, "base": pilot_form._entries(held, "models")}
+    state = {pilot_form._FILE: tomli_w.dumps(held), "rows": changed, "base": pilot_form._table_entries(held, "models")}
     monkeypatch.setattr(pilot_form.st, "session_state", state)
-    pilot_form._write_rows("models", "rows", "base")
+    pilot_form._write_table("models", "rows", "base")
     score = {"value": 3.5, "std_error": 0.5}
     models = [{"reference": "a/b", "dtype": "float16", "score": score}, "e/f"]
-    assert tomllib.loads(state[pilot_form._TEXT]) == held | {"models": models}
+    assert tomllib.loads(state[pilot_form._FILE]) == held | {"models": models}

@@ -10,7 +10,7 @@ import yaml
 from core.analysis import plans as read_again
 from core.records import LayerPlan, PlanConfig
 from core.terminal.tables import plan_lines
-from core.wording import plans
+from core.wording import plan_evidence, plans
 from tests.plans.made import layer_plan
 
 
@@ -53,18 +53,18 @@ def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
         replace(rival, rule=rule, measure="above_plan", text="held_out", difference=value, lower=lower, upper=0.09)
         for rule, value in (("influence", 0.019), ("contiguous", 0.08), ("contiguous", 0.05), ("exchange", 0.001))
     ]
-    assert plans.published_lines(found, "en") == []
-    (told,) = plans.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs]), "en")
+    assert plan_evidence.published_lines(found, "en") == []
+    (told,) = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs]), "en")
     same = replace(rival, rule="angle", blocks=found.plan.blocks)
-    both = plans.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs, same]), "en")
+    both = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs, same]), "en")
     assert both == [told, "Also the choice of: smallest angle of all tokens."]
     assert told.startswith(said) and told.count("+0.0") - (lower > 0) * 2 == 4 and "+0.050" in told
-    assert plans.rule_name("exchange", "en") not in told
+    assert plan_evidence.rule_name("exchange", "en") not in told
 
 
 def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teacher():
     found = layer_plan()
-    assert "not projected jointly" in plans.student_lines(found, "en")[0]
+    assert "not projected jointly" in plan_evidence.student_lines(found, "en")[0]
     of_layer = next(row for row in found.outcomes if row.rule == "projection")
     prices = {64: (0.5, 0.45, 0.55), 96: (0.06, 0.045, 0.07), 128: (0.04, 0.03, 0.049), 256: (0.0, -0.01, 0.01)}
     joint = [
@@ -77,14 +77,14 @@ def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teach
         )
         for rank, of in prices.items()
     ]
-    enough, few, blocks = plans.student_lines(LayerPlan(found.plan, [*found.outcomes, *joint]), "en")
+    enough, few, blocks = plan_evidence.student_lines(LayerPlan(found.plan, [*found.outcomes, *joint]), "en")
     assert (
         enough.startswith("A student needs no more than 128 of 256 dimensions") and "+0.040 [+0.030, +0.049]" in enough
     )
     assert few == "64 of these directions are too few: +0.500 [+0.450, +0.550] nats per token."
     assert blocks == "Its 5 blocks begin as the teacher's blocks [0, 3), [5, 6), [7, 8), in this order."
     none = [replace(row, is_chosen=False) for row in joint]
-    assert plans.student_lines(LayerPlan(found.plan, none), "en")[0].startswith("No student narrower than 256")
+    assert plan_evidence.student_lines(LayerPlan(found.plan, none), "en")[0].startswith("No student narrower than 256")
 
 
 def test_many_blocks_are_told_as_half_open_stretches():
@@ -118,7 +118,7 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
     none = [replace(row, is_chosen=False) for row in of_text]
     task = [replace(row, text="task", rank=40, is_chosen=True) for row in of_text[:1]]
     rest = [row for row in found.outcomes if row.rule != "projection"]
-    told = plans.direction_lines(LayerPlan(found.plan, [*rest, *task, *none]), "en")
+    told = plan_evidence.direction_lines(LayerPlan(found.plan, [*rest, *task, *none]), "en")
     assert told[0] == "layer 4: no rank stays within the budget."
     assert told[1].startswith("task, layer 4: 40 directions suffice") and len(told) == 2
 

@@ -23,7 +23,6 @@ from core.ui.decide.choices import DecisionView, task_name
 from core.ui.markdown import escape
 from core.warehouse import rules
 from core.wording import decisions as words
-from core.wording.pilot_sentences import use_class_name
 
 MAX_CHOICES = 12
 """Choices of a rule that are drawn."""
@@ -51,6 +50,7 @@ def show_rules(view: DecisionView) -> None:
 
 
 def rule_table(rules_saved: list[SavedRule]) -> pl.DataFrame:
+    """One line per saved rule: how often it was right, what it was made for, its criteria."""
     _ = language.translator()
     lang = language.current()
     return pl.DataFrame(
@@ -59,7 +59,7 @@ def rule_table(rules_saved: list[SavedRule]) -> pl.DataFrame:
             _("Was right"): [words.track_record_text(track_record(rule.choices), lang) for rule in rules_saved],
             _("Learned on"): [words.task_name(rule.rule.task, lang) for rule in rules_saved],
             _("Criteria"): [words.rule_text(rule.rule, lang) for rule in rules_saved],
-            _("Use class"): [use_class_name(rule.rule.use_class, lang) for rule in rules_saved],
+            _("Use class"): [wording.name("use_class", rule.rule.use_class, lang) for rule in rules_saved],
             _("Saved"): [language.local_time(rule.at, in_table=True) for rule in rules_saved],
         }
     )

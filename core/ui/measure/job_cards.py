@@ -1,4 +1,4 @@
-"""The measurements that wait, are at work or were stopped, as cards that follow them while the reader looks."""
+"""Cards of the jobs that wait, run or have ended, kept up to date while the page is open."""
 
 from __future__ import annotations
 
@@ -20,185 +20,183 @@ if TYPE_CHECKING:
     from core.runs.jobs import JobStatus
 
 LOG_LINES = 12
+MIN_LAYERS = 2
+"""Layers from which on the curve of a running measurement is drawn."""
 _EXPECTED = "jobs are expected until"
-_LIVE = ("queued", "running")
+_ACTIVE = ("queued", "running")
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
 
-def show(how: str | None = None) -> None:
-    """Every job, or those of one kind (`config.what`), with what can be done about it; drawn anew each second as long as
-    one is alive."""
+def show(kind: str | None = None) -> None:
+    """Draw a card of every job, or of those of one kind; anew each second while one is active."""
     _ = language.translator()
-    alive = [one.job.job_id for one in _standings(how) if one.state in _LIVE]
-    expects = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
-    if expects and not alive:
+    active_ids = [status.job.job_id for status in _job_statuses(kind) if status.state in _ACTIVE]
+    is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
+    if is_expecting and not active_ids:
         st.caption(_("The measurements of the pilot appear here in a few seconds."))
-    _offer_comparison()
-    st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive, how)
+    _show_comparison_button()
+    st.fragment(_show_cards, run_every=1.0 if active_ids or is_expecting else None)(active_ids, kind)
 
 
-def _offer_comparison() -> None:
-    """Where models that were measured on one text by one protocol have all ended: the first thing to do."""
+def _show_comparison_button() -> None:
+    """Draw a button that opens the comparison, where several models were measured alike and no job is active."""
     _ = language.translator()
     finished: dict[tuple[str, str], list[str]] = {}
-    for one in _standings():
-        if one.state == "finished" and "run_id" in one.result:
-            finished.setdefault(one.job.config.what, []).append(one.result["run_id"])
-    compared = max(finished, key=lambda what: len(set(finished[what])), default=None)
-    ids = list(dict.fromkeys(finished[compared])) if compared else []
-    if len(ids) < 2 or any(one.state in _LIVE for one in _standings()):
+    for status in _job_statuses():
+        if status.state == "finished" and "run_id" in status.result:
+            finished.setdefault(status.job.config.what, []).append(status.result["run_id"])
+    largest = max(finished, key=lambda what: len(set(finished[what])), default=None)
+    run_ids = list(dict.fromkeys(finished[largest])) if largest else []
+    if len(run_ids) < 2 or any(status.state in _ACTIVE for status in _job_statuses()):
         return
     missing = [
-        one.job.config.model for one in _standings() if one.state == "failed" and one.job.config.what == compared
+        status.job.config.model
+        for status in _job_statuses()
+        if status.state == "failed" and status.job.config.what == largest
     ]
     if missing:
-        line = _("The comparison is incomplete: {names} could not be measured.")
-        st.warning(escape(line.format(names=_(", ").join(missing))), icon=":material/rule:")
+        message = _("The comparison is incomplete: {names} could not be measured.")
+        st.warning(escape(message.format(names=_(", ").join(missing))), icon=":material/rule:")
     if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
-        asked = {"runs": url_state.join_values(ids[: inputs.MAX_RUNS]), "section": "compare"}
-        st.switch_page("pages/profiles.py", query_params=asked)
+        params = {"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS]), "section": "compare"}
+        st.switch_page("pages/profiles.py", query_params=params)
 
 
 def expect_more() -> None:
-    """Jobs are about to be submitted by another process."""
+    """Say that another process is about to submit jobs, so that `show` keeps looking for a minute."""
     st.session_state[_EXPECTED] = time.monotonic() + 60
 
 
 def n_active() -> int:
-    return sum(one.state in _LIVE for one in _standings())
+    """The number of jobs that wait or run; where there was never one, the modules of jobs are not loaded."""
+    jobs = reads.warehouse().jobs
+    if not jobs.is_dir() or not any(jobs.iterdir()):
+        return 0
+    return sum(status.state in _ACTIVE for status in _job_statuses())
 
 
-def _standings(how: str | None = None) -> Sequence[JobStatus]:
+def _job_statuses(kind: str | None = None) -> Sequence[JobStatus]:
     from core.runs.jobs import list_jobs
 
-    return [one for one in list_jobs(reads.warehouse()) if how in (None, one.job.config.what[1])]
+    return [status for status in list_jobs(reads.warehouse()) if kind in (None, status.job.config.what[1])]
 
 
-def _cards(alive_before: list[str], how: str | None) -> None:
+def _show_cards(active_before: list[str], kind: str | None) -> None:
     _ = language.translator()
-    standings = _standings(how)
-    if [one.job.job_id for one in standings if one.state in _LIVE] != alive_before:
+    statuses = _job_statuses(kind)
+    if [status.job.job_id for status in statuses if status.state in _ACTIVE] != active_before:
         st.rerun()  # the whole page: one has ended, and its run is there to be looked at
-    for standing in sorted(standings, key=lambda one: one.state not in _LIVE):
+    for status in sorted(statuses, key=lambda status: status.state not in _ACTIVE):
         with st.container(border=True, gap="small"):
-            _card(standing)
+            _show_card(status)
 
 
-def _card(standing: JobStatus) -> None:
+def _show_card(status: JobStatus) -> None:
     _ = language.translator()
-    asked, state = standing.job.config, standing.state
-    words = {
+    config, state = status.job.config, status.state
+    state_names = {
         "queued": _("waiting"),
         "running": _("at work"),
         "interrupted": _("interrupted"),
         "failed": _("failed"),
         "finished": _("finished"),
     }
-    text, how = asked.what
+    text, kind = config.what
     text = Path(text).name if Path(text).is_absolute() else text
-    how = wording.phase_name(how, language.current()) if how in (SCORING, PLANNING) else how
-    name = escape(f"{asked.model} · {text} · {how}")
-    st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{words[state]}]")
+    kind = wording.phase_name(kind, language.current()) if kind in (SCORING, PLANNING) else kind
+    name = escape(f"{config.model} · {text} · {kind}")
+    st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{state_names[state]}]")
     if state == "running":
-        _progress(standing)
-        _so_far(standing)
+        _show_progress(status)
+        _show_partial_profile(status)
     elif state == "queued":
         st.caption(_("It starts when the measurements before it have ended."))
     elif state == "failed":
-        st.markdown(escape(standing.reason))
+        st.markdown(escape(status.reason))
     elif state == "interrupted":
         st.caption(_("Its process is gone, as after a crash or a restart. What is finished of it is kept."))
-    elif standing.result.get("was_known"):
-        known = _("It was measured already; nothing was measured again.")
-        st.caption(_("It was scored already; nothing was scored again.") if asked.what[1] == SCORING else known)
-    _actions(standing)
-    _log(standing)
+    elif status.result.get("was_known"):
+        if config.what[1] == SCORING:
+            st.caption(_("It was scored already; nothing was scored again."))
+        else:
+            st.caption(_("It was measured already; nothing was measured again."))
+    _show_actions(status)
+    _show_log(status)
 
 
-def _progress(standing: JobStatus) -> None:
+def _show_progress(status: JobStatus) -> None:
     _ = language.translator()
-    step, told = standing.progress, standing.progress_record
+    step, record = status.progress, status.progress_record
     assert step is not None
-    share = told.get("share", step.done / max(step.total, 1))
+    share = record.get("share", step.done / max(step.total, 1))
     parts = [wording.phase_name(step.phase, language.current())]
     if step.total > 1:
         parts.append(_("{done} of {total}").format(done=f"{step.done:,}", total=f"{step.total:,}"))
-    if told.get("tokens_per_second"):
-        parts.append(_("{n} tokens per second").format(n=f"{told['tokens_per_second']:,.0f}"))
-    if told.get("seconds_left") is not None:
-        parts.append(_("about {time} left").format(time=duration(told["seconds_left"], language.current())))
+    if record.get("tokens_per_second"):
+        parts.append(_("{n} tokens per second").format(n=f"{record['tokens_per_second']:,.0f}"))
+    if record.get("seconds_left") is not None:
+        parts.append(_("about {time} left").format(time=duration(record["seconds_left"], language.current())))
     st.progress(min(1.0, max(0.0, share)), escape(_(", ").join(parts)))
 
 
-LEAST_LAYERS = 2
-
-
-def _so_far(standing: JobStatus) -> None:
-    """The curve as it grows, layer by layer, while the text is measured: nothing of it is checked yet."""
+def _show_partial_profile(status: JobStatus) -> None:
+    """Draw the curve of the layers measured so far, of which nothing is checked yet."""
     _ = language.translator()
-    step = standing.progress
+    step = status.progress
     if step is None or step.phase != "geometry":
         return
-    found = standing.job.finished_layers()[: step.total - 1]  # the last state is that after the final norm
-    if len(found) >= LEAST_LAYERS:
-        drawn = partial_thumbnail(standing.job.config.model, found, language.current(), pictures.theme())
-        st.image(drawn, width=THUMBNAIL[0], alt=standing.job.config.model)
+    layers = status.job.finished_layers()[: step.total - 1]  # the last state is that after the final norm
+    if len(layers) >= MIN_LAYERS:
+        svg = partial_thumbnail(status.job.config.model, layers, language.current(), pictures.theme())
+        st.image(svg, width=THUMBNAIL[0], alt=status.job.config.model)
         st.caption(
             _(
                 "Provisional: d2 (one point per token type) of the first {n} layers. Checks, controls and verdicts come "
                 "at the end."
-            ).format(n=len(found))
+            ).format(n=len(layers))
         )
 
 
 @inputs.hidden_when_read_only
-def _actions(standing: JobStatus) -> None:
+def _show_actions(status: JobStatus) -> None:
+    from core.runs import processes
+
     _ = language.translator()
-    job_id, state = standing.job.job_id, standing.state
+    job_id, state = status.job.job_id, status.state
     with st.container(horizontal=True, gap="small"):
-        if state == "finished" and "file_sha256" in standing.result:
+        if state == "finished" and "file_sha256" in status.result:
             st.page_link("pages/scores.py", label=_("Open the scores"), icon=":material/leaderboard:")
-        elif state == "finished" and "plan_id" in standing.result:
+        elif state == "finished" and "plan_id" in status.result:
             st.page_link(
                 "pages/shrink.py",
                 label=_("Open the plan"),
                 icon=":material/content_cut:",
-                query_params={"plan": standing.result["plan_id"]},
+                query_params={"plan": status.result["plan_id"]},
             )
-        elif state == "finished" and "run_id" in standing.result:
+        elif state == "finished" and "run_id" in status.result:
             st.page_link(
                 "pages/profiles.py",
                 label=_("Open the profile"),
                 icon=":material/show_chart:",
-                query_params={"runs": standing.result["run_id"]},
+                query_params={"runs": status.result["run_id"]},
             )
-        again = {"interrupted": _("Go on"), "failed": _("Try again")}
-        if state in again and st.button(again[state], key=f"go on {job_id}", icon=":material/play_arrow:"):
-            _go_on(standing)
-        labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
-        if st.button(labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
-            _cancel(standing)
+        resume_labels = {"interrupted": _("Go on"), "failed": _("Try again")}
+        if state in resume_labels and st.button(
+            resume_labels[state], key=f"go on {job_id}", icon=":material/play_arrow:"
+        ):
+            processes.start_job(status.job, reads.warehouse())
+            st.rerun()
+        cancel_labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
+        if st.button(cancel_labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
+            processes.cancel_job(status.job)
+            st.rerun()
 
 
-def _go_on(standing: JobStatus) -> None:
-    from core.runs import processes
-
-    processes.start_job(standing.job, reads.warehouse())
-    st.rerun()
-
-
-def _cancel(standing: JobStatus) -> None:
-    from core.runs import processes
-
-    processes.cancel_job(standing.job)
-    st.rerun()
-
-
-def _log(standing: JobStatus) -> None:
+def _show_log(status: JobStatus) -> None:
     from core.runs.progress import read_log
 
     _ = language.translator()
-    lines = read_log(standing.job, LOG_LINES)
+    lines = read_log(status.job, LOG_LINES)
     if lines:
         with st.expander(_("Log")):
             st.code("\n".join(locale.worded(line, language.current()) for line in lines), language=None)

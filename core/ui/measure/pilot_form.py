@@ -1,10 +1,10 @@
-"""A pilot, started from a screen: its file is written or handed over here, checked, registered and measured."""
+"""The pilots of the screen Measure models: those registered, and the form that writes, registers and measures one."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ import polars as pl
 import streamlit as st
 import tomli_w
 
+from core import wording
 from core.errors import InputError
 from core.pilots import registration
 from core.pilots.pilot import USE_CLASSES, Pilot
@@ -21,16 +22,19 @@ from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register_pilot
-from core.wording import pilot_sentences
+from core.wording.scores import registered_benchmark_text
 
 SHIPPED = Path(__file__).resolve().parents[3] / "data" / "pilots"
-_TEXT = url_state.key("pilot text")
-_HERE = "pilots"
-"""Folder beside the warehouse that a pilot written here counts as lying in."""
+_FILE = url_state.key("pilot text")
+_FOLDER = "pilots"
+"""Folder beside the warehouse from which paths in a pilot written here are read."""
+_GENERATION = "pilot form"
+"""Session-state key: how often the form was filled; part of the keys of its fields, so that they begin anew."""
+_MODEL_COLUMNS, _TEXT_COLUMNS = ("reference", "score", "std_error"), ("text", "column", "encoding")
 
 
 def show() -> None:
-    """The pilots that are registered with how far they are, and a file for a new one."""
+    """Draw the registered pilots with their progress, and the form of a new one."""
     _ = language.translator()
     st.markdown(
         _(
@@ -39,300 +43,289 @@ def show() -> None:
         )
     )
     for row in reads.lists().pilots.to_dicts():
-        _registered(row)
+        _show_registered(row)
     st.subheader(_("A new pilot"))
-    _begin_with()
-    pilot, problem = _checked(st.session_state[_TEXT])
-    _ask(problem)
+    _choose_start()
+    pilot, error = _parse(st.session_state[_FILE])
+    _show_form(error)
     with st.expander(_("The same as a file (TOML)")):
-        st.text_area(_("Pilot file"), key=_TEXT, height=420, on_change=_begin_anew)
+        st.text_area(_("Pilot file"), key=_FILE, height=420, on_change=_reset_form)
         st.caption(_("A file that is handed over here has no folder: name models and texts by their whole paths."))
     if pilot is None:
         return
-    _tell(pilot)
+    _show_summary(pilot)
     if st.button(_("Register and measure"), type="primary", icon=":material/play_arrow:", key="pilot start"):
-        register_pilot(reads.warehouse(), pilot)  # what speaks against it is told here
+        register_pilot(reads.warehouse(), pilot)  # an error is shown here
         _start(pilot)
 
 
-def _begin_with() -> None:
-    """Fills the text: with a file that comes with Workdim, or one that is handed over."""
+def _choose_start() -> None:
+    """Draw the choice of a shipped or uploaded file, and fill the form with it when it changes."""
     _ = language.translator()
     left, right = st.columns(2)
     names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
     chosen = left.selectbox(_("Begin with a pilot that comes with Workdim"), names, key="pilot shipped")
     with right:
-        handed = inputs.upload(_("Or with a file of your own"), ["toml"], "pilot handed", 1)
-    source = handed.file_id if handed is not None else chosen
-    if st.session_state.get("pilot source") != source or _TEXT not in st.session_state:  # a rerun does not
+        file = inputs.upload(_("Or with a file of your own"), ["toml"], "pilot handed", 1)
+    source = file.file_id if file is not None else chosen
+    if st.session_state.get("pilot source") != source or _FILE not in st.session_state:  # a rerun does not
         st.session_state["pilot source"] = source
-        raw = handed.getvalue() if handed is not None else (SHIPPED / f"{chosen}.toml").read_bytes()
-        st.session_state[_TEXT] = raw.decode("utf-8", "replace")
-        _begin_anew()
+        raw = file.getvalue() if file is not None else (SHIPPED / f"{chosen}.toml").read_bytes()
+        st.session_state[_FILE] = raw.decode("utf-8", "replace")
+        _reset_form()
 
 
 # --- the form over the file -------------------------------------------------------------------------------------
 
 
-_GENERATION = "pilot form"
-"""How often the form was filled anew: its fields begin with what the file says and then write into it."""
-_MODEL, _TEXT_ROW = ("reference", "score", "std_error"), ("text", "column", "encoding")
-
-
-def _begin_anew() -> None:
+def _reset_form() -> None:
     st.session_state[_GENERATION] = st.session_state.get(_GENERATION, 0) + 1
 
 
-def _content() -> dict[str, Any]:
-    """What the file says; nothing where it is no TOML, which is told at its end."""
+def _parsed_file() -> dict[str, Any]:
+    """The content of the file; empty where it is no TOML, of which an error is drawn."""
     try:
-        return tomllib.loads(st.session_state[_TEXT])
+        return tomllib.loads(st.session_state[_FILE])
     except (tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 
-def _ask(problem: InputError | None) -> None:
-    """Fields and rows for what the file says; whatever is wrong is told at the field that it is about."""
-    _ = language.translator()
-    lang = language.current()
-    form = _Form(_content(), problem)
-    left, right = st.columns([3, 2])
-    with left:
-        form.text("name", _("Name"))
-    with right:
-        names = {key: pilot_sentences.use_class_name(key, lang) for key in USE_CLASSES}
-        form.one_of("use_class", _("Use class"), names)
-    form.text("question", _("Question: what is to be decided"))
-    left, right = st.columns(2)
-    with left:
-        named = (_("Model"), _("Own score"), _("Standard error"))
-        form.rows("models", _("Models"), dict(zip(_MODEL, named, strict=True)), numbers=_MODEL[1:])
-    with right:
-        named = (_("Text"), _("Column"), _("Encoding"))
-        form.rows("texts", _("Texts"), dict(zip(_TEXT_ROW, named, strict=True)))
+def _show_form(error: InputError | None) -> None:
+    """Draw a field for each key of the file; an error stands at the field that it is about."""
     from core.runs.requests import protocol_names
 
-    _side_by_side(
-        lambda: form.one_of("protocol", _("Protocol"), {key: key for key in protocol_names()}, "quick"),
-        lambda: form.text("decided_by", _("Who decides")),
-        lambda: form.day("decide_by", _("To be decided by")),
-    )
+    _ = language.translator()
+    lang = language.current()
+    form = _PilotForm(_parsed_file(), error)
+    use_classes = {key: wording.name("use_class", key, lang) for key in USE_CLASSES}
+    left, right = st.columns([3, 2])
+    form.text(left, "name", _("Name"))
+    form.choice(right, "use_class", _("Use class"), use_classes)
+    form.text(st, "question", _("Question: what is to be decided"))
+    left, right = st.columns(2)
+    titles = (_("Model"), _("Own score"), _("Standard error"))
+    form.table(left, "models", _("Models"), dict(zip(_MODEL_COLUMNS, titles, strict=True)), numbers=_MODEL_COLUMNS[1:])
+    titles = (_("Text"), _("Column"), _("Encoding"))
+    form.table(right, "texts", _("Texts"), dict(zip(_TEXT_COLUMNS, titles, strict=True)))
+    left, middle, right = st.columns(3)
+    form.choice(left, "protocol", _("Protocol"), {name: name for name in protocol_names()}, "quick")
+    form.text(middle, "decided_by", _("Who decides"))
+    form.day(right, "decide_by", _("To be decided by"))
     st.markdown(f"**{escape(_('The one primary benchmark, and what is expected of it'))}**")
-    _side_by_side(
-        lambda: form.text("benchmark.name", _("Benchmark")),
-        lambda: form.text("benchmark.metric", _("Metric")),
-        lambda: form.better("benchmark.direction", "higher", "lower"),
-    )
-    form.text("benchmark.expectation", _("Expectation, in words"))
+    left, middle, right = st.columns(3)
+    form.text(left, "benchmark.name", _("Benchmark"))
+    form.text(middle, "benchmark.metric", _("Metric"))
+    form.better(right, "benchmark.direction", "higher", "lower")
+    form.text(st, "benchmark.expectation", _("Expectation, in words"))
     signs = {
         "negative": _("fewer dimensions go with better results"),
         "positive": _("more dimensions go with better results"),
         "none": _("no relation"),
     }
-    _side_by_side(
-        lambda: form.one_of("benchmark.sign", _("Expected relation of dimension and performance"), signs),
-        lambda: form.day("benchmark.frozen", _("Written down on")),
-    )
+    left, right = st.columns(2)
+    form.choice(left, "benchmark.sign", _("Expected relation of dimension and performance"), signs)
+    form.day(right, "benchmark.frozen", _("Written down on"))
     st.markdown(f"**{escape(_('A task of your own, if the models have scores on it'))}**")
-    _side_by_side(
-        lambda: form.text("scores.task", _("Task")),
-        lambda: form.text("scores.unit", _("Unit")),
-        lambda: form.better("scores.higher_is_better", True, False),
-    )
-    form.tell_what_is_left()
+    left, middle, right = st.columns(3)
+    form.text(left, "scores.task", _("Task"))
+    form.text(middle, "scores.unit", _("Unit"))
+    form.better(right, "scores.higher_is_better", True, False)
+    form.show_remaining_error()
 
 
-def _side_by_side(*fields: Callable[[], None]) -> None:
-    """Fields of one row, each as wide as the others."""
-    for column, draw in zip(st.columns(len(fields)), fields, strict=True):
-        with column:
-            draw()
+class _PilotForm:
+    """Fields that begin with what a pilot file says, and write what is entered into it.
 
+    Each is drawn at `place`, a column or `st`, for a key of the file (`benchmark.name`).
+    """
 
-class _Form:
-    """Fields that begin with what a pilot file says, and write what is entered into it."""
+    def __init__(self, content: dict[str, Any], error: InputError | None) -> None:
+        self._content, self._error = content, error
+        self._error_key = _error_key(error) if error else ""
 
-    def __init__(self, content: dict[str, Any], problem: InputError | None) -> None:
-        self._content, self._problem = content, problem
-        self._about = _key_of(problem) if problem else ""
-        self._is_told = problem is None
+    def text(self, place: Any, key: str, label: str) -> None:
+        value, widget = _value_at(self._content, key), self._widget_key(key)
+        text = "" if value is None else str(value)
+        place.text_input(label, text, key=widget, on_change=_write_field, args=(key, widget))
+        self._show_error(place, key)
 
-    def text(self, key: str, label: str) -> None:
-        held = _held(self._content, key)
-        own = self._widget(key)
-        st.text_input(label, "" if held is None else str(held), key=own, on_change=_write, args=(key, own))
-        self._tell(key)
-
-    def one_of(self, key: str, label: str, names: Mapping[Any, str], otherwise: Any = None) -> None:
+    def choice(self, place: Any, key: str, label: str, names: Mapping[Any, str], default: Any = None) -> None:
         _ = language.translator()
-        held = _held(self._content, key)
-        options = list(names)
-        at = options.index(held) if held in names else (options.index(otherwise) if otherwise in names else None)
-        own = self._widget(key)
-        st.selectbox(
+        value, widget, options = _value_at(self._content, key), self._widget_key(key), list(names)
+        chosen = value if value in names else default
+        place.selectbox(
             label,
             options,
-            at,
+            options.index(chosen) if chosen in names else None,
             names.__getitem__,
-            key=own,
+            key=widget,
             placeholder=_("not chosen"),
-            on_change=_write,
-            args=(key, own),
+            on_change=_write_field,
+            args=(key, widget),
         )
-        self._tell(key)
+        self._show_error(place, key)
 
-    def better(self, key: str, higher: Any, lower: Any) -> None:
-        """Which score is better; `higher` and `lower` are how the file says so."""
+    def better(self, place: Any, key: str, higher: Any, lower: Any) -> None:
+        """Which score is better; `higher` and `lower` are the values of the file."""
         _ = language.translator()
-        self.one_of(key, _("Better is"), {higher: _("the higher score"), lower: _("the lower score")})
+        self.choice(place, key, _("Better is"), {higher: _("the higher score"), lower: _("the lower score")})
 
-    def day(self, key: str, label: str) -> None:
-        held = _held(self._content, key)
-        own = self._widget(key)
-        value = held if isinstance(held, date) and not isinstance(held, datetime) else None
-        st.date_input(label, value, key=own, format="YYYY-MM-DD", on_change=_write, args=(key, own))
-        self._tell(key)
+    def day(self, place: Any, key: str, label: str) -> None:
+        value, widget = _value_at(self._content, key), self._widget_key(key)
+        day = value if isinstance(value, date) and not isinstance(value, datetime) else None
+        place.date_input(label, day, key=widget, format="YYYY-MM-DD", on_change=_write_field, args=(key, widget))
+        self._show_error(place, key)
 
-    def rows(self, key: str, label: str, names: Mapping[str, str], numbers: Collection[str] = ()) -> None:
-        own = self._widget(key)
-        base = f"{own} base"
+    def table(self, place: Any, key: str, label: str, titles: Mapping[str, str], numbers: Collection[str] = ()) -> None:
+        """A table of models or texts; `titles` are those of its columns."""
+        widget = self._widget_key(key)
+        base = f"{widget} base"
         if base not in st.session_state:  # what a table begins with stays as it is while its rows are edited
-            st.session_state[base] = _entries(self._content, key)
-        schema = {name: pl.Float64 if name in numbers else pl.String for name in names}
-        shown = pl.DataFrame([_shown(one, names) for one in st.session_state[base]], schema, strict=False)
+            st.session_state[base] = _table_entries(self._content, key)
+        schema = {name: pl.Float64 if name in numbers else pl.String for name in titles}
+        rows = pl.DataFrame([_table_row(entry, titles) for entry in st.session_state[base]], schema, strict=False)
         columns = {
-            name: st.column_config.NumberColumn(told) if name in numbers else st.column_config.TextColumn(told)
-            for name, told in names.items()
+            name: st.column_config.NumberColumn(title) if name in numbers else st.column_config.TextColumn(title)
+            for name, title in titles.items()
         }
-        st.caption(escape(label))
-        st.data_editor(
-            shown, placeholder="", num_rows="dynamic", column_config=columns, hide_index=True, height="content", key=own,
-            on_change=_write_rows, args=(key, own, base),
-        )  # fmt: skip
-        self._tell(key)
+        place.caption(escape(label))
+        place.data_editor(
+            rows,
+            placeholder="",
+            num_rows="dynamic",
+            column_config=columns,
+            hide_index=True,
+            height="content",
+            key=widget,
+            on_change=_write_table,
+            args=(key, widget, base),
+        )
+        self._show_error(place, key)
 
-    def tell_what_is_left(self) -> None:
-        """An error that is about no field of the form."""
-        if self._problem and not self._is_told:
-            st.error(escape(str(self._problem)), icon=":material/edit_note:")
+    def show_remaining_error(self) -> None:
+        """Draw an error that is about no field of the form."""
+        if self._error:
+            st.error(escape(str(self._error)), icon=":material/edit_note:")
 
-    def _widget(self, key: str) -> str:
+    def _widget_key(self, key: str) -> str:
         return f"{_GENERATION} {st.session_state[_GENERATION]} {key}"
 
-    def _tell(self, key: str) -> None:
-        if self._problem and not self._is_told and re.match(re.escape(key) + r"\b", self._about):
-            st.error(escape(self._problem.message.parts["problem"]), icon=":material/edit_note:")
-            self._is_told = True
+    def _show_error(self, place: Any, key: str) -> None:
+        if self._error and re.match(re.escape(key) + r"\b", self._error_key):
+            place.error(escape(self._error.message.parts["problem"]), icon=":material/edit_note:")
+            self._error = None
 
 
-def _key_of(problem: InputError) -> str:
-    """`benchmark.frozen`, `models[1].score`: what the error is about, as its sentence begins."""
-    told = problem.message.parts.get("problem", "")
-    return str(getattr(told, "parts", {}).get("key", told))
+def _error_key(error: InputError) -> str:
+    """The key that an error is about, as its sentence begins: `benchmark.frozen`, `models[1].score`."""
+    text = error.message.parts.get("problem", "")
+    return str(getattr(text, "parts", {}).get("key", text))
 
 
-def _held(content: Mapping[str, Any], key: str) -> Any:
-    """What stands under a dotted key."""
+def _value_at(content: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key."""
     value: Any = content
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 
-def _write(key: str, widget: str) -> None:
-    """The file with what was entered; an empty field is a key less."""
+def _write_field(key: str, widget: str) -> None:
+    """Write an entered value into the file; an empty field removes its key."""
     value = st.session_state[widget]
-    content = _content()
-    *above, last = key.split(".")
+    content = _parsed_file()
+    *parents, name = key.split(".")
     table = content
-    for part in above:
+    for part in parents:
         if not isinstance(table.get(part), dict):
             table[part] = {}
         table = table[part]
     if value in (None, ""):
-        table.pop(last, None)
+        table.pop(name, None)
     else:
-        table[last] = value
-    st.session_state[_TEXT] = tomli_w.dumps({name: part for name, part in content.items() if part != {}})
+        table[name] = value
+    st.session_state[_FILE] = tomli_w.dumps({name: part for name, part in content.items() if part != {}})
 
 
-def _entries(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The models or texts of the file as tables, whatever else they hold; scores stand with their models."""
-    first = "reference" if key == "models" else "text"
-    held = content.get(key)
-    found = [one if isinstance(one, dict) else {first: str(one)} for one in (held if isinstance(held, list) else [])]
-    scores = _held(content, "scores.models")
+def _table_entries(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The models or texts of the file with all their keys; scores are moved to their models."""
+    main = "reference" if key == "models" else "text"
+    value = content.get(key)
+    entries = [
+        entry if isinstance(entry, dict) else {main: str(entry)} for entry in (value if isinstance(value, list) else [])
+    ]
+    scores = _value_at(content, "scores.models")
     if key == "models" and isinstance(scores, dict):
-        found = [one | ({"score": scores[one[first]]} if one.get(first) in scores else {}) for one in found]
-    return found
+        entries = [entry | ({"score": scores[entry[main]]} if entry.get(main) in scores else {}) for entry in entries]
+    return entries
 
 
-def _shown(entry: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+def _table_row(entry: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     score = entry.get("score")
     numbers = {"score": score.get("value"), "std_error": score.get("std_error")} if isinstance(score, dict) else {}
     return {name: {**entry, **numbers}.get(name) for name in names}
 
 
-def _write_rows(key: str, widget: str, base: str) -> None:
-    """What was changed in the rows, over what they began with."""
-    changed = st.session_state[widget]
-    rows = [dict(one) for one in st.session_state[base]]
-    for at, values in changed["edited_rows"].items():
-        rows[int(at)] = _changed(rows[int(at)], values)
-    rows = [one for at, one in enumerate(rows) if at not in changed["deleted_rows"]]
-    rows += [_changed({}, values) for values in changed["added_rows"]]
-    first = "reference" if key == "models" else "text"
-    content = _content()
-    content[key] = [one[first] if set(one) == {first} else one for one in rows if one.get(first)]
+def _write_table(key: str, widget: str, base: str) -> None:
+    """Write the edited rows of a table into the file; `base` is the key of the rows that it began with."""
+    edits = st.session_state[widget]
+    entries = [dict(entry) for entry in st.session_state[base]]
+    for place, values in edits["edited_rows"].items():
+        entries[int(place)] = _with_changes(entries[int(place)], values)
+    entries = [entry for place, entry in enumerate(entries) if place not in edits["deleted_rows"]]
+    entries += [_with_changes({}, values) for values in edits["added_rows"]]
+    main = "reference" if key == "models" else "text"
+    content = _parsed_file()
+    content[key] = [entry[main] if set(entry) == {main} else entry for entry in entries if entry.get(main)]
     if isinstance(content.get("scores"), dict):
         content["scores"].pop("models", None)  # each stands with its model
-    st.session_state[_TEXT] = tomli_w.dumps(content)
+    st.session_state[_FILE] = tomli_w.dumps(content)
 
 
-def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(entry)
-    score = found.get("score")
+def _with_changes(entry: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    changed = dict(entry)
+    score = changed.get("score")
     score = dict(score) if isinstance(score, dict) else {} if score is None else {"value": score}
     for name, value in values.items():
-        held, own = (score, {"score": "value"}.get(name, name)) if name in _MODEL[1:] else (found, name)
+        target, field = (score, {"score": "value"}.get(name, name)) if name in _MODEL_COLUMNS[1:] else (changed, name)
         if value in (None, ""):
-            held.pop(own, None)
+            target.pop(field, None)
         else:
-            held[own] = value
-    found.pop("score", None)
-    return found | ({"score": score} if score else {})
+            target[field] = value
+    changed.pop("score", None)
+    return changed | ({"score": score} if score else {})
 
 
-def _checked(text: str) -> tuple[Pilot | None, InputError | None]:
-    """The pilot of the text, or why it is none."""
+def _parse(text: str) -> tuple[Pilot | None, InputError | None]:
+    """The pilot of the file, or why it is none."""
     from core.pilots.registration import parse_pilot
     from core.runs.requests import protocol_names, text_names
 
     try:
-        return parse_pilot(text, reads.warehouse().path.parent / _HERE, protocol_names(), text_names()), None
+        return parse_pilot(text, reads.warehouse().path.parent / _FOLDER, protocol_names(), text_names()), None
     except InputError as error:
         return None, error
 
 
-def _tell(pilot: Pilot) -> None:
+def _show_summary(pilot: Pilot) -> None:
     _ = language.translator()
     lang = language.current()
-    told = _(
+    summary = _(
         "Models: {models}; texts: {texts}; protocol: {protocol}. Use class: {use_class}. Primary benchmark: {benchmark}."
     )
     st.markdown(
-        told.format(
+        summary.format(
             models=len(pilot.models),
             texts=len(pilot.texts),
             protocol=escape(pilot.protocol),
-            use_class=pilot_sentences.use_class_name(pilot.use_class, lang),
-            benchmark=escape(pilot_sentences.benchmark_text(pilot.benchmark, lang)),
+            use_class=wording.name("use_class", pilot.use_class, lang),
+            benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),
         )
     )
 
 
-def _wanted(pilot: Pilot) -> int:
-    """Measurements that it stands for; of a protocol that this version does not know, the least."""
+def _n_measurements(pilot: Pilot) -> int:
+    """The number of measurements of a pilot; at least, where this version does not know its protocol."""
     from core.runs.pilot_jobs import pilot_measurements
 
     try:
@@ -341,13 +334,13 @@ def _wanted(pilot: Pilot) -> int:
         return len(pilot.models) * len(pilot.texts)
 
 
-def _registered(row: Mapping[str, Any]) -> None:
+def _show_registered(row: Mapping[str, Any]) -> None:
     _ = language.translator()
     pilot = registration.pilot_from_config(row["config"])
-    wanted = _wanted(pilot)
+    n_measurements = _n_measurements(pilot)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question)}", width="stretch")
-        st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=wanted))
+        st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=n_measurements))
         if row["n_runs"]:
             st.page_link(
                 "pages/ranking.py",
@@ -355,30 +348,30 @@ def _registered(row: Mapping[str, Any]) -> None:
                 icon=":material/table_rows:",
                 query_params={"pilot": row["pilot_id"]},
             )
-        if row["n_runs"] < wanted and st.button(_("Measure what is missing"), key=f"pilot {row['pilot_id']}"):
+        if row["n_runs"] < n_measurements and st.button(_("Measure what is missing"), key=f"pilot {row['pilot_id']}"):
             _start(pilot)
-    _told(pilot)
+    _show_log(pilot)
 
 
 def _start(pilot: Pilot) -> None:
-    """In a process of its own, which submits the measurements and waits for them."""
+    """Start a process that submits the measurements of a pilot and waits for them."""
     from core.runs.pilot_jobs import require_pilot_idle
     from core.runs.processes import start_verb
 
     require_pilot_idle(pilot, reads.warehouse())
-    start_verb(reads.warehouse(), _log_of(pilot), "pilot", pilot.pilot_id)
+    start_verb(reads.warehouse(), _log_path(pilot), "pilot", pilot.pilot_id)
     job_cards.expect_more()
     st.rerun()
 
 
-def _log_of(pilot: Pilot) -> Path:
+def _log_path(pilot: Pilot) -> Path:
     return reads.warehouse().path.parent / "pilots" / f"{pilot.pilot_id}.log"
 
 
-def _told(pilot: Pilot) -> None:
-    """What the process said that measured the pilot last."""
+def _show_log(pilot: Pilot) -> None:
+    """Draw the log of the process that measured the pilot last."""
     with suppress(OSError):
-        lines = _log_of(pilot).read_text(encoding="utf-8", errors="replace").splitlines()[-job_cards.LOG_LINES :]
+        lines = _log_path(pilot).read_text(encoding="utf-8", errors="replace").splitlines()[-job_cards.LOG_LINES :]
         if lines:
             with st.expander(language.translator()("Log")):
                 st.code("\n".join(lines), language=None)

@@ -85,7 +85,7 @@ def show(selection: Selection) -> None:
         show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer, lang))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(runs, selection.extrema)
-    plan_view.tell_needed(runs)
+    plan_view.show_needed_directions(runs)
     st.subheader(_("Numbers"))
     rows = choice.rows(estimates, correlators, runs)
     at_layer = rows if layer is None else rows.filter(layer=layer)

@@ -25,7 +25,6 @@ from core.ui import inputs, language, notices, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as words
 from core.wording.labels import run_labels
-from core.wording.pilot_sentences import is_exploratory
 from core.wording.verdicts import specification_name
 
 ANSWERED, COMPARABLE = "asked", "all"
@@ -178,7 +177,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
     label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
     if pilot is None:
         return label
-    mark = _("not pre-registered (exploratory)") if is_exploratory(row, pilot) else _("pre-registered")
+    mark = _("pre-registered") if pilot.benchmark.is_met_by(row) else _("not pre-registered (exploratory)")
     return f"{label} – {mark}"
 
 

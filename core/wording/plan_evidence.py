@@ -1,0 +1,247 @@
+"""The wording of what else a plan measured: harder texts, other choices, directions of layers, a student, rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core import wording
+from core.analysis.plans import (
+    LayerDirections,
+    RuleForecast,
+    RuleRecord,
+    excess_of_published,
+    harder_text_prices,
+    plan_price,
+    rules_with_same_blocks,
+    student_width,
+)
+from core.errors import Sentence
+from core.locale import translator, worded
+from core.records import LayerPlan, stretches, text_budget
+from core.tables import PlanRow
+from core.wording.labels import name
+from core.wording.plans import budget_text, nats_text, points_text, price_text
+
+
+def largest_losses_text(layer_plan: LayerPlan, language: str) -> str:
+    """The probe and the text that lose most, with intervals. A fall of a probe within its error is said to be one."""
+    _ = translator(language)
+    rows = [
+        row
+        for row in harder_text_prices(layer_plan)
+        if row.is_healed == layer_plan.plan.is_healed and row.difference is not None
+    ]
+    held_out = plan_price(layer_plan).difference or 0.0
+    texts = [row for row in rows if row.measure == "loss" and row.text != "task"]
+    answers = [row for row in rows if row.measure != "loss" and f"no_room_{row.text}" not in layer_plan.plan.reasons]
+    lines = []
+    if answers:
+        worst = min(answers, key=lambda row: row.difference or 0.0)
+        line = (
+            _("Breaks first: {what}, {change} points of right answers.")
+            if worst.upper is not None and worst.upper < 0
+            else _("No probe falls beyond its error; lowest is {what}, {change} points of right answers.")
+        )
+        lines.append(line.format(what=name("plan_text", worst.text, language), change=points_text(worst)))
+    if texts:
+        worst = max(texts, key=lambda row: row.difference or 0.0)
+        line = _("Dearest text: {what}, {price} nats per token, against {held_out} on held-out text.")
+        lines.append(
+            line.format(
+                what=name("plan_text", worst.text, language),
+                price=price_text(worst.difference, worst.lower, worst.upper),
+                held_out=price_text(held_out),
+            )
+        )
+    return wording.joined_sentences(lines, language)
+
+
+def limit_reached_text(layer_plan: LayerPlan, language: str) -> str:
+    """That the most expensive harder text reaches or exceeds the budget; empty if it stays below."""
+    _ = translator(language)
+    plan = layer_plan.plan
+    rows = [
+        row
+        for row in harder_text_prices(layer_plan)
+        if row.measure == "loss"
+        and row.text != "task"
+        and row.is_healed == plan.is_healed
+        and row.difference is not None
+    ]
+    worst = max(rows, key=lambda row: row.difference or 0.0, default=None)
+    if plan.budget_unit != "nats" or worst is None:
+        return ""
+    highest = worst.difference if worst.upper is None else max(worst.upper, worst.lower or worst.upper)
+    if highest is None or highest < plan.budget:
+        return ""
+    line = (
+        _("On {what} it passes the limit of {budget}.")
+        if (worst.difference or 0.0) > plan.budget
+        else _("On {what} it reaches the limit of {budget}.")
+    )
+    return line.format(what=name("plan_text", worst.text, language), budget=budget_text(plan, language))
+
+
+def published_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+    """What published choices of as many blocks cost above the plan (paired, before healing), and which chose the same."""
+    _ = translator(language)
+    rows = excess_of_published(layer_plan)
+    if not rows:
+        return []
+    prices = _(", ").join(
+        f"{rule_name(row.rule, language)} {price_text(row.difference, row.lower, row.upper)}" for row in rows
+    )
+    if all(row.lower is not None and row.lower > 0 for row in rows):
+        line = _(
+            "Cheaper than every published choice of as many other blocks, which cost above it, on held-out text: {told}."
+        )
+    else:
+        line = _(
+            "Not certainly cheaper than every published choice of as many other blocks, which cost above it, on held-out "
+            "text: {told}."
+        )
+    same = [rule_name(rule, language) for rule in rules_with_same_blocks(layer_plan)]
+    return [
+        line.format(told=prices),
+        *([_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []),
+    ]
+
+
+def control_lines(plan: PlanRow, language: str) -> list[str]:
+    """What random sets of as many blocks cost, and what the plan's blocks cost alone."""
+    _ = translator(language)
+    lines = []
+    if plan.random_10th is not None:
+        lines.append(
+            _(
+                "Of random sets of that size ({k}), nine in ten raise the loss by {limit} nats per token or more (on a part of "
+                "the held-out text); the plan costs {own} there."
+            ).format(k=len(plan.blocks), limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
+        )
+    if plan.sum_of_singles is not None and len(plan.blocks) > 1:
+        lines.append(
+            _("Its blocks alone add up to {total} nats per token: what they cost together differs.").format(
+                total=price_text(plan.sum_of_singles)
+            )
+        )
+    return lines
+
+
+def direction_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+    """How many directions each layer needs, and all layers at once: on held-out text, then for the task."""
+    return [line for text in ("held_out", "task") for line in _direction_lines_on(layer_plan, text, language)]
+
+
+def _direction_lines_on(layer_plan: LayerPlan, text: str, language: str) -> list[str]:
+    _ = translator(language)
+    lines = []
+    for rule in ("projection", "joint_projection"):
+        rows = layer_plan.of(text, "loss", rule)
+        for layers in dict.fromkeys(tuple(row.blocks) for row in rows):
+            chosen = next((row for row in rows if tuple(row.blocks) == layers and row.is_chosen), None)
+            where = _("all layers at once") if rule != "projection" else _("layer {layer}").format(layer=layers[0])
+            if text == "task":
+                where = _("task, {where}").format(where=where)
+            if chosen is None:
+                lines.append(_("{where}: no rank stays within the budget.").format(where=where))
+                continue
+            random = [row for row in layer_plan.of(text, "loss", "random_subspace") if row.blocks == list(layers)]
+            line = _("{where}: {rank} directions suffice, {price} nats per token").format(
+                where=where, rank=chosen.rank, price=price_text(chosen.difference, chosen.lower, chosen.upper)
+            )
+            if random:
+                line += _("; a random subspace of that rank costs {price}").format(
+                    price=price_text(random[0].difference, random[0].lower, random[0].upper)
+                )
+            lines.append(line)
+    return lines
+
+
+def student_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+    """The width and the blocks that a smaller model may start with: from all layers jointly, never from single ones."""
+    _ = translator(language)
+    width = student_width(layer_plan)
+    if width is None:
+        return [
+            _(
+                "No width is advised for a student: its layers were not projected jointly, and ranks of single ones do not compose."
+            )
+        ]
+    values: dict[str, Any] = {"width": width.width, "budget": nats_text(text_budget(layer_plan.plan), language)}
+    if width.enough is None or width.enough.rank == width.width:
+        lines = [
+            _(
+                "No student narrower than {width} is advised: with all layers projected jointly, no smaller rank stays within {budget}."
+            )
+        ]
+    else:
+        row = width.enough
+        values |= {"rank": row.rank, "price": price_text(row.difference, row.lower, row.upper)}
+        lines = [
+            _(
+                "A student needs no more than {rank} of {width} dimensions: with all layers projected jointly onto so many "
+                "directions the loss rises by {price} nats per token, within {budget}."
+            )
+        ]
+    if width.too_few is not None:
+        row = width.too_few
+        values |= {"few": row.rank, "few_price": price_text(row.difference, row.lower, row.upper)}
+        lines.append(_("{few} of these directions are too few: {few_price} nats per token."))
+    kept = layer_plan.kept
+    values |= {"n": len(kept), "kept": _(", ").join(f"[{first}, {after})" for first, after in stretches(kept))}
+    lines.append(_("Its {n} blocks begin as the teacher's blocks {kept}, in this order."))
+    return [line.format(**values) for line in lines]
+
+
+def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDirections], language: str) -> str:
+    """The ranks that suffice in the layers tried, and d2 there: a short form beside profiles."""
+    _ = translator(language)
+    ranks = [point.rank for point in points if point.rank is not None]
+    d2 = [point.d2 for point in points if point.d2 is not None]
+    if not ranks:
+        return ""
+    line = _("{name}: within {budget}, {least} to {most} principal components suffice after layers {layers}.").format(
+        name=layer_plan.plan.name,
+        budget=budget_text(layer_plan.plan, language),
+        least=min(ranks),
+        most=max(ranks),
+        layers=_(", ").join(str(point.layer) for point in points if point.rank is not None),
+    )
+    if not d2:
+        return line
+    d2_line = _("d2 of the same tokens reads {least} to {most} there.").format(least=min(d2), most=max(d2))
+    return wording.joined_sentences((line, d2_line), language)
+
+
+def rule_name(rule: str, language: str) -> str:
+    return name("plan_rule", rule, language)
+
+
+def best_rule_text(records: Sequence[RuleRecord], language: str) -> str:
+    """The rules that came closest to the cheapest set, over all verified plans. `records` begins with the best."""
+    _ = translator(language)
+    best = [record for record in records if record.excess <= records[0].excess + 1e-9]
+    text = Sentence(
+        "Closest to the cheapest over {n} verified plan: {rules}, {excess:.3f} nats per token above it on average.",
+        "Closest to the cheapest over {n} verified plans: {rules}, {excess:.3f} nats per token above it on average.",
+        n=best[0].n_plans,
+        rules=_(" and ").join(rule_name(record.rule, language) for record in best),
+        excess=best[0].excess,
+    )
+    return worded(text, language)
+
+
+def foresight_text(forecasts: Sequence[RuleForecast], language: str) -> str:
+    """How well sums over single blocks predict the cost of sets, on average over these plans."""
+    n = len(forecasts)
+    text = Sentence(
+        "What single blocks foresee of sets of the plan's size, random ones among them (Spearman, mean over {n} plan): the sum of "
+        "what each costs alone {alone:.2f}, the sum of influences {influence:.2f}.",
+        "What single blocks foresee of sets of the plan's size, random ones among them (Spearman, mean over {n} plans): the sum of "
+        "what each costs alone {alone:.2f}, the sum of influences {influence:.2f}.",
+        n=n,
+        alone=sum(forecast.alone for forecast in forecasts) / n,
+        influence=sum(forecast.influence for forecast in forecasts) / n,
+    )
+    return worded(text, language)
