@@ -36,15 +36,19 @@ CHAT = ("template", "plain")
 
 @dataclass(frozen=True)
 class Corpus:
+    """A text to measure on."""
+
     row: CorpusRow
     pieces: list[str]
-    """Paragraphs, rows or articles in their order; short ones are merged before windows are drawn."""
+    """Paragraphs, rows or articles in order; short ones are merged before windows are drawn."""
     conversations: tuple[Conversation, ...] = ()
-    """Chat messages that each model's own template is to render; the pieces are then their contents."""
+    """Chat messages, to be rendered by each model's own template; the pieces are then their contents."""
 
 
 @dataclass(frozen=True)
 class BuiltIn:
+    """A built-in text and how it is read."""
+
     language: str
     domain: str
     licence: str
@@ -59,7 +63,7 @@ def _python_docs() -> list[str]:
 
 def _python_source() -> list[str]:
     folder = Path(sysconfig.get_path("stdlib"))
-    files = sorted(p for p in folder.glob("*.py") if not p.name.startswith("_"))
+    files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not files:
         raise CorpusError(
             "python-source needs the standard library's source files, and {folder} has none. Use --corpus python-docs.",
@@ -68,31 +72,35 @@ def _python_source() -> list[str]:
     return [path.read_text(encoding="utf-8").strip() for path in files]
 
 
-def _own(name: str) -> Callable[[], list[str]]:
+def _shipped_text(name: str) -> Callable[[], list[str]]:
     return lambda: _paragraphs((DATA / f"{name}.txt").read_text(encoding="utf-8"))
 
 
-def _held_out(name: str) -> Callable[[], list[str]]:
+def _shipped_rows(name: str) -> Callable[[], list[str]]:
     return lambda: pl.read_ndjson(DATA / f"{name}.jsonl")["text"].to_list()
 
 
 BUILT_IN: dict[str, BuiltIn] = {
     "python-docs": BuiltIn("en", "technical reference", "PSF-2.0", _python_docs),
     "python-source": BuiltIn("code", "source code", "PSF-2.0", _python_source),
-    "english-business": BuiltIn("en", "business and general knowledge", "Apache-2.0", _own("english-business")),
-    "japanese-business": BuiltIn("ja", "business and general knowledge", "Apache-2.0", _own("japanese-business")),
-    "ladder-code": BuiltIn("code", "source code", "PSF-2.0", _held_out("ladder-code")),
-    "ladder-prose": BuiltIn("en", "technical reference", "PSF-2.0", _held_out("ladder-prose")),
+    "english-business": BuiltIn(
+        "en", "business and general knowledge", "Apache-2.0", _shipped_text("english-business")
+    ),
+    "japanese-business": BuiltIn(
+        "ja", "business and general knowledge", "Apache-2.0", _shipped_text("japanese-business")
+    ),
+    "ladder-code": BuiltIn("code", "source code", "PSF-2.0", _shipped_rows("ladder-code")),
+    "ladder-prose": BuiltIn("en", "technical reference", "PSF-2.0", _shipped_rows("ladder-prose")),
 }
 
 
 def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", chat: str = "template") -> Corpus:
     """A built-in corpus by name, or a .txt, .jsonl, .json, .csv or .parquet file.
 
-    Chat messages are known by their shape. `chat` says how they are to be read: `template`, by each model's own, or
-    `plain`, as a text of their contents alone, which is another corpus.
+    Chat messages are recognised by their shape. `chat` is how they are read: `template`, rendered by each model's own
+    template, or `plain`, as a text of their contents, which is another corpus.
 
-    Raises CorpusError for an unknown name, an unreadable file, a column that is not there or an empty text.
+    Raises CorpusError for an unknown name, an unreadable file, a missing column or an empty text.
     """
     path = Path(name)
     try:
@@ -103,7 +111,7 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
         raise CorpusError(unknown_name("way to read chat messages", chat, CHAT))
     if name in BUILT_IN:
         if chat == "plain":
-            raise _no_chat(name)
+            raise _no_chat_error(name)
         built_in = BUILT_IN[name]
         return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
     if path.suffix.lower() not in FILE_TYPES and not path.exists():
@@ -117,20 +125,20 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
             path=path,
             built_in=BUILT_IN,
         )
-    values = _chats(path, column, encoding)
+    values = _read_chats(path, column, encoding)
     if values is not None:
         return _chat_corpus(path, read_conversations(values, path.name), chat)
     if chat == "plain":
-        raise _no_chat(path.name)
+        raise _no_chat_error(path.name)
     return _corpus(path.stem, _read_file(path, column, encoding), "unknown", "user's own", "user's own", "file")
 
 
-def _no_chat(name: str) -> CorpusError:
+def _no_chat_error(name: str) -> CorpusError:
     return CorpusError("--chat plain is for chat messages, and {name} holds none. Leave it out.", name=name)
 
 
-def _chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
-    """The values of the file that hold messages; None where it holds texts."""
+def _read_chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
+    """The conversations of a file, unparsed; None if it holds texts."""
     kind = path.suffix.lower()
     if kind in (".jsonl", ".json"):
         return json_chats(_decode(path, encoding), path, column)
@@ -138,7 +146,7 @@ def _chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
 
 
 def _chat_corpus(path: Path, conversations: tuple[Conversation, ...], chat: str) -> Corpus:
-    """The plain contents have a name of their own, so that nobody takes them for what a template rendered."""
+    """A corpus of chat messages. The plain contents have a name of their own, so that they are not taken for rendered ones."""
     pieces = [join_contents(messages) for messages in conversations]
     if chat == "plain":
         return _corpus(f"{path.stem} (plain)", pieces, "unknown", "chat messages", "user's own", "file")
@@ -151,7 +159,7 @@ def _chat_corpus(path: Path, conversations: tuple[Conversation, ...], chat: str)
 def _corpus(
     name: str, pieces: list[str], language: str, domain: str, licence: str, source: str, sha256: str = ""
 ) -> Corpus:
-    """`sha256` where the content is more than its pieces."""
+    """A corpus with its row; `sha256` is given if the content is more than its pieces. Raises CorpusError if it is empty."""
     pieces = [piece for piece in pieces if piece.strip()]
     if not pieces:
         raise CorpusError(
@@ -169,6 +177,7 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
+    """The paragraphs of a text file, or the texts of a table."""
     kind = path.suffix.lower()
     if kind not in FILE_TYPES:
         raise CorpusError(
@@ -185,9 +194,9 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
         else:
             frame = pl.read_ndjson(io.StringIO(_decode(path, encoding)), infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
-        first = _first_bad_line(path, encoding) if kind == ".jsonl" else str(error).splitlines()[0]
+        problem = _first_bad_line(path, encoding) if kind == ".jsonl" else str(error).splitlines()[0]
         raise CorpusError(
-            "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind=kind[1:], first=first
+            "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind=kind[1:], first=problem
         ) from error
     column = _choose_column(path, frame, column)
     require_values_within_limits(path, len(frame), frame[column].estimated_size())
@@ -195,7 +204,7 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
 
 
 def _first_bad_line(path: Path, encoding: str) -> str:
-    """Where a file of JSON lines stops being one."""
+    """What is wrong with a file of JSON lines: its first line that is not JSON."""
     for number, line in enumerate(_decode(path, encoding).splitlines(), 1):
         try:
             if line.strip():
@@ -206,6 +215,7 @@ def _first_bad_line(path: Path, encoding: str) -> str:
 
 
 def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
+    """The text column to read: `column`, else `text`, else the only one. Raises CorpusError."""
     text_columns = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     if column is None:
         if "text" in frame.columns and "text" not in text_columns:
@@ -229,6 +239,7 @@ def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
 
 
 def _decode(path: Path, encoding: str) -> str:
+    """The text of a file. Raises CorpusError if it cannot be read or decoded, or is empty."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -269,6 +280,7 @@ def _decode(path: Path, encoding: str) -> str:
 
 
 def _likely_encoding(raw: bytes, encoding: str) -> Sentence:
+    """Advice on which encoding to try."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return Sentence("It looks like {guess}: try --encoding {guess}.", guess="utf-16")
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):

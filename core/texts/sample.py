@@ -37,9 +37,9 @@ from core.texts.words import (
 )
 
 MIN_TYPES = 300
-"""Fewer token types than this do not make a cloud: d2 of a few hundred directions is mostly their choice."""
+"""Least number of token types of a cloud: d2 of a few hundred directions depends mostly on which they are."""
 SMALL_VOCABULARY = 350
-"""A tokenizer of fewer types knows little more than the 256 bytes, or the letters."""
+"""A tokenizer of fewer types has little more than the 256 bytes, or the letters."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,25 @@ class TokenSample:
     unknown_share: float
     """Share of the tokens that are the tokenizer's unknown token."""
     windows: tuple[Window, ...]
-    """Where each sequence starts, in the merged documents; the same for every model that leaves none short."""
+    """Where each sequence starts in the merged documents; the same for every model that fills all windows."""
     offsets: np.ndarray
-    """Characters of each token from the start of its window, first and one past the last; -1 for tokens that
-    cover none (special ones) and where the tokenizer does not tell; (n_sequences, n_tokens, 2) int32"""
+    """First character of each token and one past the last, from the start of its window; -1 for tokens that cover none
+    (special ones) and if the tokenizer gives no offsets; (n_sequences, n_tokens, 2) int32"""
     words: WordSet
     """The occurrences that the cloud `one_per_word` draws from."""
     word_rows: np.ndarray
-    """Row (sequence * n_tokens + position) of the token that stands for each occurrence, or -1; (n_occurrences,)"""
+    """Row (sequence * n_tokens + position) of the token that represents each occurrence, or -1; (n_occurrences,)"""
     template: np.ndarray
-    """Tokens that the chat template has written around the messages, special ones among them; the model reads them,
-    and nothing is measured on them; (n_sequences, n_tokens) bool"""
+    """Tokens that the chat template adds around the messages, special ones among them; the model reads them, and nothing
+    is measured on them; (n_sequences, n_tokens) bool"""
     chat_template_hash: str | None
-    """Of the chat template; None for plain text."""
+    """Hash of the chat template; None for plain text."""
     n_lengthened: int = 0
-    """Windows that the tokenizer left short, and that read on past the end of their document."""
+    """Number of windows with too few tokens that were continued past the end of their document."""
     n_redrawn: int = 0
-    """Windows that the tokenizer left short, and that others of the same text stand in for."""
+    """Number of windows with too few tokens that were replaced by others of the same text."""
     opening_token: str | None = None
-    """The token that the tokenizer has opened each window with (BOS); None where it opens none so."""
+    """The token (BOS) that the tokenizer opens each window with, if any."""
 
     @property
     def is_text(self) -> np.ndarray:
@@ -88,9 +88,9 @@ class TokenSample:
 
     @property
     def digest(self) -> str:
-        """Of all that decides which states are measured and what becomes of them."""
-        parts = (self.ids, self.special, self.template, self.blocks, self.word_rows)
-        content = [np.ascontiguousarray(part).tobytes() for part in parts]
+        """SHA-256 over everything that decides which states are measured and how they are used."""
+        arrays = (self.ids, self.special, self.template, self.blocks, self.word_rows)
+        content = [np.ascontiguousarray(array).tobytes() for array in arrays]
         return hashlib.sha256(b"".join([*content, self.words.hash.encode()])).hexdigest()
 
     @property
@@ -108,30 +108,37 @@ def draw_sample(
     *,
     opened: bool = True,
 ) -> TokenSample:
-    """Tokens of `protocol.n_sequences` windows by a transformers tokenizer; messages call its model `model`.
+    """The tokens of `protocol.n_sequences` windows of a text by a transformers tokenizer.
 
-    `companions` are the tokenizers of the models that this one is to be compared with: its words are then those that
-    all of them place. Windows are the same with and without them. A text that is not `opened` is read without the
-    token that the tokenizer opens it with; chat messages always are as their template writes them.
+    `model` is the name of its model in errors. `companions` are the tokenizers of the models that this one is to be
+    compared with: its words are then those that all of them place. Windows are the same with and without companions. If
+    not `opened`, plain text is read without the tokenizer's opening token.
 
-    Raises CorpusError, with the counts, where the text is too short or the tokenizer leaves too few token types; and
-    ModelError where chat messages meet a model without a chat template.
+    Raises CorpusError, with the counts, if the text is too short or has too few token types; ModelError for chat messages
+    and a model without a chat template.
     """
-    source, reads = _read_corpus(corpus, tokenizer, protocol, seed, model, opened)
+    source, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, opened)
     wide = is_wide(_beginning(corpus))
-    windows, pieces = [read.window for read in reads.whole], [read.piece for read in reads.whole]
-    encoded = [read.encoded for read in reads.whole]
+    windows, contents = (
+        [window.window for window in tokenized.complete],
+        [window.content for window in tokenized.complete],
+    )
+    encoded = [window.encoded for window in tokenized.complete]
     ids = np.array([window.ids for window in encoded])
     special, template = _special(encoded, tokenizer), np.stack([window.template for window in encoded])
-    origin = np.array([window.document for window in windows])
+    documents = np.array([window.document for window in windows])
     offsets = np.stack([window.offsets for window in encoded])
-    placed = _words_placed_by_all(source, pieces, encoded, tokenizer, companions) if companions else []
-    words = choose_words([source.text(p) for p in pieces], [source.word_span(p, wide) for p in pieces], placed)
+    token_spans = _token_spans(source, contents, encoded, tokenizer, companions) if companions else []
+    words = choose_words(
+        [source.text(content) for content in contents],
+        [source.word_span(content, wide) for content in contents],
+        token_spans,
+    )
     sample = TokenSample(
         ids,
         special,
-        origin,
-        contiguous_blocks(origin, protocol.n_blocks),
+        documents,
+        contiguous_blocks(documents, protocol.n_blocks),
         sum(window.n_characters for window in encoded),
         sum(window.n_bytes for window in encoded),
         float((ids == tokenizer.unk_token_id)[~template].mean()) if _has_unknown(tokenizer) else 0.0,
@@ -141,8 +148,8 @@ def draw_sample(
         place_words(words, offsets, special),
         template,
         template_hash(read_template(tokenizer, model)) if corpus.conversations else None,
-        reads.n_lengthened,
-        reads.n_redrawn,
+        tokenized.n_lengthened,
+        tokenized.n_redrawn,
         opening_token(tokenizer) if opened and not corpus.conversations else None,
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
@@ -174,12 +181,12 @@ def draw_sample(
 
 @dataclass(frozen=True)
 class TokenWindows:
-    """Windows of a text as a model reads them, of which nothing but the loss is asked."""
+    """Windows of a text in tokens, for measuring a loss."""
 
     ids: np.ndarray
     """(n_sequences, n_tokens) int64"""
     scored: np.ndarray
-    """Which of them count as targets; (n_sequences, n_tokens) bool"""
+    """Which tokens count as targets; (n_sequences, n_tokens) bool"""
     documents: np.ndarray
     """Document of each sequence; (n_sequences,)"""
     n_bytes: int = 0
@@ -189,32 +196,32 @@ class TokenWindows:
 def draw_windows(
     corpus: Corpus, tokenizer: Any, n_sequences: int, n_tokens: int, seed: int, purpose: str, model: str = "this model"
 ) -> TokenWindows:
-    """Disjoint windows of a text, placed and read as those of a sample; messages say that they are for `purpose`.
+    """Disjoint windows of a text, placed and tokenised as those of a sample; `purpose` names them in errors.
 
-    Raises CorpusError where the text is too short, ModelError where chat messages meet a model without a template.
+    Raises CorpusError if the text is too short, ModelError for chat messages and a model without a chat template.
     """
     protocol = Protocol(purpose, version=1, n_sequences=n_sequences, n_tokens=n_tokens, max_types=0)
-    _, reads = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
-    encoded = [read.encoded for read in reads.whole]
+    _, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
+    encoded = [window.encoded for window in tokenized.complete]
     scored = ~np.stack([window.template for window in encoded])
     scored[:, 0] = False  # nothing comes before it
     return TokenWindows(
         np.array([window.ids for window in encoded]),
         scored,
-        np.array([read.window.document for read in reads.whole]),
+        np.array([window.window.document for window in tokenized.complete]),
         sum(window.n_bytes for window in encoded),
     )
 
 
 def _beginning(corpus: Corpus) -> str:
-    """What a text's script is judged by."""
+    """The part of a text that its script is detected in."""
     return "".join(corpus.pieces[:200])
 
 
 def _read_corpus(
     corpus: Corpus, tokenizer: Any, protocol: Protocol, seed: int, model: str, opened: bool
-) -> tuple[_Source, _Reads]:
-    """All windows of a protocol, whole. Raises CorpusError, with the counts, where the text is too short."""
+) -> tuple[_Source, _TokenizedWindows]:
+    """All windows of a protocol, each complete. Raises CorpusError, with the counts, if the text is too short."""
     length = characters_for_tokens(_beginning(corpus), protocol.n_tokens)
     if corpus.conversations:
         source = _chat_windows(corpus, protocol, length, seed)
@@ -222,98 +229,101 @@ def _read_corpus(
         source = _text_windows(corpus, protocol, length, seed, opened)
     if len(source.windows) < protocol.n_sequences:
         raise _too_short_error(corpus, protocol, tokenizer, len(source.windows))
-    reads = _read_windows(source, tokenizer, model, protocol.n_tokens)
-    if len(reads.whole) < protocol.n_sequences:
-        raise _too_short_error(corpus, protocol, tokenizer, len(reads.whole))
-    return source, reads
+    tokenized = _tokenize_windows(source, tokenizer, model, protocol.n_tokens)
+    if len(tokenized.complete) < protocol.n_sequences:
+        raise _too_short_error(corpus, protocol, tokenizer, len(tokenized.complete))
+    return source, tokenized
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The windows of a text before any tokenizer has read them.
+    """The windows of a text before tokenisation.
 
-    A place is counted in characters of the whole text, or in windows of chat messages.
+    Positions are counted in characters of the whole text, or in windows of chat messages.
     """
 
     windows: list[Window]
-    pieces: list[Any]
-    """What stands in each window: text, or a chat window; more than its tokens will reach."""
+    contents: list[Any]
+    """Content of each window, text or a chat window; more than its tokens will cover."""
     encode: Callable[[Any, Any, str], Encoded]
-    """A piece by a tokenizer; messages call its model by the name given."""
+    """(content, tokenizer, name of its model for errors) -> tokens."""
     text: Callable[[Any], str]
-    """Of a piece, chat templates left out."""
+    """The text of a content, without chat templates."""
     word_span: Callable[[Any, bool], int]
-    """Characters of a piece that words are taken from; given whether the script is wide."""
-    place: Callable[[Window], int]
+    """(content, whether the script is wide) -> number of characters that words are taken from."""
+    position: Callable[[Window], int]
     end: int
-    """The place where the text ends."""
-    furthest: int
-    """Places after the start of a window in which any tokenizer finds its tokens."""
-    between: Callable[[int, int], Any]
-    """The piece between two places."""
-    reach: Callable[[int, int, Encoded], int]
-    """The place where a window ends that has read so much of what stands between two places."""
-    spare: Callable[[], list[Window]]
+    """Position of the end of the text."""
+    max_length: int
+    """Length after the start of a window in which any tokenizer finds its tokens."""
+    content_between: Callable[[int, int], Any]
+    """The content between two positions."""
+    end_of: Callable[[int, int, Encoded], int]
+    """(start, stop, tokens) -> position where a window ends whose tokens were found between start and stop."""
+    spare_windows: Callable[[], list[Window]]
     """Further windows in the room that is left, in the order in which they are used."""
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A window as a tokenizer has read it."""
-
+class _TokenizedWindow:
     window: Window
-    place: int
+    start: int
     end: int
-    piece: Any
+    content: Any
     encoded: Encoded
 
 
 @dataclass(frozen=True)
-class _Reads:
-    whole: list[_Read]
+class _TokenizedWindows:
+    complete: list[_TokenizedWindow]
     """Those that have all their tokens, in the order of the text."""
     n_lengthened: int
     n_redrawn: int
 
 
-def _read_windows(source: _Source, tokenizer: Any, model: str, n_tokens: int) -> _Reads:
-    """All windows by a tokenizer, as whole as the text allows.
+def _tokenize_windows(source: _Source, tokenizer: Any, model: str, n_tokens: int) -> _TokenizedWindows:
+    """All windows in tokens, complete as far as the text allows.
 
-    A window that its tokenizer leaves short reads on, into the next document too, up to the next window. Where that is
-    not enough, spare windows stand in for it. Windows that are whole stay as they are, so that a tokenizer that leaves
-    none short reads what it always did.
+    A window with too few tokens is continued, into the next document too, up to the next window. If that is not enough,
+    a spare window replaces it. Complete windows stay as they are, so that a tokenizer that fills all windows reads the
+    same text whether or not others do.
     """
 
-    def read(window: Window, piece: Any, stop: int) -> _Read:
-        encoded, place = source.encode(piece, tokenizer, model), source.place(window)
-        return _Read(window, place, source.reach(place, stop, encoded), piece, encoded)
+    def tokenize(window: Window, content: Any, stop: int) -> _TokenizedWindow:
+        encoded, start = source.encode(content, tokenizer, model), source.position(window)
+        return _TokenizedWindow(window, start, source.end_of(start, stop, encoded), content, encoded)
 
-    def up_to(window: Window, stop: int) -> _Read:
-        place = source.place(window)
-        stop = min(stop, place + source.furthest)
-        return read(window, source.between(place, stop), stop)
+    def tokenize_up_to(window: Window, stop: int) -> _TokenizedWindow:
+        start = source.position(window)
+        stop = min(stop, start + source.max_length)
+        return tokenize(window, source.content_between(start, stop), stop)
 
-    def is_whole(found: _Read) -> bool:
-        return len(found.encoded.ids) == n_tokens
+    def is_complete(tokenized: _TokenizedWindow) -> bool:
+        return len(tokenized.encoded.ids) == n_tokens
 
-    planned = [read(w, p, source.place(w) + 1) for w, p in zip(source.windows, source.pieces, strict=True)]
-    following = [*(found.place for found in planned[1:]), source.end]
-    tried = [
-        found if is_whole(found) else up_to(found.window, stop) for found, stop in zip(planned, following, strict=True)
+    planned = [
+        tokenize(window, content, source.position(window) + 1)
+        for window, content in zip(source.windows, source.contents, strict=True)
     ]
-    whole = [found for found in tried if is_whole(found)]
-    n_missing, n_lengthened = len(planned) - len(whole), len(whole) - sum(map(is_whole, planned))
-    for window in source.spare() if n_missing else ():
-        place = source.place(window)
-        if len(whole) == len(planned):
+    next_starts = [*(tokenized.start for tokenized in planned[1:]), source.end]
+    lengthened = [
+        tokenized if is_complete(tokenized) else tokenize_up_to(tokenized.window, stop)
+        for tokenized, stop in zip(planned, next_starts, strict=True)
+    ]
+    complete = [tokenized for tokenized in lengthened if is_complete(tokenized)]
+    n_missing, n_lengthened = len(planned) - len(complete), len(complete) - sum(map(is_complete, planned))
+    for window in source.spare_windows() if n_missing else ():
+        start = source.position(window)
+        if len(complete) == len(planned):
             break
-        if any(found.place <= place < found.end for found in whole):
+        if any(tokenized.start <= start < tokenized.end for tokenized in complete):
             continue
-        candidate = up_to(window, min((found.place for found in whole if found.place > place), default=source.end))
-        if is_whole(candidate):
-            whole.append(candidate)
-    n_redrawn = n_missing - (len(planned) - len(whole))
-    return _Reads(sorted(whole, key=lambda found: found.place), n_lengthened, n_redrawn)
+        next_start = min((tokenized.start for tokenized in complete if tokenized.start > start), default=source.end)
+        candidate = tokenize_up_to(window, next_start)
+        if is_complete(candidate):
+            complete.append(candidate)
+    n_redrawn = n_missing - (len(planned) - len(complete))
+    return _TokenizedWindows(sorted(complete, key=lambda tokenized: tokenized.start), n_lengthened, n_redrawn)
 
 
 def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, opened: bool) -> _Source:
@@ -322,16 +332,16 @@ def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, op
     joined = "\n\n".join(documents)
     starts = np.cumsum([0, *(len(document) + 2 for document in documents)]).tolist()
 
-    def place(window: Window) -> int:
+    def position(window: Window) -> int:
         return starts[window.document] + window.start
 
     return _Source(
         windows,
-        [window_text(documents, windows, i, n_tokens) for i in range(len(windows))],
+        [window_text(documents, windows, index, n_tokens) for index in range(len(windows))],
         lambda text, tokenizer, _model: encode_text(text, tokenizer, n_tokens, opened),
         str,
         lambda _text, wide: word_span(n_tokens, wide),
-        place,
+        position,
         len(joined),
         400 * n_tokens,
         lambda start, stop: joined[start:stop],
@@ -342,58 +352,61 @@ def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, op
 
 def _chat_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) -> _Source:
     documents = cut_conversations(corpus.conversations, length)
-    room = [len(document) for document in documents]
-    windows = plan_chat_windows(room, protocol.n_sequences, corpus.row.sha256, seed)
-    everything = [chat for document in documents for chat in document]
-    starts = np.cumsum([0, *room]).tolist()
-    n, name = protocol.n_tokens, corpus.row.name
+    windows_per_document = [len(document) for document in documents]
+    windows = plan_chat_windows(windows_per_document, protocol.n_sequences, corpus.row.sha256, seed)
+    all_windows = [chat for document in documents for chat in document]
+    starts = np.cumsum([0, *windows_per_document]).tolist()
+    n_tokens, name = protocol.n_tokens, corpus.row.name
 
-    def place(window: Window) -> int:
+    def position(window: Window) -> int:
         return starts[window.document] + window.start
 
     return _Source(
         windows,
-        [everything[place(window)] for window in windows],
-        lambda chat, tokenizer, model: encode_chat(chat, tokenizer, n, model, name),
+        [all_windows[position(window)] for window in windows],
+        lambda chat, tokenizer, model: encode_chat(chat, tokenizer, n_tokens, model, name),
         lambda chat: chat.text,
-        lambda chat, wide: chat_word_span(chat, n, wide),
-        place,
-        len(everything),
+        lambda chat, wide: chat_word_span(chat, n_tokens, wide),
+        position,
+        len(all_windows),
         8,
-        lambda start, stop: join_windows(everything[start:stop]),
+        lambda start, stop: join_windows(all_windows[start:stop]),
         lambda _start, stop, _encoded: stop,
-        lambda: spare_chat_windows(room, windows, corpus.row.sha256, seed),
+        lambda: spare_chat_windows(windows_per_document, windows, corpus.row.sha256, seed),
     )
 
 
 def _special(encoded: list[Encoded], tokenizer: Any) -> np.ndarray:
+    """Which tokens have a special id; (n_sequences, n_tokens) bool"""
     return np.stack([special_tokens(window, tokenizer) for window in encoded])
 
 
-def _words_placed_by_all(
-    source: _Source, pieces: list[Any], own: list[Encoded], tokenizer: Any, companions: Sequence[Any]
+def _token_spans(
+    source: _Source, contents: list[Any], encoded_windows: list[Encoded], tokenizer: Any, companions: Sequence[Any]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Offsets and special tokens by each tokenizer that words are chosen for.
+    """Offsets and special tokens of each tokenizer that words are chosen for.
 
-    A companion that cannot read the text takes no words from the others: it is told why when its own turn comes.
+    A companion that cannot read the text is left out: its own measurement will report why.
     """
-    found = [(own, tokenizer)] if tokenizer.is_fast else []
+    readings = [(encoded_windows, tokenizer)] if tokenizer.is_fast else []
     for companion in companions:
         with suppress(InputError):
             if companion.is_fast:
-                found.append(([source.encode(piece, companion, "a companion") for piece in pieces], companion))
-    return [(np.stack([window.offsets for window in encoded]), _special(encoded, t)) for encoded, t in found]
+                readings.append(([source.encode(content, companion, "a companion") for content in contents], companion))
+    return [
+        (np.stack([window.offsets for window in encoded]), _special(encoded, reader)) for encoded, reader in readings
+    ]
 
 
 def _has_unknown(tokenizer) -> bool:
-    """Byte-level tokenizers name an unknown token that they can never produce, often one that also ends texts."""
+    """Whether the tokenizer can produce its unknown token; byte-level ones cannot, and name BOS or EOS in its place."""
     return tokenizer.unk_token_id is not None and tokenizer.unk_token_id not in (
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
     )
 
 
-def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> CorpusError:
+def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_complete: int) -> CorpusError:
     if corpus.conversations:
         return CorpusError(
             "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
@@ -405,10 +418,10 @@ def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int
             n_tokens=protocol.n_tokens,
             n_documents=corpus.row.n_documents,
             n_characters=corpus.row.n_characters,
-            n_whole=n_whole,
+            n_whole=n_complete,
         )
     text = "\n\n".join(corpus.pieces)[:400_000]
-    there = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    n_available = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     needed = protocol.n_sequences * protocol.n_tokens
     return CorpusError(
         "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows "
@@ -419,16 +432,16 @@ def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int
         n_sequences=protocol.n_sequences,
         n_tokens=protocol.n_tokens,
         needed=needed,
-        there=there,
-        n_whole=n_whole,
+        there=n_available,
+        n_whole=n_complete,
     )
 
 
 def shuffle_tokens(sample: TokenSample, seed: int) -> TokenSample:
-    """Tokens of each sequence in a seeded order; position 0, special tokens and chat templates stay in their places.
+    """Shuffle the tokens within each sequence; position 0, special tokens and chat templates stay in place.
 
-    What is left of a profile then comes from the vocabulary and the weights, not from what the text says. Words have no
-    places any more, so there is no cloud of them.
+    What remains of a profile comes from the vocabulary and the weights, not from the order of the text. Words are lost,
+    so there is no cloud of them.
     """
     generator = np.random.default_rng([seed, 6])
     ids = sample.ids.copy()

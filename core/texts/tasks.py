@@ -27,14 +27,16 @@ from core.validation import MODEL_CONFIG, Whole, validate
 MAX_BYTES = 256 * 2**20
 MOST_ROWS = 100_000
 WINDOW = 1024
-"""Most tokens of a text that are read at once. A longer text is read in windows: each repeats the last half of the one
-before it and is scored on its own new half."""
+"""Largest number of tokens of a text that are read at once. A longer text is read in windows: each repeats the last half
+of the one before it and is scored on its new half."""
 _AnyText = Annotated[str, Strict(), Field(description=Sentence("a text, which may be empty"))]
 _NonEmptyText = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
 
 
 @declared(frozen=True, config=MODEL_CONFIG)
 class Question:
+    """A question with choices."""
+
     prompt: _AnyText
     choices: Annotated[tuple[_AnyText, ...], Field(description=Sentence("a list of texts"))]
     answer: Whole = Field(description=Sentence("the number of the right choice, from 0"))
@@ -46,11 +48,14 @@ class Question:
 
     @property
     def content(self) -> Any:
+        """What the hash of the row covers."""
         return [self.prompt, list(self.choices), self.answer]
 
 
 @declared(frozen=True, config=MODEL_CONFIG)
 class Text:
+    """A text whose loss is measured."""
+
     text: _NonEmptyText
 
     @property
@@ -64,6 +69,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Task:
+    """The content of a task file."""
+
     name: str
     """The file's name without its ending."""
     questions: tuple[Question, ...] = ()
@@ -88,26 +95,26 @@ class Task:
 def read_task(file: Path) -> Task:
     """Read and validate a task file. Raises InputError for the first problem."""
     rows: list[Question | Text] = []
-    seen: dict[str, int] = {}
+    line_numbers: dict[str, int] = {}
     for number, content in _lines(file):
-        place = Sentence("{file}, line {number}", file=file.name, number=number)
+        location = Sentence("{file}, line {number}", file=file.name, number=number)
         is_text = isinstance(content, dict) and "text" in content and "choices" not in content
-        row = validate(Text, content, place) if is_text else validate(Question, content, place)
+        row = validate(Text, content, location) if is_text else validate(Question, content, location)
         if rows and isinstance(rows[0], Text) != is_text:
             if is_text:
                 raise InputError(
-                    "{place}: a text among questions. A task is of one kind: make two files of it.", place=place
+                    "{place}: a text among questions. A task is of one kind: make two files of it.", place=location
                 )
             raise InputError(
-                "{place}: a question among texts. A task is of one kind: make two files of it.", place=place
+                "{place}: a question among texts. A task is of one kind: make two files of it.", place=location
             )
-        _check_row(row, place)
-        earlier = seen.setdefault(_hash(row.asked), number)
-        if earlier != number:
+        _check_row(row, location)
+        first_line = line_numbers.setdefault(_hash(row.asked), number)
+        if first_line != number:
             raise InputError(
                 "{place}: the same as line {earlier}. Leave one of them out: each counts once.",
-                place=place,
-                earlier=earlier,
+                place=location,
+                earlier=first_line,
             )
         rows.append(row)
         if len(rows) > MOST_ROWS:
@@ -147,51 +154,54 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
             yield number, _parse_line(line, Sentence("{file}, line {number}", file=file.name, number=number))
 
 
-def _parse_line(line: str, place: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            raise InputError("{place}: a key stands there twice.", place=place)
-        return made
+def _parse_line(line: str, location: str) -> Any:
+    """The JSON of one line. Raises InputError, also for repeated keys."""
+
+    def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        unique = dict(pairs)
+        if len(unique) < len(pairs):
+            raise InputError("{place}: a key stands there twice.", place=location)
+        return unique
 
     try:
-        content = json.loads(line, object_pairs_hook=once)
+        content = json.loads(line, object_pairs_hook=unique_keys)
         json.dumps(content, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise InputError(
-            "{place} is no JSON (character {column}: {reason}).", place=place, column=error.colno, reason=error.msg
+            "{place} is no JSON (character {column}: {reason}).", place=location, column=error.colno, reason=error.msg
         ) from error
     except UnicodeEncodeError as error:
         raise InputError(
-            "{place}: half of a character (a lone surrogate) has no UTF-8 form. Write it whole.", place=place
+            "{place}: half of a character (a lone surrogate) has no UTF-8 form. Write it whole.", place=location
         ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError("{place} is nested too deeply, or has too long a number.", place=place) from error
+        raise InputError("{place} is nested too deeply, or has too long a number.", place=location) from error
     return content
 
 
-def _check_row(row: Question | Text, place: str) -> None:
+def _check_row(row: Question | Text, location: str) -> None:
+    """Raises InputError for a question whose choices or answer are inconsistent."""
     if isinstance(row, Text):
         return
     if len(row.choices) < 2:
         raise InputError(
-            "{place}: choices are {n_choices}; a question has two or more.", place=place, n_choices=len(row.choices)
+            "{place}: choices are {n_choices}; a question has two or more.", place=location, n_choices=len(row.choices)
         )
     if "" in row.choices:
         raise InputError(
-            "{place}: choices[{index}] is empty, so it has no likelihood.", place=place, index=row.choices.index("")
+            "{place}: choices[{index}] is empty, so it has no likelihood.", place=location, index=row.choices.index("")
         )
     if row.answer >= len(row.choices):
         raise InputError(
             "{place}: answer is {answer}, but the {n_choices} choices are counted from 0 to {last}.",
-            place=place,
+            place=location,
             answer=row.answer,
             n_choices=len(row.choices),
             last=len(row.choices) - 1,
         )
     if len({*row.choices}) < len(row.choices):
         raise InputError(
-            "{place}: two of the choices are the same, so none of them can be the right one alone.", place=place
+            "{place}: two of the choices are the same, so none of them can be the right one alone.", place=location
         )
 
 
@@ -199,7 +209,7 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
-# --- a tokenizer's reading of a task ---------------------------------------------------------------------------
+# --- tokens ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -216,7 +226,7 @@ class TokenizedRow:
     """One row of a task in tokens."""
 
     sequences: tuple[ScoredTokens, ...]
-    """One for each choice, or for each window of a text; empty where the row does not fit the model's context."""
+    """One for each choice, or for each window of a text; empty if the row does not fit the model's context."""
     is_cut: bool = False
     """Whether the beginning of the prompt was cut off."""
     is_windowed: bool = False
@@ -235,7 +245,7 @@ def tokenize_task(task: Task, tokenizer: Any, context: int | None) -> list[Token
     if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):  # a byte-level tokenizer never returns it
         unknown = None
     if task.questions:
-        texts = (text for one in task.questions for text in (one.prompt, *(one.prompt + c for c in one.choices)))
+        texts = (question.prompt + choice for question in task.questions for choice in ("", *question.choices))
         encoded = _encode(tokenizer, texts)
         rows = []
         for question in task.questions:
@@ -244,12 +254,12 @@ def tokenize_task(task: Task, tokenizer: Any, context: int | None) -> list[Token
         return rows
     window = min(WINDOW, context or WINDOW)
     ids = _encode(tokenizer, (row.text for row in task.texts))
-    return [_tokenized_text(one, opening or starter, window, unknown) for one in ids]
+    return [_tokenized_text(text_ids, opening or starter, window, unknown) for text_ids in ids]
 
 
 def starting_token(tokenizer: Any) -> list[int]:
     """The token to put before a text whose first token is scored: BOS, else EOS; empty if there is neither."""
-    return [one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None][:1]
+    return [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None][:1]
 
 
 def _encode(tokenizer: Any, texts: Iterable[str]) -> Iterator[np.ndarray]:
@@ -262,11 +272,13 @@ def _encode(tokenizer: Any, texts: Iterable[str]) -> Iterator[np.ndarray]:
 
 def _opening_tokens(tokenizer: Any) -> list[int]:
     """The special tokens that the tokenizer puts before every text."""
-    plain, whole = (
-        list(tokenizer("a", add_special_tokens=added, verbose=False)["input_ids"]) for added in (False, True)
+    without_special, with_special = (
+        list(tokenizer("a", add_special_tokens=add_special, verbose=False)["input_ids"])
+        for add_special in (False, True)
     )
-    places = range(len(whole) - len(plain) + 1)
-    return whole[: next((at for at in places if whole[at : at + len(plain)] == plain), 0)]
+    positions = range(len(with_special) - len(without_special) + 1)
+    n = len(without_special)
+    return with_special[: next((i for i in positions if with_special[i : i + n] == without_special), 0)]
 
 
 def _tokenized_question(
@@ -277,45 +289,48 @@ def _tokenized_question(
     context: int | None,
     unknown: int | None,
 ) -> TokenizedRow:
-    """`choices`: the tokens of prompt and choice together. The prompt loses its beginning where the longest does not fit."""
-    first = min(_common_prefix(prompt, ids) for ids in choices)
-    first = min(first, *(len(ids) - 1 for ids in choices))  # a normaliser may leave nothing of a choice
-    if first < 0:
+    """A question in tokens; `choices` are the tokens of prompt and choice together.
+
+    The beginning of the prompt is cut off if the longest choice does not fit into the context.
+    """
+    n_shared = min(_common_prefix(prompt, ids) for ids in choices)
+    n_shared = min(n_shared, *(len(ids) - 1 for ids in choices))  # a normaliser may leave nothing of a choice
+    if n_shared < 0:
         return TokenizedRow(())
-    before = opening or (starter if first == 0 else [])
-    longest = len(before) + max(map(len, choices)) - 1  # the last token is a target only
-    excess = max(0, longest - context) if context else 0
-    if excess and (excess > first or len(before) + first - excess == 0):
+    prefix = opening or (starter if n_shared == 0 else [])
+    max_length = len(prefix) + max(map(len, choices)) - 1  # the last token is a target only
+    excess = max(0, max_length - context) if context else 0
+    if excess and (excess > n_shared or len(prefix) + n_shared - excess == 0):
         return TokenizedRow(())
-    start = len(before) + first - excess
-    sequences = [ScoredTokens(_with_prefix(before, ids[excess:]), start) for ids in choices]
-    has_unknown = any(_contains(ids[first:], unknown) for ids in choices)
+    start = len(prefix) + n_shared - excess
+    sequences = [ScoredTokens(_with_prefix(prefix, ids[excess:]), start) for ids in choices]
+    has_unknown = any(_contains(ids[n_shared:], unknown) for ids in choices)
     return TokenizedRow(tuple(sequences), excess > 0, has_unknown=has_unknown)
 
 
-def _tokenized_text(ids: np.ndarray, before: list[int], window: int, unknown: int | None) -> TokenizedRow:
+def _tokenized_text(ids: np.ndarray, prefix: list[int], window: int, unknown: int | None) -> TokenizedRow:
     """All tokens of a text, each scored once: in windows, of which all but the first score only their last half."""
     if not len(ids):
         return TokenizedRow(())
-    whole = _with_prefix(before, ids)
-    end = min(len(whole), window + 1)  # the last token is a target only
-    sequences = [ScoredTokens(whole[:end], len(before))]
-    while end < len(whole):
-        start, end = end, min(len(whole), end + max(1, window // 2))
-        begin = max(0, end - window - 1)
-        sequences.append(ScoredTokens(whole[begin:end], start - begin))
+    tokens = _with_prefix(prefix, ids)
+    stop = min(len(tokens), window + 1)  # the last token is a target only
+    sequences = [ScoredTokens(tokens[:stop], len(prefix))]
+    while stop < len(tokens):
+        start, stop = stop, min(len(tokens), stop + max(1, window // 2))
+        window_start = max(0, stop - window - 1)
+        sequences.append(ScoredTokens(tokens[window_start:stop], start - window_start))
     return TokenizedRow(tuple(sequences), False, len(sequences) > 1, _contains(ids, unknown))
 
 
-def _common_prefix(one: np.ndarray, other: np.ndarray) -> int:
-    """Length of the common prefix."""
-    n = min(len(one), len(other))
-    differing = np.flatnonzero(one[:n] != other[:n])
+def _common_prefix(a: np.ndarray, b: np.ndarray) -> int:
+    """Length of the common prefix of two token sequences."""
+    n = min(len(a), len(b))
+    differing = np.flatnonzero(a[:n] != b[:n])
     return int(differing[0]) if len(differing) else n
 
 
-def _with_prefix(before: list[int], ids: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.array(before, dtype=np.int32), ids])
+def _with_prefix(prefix: list[int], ids: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.array(prefix, dtype=np.int32), ids])
 
 
 def _contains(ids: np.ndarray, token: int | None) -> bool:

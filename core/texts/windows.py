@@ -1,4 +1,4 @@
-"""Where windows stand in a text: disjoint, and starting at the same characters for every model."""
+"""Placing windows in a text: disjoint, and starting at the same characters for every model."""
 
 from __future__ import annotations
 
@@ -9,45 +9,47 @@ import numpy as np
 
 from core.texts.corpora import Corpus
 
-# Characters reserved for a token. Generous for the script, so that windows stay disjoint under any tokenizer.
+# Characters reserved per token: generous for the script, so that windows are disjoint under any tokenizer.
 CHARACTERS_PER_TOKEN = 5.5
 CHARACTERS_PER_TOKEN_CJK = 2.2
 
 
 @dataclass(frozen=True)
 class Window:
+    """The start of a window."""
+
     document: int
     start: int
-    """Offset in characters within the document; of chat messages, the number of the window in it."""
+    """Offset in characters within the document; for chat messages, index of the window in it."""
 
 
 def characters_for_tokens(text_sample: str, n_tokens: int) -> int:
-    """Characters that a window may need, judged by the script of the text alone."""
+    """Number of characters reserved for a window, by the script of the text alone."""
     return math.ceil(n_tokens * (CHARACTERS_PER_TOKEN_CJK if is_wide(text_sample) else CHARACTERS_PER_TOKEN))
 
 
 def is_wide(text_sample: str) -> bool:
     """Whether the text is written in Chinese, Japanese or Korean, where a character is nearly a token."""
-    letters = [c for c in text_sample[:20_000] if not c.isspace()]
-    return sum("぀" <= c <= "鿿" or "가" <= c <= "힣" for c in letters) > 0.3 * len(letters)
+    characters = [c for c in text_sample[:20_000] if not c.isspace()]
+    return sum("぀" <= c <= "鿿" or "가" <= c <= "힣" for c in characters) > 0.3 * len(characters)
 
 
 def merge_pieces(pieces: list[str], length: int) -> list[str]:
     """Documents of at least `length` characters: short neighbouring pieces joined; a short rest joins the last."""
-    documents, open_pieces, open_length = [], [], 0
+    documents, pending, pending_length = [], [], 0
     for piece in pieces:
-        open_pieces.append(piece)
-        open_length += len(piece) + 2
-        if open_length - 2 >= length:
-            documents.append("\n\n".join(open_pieces))
-            open_pieces, open_length = [], 0
-    if open_pieces and documents:
-        documents[-1] = "\n\n".join([documents[-1], *open_pieces])
+        pending.append(piece)
+        pending_length += len(piece) + 2
+        if pending_length - 2 >= length:
+            documents.append("\n\n".join(pending))
+            pending, pending_length = [], 0
+    if pending and documents:
+        documents[-1] = "\n\n".join([documents[-1], *pending])
     return documents
 
 
 def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tuple[list[str], list[Window]]:
-    """Documents and their windows; pieces are merged further where single windows leave too much of a text unused."""
+    """Documents and their windows; pieces are merged into longer documents if one window each leaves too much unused."""
     for windows_per_document in (1, 4):
         documents = merge_pieces(corpus.pieces, windows_per_document * length)
         windows = plan_windows(documents, n_windows, length, corpus.row.sha256, seed)
@@ -59,8 +61,8 @@ def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tup
 def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash: str, seed: int) -> list[Window]:
     """Disjoint windows of `length` characters, in the order of the text; the same for every model.
 
-    With enough documents each window comes from its own; otherwise they are shared out by room, and each document
-    is cut into equal slots with one window somewhere in each. Returns fewer windows when there is no room.
+    With enough documents each window comes from a document of its own; otherwise they are distributed by room, and each
+    document is cut into equal slots with one window at random in each. Returns fewer windows if there is no room.
     """
     generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
     room = np.array([len(document) // length for document in documents], dtype=np.int64)
@@ -79,7 +81,7 @@ def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash:
 
 
 def _distribute_windows(room: np.ndarray, n_windows: int) -> np.ndarray:
-    """Windows per document: at least one where there is room, then to whoever has the most room per window."""
+    """Number of windows per document: one if there is room, then more where there is most room per window."""
     counts = np.minimum(room, 1)
     while counts.sum() < min(n_windows, room.sum()):
         counts[np.argmax(np.where(counts < room, room / (counts + 1), -1))] += 1
@@ -87,10 +89,10 @@ def _distribute_windows(room: np.ndarray, n_windows: int) -> np.ndarray:
 
 
 def plan_chat_windows(room: list[int], n_windows: int, corpus_hash: str, seed: int) -> list[Window]:
-    """Windows out of documents of so many each, in the order of the text; the same for every model.
+    """Windows of chat messages, in the order of the text; the same for every model. `room`: windows in each document.
 
-    With enough documents each window is the start of its own: what a chat model reads is the start of a conversation.
-    Otherwise they are shared out by room. Returns fewer windows when there is no room.
+    With enough documents each window is the first of its document: chat models read conversations from the start.
+    Otherwise they are distributed by room. Returns fewer windows if there is no room.
     """
     generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
     if len(room) >= n_windows:
@@ -106,33 +108,35 @@ def plan_chat_windows(room: list[int], n_windows: int, corpus_hash: str, seed: i
 def spare_windows(
     documents: list[str], windows: list[Window], length: int, corpus_hash: str, seed: int
 ) -> list[Window]:
-    """Further disjoint windows in the room that the planned `windows` leave, in the order in which they are used.
+    """Further disjoint windows in the gaps between the planned `windows`, in the order in which they are used.
 
-    The same for every model; how many of them one needs is for its tokenizer to say.
+    The same for every model; how many are needed depends on its tokenizer.
     """
     generator = np.random.default_rng([int(corpus_hash[:8], 16), seed, 1])
-    taken: dict[int, list[int]] = {}
+    starts_by_document: dict[int, list[int]] = {}
     for window in windows:
-        taken.setdefault(window.document, []).append(window.start)
-    found = []
+        starts_by_document.setdefault(window.document, []).append(window.start)
+    spares = []
     for index, document in enumerate(documents):
-        starts = taken.get(index, [])
-        for first, end in zip([0, *(start + length for start in starts)], [*starts, len(document)], strict=True):
-            for slot in range(first, end - length + 1, length):
-                found.append(Window(index, _word_start(document, slot, first)))
-    return [found[i] for i in generator.permutation(len(found))]
+        starts = starts_by_document.get(index, [])
+        for gap_start, gap_end in zip(
+            [0, *(start + length for start in starts)], [*starts, len(document)], strict=True
+        ):
+            for slot in range(gap_start, gap_end - length + 1, length):
+                spares.append(Window(index, _word_start(document, slot, gap_start)))
+    return [spares[i] for i in generator.permutation(len(spares))]
 
 
 def spare_chat_windows(room: list[int], windows: list[Window], corpus_hash: str, seed: int) -> list[Window]:
-    """The windows of chat messages that are not among the planned `windows`, in the order in which they are used."""
+    """The windows of chat messages that are not planned, in the order in which they are used."""
     generator = np.random.default_rng([int(corpus_hash[:8], 16), seed, 1])
     planned = set(windows)
-    rest = [w for index, count in enumerate(room) for n in range(count) if (w := Window(index, n)) not in planned]
-    return [rest[i] for i in generator.permutation(len(rest))]
+    spares = [w for index, count in enumerate(room) for n in range(count) if (w := Window(index, n)) not in planned]
+    return [spares[i] for i in generator.permutation(len(spares))]
 
 
 def _word_start(document: str, start: int, floor: int) -> int:
-    """The start of the word or line that `start` falls into, not before `floor` and at most 40 characters back."""
+    """The start of the word or line that contains `start`, not before `floor` and at most 40 characters back."""
     for position in range(start, max(floor, start - 40), -1):
         if document[position - 1].isspace() or document[position - 1] in "。、，．":
             return position
@@ -140,8 +144,8 @@ def _word_start(document: str, start: int, floor: int) -> int:
 
 
 def window_text(documents: list[str], windows: list[Window], index: int, n_tokens: int) -> str:
-    """Text from the start of a window that any tokenizer finds `n_tokens` tokens in, not into the next window."""
+    """Text from the start of a window, long enough for `n_tokens` tokens of any tokenizer, at most to the next window."""
     window, document = windows[index], documents[windows[index].document]
-    following = windows[index + 1] if index + 1 < len(windows) else None
-    end = following.start if following and following.document == window.document else len(document)
-    return document[window.start : min(end, window.start + 40 * n_tokens)]
+    next_window = windows[index + 1] if index + 1 < len(windows) else None
+    stop = next_window.start if next_window and next_window.document == window.document else len(document)
+    return document[window.start : min(stop, window.start + 40 * n_tokens)]

@@ -1,7 +1,7 @@
 """Words as points: the cloud `one_per_word`, on which alone models with different tokenizers are compared.
 
-Token types differ between tokenizers, words of the text do not. The words are fixed before the first forward pass;
-each tokenizer then says which of its tokens stands for each occurrence: the last one that covers it.
+Token types differ between tokenizers, words of the text do not. The words are chosen before the first forward pass; each
+occurrence is then represented by the last token that covers it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from icu4py.breakers import WordBreaker
 
-# Characters that a token is counted on to cover: few, so that nearly every tokenizer that fits the language covers
-# its words. Of 32 windows of 128 tokens SmolLM2 loses no occurrence; MiniLM loses none in business English and one
+# Characters that a token is assumed to cover: few, so that nearly every tokenizer that suits the language covers all
+# words. Of 32 windows of 128 tokens SmolLM2 loses no occurrence; MiniLM loses none in business English and one
 # percent in Python documentation (rules of asterisks, a token each). Two small Japanese vocabularies: 0.0 and 0.2.
 CHARACTERS_PER_TOKEN = 2.5
 CHARACTERS_PER_TOKEN_CJK = 1.0
-# The dictionary looks ahead, so that text beyond the span keeps its last words whole.
 LOOK_AHEAD = 64
+"""Characters beyond the span that the word breaker sees, so that the last words are not cut."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,30 @@ class WordSet:
     windows: np.ndarray
     """Sequence of each occurrence; (n_occurrences,) int64"""
     words: np.ndarray
-    """Word of each occurrence, numbered as they first appear; (n_occurrences,) int64"""
+    """Word of each occurrence, numbered by first appearance; (n_occurrences,) int64"""
     starts: np.ndarray
-    """First character, counted from the start of the window; (n_occurrences,) int64"""
+    """First character of each, from the start of the window; (n_occurrences,) int64"""
     ends: np.ndarray
     """One past the last character; (n_occurrences,) int64"""
     hash: str
-    """Twelve hex digits over the words and their places. Equal: clouds of the same words of the same text."""
+    """Twelve hex digits over the words and their positions: equal for the same words of the same text."""
 
     @property
     def n_words(self) -> int:
-        """Distinct words."""
+        """Number of distinct words."""
         return int(self.words.max()) + 1 if len(self.words) else 0
 
     def order(self, seed: int, draw: int) -> np.ndarray:
         """The seeded permutation of the occurrences that decides draw number `draw`; (n_occurrences,) int64.
 
-        Taking each word's first placed occurrence in it chooses the same occurrences for every tokenizer, except
-        where one has lost some: there the next one in the same order stands for the word.
+        Each word is represented by its first placed occurrence in this order: the same one for every tokenizer, unless
+        a tokenizer has lost it and the next one takes its place.
         """
         return np.random.default_rng([seed, 3, draw]).permutation(len(self.words))
 
 
 def word_span(n_tokens: int, wide: bool) -> int:
-    """Characters of each window that words are taken from; `wide` for Chinese, Japanese and Korean."""
+    """Number of characters of each window that words are taken from; `wide` for Chinese, Japanese and Korean."""
     return math.floor(n_tokens * (CHARACTERS_PER_TOKEN_CJK if wide else CHARACTERS_PER_TOKEN))
 
 
@@ -66,56 +66,56 @@ def choose_words(
     """The words in the first `spans` characters of the windows `texts`.
 
     The first word of each window is left out: its only token may be the masked position 0, or its start cut off.
-    `tokenized` holds, for each tokenizer that is to be compared, its offsets and special tokens as `place_words` takes
-    them: an occurrence stays only if each of them places it, whatever their order.
+    `tokenized` holds the offsets and special tokens of each tokenizer to compare, as `place_words` takes them: an
+    occurrence is kept only if all of them place it.
     """
-    found = [_in_window(window, text, span) for window, (text, span) in enumerate(zip(texts, spans, strict=True))]
-    places = np.concatenate([*found, np.empty((0, 3), np.int64)])  # (n_occurrences, 3)
-    words = _word_set(texts, places)
-    keep = np.ones(len(places), dtype=bool)
+    by_window = [_words_in(window, text, span) for window, (text, span) in enumerate(zip(texts, spans, strict=True))]
+    occurrences = np.concatenate([*by_window, np.empty((0, 3), np.int64)])  # (n_occurrences, 3)
+    words = _word_set(texts, occurrences)
+    keep = np.ones(len(occurrences), dtype=bool)
     for offsets, special in tokenized:
         keep &= place_words(words, offsets, special) >= 0
-    return words if keep.all() else _word_set(texts, places[keep])
+    return words if keep.all() else _word_set(texts, occurrences[keep])
 
 
 def place_words(words: WordSet, offsets: np.ndarray, special: np.ndarray) -> np.ndarray:
-    """Row (sequence * n_tokens + position) of the token that stands for each occurrence, or -1; (n_occurrences,) int64.
+    """Row (sequence * n_tokens + position) of the token that represents each occurrence, or -1; (n_occurrences,) int64.
 
-    It is the last token that covers the word: several byte tokens may share its last character, and a normaliser may
-    have left an accent to none. No token stands for a word that goes on beyond the sequence (the last token never
-    does: the rest of a character may be missing), that is special (unknown, for one) or that is at the masked
-    position 0. A token that covers several words stands for each of them: leaving them out would lose 20 to 30
-    percent of the occurrences in Japanese, other ones for each tokenizer. So two words can be one point.
+    It is the last token that covers the word: several byte tokens may share the last character, and a normaliser may
+    have dropped an accent. A word has no token if it goes on beyond the sequence (the last token is never used, because
+    the rest of a character may be missing), or if its token is special (such as unknown) or at the masked position 0. A
+    token that covers several words represents each of them, so two words can be one point: leaving them out would lose
+    20 to 30 percent of the occurrences in Japanese, different ones for each tokenizer.
 
-    offsets (n_sequences, n_tokens, 2) as `read_offsets` gives them, special (n_sequences, n_tokens) bool.
+    offsets (n_sequences, n_tokens, 2) as from `read_offsets`, special (n_sequences, n_tokens) bool.
     """
     rows = np.full(len(words.words), -1, dtype=np.int64)
     for window in np.unique(words.windows):
-        here = np.flatnonzero(words.windows == window)
-        position = _last_token(offsets[window], words.starts[here], words.ends[here])
+        in_window = np.flatnonzero(words.windows == window)
+        position = _last_token(offsets[window], words.starts[in_window], words.ends[in_window])
         usable = (position > 0) & ~special[window][position]
-        rows[here] = np.where(usable, window * offsets.shape[1] + position, -1)
+        rows[in_window] = np.where(usable, window * offsets.shape[1] + position, -1)
     return rows
 
 
 def _last_token(spans: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Position of the last token that covers each word of a sequence, or -1; (n_words,) int64."""
-    known = np.flatnonzero(spans[:, 0] >= 0)
-    if not len(known):
+    with_offsets = np.flatnonzero(spans[:, 0] >= 0)
+    if not len(with_offsets):
         return np.full(len(ends), -1, dtype=np.int64)
-    reach = spans[known[-1], 0]
+    reach = spans[with_offsets[-1], 0]
     covering = np.full(int(ends.max()), -1, dtype=np.int64)  # position of the last token on each character
-    for position in known[:-1]:
+    for position in with_offsets[:-1]:
         covering[spans[position, 0] : spans[position, 1]] = position
     covered = np.maximum.accumulate(np.where(covering >= 0, np.arange(len(covering)), -1))
-    last = covered[ends - 1]  # the last character of the word, or before it, that a token covers
-    return np.where((ends <= reach) & (last >= starts), covering[last], -1)
+    last_characters = covered[ends - 1]  # the last character of the word, or before it, that a token covers
+    return np.where((ends <= reach) & (last_characters >= starts), covering[last_characters], -1)
 
 
 def read_offsets(encoding: Any, n_tokens: int) -> np.ndarray:
     """First character and one past the last of each token of an encoded text; (n_tokens, 2) int32.
 
-    -1 where a token covers no character (added special ones) or is missing, and where no offsets were given.
+    -1 if a token covers no character (added special tokens) or is missing, and if no offsets were given.
     """
     table = np.full((n_tokens, 2), -1, dtype=np.int32)
     spans = np.array(encoding.get("offset_mapping") or [], dtype=np.int32).reshape(-1, 2)
@@ -124,22 +124,22 @@ def read_offsets(encoding: Any, n_tokens: int) -> np.ndarray:
     return table
 
 
-def _in_window(window: int, text: str, span: int) -> np.ndarray:
+def _words_in(window: int, text: str, n_characters: int) -> np.ndarray:
     """Window, start and end of the words within the first `span` characters, without the first; (n, 3) int64."""
-    spans = word_spans(text[: span + LOOK_AHEAD])
-    spans = spans[spans[:, 1] <= span][1:]
+    spans = word_spans(text[: n_characters + LOOK_AHEAD])
+    spans = spans[spans[:, 1] <= n_characters][1:]
     return np.column_stack([np.full(len(spans), window), spans]).astype(np.int64)
 
 
-def _word_set(texts: Sequence[str], places: np.ndarray) -> WordSet:
+def _word_set(texts: Sequence[str], occurrences: np.ndarray) -> WordSet:
     numbers: dict[str, int] = {}
     digest = hashlib.sha256()
-    words = np.empty(len(places), dtype=np.int64)
-    for index, (window, start, end) in enumerate(places.tolist()):
-        word = texts[window][start:end]
+    words = np.empty(len(occurrences), dtype=np.int64)
+    for index, (window, start, stop) in enumerate(occurrences.tolist()):
+        word = texts[window][start:stop]
         words[index] = numbers.setdefault(word, len(numbers))
-        digest.update(f"{window} {start} {end} {word}\n".encode("utf-8", "surrogatepass"))
-    return WordSet(places[:, 0], words, places[:, 1], places[:, 2], digest.hexdigest()[:12])
+        digest.update(f"{window} {start} {stop} {word}\n".encode("utf-8", "surrogatepass"))
+    return WordSet(occurrences[:, 0], words, occurrences[:, 1], occurrences[:, 2], digest.hexdigest()[:12])
 
 
 KATAKANA = re.compile("[\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]+")
@@ -149,37 +149,37 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 def word_spans(text: str) -> np.ndarray:
     """Start and end of each word in characters; (n_words, 2) int32.
 
-    A word is a run that holds a letter or a digit; spaces, punctuation and emoji are none. Offsets are counted from
-    the pieces: the ones that icu4py reports are UTF-16 units, which differ beyond the basic plane.
+    A word is a segment with a letter or a digit (Unicode Standard Annex 29); spaces, punctuation and emoji are none.
+    Offsets are counted here, because icu4py reports UTF-16 units, which differ beyond the basic plane.
     """
-    pieces = WordBreaker(SURROGATE.sub("\ufffd", text), "root")  # a lone surrogate has no UTF-8 form
+    segments = WordBreaker(SURROGATE.sub("\ufffd", text), "root")  # a lone surrogate has no UTF-8 form
     spans, position = [], 0
-    for is_katakana, run in itertools.groupby(pieces, lambda piece: KATAKANA.fullmatch(piece) is not None):
+    for is_katakana, run in itertools.groupby(segments, lambda segment: KATAKANA.fullmatch(segment) is not None):
         # Rule WB13 of the annex: no break between katakana. The dictionary cuts loan words it does not know.
-        for piece in ["".join(run)] if is_katakana else run:
-            if any(character.isalnum() for character in piece):
-                spans.append((position, position + len(piece)))
-            position += len(piece)
+        for segment in ["".join(run)] if is_katakana else run:
+            if any(character.isalnum() for character in segment):
+                spans.append((position, position + len(segment)))
+            position += len(segment)
     return np.array(spans, dtype=np.int32).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One window, cut to the tokens of the protocol; shorter where its text has fewer."""
+    """One window, cut to the tokens of the protocol; shorter if its text has fewer."""
 
     ids: list[int]
     n_characters: int
-    """Characters of the text that the tokens cover."""
+    """Number of characters of the text that the tokens cover."""
     n_bytes: int
-    """UTF-8 bytes of the text that the tokens from the second on cover."""
+    """Number of UTF-8 bytes of the text that the tokens from the second on cover."""
     offsets: np.ndarray
-    """Of each token in the text, as `read_offsets` gives them; (n_tokens, 2) int32"""
+    """Offsets of each token in the text, as from `read_offsets`; (n_tokens, 2) int32"""
     template: np.ndarray
-    """Tokens that a chat template has written around the text; (n_tokens,) bool"""
+    """Tokens that a chat template adds around the text; (n_tokens,) bool"""
 
 
 def opening_token(tokenizer: Any) -> str | None:
-    """The token that a tokenizer opens a text with (BOS), or None; an encoder's [CLS] is none."""
+    """The token (BOS) that a tokenizer puts before a text, or None; an encoder's [CLS] does not count."""
     bos = tokenizer.bos_token_id
     if bos is None or bos == tokenizer.cls_token_id:
         return None
@@ -187,7 +187,7 @@ def opening_token(tokenizer: Any) -> str | None:
 
 
 def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True) -> Encoded:
-    """The first tokens of a text; without the special tokens that the tokenizer adds where it is not `opened`."""
+    """The first tokens of a text, with the special tokens that the tokenizer adds if `opened`."""
     encoding = tokenizer(
         text,
         add_special_tokens=opened,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -19,6 +20,12 @@ from core.ui.markdown import escape
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs a page: Streamlit may also run a page's file on its own."""
+_ICON = "data:image/svg+xml," + quote(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><circle cx='16' cy='16' r='15' fill='#0B5CAD'/>"
+    "<path d='M16 5l4 11h-8z' fill='#E69F00'/><path d='M16 27l4-11h-8z' fill='#FFF'/></svg>"
+)
+"""A compass. `:material/...:` would make the browser fetch a font from another host, and for an emoji Streamlit loads the
+list of all emojis, which takes 0.14 s."""
 _PAGE_STYLE = (
     "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
     # Streamlit gives the value of a slider the colour of buttons, which is too dark for text on a dark page.
@@ -47,8 +54,7 @@ def guard() -> None:
 
 def run() -> None:
     """Draw the frame and the page of the address."""
-    # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
-    st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
+    st.set_page_config(page_title="Workdim", page_icon=_ICON, layout="wide")
     st.html(_PAGE_STYLE + (_DARK_STYLE if pictures.theme() == DARK else ""))
     url_state.keep_widget_values()
     lang = language.restore()

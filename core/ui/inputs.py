@@ -22,7 +22,7 @@ from core.records import SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
-from core.ui.markdown import escape
+from core.ui.markdown import button_label, escape
 from core.wording.labels import run_labels
 
 T = TypeVar("T")
@@ -67,7 +67,9 @@ def choose(
         label,
         options,
         key=url_state.key(name),
-        format_func=lambda option: escape(format_func(option)),  # these labels are Markdown, those of a list are not
+        format_func=lambda option: button_label(
+            format_func(option)
+        ),  # these labels are Markdown, those of a list are not
         selection_mode="single",
         required=True,
         **more,
@@ -136,7 +138,7 @@ def choose_pills(label: str, options: Sequence[T], name: str, format_func: Calla
         label,
         options,
         key=url_state.key(name),
-        format_func=lambda option: escape(format_func(option)),
+        format_func=lambda option: button_label(format_func(option)),
         selection_mode="multi",
     )
     url_state.publish(name, values)
@@ -199,13 +201,13 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     if passing.is_empty():
         st.info(_("No run passes these filters."))
     else:
-        told = Sentence(
+        text = Sentence(
             "{n} of {total} runs passes the filters.",
             "{n} of {total} runs pass the filters.",
             n=passing.height,
             total=n_texts,
         )
-        st.caption(worded(told, language.current()))
+        st.caption(worded(text, language.current()))
     return passing
 
 
@@ -327,6 +329,7 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 
 def run_label(run: dict[str, Any]) -> str:
+    """A run in a list: model, text, protocol, pass, time and tags."""
     pass_name = (
         "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
     )

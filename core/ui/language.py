@@ -30,6 +30,15 @@ def translator() -> Callable[[str], str]:
     return locale.translator(current())
 
 
+def as_ascii(markdown: str) -> str:
+    """Markdown with character references for other letters than ASCII.
+
+    Streamlit asks whether the label of a button in a row begins with an emoji, and loads its list of all emojis for
+    letters that are not ASCII: a seventh of a second of the first screen.
+    """
+    return markdown.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
 def replace_texts(texts: Mapping[str, str]) -> None:
     """Show texts (CSS selector -> text) in the place of English ones that Streamlit writes and offers no option for."""
     if current() == "en":
@@ -63,7 +72,7 @@ def show_switch(chosen: str) -> None:
         st.segmented_control(
             "Language / 言語",
             list(LANGUAGES),
-            format_func=LANGUAGES.__getitem__,
+            format_func=lambda lang: as_ascii(LANGUAGES[lang]),
             key=url_state.key(NAME),
             required=True,
         )

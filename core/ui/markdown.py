@@ -33,3 +33,8 @@ def escape(text: str) -> str:
 def _escape_line_start(match: re.Match[str]) -> str:
     sign, digits, end = match.groups()
     return f"\\{sign}" if sign else f"{digits}\\{end}" if digits else ""
+
+
+def button_label(text: str) -> str:
+    """Escape the label of a button in a row, as Markdown in ASCII (`language.as_ascii`)."""
+    return language.as_ascii(escape(text))

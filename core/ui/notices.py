@@ -70,8 +70,8 @@ def show_vetoes(runs: pl.DataFrame) -> None:
     _ = language.translator()
     texts = veto_texts(runs)
     if texts:
-        line = _("Vetoed by a check: {runs}. These numbers may describe the sample and not the model; see Checks.")
-        st.warning(line.format(runs=escape(_("; ").join(texts))), icon=":material/gpp_bad:")
+        message = _("Vetoed by a check: {runs}. These numbers may describe the sample and not the model; see Checks.")
+        st.warning(message.format(runs=escape(_("; ").join(texts))), icon=":material/gpp_bad:")
 
 
 def veto_texts(runs: pl.DataFrame) -> list[str]:

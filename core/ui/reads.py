@@ -456,11 +456,11 @@ def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Data
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _blocks(path: Path, version: tuple, key: str, _question: RankingQuestion) -> tuple[pl.DataFrame, pl.DataFrame]:
-    found = population(_question)
+    models = population(_question)
     with Warehouse(path).open() as opened:
         return (
-            queries.jackknife_blocks(opened, found.required_blocks()),
-            score_answers.score_blocks(opened, found.required_score_blocks()),
+            queries.jackknife_blocks(opened, models.required_blocks()),
+            score_answers.score_blocks(opened, models.required_score_blocks()),
         )
 
 

@@ -284,7 +284,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
         ],
         _("Run"): [number.row.run_id for number in changed],
     }
-    tables.draw(pl.DataFrame(rows))
+    tables.show_plain(pl.DataFrame(rows))
 
 
 # --- saving ----------------------------------------------------------------------------------------------------
@@ -312,6 +312,7 @@ def show_save_form(request: ReportRequest, report: Report) -> None:
 
 @inputs.hidden_when_read_only
 def show_delete_button(saved: SavedRecipe) -> None:
+    """Draw a button that deletes a saved report."""
     _ = language.translator()
     if st.button(_("Forget this report"), icon=":material/delete:"):
         recipes.delete_recipe(reads.warehouse(), saved.recipe_id)

@@ -6,6 +6,7 @@ this machine open one. It loads an app when the first reader asks for it, and th
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import sys
@@ -31,15 +32,20 @@ HEADERS = {
 }
 REFUSED = 1008
 """Code of a WebSocket that is closed for a breach of policy."""
-_FIRST_SCREEN = ("core.ui.frame", "core.ui.home", "core.runs.jobs", "plotly.graph_objects", "streamlit.emojis")
-"""Modules of the first screen: over a second of loading, in which a browser loads Streamlit's own scripts."""
+_FIRST_SCREEN = ("core.ui.frame", "core.ui.home")
+"""Modules of the first screen: most of a second of loading, in which a browser loads Streamlit's own scripts."""
 _loading: list[threading.Thread] = []
 
 
 def _load() -> None:
-    for name in _FIRST_SCREEN:
-        importlib.import_module(name)
-    inspect.stack()  # Streamlit calls it once, for 0.1 s; the files of all modules are cached from then on
+    gc.disable()  # it would go through all modules again and again, and find nothing
+    try:
+        for name in _FIRST_SCREEN:
+            importlib.import_module(name)
+        inspect.stack()  # Streamlit calls it once, for 0.1 s; the files of all modules are cached from then on
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 @asynccontextmanager

@@ -58,12 +58,15 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     if verdict in table.columns:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
-    return draw(table, key=key, column_config=columns, placeholder="–", **more)
+    return show_plain(table, key=key, column_config=columns, placeholder="–", **more)
 
 
-def draw(table: pl.DataFrame, **more: Any) -> Any:
-    """Draw a table as Arrow, which Streamlit hands to the browser as it is: it would load pandas for any other, and to ask
-    whether a table is too long to be handed over whole."""
+def show_plain(table: pl.DataFrame, **more: Any) -> Any:
+    """Draw a table with Streamlit's own widths.
+
+    As Arrow and not lazily: Streamlit loads pandas for any other table, and to find out whether one is too long to be sent
+    at once.
+    """
     return st.dataframe(table.to_arrow(compat_level=pl.CompatLevel.oldest()), hide_index=True, lazy=False, **more)
 
 

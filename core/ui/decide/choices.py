@@ -115,9 +115,9 @@ def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.D
         )
         return RankingQuestion(ignores_pilots=True), newest, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
-    of_pilot = population.registration.registered_pilot if chosen == ANSWERED else None
+    registered_pilot = population.registration.registered_pilot if chosen == ANSWERED else None
     key = group_key(population.group) if chosen == ANSWERED and population.group else chosen
-    question = RankingQuestion(pilot=of_pilot) if of_pilot else RankingQuestion(pilot=pilot, group=key)
+    question = RankingQuestion(pilot=registered_pilot) if registered_pilot else RankingQuestion(pilot=pilot, group=key)
     group = reads.population(question).group
     assert group is not None, "each of these names has a group"
     return question, group.rows.unique("model_id", keep="first", maintain_order=True), True
@@ -160,6 +160,7 @@ def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str,
 
 
 def task_name(task: Mapping[str, Any] | None) -> TaskName | None:
+    """The task of a row of benchmarks, as rules store it."""
     return None if task is None else TaskName(task["benchmark"], task["metric"], task["filter"], task["n_shot"])
 
 

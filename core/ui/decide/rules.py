@@ -50,6 +50,7 @@ def show_rules(view: DecisionView) -> None:
 
 
 def rule_table(rules_saved: list[SavedRule]) -> pl.DataFrame:
+    """One line per saved rule: how often it was right, what it was made for, its criteria."""
     _ = language.translator()
     lang = language.current()
     return pl.DataFrame(

@@ -50,6 +50,7 @@ def _over_tasks(view: DecisionView) -> OverTasks:
 
 
 def task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
+    """One line per task, and one of all together: relation of dimension and score, and the model chosen."""
     _ = language.translator()
     lang = language.current()
     pooled_tasks = comparison.pooled.tasks if comparison.pooled else {}

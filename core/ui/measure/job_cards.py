@@ -68,7 +68,10 @@ def expect_more() -> None:
 
 
 def n_active() -> int:
-    """The number of jobs that wait or run."""
+    """The number of jobs that wait or run; where there was never one, the modules of jobs are not loaded."""
+    jobs = reads.warehouse().jobs
+    if not jobs.is_dir() or not any(jobs.iterdir()):
+        return 0
     return sum(status.state in _ACTIVE for status in _job_statuses())
 
 
@@ -156,6 +159,8 @@ def _show_partial_profile(status: JobStatus) -> None:
 
 @inputs.hidden_when_read_only
 def _show_actions(status: JobStatus) -> None:
+    from core.runs import processes
+
     _ = language.translator()
     job_id, state = status.job.job_id, status.state
     with st.container(horizontal=True, gap="small"):
@@ -179,24 +184,12 @@ def _show_actions(status: JobStatus) -> None:
         if state in resume_labels and st.button(
             resume_labels[state], key=f"go on {job_id}", icon=":material/play_arrow:"
         ):
-            _resume(status)
+            processes.start_job(status.job, reads.warehouse())
+            st.rerun()
         cancel_labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
         if st.button(cancel_labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
-            _cancel(status)
-
-
-def _resume(status: JobStatus) -> None:
-    from core.runs import processes
-
-    processes.start_job(status.job, reads.warehouse())
-    st.rerun()
-
-
-def _cancel(status: JobStatus) -> None:
-    from core.runs import processes
-
-    processes.cancel_job(status.job)
-    st.rerun()
+            processes.cancel_job(status.job)
+            st.rerun()
 
 
 def _show_log(status: JobStatus) -> None:

@@ -56,7 +56,7 @@ def show() -> None:
         st.warning(escape(reason), icon=":material/error:")
     if not reads.has_own_runs():
         message = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
-        names = [one.model for one in demo_requests()]
+        names = [config.model for config in demo_requests()]
         st.info(message.format(names=escape(_(" and ").join(names))), icon=":material/lightbulb:")
     _show_model_suggestions()
     with st.form("measure", border=True):
@@ -86,7 +86,7 @@ def _show_model_suggestions() -> None:
     from core.runs.requests import demo_requests
 
     _ = language.translator()
-    demo = [one.model for one in demo_requests()]
+    demo = [config.model for config in demo_requests()]
     local = local_models(reads.warehouse())[:MAX_LOCAL]
     suggestions = list(dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()]))[:MAX_SUGGESTIONS]
     st.pills(
@@ -292,6 +292,7 @@ def _start(configs: list[RunConfig], again: bool) -> None:
 
 
 def show_cleanable() -> None:
+    """Draw how much disk space of caches and deleted runs can be freed, where it is much."""
     _ = language.translator()
     n_bytes = _cleanable_bytes(reads.warehouse().path)
     if n_bytes > MIN_CLEANABLE:

@@ -40,8 +40,11 @@ def show(selection: Selection) -> None:
             # Wide enough for the longest name of a field; the mark beside it needs no room.
             widths = {table.columns[0]: FIELD_WIDTH, **({"": MARK_WIDTH} if "" in table.columns else {})}
             columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
-            tables.draw(table, key=f"provenance {title}", column_config=columns, height="content")
-    _show_download(titled_tables)
+            tables.show_plain(table, key=f"provenance {title}", column_config=columns, height="content")
+    all_fields = pl.concat(
+        [table.select(pl.lit(title).alias(_("Section")), pl.all()) for title, table in titled_tables]
+    )
+    tables.show_download(all_fields, "workdim_provenance.csv", _("Download this record (CSV)"))
 
 
 def differing_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
@@ -73,6 +76,7 @@ def _side_by_side(record_sections: list[list[Section]]) -> list[list[Section]]:
 def _table(
     parts: list[Section], labels: list[str], differing: set[str], only_differing: bool
 ) -> tuple[str, pl.DataFrame]:
+    """The title of a section, and its fields as a table with a column for each run."""
     _ = language.translator()
     names = {field.field: field.label for part in parts for field in part.fields}
     texts = [{field.field: field.text for field in part.fields} for part in parts]
@@ -83,9 +87,3 @@ def _table(
         for label, run_texts in zip(labels, texts, strict=True)
     }
     return parts[0].title, pl.DataFrame({_("Field"): [names[name] for name in names_shown], **marks, **columns})
-
-
-def _show_download(titled_tables: list[tuple[str, pl.DataFrame]]) -> None:
-    _ = language.translator()
-    whole = pl.concat([table.select(pl.lit(title).alias(_("Section")), pl.all()) for title, table in titled_tables])
-    tables.show_download(whole, "workdim_provenance.csv", _("Download this record (CSV)"))

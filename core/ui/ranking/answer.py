@@ -214,7 +214,7 @@ def show_published(answer: Answer) -> None:
     """Draw the table of published claims, after a row with the answer of this page."""
     _ = language.translator()
     lang = language.current()
-    seen = {"opening": _("abstract or opening"), "second hand": _("second hand")}
+    evidence = {"opening": _("abstract or opening"), "second hand": _("second hand")}
     with st.expander(_("What is published about dimension and performance")):
         tables.show(
             pl.DataFrame(
@@ -233,7 +233,7 @@ def show_published(answer: Answer) -> None:
                         words.expectation_text(answer.registration, lang),
                         *(_translated(claim.confound) for claim in CLAIMS),
                     ],
-                    _("Seen as"): ["", *(seen[claim.seen] for claim in CLAIMS)],
+                    _("Seen as"): ["", *(evidence[claim.seen] for claim in CLAIMS)],
                 }
             ),
             "published",

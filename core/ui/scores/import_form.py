@@ -91,9 +91,9 @@ def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportP
         for n, file in enumerate(files):
             key = (file.file_id, *stated.values())
             if key not in read_before:
-                line = _("Reading {name}: {n} of {total} files")
-                line = line.format(name=escape(file.name), n=n + 1, total=len(files))
-                st.progress(n / len(files), text=line)
+                message = _("Reading {name}: {n} of {total} files")
+                message = message.format(name=escape(file.name), n=n + 1, total=len(files))
+                st.progress(n / len(files), text=message)
             read[key] = read_before[key] if key in read_before else _read(file, stated)
             preview = previewed_before.get((*key, version))
             previews[*key, version] = preview or _preview(read[key])

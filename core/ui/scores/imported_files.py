@@ -37,11 +37,11 @@ def show() -> None:
             ),
         )
         with st.popover(_("Remove"), icon=":material/delete:"):
-            line = _(
+            message = _(
                 "All scores and single answers of {name} leave the warehouse. The file itself is not touched, and "
                 "can be imported again."
             )
-            st.markdown(line.format(name=escape(rows[chosen]["file_name"])))
+            st.markdown(message.format(name=escape(rows[chosen]["file_name"])))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
                 score_imports.remove_import(reads.warehouse(), chosen)
                 st.rerun()

@@ -78,12 +78,12 @@ def show_answer(layer_plan: LayerPlan) -> None:
             if line != over_budget:
                 st.caption(escape(line))
         if within.price is not None and not within.is_plan:
-            line = _(
+            message = _(
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
             command = analysis.plan_command(layer_plan, "--verify", "--blocks", str(len(within.price.blocks)))
-            st.caption(line.format(command=command))
+            st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
     captions = [sentences.range_example_text(blocks, lang)]
     st.image(figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme()), width="stretch", alt=captions[0])
@@ -174,9 +174,10 @@ def show_prices(layer_plan: LayerPlan) -> None:
         }
     )
     tables.show(table, "plan candidates")
-    tables.show_download(
-        _price_rows(layer_plan), f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv", _("Download all prices (CSV)")
-    )
+    outcomes = layer_plan.frames()["plan_outcomes"]
+    prices = outcomes.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
+    file_name = f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv"
+    tables.show_download(prices, file_name, _("Download all prices (CSV)"))
 
 
 def _price_text(row: PlanOutcomeRow) -> str:
@@ -188,11 +189,6 @@ def _choice_text(row: PlanOutcomeRow) -> str:
     if row.is_chosen:
         return _("the plan")
     return _("not told from the cheapest on the text that chose") if row.is_equal else ""
-
-
-def _price_rows(layer_plan: LayerPlan) -> pl.DataFrame:
-    rows = layer_plan.frames()["plan_outcomes"]
-    return rows.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
 
 
 def show_single_blocks(layer_plan: LayerPlan) -> None:
