@@ -30,12 +30,12 @@ def read(file: ScoreInput, table: Table) -> ScoreFile:
     samples = [_sample(file, table, line, remarks) for line in table.lines]
     if not samples:
         raise InputError("{file} holds no answers below its header.", file=file.shown_name)
-    told = (*table.remarks, *(remark for remark, _ in remarks.most_common(_MAX_REMARKS)))
-    return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), told)
+    all_remarks = (*table.remarks, *(remark for remark, _ in remarks.most_common(_MAX_REMARKS)))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), all_remarks)
 
 
 def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]) -> ScoreSampleRow:
-    told: Remarks = []
+    line_remarks: Remarks = []
     try:
         if line.cells is None:
             raise Skip("ragged", line.problem.detail if line.problem else "")
@@ -46,14 +46,14 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]
         filter = cells.get("filter")
         row = ScoreSampleRow(
             file_sha256=file.sha256,
-            repository=mapped_model(cells["repository"], file.mapping, told),
-            revision=optional_label(cells.get("revision"), "revision", told),
+            repository=mapped_model(cells["repository"], file.mapping, line_remarks),
+            revision=optional_label(cells.get("revision"), "revision", line_remarks),
             benchmark=required_label(cells["benchmark"], "benchmark"),
             metric=required_label(cells["metric"], "metric"),
             filter=NOT_STATED if is_blank(filter) and filter != "none" else required_label(filter, "filter"),
             doc_hash=doc_hash,
-            doc_id=whole_number(cells.get("doc_id"), "doc_id", told),
-            value=number(cells["value"], told, table.decimal_comma),
+            doc_id=whole_number(cells.get("doc_id"), "doc_id", line_remarks),
+            value=number(cells["value"], line_remarks, table.decimal_comma),
         )
     except Skip as skip:
         detail = f"{skip.remark.code} ({skip.remark.detail})" if skip.remark.detail else skip.remark.code
@@ -63,5 +63,5 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]
             place=line.at,
             reason=shorten(detail),
         ) from skip
-    remarks.update(told)
+    remarks.update(line_remarks)
     return row

@@ -14,7 +14,7 @@ from core.scores.parsed_score import Remark
 
 MAX_NAME = 300
 """Longest name that is stored, in characters; hub names end at 96, local paths are longer."""
-_SHOWN = 80
+MAX_SHOWN = 80
 _MAX_WHOLE = 2**31 - 1
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
@@ -29,7 +29,7 @@ Remarks = list[Remark]
 
 
 class Skip(Exception):
-    """The value is left out; the code says why."""
+    """Raised for a value that is left out; the code says why."""
 
     def __init__(self, code: str, detail: object = "") -> None:
         super().__init__(code)
@@ -38,39 +38,40 @@ class Skip(Exception):
 
 def shorten(value: object) -> str:
     """Format any value as one printable line of at most 80 characters."""
-    text = value if isinstance(value, str) else _shown(value)
-    shortened = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    text = value if isinstance(value, str) else _format_value(value)
+    shortened = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
     if shortened.isprintable():
         return shortened
     return "".join("�" if _is_control(character) else character for character in shortened)
 
 
-def _shown(value: object) -> str:
-    """Show only the type of a container: its text may be megabytes, or nested deeper than `repr` goes."""
+def _format_value(value: object) -> str:
+    """A value as text; only the type of a container, whose text may be megabytes or nested deeper than `repr` goes."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(value) if isinstance(value, float) else _whole_shown(value)
+        return repr(value) if isinstance(value, float) else _format_whole(value)
     return "" if value is None else str(value) if isinstance(value, bool) else type(value).__name__
 
 
-def _whole_shown(value: int) -> str:
+def _format_whole(value: int) -> str:
     return str(value) if abs(value) < 10**30 else "a number of more than 30 digits"
 
 
 def _is_control(character: str) -> bool:
-    """Whether no name needs it: control, format or private characters, half surrogates and line separators."""
+    """Whether it is a control, format or private character, a half surrogate or a line separator: no name needs these."""
     return unicodedata.category(character) in {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 
 
 def is_blank(value: Cell) -> bool:
+    """Whether a cell holds nothing, or a text that stands for nothing such as `N/A`."""
     return value is None or (isinstance(value, str) and value.strip().lower() in _BLANK)
 
 
-def required_label(value: Cell, what: str) -> str:
+def required_label(value: Cell, name: str) -> str:
     """A name that must be present. Raises Skip if it is missing, not text, too long or not printable."""
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise Skip("name_missing", what)
+        raise Skip("name_missing", name)
     if not isinstance(value, str):
-        raise Skip("name_is_no_text", f"{what}: {shorten(value)}")
+        raise Skip("name_is_no_text", f"{name}: {shorten(value)}")
     text = value.strip()
     if len(text) > MAX_NAME:
         raise Skip("name_too_long", text)
@@ -79,14 +80,14 @@ def required_label(value: Cell, what: str) -> str:
     return text
 
 
-def optional_label(value: Cell, what: str, remarks: Remarks) -> str | None:
+def optional_label(value: Cell, name: str, remarks: Remarks) -> str | None:
     """A name that may be missing; a number is taken as its digits."""
     if is_blank(value):
         return None
     try:
-        return required_label(shorten(value) if _is_number(value) else value, what)
+        return required_label(shorten(value) if _is_number(value) else value, name)
     except Skip as skip:
-        remarks.append(Remark("left_out", f"{what}: {skip.remark.detail}"))
+        remarks.append(Remark("left_out", f"{name}: {skip.remark.detail}"))
         return None
 
 
@@ -103,12 +104,12 @@ def number(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> float:
     if not _is_number(value):
         raise Skip("not_a_number", value)
     try:
-        found = float(value)  # type: ignore[arg-type]
+        result = float(value)  # type: ignore[arg-type]
     except OverflowError as error:
         raise Skip("not_finite", value) from error
-    if not math.isfinite(found):
-        raise Skip("not_finite", str(found))
-    return found
+    if not math.isfinite(result):
+        raise Skip("not_finite", str(result))
+    return result
 
 
 def _number_in_text(text: str, remarks: Remarks, decimal_comma: bool) -> float:
@@ -139,50 +140,50 @@ def std_error(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> flo
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
-        found = number(value, remarks, decimal_comma)
+        error = number(value, remarks, decimal_comma)
     except Skip as skip:
         remarks.append(Remark("no_std_error", skip.remark.detail))
         return None
-    if found < 0:
+    if error < 0:
         remarks.append(Remark("no_std_error", shorten(value)))
         return None
-    return found
+    return error
 
 
-def whole_number(value: Cell, what: str, remarks: Remarks) -> int | None:
+def whole_number(value: Cell, name: str, remarks: Remarks) -> int | None:
     """A count from 0, also as text or as 5.0; anything else becomes NULL with a remark."""
     if is_blank(value):
         return None
     try:
-        found = number(value, [])
+        count = number(value, [])
     except Skip:
-        found = -1.0
-    if found < 0 or found > _MAX_WHOLE or found != int(found):
-        remarks.append(Remark("left_out", f"{what}: {shorten(value)}"))
+        count = -1.0
+    if count < 0 or count > _MAX_WHOLE or count != int(count):
+        remarks.append(Remark("left_out", f"{name}: {shorten(value)}"))
         return None
-    return int(found)
+    return int(count)
 
 
-def boolean(value: Cell, what: str, remarks: Remarks) -> bool | None:
+def boolean(value: Cell, name: str, remarks: Remarks) -> bool | None:
     """True or false, also as words; anything else becomes NULL with a remark."""
     if is_blank(value):
         return None
     if isinstance(value, bool):
         return value
-    found = _BOOLEANS.get(shorten(value).strip().lower())
-    if found is None:
-        remarks.append(Remark("left_out", f"{what}: {shorten(value)}"))
-    return found
+    result = _BOOLEANS.get(shorten(value).strip().lower())
+    if result is None:
+        remarks.append(Remark("left_out", f"{name}: {shorten(value)}"))
+    return result
 
 
 def day(value: Cell, remarks: Remarks) -> str | None:
     """`YYYY-MM-DD` from an ISO date, from 2024/6/1 or from Unix seconds; anything else becomes NULL with a remark."""
     if is_blank(value):
         return None
-    found = _day_of_seconds(value) if _is_number(value) else _day_in_text(value)
-    if found is None:
+    result = _day_of_seconds(value) if _is_number(value) else _day_in_text(value)
+    if result is None:
         remarks.append(Remark("left_out", f"date: {shorten(value)}"))
-    return found
+    return result
 
 
 def _day_of_seconds(value: Cell) -> str | None:
@@ -194,10 +195,10 @@ def _day_of_seconds(value: Cell) -> str | None:
 
 
 def _day_in_text(value: Cell) -> str | None:
-    found = _DAY.match(value.strip()) if isinstance(value, str) and len(value) <= MAX_NAME else None
-    if found is None:
+    match = _DAY.match(value.strip()) if isinstance(value, str) and len(value) <= MAX_NAME else None
+    if match is None:
         return None
     try:
-        return datetime(*map(int, found.groups())).date().isoformat()  # type: ignore[arg-type]
+        return datetime(*map(int, match.groups())).date().isoformat()  # type: ignore[arg-type]
     except ValueError:
         return None

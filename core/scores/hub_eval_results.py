@@ -37,7 +37,10 @@ _ONLY_TASK = ("default", "")
 
 
 def recognises(data: Any) -> bool:
-    return isinstance(data, list) and any(isinstance(one, dict) and "dataset" in one and "value" in one for one in data)
+    """Whether it is a list with entries of dataset and value."""
+    return isinstance(data, list) and any(
+        isinstance(entry, dict) and "dataset" in entry and "value" in entry for entry in data
+    )
 
 
 def looks_like(text: str) -> bool:
@@ -58,11 +61,11 @@ def load(file: ScoreInput) -> Any:
         return yaml.load(file.content.decode(file.encoding), _TextLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Sentence("line {line}", line=mark.line + 1) if mark else Sentence("its end")
+        location = Sentence("line {line}", line=mark.line + 1) if mark else Sentence("its end")
         raise InputError(
             "{file} is no YAML at {place}: {reason}.",
             file=file.shown_name,
-            place=place,
+            place=location,
             reason=shorten(error.problem or error.context),
         ) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -75,19 +78,19 @@ class _TextLoader(yaml.BaseLoader):
     """Loads every scalar as its text; a repeated key is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        made = super().construct_mapping(node, deep)
-        if len(made) < len(node.value):
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
             raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
-        return made
+        return mapping
 
 
 def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
-    """Raises Unnamed if neither the path (of the hub's cache) nor the user names the model."""
-    in_path = _MODEL_FOLDER.search(file.name.replace("\\", "/"))
-    named = "/".join(in_path.groups()) if in_path else None
-    repository = model_repository(file, file.stated_model or named, remarks)
-    if named is not None and file.stated_model is None:
-        remarks.append(Remark("model_from_file_name", shorten(named)))
+    """Read every entry. Raises Unnamed if neither the path (of the hub's cache) nor the user names the model."""
+    match = _MODEL_FOLDER.search(file.name.replace("\\", "/"))
+    path_model = "/".join(match.groups()) if match else None
+    repository = model_repository(file, file.stated_model or path_model, remarks)
+    if path_model is not None and file.stated_model is None:
+        remarks.append(Remark("model_from_file_name", shorten(path_model)))
     # The file's commit is not stated to be the one that was evaluated.
     remarks.append(Remark("no_revision"))
     origin = Origin(repository, file.sha256, file.shown_name, SUITE, named=shorten(repository))
@@ -98,22 +101,22 @@ def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
 
 def _values(data: list[Any], origin: Origin) -> Iterator[ParsedScore]:
     for index, entry in enumerate(data, 1):
-        at = f"entry {index}"
+        location = f"entry {index}"
         if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), dict):
-            yield skipped_row(at, origin.named, "", "not_a_task", entry)
+            yield skipped_row(location, origin.named, "", "not_a_task", entry)
         else:
-            yield parse_row(at, origin.named, entry["dataset"].get("id"), _builder(origin, entry))
+            yield parse_row(location, origin.named, entry["dataset"].get("id"), _builder(origin, entry))
 
 
 def _builder(origin: Origin, entry: dict[str, Any]) -> Any:
     def build(remarks: Remarks) -> ScoreRow:
         dataset, source = section(entry, "dataset"), section(entry, "source")
         benchmark = required_label(dataset.get("id"), "dataset")
-        stated = dataset.get("task_id") or dataset.get("config")
-        task = "" if stated in (None, *_ONLY_TASK) else ":" + required_label(stated, "task_id")
+        task_id = dataset.get("task_id") or dataset.get("config")
+        task = "" if task_id in (None, *_ONLY_TASK) else ":" + required_label(task_id, "task_id")
         value = number(entry.get("value"), remarks)
         remarks.append(Remark("no_unit"))
-        own = Origin(
+        entry_origin = Origin(
             repository=origin.repository,
             file_sha256=origin.file_sha256,
             source=optional_label(source.get("url"), "source", remarks) or origin.source,
@@ -121,7 +124,7 @@ def _builder(origin: Origin, entry: dict[str, Any]) -> Any:
             as_of=day(entry.get("date"), remarks),
             flags="" if is_blank(entry.get("verifyToken")) else "verify_token_not_checked",
         )
-        return own.score(
+        return entry_origin.score(
             required_label(benchmark + task, "benchmark"),
             NOT_STATED,
             value,

@@ -17,6 +17,8 @@ MEAN = "mean of benchmarks"
 
 @dataclass(frozen=True)
 class ScoreColumn:
+    """A column of scores and what it measures."""
+
     name: str
     benchmark: str
     metric: str
@@ -37,6 +39,8 @@ class ScoreColumn:
 
 @dataclass(frozen=True)
 class Layout:
+    """A leaderboard's table: which columns hold what."""
+
     format: str
     suite: str
     known_by: frozenset[str]
@@ -57,7 +61,7 @@ class Layout:
     remarks: tuple[str, ...] = ()
 
 
-def _with_arena(layout: Layout, named: str) -> Layout:
+def _with_arena(layout: Layout, name_column: str) -> Layout:
     """The same table with columns of LMArena, joined by name by the author of the file."""
     arena = ScoreColumn(
         "arena_score",
@@ -67,9 +71,9 @@ def _with_arena(layout: Layout, named: str) -> Layout:
         interval="95_pct_ci",
         count="votes",
         suite="lmarena_text",
-        named=named,
+        named=name_column,
     )
-    known_by = layout.known_by | {"arena_score", named}
+    known_by = layout.known_by | {"arena_score", name_column}
     return replace(layout, format="leaderboard_merged_csv", known_by=known_by, scores=(*layout.scores, arena))
 
 

@@ -33,12 +33,14 @@ _LINK_TEXT = re.compile(r"<a\s[^>]{0,2000}>([^<]{1,300})</a>", re.IGNORECASE)
 _INTERVAL = re.compile(r"\+(\d+(?:\.\d+)?)\s*/\s*[-−](\d+(?:\.\d+)?)", re.ASCII)
 _HALF_OF_95_PERCENT = 1.959963984540054
 """Half width of a 95 percent interval of a normal distribution, in standard errors."""
-_NO_WHOLE_MODEL = ("adapter", "delta")
+_INCOMPLETE_WEIGHTS = ("adapter", "delta")
+"""Kinds of weights that are no complete model."""
 _HIGHER_IS_BETTER = True
 """Holds for every column of every layout."""
 
 
 def read_table(file: ScoreInput, table: Table, layout: Layout) -> ScoreFile:
+    """Read every score column of every line."""
     remarks = [*table.remarks, *map(Remark, layout.remarks)]
     rows = without_duplicates(file, _rows(file, table.lines, layout, set(table.header), table.decimal_comma))
     return ScoreFile(file.shown_name, file.sha256, layout.format, rows, (), tuple(remarks))
@@ -91,37 +93,38 @@ class _Row:
         )
 
     def _origin_of(self, column: ScoreColumn, remarks: Remarks) -> Origin:
-        named = self._named
-        if isinstance(named, Skip):
-            raise named
-        origin, of_the_line = named
+        """The origin of a score in one column. Raises Skip if the model has no usable name."""
+        if isinstance(self._origin, Skip):
+            raise self._origin
+        origin, line_remarks = self._origin
         if column.suite is None:
-            remarks += of_the_line
+            remarks += line_remarks
             return origin
         remarks.append(Remark("matched_by_name", shorten(self.cells.get(column.named))))
         return Origin(origin.repository, origin.file_sha256, origin.source, column.suite)
 
     @cached_property
-    def _named(self) -> tuple[Origin, Remarks] | Skip:
+    def _origin(self) -> tuple[Origin, Remarks] | Skip:
+        """The origin of the line with its remarks, or why it has none."""
         remarks: Remarks = []
         try:
-            return _origin(self.file, self.model, self.cells, self.layout, remarks), remarks
+            return _read_origin(self.file, self.model, self.cells, self.layout, remarks), remarks
         except Skip as skip:
             return skip
 
 
 def model_cell(cells: Mapping[str, Cell], layout: Layout) -> Cell:
     """The model's name as text; the `Model` column of the leaderboard's own data set is an HTML link."""
-    found = next((cells[name] for name in layout.model if not is_blank(cells.get(name))), None)
-    link = _LINK_TEXT.search(found) if isinstance(found, str) and len(found) < 3000 else None
-    return link[1] if link else found
+    cell = next((cells[name] for name in layout.model if not is_blank(cells.get(name))), None)
+    link = _LINK_TEXT.search(cell) if isinstance(cell, str) and len(cell) < 3000 else None
+    return link[1] if link else cell
 
 
-def _origin(file: ScoreInput, model: Cell, cells: Mapping[str, Cell], layout: Layout, remarks: Remarks) -> Origin:
+def _read_origin(file: ScoreInput, model: Cell, cells: Mapping[str, Cell], layout: Layout, remarks: Remarks) -> Origin:
     """Model, revision and settings of one line. Raises Skip if the model has no usable name."""
 
-    def holds(name: str, when: bool) -> bool:
-        return boolean(cells.get(name), name, remarks) is when
+    def is_set(name: str, flag_value: bool) -> bool:
+        return boolean(cells.get(name), name, remarks) is flag_value
 
     weights = shorten(cells.get(layout.weights)).lower() if layout.weights else ""
     chat_template = boolean(cells.get(layout.chat_template), "chat_template", remarks) if layout.chat_template else None
@@ -136,8 +139,8 @@ def _origin(file: ScoreInput, model: Cell, cells: Mapping[str, Cell], layout: La
         chat_template=chat_template,
         source_row=_row_id(cells, layout),
         flags=join_flags(
-            {flag: holds(name, when) for name, (flag, when) in layout.flags.items() if name in cells}
-            | {weights: weights in _NO_WHOLE_MODEL}
+            {flag: is_set(name, flag_value) for name, (flag, flag_value) in layout.flags.items() if name in cells}
+            | {weights: weights in _INCOMPLETE_WEIGHTS}
         ),
     )
 
@@ -145,16 +148,16 @@ def _origin(file: ScoreInput, model: Cell, cells: Mapping[str, Cell], layout: La
 def _revision(cells: Mapping[str, Cell], layout: Layout, remarks: Remarks) -> str | None:
     if layout.sha is None:
         return None
-    found = optional_label(cells.get(layout.sha), "revision", remarks)
-    if found is None:
+    revision = optional_label(cells.get(layout.sha), "revision", remarks)
+    if revision is None:
         remarks.append(Remark("no_revision"))
-    return found
+    return revision
 
 
 def _row_id(cells: Mapping[str, Cell], layout: Layout) -> str | None:
-    """Identifies the row. It is not cut: two long names may start the same and still be two rows."""
-    parts = [cells.get(name) for name in layout.row_id]
-    text = "_".join("" if is_blank(part) else str(part) for part in parts if not isinstance(part, dict | list))
+    """An identifier of the row, never cut: two long names may start the same and still be two rows."""
+    values = [cells.get(name) for name in layout.row_id]
+    text = "_".join("" if is_blank(value) else str(value) for value in values if not isinstance(value, dict | list))
     try:
         return required_label(text, "id") if layout.row_id else None
     except Skip:
@@ -162,11 +165,12 @@ def _row_id(cells: Mapping[str, Cell], layout: Layout) -> str | None:
 
 
 def _from_interval(value: Cell, remarks: Remarks) -> float | None:
-    found = _INTERVAL.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
-    if found is None:
+    """The standard error from a 95 percent interval such as `+4/-3`."""
+    match = _INTERVAL.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
+    if match is None:
         return std_error(None, remarks)
     remarks.append(Remark("std_error_from_interval", shorten(value)))
-    return (float(found[1]) + float(found[2])) / 2 / _HALF_OF_95_PERCENT
+    return (float(match[1]) + float(match[2])) / 2 / _HALF_OF_95_PERCENT
 
 
 FORMAT = "leaderboard_v2_json"
@@ -202,6 +206,6 @@ def flatten(entry: dict[str, Any]) -> dict[str, Cell]:
         values = entry.get(section)
         for key, value in values.items() if isinstance(values, dict) else ():
             inner = value if isinstance(value, dict) else {"": value}
-            for name, found in inner.items():
-                cells["_".join(filter(None, (section, key, name)))] = found
+            for name, cell in inner.items():
+                cells["_".join(filter(None, (section, key, name)))] = cell
     return cells

@@ -50,6 +50,8 @@ _MMLU_SHOTS = 5
 
 @dataclass(frozen=True)
 class _Task:
+    """A key of the results, parsed."""
+
     suite: str
     benchmark: str
     n_shot: int | None
@@ -83,11 +85,13 @@ def recognises(data: Any) -> bool:
 
 
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+    """Read every metric of every task. Raises Unnamed if the file names no model."""
     general = section(data, "config_general")
     # The newest versions put the model in an object of its own.
     stated = {key: value for key, value in general.items() if not is_blank(value)}
     model = {**section(general, "model_config"), **stated}
-    name = _text(model.get("model_name"))
+    name = model.get("model_name")
+    name = name if isinstance(name, str) and name.strip() else None
     origin = Origin(
         repository=model_repository(file, name, remarks),
         named=shorten(name),
@@ -104,10 +108,6 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
 
 
-def _text(value: Cell) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
 def _task(key: str, remarks: Remarks) -> _Task:
     """Parse `harness|arc:challenge|25`, later with a fourth part; `all` is the mean of all tasks."""
     if key == _MEAN:
@@ -116,10 +116,10 @@ def _task(key: str, remarks: Remarks) -> _Task:
     if not shots and name.isdigit() and "|" in key:
         suite, name, shots = "", suite, name
     n_shot = whole_number(shots, "n_shot", remarks)
-    known = _LEADERBOARD_V1.get((name, n_shot)) if n_shot is not None else None
+    benchmark = _LEADERBOARD_V1.get((name, n_shot)) if n_shot is not None else None
     subject = _MMLU.fullmatch(name)
-    if suite in ("harness", "leaderboard") and known:
-        return _Task(LEADERBOARD_V1, known, n_shot)
+    if suite in ("harness", "leaderboard") and benchmark:
+        return _Task(LEADERBOARD_V1, benchmark, n_shot)
     if suite in ("harness", "leaderboard") and subject and n_shot == _MMLU_SHOTS:
         return _Task(LEADERBOARD_V1, f"mmlu_{subject[1]}", n_shot)
     return _Task(f"{FORMAT}_{suite}" if suite else FORMAT, name, n_shot, name.endswith(":_average"))
@@ -131,9 +131,9 @@ def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[
             yield skipped_row(f"results / {shorten(key)}", origin.named, key, "not_a_task", values)
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
-            at = f"results / {shorten(key)} / {shorten(metric)}"
+            location = f"results / {shorten(key)} / {shorten(metric)}"
             run = _Run(is_partial, section(data, "versions").get(key), _counts(data, key))
-            yield parse_row(at, origin.named, key, _builder(origin, key, metric, values, run))
+            yield parse_row(location, origin.named, key, _builder(origin, key, metric, values, run))
 
 
 def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, is_blank, optional_label, required_label, shorten, std_error
-from core.scores.cells import whole_number as whole_number
+from core.scores.cells import Remarks, is_blank, optional_label, required_label, shorten, std_error, whole_number
 from core.scores.model_results import (
     file_origin,
     higher_is_better,
@@ -41,7 +40,8 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     """Read every value of every task, each with its own filter, shots, count and direction."""
     harness = _Harness(data)
     origin = file_origin(file, data, remarks, SUITE + harness.settings)
-    rows = without_duplicates(file, (row for place in ("results", "groups") for row in _values(harness, origin, place)))
+    values = (row for section_name in ("results", "groups") for row in _values(harness, origin, section_name))
+    rows = without_duplicates(file, values)
     if isinstance(data.get("samples"), dict) and data["samples"]:
         remarks.append(Remark("samples_inside"))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
@@ -62,8 +62,8 @@ class _Harness:
         config = section(self.data, "config")
         instruction, generation = self.data.get("system_instruction"), config.get("gen_kwargs")
         multiturn = self.data.get("fewshot_as_multiturn") is True
-        told = {"instruction": instruction, "generation": generation, "multiturn": multiturn}
-        changed = {key: value for key, value in told.items() if value and isinstance(value, str | dict | bool)}
+        settings = {"instruction": instruction, "generation": generation, "multiturn": multiturn}
+        changed = {key: value for key, value in settings.items() if value and isinstance(value, str | dict | bool)}
         if not changed:
             return ""
         text = json.dumps(changed, sort_keys=True, default=str)
@@ -75,8 +75,8 @@ class _Harness:
         return not is_blank(config.get("limit")) or bool(config.get("samples"))
 
     def subtasks(self, task: str) -> list[str]:
-        found = section(self.data, "group_subtasks").get(task)
-        return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+        names = section(self.data, "group_subtasks").get(task)
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def is_group(self, task: str) -> bool:
         return task in section(self.data, "groups") or bool(self.subtasks(task))
@@ -86,14 +86,15 @@ class _Harness:
         return self.is_limited or any(map(self._is_cut, self._with_subtasks(task)))
 
     def _with_subtasks(self, task: str) -> set[str]:
-        seen: set[str] = set()
-        waiting = [task]
-        while waiting:
-            name = waiting.pop()
-            if name not in seen:
-                seen.add(name)
-                waiting += self.subtasks(name)
-        return seen
+        """The task and all tasks below it."""
+        tasks: set[str] = set()
+        pending = [task]
+        while pending:
+            name = pending.pop()
+            if name not in tasks:
+                tasks.add(name)
+                pending += self.subtasks(name)
+        return tasks
 
     def _is_cut(self, task: str) -> bool:
         counts = section(section(self.data, "n-samples"), task)
@@ -103,8 +104,8 @@ class _Harness:
     def n_samples(self, task: str, key: str, values: dict[str, Any], remarks: Remarks) -> int | None:
         """Questions behind one value: stated for groups since v0.4.12, for tasks since v0.4.3."""
         effective = section(section(self.data, "n-samples"), task).get("effective")
-        of_metric = section(values, "sample_count").get(key)
-        stated = next((n for n in (of_metric, effective, values.get("sample_len")) if n is not None), None)
+        metric_count = section(values, "sample_count").get(key)
+        stated = next((n for n in (metric_count, effective, values.get("sample_len")) if n is not None), None)
         return whole_number(stated, "n_samples", remarks)
 
     def n_shot(self, task: str, remarks: Remarks) -> int | None:
@@ -112,20 +113,20 @@ class _Harness:
         stated = self._n_shot(task, remarks)
         if stated is not None or not self.subtasks(task):
             return stated
-        of_tasks = {self._n_shot(name, []) for name in self._with_subtasks(task) if not self.subtasks(name)}
-        return of_tasks.pop() if len(of_tasks) == 1 else None
+        task_shots = {self._n_shot(name, []) for name in self._with_subtasks(task) if not self.subtasks(name)}
+        return task_shots.pop() if len(task_shots) == 1 else None
 
     def _n_shot(self, task: str, remarks: Remarks) -> int | None:
-        in_config = section(section(self.data, "configs"), task).get("num_fewshot")
-        whole_run = section(self.data, "config").get("num_fewshot")
-        stated = (section(self.data, "n-shot").get(task), in_config, whole_run)
+        task_shots = section(section(self.data, "configs"), task).get("num_fewshot")
+        run_shots = section(self.data, "config").get("num_fewshot")
+        stated = (section(self.data, "n-shot").get(task), task_shots, run_shots)
         return whole_number(next((n for n in stated if n is not None), None), "n_shot", remarks)
 
     def higher_is_better(self, task: str, metric: str, remarks: Remarks) -> bool | None:
         """As the file says, null included; derived from the metric's name if the section is missing (before v0.4.3)."""
-        of_task = section(section(self.data, "higher_is_better"), task)
-        if metric in of_task:
-            stated = of_task[metric]
+        directions = section(section(self.data, "higher_is_better"), task)
+        if metric in directions:
+            stated = directions[metric]
             return stated if isinstance(stated, bool) else None
         if "higher_is_better" in self.data:
             return None
@@ -133,15 +134,15 @@ class _Harness:
         return higher_is_better(metric)
 
 
-def _values(harness: _Harness, origin: Origin, place: str) -> Iterator[ParsedScore]:
-    for task, values in section(harness.data, place).items():
+def _values(harness: _Harness, origin: Origin, section_name: str) -> Iterator[ParsedScore]:
+    for task, values in section(harness.data, section_name).items():
         if not isinstance(values, dict):
             code = "value_twice" if isinstance(values, DuplicateKey) else "not_a_task"
-            yield skipped_row(f"{place} / {shorten(task)}", origin.named, task, code, values)
+            yield skipped_row(f"{section_name} / {shorten(task)}", origin.named, task, code, values)
         else:
             for key in filter(lambda key: is_metric(key, values), values):
-                at = f"{place} / {shorten(task)} / {shorten(key)}"
-                yield parse_row(at, origin.named, task, _builder(harness, origin, task, key, values))
+                location = f"{section_name} / {shorten(task)} / {shorten(key)}"
+                yield parse_row(location, origin.named, task, _builder(harness, origin, task, key, values))
 
 
 def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:

@@ -53,11 +53,14 @@ def recognises(entry: Any) -> bool:
 
 
 def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
-    """Raises InputError if neither file nor user names the model or benchmark, or if a line is not a question."""
-    from_name = _model(file.name)
-    repository = model_repository(file, file.stated_model or from_name, remarks)
-    if from_name is not None and file.stated_model is None:
-        remarks.append(Remark("model_from_file_name", shorten(from_name)))
+    """Read the answer to every question by every metric.
+
+    Raises Unnamed if neither file nor user names the model or benchmark, InputError if an entry is not a question.
+    """
+    name_model = _model(file.name)
+    repository = model_repository(file, file.stated_model or name_model, remarks)
+    if name_model is not None and file.stated_model is None:
+        remarks.append(Remark("model_from_file_name", shorten(name_model)))
     benchmark = _benchmark(file)
     left_out: Counter[str] = Counter()
     filters = _Filters()
@@ -118,16 +121,16 @@ def _model(name: str) -> str | None:
 
     A folder without `__` may be any folder, so it is not taken for a model.
     """
-    *folders, own = name.replace("\\", "/").split("/")
-    if _NAME.fullmatch(own) and folders and "__" in folders[-1]:
+    *folders, file_name = name.replace("\\", "/").split("/")
+    if _NAME.fullmatch(file_name) and folders and "__" in folders[-1]:
         return folders[-1].replace("__", "/")
-    early = _EARLY_NAME.fullmatch(own)
-    return early[1].replace("__", "/") if early else None
+    match = _EARLY_NAME.fullmatch(file_name)
+    return match[1].replace("__", "/") if match else None
 
 
 def _benchmark(file: ScoreInput) -> str:
-    found = _NAME.fullmatch(file.name.replace("\\", "/").rsplit("/", 1)[-1])
-    stated = found[1] if found else file.mapping.get(BENCHMARK)
+    match = _NAME.fullmatch(file.name.replace("\\", "/").rsplit("/", 1)[-1])
+    stated = match[1] if match else file.mapping.get(BENCHMARK)
     try:
         return required_label(stated, "benchmark")
     except Skip as skip:
@@ -210,8 +213,8 @@ def question_hash(entry: dict[str, Any]) -> str:
         return stated
     if entry.get("doc") is not None:
         return _sha256(json.dumps(entry["doc"], indent=2, ensure_ascii=False, default=str))
-    known = [entry.get(key) for key in ("doc_id", "target", "arguments")]
-    return _sha256(json.dumps(known, sort_keys=True, ensure_ascii=False, default=str))
+    fields = [entry.get(key) for key in ("doc_id", "target", "arguments")]
+    return _sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False, default=str))
 
 
 def _sha256(text: str) -> str:

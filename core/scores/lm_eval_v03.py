@@ -33,6 +33,7 @@ def recognises(data: Any) -> bool:
 
 
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+    """Read every metric of every task. Raises Unnamed if the file names no model."""
     origin = file_origin(file, data, remarks, SUITE)
     rows = without_duplicates(file, _values(data, origin))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
@@ -45,8 +46,8 @@ def _values(data: dict[str, Any], origin: Origin) -> Iterator[ParsedScore]:
             yield skipped_row(f"results / {shorten(task)}", origin.named, task, code, values)
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
-            at = f"results / {shorten(task)} / {shorten(metric)}"
-            yield parse_row(at, origin.named, task, _builder(data, origin, task, metric, values))
+            location = f"results / {shorten(task)} / {shorten(metric)}"
+            yield parse_row(location, origin.named, task, _builder(data, origin, task, metric, values))
 
 
 def _builder(data: dict[str, Any], origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:

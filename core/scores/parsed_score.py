@@ -9,7 +9,7 @@ from core.tables import ScoreRow, ScoreSampleRow
 
 @dataclass(frozen=True)
 class Remark:
-    """Why something was left out or how it was changed: a code that `report.score_words` puts into words."""
+    """Why something was left out or how it was changed: a code that `core.wording.score_files` puts into words."""
 
     code: str
     detail: str = ""

@@ -123,9 +123,9 @@ def template() -> bytes:
 
 def recognised_columns(header: tuple[str, ...]) -> dict[str, str]:
     """Column of the file -> our column, for the columns that we know."""
-    named = {name: name.strip().lower().replace(" ", "_") for name in header}
-    named = {name: _OTHER_NAMES.get(plain, plain) for name, plain in named.items()}
-    return {name: ours for name, ours in named.items() if ours in COLUMNS or ours in _FURTHER}
+    plain_names = {name: name.strip().lower().replace(" ", "_") for name in header}
+    plain_names = {name: _OTHER_NAMES.get(plain_name, plain_name) for name, plain_name in plain_names.items()}
+    return {name: column for name, column in plain_names.items() if column in COLUMNS or column in _FURTHER}
 
 
 def read_table(file: ScoreInput, table: Table) -> ScoreFile:
@@ -140,17 +140,16 @@ def read_table(file: ScoreInput, table: Table) -> ScoreFile:
             missing=missing,
             columns=shorten(", ".join(table.header)),
         )
-    for name, ours in names.items():
-        same = [other for other, theirs in names.items() if theirs == ours]
+    for column in names.values():
+        same = [name for name, other_column in names.items() if other_column == column]
         if len(same) > 1:
             raise InputError(
                 "{file} has {ours} twice, as {same!r} and {other!r}: remove one of them.",
                 file=file.shown_name,
-                ours=ours,
+                ours=column,
                 same=shorten(same[0]),
                 other=shorten(same[1]),
             )
-        assert name
     ignored = [Remark("column_ignored", shorten(name)) for name in table.header if name not in names]
     remarks = (*table.remarks, *ignored)
     rows = without_duplicates(file, _rows(file, table, names))
@@ -162,7 +161,7 @@ def _rows(file: ScoreInput, table: Table, names: Mapping[str, str]) -> Iterator[
         if line.cells is None:
             yield skipped_line(line)
             continue
-        cells = {ours: line.cells[name] for name, ours in names.items()}
+        cells = {column: line.cells[name] for name, column in names.items()}
         build = _builder(file, cells, table.decimal_comma)
         yield parse_row(line.at, cells["model"], cells["benchmark"], build)
 
@@ -208,7 +207,7 @@ def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -
 
 
 def _filter(cell: Cell, remarks: Remarks) -> str:
-    """Keep `none`: it is lm-evaluation-harness's name for no filter, so it does not count as blank here."""
+    """The filter; `none` is kept, because it is lm-evaluation-harness's name for no filter and not a blank."""
     if isinstance(cell, str) and cell.strip() == "none":
         return "none"
     return optional_label(cell, "filter", remarks) or NOT_STATED
@@ -227,7 +226,7 @@ def _unit(stated: str | None, value: float, remarks: Remarks) -> str:
 
 def _needed_if_stated(read: Any, cells: Mapping[str, Cell], column: str, remarks: Remarks) -> Any:
     """Raises Skip if a stated value is unreadable: it decides whether scores may be compared."""
-    found = read(cells.get(column), column, remarks)
-    if found is None and not is_blank(cells.get(column)):
+    value = read(cells.get(column), column, remarks)
+    if value is None and not is_blank(cells.get(column)):
         raise Skip("not_readable", f"{column}: {shorten(cells.get(column))}")
-    return found
+    return value

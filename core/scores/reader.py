@@ -85,9 +85,9 @@ def _start(file: ScoreInput) -> str:
     """The first character that is not white space."""
     with file.text() as text:
         for _ in range(1000):
-            piece = text.read(1000)
-            if piece.strip() or not piece:
-                return piece.lstrip()[:1]
+            chunk = text.read(1000)
+            if chunk.strip() or not chunk:
+                return chunk.lstrip()[:1]
     return ""
 
 
@@ -128,10 +128,10 @@ def _table(file: ScoreInput, table: Table) -> ScoreFile:
     return _not_empty(plain_csv.read_table(file, table))
 
 
-def _not_empty(found: ScoreFile) -> ScoreFile:
+def _not_empty(score_file: ScoreFile) -> ScoreFile:
     """Raises InputError for a file that is understood but holds no value at all."""
-    if not found.rows:
-        if "csv" in found.format:
-            raise InputError("{file} holds no scores below its header.", file=found.name)
-        raise InputError("{file} holds no scores below its results.", file=found.name)
-    return found
+    if not score_file.rows:
+        if "csv" in score_file.format:
+            raise InputError("{file} holds no scores below its header.", file=score_file.name)
+        raise InputError("{file} holds no scores below its results.", file=score_file.name)
+    return score_file

@@ -21,7 +21,7 @@ MODEL = ""
 """Key of `mapping` for the model, if the file names none."""
 BENCHMARK = "benchmark:"
 """Key of `mapping` for the benchmark of a file of single answers, if its name does not contain it."""
-_PIECE = 2**20
+_CHUNK = 2**20
 _NOT_TEXT = {
     b"PK\x03\x04": Sentence("a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV"),
     b"\x1f\x8b": Sentence("compressed with gzip: unpack it first"),
@@ -41,10 +41,12 @@ class Unnamed(InputError):
 
 @dataclass(frozen=True)
 class ScoreInput:
+    """A file to read scores from, and what the user stated about it."""
+
     name: str
     content: bytes = field(repr=False)
     mapping: Mapping[str, str]
-    """Model names in the file -> names to store; under MODEL and BENCHMARK what the file does not say."""
+    """Model names in the file -> names to store; under MODEL and BENCHMARK, what the file does not state."""
 
     @cached_property
     def shown_name(self) -> str:
@@ -67,14 +69,17 @@ class ScoreInput:
                 raise InputError("{file} is {kind}.", file=self.shown_name, kind=kind)
         candidates = self._candidates()
         for encoding in candidates:
-            if self._is(encoding):
+            if self._can_decode(encoding):
                 return encoding
         if b"\0" in self.content and not candidates[0].startswith("utf-16"):
             raise InputError("{file} holds NUL bytes: it is no text, or was damaged on its way.", file=self.shown_name)
-        tried = [encoding.upper() for encoding in candidates]
-        raise InputError("{file} cannot be read as {tried} text: save it as UTF-8.", file=self.shown_name, tried=tried)
+        encodings = [encoding.upper() for encoding in candidates]
+        raise InputError(
+            "{file} cannot be read as {tried} text: save it as UTF-8.", file=self.shown_name, tried=encodings
+        )
 
     def _candidates(self) -> tuple[str, ...]:
+        """Encodings to try, in order."""
         for mark, encoding in _BYTE_ORDER_MARKS.items():
             if self.content.startswith(mark):
                 return (encoding,)
@@ -82,20 +87,20 @@ class ScoreInput:
 
     @property
     def encoding_remarks(self) -> tuple[Remark, ...]:
-        told = self.encoding.upper() if not self.encoding.startswith("utf-8") else ""
-        return (Remark("encoding", told),) if told else ()
+        name = self.encoding.upper() if not self.encoding.startswith("utf-8") else ""
+        return (Remark("encoding", name),) if name else ()
 
     def text(self) -> io.TextIOWrapper:
         """The text as a stream; line ends are kept."""
         return io.TextIOWrapper(io.BytesIO(self.content), encoding=self.encoding, newline="")
 
-    def _is(self, encoding: str) -> bool:
-        """Whether every byte can be decoded; checked piece by piece so that a large file is not held twice."""
+    def _can_decode(self, encoding: str) -> bool:
+        """Whether every byte can be decoded; checked in chunks, so that a large file is not held in memory twice."""
         decoder = codecs.getincrementaldecoder(encoding)()
         view = memoryview(self.content)
         try:
-            for start in range(0, len(view), _PIECE):
-                if "\0" in decoder.decode(bytes(view[start : start + _PIECE])):
+            for start in range(0, len(view), _CHUNK):
+                if "\0" in decoder.decode(bytes(view[start : start + _CHUNK])):
                     return False
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
@@ -105,10 +110,10 @@ class ScoreInput:
 
 def _utf_16_without_mark(head: bytes) -> tuple[str, ...]:
     """Candidate encodings. In UTF-16, every other byte of the Latin letters that start a table or JSON text is NUL."""
-    first, second = head[0::2], head[1::2]
-    if len(head) >= 4 and all(first) and not any(second):
+    even, odd = head[0::2], head[1::2]
+    if len(head) >= 4 and all(even) and not any(odd):
         return ("utf-16-le",)
-    if len(head) >= 4 and all(second) and not any(first):
+    if len(head) >= 4 and all(odd) and not any(even):
         return ("utf-16-be",)
     return ()
 
@@ -139,7 +144,7 @@ def load(file: ScoreInput, remarks: list[Remark]) -> Any:
     return parse(file.content.decode(file.encoding), file.shown_name, remarks)
 
 
-def parse(text: str, where: str, remarks: list[Remark]) -> Any:
+def parse(text: str, source: str, remarks: list[Remark]) -> Any:
     """Like json.loads, with NaN and Infinity as Python writes them; error messages start with `where`."""
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, remarks))
@@ -147,36 +152,37 @@ def parse(text: str, where: str, remarks: list[Remark]) -> Any:
         raise InputError(
             "{where} is not complete JSON (line {line}, character {column}: {reason}). It was cut short or "
             "changed; copy it again.",
-            where=where,
+            where=source,
             line=error.lineno,
             column=error.colno,
             reason=error.msg,
         ) from error
     except RecursionError as error:
-        raise InputError("{where} is JSON that is nested too deep for any file of scores.", where=where) from error
+        raise InputError("{where} is JSON that is nested too deep for any file of scores.", where=source) from error
     except ValueError as error:
-        raise InputError("{where} is JSON with a number that is too long to be one.", where=where) from error
+        raise InputError("{where} is JSON with a number that is too long to be one.", where=source) from error
 
 
 def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) == len(pairs):
-        return made
-    seen: dict[str, Any] = {}
+    """A JSON object; a key that it has twice with different values becomes a DuplicateKey."""
+    unique = dict(pairs)
+    if len(unique) == len(pairs):
+        return unique
+    merged: dict[str, Any] = {}
     for key, value in pairs:
-        if key in seen and not _same(seen[key], value):
+        if key in merged and not _same(merged[key], value):
             value = DuplicateKey(shorten(key))
             if len(remarks) < _MAX_REMARKS:
                 remarks.append(Remark("key_twice", shorten(key)))
-        seen[key] = value
-    return seen
+        merged[key] = value
+    return merged
 
 
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and one == other
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and a == b
 
 
 def section(data: Any, key: str) -> dict[str, Any]:
     """The object under a key; empty if it is missing or not an object."""
-    found = data.get(key) if isinstance(data, dict) else None
-    return found if isinstance(found, dict) else {}
+    value = data.get(key) if isinstance(data, dict) else None
+    return value if isinstance(value, dict) else {}

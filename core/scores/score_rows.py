@@ -18,6 +18,8 @@ _LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
 
 @dataclass(frozen=True)
 class Origin:
+    """What all scores of one model in one file share."""
+
     repository: str
     file_sha256: str
     source: str
@@ -48,6 +50,7 @@ class Origin:
         is_group: bool = False,
         task_version: str | None = None,
     ) -> ScoreRow:
+        """A score of this origin."""
         return ScoreRow(
             repository=self.repository,
             revision=self.revision,
@@ -91,24 +94,24 @@ def skipped_row(at: str, model: Cell, benchmark: Cell, code: str, detail: Cell =
 
 def mapped_model(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> str:
     """The name to store a model under: the file's, unless the user gave another. Raises Skip if there is none."""
-    found = required_label(value, "model")
-    if found in mapping:
-        remarks.append(Remark("renamed", found))
-        return required_label(mapping[found], "model")
-    if _LOCAL.match(found):
-        remarks.append(Remark("local_path", shorten(found)))
-    return found
+    name = required_label(value, "model")
+    if name in mapping:
+        remarks.append(Remark("renamed", name))
+        return required_label(mapping[name], "model")
+    if _LOCAL.match(name):
+        remarks.append(Remark("local_path", shorten(name)))
+    return name
 
 
 def normalize_dtype(value: Cell, remarks: Remarks) -> str | None:
     """`torch.bfloat16` -> bfloat16; `auto` becomes NULL."""
-    found = optional_label(value, "dtype", remarks)
-    return None if found is None or found == "auto" else found.removeprefix("torch.")
+    dtype = optional_label(value, "dtype", remarks)
+    return None if dtype is None or dtype == "auto" else dtype.removeprefix("torch.")
 
 
 def join_flags(flags: Mapping[str, bool]) -> str:
     """The flags that are set, in the format of the `flags` column."""
-    return ";".join(flag for flag, holds in flags.items() if holds)
+    return ";".join(flag for flag, is_set in flags.items() if is_set)
 
 
 MAX_VALUES = 200_000
@@ -117,22 +120,23 @@ MAX_VALUES = 200_000
 
 def without_duplicates(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore, ...]:
     """Skip repeated values; a different value of the same score is kept with a remark. InputError past MAX_VALUES."""
-    first: dict[tuple[object, ...], ParsedScore] = {}
-    kept: list[ParsedScore] = []
+    first_by_identity: dict[tuple[object, ...], ParsedScore] = {}
+    results: list[ParsedScore] = []
     for row in rows:
-        if len(kept) == MAX_VALUES:
+        if len(results) == MAX_VALUES:
             raise InputError(
                 "{file} holds more than {max_values:,} values; split it into files of fewer.",
                 file=file.shown_name,
                 max_values=MAX_VALUES,
             )
-        kept.append(_beside_the_first(row, first) if row.score is not None else row)
-    return tuple(kept)
+        results.append(_compared_with_first(row, first_by_identity) if row.score is not None else row)
+    return tuple(results)
 
 
-def _beside_the_first(row: ParsedScore, first: dict[tuple[object, ...], ParsedScore]) -> ParsedScore:
+def _compared_with_first(row: ParsedScore, first_by_identity: dict[tuple[object, ...], ParsedScore]) -> ParsedScore:
+    """The row, skipped if it repeats an earlier value, or with a remark if it differs from it."""
     assert row.score is not None
-    earlier = first.setdefault(_identity(row.score), row)
+    earlier = first_by_identity.setdefault(_identity(row.score), row)
     if earlier is row or earlier.score is None:
         return row
     if earlier.score.value == row.score.value:

@@ -27,6 +27,8 @@ _MAX_ROW = 2**20
 
 @dataclass(frozen=True)
 class Line:
+    """A line of a table."""
+
     at: str
     cells: dict[str, Cell] | None
     problem: Remark | None = None
@@ -35,6 +37,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
+    """A table whose lines are read one by one."""
+
     header: tuple[str, ...]
     lines: Iterator[Line]
     remarks: tuple[Remark, ...] = ()
@@ -57,20 +61,20 @@ def text_table(file: ScoreInput) -> Table:
             n_lines=n_lines,
             max_lines=MAX_LINES,
         )
-    first = _first_line(file)
-    separator = max(_SEPARATORS, key=_outside_quotes(first).count)
-    if separator not in _outside_quotes(first):
+    first_line = _first_line(file)
+    separator = max(_SEPARATORS, key=_outside_quotes(first_line).count)
+    if separator not in _outside_quotes(first_line):
         raise InputError(
             "{file} is neither JSON nor a table: its first line, {line!r}, has no comma, semicolon or tab. Known "
             "are results of lm-evaluation-harness and lighteval, exports of the Open LLM Leaderboard, and CSV "
             "after the template.",
             file=file.shown_name,
-            line=shorten(first.strip()),
+            line=shorten(first_line.strip()),
         )
     rows = _Rows(file, separator)
     header = _header(file, next(rows, []))
-    told = () if separator == "," else (Remark("separator", _SEPARATORS[separator]),)
-    remarks = (*file.encoding_remarks, *told)
+    separator_remark = () if separator == "," else (Remark("separator", _SEPARATORS[separator]),)
+    remarks = (*file.encoding_remarks, *separator_remark)
     return Table(tuple(filter(None, header)), _lines(rows, header), remarks, separator != ",")
 
 
@@ -93,10 +97,12 @@ def _first_line(file: ScoreInput) -> str:
 
 
 def _outside_quotes(line: str) -> str:
+    """The line without quoted cells."""
     return "".join(line.split('"')[::2])
 
 
 def _header(file: ScoreInput, cells: list[str]) -> list[str]:
+    """The column names. Raises InputError for too many or repeated ones."""
     names = [name.strip() for name in cells]
     if len(names) > MAX_COLUMNS:
         raise InputError(
@@ -121,8 +127,8 @@ class _Rows:
     def __init__(self, file: ScoreInput, separator: str) -> None:
         self._file = file
         self._text = file.text()
-        self._held = 0
-        self._reader = csv.reader(self._pieces(), delimiter=separator, strict=True)
+        self._row_length = 0
+        self._reader = csv.reader(self._chunks(), delimiter=separator, strict=True)
 
     @property
     def line(self) -> int:
@@ -134,7 +140,7 @@ class _Rows:
     def __next__(self) -> list[str]:
         """Raises InputError at a line that is not part of a table."""
         while True:
-            self._held = 0
+            self._row_length = 0
             try:
                 row = next(self._reader)
             except csv.Error as error:
@@ -147,10 +153,10 @@ class _Rows:
             if any(cell.strip() for cell in row):
                 return row
 
-    def _pieces(self) -> Iterator[str]:
-        while piece := self._text.readline(_MAX_ROW):
-            self._held += len(piece)
-            if self._held >= _MAX_ROW:
+    def _chunks(self) -> Iterator[str]:
+        while chunk := self._text.readline(_MAX_ROW):
+            self._row_length += len(chunk)
+            if self._row_length >= _MAX_ROW:
                 raise InputError(
                     "{file} cannot be read as a table: the row at line {line} is longer than {max_row:,} characters, "
                     "perhaps because a quotation mark is not closed.",
@@ -158,10 +164,11 @@ class _Rows:
                     line=self.line + 1,
                     max_row=_MAX_ROW,
                 )
-            yield piece
+            yield chunk
 
 
 def _cause(error: str) -> Sentence:
+    """What an error of Python's csv module means for the file."""
     if "field limit" in error:
         return Sentence(
             "a cell is longer than {max_cell:,} characters, perhaps because a quotation mark is not closed",
@@ -176,11 +183,11 @@ def _cause(error: str) -> Sentence:
 
 def _lines(rows: _Rows, header: list[str]) -> Iterator[Line]:
     for row in rows:
-        at = f"line {rows.line}"
+        location = f"line {rows.line}"
         if len(row) != len(header):
-            yield Line(at, None, Remark("ragged", f"{len(row)} / {len(header)}"))
+            yield Line(location, None, Remark("ragged", f"{len(row)} / {len(header)}"))
         else:
-            yield Line(at, {name: cell for name, cell in zip(header, row, strict=True) if name})
+            yield Line(location, {name: cell for name, cell in zip(header, row, strict=True) if name})
 
 
 def parquet_table(file: ScoreInput) -> Table:

@@ -28,10 +28,10 @@ from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.connection import exists
 from core.warehouse.runs import annotate, read_run_tables
 from core.warehouse.scores import shipped_hashes
+from core.warehouse.sync import CONTENT_HASHES
 from core.warehouse.warehouse import Warehouse
 
 REJECTED_STATES = ("conflict", "damaged")
-_CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
 _NARROW_TYPES = {"FLOAT": pl.Float32(), "FLOAT[]": pl.List(pl.Float32)}
 """Types of the DuckDB file with fewer digits than a parcel."""
 _ANNOTATION_COLUMNS = {"tags", "note"}
@@ -74,7 +74,7 @@ class _KnownContent:
         self._exists = exists(warehouse.path)
         self.runs = set(self._read("SELECT run_id FROM runs", "run_id"))
         self.content: dict[str, dict[str, str]] = {}
-        for table, (key, content) in _CONTENT.items():
+        for table, (key, content) in CONTENT_HASHES.items():
             keys = self._read(f"SELECT {key} FROM {table} ORDER BY {key}", key)
             hashes = self._read(f"SELECT {content} FROM {table} ORDER BY {key}", content)
             self.content[table] = dict(zip(keys, hashes, strict=True))
@@ -97,7 +97,7 @@ class _KnownContent:
 
     def conflict(self, tables: dict[str, pl.DataFrame]) -> str:
         """A message if the model or text has other content here; empty if not."""
-        for table, (key, content) in _CONTENT.items():
+        for table, (key, content) in CONTENT_HASHES.items():
             name, arrived = tables[table][key][0], tables[table][content][0]
             here = self.content[table].get(name, arrived)
             if here != arrived:
@@ -111,7 +111,7 @@ class _KnownContent:
 
     def add(self, tables: dict[str, pl.DataFrame]) -> None:
         self.runs.add(tables["runs"]["run_id"][0])
-        for table, (key, content) in _CONTENT.items():
+        for table, (key, content) in CONTENT_HASHES.items():
             self.content[table].setdefault(tables[table][key][0], tables[table][content][0])
 
 
@@ -302,8 +302,8 @@ def _compare_with_known(
 def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.DataFrame]) -> bool:
     """Whether both have the same rows of a table, in any order."""
     one, other = known[table], imported[table]
-    if table in _CONTENT:  # later versions know more columns of a model or text
-        return one.select(_CONTENT[table]).equals(other.select(_CONTENT[table]))
+    if table in CONTENT_HASHES:  # later versions know more columns of a model or text
+        return one.select(CONTENT_HASHES[table]).equals(other.select(CONTENT_HASHES[table]))
     # A run without a parcel is compared by its rows, which have fewer digits.
     columns = [
         pl.col(column.name).cast(_NARROW_TYPES.get(column.sql_type, column.dtype))
