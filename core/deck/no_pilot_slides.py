@@ -51,8 +51,8 @@ def measured_slide(data: DeckData) -> StorySlide:
             n=len(texts),
         )
     rows = [
-        (_("Models"), slide_wording.names_text(names, data.language, most=6, longest=40)),
-        (_("Texts"), slide_wording.names_text(texts, data.language)),
+        (_("Models"), slide_wording.short_names_text(names, data.language, most=6, longest=40)),
+        (_("Texts"), slide_wording.short_names_text(texts, data.language)),
         (_("Dimension"), slide_wording.dimension_text(data.language)),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
         (_("Quality"), _quality_text(data)),
@@ -73,7 +73,9 @@ def measured_slide(data: DeckData) -> StorySlide:
         rows.append(
             (
                 _("Left out"),
-                _("having no verdicts: {names}").format(names=slide_wording.names_text(data.left_out, data.language)),
+                _("having no verdicts: {names}").format(
+                    names=slide_wording.short_names_text(data.left_out, data.language)
+                ),
             )
         )
     return core_slide(
@@ -83,7 +85,9 @@ def measured_slide(data: DeckData) -> StorySlide:
         visual=Table(
             (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
             tuple(rows),
-            _("Table of what was measured: {names}.").format(names=slide_wording.names_text(names, data.language)),
+            _("Table of what was measured: {names}.").format(
+                names=slide_wording.short_names_text(names, data.language)
+            ),
         ),
         tables=("runs", "models", "corpora"),
         runs=data.text_runs,
