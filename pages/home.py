@@ -30,15 +30,13 @@ with findings:
     home.show_findings(data.saving)
 home.show_gallery(data)
 
-latest = st.expander(_("Latest runs, as a table"), key="latest runs", on_change="rerun")
-if latest.open:
-    with latest:
-        home.show_newest_runs(filtered, data.latest)
-        st.caption(
-            _(
-                "Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better."
-            )
+with st.expander(_("Latest runs, as a table")):
+    home.show_newest_runs(filtered, data.latest)
+    st.caption(
+        _(
+            "Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better."
         )
+    )
 
 st.subheader(_("What to do next"))
 newest = {"runs": url_state.join_values(inputs.newest_on_one_text(runs))}

@@ -232,6 +232,8 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bo
     ]
     matched = candidates[0]
     for weaker in candidates[1:]:
+        if weaker.is_empty():
+            continue
         fresh = weaker.join(matched, on=["run_id", *SCORE_KEYS], how="anti", nulls_equal=True)
         matched = pl.concat([matched, fresh], how="diagonal")
     without = runs.join(matched, on="run_id", how="anti").with_columns(score_match=pl.lit("none"))
@@ -279,15 +281,28 @@ def _with_both_names(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([by_repository, other])
 
 
+_OF_MATCHES = {
+    "score_match": pl.String(),
+    "score_variants": pl.UInt32(),
+    "score_sources": pl.UInt32(),
+    "score_lowest": pl.Float64(),
+    "score_highest": pl.Float64(),
+}
+"""Columns that a match adds to those of run and score."""
+
+
 def _match_scores(runs: pl.DataFrame, scores: pl.DataFrame, match: str, **columns: str) -> pl.DataFrame:
     """Join runs and scores on `columns` (run column -> score column); one row per run and benchmark."""
     left, right = list(columns), list(columns.values())
     one_score, variant = ["run_id", *SCORE_KEYS], ["score_dtype", "score_chat_template"]
     order = runs.select("run_id").unique(maintain_order=True).with_row_index("_order")
-    joined = runs.join(scores, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right")
+    joined = runs.join(
+        scores, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right"
+    ).drop("called", strict=False)
+    if joined.is_empty():  # as most are, and the rest takes ten times as long as the join
+        return joined.with_columns(pl.lit(None, kind).alias(name) for name, kind in _OF_MATCHES.items())
     ranked = (
-        joined.drop("called", strict=False)
-        .join(order, on="run_id", how="left", maintain_order="left")
+        joined.join(order, on="run_id", how="left", maintain_order="left")
         .with_columns(
             _strangeness=pl.when(pl.col("score_dtype") == pl.col("dtype"))
             .then(0)

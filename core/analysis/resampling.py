@@ -278,7 +278,7 @@ class DimensionSearch:
 
     @property
     def p(self) -> float | None:
-        """Of the largest coefficient."""
+        """Adjusted p of the largest coefficient."""
         return self.adjusted_p[self.names.index(self.best)] if self.best is not None else None
 
 

@@ -37,7 +37,7 @@ def report_end(status, warehouse) -> int:
         return _report_plan(status, warehouse)
     from core.runs.execution import load_result
     from core.runs.jobs import remove_job
-    from core.terminal.tables import summary_lines
+    from core.terminal.run_summary import summary_lines
 
     job = status.job
     try:

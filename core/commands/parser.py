@@ -61,8 +61,8 @@ class Parser(argparse.ArgumentParser):
         if self.verbs:
             return self.verbs.overview()
         self._action_groups.sort(key=lambda group: group.title == SHARED)  # the verb's own options come first
-        needed = [one for one in self._actions if one.required and one.option_strings]
-        words = [f"{one.option_strings[0]} {one.metavar}" for one in needed]
+        needed = [option for option in self._actions if option.required and option.option_strings]
+        words = [f"{option.option_strings[0]} {option.metavar}" for option in needed]
         self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), _("[options]")])
         return super().format_help()
 
@@ -72,25 +72,25 @@ class Parser(argparse.ArgumentParser):
         after = [*lines[1:], ""]
         say(
             *(
-                Head(one) if one[:1] not in ("", " ") and then[:2] == "  " else one
-                for one, then in zip(lines, after, strict=True)
+                Head(line) if line[:1] not in ("", " ") and next_line[:2] == "  " else line
+                for line, next_line in zip(lines, after, strict=True)
             )
         )
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse, but `list` may be left out. Raises InputError, with a suggestion for an unknown option."""
-        found, rest = self.parse_known_args(_in_words(self, list(args or ()) or ["--help"]), namespace)
+        options, rest = self.parse_known_args(_in_words(self, list(args or ()) or ["--help"]), namespace)
         if rest:
-            asked = found.parser
-            known = [one for one in asked._option_string_actions if one.startswith("--")]
+            verb = options.parser
+            known = [option for option in verb._option_string_actions if option.startswith("--")]
             if near := difflib.get_close_matches(rest[0].partition("=")[0], known, n=1):
                 raise InputError(
-                    "`{verb}` does not take {word}. Did you mean {near}?", verb=asked.prog, word=rest[0], near=near[0]
+                    "`{verb}` does not take {word}. Did you mean {near}?", verb=verb.prog, word=rest[0], near=near[0]
                 )
             raise InputError(
-                "`{verb}` does not take {word}. `{verb} --help` says what it takes.", verb=asked.prog, word=rest[0]
+                "`{verb}` does not take {word}. `{verb} --help` says what it takes.", verb=verb.prog, word=rest[0]
             )
-        return found
+        return options
 
 
 class Verbs:
@@ -124,9 +124,9 @@ class Verbs:
             text = "records for a program" if with_json is True else with_json
             shared.add_argument("--json", action="store_true", help=text)
         # Suppressed, so that an action keeps a value given before it: `scores --warehouse FILE list`.
-        kept = argparse.SUPPRESS if self._what == "ACTION" else None
+        default = argparse.SUPPRESS if self._what == "ACTION" else None
         shared.add_argument(
-            "--warehouse", type=Path, metavar="FILE", default=kept, help="warehouse file (or WORKDIM_WAREHOUSE)"
+            "--warehouse", type=Path, metavar="FILE", default=default, help="warehouse file (or WORKDIM_WAREHOUSE)"
         )
         shared.add_argument("-h", "--help", action="help", help="say this")
         return added
@@ -142,7 +142,9 @@ class Verbs:
     @property
     def texts(self) -> list[str]:
         """All English texts to translate: its own, those of its verbs, and its headings."""
-        of_verbs = [text for heading, verbs in self._sections for text in (heading, *(one for _name, one in verbs))]
+        of_verbs = [
+            text for heading, verbs in self._sections for text in (heading, *(verb_text for _name, verb_text in verbs))
+        ]
         return [self._text, *of_verbs]
 
     @property
@@ -165,18 +167,18 @@ class Verbs:
         return "\n".join([*lines, "", more, ""])
 
 
-def _place(asked: argparse.Action) -> str:
+def _place(argument: argparse.Action) -> str:
     """`MODEL...`, `[RULE]`, `RUN RUN`, `right|wrong|unknown`."""
-    name = str(asked.metavar or "|".join(map(str, asked.choices or (asked.dest,))))
-    if isinstance(asked.nargs, int):
-        return " ".join([name] * asked.nargs)
-    return {"+": f"{name}...", "?": f"[{name}]"}.get(asked.nargs or "", name)
+    name = str(argument.metavar or "|".join(map(str, argument.choices or (argument.dest,))))
+    if isinstance(argument.nargs, int):
+        return " ".join([name] * argument.nargs)
+    return {"+": f"{name}...", "?": f"[{name}]"}.get(argument.nargs or "", name)
 
 
 def _sentence(text: str) -> str:
     """`text` as a sentence in the reader's language."""
-    said = translated(Sentence(text))
-    return _("{text}.").format(text=f"{said[:1].upper()}{said[1:]}")
+    sentence = translated(Sentence(text))
+    return _("{text}.").format(text=f"{sentence[:1].upper()}{sentence[1:]}")
 
 
 REPLACED = {
@@ -208,14 +210,17 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
         return line
     if verb == "runs":
         _refuse_replaced(rest)
-    at = 0
-    while at < len(rest) and rest[at].startswith("--warehouse"):
-        at += 1 if "=" in rest[at] else 2
-    if at >= len(rest) or rest[at].startswith("-"):
-        return line if {"-h", "--help"} & set(rest) else [verb, *rest[:at], LIST, *rest[at:]]
-    if rest[at] not in inner.names:
+    position = 0
+    while position < len(rest) and rest[position].startswith("--warehouse"):
+        position += 1 if "=" in rest[position] else 2
+    if position >= len(rest) or rest[position].startswith("-"):
+        return line if {"-h", "--help"} & set(rest) else [verb, *rest[:position], LIST, *rest[position:]]
+    if rest[position] not in inner.names:
         raise _unknown(
-            Sentence("There is no action '{asked}'.", asked=rest[at]), rest[at], inner.names, f"{NAME} {verb}"
+            Sentence("There is no action '{asked}'.", asked=rest[position]),
+            rest[position],
+            inner.names,
+            f"{NAME} {verb}",
         )
     return line
 
@@ -234,7 +239,7 @@ def _written(old: str, now: str) -> InputError:
     return InputError("`{old}` is written `{now}` now.", old=old, now=now)
 
 
-def _unknown(told: Sentence, asked: str, names: Iterable[str], of: str) -> InputError:
-    if near := difflib.get_close_matches(asked, list(names), n=1, cutoff=0.5):
-        return InputError("{told} Did you mean `{near}`?", told=told, near=f"{of} {near[0]}")
-    return InputError("{told} `{of} --help` lists them.", told=told, of=of)
+def _unknown(problem: Sentence, word: str, names: Iterable[str], of: str) -> InputError:
+    if near := difflib.get_close_matches(word, list(names), n=1, cutoff=0.5):
+        return InputError("{told} Did you mean `{near}`?", told=problem, near=f"{of} {near[0]}")
+    return InputError("{told} `{of} --help` lists them.", told=problem, of=of)

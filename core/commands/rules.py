@@ -103,7 +103,9 @@ def apply(options: argparse.Namespace) -> int:
     context = _load_setting(warehouse, rule, task_name, among_all=options.all)
     criteria_questions = resolve_criteria(rule.criteria, context, task_name)
     task_benchmarks = (
-        one.benchmark for one in criteria_questions if one.criterion.of == "score" and one.criterion.benchmark is None
+        criterion.benchmark
+        for criterion in criteria_questions
+        if criterion.criterion.of == "score" and criterion.criterion.benchmark is None
     )
     task = next(task_benchmarks, None)
     decision = decide_in_context(context, criteria_questions, task, rule.use_class)
@@ -117,20 +119,20 @@ def apply(options: argparse.Namespace) -> int:
     remarks = [*([task_note] if task_note else []), *words.note_lines(decision, language())]
     say(words.decision_text(decision, language(), rule.assumptions.bits), *(f"  {line}" for line in remarks))
     rows = [
-        (one.name, f"{total:.3f}", words.pareto_text(standing, decision, language()), *_cells(decision, n, rule))
-        for n, (one, total, standing) in enumerate(
+        (candidate.name, f"{total:.3f}", words.pareto_text(standing, decision, language()), *_cells(decision, n, rule))
+        for n, (candidate, total, standing) in enumerate(
             zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         )
     ]
     criteria = [
-        f"{words.criterion_name(one.resolved, language(), rule.assumptions.bits)} {words.share_text(one.share, language())}"
-        for one in decision.criteria
+        f"{words.criterion_name(criterion.resolved, language(), rule.assumptions.bits)} {words.share_text(criterion.share, language())}"
+        for criterion in decision.criteria
     ]
     if rows:
         say("", *table([*heads("model", "mean", "among all"), *criteria], rows))
     lines = [
-        Sentence("left out: {what}", what=words.exclusion_text(one, decision, language(), rule.assumptions))
-        for one in decision.excluded
+        Sentence("left out: {what}", what=words.exclusion_text(excluded, decision, language(), rule.assumptions))
+        for excluded in decision.excluded
     ]
     if not options.dry_run:
         lines.append(
@@ -148,9 +150,9 @@ def outcome(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     matches = [
-        (one, choice)
-        for one in rules.list_rules(warehouse)
-        for choice in one.choices
+        (saved, choice)
+        for saved in rules.list_rules(warehouse)
+        for choice in saved.choices
         if choice.choice_id.startswith(options.choice)
     ]
     if len(matches) != 1:
@@ -165,7 +167,7 @@ def outcome(options: argparse.Namespace) -> int:
     if options.json:
         say_json(asdict(row))
     else:
-        after = [row if one.choice_id == row.choice_id else one for one in saved.choices]
+        after = [row if choice.choice_id == row.choice_id else choice for choice in saved.choices]
         say(f"{words.rule_name(saved, language())}: {words.track_record_text(track_record(after), language())}")
     return 0
 
@@ -225,8 +227,8 @@ def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:
 
     readings = decision.candidates[row].values
     return [
-        words.interval_text(one.resolved.criterion.of, readings[k], language(), rule.assumptions)
-        for k, one in enumerate(decision.criteria)
+        words.interval_text(criterion.resolved.criterion.of, readings[k], language(), rule.assumptions)
+        for k, criterion in enumerate(decision.criteria)
     ]
 
 
@@ -256,8 +258,10 @@ def _decision_json(
         "learned_on": asdict(saved.rule.task) if saved.rule.task else None,
         "task": None if task is None else {key: task[key] for key in ("benchmark", "metric", "filter", "n_shot")},
         "choice": asdict(choice),
-        "weights": {one.resolved.key: one.share for one in decision.criteria},
-        "weighs_nothing": {one.resolved.key: one.muted_reason for one in decision.criteria if one.muted_reason},
+        "weights": {criterion.resolved.key: criterion.share for criterion in decision.criteria},
+        "weighs_nothing": {
+            criterion.resolved.key: criterion.muted_reason for criterion in decision.criteria if criterion.muted_reason
+        },
         "changes": None
         if change is None
         else {
@@ -268,17 +272,21 @@ def _decision_json(
         },
         "models": [
             {
-                "model": one.name,
-                "model_id": one.model_id,
-                "run_id": one.run_id,
+                "model": candidate.name,
+                "model_id": candidate.model_id,
+                "run_id": candidate.run_id,
                 "mean": total,
                 "standing": standing.status,
                 "dominated_by": [words.model_name(decision, run_id) for run_id in standing.dominated_by],
             }
-            for one, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
+            for candidate, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         ],
         "left_out": [
-            {"model": one.candidate.name, "why": one.reason, "criterion": decision.criteria[one.criterion].resolved.key}
-            for one in decision.excluded
+            {
+                "model": excluded.candidate.name,
+                "why": excluded.reason,
+                "criterion": decision.criteria[excluded.criterion].resolved.key,
+            }
+            for excluded in decision.excluded
         ],
     }

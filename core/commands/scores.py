@@ -330,8 +330,8 @@ def _files(paths: list[Path]) -> Iterator[tuple[Path, bool]]:
 
 def _display_name(file: Path) -> str:
     """The file with its folder, which may name the model; in a model repository, with its five last parts."""
-    whole = file.absolute()
-    return "/".join(whole.parts[-5:]) if whole.parent.name == ".eval_results" else f"{whole.parent.name}/{file.name}"
+    path = file.absolute()
+    return "/".join(path.parts[-5:]) if path.parent.name == ".eval_results" else f"{path.parent.name}/{file.name}"
 
 
 def _read_file(file: Path) -> bytes:
@@ -366,7 +366,7 @@ def _parse_models(arguments: list[str]) -> tuple[Mapping[str, str], str | None]:
 
 
 def _confirm_import(options: argparse.Namespace, previews) -> bool:
-    """Ask only at a terminal; a script needs no question."""
+    """Whether to import; asks only at a terminal, so that scripts run without a question."""
     if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     question = Sentence(

@@ -91,7 +91,7 @@ def _run_query(options: argparse.Namespace, warehouse, form: str) -> None:
 
 
 def _read_statement(statement: str) -> str:
-    """Standard input is read as UTF-8, whatever the terminal's encoding."""
+    """The statement from the options or from standard input, read as UTF-8 whatever the terminal's encoding."""
     if statement != "-":
         return statement
     try:

@@ -165,8 +165,8 @@ def _jobs(verb: Verbs) -> None:
     action("list", jobs.show_jobs, "the measurements, plans and scorings, and how far they are", True)
     resume = action("resume", jobs.resume, "go on with a job that was interrupted or has failed")
     cancel = action("cancel", jobs.cancel, "stop a job and remove what it has so far")
-    for one in (resume, cancel):
-        one.add_argument("job", metavar="JOB", help="its id (the start is enough), as `jobs` lists it")
+    for action_parser in (resume, cancel):
+        action_parser.add_argument("job", metavar="JOB", help="its id (the start is enough), as `jobs` lists it")
     resume.add_argument("--background", action="store_true", help="do not wait for it")
     resume.add_argument("--here", action="store_true", help="in this process, without a bar")
     action("clear", jobs.clear, "forget the jobs that are finished; what they have measured stays")
@@ -191,8 +191,8 @@ def _runs(verb: Verbs) -> None:
     compared.add_argument("run_ids", nargs=2, metavar="RUN")
     tagged = of_run("tag", runs.tag, "give a run tags", example='runs tag 01a218ca candidate "short list"')
     untagged = of_run("untag", runs.untag, "take tags away from a run")
-    for one in (tagged, untagged):
-        one.add_argument("tags", nargs="+", metavar="TAG")
+    for action_parser in (tagged, untagged):
+        action_parser.add_argument("tags", nargs="+", metavar="TAG")
     noted = of_run("note", runs.note, "write a note to a run; an empty one removes it")
     noted.add_argument("text", metavar="TEXT")
     gone = action("delete", runs.delete, "move runs to the trash")
@@ -323,18 +323,18 @@ def _hand_on(verb: Verbs) -> None:
     page.add_argument(
         "--bundle", type=Path, metavar="DIR|FILE.zip", help="the rows behind it: Parquet, CSV, a dictionary"
     )
-    for one in (slides, page):
+    for report in (slides, page):
         text = "run id (repeatable); default: the newest of each model, text and protocol"
-        one.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
-        one.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
-        one.add_argument("--plan", metavar="PLAN", help="a layer plan (the start of its id is enough)")
-        one.add_argument("--language", choices=tuple(LANGUAGES), help="default: en")
+        report.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
+        report.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
+        report.add_argument("--plan", metavar="PLAN", help="a layer plan (the start of its id is enough)")
+        report.add_argument("--language", choices=tuple(LANGUAGES), help="default: en")
         text = "default: management; for analysts slides on every run as well"
-        one.add_argument("--audience", choices=("management", "analysts"), help=text)
+        report.add_argument("--audience", choices=("management", "analysts"), help=text)
         text = "leave out a section of the appendix, for example glossary (repeatable)"
-        one.add_argument("--without", action="append", metavar="SECTION", help=text)
-        one.add_argument("--keep", metavar="NAME", help="keep what was asked for as a recipe, with its numbers")
-        one.add_argument("--recipe", metavar="NAME", help="as this recipe says, with the numbers of today")
+        report.add_argument("--without", action="append", metavar="SECTION", help=text)
+        report.add_argument("--keep", metavar="NAME", help="keep what was asked for as a recipe, with its numbers")
+        report.add_argument("--recipe", metavar="NAME", help="as this recipe says, with the numbers of today")
     traced = verb("trace", reports.trace, "where each number of a deck comes from, and whether it still holds", True)
     traced.add_argument("file", type=Path, metavar="FILE.pptx")
     action = verb.group("recipes", "reports that are kept: what each is made of, and which of its numbers have changed")
@@ -342,8 +342,8 @@ def _hand_on(verb: Verbs) -> None:
     checked = action("check", reports.check, "which numbers have changed since its last report", True)
     gone = action("delete", reports.delete, "forget a recipe; what it made stays where it is")
     gone.add_argument("--yes", action="store_true", help="do not ask")
-    for one in (checked, gone):
-        one.add_argument("recipe", metavar="RECIPE", help="its name, or the start of its id")
+    for action_parser in (checked, gone):
+        action_parser.add_argument("recipe", metavar="RECIPE", help="its name, or the start of its id")
 
     text = "write runs as Parquet, CSV and parcels, with a data dictionary"
     out = verb("export", files.export, text, example="export --out study.zip --tag candidate")

@@ -154,7 +154,7 @@ def _limits_at(limits: Sequence[tuple[float, float, float]], place: float) -> tu
 
 
 def _fill(series: Any, colour: int | None) -> None:
-    """Pale in the colour of the line; None makes the series invisible."""
+    """Fills a series with a pale colour; None makes it invisible."""
     for name in ("c:marker", "c:smooth", "c:spPr"):
         for child in series.findall(qn(name)):
             series.remove(child)

@@ -151,7 +151,7 @@ def _length(item: Series | Guide) -> int:
 
 
 def _points(series: Series, chart: Chart, highest: float) -> list[tuple[float, float]]:
-    """Ordered places count from the top, axes from below."""
+    """The points as (x, y) of the chart, where axes count from below and ordered places from the top."""
     return [(point.x, highest + 1 - point.y if chart.y.is_ordered else point.y) for point in series.points]
 
 

@@ -130,7 +130,7 @@ def deck_data(
     pilot_answer: Answer | None = None,
     specifications: SpecificationCurve | None = None,
 ) -> DeckData:
-    """Runs without a verdict are left out and named. Raises InputError where no run on text remains.
+    """Derive the data of a deck; runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
     With a `pilot`, the deck shows its decision, its benchmark and, on every slide, what its use class forbids. The answer to
     its question is `pilot_answer`, or computed from the runs of this deck.

@@ -58,7 +58,7 @@ class EmbeddedSources:
 def embed_sources(
     deck: Deck, story: Story, rows: Sequence[RecipeNumberRow], about: DeckOrigin, names: Sequence[str] = ()
 ) -> None:
-    """Put the list into the deck as a part of its own; `names` are what digits in a text are none of."""
+    """Put the list into the deck as a part of its own; digits within `names` are not numbers of the report."""
     root = etree.Element(f"{{{_NAMESPACE}}}report", nsmap={None: _NAMESPACE})
     for key, text in (("version", about.version), ("warehouse", about.warehouse_id)):
         root.set(key, text)
@@ -168,7 +168,7 @@ class _SlideContent:
 
 
 def _slide_contents(content: bytes) -> dict[str, _SlideContent]:
-    """By slide id, which stays when slides are moved."""
+    """The content of each slide by its id, which stays when slides are moved."""
     contents = {}
     for place, slide in enumerate(Presentation(io.BytesIO(content)).slides, start=1):
         texts = [

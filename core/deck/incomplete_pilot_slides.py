@@ -40,7 +40,7 @@ def missing_slide(data: DeckData) -> StorySlide:
         (
             group,
             str(len(names)),
-            slide_wording.names_text([short.get(model, model) for model in names], data.language, most=8),
+            slide_wording.short_names_text([short.get(model, model) for model in names], data.language, most=8),
             consequence,
         )
         for group, names, consequence in groups

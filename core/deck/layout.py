@@ -41,7 +41,7 @@ class Page:
 
     @property
     def is_small(self) -> bool:
-        """Whether less fits on it than on Workdim's own page."""
+        """Whether less fits on this page than on Workdim's own."""
         return self.body[2] < 0.97 * BODY_BOX[2] or self.body[3] < 0.97 * BODY_BOX[3]
 
 
@@ -97,7 +97,7 @@ NARROW = " .,:;!'|()[]/ijlftrI-"
 
 
 def line_height(text: str) -> float:
-    """As a multiple of the letter size: Japanese fonts need more."""
+    """Line height as a multiple of the letter size: Japanese fonts need more."""
     return 1.5 if any(map(is_wide, text)) else 1.2
 
 
@@ -127,7 +127,7 @@ def _lines(text: str, room: float, bold: float = 1.0) -> int:
 
 
 def _width_in_letters(text: str, bold: float = 1.0) -> float:
-    """As a multiple of the letter size, with a gap where Japanese and Latin letters meet."""
+    """Width as a multiple of the letter size, with a gap where Japanese and Latin letters meet."""
     wide = [is_wide(letter) for letter in text]
     gaps = sum(before != after for before, after in pairwise(wide))
     letters = (
@@ -308,7 +308,7 @@ def row_height(row: Row, columns: Sequence[Column], points: float, width: float 
 
 
 def table_height(rows: Sequence[Row], columns: Sequence[Column], points: float, width: float = TEXT_WIDTH) -> float:
-    """Including its header row."""
+    """Height of the table in inches, its header row included."""
     head = tuple(column.title for column in columns)
     return sum(row_height(row, columns, points, width) for row in (head, *rows))
 

@@ -24,7 +24,7 @@ from core.wording.verdicts import claim_name
 
 
 def _one_run_per_model(data: DeckData) -> pl.DataFrame:
-    """Of several runs of a model, the first that no check vetoes."""
+    """One run per model: of several, the first that no check vetoes."""
     order = data.text_runs.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
     return (
         order.sort("is_vetoed", maintain_order=True).unique("model_id", keep="first", maintain_order=True).sort("name")
@@ -51,8 +51,8 @@ def measured_slide(data: DeckData) -> StorySlide:
             n=len(texts),
         )
     rows = [
-        (_("Models"), slide_wording.names_text(names, data.language, most=6, longest=40)),
-        (_("Texts"), slide_wording.names_text(texts, data.language)),
+        (_("Models"), slide_wording.short_names_text(names, data.language, most=6, longest=40)),
+        (_("Texts"), slide_wording.short_names_text(texts, data.language)),
         (_("Dimension"), slide_wording.dimension_text(data.language)),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
         (_("Quality"), _quality_text(data)),
@@ -73,7 +73,9 @@ def measured_slide(data: DeckData) -> StorySlide:
         rows.append(
             (
                 _("Left out"),
-                _("having no verdicts: {names}").format(names=slide_wording.names_text(data.left_out, data.language)),
+                _("having no verdicts: {names}").format(
+                    names=slide_wording.short_names_text(data.left_out, data.language)
+                ),
             )
         )
     return core_slide(
@@ -83,7 +85,9 @@ def measured_slide(data: DeckData) -> StorySlide:
         visual=Table(
             (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
             tuple(rows),
-            _("Table of what was measured: {names}.").format(names=slide_wording.names_text(names, data.language)),
+            _("Table of what was measured: {names}.").format(
+                names=slide_wording.short_names_text(names, data.language)
+            ),
         ),
         tables=("runs", "models", "corpora"),
         runs=data.text_runs,
@@ -255,7 +259,7 @@ def outstanding_slide(data: DeckData) -> StorySlide:
 
 
 def _step_ratio(step: tuple[int, int, float, float]) -> float:
-    """Of a step in either direction: a fall to a third counts as much as a rise to three times."""
+    """Ratio of the larger to the smaller value of a step: a fall to a third counts as much as a rise to three times."""
     return max(step[3] / step[2], step[2] / step[3])
 
 

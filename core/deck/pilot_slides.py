@@ -49,12 +49,12 @@ def question_slide(data: DeckData) -> StorySlide:
             _("{total} models ({measured} measured): {names}").format(
                 measured=total - missing,
                 total=total,
-                names=slide_wording.names_text(
+                names=slide_wording.short_names_text(
                     distinguishing_names([model.label for model in pilot.models]), data.language
                 ),
             ),
         ),
-        (_("Texts"), slide_wording.names_text([text.written for text in pilot.texts], data.language)),
+        (_("Texts"), slide_wording.short_names_text([text.written for text in pilot.texts], data.language)),
     ]
     table = fact_table(
         _("Pilot “{name}”").format(name=shortened_name(pilot.name, 24)),

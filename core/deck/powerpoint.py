@@ -85,7 +85,7 @@ def draw_slide(
 
 
 def _write_title(slide: Slide, text: str) -> None:
-    """In the size of the layout, or smaller where it would take three lines; Japanese is broken behind a phrase."""
+    """Writes the title in the size of the layout, or smaller if it would take three lines; Japanese breaks behind a phrase."""
     width = layout.TITLE_BOX[2]
     points = next((p for p in layout.TITLE_SIZES if layout.title_lines(text, width, p) <= 2), layout.TITLE_SIZES[-1])
     frame: Any = slide.shapes.title
@@ -96,7 +96,7 @@ def _write_title(slide: Slide, text: str) -> None:
 
 
 def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page: layout.Page) -> None:
-    """Into the layout's place for text, or a box of its own."""
+    """Writes the statements into the layout's placeholder for text, or into a box of their own."""
     box = page.body if story_slide.visual is None else page.statements
     sizes = (
         layout.APPENDIX_SIZES
@@ -281,7 +281,7 @@ def _fill_cell(cell: Any, text: str, points: float, bold: bool) -> None:
 
 
 def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
-    """A line below each row; the schema wants lines before fills."""
+    """Draws a line below the row and fills the cell; the schema wants lines before fills."""
     properties = cell._tc.get_or_add_tcPr()
     if tinted:
         cell.fill.solid()
@@ -295,7 +295,7 @@ def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
 
 
 def _add_text(slide: Slide, box: Box, paragraphs: Sequence[str], points: float, quiet: bool = False) -> Any:
-    """A text box; `quiet` text is a little paler, for what is only looked up."""
+    """Adds a text box; `quiet` text, which is only looked up, is a little paler."""
     shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
     set_box(shape, box)
     frame = shape.text_frame

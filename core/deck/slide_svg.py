@@ -81,7 +81,7 @@ def _wrap(text: str, size: float, room: float, most: int) -> list[str]:
 
 
 def _draw_thumbnail(drawing: Drawing, slide: StorySlide, box: tuple[float, float, float, float]) -> None:
-    """Charts without text; the first rows of a table."""
+    """Draws charts without text, and of a table the first rows."""
     visual = slide.visual
     left, top, width, height = box
     if isinstance(visual, Chart):
@@ -135,7 +135,7 @@ def _draw_axes(drawing: Drawing, chart: Chart, box: tuple[float, float, float, f
 
 
 def _draw_chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, float], size: float) -> None:
-    """With grid, tick labels, titles, and names at the ends of lines on the right."""
+    """Draws a chart with grid, tick labels, titles, and names at the right ends of lines."""
     left, top, width, height = box
     theme = drawing.theme
     end_names = [series.name for series in chart.series if series.is_named and series.is_line and series.name]

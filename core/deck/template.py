@@ -205,7 +205,7 @@ def checked_zip(content: bytes, name: str) -> zipfile.ZipFile:
 
 
 def _is_xml(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
-    """By its name or its first character: any part may be declared to be XML."""
+    """Whether a part is XML, by its name or its first character: any part may be declared to be XML."""
     if member.filename.lower().endswith((".xml", ".rels")):
         return True
     with packed.open(member) as part:
@@ -345,7 +345,7 @@ _TEXT, _CHART, _OTHER = "text", "chart", "other"
 
 
 def _placeholder_kinds(layout: SlideLayout) -> list[str]:
-    """What a layout has places for besides title and foot; a place for anything takes text."""
+    """The kinds of placeholders of a layout besides title and footer; one for any content counts as text."""
     names = {KIND.BODY: _TEXT, KIND.OBJECT: _TEXT, KIND.CHART: _CHART}
     kinds = [_kind(holder) for holder in _placeholders(layout)]
     return [names.get(kind, _OTHER) for kind in kinds if kind not in (*_HEADINGS, *_FOOTERS)]

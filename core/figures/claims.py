@@ -71,7 +71,7 @@ def claim_points(claims: pl.DataFrame, runs: pl.DataFrame, language: str) -> Cla
 
 
 def _sort_key(key: tuple[Any, ...]) -> tuple[int, int]:
-    """By axis in the order of declaration; specifications that are no longer declared come last."""
+    """Sorts by axis, in the order of declaration; specifications that are no longer declared come last."""
     axes = list(dict.fromkeys(specification.axis for specification in SPECIFICATIONS))
     declared = [specification.key for specification in SPECIFICATIONS]
     if key not in declared:

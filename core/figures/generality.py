@@ -169,7 +169,7 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
 
 
 def _wrap_column(name: str) -> str:
-    """Text in brackets on its own lines."""
+    """Puts text in brackets on lines of its own."""
     bracket = next((i for i, letter in enumerate(name) if letter in "(（"), len(name))
     lines = [line for part in (name[:bracket].strip(), name[bracket:]) for line in wrap_text(part, 13, COLUMN_WIDTH)]
     return "<br>".join(escape_label(shortened_name(line, 26)) for line in lines)

@@ -154,7 +154,10 @@ def place_labels(points: Sequence[ScoredPoint], plot: tuple[float, float], corne
             if box[0] > -20 and box[2] < plot[0] + 20 and not any(boxes_overlap(box, other) for other in occupied)
         ]
         if free:
-            place = min(free, key=lambda place: sum(boxes_overlap(boxes[place], one) for one in disturbing))
+            place = min(
+                free,
+                key=lambda place: sum(boxes_overlap(boxes[place], disturbing_box) for disturbing_box in disturbing),
+            )
             place_of[point.run_id] = place
             occupied.append(boxes[place])
     return [replace(point, place=place_of.get(point.run_id, "")) for point in points]

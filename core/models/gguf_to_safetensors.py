@@ -224,14 +224,14 @@ class GgufTensors:
         expected = Counter(names.values())
         stacked: dict[str, torch.Tensor] = {}
         for number, tensor in enumerate(self._reader.tensors):
-            found = processor.process(
+            processed = processor.process(
                 weights=_dequantised(tensor),
                 name=tensor.name,
                 tensor_key_mapping=names,
                 parsed_parameters={"tensors": stacked},
             )
-            if found.name in names:
-                yield number, names[found.name], _as_tensor(found.weights, dtype)
+            if processed.name in names:
+                yield number, names[processed.name], _as_tensor(processed.weights, dtype)
             expected[names.get(tensor.name) or names.get(tensor.name.removesuffix(".weight"), "")] -= 1
             for name in [name for name in stacked if expected[name] <= 0]:
                 yield number, name, stacked.pop(name).to(dtype)

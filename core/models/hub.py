@@ -71,24 +71,24 @@ def local_weights(reference: str) -> Weights | None:
 
 def _shipped(reference: str) -> Weights:
     name, _, revision = reference.removeprefix(LOCAL).partition("@")
-    there = sorted(names_in(SHIPPED))
-    if name not in there:
+    shipped = sorted(names_in(SHIPPED))
+    if name not in shipped:
         raise ModelError(
             "{local}{name} is what the warehouse calls a folder or a file of that name: measure it by its path. "
             "Of the models that come with Workdim there are {there}.",
             local=LOCAL,
             name=name,
-            there=(LOCAL + one for one in there),
+            there=(LOCAL + shipped_name for shipped_name in shipped),
         )
-    found = _from_folder(SHIPPED / name)
-    if revision not in ("", with_content_id(found).revision):
+    weights = _from_folder(SHIPPED / name)
+    if revision not in ("", with_content_id(weights).revision):
         raise ModelError(
             "The {local}{name} that comes with Workdim has other weights than {revision}.",
             local=LOCAL,
             name=name,
             revision=revision,
         )
-    return found
+    return weights
 
 
 def hub_name(reference: str) -> tuple[str, str]:
@@ -130,9 +130,9 @@ def from_hub(repository: str, revision: str) -> Weights:
 
     The configuration is checked first: no weights of a model that it rules out are downloaded.
     """
-    found = find_in_cache(repository, revision)
-    if found:
-        return found
+    cached = find_in_cache(repository, revision)
+    if cached:
+        return cached
     info = hub_info(repository, revision)
     from huggingface_hub import hf_hub_download, snapshot_download
 

@@ -166,7 +166,7 @@ def check_files(weights: Weights) -> None:
         )
         return
     settings = _read_settings(weights)
-    is_quantised = any("quantization_config" in one for one in (settings, settings.get("text_config") or {}))
+    is_quantised = any("quantization_config" in part for part in (settings, settings.get("text_config") or {}))
     n_tensors = 0
     for path in weights.files:
         try:
@@ -346,10 +346,10 @@ def _is_installed(package: str) -> bool:
 
 def _settings(folder: Path) -> dict[str, Any]:
     try:
-        found = read_json(folder / "tokenizer_config.json")
+        settings = read_json(folder / "tokenizer_config.json")
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 WAY_OUT = Sentence("measure the repository that it was quantised from, or a GGUF of it.")
@@ -425,8 +425,8 @@ def _is_dequantised_after_loading(method: str) -> bool:
 
 def _quantisation_settings(config: Any) -> dict[str, Any] | None:
     own = getattr(config, "quantization_config", None)
-    found = own or getattr(config.get_text_config(), "quantization_config", None)
-    return found if found is None or isinstance(found, dict) else found.to_dict()
+    settings = own or getattr(config.get_text_config(), "quantization_config", None)
+    return settings if settings is None or isinstance(settings, dict) else settings.to_dict()
 
 
 def _dense(config: Any) -> dict[str, Any]:

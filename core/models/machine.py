@@ -36,7 +36,7 @@ QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
 def devices() -> list[str]:
     """Names of the devices with their memory, such as `cuda:0 (NVIDIA A10, 22.1 of 23.7 GB free)`."""
     memory = psutil.virtual_memory()
-    found: list[str] = [
+    names: list[str] = [
         Sentence(
             "cpu ({n} core, {free:.1f} of {total:.1f} GB free)",
             "cpu ({n} cores, {free:.1f} of {total:.1f} GB free)",
@@ -47,7 +47,7 @@ def devices() -> list[str]:
     ]
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
-        found.append(
+        names.append(
             Sentence(
                 "cuda:{number} ({name}, {free:.1f} of {total:.1f} GB free)",
                 number=number,
@@ -56,7 +56,7 @@ def devices() -> list[str]:
                 total=total / 1e9,
             )
         )
-    return found + ["mps"] * torch.backends.mps.is_available()
+    return names + ["mps"] * torch.backends.mps.is_available()
 
 
 def installed(packages: tuple[str, ...]) -> dict[str, str | None]:
@@ -68,14 +68,22 @@ def unmet_requirements() -> list[str]:
     """One line for each package of requirements-core.txt that is missing or has another version."""
     lines = (ROOT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
-    wanted = [one for one in wanted if one.marker is None or one.marker.evaluate()]
+    wanted = [requirement for requirement in wanted if requirement.marker is None or requirement.marker.evaluate()]
     unmet: list[str] = []
-    for one in wanted:
-        version = _version(one.name)
-        if version is None or not one.specifier.contains(version, prereleases=True):
-            there, wanted_is = version or Sentence("missing"), str(one.specifier) or Sentence("any")
+    for requirement in wanted:
+        version = _version(requirement.name)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            installed_version, wanted_version = (
+                version or Sentence("missing"),
+                str(requirement.specifier) or Sentence("any"),
+            )
             unmet.append(
-                Sentence("{name} is {there}, wanted is {wanted}", name=one.name, there=there, wanted=wanted_is)
+                Sentence(
+                    "{name} is {there}, wanted is {wanted}",
+                    name=requirement.name,
+                    there=installed_version,
+                    wanted=wanted_version,
+                )
             )
     return unmet
 
@@ -99,27 +107,27 @@ def _why_no_answer(endpoint: str) -> str | None:
     late = Sentence(
         "{place} takes connections but has not answered within {patience:g} seconds.", place=endpoint, patience=PATIENCE
     )
-    found: list[str | None] = [late]
+    reason: list[str | None] = [late]
 
     def ask() -> None:
         try:
             with hub_errors("models"):
                 answer = get_session().head(constants.ENDPOINT, timeout=PATIENCE)
                 answered = Sentence("{place} answers with {code}.", place=endpoint, code=answer.status_code)
-                found[0] = None if answer.status_code < 500 else answered
+                reason[0] = None if answer.status_code < 500 else answered
         except InputError as error:
-            found[0] = str(error)
+            reason[0] = str(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    return found[0]
+    return reason[0]
 
 
 def missing_demo_models() -> list[str]:
     """Models of the demo that are not in the cache."""
-    kept = cache_folder() / "pypi"
-    return [f"pypi:{name}" for name, wheel in DEMO_WHEELS.items() if not (kept / name / wheel.version).is_dir()]
+    folder = cache_folder() / "pypi"
+    return [f"pypi:{name}" for name, wheel in DEMO_WHEELS.items() if not (folder / name / wheel.version).is_dir()]
 
 
 def folder_bytes(folder: Path) -> int:

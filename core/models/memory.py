@@ -216,8 +216,8 @@ def free_memory(device: torch.device) -> int:
 
 def scan_of(blocks: Sequence[nn.Module]) -> Scan:
     """The largest scan in these blocks, which may be on the meta device."""
-    found = [_scan(part) for block in blocks for part in block.modules() if hasattr(part, "A_log")]
-    return max(found, key=lambda scan: scan.token_bytes, default=NO_SCAN)
+    scans = [_scan(part) for block in blocks for part in block.modules() if hasattr(part, "A_log")]
+    return max(scans, key=lambda scan: scan.token_bytes, default=NO_SCAN)
 
 
 def _scan(mixer: nn.Module) -> Scan:

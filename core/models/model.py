@@ -134,8 +134,8 @@ class OpenModel:
         """
         logits = self.module(input_ids=ids, use_cache=False).logits  # (n_batch, n_tokens, n_vocabulary)
         parts = zip(rows.split(LOSS_ROWS), positions.split(LOSS_ROWS), targets.split(LOSS_ROWS), strict=True)
-        found = [logits[r, p].float().log_softmax(-1).gather(1, t[:, None])[:, 0] for r, p, t in parts]
-        return torch.cat(found).double().cpu()
+        log_probabilities = [logits[r, p].float().log_softmax(-1).gather(1, t[:, None])[:, 0] for r, p, t in parts]
+        return torch.cat(log_probabilities).double().cpu()
 
 
 def _losses(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
@@ -146,9 +146,9 @@ def _losses(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
     slices = zip(logits.flatten(0, 1).split(LOSS_ROWS), ids.roll(-1, 1).flatten().split(LOSS_ROWS), strict=True)
     nats = [nn.functional.cross_entropy(rows.float(), wanted, reduction="none") for rows, wanted in slices]
     of_next = torch.cat(nats).reshape(ids.shape)
-    found = torch.full_like(of_next, torch.nan)
-    found[:, 1:] = of_next[:, :-1].where(scored[:, 1:], torch.nan)
-    return found.cpu()
+    losses = torch.full_like(of_next, torch.nan)
+    losses[:, 1:] = of_next[:, :-1].where(scored[:, 1:], torch.nan)
+    return losses.cpu()
 
 
 def choose_device(name: str) -> torch.device:
@@ -234,7 +234,7 @@ class Blueprint:
         """The sizes that decide how much memory a pass takes."""
         own = stack_config(self.config, self.stack).get_text_config()
         stacks = all_stacks(self.outline, self.config, self.weights.name)
-        running = [block for one in stacks if self.stack in (one.name, "decoder") for block in one.blocks]
+        running = [block for stack in stacks if self.stack in (stack.name, "decoder") for block in stack.blocks]
         logits = own.vocab_size if self.kind == "decoder" else 0
         experts = getattr(own, "num_experts_per_tok", None)
         is_eager = self.outline.config._attn_implementation == "eager"  # transformers' choice without a kernel
@@ -287,13 +287,15 @@ class Blueprint:
         """Whether accelerate can place all blocks, each as a whole, within these bytes per GPU; it keeps some free."""
         module = self.on_meta()
         module.tie_weights()
-        whole = list(module._no_split_modules or ())
-        placed = infer_auto_device_map(module, max_memory=dict(enumerate(rooms)), no_split_module_classes=whole)
+        unsplit_classes = list(module._no_split_modules or ())
+        placed = infer_auto_device_map(
+            module, max_memory=dict(enumerate(rooms)), no_split_module_classes=unsplit_classes
+        )
         return not {"cpu", "disk"} & set(placed.values())
 
     def blocks(self, module: Any) -> list[nn.Module]:
         """Blocks of all stacks."""
-        return [block for one in all_stacks(module, self.config, self.weights.name) for block in one.blocks]
+        return [block for stack in all_stacks(module, self.config, self.weights.name) for block in stack.blocks]
 
 
 def read_blueprint(

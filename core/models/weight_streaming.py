@@ -71,7 +71,9 @@ def run_together(
             unit = next(iter(waiting.values()))
             unit.load()
             try:
-                waiting = {i: after for i, at in waiting.items() if (after := go_on(i) if at is unit else at)}
+                waiting = {
+                    i: after for i, needed in waiting.items() if (after := go_on(i) if needed is unit else needed)
+                }
             finally:
                 unit.drop()
             n_done += 1

@@ -209,7 +209,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
     Raises ModelError if the file is not GGUF, is cut off, or states lengths beyond its own size, for which other
     readers would allocate memory without limit.
     """
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -221,16 +221,16 @@ def gguf_entries(path: Path) -> dict[str, Any]:
                 if kind == _LIST:
                     _skip_value(stream, size)
                 else:
-                    found[key] = _string(stream, size) if kind == _STRING else _number(stream, _SCALARS[kind])
+                    entries[key] = _string(stream, size) if kind == _STRING else _number(stream, _SCALARS[kind])
             _length(stream.tell(), size)
-            found["n_tensors"] = _length(n_tensors, size)
+            entries["n_tensors"] = _length(n_tensors, size)
     except OSError as error:
         raise ModelError(
             "{path} cannot be read: {reason}. Check its permissions.", path=path, reason=error.strerror
         ) from error
     except (struct.error, KeyError) as error:
         raise ModelError("{path} cannot be read: the file is damaged. Download it again.", path=path.name) from error
-    return found
+    return entries
 
 
 def _skip_value(stream: BinaryIO, size: int) -> None:

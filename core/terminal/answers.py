@@ -22,61 +22,68 @@ SHORTEST_NAME = 14
 """Columns: names are never cut shorter, however narrow the terminal is."""
 
 
-def answer_lines(found: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
-    told = _wrap_all([answers.answer_text(found, language())], width)
-    told += ["", *_wrap_all(answers.note_lines(found, language()), width)]
-    if details := answers.detail_lines(found, language()):
-        told += ["", *_wrap_all(details, width)]
+def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
+    lines = _wrap_all([answers.answer_text(answer, language())], width)
+    lines += ["", *_wrap_all(answers.note_lines(answer, language()), width)]
+    if details := answers.detail_lines(answer, language()):
+        lines += ["", *_wrap_all(details, width)]
     if under is not None:
-        told += ["", *_wrap_all([answers.specifications_text(under, found, language())], width)]
-        told += [f"  {key}: {one.answer} {answers.coefficient_text(one.rho)}" for key, one in under.relations.items()]
-    if found.models:
-        told += ["", *model_table(found, width), ""]
-        told += _wrap_all([_how_to_read(found)], width)
-    others = found.population.others
+        lines += ["", *_wrap_all([answers.specifications_text(under, answer, language())], width)]
+        lines += [
+            f"  {key}: {relation.answer} {answers.coefficient_text(relation.rho)}"
+            for key, relation in under.relations.items()
+        ]
+    if answer.models:
+        lines += ["", *model_table(answer, width), ""]
+        lines += _wrap_all([_how_to_read(answer)], width)
+    others = answer.population.others
     if others:
-        told += ["", _("Not comparable with these:")]
-        for one in others[:MOST_GROUPS]:
+        lines += ["", _("Not comparable with these:")]
+        for other in others[:MOST_GROUPS]:
             line = _("{group} ({models}): {why}").format(
-                group=answers.group_name(one.group, language()),
-                models=answers.group_models_text(one.group, language()),
-                why=answers.group_difference_text(one, language()),
+                group=answers.group_name(other.group, language()),
+                models=answers.group_models_text(other.group, language()),
+                why=answers.group_difference_text(other, language()),
             )
-            told += _indented(line, width)
+            lines += _indented(line, width)
         if len(others) > MOST_GROUPS:
             more = Sentence(
                 "and {n} more group; --json lists all.",
                 "and {n} more groups; --json lists all.",
                 n=len(others) - MOST_GROUPS,
             )
-            told.append("  " + translated(more))
-    return told
+            lines.append("  " + translated(more))
+    return lines
 
 
-def model_table(found: Answer, width: int) -> list[str]:
+def model_table(answer: Answer, width: int) -> list[str]:
     """One line for each model. In a narrow terminal names are shortened, numbers never."""
-    dimension = answers.dimension_name(found.population.asked.dimension, language())
+    dimension = answers.dimension_name(answer.population.asked.dimension, language())
     head = [*heads("rank", "model"), dimension]
-    has_scores = any(one.score is not None for one in found.models)
+    has_scores = any(model.score is not None for model in answer.models)
     head += heads("score", "rank by score") if has_scores else []
-    rows = [_row(one, has_scores) for one in found.models]
-    taken = sum(max(cell_len(translated(row[at])) for row in [head, *rows]) + 2 for at in range(len(head)) if at != 1)
-    room = max(SHORTEST_NAME, width - taken)
+    rows = [_row(model, has_scores) for model in answer.models]
+    fixed_width = sum(
+        max(cell_len(translated(row[column])) for row in [head, *rows]) + 2
+        for column in range(len(head))
+        if column != 1
+    )
+    room = max(SHORTEST_NAME, width - fixed_width)
     return table(
-        head, [[shortened_name(cell, room) if at == 1 else cell for at, cell in enumerate(row)] for row in rows]
+        head, [[shortened_name(cell, room) if column == 1 else cell for column, cell in enumerate(row)] for row in rows]
     )
 
 
-def _row(one: RankedModel, has_scores: bool) -> list[str]:
+def _row(model: RankedModel, has_scores: bool) -> list[str]:
     row = [
-        rank_range(one.rank_low, one.rank_high),
-        marked_name(one.name, one.is_vetoed),
-        wording.with_interval(one.dimension, one.lower, one.upper),
+        rank_range(model.rank_low, model.rank_high),
+        marked_name(model.name, model.is_vetoed),
+        wording.with_interval(model.dimension, model.lower, model.upper),
     ]
     if has_scores:
-        error = "" if one.score_std_error is None else f" ± {one.score_std_error:.2g}"
-        base = _(" (base model)") if one.match == "base" else ""
-        row += [f"{wording.number(one.score)}{error}{base}", rank_range(one.score_rank_low, one.score_rank_high)]
+        error = "" if model.score_std_error is None else f" ± {model.score_std_error:.2g}"
+        base = _(" (base model)") if model.match == "base" else ""
+        row += [f"{wording.number(model.score)}{error}{base}", rank_range(model.score_rank_low, model.score_rank_high)]
     return row
 
 
@@ -87,8 +94,8 @@ def rank_range(low: int | None, high: int | None) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _how_to_read(found: Answer) -> str:
-    veto = f" {wording.veto_mark_text(language())}" if any(one.is_vetoed for one in found.models) else ""
+def _how_to_read(answer: Answer) -> str:
+    veto = f" {wording.veto_mark_text(language())}" if any(model.is_vetoed for model in answer.models) else ""
     reading = _(
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
         "intervals of the dimension. No order by dimension is better."
@@ -96,7 +103,7 @@ def _how_to_read(found: Answer) -> str:
     return reading + veto
 
 
-def published_lines(found: Answer, width: int) -> list[str]:
+def published_lines(answer: Answer, width: int) -> list[str]:
     """Published claims, with our own answer as one more entry."""
     lines = [_("What is published, as it is told there or second hand:")]
     for claim in CLAIMS:
@@ -104,11 +111,11 @@ def published_lines(found: Answer, width: int) -> list[str]:
         parts = {key: translator(language())(getattr(claim, key)) for key in ("n", "said", "confound")}
         direction = answers.direction_name(claim, language())
         lines += _indented(line.format(source=claim.source, direction=direction, **parts), width)
-    here = {
-        "answer": answers.answer_word(found, language()),
-        "numbers": answers.relation_text(found.relation, language()),
+    own_answer = {
+        "answer": answers.answer_word(answer, language()),
+        "numbers": answers.relation_text(answer.relation, language()),
     }
-    return [*lines, *_indented(_("Here: {answer}, {numbers}.").format(**here), width)]
+    return [*lines, *_indented(_("Here: {answer}, {numbers}.").format(**own_answer), width)]
 
 
 def _wrap_all(paragraphs: Sequence[str], width: int) -> list[str]:

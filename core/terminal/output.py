@@ -31,17 +31,17 @@ CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066
 def escape_controls(text: str) -> str:
     """Escape control characters. JSON stays valid: it never contains those below a space."""
     return CONTROL_CHARACTERS.sub(
-        lambda found: f"\\x{ord(found[0]):02x}" if found[0] < " " else f"\\u{ord(found[0]):04x}", text
+        lambda match: f"\\x{ord(match[0]):02x}" if match[0] < " " else f"\\u{ord(match[0]):04x}", text
     )
 
 
 def language() -> str:
     """The terminal's language: WORKDIM_LANGUAGE, else the variables that gettext reads (such as LANG), else English."""
-    asked = os.environ.get("WORKDIM_LANGUAGE", "")
-    if asked not in LANGUAGES:
+    chosen = os.environ.get("WORKDIM_LANGUAGE", "")
+    if chosen not in LANGUAGES:
         variables = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
-        asked = next(filter(None, map(os.environ.get, variables)), "")[:2]
-    return asked if asked in LANGUAGES else "en"
+        chosen = next(filter(None, map(os.environ.get, variables)), "")[:2]
+    return chosen if chosen in LANGUAGES else "en"
 
 
 def _(english: str) -> str:
@@ -165,9 +165,9 @@ def say_json(content: Any) -> None:
 
 def _json_value(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _json_value(str(name), one) for name, one in value.items()}
+        return {name: _json_value(str(name), item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json_value(key, one) for one in value]
+        return [_json_value(key, item) for item in value]
     if isinstance(value, str) and key in JSON_COLUMNS:
         with suppress(ValueError):
             return _json_value("", json.loads(value))

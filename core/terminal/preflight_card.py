@@ -30,8 +30,11 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
         yield _("memory"), _memory(card)
         yield _("reads"), _reads(card)
         yield _("time"), _time(card)
-        for one in card.passes:
-            yield f"  {_('text') if one.name == 'text' else wording.phase_name(one.label, language())}", _pass(one)
+        for estimate in card.passes:
+            yield (
+                f"  {_('text') if estimate.name == 'text' else wording.phase_name(estimate.label, language())}",
+                _pass(estimate),
+            )
         yield _("compares"), _compares(card)
     for note in card.notes:
         yield _("note"), translated(note)
@@ -105,17 +108,17 @@ def _time(card: Preflight) -> str:
     return time if card.download_bytes == 0 else join([time, _("and the download")])
 
 
-def _pass(one: PassEstimate) -> str:
-    if one.known_run:
-        return _("in the warehouse already (run {run})").format(run=one.known_run[:SHORT_ID])
-    if not one.seconds:
+def _pass(estimate: PassEstimate) -> str:
+    if estimate.known_run:
+        return _("in the warehouse already (run {run})").format(run=estimate.known_run[:SHORT_ID])
+    if not estimate.seconds:
         return _("unknown")
     phases = join(
         f"{wording.name('phase', phase, language())} {duration(seconds, language())}"
-        for phase, seconds in one.seconds.items()
+        for phase, seconds in estimate.seconds.items()
         if seconds >= 0.5
     )
-    return duration(sum(one.seconds.values()), language()) + (f" ({phases})" if phases else "")
+    return duration(sum(estimate.seconds.values()), language()) + (f" ({phases})" if phases else "")
 
 
 def _compares(card: Preflight) -> str:

@@ -34,13 +34,13 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self.clear()
 
-    def follow(self, at: Any) -> None:
+    def follow(self, progress: Any) -> None:
         """Show the status of a job (core.runs.jobs.JobStatus): its share of all phases, its own forecast if known."""
-        step, share = at.progress, at.progress_record.get("share")
+        step, share = progress.progress, progress.progress_record.get("share")
         if share is not None:
-            self._shares[at.job.job_id] = share
+            self._shares[progress.job.job_id] = share
         if step is not None:
-            seconds_left = at.progress_record.get("seconds_left") if self._n == 1 else None
+            seconds_left = progress.progress_record.get("seconds_left") if self._n == 1 else None
             self._draw(_phase(step), self._total(), seconds_left)
 
     def report(self, step: Progress) -> None:
@@ -101,10 +101,10 @@ def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
 
 def duration_text(seconds: float) -> str:
     """`0:40 min`, `1 h 05 min`."""
-    whole, rest = divmod(round(seconds), 60)
-    if whole >= 60:
-        return _("{hours} h {minutes:02} min").format(hours=whole // 60, minutes=whole % 60)
-    return _("{minutes}:{seconds:02} min").format(minutes=whole, seconds=rest)
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return _("{hours} h {minutes:02} min").format(hours=minutes // 60, minutes=minutes % 60)
+    return _("{minutes}:{seconds:02} min").format(minutes=minutes, seconds=rest)
 
 
 def _phase(step: Progress) -> str:

@@ -72,10 +72,10 @@ def check_line(row: RunCheckRow) -> str:
     limit = "" if row.threshold is None else _(" (limit {value})").format(value=number(row.threshold))
     value = _("not defined") if row.value is None else number(row.value)
     outcomes = {"pass": _("pass"), "warn": _("warn"), "veto": _("veto")}
-    told = _("info") if row.threshold is None and row.outcome == "pass" else outcomes[row.outcome]
+    outcome = _("info") if row.threshold is None and row.outcome == "pass" else outcomes[row.outcome]
     name = wording.name("check", row.check_name, language())
     return _("{outcome}{name}{where}: {value}").format(
-        outcome=pad(f"{told} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
+        outcome=pad(f"{outcome} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
     )
 
 
@@ -84,35 +84,30 @@ def check_line(row: RunCheckRow) -> str:
 
 def _subject_lines(profile: Profile) -> Iterator[str]:
     run, model, corpus = profile.run, profile.model, profile.corpus
-    kind = wording.name("kind", model.kind, language())
     head = Sentence(
         "{name} ({model_id}), {kind}{stack}, {n} block, hidden size {hidden_size}",
         "{name} ({model_id}), {kind}{stack}, {n} blocks, hidden size {hidden_size}",
         name=model.name,
         model_id=model.model_id,
-        kind=kind,
+        kind=wording.name("kind", model.kind, language()),
         stack=stack_name(run.stack),
         n=model.n_layers,
         hidden_size=model.hidden_size,
     )
     yield from wrap(translated(head), WIDTH, "  ")
-    form, relation = model.weight_format, model.base_relation
-    derived = f"{model.base_repository}, {relation}" if relation else ""
-    weights = "; ".join(part for part in (form, derived) if part)
-    if weights:
-        yield from _line(_("weights"), weights)
+    derived = f"{model.base_repository}, {model.base_relation}" if model.base_relation else ""
+    yield from _line(_("weights"), "; ".join(part for part in (model.weight_format, derived) if part))
     text = wording.text_name(corpus.corpus_id, corpus.language, corpus.domain, language())
-    told = _("{text}, {protocol} protocol {hash}, seed {seed}")
-    told = told.format(text=text, protocol=run.protocol, hash=run.protocol_hash, seed=run.seed)
-    yield from _line(_("text"), told)
+    read = _("{text}, {protocol} protocol {hash}, seed {seed}")
+    yield from _line(_("text"), read.format(text=text, protocol=run.protocol, hash=run.protocol_hash, seed=run.seed))
     if run.pass_ != "text":
         yield from _line(_("which pass"), _("control: {name}").format(name=_control_name(run)))
 
 
 def stack_name(stack: str | None) -> str:
     """`, its encoder` or `, its decoder` for a model with two stacks; otherwise empty."""
-    told = {"encoder": _(", its encoder"), "decoder": _(", its decoder")}
-    return told.get(stack or "", "")
+    names = {"encoder": _(", its encoder"), "decoder": _(", its decoder")}
+    return names.get(stack or "", "")
 
 
 def _token_lines(profile: Profile) -> Iterator[str]:
@@ -150,22 +145,22 @@ def _largest_norm(profile: Profile) -> str:
     if ratio is None:
         return ""
     text = _("largest norm {ratio} times the median").format(ratio=number(ratio))
-    found = {
+    ratios = {
         row.layer: row.value
         for row in profile.correlators
         if (row.cloud, row.correlator) == ("unmasked", "large_norm_ratio") and row.value is not None
     }
-    inner = [layer for layer in found if 0 < layer < profile.model.n_layers]
+    inner = [layer for layer in ratios if 0 < layer < profile.model.n_layers]
     if not inner:
         return text
-    layer = max(inner, key=found.__getitem__)
+    layer = max(inner, key=ratios.__getitem__)
     count = _correlator(profile, layer, "large_norm_tokens", "unmasked")
     at_start = _correlator(profile, layer, "large_norm_at_start", "unmasked")
     where = _("{told}, at layer {layer}").format(told=text, layer=layer)
     if not count:
         return where
-    told = _("{where}: {n:,.0f} such tokens there").format(where=where, n=count)
-    return told if at_start is None else join([told, _("{share:.0f} % at position 0").format(share=100 * at_start)])
+    line = _("{where}: {n:,.0f} such tokens there").format(where=where, n=count)
+    return line if at_start is None else join([line, _("{share:.0f} % at position 0").format(share=100 * at_start)])
 
 
 # --- reliability -----------------------------------------------------------------------------------------------
@@ -178,8 +173,8 @@ def _check_lines(profile: Profile) -> Iterator[str]:
     """
     bad = [row for row in profile.checks if row.outcome != "pass"]
     passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
-    told = _("{n} of {of} with a limit passed").format(n=passed, of=passed + len(bad))
-    yield from _line(_("checks"), told)
+    line = _("{n} of {of} with a limit passed").format(n=passed, of=passed + len(bad))
+    yield from _line(_("checks"), line)
     worst: dict[tuple[str, str], list[RunCheckRow]] = {}
     for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
         worst.setdefault((row.outcome, row.check_name), []).append(row)
@@ -197,9 +192,16 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
         return
     heads = [claim_name(claim, language(), brief=True) for claim in CLAIMS]
     yield _claim_line(_("claims by specification"), heads)
-    for found in by_key.values():
-        name = specification_name(vars(next(iter(found.values()))), language())
-        yield _claim_line(name, [_cell(found.get(claim)) for claim in CLAIMS])
+    for by_claim in by_key.values():
+        name = specification_name(vars(next(iter(by_claim.values()))), language())
+        records = [vars(by_claim[claim]) if claim in by_claim else None for claim in CLAIMS]
+        yield _claim_line(
+            name,
+            [
+                "–" if record is None else f"{outcome_mark(outcome_of(record))} {ratio_text(record)}"
+                for record in records
+            ],
+        )
     yield from wrap(
         _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text(language())), WIDTH, "  ", "  "
     )
@@ -207,10 +209,6 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
 
 def _claim_line(name: str, cells: Sequence[str]) -> str:
     return f"  {pad(name, SPECIFICATION)}{''.join(pad(cell, CELL) for cell in cells)}".rstrip()
-
-
-def _cell(row: RunClaimRow | None) -> str:
-    return "–" if row is None else f"{outcome_mark(outcome_of(vars(row)))} {ratio_text(vars(row))}"
 
 
 def ten_lines(profile: Profile) -> Iterator[str]:
@@ -221,15 +219,15 @@ def ten_lines(profile: Profile) -> Iterator[str]:
         for row in profile.estimates
         if row.layer == n_layers and row.state == "residual"
     }
-    counted = Counter(final.get(one.key, "") for one in SPECIFICATIONS if one.is_core)
-    told = [
+    counted = Counter(final.get(specification.key, "") for specification in SPECIFICATIONS if specification.is_core)
+    counts = [
         f"{wording.ten_dimensions_text(key, language())} {counted[key]}"
         for key in ("in", "above", "below")
         if counted[key]
     ]
-    if told:
+    if counts:
         n = sum(map(bool, counted.elements()))
-        yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=join(told))
+        yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=join(counts))
 
 
 def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
@@ -240,17 +238,17 @@ def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[st
         yield from _literature_controls(controls)
         return
     yield _control_line(2, _("controls (d2, one token per type)"), _("embedding"), _("inner maximum"), _("final"))
-    for one in (profile, *controls):
-        found = _summary_of(one, *PRIMARY)
-        if found is None:
+    for measured in (profile, *controls):
+        summary = _summary_of(measured, *PRIMARY)
+        if summary is None:
             continue
         first, inner, final = (
-            number(getattr(found, name)) for name in ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
+            number(getattr(summary, name)) for name in ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
         )
-        vetoed = _(" (vetoed)") if "check_vetoed" in found.qualifiers else ""
-        yield _control_line(4, _control_name(one.run) + vetoed, first, inner, final)
+        vetoed = _(" (vetoed)") if "check_vetoed" in summary.qualifiers else ""
+        yield _control_line(4, _control_name(measured.run) + vetoed, first, inner, final)
         for row in profile.controls:
-            if row.control_run_id == one.run.run_id:
+            if row.control_run_id == measured.run.run_id:
                 yield from wrap(f"      {wording.control_text(vars(row), language())}", WIDTH, " " * 8)
 
 
@@ -261,10 +259,10 @@ def _control_line(indent: int, name: str, *values: str) -> str:
 
 def _literature_controls(controls: Sequence[Profile]) -> Iterator[str]:
     """For protocols without a summary: the published statistics of each control."""
-    for one in controls:
-        lines = list(literature_lines(one))
+    for control in controls:
+        lines = list(literature_lines(control))
         if lines:
-            yield from _line(_("control"), _control_name(one.run))
+            yield from _line(_("control"), _control_name(control.run))
             yield from (f"  {line}" for line in lines)
 
 
@@ -275,8 +273,8 @@ def _control_name(run: RunRow) -> str:
 def _cost_lines(profile: Profile) -> Iterator[str]:
     run = profile.run
     if run.bits_per_byte is not None:
-        told = _("{value:.3f} over {n:,} bytes").format(value=run.bits_per_byte, n=run.n_bytes_scored or 0)
-        yield from _line(_("bits per byte"), told)
+        line = _("{value:.3f} over {n:,} bytes").format(value=run.bits_per_byte, n=run.n_bytes_scored or 0)
+        yield from _line(_("bits per byte"), line)
     seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
     phases = (
         f"{wording.name('phase', phase, language())} {_('{n} s').format(n=round(value))}"
@@ -312,13 +310,13 @@ def _memory_measures(run: RunRow) -> list[str]:
 
 def _verdict_lines(profile: Profile) -> Iterator[str]:
     """The verdicts of a run on text; a control has none."""
-    found = _summary_of(profile, *PRIMARY)
-    if found is None or profile.run.pass_ != "text":
+    summary = _summary_of(profile, *PRIMARY)
+    if summary is None or profile.run.pass_ != "text":
         return
-    said = vars(found)
+    record = vars(summary)
     for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
-        yield from _line(label, wording.claim_text(claim, said, language()))
-    limits = [wording.reason_text(key, language(), brief=False) for key in found.qualifiers]
+        yield from _line(label, wording.claim_text(claim, record, language()))
+    limits = [wording.reason_text(key, language(), brief=False) for key in summary.qualifiers]
     yield from _line(_("limits"), _("; ").join(limits))
 
 
@@ -327,13 +325,12 @@ def _line(label: str, text: str) -> Iterator[str]:
         yield from wrap(f"  {pad(label, LABEL)}{text}", WIDTH, " " * (LABEL + 2))
 
 
-def _interval(found: RunSummaryRow, name: str) -> str:
-    return wording.interval_of(vars(found), name, _("not defined"))
+def _interval(summary: RunSummaryRow, name: str) -> str:
+    return wording.interval_of(vars(summary), name, _("not defined"))
 
 
 def _summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | None:
-    rows = (row for row in profile.summaries if (row.estimator, row.cloud) == (estimator, cloud))
-    return next(rows, None)
+    return next((row for row in profile.summaries if (row.estimator, row.cloud) == (estimator, cloud)), None)
 
 
 def _correlator(profile: Profile, layer: int, correlator: str, cloud: str) -> float | None:
@@ -342,17 +339,22 @@ def _correlator(profile: Profile, layer: int, correlator: str, cloud: str) -> fl
 
 
 def dimension_lines(profile: Profile) -> Iterator[str]:
-    found = _summary_of(profile, *PRIMARY)
-    if found is None:
+    summary = _summary_of(profile, *PRIMARY)
+    if summary is None:
         return
-    yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=found.n_points)
-    said, n_layers = vars(found), profile.model.n_layers
-    yield _quantity_line(_("embedding"), _interval(found, "embedding_dimension"))
-    yield _quantity_line(_("largest inner"), _interval(found, "inner_max"), _layer_position(found, n_layers))
-    yield _quantity_line(_("working"), wording.shape_text(said, language()), _band_text(found, n_layers))
-    yield from _final_lines(found)
-    yield _quantity_line(_("expansion ratio R_e"), _interval(found, "expansion_ratio"))
-    yield _quantity_line(_("contraction ratio R_c"), _interval(found, "contraction_ratio"))
+    yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=summary.n_points)
+    record, n_layers = vars(summary), profile.model.n_layers
+    yield _quantity_line(_("embedding"), _interval(summary, "embedding_dimension"))
+    yield _quantity_line(_("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, n_layers))
+    yield _quantity_line(_("working"), wording.shape_text(record, language()), _band_text(summary, n_layers))
+    before_norm = _interval(summary, "final_dimension_pre_norm")
+    if summary.final_dimension_post_norm is None:
+        yield _quantity_line(_("final, no final norm"), before_norm)
+    else:
+        yield _quantity_line(_("final, before the norm"), before_norm)
+        yield _quantity_line(_("final, after the norm"), _interval(summary, "final_dimension_post_norm"))
+    yield _quantity_line(_("expansion ratio R_e"), _interval(summary, "expansion_ratio"))
+    yield _quantity_line(_("contraction ratio R_c"), _interval(summary, "contraction_ratio"))
     extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
     if extrema:
         text = f"    {pad(_('profile'), 24)}{wording.extrema_text(extrema, language())}"
@@ -363,52 +365,43 @@ def _quantity_line(name: str, value: str, where: str = "") -> str:
     return f"    {pad(name, 24)}{pad(value, 22)}{where}".rstrip()
 
 
-def _final_lines(found: RunSummaryRow) -> Iterator[str]:
-    before = _interval(found, "final_dimension_pre_norm")
-    if found.final_dimension_post_norm is None:
-        yield _quantity_line(_("final, no final norm"), before)
-        return
-    yield _quantity_line(_("final, before the norm"), before)
-    yield _quantity_line(_("final, after the norm"), _interval(found, "final_dimension_post_norm"))
-
-
-def _layer_position(found: RunSummaryRow, n_layers: int) -> str:
-    if found.inner_max_layer is None:
+def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:
+    if summary.inner_max_layer is None:
         return _("a model of one block has no inner layer") if n_layers < 2 else ""
-    return _("layer {layer} of {n}").format(layer=found.inner_max_layer, n=n_layers)
+    return _("layer {layer} of {n}").format(layer=summary.inner_max_layer, n=n_layers)
 
 
-def _band_text(found: RunSummaryRow, n_layers: int) -> str:
-    first, last = found.working_layer_first, found.working_layer_last
-    if found.working_dimension is None or first is None:
+def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
+    first, last = summary.working_layer_first, summary.working_layer_last
+    if summary.working_dimension is None or first is None:
         return ""
-    told = _("layers {first} to {last} of {n}; read at layer {layer}")
+    line = _("layers {first} to {last} of {n}; read at layer {layer}")
     if first == last:
-        told = _("layer {first} of {n}; read at layer {layer}")
-    return told.format(first=first, last=last, n=n_layers, layer=found.working_layer)
+        line = _("layer {first} of {n}; read at layer {layer}")
+    return line.format(first=first, last=last, n=n_layers, layer=summary.working_layer)
 
 
 def word_lines(profile: Profile) -> Iterator[str]:
-    found, run = _summary_of(profile, *WORDS), profile.run
-    if found is None:
+    summary, run = _summary_of(profile, *WORDS), profile.run
+    if summary is None:
         return
     lost = run.n_words_lost
-    n = f"{found.n_points:,}"
+    n = f"{summary.n_points:,}"
     if run.n_words:
         n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
     yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
     yield _quantity_line(
-        _("largest inner"), _interval(found, "inner_max"), _layer_position(found, profile.model.n_layers)
+        _("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, profile.model.n_layers)
     )
-    yield _quantity_line(_("working"), wording.shape_text(vars(found), language()))
+    yield _quantity_line(_("working"), wording.shape_text(vars(summary), language()))
     if lost is not None:
         yield _quantity_line(_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=lost))
 
 
 def neighbour_lines(profile: Profile) -> Iterator[str]:
     """Nearest neighbours where d2 is largest: the scan's plateau, and the deviation from a Gaussian cloud."""
-    found = _summary_of(profile, *PRIMARY)
-    layer = None if found is None else found.inner_max_layer
+    summary = _summary_of(profile, *PRIMARY)
+    layer = None if summary is None else summary.inner_max_layer
     if layer is None:
         return
     cloud = PRIMARY[1]
@@ -424,13 +417,11 @@ def neighbour_lines(profile: Profile) -> Iterator[str]:
         parts.append(_equivalents_text({n1: row.gaussian_equivalent for n1, row in scan.items()}))
     ratio = _correlator(profile, layer, "nonlinearity_ratio_8", cloud)
     if ratio is not None:
-        told = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
-        parts.append(told.format(ratio=number(ratio)))
-    told_parts = [part for part in parts if part]
-    if told_parts:
+        line = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
+        parts.append(line.format(ratio=number(ratio)))
+    if any(parts):
         yield "  " + _("second opinions, nearest neighbours at layer {layer}").format(layer=layer)
-        for part in told_parts:
-            yield f"    {part}"
+        yield from (f"    {part}" for part in parts if part)
 
 
 def _equivalents_text(of_rank: dict[int, float | None]) -> str:
@@ -438,8 +429,8 @@ def _equivalents_text(of_rank: dict[int, float | None]) -> str:
     known = {n1: value for n1, value in of_rank.items() if value is not None and math.isfinite(value)}
     if not known:
         return _("no Gaussian equivalent of GRIDE is stored")
-    told = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
-    return told.format(**_range_parts(known))
+    line = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
+    return line.format(**_range_parts(known))
 
 
 def _range_parts(of_rank: Mapping[int, float]) -> dict[str, Any]:
@@ -454,7 +445,7 @@ def _plateau_text(scan: dict[int, float]) -> str:
     # Repeats `geometry.neighbour_dimensions.plateau`: the terminal does not import geometry. Change both together.
     logs = {n1: math.log(value) for n1, value in scan.items()}
     for n1 in sorted(logs):
-        steps = [logs.get(2 * at, math.nan) - logs.get(at, math.nan) for at in (n1, 2 * n1)]
+        steps = [logs.get(2 * rank, math.nan) - logs.get(rank, math.nan) for rank in (n1, 2 * n1)]
         if all(abs(step) < LEVEL for step in steps):
             return _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(scan[n1]), n1=n1, n2=2 * n1)
     return _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(scan))
@@ -462,14 +453,14 @@ def _plateau_text(scan: dict[int, float]) -> str:
 
 def layer_pair_lines(profile: Profile) -> Iterator[str]:
     """From one layer to the next: first, middle and last pair, and the lowest autocorrelation; chance level last."""
-    found = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
-    first = sorted(layer for measure, layer in found if measure == "autocorrelation")
+    pairs = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
+    first = sorted(layer for measure, layer in pairs if measure == "autocorrelation")
     if not first:
         return
-    own = [found["autocorrelation", layer].value for layer in first]
-    least = min(zip(first, own, strict=True), key=lambda at: math.inf if at[1] is None else at[1])[0]
-    measures = [m for m in STEPS if (m, first[0]) in found]
-    n = found["autocorrelation", first[0]].n_points
+    own = [pairs["autocorrelation", layer].value for layer in first]
+    least = min(zip(first, own, strict=True), key=lambda pair: math.inf if pair[1] is None else pair[1])[0]
+    measures = [m for m in STEPS if (m, first[0]) in pairs]
+    n = pairs["autocorrelation", first[0]].n_points
     yield "  " + _("from a layer to the next (one token per type, N={n:,})").format(n=n)
     names = {
         "autocorrelation": _("autocorr."),
@@ -482,8 +473,8 @@ def layer_pair_lines(profile: Profile) -> Iterator[str]:
     yield _pair_line(_("layers"), [names[m] for m in measures])
     for layer in sorted({first[0], least, first[len(first) // 2], first[-1]}):
         between = _("{first} to {last}").format(first=layer, last=layer + 1)
-        yield _pair_line(between, [_with_error(found.get((m, layer))) for m in measures])
-    nulls = [_by_chance(found[m, first[0]]) for m in measures]
+        yield _pair_line(between, [_with_error(pairs.get((m, layer))) for m in measures])
+    nulls = [_by_chance(pairs[m, first[0]]) for m in measures]
     if any(nulls):
         yield _pair_line(_("by chance"), nulls)
 
@@ -503,8 +494,8 @@ def _by_chance(row: LayerPairRow) -> str:
     value, spread = row.null_value, row.null_spread
     if value is None:
         return ""
-    told = "0" if abs(value) <= (spread or 0.0) else number(value)
-    return told if spread is None else f"{told}±{spread:.1g}"
+    text = "0" if abs(value) <= (spread or 0.0) else number(value)
+    return text if spread is None else f"{text}±{spread:.1g}"
 
 
 def literature_lines(profile: Profile) -> Iterator[str]:
@@ -522,6 +513,6 @@ def literature_lines(profile: Profile) -> Iterator[str]:
                 symbol = wording.estimator_symbol(estimator, language(), n1)
                 head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
                 yield head.format(symbol=symbol, meaning=meaning, n=own[0].n_points)
-                told = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")
+                line = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")
                 ends = {"first": number(own[0].value), "top": number(top.value), "last": number(own[-1].value)}
-                yield told.format(layer=top.layer, **ends)
+                yield line.format(layer=top.layer, **ends)

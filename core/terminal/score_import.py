@@ -31,20 +31,20 @@ def import_lines(
 
     `stored` maps the hash of each stored file to whether it was new; None if nothing was to be stored.
     """
-    told = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remark_lines(file, language())]
+    lines = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remark_lines(file, language())]
     counts = with_kind(rows)["kind"].value_counts()
     counted = dict(counts.rows())
     kinds = [kind for kind in score_files.KINDS if kind in counted]
     values = [f"{counted[kind]:,} {score_files.kind_name(kind, language())}" for kind in kinds]
     if file.samples:
         values.append(translated(Sentence("{n:,} single answer", "{n:,} single answers", n=len(file.samples))))
-    told.append(_("values: {values}").format(values=join(values) or _("none")))
+    lines.append(_("values: {values}").format(values=join(values) or _("none")))
     for skipped in (True, False):
-        told += [_remark_line(one) for one in score_files.remark_groups(file.rows, language(), skipped=skipped)]
-    told += _contradictions(rows)
-    told += _models(names)
-    told.append(_outcome(file, imported_at, stored))
-    return [_printable(line) for line in (told[0], *(f"  {line}" for line in told[1:]))]
+        lines += [_remark_line(group) for group in score_files.remark_groups(file.rows, language(), skipped=skipped)]
+    lines += _contradictions(rows)
+    lines += _models(names)
+    lines.append(_outcome(file, imported_at, stored))
+    return [_printable(line) for line in (lines[0], *(f"  {line}" for line in lines[1:]))]
 
 
 def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
@@ -68,18 +68,18 @@ def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]
     ]
 
 
-def _remark_line(one: score_files.RemarkGroup) -> str:
-    told = _("{n:,} × {words} (for example {places})")
-    return told.format(n=one.count, words=one.words, places=_("; ").join(one.places))
+def _remark_line(group: score_files.RemarkGroup) -> str:
+    line = _("{n:,} × {words} (for example {places})")
+    return line.format(n=group.count, words=group.words, places=_("; ").join(group.places))
 
 
 def _contradictions(rows: pl.DataFrame) -> list[str]:
-    found = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
+    conflicts = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
     return [
         _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
             known=score_files.known_score_text("conflict", row["known_from"], row["known_value"], language()), **row
         )
-        for row in found.iter_rows(named=True)
+        for row in conflicts.iter_rows(named=True)
     ]
 
 
@@ -88,12 +88,12 @@ def _models(names: pl.DataFrame) -> list[str]:
         return []
     unmet = names.filter(~pl.col("is_measured"))
     counted = _("models: {n:,}, of them measured here: {measured:,}")
-    told = [counted.format(n=names.height, measured=names.height - unmet.height)]
+    lines = [counted.format(n=names.height, measured=names.height - unmet.height)]
     for row in unmet.filter(pl.col("suggestions").list.len() > 0).head(MOST_EXAMPLES).iter_rows(named=True):
         near = _(" or ").join(row["suggestions"])
         command = f"workdim scores alias {shlex.quote(row['name'])} {shlex.quote(row['suggestions'][0])}"
-        told.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=near, command=command))
-    return told
+        lines.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=near, command=command))
+    return lines
 
 
 def _outcome(file: ScoreFile, imported_at: datetime | None, stored: Mapping[str, bool] | None) -> str:

@@ -25,11 +25,6 @@ from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 
-def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
-    """A finished measurement: dimensions with intervals, what was dropped, checks, controls, and last the verdicts."""
-    return run_summary.summary_lines(profile, controls)
-
-
 def runs_table(runs: pl.DataFrame) -> list[str]:
     """A table of runs, newest first."""
     head = heads("run", "model", "corpus", "protocol", "largest inner", "final pre-norm", "final post-norm", "verdicts")
@@ -64,19 +59,19 @@ def _verdict(run: Mapping[str, Any]) -> str:
     return verdict_marks(run)
 
 
-def trash_table(found: Sequence[Any]) -> list[str]:
+def trash_table(trashed: Sequence[Any]) -> list[str]:
     """A table of runs in the trash (core.store.trash.TrashedRun), the oldest measurement first."""
     rows = [
         (
-            one.run_id[:SHORT_ID],
-            one.model_id,
-            one.corpus_id,
-            one.protocol,
-            one.pass_,
-            one.deleted_at[:16].replace("T", " "),
-            f"{one.n_bytes / 1e6:.1f} MB",
+            run.run_id[:SHORT_ID],
+            run.model_id,
+            run.corpus_id,
+            run.protocol,
+            run.pass_,
+            run.deleted_at[:16].replace("T", " "),
+            f"{run.n_bytes / 1e6:.1f} MB",
         )
-        for one in found
+        for run in trashed
     ]
     return table(heads("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows, ("size", "protocol"))
 
@@ -84,19 +79,19 @@ def trash_table(found: Sequence[Any]) -> list[str]:
 def jobs_table(standings: Sequence[Any]) -> list[str]:
     """A table of jobs (core.runs.jobs.JobStatus), oldest first: state, time left, and what to do."""
     rows = []
-    for at in standings:
-        asked = at.job.config
-        text, how = asked.what
+    for status in standings:
+        config = status.job.config
+        text, how = config.what
         how_far = (
-            f"{wording.phase_name(at.progress.phase, language())} {at.progress.done:,}/{at.progress.total:,}"
-            if at.progress
+            f"{wording.phase_name(status.progress.phase, language())} {status.progress.done:,}/{status.progress.total:,}"
+            if status.progress
             else ""
         )
-        left = at.progress_record.get("seconds_left")
+        left = status.progress_record.get("seconds_left")
         stands = {
             "running": how_far,
-            "failed": at.reason,
-            "finished": _result_text(at.result),
+            "failed": status.reason,
+            "finished": _result_text(status.result),
             "queued": _("waiting for its turn"),
             "interrupted": _("; ").join(filter(None, [how_far, _("resume or cancel it")])),
         }
@@ -108,10 +103,16 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
             "finished": _("finished"),
         }
         how = wording.phase_name(how, language()) if how in (SCORING, PLANNING) else how
-        what = (asked.model, _text_name(text), how)
-        time_left = duration_text(left) if left is not None and at.state == "running" else ""
+        what = (config.model, _text_name(text), how)
+        time_left = duration_text(left) if left is not None and status.state == "running" else ""
         rows.append(
-            (at.job.job_id[:SHORT_ID], states.get(at.state, at.state), *what, stands.get(at.state, ""), time_left)
+            (
+                status.job.job_id[:SHORT_ID],
+                states.get(status.state, status.state),
+                *what,
+                stands.get(status.state, ""),
+                time_left,
+            )
         )
     head = heads("job", "state", "model", "text", "protocol", "where it stands", "time left")
     return table(head, rows, ("protocol", "text"))
@@ -151,7 +152,7 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
 
 
 def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """The same for JSON; `result` is that of the job."""
+    """The scores of `scored_lines` as a JSON record; `result` is that of the job."""
     shared = ("repository", "revision", "benchmark", "suite", "task_version", "dtype", "source", "as_of", "flags")
     own = ("metric", "value", "std_error", "unit", "higher_is_better", "n_samples", "is_partial")
     rows = tables["scores"].to_dicts()
@@ -183,12 +184,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     room = width()
     widths = _widths(cells, shown, room)
     while room is not None and sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
-        gone = next((at for name in least for at in shown if head[at] == name), shown[-1])
+        gone = next((column for name in least for column in shown if head[column] == name), shown[-1])
         shown.remove(gone)
         left_out.append(translated(head[gone]))
         widths = _widths(cells, shown, room)
     lines = [
-        "  ".join(_cell(row[at], room_of) for at, room_of in zip(shown, widths, strict=True)).rstrip() for row in cells
+        "  ".join(_cell(row[column], room_of) for column, room_of in zip(shown, widths, strict=True)).rstrip()
+        for row in cells
     ]
     note = _("No room for: {columns}. A wider terminal shows it, and so does --json.").format(columns=join(left_out))
     return [Head(lines[0]), *lines[1:], *(wrap(note, room) if left_out and room else [])]
@@ -196,8 +198,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
 
 def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
     """Widths of the shown columns, in terminal columns: the widest texts shrink until all fit or none can."""
-    widths = [max(cell_len(row[at]) for row in cells) for at in shown]
-    able = [n for n, at in enumerate(shown) if not all(_NEVER_CUT.fullmatch(row[at]) for row in cells[1:])]
+    widths = [max(cell_len(row[column]) for row in cells) for column in shown]
+    able = [n for n, column in enumerate(shown) if not all(_NEVER_CUT.fullmatch(row[column]) for row in cells[1:])]
     excess = 0 if room is None else sum(widths) + 2 * (len(widths) - 1) - room
     while excess > 0 and (wide := [n for n in able if widths[n] > NARROWEST]):
         widths[max(wide, key=widths.__getitem__)] -= 1
@@ -207,10 +209,10 @@ def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | No
 
 def _cell(text: str, room: int) -> str:
     """Pad the text, or leave out its middle."""
-    kept = len(text)
-    while cell_len(text if kept == len(text) else shortened_name(text, kept)) > room:
-        kept -= 1
-    text = shortened_name(text, kept) if kept < len(text) else text
+    length = len(text)
+    while cell_len(text if length == len(text) else shortened_name(text, length)) > room:
+        length -= 1
+    text = shortened_name(text, length) if length < len(text) else text
     return pad(text, room)
 
 
@@ -271,31 +273,31 @@ SKETCH_WIDTH = 60
 """Blocks per line of the sketch."""
 
 
-def plan_lines(found: LayerPlan) -> list[str]:
-    plan = found.plan
+def plan_lines(layer_plan: LayerPlan) -> list[str]:
+    plan = layer_plan.plan
     reader = language()
-    more = [line for line in (plans.healing_text(found, reader), plans.task_text(found, reader)) if line]
+    more = [line for line in (plans.healing_text(layer_plan, reader), plans.task_text(layer_plan, reader)) if line]
     lines = [plans.plan_text(plan, reader), *more, *_indent_lines(plans.note_lines(plan, reader))]
-    lines += ["", *_plan_sketch(found)]
-    lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(found))]
-    lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(found))]
-    if harder := read_again.harder_text_prices(found):
+    lines += ["", *_plan_sketch(layer_plan)]
+    lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(layer_plan))]
+    lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(layer_plan))]
+    if harder := read_again.harder_text_prices(layer_plan):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
-    held_against = [*plan_evidence.published_lines(found, reader), *plan_evidence.control_lines(plan, reader)]
+    held_against = [*plan_evidence.published_lines(layer_plan, reader), *plan_evidence.control_lines(plan, reader)]
     lines += ["", *held_against] if held_against else []
     lines += ["", *plans.saving_lines(plan, reader)]
-    if directions := plan_evidence.direction_lines(found, reader):
+    if directions := plan_evidence.direction_lines(layer_plan, reader):
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indent_lines(directions)]
-        lines += ["", *plan_evidence.student_lines(found, reader)]
+        lines += ["", *plan_evidence.student_lines(layer_plan, reader)]
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
     return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
 
 
-def _plan_sketch(found: LayerPlan) -> Iterator[str]:
+def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
     """Each block as a sign: `x` is removed, `o` stays; counted from 0."""
-    gone, n = set(found.plan.blocks), found.plan.n_layers
+    gone, n = set(layer_plan.plan.blocks), layer_plan.plan.n_layers
     yield _("x goes, o stays; blocks are counted from 0, the first is 0 and the last {last}").format(last=n - 1)
     for start in range(0, n, SKETCH_WIDTH):
         row = range(start, min(start + SKETCH_WIDTH, n))
@@ -307,7 +309,7 @@ def _indent_lines(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def _plan_candidates(found: LayerPlan) -> list[str]:
+def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
     rows = [
         (
             ("* " if row.is_chosen else "= " if row.is_equal else "  ")
@@ -315,16 +317,16 @@ def _plan_candidates(found: LayerPlan) -> list[str]:
             ",".join(map(str, row.blocks)),
             plans.price_text(row.difference, row.lower, row.upper),
         )
-        for row in read_again.rivals(found)
+        for row in read_again.rivals(layer_plan)
     ]
     head = heads("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
     return table(head, rows)
 
 
-def _plan_path(found: LayerPlan) -> list[str]:
+def _plan_path(layer_plan: LayerPlan) -> list[str]:
     rows = [
         (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
-        for row in read_again.search_path(found)
+        for row in read_again.search_path(layer_plan)
     ]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
@@ -351,7 +353,7 @@ def _plan_value(value: float | None, is_loss: bool) -> str:
     return f"{value:.3f}" if is_loss else f"{value:.0%}"
 
 
-def plans_table(found: pl.DataFrame) -> list[str]:
+def plans_table(plan_rows: pl.DataFrame) -> list[str]:
     """All plans, newest first."""
     rows = [
         (
@@ -363,14 +365,14 @@ def plans_table(found: pl.DataFrame) -> list[str]:
             + f" #{SHIPPED}" * (row["note"] == SHIPPED),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
         )
-        for row in found.iter_rows(named=True)
+        for row in plan_rows.iter_rows(named=True)
     ]
     return table(heads("plan", "model", "blocks", "nats per token [95 %]", "", "made (UTC)"), rows, ("made (UTC)",))
 
 
-def plan_record(found: LayerPlan) -> dict[str, Any]:
+def plan_record(layer_plan: LayerPlan) -> dict[str, Any]:
     """A plan as a JSON record: the answer, and which block of the whole model each block of the smaller model is."""
-    plan = found.plan
+    plan = layer_plan.plan
     seconds = {
         f"seconds_{when}": None if read is None or written is None else read + written
         for when, read, written in (
@@ -401,7 +403,7 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
         "parameters_before": plan.parameters_before,
         "parameters_after": plan.parameters_after,
         "saved_as": plan.saved_as,
-        "map": read_again.layer_map(found),
+        "map": read_again.layer_map(layer_plan),
     }
     harder = [
         {
@@ -414,6 +416,6 @@ def plan_record(found: LayerPlan) -> dict[str, Any]:
             "lower": row.lower,
             "upper": row.upper,
         }
-        for row in read_again.harder_text_prices(found)
+        for row in read_again.harder_text_prices(layer_plan)
     ]
     return answer | others | {"harder": harder}

@@ -79,7 +79,7 @@ def run() -> None:
         st.rerun()
     with url_state.batched():
         language.show_switch(lang)
-        with errors_as_messages():
+        with _errors_as_messages():
             _apply_pending()
             _show_reference_switch()
             if not inputs.may_write():
@@ -110,7 +110,7 @@ def _show_reference_switch() -> None:
 
 
 @contextmanager
-def errors_as_messages() -> Iterator[None]:
+def _errors_as_messages() -> Iterator[None]:
     """Show a named error as one line; anything else is a bug and stays visible as one."""
     try:
         yield

@@ -87,7 +87,7 @@ def _show_pilot(pilot: RegisteredPilot | None) -> None:
     relation = reads.relation(RankingQuestion(pilot=pilot))
     claim = answers.claim_text(relation, language.current())
     _show_finding(_("Newest pilot: {name}").format(name=pilot.pilot.name), ICONS[relation.word], claim)
-    st.caption(escape(pilot.pilot.question), help=_answer_sentence(relation))
+    st.caption(escape(pilot.pilot.question_in(language.current())), help=_answer_sentence(relation))
     st.page_link("pages/ranking.py", label=_("See its models"), query_params={"pilot": pilot.pilot_id})
 
 

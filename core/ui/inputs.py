@@ -131,7 +131,7 @@ def choose_many(
     return values
 
 
-def choose_pills(label: str, options: Sequence[T], name: str, format_func: Callable[[Any], str]) -> list[T]:
+def _choose_pills(label: str, options: Sequence[T], name: str, format_func: Callable[[Any], str]) -> list[T]:
     """Return several of a few options, all of them visible; none at first."""
     url_state.restore_choices(name, options, ())
     values = st.pills(
@@ -192,7 +192,7 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
         for name, column, label, kind in filters:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
             format_func = functools.partial(wording.name, kind, language=lang)
-            chosen[column] = choose_pills(label[:1].upper() + label[1:], options, name, format_func)
+            chosen[column] = _choose_pills(label[:1].upper() + label[1:], options, name, format_func)
     conditions = [pl.col(column).is_in(values) for column, values in chosen.items() if values]
     if not conditions:
         return runs

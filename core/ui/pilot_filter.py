@@ -44,7 +44,7 @@ def _show_pilot(pilot: Pilot) -> None:
     )
     st.markdown(
         text.format(
-            question=escape(pilot.question),
+            question=escape(pilot.question_in(language.current())),
             use_class=wording.name("use_class", pilot.use_class, lang),
             frozen=pilot.benchmark.frozen.isoformat(),
             benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),

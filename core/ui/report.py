@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import polars as pl
 import streamlit as st
@@ -89,7 +88,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
             reads.selection(newest_runs(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MAX_RUNS)
         )
         notices.stop_if_none_chosen(selection.runs)
-        reported = runs_to_report(selection.runs)
+        reported = _runs_to_report(selection.runs)
         notices.show_differing_conditions(reported)
         run_ids = tuple(reported["run_id"])
         tables.show_comparison_link(run_ids)
@@ -162,7 +161,7 @@ def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
     return shorter, _report(shorter)
 
 
-def runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
+def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs with a verdict; others are left out, which a message says. Stops the page where none remains."""
     _ = language.translator()
     without_verdict = deck_data.names_without_verdict(runs, language.current())
@@ -343,14 +342,14 @@ def _choose_plan() -> str | None:
         [NONE, *rows],
         "plan",
         NONE,
-        lambda key: _("none: a report of runs") if key == NONE else _plan_label(rows[key]),
+        lambda key: (
+            _("none: a report of runs")
+            if key == NONE
+            else f"{rows[key]['name']} · {rows[key]['created_at']:%Y-%m-%d %H:%M}"
+        ),
         width=480,
     )
     return None if chosen == NONE else chosen
-
-
-def _plan_label(row: Mapping[str, Any]) -> str:
-    return f"{row['name']} · {row['created_at']:%Y-%m-%d %H:%M}"
 
 
 def _choose_template() -> tuple[str | None, bytes | None]:

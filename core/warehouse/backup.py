@@ -60,14 +60,16 @@ def create_backup(
     folder = warehouse.folder
     with archive.create_archive(out, manifest, is_zip=True) as writer:
         for kind, declared in user_files.KINDS.items():
-            for one in user_files.list_ids(folder, kind):
-                path = user_files.path_of(folder, kind, one)
+            for file_id in user_files.list_ids(folder, kind):
+                path = user_files.path_of(folder, kind, file_id)
                 if declared.is_import:
-                    writer.add_files(f"people/{declared.folder}/{one}", path, archive.SCORE_FILES)
+                    writer.add_files(f"people/{declared.folder}/{file_id}", path, archive.SCORE_FILES)
                 else:
                     writer.add_files(f"people/{declared.folder}", path.parent, [path.name])
         # Folders copied by hand, or files left by a file browser, could not be restored.
-        parcels = [one for one in folders_in(folder.parcels) if RUN_ID.fullmatch(one.name) and is_parcel(one)]
+        parcels = [
+            parcel for parcel in folders_in(folder.parcels) if RUN_ID.fullmatch(parcel.name) and is_parcel(parcel)
+        ]
         for number, parcel in enumerate(parcels, start=1):
             manifest["n_runs"] += writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
             progress(number, len(parcels))
@@ -77,15 +79,15 @@ def create_backup(
 
 def list_backups(warehouse: Warehouse) -> list[Backup]:
     """The files in `backups/`, newest first."""
-    found = []
+    backups = []
     for file in warehouse.backups.glob("*.zip"):
         about: dict[str, Any] = {}
         with contextlib.suppress(WarehouseError, ResourceError, OSError), archive.open_archive(file, None) as packed:
             about = packed.manifest
         status = file.stat()
         made_at = datetime.fromtimestamp(status.st_mtime, UTC)
-        found.append(Backup(file, made_at, status.st_size, about.get("n_runs")))
-    return sorted(found, key=lambda backup: backup.made_at, reverse=True)
+        backups.append(Backup(file, made_at, status.st_size, about.get("n_runs")))
+    return sorted(backups, key=lambda backup: backup.made_at, reverse=True)
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def restore_backup(
     `report` gets a line for what could not be carried over; `progress` follows the rebuild. The previous files are kept
     under names that end in the time. Raises WarehouseLocked if another process holds the warehouse.
     """
-    here, there = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
-    n_newer = len({one.name for one in here if is_parcel(one)} - {one.name for one in there})
+    parcels, backed_up = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
+    n_newer = len({parcel.name for parcel in parcels if is_parcel(parcel)} - {parcel.name for parcel in backed_up})
     with _exclusive(warehouse):
         pending, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.manifest, report)
         previous_people = pending.previous_files

@@ -92,8 +92,8 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
     folder = Folder(path.parent)
     with exclusive(path, wait):
         restores = restore.pending_restores(folder)
-        for one in restores:
-            restore.exchange_files(folder, one)
+        for backup in restores:
+            restore.exchange_files(folder, backup)
     started_at = time.time()
     pending_changes = folder.pending_changes()
     with contextlib.closing(connect_private(new_path, False, wait)) as new:  # on all processors: this is no single run
@@ -110,8 +110,8 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
             connection.execute(f"ATTACH '{_escaped(str(new_path))}' AS {_NEW_CATALOG}")
             connection.execute(f"USE {_NEW_CATALOG}.main")
         run_ids += _catch_up(connection, folder, started_at, report)
-        for one in restores:
-            _add_user_tables(connection, one, report)
+        for backup in restores:
+            _add_user_tables(connection, backup, report)
         if old is not None:
             # After a restore, user files written since the backup are not carried over: they are kept in a folder.
             _carry_over(connection, folder, old_name, not restores, messages.append)
@@ -127,8 +127,8 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         for kind, marker in pending_changes:
             if kind in sync.KINDS:
                 folder.unmark(kind, [marker])
-        for one in restores:
-            restore.finish(folder, one)
+        for backup in restores:
+            restore.finish(folder, backup)
     for line in messages:
         report(line)
     return BuildResult(tuple(run_ids), previous_file)
@@ -149,15 +149,15 @@ def _catch_up(connection: Connection, folder: Folder, started_at: float, report:
 
     run_ids = sync.ingest_runs(connection, folder, sync.runs_to_ingest(connection, folder), ignore)
     known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
-    changed = [one for one in known if _changed_since(folder.parcels / one, started_at)]
+    changed = [run_id for run_id in known if _changed_since(folder.parcels / run_id, started_at)]
     with transaction(connection):
         sync.sync_rows(connection, folder, sync.RUN, changed, report)
         # The new file was built from files alone: one that is gone was deleted meanwhile, perhaps for good.
-        sync.remove_runs(connection, [one for one in known if not is_parcel(folder.parcels / one)])
+        sync.remove_runs(connection, [run_id for run_id in known if not is_parcel(folder.parcels / run_id)])
         for kind in user_files.KINDS:
             existing = set(user_files.list_ids(folder, kind))
-            for one in set(sync.ids_in(connection, kind)) - existing:
-                sync.remove_rows(connection, kind, one)
+            for file_id in set(sync.ids_in(connection, kind)) - existing:
+                sync.remove_rows(connection, kind, file_id)
             sync.sync_rows(connection, folder, kind, sorted(existing), ignore)
     return run_ids
 
@@ -185,14 +185,14 @@ def _carry_over(connection: Connection, folder: Folder, old: str, with_people: b
     for (table,) in elsewhere:
         report(Sentence("The table {table} stands in a schema of its own: it stays in the old file.", table=table))
     own_tables, own_views = schema.user_relations(connection)
-    there = {*own_tables, *own_views}
+    existing = {*own_tables, *own_views}
     tables, views = schema.user_relations(connection, old)
-    for table in sorted(set(tables) - there):
+    for table in sorted(set(tables) - existing):
         with _reporting_errors(Sentence("The table {table}", table=table), report):
             name = schema.quoted(table)
             connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {_main_schema(old)}.{name}")
     for view, statement in views.items():
-        if view in there:
+        if view in existing:
             continue
         with _reporting_errors(Sentence("The view {view}", view=view), report):
             connection.execute(statement)
@@ -243,32 +243,34 @@ def _carry_over_user_files(connection: Connection, folder: Folder, old: str, kin
         return
     with _reporting_errors(Sentence("What people wrote ({tables})", tables=declared.tables[0]), report):
         known = set(sync.ids_in(connection, kind))
-        for one in sync.ids_in(connection, kind, _main_schema(old)):
-            if one in known or user_files.is_deleted(folder, kind, one):
+        for file_id in sync.ids_in(connection, kind, _main_schema(old)):
+            if file_id in known or user_files.is_deleted(folder, kind, file_id):
                 continue
-            if user_files.exists(folder, kind, one):
+            if user_files.exists(folder, kind, file_id):
                 report(
                     Sentence(
                         "The {kind} {one} was taken over from the old warehouse: its file cannot be read.",
                         kind=kind,
-                        one=one,
+                        one=file_id,
                     )
                 )
                 for table in declared.tables:
-                    _copy_rows(connection, old, table, columns[table], sync.row_condition(kind, table), {"one": one})
+                    _copy_rows(
+                        connection, old, table, columns[table], sync.row_condition(kind, table), {"one": file_id}
+                    )
                 continue
             tables = {}
             for table in declared.tables:
                 chosen = ", ".join(name for name in TABLES[table].names if name in columns[table])
                 sql = f"SELECT {chosen} FROM {_main_schema(old)}.{table} WHERE {sync.row_condition(kind, table)}"
-                rows = pl.DataFrame(connection.sql(sql, params={"one": one}))
+                rows = pl.DataFrame(connection.sql(sql, params={"one": file_id}))
                 tables[table] = pl.DataFrame(rows.to_dicts(), schema=TABLES[table].schema)
-            user_files.write(folder, kind, one, tables)
+            user_files.write(folder, kind, file_id, tables)
             with transaction(connection):
-                sync.sync_rows(connection, folder, kind, [one])
+                sync.sync_rows(connection, folder, kind, [file_id])
             report(
                 Sentence(
-                    "The {kind} {one} had no file: it was written again from the old warehouse.", kind=kind, one=one
+                    "The {kind} {one} had no file: it was written again from the old warehouse.", kind=kind, one=file_id
                 )
             )
 
@@ -282,10 +284,10 @@ def _copy_rows(connection: Connection, old: str, table: str, known: set[str], wh
 
 def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
     sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = 'main'"
-    found: dict[str, set[str]] = {}
+    columns: dict[str, set[str]] = {}
     for table, column in connection.execute(sql, [catalog]).fetchall():
-        found.setdefault(table, set()).add(column)
-    return found
+        columns.setdefault(table, set()).add(column)
+    return columns
 
 
 def _add_user_tables(connection: Connection, backup: restore.PendingRestore, report: Report) -> None:

@@ -327,9 +327,9 @@ class DuckDBInstance:
 
 def _catalog_name(path: Path, others: list[str]) -> str:
     """The name DuckDB itself would choose, because users' views may contain it; with a number if it is taken."""
-    taken, name = {'"main"', '"memory"', '"system"', '"temp"', *map(str.lower, others)}, path.stem.replace('"', '""')
-    found = (f'"{name}"' if n == 0 else f'"{name}_{n}"' for n in itertools.count())
-    return next(one for one in found if one.lower() not in taken)
+    used, name = {'"main"', '"memory"', '"system"', '"temp"', *map(str.lower, others)}, path.stem.replace('"', '""')
+    candidates = (f'"{name}"' if n == 0 else f'"{name}_{n}"' for n in itertools.count())
+    return next(candidate for candidate in candidates if candidate.lower() not in used)
 
 
 _READER, _WRITER = DuckDBInstance(CONFIG), DuckDBInstance(WRITING)

@@ -140,8 +140,8 @@ def export_report_data(
     Writes Parquet and CSV to a new folder, or to a file if `target` ends in .zip; `translate` words the dictionary. Raises
     as `export_runs`.
     """
-    plans = sorted({json.loads(one.source_key or "")["plan_id"] for one in numbers if _has_plan_source(one)})
-    sources = {one.source_table for one in numbers} | {"runs", "models", "corpora"}
+    plans = sorted({json.loads(number.source_key or "")["plan_id"] for number in numbers if _has_plan_source(number)})
+    sources = {number.source_table for number in numbers} | {"runs", "models", "corpora"}
     manifest = {"kind": "report", "runs": list(run_ids)}
     with archive.create_archive(target, manifest, target.suffix.lower() == ".zip") as writer:
         tables = {"recipe_numbers": TABLES["recipe_numbers"].frame(numbers)}
@@ -172,8 +172,8 @@ def _config_without_places(config: str) -> str:
     return json.dumps(without_places(json.loads(config)), ensure_ascii=False)
 
 
-def _has_plan_source(one: RecipeNumberRow) -> bool:
-    return one.source_table in ("plans", "plan_outcomes") and one.source_key is not None
+def _has_plan_source(number: RecipeNumberRow) -> bool:
+    return number.source_table in ("plans", "plan_outcomes") and number.source_key is not None
 
 
 def export_as_zip(warehouse: Warehouse, run_ids: Sequence[str], folder: Path, translate: Translate = str) -> bytes:
@@ -210,7 +210,7 @@ def dictionary_markdown(tables: Sequence[str], translate: Translate = str) -> st
 def _add_dictionary(
     writer: archive.ArchiveWriter, readme: tuple[str, str], tables: Sequence[str], translate: Translate
 ) -> None:
-    """As a table for a spreadsheet, and to read, beneath what the export holds."""
+    """Add the dictionary as a table for a spreadsheet, and as text below the description of the export."""
     title, text = map(translate, readme)
     writer.add("dictionary.csv", excel_csv(column_dictionary(tables, translate)))
     writer.add("dictionary.md", f"# {title}\n\n{text}\n\n{dictionary_markdown(tables, translate)}".encode())

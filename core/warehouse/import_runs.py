@@ -59,7 +59,7 @@ class ImportResult:
     """One line for each score file that was left out."""
 
     def count(self, *states: str) -> int:
-        return sum(one.state in states for one in self.arrivals)
+        return sum(arrival.state in states for arrival in self.arrivals)
 
     @property
     def is_complete(self) -> bool:
@@ -99,12 +99,12 @@ class _KnownContent:
         """A message if the model or text has other content here; empty if not."""
         for table, (key, content) in CONTENT_HASHES.items():
             name, arrived = tables[table][key][0], tables[table][content][0]
-            here = self.content[table].get(name, arrived)
-            if here != arrived:
+            present = self.content[table].get(name, arrived)
+            if present != arrived:
                 return Sentence(
                     "{name} is another content here ({here}; this one has {arrived}).",
                     name=name,
-                    here=here[:12],
+                    here=present[:12],
                     arrived=arrived[:12],
                 )
         return ""
@@ -159,18 +159,18 @@ def _import_parcels(
     source: Archive, known: _KnownContent, place: Path, dry_run: bool, progress: archive.Progress
 ) -> list[ImportedRun]:
     imported = []
-    found = source.folders("parcels")
+    folders = source.folders("parcels")
     for label in sorted(
-        {name.split("/")[1] for name in source.declared_files if name.startswith("parcels/")} - found.keys()
+        {name.split("/")[1] for name in source.declared_files if name.startswith("parcels/")} - folders.keys()
     ):
         imported.append(
             ImportedRun(str(source.path), label, "damaged", Sentence("The manifest names it, and it is gone."))
         )
-    if not found:
+    if not folders:
         imported.append(ImportedRun(str(source.path), "", "damaged", Sentence("It holds no parcel.")))
-    for number, (label, files) in enumerate(found.items(), start=1):
+    for number, (label, files) in enumerate(folders.items(), start=1):
         imported.append(_import_parcel(source, label, files, known, place, dry_run))
-        progress(number, len(found))
+        progress(number, len(folders))
     return imported
 
 
@@ -295,26 +295,26 @@ def _compare_with_known(
     if local.merged_with(imported) == local:
         return ImportedRun(source, run_id, "known")
     if not dry_run and run_id in content.runs:
-        annotate(content.warehouse, run_id, lambda said: said.merged_with(imported))
+        annotate(content.warehouse, run_id, lambda annotations: annotations.merged_with(imported))
     return ImportedRun(source, run_id, "annotated")
 
 
 def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.DataFrame]) -> bool:
     """Whether both have the same rows of a table, in any order."""
-    one, other = known[table], imported[table]
+    known_rows, imported_rows = known[table], imported[table]
     if table in CONTENT_HASHES:  # later versions know more columns of a model or text
-        return one.select(CONTENT_HASHES[table]).equals(other.select(CONTENT_HASHES[table]))
+        return known_rows.select(CONTENT_HASHES[table]).equals(imported_rows.select(CONTENT_HASHES[table]))
     # A run without a parcel is compared by its rows, which have fewer digits.
     columns = [
         pl.col(column.name).cast(_NARROW_TYPES.get(column.sql_type, column.dtype))
         for column in TABLES[table].columns
         if not (column.declared.derived or (table == "runs" and column.name in _ANNOTATION_COLUMNS))
     ]
-    one, other = one.select(columns), other.select(columns)
-    if one.schema != other.schema or one.height != other.height:
+    known_rows, imported_rows = known_rows.select(columns), imported_rows.select(columns)
+    if known_rows.schema != imported_rows.schema or known_rows.height != imported_rows.height:
         return False
-    plain = [name for name, kind in other.schema.items() if not kind.is_nested()]
-    return one.sort(plain).equals(other.sort(plain))
+    plain = [name for name, kind in imported_rows.schema.items() if not kind.is_nested()]
+    return known_rows.sort(plain).equals(imported_rows.sort(plain))
 
 
 def _annotations(tables: dict[str, pl.DataFrame]) -> Annotations:

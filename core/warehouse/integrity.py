@@ -150,8 +150,8 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
     for schema_name, table in connection.execute(sql).fetchall():
         try:
             name = f"{schema_name}.{schema.quoted(table)}"
-            found = connection.execute(f"SELECT count(*), sum(hash(t)) FROM {name} AS t").fetchall()
-            counts[f"{schema_name}.{table}"] = found[0][0]
+            counted = connection.execute(f"SELECT count(*), sum(hash(t)) FROM {name} AS t").fetchall()
+            counts[f"{schema_name}.{table}"] = counted[0][0]
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             line = Sentence("{table} cannot be read: {reason}. {remedy}", table=table, reason=reason, remedy=_REBUILD)
@@ -163,16 +163,16 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
 
 
 def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
-    if marked := [_name_text(kind, one) for kind, one in warehouse.folder.pending_changes()]:
+    if marked := [_name_text(kind, marker) for kind, marker in warehouse.folder.pending_changes()]:
         changes = _count_text(marked, "change")
         yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
 
 
 def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
     for kind in user_files.KINDS:
-        for one in user_files.list_ids(warehouse.folder, kind):
+        for file_id in user_files.list_ids(warehouse.folder, kind):
             try:
-                user_files.read(warehouse.folder, kind, one)
+                user_files.read(warehouse.folder, kind, file_id)
             except FileNotFoundError:  # deleted since
                 continue
             except WarehouseError as error:
@@ -190,8 +190,8 @@ def _parcel_problem(parcel: Path) -> str:
 def _count_parcel_rows(parcel: Path) -> dict[str, int]:
     """Row count of each table of a parcel. Raises one of READ_ERRORS if a file does not match its hash."""
     verify_hashes(parcel)
-    there = read_header(parcel).files
-    rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in there}
+    tables = read_header(parcel).files
+    rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in tables}
     return dict.fromkeys(LONG_TABLES, 0) | rows
 
 
@@ -218,32 +218,34 @@ _COLUMNS = """
 
 def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     """Compare tables and columns with those of this version."""
-    expected, found = (
-        {(table, column): (kind, comment) for table, column, kind, comment in one.execute(_COLUMNS).fetchall()}
-        for one in (model, file)
+    expected, actual = (
+        {(table, column): (kind, comment) for table, column, kind, comment in connection.execute(_COLUMNS).fetchall()}
+        for connection in (model, file)
     )
     known = {table for table, _ in expected}
-    for column in sorted(expected.keys() | found.keys()):
+    for column in sorted(expected.keys() | actual.keys()):
         name = ".".join(column).removeprefix("main.")
-        if column not in found:
+        if column not in actual:
             yield Finding(Sentence("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD))
-        elif column in expected and expected[column][0] != found[column][0]:
+        elif column in expected and expected[column][0] != actual[column][0]:
             yield Finding(
                 Sentence(
                     "The column {name} is {found} and should be {expected}. {remedy}",
                     name=name,
-                    found=found[column][0],
+                    found=actual[column][0],
                     expected=expected[column][0],
                     remedy=_REBUILD,
                 )
             )
-        elif column in expected and expected[column][1] and not found[column][1]:
+        elif column in expected and expected[column][1] and not actual[column][1]:
             line = Sentence("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
             yield Finding(line, is_damage=False)
         elif column not in expected and column[0] in known:
             line = Sentence("The column {name} is not Workdim's; a new file is built without it.", name=name)
             yield Finding(line, is_damage=False)
-    foreign = sorted({table.removeprefix("main.") for table, _ in found} - {one.removeprefix("main.") for one in known})
+    foreign = sorted(
+        {table.removeprefix("main.") for table, _ in actual} - {name.removeprefix("main.") for name in known}
+    )
     if foreign:
         line = Sentence(
             "The tables {tables} are not Workdim's: no file beside the warehouse holds them. `workdim backup` does.",
@@ -320,9 +322,9 @@ _REFERENCES: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
 def _check_references(file: Connection) -> Iterator[Finding]:
     """Find rows that refer to something that does not exist."""
     for sql, sentence, kind, is_damage in _REFERENCES:
-        found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
-        if found:
-            yield Finding(sentence(_count_text([row[0] for row in found], kind)), is_damage)
+        missing = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
+        if missing:
+            yield Finding(sentence(_count_text([row[0] for row in missing], kind)), is_damage)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -393,7 +395,7 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
         names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
         rows = {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
         files = user_files.list_ids(warehouse.folder, kind)
-        if missing := [rows[one] for one in rows.keys() - set(files)]:
+        if missing := [rows[file_id] for file_id in rows.keys() - set(files)]:
             line = Sentence(
                 "{what} without a file: a new warehouse is built without it. {remedy}",
                 what=_count_text(sorted(missing), kind),
@@ -404,13 +406,13 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
             yield Finding(
                 Sentence("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
             )
-        for one in sorted(rows.keys() & set(files)):
+        for file_id in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError, FileNotFoundError):  # reported already
                 tables = declared.tables if thorough or not declared.is_import else (first,)
-                if differences := _differing_tables(file, model, warehouse, kind, one, tables):
+                if differences := _differing_tables(file, model, warehouse, kind, file_id, tables):
                     line = Sentence(
                         "The {what} is not what its file holds ({tables}). {remedy}",
-                        what=_name_text(kind, rows[one]),
+                        what=_name_text(kind, rows[file_id]),
                         tables=differences,
                         remedy=_REBUILD,
                     )
@@ -428,9 +430,9 @@ def _differing_tables(
         for table in tables:
             where = "run_id = $one" if kind == sync.RUN else sync.row_condition(kind, table)
             sql = f"SELECT * FROM {table} WHERE {where}"
-            found, expected = (pl.DataFrame(each.sql(sql, params={"one": file_id})) for each in (file, model))
+            actual, expected = (pl.DataFrame(each.sql(sql, params={"one": file_id})) for each in (file, model))
             # SQL promises no order of rows.
-            if not _sorted(found).equals(_sorted(expected)):
+            if not _sorted(actual).equals(_sorted(expected)):
                 differing.append(table)
     finally:
         model.rollback()

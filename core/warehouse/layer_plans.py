@@ -65,11 +65,11 @@ def list_plans(warehouse: Readable) -> pl.DataFrame:
 
 def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
     """Outcomes of whole blocks in all verified plans: loss on selection and held-out text, and influence."""
-    found = warehouse.read(
+    rows = warehouse.read(
         "SELECT plan_outcomes.* FROM plan_outcomes JOIN plans USING (plan_id) WHERE is_verified AND unit = 'block' "
         "AND text IN ('selection', 'held_out') AND measure IN ('loss', 'influence')"
     )
-    return TABLES["plan_outcomes"].rows(found)
+    return TABLES["plan_outcomes"].rows(rows)
 
 
 def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> PlanRow | None:
@@ -79,10 +79,10 @@ def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> 
     """
     is_own = f"(note IS DISTINCT FROM '{SHIPPED}')"
     is_shown = f"({is_own} OR NOT starts_with(reference, '{LOCAL}'))" if with_reference else is_own
-    found = warehouse.read(
+    rows = warehouse.read(
         f"FROM plans WHERE is_verified AND {is_shown} ORDER BY {is_own} DESC, is_recommended DESC, loss_increase, plan_id LIMIT 1"
     )
-    return next(iter(TABLES["plans"].rows(found)), None)
+    return next(iter(TABLES["plans"].rows(rows)), None)
 
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:
@@ -92,7 +92,7 @@ def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:
         raise InputError(
             "{n_known} plans begin with '{start}'. `workdim plan --list` lists them.", n_known=len(known), start=start
         )
-    found = load_plan(warehouse, known[0])
-    if found is None:
+    layer_plan = load_plan(warehouse, known[0])
+    if layer_plan is None:
         raise WarehouseError("The file of plan {plan} is gone: restore a backup.", plan=known[0][:SHORT_ID])
-    return found
+    return layer_plan

@@ -76,7 +76,7 @@ def _updated_config(pilot: Pilot, registered: str) -> str:
     return registered if now == before else now.config()
 
 
-def _new_tables(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
+def _new_tables(pilot: Pilot, registered_at: datetime) -> dict[str, pl.DataFrame]:
     row = PilotRow(
         pilot_id=pilot.pilot_id,
         name=pilot.name,
@@ -89,13 +89,13 @@ def _new_tables(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
         metric=pilot.benchmark.metric,
         config=pilot.config(),
         note=pilot.note,
-        created_at=at,
+        created_at=registered_at,
     )
     rows = {"pilots": [row], "pilot_runs": [], "scores": []}
     return {table: TABLES[table].frame(of_table) for table, of_table in rows.items()}
 
 
-def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.DataFrame:
+def _new_scores(pilot: Pilot, registered: pl.DataFrame, registered_at: datetime) -> pl.DataFrame:
     """The user's own scores that are not registered yet. Raises InputError if a registered one was changed."""
     columns = ("repository", "revision", "value", "std_error", "n_samples")
     known = {tuple(row[:2]): tuple(row[2:]) for row in registered.select(columns).iter_rows()}
@@ -106,7 +106,7 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.Data
         before = known.get((model.reference, model.revision))
         now = (model.score.value, model.score.std_error, model.score.n_samples)
         if before is None:
-            rows.append(_score_row(pilot, pilot.task, model, at))
+            rows.append(_score_row(pilot, pilot.task, model, registered_at))
         elif before != now:
             raise InputError(
                 "The own score of {written} is registered as {before} in the pilot {pilot_id}, and the file says "
@@ -119,7 +119,7 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.Data
     return TABLES["scores"].frame(rows)
 
 
-def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, at: datetime) -> ScoreRow:
+def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, registered_at: datetime) -> ScoreRow:
     """`repository` is the model's reference, whether it is on the hub or not; `as_of` tells whether the score existed when
     the pilot was registered."""
     score = model.score
@@ -141,7 +141,7 @@ def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, at: datetime) -> 
         is_group=False,
         source=pilot.source,
         licence=_LICENCE,
-        as_of=at.isoformat(),
+        as_of=registered_at.isoformat(),
         flags="",
         file_sha256="",
     )

@@ -99,8 +99,8 @@ def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: st
 
     Only runs on one text by one protocol are comparable, hence the two filters.
     """
-    asked = {"corpus_id": corpus_id, "protocol_hash": protocol_hash}
-    wanted = {name: value for name, value in asked.items() if value is not None}
+    filters = {"corpus_id": corpus_id, "protocol_hash": protocol_hash}
+    wanted = {name: value for name, value in filters.items() if value is not None}
     condition = " AND ".join(["WHERE pass = 'text'", *(f"{name} = ?" for name in wanted)])
     return warehouse.read(_RUNS.format(condition=condition, columns=_WITHOUT_RECORDS), list(wanted.values()))
 
@@ -171,8 +171,8 @@ def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
 
 def import_times(warehouse: Readable) -> dict[str, datetime]:
     """Hash of an imported score file -> import time (UTC)."""
-    found = warehouse.read("SELECT file_sha256, imported_at FROM score_files")
-    return dict(found.select("file_sha256", pl.col("imported_at").dt.replace_time_zone(None)).iter_rows())
+    imports = warehouse.read("SELECT file_sha256, imported_at FROM score_files")
+    return dict(imports.select("file_sha256", pl.col("imported_at").dt.replace_time_zone(None)).iter_rows())
 
 
 def pairs(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:

@@ -60,7 +60,11 @@ def recipe_numbers(warehouse: Readable, recipe_id: str) -> list[RecipeNumberRow]
 
 
 def save_recipe(
-    warehouse: Warehouse, recipe: Recipe, made: Sequence[RecipeNumberRow], version: str, template: bytes | None = None
+    warehouse: Warehouse,
+    recipe: Recipe,
+    numbers: Sequence[RecipeNumberRow],
+    version: str,
+    template: bytes | None = None,
 ) -> SavedRecipe:
     """Save a recipe with the numbers of its report, which replace earlier ones.
 
@@ -95,7 +99,7 @@ def save_recipe(
             made_at=now,
             created_at=created,
         )
-        own = [replace(number, recipe_id=recipe_id) for number in made]
+        own = [replace(number, recipe_id=recipe_id) for number in numbers]
         tables = {"recipes": TABLES["recipes"].frame([row]), "recipe_numbers": TABLES["recipe_numbers"].frame(own)}
         user_files.write(warehouse.folder, _KIND, recipe_id, tables, template)
     return SavedRecipe(recipe, version, now, created, len(own))
@@ -126,21 +130,23 @@ def compare_numbers(
     """
     with warehouse.open() as opened:
         stored = _current_values(opened, rows)
-    made = _by_place(recomputed or ())
+    new_places = _by_place(recomputed or ())
     places = _by_place(rows)
-    found = []
-    for at, row in enumerate(rows):
+    comparisons = []
+    for index, row in enumerate(rows):
         if _source(row) is not None:
-            found.append(_compare_with_row(row, stored(row)))
+            comparisons.append(_compare_with_row(row, stored(row)))
             continue
         where = (row.slide_key, row.place)
-        here, there = places[where], made.get(where, [])
-        if recomputed is None or len(here) != len(there):
-            found.append(NumberComparison(row, "computed"))
+        old_rows, new_rows = places[where], new_places.get(where, [])
+        if recomputed is None or len(old_rows) != len(new_rows):
+            comparisons.append(NumberComparison(row, "computed"))
         else:
-            now = there[here.index((at, row))][1]
-            found.append(NumberComparison(row, "same" if now.text == row.text else "changed", now.value, now.text))
-    return found
+            now = new_rows[old_rows.index((index, row))][1]
+            comparisons.append(
+                NumberComparison(row, "same" if now.text == row.text else "changed", now.value, now.text)
+            )
+    return comparisons
 
 
 def missing_runs(warehouse: Readable, recipe: Recipe) -> list[str]:
@@ -164,10 +170,10 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
 
 
 def _by_place(rows: Sequence[RecipeNumberRow]) -> dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]]:
-    found: dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]] = {}
-    for at, row in enumerate(rows):
-        found.setdefault((row.slide_key, row.place), []).append((at, row))
-    return found
+    by_place: dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]] = {}
+    for index, row in enumerate(rows):
+        by_place.setdefault((row.slide_key, row.place), []).append((index, row))
+    return by_place
 
 
 def _compare_with_row(row: RecipeNumberRow, now: float | None) -> NumberComparison:
@@ -198,30 +204,30 @@ def _fits_type(kind: pl.DataType, value: Any) -> bool:
     if isinstance(value, bool) or value is None:
         return value is None or kind == pl.Boolean
     if isinstance(value, list):
-        return kind == pl.List(pl.Int64) and all(isinstance(one, int) for one in value)
+        return kind == pl.List(pl.Int64) and all(isinstance(item, int) for item in value)
     return isinstance(value, str) if kind == pl.String else isinstance(value, int) and kind == pl.Int64
 
 
 def _current_values(opened: Readable, rows: Sequence[RecipeNumberRow]) -> Callable[[RecipeNumberRow], float | None]:
     """A lookup of the present values of these numbers; one query for each table and set of key columns."""
-    asked: dict[tuple[str, tuple[str, ...]], list[tuple[str, dict[str, Any]]]] = {}
+    queries: dict[tuple[str, tuple[str, ...]], list[tuple[str, dict[str, Any]]]] = {}
     for row in rows:
         if (source := _source(row)) is not None:
             table, column, key = source
-            asked.setdefault((table, tuple(sorted(key))), []).append((column, key))
+            queries.setdefault((table, tuple(sorted(key))), []).append((column, key))
     held: dict[tuple[str, str, str], float] = {}
-    for (table, names), wanted in asked.items():
+    for (table, names), wanted in queries.items():
         columns = sorted({column for column, _key in wanted})
         first = next((name for name in _SELECTIVE_KEYS if name in names), names[0])
         values = list(dict.fromkeys(key[first] for _column, key in wanted))
         chosen = ", ".join(map(schema.quoted, dict.fromkeys([*names, *columns])))
         marks = ", ".join("?" * len(values))
         sql = f"SELECT {chosen} FROM {table} WHERE {schema.quoted(first)} IN ({marks})"
-        for found in opened.read(sql, values).iter_rows(named=True):
-            where = _key_text({name: found[name] for name in names})
+        for source_row in opened.read(sql, values).iter_rows(named=True):
+            where = _key_text({name: source_row[name] for name in names})
             for column in columns:
-                if isinstance(found[column], int | float):
-                    held[table, column, where] = float(found[column])
+                if isinstance(source_row[column], int | float):
+                    held[table, column, where] = float(source_row[column])
 
     def stored(row: RecipeNumberRow) -> float | None:
         source = _source(row)

@@ -52,11 +52,11 @@ def shipped_bundles() -> list[Path]:
 
 def shipped_run_ids() -> set[str]:
     """The ids of all shipped profiles; listing the bundles takes a second."""
-    found = {one.name for one in shipped_parcels()}
+    run_ids = {parcel.name for parcel in shipped_parcels()}
     for bundle in shipped_bundles():
         with tarfile.open(bundle) as members:
-            found |= {name.partition("/")[0] for name in members.getnames()}
-    return found
+            run_ids |= {name.partition("/")[0] for name in members.getnames()}
+    return run_ids
 
 
 def shipped_plans() -> list[LayerPlan]:
@@ -79,7 +79,7 @@ def _plan_file(table: str) -> Path:
 
 
 def unpack(bundle: Path, folder: Path) -> None:
-    """Raises TarError, LZMAError or EOFError if the file is damaged, OSError if there is no room."""
+    """Unpack a bundle into the folder. Raises TarError, LZMAError or EOFError if it is damaged, OSError without room."""
     with tarfile.open(bundle) as members:
         members.extractall(folder, filter="data")
 
@@ -94,7 +94,7 @@ def add_new_profiles(warehouse: Warehouse, report: Report) -> list[str]:
 
 
 def add_all_profiles(warehouse: Warehouse, report: Report) -> list[str]:
-    """As `add_new_profiles`, but also those that were removed."""
+    """As `add_new_profiles`, and also add those that were removed."""
     return _add_profiles(warehouse, set(), report)
 
 
@@ -127,7 +127,7 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
     make_folder(target)
     with temporary_folder("reference", warehouse.folder.root) as place:
         try:
-            whole = [bundle for bundle in packed if _unpack_whole(bundle, place, report)]
+            unpacked = [bundle for bundle in packed if _unpack_whole(bundle, place, report)]
             for parcel in parcels:
                 shutil.copytree(parcel, place / parcel.name)
         except (OSError, shutil.Error) as error:
@@ -147,7 +147,7 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
     absent = {plan_id for plan_id in new_plans if not layer_plans.has_plan(warehouse, plan_id)}
     if absent:
         layer_plans.save_plan(warehouse, *(plan for plan in shipped_plans() if plan.plan.plan_id in absent))
-    _write_offered(warehouse, {*offered, *map(_bundle_key, whole), *new_plans} - damaged)
+    _write_offered(warehouse, {*offered, *map(_bundle_key, unpacked), *new_plans} - damaged)
     return [run_id for run_id in copied if run_id not in damaged]
 
 

@@ -81,17 +81,19 @@ def set_outcome(
     now = datetime.now(UTC).replace(tzinfo=None)
     with warehouse.update(_KIND, rule_id):
         row, choices = _read(warehouse, rule_id)
-        at = next((n for n, one in enumerate(choices) if one.choice_id == choice_id), None)
-        if at is None:
+        position = next((n for n, choice in enumerate(choices) if choice.choice_id == choice_id), None)
+        if position is None:
             raise InputError(
                 "The rule {name} has no choice {choice_id}. `workdim rules list` lists them.",
                 name=row.name,
                 choice_id=choice_id,
             )
-        told = (outcome, now, (note or "").strip() or None) if outcome else (None, None, None)
-        choices[at] = replace(choices[at], outcome=told[0], outcome_at=told[1], outcome_note=told[2])
+        outcome_at, outcome_note = (now, (note or "").strip() or None) if outcome else (None, None)
+        choices[position] = replace(
+            choices[position], outcome=outcome, outcome_at=outcome_at, outcome_note=outcome_note
+        )
         _write(warehouse, row, choices)
-        return choices[at]
+        return choices[position]
 
 
 def delete_rule(warehouse: Warehouse, rule_id: str) -> None:
@@ -111,7 +113,7 @@ def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceR
         ) from error
     (row,) = TABLES["rules"].rows(tables["rules"])
     choices = TABLES["rule_choices"].rows(tables["rule_choices"])
-    return row, sorted(choices, key=lambda one: one.chosen_at, reverse=True)
+    return row, sorted(choices, key=lambda choice: choice.chosen_at, reverse=True)
 
 
 def _write(warehouse: Warehouse, row: RuleRow, choices: list[RuleChoiceRow]) -> None:

@@ -89,13 +89,13 @@ def ensure_parcel(warehouse: Warehouse, run_id: str) -> Path:
 
 
 def find_dependents(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Those of these runs that other runs were judged with -> these other runs."""
+    """Run -> the other runs that were judged with it, for those of `run_ids` that have any."""
     marks = ", ".join("?" * len(run_ids)) or "NULL"
-    found = warehouse.read(
+    uses = warehouse.read(
         f"SELECT DISTINCT used, run_id FROM ({_CONTROL_USES}) WHERE used IN ({marks}) ORDER BY ALL", list(run_ids)
     )
     dependents: dict[str, list[str]] = {}
-    for used, run_id in found.rows():
+    for used, run_id in uses.rows():
         if run_id not in run_ids:
             dependents.setdefault(used, []).append(run_id)
     return dependents
@@ -156,16 +156,16 @@ def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
             "There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.", run_id=run_id
         )
     tables = read_parcel(folder.trash / run_id)
-    control_ids = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]
-    controls = [one for one in dict.fromkeys(control_ids) if is_parcel(folder.trash / one)]
+    control_ids = [control_id for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for control_id in ids]
+    controls = [control_id for control_id in dict.fromkeys(control_ids) if is_parcel(folder.trash / control_id)]
     run_ids = [*controls, run_id]
     pilots: dict[str, list[str]] = {}
     with warehouse.update(RUN, *run_ids) as connection:
-        for one in run_ids:
-            sync.check_content(connection, read_header(folder.trash / one).rows)
-        for one in run_ids:
-            for pilot_id in trash.restore_parcel(folder, one):
-                pilots.setdefault(pilot_id, []).append(one)
+        for restored_id in run_ids:
+            sync.check_content(connection, read_header(folder.trash / restored_id).rows)
+        for restored_id in run_ids:
+            for pilot_id in trash.restore_parcel(folder, restored_id):
+                pilots.setdefault(pilot_id, []).append(restored_id)
     for pilot_id, pilot_run_ids in pilots.items():
         if user_files.exists(folder, "pilot", pilot_id):
             add_runs(warehouse, pilot_id, pilot_run_ids)
@@ -255,8 +255,8 @@ def read_run_tables(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:
     """The newest control run that agrees in everything named in `_CONTROLS`, or None."""
-    found = warehouse.read(_CONTROLS, same | {"is_shared": same["pass"] in SHARED})
-    return found["run_id"][0] if found.height else None
+    rows = warehouse.read(_CONTROLS, same | {"is_shared": same["pass"] in SHARED})
+    return rows["run_id"][0] if rows.height else None
 
 
 def seeds_of_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:

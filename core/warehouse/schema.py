@@ -89,10 +89,10 @@ def is_current(connection: Connection) -> bool:
     Raises NewerSchema or OtherProgram for a file that must be left alone.
     """
     try:
-        found = connection.execute(f"SELECT version, fingerprint FROM {VERSION_TABLE}").fetchall()
+        versions = connection.execute(f"SELECT version, fingerprint FROM {VERSION_TABLE}").fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):
-        found = []
-    if not found:
+        versions = []
+    if not versions:
         tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         if tables and not {"runs", "models"} <= tables:
             raise OtherProgram(
@@ -102,15 +102,15 @@ def is_current(connection: Connection) -> bool:
                 tables=sorted(tables)[:3],
             )
         return False
-    if found[0][0] > VERSION:
+    if versions[0][0] > VERSION:
         raise NewerSchema(
             "The warehouse {path} was built by a newer Workdim (schema {schema}; this one knows {version}). "
             "Update Workdim, or choose another file with --warehouse.",
             path=_path(connection),
-            schema=found[0][0],
+            schema=versions[0][0],
             version=VERSION,
         )
-    return found[0] == (VERSION, fingerprint())
+    return versions[0] == (VERSION, fingerprint())
 
 
 @functools.cache
@@ -184,5 +184,5 @@ def _counts(warehouse: Readable, names: list[str]) -> dict[str, int]:
 
 
 def _path(connection: Connection) -> str:
-    found = connection.execute("SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
-    return str(found.fetchall()[0][0])
+    paths = connection.execute("SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
+    return str(paths.fetchall()[0][0])

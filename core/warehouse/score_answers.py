@@ -67,7 +67,7 @@ def score_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
     if rest.is_empty():
         return shipped
     marks = ", ".join(["(?, ?, ?, ?, ?)"] * rest.height)
-    told = warehouse.read(
+    answered = warehouse.read(
         f"""
         WITH own AS (
             SELECT {", ".join(keys)}, doc_hash, avg(value) AS value FROM score_samples
@@ -81,7 +81,7 @@ def score_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
     )
     total, n = (pl.col(name).sum().over(keys) for name in ("total", "n"))
     of_models = (
-        told.with_columns(mean=total / n, without=(total - pl.col("total")) / (n - pl.col("n")))
+        answered.with_columns(mean=total / n, without=(total - pl.col("total")) / (n - pl.col("n")))
         .group_by(keys, maintain_order=True)
         .agg(pl.col("mean").first(), blocks="without", questions=pl.col("questions").cast(pl.String).str.join(" "))
         .filter(pl.col("blocks").list.len() == N_ANSWER_BLOCKS)
@@ -125,7 +125,7 @@ def score_conflicts(warehouse: Warehouse) -> pl.DataFrame:
 def unmatched_names(warehouse: Warehouse) -> pl.DataFrame:
     """name, n_scores, n_samples and `suggestions` (measured models) of every name with suggestions and no alias; names with
     most scores first."""
-    found = warehouse.read(f"""
+    names = warehouse.read(f"""
         WITH named AS (
             SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples FROM scores
             WHERE NOT starts_with(source, '{PILOT_SOURCE}') GROUP BY ALL
@@ -137,6 +137,6 @@ def unmatched_names(warehouse: Warehouse) -> pl.DataFrame:
         GROUP BY ALL ORDER BY n_scores DESC, n_samples DESC, name
     """)
     known = warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"].drop_nulls()
-    near = suggest_models(found["name"].to_list(), known.to_list())
-    told = pl.Series("suggestions", [near[name] for name in found["name"]], dtype=pl.List(pl.String))
-    return found.with_columns(told).filter(pl.col("suggestions").list.len() > 0)
+    near = suggest_models(names["name"].to_list(), known.to_list())
+    suggestions = pl.Series("suggestions", [near[name] for name in names["name"]], dtype=pl.List(pl.String))
+    return names.with_columns(suggestions).filter(pl.col("suggestions").list.len() > 0)

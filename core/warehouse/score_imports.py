@@ -157,12 +157,12 @@ def read_import(warehouse: Warehouse, sha256: str) -> dict[str, pl.DataFrame] | 
 
 
 def _write(
-    warehouse: Warehouse, told: ScoreFileRow, scores: Sequence[ScoreRow], samples: Sequence[ScoreSampleRow]
+    warehouse: Warehouse, file_row: ScoreFileRow, scores: Sequence[ScoreRow], samples: Sequence[ScoreSampleRow]
 ) -> None:
-    rows: dict[str, Any] = {"score_files": [told], "scores": scores, "score_samples": samples}
-    own = pl.lit(told.file_sha256).alias("file_sha256")
+    rows: dict[str, Any] = {"score_files": [file_row], "scores": scores, "score_samples": samples}
+    own = pl.lit(file_row.file_sha256).alias("file_sha256")
     tables = {table: TABLES[table].frame(of_table).with_columns(own) for table, of_table in rows.items()}
-    user_files.write(warehouse.folder, _KIND, told.file_sha256, tables)
+    user_files.write(warehouse.folder, _KIND, file_row.file_sha256, tables)
 
 
 def _now() -> datetime:
@@ -174,18 +174,18 @@ def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
 
     The start of the hash is enough. Raises InputError unless exactly one file matches.
     """
-    found = warehouse.read(
+    matches = warehouse.read(
         "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
     ).rows()
-    if len(found) != 1 or not file_sha256:
+    if len(matches) != 1 or not file_sha256:
         raise InputError(
             "{n_found} imported files begin with '{file_sha256}'. Check the hash: `workdim scores list` lists them.",
-            n_found=len(found),
+            n_found=len(matches),
             file_sha256=file_sha256[:80],
         )
-    with warehouse.update(_KIND, found[0][0]):
-        user_files.delete(warehouse.folder, _KIND, found[0][0])
-    return found[0][1]
+    with warehouse.update(_KIND, matches[0][0]):
+        user_files.delete(warehouse.folder, _KIND, matches[0][0])
+    return matches[0][1]
 
 
 def list_imports(warehouse: Warehouse) -> pl.DataFrame:
@@ -231,7 +231,7 @@ def _check_sources(file: ScoreFile) -> None:
 def _proposed_rows(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
     named = [row.score.repository if row.score else row.model for row in file.rows]
     scores = [row.score for row in file.rows]
-    told = pl.DataFrame(
+    rows = pl.DataFrame(
         {
             "number": range(len(file.rows)),
             "at": [row.at for row in file.rows],
@@ -242,13 +242,13 @@ def _proposed_rows(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
         schema={"number": pl.Int64, "at": pl.String, "model": pl.String, "reference": pl.String, "fate": pl.String},
     )
     kinds = schema(ScoreRow)
-    kept = [name for name in columns(ScoreRow) if name not in ("repository", "file_sha256")]
+    score_columns = [name for name in columns(ScoreRow) if name not in ("repository", "file_sha256")]
     values = {
         name: pl.Series(name, [getattr(score, name) if score else None for score in scores], kinds[name])
-        for name in kept
+        for name in score_columns
     }
     values["benchmark"] = pl.Series("benchmark", [row.benchmark for row in file.rows], pl.String)
-    return told.with_columns(*values.values())
+    return rows.with_columns(*values.values())
 
 
 def _is_storable(row: ParsedScore) -> bool:
@@ -268,7 +268,7 @@ def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -
     own = rows.filter(pl.col("fate") != "skipped").select(
         *keys, "number", "unit", scale=scale("unit"), mine=in_percent("value", "unit")
     )
-    here = known.select(
+    stored = known.select(
         *alike, "source", scale=scale("unit"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64)
     )
     beside = own.select(
@@ -279,10 +279,10 @@ def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -
         theirs="mine",
         other="number",
     )
-    others = pl.concat([here, beside.select(here.columns)])
+    others = pl.concat([stored, beside.select(stored.columns)])
     met = own.join(others, left_on=[*keys, "scale"], right_on=[*alike, "scale"], how="inner", nulls_equal=True)
     met = met.filter(pl.col("other").ne_missing(pl.col("number"))).with_columns(agrees=agree("mine", "theirs"))
-    told = (
+    comparisons = (
         met.sort("number", (pl.col("mine") - pl.col("theirs")).abs(), "source")
         .group_by("number", maintain_order=True)
         .agg(
@@ -299,7 +299,7 @@ def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -
             known_value=pl.col("known_value") / pl.when(pl.col("unit") == "fraction").then(100.0).otherwise(1.0),
         )
     )
-    return rows.join(told, on="number", how="left", maintain_order="left")
+    return rows.join(comparisons, on="number", how="left", maintain_order="left")
 
 
 def _model_names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], measured: set[str]) -> pl.DataFrame:
@@ -322,18 +322,18 @@ def _model_names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], m
 
 
 def _imported_at(warehouse: Warehouse, sha: str) -> datetime | None:
-    found = warehouse.read("SELECT imported_at FROM score_files WHERE file_sha256 = ?", [sha])
-    return found["imported_at"][0] if found.height else None
+    times = warehouse.read("SELECT imported_at FROM score_files WHERE file_sha256 = ?", [sha])
+    return times["imported_at"][0] if times.height else None
 
 
 def _stored_before(connection: duckdb.DuckDBPyConnection, file: ScoreFile) -> StoredImport | None:
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT file_name, n_taken, n_skipped, imported_at FROM score_files WHERE file_sha256 = ?", [file.sha256]
     ).fetchall()
-    if not found:
+    if not rows:
         return None
-    name, n_taken, n_skipped, at = found[0]
+    name, n_taken, n_skipped, imported_at = rows[0]
     n_samples = connection.execute(
         "SELECT count(*) FROM score_samples WHERE file_sha256 = ?", [file.sha256]
     ).fetchall()[0][0]
-    return StoredImport(file.sha256, name, n_taken, n_samples, n_skipped, at, False)
+    return StoredImport(file.sha256, name, n_taken, n_samples, n_skipped, imported_at, False)

@@ -134,8 +134,8 @@ def agree(a: str, b: str) -> pl.Expr:
 
 def _decimals(column: str) -> pl.Expr:
     """Number of decimals that a value appears to be written with."""
-    found = pl.lit(MAX_DECIMALS, pl.Float64)
+    decimals = pl.lit(MAX_DECIMALS, pl.Float64)
     for n in range(MAX_DECIMALS - 1, MIN_DECIMALS - 1, -1):
         scaled = pl.col(column) * 10**n
-        found = pl.when((scaled - scaled.round()).abs() < 1e-6).then(pl.lit(n, pl.Float64)).otherwise(found)
-    return found
+        decimals = pl.when((scaled - scaled.round()).abs() < 1e-6).then(pl.lit(n, pl.Float64)).otherwise(decimals)
+    return decimals

@@ -76,7 +76,7 @@ class PendingChanges:
         return bool(self.changes or self.run_ids)
 
     def without(self, others: Collection[tuple[str, str]]) -> PendingChanges:
-        """All but these (kind, id), which the caller is changing."""
+        """The changes without those of `others` (kind, id), which the caller is making."""
         return PendingChanges(
             tuple(mark for mark in self.changes if mark not in others),
             tuple(run_id for run_id in self.run_ids if (RUN, run_id) not in others),
@@ -104,7 +104,7 @@ def apply_pending(connection: Connection, folder: Folder, pending: PendingChange
     A file that cannot be read is reported as one line and does not stop the others.
     """
     for kind, marks in itertools.groupby(pending.changes, key=lambda mark: mark[0]):
-        ids = [one for _, one in marks]
+        ids = [file_id for _, file_id in marks]
         with transaction(connection):
             sync_rows(connection, folder, kind, ids, report)
         folder.unmark(kind, ids)
@@ -133,7 +133,7 @@ def ingest_runs(
 
 
 def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
-    """Sync the rows of every file that may have been edited by hand, and with the trash."""
+    """Sync the rows with every file that may have been edited by hand, and with the trash."""
     known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
     with transaction(connection):
         sync_rows(connection, folder, RUN, known, report)
@@ -165,24 +165,24 @@ def sync_rows(
     if kind == RUN:
         return _sync_runs(connection, folder, ids, report)
     declared, new = user_files.KINDS[kind], []
-    for one in ids:
+    for file_id in ids:
         try:
-            tables = user_files.read(folder, kind, one)
+            tables = user_files.read(folder, kind, file_id)
         except ValueError:  # the name of a foreign file in pending/ is no id
             continue
         except FileNotFoundError:
-            if user_files.is_deleted(folder, kind, one):
-                remove_rows(connection, kind, one)
+            if user_files.is_deleted(folder, kind, file_id):
+                remove_rows(connection, kind, file_id)
             continue
         except WarehouseError as error:
             if report is None:
                 raise
             report(str(error))
             continue
-        remove_rows(connection, kind, one)
+        remove_rows(connection, kind, file_id)
         for table in declared.tables:
             insert(connection, table, tables[table])
-        new.append(one)
+        new.append(file_id)
     return new
 
 
@@ -207,14 +207,14 @@ def check_content(connection: Connection, rows: dict[str, dict[str, Any]]) -> No
     """Raises WarehouseError if the model or text of a parcel has another content in the DuckDB file."""
     for table, (key, content) in CONTENT_HASHES.items():
         name = rows[table][key]
-        there = connection.execute(f"SELECT {content} FROM {table} WHERE {key} = ?", [name]).fetchall()
-        if there and there[0][0] != rows[table][content]:
-            raise _content_conflict(name, there[0][0], rows[table][content])
+        stored = connection.execute(f"SELECT {content} FROM {table} WHERE {key} = ?", [name]).fetchall()
+        if stored and stored[0][0] != rows[table][content]:
+            raise _content_conflict(name, stored[0][0], rows[table][content])
 
 
-def remove_rows(connection: Connection, kind: str, one: str) -> None:
+def remove_rows(connection: Connection, kind: str, file_id: str) -> None:
     for table in user_files.KINDS[kind].tables:
-        connection.execute(f"DELETE FROM {table} WHERE {row_condition(kind, table)}", {"one": one})
+        connection.execute(f"DELETE FROM {table} WHERE {row_condition(kind, table)}", {"one": file_id})
 
 
 def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], report: Report | None) -> list[str]:
@@ -247,11 +247,13 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
 def _update_annotations(connection: Connection, folder: Folder, run_id: str, known: dict[str, Any]) -> None:
     """Update the annotations of a known run: nothing else of a parcel ever changes."""
     try:
-        said = annotation.read_columns(folder.parcels / run_id, known["tags"])
+        stored = annotation.read_columns(folder.parcels / run_id, known["tags"])
     except READ_ERRORS as error:
         raise damaged_parcel(folder.parcels / run_id, error) from error
-    if said is not None and said != known:
-        connection.execute("UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", [said["tags"], said["note"], run_id])
+    if stored is not None and stored != known:
+        connection.execute(
+            "UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", [stored["tags"], stored["note"], run_id]
+        )
 
 
 def _insert_runs(connection: Connection, headers: list[ParcelHeader], report: Report | None) -> list[str]:
@@ -330,9 +332,9 @@ def _insert_models_and_corpora(
     for head in heads:
         try:
             for table, (key, content) in CONTENT_HASHES.items():
-                there = known[table].get(head.rows[table][key])
-                if there and there[0] != head.rows[table][content]:
-                    raise _content_conflict(head.rows[table][key], there[0], head.rows[table][content])
+                stored = known[table].get(head.rows[table][key])
+                if stored and stored[0] != head.rows[table][content]:
+                    raise _content_conflict(head.rows[table][key], stored[0], head.rows[table][content])
         except WarehouseError as error:
             if report is None:
                 raise
@@ -341,9 +343,12 @@ def _insert_models_and_corpora(
         fitting.append(head)
         for table, (key, content) in CONTENT_HASHES.items():
             row = head.rows[table]
-            there = known[table].get(row[key], (None,) * (1 + len(_LATER_COLUMNS[table])))
-            said = (row[column] for column in _LATER_COLUMNS[table])
-            now = (row[content], *(new if new is not None else old for new, old in zip(said, there[1:], strict=True)))
+            stored = known[table].get(row[key], (None,) * (1 + len(_LATER_COLUMNS[table])))
+            later_values = (row[column] for column in _LATER_COLUMNS[table])
+            now = (
+                row[content],
+                *(new if new is not None else old for new, old in zip(later_values, stored[1:], strict=True)),
+            )
             if row[key] not in known[table]:
                 new[table][row[key]] = row
                 known[table][row[key]] = now

@@ -107,7 +107,7 @@ class Warehouse:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file, or files to build it from, which opening does."""
+        """Whether there is a DuckDB file, or files from which opening would build it."""
         return exists(self.path) or bool(names_in(self.parcels)) or bool(names_in(self.folder.people))
 
     def version(self) -> tuple[int, ...]:
@@ -148,7 +148,7 @@ class Warehouse:
         but the disk is too full for the rows: they follow later.
         """
         refuse_where_read_only()
-        with self._writing({(kind, one) for one in ids}) as connection:
+        with self._writing({(kind, file_id) for file_id in ids}) as connection:
             self.folder.mark(kind, ids)
             try:
                 yield connection
@@ -208,9 +208,9 @@ class Warehouse:
 
         Returns the ids of the ingested runs. A damaged file is reported as one line and does not stop the others.
         """
-        taken: list[str] = []
-        with self._writing(report=report, taken=taken):
-            return taken
+        ingested: list[str] = []
+        with self._writing(report=report, ingested=ingested):
+            return ingested
 
     def sync_files(self, report: Report = _log.warning) -> None:
         """Sync all rows with files that were edited by hand: tags and notes, user files, the trash."""
@@ -235,7 +235,7 @@ class Warehouse:
         self,
         except_for: Collection[tuple[str, str]] = (),
         report: Report = _log.warning,
-        taken: list[str] | None = None,
+        ingested: list[str] | None = None,
     ) -> Iterator[Connection]:
         """A writing connection, after applying all pending changes but those of the caller."""
         with translated_errors(self.path), contextlib.ExitStack() as inside:
@@ -243,7 +243,7 @@ class Warehouse:
                 self.prepare()
             connection = inside.enter_context(files.write_connection(self.path, self.wait))
             stamp = self._stamp()  # before the check: what changes in between is checked again
-            todo = self._find_pending(connection, is_fresh=taken is not None)
+            todo = self._find_pending(connection, is_fresh=ingested is not None)
             if todo is None:
                 inside.close()
                 self.prepare()
@@ -252,8 +252,8 @@ class Warehouse:
                 todo = self._find_pending(connection) or PendingChanges()
             if todo := todo.without(except_for):
                 came = sync.apply_pending(connection, self.folder, todo, report)
-                if taken is not None:
-                    taken += came
+                if ingested is not None:
+                    ingested += came
                 if not except_for:
                     self._remember_stamp(stamp)  # what is left is damaged and was reported
             yield connection
@@ -296,11 +296,11 @@ class Warehouse:
             return PendingResult(patient.apply_pending(report), damaged=damaged)
         except (WarehouseLocked, ResourceError) as error:
             left = self.pending_changes().run_ids
-            taken = [run_id for run_id in todo.run_ids if run_id not in left]
+            ingested = [run_id for run_id in todo.run_ids if run_id not in left]
             is_busy = isinstance(error, WarehouseLocked)
             late = [run_id for run_id in left if not (is_busy and self._is_being_ingested(run_id))]
             n_waiting, n_late = (max(0, len(runs) - len(damaged)) for runs in (left, late))
-            return PendingResult(taken, n_waiting, str(error), damaged, n_late)
+            return PendingResult(ingested, n_waiting, str(error), damaged, n_late)
 
     def _is_being_ingested(self, run_id: str) -> bool:
         with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """Names, numbers and sentences that screens, slides and the terminal share, so that all use the same words.
 
-Names used in many places are collected here: `from core import wording`.
+What a function returns shows in its name: `..._name` a name, `..._text` a phrase, number or sentence, `..._lines` a list
+of sentences, `..._mark` a sign. Functions used in many places are collected here: `from core import wording`.
 """
 
 from __future__ import annotations
@@ -135,17 +136,19 @@ def outcome_name(outcome: str | None, language: str) -> str:
     return _("no check was made") if outcome is None else name("outcome", outcome, language)
 
 
-def joined_sentences(told: Iterable[str], language: str) -> str:
-    """Join sentences, with a space between them if the language needs one; empty ones are skipped."""
+def joined_sentences(texts: Iterable[str], language: str) -> str:
+    """The sentences as one text, with blanks between them where the language has some. Empty ones are skipped."""
     _ = translator(language)
-    whole = [one for one in told if one]
+    non_empty = [text for text in texts if text]
     return (
-        reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), whole) if whole else ""
+        reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), non_empty)
+        if non_empty
+        else ""
     )
 
 
 def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:
-    """`python-docs (English, technical reference)`; a language that is not stated is left out."""
+    """A text with its language and domain: `python-docs (English, technical reference)`. An unknown language is left out."""
     _ = translator(language)
     details = [] if spoken == "unknown" else [name("language", spoken, language)]
     details.append(name("domain", domain, language))
@@ -167,21 +170,21 @@ def dimension_axis(
     n1: int | None = None,
     n2: int | None = None,
 ) -> str:
-    """`Estimated dimension (d2, one per type, N=800)`: an estimate is always named with what it depends on."""
+    """The label of an axis of dimensions, with what they depend on: `Estimated dimension (d2, one per type, N=800)`."""
     _ = translator(language)
     inside = [estimator_symbol(estimator, language, n1, n2), *_points_named(cloud, language, n_points)]
     return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
 
 
 def estimate_label(quantity: str, language: str, n_points: tuple[int, int] | None = None) -> str:
-    """`largest inner dimension (d2, one per type, N=800)`: the label of a dimension from a run summary."""
+    """A dimension of a run summary with what it depends on: `largest inner dimension (d2, one per type, N=800)`."""
     _ = translator(language)
     details = _(", ").join([estimator_symbol("d2", language), *_points_named("one_per_type", language, n_points)])
     return _("{quantity} ({details})").format(quantity=quantity, details=details)
 
 
 def correlator_axis(correlator: str, cloud: str, language: str, n_points: tuple[int, int]) -> str:
-    """`Mean cosine of token pairs (one per type, N=800)`: a correlator depends on the cloud, as a dimension does."""
+    """The label of an axis of a correlator, with what it depends on: `Mean cosine of token pairs (one per type, N=800)`."""
     _ = translator(language)
     details = _(", ").join(_points_named(cloud, language, n_points))
     return _("{quantity} ({details})").format(quantity=name("correlator", correlator, language), details=details)
@@ -216,7 +219,7 @@ def veto_mark_text(language: str) -> str:
 
 
 def phase_name(phase: str, language: str) -> str:
-    """`random_init 2: geometry` -> `control: random weights 2, measuring layers`: a control has its own phases."""
+    """A phase of a measurement or of its control: `random_init 2: geometry` -> `control: random weights 2, measuring layers`."""
     named = []
     for part in phase.split(": "):
         key, _, number_ = part.partition(" ")

@@ -1,11 +1,9 @@
-"""The wording of an answer: one sentence for the page, the terminal and the second slide, and the notes beside it.
+"""The wording of an answer about dimension and score: one sentence, the same wherever it is shown, and its notes.
 
-No sentence claims a cause: it gives numbers side by side, with who expected what and when.
+No sentence claims a cause. It gives numbers side by side, with who expected what and when.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from core import wording
 from core.analysis.answer import Answer
@@ -17,16 +15,13 @@ from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.published import Published
-from core.wording.labels import name
+from core.wording.labels import name, names_text
 from core.wording.numbers import day
 from core.wording.scores import p_value_text
 
-SHOWN_NAMES = 6
-"""Models named in one line; the others are counted."""
-
 
 def dimension_name(dimension: str, language: str) -> str:
-    """The name of a key of `core.analysis.question.DIMENSIONS`, for use within a sentence."""
+    """A key of `core.analysis.question.DIMENSIONS` in words, for use within a sentence."""
     _ = translator(language)
     names = {
         "inner_max": _("largest inner dimension"),
@@ -39,7 +34,7 @@ def dimension_name(dimension: str, language: str) -> str:
 
 
 def direction_name(claim: Published, language: str) -> str:
-    """The direction in which a published claim relates dimension and performance."""
+    """In which direction a published claim relates dimension and performance."""
     _ = translator(language)
     return {
         "negative": _("smaller with better"),
@@ -69,14 +64,14 @@ def _word_of(key: str, registration: Registration, language: str) -> str:
 def headline_text(answer: Answer, language: str) -> str:
     """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 24)`."""
     _ = translator(language)
-    told = _("Dimension and {benchmark}: {word} (n = {n})")
-    return told.format(
+    template = _("Dimension and {benchmark}: {word} (n = {n})")
+    return template.format(
         benchmark=benchmark_name(answer, language), word=answer_word(answer, language), n=answer.relation.n
     )
 
 
 def answer_text(answer: Answer, language: str) -> str:
-    """The whole answer, identical wherever it is shown."""
+    """The whole answer: the claim, its numbers, and what it was measured on."""
     _ = translator(language)
     if answer.group is None:
         return claim_text(answer, language)
@@ -89,13 +84,13 @@ def answer_text(answer: Answer, language: str) -> str:
 
 
 def basis_text(answer: Answer, language: str) -> str:
-    """`text python-docs, protocol quick; registered on 2026-03-01 before the scores`."""
+    """What the answer was measured on: `text python-docs, protocol quick; registered 1 March 2026, before the scores`."""
     _ = translator(language)
     if answer.group is None:
         return ""
     run = answer.group.rows.row(0, named=True)
-    told = _("text {text}, protocol {protocol}; {status}")
-    return told.format(
+    template = _("text {text}, protocol {protocol}; {status}")
+    return template.format(
         text=run["corpus_name"], protocol=run["protocol"], status=_status_text(answer.registration, language)
     )
 
@@ -107,7 +102,7 @@ def claim_text(answer: Answer, language: str) -> str:
         return _("Cannot tell: a check vetoes every run that could be compared.")
     if answer.group is None:
         return _("Cannot tell: none of the models that the question is about was measured here.")
-    dimension, of_what = dimension_name(answer.population.asked.dimension, language), benchmark_name(answer, language)
+    dimension, benchmark = dimension_name(answer.population.asked.dimension, language), benchmark_name(answer, language)
     sign = answer.registration.sign
     expected, reverse = ("smaller", "larger") if sign == "negative" else ("larger", "smaller")
     heads = {
@@ -131,19 +126,21 @@ def claim_text(answer: Answer, language: str) -> str:
         "not_related": _("Not related within ±{margin}: {dimension} and score in {benchmark}"),
         "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
     }
-    head = heads.get((answer.word, direction)) or others[answer.word]
-    return head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}")
+    template = heads.get((answer.word, direction)) or others[answer.word]
+    return template.format(dimension=dimension, benchmark=benchmark, margin=f"{answer.relation.margin:g}")
 
 
 def benchmark_name(answer: Answer, language: str) -> str:
-    """The benchmark of the score that is shown, or the registered one if no model has a score."""
+    """The benchmark of the scores shown, or the registered one if no model has a score."""
     _ = translator(language)
-    found, pilot = answer.population.benchmark, answer.population.pilot
-    if found is not None:
-        return wording.benchmark_name(found["benchmark"], found["metric"], found["n_shot"], language, found["filter"])
+    shown, pilot = answer.population.benchmark, answer.population.pilot
+    if shown is not None:
+        return wording.benchmark_name(shown["benchmark"], shown["metric"], shown["n_shot"], language, shown["filter"])
     if pilot is not None:
-        one = pilot.benchmark
-        return wording.benchmark_name(one.name, one.metric, one.n_shot, language, one.filter)
+        registered = pilot.benchmark
+        return wording.benchmark_name(
+            registered.name, registered.metric, registered.n_shot, language, registered.filter
+        )
     return _("any benchmark")
 
 
@@ -152,8 +149,8 @@ def relation_text(relation: Relation, language: str) -> str:
     _ = translator(language)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
-    told = _("Spearman's rho {rho}, {p}, n = {n}")
-    return told.format(
+    template = _("Spearman's rho {rho}, {p}, n = {n}")
+    return template.format(
         rho=coefficient_text(relation.rho, relation.lower, relation.upper), p=p_value_text(relation.p), n=relation.n
     )
 
@@ -180,17 +177,17 @@ def _day_text(registration: Registration, language: str) -> str:
 
 
 def note_lines(answer: Answer, language: str) -> list[str]:
-    """Notes to the sentence: who expected what, why no answer is possible, and which models are left out."""
-    told = [
+    """Notes to the answer: who expected what, why no answer is possible, and which models are left out."""
+    lines = [
         expectation_text(answer.registration, language),
         *undecided_lines(answer, language),
         *replicate_lines(answer, language),
     ]
-    return [line for line in [*told, *exclusion_lines(answer, language)] if line]
+    return [line for line in [*lines, *exclusion_lines(answer, language)] if line]
 
 
 def expectation_text(registration: Registration, language: str) -> str:
-    """What was expected and by whom, and what makes the answer exploratory."""
+    """What was expected, by whom and when, and what makes the answer exploratory."""
     _ = translator(language)
     signs = {
         "negative": _("the smaller the dimension, the better the score"),
@@ -198,16 +195,16 @@ def expectation_text(registration: Registration, language: str) -> str:
     }
     sign = signs[registration.sign]
     if registration.by == "published":
-        head = _("Expectation: the published one (arXiv 2503.22547), {sign}.").format(sign=sign)
+        template = _("Expectation: the published one (arXiv 2503.22547), {sign}.").format(sign=sign)
     elif "no_sign" in registration.exploratory:
-        head = _("The pilot “{name}” expects no sign; the published expectation is looked at instead: {sign}.")
+        template = _("The pilot “{name}” expects no sign; the published expectation is looked at instead: {sign}.")
     elif registration.by == "shipped":
-        head = _("Expectation of “{name}”, written down with Workdim on {day}: {sign}.")
+        template = _("Expectation of “{name}”, written down with Workdim on {day}: {sign}.")
     else:
-        head = _("Expectation of the pilot “{name}”, written down on {day}: {sign}.")
+        template = _("Expectation of the pilot “{name}”, written down on {day}: {sign}.")
     pilot_name = registration.pilot.name if registration.pilot else ""
-    said = head.format(name=pilot_name, day=_day_text(registration, language), sign=sign)
-    return wording.joined_sentences((said, exploratory_text(registration, language)), language)
+    text = template.format(name=pilot_name, day=_day_text(registration, language), sign=sign)
+    return wording.joined_sentences((text, exploratory_text(registration, language)), language)
 
 
 def exploratory_text(registration: Registration, language: str) -> str:
@@ -221,8 +218,8 @@ def exploratory_text(registration: Registration, language: str) -> str:
         "other_dimension": _("this is not the registered dimension"),
         "other_models": _("these are fewer models than were registered"),
     }
-    found = [reasons[key] for key in registration.exploratory if key in reasons]
-    return _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
+    given = [reasons[key] for key in registration.exploratory if key in reasons]
+    return _("Exploratory: {reasons}.").format(reasons=_("; ").join(given)) if given else ""
 
 
 def undecided_lines(answer: Answer, language: str) -> list[str]:
@@ -252,8 +249,8 @@ def undecided_lines(answer: Answer, language: str) -> list[str]:
 
 
 def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str) -> dict[str, str]:
-    """Lines for the reasons that concern only numbers; the same for models and for windows."""
-    told = wide.format(
+    """Reason -> its line, for the reasons that follow from numbers alone. Models and windows have templates of their own."""
+    too_wide = wide.format(
         n=relation.n,
         detectable=coefficient_text(relation.detectable),
         lower=coefficient_text(relation.lower_90),
@@ -261,80 +258,81 @@ def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str
         margin=f"{relation.margin:g}",
     )
     stages = {"too_few": few.format(n=FEWEST_EXPLORATORY), "stage": first_look.format(n=FEWEST_TEST)}
-    return {**stages, "interval_too_wide": told}
+    return {**stages, "interval_too_wide": too_wide}
 
 
 def replicate_lines(answer: Answer, language: str) -> list[str]:
-    """Whether counting replicates once gives the same answer."""
+    """Whether the answer stays the same with replicates of a recipe counted once; empty if there are none."""
     _ = translator(language)
     once = answer.relation.once
     if once is None:
         return []
     if "replicates" not in answer.reasons:
-        told = _("The same answer with each recipe counted once: {numbers}.")
-        return [told.format(numbers=relation_text(once, language))]
-    told = _(
+        template = _("The same answer with each recipe counted once: {numbers}.")
+        return [template.format(numbers=relation_text(once, language))]
+    template = _(
         "Counting each of the replicates, the answer would be another one than with each recipe counted once ({word}; "
         "{numbers}): no answer stands."
     )
     return [
-        told.format(word=_word_of(once.answer, answer.registration, language), numbers=relation_text(once, language))
+        template.format(
+            word=_word_of(once.answer, answer.registration, language), numbers=relation_text(once, language)
+        )
     ]
 
 
 def exclusion_lines(answer: Answer, language: str) -> list[str]:
+    """Which models are not counted and why, and what is doubtful about those that are."""
     _ = translator(language)
-    found = answer.population
-    labels = {one.run_id: one.name for one in answer.models}
-    of_base = {one.run_id for one in answer.models if one.match == "base"}
+    population = answer.population
+    labels = {model.run_id: model.name for model in answer.models}
+    only_base_scored = {model.run_id for model in answer.models if model.match == "base"}
     relation = answer.relation
-    told = []
-    if found.missing:
-        told.append(
-            _("Named by the pilot and not measured here: {names}.").format(names=_names(found.missing, language))
+    lines = []
+    if population.missing:
+        lines.append(
+            _("Named by the pilot and not measured here: {names}.").format(
+                names=names_text(population.missing, language)
+            )
         )
-    without = [labels[run_id] for run_id in relation.without_performance if run_id in labels.keys() - of_base]
-    if without and relation.n:
-        told.append(_("Without this score: {names}.").format(names=_names(without, language)))
-    flat = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
-    if flat:
-        told.append(_("Without this dimension: {names}.").format(names=_names(flat, language)))
-    if found.n_variants:
+    without_score = [
+        labels[run_id] for run_id in relation.without_performance if run_id in labels.keys() - only_base_scored
+    ]
+    if without_score and relation.n:
+        lines.append(_("Without this score: {names}.").format(names=names_text(without_score, language)))
+    without_dimension = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
+    if without_dimension:
+        lines.append(_("Without this dimension: {names}.").format(names=names_text(without_dimension, language)))
+    if population.n_variants:
         variants = Sentence(
             "Not counted, as no model of its own: {n} profile of an earlier checkpoint or damaged network.",
             "Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.",
-            n=found.n_variants,
+            n=population.n_variants,
         )
-        told.append(worded(variants, language))
+        lines.append(worded(variants, language))
     if answer.n_base and relation.n:
-        told.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
+        lines.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
         differing = Sentence(
             "Sources tell different scores of {n} model; the newest counts, and any of them gives this answer.",
             "Sources tell different scores of {n} models; the newest counts, and any of them gives this answer.",
             n=answer.n_contradicting,
         )
-        told.append(worded(differing, language))
-    vetoed = [one.name for one in answer.models if one.is_vetoed]
+        lines.append(worded(differing, language))
+    vetoed = [model.name for model in answer.models if model.is_vetoed]
     if vetoed:
-        told.append(_("Counted, although a check vetoes them: {names}.").format(names=_names(vetoed, language)))
+        lines.append(_("Counted, although a check vetoes them: {names}.").format(names=names_text(vetoed, language)))
     if answer.group is not None and len(answer.group.dtypes) > 1:
         line = _("The runs differ in number format: {formats}.")
-        told.append(line.format(formats=_(", ").join(answer.group.dtypes)))
-    if found.n_pilots > 1:
+        lines.append(line.format(formats=_(", ").join(answer.group.dtypes)))
+    if population.n_pilots > 1:
         line = _("{n} pilots look at these models: each more is one more chance to find something.")
-        told.append(line.format(n=found.n_pilots))
-    return told
-
-
-def _names(names: Sequence[str], language: str) -> str:
-    _ = translator(language)
-    more = [_("{count} more").format(count=len(names) - SHOWN_NAMES)] if len(names) > SHOWN_NAMES else []
-    return _(", ").join([*names[:SHOWN_NAMES], *more])
+        lines.append(line.format(n=population.n_pilots))
+    return lines
 
 
 def detail_lines(answer: Answer, language: str) -> list[str]:
-    """Details for a referee: other coefficients, rho given model size, the influence of single models and families."""
+    """Details for a referee: other coefficients, rho given model size, and how much single models and families weigh."""
     _ = translator(language)
     relation = answer.relation
     if relation.rho is None:
@@ -351,51 +349,53 @@ def detail_lines(answer: Answer, language: str) -> list[str]:
 
 
 def influence_lines(answer: Answer, language: str) -> list[str]:
-    """The influence of single models, families and measurement errors on the coefficient."""
+    """How far rho moves without one model, without one family, and by errors of measurement alone."""
     _ = translator(language)
     relation = answer.relation
-    told: list[str] = []
+    lines: list[str] = []
     if relation.without_one is not None:
-        one = relation.without_one
+        influence = relation.without_one
         names = {model.run_id: model.name for model in answer.models}
-        line = (
+        template = (
             _(
                 "Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
             )
-            if one.changes
+            if influence.changes
             else _("Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most.")
         )
-        told.append(_without_text(line, one, names.get(one.moves_most, one.moves_most)))
+        lines.append(_without_text(template, influence, names.get(influence.moves_most, influence.moves_most)))
     if relation.without_family is not None:
-        told.append(without_family_text(relation.without_family, language))
+        lines.append(without_family_text(relation.without_family, language))
     if relation.error_lower is not None:
-        told.append(_measurement_error_text(relation, language))
-    return told
+        lines.append(_measurement_error_text(relation, language))
+    return lines
 
 
 def without_family_text(family: LeaveOneOut, language: str) -> str:
-    """How far rho moves without one family, whether the answer changes, and which families could not be judged."""
+    """How far rho moves without one family, whether the answer changes, and which families are not judged."""
     _ = translator(language)
-    line = (
+    template = (
         _(
             "Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
         )
         if family.changes
         else _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most.")
     )
-    missed = _("Without these families too few models are left to judge: {names}.")
-    tail = missed.format(names=_names(family.not_judged, language)) if family.not_judged else ""
-    return wording.joined_sentences((_without_text(line, family, family.moves_most), tail), language)
+    not_judged = _("Without these families too few models are left to judge: {names}.")
+    note = not_judged.format(names=names_text(family.not_judged, language)) if family.not_judged else ""
+    return wording.joined_sentences((_without_text(template, family, family.moves_most), note), language)
 
 
-def _without_text(line: str, one, moves_most: str) -> str:
-    return line.format(lowest=coefficient_text(one.lowest), highest=coefficient_text(one.highest), name=moves_most)
+def _without_text(template: str, influence, moves_most: str) -> str:
+    return template.format(
+        lowest=coefficient_text(influence.lowest), highest=coefficient_text(influence.highest), name=moves_most
+    )
 
 
 def _measurement_error_text(relation: Relation, language: str) -> str:
-    """How far measurement errors move rho, and which errors are assumed independent between models."""
+    """How far errors of measurement move rho, and which of them are assumed independent between models."""
     _ = translator(language)
-    lines = {
+    templates = {
         ("dimension", "performance"): _(
             "Errors of measurement alone move rho between {lower} and {upper}; those of text that all models have read are "
             "drawn for all of them together."
@@ -412,11 +412,12 @@ def _measurement_error_text(relation: Relation, language: str) -> str:
             "Errors of measurement alone, taken as independent between models, move rho between {lower} and {upper}."
         ),
     }
-    line = lines[relation.errors_paired]
-    return line.format(lower=coefficient_text(relation.error_lower), upper=coefficient_text(relation.error_upper))
+    template = templates[relation.errors_paired]
+    return template.format(lower=coefficient_text(relation.error_lower), upper=coefficient_text(relation.error_upper))
 
 
 def given_size_text(relation: Relation, language: str) -> str:
+    """The correlation of dimension and score given model size, or why there is none."""
     _ = translator(language)
     partial = relation.partial
     if partial.r is None:
@@ -427,16 +428,17 @@ def given_size_text(relation: Relation, language: str) -> str:
         }
         reason = reasons.get(partial.reason or "", _("too few models"))
         return _("Given size: no coefficient ({reason}).").format(reason=reason)
-    told = (
+    template = (
         _("Given parameters and training tokens: correlation of normal scores {r}, {p}, n = {n}.")
         if "training_tokens" in partial.given
         else _("Given parameters: correlation of normal scores {r}, {p}, n = {n}.")
     )
-    told_r = coefficient_text(partial.r, partial.lower, partial.upper)
-    return told.format(r=told_r, p=p_value_text(partial.p), n=partial.n)
+    r = coefficient_text(partial.r, partial.lower, partial.upper)
+    return template.format(r=r, p=p_value_text(partial.p), n=partial.n)
 
 
 def within_strata_text(relation: Relation, language: str) -> str:
+    """Rho within families and classes of size, or why there is none."""
     _ = translator(language)
     strata = relation.strata
     if strata.rho is None:
@@ -446,16 +448,18 @@ def within_strata_text(relation: Relation, language: str) -> str:
         }
         reason = reasons.get(strata.reason or "", _("too few models"))
         return _("Within families and sizes: no coefficient ({reason}).").format(reason=reason)
-    told = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
-    return told.format(strata=strata.n_strata, rho=coefficient_text(strata.rho), p=p_value_text(strata.p), n=strata.n)
+    template = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
+    return template.format(
+        strata=strata.n_strata, rho=coefficient_text(strata.rho), p=p_value_text(strata.p), n=strata.n
+    )
 
 
-def specifications_text(found: SpecificationCurve, answer: Answer, language: str) -> str:
-    """`Under 9 of 12 specifications the answer is the same: cannot tell.`"""
+def specifications_text(curve: SpecificationCurve, answer: Answer, language: str) -> str:
+    """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
     _ = translator(language)
-    told = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
-    said = _word_of(found.answer, answer.registration, language)
-    return told.format(holds=found.n_agreeing, n=len(found.relations), word=said)
+    template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
+    word = _word_of(curve.answer, answer.registration, language)
+    return template.format(holds=curve.n_agreeing, n=len(curve.relations), word=word)
 
 
 # --- groups ----------------------------------------------------------------------------------------------------
@@ -473,13 +477,14 @@ def group_name(group: RankingGroup, language: str) -> str:
 
 
 def group_models_text(group: RankingGroup, language: str) -> str:
-    return _names(group.rows["name"].unique(maintain_order=True).to_list(), language)
+    """The first models of a group by name; the others are counted."""
+    return names_text(group.rows["name"].unique(maintain_order=True).to_list(), language)
 
 
 def group_difference_text(other: OtherGroup, language: str) -> str:
     """Why a group cannot be compared with the one shown, and what would change that."""
     _ = translator(language)
-    words = {
+    conditions = {
         "kind": _("kind of model"),
         "stack": _("part of the model"),
         "tokenizer_hash": _("tokenizer"),
@@ -488,7 +493,7 @@ def group_difference_text(other: OtherGroup, language: str) -> str:
         "protocol_hash": _("protocol, seed or version"),
         "n_points": _("number of points (N)"),
     }
-    differs = _("Another {what}.").format(what=_(", ").join(words[key] for key in other.differing_keys))
+    difference = _("Another {what}.").format(what=_(", ").join(conditions[key] for key in other.differing_keys))
     if {"kind", "stack"} & set(other.differing_keys):
         remedy = _("Such models are never ranked together; their shapes can be compared under Profiles.")
     elif other.can_be_measured:
@@ -499,4 +504,4 @@ def group_difference_text(other: OtherGroup, language: str) -> str:
         remedy = _("Measured together with the models above, they are compared on the same words.")
     else:
         remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")
-    return wording.joined_sentences((differs, remedy), language)
+    return wording.joined_sentences((difference, remedy), language)

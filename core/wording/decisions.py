@@ -5,7 +5,7 @@ A choice rests on stated criteria. No sentence calls a dimension good or bases a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from core import wording
@@ -17,36 +17,41 @@ from core.locale import translator
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.tables import RuleChoiceRow
-from core.wording.answers import SHOWN_NAMES, coefficient_text
+from core.wording.answers import coefficient_text
+from core.wording.labels import names_text
 from core.wording.numbers import amount, number
 from core.wording.scores import p_value_text
 
 
-def criterion_name(asked: ResolvedCriterion, language: str, bits: float | None = None) -> str:
-    """`score in lambada_openai (acc, 0-shot)`, `memory at 8 bits`."""
-    if asked.benchmark is None:
-        return unresolved_criterion_name(asked.criterion, language, bits)
+def criterion_name(resolved: ResolvedCriterion, language: str, bits: float | None = None) -> str:
+    """A criterion with what it was resolved to: `score in lambada_openai (acc, 0-shot)`, `memory at 8 bits`."""
+    if resolved.benchmark is None:
+        return unresolved_criterion_name(resolved.criterion, language, bits)
     _ = translator(language)
-    found = asked.benchmark
-    name = wording.benchmark_name(found["benchmark"], found["metric"], found["n_shot"], language, found["filter"])
+    benchmark = resolved.benchmark
+    name = wording.benchmark_name(
+        benchmark["benchmark"], benchmark["metric"], benchmark["n_shot"], language, benchmark["filter"]
+    )
     return _("score in {benchmark}").format(benchmark=name)
 
 
 def measured_criterion_name(
-    asked: ResolvedCriterion, n_points: tuple[int, int], language: str, bits: float | None = None
+    resolved: ResolvedCriterion, n_points: tuple[int, int], language: str, bits: float | None = None
 ) -> str:
-    """As `criterion_name`, but a dimension is named with what it depends on."""
-    name = criterion_name(asked, language, bits)
-    return wording.estimate_label(name, language, n_points) if asked.criterion.of in DIMENSIONS else name
+    """As `criterion_name`, with sample size and estimator if it is a dimension."""
+    name = criterion_name(resolved, language, bits)
+    return wording.estimate_label(name, language, n_points) if resolved.criterion.of in DIMENSIONS else name
 
 
 def unresolved_criterion_name(criterion: Criterion, language: str, bits: float | None = None) -> str:
-    """As `criterion_name`, for a criterion without data yet: the score is named after the task or its benchmark."""
+    """A criterion as declared, before it meets data: its score is that of the benchmark it names, or of the task."""
     _ = translator(language)
     if criterion.of == "score":
-        named = criterion.benchmark
+        benchmark = criterion.benchmark
         return (
-            _("score in {benchmark}").format(benchmark=task_name(named, language)) if named else _("score of the task")
+            _("score in {benchmark}").format(benchmark=task_name(benchmark, language))
+            if benchmark
+            else _("score of the task")
         )
     name = wording.name("criterion", criterion.of, language)
     return (
@@ -57,7 +62,7 @@ def unresolved_criterion_name(criterion: Criterion, language: str, bits: float |
 
 
 def task_name(task: TaskName | Mapping[str, Any] | None, language: str) -> str:
-    """A benchmark with its settings; `no task in particular` for a rule that was learned on none."""
+    """A benchmark with its settings; `no task in particular` for None."""
     _ = translator(language)
     if task is None:
         return _("no task in particular")
@@ -66,35 +71,37 @@ def task_name(task: TaskName | Mapping[str, Any] | None, language: str) -> str:
     return wording.benchmark_name(task["benchmark"], task["metric"], task["n_shot"], language, task["filter"])
 
 
-def value_text(of: str, found: float | None, language: str, assumed: Assumptions | None = None) -> str:
-    """A number with its unit: `1.35 M`, `2.10 GB`, `2,048 tokens/s`, `120 USD`, `61.5`."""
+def value_text(quantity: str, value: float | None, language: str, assumptions: Assumptions | None = None) -> str:
+    """The value of a criterion with its unit: `1.35 M`, `2.10 GB`, `2,048 tokens/s`, `120 USD`, `61.5`."""
     _ = translator(language)
-    if found is None:
+    if value is None:
         return "–"
-    if of == "parameters":
-        return _("{n} B").format(n=number(found / 1e9)) if found >= 1e9 else _("{n} M").format(n=number(found / 1e6))
-    if of == "memory":
-        return amount(round(found))
-    if of == "speed":
-        return _("{n} tokens/s").format(n=f"{found:,.0f}" if found >= 100 else number(found))
-    if of == "price":
-        currency = (assumed or Assumptions()).currency
-        return _("{n} {currency}").format(n=f"{found:,.0f}" if found >= 100 else number(found), currency=currency)
-    return number(found)
+    if quantity == "parameters":
+        return _("{n} B").format(n=number(value / 1e9)) if value >= 1e9 else _("{n} M").format(n=number(value / 1e6))
+    if quantity == "memory":
+        return amount(round(value))
+    if quantity == "speed":
+        return _("{n} tokens/s").format(n=f"{value:,.0f}" if value >= 100 else number(value))
+    if quantity == "price":
+        currency = (assumptions or Assumptions()).currency
+        return _("{n} {currency}").format(n=f"{value:,.0f}" if value >= 100 else number(value), currency=currency)
+    return number(value)
 
 
-def interval_text(of: str, found: CriterionValue | None, language: str, assumed: Assumptions | None = None) -> str:
-    """The value with its interval, if it has one."""
-    if found is None:
+def interval_text(
+    quantity: str, value: CriterionValue | None, language: str, assumptions: Assumptions | None = None
+) -> str:
+    """As `value_text`, with the interval if there is one: `61.5 [60.1, 62.9]`."""
+    if value is None:
         return "–"
-    told = value_text(of, found.value, language, assumed)
-    if of in AMOUNTS or found.lower is None or found.upper is None or found.lower == found.upper:
-        return told
-    return f"{told} [{number(found.lower)}, {number(found.upper)}]"
+    text = value_text(quantity, value.value, language, assumptions)
+    if quantity in AMOUNTS or value.lower is None or value.upper is None or value.lower == value.upper:
+        return text
+    return f"{text} [{number(value.lower)}, {number(value.upper)}]"
 
 
 def share_text(weight: float, language: str) -> str:
-    """`40 %`; below one percent `0.4 %`."""
+    """A share in percent: `40 %`, `0.4 %`."""
     _ = translator(language)
     percent = 100 * weight
     return _("{n} %").format(n=f"{percent:.0f}" if percent >= 1 or percent == 0 else f"{percent:.1g}")
@@ -104,7 +111,7 @@ def share_text(weight: float, language: str) -> str:
 
 
 def decision_text(decision: Decision, language: str, bits: float | None = None) -> str:
-    """The headline: the chosen model, and how far the weights may move before another one is chosen."""
+    """The chosen model, and how far the weight of a criterion may move before another one is chosen."""
     _ = translator(language)
     chosen = decision.chosen
     if chosen is None:
@@ -114,8 +121,8 @@ def decision_text(decision: Decision, language: str, bits: float | None = None) 
             else _("None of these models has all that the criteria ask for.")
         )
     if len(decision.candidates) == 1:
-        told = _("On these criteria: {model}, the only one that meets them.")
-        return told.format(model=chosen.name)
+        template = _("On these criteria: {model}, the only one that meets them.")
+        return template.format(model=chosen.name)
     if not decision.sensitivities:
         return _("On these criteria: {model}, the best in the only one that weighs.").format(model=chosen.name)
     change = decision.nearest_change
@@ -123,7 +130,7 @@ def decision_text(decision: Decision, language: str, bits: float | None = None) 
         return _("On these criteria: {model}. No change of a single weight makes it another one.").format(
             model=chosen.name
         )
-    told = (
+    template = (
         _(
             "On these criteria: {model}. It stays the choice until the weight of {criterion} exceeds {share}; then {other}."
         )
@@ -132,38 +139,39 @@ def decision_text(decision: Decision, language: str, bits: float | None = None) 
             "On these criteria: {model}. It stays the choice until the weight of {criterion} falls below {share}; then {other}."
         )
     )
-    asked = decision.criteria[change.criterion].resolved
-    return told.format(
+    criterion = decision.criteria[change.criterion].resolved
+    return template.format(
         model=chosen.name,
-        criterion=criterion_name(asked, language, bits),
+        criterion=criterion_name(criterion, language, bits),
         share=share_text(change.new_share, language),
         other=model_name(decision, change.run_id),
     )
 
 
 def model_name(decision: Decision, run_id: str) -> str:
-    every = [*decision.candidates, *(one.candidate for one in decision.excluded)]
-    return next(one.name for one in every if one.run_id == run_id)
+    """The name of the model of a run, whether it meets the criteria or is left out."""
+    candidates = [*decision.candidates, *(candidate.candidate for candidate in decision.excluded)]
+    return next(candidate.name for candidate in candidates if candidate.run_id == run_id)
 
 
 def note_lines(decision: Decision, language: str) -> list[str]:
-    """Limits of the headline, one line each."""
+    """What limits the choice, one line each."""
     _ = translator(language)
     lines = [reason_text(key, language, decision.share_first) for key in decision.reasons]
     if len(decision.candidates) > 1:
-        weighing = [k for k, one in enumerate(decision.criteria) if one.share > 0]
+        weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
         alike = [
-            criterion_name(decision.criteria[k].resolved, language) for k in weighing if is_equal_for_all(decision, k)
+            criterion_name(decision.criteria[i].resolved, language) for i in weighing if is_equal_for_all(decision, i)
         ]
         if alike:
             lines.append(_("All of these models are alike in: {names}.").format(names=_(", ").join(alike)))
     return [line for line in lines if line]
 
 
-def reason_text(key: str, language: str, share_first: float | None = None) -> str:
-    """The words for a reason of `decision.choice`; empty if the headline says it already."""
+def reason_text(reason: str, language: str, share_first: float | None = None) -> str:
+    """A reason of `Decision.reasons` in words; empty if `decision_text` says it already."""
     _ = translator(language)
-    told = {
+    texts = {
         "best_total": "",
         "only_one": "",
         "none_meets": "",
@@ -190,49 +198,49 @@ def reason_text(key: str, language: str, share_first: float | None = None) -> st
         ),
         "no_task": _("The rule was learned on a task, and is applied without the scores of any."),
     }
-    return told.get(key, key)
+    return texts.get(reason, reason)
 
 
-def pareto_text(found: ParetoStatus, decision: Decision, language: str) -> str:
-    """`on the front`, `dominated by SmolLM2 for sure`."""
+def pareto_text(status: ParetoStatus, decision: Decision, language: str) -> str:
+    """Where a model stands on the Pareto front: `on the front`, `dominated for sure: SmolLM2`."""
     _ = translator(language)
-    if found.status == "front":
+    if status.status == "front":
         return _("on the front")
-    names = [model_name(decision, run_id) for run_id in found.dominated_by]
-    by = _(", ").join([*names[:2], *([_("{count} more").format(count=len(names) - 2)] if len(names) > 2 else [])])
-    if found.status == "dominated":
+    names = [model_name(decision, run_id) for run_id in status.dominated_by]
+    by = names_text(names, language, most=2)
+    if status.status == "dominated":
         return _("dominated for sure: {names}").format(names=by)
-    if found.is_on_front:
+    if status.is_on_front:
         return _("on the front, perhaps dominated: {names}").format(names=by)
     return _("perhaps dominated: {names}").format(names=by)
 
 
-def exclusion_text(one: ExcludedCandidate, decision: Decision, language: str, assumed: Assumptions) -> str:
-    """`SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, below 50.0`."""
+def exclusion_text(excluded: ExcludedCandidate, decision: Decision, language: str, assumptions: Assumptions) -> str:
+    """Why a model is left out: `SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, below 50.0`."""
     _ = translator(language)
-    asked = decision.criteria[one.criterion].resolved
-    name, of = criterion_name(asked, language, assumed.bits), asked.criterion.of
-    if one.reason == "lacks":
-        return _("{model}: no {criterion}").format(model=one.candidate.name, criterion=name)
-    found = one.candidate.values[one.criterion]
-    assert found is not None, "what misses a threshold has a value"
-    low, high = asked.criterion.at_least, asked.criterion.at_most
-    is_below = low is not None and found.value < low
-    told = (
+    resolved = decision.criteria[excluded.criterion].resolved
+    name, quantity = criterion_name(resolved, language, assumptions.bits), resolved.criterion.of
+    if excluded.reason == "lacks":
+        return _("{model}: no {criterion}").format(model=excluded.candidate.name, criterion=name)
+    value = excluded.candidate.values[excluded.criterion]
+    assert value is not None, "what misses a threshold has a value"
+    low, high = resolved.criterion.at_least, resolved.criterion.at_most
+    is_below = low is not None and value.value < low
+    template = (
         _("{model}: {criterion} {value}, below {limit}")
         if is_below
         else _("{model}: {criterion} {value}, above {limit}")
     )
-    return told.format(
-        model=one.candidate.name,
+    return template.format(
+        model=excluded.candidate.name,
         criterion=name,
-        value=value_text(of, found.value, language, assumed),
-        limit=value_text(of, low if is_below else high, language, assumed),
+        value=value_text(quantity, value.value, language, assumptions),
+        limit=value_text(quantity, low if is_below else high, language, assumptions),
     )
 
 
 def normalisation_text(language: str) -> str:
-    """How values are combined into one number."""
+    """How the values of a model are combined into one number."""
     _ = translator(language)
     return _(
         "Each value counts between 0 (the worst of these models) and 1 (the best); parameters, memory, speed and price by "
@@ -244,7 +252,7 @@ def normalisation_text(language: str) -> str:
 
 
 def assumption_name(key: str, language: str) -> str:
-    """A field of `Assumptions`."""
+    """The name of a field of `Assumptions`."""
     _ = translator(language)
     return {
         "bits": _("Bits per weight"),
@@ -262,6 +270,7 @@ def assumption_name(key: str, language: str) -> str:
 
 
 def speed_source_text(cost: Cost, language: str) -> str:
+    """Where a speed comes from: `measured on cuda`, `own figure`, `not known`."""
     _ = translator(language)
     if cost.speed_from is None:
         return _("not known")
@@ -271,13 +280,14 @@ def speed_source_text(cost: Cost, language: str) -> str:
 
 
 def cache_text(cost: Cost, language: str) -> str:
-    """The cache; marked as assumed if the width of the keys is."""
+    """The size of the key-value cache: `0.12 GB`, with `(width assumed)` if the model does not state its keys."""
     _ = translator(language)
-    told = value_text("memory", cost.cache_bytes, language)
-    return told if cost.is_cache_known else _("{value} (width assumed)").format(value=told)
+    text = value_text("memory", cost.cache_bytes, language)
+    return text if cost.is_cache_known else _("{value} (width assumed)").format(value=text)
 
 
 def cost_basis_text(language: str) -> str:
+    """What costs are computed from."""
     _ = translator(language)
     return _(
         "Everything here follows from parameters, blocks, hidden size and the assumptions; no dimension enters it. A measured "
@@ -290,45 +300,53 @@ def cost_basis_text(language: str) -> str:
 
 
 def rule_name(saved: SavedRule, language: str) -> str:
-    """`Small and good enough, version 2`."""
+    """A saved rule with its version: `Small and good enough, version 2`."""
     _ = translator(language)
     return _("{name}, version {n}").format(name=saved.rule.name, n=saved.version)
 
 
 def rule_text(rule: Rule, language: str) -> str:
-    """`score of the task 60 %, at least 30.0; memory at 8 bits 40 %, at most 8.00 GB`."""
+    """The criteria of a rule: `score of the task 60 %, at least 30.0; memory at 8 bits 40 %, at most 8.00 GB`."""
     _ = translator(language)
-    whole = sum(one.weight for one in rule.criteria)
-    return _("; ").join(_criterion_text(one, one.weight / whole, rule.assumptions, language) for one in rule.criteria)
+    total = sum(criterion.weight for criterion in rule.criteria)
+    return _("; ").join(
+        _criterion_text(criterion, criterion.weight / total, rule.assumptions, language) for criterion in rule.criteria
+    )
 
 
-def _criterion_text(one: Criterion, weight: float, assumed: Assumptions, language: str) -> str:
+def _criterion_text(criterion: Criterion, weight: float, assumptions: Assumptions, language: str) -> str:
     _ = translator(language)
-    parts = [f"{unresolved_criterion_name(one, language, assumed.bits)} {share_text(weight, language)}"]
-    if one.at_least is not None:
-        parts.append(_("at least {value}").format(value=value_text(one.of, one.at_least, language, assumed)))
-    if one.at_most is not None:
-        parts.append(_("at most {value}").format(value=value_text(one.of, one.at_most, language, assumed)))
+    parts = [f"{unresolved_criterion_name(criterion, language, assumptions.bits)} {share_text(weight, language)}"]
+    if criterion.at_least is not None:
+        parts.append(
+            _("at least {value}").format(value=value_text(criterion.of, criterion.at_least, language, assumptions))
+        )
+    if criterion.at_most is not None:
+        parts.append(
+            _("at most {value}").format(value=value_text(criterion.of, criterion.at_most, language, assumptions))
+        )
     return _(", ").join(parts)
 
 
-def track_record_text(found: TrackRecord, language: str) -> str:
-    """`right in 3 of 4 (95 %: 19 to 99 %); 2 not known yet`."""
+def track_record_text(record: TrackRecord, language: str) -> str:
+    """How often a rule was right: `right in 3 of 4 (95 %: 19 to 99 %); not known yet: 2`."""
     _ = translator(language)
-    if found.lower is None or found.upper is None:
-        return _("no outcome known yet; choices: {n}").format(n=found.n_open) if found.n_open else _("not applied yet")
-    told = _("right in {right} of {known} (95 %: {lower} to {upper})").format(
-        right=found.n_right,
-        known=found.n_known,
-        lower=share_text(found.lower, language),
-        upper=share_text(found.upper, language),
+    if record.lower is None or record.upper is None:
+        return (
+            _("no outcome known yet; choices: {n}").format(n=record.n_open) if record.n_open else _("not applied yet")
+        )
+    right = _("right in {right} of {known} (95 %: {lower} to {upper})").format(
+        right=record.n_right,
+        known=record.n_known,
+        lower=share_text(record.lower, language),
+        upper=share_text(record.upper, language),
     )
-    more = _("not known yet: {n}").format(n=found.n_open)
-    return _("; ").join([told, more]) if found.n_open else told
+    not_known = _("not known yet: {n}").format(n=record.n_open)
+    return _("; ").join([right, not_known]) if record.n_open else right
 
 
 def choice_text(choice: RuleChoiceRow, language: str) -> str:
-    """`SmolLM2 among 24 models`."""
+    """What was chosen: `SmolLM2 among 24 models`."""
     _ = translator(language)
     if choice.model_id is None:
         return _("none of {n} models").format(n=choice.n)
@@ -336,37 +354,37 @@ def choice_text(choice: RuleChoiceRow, language: str) -> str:
 
 
 def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -> str | None:
-    """A note for a rule that is applied to another task than it was learned on."""
+    """That a rule is applied to another task than it was learned on, or to none; None otherwise."""
     _ = translator(language)
     if rule.task is None or (benchmark is not None and is_score_of(rule.task, benchmark)):
         return None
     if benchmark is None:
         return reason_text("no_task", language)
-    told = _(
+    template = _(
         "This rule was learned on {learned} and is applied to {applied}: whether it holds there, only outcomes on it can say."
     )
-    return told.format(learned=task_name(rule.task, language), applied=task_name(benchmark, language))
+    return template.format(learned=task_name(rule.task, language), applied=task_name(benchmark, language))
 
 
 # --- elsewhere -------------------------------------------------------------------------------------------------
 
 
-def pooled_relation_lines(found: PooledRelation, language: str) -> list[str]:
-    """The relation over all tasks, how much tasks differ, and what to expect for a further task."""
+def pooled_relation_lines(pooled: PooledRelation, language: str) -> list[str]:
+    """The relation of dimension and score over all tasks, how much tasks differ, and what a further task may show."""
     _ = translator(language)
-    if found.n_tasks == 1:
+    if pooled.n_tasks == 1:
         return [_("Only one task has enough models: there is nothing to pool.")]
-    told = _("Over {n} tasks of the same models: mean rho {rho}; the tasks' errors correlate by {shared}.")
+    template = _("Over {n} tasks of the same models: mean rho {rho}; the tasks' errors correlate by {shared}.")
     lines = [
-        told.format(
-            n=found.n_tasks,
-            rho=coefficient_text(found.rho, found.lower, found.upper),
-            shared=coefficient_text(found.error_correlation),
+        template.format(
+            n=pooled.n_tasks,
+            rho=coefficient_text(pooled.rho, pooled.lower, pooled.upper),
+            shared=coefficient_text(pooled.error_correlation),
         )
     ]
-    if found.p_differ is not None:
-        lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(found.p_differ)))
-    if found.spread is None or found.further_lower is None or found.further_upper is None:
+    if pooled.p_differ is not None:
+        lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
+    if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:
         lines.append(_("Fewer than four tasks: none is drawn towards the others."))
     else:
         further = _(
@@ -374,60 +392,56 @@ def pooled_relation_lines(found: PooledRelation, language: str) -> list[str]:
         )
         lines.append(
             further.format(
-                spread=coefficient_text(found.spread),
-                lower=coefficient_text(found.further_lower),
-                upper=coefficient_text(found.further_upper),
+                spread=coefficient_text(pooled.spread),
+                lower=coefficient_text(pooled.further_lower),
+                upper=coefficient_text(pooled.further_upper),
             )
         )
     return lines
 
 
 def concordance_text(order: OrderTable, language: str, *, over_texts: bool) -> str:
-    """`Over 3 texts the order of 24 models agrees: Kendall's W 0.82 [0.70, 0.91], p < 0.001.`"""
+    """How far texts or tasks order the models alike: `Order of 24 models over 3 texts: Kendall's W 0.82 [0.70, 0.91], ...`."""
     _ = translator(language)
-    found = order.concordance
-    if found.w is None:
-        told = (
+    concordance = order.concordance
+    if concordance.w is None:
+        template = (
             _("Fewer than 5 models were measured on all of {n} texts: no coefficient of agreement.")
             if over_texts
             else _("Fewer than 5 models have scores of all of {n} tasks: no coefficient of agreement.")
         )
-        if found.reason == "one_value":
-            told = _("All values of one column are equal: there is no order to compare.")
-        return told.format(n=len(order.columns))
-    told = (
+        if concordance.reason == "one_value":
+            template = _("All values of one column are equal: there is no order to compare.")
+        return template.format(n=len(order.columns))
+    template = (
         _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
         if over_texts
         else _("Order of {n} models over {m} tasks: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
     )
-    return told.format(
-        n=found.n, m=found.n_orders, w=coefficient_text(found.w, found.lower, found.upper), p=p_value_text(found.p)
+    return template.format(
+        n=concordance.n,
+        m=concordance.n_orders,
+        w=coefficient_text(concordance.w, concordance.lower, concordance.upper),
+        p=p_value_text(concordance.p),
     )
 
 
-def agreement_text(found: VerdictAgreement, language: str) -> str:
-    """`rises inside: one verdict on all texts for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
+def agreement_text(agreement: VerdictAgreement, language: str) -> str:
+    """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     _ = translator(language)
-    claim = wording.name("claim", found.claim, language)
-    if found.lower is None or found.upper is None:
+    claim = wording.name("claim", agreement.claim, language)
+    if agreement.lower is None or agreement.upper is None:
         return _("{claim}: no model has a verdict that says something on two texts; undecided: {undecided}.").format(
-            claim=claim, undecided=found.n_undecided
+            claim=claim, undecided=agreement.n_undecided
         )
-    told = _(
+    template = _(
         "{claim}: one verdict on all texts for {same} of {n} models (95 %: {lower} to {upper}); undecided: {undecided}."
     )
-    return told.format(
+    return template.format(
         claim=claim,
-        same=found.n_same,
-        n=found.n_models,
-        lower=share_text(found.lower, language),
-        upper=share_text(found.upper, language),
-        undecided=found.n_undecided,
+        same=agreement.n_same,
+        n=agreement.n_models,
+        lower=share_text(agreement.lower, language),
+        upper=share_text(agreement.upper, language),
+        undecided=agreement.n_undecided,
     )
-
-
-def names(of: Sequence[str], language: str) -> str:
-    """The first ones by name; the others are counted."""
-    _ = translator(language)
-    more = [_("{count} more").format(count=len(of) - SHOWN_NAMES)] if len(of) > SHOWN_NAMES else []
-    return _(", ").join([*of[:SHOWN_NAMES], *more])

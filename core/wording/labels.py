@@ -30,30 +30,30 @@ def name(kind: str, key: str, language: str) -> str:
 
 
 def control_name(pass_: str, model_seed: int | None, language: str) -> str:
-    """`random weights, seed 1`: a pass, with the seed of its weights if it has one."""
-    told = name("pass", pass_, language)
+    """A pass, with the seed of its weights if it has one: `random weights, seed 1`."""
+    pass_name = name("pass", pass_, language)
     if model_seed is None:
-        return told
-    return translator(language)(_("{name}, seed {seed}")).format(name=told, seed=model_seed)
+        return pass_name
+    return translator(language)(_("{name}, seed {seed}")).format(name=pass_name, seed=model_seed)
 
 
 def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
     """The estimator's name in a list of choices; without n1, n2 is the number of neighbours."""
-    foreign = _skdim_name(estimator)
-    if foreign is not None:
-        return translator(language)(_("{method} (scikit-dimension)")).format(method=foreign)
+    skdim_name = _skdim_name(estimator)
+    if skdim_name is not None:
+        return translator(language)(_("{method} (scikit-dimension)")).format(method=skdim_name)
     estimator, n1, n2 = _parsed_estimator(estimator, n1, n2)
-    told = name("estimator", estimator, language)
+    text = name("estimator", estimator, language)
     if estimator == "gride" and n1 is not None:
-        return f"{told} (n1={n1})" if n2 is None else f"{told} (n1={n1}, n2={n2})"
-    return f"{told} (k={n2})" if estimator == "local_d2" and n2 is not None else told
+        return f"{text} (n1={n1})" if n2 is None else f"{text} (n1={n1}, n2={n2})"
+    return f"{text} (k={n2})" if estimator == "local_d2" and n2 is not None else text
 
 
 def estimator_symbol(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
     """The short form for titles and axes: `GRIDE n1=8`."""
-    foreign = _skdim_name(estimator)
-    if foreign is not None:
-        return f"{foreign} skdim"
+    skdim_name = _skdim_name(estimator)
+    if skdim_name is not None:
+        return f"{skdim_name} skdim"
     estimator, n1, n2 = _parsed_estimator(estimator, n1, n2)
     symbol = translator(language)(ESTIMATORS[estimator].symbol) if estimator in ESTIMATORS else estimator
     if estimator.startswith("gride") and n1 is not None:
@@ -72,17 +72,17 @@ def _skdim_name(estimator: str) -> str | None:
 
 def _parsed_estimator(estimator: str, n1: int | None, n2: int | None) -> tuple[str, int | None, int | None]:
     """Parses registry names: `gride_8` is GRIDE at ranks 8 and 16, `local_d2_50` is local d2 at k=50."""
-    found = re.fullmatch(r"(gride|local_d2)_(\d+)", estimator)
-    if not found:
+    match = re.fullmatch(r"(gride|local_d2)_(\d+)", estimator)
+    if not match:
         return estimator, n1, n2
-    scale = int(found[2])
-    return ("gride", scale, 2 * scale) if found[1] == "gride" else ("local_d2", None, scale)
+    scale = int(match[2])
+    return ("gride", scale, 2 * scale) if match[1] == "gride" else ("local_d2", None, scale)
 
 
-def check_meaning(check: str, language: str) -> str:
+def check_meaning(check_key: str, language: str) -> str:
     """What a check guards against and what to do; empty if there is no explanation yet."""
-    found = CHECKS.get(check)
-    return translator(language)(found.meaning) if found and found.meaning else ""
+    check = CHECKS.get(check_key)
+    return translator(language)(check.meaning) if check and check.meaning else ""
 
 
 _TELLING = ("requested_revision", "stack", "corpus_name", "protocol", "seed", "dtype")
@@ -114,13 +114,13 @@ def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
     labels: dict[str, str] = dict.fromkeys(runs["run_id"], "") if not runs.is_empty() else {}
     telling = [column for column in _TELLING if column in runs.columns]
     needed = [column for column in ("run_id", "name", *_TELLING, *_CONTROL) if column in runs.columns]
-    for _, same in runs.select(needed).group_by("name", maintain_order=True) if not runs.is_empty() else ():
-        differing = [column for column in telling if same[column].n_unique() > 1]
-        controls = any(column in runs.columns and same[column].n_unique() > 1 for column in _CONTROL)
-        for run in same.iter_rows(named=True):
-            told = [control_name(run["pass"], run.get("model_seed"), language)] if controls else []
-            told += [_value_text(column, run[column], language) for column in differing if run[column] is not None]
-            labels[run["run_id"]] = " · ".join([run["name"], *told])
+    for _, runs_of_model in runs.select(needed).group_by("name", maintain_order=True) if not runs.is_empty() else ():
+        differing = [column for column in telling if runs_of_model[column].n_unique() > 1]
+        has_controls = any(column in runs.columns and runs_of_model[column].n_unique() > 1 for column in _CONTROL)
+        for run in runs_of_model.iter_rows(named=True):
+            details = [control_name(run["pass"], run.get("model_seed"), language)] if has_controls else []
+            details += [_value_text(column, run[column], language) for column in differing if run[column] is not None]
+            labels[run["run_id"]] = " · ".join([run["name"], *details])
     vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
     times = Counter(labels.values())
     return {
@@ -135,18 +135,30 @@ def is_vetoed(run: Mapping[str, Any]) -> bool:
 
 
 def marked_name(name: str, is_vetoed: bool) -> str:
+    """The name of a run, with a mark if a check vetoes it."""
     return f"{name} {VETO_MARK}" if is_vetoed else name
 
 
 def shortened_name(name: str, longest: int = LONGEST) -> str:
-    """Shorten a name by leaving out its middle: both ends tell models apart (family, size).
+    """A name without its middle if it is long: both ends (family, size) tell models apart.
 
-    Cuts between words if most of each end remains.
+    The cut is between words if most of each end remains.
     """
     if len(name) <= longest:
         return name
     tail = (longest - 1) // 2
     return text_without_middle(name, longest - 1 - tail, tail)
+
+
+MAX_NAMES = 6
+"""Names in one line; the others are counted."""
+
+
+def names_text(names: Sequence[str], language: str, most: int = MAX_NAMES) -> str:
+    """The first names, and how many more there are: `a, b, 3 more`."""
+    _ = translator(language)
+    more = [_("{count} more").format(count=len(names) - most)] if len(names) > most else []
+    return _(", ").join([*names[:most], *more])
 
 
 FEWEST_TO_CUT = 3
@@ -174,7 +186,7 @@ def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> l
 
 
 def distinct_short_names(names: Sequence[str], shorten: Callable[[str], str] = shortened_name) -> list[str]:
-    """Shorten names but keep them distinct: if two become equal, first remove what all have in common."""
+    """Shortened names that stay distinct: if two became equal, what all have in common is left out first."""
     short = [shorten(name) for name in names]
     return (
         short
@@ -187,7 +199,7 @@ _SEPARATORS = " /_·-"
 
 
 def text_without_middle(text: str, head: int, tail: int) -> str:
-    """Keep about `head` and `tail` letters around an ellipsis; cut between words if most of each end remains."""
+    """About `head` and `tail` letters around an ellipsis. The cut is between words if most of each end remains."""
     first, last = text[:head], text[len(text) - tail :]
     if text[head] not in _SEPARATORS:
         first = _whole_words(first)
@@ -197,12 +209,12 @@ def text_without_middle(text: str, head: int, tail: int) -> str:
 
 
 def _whole_words(cut: str) -> str:
-    at = max(cut.rfind(one) for one in _SEPARATORS)
+    at = max(cut.rfind(separator) for separator in _SEPARATORS)
     return cut[: at + 1].rstrip() if at >= len(cut) // 2 else cut
 
 
 def layer_text(layer: int | None, n_layers: int, language: str) -> str:
-    """`5 of 30`: a layer with its model's depth."""
+    """A layer with its model's depth: `5 of 30`."""
     return "–" if layer is None else translator(language)(_("{band} of {layers}")).format(band=layer, layers=n_layers)
 
 

@@ -1,4 +1,4 @@
-"""What a report leaves open: the questions that a reader will ask and its runs do not answer."""
+"""What a report leaves open: the questions that a reader will ask and that its runs do not answer."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _specification_limit(runs: pl.DataFrame, language: str) -> Limit | None:
 
 
 def _control_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    """Whether a control shows a claim as well, could not have shown it, or was not measured."""
+    """Claims that a control shows as well or could not have shown, and claims without a control."""
     _ = translator(language)
     text = _text_runs(runs)
-    told = [
+    cases = [
         (text.filter(_has_reason("control_shows_it")), _("Not shown for {names}: a control shows it as well.")),
         (
             text.filter(_has_reason("control_not_exceeded")),
@@ -60,104 +60,118 @@ def _control_limit(runs: pl.DataFrame, language: str) -> Limit | None:
             _("Not known for {names}: no control that could have shown it was measured."),
         ),
     ]
-    return _limit_of_runs(_("Does the shape come from training?"), told, text, language)
+    return _limit_of_runs(_("Does the shape come from training?"), cases, text, language)
 
 
 def _shuffled_text_limit(runs: pl.DataFrame, against_controls: pl.DataFrame, language: str) -> Limit | None:
-    """What shuffled text says about the two dimensions themselves; `against_controls` are rows of run_controls."""
+    """What shuffled text says about the two dimensions themselves. `against_controls` are rows of run_controls."""
     _ = translator(language)
     text = _text_runs(runs)
     own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
-    having = {outcome: set(own.filter(outcome=outcome)["run_id"]) for outcome in ("same", "differs", "cannot_tell")}
-    known = set().union(*having.values())
+    runs_by_outcome = {
+        outcome: set(own.filter(outcome=outcome)["run_id"]) for outcome in ("same", "differs", "cannot_tell")
+    }
+    judged = set().union(*runs_by_outcome.values())
 
     def of(run_ids: set[str]) -> pl.DataFrame:
         return text.filter(pl.col("run_id").is_in(list(run_ids)))
 
-    told = [
+    cases = [
         (
-            of(having["same"] - having["differs"]),
+            of(runs_by_outcome["same"] - runs_by_outcome["differs"]),
             _(
                 "No evidence of it: with shuffled tokens a dimension is the same within 10 % ({names}), from vocabulary "
                 "and weights alone."
             ),
         ),
         (
-            of(having["cannot_tell"] - having["same"] - having["differs"]),
+            of(runs_by_outcome["cannot_tell"] - runs_by_outcome["same"] - runs_by_outcome["differs"]),
             _("Left open for {names}: the interval against shuffled tokens is too wide."),
         ),
         (
-            text.filter(~pl.col("run_id").is_in(list(known))),
+            text.filter(~pl.col("run_id").is_in(list(judged))),
             _("Not known for {names}: judged without a run on shuffled tokens."),
         ),
     ]
-    return _limit_of_runs(_("Is the shape about what the text says?"), told, text, language)
+    return _limit_of_runs(_("Is the shape about what the text says?"), cases, text, language)
 
 
 def _tokenizer_limit(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str) -> Limit | None:
-    """Token types belong to one tokenizer; `words` are the groups that can still be compared."""
+    """Values on token types belong to one tokenizer. `words` are the groups that can be compared on one point per word."""
     _ = translator(language)
     text = _text_runs(runs)
     count = text["tokenizer_hash"].n_unique()
     if count < 2:
         return None
     question = _("Can models with different tokenizers be compared?")
-    meeting = {
+    comparable_ids = {
         run_id for group in words if group.rows["tokenizer_hash"].n_unique() > 1 for run_id in group.rows["run_id"]
     }
-    if not meeting:
+    if not comparable_ids:
         reason = _(
             "{count} tokenizers cut the text into other types, and no two of these runs share kind, protocol, words "
             "and N."
         )
         return Limit(question, reason.format(count=count))
-    if len(words) == 1 and meeting == set(text["run_id"]):
+    if len(words) == 1 and comparable_ids == set(text["run_id"]):
         return Limit(question, _("Only on one point per word: a value on token types belongs to one tokenizer."))
-    some = text.filter(pl.col("run_id").is_in(list(meeting)))
+    comparable = text.filter(pl.col("run_id").is_in(list(comparable_ids)))
     reason = _("Only some ({names}), on one point per word: the others differ from them in kind, protocol, words or N.")
-    return Limit(question, reason.format(names=_affected_names_text(some, text, language)))
+    return Limit(question, reason.format(names=_affected_names_text(comparable, text, language)))
 
 
 def _check_limit(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
-    """Vetoes and warnings of runs on text only: failed checks of a control do not affect the text's numbers."""
+    """Vetoes and warnings of runs on text. Failed checks of a control do not affect the numbers of the text."""
     _ = translator(language)
     text = _text_runs(runs)
-    own = checks.filter(pl.col("run_id").is_in(text["run_id"].to_list()))
-    told = []
-    vetoed = text.filter(pl.col("run_id").is_in(own.filter(outcome="veto")["run_id"].to_list()))
+    text_checks = checks.filter(pl.col("run_id").is_in(text["run_id"].to_list()))
+    sentences = []
+    vetoed = text.filter(pl.col("run_id").is_in(text_checks.filter(outcome="veto")["run_id"].to_list()))
     if vetoed.height:
         names = _affected_names_text(vetoed, text, language)
         sentence = _("Not {names} (marked {mark}): {checks}.")
-        told.append(sentence.format(names=names, mark=VETO_MARK, checks=_check_counts_text(own, "veto", language)))
-    if own.filter(outcome="warn").height:
-        told.append(_("Not without reserve. {checks}.").format(checks=_check_counts_text(own, "warn", language)))
+        sentences.append(
+            sentence.format(names=names, mark=VETO_MARK, checks=_check_counts_text(text_checks, "veto", language))
+        )
+    if text_checks.filter(outcome="warn").height:
+        sentences.append(
+            _("Not without reserve. {checks}.").format(checks=_check_counts_text(text_checks, "warn", language))
+        )
     n = vetoed["model_id"].n_unique()
-    if n and own.filter(outcome="warn").height:
+    if n and text_checks.filter(outcome="warn").height:
         brief = _("Models that fail a quality check: {n}. Others have warnings (appendix).").format(n=n)
     elif n:
         brief = _("Models that fail a quality check: {n} (appendix).").format(n=n)
     else:
         brief = _("No model fails a quality check; some have warnings (appendix).")
-    return Limit(_("Can every run be relied on?"), wording.joined_sentences(told, language), brief) if told else None
+    return (
+        Limit(_("Can every run be relied on?"), wording.joined_sentences(sentences, language), brief)
+        if sentences
+        else None
+    )
 
 
 def _text_runs(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(pl.col("pass") == "text")
 
 
-def _affected_names_text(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
-    """The models' names, or a count (`3 of 8 models`) so that the line stays short.
+def _affected_names_text(affected: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
+    """The names of the models of the affected runs; of more than two, a count: `3 of 8 models`.
 
     A model is named with text and protocol if other runs of it are not affected.
     """
     _ = translator(language)
-    others = among.filter(~pl.col("run_id").is_in(some["run_id"].to_list()))
-    divided = set(some["name"]) & set(others["name"])
-    names = list(dict.fromkeys(_run_name(run, run["name"] in divided, language) for run in some.iter_rows(named=True)))
+    others = among.filter(~pl.col("run_id").is_in(affected["run_id"].to_list()))
+    partly_affected = set(affected["name"]) & set(others["name"])
+    names = list(
+        dict.fromkeys(
+            _run_name(run, run["name"] in partly_affected, language) for run in affected.iter_rows(named=True)
+        )
+    )
     if len(names) <= 2:
         return _(", ").join(names)
-    if divided:
-        return _("{count} of {total} runs").format(count=some.height, total=among.height)
+    if partly_affected:
+        return _("{count} of {total} runs").format(count=affected.height, total=among.height)
     return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())
 
 
@@ -173,7 +187,7 @@ def _check_counts_text(checks: pl.DataFrame, outcome: str, language: str) -> str
     """`Share of duplicate points: veto (runs: 1)`, one for each check with this outcome."""
     _ = translator(language)
     counted = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
-    told = [
+    counts = [
         _("{check}: {outcome} (runs: {count})").format(
             check=wording.name("check", row["check_name"], language),
             outcome=wording.outcome_name(outcome, language),
@@ -181,14 +195,21 @@ def _check_counts_text(checks: pl.DataFrame, outcome: str, language: str) -> str
         )
         for row in counted.agg(pl.col("run_id").n_unique()).to_dicts()
     ]
-    return _("; ").join(told)
+    return _("; ").join(counts)
 
 
 def _limit_of_runs(
-    question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str
+    question: str, cases: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str
 ) -> Limit | None:
-    """The sentences that apply to some runs, with the names of these; None if none applies."""
-    reasons = [said.format(names=_affected_names_text(some, text, language)) for some, said in told if some.height]
+    """The sentences that apply to some runs, with the names of those runs; None if none applies.
+
+    `cases` are the affected runs and the template of each sentence.
+    """
+    reasons = [
+        template.format(names=_affected_names_text(affected, text, language))
+        for affected, template in cases
+        if affected.height
+    ]
     return Limit(question, wording.joined_sentences(reasons, language)) if reasons else None
 
 
@@ -214,17 +235,17 @@ def limits(
     words: Sequence[RankingGroup],
     language: str,
     pilot: Pilot | None = None,
-    found: Answer | None = None,
+    answer: Answer | None = None,
 ) -> list[Limit]:
-    """The open questions of these runs; those raised by the pilot come first.
+    """The open questions of these runs. Those of the pilot come first.
 
     `against_controls` are rows of run_controls, `scored` is `ranking.with_scores` and `words`
     `ranking.across_tokenizers` of the same runs. They may include control runs, but no text runs without a verdict.
-    `found` is the answer to the pilot's question.
+    `answer` is the answer to the pilot's question.
     """
     text, scored = _text_runs(runs), scored.filter(pl.col("pass") == "text")
-    told = [
-        *_pilot_limits(pilot, found, language),
+    candidates = [
+        *_pilot_limits(pilot, answer, language),
         _score_limit(scored, language),
         _cause_limit(language),
         _check_limit(runs, checks, language),
@@ -242,7 +263,7 @@ def limits(
         _dtype_limit(text, language),
         _paper_limit(language),
     ]
-    return [limit for limit in told if limit is not None]
+    return [limit for limit in candidates if limit is not None]
 
 
 def _score_limit(scored: pl.DataFrame, language: str) -> Limit | None:
@@ -327,11 +348,11 @@ def _window_limit(runs: pl.DataFrame, language: str) -> Limit | None:
 
 def _group_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
-    found = groups(runs, include_vetoed=True)
+    comparable = groups(runs, include_vetoed=True)
     question = _("Which of these models stands first?")
-    if len(found) > 1:
+    if len(comparable) > 1:
         reason = _("{count} groups differ in kind, tokenizer, text, protocol or N and are never ranked across groups.")
-        return Limit(question, reason.format(count=len(found)))
+        return Limit(question, reason.format(count=len(comparable)))
     if runs["model_id"].n_unique() == 1:
         return Limit(question, _("One model: there is nothing to compare it with."))
     return Limit(question, _("No order is called better: a value says how tokens spread, not how well a model works."))
@@ -342,40 +363,42 @@ def _weight_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     derived = runs.filter(pl.col("base_relation").is_not_null()).unique("model_id", maintain_order=True)
     if derived.is_empty():
         return None
-    told = [
+    relations = [
         _("{name}: {relation}").format(
             name=shortened_name(run["name"]), relation=wording.name("relation", run["base_relation"], language)
         )
         for run in derived.iter_rows(named=True)
     ]
-    shown = told[:2] + ([_("{count} more").format(count=len(told) - 2)] if len(told) > 2 else [])
+    more = [_("{count} more").format(count=len(relations) - 2)] if len(relations) > 2 else []
     return Limit(
         _("Do the numbers hold for the base models?"),
-        _("The weights measured are not those of the base model ({relations}).").format(relations=_("; ").join(shown)),
+        _("The weights measured are not those of the base model ({relations}).").format(
+            relations=_("; ").join([*relations[:2], *more])
+        ),
     )
 
 
 def _final_norm_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
-    without = runs.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
-    if without.is_empty():
+    affected = runs.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
+    if affected.is_empty():
         return None
     return Limit(
         _("Are the final states of all models alike?"),
         _("No final norm in {names}: the output of the last block stands for the final state.").format(
-            names=_affected_names_text(without, runs, language)
+            names=_affected_names_text(affected, runs, language)
         ),
     )
 
 
 def _dtype_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
-    kinds = sorted(runs["dtype"].unique().to_list())
-    if len(kinds) < 2:
+    dtypes = sorted(runs["dtype"].unique().to_list())
+    if len(dtypes) < 2:
         return None
     return Limit(
         _("Does the number format matter?"),
-        _("The runs were computed in {dtypes}; the difference was not measured.").format(dtypes=_(", ").join(kinds)),
+        _("The runs were computed in {dtypes}; the difference was not measured.").format(dtypes=_(", ").join(dtypes)),
     )
 
 
@@ -387,12 +410,12 @@ def _paper_limit(language: str) -> Limit:
     )
 
 
-def _pilot_limits(pilot: Pilot | None, found: Answer | None, language: str) -> list[Limit]:
-    """Questions that the pilot itself leaves open. With a cautious use class, its warning comes first."""
+def _pilot_limits(pilot: Pilot | None, answer: Answer | None, language: str) -> list[Limit]:
+    """The questions that the pilot itself leaves open. In a cautious use class, its warning comes first."""
     if pilot is None:
         return []
     _ = translator(language)
-    told = []
+    limits = []
     reasons = {
         "scarce_data": _(
             "No. Too few task examples can check a choice (use class: scarce data), and a dimension never stands in "
@@ -404,8 +427,10 @@ def _pilot_limits(pilot: Pilot | None, found: Answer | None, language: str) -> l
         ),
     }
     if pilot.is_cautious:
-        told.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
-    if found is not None and (found.word == "cannot_tell" or not found.registration.is_registered):
-        said = [answers.answer_text(found, language), *answers.undecided_lines(found, language)]
-        told.append(Limit(_("Does the pre-registered expectation hold?"), wording.joined_sentences(said, language)))
-    return told
+        limits.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
+    if answer is not None and (answer.word == "cannot_tell" or not answer.registration.is_registered):
+        sentences = [answers.answer_text(answer, language), *answers.undecided_lines(answer, language)]
+        limits.append(
+            Limit(_("Does the pre-registered expectation hold?"), wording.joined_sentences(sentences, language))
+        )
+    return limits

@@ -23,18 +23,18 @@ def number(value: float | None) -> str:
 
 
 def rounded(value: float) -> str:
-    """For a headline: no more digits than people read."""
+    """A number for a headline: no digits after the point from 10 on."""
     return number(value) if abs(value) < 9.5 else f"{value:.0f}"
 
 
 def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
-    """`+12 % [+4, +20]`: a signed difference with its 95 percent interval."""
-    told = f"{100 * share:+.0f} %"
-    return told if lower is None or upper is None else f"{told} [{100 * lower:+.0f}, {100 * upper:+.0f}]"
+    """A signed difference with its 95 percent interval: `+12 % [+4, +20]`."""
+    text = f"{100 * share:+.0f} %"
+    return text if lower is None or upper is None else f"{text} [{100 * lower:+.0f}, {100 * upper:+.0f}]"
 
 
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
-    """`106 [98.9, 113]`: a value with its 95 percent interval; no brackets if the error is not known."""
+    """A value with its 95 percent interval: `106 [98.9, 113]`; without brackets if the error is not known."""
     if value is None or lower is None or upper is None:
         return number(value)
     return f"{number(value)} [{number(lower)}, {number(upper)}]"
@@ -48,25 +48,25 @@ def interval_of(row: Mapping[str, Any], column: str, absent: str = "–") -> str
 
 
 def size_range(n_points: tuple[int, int]) -> str:
-    """`800`, or `780–800` if the clouds differ in size."""
+    """A number of points: `800`, or `780–800` if the clouds differ in size."""
     smallest, largest = n_points
     return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
 
 
 def day(when: date, language: str) -> str:
-    """`26 November 2026`, `2026年11月26日`; for a datetime, its day."""
+    """A day: `26 November 2026`, `2026年11月26日`; for a datetime, its day."""
     return f"{when.year}年{when.month}月{when.day}日" if language == "ja" else f"{when.day} {when:%B %Y}"
 
 
 def amount(n_bytes: int | None) -> str:
-    """`1.23 GB`, `45 MB`."""
+    """A size in memory: `1.23 GB`, `45 MB`."""
     if n_bytes is None:
         return "unknown"
     return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
 
 
 def duration(seconds: float | None, language: str = "en") -> str:
-    """`40 s`, `5 min`, `2.5 h`: no more digits than an estimate justifies."""
+    """A time: `40 s`, `5 min`, `2.5 h`, with no more digits than an estimate justifies."""
     _ = translator(language)
     if seconds is None:
         return _("unknown")

@@ -1,7 +1,6 @@
-"""Names of every stored field of a run, section by section; the English name is the catalogue's message.
+"""The wording of stored fields: every field of a run with its name and value, section by section, and two runs compared.
 
-The names are declared with the fields: columns in core.tables, parts of the request and of the protocol in
-core.records.
+Names are declared with the fields: of columns in core.tables, of the request and the protocol in core.records.
 """
 
 from __future__ import annotations
@@ -51,12 +50,12 @@ def _declared() -> Iterator[tuple[str, str, str, str, str]]:
     """(section, field, name, kind of its values, unit) of every declared field of a run."""
     for table in (TABLES["models"], TABLES["corpora"], TABLES["runs"]):
         for column in table.columns:
-            said = column.declared
-            section = said.section or table.section
-            if said.screen:
-                field = column.name if said.key else table.prefix + column.name
-                yield section, field, said.screen, said.values, said.unit
-            for part, name in said.parts.items():
+            declared = column.declared
+            section = declared.section or table.section
+            if declared.screen:
+                field = column.name if declared.key else table.prefix + column.name
+                yield section, field, declared.screen, declared.values, declared.unit
+            for part, name in declared.parts.items():
                 yield section, f"{column.name}.{part}", name, "", ""
     for prefix, record in (("config.protocol.", Protocol), ("config.run.", RunConfig)):
         for name, setting in settings(record).items():
@@ -108,13 +107,13 @@ class Section:
 
 def sections(record: Mapping[str, Any], language: str) -> list[Section]:
     """Every field of a record (core.warehouse.runs); empty ones are shown as a dash."""
-    told = flatten(record)
-    placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
-    for name in told:
+    values = flatten(record)
+    placed = {key: [name for name in fields if name in values] for key, (_title, fields) in SECTIONS.items()}
+    for name in values:
         if name not in NAMES:
             placed[field_section(name)].append(name)
     return [
-        Section(key, section_title(key, language), tuple(_field(name, told[name], language) for name in names))
+        Section(key, section_title(key, language), tuple(_field(name, values[name], language) for name in names))
         for key, names in placed.items()
         if names
     ]
@@ -129,7 +128,7 @@ def field_section(field: str) -> str:
 
 
 def field_position(field: str) -> tuple[int, int]:
-    """Sort key of a field: its section, then its position there; fields without a name come last."""
+    """The sort key of a field: its section, then its position there. Fields without a name come last."""
     key = field_section(field)
     known = list(SECTIONS[key][1])
     return list(SECTIONS).index(key), known.index(field) if field in known else len(known)
@@ -144,7 +143,7 @@ def _field(name: str, value: Any, language: str) -> Field:
 
 
 def field_name(field: str, language: str) -> str:
-    """The field's name: packages keep their own, measuring phases have ours; an unnamed field is shown as stored."""
+    """The name of a field. Packages keep their own; a field without a name is shown as it is stored."""
     _ = translator(language)
     column, _dot, part = field.partition(".")
     if field in NAMES:
@@ -155,7 +154,7 @@ def field_name(field: str, language: str) -> str:
 
 
 def field_text(field: str, value: Any, language: str) -> str:
-    """The value with its unit, in readable form."""
+    """The value of a field with its unit; a dash for None."""
     _ = translator(language)
     if value is None:
         return ABSENT
@@ -176,17 +175,19 @@ def field_text(field: str, value: Any, language: str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def comparability_text(found: Comparability, language: str) -> str:
-    """Whether two runs may be compared and, if not, why, in one sentence."""
+def comparability_text(comparability: Comparability, language: str) -> str:
+    """Whether two runs may be compared and, if not, why."""
     _ = translator(language)
-    why = _(", ").join(translator(language)(REASONS[name]) for name in found.reasons)
-    if found.by_types:
+    reasons = _(", ").join(translator(language)(REASONS[name]) for name in comparability.reasons)
+    if comparability.by_types:
         return _(
             "Their dimensions may be compared: same text, protocol, tokenizer and kind of model, and N within 10 %."
         )
-    if found.by_words:
-        return _("They may be compared on one point per word alone, because they differ in: {what}.").format(what=why)
-    return _("Their dimensions may not be compared, because they differ in: {what}.").format(what=why)
+    if comparability.by_words:
+        return _("They may be compared on one point per word alone, because they differ in: {what}.").format(
+            what=reasons
+        )
+    return _("Their dimensions may not be compared, because they differ in: {what}.").format(what=reasons)
 
 
 @dataclass(frozen=True)
@@ -200,35 +201,42 @@ class Line:
     other: str
 
 
-def differing_lines(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
-    """The fields that differ; without `every`, only those that do not differ between any two runs."""
-    found = differences(one, other)
-    kept = sorted(found if every else without_incidental(found), key=lambda each: field_position(each.field))
+def differing_lines(
+    one: Mapping[str, Any], other: Mapping[str, Any], language: str, include_incidental: bool = False
+) -> list[Line]:
+    """The fields in which two runs differ; without `include_incidental`, not those that differ between any two runs."""
+    differing = differences(one, other)
+    kept = sorted(
+        differing if include_incidental else without_incidental(differing),
+        key=lambda difference: field_position(difference.field),
+    )
     return [
         Line(
-            section_title(field_section(each.field), language),
-            field_name(each.field, language),
-            field_text(each.field, each.one, language),
-            field_text(each.field, each.other, language),
+            section_title(field_section(difference.field), language),
+            field_name(difference.field, language),
+            field_text(difference.field, difference.one, language),
+            field_text(difference.field, difference.other, language),
         )
-        for each in kept
+        for difference in kept
     ]
 
 
 def agreeing_names(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
-    """Names of the fields that have the same value in both runs."""
-    unlike = {each.field for each in differences(one, other)}
+    """The names of the fields that have the same value in both runs."""
+    differing = {difference.field for difference in differences(one, other)}
     return [
-        field_name(name, language) for name, value in flatten(one).items() if value is not None and name not in unlike
+        field_name(name, language)
+        for name, value in flatten(one).items()
+        if value is not None and name not in differing
     ]
 
 
 def result_lines(
     one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False
 ) -> list[Line]:
-    """Results of two runs: dimensions with their intervals, N, verdicts and checks. Rows come from `queries.runs`.
+    """The results of two runs, rows of `queries.runs`: dimensions with their intervals, N, verdicts and checks.
 
-    `is_brief` shows verdicts as marks and one sentence, without their reasons.
+    `is_brief` shows verdicts as marks and a short name, without their reasons.
     """
     _ = translator(language)
 
@@ -239,7 +247,7 @@ def result_lines(
             else wording.short_outcome_text(run, language)
         )
 
-    told = [
+    results = [
         (_("Largest inner dimension"), lambda run: _interval_text(run, "inner_max")),
         (_("Working dimension"), lambda run: wording.shape_text(run, language)),
         (_("Final, before the norm"), lambda run: _interval_text(run, "final_dimension_pre_norm")),
@@ -248,7 +256,7 @@ def result_lines(
         (_("Verdicts"), verdicts),
         (_("Checks"), lambda run: _checks_text(run, language)),
     ]
-    return [Line("", label, say(one), say(other)) for label, say in told]
+    return [Line("", label, value(one), value(other)) for label, value in results]
 
 
 def _interval_text(run: Mapping[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Why a value of an imported score file was left out, or how it was changed."""
+"""The wording of imported score files: why a value was left out, or how it was changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.wording.numbers import number
 
 
 def remark_text(remark: Remark, language: str) -> str:
-    """One sentence for a remark, with the name or value from the file. It is plain text; a page must escape it."""
+    """A remark in one sentence, with the name or value from the file. It is plain text: a page must escape it."""
     sentences = (
         _skipped_texts(translator(language)) | _changed_texts(translator(language)) | _file_texts(translator(language))
     )
@@ -111,7 +111,7 @@ _cached_remark_text = lru_cache(maxsize=4096)(remark_text)
 
 @dataclass(frozen=True)
 class RemarkGroup:
-    """One reason, with all the values that it applies to."""
+    """A remark, with the number of values that it applies to."""
 
     code: str
     words: str
@@ -122,6 +122,7 @@ class RemarkGroup:
 
 
 def kind_name(kind: str, language: str) -> str:
+    """What becomes of a value, one of KINDS, in words."""
     _ = translator(language)
     names = {
         "taken": _("taken"),
@@ -134,7 +135,7 @@ def kind_name(kind: str, language: str) -> str:
 
 
 def row_remarks_text(row: ParsedScore, language: str) -> str:
-    """Why a value is skipped or how it was changed; empty if it is taken unchanged."""
+    """Why a value is skipped, or how it was changed; empty if it is taken unchanged."""
     _ = translator(language)
     remarks = [row.skipped] if row.skipped else row.remarks
     return _("; ").join(_cached_remark_text(remark, language) for remark in remarks)
@@ -151,23 +152,26 @@ def known_score_text(known: str | None, sources: str | None, value: float | None
 
 
 def remark_groups(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> list[RemarkGroup]:
-    """Why values were skipped, or how the others were changed; the most frequent reason first."""
-    found: dict[str, list[tuple[Remark, str]]] = {}
+    """Why values were skipped, or how the others were changed, each reason once. The most frequent comes first."""
+    by_code: dict[str, list[tuple[Remark, str]]] = {}
     for row in rows:
         if (row.skipped is not None) != skipped:
             continue
         for remark in [row.skipped] if row.skipped else row.remarks:
-            found.setdefault(remark.code, []).append((remark, row.at))
-    told = []
-    for code, met in found.items():
-        first = met[0][0]
-        if len({remark.detail for remark, _ in met}) > 1:  # one line stands for all, worded as the first
+            by_code.setdefault(remark.code, []).append((remark, row.at))
+    groups = []
+    for code, remarks in by_code.items():
+        first = remarks[0][0]
+        if len({remark.detail for remark, _ in remarks}) > 1:  # one line stands for all, worded as the first
             first = replace(first, detail=f"{first.detail}, …")
-        told.append(
-            RemarkGroup(code, _cached_remark_text(first, language), len(met), tuple(at for _, at in met[:EXAMPLES]))
+        groups.append(
+            RemarkGroup(
+                code, _cached_remark_text(first, language), len(remarks), tuple(at for _, at in remarks[:EXAMPLES])
+            )
         )
-    return sorted(told, key=lambda one: (-one.count, one.code))
+    return sorted(groups, key=lambda group: (-group.count, group.code))
 
 
 def file_remark_lines(file: ScoreFile, language: str) -> list[str]:
+    """What is to say of the file as a whole."""
     return [_cached_remark_text(remark, language) for remark in file.remarks]

@@ -39,9 +39,9 @@ def unit_name(unit: str, language: str) -> str:
 
 
 def score_flag_lines(flags: str | None, language: str) -> list[str]:
-    """The cautions of a score, `code` or `code:count` each; unknown codes are shown as their source writes them."""
+    """The cautions of a score, one sentence each. `flags` are `code` or `code:count`; unknown codes are shown as they are."""
     _ = translator(language)
-    known = {
+    templates = {
         "prompts_cut_at_their_left": _(
             "Prompts that lost their beginning, because the model does not read so much at once: {n}. What stands next to "
             "the answer was kept."
@@ -54,11 +54,11 @@ def score_flag_lines(flags: str | None, language: str) -> list[str]:
             "With characters that the tokenizer does not know, and so likelier than they are: {n}."
         ),
     }
-    told = []
+    lines = []
     for flag in filter(None, (flags or "").split(";")):
         code, _colon, n = flag.partition(":")
-        told.append(known[code].format(n=n) if code in known else flag.replace("_", " "))
-    return told
+        lines.append(templates[code].format(n=n) if code in templates else flag.replace("_", " "))
+    return lines
 
 
 def is_made_here(row: Mapping[str, Any]) -> bool:
@@ -67,7 +67,7 @@ def is_made_here(row: Mapping[str, Any]) -> bool:
 
 
 def score_text(row: dict, language: str) -> str:
-    """A score of `ranking.with_scores`, with the model or revision that it belongs to."""
+    """A score of `ranking.with_scores`, and whose it is if it is not that of this very model."""
     _ = translator(language)
     match = row["score_match"]
     if match == "none" or row["score"] is None:
@@ -86,31 +86,31 @@ def score_text(row: dict, language: str) -> str:
 
 
 def score_note_lines(row: dict, language: str) -> list[str]:
-    """Limits of a score of `ranking.with_scores`, other than whose it is: a partial run, sources that disagree, and
+    """What limits a score of `ranking.with_scores`, other than whose it is: its unit, a partial run, sources that disagree,
     settings that differ from the run's.
     """
     _ = translator(language)
-    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=unit_name(row["unit"], language))]
+    lines = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=unit_name(row["unit"], language))]
     if row["score_is_partial"]:
-        told.append(
+        lines.append(
             _("partial run")
             if row["score_n_samples"] is None
             else _("partial run, {n} questions").format(n=f"{row['score_n_samples']:,}")
         )
     lowest, highest = number(row["score_lowest"]), number(row["score_highest"])
     if lowest != highest:
-        told.append(
+        lines.append(
             _("{lowest} to {highest} in {n} sources").format(lowest=lowest, highest=highest, n=row["score_sources"])
         )
     elif row["score_sources"] > 1:
-        told.append(_("the same in {n} sources").format(n=row["score_sources"]))
+        lines.append(_("the same in {n} sources").format(n=row["score_sources"]))
     if row["score_variants"] > 1 or (row["score_dtype"] or row["dtype"]) != row["dtype"]:
-        told.append(score_settings_text(row["score_dtype"], row["score_chat_template"], language))
-    return told
+        lines.append(score_settings_text(row["score_dtype"], row["score_chat_template"], language))
+    return lines
 
 
 def score_settings_text(dtype: str | None, chat_template: bool | None, language: str) -> str:
-    """`bfloat16, chat template`: the settings under which a model was scored; a missing dtype is `not stated`."""
+    """The settings under which a model was scored: `bfloat16, chat template`; a missing dtype is `not stated`."""
     _ = translator(language)
     templates = {None: None, True: _("chat template"), False: _("no chat template")}
     return _(", ").join(part for part in (stated_text(dtype, language), templates[chat_template]) if part)
@@ -119,15 +119,15 @@ def score_settings_text(dtype: str | None, chat_template: bool | None, language:
 def benchmark_name(
     benchmark: str, metric: str | None, n_shot: int | None, language: str, filter: str | None = None
 ) -> str:
-    """`gsm8k (exact_match, strict-match, 5-shot)`: another metric, filter or number of shots is another score."""
+    """A benchmark with its settings: `gsm8k (exact_match, strict-match, 5-shot)`. With other settings it is another score."""
     _ = translator(language)
     details = [_("metric not stated") if metric == NOT_STATED else metric_name(metric, language)] if metric else []
     if filter and filter not in ("none", NOT_STATED):
         details.append(filter)
     if n_shot is not None:
         details.append(_("{n}-shot").format(n=n_shot))
-    named = _("{quantity} ({details})")
-    return named.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
+    template = _("{quantity} ({details})")
+    return template.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
 
 
 def registered_benchmark_text(benchmark: Benchmark, language: str) -> str:
@@ -140,81 +140,92 @@ def registered_benchmark_text(benchmark: Benchmark, language: str) -> str:
     return _("; ").join([name, direction])
 
 
-def comparison_outcome_text(one: PairedComparison, language: str) -> str:
+def comparison_outcome_text(comparison: PairedComparison, language: str) -> str:
+    """`first is higher`, `second is higher` or `not told apart`."""
     _ = translator(language)
-    if not one.is_told_apart:
+    if not comparison.is_told_apart:
         return _("not told apart")
-    return _("first is higher") if one.difference > 0 else _("second is higher")
+    return _("first is higher") if comparison.difference > 0 else _("second is higher")
 
 
-def comparison_lines(name: str, model_a: str, model_b: str, one: PairedComparison, language: str) -> list[str]:
-    """The comparison on one benchmark: the difference, its basis, and whether it exceeds chance."""
+def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedComparison, language: str) -> list[str]:
+    """Two models on one benchmark: the difference, what it is computed from, and whether it exceeds chance."""
     _ = translator(language)
     means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} common questions.").format(
         benchmark=name,
         a=model_a,
         b=model_b,
-        mean_a=number(one.mean_a),
-        mean_b=number(one.mean_b),
-        difference=with_interval(one.difference, one.lower, one.upper),
-        n=f"{one.n_common:,}",
+        mean_a=number(comparison.mean_a),
+        mean_b=number(comparison.mean_b),
+        difference=with_interval(comparison.difference, comparison.lower, comparison.upper),
+        n=f"{comparison.n_common:,}",
     )
-    lines = (means, *(told(one, language) for told in (_left_out_text, _mcnemar_text, _judgement_text)))
+    lines = (
+        means,
+        _left_out_text(comparison, language),
+        _mcnemar_text(comparison, language),
+        _judgement_text(comparison, language),
+    )
     return [line for line in lines if line]
 
 
 def multiple_comparisons_text(n: int, language: str) -> str:
-    """A caution about making many comparisons at once."""
+    """A caution about `n` comparisons made at once."""
     _ = translator(language)
     line = _("Comparisons: {n}. Of models that are alike, about one in twenty would be told apart by chance.")
     return line.format(n=n)
 
 
 def newest_file_text(benchmarks: Sequence[str], language: str) -> str:
-    """Benchmarks with a model's answers in several files, and which file counts."""
+    """Which file counts for benchmarks whose answers came in several files."""
     _ = translator(language)
     line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
     return line.format(names=_(", ").join(benchmarks))
 
 
 def p_number_text(p: float | None) -> str:
+    """The number of a p-value, for a table: `0.36`, `< 0.0001`."""
     if p is None:
         return "–"
     return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
 def p_value_text(p: float | None) -> str:
-    """`p = 0.36`, `p < 0.001`, for use within a sentence; permutations cannot resolve smaller values."""
-    told = "< 0.001" if p is not None and p < 1e-3 else p_number_text(p)
-    return f"p {told}" if told.startswith("<") else f"p = {told}"
+    """A p-value within a sentence: `p = 0.36`, `p < 0.001`. Permutations cannot resolve smaller values."""
+    value = "< 0.001" if p is not None and p < 1e-3 else p_number_text(p)
+    return f"p {value}" if value.startswith("<") else f"p = {value}"
 
 
-def _left_out_text(one: PairedComparison, language: str) -> str:
+def _left_out_text(comparison: PairedComparison, language: str) -> str:
     _ = translator(language)
-    told = []
-    if one.n_only_a or one.n_only_b:
+    sentences = []
+    if comparison.n_only_a or comparison.n_only_b:
         line = _("Left out, as only one model answered them: {a} of the first, {b} of the second.")
-        told.append(line.format(a=f"{one.n_only_a:,}", b=f"{one.n_only_b:,}"))
-    if one.n_repeated:
-        told.append(_("Answered more than once, counted once by their mean: {n}.").format(n=f"{one.n_repeated:,}"))
-    return " ".join(told)
+        sentences.append(line.format(a=f"{comparison.n_only_a:,}", b=f"{comparison.n_only_b:,}"))
+    if comparison.n_repeated:
+        sentences.append(
+            _("Answered more than once, counted once by their mean: {n}.").format(n=f"{comparison.n_repeated:,}")
+        )
+    return " ".join(sentences)
 
 
-def _mcnemar_text(one: PairedComparison, language: str) -> str:
+def _mcnemar_text(comparison: PairedComparison, language: str) -> str:
     _ = translator(language)
-    if one.p_value is None:
+    if comparison.p_value is None:
         return ""
     line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar's exact test: {p}.")
-    return line.format(a=f"{one.only_a_right:,}", b=f"{one.only_b_right:,}", p=p_value_text(one.p_value))
+    return line.format(
+        a=f"{comparison.only_a_right:,}", b=f"{comparison.only_b_right:,}", p=p_value_text(comparison.p_value)
+    )
 
 
-def _judgement_text(one: PairedComparison, language: str) -> str:
+def _judgement_text(comparison: PairedComparison, language: str) -> str:
     _ = translator(language)
-    if one.is_told_apart:
+    if comparison.is_told_apart:
         return _("The difference is larger than chance explains (95 %).")
-    if one.detectable is not None and one.p_value is not None and one.detectable >= 1:
+    if comparison.detectable is not None and comparison.p_value is not None and comparison.detectable >= 1:
         return _("The two cannot be told apart: these are too few questions to show any difference.")
-    if one.detectable is None:
+    if comparison.detectable is None:
         return _("The two cannot be told apart on these questions.")
     line = _("The two cannot be told apart: a true difference of {least} would have shown with 80 % probability.")
-    return line.format(least=number(one.detectable))
+    return line.format(least=number(comparison.detectable))

@@ -1,4 +1,4 @@
-"""The wording of slides for decision makers: dates, layers, checks, what a use class allows, durations."""
+"""The wording of slides for decision makers: names, checks, shapes, what a use class allows, durations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from core import wording
 from core.locale import translator
 from core.pilots.pilot import Pilot
-from core.wording.labels import VETO_MARK, marked_name, shortened_name
+from core.wording.labels import VETO_MARK, marked_name, names_text, shortened_name
 from core.wording.numbers import day, duration
 
 __all__ = [
@@ -18,29 +18,26 @@ __all__ = [
     "day",
     "decider_text",
     "dimension_text",
-    "names_text",
     "permitted_use_text",
     "plan_scope_text",
     "rho_sign_text",
     "shape_text",
+    "short_names_text",
     "time_text",
     "use_class_text",
     "verdict_text",
 ]
 
-MOST_NAMES = 4
+MAX_NAMES = 4
 
 
-def names_text(found: Sequence[str], language: str, most: int = MOST_NAMES, longest: int = 30) -> str:
-    """The first names; the others are counted."""
-    _ = translator(language)
-    told = [shortened_name(name, longest) for name in found[:most]]
-    more = [_("{count} more").format(count=len(found) - most)] if len(found) > most else []
-    return _(", ").join([*told, *more]) or "–"
+def short_names_text(names: Sequence[str], language: str, most: int = MAX_NAMES, longest: int = 30) -> str:
+    """The first names, shortened, and how many more there are; a dash if there are none."""
+    return names_text([shortened_name(name, longest) for name in names], language, most) or "–"
 
 
 def use_class_text(pilot: Pilot | None, language: str) -> str:
-    """The line on every slide: the kind of choice; in a cautious use class, that a dimension alone supports none."""
+    """The line on every slide: what kind of choice this is, and whether a dimension may support it."""
     _ = translator(language)
     if pilot is None:
         return _("No question was registered: numbers side by side, and no recommendation.")
@@ -58,19 +55,19 @@ def use_class_text(pilot: Pilot | None, language: str) -> str:
 
 
 def dimension_text(language: str) -> str:
-    """What "dimension" means, for readers of nothing else."""
+    """What "dimension" means, for readers who read nothing else about it."""
     _ = translator(language)
     return _("the number of independent directions that a model’s token vectors spread over")
 
 
 def rho_sign_text(language: str) -> str:
-    """What the sign of rho means, whichever way the score is counted."""
+    """What the sign of rho means, whether a higher or a lower score is the better one."""
     _ = translator(language)
     return _("rho > 0: a larger dimension goes with a better score")
 
 
 def decider_text(pilot: Pilot | None, language: str) -> str:
-    """`Head of support; by when: 15 December 2026`."""
+    """Who decides and by when: `Head of support; by when: 15 December 2026`."""
     _ = translator(language)
     if pilot is None or (pilot.decided_by is None and pilot.decide_by is None):
         return _("not named yet; by when: not named yet")
@@ -79,12 +76,13 @@ def decider_text(pilot: Pilot | None, language: str) -> str:
 
 
 def plan_scope_text(language: str) -> str:
+    """The line on every slide about a layer plan: what its price holds for."""
     _ = translator(language)
     return _("A layer plan: its price holds for this model and this text; test the smaller model on your own task.")
 
 
 def permitted_use_text(pilot: Pilot | None, language: str) -> str:
-    """What a relation of dimension and score may be used for."""
+    """What a relation of dimension and score may be used for in this use class."""
     _ = translator(language)
     if pilot is None or not pilot.is_cautious:
         return _("General use: a shortlist by dimension is allowed, and is then tested on the task itself.")
@@ -97,15 +95,18 @@ def checks_text(runs: pl.DataFrame, language: str) -> str:
     vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
     warned = runs.filter(worst_check="warn")["name"].n_unique()
     if vetoed:
-        told = _("Quality checks: {n} vetoed ({names}), whose numbers do not count")
-        return told.format(n=len(vetoed), names=names_text([marked_name(name, True) for name in vetoed], language))
+        template = _("Quality checks: {n} vetoed ({names}), whose numbers do not count")
+        return template.format(
+            n=len(vetoed), names=short_names_text([marked_name(name, True) for name in vetoed], language)
+        )
     if warned:
         return _("Quality checks: none vetoed, {n} with a warning").format(n=warned)
     return _("Quality checks: all passed")
 
 
 def shape_text(run: dict, language: str) -> str:
-    """`SmolLM2: rise inside dependent on how it is measured, fall at the end not found; 44 → 106 → 21.7`.
+    """The verdicts on a run, and its dimension at the start, at most and at the end:
+    `SmolLM2: rise inside dependent on how it is measured, fall at the end not found; 44 → 106 → 21.7`.
 
     A run that a check vetoes says so instead.
     """
@@ -113,40 +114,40 @@ def shape_text(run: dict, language: str) -> str:
     name = shortened_name(run["name"], 30)
     if run["worst_check"] == "veto":
         return _("{name} {mark}: not usable, a check vetoes it").format(name=name, mark=VETO_MARK)
-    told = {
+    values = {
         "name": name,
         "start": wording.number(run["embedding_dimension"]),
         "top": wording.number(run["inner_max"]),
         "end": wording.number(run["final_dimension_pre_norm"]),
     }
     if run["verdict_rise"] == run["verdict_fall"] == "robust":
-        return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**told)
+        return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**values)
     return _("{name}: rise inside {rise}, fall at the end {fall}; {start} → {top} → {end}").format(
-        rise=verdict_text(run["verdict_rise"], language), fall=verdict_text(run["verdict_fall"], language), **told
+        rise=verdict_text(run["verdict_rise"], language), fall=verdict_text(run["verdict_fall"], language), **values
     )
 
 
 def verdict_text(key: str | None, language: str) -> str:
     """The verdict on a claim, for use within a sentence: `confirmed`, `dependent on how it is measured`."""
     _ = translator(language)
-    told = {
+    verdicts = {
         "robust": _("confirmed"),
         "depends": _("dependent on how it is measured"),
         "no": _("not found"),
         "not_controlled": _("not confirmed by any control"),
         "not_usable": _("not usable"),
     }
-    return told.get(key or "", _("not decided"))
+    return verdicts.get(key or "", _("not decided"))
 
 
 def median_seconds(runs: pl.DataFrame) -> float | None:
-    """Seconds that one measurement took: the median over these runs; None if no time is known."""
-    taken = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().drop_nulls().to_list()
-    return median(taken) if taken else None
+    """The median seconds that one of these runs took; None if no time is known."""
+    seconds = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().drop_nulls().to_list()
+    return median(seconds) if seconds else None
 
 
 def time_text(n: int, runs: pl.DataFrame, language: str) -> str:
-    """The time for `n` measurements, judged by these runs: `about 12 min`."""
+    """The time for `n` measurements like these runs: `about 12 min`."""
     _ = translator(language)
-    one = median_seconds(runs)
-    return _("time not known") if one is None else _("about {time}").format(time=duration(n * one, language))
+    seconds = median_seconds(runs)
+    return _("time not known") if seconds is None else _("about {time}").format(time=duration(n * seconds, language))

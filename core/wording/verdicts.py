@@ -1,6 +1,6 @@
 """The wording of verdicts: each of the two claims with its verdict and, if it is not robust, why.
 
-Rows come from `queries.runs` or run_summaries; what a control shows comes from rows of run_controls.
+`run` is a row of `queries.runs` or run_summaries; what a control shows comes from rows of run_controls.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 
 
 def reason_text(key: str, language: str, brief: bool = True) -> str:
-    """Why a claim is not robust, or what limits a run; a key without words is returned as it is."""
+    """Why a claim is not robust, or what limits a run. A key without words is returned as it is."""
     words = _KNOWN.get(key)
     if words is None:
         return key
@@ -186,28 +186,28 @@ def reason_meaning(key: str, language: str) -> str:
 
 
 def sorted_reasons(keys: Iterable[str] | None) -> list[str]:
-    """Keys by importance; those without words come last, in the given order."""
+    """Keys of reasons, the most important first; those without words come last, in the given order."""
     known = list(_KNOWN)
     return sorted(dict.fromkeys(keys or ()), key=lambda key: known.index(key) if key in known else len(known))
 
 
 def run_reasons(run: Mapping[str, Any]) -> list[str]:
     """Keys of all remarks on a run: the reasons of its verdicts, and what limits its numbers."""
-    told = [run["reasons_rise"], run["reasons_fall"], run["qualifiers"]]
-    return sorted_reasons(key for keys in told for key in keys or ())
+    key_lists = [run["reasons_rise"], run["reasons_fall"], run["qualifiers"]]
+    return sorted_reasons(key for keys in key_lists for key in keys or ())
 
 
 def claim_text(claim: str, run: Mapping[str, Any], language: str, brief: bool = False) -> str:
-    """`rises inside: depends on the specification (goes with dominant directions)`; if brief, `depends (...)`."""
+    """A claim with its verdict and reasons: `rises inside: depends on the specification (goes with dominant directions)`."""
     _ = translator(language)
     word = verdict_name(run[f"verdict_{claim}"], language, brief)
     reasons = [reason_text(key, language, brief) for key in sorted_reasons(run[f"reasons_{claim}"])]
-    told = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
-    return _("{claim}: {verdict}").format(claim=claim_name(claim, language, brief), verdict=told)
+    verdict = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
+    return _("{claim}: {verdict}").format(claim=claim_name(claim, language, brief), verdict=verdict)
 
 
 def verdict_name(verdict: str | None, language: str, brief: bool = False) -> str:
-    """The word alone. For display use `claim_text`, which adds the claim and the reasons."""
+    """The verdict alone. A reader is shown `claim_text`, which adds the claim and the reasons."""
     _ = translator(language)
     if verdict is None:
         return _("not judged")
@@ -216,21 +216,21 @@ def verdict_name(verdict: str | None, language: str, brief: bool = False) -> str
 
 def badge_text(run: Mapping[str, Any], language: str) -> str:
     """A short name for the run, for cards and titles: `Rises, then falls` only if both claims are robust."""
-    found = (run["verdict_rise"], run["verdict_fall"])
+    verdicts = (run["verdict_rise"], run["verdict_fall"])
     for rise, fall, words in BADGES:
-        if rise in ("*", found[0]) and fall in ("*", found[1]):
+        if rise in ("*", verdicts[0]) and fall in ("*", verdicts[1]):
             return translator(language)(words)
-    return translator(language)(_("not judged") if None in found else _("Cannot tell"))
+    return translator(language)(_("not judged") if None in verdicts else _("Cannot tell"))
 
 
 def verdict_marks(run: Mapping[str, Any]) -> str:
-    """`↗◐ ↘?`: both claims as marks, the same in every language."""
-    told = [(claim, run[f"verdict_{claim}"]) for claim in CLAIMS]
-    return " ".join(f"{CLAIM_MARKS[claim]}{VERDICT_MARKS.get(verdict or '', '–')}" for claim, verdict in told)
+    """Both claims as marks, the same in every language: `↗◐ ↘?`."""
+    verdicts = [(claim, run[f"verdict_{claim}"]) for claim in CLAIMS]
+    return " ".join(f"{CLAIM_MARKS[claim]}{VERDICT_MARKS.get(verdict or '', '–')}" for claim, verdict in verdicts)
 
 
 def verdict_legend_text(language: str) -> str:
-    """`↗ rises inside, ↘ falls towards the end: ✓ robust, ◐ depends on the specification, ...`."""
+    """What the marks mean: `↗ rises inside, ↘ falls towards the end: ✓ robust, ◐ depends on the specification, ...`."""
     _ = translator(language)
     claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim, language)}" for claim in CLAIMS)
     words = (f"{mark} {labels.name('claim_verdict', verdict, language)}" for verdict, mark in VERDICT_MARKS.items())
@@ -238,22 +238,22 @@ def verdict_legend_text(language: str) -> str:
 
 
 def verdict_text(run: Mapping[str, Any], language: str) -> str:
-    """Both claims: `rises inside: robust; falls towards the end: not controlled (no control ...)`, and the limits."""
+    """Both claims, and what limits the run: `rises inside: robust; falls towards the end: not controlled (no control ...)`."""
     return _verdicts_text(run, language, brief=False)
 
 
 def short_verdict_text(run: Mapping[str, Any], language: str) -> str:
-    """For a table cell: `rises: depends (dominant directions); falls: robust`."""
+    """As `verdict_text`, for a table cell: `rises: depends (dominant directions); falls: robust`."""
     return _verdicts_text(run, language, brief=True)
 
 
 def short_outcome_text(run: Mapping[str, Any], language: str) -> str:
-    """For a table: the verdicts of a run on text, the kind of control of another pass, or a dash."""
+    """As `outcome_text`, for a table cell."""
     return _outcome_text(run, language, brief=True)
 
 
 def outcome_text(run: Mapping[str, Any], language: str) -> str:
-    """As `outcome_short`, in full."""
+    """The verdicts of a run on text; of another pass, which control it is; a dash if nothing was measured."""
     return _outcome_text(run, language, brief=False)
 
 
@@ -264,16 +264,16 @@ def _outcome_text(run: Mapping[str, Any], language: str, brief: bool) -> str:
         return _verdicts_text(run, language, brief)
     name = labels.control_name(run["pass"], run.get("model_seed"), language)
     limits = _limits_text(run, language, brief)
-    told = translator(language)(_("control, {name}")).format(name=name)
-    return translator(language)(_("{word} ({limits})")).format(word=told, limits=limits) if limits else told
+    text = translator(language)(_("control, {name}")).format(name=name)
+    return translator(language)(_("{word} ({limits})")).format(word=text, limits=limits) if limits else text
 
 
 def _verdicts_text(run: Mapping[str, Any], language: str, brief: bool) -> str:
     _ = translator(language)
-    told = [claim_text(claim, run, language, brief) for claim in CLAIMS]
+    claims = [claim_text(claim, run, language, brief) for claim in CLAIMS]
     already = {key for claim in CLAIMS for key in run[f"reasons_{claim}"] or ()}
     limits = _limits_text(run, language, brief, already)
-    return _("; ").join([*told, *([limits] if limits else [])])
+    return _("; ").join([*claims, *([limits] if limits else [])])
 
 
 def _limits_text(run: Mapping[str, Any], language: str, brief: bool, already: Iterable[str] = ()) -> str:
@@ -283,6 +283,7 @@ def _limits_text(run: Mapping[str, Any], language: str, brief: bool, already: It
 
 
 def claim_name(claim: str, language: str, brief: bool = False) -> str:
+    """`rises inside`, `falls towards the end`; if brief, `rises`, `falls`."""
     _ = translator(language)
     short = {"rise": _("rises"), "fall": _("falls")}
     return short[claim] if brief else labels.name("claim", claim, language)
@@ -294,17 +295,17 @@ def claim_name(claim: str, language: str, brief: bool = False) -> str:
 def specification_of(row: Mapping[str, Any]) -> Specification | None:
     """The declared specification of a row of run_claims or layer_estimates."""
     key = (row["cloud"], row["transform"], row["estimator"], row["n1"])
-    return next((one for one in SPECIFICATIONS if one.key == key), None)
+    return next((specification for specification in SPECIFICATIONS if specification.key == key), None)
 
 
 def specification_name(row: Mapping[str, Any], language: str) -> str:
-    """`d2, one per type, three leading components removed`; what is common to all (centred) is left out."""
+    """A specification: `d2, one per type, three leading components removed`. What all share (centred) is left out."""
     _ = translator(language)
     symbol = labels.estimator_symbol(row["estimator"], language, row["n1"], row["n2"])
-    told = [symbol, labels.name("cloud", row["cloud"], language)]
+    parts = [symbol, labels.name("cloud", row["cloud"], language)]
     if row["transform"] != "centred":
-        told.append(labels.name("transform", row["transform"], language))
-    return _(", ").join(told)
+        parts.append(labels.name("transform", row["transform"], language))
+    return _(", ").join(parts)
 
 
 def outcome_of(row: Mapping[str, Any]) -> str | None:
@@ -317,13 +318,13 @@ def outcome_mark(outcome: str | None) -> str:
 
 
 def outcome_legend_text(language: str) -> str:
-    """`● yes, ○ does not hold, ▼ the opposite, ? cannot tell`."""
-    told = (f"{mark} {labels.name('claim_outcome', outcome, language)}" for outcome, mark in MARKS.items())
-    return translator(language)(", ").join(told)
+    """What the marks of outcomes mean: `● yes, ○ does not hold, ▼ the opposite, ? cannot tell`."""
+    parts = (f"{mark} {labels.name('claim_outcome', outcome, language)}" for outcome, mark in MARKS.items())
+    return translator(language)(", ").join(parts)
 
 
 def ratio_text(row: Mapping[str, Any]) -> str:
-    """`2.41 [2.10, 2.77]`."""
+    """A ratio with its interval: `2.41 [2.10, 2.77]`."""
     return with_interval(row["ratio"], row["lower"], row["upper"])
 
 
@@ -345,15 +346,15 @@ def shape_text(run: Mapping[str, Any], language: str) -> str:
 
 
 def extrema_text(rows: Sequence[Mapping[str, Any]], language: str) -> str:
-    """`start 103 at layer 0, valley 4.05 at layer 2, peak 57.8 at layer 13, end 43.2 at layer 18`."""
+    """The extrema of a profile: `start 103 at layer 0, valley 4.05 at layer 2, peak 57.8 at layer 13, ...`."""
     _ = translator(language)
-    told = [
+    parts = [
         _("{kind} {value} at layer {layer}").format(
             kind=labels.name("extremum", row["kind"], language), value=number(row["value"]), layer=row["layer"]
         )
         for row in sorted(rows, key=lambda row: row["layer"])
     ]
-    return _(", ").join(told)
+    return _(", ").join(parts)
 
 
 # --- chips -----------------------------------------------------------------------------------------------------
@@ -365,8 +366,8 @@ class Chip(NamedTuple):
     mark: str
     """`✓` supports the profile, `✕` contradicts it, `?` cannot tell; `=` and `≠` for a change to the text."""
     name: str
-    told: str
-    """The explanation, in a sentence."""
+    explanation: str
+    """One sentence or more."""
 
 
 _OF_OUTCOMES = (("shows_it", "✕"), ("not_usable", "?"), ("no_power", "?"), ("cannot_tell", "?"), ("differs", "≠"))
@@ -379,15 +380,19 @@ def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str], 
     `rows` are of run_controls; `passes` maps a control's run id to its pass. A control without power gets a question
     mark, because it could not have shown anything.
     """
-    of_pass: dict[str, list[Mapping[str, Any]]] = {}
+    rows_by_pass: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        of_pass.setdefault(passes.get(row["control_run_id"], ""), []).append(row)
+        rows_by_pass.setdefault(passes.get(row["control_run_id"], ""), []).append(row)
     chips = []
-    for key, found in of_pass.items():
-        outcomes = {row["outcome"] for row in found if row["claim"] in CLAIMS} or {row["outcome"] for row in found}
+    for key, pass_rows in rows_by_pass.items():
+        outcomes = {row["outcome"] for row in pass_rows if row["claim"] in CLAIMS} or {
+            row["outcome"] for row in pass_rows
+        }
         mark = next((mark for outcome, mark in _OF_OUTCOMES if outcome in outcomes), "=" if "same" in outcomes else "✓")
-        told = translator(language)(_("; ")).join(dict.fromkeys(control_text(row, language) for row in found))
-        chips.append(Chip(mark, labels.name("pass", key, language), told))
+        explanation = translator(language)(_("; ")).join(
+            dict.fromkeys(control_text(row, language) for row in pass_rows)
+        )
+        chips.append(Chip(mark, labels.name("pass", key, language), explanation))
     return chips
 
 
@@ -396,16 +401,20 @@ def opinion_chips(rows: Sequence[Mapping[str, Any]], language: str) -> list[Chip
 
     `rows` are of run_claims of one run.
     """
-    found = [(one, row) for row in rows if (one := specification_of(row)) is not None and one.is_core]
-    by_reference = {row["claim"]: outcome_of(row) for one, row in found if not one.axis}
+    core_rows = [
+        (specification, row)
+        for row in rows
+        if (specification := specification_of(row)) is not None and specification.is_core
+    ]
+    by_reference = {row["claim"]: outcome_of(row) for specification, row in core_rows if not specification.axis}
     chips = []
-    for axis in dict.fromkeys(one.axis for one, _row in found if one.axis):
-        own = [row for one, row in found if one.axis == axis]
-        pairs = [(by_reference.get(row["claim"]), outcome_of(row)) for row in own]
+    for axis in dict.fromkeys(specification.axis for specification, _row in core_rows if specification.axis):
+        axis_rows = [row for specification, row in core_rows if specification.axis == axis]
+        pairs = [(by_reference.get(row["claim"]), outcome_of(row)) for row in axis_rows]
         is_other = any(a != b and not {a, b} & {None, "cannot_tell"} for a, b in pairs)
         mark = "✕" if is_other else "✓" if all(a == b for a, b in pairs) else "?"
-        told = translator(language)(_("; ")).join(_opinion_text(row, language) for row in own)
-        chips.append(Chip(mark, labels.name("axis", axis, language), told))
+        explanation = translator(language)(_("; ")).join(_opinion_text(row, language) for row in axis_rows)
+        chips.append(Chip(mark, labels.name("axis", axis, language), explanation))
     return chips
 
 
@@ -413,12 +422,12 @@ def _opinion_text(row: Mapping[str, Any], language: str) -> str:
     _ = translator(language)
     outcome = outcome_of(row)
     verdict = "–" if outcome is None else labels.name("claim_outcome", outcome, language)
-    told = f"{claim_name(row['claim'], language)} {verdict} {ratio_text(row)}"
-    return _("{claim}: {verdict}").format(claim=specification_name(row, language), verdict=told)
+    text = f"{claim_name(row['claim'], language)} {verdict} {ratio_text(row)}"
+    return _("{claim}: {verdict}").format(claim=specification_name(row, language), verdict=text)
 
 
 def ten_dimensions_text(against_ten: str, language: str) -> str:
-    """The words for a result of `analysis.claims.compare_with_ten`."""
+    """How an interval lies to ten dimensions, a result of `analysis.claims.compare_with_ten`: `above ten`."""
     _ = translator(language)
     return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")
 
@@ -427,7 +436,7 @@ def ten_dimensions_text(against_ten: str, language: str) -> str:
 
 
 def control_text(row: Mapping[str, Any], language: str) -> str:
-    """A row of run_controls: `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it`."""
+    """What a control shows: `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it`."""
     _ = translator(language)
     claim, outcome = (
         labels.name("claim", row["claim"], language),
@@ -435,6 +444,6 @@ def control_text(row: Mapping[str, Any], language: str) -> str:
     )
     if row["ratio"] is None:
         return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
-    told = _("{claim}: {ratio} times the control{power}: {outcome}")
+    template = _("{claim}: {ratio} times the control{power}: {outcome}")
     power = "" if row["power"] is None else _(", power {power}").format(power=f"{row['power']:.2f}")
-    return told.format(claim=claim, ratio=ratio_text(row), power=power, outcome=outcome)
+    return template.format(claim=claim, ratio=ratio_text(row), power=power, outcome=outcome)

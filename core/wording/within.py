@@ -1,4 +1,4 @@
-"""The wording of the relation of dimension and loss within one model: one sentence, and its notes."""
+"""The wording of the relation of dimension and loss over the windows of one model: one sentence, and its notes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.wording.scores import p_value_text
 
 
 def answer_word(relation: Relation, language: str) -> str:
-    """One of the four answers; the expectation is published, not registered."""
+    """The answer in a word. The expectation is a published one, and never registered."""
     _ = translator(language)
     words = {
         "related_as_registered": _("related as published"),
@@ -24,16 +24,18 @@ def answer_word(relation: Relation, language: str) -> str:
     return words[relation.answer]
 
 
-def place_text(found: WindowRelation, language: str) -> str:
-    """`inner layer 5`, `after the last block`."""
+def place_text(windows: WindowRelation, language: str) -> str:
+    """Where the dimension was measured: `inner layer 5`, `after the last block`."""
     _ = translator(language)
-    return _("after the last block") if found.place == "final" else _("inner layer {layer}").format(layer=found.layer)
+    return (
+        _("after the last block") if windows.place == "final" else _("inner layer {layer}").format(layer=windows.layer)
+    )
 
 
-def answer_text(found: WindowRelation, run: Mapping[str, Any], language: str) -> str:
+def answer_text(windows: WindowRelation, run: Mapping[str, Any], language: str) -> str:
     """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
     _ = translator(language)
-    heads = {
+    claims = {
         "related_as_registered": _(
             "Related as published: where the tokens of a window use more directions ({place}), {model} tends to predict it worse"
         ),
@@ -47,31 +49,31 @@ def answer_text(found: WindowRelation, run: Mapping[str, Any], language: str) ->
             "Cannot tell whether how many directions the tokens of a window use ({place}) and how well {model} predicts it are related"
         ),
     }
-    relation = found.relation
-    whole = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
-    return whole.format(
-        claim=heads[relation.answer].format(
-            place=place_text(found, language), model=run["name"], margin=f"{relation.margin:g}"
+    relation = windows.relation
+    template = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
+    return template.format(
+        claim=claims[relation.answer].format(
+            place=place_text(windows, language), model=run["name"], margin=f"{relation.margin:g}"
         ),
         numbers=relation_text(relation, language),
-        documents=found.n_documents,
+        documents=windows.n_documents,
         text=run["corpus_name"],
         protocol=run["protocol"],
     )
 
 
-def note_lines(found: WindowRelation, language: str) -> list[str]:
-    """Why no answer is possible, rho with each document counted once and given the types, and the shuffled control."""
+def note_lines(windows: WindowRelation, language: str) -> list[str]:
+    """Why no answer is possible, the answer with each document counted once, rho given the types, and the control."""
     return [
-        *_undecided_lines(found.relation, language),
-        *_document_lines(found, language),
-        _given_types_text(found, language),
-        *_control_lines(found, language),
+        *_undecided_lines(windows.relation, language),
+        *_document_lines(windows, language),
+        _given_types_text(windows, language),
+        *_control_lines(windows, language),
     ]
 
 
 def expectation_text(language: str) -> str:
-    """What is published, and what loss and dimension mean here."""
+    """What is expected by whom, and what loss and dimension mean here."""
     _ = translator(language)
     return _(
         "Exploratory; expectation: the published one, the larger the dimension of a text, the larger its loss (arXiv "
@@ -99,40 +101,42 @@ def _undecided_lines(relation: Relation, language: str) -> list[str]:
     return [lines[key] for key in relation.reasons if key in lines]
 
 
-def _document_lines(found: WindowRelation, language: str) -> list[str]:
+def _document_lines(windows: WindowRelation, language: str) -> list[str]:
     _ = translator(language)
-    once = found.relation.once
+    once = windows.relation.once
     if once is None:
         return []
-    if "replicates" not in found.relation.reasons:
+    if "replicates" not in windows.relation.reasons:
         return [
             _("The same answer with each document counted once: {numbers}.").format(
                 numbers=relation_text(once, language)
             )
         ]
-    line = _(
+    template = _(
         "Windows of one document resemble each other, and with each document counted once the answer is another one "
         "({word}; {numbers}): no answer stands."
     )
-    return [line.format(word=answer_word(once, language), numbers=relation_text(once, language))]
+    return [template.format(word=answer_word(once, language), numbers=relation_text(once, language))]
 
 
-def _given_types_text(found: WindowRelation, language: str) -> str:
+def _given_types_text(windows: WindowRelation, language: str) -> str:
     _ = translator(language)
-    given = found.given_types
+    given = windows.given_types
     if given.r is None:
         return _("Given the number of distinct tokens in a window: no coefficient.")
-    line = _("Given the number of distinct tokens in a window: correlation of normal scores {r}, {p}.")
-    return line.format(r=coefficient_text(given.r, given.lower, given.upper), p=p_value_text(given.p))
+    template = _("Given the number of distinct tokens in a window: correlation of normal scores {r}, {p}.")
+    return template.format(r=coefficient_text(given.r, given.lower, given.upper), p=p_value_text(given.p))
 
 
-def _control_lines(found: WindowRelation, language: str) -> list[str]:
+def _control_lines(windows: WindowRelation, language: str) -> list[str]:
     _ = translator(language)
-    if found.shuffled is None:
+    if windows.shuffled is None:
         return [_("No control with shuffled tokens was measured: `--controls` measures one.")]
-    line = _("With the tokens of each window shuffled, loss and dimension measured anew: {word}; {numbers}.")
-    told = [line.format(word=answer_word(found.shuffled, language), numbers=relation_text(found.shuffled, language))]
-    if found.difference is not None:
-        line = _("The coefficient of the text less that of shuffled tokens: {difference}.")
-        told.append(line.format(difference=coefficient_text(*found.difference)))
-    return told
+    template = _("With the tokens of each window shuffled, loss and dimension measured anew: {word}; {numbers}.")
+    lines = [
+        template.format(word=answer_word(windows.shuffled, language), numbers=relation_text(windows.shuffled, language))
+    ]
+    if windows.difference is not None:
+        template = _("The coefficient of the text less that of shuffled tokens: {difference}.")
+        lines.append(template.format(difference=coefficient_text(*windows.difference)))
+    return lines

@@ -97,7 +97,9 @@ def test_a_difference_is_told_with_its_section_and_unit():
         ("Programs", "torch", "2.13.0", "2.14.0"),
         ("Programs", "numpy", "2.3.0", "–"),
     ]
-    every = [(line.label, line.one, line.other) for line in differing_lines(RECORD, other, "en", every=True)]
+    every = [
+        (line.label, line.one, line.other) for line in differing_lines(RECORD, other, "en", include_incidental=True)
+    ]
     assert ("time: loading", "1.5 s", "9.0 s") in every
     assert "device" in agreeing_names(RECORD, other, "en") and "note" not in agreeing_names(RECORD, other, "en")
 

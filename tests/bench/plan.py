@@ -46,9 +46,9 @@ class Timed(StepRunner):
         super().__init__(Checkpoint(folder, "bench"), {}, lambda step: None)
         self.seconds: dict[str, tuple[float, float]] = {}
 
-    def step(self, phase: str, name: str, n_tokens: int, make: Callable[..., Any]) -> Any:
+    def run(self, phase: str, name: str, n_tokens: int, compute: Callable[..., Any]) -> Any:
         started = time.perf_counter(), time.process_time()
-        made = super().step(phase, name, n_tokens, make)
+        made = super().run(phase, name, n_tokens, compute)
         self.seconds[name] = time.perf_counter() - started[0], time.process_time() - started[1]
         return made
 
@@ -67,16 +67,16 @@ def main() -> None:
     asked = parser.parse_args()
     config = PlanConfig(asked.model, asked.corpus, blocks=asked.blocks, device="cpu")
     setup = open_plan(config)
-    network, size = Network(load_network(setup.blueprint)), setup.search.ids.size
+    network, size = Network(load_network(setup.blueprint)), setup.search_windows.ids.size
     n = network.n_blocks
-    print(f"{asked.model}, {n} blocks, {size:,} tokens in windows of {setup.held.n_tokens}")
-    pricer = Pricer(network, setup.search)
+    print(f"{asked.model}, {n} blocks, {size:,} tokens in windows of {setup.held_out.n_tokens}")
+    pricer = Pricer(network, setup.search_windows)
     _bare_pass(pricer)  # warms up
     before = _bare_pass(pricer)
     with tempfile.TemporaryDirectory() as folder:
         timed = Timed(Path(folder))
-        similarity = timed.step(
-            "choose", "similarity", size, lambda told: candidates.measure_similarity(network, setup.search)
+        similarity = timed.run(
+            "choose", "similarity", size, lambda told: candidates.measure_similarity(network, setup.search_windows)
         )
         search = Search(config, timed, lambda: pricer, size, asked.blocks)
         found = search.run(partial(candidates.published_candidates, similarity))
@@ -113,10 +113,10 @@ def _tell_times(timed: Timed, pricer: Pricer, bare: float) -> dict[str, Any]:
 
 
 def _tell_choice(found: SearchResult) -> dict[str, Any]:
-    for one in found.proposed:
+    for one in found.candidates:
         price = found.prices.increase(one.blocks)
         print(f"  {one.rule:<12}{one.blocks} {price.value:+.3f} [{price.lower:+.3f}, {price.upper:+.3f}]")
-    return {"proposed": [(one.rule, one.blocks, asdict(found.prices.increase(one.blocks))) for one in found.proposed]}
+    return {"proposed": [(one.rule, one.blocks, asdict(found.prices.increase(one.blocks))) for one in found.candidates]}
 
 
 def _tell_all_sets(network: Network, pricer: Pricer, found: SearchResult, n: int) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def _tell_all_sets(network: Network, pricer: Pricer, found: SearchResult, n: int
     pool = sorted(candidates.shortlist(costs, n)[: candidates.SHORTLIST])
     sets = list(combinations(pool, n))
     own = candidates.choose_simplest(
-        found.proposed, found.prices.whole, [found.prices.of[one.blocks] for one in found.proposed]
-    ).taken.blocks
+        found.candidates, found.prices.whole, [found.prices.scores[one.blocks] for one in found.candidates]
+    ).chosen.blocks
     started = time.process_time()
     screen = all_prices(Pricer(network, first_windows(pricer.windows, SCREEN_WINDOWS)), sets)
     kept = sorted(sets, key=lambda one: float(screen[one].loss.sum()))[:KEPT]

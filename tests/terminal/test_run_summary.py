@@ -8,8 +8,8 @@ import pytest
 from core import wording
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunCheckRow
-from core.terminal.run_summary import WIDTH
-from core.terminal.tables import run_details, runs_table, summary_lines
+from core.terminal.run_summary import WIDTH, summary_lines
+from core.terminal.tables import run_details, runs_table
 from core.warehouse.runs import read_profile, run_records
 from core.warehouse.warehouse import Warehouse
 from tests import frames

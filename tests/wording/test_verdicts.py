@@ -125,7 +125,7 @@ def test_a_chip_speaks_against_a_profile_before_it_asks_and_a_control_without_po
     assert marks(control("no_power"), control("shows_it", "fall")) == ["✕"]
     assert marks(control("same", "inner_max", "c2")) == ["="] and marks(control("differs", "final", "c2")) == ["≠"]
     (chip,) = control_chips([control("exceeded")], passes, "en")
-    assert chip.name == "random weights" and "1.50 [1.30, 1.70]" in chip.told
+    assert chip.name == "random weights" and "1.50 [1.30, 1.70]" in chip.explanation
 
 
 def test_a_chip_of_another_reading_compares_its_outcome_with_that_of_the_reference():

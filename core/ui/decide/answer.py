@@ -62,7 +62,7 @@ def show_choice(view: DecisionView) -> None:
             st.subheader(_("What a change of weight would choose"))
             pictures.plot(figures.weight_figure(bars, lang), "weights")
         st.subheader(_("The models, by their weighted mean"))
-        rows = decision_table(view, decision)
+        rows = _decision_table(view, decision)
         runs = pl.DataFrame({"run_id": [candidate.run_id for candidate in decision.candidates]})
         selected = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
         tables.show_comparison_button(runs, selected, "matrix")
@@ -99,7 +99,7 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 
 
-def decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
+def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
     """One line per model that can be chosen, the choice first."""
     _ = language.translator()
     lang = language.current()

@@ -35,7 +35,7 @@ def show_rules(view: DecisionView) -> None:
     if error := st.session_state.pop(_ERROR, None):
         st.error(escape(error), icon=":material/error:")
     if view.rules:
-        tables.show(rule_table(view.rules), "rules")
+        tables.show(_rule_table(view.rules), "rules")
     else:
         st.info(
             _(
@@ -49,18 +49,18 @@ def show_rules(view: DecisionView) -> None:
     _show_upload()
 
 
-def rule_table(rules_saved: list[SavedRule]) -> pl.DataFrame:
+def _rule_table(saved: list[SavedRule]) -> pl.DataFrame:
     """One line per saved rule: how often it was right, what it was made for, its criteria."""
     _ = language.translator()
     lang = language.current()
     return pl.DataFrame(
         {
-            _("Rule"): [words.rule_name(rule, lang) for rule in rules_saved],
-            _("Was right"): [words.track_record_text(track_record(rule.choices), lang) for rule in rules_saved],
-            _("Learned on"): [words.task_name(rule.rule.task, lang) for rule in rules_saved],
-            _("Criteria"): [words.rule_text(rule.rule, lang) for rule in rules_saved],
-            _("Use class"): [wording.name("use_class", rule.rule.use_class, lang) for rule in rules_saved],
-            _("Saved"): [language.local_time(rule.at, in_table=True) for rule in rules_saved],
+            _("Rule"): [words.rule_name(rule, lang) for rule in saved],
+            _("Was right"): [words.track_record_text(track_record(rule.choices), lang) for rule in saved],
+            _("Learned on"): [words.task_name(rule.rule.task, lang) for rule in saved],
+            _("Criteria"): [words.rule_text(rule.rule, lang) for rule in saved],
+            _("Use class"): [wording.name("use_class", rule.rule.use_class, lang) for rule in saved],
+            _("Saved"): [language.local_time(rule.at, in_table=True) for rule in saved],
         }
     )
 
@@ -174,13 +174,13 @@ def _show_save_form(view: DecisionView) -> None:
 
 def _save_rule(view: DecisionView, name: str, note: str | None) -> None:
     def act() -> None:
-        saved = rules.save_rule(reads.warehouse(), stated_rule(view, name, note))
+        saved = rules.save_rule(reads.warehouse(), _stated_rule(view, name, note))
         st.session_state[url_state.key("rule")] = saved.rule_id
 
     _try_change(act)
 
 
-def stated_rule(view: DecisionView, name: str, note: str | None = None) -> Rule:
+def _stated_rule(view: DecisionView, name: str, note: str | None = None) -> Rule:
     """The criteria of the page as a rule: the score of the page's task is that of any task, others keep their benchmark."""
     criteria = []
     for criterion in view.criteria:

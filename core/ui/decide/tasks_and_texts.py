@@ -35,7 +35,7 @@ def show_by_task(view: DecisionView) -> None:
         pictures.plot(figures.task_figure(figures.task_lines(comparison, lang), lang), "tasks")
         for line in words.pooled_relation_lines(comparison.pooled, lang) if comparison.pooled else []:
             st.caption(escape(line))
-    tables.show(task_table(view, comparison), "task table")
+    tables.show(_task_table(view, comparison), "task table")
     st.caption(
         _(
             "What a task chooses: these criteria with the score of that task in the place of every score, without thresholds of scores."
@@ -49,7 +49,7 @@ def _over_tasks(view: DecisionView) -> OverTasks:
     return generality.compare_over_tasks(answers, view.context, view.criteria, view.use_class)
 
 
-def task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
+def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
     """One line per task, and one of all together: relation of dimension and score, and the model chosen."""
     _ = language.translator()
     lang = language.current()

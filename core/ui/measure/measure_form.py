@@ -264,7 +264,7 @@ def _show_estimate(estimate: _Estimate) -> None:
         st.warning(escape(message.format(names=names, n=n, total=n + len(refused))), icon=":material/rule:")
     for card in estimate.cards:
         with st.container(border=True, gap="small"):
-            show_card(card)
+            _show_card(card)
     if possible and st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start"):
         _start(possible, estimate.again)
 
@@ -308,7 +308,7 @@ def _cleanable_bytes(path: Path) -> int:
     return sum(cache.n_bytes for cache in list_caches(Warehouse(path), only_cleanable=True))
 
 
-def show_card(card: Preflight) -> None:
+def _show_card(card: Preflight) -> None:
     """Draw what a measurement will take: refusals, then time, memory and disk, then what it measures and compares with."""
     _ = language.translator()
     st.markdown(f"**{escape(' · '.join([card.model, card.corpus, card.protocol]))}**")

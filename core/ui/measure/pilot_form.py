@@ -339,7 +339,7 @@ def _show_registered(row: Mapping[str, Any]) -> None:
     pilot = registration.pilot_from_config(row["config"])
     n_measurements = _n_measurements(pilot)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question)}", width="stretch")
+        st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(language.current()))}", width="stretch")
         st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=n_measurements))
         if row["n_runs"]:
             st.page_link(

@@ -14,6 +14,7 @@ from core.wording.labels import run_labels
 
 
 def show(selection: Selection) -> None:
+    """Draw the outcomes of the checks, what each check means, and what controls and verdicts rest on."""
     _ = language.translator()
     lang = language.current()
     runs, checks = selection.runs, selection.of_runs(selection.checks)

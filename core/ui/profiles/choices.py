@@ -20,16 +20,22 @@ BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 """Quantities offered at first, on one point per type; a switch offers all."""
 
 
-def choose_run_and(
-    runs: pl.DataFrame, label: str, names: Sequence[str], parameter: str, kind: str
+def choose_run_and_quantity(
+    runs: pl.DataFrame, label: str, quantities: Sequence[str], parameter: str, kind: str
 ) -> tuple[dict[str, Any], str]:
-    """Return one run, and one of the names of a kind (`core.registry.names`), which is the choice `parameter`."""
+    """Return one run, and one of its quantities, which are names of a kind (`core.registry.names`); `parameter` is the name
+    of the choice in the URL."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
-        name = inputs.choose_from_list(
-            label, names, parameter, names[0], lambda key: wording.name(kind, key, language.current()), width=480
+        quantity = inputs.choose_from_list(
+            label,
+            quantities,
+            parameter,
+            quantities[0],
+            lambda key: wording.name(kind, key, language.current()),
+            width=480,
         )
-    return run, name
+    return run, quantity
 
 
 def choose_layer(rows: pl.DataFrame) -> int | None:

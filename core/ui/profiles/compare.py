@@ -32,6 +32,7 @@ _ENDS = ("", "_lower", "_upper")
 
 
 def show(selection: Selection) -> None:
+    """Draw the runs on a text against one of them: curves, differences by layer, results, conditions."""
     _ = language.translator()
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if texts.height < MIN_RUNS:
@@ -55,7 +56,7 @@ def show(selection: Selection) -> None:
     for sentence, names in names_by_sentence.items():
         st.caption(escape(_("{names}: {what}").format(names=_(", ").join(names), what=sentence)))
     st.subheader(_("What came out"))
-    table = result_table(base, others, comparabilities, labels)
+    table = _result_table(base, others, comparabilities, labels)
     tables.show(table, "compared", height="content")
     tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
@@ -128,7 +129,7 @@ def _d2_profile(selection: Selection, replicates: pl.DataFrame, run: dict[str, A
     return rows.join(blocks, on="layer", how="left")
 
 
-def result_table(
+def _result_table(
     base: dict[str, Any],
     others: list[dict[str, Any]],
     comparabilities: dict[str, Comparability],

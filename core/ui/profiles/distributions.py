@@ -12,7 +12,7 @@ from core.figures import large_norms
 from core.figures.scores import windows_svg
 from core.ui import inputs, language, notices, pictures, tables
 from core.ui.markdown import escape
-from core.ui.profiles.choices import choose_run_and
+from core.ui.profiles.choices import choose_run_and_quantity
 from core.ui.ranking.answer import ICONS
 from core.ui.reads import Selection
 from core.wording import within as words
@@ -31,7 +31,7 @@ def show(selection: Selection) -> None:
             _("These runs hold no distributions: they came with a later version. Measure them again."),
         )
         return
-    run, quantity = choose_run_and(runs, _("Quantity"), quantities, "quantity", "quantity")
+    run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
     pictures.plot(distribution_figures.distribution_figure(data, language.current()), "distribution")
     st.caption(_reading_aid(quantity))

@@ -7,7 +7,7 @@ import streamlit as st
 from core import wording
 from core.figures import layer_pairs
 from core.ui import language, notices, pictures, tables
-from core.ui.profiles.choices import choose_run_and
+from core.ui.profiles.choices import choose_run_and_quantity
 from core.ui.reads import Selection
 
 
@@ -24,7 +24,7 @@ def show(selection: Selection) -> None:
             _("These runs hold no comparison of layers: it came with a later version. Measure them again."),
         )
         return
-    run, measure = choose_run_and(runs, _("Measure"), measures, "measure", "pair")
+    run, measure = choose_run_and_quantity(runs, _("Measure"), measures, "measure", "pair")
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
     pictures.plot(layer_pairs.pair_figure(data, lang), "pairs")
     st.caption(_reading_aid(data))

@@ -72,17 +72,17 @@ def show(selection: Selection) -> None:
         _show_layer(layer, selection)
     with more_choices:
         with st.popover(_("How to read it"), icon=":material/help:"):
-            st.caption(reading_aid(choice, data))
-            show_references(data, selection)
+            st.caption(_reading_aid(choice, data))
+            _show_reference_notes(data, selection)
             st.markdown(wording.own_definition_text(lang))
-        show_picture_download(choice, data, selection)
+        _show_picture_download(choice, data, selection)
 
     claim_data = claims.claim_points(selection.claims, runs, lang)
     if claim_data.lines:
         st.subheader(_("Read in other ways"))
-        show_claim_figure(claim_data)
+        _show_claim_figure(claim_data)
     if choice.quantity == "gride":
-        show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer, lang))
+        _show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer, lang))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(runs, selection.extrema)
     plan_view.show_needed_directions(runs)
@@ -155,7 +155,7 @@ def _profile_svg(
     return profile_svg(data, caption, extrema, lang, theme, is_log, size, phases, layers=layers)
 
 
-def show_picture_download(choice: ProfileChoice, data: ProfileData | CorrelatorData, selection: Selection) -> None:
+def _show_picture_download(choice: ProfileChoice, data: ProfileData | CorrelatorData, selection: Selection) -> None:
     """Draw a button that downloads the figure with its caption; ranges of Gaussian equivalents have no such file."""
     if not data.curves or choice.is_equivalent:
         return
@@ -171,7 +171,7 @@ def show_picture_download(choice: ProfileChoice, data: ProfileData | CorrelatorD
     )
 
 
-def reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> str:
+def _reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> str:
     """How to read the figure."""
     _ = language.translator()
     sentences = [_("Shaded: 95 % intervals. Click a name to hide a curve.")]
@@ -184,7 +184,7 @@ def reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> st
     return wording.joined_sentences(sentences, language.current())
 
 
-def show_references(data: ProfileData | CorrelatorData, selection: Selection) -> None:
+def _show_reference_notes(data: ProfileData | CorrelatorData, selection: Selection) -> None:
     """Draw what the reference lines are and decide, and name the runs without a control of random weights."""
     _ = language.translator()
     kinds = {reference.kind for reference in data.references}
@@ -198,14 +198,14 @@ def show_references(data: ProfileData | CorrelatorData, selection: Selection) ->
     texts = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if texts:
         st.caption("  \n".join(texts))
-    uncontrolled = names_without_control(selection)
+    uncontrolled = _names_without_control(selection)
     if uncontrolled:
         message = _(
             "Without a control that could show a rise: {names}. Such a shape can come without any training; the protocol "
             "standard measures such controls."
         )
         st.caption(message.format(names=escape(_(", ").join(uncontrolled))))
-    outdated = names_with_later_controls(selection)
+    outdated = _names_with_later_controls(selection)
     if outdated:
         message = _(
             "Controls were measured after the verdicts on {names}, which do not know them: measure again to have it judged "
@@ -214,7 +214,7 @@ def show_references(data: ProfileData | CorrelatorData, selection: Selection) ->
         st.caption(message.format(names=escape(_(", ").join(outdated))))
 
 
-def names_with_later_controls(selection: Selection) -> list[str]:
+def _names_with_later_controls(selection: Selection) -> list[str]:
     """Names of the runs on text with controls measured after their verdicts."""
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("verdict_rise").is_not_null())
     controls = control_links(texts, selection.with_controls)
@@ -224,7 +224,7 @@ def names_with_later_controls(selection: Selection) -> list[str]:
     return [labels[run_id] for run_id in texts["run_id"] if run_id in unknown]
 
 
-def names_without_control(selection: Selection) -> list[str]:
+def _names_without_control(selection: Selection) -> list[str]:
     """Names of the runs on text without a control that keeps the trained embedding."""
     powered = [key for key, control in CONTROLS.items() if control.keeps_embedding and control.has_model_seed]
     texts = selection.runs.filter(pl.col("pass") == "text")
@@ -234,7 +234,8 @@ def names_without_control(selection: Selection) -> list[str]:
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
 
 
-def show_scale_figure(scans: list[layer_profiles.RankScan]) -> None:
+def _show_scale_figure(scans: list[layer_profiles.RankScan]) -> None:
+    """Draw the dimension of one layer of each run over the ranks of neighbours."""
     if not scans:
         return
     _ = language.translator()
@@ -248,7 +249,8 @@ def show_scale_figure(scans: list[layer_profiles.RankScan]) -> None:
     )
 
 
-def show_claim_figure(data: claims.ClaimData) -> None:
+def _show_claim_figure(data: claims.ClaimData) -> None:
+    """Draw the outcome of each claim under each specification."""
     _ = language.translator()
     lang = language.current()
     pictures.plot(claims.claim_figure(data, lang), "grid of claims")

@@ -19,6 +19,7 @@ FIELD_WIDTH, MARK_WIDTH = 280, 30
 
 
 def show(selection: Selection) -> None:
+    """Draw every stored field of the runs side by side, and the actions on them."""
     _ = language.translator()
     runs, records = selection.runs, selection.records.to_dicts()
     labels = run_labels(runs, language.current())

@@ -48,7 +48,7 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
     """Draw a line of chips; the help explains each. `marks_only`: without their names."""
     if not chips:
         return
-    details = "  \n".join(f"{escape(chip.mark)} **{escape(chip.name)}** {escape(chip.told)}" for chip in chips)
+    details = "  \n".join(f"{escape(chip.mark)} **{escape(chip.name)}** {escape(chip.explanation)}" for chip in chips)
     if marks_only:
         badges = " ".join(f":{_CHIP_COLOURS[chip.mark]}-badge[{escape(chip.mark)}]" for chip in chips)
         st.markdown(f"{escape(label)} {badges}", help=details)

@@ -82,7 +82,7 @@ def show_figure(view: RankingView) -> None:
     _ = language.translator()
     lang = language.current()
     if view.answer.group is None:
-        st.info(nothing_text(view))
+        st.info(_nothing_text(view))
         return
     data = score_figures.ranking_points(view.answer, lang, view.pinned, NARROW_FIGURE)
     if not data.points:
@@ -92,7 +92,7 @@ def show_figure(view: RankingView) -> None:
     st.markdown(wording.scatter_caution_text(lang))
 
 
-def nothing_text(view: RankingView) -> str:
+def _nothing_text(view: RankingView) -> str:
     """Why no two models can be compared."""
     _ = language.translator()
     population = view.answer.population
@@ -172,7 +172,7 @@ def _show_other_group(other: OtherGroup, answer: Answer) -> None:
     lang = language.current()
     title = f"**{escape(words.group_name(other.group, lang))}** – {escape(words.group_models_text(other.group, lang))}"
     st.markdown(f"{title}  \n{escape(words.group_difference_text(other, lang))}")
-    params = measure_params(other, answer)
+    params = _measure_params(other, answer)
     if params:
         st.page_link(
             "pages/pilot.py",
@@ -183,7 +183,7 @@ def _show_other_group(other: OtherGroup, answer: Answer) -> None:
         )
 
 
-def measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
+def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
     """Parameters of a link that measures a group so that it can be compared: models, text, protocol and seed.
 
     Empty where measuring would not help, or where the models lie in local folders.

@@ -171,6 +171,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
 
 
 def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
+    """The name of a score with its number of models, and whether a pilot registered it."""
     _ = language.translator()
     name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current(), row["filter"])
     title = _(", ").join([name, row["suite"]]) if with_suite else name
@@ -182,6 +183,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
 
 
 def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
+    """Return the question about a chosen dimension."""
     _ = language.translator()
     names = {key: words.dimension_name(key, language.current()) for key in DIMENSIONS}
     chosen = inputs.choose_from_list(
@@ -194,14 +196,17 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
     """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
     drawn."""
     _ = language.translator()
-    rows = with_size_and_tuning(population.rows)
+    rows = _with_size_and_tuning(population.rows)
     filters: tuple[tuple[str, str, str, Callable[[Any], str]], ...] = (
         ("family", "family", _("Model family"), str),
         ("architecture", "architecture", _("Architecture"), str),
         ("size", "size", _("Parameters (billions)"), str),
         ("tuning", "tuning", _("Base or instruct"), _tuning_name),
         ("language", "corpus_language", _("Language of the text"), lambda key: _named("language", key)),
-        *((claim, f"verdict_{claim}", _named("claim", claim).capitalize(), _verdict_name) for claim in CLAIMS),
+        *(
+            (claim, f"verdict_{claim}", _named("claim", claim).capitalize(), lambda key: _named("claim_verdict", key))
+            for claim in CLAIMS
+        ),
         ("checks", "worst_check", _("Checks"), lambda key: _named("outcome", key)),
     )
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
@@ -228,7 +233,7 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
     return rows, specification
 
 
-def with_size_and_tuning(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_size_and_tuning(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with `size`, a class of parameters, and `tuning`, how the model was made from its base model."""
     size = pl.lit(SIZES[0][1])
     for least, name in SIZES[1:]:
@@ -250,10 +255,6 @@ def _named(kind: str, key: str) -> str:
 def _tuning_name(key: str) -> str:
     _ = language.translator()
     return _("base model itself") if key == NOT_INSTRUCT else _named("relation", key)
-
-
-def _verdict_name(key: str) -> str:
-    return _named("claim_verdict", key)
 
 
 def _choose_specification(population: Population) -> Specification:

@@ -81,7 +81,7 @@ def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None
     `pilot` names the task of own scores.
     """
     _ = language.translator()
-    rows = sorted_rows(view)
+    rows = _sorted_rows(view)
     if rows.is_empty():
         if view.answer.group is not None:
             st.info(_("No model passes these filters."))
@@ -89,7 +89,7 @@ def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None
     if len(view.pinned) < 2:
         st.caption(_("Mark two runs or more at the left to compare them."))
     tables.show_comparison_link(view.pinned)
-    st.html(_style() + table_html(view, rows.head(MAX_ROWS), columns, pilot))
+    st.html(_style() + _table_html(view, rows.head(MAX_ROWS), columns, pilot))
     _ROW_MARKS(key=_MARKED, on_row_change=_toggle_pinned)
     is_by_word = view.full_answer.population.asked.cloud == BY_WORD
     notes = [
@@ -121,7 +121,7 @@ def _toggle_pinned() -> None:
     st.session_state[url_state.key("pins")] = pins
 
 
-def sorted_rows(view: RankingView) -> pl.DataFrame:
+def _sorted_rows(view: RankingView) -> pl.DataFrame:
     """The rows in the order chosen: pinned ones first, then vetoed ones; `rank` is by dimension, largest first."""
     places = {model.run_id: place for place, model in enumerate(view.full_answer.models)}
     rows = view.rows.with_columns(
@@ -135,7 +135,7 @@ def sorted_rows(view: RankingView) -> pl.DataFrame:
     return rows.sort(by, descending=[True, True, descending, False, False], nulls_last=True)
 
 
-def table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], pilot: Pilot | None) -> str:
+def _table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], pilot: Pilot | None) -> str:
     """The table as HTML; every text of a file or a person goes through `html.escape`."""
     _ = language.translator()
     lang = language.current()
@@ -190,7 +190,7 @@ def _cell_contents(row: Mapping[str, Any], model: RankedModel, value_range: tupl
     return {
         "rank": rank_text(model.rank_low, model.rank_high),
         "dimension": wording.number(model.dimension),
-        "interval": bar_html(model, value_range),
+        "interval": _bar_html(model, value_range),
         "end": wording.interval_of(row, "final_dimension_pre_norm"),
         "verdict": _with_hint(verdict_marks(row), verdict_text(row, lang)),
         "score": _score_cell(row),
@@ -254,7 +254,7 @@ def _value_range(models: Sequence[RankedModel]) -> tuple[float, float]:
     return (min(values), max(values)) if values else (0.0, 1.0)
 
 
-def bar_html(model: RankedModel, value_range: tuple[float, float]) -> str:
+def _bar_html(model: RankedModel, value_range: tuple[float, float]) -> str:
     """An interval as a bar on the range of all intervals of the table, the value as a dot; numbers on hover."""
     if model.dimension is None:
         return "–"
@@ -275,14 +275,14 @@ def show_download(view: RankingView) -> None:
     if view.rows.is_empty():
         return
     _ = language.translator()
-    tables.show_download(lambda: download_table(view), "workdim_ranking.csv", _("Download the table (CSV)"))
+    tables.show_download(lambda: _download_table(view), "workdim_ranking.csv", _("Download the table (CSV)"))
 
 
-def download_table(view: RankingView) -> pl.DataFrame:
+def _download_table(view: RankingView) -> pl.DataFrame:
     """The rows of the table with all columns, ranks, limits of the score, and the answer."""
     models = {model.run_id: model for model in view.full_answer.models}
     relation = view.answer.relation
-    rows = sorted_rows(view).drop("rank")
+    rows = _sorted_rows(view).drop("rank")
     ranked = [models[run_id] for run_id in rows["run_id"]]
     dimension = DIMENSIONS[view.full_answer.population.asked.dimension].column
     others = [column for column in rows.columns if column not in ("name", "is_pinned", dimension)]

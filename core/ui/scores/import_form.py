@@ -169,7 +169,7 @@ def _show_values(previews: list[ImportPreview]) -> None:
     _ = language.translator()
     kinds = {"all": _("all"), **{kind: score_files.kind_name(kind, language.current()) for kind in score_files.KINDS}}
     kind = inputs.choose(_("Values"), list(kinds), "kind", "all", kinds.__getitem__)
-    table, n_values = value_table(previews, None if kind == "all" else kind)
+    table, n_values = _value_table(previews, None if kind == "all" else kind)
     tables.show(table, "scores values")
     if table.height < n_values:
         st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_values:,}"))
@@ -187,7 +187,7 @@ def _show_names(previews: list[ImportPreview]) -> None:
         "or its name is mapped under Names of models."
     )
     st.markdown(message.format(n=names.height - unmatched.height, total=names.height))
-    tables.show(name_table(names.sort("is_measured", descending=True)), "scores names")
+    tables.show(_name_table(names.sort("is_measured", descending=True)), "scores names")
 
 
 def _store(previews: list[ImportPreview]) -> None:
@@ -215,7 +215,7 @@ def _show_stored() -> None:
         st.error(escape(message), icon=":material/error:")
 
 
-def value_table(previews: Sequence[ImportPreview], kind: str | None) -> tuple[pl.DataFrame, int]:
+def _value_table(previews: Sequence[ImportPreview], kind: str | None) -> tuple[pl.DataFrame, int]:
     """The first `MAX_ROWS` values of a kind, or of all kinds, as a table; and the number of all of them."""
     parts: list[pl.DataFrame] = []
     n_values = 0
@@ -266,7 +266,7 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=types)
 
 
-def name_table(rows: pl.DataFrame) -> pl.DataFrame:
+def _name_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `ImportPreview.names` as a table."""
     _ = language.translator()
     labels = {True: _("measured here"), False: _("not measured here")}

@@ -24,7 +24,7 @@ def show() -> None:
     if files.is_empty():
         st.info(_("No file was imported yet."))
         return
-    tables.show(file_table(files), "scores imported")
+    tables.show(_file_table(files), "scores imported")
     rows = {row["file_sha256"]: row for row in files.iter_rows(named=True)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
@@ -47,7 +47,7 @@ def show() -> None:
                 st.rerun()
 
 
-def file_table(rows: pl.DataFrame) -> pl.DataFrame:
+def _file_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `score_imports.list_imports` as a table."""
     _ = language.translator()
     lang = language.current()
@@ -79,10 +79,10 @@ def show_conflicts() -> None:
             "more than rounding: {n}, the widest first. All are kept; rankings show the newest and the range."
         ).format(n=conflicts.height)
     )
-    tables.show(conflict_table(conflicts), "scores conflicts")
+    tables.show(_conflict_table(conflicts), "scores conflicts")
 
 
-def conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
+def _conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `score_answers.score_conflicts` as a table."""
     _ = language.translator()
     lang = language.current()

@@ -53,7 +53,7 @@ def show() -> None:
             return
     figure = paired_figure(paired_points(first, second, comparisons, lang), lang)
     pictures.plot(figure, "scores pairs")
-    tables.show(difference_table(comparisons), "scores differences")
+    tables.show(_difference_table(comparisons), "scores differences")
     st.caption(
         _(
             "Differences are of the first less the second model, in the metric's own unit. Questions are paired, so what "
@@ -71,7 +71,7 @@ def show() -> None:
         st.caption(escape(newest_file_text(in_several_files["benchmark"].unique().sort().to_list(), lang)))
 
 
-def difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
+def _difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
     """The results of `paired.compare_all_answers` as a table."""
     _ = language.translator()
     results = [result for _key, result in comparisons]
