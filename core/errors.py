@@ -96,7 +96,7 @@ def from_record(value: Any) -> Any:
         return value
     if value.keys() | {"plural"} != {"template", "plural", "parts"}:
         return {name: from_record(one) for name, one in value.items()}
-    template, plural, parts = str(value["template"]), str(value.get("plural", "")), value["parts"]
+    template, plural, parts = str(value["template"]), str(value.get("plural") or ""), value["parts"]
     try:
         for _, name, spec, _ in string.Formatter().parse(template + plural) if parts else ():
             if name is not None and (name not in parts or len(spec or "") > _MAX_FORMAT_LENGTH):

@@ -486,10 +486,11 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section.say_if_few(len(whole), "recipes measured at every checkpoint", "全チェックポイントの測定が済んだレシピ数")
     section.say(
         f"Within a run, over its seven later checkpoints, dimension and performance rise together in {test.positive} of {len(signs)} recipes "
-        f"and go apart in {test.negative} ({p_value_text(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
+        f"and go apart in {test.negative} ({p_value_text(test.p)}; no sign was expected; {len(phased)} recipes are registered, and "
+        f"{len(signs)} of them are measured at every checkpoint). Such a trend says nothing about models of one age: whatever "
         "changes steadily while a model trains goes with its loss.",
         f"学習の途中（開始後の7チェックポイント）では、{len(signs)} レシピ中 {test.positive} で次元と性能がともに上がり、{test.negative} で逆に動きます"
-        f"（{p_value_text(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
+        f"（{p_value_text(test.p)}、符号は事前に予想していません。事前登録は {len(phased)} レシピで、全チェックポイントを測定したのはそのうち {len(signs)} です）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
     )
 
     def draw(language: str) -> str:

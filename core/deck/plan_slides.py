@@ -125,14 +125,14 @@ def saving_slide(data: DeckData) -> StorySlide:
     best = next((candidate for candidate in verified if plan_analysis.is_recommended(candidate)), verified[0])
     plan, price = best.plan, plan_analysis.within_own_budget(best).price
     removed = plan.blocks if price is None else price.blocks
-    saving = plans.saving_lines(plan, data.language)[:2] if set(removed) == set(plan.blocks) else []
+    saving = plans.saving_lines(plan, data.language)[:1] if set(removed) == set(plan.blocks) else []
     return core_slide(
         data,
         "saving",
         _plan_title(best, data.language),
         [
             Statement(_plan_conclusion(best, data.language), is_main=True),
-            *(Statement(line) for line in saving[:1]),
+            *(Statement(line) for line in saving),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
         visuals.block_row(best, removed, plan_analysis.is_recommended(best), data.language),

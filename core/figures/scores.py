@@ -4,6 +4,7 @@ preview of an import."""
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,23 +144,22 @@ def place_labels(points: Sequence[ScoredPoint], plot: tuple[float, float], corne
     bars = [bar for point in points for bar in _bars(point, across, up)]
     positions = {point.run_id: (across(point.dimension), up(point.score)) for point in points}
     occupied = [around(position, 7) for position in positions.values()]
+    beside = {run_id: around(position, 16) for run_id, position in positions.items()}
     place_of: dict[str, str] = {}
     places = list(LABEL_PLACES)[: None if corners else N_STRAIGHT_PLACES]
     for point in sorted(points, key=lambda point: not point.is_pinned):
         boxes = {place: _label_box(point.name, positions[point.run_id], place) for place in places}
-        disturbing = bars + [around(positions[other.run_id], 16) for other in points if other is not point]
         free = [
             place
             for place, box in boxes.items()
             if box[0] > -20 and box[2] < plot[0] + 20 and not any(boxes_overlap(box, other) for other in occupied)
         ]
+        if len(free) > 1:
+            disturbing = [*bars, *(box for run_id, box in beside.items() if run_id != point.run_id)]
+            free.sort(key=lambda place: sum(boxes_overlap(boxes[place], box) for box in disturbing))
         if free:
-            place = min(
-                free,
-                key=lambda place: sum(boxes_overlap(boxes[place], disturbing_box) for disturbing_box in disturbing),
-            )
-            place_of[point.run_id] = place
-            occupied.append(boxes[place])
+            place_of[point.run_id] = free[0]
+            occupied.append(boxes[free[0]])
     return [replace(point, place=place_of.get(point.run_id, "")) for point in points]
 
 
@@ -214,7 +214,8 @@ def dimension_axis(data: RankingData, language: str) -> str:
 def score_axis(data: RankingData, language: str) -> str:
     """`arc_easy (acc, 0-shot) [%]`; without the unit where the metric is called like it."""
     unit = "%" if data.unit == "percent" else wording.unit_name(data.unit, language)
-    return f"{data.benchmark} [{unit}]" if unit and unit not in data.benchmark else data.benchmark
+    said = [detail.strip() for detail in re.split("[(),、]", data.benchmark)]
+    return f"{data.benchmark} [{unit}]" if unit and unit not in said else data.benchmark
 
 
 def match_names(language: str) -> dict[str, str]:

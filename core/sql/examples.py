@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from core.registry.passes import SHARED
-
 _D2 = "estimator = 'd2' AND cloud = 'one_per_type'"
-_SHARED = ", ".join(f"'{key}'" for key in SHARED)
 _NOT_VETOED = "run_id NOT IN (SELECT run_id FROM run_checks WHERE outcome = 'veto')"
 
 

@@ -172,7 +172,7 @@ def phrases(lang: str) -> list[tuple[str, str]]:
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     if runs.is_empty():
         return [(_("Nothing has been measured here yet."), _("There is nothing to be said."))]
-    sentence = _("We have measured {models} models on {texts} texts, {runs} runs in all.").format(
+    sentence = _("Measured here so far – models: {models}, texts: {texts}, runs: {runs}.").format(
         models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
     )
     pairs = [(sentence, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]

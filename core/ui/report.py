@@ -238,7 +238,7 @@ def show_slides(report: Report) -> None:
     st.subheader(escape(story.title))
     _show_outlines(story.slides, 1, story.language)
     if story.appendix:
-        with st.expander(_("Appendix: {n} slides").format(n=len(story.appendix))):
+        with st.expander(_("Appendix (slides: {n})").format(n=len(story.appendix))):
             _show_outlines(story.appendix, 1 + len(story.slides), story.language)
 
 

@@ -110,7 +110,7 @@ def group_names(population: Population) -> dict[str, str]:
         return {}
     names = {ANSWERED: words.group_name(population.group, lang)}
     if population.pilot is not None:
-        label = _("“{name}”, {n} models")
+        label = _("“{name}” (models: {n})")
         names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
     for other in population.others:
         label = _("{group} (models: {n})").format(group=words.group_name(other.group, lang), n=other.n_models)

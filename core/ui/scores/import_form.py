@@ -207,7 +207,7 @@ def _show_stored() -> None:
     _ = language.translator()
     stored, failed = st.session_state.pop(_DONE, ([], []))
     for file in stored:
-        message = _("Stored from {name}: {n} scores, {answers} single answers; skipped: {skipped}.").format(
+        message = _("Stored from {name} – scores: {n}, single answers: {answers}, skipped: {skipped}.").format(
             name=escape(file.name), n=f"{file.n_taken:,}", answers=f"{file.n_samples:,}", skipped=f"{file.n_skipped:,}"
         )
         st.success(message, icon=":material/check:")
