@@ -89,6 +89,7 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
     from core.runs.jobs import submit
     from core.runs.recovery import recover
     from core.runs.requests import expand_request
+    from core.texts.corpora import require_corpus
 
     warehouse.prepare()  # an unusable warehouse is noticed now, not after measuring
     recover(warehouse)
@@ -102,6 +103,7 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
             )
         )
         try:
+            require_corpus(config.corpus)  # now, not when the jobs before it are done
             codes.append(run_to_end(submit(config, warehouse, again=again), warehouse, engine))
         except InputError as error:
             codes.append(fail(error))
@@ -114,12 +116,14 @@ def measure_parallel(configs, warehouse, again: bool, engine) -> int:
     from core.runs.recovery import recover
     from core.runs.requests import expand_request
     from core.terminal.progress import ProgressBar
+    from core.texts.corpora import require_corpus
 
     warehouse.prepare()
     recover(warehouse)
     worst, jobs = 0, {}
     for config in (part for request in configs for part in expand_request(request)):
         try:
+            require_corpus(config.corpus)
             job = submit(config, warehouse, again=again)
             jobs[job.job_id] = job
         except InputError as error:

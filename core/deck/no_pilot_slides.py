@@ -10,7 +10,15 @@ import polars as pl
 from core import wording
 from core.deck import visuals
 from core.deck.deck_data import DeckData
-from core.deck.profile_slides import comparable_runs, extremes, profile_text, profile_title, usable_runs, verdict_counts
+from core.deck.profile_slides import (
+    comparable_runs,
+    extremes,
+    one_run_per_model,
+    profile_text,
+    profile_title,
+    usable_runs,
+    verdict_counts,
+)
 from core.deck.slide import MOST_ROWS, core_slide, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
@@ -23,17 +31,9 @@ from core.wording.limits import limits
 from core.wording.verdicts import claim_name
 
 
-def _one_run_per_model(data: DeckData) -> pl.DataFrame:
-    """One run per model: of several, the first that no check vetoes."""
-    order = data.text_runs.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
-    return (
-        order.sort("is_vetoed", maintain_order=True).unique("model_id", keep="first", maintain_order=True).sort("name")
-    )
-
-
 def measured_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    runs = _one_run_per_model(data)
+    runs = one_run_per_model(data)
     names = [shortened_name(name, 40) for name in runs["name"]]
     texts = data.text_runs["corpus_name"].unique(maintain_order=True).to_list()
     if len(names) <= 2:
@@ -127,7 +127,7 @@ def _days(data: DeckData) -> str:
 
 def findings_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    runs = _one_run_per_model(data)
+    runs = one_run_per_model(data)
     sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
     n = sound.height
     if not n:
@@ -196,7 +196,7 @@ def _lowest_text(run: dict, data: DeckData) -> str:
 def outstanding_slide(data: DeckData) -> StorySlide:
     """Valleys, the largest step between two layers, and the share of variance in the largest direction."""
     _ = translator(data.language)
-    runs = _one_run_per_model(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
+    runs = one_run_per_model(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
     steps = {run["run_id"]: _largest_step(data, run) for run in runs.iter_rows(named=True)}
     largest_steps = {run_id: step for run_id, step in steps.items() if step}
     if not largest_steps:

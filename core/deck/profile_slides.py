@@ -8,6 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from core import wording
+from core.analysis.differences import comparability
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, not_measured_slide
@@ -17,6 +18,7 @@ from core.locale import translator, worded
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
+from core.wording.provenance import comparability_text
 
 
 def profiles_slide(data: DeckData) -> StorySlide:
@@ -77,6 +79,8 @@ def profiles_slide(data: DeckData) -> StorySlide:
     else:
         statements = [Statement(verdict_counts(sound, claim, data.language)) for claim in CLAIMS]
         statements.append(extremes(sound, data.language))
+    if drawn_runs.height == 2 and not (pair := comparability(*drawn_runs.to_dicts())).by_types:
+        statements.insert(0, Statement(comparability_text(pair, data.language)))
     if isinstance(visual, Chart):
         statements.insert(0, Statement(_how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs)))
         statements.append(Statement(slide_wording.checks_text(runs, data.language)))
@@ -122,8 +126,15 @@ def comparable_runs(data: DeckData) -> pl.DataFrame:
         return data.text_runs
     largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
     if data.answer is None and data.text_runs["model_id"].n_unique() <= 2:
-        return data.text_runs.unique("model_id", keep="first", maintain_order=True)
+        return one_run_per_model(data)
     return largest.rows
+
+
+def one_run_per_model(data: DeckData) -> pl.DataFrame:
+    """One run per model: of several, the newest that no check vetoes."""
+    order = data.text_runs.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
+    newest = order.sort("is_vetoed", "run_id", descending=[False, True], maintain_order=True)
+    return newest.unique("model_id", keep="first", maintain_order=True).sort("name").drop("is_vetoed")
 
 
 def profile_title(run: dict, language: str) -> str:

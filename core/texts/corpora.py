@@ -102,11 +102,8 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
 
     Raises CorpusError for an unknown name, an unreadable file, a missing column or an empty text.
     """
+    require_corpus(name)
     path = Path(name)
-    try:
-        path.exists()
-    except OSError as error:  # a name that is longer than the system allows
-        raise CorpusError("There is no text '{name}...': {reason}.", name=name[:60], reason=error.strerror) from error
     if chat not in CHAT:
         raise CorpusError(unknown_name("way to read chat messages", chat, CHAT))
     if name in BUILT_IN:
@@ -114,6 +111,23 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
             raise _no_chat_error(name)
         built_in = BUILT_IN[name]
         return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
+    values = _read_chats(path, column, encoding)
+    if values is not None:
+        return _chat_corpus(path, read_conversations(values, path.name), chat)
+    if chat == "plain":
+        raise _no_chat_error(path.name)
+    return _corpus(path.stem, _read_file(path, column, encoding), "unknown", "user's own", "user's own", "file")
+
+
+def require_corpus(name: str) -> None:
+    """Refuse a name of neither a built-in corpus nor a file, at once and without reading it. Raises CorpusError."""
+    path = Path(name)
+    try:
+        path.exists()
+    except OSError as error:  # a name that is longer than the system allows
+        raise CorpusError("There is no text '{name}...': {reason}.", name=name[:60], reason=error.strerror) from error
+    if name in BUILT_IN:
+        return
     if path.suffix.lower() not in FILE_TYPES and not path.exists():
         unknown = unknown_name("corpus", name, BUILT_IN)
         raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
@@ -125,12 +139,6 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
             path=path,
             built_in=BUILT_IN,
         )
-    values = _read_chats(path, column, encoding)
-    if values is not None:
-        return _chat_corpus(path, read_conversations(values, path.name), chat)
-    if chat == "plain":
-        raise _no_chat_error(path.name)
-    return _corpus(path.stem, _read_file(path, column, encoding), "unknown", "user's own", "user's own", "file")
 
 
 def _no_chat_error(name: str) -> CorpusError:
