@@ -79,7 +79,7 @@ def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> No
 def test_the_group_of_other_models_can_be_looked_at_and_is_nobodys_expectation() -> None:
     app = opened("ranking.py")
     box = app.selectbox(key="view.group")
-    assert box.options[0] == "“Ladder, width 128”, 24 models" and "all that can be compared" in box.options
+    assert box.options[0] == "“Ladder, width 128” (models: 24)" and "all that can be compared" in box.options
     other = next(option for option in box.options if "made-up" in option)
     app = box.select(other).run()
     assert not app.exception and table_of(app)["Model"].to_list() == ["other"]
