@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 PROBE_SECONDS = 0.02
 """How long `is_locked` tries: another process that probes holds the lock for less than a millisecond."""
+POLL_INTERVAL = 0.005
 
 
 def lock_path(folder: Path) -> Path:
@@ -22,28 +23,29 @@ def is_locked(folder: Path) -> bool:
     path = lock_path(folder)
     if not path.exists():
         return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=PROBE_SECONDS, poll_interval=PROBE_SECONDS / 4)
-    except Timeout:
-        return True
-    release_lock(lock)  # this probe may have recreated the file after its owner removed it
-    return False
+    with try_lock(path, PROBE_SECONDS) as is_free:
+        return not is_free
 
 
 @contextmanager
 def try_lock(path: Path, timeout: float = 0.0) -> Iterator[bool]:
     """Hold a lock file; yields False if another process still holds it after `timeout` seconds."""
+    lock = acquire_lock(path, timeout)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            release_lock(lock)
+
+
+def acquire_lock(path: Path, timeout: float = 0.0) -> FileLock | None:
+    """Acquire a lock file, for `release_lock`; None if another process still holds it after `timeout` seconds."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=timeout)
+        lock.acquire(timeout=timeout, poll_interval=POLL_INTERVAL)
     except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        release_lock(lock)
+        return None
+    return lock
 
 
 def release_lock(lock: FileLock) -> None:

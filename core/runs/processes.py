@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from core.errors import InputError, ResourceError
 from core.files import make_folder, refuse_where_read_only
@@ -33,7 +33,7 @@ from core.runs.jobs import (
     worker_record,
     write_json,
 )
-from core.runs.locks import is_locked, lock_path, release_lock
+from core.runs.locks import acquire_lock, is_locked, lock_path, release_lock
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,14 +212,8 @@ def _count_jobs_before(job: Job, warehouse: Warehouse) -> int:
 
 def _acquire_slot(warehouse: Warehouse) -> FileLock | None:
     """The lock of one of the slots for running jobs; None if all are taken."""
-    for number in range(max_parallel_jobs()):
-        lock = FileLock(warehouse.jobs / f".turn-{number}.lock")
-        try:
-            lock.acquire(timeout=0)
-            return lock
-        except Timeout:
-            continue
-    return None
+    slots = (acquire_lock(warehouse.jobs / f".turn-{number}.lock") for number in range(max_parallel_jobs()))
+    return next(filter(None, slots), None)
 
 
 def max_parallel_jobs() -> int:
