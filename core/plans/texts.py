@@ -110,7 +110,7 @@ def _lengths(model: OpenModel) -> list[int]:
 
 
 def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_selection: int) -> HeldOut:
-    length = characters_for_tokens("".join(corpus.pieces[:200]), n_tokens)
+    length = characters_for_tokens(corpus.beginning, n_tokens)
     selection, verification = split_in_halves(corpus, length)
     name, tokenizer = model.row.name, model.tokenizer
     return HeldOut(

@@ -14,6 +14,7 @@ import numpy as np
 
 from core.errors import CorpusError, ModelError, Sentence
 from core.texts.messages import BETWEEN, Conversation, Message, join_contents
+from core.texts.windows import join_neighbours
 from core.texts.words import CHARACTERS_PER_TOKEN, CHARACTERS_PER_TOKEN_CJK, Encoded, read_offsets
 
 TOKENS_PER_CONVERSATION = 24
@@ -63,9 +64,9 @@ def cut_conversations(conversations: Sequence[Conversation], length: int) -> lis
     every template can start; the system message is in the first only.
     """
     documents = []
-    for start, stop in _join_neighbours([len(join_contents(messages)) for messages in conversations], length):
+    for start, stop in join_neighbours([len(join_contents(messages)) for messages in conversations], length):
         turns = [turns for number in range(start, stop) for turns in _turns(number + 1, conversations[number])]
-        runs = _join_neighbours([len(join_contents(turn.messages)) for turn in turns], length)
+        runs = join_neighbours([len(join_contents(turn.messages)) for turn in turns], length)
         documents.append([ChatWindow(_merge_turns(turns[first_turn:end_turn])) for first_turn, end_turn in runs])
     return documents
 
@@ -154,19 +155,6 @@ def _covered_characters(offsets: np.ndarray, n_characters: int) -> np.ndarray:
     for start, stop in offsets[offsets[:, 0] >= 0]:
         covered[start:stop] = True
     return covered
-
-
-def _join_neighbours(lengths: Sequence[int], min_length: int) -> list[tuple[int, int]]:
-    """Bounds of runs of neighbours that are at least `min_length` long when joined; a short rest joins the last run."""
-    runs, start, total = list[tuple[int, int]](), 0, 0
-    for index, length in enumerate(lengths):
-        total += length + (len(BETWEEN) if total else 0)
-        if total >= min_length:
-            runs.append((start, index + 1))
-            start, total = index + 1, 0
-    if runs and start < len(lengths):
-        runs[-1] = (runs[-1][0], len(lengths))
-    return runs
 
 
 def _turns(conversation: int, messages: Conversation) -> Iterator[Turns]:

@@ -44,6 +44,11 @@ class Corpus:
     conversations: tuple[Conversation, ...] = ()
     """Chat messages, to be rendered by each model's own template; the pieces are then their contents."""
 
+    @property
+    def beginning(self) -> str:
+        """The part of the text that its script is recognised by."""
+        return "".join(self.pieces[:200])
+
 
 @dataclass(frozen=True)
 class BuiltIn:
@@ -103,7 +108,6 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
     Raises CorpusError for an unknown name, an unreadable file, a missing column or an empty text.
     """
     require_corpus(name)
-    path = Path(name)
     if chat not in CHAT:
         raise CorpusError(unknown_name("way to read chat messages", chat, CHAT))
     if name in BUILT_IN:
@@ -111,28 +115,35 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
             raise _no_chat_error(name)
         built_in = BUILT_IN[name]
         return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
-    values = _read_chats(path, column, encoding)
+    path = Path(name)
+    text = "" if path.suffix.lower() == ".parquet" else _decode(path, encoding)
+    values = _read_chats(path, text, column)
     if values is not None:
         return _chat_corpus(path, read_conversations(values, path.name), chat)
     if chat == "plain":
         raise _no_chat_error(path.name)
-    return _corpus(path.stem, _read_file(path, column, encoding), "unknown", "user's own", "user's own", "file")
+    return _corpus(path.stem, _read_texts(path, text, column), "unknown", "user's own", "user's own", "file")
 
 
 def require_corpus(name: str) -> None:
-    """Refuse a name of neither a built-in corpus nor a file, at once and without reading it. Raises CorpusError."""
-    path = Path(name)
-    try:
-        path.exists()
-    except OSError as error:  # a name that is longer than the system allows
-        raise CorpusError("There is no text '{name}...': {reason}.", name=name[:60], reason=error.strerror) from error
+    """Raises CorpusError for a name of neither a built-in corpus nor a file of a type that is read; reads no file."""
     if name in BUILT_IN:
         return
-    if path.suffix.lower() not in FILE_TYPES and not path.exists():
+    path = Path(name)
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is longer than the system allows
+        raise CorpusError("There is no text '{name}...': {reason}.", name=name[:60], reason=error.strerror) from error
+    is_of_known_type = path.suffix.lower() in FILE_TYPES
+    if not exists and not is_of_known_type:
         unknown = unknown_name("corpus", name, BUILT_IN)
         raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
     if path.is_dir():
         raise CorpusError("{path} is a folder. Name one {file_types} file in it.", path=path, file_types=FILE_TYPES)
+    if exists and not is_of_known_type:
+        raise CorpusError(
+            "{path} is not one of {file_types}. Save the text as one of these.", path=path.name, file_types=FILE_TYPES
+        )
     if not path.is_file():
         raise CorpusError(
             "There is no file {path}. Check the path, or use a built-in corpus: {built_in}.",
@@ -145,11 +156,11 @@ def _no_chat_error(name: str) -> CorpusError:
     return CorpusError("--chat plain is for chat messages, and {name} holds none. Leave it out.", name=name)
 
 
-def _read_chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
-    """The conversations of a file, unparsed; None if it holds texts."""
+def _read_chats(path: Path, text: str, column: str | None) -> list[Any] | None:
+    """The conversations of a file, unparsed; None if it holds texts. `text` is its content, empty for Parquet."""
     kind = path.suffix.lower()
     if kind in (".jsonl", ".json"):
-        return json_chats(_decode(path, encoding), path, column)
+        return json_chats(text, path, column)
     return parquet_chats(path, column) if kind == ".parquet" else None
 
 
@@ -184,36 +195,32 @@ def _paragraphs(text: str) -> list[str]:
     return [paragraph.strip() for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
 
 
-def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
-    """The paragraphs of a text file, or the texts of a table."""
+def _read_texts(path: Path, text: str, column: str | None) -> list[str]:
+    """The paragraphs of a text file, or the texts of a table. `text` is its content, empty for Parquet."""
     kind = path.suffix.lower()
-    if kind not in FILE_TYPES:
-        raise CorpusError(
-            "{path} is not one of {file_types}. Save the text as one of these.", path=path.name, file_types=FILE_TYPES
-        )
     if kind == ".txt":
-        return _paragraphs(_decode(path, encoding))
+        return _paragraphs(text)
     try:
         if kind == ".parquet":
             require_file_within_limits(path)
             frame = pl.read_parquet(path)
         elif kind == ".csv":
-            frame = pl.read_csv(io.StringIO(_decode(path, encoding)), infer_schema=False)
+            frame = pl.read_csv(io.StringIO(text), infer_schema=False)
         else:
-            frame = pl.read_ndjson(io.StringIO(_decode(path, encoding)), infer_schema_length=None)
+            frame = pl.read_ndjson(io.StringIO(text), infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
-        problem = _first_bad_line(path, encoding) if kind == ".jsonl" else str(error).splitlines()[0]
+        problem = _first_bad_line(text) if kind == ".jsonl" else str(error).splitlines()[0]
         raise CorpusError(
             "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind=kind[1:], first=problem
         ) from error
     column = _choose_column(path, frame, column)
     require_values_within_limits(path, len(frame), frame[column].estimated_size())
-    return [str(text).strip() for text in frame[column].drop_nulls()]
+    return [str(value).strip() for value in frame[column].drop_nulls()]
 
 
-def _first_bad_line(path: Path, encoding: str) -> str:
+def _first_bad_line(text: str) -> str:
     """What is wrong with a file of JSON lines: its first line that is not JSON."""
-    for number, line in enumerate(_decode(path, encoding).splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             if line.strip():
                 parse_json(line)
@@ -257,7 +264,7 @@ def _decode(path: Path, encoding: str) -> str:
     if not raw.strip():
         raise CorpusError("{path} is empty. Choose a file with text.", path=path.name)
     try:
-        text = raw.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
+        text = raw.decode("utf-8-sig" if _is_utf_8(encoding) else encoding)
     except LookupError as error:
         raise CorpusError(
             "Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.", encoding=encoding
@@ -287,11 +294,15 @@ def _decode(path: Path, encoding: str) -> str:
     return text
 
 
+def _is_utf_8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+
+
 def _likely_encoding(raw: bytes, encoding: str) -> Sentence:
     """Advice on which encoding to try."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return Sentence("It looks like {guess}: try --encoding {guess}.", guess="utf-16")
-    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+    if not _is_utf_8(encoding):
         try:
             raw.decode("utf-8")
         except UnicodeDecodeError:

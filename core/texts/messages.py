@@ -61,7 +61,7 @@ class Message:
 
 Conversation = tuple[Message, ...]
 BETWEEN = "\n\n"
-"""Separates joined contents, as paragraphs."""
+"""Separates joined contents and pieces, as paragraphs."""
 
 
 def is_chat(value: Any) -> bool:

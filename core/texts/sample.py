@@ -15,6 +15,7 @@ from core.geometry.clouds import contiguous_blocks
 from core.registry.protocols import Protocol
 from core.texts.chats import chat_word_span, cut_conversations, encode_chat, join_windows, read_template, template_hash
 from core.texts.corpora import Corpus
+from core.texts.messages import BETWEEN
 from core.texts.windows import (
     Window,
     characters_for_tokens,
@@ -118,11 +119,9 @@ def draw_sample(
     and a model without a chat template.
     """
     source, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, opened)
-    wide = is_wide(_beginning(corpus))
-    windows, contents = (
-        [window.window for window in tokenized.complete],
-        [window.content for window in tokenized.complete],
-    )
+    wide = is_wide(corpus.beginning)
+    windows = [window.window for window in tokenized.complete]
+    contents = [window.content for window in tokenized.complete]
     encoded = [window.encoded for window in tokenized.complete]
     ids = np.array([window.ids for window in encoded])
     special, template = _special(encoded, tokenizer), np.stack([window.template for window in encoded])
@@ -153,8 +152,14 @@ def draw_sample(
         opening_token(tokenizer) if opened and not corpus.conversations else None,
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
-    if n_types < MIN_TYPES and len(tokenizer) < SMALL_VOCABULARY:
-        raise CorpusError(
+    if n_types < MIN_TYPES:
+        raise _few_types_error(corpus, sample, tokenizer, model, n_types)
+    return sample
+
+
+def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model: str, n_types: int) -> CorpusError:
+    if len(tokenizer) < SMALL_VOCABULARY:
+        return CorpusError(
             "The vocabulary of {model} has {n_tokenizer} types, of which {corpus} uses {n_types}; a cloud needs "
             "{min_types}. Models that read bytes or characters are not measured: choose one that reads words.",
             model=model,
@@ -163,20 +168,18 @@ def draw_sample(
             n_types=n_types,
             min_types=MIN_TYPES,
         )
-    if n_types < MIN_TYPES:
-        raise CorpusError(
-            "The tokenizer of {model} leaves {n_types} token types in {n_tokens} tokens of {corpus} "
-            "({tokens_per_character:.2f} tokens per character, {unknown_share:.0%} unknown); a cloud needs "
-            "{min_types}. It does not fit this language: choose another text or another model.",
-            model=model,
-            n_types=n_types,
-            n_tokens=ids.size,
-            corpus=corpus.row.name,
-            tokens_per_character=sample.tokens_per_character,
-            unknown_share=sample.unknown_share,
-            min_types=MIN_TYPES,
-        )
-    return sample
+    return CorpusError(
+        "The tokenizer of {model} leaves {n_types} token types in {n_tokens} tokens of {corpus} "
+        "({tokens_per_character:.2f} tokens per character, {unknown_share:.0%} unknown); a cloud needs "
+        "{min_types}. It does not fit this language: choose another text or another model.",
+        model=model,
+        n_types=n_types,
+        n_tokens=sample.ids.size,
+        corpus=corpus.row.name,
+        tokens_per_character=sample.tokens_per_character,
+        unknown_share=sample.unknown_share,
+        min_types=MIN_TYPES,
+    )
 
 
 @dataclass(frozen=True)
@@ -213,16 +216,11 @@ def draw_windows(
     )
 
 
-def _beginning(corpus: Corpus) -> str:
-    """The part of a text that its script is detected in."""
-    return "".join(corpus.pieces[:200])
-
-
 def _read_corpus(
     corpus: Corpus, tokenizer: Any, protocol: Protocol, seed: int, model: str, opened: bool
 ) -> tuple[_Source, _TokenizedWindows]:
     """All windows of a protocol, each complete. Raises CorpusError, with the counts, if the text is too short."""
-    length = characters_for_tokens(_beginning(corpus), protocol.n_tokens)
+    length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
     if corpus.conversations:
         source = _chat_windows(corpus, protocol, length, seed)
     else:
@@ -329,24 +327,24 @@ def _tokenize_windows(source: _Source, tokenizer: Any, model: str, n_tokens: int
 def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, opened: bool) -> _Source:
     n_tokens = protocol.n_tokens
     documents, windows = place_windows(corpus, protocol.n_sequences, length, seed)
-    joined = "\n\n".join(documents)
-    starts = np.cumsum([0, *(len(document) + 2 for document in documents)]).tolist()
+    joined = BETWEEN.join(documents)
+    starts = np.cumsum([0, *(len(document) + len(BETWEEN) for document in documents)]).tolist()
 
     def position(window: Window) -> int:
         return starts[window.document] + window.start
 
     return _Source(
         windows,
-        [window_text(documents, windows, index, n_tokens) for index in range(len(windows))],
-        lambda text, tokenizer, _model: encode_text(text, tokenizer, n_tokens, opened),
-        str,
-        lambda _text, wide: word_span(n_tokens, wide),
-        position,
-        len(joined),
-        400 * n_tokens,
-        lambda start, stop: joined[start:stop],
-        lambda start, _stop, encoded: start + max(encoded.n_characters, int(encoded.offsets.max())),
-        lambda: spare_windows(documents, windows, length, corpus.row.sha256, seed),
+        contents=[window_text(documents, windows, index, n_tokens) for index in range(len(windows))],
+        encode=lambda text, tokenizer, _model: encode_text(text, tokenizer, n_tokens, opened),
+        text=str,
+        word_span=lambda _text, wide: word_span(n_tokens, wide),
+        position=position,
+        end=len(joined),
+        max_length=400 * n_tokens,
+        content_between=lambda start, stop: joined[start:stop],
+        end_of=lambda start, _stop, encoded: start + max(encoded.n_characters, int(encoded.offsets.max())),
+        spare_windows=lambda: spare_windows(documents, windows, length, corpus.row.sha256, seed),
     )
 
 
@@ -363,16 +361,16 @@ def _chat_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) ->
 
     return _Source(
         windows,
-        [all_windows[position(window)] for window in windows],
-        lambda chat, tokenizer, model: encode_chat(chat, tokenizer, n_tokens, model, name),
-        lambda chat: chat.text,
-        lambda chat, wide: chat_word_span(chat, n_tokens, wide),
-        position,
-        len(all_windows),
-        8,
-        lambda start, stop: join_windows(all_windows[start:stop]),
-        lambda _start, stop, _encoded: stop,
-        lambda: spare_chat_windows(windows_per_document, windows, corpus.row.sha256, seed),
+        contents=[all_windows[position(window)] for window in windows],
+        encode=lambda chat, tokenizer, model: encode_chat(chat, tokenizer, n_tokens, model, name),
+        text=lambda chat: chat.text,
+        word_span=lambda chat, wide: chat_word_span(chat, n_tokens, wide),
+        position=position,
+        end=len(all_windows),
+        max_length=8,
+        content_between=lambda start, stop: join_windows(all_windows[start:stop]),
+        end_of=lambda _start, stop, _encoded: stop,
+        spare_windows=lambda: spare_chat_windows(windows_per_document, windows, corpus.row.sha256, seed),
     )
 
 
@@ -420,7 +418,7 @@ def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_complete: 
             n_characters=corpus.row.n_characters,
             n_whole=n_complete,
         )
-    text = "\n\n".join(corpus.pieces)[:400_000]
+    text = BETWEEN.join(corpus.pieces)[:400_000]
     n_available = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     needed = protocol.n_sequences * protocol.n_tokens
     return CorpusError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.texts.corpora import Corpus
+from core.texts.messages import BETWEEN
 
 # Characters reserved per token: generous for the script, so that windows are disjoint under any tokenizer.
 CHARACTERS_PER_TOKEN = 5.5
@@ -36,16 +38,20 @@ def is_wide(text_sample: str) -> bool:
 
 def merge_pieces(pieces: list[str], length: int) -> list[str]:
     """Documents of at least `length` characters: short neighbouring pieces joined; a short rest joins the last."""
-    documents, pending, pending_length = [], [], 0
-    for piece in pieces:
-        pending.append(piece)
-        pending_length += len(piece) + 2
-        if pending_length - 2 >= length:
-            documents.append("\n\n".join(pending))
-            pending, pending_length = [], 0
-    if pending and documents:
-        documents[-1] = "\n\n".join([documents[-1], *pending])
-    return documents
+    return [BETWEEN.join(pieces[start:stop]) for start, stop in join_neighbours(list(map(len, pieces)), length)]
+
+
+def join_neighbours(lengths: Sequence[int], min_length: int) -> list[tuple[int, int]]:
+    """Bounds of runs of neighbours that are at least `min_length` long when joined; a short rest joins the last run."""
+    runs, start, total = list[tuple[int, int]](), 0, 0
+    for index, length in enumerate(lengths):
+        total += length + (len(BETWEEN) if index > start else 0)
+        if total >= min_length:
+            runs.append((start, index + 1))
+            start, total = index + 1, 0
+    if runs and start < len(lengths):
+        runs[-1] = (runs[-1][0], len(lengths))
+    return runs
 
 
 def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tuple[list[str], list[Window]]:

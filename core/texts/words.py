@@ -125,7 +125,7 @@ def read_offsets(encoding: Any, n_tokens: int) -> np.ndarray:
 
 
 def _words_in(window: int, text: str, n_characters: int) -> np.ndarray:
-    """Window, start and end of the words within the first `span` characters, without the first; (n, 3) int64."""
+    """Window, start and end of the words within the first `n_characters` characters, without the first; (n, 3) int64."""
     spans = word_spans(text[: n_characters + LOOK_AHEAD])
     spans = spans[spans[:, 1] <= n_characters][1:]
     return np.column_stack([np.full(len(spans), window), spans]).astype(np.int64)

@@ -98,7 +98,7 @@ def test_windows_left_short_read_on_or_are_drawn_again_and_never_overlap(with_ru
     assert drawn.n_lengthened > 0 and drawn.n_redrawn > 0
     assert (drawn.ids == again.ids).all() and drawn.windows == again.windows
     assert (np.diff(drawn.documents) >= 0).all()
-    length = windows.characters_for_tokens("".join(with_rules.pieces[:200]), 128)
+    length = windows.characters_for_tokens(with_rules.beginning, 128)
     documents, planned = windows.place_windows(with_rules, 32, length, 0)
     assert len(set(planned) - set(drawn.windows)) == drawn.n_redrawn
     starts = np.cumsum([0, *(len(d) + 2 for d in documents)])
@@ -110,7 +110,7 @@ def test_windows_left_short_read_on_or_are_drawn_again_and_never_overlap(with_ru
 def test_a_tokenizer_that_leaves_no_window_short_reads_the_planned_ones(tokenizer, with_rules):
     drawn = sample.draw_sample(with_rules, tokenizer, QUICK, seed=0)  # each dash is a token
     planned = windows.place_windows(
-        with_rules, 32, windows.characters_for_tokens("".join(with_rules.pieces[:200]), 128), 0
+        with_rules, 32, windows.characters_for_tokens(with_rules.beginning, 128), 0
     )[1]
     assert drawn.windows == tuple(planned) and (drawn.n_lengthened, drawn.n_redrawn) == (0, 0)
 
@@ -129,7 +129,7 @@ def test_japanese_windows_are_reserved_by_script():
 def test_a_sample_knows_the_characters_of_its_tokens(tokenizer):
     corpus = open_corpus("english-business")
     drawn = sample.draw_sample(corpus, tokenizer, QUICK, seed=0)
-    documents = windows.merge_pieces(corpus.pieces, windows.characters_for_tokens("".join(corpus.pieces[:200]), 128))
+    documents = windows.merge_pieces(corpus.pieces, windows.characters_for_tokens(corpus.beginning, 128))
     assert drawn.offsets.shape == (32, 128, 2) and drawn.offsets.dtype == np.int32
     assert len(drawn.windows) == 32
     assert [window.document for window in drawn.windows] == drawn.documents.tolist()

@@ -232,7 +232,7 @@ def test_the_token_of_a_word_is_the_one_that_completes_it(name, tokenizers, requ
 
 
 def window_texts(sample: TokenSample, corpus) -> list[str]:
-    documents = merge_pieces(corpus.pieces, characters_for_tokens("".join(corpus.pieces[:200]), QUICK.n_tokens))
+    documents = merge_pieces(corpus.pieces, characters_for_tokens(corpus.beginning, QUICK.n_tokens))
     return [documents[window.document][window.start :][:2000] for window in sample.windows]
 
 
