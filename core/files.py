@@ -69,6 +69,14 @@ def read_json(file: Path) -> Any:
     return parse_json(file.read_text(encoding="utf-8"))
 
 
+def read_json_or_none(file: Path) -> Any:
+    """The content of a JSON file; None if it is missing or invalid."""
+    try:
+        return read_json(file)
+    except (OSError, ValueError):
+        return None
+
+
 def parse_json(text: str) -> Any:
     """Parse JSON. Raises ValueError for invalid or too deeply nested JSON."""
     try:
@@ -93,6 +101,11 @@ def names_in(folder: Path) -> set[str]:
         raise ResourceError(
             "The folder {folder} cannot be read: {reason}.", folder=folder, reason=error.strerror or error
         ) from error
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path if it is a folder, else its nearest parent that is one: what will be on the same disk."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
 
 
 def make_folder(folder: Path) -> None:

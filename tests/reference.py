@@ -32,7 +32,7 @@ from core.errors import InputError
 from core.files import move
 from core.measure.capture import capture
 from core.measure.plan import mask_tokens
-from core.measure.profile import measure_profile, open_network
+from core.measure.profile import measure_profile, open_network, select_sample
 from core.measure.rows import window_rows
 from core.measure.setup import open_setup
 from core.records import DAMAGED, LOCAL, SHIPPED, RunConfig
@@ -40,7 +40,6 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_parcel, write_parcel
 from core.tables import TABLES
-from core.texts.sample import shuffle_tokens
 from core.warehouse import queries
 from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.warehouse import Warehouse
@@ -87,7 +86,7 @@ def publish(parcel: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(parcel, target)
     content = json.loads((target / RUN_FILE).read_text(encoding="utf-8"))
-    content["run"]["tags"] = ["reference"]
+    content["run"]["tags"] = [SHIPPED]
     (target / RUN_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     size = sum(file.stat().st_size for file in target.iterdir()) / 1e3
     print(f"{content['run']['pass']} of {content['model']['name']}, {content['run']['protocol']}: {size:.0f} kB")
@@ -168,7 +167,7 @@ def add_windows(folder: Path) -> None:
     tables = read_parcel(folder)
     config, run = request(tables), tables["runs"].row(0, named=True)
     setup = open_setup(config)
-    sample = shuffle_tokens(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
+    sample = select_sample(config, setup)
     with tempfile.TemporaryDirectory(prefix="reference-") as name:
         scratch = Path(name)
         model = open_network(config, setup, scratch, lambda step: None)

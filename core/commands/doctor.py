@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from core.commands.context import selected_warehouse
 from core.errors import ResourceError, Sentence, sentences
+from core.files import nearest_folder
 from core.terminal.output import heads, pad, say, say_json, translated
 from core.terminal.tables import table
 
@@ -119,7 +120,7 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
         (Sentence("free disk, cache"), cache, "WORKDIM_CACHE"),
     )
     for name, folder, option in places:
-        existing = _nearest_existing(folder)
+        existing = nearest_folder(folder)
         free = shutil.disk_usage(existing).free
         facts[name] = f"{free / 1e9:.1f} GB"
         if free < LEAST_DISK:
@@ -248,11 +249,6 @@ def _health_text(health) -> Sentence:
         return Sentence("opens, {n} run, {counts}", "opens, {n} runs, {counts}", n=health.n_runs, counts=counts)
     there = Sentence("not there yet")
     return Sentence("{first}, {then}", first=there, then=counts) if health.n_waiting or health.damaged else there
-
-
-def _nearest_existing(folder: Path) -> Path:
-    """The folder, or its nearest parent that exists."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def _is_writable(folder: Path) -> bool:

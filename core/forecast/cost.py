@@ -56,7 +56,7 @@ def start_seconds(speed: Speed, weight_bytes: int, is_gguf: bool, vocabulary: in
 
 
 def pass_seconds(speed: Speed, work: Work, extra_estimators: tuple[str, ...] = ()) -> dict[str, float]:
-    """Phase -> seconds of one pass; `further` are the additional estimators of the text pass."""
+    """Phase -> seconds of one pass; `extra_estimators` are those of the text pass alone."""
     return {
         "load": OUTSET + _load(speed, work),
         "forward": OUTSET + _forward(speed, work),

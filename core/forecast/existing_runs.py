@@ -36,8 +36,7 @@ class ExistingRuns:
     """Ids of further runs that compare on words only."""
     line: str
     """The comparison in a sentence."""
-    controls: list[tuple[str, str, str | None]]
-    """(pass, label, id of the existing run or None) of each control pass."""
+    controls: list[ControlPass]
 
 
 def find_existing_runs(
@@ -60,12 +59,8 @@ def find_existing_runs(
         setup.blueprint.stack,
         sample.chat_template_hash if sample else None,
     )
-    controls = [
-        (control.name, control.label, control.run_id)
-        for control in control_passes(
-            config, protocol, identity, bool(sample and sample.opening_token), warehouse if has_warehouse else None
-        )
-    ]
+    has_bos = bool(sample and sample.opening_token)
+    controls = control_passes(config, protocol, identity, has_bos, warehouse if has_warehouse else None)
     if runs is None:
         return ExistingRuns(
             None, (), (), Sentence("The warehouse is empty: there is nothing to compare with yet."), controls

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
+from core.files import nearest_folder
 from core.forecast.cost import Placed, Work, baseline_bytes, footprint, geometry_bytes, pass_seconds, start_seconds
 from core.forecast.existing_runs import ExistingRuns, find_existing_runs
 from core.forecast.speed import Speed, speed_of
 from core.geometry.layer import CloudPlan
 from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
-from core.measure.plan import mask_tokens, pair_budget, plan_layers, usable_words
+from core.measure.plan import extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
 from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
 from core.models.memory import MemoryPlan, available_bytes, available_bytes_elsewhere
@@ -151,7 +152,7 @@ class _Survey:
         with self._step():
             n_tokens = protocol.n_sequences * protocol.n_tokens
             require_disk_space(
-                _nearest_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size)
+                nearest_folder(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size)
             )
         if not blueprint.tokenizer:
             self.notes.append(
@@ -170,7 +171,8 @@ class _Survey:
         self.plans = {TRAINED: self.plan}
         windows = setup.protocol.n_sequences, setup.protocol.n_tokens
         controls = self.existing.controls if self.existing else ()
-        for weights in sorted({PASSES[name].weights for name, _, run_id in controls if not run_id} - {TRAINED}):
+        to_measure = [control.name for control in controls if not control.run_id]
+        for weights in sorted({PASSES[name].weights for name in to_measure} - {TRAINED}):
             self.plans[weights] = setup.blueprint.plan_within(self._room(model), *windows, weights=weights)
 
     def _room(self, model: OpenModel) -> int:
@@ -258,8 +260,8 @@ class _Survey:
     def _passes(self) -> tuple[PassEstimate, ...]:
         if not (self.existing and self.protocol):
             return ()
-        passes = [*self.existing.controls, ("text", "text", None)]
-        return tuple(self._pass(*pass_) for pass_ in passes)
+        controls = [self._pass(control.name, control.label, control.run_id) for control in self.existing.controls]
+        return (*controls, self._pass("text", "text", None))
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
         plan = self.plans.get(PASSES[name].weights)
@@ -270,16 +272,11 @@ class _Survey:
         layers = self.layers if PASSES[name].has_words else replace(self.layers, word_draws=[])
         windows = protocol.n_sequences, protocol.n_tokens
         work = Work(shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
-        extra_estimators = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
+        estimators = extra_estimators(self.config, protocol, name)
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
         memory = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
         return PassEstimate(
-            name,
-            label,
-            None,
-            pass_seconds(self.speed, work, tuple(extra_estimators)),
-            memory.memory,
-            memory.device or None,
+            name, label, None, pass_seconds(self.speed, work, estimators), memory.memory, memory.device or None
         )
 
     def _placed(self, pass_name: str) -> Placed:
@@ -294,11 +291,6 @@ def _largest(sizes: Sequence[int | None]) -> int | None:
     return max((size for size in sizes if size is not None), default=None)
 
 
-def _nearest_existing(folder: Path) -> Path:
-    """The folder, or its nearest existing parent, which is on the same disk."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
-
-
 def _need_cache(source: ModelMetadata) -> None:
     """Raise ResourceError if the download does not fit. A package needs twice its size, because it is unpacked."""
     if source.where == "here" or not source.download_bytes:
@@ -308,7 +300,7 @@ def _need_cache(source: ModelMetadata) -> None:
         from huggingface_hub.constants import HF_HUB_CACHE
 
         folder, needed = Path(HF_HUB_CACHE), source.download_bytes
-    free = shutil.disk_usage(_nearest_existing(folder)).free
+    free = shutil.disk_usage(nearest_folder(folder)).free
     if free < needed:
         raise ResourceError(
             "The download needs {needed:.2f} GB in {folder}; {free:.2f} GB is free. Free some space, or choose a "

@@ -146,7 +146,7 @@ def self_test(dtype: str, device: torch.device, start: float) -> Speed:
 
 
 def _time_per_call(work: Callable[[], object], device: torch.device, min_seconds: float = 0.15) -> float:
-    """Shortest time of one call, over at least five calls and `enough` seconds, because other processes only add time.
+    """Shortest time of one call, over at least five calls and `min_seconds`, because other processes only add time.
 
     On a CPU it is capped at the mean CPU time per call, so that a busy machine is measured as an idle one. The mean is
     used because some systems count CPU time in steps longer than a call.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ResourceError
-from core.files import read_json, write_atomic
+from core.files import read_json_or_none, write_atomic
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.capture import STATES_FILE, HiddenStates
 from core.records import Estimate
@@ -40,7 +40,7 @@ class Checkpoint:
     def __init__(self, folder: Path, key: Any) -> None:
         self._folder = folder
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        stored_key = _read(folder / KEY_FILE)
+        stored_key = read_json_or_none(folder / KEY_FILE)
         self.was_emptied = stored_key is not None and stored_key != {"sha256": digest}
         """Whether results of another key were deleted."""
         if stored_key != {"sha256": digest}:
@@ -50,7 +50,7 @@ class Checkpoint:
 
     def states(self) -> HiddenStates | None:
         """The states of a finished forward pass; None if there is none."""
-        content = _read(self._folder / FORWARD_FILE)
+        content = read_json_or_none(self._folder / FORWARD_FILE)
         if content is None:
             return None
         states = np.load(self._folder / STATES_FILE, mmap_mode="r")
@@ -62,7 +62,7 @@ class Checkpoint:
 
     def resources(self) -> dict[str, Any]:
         """Time and memory spent on the stored results (`Clock.resources`); empty if there are none."""
-        return _read(self._folder / RESOURCES_FILE) or {}
+        return read_json_or_none(self._folder / RESOURCES_FILE) or {}
 
     def save_states(self, states: HiddenStates, resources: dict[str, Any]) -> None:
         """Mark the forward pass as finished; the states themselves are in the folder already."""
@@ -78,14 +78,13 @@ class Checkpoint:
 
     def layer(self, index: int) -> LayerResult | None:
         """The stored result of a layer; None if it is not finished."""
-        content = _read(self._layer_file(index))
+        content = read_json_or_none(self._layer_file(index))
         return None if content is None else _decode_layer(content)
 
     def save_layer(self, index: int, layer: LayerResult, resources: dict[str, Any]) -> None:
         """Store the result of a layer, and the time and memory spent so far."""
-        text = json.dumps(
-            asdict(layer), default=_encode_numpy
-        )  # Python writes every double so that it reads back the same
+        # Python writes every double so that it reads back the same.
+        text = json.dumps(asdict(layer), default=_encode_numpy)
         _write(self._layer_file(index), text.encode())
         _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
 
@@ -94,7 +93,7 @@ class Checkpoint:
 
         `records`: the record classes that it may contain, by name.
         """
-        content = _read(self._folder / f"step-{name}.json")
+        content = read_json_or_none(self._folder / f"step-{name}.json")
         return None if content is None else _decode(content, records)
 
     def save_step(self, name: str, value: Any) -> None:
@@ -133,14 +132,6 @@ def _encode_numpy(value: Any) -> Any:
 
 def _decode_array(content: dict[str, Any]) -> np.ndarray:
     return np.array(content["numbers"], dtype=content["dtype"])
-
-
-def _read(path: Path) -> Any:
-    """The content of a JSON file; None if it is missing or invalid."""
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ from core.geometry.results import LayerResult, jackknife_error
 from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, token_order
-from core.measure.rows import Measurement
+from core.measure.rows import Measurement, none_if_nan
 from core.records import Profile
 from core.registry.checks import CHECKS
 from core.registry.protocols import Protocol
@@ -41,7 +41,7 @@ def run_checks(measurement: Measurement) -> list[RunCheckRow]:
         rows += _dependence_rows(measurement.run_id, layer, layer_dependence)
     # For information: the effect of the norm rule on the value.
     rows += [
-        RunCheckRow(measurement.run_id, "d2_without_norm_rule", layer, _none_if_nan(change), None, "pass")
+        RunCheckRow(measurement.run_id, "d2_without_norm_rule", layer, none_if_nan(change), None, "pass")
         for layer, change in measurement.norm_rule.items()
     ]
     return rows
@@ -92,11 +92,7 @@ def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: f
     size = abs(value) if math.isfinite(value) else math.inf
     outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
     threshold = check.veto if outcome == "veto" else check.warn
-    return RunCheckRow(run_id, name, layer, value if math.isfinite(value) else None, threshold, outcome, std_error)
-
-
-def _none_if_nan(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return RunCheckRow(run_id, name, layer, none_if_nan(value), threshold, outcome, std_error)
 
 
 def change_without_norm_rule(

@@ -173,6 +173,11 @@ def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
     return mask.kept_rows[order[mask.keep[order]]]
 
 
+def extra_estimators(config: RunConfig, protocol: Protocol, pass_: str) -> tuple[str, ...]:
+    """The estimators of the text pass beyond those that every pass measures: of the protocol, and of the request."""
+    return tuple(dict.fromkeys([*protocol.more_estimators, *config.estimators])) if pass_ == "text" else ()
+
+
 def pair_budget(config: RunConfig) -> int:
     """Bytes that the layer x layer matrices of a run may take."""
     return min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4)

@@ -16,7 +16,15 @@ from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, release_memory, require_readable
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import change_without_norm_rule, check_dependence, run_checks
-from core.measure.plan import TokenMask, mask_tokens, pair_budget, plan_layers, sample_layer_pairs, usable_words
+from core.measure.plan import (
+    TokenMask,
+    extra_estimators,
+    mask_tokens,
+    pair_budget,
+    plan_layers,
+    sample_layer_pairs,
+    usable_words,
+)
 from core.measure.provenance import Clock, result_key
 from core.measure.rows import Measurement, build_profile
 from core.measure.setup import Setup, open_setup
@@ -44,7 +52,7 @@ def measure_profile(
         # Tokens come first: problems with them or the text show before the weights are read.
         setup = setup or open_setup(config)
         protocol, model = setup.protocol, setup.blueprint.weightless
-        sample = _select_sample(config, setup)
+        sample = select_sample(config, setup)
         require_readable(model, sample)
         request = [asdict(config), asdict(protocol), sample.digest]
         checkpoint = Checkpoint(scratch, [*request, *result_key(setup.blueprint, setup.corpus)])
@@ -61,10 +69,8 @@ def measure_profile(
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, setup.corpus)
         words = usable_words(sample, mask)
-        extra_estimators = (
-            dict.fromkeys([*protocol.more_estimators, *config.estimators]) if config.pass_ == "text" else ()
-        )
-        plan = plan_layers(sample, mask, words, protocol, config.seed, tuple(extra_estimators))
+        estimators = extra_estimators(config, protocol, config.pass_)
+        plan = plan_layers(sample, mask, words, protocol, config.seed, estimators)
     with clock.phase("geometry"):
         pairs = sample_layer_pairs(plan, states, pair_budget(config))
         layers = _measure_layers(states, mask, plan, pairs, model.device, checkpoint, clock)
@@ -80,7 +86,7 @@ def measure_profile(
     return build_profile(measurement, run_checks(measurement), clock)
 
 
-def _select_sample(config: RunConfig, setup: Setup) -> TokenSample:
+def select_sample(config: RunConfig, setup: Setup) -> TokenSample:
     """The tokens of a pass: those of the text, or of the text as a control changes it."""
     if config.pass_ == "without_bos":
         return setup.sample_without_bos

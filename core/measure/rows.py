@@ -15,7 +15,7 @@ import torch
 
 from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import PairValue
-from core.geometry.results import CloudEstimate, Distribution, LayerResult
+from core.geometry.results import CloudEstimate, Distribution, LayerResult, jackknife_error
 from core.geometry.second_order import d2_of_windows
 from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates
@@ -92,10 +92,10 @@ class Measurement:
         return self.words.lost_share if PASSES[self.config.pass_].has_words and self.plan.word_draws else None
 
     @property
-    def labelled(self) -> Iterator[tuple[int, str, LayerResult]]:
+    def labelled(self) -> list[tuple[int, str, LayerResult]]:
         """(layer, state, result) of every layer."""
-        for (layer, state), result in zip(self.states.labels, self.layers, strict=True):
-            yield layer, state, result
+        labels = zip(self.states.labels, self.layers, strict=True)
+        return [(layer, state, result) for (layer, state), result in labels]
 
 
 def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Clock) -> Profile:
@@ -127,11 +127,11 @@ def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Cl
                 pair.k,
                 pair.layer_a,
                 pair.layer_b,
-                _none_if_nan(pair.value),
-                _none_if_nan(pair.std_error),
+                none_if_nan(pair.value),
+                none_if_nan(pair.std_error),
                 pair.n_points,
-                _none_if_nan(pair.null_value),
-                _none_if_nan(pair.null_spread),
+                none_if_nan(pair.null_value),
+                none_if_nan(pair.null_spread),
             )
             for pair in measurement.pairs
         ],
@@ -211,7 +211,7 @@ def _execution(measurement: Measurement) -> dict[str, Any]:
 
 def _estimate_row(measurement: Measurement, layer: int, state: str, estimate: CloudEstimate) -> LayerEstimateRow:
     result = estimate.estimate
-    equivalent, equivalent_lower, equivalent_upper = map(_none_if_nan, estimate.gaussian_equivalent)
+    equivalent, equivalent_lower, equivalent_upper = map(none_if_nan, estimate.gaussian_equivalent)
     return LayerEstimateRow(
         measurement.run_id,
         layer,
@@ -222,11 +222,11 @@ def _estimate_row(measurement: Measurement, layer: int, state: str, estimate: Cl
         estimate.n1,
         estimate.n2,
         estimate.transform,
-        _none_if_nan(result.scale),
-        _none_if_nan(result.value),
-        _none_if_nan(result.std_error),
-        _none_if_nan(result.lower),
-        _none_if_nan(result.upper),
+        none_if_nan(result.scale),
+        none_if_nan(result.value),
+        none_if_nan(result.std_error),
+        none_if_nan(result.lower),
+        none_if_nan(result.upper),
         equivalent,
         result.n_points,
         result.n_dropped,
@@ -245,8 +245,8 @@ def _correlator_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
                 state,
                 correlator.cloud,
                 correlator.correlator,
-                _none_if_nan(correlator.value),
-                _none_if_nan(correlator.std_error),
+                none_if_nan(correlator.value),
+                none_if_nan(correlator.std_error),
                 correlator.n_points,
             )
 
@@ -264,7 +264,7 @@ def _sink_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
             ("large_norm_at_start", share),
         ):
             yield LayerCorrelatorRow(
-                measurement.run_id, layer, "residual", "unmasked", name, _none_if_nan(value), None, len(norms)
+                measurement.run_id, layer, "residual", "unmasked", name, none_if_nan(value), None, len(norms)
             )
 
 
@@ -300,7 +300,7 @@ def window_rows(
             return [(math.nan, math.nan)] * len(usable)
         points = states.points(layer, mask.keep)[rows.flatten()].reshape(*rows.shape, -1)
         values = d2_of_windows(points, types, stretches)
-        return [(row[0], row[0] * _jackknife_error(np.log(row[1:]))) for row in values]
+        return [(row[0], row[0] * jackknife_error(np.log(row[1:]))) for row in values]
 
     losses = [_mean_loss(nats) for nats in states.nats[usable]]
     windows = zip(usable.tolist(), mask.types[rows], losses, d2_at(inner_layer), d2_at(states.n_layers), strict=True)
@@ -311,13 +311,13 @@ def window_rows(
             document=int(sample.documents[window]),
             n_points=n_points,
             n_types=len(np.unique(window_types)),
-            loss=_none_if_nan(loss),
-            loss_std_error=_none_if_nan(loss_error),
+            loss=none_if_nan(loss),
+            loss_std_error=none_if_nan(loss_error),
             inner_layer=inner_layer,
-            inner_d2=_none_if_nan(inner_d2),
-            inner_d2_std_error=_none_if_nan(inner_error),
-            final_d2=_none_if_nan(final_d2),
-            final_d2_std_error=_none_if_nan(final_error),
+            inner_d2=none_if_nan(inner_d2),
+            inner_d2_std_error=none_if_nan(inner_error),
+            final_d2=none_if_nan(final_d2),
+            final_d2_std_error=none_if_nan(final_error),
         )
         for window, window_types, (loss, loss_error), (inner_d2, inner_error), (final_d2, final_error) in windows
     ]
@@ -346,13 +346,7 @@ def _mean_loss(nats: np.ndarray) -> tuple[float, float]:
         return math.nan, math.nan
     stretches = np.arange(len(losses)) * N_STRETCHES // len(losses)
     leave_one_out = [losses[stretches != index].mean() for index in range(N_STRETCHES)]
-    return float(losses.mean()), _jackknife_error(np.array(leave_one_out))
-
-
-def _jackknife_error(leave_one_out: np.ndarray) -> float:
-    """Jackknife standard error from leave-one-out values."""
-    n = len(leave_one_out)
-    return math.sqrt((n - 1) / n * float(((leave_one_out - leave_one_out.mean()) ** 2).sum()))
+    return float(losses.mean()), jackknife_error(np.array(leave_one_out))
 
 
 def _distributions(measurement: Measurement) -> Iterator[tuple[int, Distribution]]:
@@ -388,10 +382,10 @@ def _token_rows(measurement: Measurement, layer: int, distribution: Distribution
             int(measurement.mask.sequences[row]),
             int(positions[row]),
             distribution.quantity,
-            _none_if_nan(value),
+            none_if_nan(value),
         )
 
 
-def _none_if_nan(value: float) -> float | None:
-    """NULL for an undefined value."""
+def none_if_nan(value: float) -> float | None:
+    """The value; None, which is stored as NULL, if it is not finite."""
     return value if math.isfinite(value) else None

@@ -153,16 +153,7 @@ def _log_likelihoods(
     """The log-likelihood of the scored tokens of each sequence, in nats; (n_sequences,)"""
     inputs = _distinct_inputs(sequences)
     nats = np.full(len(sequences), np.nan)
-    stored_values: list[float] = []
-    while (values := checkpoint.step(_step_name(len(stored_values)), {})) is not None:
-        stored_values += values.tolist()
-    start = 0
-    for input_ in inputs:
-        if len(stored_values) < len(input_.members):
-            break
-        n_members = len(input_.members)
-        nats[list(input_.members)], stored_values = stored_values[:n_members], stored_values[n_members:]
-        start += 1
+    start = _restore_values(checkpoint, inputs, nats)
     n_tokens_before = np.cumsum([0, *(len(input_.ids) for input_ in inputs)])
     total = int(n_tokens_before[-1])
     if start < len(inputs):
@@ -191,6 +182,18 @@ def _log_likelihoods(
         start = stop
         progress(Progress(SCORING, int(n_tokens_before[start]), total))
     return nats
+
+
+def _restore_values(checkpoint: Checkpoint, inputs: Sequence[_Input], nats: np.ndarray) -> int:
+    """Fill the stored values into `nats`; returns the number of inputs, from the first on, that they belong to."""
+    stored: list[float] = []
+    while (values := checkpoint.step(_step_name(len(stored)), {})) is not None:
+        stored += values.tolist()
+    n_before = np.cumsum([0, *(len(input_.members) for input_ in inputs)])
+    n_restored = int(np.searchsorted(n_before, len(stored), side="right")) - 1
+    members = [number for input_ in inputs[:n_restored] for number in input_.members]
+    nats[members] = stored[: len(members)]
+    return n_restored
 
 
 def _step_name(start: int) -> str:

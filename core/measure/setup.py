@@ -46,14 +46,16 @@ class Setup:
     @cached_property
     def sample(self) -> TokenSample:
         """The tokens of the text. Raises CorpusError or ModelError if they cannot be measured."""
-        tokenizer, name = self.blueprint.tokenizer, self.blueprint.weights.name
-        return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions)
+        return self._draw_sample(opened=True)
 
     @cached_property
     def sample_without_bos(self) -> TokenSample:
         """The same windows without the tokenizer's opening token."""
+        return self._draw_sample(opened=False)
+
+    def _draw_sample(self, opened: bool) -> TokenSample:
         tokenizer, name = self.blueprint.tokenizer, self.blueprint.weights.name
-        return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=False)
+        return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=opened)
 
     @cached_property
     def identity(self) -> Identity:

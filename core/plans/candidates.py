@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from core.plans.pricing import Difference, Pricer, ReportPasses, Scores, divergence, loss_increase, ratio_difference
-from core.plans.variants import Network, States, Variant, run_whole, without_blocks
+from core.plans.variants import Network, Variant, layer_states, without_blocks
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -47,27 +47,22 @@ class Similarity:
 def measure_similarity(network: Network, windows: TokenWindows, report: ReportPasses = lambda done: None) -> Similarity:
     """Influence of each block and angles between all layers, in one pass over the windows."""
     n_blocks = network.n_blocks
-    all_layers = frozenset(range(n_blocks + 1))
     angle, last_angle = (torch.zeros(n_blocks + 1, n_blocks + 1, dtype=torch.float64) for _ in range(2))
     changes, counts = [], []
     n_tokens, n_windows = 0, len(windows.ids)
-    with network.hooked():
-        for start in range(0, n_windows, network.model.batch):
-            ids = torch.from_numpy(windows.ids[start : start + network.model.batch]).to(network.model.device)
-            keep = States(all_layers)
-            run_whole(network, ids, keep)
-            # (n_batch, n_tokens - 1, n_layers + 1, hidden_size)
-            states = torch.stack([keep.states[layer] for layer in range(n_blocks + 1)], dim=2)[:, 1:].float()
-            unit = states / torch.linalg.vector_norm(states, dim=-1, keepdim=True).clamp(min=1e-30)
-            for sequence in unit:  # one window at a time bounds memory
-                cosines = (sequence @ sequence.transpose(1, 2)).clamp(-1, 1).cpu().double()
-                changes.append((1 - cosines.diagonal(1, 1, 2)).sum(0))  # (n_blocks,)
-                counts.append(len(sequence))
-                angles = cosines.arccos() / math.pi
-                angle += angles.sum(0)
-                last_angle += angles[-1]
-                n_tokens += len(sequence)
-            report((start + len(ids)) / n_windows)
+    for batch in layer_states(network, windows, range(n_blocks + 1)):
+        # (n_batch, n_tokens - 1, n_layers + 1, hidden_size)
+        states = torch.stack([batch[layer] for layer in range(n_blocks + 1)], dim=2)[:, 1:].float()
+        unit = states / torch.linalg.vector_norm(states, dim=-1, keepdim=True).clamp(min=1e-30)
+        for sequence in unit:  # one window at a time bounds memory
+            cosines = (sequence @ sequence.transpose(1, 2)).clamp(-1, 1).cpu().double()
+            changes.append((1 - cosines.diagonal(1, 1, 2)).sum(0))  # (n_blocks,)
+            counts.append(len(sequence))
+            angles = cosines.arccos() / math.pi
+            angle += angles.sum(0)
+            last_angle += angles[-1]
+            n_tokens += len(sequence)
+        report(len(counts) / n_windows)
     changes_per_window = torch.stack(changes).numpy()  # (n_windows, n_blocks)
     influence = [
         ratio_difference(changes_per_window[:, block], np.array(counts, dtype=float)) for block in range(n_blocks)

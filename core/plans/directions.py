@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.geometry.second_order import d2
 from core.plans.pricing import Difference, Pricer, loss_increase
-from core.plans.variants import Network, Projection, States, Variant, run_whole
+from core.plans.variants import Network, Projection, Variant, layer_states
 from core.texts.sample import TokenWindows
 
 NORM_FACTOR = 3.0
@@ -91,18 +91,18 @@ def principal_components(network: Network, windows: TokenWindows, layers: Sequen
     """
     model, n = network.model, network.model.hidden_size
     norms: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    for layer_states in _layer_states(network, windows, layers):
+    for batch in layer_states(network, windows, layers):
         for layer in layers:
-            norms[layer].append(torch.linalg.vector_norm(layer_states[layer], dim=-1)[:, 1:].flatten().cpu())
+            norms[layer].append(torch.linalg.vector_norm(batch[layer], dim=-1)[:, 1:].flatten().cpu())
     limits = {layer: NORM_FACTOR * float(torch.cat(norms[layer]).median()) for layer in layers}
     sums = {layer: torch.zeros(n, dtype=torch.float64) for layer in layers}
     products = {layer: torch.zeros(n, n, dtype=torch.float64) for layer in layers}
     counts = dict.fromkeys(layers, 0)
     samples: dict[int, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
     n_done = 0
-    for layer_states in _layer_states(network, windows, layers):
+    for batch in layer_states(network, windows, layers):
         for layer in layers:
-            states = layer_states[layer]
+            states = batch[layer]
             keep = torch.linalg.vector_norm(states, dim=-1) <= limits[layer]
             keep[:, 0] = False
             points = states[keep].float()
@@ -129,16 +129,6 @@ def principal_components(network: Network, windows: TokenWindows, layers: Sequen
             counts[layer],
         )
     return result
-
-
-def _layer_states(network: Network, windows: TokenWindows, layers: Sequence[int]):
-    """Yields the states of these layers batch by batch: layer -> (n_batch, n_tokens, hidden_size)."""
-    batch = network.model.batch
-    with network.hooked():
-        for start in range(0, len(windows.ids), batch):
-            keep = States(frozenset(layers))
-            run_whole(network, torch.from_numpy(windows.ids[start : start + batch]).to(network.model.device), keep)
-            yield keep.states
 
 
 def isotonic_limits(prices: dict[int, Difference]) -> dict[int, float]:

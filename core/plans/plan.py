@@ -126,15 +126,10 @@ class _Planner:
         chosen = choice.chosen
         self.record.add_candidates(search.candidates, choice, SELECTION, prices)
         self.record.add_path(search.path)
-        single_scores, blocks = search.alone, chosen.blocks
-        sum_of_singles = (
-            sum(loss_increase(single_scores[0], single_scores[1 + block]).value for block in blocks)
-            if single_scores
-            else None
-        )
+        sum_of_singles = search.sum_of_singles(chosen.blocks)
         if not self.config.is_verified:
             self.record.add_reasons("not_verified")
-            return self.record.build_plan(chosen, prices.increase(blocks), sum_of_singles=sum_of_singles)
+            return self.record.build_plan(chosen, prices.increase(chosen.blocks), sum_of_singles=sum_of_singles)
         price = self._verify(search, choice)
         comparison = self._compare_with_random(chosen)
         self._price_sublayers()
@@ -142,6 +137,7 @@ class _Planner:
         if healed:
             price, healed = self._price_healed(chosen, healed, price)
         self._price_harder_texts(chosen, healed)
+        self._price_probes(chosen, healed)
         task = self._price_task(chosen, healed)
         self._recommend(price, comparison, task)
         if self.config.directions:
@@ -259,11 +255,8 @@ class _Planner:
         return unhealed, None
 
     def _price_harder_texts(self, chosen: Candidate, healed: Healing | None) -> None:
-        """Price the plan, unhealed and healed, on typos, another domain, another language, and probes (copying, brackets,
-        sums)."""
-        blocks, variants = chosen.blocks, [without_blocks(chosen.blocks)]
-        if healed:
-            variants.append(healed.variant(blocks, self.network.model.device))
+        """Price the plan, unhealed and healed, on typos, another domain and another language."""
+        variants = self._final_variants(chosen, healed)
         for name, builtin in texts.harder_texts(self.corpus).items():
             text = (
                 open_corpus(builtin)
@@ -284,7 +277,11 @@ class _Planner:
             source = self.corpus if name == TYPOS else text
             for is_healed, scores in enumerate(variant_scores):
                 labels = {"is_chosen": True, "is_healed": bool(is_healed), "corpus": source}
-                self.record.add_prices(chosen.rule, blocks, name, baseline, scores, **labels)
+                self.record.add_prices(chosen.rule, chosen.blocks, name, baseline, scores, **labels)
+
+    def _price_probes(self, chosen: Candidate, healed: Healing | None) -> None:
+        """Price the plan, unhealed and healed, on copying, brackets and sums."""
+        variants = self._final_variants(chosen, healed)
         for kind in texts.PROBES:
             questions = texts.probe(kind, self.blueprint.tokenizer, self.config.seed, self.network.model.context)
             if questions is None:
@@ -297,7 +294,7 @@ class _Planner:
             for is_healed, exact in enumerate(variants_exact):
                 self.record.add_row(
                     chosen.rule,
-                    blocks,
+                    chosen.blocks,
                     kind,
                     "exact_match",
                     before=float(baseline_exact.mean()),
@@ -306,6 +303,11 @@ class _Planner:
                     is_chosen=True,
                     is_healed=bool(is_healed),
                 )
+
+    def _final_variants(self, chosen: Candidate, healed: Healing | None) -> list[Variant]:
+        """The plan unhealed, then healed if it is."""
+        variants = [without_blocks(chosen.blocks)]
+        return [*variants, healed.variant(chosen.blocks, self.network.model.device)] if healed else variants
 
     def _draw_windows(self, corpus: Corpus) -> TokenWindows | None:
         """Windows of a harder text; None if it is too short for this tokenizer."""
@@ -322,8 +324,7 @@ class _Planner:
             return None
 
         def make(report: ReportPasses) -> list[Scores]:
-            removed = chosen.blocks
-            final = healed.variant(removed, self.network.model.device) if healed else without_blocks(removed)
+            final = self._final_variants(chosen, healed)[-1]
             scores_of_parts: list[list[Scores]] = []
             n_read = 0
             for windows in task.parts:
@@ -380,12 +381,8 @@ class _Planner:
     def _find_directions(self) -> None:
         """Find the needed directions of several layers, and of all layers together if memory allows."""
         windows, selection = first_windows(self.held_out.verification, texts.OTHER_WINDOWS), self.held_out.selection
-        network, n_blocks, seed, budget = (
-            self.network,
-            self.network.n_blocks,
-            self.config.seed,
-            text_budget(self.config),
-        )
+        network, n_blocks = self.network, self.network.n_blocks
+        seed, budget = self.config.seed, text_budget(self.config)
         layers = directions.layers_to_try(n_blocks)
         can_join = (n_blocks + 1) * network.model.hidden_size**2 * 8 <= directions.COVARIANCE_BUDGET
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from core.measure.provenance import code_version
+from core.measure.rows import none_if_nan
 from core.models.model import Blueprint
 from core.plans import saving
 from core.plans.candidates import Candidate, Choice, Similarity, Step
@@ -258,8 +258,3 @@ def model_card(plan: PlanRow) -> str:
         f"{plan.loss_increase:.4f} nats per token{limits}. {verdict}.\n\n"
         "The licence and the terms of the original model hold for this one, too.\n"
     )
-
-
-def none_if_nan(value: float) -> float | None:
-    """The value; None if it is not finite."""
-    return value if math.isfinite(value) else None

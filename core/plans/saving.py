@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError
-from core.files import make_folder, temporary_folder
+from core.files import make_folder, nearest_folder, temporary_folder
 from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
@@ -255,8 +255,7 @@ def require_place(folder: Path, n_bytes: int) -> None:
         raise InputError(
             "{folder} is there already and not empty. Name another folder with --save-model.", folder=folder
         )
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(nearest_folder(folder)).free
     if free < n_bytes * 1.05:
         raise ResourceError(
             "The saved model needs {needed:,.1f} MB in {folder}; {free:,.1f} MB is free. Free some, or name a "

@@ -13,7 +13,7 @@ from functools import partial
 
 from core.plans import candidates
 from core.plans.candidates import Candidate, Step
-from core.plans.pricing import PriceList, Pricer, ReportPasses, Scores, divergence
+from core.plans.pricing import PriceList, Pricer, ReportPasses, Scores, divergence, loss_increase
 from core.plans.step_runner import StepRunner
 from core.plans.variants import without_blocks
 from core.records import PlanConfig, text_budget
@@ -33,6 +33,12 @@ class SearchResult:
     """The greedy path; empty if the blocks were given, as is `alone`."""
     alone: list[Scores]
     """The whole network, then without each block."""
+
+    def sum_of_singles(self, blocks: Sequence[int]) -> float | None:
+        """What these blocks cost each alone, added up; None if they were given, as no block was then priced alone."""
+        if not self.alone:
+            return None
+        return sum(loss_increase(self.alone[0], self.alone[1 + block]).value for block in blocks)
 
 
 @dataclass(frozen=True)

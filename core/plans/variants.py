@@ -22,6 +22,7 @@ from core.errors import ModelError
 from core.models.model import OpenModel
 from core.models.stacks import input_state, output_state
 from core.models.weight_streaming import run_together
+from core.texts.sample import TokenWindows
 
 ATTENTION, MLP = "attention", "mlp"
 EXACT = {torch.float32: 1e-4}
@@ -335,6 +336,16 @@ def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
         lambda index: None,
         lambda done: None,
     )
+
+
+def layer_states(network: Network, windows: TokenWindows, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
+    """The states of these layers of the whole network, batch by batch: layer -> (n_batch, n_tokens, hidden_size)."""
+    batch, device = network.model.batch, network.model.device
+    with network.hooked():
+        for start in range(0, len(windows.ids), batch):
+            keep = States(frozenset(layers))
+            run_whole(network, torch.from_numpy(windows.ids[start : start + batch]).to(device), keep)
+            yield keep.states
 
 
 def no_decoder(name: str) -> ModelError:

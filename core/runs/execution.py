@@ -28,10 +28,10 @@ from core.store.parcels import is_parcel
 from core.warehouse.runs import find_same_runs, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
-DISK_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 if TYPE_CHECKING:  # torch: only where something is measured
     from core.measure.setup import Setup
 
+DISK_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 PhaseForecast = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
 """Expected seconds of each phase of a measurement."""
 
@@ -146,7 +146,7 @@ def load_result(status: JobStatus, warehouse: Warehouse) -> MeasurementResult:
 
 
 def _measure_controls(
-    job: Job, warehouse: Warehouse, control_passes: list[ControlPass], setup: Setup, progress: ProgressCallback
+    job: Job, warehouse: Warehouse, control_passes: list[ControlRun], setup: Setup, progress: ProgressCallback
 ) -> tuple[list[Profile], dict[str, str]]:
     """Load or measure the control passes; also returns, by name, why those failed that could not be measured.
 
@@ -256,8 +256,8 @@ def _add_second_draw_check(profile: Profile, first_draw: Profile | None) -> Prof
 
 
 @dataclass(frozen=True)
-class ControlPass:
-    """One control pass of a measurement."""
+class ControlRun:
+    """A control pass of a measurement, with its profile if it is stored."""
 
     name: str
     label: str
@@ -270,7 +270,7 @@ class ControlPass:
 
 def find_stored_runs(
     job: Job, warehouse: Warehouse, setup: Setup
-) -> tuple[list[ControlPass], Profile | None, Profile | None]:
+) -> tuple[list[ControlRun], Profile | None, Profile | None]:
     """What the warehouse has for this measurement.
 
     Returns its control passes (those of the protocol and any others that are stored), the first run on another draw of
@@ -282,7 +282,7 @@ def find_stored_runs(
 
     config, protocol, identity = job.config, setup.protocol, setup.identity
     controls = [
-        ControlPass(
+        ControlRun(
             control.name,
             control.label,
             control.seed,

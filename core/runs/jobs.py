@@ -36,7 +36,7 @@ import psutil
 
 from core import errors
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
-from core.files import folders_in, make_folder, refuse_where_read_only
+from core.files import folders_in, make_folder, read_json_or_none, refuse_where_read_only
 from core.records import Estimate, PlanConfig, Progress, RunConfig, ScoreConfig
 from core.runs.locks import is_locked, lock_path, try_lock
 from core.runs.requests import job_config, job_kind
@@ -109,7 +109,7 @@ def _read_d2(layer_file: Path) -> Estimate | None:
 
 @lru_cache(maxsize=512)
 def _read_d2_version(layer_file: Path, _modified_ns: int) -> Estimate | None:
-    for record in (read_json(layer_file) or {})["estimates"]:
+    for record in (read_json_or_none(layer_file) or {})["estimates"]:
         if (record["estimator"], record["cloud"], record["transform"]) == ("d2", "one_per_type", "centred"):
             return Estimate(**record["estimate"])
     return None
@@ -210,12 +210,11 @@ def same_request(a: JobConfig, b: JobConfig) -> bool:
 
 def read_job(folder: Path) -> Job | None:
     """The job of a folder; None if it has no request that this version can read."""
-    request = read_json(folder / "job.json")
+    request = read_json_or_none(folder / "job.json")
     if not request:
         return None
     try:
-        config = job_config(request.pop("kind", "measure"), request.pop("config"))
-        request.pop("control_ids", None)  # jobs of an earlier version listed them
+        config = job_config(request.pop("kind"), request.pop("config"))
         return Job(folder, config, **request)
     except (TypeError, KeyError):  # of another version
         return None
@@ -244,15 +243,15 @@ def find_job(warehouse: Warehouse, prefix: str) -> JobStatus:
 
 def job_status(job: Job) -> JobStatus:
     """The present status of a job, from its files and its lock."""
-    progress_record = read_json(job.folder / "progress.json") or {}
-    worker = read_json(job.folder / "worker.json") or {}
+    progress_record = read_json_or_none(job.folder / "progress.json") or {}
+    worker = read_json_or_none(job.folder / "worker.json") or {}
     progress = (
         Progress(progress_record["phase"], progress_record["done"], progress_record["total"])
         if "phase" in progress_record
         else None
     )
-    error = read_json(job.folder / "error.json") or {}
-    result = read_json(job.folder / "finished.json") or {}
+    error = read_json_or_none(job.folder / "error.json") or {}
+    result = read_json_or_none(job.folder / "finished.json") or {}
     is_cancelled = (job.folder / CANCEL_FILE).exists() and not is_locked(job.folder)
     if is_cancelled or not job.folder.exists():
         state = "cancelled"
@@ -268,7 +267,7 @@ def job_status(job: Job) -> JobStatus:
         job,
         state,
         progress,
-        errors.from_record(error.get("told", error.get("reason", ""))),
+        errors.from_record(error.get("told", "")),
         error.get("exit_code", 0),
         result,
         progress_record,
@@ -364,16 +363,8 @@ def _uuid7(seconds: float, bits: int) -> str:
     return str(uuid.UUID(int=ticks >> 12 << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62 | bits & (1 << 62) - 1))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file; None if it is missing or invalid."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically. Raises ResourceError."""
+    """Write a JSON file atomically, without waiting for the disk: progress is written all the time. Raises ResourceError."""
     temporary = path.with_name(path.name + ".new")
     try:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -145,7 +145,7 @@ def load(file: ScoreInput, remarks: list[Remark]) -> Any:
 
 
 def parse(text: str, source: str, remarks: list[Remark]) -> Any:
-    """Like json.loads, with NaN and Infinity as Python writes them; error messages start with `where`."""
+    """Like json.loads, with NaN and Infinity as Python writes them; error messages start with `source`."""
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, remarks))
     except json.JSONDecodeError as error:

@@ -109,9 +109,7 @@ def test_windows_left_short_read_on_or_are_drawn_again_and_never_overlap(with_ru
 
 def test_a_tokenizer_that_leaves_no_window_short_reads_the_planned_ones(tokenizer, with_rules):
     drawn = sample.draw_sample(with_rules, tokenizer, QUICK, seed=0)  # each dash is a token
-    planned = windows.place_windows(
-        with_rules, 32, windows.characters_for_tokens(with_rules.beginning, 128), 0
-    )[1]
+    planned = windows.place_windows(with_rules, 32, windows.characters_for_tokens(with_rules.beginning, 128), 0)[1]
     assert drawn.windows == tuple(planned) and (drawn.n_lengthened, drawn.n_redrawn) == (0, 0)
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.files import folders_in
+from core.files import folders_in, read_json_or_none
 from core.records import PlanConfig
 from core.runs import jobs
 from core.runs.jobs import Job
@@ -79,7 +79,7 @@ def run_remote_job(
     def report(_step: object) -> None:
         nonlocal reported_at
         is_due = time.monotonic() - reported_at > REPORT_INTERVAL
-        if is_due and (progress := jobs.read_json(job.folder / "progress.json")):
+        if is_due and (progress := read_json_or_none(job.folder / "progress.json")):
             reported_at = time.monotonic()
             board.report.remote(job_id, progress | {"on": worker})
 
@@ -98,8 +98,8 @@ def run_remote_job(
         if not folder.name.startswith(".") and folder.name not in known_runs
     ]
     return {
-        "error": jobs.read_json(job.folder / "error.json"),
-        "finished": jobs.read_json(finished),
+        "error": read_json_or_none(job.folder / "error.json"),
+        "finished": read_json_or_none(finished),
         "log": job.log.read_text(encoding="utf-8", errors="replace").rstrip() if job.log.exists() else "",
         "parcels": pack_parcels(new),
         "plan": layer_plans.load_plan(warehouse, job_id),
