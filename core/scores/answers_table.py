@@ -6,21 +6,29 @@ ships with Workdim are stored in it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, Skip, is_blank, number, optional_label, required_label, shorten, whole_number
-from core.scores.model_results import mapped_model
+from core.scores.cells import (
+    Remarks,
+    Skip,
+    is_blank,
+    is_question_hash,
+    number,
+    optional_label,
+    required_label,
+    shorten,
+    whole_number,
+)
 from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import ScoreInput
+from core.scores.score_rows import mapped_model
 from core.scores.table import Line, Table
 from core.tables import ScoreSampleRow
 
 FORMAT = "answers_table"
 COLUMNS = {"repository", "benchmark", "metric", "doc_hash", "value"}
-_HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
 _MAX_REMARKS = 10
 
 
@@ -41,7 +49,7 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]
             raise Skip("ragged", line.problem.detail if line.problem else "")
         cells = line.cells
         doc_hash = required_label(cells["doc_hash"], "doc_hash")
-        if not _HASH.fullmatch(doc_hash):
+        if not is_question_hash(doc_hash):
             raise Skip("not_readable", f"doc_hash: {doc_hash}")
         filter = cells.get("filter")
         row = ScoreSampleRow(

@@ -22,6 +22,7 @@ _NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "+infinity
 _BLANK = {"", "n/a", "na", "none", "null", "-", "–", "—"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
 _DAY = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:$|[T ])", re.ASCII)
+_QUESTION_HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
 _FIRST_DAY = 946_684_800
 """1 January 2000 in Unix time: a smaller number counts seconds since the machine started."""
 Cell = object
@@ -78,6 +79,11 @@ def required_label(value: Cell, name: str) -> str:
     if not text.isprintable() and any(map(_is_control, text)):
         raise Skip("name_with_control_characters", text)
     return text
+
+
+def is_question_hash(value: Cell) -> bool:
+    """Whether it can be the `doc_hash` by which the answers of two models are paired."""
+    return isinstance(value, str) and _QUESTION_HASH.fullmatch(value) is not None
 
 
 def optional_label(value: Cell, name: str, remarks: Remarks) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from core.scores.cells import (
@@ -22,16 +22,16 @@ from core.scores.layouts import LEADERBOARD_V1
 from core.scores.model_results import (
     day_in_name,
     higher_is_better,
-    is_metric,
     model_repository,
     model_revision,
+    parse_metrics,
     refuse_no_metric,
     score_unit,
     score_value,
 )
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, normalize_dtype, parse_row, skipped_row, without_duplicates
+from core.scores.score_rows import Origin, normalize_dtype, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lighteval"
@@ -103,8 +103,9 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
         as_of=day_in_name(file.name) or day(model.get("start_time"), []),
         dtype=normalize_dtype(model.get("model_dtype") or model.get("dtype"), remarks),
     )
-    is_partial = not is_blank(model.get("max_samples"))
-    rows = without_duplicates(file, _values(data, origin, is_partial))
+    is_limited = not is_blank(model.get("max_samples"))
+    builder = partial(_builder, data, origin, is_limited)
+    rows = without_duplicates(file, parse_metrics("results", section(data, "results"), origin.named, builder))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
 
 
@@ -125,17 +126,6 @@ def _task(key: str, remarks: Remarks) -> _Task:
     return _Task(f"{FORMAT}_{suite}" if suite else FORMAT, name, n_shot, name.endswith(":_average"))
 
 
-def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[ParsedScore]:
-    for key, values in section(data, "results").items():
-        if not isinstance(values, dict):
-            yield skipped_row(f"results / {shorten(key)}", origin.named, key, "not_a_task", values)
-            continue
-        for metric in filter(lambda metric: is_metric(metric, values), values):
-            location = f"results / {shorten(key)} / {shorten(metric)}"
-            run = _Run(is_partial, section(data, "versions").get(key), _counts(data, key))
-            yield parse_row(location, origin.named, key, _builder(origin, key, metric, values, run))
-
-
 def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:
     """The question counts in a task's configuration. Its key lacks the shots that end the key of a result."""
     tasks = section(data, "config_tasks")
@@ -143,7 +133,11 @@ def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:
     return next((section(tasks, name) for name in names if name in tasks), {})
 
 
-def _builder(origin: Origin, key: str, name: str, values: dict[str, Any], run: _Run) -> Any:
+def _builder(
+    data: dict[str, Any], origin: Origin, is_limited: bool, key: str, name: str, values: dict[str, Any]
+) -> Any:
+    run = _Run(is_limited, section(data, "versions").get(key), _counts(data, key))
+
     def build(remarks: Remarks) -> ScoreRow:
         task = _task(key, remarks)
         metric, value = required_label(name, "metric"), score_value(values[name])

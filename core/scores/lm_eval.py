@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, is_blank, optional_label, required_label, shorten, std_error, whole_number
+from core.scores.cells import Remarks, is_blank, optional_label, required_label, std_error, whole_number
 from core.scores.model_results import (
     file_origin,
     higher_is_better,
-    is_metric,
+    parse_metrics,
     refuse_no_metric,
     score_unit,
     score_value,
 )
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
-from core.scores.score_input import DuplicateKey, ScoreInput, section
-from core.scores.score_rows import Origin, parse_row, skipped_row, without_duplicates
+from core.scores.parsed_score import Remark, ScoreFile
+from core.scores.score_input import ScoreInput, section
+from core.scores.score_rows import Origin, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
@@ -40,8 +41,9 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     """Read every value of every task, each with its own filter, shots, count and direction."""
     harness = _Harness(data)
     origin = file_origin(file, data, remarks, SUITE + harness.settings)
-    values = (row for section_name in ("results", "groups") for row in _values(harness, origin, section_name))
-    rows = without_duplicates(file, values)
+    builder = partial(_builder, harness, origin)
+    sections = (parse_metrics(name, section(data, name), origin.named, builder) for name in ("results", "groups"))
+    rows = without_duplicates(file, chain.from_iterable(sections))
     if isinstance(data.get("samples"), dict) and data["samples"]:
         remarks.append(Remark("samples_inside"))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
@@ -132,17 +134,6 @@ class _Harness:
             return None
         remarks.append(Remark("direction_by_metric", metric))
         return higher_is_better(metric)
-
-
-def _values(harness: _Harness, origin: Origin, section_name: str) -> Iterator[ParsedScore]:
-    for task, values in section(harness.data, section_name).items():
-        if not isinstance(values, dict):
-            code = "value_twice" if isinstance(values, DuplicateKey) else "not_a_task"
-            yield skipped_row(f"{section_name} / {shorten(task)}", origin.named, task, code, values)
-        else:
-            for key in filter(lambda key: is_metric(key, values), values):
-                location = f"{section_name} / {shorten(task)} / {shorten(key)}"
-                yield parse_row(location, origin.named, task, _builder(harness, origin, task, key, values))
 
 
 def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, Skip, json_number, required_label, shorten
+from core.scores.cells import Remarks, Skip, is_question_hash, json_number, required_label, shorten
 from core.scores.model_results import model_repository
 from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import BENCHMARK, ScoreInput, Unnamed, parse
@@ -44,7 +44,6 @@ _FIELDS = {
 _ANSWERED = {"filtered_resps", "resps", "doc_hash"}
 _NAME = re.compile(r"samples_(.+?)_\d{4}-\d{2}-\d{2}T[\d.\-]+\.jsonl?", re.IGNORECASE)
 _EARLY_NAME = re.compile(r"(?:pretrained|model)__([^,]+),.*?_(.+)\.jsonl?", re.IGNORECASE)
-_HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
 
 
 def recognises(entry: Any) -> bool:
@@ -209,7 +208,7 @@ def _doc_id(value: Any) -> int | None:
 def question_hash(entry: dict[str, Any]) -> str:
     """Equal for two models that were asked the same question; see the module docstring."""
     stated = entry.get("doc_hash")
-    if isinstance(stated, str) and _HASH.fullmatch(stated):
+    if isinstance(stated, str) and is_question_hash(stated):
         return stated
     if entry.get("doc") is not None:
         return _sha256(json.dumps(entry["doc"], indent=2, ensure_ascii=False, default=str))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, is_blank, optional_label, required_label, shorten, std_error, whole_number
+from core.scores.cells import Remarks, is_blank, optional_label, required_label, std_error, whole_number
 from core.scores.model_results import (
     file_origin,
     higher_is_better,
-    is_metric,
+    parse_metrics,
     refuse_no_metric,
     score_unit,
     score_value,
 )
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
-from core.scores.score_input import DuplicateKey, ScoreInput, section
-from core.scores.score_rows import Origin, parse_row, skipped_row, without_duplicates
+from core.scores.parsed_score import Remark, ScoreFile
+from core.scores.score_input import ScoreInput, section
+from core.scores.score_rows import Origin, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval_v03"
@@ -35,19 +35,9 @@ def recognises(data: Any) -> bool:
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     """Read every metric of every task. Raises Unnamed if the file names no model."""
     origin = file_origin(file, data, remarks, SUITE)
-    rows = without_duplicates(file, _values(data, origin))
+    builder = partial(_builder, data, origin)
+    rows = without_duplicates(file, parse_metrics("results", section(data, "results"), origin.named, builder))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
-
-
-def _values(data: dict[str, Any], origin: Origin) -> Iterator[ParsedScore]:
-    for task, values in section(data, "results").items():
-        if not isinstance(values, dict):
-            code = "value_twice" if isinstance(values, DuplicateKey) else "not_a_task"
-            yield skipped_row(f"results / {shorten(task)}", origin.named, task, code, values)
-            continue
-        for metric in filter(lambda metric: is_metric(metric, values), values):
-            location = f"results / {shorten(task)} / {shorten(metric)}"
-            yield parse_row(location, origin.named, task, _builder(data, origin, task, metric, values))
 
 
 def _builder(data: dict[str, Any], origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:

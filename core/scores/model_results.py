@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.scores.cells import Cell, Remarks, Skip, day, is_blank, json_number, optional_label, required_label, shorten
-from core.scores.parsed_score import Remark
+from core.scores.parsed_score import ParsedScore, Remark
 from core.scores.score_input import MODEL, DuplicateKey, ScoreInput, Unnamed, section
-from core.scores.score_rows import Origin, join_flags, mapped_model, normalize_dtype
+from core.scores.score_rows import Origin, join_flags, mapped_model, normalize_dtype, parse_row, skipped_row
+from core.tables import ScoreRow
 
 MAX_SUGGESTIONS = 3
 """Most suggestions for one name."""
@@ -179,6 +180,23 @@ def is_metric(key: str, values: Mapping[str, Any]) -> bool:
     base = metric.removesuffix("_stderr")
     has_base = base != metric and (f"{base},{filter}" in values or base in values)
     return metric.strip() not in BOOKKEEPING | {""} and not has_base
+
+
+def parse_metrics(
+    section_name: str,
+    tasks: Mapping[str, Any],
+    model: str,
+    builder: Callable[[str, str, dict[str, Any]], Callable[[Remarks], ScoreRow]],
+) -> Iterator[ParsedScore]:
+    """A row for each metric of each task in a section of a file; `builder(task, metric, values)` gives what makes it."""
+    for task, values in tasks.items():
+        if not isinstance(values, dict):
+            code = "value_twice" if isinstance(values, DuplicateKey) else "not_a_task"
+            yield skipped_row(f"{section_name} / {shorten(task)}", model, task, code, values)
+            continue
+        for metric in filter(lambda metric: is_metric(metric, values), values):
+            location = f"{section_name} / {shorten(task)} / {shorten(metric)}"
+            yield parse_row(location, model, task, builder(task, metric, values))
 
 
 def refuse_no_metric(metric: str) -> None:

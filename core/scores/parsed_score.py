@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from core.tables import ScoreRow, ScoreSampleRow
 
@@ -41,5 +41,5 @@ class ScoreFile:
     format: str
     rows: tuple[ParsedScore, ...] = ()
     samples: tuple[ScoreSampleRow, ...] = ()
-    remarks: tuple[Remark, ...] = field(default=())
+    remarks: tuple[Remark, ...] = ()
     """Remarks about the file as a whole."""
