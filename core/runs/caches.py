@@ -44,104 +44,98 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
 
     The hub's cache may hold very many files: frequent callers ask for `only_cleanable`.
     """
-    cache, parent = cache_folder(), warehouse.path.parent
+    return _cleanable_caches(warehouse) + ([] if only_cleanable else _kept_files(warehouse))
+
+
+def _cleanable_caches(warehouse: Warehouse) -> list[Cache]:
+    cache = cache_folder()
     measuring = Sentence("a measurement is at work") if any(map(is_locked, job_folders(warehouse))) else ""
     fetching = Sentence("a model is being fetched") if is_locked(packages_folder()) else ""
-    rows: list[tuple[str, str, str, list[Path], bool, str]] = [
-        (
+    return [
+        _cache(
             "models",
             Sentence("models unpacked from packages (pypi:), and parts of models that wait for the rest"),
             Sentence("fetched again when they are measured"),
             [packages_folder()],
-            True,
-            measuring or fetching,
+            in_use=measuring or fetching,
         ),
-        (
+        _cache(
             "gguf",
             Sentence("GGUF files converted for reading block by block"),
             Sentence("converted again when they are measured"),
             [cache / "gguf"],
-            True,
-            measuring,
+            in_use=measuring,
         ),
-        (
+        _cache(
             "speed",
             Sentence("the speed of this machine"),
             Sentence("half a minute before the next forecast"),
             [cache / "speed.json"],
-            True,
-            "",
         ),
-        (
+        _cache(
             "kept",
             Sentence("states and layers of stopped jobs"),
             Sentence("`jobs resume` begins anew"),
             _checkpoint_folders(warehouse),
-            True,
-            "",
         ),
-        (
+        _cache(
             "copies",
             Sentence("copies of the warehouse for typed queries"),
             Sentence("copied again with the next query"),
             [warehouse.query_copies],
-            True,
-            "",
         ),
-        (
-            "trash",
-            Sentence("deleted runs"),
-            Sentence("they cannot be restored any more"),
-            [warehouse.folder.trash],
-            True,
-            "",
+        _cache(
+            "trash", Sentence("deleted runs"), Sentence("they cannot be restored any more"), [warehouse.folder.trash]
         ),
-        (
+    ]
+
+
+def _kept_files(warehouse: Warehouse) -> list[Cache]:
+    """What is listed and never cleaned."""
+    return [
+        _cache(
             "backups",
             Sentence("backups of the warehouse"),
             Sentence("they are yours to remove"),
             _backups(warehouse),
-            False,
-            "",
+            can_be_cleaned=False,
         ),
-        (
+        _cache(
             "texts",
             Sentence("texts handed over in the browser"),
             Sentence("runs could not be measured again on them"),
-            [parent / "texts"],
-            False,
-            "",
+            [warehouse.path.parent / "texts"],
+            can_be_cleaned=False,
         ),
-        (
+        _cache(
             "warehouse",
             Sentence("the warehouse file"),
             Sentence("it is the memory"),
             [warehouse.path, wal_path(warehouse.path)],
-            False,
-            "",
+            can_be_cleaned=False,
         ),
-        (
+        _cache(
             "parcels",
             Sentence("finished measurements"),
             Sentence("the warehouse is made from them"),
             [warehouse.parcels],
-            False,
-            "",
+            can_be_cleaned=False,
         ),
-        (
+        _cache(
             "hub",
             Sentence("the hub's own cache, shared with other programs"),
             Sentence("`hf cache prune` or `hf cache rm` clean it"),
             [_hub_cache()],
-            False,
-            "",
+            can_be_cleaned=False,
         ),
     ]
-    return [
-        Cache(name, what, cost, tuple(paths), sum(map(disk_usage, paths)), cleanable, in_use)
-        for name, what, cost, paths, cleanable, in_use in rows
-        if cleanable or not only_cleanable
-    ]
+
+
+def _cache(
+    name: str, what: str, cost: str, paths: Sequence[Path], can_be_cleaned: bool = True, in_use: str = ""
+) -> Cache:
+    """A cache with its present size."""
+    return Cache(name, what, cost, tuple(paths), sum(map(disk_usage, paths)), can_be_cleaned, in_use)
 
 
 def disk_usage(path: Path) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from core.errors import InputError
 from core.models.hub import local_weights
 from core.records import SHORT_ID, RunConfig
@@ -15,7 +17,7 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
 from core.runs.requests import run_config
 from core.texts.corpora import open_corpus
-from core.warehouse.runs import delete_runs
+from core.warehouse.runs import delete_runs, run_records
 from core.warehouse.warehouse import Warehouse
 
 
@@ -85,10 +87,7 @@ def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
 
 def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     """As `delete_runs`; also raises InputError for a control pass while a job is running."""
-    placeholders = ", ".join("?" * len(run_ids)) or "NULL"
-    controls = warehouse.read(
-        f"SELECT run_id FROM runs WHERE pass <> 'text' AND run_id IN ({placeholders})", list(run_ids)
-    )
+    controls = run_records(warehouse, run_ids).filter(pl.col("pass") != "text")
     active = (status for status in list_jobs(warehouse) if status.state in ("queued", "running"))
     if controls.height and (status := next(active, None)):
         raise InputError(

@@ -15,7 +15,7 @@ import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, sentences
 from core.files import temporary_folder
-from core.records import SHORT_ID, Profile
+from core.records import SHORT_ID, Profile, RunConfig
 from core.registry.passes import SHARED
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
@@ -268,6 +268,19 @@ def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
     """run_id and config of the runs of one model, text, protocol and dtype, newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
     return warehouse.read(_SAME_MEASUREMENT, {name: same[name] for name in names}).rows()
+
+
+_RUNS_TO_SHARE = """
+    SELECT run_id FROM runs
+    WHERE protocol = $protocol AND json_extract_string(config, '$.run.corpus') = $corpus
+        AND (list_contains($passes, pass) OR json_extract_string(config, '$.run.model') = $model)
+"""
+
+
+def runs_to_share(warehouse: Warehouse, config: RunConfig) -> list[str]:
+    """Runs that a measurement can reuse: random models on its text by its protocol, and runs of its own model on it."""
+    names = {"protocol": config.protocol, "corpus": config.corpus, "model": config.model}
+    return warehouse.read(_RUNS_TO_SHARE, names | {"passes": list(SHARED)})["run_id"].to_list()
 
 
 # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.

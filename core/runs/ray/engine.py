@@ -17,7 +17,6 @@ from typing import Any
 
 from core.errors import InputError, ResourceError, WarehouseLocked
 from core.records import PlanConfig
-from core.registry.passes import SHARED
 from core.runs import jobs
 from core.runs.jobs import Job, JobStatus
 from core.runs.ray.cluster import Needs, connect_ray, first_line, job_needs, on_node, task_options
@@ -31,7 +30,7 @@ from core.runs.ray.worker import (
 )
 from core.store import parcels
 from core.warehouse import layer_plans
-from core.warehouse.runs import ingest_parcel
+from core.warehouse.runs import ingest_parcel, runs_to_share
 from core.warehouse.warehouse import Warehouse
 
 POLL = 0.2
@@ -144,15 +143,10 @@ class _ClusterJobs:
         self._tasks[task] = job
 
     def _known_runs(self, job: Job) -> PackedParcels:
-        """Parcels that the job can reuse: random models on its text, and runs of its own model on that text."""
-        config = job.config
-        if isinstance(config, PlanConfig):
+        """Parcels that the job can reuse."""
+        if isinstance(job.config, PlanConfig):
             return {}
-        sql = (
-            "SELECT run_id FROM runs WHERE protocol = ? AND json_extract_string(config, '$.run.corpus') = ? "
-            "AND (list_contains(?, pass) OR json_extract_string(config, '$.run.model') = ?)"
-        )
-        run_ids = self._warehouse.read(sql, [config.protocol, config.corpus, list(SHARED), config.model])["run_id"]
+        run_ids = runs_to_share(self._warehouse, job.config)
         return pack_parcels(folder for run_id in run_ids if (folder := self._warehouse.parcels / run_id).is_dir())
 
     # --- watch ---------------------------------------------------------------------------------------------------
