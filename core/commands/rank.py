@@ -83,6 +83,7 @@ def load_answer(
 def answer_json(answer: Answer, specifications: SpecificationCurve | None = None) -> dict[str, Any]:
     """The answer as a record for scripts. Unknown values and numbers that are not finite are null."""
     from core.wording import answers
+    from core.wording.provenance import group_difference_text
 
     population, relation, registration = answer.population, answer.relation, answer.registration
     run = answer.group.rows.row(0, named=True) if answer.group else {}
@@ -146,7 +147,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
                 "models": item.group.rows["name"].unique(maintain_order=True).to_list(),
                 "n_scored": item.n_scored,
                 "differs": list(item.differing_keys),
-                "told": answers.group_difference_text(item, "en"),
+                "told": group_difference_text(item, "en"),
             }
             for item in population.others
         ],

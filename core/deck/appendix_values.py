@@ -20,10 +20,10 @@ from core.wording import slides as slide_wording
 from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened_name
 from core.wording.verdicts import (
     claim_name,
+    marked_ratio_text,
     outcome_legend_text,
     outcome_mark,
     outcome_of,
-    ratio_text,
     specification_name,
     verdict_legend_text,
     verdict_marks,
@@ -215,7 +215,7 @@ def _specification_row(
         rows = claims.filter(claim=claim)
         if n == 1 and rows.height:
             row = rows.row(0, named=True)
-            cells.append(f"{outcome_mark(outcome_of(row))} {ratio_text(row)}")
+            cells.append(marked_ratio_text(row))
             continue
         counts = Counter(outcome_mark(outcome_of(row)) for row in rows.iter_rows(named=True))
         cells.append("   ".join(f"{mark} {count}" for mark, count in counts.most_common()) or "–")

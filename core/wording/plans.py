@@ -150,7 +150,7 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str,
         "k": len(row.blocks),
         "n": plan.n_layers,
         "blocks": blocks_text(row.blocks, plan.n_layers, language),
-        "price": price_text(row.difference, row.lower, row.upper),
+        "price": outcome_price_text(row),
         "budget": budget,
     }
     if result.price is None:
@@ -190,8 +190,7 @@ def healing_text(layer_plan: LayerPlan, language: str) -> str:
         row for row in layer_plan.of(after.text, "loss") if row.is_chosen and row.unit == "block" and not row.is_healed
     )
     return _("Healed without training: {after} nats per token, where it was {before} before.").format(
-        after=price_text(after.difference, after.lower, after.upper),
-        before=price_text(before.difference, before.lower, before.upper),
+        after=outcome_price_text(after), before=outcome_price_text(before)
     )
 
 
@@ -338,6 +337,11 @@ def price_text(value: float | None, lower: float | None = None, upper: float | N
     if lower is None or upper is None:
         return f"{value:+.3f}"
     return f"{value:+.3f} [{lower:+.3f}, {upper:+.3f}]"
+
+
+def outcome_price_text(row: PlanOutcomeRow) -> str:
+    """The price of one set of blocks on one text: `+0.42 [+0.38, +0.46]`, in nats per token."""
+    return price_text(row.difference, row.lower, row.upper)
 
 
 def points_text(row: PlanOutcomeRow) -> str:

@@ -24,6 +24,7 @@ from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Spec
 from core.ui import inputs, language, notices, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as words
+from core.wording import provenance
 from core.wording.labels import run_labels
 from core.wording.verdicts import specification_name
 
@@ -108,12 +109,12 @@ def group_names(population: Population) -> dict[str, str]:
     lang = language.current()
     if population.group is None:
         return {}
-    names = {ANSWERED: words.group_name(population.group, lang)}
+    names = {ANSWERED: provenance.group_name(population.group, lang)}
     if population.pilot is not None:
         label = _("“{name}” (models: {n})")
         names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
     for other in population.others:
-        label = _("{group} (models: {n})").format(group=words.group_name(other.group, lang), n=other.n_models)
+        label = _("{group} (models: {n})").format(group=provenance.group_name(other.group, lang), n=other.n_models)
         names[group_key(other.group)] = label
     return names
 

@@ -169,7 +169,7 @@ def show_prices(layer_plan: LayerPlan) -> None:
         {
             _("Rule"): names,
             _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
-            _("Nats per token [95 %]"): [_price_text(row) for row in rows],
+            _("Nats per token [95 %]"): [sentences.outcome_price_text(row) for row in rows],
             _("Taken"): [_choice_text(row) for row in rows],
         }
     )
@@ -178,10 +178,6 @@ def show_prices(layer_plan: LayerPlan) -> None:
     prices = outcomes.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
     file_name = f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv"
     tables.show_download(prices, file_name, _("Download all prices (CSV)"))
-
-
-def _price_text(row: PlanOutcomeRow) -> str:
-    return sentences.price_text(row.difference, row.lower, row.upper)
 
 
 def _choice_text(row: PlanOutcomeRow) -> str:
@@ -234,7 +230,8 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
             _("Before"): [_value_text(row, row.value_before) for row in prices],
             _("After"): [_value_text(row, row.value_after) for row in prices],
             _("Change [95 %]"): [
-                _price_text(row) if row.measure == "loss" else sentences.points_text(row) for row in prices
+                sentences.outcome_price_text(row) if row.measure == "loss" else sentences.points_text(row)
+                for row in prices
             ],
             _("N"): [row.n_points for row in prices],
         }
