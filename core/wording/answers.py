@@ -15,7 +15,7 @@ from core.locale import translator, worded
 from core.registry.published import Published
 from core.wording.labels import names_text
 from core.wording.numbers import day
-from core.wording.scores import p_value_text
+from core.wording.scores import p_value_text, row_benchmark_name
 
 
 def dimension_name(dimension: str, language: str) -> str:
@@ -133,7 +133,7 @@ def benchmark_name(answer: Answer, language: str) -> str:
     _ = translator(language)
     shown, pilot = answer.population.benchmark, answer.population.pilot
     if shown is not None:
-        return wording.benchmark_name(shown["benchmark"], shown["metric"], shown["n_shot"], language, shown["filter"])
+        return row_benchmark_name(shown, language)
     if pilot is not None:
         registered = pilot.benchmark
         return wording.benchmark_name(

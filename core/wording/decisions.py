@@ -20,7 +20,7 @@ from core.tables import RuleChoiceRow
 from core.wording.answers import coefficient_text
 from core.wording.labels import names_text
 from core.wording.numbers import amount, number
-from core.wording.scores import p_value_text
+from core.wording.scores import p_value_text, row_benchmark_name
 
 
 def criterion_name(resolved: ResolvedCriterion, language: str, bits: float | None = None) -> str:
@@ -28,11 +28,7 @@ def criterion_name(resolved: ResolvedCriterion, language: str, bits: float | Non
     if resolved.benchmark is None:
         return unresolved_criterion_name(resolved.criterion, language, bits)
     _ = translator(language)
-    benchmark = resolved.benchmark
-    name = wording.benchmark_name(
-        benchmark["benchmark"], benchmark["metric"], benchmark["n_shot"], language, benchmark["filter"]
-    )
-    return _("score in {benchmark}").format(benchmark=name)
+    return _("score in {benchmark}").format(benchmark=row_benchmark_name(resolved.benchmark, language))
 
 
 def measured_criterion_name(
@@ -68,7 +64,7 @@ def task_name(task: TaskName | Mapping[str, Any] | None, language: str) -> str:
         return _("no task in particular")
     if isinstance(task, TaskName):
         return wording.benchmark_name(task.name, task.metric, task.n_shot, language, task.filter)
-    return wording.benchmark_name(task["benchmark"], task["metric"], task["n_shot"], language, task["filter"])
+    return row_benchmark_name(task, language)
 
 
 def value_text(quantity: str, value: float | None, language: str, assumptions: Assumptions | None = None) -> str:

@@ -26,6 +26,7 @@ from core.ui.markdown import escape
 from core.wording import answers as words
 from core.wording import provenance
 from core.wording.labels import run_labels
+from core.wording.scores import row_benchmark_name
 from core.wording.verdicts import specification_name
 
 ANSWERED, COMPARABLE = "asked", "all"
@@ -174,7 +175,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
 def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
     """The name of a score with its number of models, and whether a pilot registered it."""
     _ = language.translator()
-    name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current(), row["filter"])
+    name = row_benchmark_name(row, language.current())
     title = _(", ").join([name, row["suite"]]) if with_suite else name
     label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
     if pilot is None:
