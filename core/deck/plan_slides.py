@@ -305,7 +305,8 @@ def _breaks_slide(data: DeckData) -> StorySlide:
         for row in plan_analysis.harder_text_prices(layer_plan)
         if row.difference is not None and row.is_healed == is_healed
     ]
-    if not rows:
+    losses = plan_evidence.largest_loss_lines(layer_plan, data.language)
+    if not losses:
         return _not_measured_slide(
             data,
             "breaks",
@@ -324,11 +325,10 @@ def _breaks_slide(data: DeckData) -> StorySlide:
         )
         for row in by_harm[:MOST_ROWS]
     ]
-    first_sentence = plan_evidence.largest_losses_text(layer_plan, data.language).replace("。", ". ").split(". ")[0]
     return _plan_slide(
         data,
         "breaks",
-        first_sentence.removesuffix("."),
+        losses[0].rstrip(".。"),
         visual=Table(
             (
                 Column(_("Test"), 0.28),
@@ -346,7 +346,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            plan_evidence.largest_losses_text(layer_plan, data.language),
+            wording.joined_sentences(losses, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )

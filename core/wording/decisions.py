@@ -13,6 +13,7 @@ from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
 from core.analysis.generality import OrderTable, PooledRelation, VerdictAgreement
 from core.analysis.rule_record import TrackRecord
+from core.analysis.units import FEWEST_TEST
 from core.locale import translator
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
@@ -178,9 +179,9 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
         ).format(share="–" if share_first is None else share_text(share_first, language)),
         "threshold_within_error": _("It meets a threshold by its value; the interval of that value reaches beyond it."),
         "dimension_few_models": _(
-            "The dimension weighs nothing: fewer than 10 models have both a dimension and this score, and with so few "
+            "The dimension weighs nothing: fewer than {n} models have both a dimension and this score, and with so few "
             "nobody could tell whether the two are related."
-        ),
+        ).format(n=FEWEST_TEST),
         "dimension_no_score": _("The dimension weighs nothing: there is no score that it could be held against."),
         "dimension_not_comparable": _(
             "The dimension weighs nothing: these models were not measured on one text with one tokenizer by one protocol."

@@ -25,6 +25,11 @@ from core.wording.plans import budget_text, nats_text, outcome_price_text, point
 
 
 def largest_losses_text(layer_plan: LayerPlan, language: str) -> str:
+    """`largest_loss_lines` as one text."""
+    return wording.joined_sentences(largest_loss_lines(layer_plan, language), language)
+
+
+def largest_loss_lines(layer_plan: LayerPlan, language: str) -> list[str]:
     """The probe and the text that lose most, with intervals. A fall of a probe within its error is said to be one."""
     _ = translator(language)
     rows = [
@@ -54,7 +59,7 @@ def largest_losses_text(layer_plan: LayerPlan, language: str) -> str:
                 held_out=price_text(held_out),
             )
         )
-    return wording.joined_sentences(lines, language)
+    return lines
 
 
 def limit_reached_text(layer_plan: LayerPlan, language: str) -> str:
