@@ -89,7 +89,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     st.image(figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme()), width="stretch", alt=captions[0])
     if within.price is None and plan.budget_unit == "nats":
         captions.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
-    st.caption(escape("  \n".join(captions)), help=escape(_source_text(layer_plan)))
+    st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
@@ -116,7 +116,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
     return budget
 
 
-def _source_text(layer_plan: LayerPlan) -> str:
+def plan_source_text(layer_plan: LayerPlan) -> str:
     """The model, the text and the time of a plan's measurements."""
     _ = language.translator()
     plan = layer_plan.plan
