@@ -27,7 +27,7 @@ from core.locale import worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
-from core.ui import inputs, language, notices, pilot_filter, reads, tables
+from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs, recipes
@@ -140,7 +140,7 @@ def read_saved_report(saved: SavedRecipe) -> ReportRequest:
 def _stop_incomplete(saved: SavedRecipe, message: str) -> NoReturn:
     st.error(escape(message), icon=":material/error:")
     show_delete_button(saved)
-    st.stop()
+    url_state.stop()
 
 
 def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
@@ -171,7 +171,7 @@ def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
         )
         st.info(message.format(names=escape(_(", ").join(without_verdict.values()))))
     if len(without_verdict) == runs.height:
-        st.stop()
+        url_state.stop()
     return deck_data.runs_with_verdict(runs)
 
 
