@@ -39,7 +39,7 @@ with st.expander(_("Latest runs, as a table")):
     )
 
 st.subheader(_("What to do next"))
-newest = {"runs": url_state.join_values(inputs.newest_on_one_text(runs))}
+newest = {"runs": url_state.join_values(inputs.runs_shown_first(runs))}
 with st.container(horizontal=True):
     st.page_link(
         "pages/profiles.py",
