@@ -15,8 +15,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
         st.markdown(_("Dimensions of language models, layer by layer."))
     button = st.container(width="content")
 home.show_active_jobs()
-runs = reads.lists().runs
-notices.stop_if_no_runs(runs)
+runs = notices.runs_or_stop()
 with button:
     home.show_measure_button()
 findings = st.container()

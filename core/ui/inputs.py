@@ -35,6 +35,19 @@ MAX_LISTED = 200
 """Runs that a list offers; the others are found by a search, which is faster than drawing them."""
 MAX_MEGABYTES = 25
 """Size of a file that can be uploaded, as in .streamlit/config.toml; the command line takes larger ones."""
+_MIME_TYPES = {
+    "csv": "text/csv",
+    "html": "text/html",
+    "json": "application/json",
+    "md": "text/markdown",
+    "parquet": "application/vnd.apache.parquet",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "svg": "image/svg+xml",
+    "toml": "application/toml",
+    "yaml": "application/yaml",
+    "zip": "application/zip",
+}
+"""Types of files by their endings: those that the `mimetypes` of Python gives depend on the machine."""
 _SEARCH_COLUMNS = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
@@ -159,6 +172,14 @@ def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_
     own = f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', key)}"
     language.replace_texts({f"{own} [data-testid=stFileUploaderDropzoneInstructions] span": limits})
     return st.file_uploader(label, type=list(types), key=key, max_upload_size=max_megabytes, **more)
+
+
+def show_download(
+    label: str, content: str | bytes | Callable[[], str | bytes], file_name: str, icon: str = "download", **more: Any
+) -> None:
+    """Draw a button that downloads a file; a function makes its content on the click."""
+    mime = _MIME_TYPES[file_name.rpartition(".")[2]]
+    st.download_button(label, content, file_name, mime, on_click="ignore", icon=f":material/{icon}:", **more)
 
 
 def read_number(

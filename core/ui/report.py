@@ -36,11 +36,6 @@ from core.wording.labels import shortened_name
 NONE = "none"
 MAX_RUNS = 40
 """Runs in one report; nobody reads more."""
-MIMES = {
-    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    "html": "text/html",
-    "zip": "application/zip",
-}
 
 
 @dataclass(frozen=True)
@@ -189,15 +184,8 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
     )
     with st.container(horizontal=True, gap="small"):
         for suffix, label, make_file in files:
-            st.download_button(
-                label,
-                make_file,
-                f"{stem}.{suffix}",
-                MIMES[suffix],
-                on_click="ignore",
-                type="primary" if suffix == "pptx" else "secondary",
-                icon=":material/download:",
-            )
+            kind = "primary" if suffix == "pptx" else "secondary"
+            inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind)
     st.caption(_("Charts stay editable; every number carries its source."))
 
 
