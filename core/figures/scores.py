@@ -4,7 +4,6 @@ preview of an import."""
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,6 +62,8 @@ class RankingData:
     cloud: str
     benchmark: str
     """With metric and shots, as a reader sees it."""
+    metric: str
+    """As its source calls it; empty without scores."""
     unit: str
     n_points: tuple[int, int]
     points: list[ScoredPoint]
@@ -107,6 +108,7 @@ def ranking_points(
         answer.population.asked.dimension,
         answer.population.asked.cloud,
         benchmark_name(answer, language),
+        answer.population.benchmark["metric"] if answer.population.benchmark else "",
         units[0] if units else "",
         answer.group.n_points if answer.group else (0, 0),
         place_labels(points, plot, corners),
@@ -148,7 +150,8 @@ def place_labels(points: Sequence[ScoredPoint], plot: tuple[float, float], corne
     place_of: dict[str, str] = {}
     places = list(LABEL_PLACES)[: None if corners else N_STRAIGHT_PLACES]
     for point in sorted(points, key=lambda point: not point.is_pinned):
-        boxes = {place: _label_box(point.name, positions[point.run_id], place) for place in places}
+        width = text_width(point.name, LABEL_SIZE)
+        boxes = {place: _label_box(width, positions[point.run_id], place) for place in places}
         free = [
             place
             for place, box in boxes.items()
@@ -163,9 +166,9 @@ def place_labels(points: Sequence[ScoredPoint], plot: tuple[float, float], corne
     return [replace(point, place=place_of.get(point.run_id, "")) for point in points]
 
 
-def _label_box(name: str, position: Point, place: str) -> Box:
+def _label_box(width: float, position: Point, place: str) -> Box:
     left, down = LABEL_PLACES[place]
-    width, aside = text_width(name, LABEL_SIZE), 10 * (left == 0.0) - 10 * (left == -1.0)
+    aside = 10 * (left == 0.0) - 10 * (left == -1.0)
     start, middle = position[0] + left * width + aside, position[1] + down * LABEL_SIZE
     return start, middle - 6, start + width, middle + 6
 
@@ -214,8 +217,8 @@ def dimension_axis(data: RankingData, language: str) -> str:
 def score_axis(data: RankingData, language: str) -> str:
     """`arc_easy (acc, 0-shot) [%]`; without the unit where the metric is called like it."""
     unit = "%" if data.unit == "percent" else wording.unit_name(data.unit, language)
-    said = [detail.strip() for detail in re.split("[(),、]", data.benchmark)]
-    return f"{data.benchmark} [{unit}]" if unit and unit not in said else data.benchmark
+    is_new = unit and unit != wording.metric_name(data.metric, language)
+    return f"{data.benchmark} [{unit}]" if is_new else data.benchmark
 
 
 def match_names(language: str) -> dict[str, str]:
@@ -297,7 +300,7 @@ def benchmark_label(key: dict[str, str], language: str) -> str:
 def paired_points(
     model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]], language: str = "en"
 ) -> PairedData:
-    """`found` comes from `analysis.paired.compare_all_answers`."""
+    """`comparisons` come from `analysis.paired.compare_all_answers`."""
     return PairedData(
         model_a,
         model_b,
