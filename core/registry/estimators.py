@@ -239,7 +239,7 @@ _OURS = (
 def _skdim(key: str, cost: float, method: str, meaning: str, class_name: str = "", **options: Any) -> Estimator:
     return Estimator(
         f"skdim_{key}",
-        "scikit_dimension:read_scikit_dimension",
+        "estimators:read_scikit_dimension",
         cost,
         method,
         f"skdim.id.{class_name or key}",
@@ -252,7 +252,7 @@ def _skdim(key: str, cost: float, method: str, meaning: str, class_name: str = "
 
 _SEED = 0
 # Options are the package's defaults, except where a default would determine the result or take too long: PH builds a
-# thousand spanning trees. Options that depend on the cloud size are set in core.geometry.scikit_dimension. ESS is left
+# thousand spanning trees. Options that depend on the cloud size are set in core.geometry.estimators. ESS is left
 # out: it takes 1.5 minutes of computing for 2,000 points in 100 dimensions.
 _OF_SCIKIT_DIMENSION = (
     _skdim("CorrInt", 1.7, "CorrInt", "The correlation dimension of Grassberger and Procaccia."),

