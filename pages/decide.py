@@ -4,14 +4,13 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, notices, pilot_filter, reads
+from core.ui import inputs, language, notices, pilot_filter
 from core.ui.decide import answer, choices, rules, tasks_and_texts
 
 _ = language.translator()
 
 st.title(_("Decide"))
-runs = reads.lists().runs
-notices.stop_if_no_runs(runs)
+runs = notices.runs_or_stop()
 pilot, _pilot_runs = pilot_filter.choose(runs)
 top = st.container()
 view = choices.choose_view(pilot)

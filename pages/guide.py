@@ -6,18 +6,16 @@ from functools import partial
 
 import streamlit as st
 
-from core.ui import guide, language
+from core.ui import guide, inputs, language
 
 _ = language.translator()
 
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     st.title(_("Guide"))
-    st.download_button(
+    inputs.show_download(
         _("Download to print (HTML)"),
         partial(guide.printable, language.current()),
         f"workdim_guide_{language.current()}.html",
-        "text/html",
-        on_click="ignore",
-        icon=":material/print:",
+        "print",
     )
 guide.show()

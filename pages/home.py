@@ -15,8 +15,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
         st.markdown(_("Dimensions of language models, layer by layer."))
     button = st.container(width="content")
 home.show_active_jobs()
-runs = reads.lists().runs
-notices.stop_if_no_runs(runs)
+runs = notices.runs_or_stop()
 with button:
     home.show_measure_button()
 findings = st.container()
@@ -39,7 +38,7 @@ with st.expander(_("Latest runs, as a table")):
     )
 
 st.subheader(_("What to do next"))
-newest = {"runs": url_state.join_values(inputs.newest_on_one_text(runs))}
+newest = {"runs": url_state.join_values(inputs.runs_shown_first(runs))}
 with st.container(horizontal=True):
     st.page_link(
         "pages/profiles.py",

@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language
+from core.ui import inputs, language, url_state
 from core.ui.measure import job_cards, measure_form, pilot_form
 
 _ = language.translator()
@@ -13,7 +13,7 @@ st.title(_("Measure models"))
 st.markdown(_("Measure models on a text of your choice. A measurement goes on when this page or the app is closed."))
 job_cards.show()
 if not inputs.may_write():
-    st.stop()
+    url_state.stop()
 show_form = inputs.choose_section(
     "way", {"models": (_("Models"), measure_form.show), "pilot": (_("A pilot"), pilot_form.show)}, _("What to measure")
 )

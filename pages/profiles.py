@@ -4,14 +4,13 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, notices, pilot_filter, reads, url_state
+from core.ui import inputs, language, notices, pilot_filter, url_state
 from core.ui.profiles import checks, compare, distributions, layer_pairs, layer_profile, provenance
 
 _ = language.translator()
 
 st.title(_("Profiles"))
-runs = reads.lists().runs
-notices.stop_if_no_runs(runs)
+runs = notices.runs_or_stop()
 url_state.expand_link("compare", "runs", section="compare")
 _pilot, runs = pilot_filter.choose(runs)
 selection = inputs.choose_runs(runs)

@@ -4,14 +4,13 @@ guard()
 
 import streamlit as st
 
-from core.ui import language, notices, pilot_filter, reads
+from core.ui import language, notices, pilot_filter
 from core.ui.ranking import answer, choices, table
 
 _ = language.translator()
 
 st.title(_("Ranking"))
-runs = reads.lists().runs
-notices.stop_if_no_runs(runs)
+runs = notices.runs_or_stop()
 pilot, _pilot_runs = pilot_filter.choose(runs)
 page_answer = answer.page_answer(pilot)
 registered = page_answer.registration.pilot

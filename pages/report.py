@@ -4,13 +4,12 @@ guard()
 
 import streamlit as st
 
-from core.ui import language, notices, reads, report
+from core.ui import language, notices, report
 
 _ = language.translator()
 
 st.title(_("Report"))
-runs = reads.lists().runs
-notices.stop_if_no_runs(runs)
+runs = notices.runs_or_stop()
 saved = report.choose_saved_report()
 request = report.read_saved_report(saved) if saved else report.choose_new_report(runs)
 request, made = report.make_report(request)

@@ -13,7 +13,8 @@ import polars as pl
 
 from core.analysis.criteria import Candidate, CriterionValue, ResolvedCriterion
 from core.analysis.question import Evidence
-from core.pilots.pilot import Benchmark, Pilot, PilotModel, PilotText
+from core.pilots.entries import PilotModel, PilotText
+from core.pilots.pilot import Benchmark, Pilot
 from core.pilots.registration import RegisteredPilot, read_pilot
 from core.pilots.rule import Criterion
 from core.registry.protocols import PROTOCOLS

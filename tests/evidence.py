@@ -34,7 +34,7 @@ from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.commands.rank import load_answer
 from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
-from core.figures.svg import Caption, Dot, Panel, scatter_svg, small_multiples_svg
+from core.figures.svg import Caption, Dot, scatter_svg
 from core.records import DAMAGED, EARLIER, LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
@@ -49,6 +49,7 @@ from core.wording.scores import p_value_text
 from core.wording.verdicts import specification_name
 from tests import shipped_plans
 from tests.ladder.recipes import Recipe, all_runs
+from tests.small_multiples import Panel, small_multiples_svg
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "data" / "reference"

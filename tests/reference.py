@@ -35,7 +35,7 @@ from core.measure.plan import mask_tokens
 from core.measure.profile import measure_profile, open_network, select_sample
 from core.measure.rows import window_rows
 from core.measure.setup import open_setup
-from core.records import DAMAGED, LOCAL, SHIPPED, RunConfig
+from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_parcel, write_parcel
@@ -122,7 +122,7 @@ def _bundle_of(header: dict[str, Any]) -> str | None:
     if DAMAGED in header["run"]["tags"]:
         return "damaged"
     if header["model"]["reference"].startswith(LOCAL):
-        return "ladder"
+        return "training" if EARLIER in header["run"]["tags"] else "ladder"
     return "controls" if header["run"]["pass"] != "text" else None
 
 

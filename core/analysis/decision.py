@@ -133,16 +133,13 @@ class Decision:
     @property
     def nearest_change(self) -> WeightChange | None:
         """The smallest change of one weight that changes the choice."""
-        changes = [
-            WeightChange(sensitivity.criterion, sensitivity.share, sensitivity.lower.end, sensitivity.lower.run_id)
-            for sensitivity in self.sensitivities
-            if sensitivity.lower
-        ]
-        changes += [
-            WeightChange(sensitivity.criterion, sensitivity.share, sensitivity.upper.start, sensitivity.upper.run_id)
-            for sensitivity in self.sensitivities
-            if sensitivity.upper
-        ]
+        changes = []
+        for sensitivity in self.sensitivities:
+            criterion, share = sensitivity.criterion, sensitivity.share
+            if lower := sensitivity.lower:
+                changes.append(WeightChange(criterion, share, lower.end, lower.run_id))
+            if upper := sensitivity.upper:
+                changes.append(WeightChange(criterion, share, upper.start, upper.run_id))
         # With two criteria one share rises as the other falls: report the one that rises.
         return min(
             changes,

@@ -397,7 +397,7 @@ def _first_row(counts: pl.DataFrame) -> dict[str, Any] | None:
 def _benchmarks_of_group(counts: pl.DataFrame, all_groups: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
     """The benchmarks of the group, or of the larger group that contains it."""
     first = group.rows["run_id"][0]
-    number = next((n for n, group in enumerate(all_groups) if first in group.rows["run_id"]), -1)
+    number = next((n for n, other in enumerate(all_groups) if first in other.rows["run_id"]), -1)
     return counts.filter(group=number)
 
 

@@ -17,7 +17,8 @@ import polars as pl
 from core.analysis.ranking import MAIN, OWN_MATCHES
 from core.analysis.relation import Sign
 from core.errors import InputError, unknown_name
-from core.pilots.pilot import Benchmark, Pilot, PilotModel
+from core.pilots.entries import PilotModel
+from core.pilots.pilot import Benchmark, Pilot
 from core.pilots.registration import RegisteredPilot
 from core.tables import SCORE_KEYS
 

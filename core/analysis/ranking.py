@@ -95,6 +95,11 @@ def newest_runs(runs: pl.DataFrame) -> pl.DataFrame:
     return with_stack(runs).unique(alike, keep="first", maintain_order=True)
 
 
+def newest_of_models(runs: pl.DataFrame) -> pl.DataFrame:
+    """The newest run of each model and stack, whatever its text and protocol; `runs` must be sorted newest first."""
+    return with_stack(runs).unique(["model_id", "stack"], keep="first", maintain_order=True)
+
+
 def without_variants(runs: pl.DataFrame) -> pl.DataFrame:
     """Without shipped profiles of checkpoints and damaged models: a hundred checkpoints of ten runs are ten models."""
     tags = pl.col("tags").fill_null([])

@@ -16,6 +16,7 @@ from core.terminal.output import say, say_json
 
 def measure(options: argparse.Namespace) -> int:
     from core.runs.requests import with_companions, with_readable_companions
+    from core.texts.corpora import require_corpus
 
     request = RunConfig(
         "",
@@ -37,6 +38,7 @@ def measure(options: argparse.Namespace) -> int:
         return estimate_all(with_companions(request, options.models), selected_warehouse(options), options.json)
     if options.json:
         raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
+    require_corpus(request.corpus)  # once, and not when each model's job reaches it
     _show_costs(request.protocol, request.estimators)
     # Models measured together are compared across tokenizers: their words are chosen for all of them.
     show_terms(options.models)
@@ -89,7 +91,6 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
     from core.runs.jobs import submit
     from core.runs.recovery import recover
     from core.runs.requests import expand_request
-    from core.texts.corpora import require_corpus
 
     warehouse.prepare()  # an unusable warehouse is noticed now, not after measuring
     recover(warehouse)
@@ -103,7 +104,6 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
             )
         )
         try:
-            require_corpus(config.corpus)  # now, not when the jobs before it are done
             codes.append(run_to_end(submit(config, warehouse, again=again), warehouse, engine))
         except InputError as error:
             codes.append(fail(error))
@@ -116,14 +116,12 @@ def measure_parallel(configs, warehouse, again: bool, engine) -> int:
     from core.runs.recovery import recover
     from core.runs.requests import expand_request
     from core.terminal.progress import ProgressBar
-    from core.texts.corpora import require_corpus
 
     warehouse.prepare()
     recover(warehouse)
     worst, jobs = 0, {}
     for config in (part for request in configs for part in expand_request(request)):
         try:
-            require_corpus(config.corpus)
             job = submit(config, warehouse, again=again)
             jobs[job.job_id] = job
         except InputError as error:

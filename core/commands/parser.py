@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import shlex
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from core.errors import InputError, Sentence
-from core.terminal.output import Head, _, say, translated, wrap
+from core.terminal.output import Head, _, columns, say, translated, wrap
 
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
@@ -40,7 +39,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _columns() -> int:
-    return max(60, min(shutil.get_terminal_size((100, 24)).columns or 100, 110))
+    return max(60, min(columns(), 110))
 
 
 class Parser(argparse.ArgumentParser):

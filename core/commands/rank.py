@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.commands.context import existing_warehouse, find_run_id
 from core.errors import InputError
-from core.terminal.output import language, say, say_json, wrap
+from core.terminal.output import columns, language, say, say_json, wrap
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
@@ -39,7 +38,7 @@ def rank(options: argparse.Namespace) -> int:
     if options.json:
         say_json(answer_json(answer, specifications))
         return 0
-    width = shutil.get_terminal_size((100, 24)).columns or 100
+    width = columns()
     say(*answers.answer_lines(answer, width, specifications))
     if options.published:
         say("", *answers.published_lines(answer, width))
@@ -83,6 +82,7 @@ def load_answer(
 def answer_json(answer: Answer, specifications: SpecificationCurve | None = None) -> dict[str, Any]:
     """The answer as a record for scripts. Unknown values and numbers that are not finite are null."""
     from core.wording import answers
+    from core.wording.provenance import group_difference_text
 
     population, relation, registration = answer.population, answer.relation, answer.registration
     run = answer.group.rows.row(0, named=True) if answer.group else {}
@@ -146,7 +146,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
                 "models": item.group.rows["name"].unique(maintain_order=True).to_list(),
                 "n_scored": item.n_scored,
                 "differs": list(item.differing_keys),
-                "told": answers.group_difference_text(item, "en"),
+                "told": group_difference_text(item, "en"),
             }
             for item in population.others
         ],
@@ -196,7 +196,7 @@ def within(options: argparse.Namespace) -> int:
         }
         say_json(_replace_non_finite({"run_id": run_id, "model": run["name"], **places, "windows": windows.to_dicts()}))
         return 0
-    width, reader = max(40, shutil.get_terminal_size((100, 24)).columns or 100), language()
+    width, reader = max(40, columns()), language()
     for result in results:
         for paragraph in (within_wording.answer_text(result, run, reader), *within_wording.note_lines(result, reader)):
             say(*wrap(paragraph, width))

@@ -195,12 +195,11 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         code=", ".join(sorted(set(data.runs["code_version"]))[:3]),
         libraries=_versions(data.runs),
     )
+    title = Sentence("Provenance of {n} run", "Provenance of {n} runs, controls included", n=data.runs.height)
     yield from reference_slides(
         data,
         "provenance",
-        (
-            _("Provenance of {n} run") if data.runs.height == 1 else _("Provenance of {n} runs, controls included")
-        ).format(n=data.runs.height),
+        worded(title, data.language),
         columns,
         rows,
         _("Table of the runs with model revision, text, sample size, seed, number format and date."),

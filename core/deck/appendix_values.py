@@ -18,12 +18,13 @@ from core.locale import translator, worded
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.wording import slides as slide_wording
 from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened_name
+from core.wording.scores import row_benchmark_name
 from core.wording.verdicts import (
     claim_name,
+    marked_ratio_text,
     outcome_legend_text,
     outcome_mark,
     outcome_of,
-    ratio_text,
     specification_name,
     verdict_legend_text,
     verdict_marks,
@@ -113,9 +114,7 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     _ = translator(data.language)
     if benchmark is None:
         return _("Score")
-    title = wording.benchmark_name(
-        benchmark["benchmark"], benchmark["metric"], benchmark["n_shot"], data.language, benchmark["filter"]
-    )
+    title = row_benchmark_name(benchmark, data.language)
     if data.pilot is None:
         return title
     is_registered = data.pilot.pilot.benchmark.is_met_by(benchmark)
@@ -215,7 +214,7 @@ def _specification_row(
         rows = claims.filter(claim=claim)
         if n == 1 and rows.height:
             row = rows.row(0, named=True)
-            cells.append(f"{outcome_mark(outcome_of(row))} {ratio_text(row)}")
+            cells.append(marked_ratio_text(row))
             continue
         counts = Counter(outcome_mark(outcome_of(row)) for row in rows.iter_rows(named=True))
         cells.append("   ".join(f"{mark} {count}" for mark, count in counts.most_common()) or "–")

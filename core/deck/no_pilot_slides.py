@@ -8,6 +8,7 @@ from itertools import pairwise
 import polars as pl
 
 from core import wording
+from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.profile_slides import (
@@ -24,6 +25,7 @@ from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.records import SHIPPED
+from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, name, shortened_name
@@ -318,12 +320,11 @@ def controls_slide(data: DeckData) -> StorySlide:
         if any(cells):
             rows.append((name("pass", kind, data.language), *(cell or "–" for cell in cells)))
     if not rows:
-        passes = 7  # those of the protocol standard
         return not_measured_slide(
             data,
             "controls",
             _("controls"),
-            slide_wording.time_text(passes * data.text_runs["model_id"].n_unique(), data.text_runs, data.language),
+            _controls_time_text(data),
             [
                 _(
                     "Without controls nobody knows whether a shape comes from training: no rise or fall counts as confirmed."
@@ -357,6 +358,12 @@ def controls_slide(data: DeckData) -> StorySlide:
             ),
         ),
     )
+
+
+def _controls_time_text(data: DeckData) -> str:
+    """The time for the control passes of the protocol standard, for every model."""
+    n_passes = n_control_passes(find_protocol("standard")) * data.text_runs["model_id"].n_unique()
+    return slide_wording.time_text(n_passes, data.text_runs, data.language)
 
 
 def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
@@ -395,16 +402,12 @@ def next_step_slide(data: DeckData) -> StorySlide:
     options = []
     if open_controls:
         options.append(
-            (
-                _("Measure controls with power"),
-                slide_wording.time_text(7 * n, data.text_runs, data.language),
-                _("whether the shape comes from training"),
-            )
+            (_("Measure controls with power"), _controls_time_text(data), _("whether the shape comes from training"))
         )
-    more = max(0, 10 - n)
+    more = max(0, FEWEST_TEST - n)
     options.append(
         (
-            _("Register a pilot with a benchmark and {n} models").format(n=max(n, 10)),
+            _("Register a pilot with a benchmark and {n} models").format(n=max(n, FEWEST_TEST)),
             slide_wording.time_text(more, data.text_runs, data.language) if more else _("scores only"),
             _("whether the dimension says anything about scores"),
         )

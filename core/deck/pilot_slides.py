@@ -64,10 +64,16 @@ def question_slide(data: DeckData) -> StorySlide:
         _("Table of what was written down before measuring: {names}."),
         data.language,
     )
+    title = Sentence(
+        "{question} ({n} model)",
+        "{question} ({n} models)",
+        question=shortened_name(pilot.question_in(data.language), 110),
+        n=total,
+    )
     return core_slide(
         data,
         "question",
-        _("{question} ({n} models)").format(question=shortened_name(pilot.question_in(data.language), 110), n=total),
+        worded(title, data.language),
         visual=table,
         tables=("pilots",),
         say=(

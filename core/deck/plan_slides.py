@@ -42,61 +42,6 @@ def _plan_of(data: DeckData) -> LayerPlan:
     return data.plan
 
 
-def _plan_title(layer_plan: LayerPlan, language: str) -> str:
-    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
-    _ = translator(language)
-    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
-    row = within_budget.price or within_budget.cheapest
-    less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
-    values = {
-        "name": shortened_name(plan.name, 34),
-        "k": len(row.blocks),
-        "n": plan.n_layers,
-        "loss": _price(row),
-        "budget": plans.budget_text(plan, language),
-        "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
-    }
-    standing = plan_analysis.standing(layer_plan)
-    if standing == "no_better_than_random":
-        sentence = Sentence(
-            "{name}: this set of {n} block is not recommended, one in ten random sets costs less",
-            "{name}: this set of {n} blocks is not recommended, one in ten random sets costs less",
-            name=values["name"],
-            n=values["k"],
-        )
-        return worded(sentence, language)
-    lines = {
-        "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
-        "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
-        if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
-        else _("{name}: none of {n} blocks can go within {budget}"),
-        "recommended": _("{name}: {k} of {n} blocks can go for {loss} nats{less}"),
-    }
-    return lines[standing].format(**values)
-
-
-def _plan_conclusion(layer_plan: LayerPlan, language: str) -> str:
-    """The plan's own answer; where its budget only allows fewer blocks, the sentence for these."""
-    _ = translator(language)
-    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
-    if within_budget.is_plan or within_budget.price is None:
-        return plans.plan_text(plan, language)
-    line = _(
-        "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
-    )
-    return line.format(
-        budget=plans.budget_text(plan, language),
-        blocks=plans.blocks_text(within_budget.price.blocks, plan.n_layers, language),
-        loss=_price(within_budget.price),
-        n=len(plan.blocks),
-    )
-
-
-def _price(row: PlanOutcomeRow) -> str:
-    """`+0.024 [+0.013, +0.035]`, in nats per token."""
-    return plans.price_text(row.difference, row.lower, row.upper)
-
-
 def saving_slide(data: DeckData) -> StorySlide:
     """What a verified layer plan saves; a dimension alone saves nothing."""
     _ = translator(data.language)
@@ -129,9 +74,9 @@ def saving_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "saving",
-        _plan_title(best, data.language),
+        slide_wording.plan_title_text(best, data.language),
         [
-            Statement(_plan_conclusion(best, data.language), is_main=True),
+            Statement(slide_wording.plan_conclusion_text(best, data.language), is_main=True),
             *(Statement(line) for line in saving),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
@@ -223,9 +168,9 @@ def _answer_slide(data: DeckData) -> StorySlide:
     return _plan_slide(
         data,
         "answer",
-        _plan_title(layer_plan, data.language),
+        slide_wording.plan_title_text(layer_plan, data.language),
         [
-            Statement(_plan_conclusion(layer_plan, data.language), _("Conclusion"), is_main=True),
+            Statement(slide_wording.plan_conclusion_text(layer_plan, data.language), _("Conclusion"), is_main=True),
             Statement(
                 wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE], data.language),
                 _("Evidence"),
@@ -295,9 +240,10 @@ def _prices_slide(data: DeckData) -> StorySlide:
         )
     ]
     if unhealed is not None:
-        prices.append((_("ours, before healing"), _price(unhealed)))
+        prices.append((_("ours, before healing"), plans.outcome_price_text(unhealed)))
     prices += [
-        (plan_evidence.rule_name(row.rule, data.language), _price(row)) for row in visuals.other_choices(layer_plan)
+        (plan_evidence.rule_name(row.rule, data.language), plans.outcome_price_text(row))
+        for row in visuals.other_choices(layer_plan)
     ]
     lines = [_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices]
     return _plan_slide(
@@ -359,7 +305,8 @@ def _breaks_slide(data: DeckData) -> StorySlide:
         for row in plan_analysis.harder_text_prices(layer_plan)
         if row.difference is not None and row.is_healed == is_healed
     ]
-    if not rows:
+    losses = plan_evidence.largest_loss_lines(layer_plan, data.language)
+    if not losses:
         return _not_measured_slide(
             data,
             "breaks",
@@ -374,15 +321,14 @@ def _breaks_slide(data: DeckData) -> StorySlide:
             name("plan_measure", row.measure, data.language),
             wording.number(row.value_before),
             wording.number(row.value_after),
-            _price(row),
+            plans.outcome_price_text(row),
         )
         for row in by_harm[:MOST_ROWS]
     ]
-    first_sentence = plan_evidence.largest_losses_text(layer_plan, data.language).replace("。", ". ").split(". ")[0]
     return _plan_slide(
         data,
         "breaks",
-        first_sentence.removesuffix("."),
+        losses[0].rstrip(".。"),
         visual=Table(
             (
                 Column(_("Test"), 0.28),
@@ -400,7 +346,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            plan_evidence.largest_losses_text(layer_plan, data.language),
+            wording.joined_sentences(losses, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )
@@ -456,7 +402,7 @@ def _directions_slide(data: DeckData) -> StorySlide:
                     str(point.layer),
                     "–" if point.rank is None else str(point.rank),
                     "–" if point.d2 is None else str(point.d2),
-                    "–" if point.price is None else _price(point.price),
+                    "–" if point.price is None else plans.outcome_price_text(point.price),
                 )
                 for point in points[:MOST_DIRECTIONS]
             ),

@@ -11,8 +11,6 @@ import polars as pl
 
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
-from core.analysis.ranks import NORMAL_95
-from core.figures.scores import ScoredPoint, place_labels
 from core.figures.style import (
     COLOURS,
     QUIET,
@@ -22,9 +20,11 @@ from core.figures.style import (
     error_bars,
     escape_label,
     label_rows,
+    place_labels,
     text_colour_on,
     with_message,
 )
+from core.figures.svg import Dot
 from core.locale import translator
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
@@ -107,26 +107,25 @@ def _front_steps(points: Sequence[FrontPoint], x: ResolvedCriterion, y: Resolved
 def _label_points(points: list[FrontPoint], x: ResolvedCriterion, y: ResolvedCriterion) -> list[FrontPoint]:
     """Labels points on the front where the labels overlap nothing."""
     x_is_log, y_is_log = _is_log(x, [point.x for point in points]), _is_log(y, [point.y for point in points])
-    plotted = []
+    dots = []
     for point in points:
         name = shortened_name(point.name, LONGEST_NAME) if point.standing == "front" or point.is_chosen else ""
-        across, up = _on_axis(point.x, x_is_log), _on_axis(point.y, y_is_log)
-        spread = None if up.lower is None or up.upper is None else (up.upper - up.lower) / 2 / NORMAL_95
-        plotted.append(
-            ScoredPoint(
-                point.run_id, name, across.value, across.lower, across.upper, up.value, spread, "own",
-                is_pinned=point.is_chosen,
-            )
-        )  # fmt: skip
-    places = {label.run_id: label.place for label in place_labels(plotted, PLOT_SIZE) if label.name}
-    return [replace(p, place=places.get(p.run_id, "")) for p in points]
+        (x_value, x_limits), (y_value, y_limits) = _on_axis(point.x, x_is_log), _on_axis(point.y, y_is_log)
+        dots.append(Dot(name, x_value, y_value, x_limits, y_limits))
+    first = [number for number, point in enumerate(points) if point.is_chosen]
+    places = place_labels(dots, PLOT_SIZE, first)
+    return [
+        replace(point, place=place if dot.name else "") for point, dot, place in zip(points, dots, places, strict=True)
+    ]
 
 
-def _on_axis(reading: CriterionValue, is_log: bool) -> CriterionValue:
+def _on_axis(reading: CriterionValue, is_log: bool) -> tuple[float, tuple[float, float] | None]:
+    """Value and limits where the axis puts them; no limits where one is not known."""
+    if reading.lower is None or reading.upper is None or (is_log and reading.lower <= 0):
+        return (math.log10(reading.value) if is_log else reading.value), None
     if not is_log:
-        return reading
-    ends = (None if end is None or end <= 0 else math.log10(end) for end in (reading.lower, reading.upper))
-    return CriterionValue(math.log10(reading.value), *ends)
+        return reading.value, (reading.lower, reading.upper)
+    return math.log10(reading.value), (math.log10(reading.lower), math.log10(reading.upper))
 
 
 def _is_log(question: ResolvedCriterion, readings: Sequence[CriterionValue]) -> bool:

@@ -19,6 +19,7 @@ from core.figures.profile_data import (
     ProfileData,
     Reference,
     reference_name,
+    value_axis,
     with_gaps,
 )
 from core.figures.style import (
@@ -70,10 +71,7 @@ def profile_figure(data: ProfileData, language: str) -> go.Figure:
 def correlator_figure(data: CorrelatorData, language: str) -> go.Figure:
     """One correlator over the layers."""
     _ = translator(language)
-    figure = axes_figure(
-        wording.layer_axis(data.same_depth, language),
-        wording.correlator_axis(data.correlator, data.cloud, language, data.n_points),
-    )
+    figure = axes_figure(wording.layer_axis(data.same_depth, language), value_axis(data, language))
     if not data.curves:
         return with_message(figure, _("No correlators of this kind in the chosen runs."))
     _draw_curves(figure, data.curves, data.references, data.same_depth, language)

@@ -271,8 +271,7 @@ def _add_prices(
         line=line,
         error_y=intervals if with_bars else None,
         hovertext=[
-            f"{escape_label(', '.join(map(str, row.blocks)))}: {sentences.price_text(row.difference, row.lower, row.upper)}"
-            for row in rows
+            f"{escape_label(', '.join(map(str, row.blocks)))}: {sentences.outcome_price_text(row)}" for row in rows
         ],
         hoverinfo="text+name" if marker else "skip",
     )
@@ -332,12 +331,9 @@ def single_block_figure(
             line={"color": colour, "width": 1},
             error_y=intervals if is_block else None,
             hovertext=[
-                hover_line.format(
-                    price=sentences.price_text(row.difference, row.lower, row.upper),
-                    influence=influences[row.blocks[0]],
-                )
+                hover_line.format(price=sentences.outcome_price_text(row), influence=influences[row.blocks[0]])
                 if is_block and influences.get(row.blocks[0]) is not None
-                else sentences.price_text(row.difference, row.lower, row.upper)
+                else sentences.outcome_price_text(row)
                 for row in rows
             ],
         )
@@ -402,8 +398,7 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
                 [None if row.lower is None else v - scale * row.lower for row, v in zip(drawn, values, strict=True)],
             ),
             hovertext=[
-                sentences.points_text(row) if of_answers else sentences.price_text(row.difference, row.lower, row.upper)
-                for row in drawn
+                sentences.points_text(row) if of_answers else sentences.outcome_price_text(row) for row in drawn
             ],
             hoverinfo="text+name",
         )
@@ -440,11 +435,7 @@ def direction_figure(
             name=label,
             marker=_marker(symbol, colour, 9),
             line={"color": colour},
-            hovertext=[
-                f"{point.rank}: {sentences.price_text(point.price.difference, point.price.lower, point.price.upper)}"
-                for point in needed
-                if point.price
-            ],
+            hovertext=[f"{point.rank}: {sentences.outcome_price_text(point.price)}" for point in needed if point.price],
             hoverinfo="text+name",
         )
     with_d2 = [point for point in points if point.d2 is not None]

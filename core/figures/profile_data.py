@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ import polars as pl
 from core import wording
 from core.analysis.claims import LEVEL
 from core.analysis.ranks import quantile
+from core.locale import translator
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
 
@@ -264,6 +266,24 @@ def with_gaps(marks: list[Mark]) -> list[Mark | None]:
     return spaced
 
 
+def unbroken(marks: list[Mark]) -> list[list[Mark]]:
+    """The marks in pieces of successive layers."""
+    return [[mark for mark in piece if mark] for is_mark, piece in groupby(with_gaps(marks), bool) if is_mark]
+
+
+def range_of_seeds(references: Sequence[Reference]) -> list[Mark]:
+    """For each layer the mean over references that differ in their seed alone; limits are the smallest and largest value."""
+    by_layer: dict[int, list[Mark]] = {}
+    for reference in references:
+        for mark in reference.marks:
+            by_layer.setdefault(mark.layer, []).append(mark)
+    ranges = []
+    for _layer, marks in sorted(by_layer.items()):
+        values = [mark.value for mark in marks]
+        ranges.append(replace(marks[0], value=sum(values) / len(values), lower=min(values), upper=max(values)))
+    return ranges
+
+
 def t_95(n_blocks: int) -> float:
     """Student's t, 97.5 percent, for a jackknife over `n_blocks` blocks."""
     return quantile(1 - LEVEL / 2, max(n_blocks - 1, 1))
@@ -308,6 +328,13 @@ def _cloud_sizes(rows: pl.DataFrame) -> tuple[int, int]:
 def _same_depth(runs: pl.DataFrame, curves: list[Curve]) -> bool:
     drawn_ids = [curve.run_id for curve in curves]
     return runs.filter(pl.col("run_id").is_in(drawn_ids))["n_layers"].n_unique() <= 1 if drawn_ids else True
+
+
+def value_axis(data: ProfileData | CorrelatorData, language: str) -> str:
+    """Title of the axis of values: what was estimated, on which cloud, with its size."""
+    if isinstance(data, CorrelatorData):
+        return wording.correlator_axis(data.correlator, data.cloud, language, data.n_points)
+    return wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, data.n1, data.n2)
 
 
 def reference_name(kind: str, language: str, model_seed: int | None = None) -> str:
@@ -366,3 +393,20 @@ def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
     valleys = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "valley")]
     highest = [max(peaks, key=lambda extremum: extremum.value)] if peaks else []
     return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])
+
+
+def describe_curves(data: ProfileData | CorrelatorData, extrema: Sequence[Extremum], language: str) -> str:
+    """Text for screen readers: each curve's ends and extrema with their values."""
+    _ = translator(language)
+    descriptions = []
+    for curve in data.curves:
+        if not curve.marks:
+            continue
+        points = [(curve.marks[0].layer, curve.marks[0].value), (curve.marks[-1].layer, curve.marks[-1].value)]
+        points += [(extremum.layer, extremum.value) for extremum in extrema if extremum.run_id == curve.run_id]
+        values = [
+            _("layer {layer}: {value}").format(layer=layer, value=wording.number(value))
+            for layer, value in sorted(set(points))
+        ]
+        descriptions.append(f"{curve.name}: {_(', ').join(values)}")
+    return _("; ").join(descriptions)

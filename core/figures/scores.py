@@ -4,8 +4,7 @@ preview of an import."""
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
 from core.figures.style import (
     COLOURS,
+    LABEL_SIZE,
     QUIET,
     TEXT,
     THIN_BARS,
@@ -25,9 +25,10 @@ from core.figures.style import (
     error_bars,
     escape_label,
     label_rows,
+    place_labels,
     with_message,
 )
-from core.figures.svg import LIGHT, Box, Caption, Dot, Point, Theme, around, boxes_overlap, scatter_svg, text_width
+from core.figures.svg import LIGHT, Caption, Dot, Theme, scatter_svg
 from core.locale import translator
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark_name
@@ -63,6 +64,8 @@ class RankingData:
     cloud: str
     benchmark: str
     """With metric and shots, as a reader sees it."""
+    metric: str
+    """As its source calls it; empty without scores."""
     unit: str
     n_points: tuple[int, int]
     points: list[ScoredPoint]
@@ -101,15 +104,18 @@ def ranking_points(
         for model in reversed(answer.models)
         if model.dimension is not None and model.score is not None
     ]
+    first = [number for number, point in enumerate(points) if point.is_pinned]
+    places = place_labels([_dot(point) for point in points], plot, first, corners)
     drawn_ids = {point.run_id for point in points}
     units = rows["unit"].drop_nulls().to_list()
     return RankingData(
         answer.population.asked.dimension,
         answer.population.asked.cloud,
         benchmark_name(answer, language),
+        answer.population.benchmark["metric"] if answer.population.benchmark else "",
         units[0] if units else "",
         answer.group.n_points if answer.group else (0, 0),
-        place_labels(points, plot, corners),
+        [replace(point, place=place) for point, place in zip(points, places, strict=True)],
         [labels[model.run_id] for model in answer.models if model.run_id not in drawn_ids],
     )
 
@@ -119,82 +125,10 @@ def _with_partial_mark(name: str, is_partial: bool, language: str) -> str:
     return _("{name} (partial run)").format(name=name) if is_partial else name
 
 
-LABEL_SIZE = 11.0
-LABEL_PLACES = {
-    "top center": (-0.5, -1.5),
-    "bottom center": (-0.5, 1.5),
-    "middle right": (0.0, 0.0),
-    "middle left": (-1.0, 0.0),
-    "top right": (0.0, -1.2),
-    "bottom right": (0.0, 1.2),
-    "top left": (-1.0, -1.2),
-    "bottom left": (-1.0, 1.2),
-}
-"""Positions of a label: horizontal offset in label widths, vertical offset in line heights."""
-N_STRAIGHT_PLACES = 4
-"""The first of them, which charts of slides support."""
-
-
-def place_labels(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bool = True) -> list[ScoredPoint]:
-    """The points with the places of their labels where these overlap no point or other label; pinned points first. Of the free
-    places the one with the fewest other points beside it and error bars across it."""
-    if not points:
-        return []
-    across, up = _scales(points, plot)
-    bars = [bar for point in points for bar in _bars(point, across, up)]
-    positions = {point.run_id: (across(point.dimension), up(point.score)) for point in points}
-    occupied = [around(position, 7) for position in positions.values()]
-    beside = {run_id: around(position, 16) for run_id, position in positions.items()}
-    place_of: dict[str, str] = {}
-    places = list(LABEL_PLACES)[: None if corners else N_STRAIGHT_PLACES]
-    for point in sorted(points, key=lambda point: not point.is_pinned):
-        boxes = {place: _label_box(point.name, positions[point.run_id], place) for place in places}
-        free = [
-            place
-            for place, box in boxes.items()
-            if box[0] > -20 and box[2] < plot[0] + 20 and not any(boxes_overlap(box, other) for other in occupied)
-        ]
-        if len(free) > 1:
-            disturbing = [*bars, *(box for run_id, box in beside.items() if run_id != point.run_id)]
-            free.sort(key=lambda place: sum(boxes_overlap(boxes[place], box) for box in disturbing))
-        if free:
-            place_of[point.run_id] = free[0]
-            occupied.append(boxes[free[0]])
-    return [replace(point, place=place_of.get(point.run_id, "")) for point in points]
-
-
-def _label_box(name: str, position: Point, place: str) -> Box:
-    left, down = LABEL_PLACES[place]
-    width, aside = text_width(name, LABEL_SIZE), 10 * (left == 0.0) - 10 * (left == -1.0)
-    start, middle = position[0] + left * width + aside, position[1] + down * LABEL_SIZE
-    return start, middle - 6, start + width, middle + 6
-
-
-def _scales(
-    points: Sequence[ScoredPoint], plot: tuple[float, float]
-) -> tuple[Callable[[float], float], Callable[[float], float]]:
-    """From dimension and score to pixels of the plot, y downwards; the axes contain the error bars."""
-    dimensions = [value for p in points for value in (p.dimension, p.lower, p.upper) if value is not None]
-    scores = [end for p in points for end in _score_limits(p)]
-
-    def share(value: float, limits: Sequence[float]) -> float:
-        low, high = min(limits), max(limits)
-        return (value - low) / (high - low) if high > low else 0.5
-
-    return (lambda value: plot[0] * share(value, dimensions), lambda value: plot[1] * (1 - share(value, scores)))
-
-
-def _score_limits(point: ScoredPoint) -> tuple[float, float]:
+def _dot(point: ScoredPoint) -> Dot:
+    lower, upper = (point.dimension if end is None else end for end in (point.lower, point.upper))
     reach = NORMAL_95 * (point.score_std_error or 0)
-    return point.score - reach, point.score + reach
-
-
-def _bars(point: ScoredPoint, across: Callable[[float], float], up: Callable[[float], float]) -> list[Box]:
-    """The two error bars of a point, as thin boxes."""
-    x, y = across(point.dimension), up(point.score)
-    low, high = (across(point.dimension if end is None else end) for end in (point.lower, point.upper))
-    bottom, top = (up(end) for end in _score_limits(point))
-    return [(low, y - 1, high, y + 1), (x - 1, top, x + 1, bottom)]
+    return Dot(point.name, point.dimension, point.score, (lower, upper), (point.score - reach, point.score + reach))
 
 
 def dimension_axis(data: RankingData, language: str) -> str:
@@ -214,8 +148,8 @@ def dimension_axis(data: RankingData, language: str) -> str:
 def score_axis(data: RankingData, language: str) -> str:
     """`arc_easy (acc, 0-shot) [%]`; without the unit where the metric is called like it."""
     unit = "%" if data.unit == "percent" else wording.unit_name(data.unit, language)
-    said = [detail.strip() for detail in re.split("[(),、]", data.benchmark)]
-    return f"{data.benchmark} [{unit}]" if unit and unit not in said else data.benchmark
+    is_new = unit and unit != wording.metric_name(data.metric, language)
+    return f"{data.benchmark} [{unit}]" if is_new else data.benchmark
 
 
 def match_names(language: str) -> dict[str, str]:
@@ -297,7 +231,7 @@ def benchmark_label(key: dict[str, str], language: str) -> str:
 def paired_points(
     model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]], language: str = "en"
 ) -> PairedData:
-    """`found` comes from `analysis.paired.compare_all_answers`."""
+    """`comparisons` come from `analysis.paired.compare_all_answers`."""
     return PairedData(
         model_a,
         model_b,

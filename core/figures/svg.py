@@ -1,4 +1,4 @@
-"""Drawing in static SVG: lines, bands, marks and text, axes, scatters and small multiples.
+"""Drawing in static SVG: lines, bands, marks and text, axes, room for labels, scatters.
 
 Used for thumbnails, downloads, documents and reports, where no script runs. Sizes are in pixels of the drawing.
 """
@@ -401,26 +401,15 @@ def scatter_svg(
         return drawing.svg(caption.title, language=language)
     axes = Axes(drawing, 72, top + 30, size[0] - 40, size[1] - 74, padded_range(across), padded_range(up))
     axes.draw(x_title, y_title, ticks(*axes.x_range))
-    occupied: list[tuple[float, float, float, float]] = []
+    occupied: list[Box] = []
     for dot in dots:
         colour = theme.curves[dot.group % len(theme.curves)]
-        x, y = axes.to_pixels(dot.x, dot.y)
-        if dot.x_limits:
-            drawing.line(
-                [axes.to_pixels(dot.x_limits[0], dot.y), axes.to_pixels(dot.x_limits[1], dot.y)],
-                colour,
-                1.2,
-                opacity=0.6,
-            )
-        if dot.y_limits:
-            drawing.line(
-                [axes.to_pixels(dot.x, dot.y_limits[0]), axes.to_pixels(dot.x, dot.y_limits[1])],
-                colour,
-                1.2,
-                opacity=0.6,
-            )
-        drawing.marker((x, y), MARKERS[dot.group % len(MARKERS)], colour, 5)
-        occupied.append((x - 7, y - 7, x + 7, y + 7))
+        position = axes.to_pixels(dot.x, dot.y)
+        bars = [(x, dot.y) for x in dot.x_limits or ()], [(dot.x, y) for y in dot.y_limits or ()]
+        for bar in bars:
+            drawing.line([axes.to_pixels(x, y) for x, y in bar], colour, 1.2, opacity=0.6)
+        drawing.marker(position, MARKERS[dot.group % len(MARKERS)], colour, 5)
+        occupied.append(around(position, 7))
     for dot in dots:
         if dot.is_named:
             _label_dot(axes, dot, occupied)
@@ -429,60 +418,6 @@ def scatter_svg(
         drawing.marker((x + 6, size[1] - 27), MARKERS[n % len(MARKERS)], theme.curves[n % len(theme.curves)], 5)
         drawing.text((x + 17, size[1] - 23), name, SMALL)
         x += 40 + text_width(name, SMALL)
-    draw_source(drawing, caption)
-    return drawing.svg(caption.title, caption.subtitle, language)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One chart among small multiples: lines over a common x axis."""
-
-    title: str
-    lines: list[list[tuple[float, float]]] = field(default_factory=list)
-    colours: list[int] = field(default_factory=list)
-    """For each line, an index into the theme's curves."""
-
-
-def small_multiples_svg(
-    panels: Sequence[Panel],
-    caption: Caption,
-    x_title: str,
-    y_title: str,
-    names: Sequence[str] = (),
-    language: str = "en",
-    theme: Theme = LIGHT,
-    columns: int = 3,
-    is_log: bool = False,
-    width: float = WIDTH,
-) -> str:
-    """Panels on one scale, row by row; `names` are the legend of the colours."""
-    rows = -(-len(panels) // columns)
-    drawing = Drawing(width, 96 + 24 * bool(names) + 190 * rows, theme)
-    top = draw_title(drawing, caption)
-    across = [x for panel in panels for line in panel.lines for x, _y in line]
-    up = [y for panel in panels for line in panel.lines for _x, y in line]
-    if not up:
-        return drawing.svg(caption.title, language=language)
-    y_range = (min(up) / 1.2, 1.2 * max(up)) if is_log else (min(0.0, min(up)), 1.08 * max(up))
-    room = (width - 30) / columns
-    for n, panel in enumerate(panels):
-        left, above = 52 + room * (n % columns), top + 22 + 190 * (n // columns)
-        axes = Axes(
-            drawing, left, above + 12, left + room - 48, above + 138, (min(across), max(across)), y_range, is_log
-        )
-        axes.draw(x_title if n // columns == rows - 1 else "", "", ticks(min(across), max(across), 4), SMALL)
-        drawing.text((left, above + 4), shorten_to_width(panel.title, SMALL + 1, room - 40), SMALL + 1, bold=True)
-        for line, colour in zip(panel.lines, panel.colours, strict=True):
-            drawing.line(
-                [axes.to_pixels(x, y) for x, y in line], theme.curves[colour % len(theme.curves)], 1.8, opacity=0.85
-            )
-    drawing.text((14, top + 12), y_title, SMALL, theme.quiet)
-    x = 52.0
-    for n, name in enumerate(names):
-        y = drawing.height - 30
-        drawing.line([(x, y), (x + 18, y)], theme.curves[n % len(theme.curves)], 2.4)
-        drawing.text((x + 24, y + 4), name, SMALL)
-        x += 44 + text_width(name, SMALL)
     draw_source(drawing, caption)
     return drawing.svg(caption.title, caption.subtitle, language)
 
@@ -512,16 +447,14 @@ def padded_range(values: Sequence[float]) -> tuple[float, float]:
     return lowest - room, highest + room
 
 
-def _label_dot(axes: Axes, dot: Dot, occupied: list[tuple[float, float, float, float]]) -> None:
+def _label_dot(axes: Axes, dot: Dot, occupied: list[Box]) -> None:
     """Writes the name beside, above or below its dot where it overlaps nothing; else not at all."""
     x, y = axes.to_pixels(dot.x, dot.y)
     long = text_width(dot.name, SMALL)
     for left, base in ((x + 10, y + 4), (x - 10 - long, y + 4), (x - long / 2, y - 10), (x - long / 2, y + 19)):
         box = (left, base - SMALL, left + long, base + 2)
-        is_free = not any(
-            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in occupied
-        )
-        if is_free and axes.left <= left and left + long <= axes.drawing.width - 4:
+        is_inside = axes.left <= left and left + long <= axes.drawing.width - 4
+        if is_inside and not any(boxes_overlap(box, other) for other in occupied):
             axes.drawing.text((left, base), dot.name, SMALL)
             occupied.append(box)
             return

@@ -18,9 +18,12 @@ from core.figures.profile_data import (
     Mark,
     Phase,
     ProfileData,
+    describe_curves,
     main_extrema,
+    range_of_seeds,
     reference_name,
-    with_gaps,
+    unbroken,
+    value_axis,
 )
 from core.figures.svg import (
     HEIGHT,
@@ -124,7 +127,7 @@ def profile_svg(
     keys = _legend_rows(kinds, any(curve.post_norm for curve in data.curves), language, size[0])
     bottom = size[1] - 59 - 15 * len(keys)
     axes = Axes(drawing, 58, top + 26, right, bottom, (0, last), _y_range(values, is_log), is_log)
-    y_title = _y_title(data, language) + (_(", log scale") if is_log else "")
+    y_title = value_axis(data, language) + (_(", log scale") if is_log else "")
     if isinstance(data, ProfileData) and data.cuts_controls:
         y_title += _(" (controls run off the axis)")
     names_of_phases = [_draw_phase(axes, phase) for phase in phases]
@@ -142,7 +145,7 @@ def profile_svg(
     _draw_layer_targets(axes, data, colours, layers, language)
     _draw_legend(axes, keys, language)
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, _describe_curves(data, extrema, language), language)
+    return drawing.svg(caption.title, describe_curves(data, extrema, language), language)
 
 
 def _values(data: ProfileData | CorrelatorData) -> list[float]:
@@ -180,34 +183,15 @@ def _draw_references(axes: Axes, data: ProfileData | CorrelatorData, colours: di
     """One line for each control; several seeds of one kind as a band from smallest to largest value with their mean."""
     kinds = list(dict.fromkeys(reference.kind for reference in data.references))
     for run_id, kind in dict.fromkeys((reference.of_run_id, reference.kind) for reference in data.references):
-        same_kind = [
-            reference for reference in data.references if (reference.of_run_id, reference.kind) == (run_id, kind)
-        ]
+        seeds = [reference for reference in data.references if (reference.of_run_id, reference.kind) == (run_id, kind)]
         colour = colours[run_id] if len(data.curves) > 1 else axes.drawing.theme.quiet
         dash = _REFERENCE_DASHES[kinds.index(kind) % len(_REFERENCE_DASHES)]
-        by_layer: dict[int, list[Mark]] = {}
-        for reference in same_kind:
-            for mark in reference.marks:
-                by_layer.setdefault(mark.layer, []).append(mark)
-        marks = [
-            replace(
-                marks_of_layer[0],
-                value=sum(mark.value for mark in marks_of_layer) / len(marks_of_layer),
-                lower=min(mark.value for mark in marks_of_layer),
-                upper=max(mark.value for mark in marks_of_layer),
-            )
-            for _layer, marks_of_layer in sorted(by_layer.items())
-            if min(mark.value for mark in marks_of_layer) <= axes.y_range[1]
-        ]
-        for piece in _without_gaps(marks):
-            x_values = [mark.x(data.same_depth) for mark in piece]
-            if len(same_kind) > 1:
-                above = [axes.to_pixels(x, mark.upper or 0) for x, mark in zip(x_values, piece, strict=True)]
-                below = [axes.to_pixels(x, mark.lower or 0) for x, mark in zip(x_values, piece, strict=True)]
-                axes.drawing.area([*above, *below[::-1]], colour, 0.1)
-            axes.drawing.line(
-                [axes.to_pixels(x, mark.value) for x, mark in zip(x_values, piece, strict=True)], colour, 1.2, dash, 0.9
-            )
+        drawn = [mark for mark in range_of_seeds(seeds) if (mark.lower or 0) <= axes.y_range[1]]
+        for piece in unbroken(drawn):
+            if len(seeds) > 1:
+                _draw_band(axes, piece, colour, data.same_depth, 0.1)
+            line = [axes.to_pixels(mark.x(data.same_depth), mark.value) for mark in piece]
+            axes.drawing.line(line, colour, 1.2, dash, 0.9)
 
 
 def _side_by_side(
@@ -227,7 +211,7 @@ def _side_by_side(
     top = draw_title(drawing, caption)
     y_range = _y_range(_values(data), is_log, 1.35)  # keeps the label of a peak off the panel's name
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
-    drawing.text((14, top + 12), _y_title(data, language) + (_(", log scale") if is_log else ""), SMALL, theme.quiet)
+    drawing.text((14, top + 12), value_axis(data, language) + (_(", log scale") if is_log else ""), SMALL, theme.quiet)
     room = (width - 30) / columns
     for n, curve in enumerate(data.curves):
         left, above = 52 + room * (n % columns), top + 32 + 176 * (n // columns)
@@ -243,7 +227,7 @@ def _side_by_side(
         _draw_extrema(axes, panel_data, extrema, {curve.run_id: theme.curves[1]}, language)
         _draw_layer_targets(axes, panel_data, {curve.run_id: theme.curves[0]}, layers, language)
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, _describe_curves(data, extrema, language), language)
+    return drawing.svg(caption.title, describe_curves(data, extrema, language), language)
 
 
 def thumbnail(
@@ -351,35 +335,23 @@ def _percent(row: LayerDifference) -> Mark:
     return Mark(row.layer, 0.0, 100 * row.share, low, high)
 
 
-def _y_title(data: ProfileData | CorrelatorData, language: str) -> str:
-    if isinstance(data, CorrelatorData):
-        return wording.correlator_axis(data.correlator, data.cloud, language, data.n_points)
-    return wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, data.n1, data.n2)
-
-
 def _layer_ticks(last: float, same_depth: bool) -> list[float]:
     return [value for value in ticks(0, last, 10) if value == round(value)] if same_depth else [0, 0.25, 0.5, 0.75, 1]
 
 
-def _without_gaps(marks: list[Mark]) -> list[list[Mark]]:
-    """The marks in pieces of successive layers: no line is drawn across a missing layer."""
-    pieces: list[list[Mark]] = [[]]
-    for mark in with_gaps(marks):
-        if mark is None:
-            pieces.append([])
-        else:
-            pieces[-1].append(mark)
-    return [piece for piece in pieces if piece]
-
-
 def _draw_curve(axes: Axes, curve: Curve, colour: str, same_depth: bool, width: float = 2.6) -> None:
     """Line and band; a missing layer is a gap."""
-    for piece in _without_gaps(curve.marks):
-        banded = [mark for mark in piece if mark.lower is not None and mark.upper is not None]
-        above = [axes.to_pixels(mark.x(same_depth), mark.upper or 0) for mark in banded]
-        below = [axes.to_pixels(mark.x(same_depth), mark.lower or 0) for mark in reversed(banded)]
-        axes.drawing.area([*above, *below], colour)
+    for piece in unbroken(curve.marks):
+        _draw_band(axes, piece, colour, same_depth)
         axes.drawing.line([axes.to_pixels(mark.x(same_depth), mark.value) for mark in piece], colour, width)
+
+
+def _draw_band(axes: Axes, marks: Sequence[Mark], colour: str, same_depth: bool, opacity: float = 0.18) -> None:
+    """The area between the limits of marks without gaps."""
+    banded = [mark for mark in marks if mark.lower is not None and mark.upper is not None]
+    above = [axes.to_pixels(mark.x(same_depth), mark.upper or 0) for mark in banded]
+    below = [axes.to_pixels(mark.x(same_depth), mark.lower or 0) for mark in reversed(banded)]
+    axes.drawing.area([*above, *below], colour, opacity)
 
 
 def _draw_extrema(
@@ -429,9 +401,7 @@ def _draw_label(drawing: Drawing, label: Label, text: str, size: float, colour: 
 
 def _curve_lines(axes: Axes, curve: Curve, same_depth: bool) -> list[tuple[Point, Point]]:
     """The pieces of a curve's line between successive layers, in pixels."""
-    pieces = [
-        [axes.to_pixels(mark.x(same_depth), mark.value) for mark in piece] for piece in _without_gaps(curve.marks)
-    ]
+    pieces = [[axes.to_pixels(mark.x(same_depth), mark.value) for mark in piece] for piece in unbroken(curve.marks)]
     return [line for piece in pieces for line in pairwise(piece)]
 
 
@@ -519,20 +489,3 @@ def _draw_legend(axes: Axes, rows: Sequence[Sequence[str]], language: str) -> No
             name = _legend_label(kind, language)
             drawing.text((x + 29, y + 4), name, SMALL, drawing.theme.quiet)
             x += 44 + text_width(name, SMALL)
-
-
-def _describe_curves(data: ProfileData | CorrelatorData, extrema: Sequence[Extremum], language: str) -> str:
-    """Text for screen readers: each curve's ends and extrema with their values."""
-    _ = translator(language)
-    descriptions = []
-    for curve in data.curves:
-        if not curve.marks:
-            continue
-        points = [(curve.marks[0].layer, curve.marks[0].value), (curve.marks[-1].layer, curve.marks[-1].value)]
-        points += [(extremum.layer, extremum.value) for extremum in extrema if extremum.run_id == curve.run_id]
-        values = [
-            _("layer {layer}: {value}").format(layer=layer, value=wording.number(value))
-            for layer, value in sorted(set(points))
-        ]
-        descriptions.append(f"{curve.name}: {_(', ').join(values)}")
-    return _("; ").join(descriptions)

@@ -2,14 +2,16 @@
 
 `ESTIMATORS["two_nn"](points)` takes any (n_points, n_dims) float tensor or array and returns an `Estimate`. Errors come
 from a jackknife that recomputes the estimate without each block of sequences. It is slower than the shared tables of
-core.geometry.layer and independent of them. core.registry.estimators lists the estimators and their formulas.
+core.geometry.layer and independent of them. core.registry.estimators lists the estimators and their formulas; those of
+scikit-dimension are read here.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -138,6 +140,44 @@ def _blocks(sequences: Tensor, n_blocks: int, shuffled: bool) -> Tensor:
     if shuffled:
         blocks = blocks[torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0)).to(blocks.device)]
     return blocks
+
+
+# --- scikit-dimension ---------------------------------------------------------------------------------------------
+
+
+def read_scikit_dimension(cloud: LabelledPoints, class_name: str, options: Mapping[str, Any]) -> Reading:
+    """Run a class of `skdim.id` on points without exact duplicates: an independent implementation, or a further estimator.
+
+    None of them takes sequences into account. NaN if the package rejects the points or finds no dimension; the notes give
+    the reason.
+    """
+    import skdim  # imported here because it loads half of scikit-learn
+
+    array = cloud.points.cpu().numpy().astype(np.float64)
+    model = getattr(skdim.id, class_name)(**options, **_sized(class_name, *array.shape))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            value = float(model.fit(array).dimension_)
+        except Exception as error:  # third-party code: any error it raises becomes the note
+            return Reading(math.nan, notes=f"scikit-dimension {class_name}: {type(error).__name__}: {error}")
+    if math.isfinite(value):
+        return Reading(value)
+    return Reading(math.nan, notes=f"scikit-dimension {class_name} found no dimension")
+
+
+def _sized(class_name: str, n_points: int, n_dims: int) -> dict[str, Any]:
+    """Options that depend on the size of the cloud: `D` caps MiND_ML, and KNN by default would use 6 points."""
+    if class_name == "MiND_ML":
+        return {"D": min(n_dims, n_points)}
+    if class_name == "KNN":
+        return {"ps": np.linspace(n_points // 10, n_points // 2, 5).astype(int), "M": 5}
+    if class_name == "DANCo":
+        return {"D": min(n_dims, 100)}
+    return {}
+
+
+# --- by name ------------------------------------------------------------------------------------------------------
 
 
 class _ByName(dict[str, Callable[..., Estimate]]):

@@ -21,6 +21,7 @@ from torch import Tensor
 from core.errors import EstimateError
 from core.geometry.clouds import LabelledPoints, Reading
 from core.geometry.neighbours import Labels, NeighbourTable, SetNeighbours, nearest, with_differing_labels, within_sets
+from core.registry.estimators import plateau
 
 GRIDE_SCALES = (1, 2, 4, 8, 16, 32)
 """Inner ranks n1; the outer rank is n2 = 2 n1."""
@@ -30,8 +31,6 @@ MLE_NEIGHBOURS = 20
 MIN_POINTS = 3
 DISCARDED = 0.1
 """Share of the largest ratios that censored and linear TwoNN leave out: they come from the sparse edge of a cloud."""
-PLATEAU = 0.1
-"""Two scales agree if their log dimensions differ by less than this."""
 
 
 RANKS = (1, 2, 4, 8, 10, 16, 20, 32, 64)
@@ -135,19 +134,6 @@ def _gride_root(log_mu: Tensor, n1: int, n2: int, d: float) -> float:
         if abs(step) < 1e-9 * d:
             return d
     return math.nan
-
-
-def plateau(values: dict[int, float]) -> int | None:
-    """The smallest n1 from which two successive doublings change log d by less than `PLATEAU`; None if there is none.
-
-    values {n1: GRIDE dimension}; the scales n1, 2 n1 and 4 n1 must all be present and finite.
-    """
-    logs = {n1: math.log(value) for n1, value in values.items() if math.isfinite(value) and value > 0}
-    for n1 in sorted(logs):
-        scan = [logs.get(n1 * factor, math.nan) for factor in (1, 2, 4)]
-        if abs(scan[1] - scan[0]) < PLATEAU and abs(scan[2] - scan[1]) < PLATEAU:
-            return n1
-    return None
 
 
 def _log_ratios(distances: Tensor, inner: int, outer: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import threading
 from pathlib import Path
 
 import psutil
@@ -13,7 +12,7 @@ from packaging.requirements import Requirement
 
 from core.errors import InputError, Sentence
 from core.models.hub import hub_errors
-from core.models.network import proxy_of, route, why_no_connection
+from core.models.network import ask_within, proxy_of, route, why_no_connection
 from core.models.packages import DEMO_WHEELS, ROOT, cache_folder
 
 PATIENCE = 3.0
@@ -107,21 +106,16 @@ def _why_no_answer(endpoint: str) -> str | None:
     late = Sentence(
         "{place} takes connections but has not answered within {patience:g} seconds.", place=endpoint, patience=PATIENCE
     )
-    reason: list[str | None] = [late]
 
-    def ask() -> None:
+    def ask() -> str | None:
         try:
             with hub_errors("models"):
-                answer = get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-                answered = Sentence("{place} answers with {code}.", place=endpoint, code=answer.status_code)
-                reason[0] = None if answer.status_code < 500 else answered
+                code = get_session().head(constants.ENDPOINT, timeout=PATIENCE).status_code
         except InputError as error:
-            reason[0] = str(error)
+            return str(error)
+        return None if code < 500 else Sentence("{place} answers with {code}.", place=endpoint, code=code)
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    return reason[0]
+    return ask_within(PATIENCE, ask, late)
 
 
 def missing_demo_models() -> list[str]:

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -107,26 +108,30 @@ def require_hub(subject: str) -> None:
 
 
 def why_no_connection(address: str, patience: float) -> str | None:
-    """None if the address accepts a connection, otherwise the reason. Raises ResourceError for an invalid address.
-
-    Runs in a thread because name resolution has no timeout.
-    """
+    """None if the address accepts a connection, otherwise the reason. Raises ResourceError for an invalid address."""
     parts = split_address(address, Sentence("The address"))
-    reason: list[str] = [Sentence("no connection within {patience:g} seconds", patience=patience)]
+    late = Sentence("no connection within {patience:g} seconds", patience=patience)
 
-    def knock() -> None:
+    def knock() -> str | None:
         try:
             port = parts.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(parts.scheme, 80)
             socket.create_connection((parts.hostname or "", port), timeout=patience).close()
-            reason.clear()
+        except TimeoutError:
+            return late
         except (OSError, ValueError) as error:
-            if not isinstance(error, TimeoutError):
-                reason[0] = getattr(error, "strerror", None) or str(error)
+            return getattr(error, "strerror", None) or str(error)
+        return None
 
-    thread = threading.Thread(target=knock, daemon=True)
+    return ask_within(patience, knock, late)
+
+
+def ask_within(seconds: float, ask: Callable[[], str | None], late: str) -> str | None:
+    """What `ask` returns, or `late` if it takes longer. It runs in a thread because name resolution has no timeout."""
+    answers: list[str | None] = [late]
+    thread = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
     thread.start()
-    thread.join(patience)
-    return reason[0] if reason else None
+    thread.join(seconds)
+    return answers[-1]
 
 
 def proxy_of(endpoint: str) -> str | None:

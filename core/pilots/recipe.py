@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from core.errors import InputError, unknown_name
-from core.pilots.pilot import slug
+from core.pilots.pilot import hashed_id
 
 AUDIENCES = ("management", "analysts")
 """Management gets seven slides and an appendix; analysts also get slides on every run."""
@@ -47,8 +45,7 @@ class Recipe:
     @property
     def recipe_id(self) -> str:
         """`board-in-june-1f3a9c02`: the name, and a hash of the whole recipe."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{slug(self.name, 'recipe')}-{digest}"
+        return hashed_id(self.name, asdict(self), "recipe")
 
 
 @dataclass(frozen=True)

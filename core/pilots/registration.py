@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 
 from core.errors import InputError, Sentence, unknown_name
 from core.files import DATA
-from core.pilots.pilot import FileContext, Pilot
+from core.pilots.entries import FileContext
+from core.pilots.pilot import Pilot
 from core.records import RunConfig
 from core.validation import parse_toml, read_toml, validate
 

@@ -29,7 +29,6 @@ A weight counts as its share of all weights. A rule with any other content is an
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields
@@ -42,7 +41,7 @@ from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, unknown_name
-from core.pilots.pilot import UseClass, is_score_of, slug
+from core.pilots.pilot import UseClass, hashed_id, is_score_of
 from core.tables import RuleChoiceRow
 from core.validation import MODEL_CONFIG, Number, PositiveNumber, Text, Whole, parse_toml, read_toml, validate
 
@@ -166,8 +165,7 @@ class Rule:
     def rule_id(self) -> str:
         """`small-and-good-1f3a9c02`: the name, and a hash of the whole rule except its note."""
         content = {key: value for key, value in asdict(self).items() if key != "note"}
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-        return f"{slug(self.name, 'rule')}-{digest}"
+        return hashed_id(self.name, content, "rule")
 
     def config(self) -> str:
         """The rule as JSON; `rule_from_config` reads it back."""

@@ -6,12 +6,15 @@ record here. An estimator that every run measures is also called in core.geometr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import EstimateError, unknown_name
 
+PLATEAU = 0.1
+"""Two scales of GRIDE agree if their log dimensions differ by less than this."""
 CLOUD = (2000, 100)
 """Numbers of points and dimensions of the cloud on which costs were measured."""
 
@@ -236,7 +239,7 @@ _OURS = (
 def _skdim(key: str, cost: float, method: str, meaning: str, class_name: str = "", **options: Any) -> Estimator:
     return Estimator(
         f"skdim_{key}",
-        "scikit_dimension:read_scikit_dimension",
+        "estimators:read_scikit_dimension",
         cost,
         method,
         f"skdim.id.{class_name or key}",
@@ -249,7 +252,7 @@ def _skdim(key: str, cost: float, method: str, meaning: str, class_name: str = "
 
 _SEED = 0
 # Options are the package's defaults, except where a default would determine the result or take too long: PH builds a
-# thousand spanning trees. Options that depend on the cloud size are set in core.geometry.scikit_dimension. ESS is left
+# thousand spanning trees. Options that depend on the cloud size are set in core.geometry.estimators. ESS is left
 # out: it takes 1.5 minutes of computing for 2,000 points in 100 dimensions.
 _OF_SCIKIT_DIMENSION = (
     _skdim("CorrInt", 1.7, "CorrInt", "The correlation dimension of Grassberger and Procaccia."),
@@ -279,6 +282,19 @@ _OF_SCIKIT_DIMENSION = (
 )
 
 ESTIMATORS: dict[str, Estimator] = {record.key: record for record in (*_OURS, *_OF_SCIKIT_DIMENSION)}
+
+
+def plateau(values: dict[int, float]) -> int | None:
+    """The smallest n1 from which two successive doublings change log d by less than `PLATEAU`; None if there is none.
+
+    values {n1: GRIDE dimension}; the scales n1, 2 n1 and 4 n1 must all be present and finite.
+    """
+    logs = {n1: math.log(value) for n1, value in values.items() if math.isfinite(value) and value > 0}
+    for n1 in sorted(logs):
+        scan = [logs.get(n1 * factor, math.nan) for factor in (1, 2, 4)]
+        if abs(scan[1] - scan[0]) < PLATEAU and abs(scan[2] - scan[1]) < PLATEAU:
+            return n1
+    return None
 
 
 def find_estimator(key: str) -> Estimator:

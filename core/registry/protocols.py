@@ -155,9 +155,14 @@ PURPOSES = {
 """Protocol -> its purpose, in plain words."""
 
 
+def n_control_passes(protocol: Protocol) -> int:
+    """Control passes of one text and sample, each draw of random weights counted."""
+    return sum(CONTROLS[key].n_seeds(protocol.n_random_models) for key in protocol.passes)
+
+
 def n_tokens_read(protocol: Protocol) -> int:
     """Tokens read by all passes of a whole measurement, over all texts and samples; its time grows with this number."""
-    passes = 1 + sum(CONTROLS[key].n_seeds(protocol.n_random_models) for key in protocol.passes)
+    passes = 1 + n_control_passes(protocol)
     samples = 1 + len(protocol.more_seeds) + len(protocol.more_corpora)
     return protocol.n_sequences * protocol.n_tokens * passes * samples
 

@@ -14,7 +14,7 @@ from core.locale import translator
 from core.registry.published import CLAIMS
 from core.terminal.output import _, heads, language, translated, wrap
 from core.terminal.tables import table
-from core.wording import answers
+from core.wording import answers, provenance
 from core.wording.labels import marked_name, shortened_name
 
 MOST_GROUPS = 4
@@ -41,9 +41,9 @@ def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = 
         lines += ["", _("Not comparable with these:")]
         for other in others[:MOST_GROUPS]:
             line = _("{group} ({models}): {why}").format(
-                group=answers.group_name(other.group, language()),
-                models=answers.group_models_text(other.group, language()),
-                why=answers.group_difference_text(other, language()),
+                group=provenance.group_name(other.group, language()),
+                models=provenance.group_models_text(other.group, language()),
+                why=provenance.group_difference_text(other, language()),
             )
             lines += _indented(line, width)
         if len(others) > MOST_GROUPS:

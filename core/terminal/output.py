@@ -118,9 +118,14 @@ def _print(lines: Sequence[str], stream: TextIO) -> None:
         console.print(drawn)
 
 
+def columns() -> int:
+    """Columns of the terminal, or those that COLUMNS asks for; 100 if neither is known."""
+    return shutil.get_terminal_size((100, 24)).columns or 100
+
+
 def width() -> int | None:
     """Columns of the terminal; None if standard output is a file or a pipe, which take lines of any length."""
-    return (shutil.get_terminal_size((100, 24)).columns or 100) if sys.stdout.isatty() else None
+    return columns() if sys.stdout.isatty() else None
 
 
 def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:

@@ -8,7 +8,7 @@ from core import wording
 from core.errors import Sentence
 from core.records import SHORT_ID, PassEstimate, Preflight
 from core.terminal.output import _, join, language, pad, translated, wrap
-from core.terminal.run_summary import stack_name
+from core.wording.labels import kind_text
 from core.wording.numbers import amount, duration
 
 WIDTH = 100
@@ -23,13 +23,16 @@ def card_lines(card: Preflight) -> list[str]:
 def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
     head = _("{model} on {text}, {protocol} protocol, seed {seed}")
     yield "", head.format(model=card.model, text=card.corpus, protocol=card.protocol, seed=card.seed)
+    for reason in card.refusals:
+        yield _("refused"), translated(reason)
     if card.where is not None:  # the model exists
         yield _("model"), _model(card)
         yield _("weights"), _weights(card)
         yield _("disk"), _disk(card)
         yield _("memory"), _memory(card)
-        yield _("reads"), _reads(card)
-        yield _("time"), _time(card)
+        if not card.refusals:
+            yield _("reads"), _reads(card)
+            yield _("time"), _time(card)
         for estimate in card.passes:
             yield (
                 f"  {_('text') if estimate.name == 'text' else wording.phase_name(estimate.label, language())}",
@@ -38,21 +41,17 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
         yield _("compares"), _compares(card)
     for note in card.notes:
         yield _("note"), translated(note)
-    for reason in card.refusals:
-        yield _("refused"), translated(reason)
 
 
 def _model(card: Preflight) -> str:
     if card.architecture is None:
         return ""
-    kind = wording.name("kind", card.kind, language()) if card.kind else ""
     text = Sentence(
-        "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n} block, hidden size {hidden_size}",
-        "{architecture} ({family}), {kind}{stack}, {parameters:,} parameters, {n} blocks, hidden size {hidden_size}",
+        "{architecture} ({family}), {kind}, {parameters:,} parameters, {n} block, hidden size {hidden_size}",
+        "{architecture} ({family}), {kind}, {parameters:,} parameters, {n} blocks, hidden size {hidden_size}",
         architecture=card.architecture,
         family=card.family,
-        kind=kind,
-        stack=stack_name(card.stack),
+        kind=kind_text(card.kind or "", card.stack, language()),
         parameters=card.parameters or 0,
         n=card.n_layers,
         hidden_size=card.hidden_size,

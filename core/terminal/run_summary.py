@@ -16,25 +16,19 @@ from core import wording
 from core.analysis.claims import compare_with_ten
 from core.errors import Sentence
 from core.records import Profile
+from core.registry.estimators import plateau
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.terminal.output import _, join, language, pad, translated, wrap
+from core.wording.labels import kind_text
 from core.wording.numbers import number
-from core.wording.verdicts import (
-    claim_name,
-    outcome_legend_text,
-    outcome_mark,
-    outcome_of,
-    ratio_text,
-    specification_name,
-)
+from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_text, specification_name
 
 WIDTH = 100
 LABEL = 14
 """Columns of the labels on the left."""
 PRIMARY = ("d2", "one_per_type")
 WORDS = ("d2", "one_per_word")
-LEVEL = 0.1
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
 """Measures between two layers."""
 SPECIFICATION, CELL = 53, 23
@@ -85,12 +79,11 @@ def check_line(row: RunCheckRow) -> str:
 def _subject_lines(profile: Profile) -> Iterator[str]:
     run, model, corpus = profile.run, profile.model, profile.corpus
     head = Sentence(
-        "{name} ({model_id}), {kind}{stack}, {n} block, hidden size {hidden_size}",
-        "{name} ({model_id}), {kind}{stack}, {n} blocks, hidden size {hidden_size}",
+        "{name} ({model_id}), {kind}, {n} block, hidden size {hidden_size}",
+        "{name} ({model_id}), {kind}, {n} blocks, hidden size {hidden_size}",
         name=model.name,
         model_id=model.model_id,
-        kind=wording.name("kind", model.kind, language()),
-        stack=stack_name(run.stack),
+        kind=kind_text(model.kind, run.stack, language()),
         n=model.n_layers,
         hidden_size=model.hidden_size,
     )
@@ -102,12 +95,6 @@ def _subject_lines(profile: Profile) -> Iterator[str]:
     yield from _line(_("text"), read.format(text=text, protocol=run.protocol, hash=run.protocol_hash, seed=run.seed))
     if run.pass_ != "text":
         yield from _line(_("which pass"), _("control: {name}").format(name=_control_name(run)))
-
-
-def stack_name(stack: str | None) -> str:
-    """`, its encoder` or `, its decoder` for a model with two stacks; otherwise empty."""
-    names = {"encoder": _(", its encoder"), "decoder": _(", its decoder")}
-    return names.get(stack or "", "")
 
 
 def _token_lines(profile: Profile) -> Iterator[str]:
@@ -195,13 +182,7 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
     for by_claim in by_key.values():
         name = specification_name(vars(next(iter(by_claim.values()))), language())
         records = [vars(by_claim[claim]) if claim in by_claim else None for claim in CLAIMS]
-        yield _claim_line(
-            name,
-            [
-                "–" if record is None else f"{outcome_mark(outcome_of(record))} {ratio_text(record)}"
-                for record in records
-            ],
-        )
+        yield _claim_line(name, ["–" if record is None else marked_ratio_text(record) for record in records])
     yield from wrap(
         _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text(language())), WIDTH, "  ", "  "
     )
@@ -439,16 +420,12 @@ def _range_parts(of_rank: Mapping[int, float]) -> dict[str, Any]:
 
 
 def _plateau_text(scan: dict[int, float]) -> str:
-    """The plateau: two successive doublings of n1 change log d by less than `LEVEL` each."""
     if not scan:
         return ""
-    # Repeats `geometry.neighbour_dimensions.plateau`: the terminal does not import geometry. Change both together.
-    logs = {n1: math.log(value) for n1, value in scan.items()}
-    for n1 in sorted(logs):
-        steps = [logs.get(2 * rank, math.nan) - logs.get(rank, math.nan) for rank in (n1, 2 * n1)]
-        if all(abs(step) < LEVEL for step in steps):
-            return _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(scan[n1]), n1=n1, n2=2 * n1)
-    return _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(scan))
+    n1 = plateau(scan)
+    if n1 is None:
+        return _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(scan))
+    return _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(scan[n1]), n1=n1, n2=2 * n1)
 
 
 def layer_pair_lines(profile: Profile) -> Iterator[str]:

@@ -315,7 +315,7 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
             ("* " if row.is_chosen else "= " if row.is_equal else "  ")
             + wording.name("plan_rule", row.rule, language()),
             ",".join(map(str, row.blocks)),
-            plans.price_text(row.difference, row.lower, row.upper),
+            plans.outcome_price_text(row),
         )
         for row in read_again.rivals(layer_plan)
     ]
@@ -325,7 +325,7 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
 
 def _plan_path(layer_plan: LayerPlan) -> list[str]:
     rows = [
-        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
+        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.outcome_price_text(row))
         for row in read_again.search_path(layer_plan)
     ]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
@@ -341,7 +341,7 @@ def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
                 wording.name("plan_measure", row.measure, language()),
                 _plan_value(row.value_before, is_loss),
                 _plan_value(row.value_after, is_loss),
-                plans.price_text(row.difference, row.lower, row.upper),
+                plans.outcome_price_text(row),
             )
         )
     return table(heads("text or probe", "measure", "before", "after", "difference [95 %]"), cells)

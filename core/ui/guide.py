@@ -16,7 +16,6 @@ from markdown_it import MarkdownIt
 
 from core import wording
 from core.analysis.question import RankingQuestion
-from core.analysis.ranking import newest_runs
 from core.figures.svg import LIGHT
 from core.locale import glossary, translator
 from core.registry.checks import CHECKS, Check
@@ -176,7 +175,7 @@ def phrases(lang: str) -> list[tuple[str, str]]:
         models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
     )
     pairs = [(sentence, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
-    home = reads.home_data(newest_runs(reads.own_first(runs))["run_id"].head(1).to_list(), runs)
+    home = reads.home_data(reads.own_first(runs)["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         pairs.append(
             (
@@ -200,7 +199,7 @@ def phrases(lang: str) -> list[tuple[str, str]]:
     if home.saving is not None:
         pairs.append(
             (
-                f"{plans.short_plan_text(home.saving, lang)} ({plans.plan_price_text(home.saving, lang)})",
+                plans.named_answer_text(home.saving, lang),
                 _("A price on held-out text; the shortened model must be tested on the task itself."),
             )
         )

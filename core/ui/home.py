@@ -9,16 +9,18 @@ import streamlit as st
 
 from core import wording
 from core.analysis.answer import Answer
+from core.analysis.plans import is_recommended
 from core.analysis.question import RankingQuestion
 from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
 from core.figures.profile_data import extrema_of, profile_points
 from core.figures.svg_profiles import THUMBNAIL, thumbnail
 from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
-from core.tables import PlanRow
+from core.records import LayerPlan
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.ranking.answer import ICONS
+from core.ui.shrink.plan_view import plan_source_text
 from core.wording import answers, plans
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
@@ -59,7 +61,7 @@ def show_active_jobs() -> None:
 # --- findings --------------------------------------------------------------------------------------------------
 
 
-def show_findings(saving: PlanRow | None) -> None:
+def show_findings(saving: LayerPlan | None) -> None:
     """Draw three boxes: the answer of the newest pilot, the registered relation, the cheapest verified plan."""
     pilot = next((registered_pilot(row) for row in reads.lists().pilots.to_dicts()), None)
     relation = reads.relation(RankingQuestion())
@@ -100,17 +102,16 @@ def _show_relation(relation: Answer) -> None:
     st.page_link("pages/ranking.py", label=_("See it in the ranking"))
 
 
-def _show_saving(saving: PlanRow | None) -> None:
+def _show_saving(saving: LayerPlan | None) -> None:
     _ = language.translator()
     title, lang = _("Cheapest verified saving"), language.current()
     if saving is None:
         meaning = _("A plan says which blocks of a model can go, and what that costs on text that did not choose them.")
         _show_finding(title, ":material/content_cut:", _("Not planned yet"), meaning)
         return
-    icon = ":material/check_circle:" if saving.is_recommended else ":material/do_not_disturb_on:"
-    _show_finding(title, icon, plans.short_plan_text(saving, lang))
-    st.caption(escape(plans.plan_price_text(saving, lang)))
-    st.page_link("pages/shrink.py", label=_("Shrink"))
+    icon = ":material/check_circle:" if is_recommended(saving) else ":material/do_not_disturb_on:"
+    _show_finding(title, icon, plans.named_answer_text(saving, lang), escape(plan_source_text(saving)))
+    st.page_link("pages/shrink.py", label=_("Shrink"), query_params={"plan": saving.plan.plan_id})
 
 
 def _show_finding(title: str, icon: str, sentence: str, details: str | None = None) -> None:

@@ -18,7 +18,6 @@ from core.analysis import ranking
 from core.errors import Sentence
 from core.files import is_read_only
 from core.locale import worded
-from core.records import SHIPPED
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
@@ -36,6 +35,19 @@ MAX_LISTED = 200
 """Runs that a list offers; the others are found by a search, which is faster than drawing them."""
 MAX_MEGABYTES = 25
 """Size of a file that can be uploaded, as in .streamlit/config.toml; the command line takes larger ones."""
+_MIME_TYPES = {
+    "csv": "text/csv",
+    "html": "text/html",
+    "json": "application/json",
+    "md": "text/markdown",
+    "parquet": "application/vnd.apache.parquet",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "svg": "image/svg+xml",
+    "toml": "application/toml",
+    "yaml": "application/yaml",
+    "zip": "application/zip",
+}
+"""Types of files by their endings: those that the `mimetypes` of Python gives depend on the machine."""
 _SEARCH_COLUMNS = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
@@ -162,6 +174,14 @@ def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_
     return st.file_uploader(label, type=list(types), key=key, max_upload_size=max_megabytes, **more)
 
 
+def show_download(
+    label: str, content: str | bytes | Callable[[], str | bytes], file_name: str, icon: str = "download", **more: Any
+) -> None:
+    """Draw a button that downloads a file; a function makes its content on the click."""
+    mime = _MIME_TYPES[file_name.rpartition(".")[2]]
+    st.download_button(label, content, file_name, mime, on_click="ignore", icon=f":material/{icon}:", **more)
+
+
 def read_number(
     name: str, default: float | None, minimum: float | None = None, maximum: float | None = None
 ) -> float | None:
@@ -212,7 +232,7 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection:
-    """Return all that is stored of the runs chosen, in the order of choice; at first the newest on one text.
+    """Return all that is stored of the runs chosen, in the order of choice; at first `runs_shown_first`.
 
     `runs` are rows of `queries.run_list`.
     """
@@ -223,8 +243,8 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row.container(width="content"):
         filtered = choose_filtered_runs(runs)
-    newest = newest_on_one_text(filtered if not filtered.is_empty() else runs)
-    always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *newest]))
+    shown_first = runs_shown_first(filtered if not filtered.is_empty() else runs)
+    always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *shown_first]))
     listed = _choose_listed_runs(filtered, always_listed)
     labels = {row["run_id"]: run_label(row) for row in listed.iter_rows(named=True)}
     with row:
@@ -232,7 +252,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
             _("Runs to show (at most {n})").format(n=max_runs),
             list(labels),
             "runs",
-            newest,
+            shown_first,
             labels.__getitem__,
             max_selections=max_runs,
             placeholder=_("Type a model, a text or a date"),
@@ -345,19 +365,25 @@ def run_label(run: dict[str, Any]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
-    """The newest run of each model on the text and protocol of the newest of all runs.
+def runs_shown_first(runs: pl.DataFrame, n: int = 4) -> list[str]:
+    """The newest run of each model measured here, on the text and protocol of the newest of them.
 
-    Where nothing was measured here, the shipped profiles of published models, not those of the models that Workdim
-    trained. The runs may differ in kind and tokenizer: a first look shows shapes; only the ranking compares heights.
+    Where these are of one model only, the newest runs of the others are on any text; where there is no other, shipped
+    profiles on the same text stand beside it. Where nothing was measured here, shipped profiles of published models,
+    not those of the models that Workdim trained. The runs may differ in text, kind and tokenizer: a first look shows
+    shapes; only the ranking compares heights.
     """
     texts = reads.own_first(ranking.without_variants(runs.filter(pl.col("pass") == "text")))
     if texts.is_empty():
         return runs["run_id"].head(1).to_list()
-    first = texts.row(0, named=True)
-    if SHIPPED in first["tags"]:
+    own = reads.own_runs(texts)
+    if own.is_empty():
         by_others = texts.filter(~ranking.is_of_ladder())
         texts = texts if by_others.is_empty() else by_others
         first = ranking.most_models(texts).row(0, named=True)
-    comparable = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
-    return ranking.newest_runs(comparable)["run_id"].head(n).to_list()
+    else:
+        first = own.row(0, named=True)
+    on_one_text = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
+    by_preference = (reads.own_runs(on_one_text), own, on_one_text)
+    shown = next((some for some in by_preference if some["model_id"].n_unique() > 1), on_one_text)
+    return ranking.newest_of_models(shown)["run_id"].head(n).to_list()

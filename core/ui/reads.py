@@ -27,7 +27,7 @@ from core.pilots.recipe import SavedRecipe
 from core.pilots.registration import registered_pilot, shipped_pilot
 from core.pilots.rule import SavedRule
 from core.records import SHIPPED, LayerPlan
-from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
+from core.tables import PlanOutcomeRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import layer_plans, queries, recipes, reference, rules, schema, score_answers, score_imports
@@ -113,7 +113,7 @@ class HomeData:
     extrema: pl.DataFrame
     latest: pl.DataFrame
     """The newest runs on text: `queries.runs`."""
-    saving: PlanRow | None
+    saving: LayerPlan | None
     """The cheapest verified plan: `layer_plans.cheapest_verified_plan`."""
 
 
@@ -156,12 +156,12 @@ def shows_reference() -> bool:
 
 def has_reference() -> bool:
     """Whether the warehouse holds profiles that Workdim ships."""
-    return _all_lists().runs.height > _own_runs(_all_lists().runs).height
+    return _all_lists().runs.height > own_runs(_all_lists().runs).height
 
 
 def has_own_runs() -> bool:
     """Whether the warehouse holds runs that were measured or imported here."""
-    return not _own_runs(_all_lists().runs).is_empty()
+    return not own_runs(_all_lists().runs).is_empty()
 
 
 def add_reference() -> None:
@@ -176,11 +176,12 @@ def _all_lists() -> Lists:
 def own_first(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs measured here, the newest first; then those that Workdim ships, the oldest first, which is the order in
     which they are worth a look."""
-    own = _own_runs(runs)
+    own = own_runs(runs)
     return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
 
 
-def _own_runs(runs: pl.DataFrame) -> pl.DataFrame:
+def own_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs that were measured or imported here."""
     return runs.filter(~pl.col("tags").list.contains(SHIPPED))
 
 
@@ -329,7 +330,7 @@ def answers(model: str) -> pl.DataFrame:
 
 def own_references() -> list[str]:
     """References of the models measured here, the newest first."""
-    return _own_runs(_all_lists().runs)["reference"].unique(maintain_order=True).to_list()
+    return own_runs(_all_lists().runs)["reference"].unique(maintain_order=True).to_list()
 
 
 def layer_plan(plan_id: str) -> LayerPlan | None:
@@ -354,7 +355,7 @@ def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).open() as opened:
         listed = queries.run_list(opened)
-        runs = with_text_marks(listed if with_reference else _own_runs(listed))
+        runs = with_text_marks(listed if with_reference else own_runs(listed))
         plans = layer_plans.list_plans(opened)
         return Lists(
             runs,
@@ -407,12 +408,13 @@ def _home_data(
     with Warehouse(path).open() as opened:
         _evidence(path, version, with_reference, opened)  # for the answers on the same screen
         stored = _with_text_marks(queries.runs(opened, sorted({*run_ids, *latest})), all_runs)
+        saving = layer_plans.cheapest_verified_plan(opened, with_reference)
         return HomeData(
             _in_order(stored, run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
             _in_order(stored, latest),
-            layer_plans.cheapest_verified_plan(opened, with_reference),
+            _layer_plan(path, version, saving.plan_id) if saving else None,
         )
 
 
@@ -421,7 +423,7 @@ def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readabl
     listed = _lists(path, version, with_reference)
     with Warehouse(path).open() if _opened is None else nullcontext(_opened) as opened:
         ranked = queries.ranking(opened)
-        runs = _with_text_marks(ranked if with_reference else _own_runs(ranked), listed.runs)
+        runs = _with_text_marks(ranked if with_reference else own_runs(ranked), listed.runs)
         return Evidence(
             runs=runs,
             scores=queries.scores(opened, repositories(runs)),

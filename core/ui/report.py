@@ -27,7 +27,7 @@ from core.locale import worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
-from core.ui import inputs, language, notices, pilot_filter, reads, tables
+from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs, recipes
@@ -36,11 +36,6 @@ from core.wording.labels import shortened_name
 NONE = "none"
 MAX_RUNS = 40
 """Runs in one report; nobody reads more."""
-MIMES = {
-    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    "html": "text/html",
-    "zip": "application/zip",
-}
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def read_saved_report(saved: SavedRecipe) -> ReportRequest:
 def _stop_incomplete(saved: SavedRecipe, message: str) -> NoReturn:
     st.error(escape(message), icon=":material/error:")
     show_delete_button(saved)
-    st.stop()
+    url_state.stop()
 
 
 def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
@@ -171,7 +166,7 @@ def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
         )
         st.info(message.format(names=escape(_(", ").join(without_verdict.values()))))
     if len(without_verdict) == runs.height:
-        st.stop()
+        url_state.stop()
     return deck_data.runs_with_verdict(runs)
 
 
@@ -189,15 +184,8 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
     )
     with st.container(horizontal=True, gap="small"):
         for suffix, label, make_file in files:
-            st.download_button(
-                label,
-                make_file,
-                f"{stem}.{suffix}",
-                MIMES[suffix],
-                on_click="ignore",
-                type="primary" if suffix == "pptx" else "secondary",
-                icon=":material/download:",
-            )
+            kind = "primary" if suffix == "pptx" else "secondary"
+            inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind)
     st.caption(_("Charts stay editable; every number carries its source."))
 
 

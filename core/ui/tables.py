@@ -99,14 +99,13 @@ def show_comparison_button(runs: pl.DataFrame, selected: Any, key: str) -> None:
     `show` returned."""
     _ = language.translator()
     rows = [row for row in selected["selection"]["rows"] if row < runs.height]
-    ids = runs["run_id"].gather(rows).to_list()[: inputs.MAX_RUNS] if rows else []
+    ids = runs["run_id"].gather(rows).to_list()
     if not ids:
         st.caption(_("Mark two runs or more at the left to compare them."))
         return
     label, section = (_("Compare these runs"), "compare") if len(ids) > 1 else (_("Open the profile"), "profile")
     if st.button(label, key=f"compare {key}", icon=":material/compare_arrows:"):
-        params = {"runs": url_state.join_values(ids), "section": section}
-        st.switch_page("pages/profiles.py", query_params=params)
+        st.switch_page("pages/profiles.py", query_params=comparison_params(ids) | {"section": section})
 
 
 def show_comparison_link(run_ids: Sequence[str]) -> None:
@@ -118,8 +117,13 @@ def show_comparison_link(run_ids: Sequence[str]) -> None:
         "pages/profiles.py",
         label=_("Compare these runs"),
         icon=":material/compare_arrows:",
-        query_params={"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS]), "section": "compare"},
+        query_params=comparison_params(run_ids),
     )
+
+
+def comparison_params(run_ids: Sequence[str]) -> dict[str, str]:
+    """The parameters of a link to the comparison of these runs, as many as one figure can show."""
+    return {"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS]), "section": "compare"}
 
 
 # --- downloads -------------------------------------------------------------------------------------------------
@@ -128,10 +132,9 @@ def show_comparison_link(run_ids: Sequence[str]) -> None:
 def show_download(table: pl.DataFrame | Callable[[], pl.DataFrame], file_name: str, label: str) -> None:
     """Draw a button that downloads a table as CSV: all digits, readable by Excel, with nothing that Excel would run.
 
-    A function is called on the click, for a table that is slow to make.
+    It is written on the click; a function makes the table then, where that is slow.
     """
-    content = exports.excel_csv(table) if isinstance(table, pl.DataFrame) else lambda: exports.excel_csv(table())
-    st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
+    inputs.show_download(label, lambda: exports.excel_csv(table() if callable(table) else table), file_name)
 
 
 def with_provenance(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:

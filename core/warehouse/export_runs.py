@@ -98,8 +98,8 @@ def export_runs(
 ) -> ExportResult:
     """Write these runs to a new folder, or to a file if `target` ends in .zip; whole or not at all.
 
-    `selection` is how the runs were selected, for the manifest; `translate` words the dictionary. Raises InputError if there are no runs or the target
-    exists, ResourceError if it cannot be written.
+    `selection` is how the runs were selected, for the manifest; `translate` words the dictionary. Raises InputError if there
+    are no runs or the target exists, ResourceError if it cannot be written.
     """
     if not run_ids:
         raise InputError("No run is chosen for the export. `workdim runs` lists what is there.")

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from core import wording
 from core.analysis.answer import Answer
-from core.analysis.population import OtherGroup
 from core.analysis.question import Registration
-from core.analysis.ranking import RankingGroup
 from core.analysis.relation import LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.published import Published
-from core.wording.labels import name, names_text
+from core.wording.labels import names_text
 from core.wording.numbers import day
-from core.wording.scores import p_value_text
+from core.wording.scores import p_value_text, row_benchmark_name
 
 
 def dimension_name(dimension: str, language: str) -> str:
@@ -135,7 +133,7 @@ def benchmark_name(answer: Answer, language: str) -> str:
     _ = translator(language)
     shown, pilot = answer.population.benchmark, answer.population.pilot
     if shown is not None:
-        return wording.benchmark_name(shown["benchmark"], shown["metric"], shown["n_shot"], language, shown["filter"])
+        return row_benchmark_name(shown, language)
     if pilot is not None:
         registered = pilot.benchmark
         return wording.benchmark_name(
@@ -460,48 +458,3 @@ def specifications_text(curve: SpecificationCurve, answer: Answer, language: str
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
     word = _word_of(curve.answer, answer.registration, language)
     return template.format(holds=curve.n_agreeing, n=len(curve.relations), word=word)
-
-
-# --- groups ----------------------------------------------------------------------------------------------------
-
-
-def group_name(group: RankingGroup, language: str) -> str:
-    """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
-    _ = translator(language)
-    run = group.rows.row(0, named=True)
-    kind = name("kind", group.kind, language)
-    if group.stack != "main":
-        kind = _("{quantity} ({details})").format(quantity=kind, details=name("stack", group.stack, language))
-    size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
-    return _(", ").join([kind, run["corpus_name"], run["protocol"], *size])
-
-
-def group_models_text(group: RankingGroup, language: str) -> str:
-    """The first models of a group by name; the others are counted."""
-    return names_text(group.rows["name"].unique(maintain_order=True).to_list(), language)
-
-
-def group_difference_text(other: OtherGroup, language: str) -> str:
-    """Why a group cannot be compared with the one shown, and what would change that."""
-    _ = translator(language)
-    conditions = {
-        "kind": _("kind of model"),
-        "stack": _("part of the model"),
-        "tokenizer_hash": _("tokenizer"),
-        "words_hash": _("words"),
-        "corpus_id": _("text"),
-        "protocol_hash": _("protocol, seed or version"),
-        "n_points": _("number of points (N)"),
-    }
-    difference = _("Another {what}.").format(what=_(", ").join(conditions[key] for key in other.differing_keys))
-    if {"kind", "stack"} & set(other.differing_keys):
-        remedy = _("Such models are never ranked together; their shapes can be compared under Profiles.")
-    elif other.can_be_measured:
-        remedy = _("Measured on the text of the group above by its protocol, they can be compared.")
-    elif other.can_meet_on_words:
-        remedy = _("Measured together with the models above, on one text, they can be compared on one point per word.")
-    elif other.differing_keys == ("words_hash",):
-        remedy = _("Measured together with the models above, they are compared on the same words.")
-    else:
-        remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")
-    return wording.joined_sentences((difference, remedy), language)

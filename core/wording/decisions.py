@@ -13,6 +13,7 @@ from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
 from core.analysis.generality import OrderTable, PooledRelation, VerdictAgreement
 from core.analysis.rule_record import TrackRecord
+from core.analysis.units import FEWEST_TEST
 from core.locale import translator
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
@@ -20,7 +21,7 @@ from core.tables import RuleChoiceRow
 from core.wording.answers import coefficient_text
 from core.wording.labels import names_text
 from core.wording.numbers import amount, number
-from core.wording.scores import p_value_text
+from core.wording.scores import p_value_text, row_benchmark_name
 
 
 def criterion_name(resolved: ResolvedCriterion, language: str, bits: float | None = None) -> str:
@@ -28,11 +29,7 @@ def criterion_name(resolved: ResolvedCriterion, language: str, bits: float | Non
     if resolved.benchmark is None:
         return unresolved_criterion_name(resolved.criterion, language, bits)
     _ = translator(language)
-    benchmark = resolved.benchmark
-    name = wording.benchmark_name(
-        benchmark["benchmark"], benchmark["metric"], benchmark["n_shot"], language, benchmark["filter"]
-    )
-    return _("score in {benchmark}").format(benchmark=name)
+    return _("score in {benchmark}").format(benchmark=row_benchmark_name(resolved.benchmark, language))
 
 
 def measured_criterion_name(
@@ -68,7 +65,7 @@ def task_name(task: TaskName | Mapping[str, Any] | None, language: str) -> str:
         return _("no task in particular")
     if isinstance(task, TaskName):
         return wording.benchmark_name(task.name, task.metric, task.n_shot, language, task.filter)
-    return wording.benchmark_name(task["benchmark"], task["metric"], task["n_shot"], language, task["filter"])
+    return row_benchmark_name(task, language)
 
 
 def value_text(quantity: str, value: float | None, language: str, assumptions: Assumptions | None = None) -> str:
@@ -182,9 +179,9 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
         ).format(share="–" if share_first is None else share_text(share_first, language)),
         "threshold_within_error": _("It meets a threshold by its value; the interval of that value reaches beyond it."),
         "dimension_few_models": _(
-            "The dimension weighs nothing: fewer than 10 models have both a dimension and this score, and with so few "
+            "The dimension weighs nothing: fewer than {n} models have both a dimension and this score, and with so few "
             "nobody could tell whether the two are related."
-        ),
+        ).format(n=FEWEST_TEST),
         "dimension_no_score": _("The dimension weighs nothing: there is no score that it could be held against."),
         "dimension_not_comparable": _(
             "The dimension weighs nothing: these models were not measured on one text with one tokenizer by one protocol."

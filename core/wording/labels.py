@@ -29,6 +29,16 @@ def name(kind: str, key: str, language: str) -> str:
     return key if message is None else translator(language)(message)
 
 
+def kind_text(kind: str, stack: str | None, language: str) -> str:
+    """A kind of model, and the part of it that was read if it has two: `encoder-decoder (its decoder)`."""
+    kind_name = name("kind", kind, language)
+    if stack is None or stack == "main":
+        return kind_name
+    return translator(language)(_("{quantity} ({details})")).format(
+        quantity=kind_name, details=name("stack", stack, language)
+    )
+
+
 def control_name(pass_: str, model_seed: int | None, language: str) -> str:
     """A pass, with the seed of its weights if it has one: `random weights, seed 1`."""
     pass_name = name("pass", pass_, language)

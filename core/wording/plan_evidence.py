@@ -21,10 +21,15 @@ from core.locale import translator, worded
 from core.records import LayerPlan, stretches, text_budget
 from core.tables import PlanRow
 from core.wording.labels import name
-from core.wording.plans import budget_text, nats_text, points_text, price_text
+from core.wording.plans import budget_text, nats_text, outcome_price_text, points_text, price_text
 
 
 def largest_losses_text(layer_plan: LayerPlan, language: str) -> str:
+    """`largest_loss_lines` as one text."""
+    return wording.joined_sentences(largest_loss_lines(layer_plan, language), language)
+
+
+def largest_loss_lines(layer_plan: LayerPlan, language: str) -> list[str]:
     """The probe and the text that lose most, with intervals. A fall of a probe within its error is said to be one."""
     _ = translator(language)
     rows = [
@@ -50,11 +55,11 @@ def largest_losses_text(layer_plan: LayerPlan, language: str) -> str:
         lines.append(
             line.format(
                 what=name("plan_text", worst.text, language),
-                price=price_text(worst.difference, worst.lower, worst.upper),
+                price=outcome_price_text(worst),
                 held_out=price_text(held_out),
             )
         )
-    return wording.joined_sentences(lines, language)
+    return lines
 
 
 def limit_reached_text(layer_plan: LayerPlan, language: str) -> str:
@@ -89,9 +94,7 @@ def published_lines(layer_plan: LayerPlan, language: str) -> list[str]:
     rows = excess_of_published(layer_plan)
     if not rows:
         return []
-    prices = _(", ").join(
-        f"{rule_name(row.rule, language)} {price_text(row.difference, row.lower, row.upper)}" for row in rows
-    )
+    prices = _(", ").join(f"{rule_name(row.rule, language)} {outcome_price_text(row)}" for row in rows)
     if all(row.lower is not None and row.lower > 0 for row in rows):
         line = _(
             "Cheaper than every published choice of as many other blocks, which cost above it, on held-out text: {told}."
@@ -148,12 +151,10 @@ def _direction_lines_on(layer_plan: LayerPlan, text: str, language: str) -> list
                 continue
             random = [row for row in layer_plan.of(text, "loss", "random_subspace") if row.blocks == list(layers)]
             line = _("{where}: {rank} directions suffice, {price} nats per token").format(
-                where=where, rank=chosen.rank, price=price_text(chosen.difference, chosen.lower, chosen.upper)
+                where=where, rank=chosen.rank, price=outcome_price_text(chosen)
             )
             if random:
-                line += _("; a random subspace of that rank costs {price}").format(
-                    price=price_text(random[0].difference, random[0].lower, random[0].upper)
-                )
+                line += _("; a random subspace of that rank costs {price}").format(price=outcome_price_text(random[0]))
             lines.append(line)
     return lines
 
@@ -177,7 +178,7 @@ def student_lines(layer_plan: LayerPlan, language: str) -> list[str]:
         ]
     else:
         row = width.enough
-        values |= {"rank": row.rank, "price": price_text(row.difference, row.lower, row.upper)}
+        values |= {"rank": row.rank, "price": outcome_price_text(row)}
         lines = [
             _(
                 "A student needs no more than {rank} of {width} dimensions: with all layers projected jointly onto so many "
@@ -186,7 +187,7 @@ def student_lines(layer_plan: LayerPlan, language: str) -> list[str]:
         ]
     if width.too_few is not None:
         row = width.too_few
-        values |= {"few": row.rank, "few_price": price_text(row.difference, row.lower, row.upper)}
+        values |= {"few": row.rank, "few_price": outcome_price_text(row)}
         lines.append(_("{few} of these directions are too few: {few_price} nats per token."))
     kept = layer_plan.kept
     values |= {"n": len(kept), "kept": _(", ").join(f"[{first}, {after})" for first, after in stretches(kept))}

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from core.analysis.plans import BudgetResult, has_given_blocks, parameters_saved_share, plan_price, time_saved_share
+from core.analysis.plans import (
+    BudgetResult,
+    has_given_blocks,
+    parameters_saved_share,
+    plan_price,
+    time_saved_share,
+    within_own_budget,
+)
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.records import AGAINST_PLAN, LayerPlan, PlanEstimate, stretches
@@ -110,32 +117,12 @@ def plan_text(plan: PlanRow, language: str) -> str:
     ).format(**values)
 
 
-def short_plan_text(plan: PlanRow, language: str) -> str:
-    """`SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`, or why the plan is not recommended.
-
-    It covers only the plan's own set of blocks. Whether fewer blocks stay within the budget is said with the whole plan.
-    """
+def named_answer_text(layer_plan: LayerPlan, language: str) -> str:
+    """The answer within the plan's own budget, after the name of the model: where nothing beside it names the model."""
     _ = translator(language)
-    if plan.is_recommended:
-        line = _("{name}: {k} of {n} blocks can go, {share:.1%} of the parameters")
-    elif "not_verified" in plan.reasons:
-        line = _("{name}: this set of {k} of {n} blocks is not verified ({share:.1%} of the parameters)")
-    elif "over_budget" in plan.reasons:
-        line = _("{name}: leaving out {k} of {n} blocks ({share:.1%} of the parameters) costs more than its budget")
-    else:
-        line = _(
-            "{name}: this set of {k} of {n} blocks is not recommended, one in ten random sets costs less ({share:.1%} of the "
-            "parameters)"
-        )
-    share = 1 - plan.parameters_after / plan.parameters_before
-    return line.format(name=plan.name, k=len(plan.blocks), n=plan.n_layers, share=share)
-
-
-def plan_price_text(plan: PlanRow, language: str) -> str:
-    """The price of a verified plan: `+0.021 [+0.010, +0.032] nats per token on held-out text`."""
-    _ = translator(language)
-    price = price_text(plan.loss_increase, plan.lower, plan.upper)
-    return _("{price} nats per token on held-out text").format(price=price)
+    plan = layer_plan.plan
+    answer = within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(plan, language), language)
+    return _("{name}: {answer}").format(name=plan.name, answer=answer)
 
 
 def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str, language: str) -> str:
@@ -150,7 +137,7 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str,
         "k": len(row.blocks),
         "n": plan.n_layers,
         "blocks": blocks_text(row.blocks, plan.n_layers, language),
-        "price": price_text(row.difference, row.lower, row.upper),
+        "price": outcome_price_text(row),
         "budget": budget,
     }
     if result.price is None:
@@ -190,8 +177,7 @@ def healing_text(layer_plan: LayerPlan, language: str) -> str:
         row for row in layer_plan.of(after.text, "loss") if row.is_chosen and row.unit == "block" and not row.is_healed
     )
     return _("Healed without training: {after} nats per token, where it was {before} before.").format(
-        after=price_text(after.difference, after.lower, after.upper),
-        before=price_text(before.difference, before.lower, before.upper),
+        after=outcome_price_text(after), before=outcome_price_text(before)
     )
 
 
@@ -338,6 +324,11 @@ def price_text(value: float | None, lower: float | None = None, upper: float | N
     if lower is None or upper is None:
         return f"{value:+.3f}"
     return f"{value:+.3f} [{lower:+.3f}, {upper:+.3f}]"
+
+
+def outcome_price_text(row: PlanOutcomeRow) -> str:
+    """The price of one set of blocks on one text: `+0.42 [+0.38, +0.46]`, in nats per token."""
+    return price_text(row.difference, row.lower, row.upper)
 
 
 def points_text(row: PlanOutcomeRow) -> str:

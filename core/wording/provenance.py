@@ -1,21 +1,25 @@
-"""The wording of stored fields: every field of a run with its name and value, section by section, and two runs compared.
+"""The wording of stored fields: every field of a run with its name and value, section by section, two runs compared,
+and why groups of runs cannot be compared.
 
 Names are declared with the fields: of columns in core.tables, of the request and the protocol in core.records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from core import wording
 from core.analysis.differences import Comparability, differences, flatten, without_incidental
+from core.analysis.population import OtherGroup
+from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.tables import TABLES
+from core.wording.labels import kind_text, names_text
 from core.wording.verdicts import badge_text, verdict_marks
 
 
@@ -73,19 +77,18 @@ KINDS = {field: values for _section, field, _name, values, _unit in _DECLARED if
 """Fields whose values have names in `wording.name`, and the kind of these names."""
 BYTES = tuple(field for _section, field, _name, _values, unit in _DECLARED if unit == "bytes")
 """Fields that count bytes and are shown in GB."""
-REASONS = {
+CONDITIONS = {
     "pass": _("kind of pass"),
     "kind": _("kind of model"),
     "stack": _("part of the model"),
-    "corpus_id": _("text"),
-    "protocol_hash": _("protocol or seed"),
-    "dtype": _("number format"),
     "tokenizer_hash": _("tokenizer"),
-    "n_points": _("number of points"),
+    "words_hash": _("words"),
+    "corpus_id": _("text"),
+    "protocol_hash": _("protocol, seed or version"),
+    "dtype": _("number format"),
+    "n_points": _("number of points (N)"),
 }
-"""What can make two runs not comparable."""
-
-
+"""What must be equal in runs whose dimensions are compared."""
 ABSENT = "–"
 
 
@@ -175,10 +178,16 @@ def field_text(field: str, value: Any, language: str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def conditions_text(keys: Iterable[str], language: str) -> str:
+    """The names of conditions in which runs differ: `tokenizer, text`."""
+    translate = translator(language)
+    return translate(", ").join(translate(CONDITIONS[key]) for key in keys)
+
+
 def comparability_text(comparability: Comparability, language: str) -> str:
     """Whether two runs may be compared and, if not, why."""
     _ = translator(language)
-    reasons = _(", ").join(translator(language)(REASONS[name]) for name in comparability.reasons)
+    reasons = conditions_text(comparability.reasons, language)
     if comparability.by_types:
         return _(
             "Their dimensions may be compared: same text, protocol, tokenizer and kind of model, and N within 10 %."
@@ -269,3 +278,36 @@ def _checks_text(run: Mapping[str, Any], language: str) -> str:
     outcome = wording.outcome_name(run["worst_check"], language)
     names = [wording.name("check", name, language) for name in run["vetoed_by"] or []]
     return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome
+
+
+# --- groups ----------------------------------------------------------------------------------------------------
+
+
+def group_name(group: RankingGroup, language: str) -> str:
+    """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
+    _ = translator(language)
+    run = group.rows.row(0, named=True)
+    size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
+    return _(", ").join([kind_text(group.kind, group.stack, language), run["corpus_name"], run["protocol"], *size])
+
+
+def group_models_text(group: RankingGroup, language: str) -> str:
+    """The first models of a group by name; the others are counted."""
+    return names_text(group.rows["name"].unique(maintain_order=True).to_list(), language)
+
+
+def group_difference_text(other: OtherGroup, language: str) -> str:
+    """Why a group cannot be compared with the one shown, and what would change that."""
+    _ = translator(language)
+    difference = _("Another {what}.").format(what=conditions_text(other.differing_keys, language))
+    if {"kind", "stack"} & set(other.differing_keys):
+        remedy = _("Such models are never ranked together; their shapes can be compared under Profiles.")
+    elif other.can_be_measured:
+        remedy = _("Measured on the text of the group above by its protocol, they can be compared.")
+    elif other.can_meet_on_words:
+        remedy = _("Measured together with the models above, on one text, they can be compared on one point per word.")
+    elif other.differing_keys == ("words_hash",):
+        remedy = _("Measured together with the models above, they are compared on the same words.")
+    else:
+        remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")
+    return wording.joined_sentences((difference, remedy), language)

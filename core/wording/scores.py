@@ -130,6 +130,11 @@ def benchmark_name(
     return template.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
 
 
+def row_benchmark_name(row: Mapping[str, Any], language: str) -> str:
+    """The benchmark of a row of scores, as `benchmark_name` writes it."""
+    return benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language, row["filter"])
+
+
 def registered_benchmark_text(benchmark: Benchmark, language: str) -> str:
     """The benchmark of a pilot: `lambada_openai (acc, 0-shot); a higher score is the better one`."""
     _ = translator(language)

@@ -1,4 +1,4 @@
-"""The wording of slides for decision makers: names, checks, shapes, what a use class allows, durations."""
+"""The wording of slides for decision makers: names, checks, shapes, what a use class allows, durations, layer plans."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from statistics import median
 import polars as pl
 
 from core import wording
-from core.locale import translator
+from core.analysis import plans as plan_analysis
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.pilots.pilot import Pilot
+from core.records import LayerPlan
+from core.wording import plans
 from core.wording.labels import VETO_MARK, marked_name, names_text, shortened_name
 from core.wording.numbers import day, duration
 
@@ -19,7 +23,9 @@ __all__ = [
     "decider_text",
     "dimension_text",
     "permitted_use_text",
+    "plan_conclusion_text",
     "plan_scope_text",
+    "plan_title_text",
     "rho_sign_text",
     "shape_text",
     "short_names_text",
@@ -151,3 +157,53 @@ def time_text(n: int, runs: pl.DataFrame, language: str) -> str:
     _ = translator(language)
     seconds = median_seconds(runs)
     return _("time not known") if seconds is None else _("about {time}").format(time=duration(n * seconds, language))
+
+
+def plan_title_text(layer_plan: LayerPlan, language: str) -> str:
+    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
+    _ = translator(language)
+    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
+    row = within_budget.price or within_budget.cheapest
+    less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
+    values = {
+        "name": shortened_name(plan.name, 34),
+        "k": len(row.blocks),
+        "n": plan.n_layers,
+        "loss": plans.outcome_price_text(row),
+        "budget": plans.budget_text(plan, language),
+        "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
+    }
+    standing = plan_analysis.standing(layer_plan)
+    if standing == "no_better_than_random":
+        sentence = Sentence(
+            "{name}: this set of {n} block is not recommended, one in ten random sets costs less",
+            "{name}: this set of {n} blocks is not recommended, one in ten random sets costs less",
+            name=values["name"],
+            n=values["k"],
+        )
+        return worded(sentence, language)
+    lines = {
+        "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
+        "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
+        if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
+        else _("{name}: none of {n} blocks can go within {budget}"),
+        "recommended": _("{name}: {k} of {n} blocks can go for {loss} nats{less}"),
+    }
+    return lines[standing].format(**values)
+
+
+def plan_conclusion_text(layer_plan: LayerPlan, language: str) -> str:
+    """The plan's own answer; where its budget only allows fewer blocks, the sentence for these."""
+    _ = translator(language)
+    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
+    if within_budget.is_plan or within_budget.price is None:
+        return plans.plan_text(plan, language)
+    line = _(
+        "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
+    )
+    return line.format(
+        budget=plans.budget_text(plan, language),
+        blocks=plans.blocks_text(within_budget.price.blocks, plan.n_layers, language),
+        loss=plans.outcome_price_text(within_budget.price),
+        n=len(plan.blocks),
+    )

@@ -328,6 +328,11 @@ def ratio_text(row: Mapping[str, Any]) -> str:
     return with_interval(row["ratio"], row["lower"], row["upper"])
 
 
+def marked_ratio_text(row: Mapping[str, Any]) -> str:
+    """The outcome of a row of run_claims as a mark, and its ratio with interval: `● 2.41 [2.10, 2.77]`."""
+    return f"{outcome_mark(outcome_of(row))} {ratio_text(row)}"
+
+
 # --- the profile as it is --------------------------------------------------------------------------------------
 
 

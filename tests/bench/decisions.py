@@ -6,6 +6,7 @@ import math
 
 from core.analysis import claims, confounding, ranking, ranks, relation, resampling, shape, units
 from core.geometry import local, neighbour_dimensions
+from core.registry import estimators
 from core.registry.checks import CHECKS, Check
 from core.registry.protocols import PROTOCOLS, Protocol
 from core.registry.specifications import SPECIFICATIONS
@@ -63,7 +64,7 @@ def _groups() -> dict[str, list[str]]:
         "Estimators (`core.geometry.neighbour_dimensions`, `core.geometry.local`):": [
             f"GRIDE at n1 = {', '.join(map(str, neighbour_dimensions.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
             f"read at n1 = {neighbour_dimensions.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
-            f"{neighbour_dimensions.PLATEAU}",
+            f"{estimators.PLATEAU}",
             f"MLE at {neighbour_dimensions.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
             f"{100 * neighbour_dimensions.DISCARDED:.0f} % of ratios",
             f"local d2 at {' and '.join(map(str, local.KS))} neighbours of all points; at "

@@ -54,6 +54,7 @@ def path(tmp_path):
         (["measure", "x/y", "--seed", "99999999999999999999"], "below 2^63"),
         (["measure", "foo/bar--baz"], "is not the name of a model on the hub"),
         (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
+        (["measure", "x/y", "y/z", "--corpus", "missing.txt"], "There is no file missing.txt"),
         (["app", "--port", "99999"], "The port must be between"),
         (["app", "--address", "0.0.0.0"], "opens the app to other machines: say by --allowed-host NAME"),
         (["app", "--address", "0.0.0.0", "--allowed-host", "http://x:1"], "takes a bare name"),

@@ -17,7 +17,7 @@ from core.deck.report import build_story
 from core.deck.slide import SPEECH_LENGTHS, speech_length
 from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
 from core.errors import InputError
-from core.pilots.pilot import PilotModel
+from core.pilots.entries import PilotModel
 from core.records import LayerPlan, PlanConfig
 from core.tables import RunSummaryRow, columns
 from core.warehouse import queries

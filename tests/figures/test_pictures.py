@@ -19,17 +19,16 @@ from core.figures.svg import (
     Caption,
     Dot,
     LabelRoom,
-    Panel,
     log_ticks,
     scatter_svg,
     shorten_to_width,
-    small_multiples_svg,
     spread_apart,
     text_width,
     ticks,
     wrap_text,
 )
 from core.figures.svg_profiles import difference_svg, profile_svg, thumbnail
+from tests.small_multiples import Panel, small_multiples_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,5 +1,7 @@
 """The numbers in the pictures, by value."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -7,7 +9,7 @@ from core.analysis.answer import answer_question
 from core.analysis.population import select_population
 from core.analysis.question import Evidence, RankingQuestion
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
-from core.figures.scores import ranking_points
+from core.figures.scores import ranking_points, score_axis
 from core.wording.labels import distinct_short_names, distinguishing_names, run_labels, shortened_name, with_text_marks
 from tests import frames
 from tests.frames import Model, score
@@ -91,6 +93,8 @@ def test_a_scatter_shows_one_group_and_names_who_has_no_score():
     assert data.points[0].lower == pytest.approx(0.93 * 90)
     assert data.without_score == ["c"]
     assert (data.benchmark, data.unit, data.n_points) == ("arc_easy (acc, 0-shot)", "percent", (800, 800))
+    assert score_axis(data, "en") == "arc_easy (acc, 0-shot) [%]"
+    assert score_axis(replace(data, metric="word_perplexity", unit="word_perplexity"), "en") == data.benchmark
     asked = answer_question(select_population(Evidence(runs, scores), RankingQuestion("final")))
     assert ranking_points(asked).points[0].dimension == 21.7
 

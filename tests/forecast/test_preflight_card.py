@@ -1,6 +1,7 @@
 """The card before a measurement: what it says is what the run then is, and what it refuses is refused."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -130,6 +131,8 @@ def test_all_that_headers_can_refuse_is_told_at_once(tmp_path, warehouse, monkey
     ):
         assert any(reason in refusal for refusal in card.refusals), reason
     assert len(card.refusals) == 4
+    labels = [line.split()[0] for line in card_lines(card) if re.match(r"  \S", line)]
+    assert labels[:4] == ["refused"] * 4 and not {"reads", "time"} & set(labels)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from core.geometry.estimators import ESTIMATORS
-from core.geometry.neighbour_dimensions import gride, plateau, two_nn, two_nn_censored, two_nn_linear
+from core.geometry.neighbour_dimensions import gride, two_nn, two_nn_censored, two_nn_linear
 from core.geometry.neighbours import nearest
 from core.geometry.second_order import d2_of_windows
+from core.registry.estimators import plateau
 
 OURS = sorted(name for name in ESTIMATORS if not name.startswith("skdim_") and not name.endswith("_typed"))
 

@@ -13,7 +13,8 @@ import tomli_w
 from pptx import Presentation
 
 from core.commands.main import main
-from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.pilots.entries import OwnScore, PilotModel, PilotText
+from core.pilots.pilot import Benchmark, OwnTask, Pilot
 from core.ui.measure import pilot_form
 from core.warehouse import pilots
 from core.warehouse.warehouse import Warehouse

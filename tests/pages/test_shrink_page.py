@@ -43,6 +43,15 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     assert "None of the 8 blocks can go within 0 nats per token" in texts(app) and not app.exception
 
 
+@pytest.mark.parametrize("budget", [0.05, 0.001])
+def test_home_answers_as_shrink_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: float) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    layer_plans.save_plan(Warehouse(path), layer_plan(budget=budget))
+    answer = opened("shrink.py").subheader[0].value.replace("\\:", ":")
+    assert f"model: {answer}**" in texts(opened("home.py")).replace("\\:", ":")
+
+
 def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) -> None:
     found = layer_plan(is_healed=True)
     own = next(row for row in found.of("held_out", "loss") if row.is_chosen)

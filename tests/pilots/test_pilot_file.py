@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.pilots.pilot import USE_CLASSES, FileContext, OwnScore, Pilot, PilotModel
+from core.pilots.entries import FileContext, OwnScore, PilotModel
+from core.pilots.pilot import USE_CLASSES, Pilot
 from core.pilots.registration import pilot_from_config, pilot_requests, read_pilot
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import BUILT_IN

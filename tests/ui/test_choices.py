@@ -15,6 +15,7 @@ from core.analysis.population import select_population
 from core.analysis.question import Evidence
 from core.figures.layer_pairs import DisplacementExponent
 from core.pilots.recipe import Recipe
+from core.records import SHIPPED
 from core.ui import home, inputs, notices, reads, report
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
@@ -36,10 +37,21 @@ def runs(warehouse: Warehouse) -> pl.DataFrame:
     return queries.runs(warehouse)
 
 
-def test_the_newest_runs_read_the_same_text(runs: pl.DataFrame) -> None:
-    assert inputs.newest_on_one_text(runs) == [RUN_IDS[3]]  # alone on its text
-    assert inputs.newest_on_one_text(runs.filter(pl.col("run_id") != RUN_IDS[3])) == RUN_IDS[2::-1]
-    assert inputs.newest_on_one_text(runs.clear()) == []
+def test_the_newest_runs_of_models_measured_here_are_shown_first(runs: pl.DataFrame) -> None:
+    assert inputs.runs_shown_first(runs) == RUN_IDS[:0:-1]  # the newest is alone on its text
+    assert inputs.runs_shown_first(runs.filter(pl.col("run_id") != RUN_IDS[3])) == RUN_IDS[2::-1]
+    assert inputs.runs_shown_first(runs.clear()) == []
+
+
+def test_shipped_runs_are_shown_first_only_beside_a_single_model_measured_here(runs: pl.DataFrame) -> None:
+    def shipped(*run_ids: str) -> pl.DataFrame:
+        tags = pl.when(pl.col("run_id").is_in(run_ids)).then(pl.lit([SHIPPED])).otherwise("tags")
+        return runs.with_columns(tags=tags)
+
+    assert inputs.runs_shown_first(shipped(RUN_IDS[0], RUN_IDS[1])) == [RUN_IDS[3], RUN_IDS[2]]
+    alone = shipped(RUN_IDS[0], RUN_IDS[1], RUN_IDS[3])
+    assert inputs.runs_shown_first(alone) == [RUN_IDS[2], RUN_IDS[0], RUN_IDS[1]]  # shipped ones from the oldest
+    assert set(inputs.runs_shown_first(shipped(*RUN_IDS))) <= set(RUN_IDS[:3])
 
 
 def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
@@ -160,7 +172,7 @@ def test_a_kept_report_without_its_pilot_is_not_made(warehouse: Warehouse, monke
     monkeypatch.setattr(reads, "warehouse", lambda: warehouse)
     monkeypatch.setattr(reads, "lists", lambda: SimpleNamespace(pilots=queries.pilots(warehouse)))
     monkeypatch.setattr(report.st, "error", lambda line, icon: told.append(line))
-    monkeypatch.setattr(report.st, "stop", lambda: sys.exit(0))
+    monkeypatch.setattr(report.url_state, "stop", lambda: sys.exit(0))
     monkeypatch.setattr(report, "show_delete_button", lambda kept: None)
     with pytest.raises(SystemExit):
         report.read_saved_report(SimpleNamespace(recipe=Recipe("Board", run_ids=(RUN_IDS[0],), pilot_id="ab12")))  # type: ignore

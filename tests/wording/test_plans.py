@@ -123,17 +123,12 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
     assert told[1].startswith("task, layer 4: 40 directions suffice") and len(told) == 2
 
 
-@pytest.mark.parametrize(
-    ("reasons", "said"),
-    [
-        (["over_budget", "no_better_than_random"], "(30.0% of the parameters) costs more than its budget"),
-        (["no_better_than_random"], "this set of 3 of 8 blocks is not recommended, one in ten random sets costs less"),
-        (["not_verified"], "this set of 3 of 8 blocks is not verified"),
-    ],
-)
-def test_what_is_not_recommended_says_why_at_one_look(reasons, said):
-    plan = layer_plan(is_recommended=False, reasons=reasons).plan
-    assert said in plans.short_plan_text(plan, "en")
+def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_none_is_within_the_budget():
+    answer = plans.named_answer_text(layer_plan(), "en")
+    assert answer.startswith("model: 3 of 8 blocks can go for +0.031 [+0.023, +0.039] nats per token")
+    dear = plans.named_answer_text(layer_plan(budget=0.001), "en")
+    assert dear.startswith("model: None of the 8 blocks can go within 0.001 nats per token: block ")
+    assert " would cost +" in dear
 
 
 def test_an_offered_command_asks_for_the_same_text_and_quotes_names():

@@ -110,9 +110,7 @@ def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.D
         _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=270
     )
     if chosen == ANY:
-        newest = ranking.newest_runs(ranking.without_variants(reads.ranking())).unique(
-            "model_id", keep="first", maintain_order=True
-        )
+        newest = ranking.without_variants(reads.ranking()).unique("model_id", keep="first", maintain_order=True)
         return RankingQuestion(ignores_pilots=True), newest, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
     registered_pilot = population.registration.registered_pilot if chosen == ANSWERED else None

@@ -78,14 +78,7 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
                 on_click=_apply_rule,
                 args=(view, rule, view.decision),
             )
-        st.download_button(
-            _("Download as TOML"),
-            to_toml(rule.rule),
-            f"{rule.rule_id}.toml",
-            "application/toml",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
             st.markdown(
                 _("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(rule, lang))}**")

@@ -12,7 +12,7 @@ import streamlit as st
 from core import locale, wording
 from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
 from core.records import PLANNING, SCORING
-from core.ui import inputs, language, pictures, reads, url_state
+from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.wording.numbers import duration
 
@@ -30,36 +30,35 @@ _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "faile
 def show(kind: str | None = None) -> None:
     """Draw a card of every job, or of those of one kind; anew each second while one is active."""
     _ = language.translator()
-    active_ids = [status.job.job_id for status in _job_statuses(kind) if status.state in _ACTIVE]
+    statuses = _job_statuses(kind)
+    active_ids = [status.job.job_id for status in statuses if status.state in _ACTIVE]
     is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
     if is_expecting and not active_ids:
         st.caption(_("The measurements of the pilot appear here in a few seconds."))
-    _show_comparison_button()
+    if not active_ids:
+        _show_comparison_button(statuses)
     st.fragment(_show_cards, run_every=1.0 if active_ids or is_expecting else None)(active_ids, kind)
 
 
-def _show_comparison_button() -> None:
-    """Draw a button that opens the comparison, where several models were measured alike and no job is active."""
+def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
+    """Draw a button that opens the comparison, where several models were measured alike."""
     _ = language.translator()
     finished: dict[tuple[str, str], list[str]] = {}
-    for status in _job_statuses():
+    for status in statuses:
         if status.state == "finished" and "run_id" in status.result:
             finished.setdefault(status.job.config.what, []).append(status.result["run_id"])
     largest = max(finished, key=lambda what: len(set(finished[what])), default=None)
     run_ids = list(dict.fromkeys(finished[largest])) if largest else []
-    if len(run_ids) < 2 or any(status.state in _ACTIVE for status in _job_statuses()):
+    if len(run_ids) < 2:
         return
     missing = [
-        status.job.config.model
-        for status in _job_statuses()
-        if status.state == "failed" and status.job.config.what == largest
+        status.job.config.model for status in statuses if status.state == "failed" and status.job.config.what == largest
     ]
     if missing:
         message = _("The comparison is incomplete: {names} could not be measured.")
         st.warning(escape(message.format(names=_(", ").join(missing))), icon=":material/rule:")
     if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
-        params = {"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS]), "section": "compare"}
-        st.switch_page("pages/profiles.py", query_params=params)
+        st.switch_page("pages/profiles.py", query_params=tables.comparison_params(run_ids))
 
 
 def expect_more() -> None:

@@ -344,7 +344,7 @@ def _card_numbers(card: Preflight) -> dict[str, str]:
         _("Disk meanwhile"): text_or_unknown(card.scratch_bytes, amount(card.scratch_bytes)),
         _("Layers"): str(card.n_layers or ""),
         _("Parameters"): f"{card.parameters:,}" if card.parameters else "",
-        _("Tokens to read"): f"{card.n_tokens:,}" if card.n_tokens else "",
+        _("Tokens to read"): f"{card.n_tokens:,}" if card.n_tokens and not card.refusals else "",
     }
 
 

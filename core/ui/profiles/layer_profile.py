@@ -161,13 +161,8 @@ def _show_picture_download(choice: ProfileChoice, data: ProfileData | Correlator
         return
     _ = language.translator()
     name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
-    st.download_button(
-        _("Download this picture (SVG)"),
-        lambda: _profile_svg(choice, data, selection, LIGHT, SIZE),
-        name,
-        "image/svg+xml",
-        on_click="ignore",
-        icon=":material/image:",
+    inputs.show_download(
+        _("Download this picture (SVG)"), lambda: _profile_svg(choice, data, selection, LIGHT, SIZE), name, "image"
     )
 
 

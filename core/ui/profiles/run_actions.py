@@ -39,13 +39,11 @@ def show(selection: Selection) -> None:
             if st.button(_("Delete"), icon=":material/delete:", key="delete run"):
                 st.session_state[_PENDING_ACTION] = "delete", run["run_id"]
             run_ids = selection.with_controls["run_id"].to_list()
-            st.download_button(
+            inputs.show_download(
                 _("Export the chosen runs (zip)"),
                 partial(_export_zip, reads.warehouse(), run_ids, _),
                 "workdim_export.zip",
-                "application/zip",
-                on_click="ignore",
-                icon=":material/folder_zip:",
+                "folder_zip",
             )
         st.caption(
             _(

@@ -6,7 +6,6 @@ Cells are shown as text and never run as markup.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +18,7 @@ from core.figures import query_chart
 from core.figures.query_chart import KINDS, ChartChoice, default_choice, grouping_columns, numeric_columns, query_points
 from core.sql import gate, sandbox
 from core.sql.sandbox import SqlResult
-from core.ui import language, pictures, reads
+from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
 
 PATIENCE_SECONDS = 2.0
@@ -160,16 +159,12 @@ def _show_rows(result: SqlResult) -> None:
 
 def _show_downloads(frame: pl.DataFrame, sql: str) -> None:
     _ = language.translator()
-    files: dict[str, tuple[Callable[[pl.DataFrame], bytes], str, str]] = {
-        _("CSV"): (exports.csv, "workdim_query.csv", "text/csv"),
-        _("CSV for Excel"): (exports.excel_csv, "workdim_query_excel.csv", "text/csv"),
-        _("Parquet"): (exports.parquet, "workdim_query.parquet", "application/vnd.apache.parquet"),
-        _("Markdown for a wiki"): (partial(exports.markdown, statement=sql), "workdim_query.md", "text/markdown"),
-    }
     with st.container(horizontal=True, gap="small"):
-        for label, (write, name, mime) in files.items():
-            # Written on the click: a large result would slow down every run of the page.
-            st.download_button(label, partial(write, frame), name, mime, on_click="ignore", icon=":material/download:")
+        # Written on the click: a large result would slow down every run of the page.
+        inputs.show_download(_("CSV"), partial(exports.csv, frame), "workdim_query.csv")
+        inputs.show_download(_("CSV for Excel"), partial(exports.excel_csv, frame), "workdim_query_excel.csv")
+        inputs.show_download(_("Parquet"), partial(exports.parquet, frame), "workdim_query.parquet")
+        inputs.show_download(_("Markdown for a wiki"), partial(exports.markdown, frame, sql), "workdim_query.md")
 
 
 def _show_chart(frame: pl.DataFrame, number: int) -> None:

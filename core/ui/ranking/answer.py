@@ -24,6 +24,7 @@ from core.ui import language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
 from core.wording import answers as words
+from core.wording import provenance
 from core.wording.scores import score_flag_lines
 
 ICONS = {
@@ -170,8 +171,8 @@ def show_other_groups(answer: Answer) -> None:
 def _show_other_group(other: OtherGroup, answer: Answer) -> None:
     _ = language.translator()
     lang = language.current()
-    title = f"**{escape(words.group_name(other.group, lang))}** – {escape(words.group_models_text(other.group, lang))}"
-    st.markdown(f"{title}  \n{escape(words.group_difference_text(other, lang))}")
+    title = f"**{escape(provenance.group_name(other.group, lang))}** – {escape(provenance.group_models_text(other.group, lang))}"
+    st.markdown(f"{title}  \n{escape(provenance.group_difference_text(other, lang))}")
     params = _measure_params(other, answer)
     if params:
         st.page_link(

@@ -24,7 +24,9 @@ from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Spec
 from core.ui import inputs, language, notices, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as words
+from core.wording import provenance
 from core.wording.labels import run_labels
+from core.wording.scores import row_benchmark_name
 from core.wording.verdicts import specification_name
 
 ANSWERED, COMPARABLE = "asked", "all"
@@ -108,12 +110,12 @@ def group_names(population: Population) -> dict[str, str]:
     lang = language.current()
     if population.group is None:
         return {}
-    names = {ANSWERED: words.group_name(population.group, lang)}
+    names = {ANSWERED: provenance.group_name(population.group, lang)}
     if population.pilot is not None:
         label = _("“{name}” (models: {n})")
         names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
     for other in population.others:
-        label = _("{group} (models: {n})").format(group=words.group_name(other.group, lang), n=other.n_models)
+        label = _("{group} (models: {n})").format(group=provenance.group_name(other.group, lang), n=other.n_models)
         names[group_key(other.group)] = label
     return names
 
@@ -173,7 +175,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
 def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
     """The name of a score with its number of models, and whether a pilot registered it."""
     _ = language.translator()
-    name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current(), row["filter"])
+    name = row_benchmark_name(row, language.current())
     title = _(", ").join([name, row["suite"]]) if with_suite else name
     label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
     if pilot is None:

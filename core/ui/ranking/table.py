@@ -40,12 +40,13 @@ _ROW_MARKS = st.components.v2.component(
 )
 """Draws nothing; reports which rows of the table are marked."""
 _STYLE = """<style>
-.ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
+.ranking {max-height: 90vh; overflow: auto; border: 1px solid GRID; border-radius: .5rem; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
 .ranking th {position: sticky; top: 0; background: PAPER; text-align: left; font-weight: 600; z-index: 1;
   border-bottom: 2px solid MARK; vertical-align: bottom; line-height: 1.2; max-width: 7.5rem; word-break: auto-phrase;
   overflow-wrap: break-word}
 .ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
+.ranking td.model, .ranking th.model, .ranking tr > :first-child {padding-left: .6rem}
 .ranking td {vertical-align: middle; white-space: nowrap}
 .ranking td {border-bottom: 1px solid GRID}
 .ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}

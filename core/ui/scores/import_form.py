@@ -60,14 +60,7 @@ def show() -> None:
             width=300,
             help=_("Samples files of a harness before version 0.4.3 do not tell it by their names."),
         )
-        st.download_button(
-            _("Template for a table (CSV)"),
-            template(),
-            "workdim_scores.csv",
-            "text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        inputs.show_download(_("Template for a table (CSV)"), template(), "workdim_scores.csv")
     st.caption(_("Larger files, and whole folders of results, are taken in a terminal:"))
     st.code("workdim scores import FOLDER", language=None)
     if not files:

@@ -89,7 +89,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     st.image(figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme()), width="stretch", alt=captions[0])
     if within.price is None and plan.budget_unit == "nats":
         captions.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
-    st.caption(escape("  \n".join(captions)), help=escape(_source_text(layer_plan)))
+    st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
@@ -116,7 +116,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
     return budget
 
 
-def _source_text(layer_plan: LayerPlan) -> str:
+def plan_source_text(layer_plan: LayerPlan) -> str:
     """The model, the text and the time of a plan's measurements."""
     _ = language.translator()
     plan = layer_plan.plan
@@ -169,7 +169,7 @@ def show_prices(layer_plan: LayerPlan) -> None:
         {
             _("Rule"): names,
             _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
-            _("Nats per token [95 %]"): [_price_text(row) for row in rows],
+            _("Nats per token [95 %]"): [sentences.outcome_price_text(row) for row in rows],
             _("Taken"): [_choice_text(row) for row in rows],
         }
     )
@@ -178,10 +178,6 @@ def show_prices(layer_plan: LayerPlan) -> None:
     prices = outcomes.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
     file_name = f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv"
     tables.show_download(prices, file_name, _("Download all prices (CSV)"))
-
-
-def _price_text(row: PlanOutcomeRow) -> str:
-    return sentences.price_text(row.difference, row.lower, row.upper)
 
 
 def _choice_text(row: PlanOutcomeRow) -> str:
@@ -234,7 +230,8 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
             _("Before"): [_value_text(row, row.value_before) for row in prices],
             _("After"): [_value_text(row, row.value_after) for row in prices],
             _("Change [95 %]"): [
-                _price_text(row) if row.measure == "loss" else sentences.points_text(row) for row in prices
+                sentences.outcome_price_text(row) if row.measure == "loss" else sentences.points_text(row)
+                for row in prices
             ],
             _("N"): [row.n_points for row in prices],
         }
@@ -331,10 +328,12 @@ def show_files(layer_plan: LayerPlan) -> None:
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     picture = figures.blocks_svg(plan.blocks, plan.n_layers, lang)
     with st.container(horizontal=True):
-        _show_download(_("Map of blocks (JSON)"), json.dumps(analysis.layer_map(layer_plan), indent=2), f"{name}.json")
-        _show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
+        inputs.show_download(
+            _("Map of blocks (JSON)"), json.dumps(analysis.layer_map(layer_plan), indent=2), f"{name}.json"
+        )
+        inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
-            _show_download(
+            inputs.show_download(
                 _("Recipe for mergekit (YAML)"),
                 analysis.mergekit_recipe(layer_plan, sentences.plan_text(plan, lang)),
                 f"{name}.yaml",
@@ -352,12 +351,6 @@ def show_files(layer_plan: LayerPlan) -> None:
         return
     st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
     st.code(analysis.save_command(layer_plan), language=None)
-
-
-def _show_download(label: str, content: str, file: str) -> None:
-    mimes = {"json": "application/json", "svg": "image/svg+xml", "yaml": "application/yaml"}
-    mime = mimes[file.rsplit(".", 1)[-1]]
-    st.download_button(label, content, file, mime, on_click="ignore", icon=":material/download:")
 
 
 def _show_profiles_link(layer_plan: LayerPlan) -> None:
