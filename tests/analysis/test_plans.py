@@ -27,10 +27,11 @@ def test_a_budget_allows_what_stays_below_it_with_its_upper_limit(budget, blocks
 
 def test_the_plans_own_set_stands_for_its_size_healed_where_it_is():
     found = layer_plan(is_healed=True)
-    own = next(row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block")
-    healed = replace(own, is_healed=True, difference=0.02, lower=0.018, upper=0.022)
-    found = replace(found, outcomes=[*found.outcomes, healed])
-    assert [len(row.blocks) for row in search_steps(found)] == [1, 2, 3] and search_steps(found)[-1] is healed
+    steps = search_steps(found)
+    assert [len(row.blocks) for row in steps] == [1, 2, 3] and (steps[-1].is_healed, steps[-1].difference) == (
+        True,
+        0.02,
+    )
     assert sets_within_budget(found, 0.025).is_plan
 
 

@@ -14,7 +14,10 @@ NOW = datetime(2026, 1, 1)
 
 
 def layer_plan(plan_id: str = "0199-plan", **changes: Any) -> LayerPlan:
-    """Verified, recommended, of a model with eight blocks; columns of the plan itself can be changed."""
+    """Verified, recommended, of a model with eight blocks; columns of the plan itself can be changed.
+
+    Healed, it has both prices of its blocks, as every healed plan has.
+    """
     plan: dict[str, Any] = dict(
         plan_id=plan_id,
         model_id="o/model@1",
@@ -64,16 +67,17 @@ def layer_plan(plan_id: str = "0199-plan", **changes: Any) -> LayerPlan:
         note=None,
         created_at=NOW,
     )
-    row = PlanRow(**plan | changes)
-    return LayerPlan(row, _outcomes(plan_id, "held_out" if row.is_verified else "selection"))
+    healed_price = dict(loss_increase=0.02, lower=0.018, upper=0.022) if changes.get("is_healed") else {}
+    row = PlanRow(**plan | healed_price | changes)
+    return LayerPlan(row, _outcomes(row, "held_out" if row.is_verified else "selection"))
 
 
-def _outcomes(plan_id: str, text: str) -> list[PlanOutcomeRow]:
+def _outcomes(plan: PlanRow, text: str) -> list[PlanOutcomeRow]:
     rows = []
 
     def tell(rule: str, blocks: list[int], read: str, measure: str, value: float, **more: Any) -> None:
         told: dict[str, Any] = dict(
-            plan_id=plan_id,
+            plan_id=plan.plan_id,
             rule=rule,
             unit="block",
             blocks=blocks,
@@ -101,6 +105,9 @@ def _outcomes(plan_id: str, text: str) -> list[PlanOutcomeRow]:
     for n, value in ((1, 0.008), (2, 0.017), (3, 0.031)):
         tell("path", [3, 4, 6][:n], text, "loss", value)
     tell("greedy", [3, 4, 6], text, "loss", 0.031, lower=0.023, upper=0.039, is_equal=True)
+    if plan.is_healed:
+        healed = dict(difference=plan.loss_increase, lower=plan.lower, upper=plan.upper)
+        tell("greedy", [3, 4, 6], text, "loss", 0.031, is_healed=True, **healed)
     tell("influence", [2, 3, 4], text, "loss", 0.05, is_equal=False)
     tell("last_angle", [4, 5, 6], text, "loss", 0.09, is_equal=False)
     tell("greedy", [3, 4, 6], "typos", "loss", 0.05)
