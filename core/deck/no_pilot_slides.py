@@ -292,12 +292,12 @@ def _valley_text(data: DeckData, run_id: str) -> str:
 
 
 def _dominant_direction_text(data: DeckData, run: dict) -> str:
-    """Share of the variance along the first component, where it is largest inside."""
+    """Share of the variance along the leading principal component, at the layer where it is largest."""
     _ = translator(data.language)
     correlators = data.correlators.filter(
         pl.col("value").is_finite(),
         run_id=run["run_id"],
-        correlator="variance_top_1",
+        correlator="top_components_1",
         cloud="one_per_type",
         state="residual",
     ).sort("value")

@@ -19,7 +19,7 @@ from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
 from core.errors import InputError
 from core.pilots.entries import PilotModel
 from core.records import LayerPlan, PlanConfig
-from core.tables import RunSummaryRow, columns
+from core.tables import TABLES, LayerCorrelatorRow, RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as told_answers
@@ -157,6 +157,16 @@ def test_the_largest_change_is_the_largest_ratio_in_either_direction():
     models = [replace(ONE, peak=106.0), replace(TWO, embedding=10.0, peak=127.0, final=3.0)]
     slide = build_story(of_models(*models)).slides[3]
     assert slide.title.startswith("Largest change by ratio: all-MiniLM-L6-v2")
+
+
+def test_the_largest_direction_is_that_of_the_components_and_not_what_few_tokens_hold():
+    shares = {("top_components_1", 2): 0.61, ("top_components_1", 9): 0.2, ("variance_top_1", 9): 0.97}
+    rows = [
+        LayerCorrelatorRow(ONE.id, layer, "residual", "one_per_type", name, value, 0.01, 800)
+        for (name, layer), value in shares.items()
+    ]
+    slide = build_story(of_models(ONE, correlators=TABLES["layer_correlators"].frame(rows))).slides[3]
+    assert slide.visual.rows[0][-1] == "61% at layer 2"
 
 
 def test_a_rise_is_told_as_a_fact_only_where_it_is_robust():
