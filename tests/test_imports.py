@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "plans": {"errors", "records", "tables", "geometry", "models", "texts", "measure"},
     "paths": set(),
     "files": {"errors"},
-    "store": {"errors", "records", "tables"},
+    "store": {"errors", "records", "tables", "pilots"},
     "warehouse": {"errors", "records", "tables", "pilots", "scores", "exports", "store"},
     "sql": {"errors", "warehouse"},
     "analysis": {"errors", "records", "tables", "pilots"},

@@ -43,7 +43,17 @@ from pydantic.dataclasses import dataclass
 from core.errors import InputError, Sentence, unknown_name
 from core.pilots.pilot import UseClass, hashed_id, is_score_of
 from core.tables import RuleChoiceRow
-from core.validation import MODEL_CONFIG, Number, PositiveNumber, Text, Whole, parse_toml, read_toml, validate
+from core.validation import (
+    MODEL_CONFIG,
+    Number,
+    PositiveNumber,
+    Text,
+    Whole,
+    from_config,
+    parse_toml,
+    read_toml,
+    validate,
+)
 
 Quantity = Literal["score", "bits_per_byte", "parameters", "memory", "speed", "price", "dimension", "final_dimension"]
 QUANTITIES: tuple[str, ...] = get_args(Quantity)
@@ -193,8 +203,8 @@ _RULE = TypeAdapter(Rule)
 
 
 def rule_from_config(text: str) -> Rule:
-    """Read a rule that `Rule.config` wrote."""
-    return _RULE.validate_json(text)
+    """Read a rule that `Rule.config` wrote. Raises ValueError for any other text."""
+    return from_config(_RULE, text)
 
 
 def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:

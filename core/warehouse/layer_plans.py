@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan
 from core.store import user_files
-from core.tables import TABLES, PlanOutcomeRow, PlanRow
+from core.tables import TABLES, PlanOutcomeRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -72,17 +74,24 @@ def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
     return TABLES["plan_outcomes"].rows(rows)
 
 
-def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> PlanRow | None:
+def cheapest_verified_plan(warehouse: Warehouse, opened: Readable, with_reference: bool = True) -> LayerPlan | None:
     """The verified plan with the smallest increase of loss; plans made here come first, then those within their budget.
+
+    A plan whose file cannot be read is passed over: whoever asks for it, and `workdim doctor`, is told.
 
     With `with_reference`, shipped plans too, of models that were not trained for Workdim.
     """
     is_own = f"(note IS DISTINCT FROM '{SHIPPED}')"
     is_shown = f"({is_own} OR NOT starts_with(reference, '{LOCAL}'))" if with_reference else is_own
-    rows = warehouse.read(
-        f"FROM plans WHERE is_verified AND {is_shown} ORDER BY {is_own} DESC, is_recommended DESC, loss_increase, plan_id LIMIT 1"
+    rows = opened.read(
+        f"SELECT plan_id FROM plans WHERE is_verified AND {is_shown} "
+        f"ORDER BY {is_own} DESC, is_recommended DESC, loss_increase, plan_id"
     )
-    return next(iter(TABLES["plans"].rows(rows)), None)
+    for plan_id in rows["plan_id"]:
+        with suppress(WarehouseError):
+            if (plan := load_plan(warehouse, plan_id)) is not None:
+                return plan
+    return None
 
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:

@@ -12,8 +12,8 @@ from core.analysis.plans import (
     BudgetResult,
     has_given_blocks,
     parameters_saved_share,
-    plan_price,
     time_saved_share,
+    unhealed_price,
     within_own_budget,
 )
 from core.errors import Sentence
@@ -169,15 +169,12 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str,
 
 def healing_text(layer_plan: LayerPlan, language: str) -> str:
     """The price before and after healing; empty if the plan is not healed."""
-    if not layer_plan.plan.is_healed:
+    before = unhealed_price(layer_plan)
+    if before is None:
         return ""
     _ = translator(language)
-    after = plan_price(layer_plan)
-    before = next(
-        row for row in layer_plan.of(after.text, "loss") if row.is_chosen and row.unit == "block" and not row.is_healed
-    )
     return _("Healed without training: {after} nats per token, where it was {before} before.").format(
-        after=outcome_price_text(after), before=outcome_price_text(before)
+        after=outcome_price_text(layer_plan.price), before=outcome_price_text(before)
     )
 
 

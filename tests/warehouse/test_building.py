@@ -214,6 +214,29 @@ def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(ful
     assert path.read_text() == nonsense and len(reports) == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "reason"),
+    [
+        ("pilot", "config", "{", "config: Invalid JSON"),
+        ("pilot", "config", '{"name": "x"}', "config.question"),
+        ("rule", "config", '{"name": "x"}', "config.use_class"),
+        ("recipe", "language", "fr", "not in 'fr'"),
+        ("recipe", "audience", "nobody", "Unknown audience 'nobody'"),
+    ],
+)
+def test_a_file_of_people_whose_rows_nothing_could_read_is_one_line(full, kind, column, value, reason):
+    before = content(full)
+    (file_id,) = user_files.list_ids(full.folder, kind)
+    path = user_files.path_of(full.folder, kind, file_id)
+    edited = json.loads(path.read_text())
+    edited["tables"][user_files.KINDS[kind].tables[0]][0][column] = value
+    path.write_text(json.dumps(edited))
+    reports: list[str] = []
+    full.sync_files(reports.append)
+    assert len(reports) == 1 and str(path) in reports[0] and reason in reports[0] and "\n" not in reports[0]
+    assert same(before, content(full))
+
+
 def test_a_file_that_was_removed_by_hand_deletes_nothing(full):
     before = content(full)
     user_files.path_of(full.folder, "query", user_files.hash_name("all")).unlink()
