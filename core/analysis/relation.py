@@ -411,10 +411,10 @@ class SpecificationCurve:
 
 
 def relate_specifications(
-    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0
+    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative"
 ) -> SpecificationCurve:
     """`relate` in brief under each specification (name -> units). Raises InputError if `primary` is not among them."""
     if primary not in frames:
         raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
-    relations = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
+    relations = {name: relate(frame, sign, is_brief=True) for name, frame in frames.items()}
     return SpecificationCurve(relations, primary)
