@@ -20,14 +20,15 @@ def plan(options: argparse.Namespace) -> int:
     if options.model is None:
         return _show_plans(options)
     from core.runs.estimates import estimate_plan
-    from core.runs import planning
+    from core.runs.execution import load_layer_plan
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
+    from core.runs.requests import with_task_hash
     from core.terminal.tables import plan_record
     from core.wording.plans import estimate_lines
 
     budget, unit = _budget_of(options.budget)
-    config = planning.with_task_hash(
+    config = with_task_hash(
         PlanConfig(
             options.model,
             options.corpus,
@@ -67,7 +68,7 @@ def plan(options: argparse.Namespace) -> int:
     status = run_job(submit(config, warehouse), warehouse, engine)
     if status.state != "finished":
         return report_unfinished(status)
-    layer_plan = planning.load_result(status, warehouse)
+    layer_plan = load_layer_plan(status, warehouse)
     if options.json:
         say_json(plan_record(layer_plan))
         remove_job(status.job)
