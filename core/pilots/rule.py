@@ -75,6 +75,9 @@ For dimensions this is the published expectation (arXiv 2503.22547: a smaller wo
 performance).
 """
 
+OUTCOMES = ("right", "wrong")
+"""What becomes known of a choice."""
+
 _Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description=Sentence("a number above 0"))]
 _Share = Annotated[float, Strict(), Field(gt=0, le=1, description=Sentence("a number above 0, 1 at most"))]
 _Count = Annotated[int, Strict(), Field(gt=0, lt=2**53, description=Sentence("a whole number from 1 on"))]

@@ -282,6 +282,9 @@ def _check_meaning(kind: str, tables: dict[str, pl.DataFrame]) -> None:
             registration.pilot_from_config(row["config"])
         elif kind == "rule":
             rule.rule_from_config(row["config"])
+            outcomes = set(tables["rule_choices"]["outcome"].drop_nulls())
+            if unknown := outcomes - {*rule.OUTCOMES}:
+                raise ValueError(f"the outcome {min(unknown)[:20]!r} is none of {', '.join(rule.OUTCOMES)}")
         else:
             recipe.recipe_from_row(row)
 
@@ -299,6 +302,8 @@ def _check_plan(layer_plan: LayerPlan) -> None:
     config = parse_json(plan.config)
     if not isinstance(config, dict) or not isinstance(config.get("model"), str):
         raise ValueError("its config names no model")
+    if any(not row.blocks for row in layer_plan.outcomes):
+        raise ValueError("it holds a price of no block")
     prices = [layer_plan.own_price(is_healed) for is_healed in {False, plan.is_healed}]
     if any(price is None or price.difference is None for price in prices):
         raise ValueError("it holds no price of its own blocks")

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from core import wording
 from core.analysis import plans as read_again
 from core.errors import Sentence
+from core.figures.profile_data import PRIMARY
 from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
@@ -231,11 +232,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     others = list(run_summary.claim_lines([row for row in profile.claims if not row.is_core]))
     lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
     lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
-    primary = [
-        row
-        for row in profile.estimates
-        if (row.estimator, row.cloud, row.transform) == (*run_summary.PRIMARY, "centred")
-    ]
+    primary = [row for row in profile.estimates if (row.estimator, row.cloud, row.transform) == (*PRIMARY, "centred")]
     for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
         line = _("layer {layer} {state} {value} N={n}").format(
             layer=f"{row.layer:>3}",

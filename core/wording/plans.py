@@ -204,18 +204,22 @@ def saving_lines(plan: PlanRow, language: str) -> list[str]:
                 before=plan.kv_bytes_before, after=plan.kv_bytes_after, dtype=plan.dtype
             )
         )
-    if plan.prefill_seconds_before is not None and plan.generation_seconds_before is not None:
+    read, written = (
+        (plan.prefill_seconds_before, plan.prefill_seconds_after),
+        (plan.generation_seconds_before, plan.generation_seconds_after),
+    )
+    if None not in (*read, *written):
         lines.append(
             _(
                 "Time here: {prompt} tokens read in {read_before:.2f} s before, {read_after:.2f} s after; {new} tokens "
                 "written in {write_before:.2f} s before, {write_after:.2f} s after."
             ).format(
                 prompt=plan.prompt_tokens,
-                read_before=plan.prefill_seconds_before,
-                read_after=plan.prefill_seconds_after,
+                read_before=read[0],
+                read_after=read[1],
                 new=plan.new_tokens,
-                write_before=plan.generation_seconds_before,
-                write_after=plan.generation_seconds_after,
+                write_before=written[0],
+                write_after=written[1],
             )
         )
     return lines
@@ -236,18 +240,21 @@ def caution_lines(plan: PlanRow, language: str) -> list[str]:
     lines = []
     for code in plan.reasons:
         if code == "not_healed" and plan.healing:
-            lines.append(f"{reason_text(code, language)} {translator(language)(HEALING[plan.healing])}")
+            lines.append(
+                f"{reason_text(code, language)} {translator(language)(HEALING.get(plan.healing, plan.healing))}"
+            )
         elif code not in AGAINST_PLAN:
             lines.append(reason_text(code, language))
     return lines
 
 
 def reason_text(code: str, language: str) -> str:
-    return translator(language)(REASONS[code])
+    """The sentence of a reason; a code of a later version as it is."""
+    return translator(language)(REASONS.get(code, code))
 
 
 def mergekit_reason_text(code: str, language: str) -> str:
-    return translator(language)(MERGEKIT[code])
+    return translator(language)(MERGEKIT.get(code, code))
 
 
 def estimate_lines(estimate: PlanEstimate, language: str) -> list[str]:

@@ -31,6 +31,10 @@ def without_its_price(tables):
     tables["plan_outcomes"] = [row for row in tables["plan_outcomes"] if not row["is_chosen"]]
 
 
+def with_a_price_of_no_block(tables):
+    tables["plan_outcomes"][0]["blocks"] = []
+
+
 def without_the_price_before_healing(tables):
     tables["plans"][0]["is_healed"] = True
     tables["plan_outcomes"] += [row | {"is_healed": True} for row in tables["plan_outcomes"] if row["is_chosen"]]
@@ -42,6 +46,7 @@ def without_the_price_before_healing(tables):
     [
         (without_its_price, "no price of its own blocks"),
         (without_the_price_before_healing, "no price of its own blocks"),
+        (with_a_price_of_no_block, "a price of no block"),
         ({"blocks": []}, "leaves out the blocks"),
         ({"blocks": [3, 40]}, "leaves out the blocks"),
         ({"n_layers": 10**9}, "leaves out the blocks"),
