@@ -34,6 +34,11 @@ class DirectionSearch:
     def step(self) -> str:
         return f"directions-{self.text}-{'all' if self.layer is None else self.layer}"
 
+    @property
+    def ranks_expected(self) -> int:
+        """How many ranks are priced, about."""
+        return 9 if self.layer is None else 12
+
 
 @dataclass(frozen=True)
 class PlanSetup:
@@ -123,9 +128,8 @@ class PlanSetup:
             costs["save"] = held_out * 2.0
         if config.directions:
             costs["components"] = 2.0 * selection
-            for search in self.direction_searches:
-                n_ranks = 9 if search.layer is None else 12
-                costs[search.step] = search.windows.ids.size * n_ranks * directions.SHARE_OF_PASS
+            for part in self.direction_searches:
+                costs[part.step] = part.windows.ids.size * part.ranks_expected * directions.SHARE_OF_PASS
         return costs
 
     def count_weight_reads(self, batch: int) -> int:
@@ -144,7 +148,7 @@ class PlanSetup:
             variant_counts += [1] * len(self.task.parts)
         if self.config.directions:
             n_windows += 2 * len(self.held_out.selection.ids)
-            variant_counts += [1] * sum(9 if search.layer is None else 12 for search in self.direction_searches)
+            variant_counts += [1] * sum(search.ranks_expected for search in self.direction_searches)
         return -(-n_windows // batch) + sum(-(-count // group_size) for count in variant_counts)
 
 
