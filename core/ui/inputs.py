@@ -119,6 +119,24 @@ def choose_from_list(
     return value
 
 
+def choose_by_id(
+    label: str,
+    ids: Sequence[str],
+    name: str,
+    default: str,
+    format_func: Callable[[str], str],
+    unknown: str,
+    **more: Any,
+) -> str:
+    """As `choose_from_list`, for ids, whose unique endings do in a link; drawn only where there are several.
+
+    `unknown` is said of a link to what is not there, with its `{names}`.
+    """
+    if asked := url_state.resolve_ending(name, ids):
+        st.warning(unknown.format(names=escape(asked)), icon=":material/link_off:")
+    return choose_from_list(label, ids, name, default, format_func, **more) if len(ids) > 1 else default
+
+
 def choose_many(
     label: str,
     options: Sequence[T],
@@ -276,6 +294,7 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
         _("Find runs"),
         key=url_state.key("find"),
         placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
+        help=worded(_newest_text(runs.height), language.current()),
         width=640,
     )
     matches = matching_runs(runs, words)
@@ -295,21 +314,26 @@ def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
     return runs.filter(pl.all_horizontal(conditions)) if conditions else runs
 
 
+def _newest_text(found: int) -> Sentence:
+    return Sentence(
+        "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
+        n=MAX_LISTED,
+        found=found,
+    )
+
+
 def _show_search_result(n_matches: int, total: int, words: str) -> None:
+    """Say how many runs meet the words; where none are typed, the help of the input says what is listed."""
+    if not words.strip():
+        return
     if not n_matches:
         message = Sentence("None of the {total:,} runs is met by “{words}”.", total=total, words=escape(words.strip()))
     elif n_matches > MAX_LISTED:
-        message = Sentence(
-            "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
-            n=MAX_LISTED,
-            found=n_matches,
-        )
-    elif words.strip():
+        message = _newest_text(n_matches)
+    else:
         message = Sentence(
             "{n:,} of {total:,} runs is listed.", "{n:,} of {total:,} runs are listed.", n=n_matches, total=total
         )
-    else:
-        return
     st.caption(worded(message, language.current()))
 
 
@@ -317,17 +341,13 @@ def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
     """Return one row of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
     _ = language.translator()
     rows = {row["pilot_id"]: row for row in pilots}
-    if unknown := [pilot_id for pilot_id in url_state.requested("pilot") if pilot_id not in (ALL, *rows)]:
-        message = _("The link asks for a pilot that is not here: {names}.")
-        st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
-    if not pilots:
-        return None
-    chosen = choose_from_list(
+    chosen = choose_by_id(
         _("Pilot"),
         [ALL, *rows],
         "pilot",
         ALL,
         lambda key: _("all runs, of no pilot in particular") if key == ALL else _pilot_label(rows[key], pilots),
+        _("The link asks for a pilot that is not here: {names}."),
         width=480,
     )
     return rows.get(chosen)

@@ -413,7 +413,7 @@ def _home_data(
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
             _in_order(stored, latest),
-            layer_plans.cheapest_verified_plan(Warehouse(path), opened, with_reference),
+            layer_plans.cheapest_verified_plan(opened, with_reference),
         )
 
 
