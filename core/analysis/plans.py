@@ -145,6 +145,15 @@ def rivals(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     return sorted(rows, key=lambda row: (not row.is_chosen, row.difference or 0.0))
 
 
+def other_choices(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
+    """The cheapest set of each rule that chose other blocks than the plan: published rules first, each cheapest first."""
+    cheapest: dict[str, PlanOutcomeRow] = {}
+    for row in rivals(layer_plan):
+        if row.difference is not None and not row.is_chosen:
+            cheapest.setdefault(row.rule, row)
+    return sorted(cheapest.values(), key=lambda row: row.rule not in PUBLISHED)
+
+
 def search_path(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The price of each number of blocks along the search."""
     text = decisive_text(layer_plan)

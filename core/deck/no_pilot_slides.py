@@ -239,9 +239,9 @@ def outstanding_slide(data: DeckData) -> StorySlide:
         ),
         visual=Table(
             (
-                Column(_("Model"), 0.32),
-                Column(_("Valley inside"), 0.15),
-                Column(_("Largest change between neighbouring layers (ratio)"), 0.33),
+                Column(_("Model"), 0.28),
+                Column(_("Valley inside"), 0.24),
+                Column(_("Largest change between neighbouring layers (ratio)"), 0.28),
                 Column(_("Variance in the largest direction"), 0.2),
             ),
             tuple(rows),
@@ -292,12 +292,12 @@ def _valley_text(data: DeckData, run_id: str) -> str:
 
 
 def _dominant_direction_text(data: DeckData, run: dict) -> str:
-    """Share of the variance along the first component, where it is largest inside."""
+    """Share of the variance along the leading principal component, at the layer where it is largest."""
     _ = translator(data.language)
     correlators = data.correlators.filter(
         pl.col("value").is_finite(),
         run_id=run["run_id"],
-        correlator="variance_top_1",
+        correlator="top_components_1",
         cloud="one_per_type",
         state="residual",
     ).sort("value")
@@ -335,6 +335,14 @@ def controls_slide(data: DeckData) -> StorySlide:
         )
     powered = outcomes.filter(pl.col("claim").is_in(CLAIMS), pl.col("outcome").is_in(["exceeded", "shows_it"])).height
     total = outcomes.filter(pl.col("claim").is_in(CLAIMS)).height
+    key = [
+        _(
+            "Power: how likely the control would have shown the claim, had it the same shape. Without power nothing follows."
+        )
+    ]
+    unusable = outcomes.filter(outcome="not_usable")["control_run_id"].to_list()
+    if unusable:
+        key.append(_("Not usable: {reason}.").format(reason=_why_unusable(unusable, data)))
     return core_slide(
         data,
         "controls",
@@ -345,9 +353,7 @@ def controls_slide(data: DeckData) -> StorySlide:
             (Column(_("Control"), 0.24), *(Column(claim_name(claim, data.language), 0.38) for claim in CLAIMS)),
             tuple(rows[:MOST_ROWS]),
             _("Table of controls with their power and outcomes."),
-            _(
-                "Power: how likely the control would have shown the claim, had it the same shape. Without power nothing follows."
-            ),
+            " ".join(key),
         ),
         tables=("run_controls",),
         runs=data.runs,
@@ -370,9 +376,6 @@ def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
     """`could not have shown it: 2, the text exceeds it: 2 (power 21%–100%)`."""
     _ = translator(data.language)
     names = {outcome: name("control_outcome", outcome, data.language) for outcome in rows["outcome"]}
-    if "not_usable" in names:
-        why = _why_unusable(rows.filter(outcome="not_usable")["control_run_id"].to_list(), data)
-        names["not_usable"] = _("{told} ({reason})").format(told=names["not_usable"], reason=why)
     counts = _(", ").join(
         _("{qualifier}: {count}").format(qualifier=names[outcome], count=count)
         for outcome, count in Counter(rows["outcome"]).most_common()

@@ -243,17 +243,18 @@ def _prices_slide(data: DeckData) -> StorySlide:
         prices.append((_("ours, before healing"), plans.outcome_price_text(unhealed)))
     prices += [
         (plan_evidence.rule_name(row.rule, data.language), plans.outcome_price_text(row))
-        for row in visuals.other_choices(layer_plan)
+        for row in plan_analysis.other_choices(layer_plan)[: visuals.MOST_OTHER_CHOICES]
     ]
-    lines = [_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices]
+    lines = [
+        *(_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices),
+        *plan_evidence.same_choice_lines(layer_plan, data.language),
+        *plan_evidence.control_lines(plan, data.language)[:1],
+    ]
     return _plan_slide(
         data,
         "prices",
         _prices_title(layer_plan, data.language),
-        [
-            Statement(lines[0], is_main=True),
-            *(Statement(line) for line in [*lines[1:], *plan_evidence.control_lines(plan, data.language)[:1]]),
-        ],
+        [Statement(lines[0], is_main=True), *(Statement(line) for line in lines[1:])],
         chart,
         tables=("plan_outcomes",),
         say=(
@@ -270,9 +271,7 @@ def _prices_title(layer_plan: LayerPlan, language: str) -> str:
     _ = translator(language)
     plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
     published = [
-        row.difference
-        for row in plan_analysis.rivals(layer_plan)
-        if row.rule in plan_analysis.PUBLISHED and not row.is_chosen and row.difference is not None
+        row.difference or 0.0 for row in plan_analysis.other_choices(layer_plan) if row.rule in plan_analysis.PUBLISHED
     ]
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0

@@ -328,12 +328,6 @@ MOST_OTHER_CHOICES = 3
 """Other choices of the same number of blocks that are drawn beside the plan's."""
 
 
-def other_choices(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
-    """Other choices of the same number of blocks: published rules before steps of the search, each cheapest first."""
-    rows = [row for row in plan_analysis.rivals(layer_plan) if row.difference is not None and not row.is_chosen]
-    return sorted(rows, key=lambda row: row.rule not in plan_analysis.PUBLISHED)[:MOST_OTHER_CHOICES]
-
-
 def _price_point(row: PlanOutcomeRow) -> Point:
     assert row.difference is not None
     return Point(len(row.blocks), row.difference, row.lower, row.upper)
@@ -351,7 +345,7 @@ def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
         return None
     name = _("ours") if unhealed is None else _("ours, before healing")
     series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
-    for number, row in enumerate(other_choices(layer_plan), start=1):
+    for number, row in enumerate(plan_analysis.other_choices(layer_plan)[:MOST_OTHER_CHOICES], start=1):
         series.append(Series(plan_evidence.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
     if unhealed is not None:
         healed = _price_point(plan_analysis.plan_price(layer_plan))

@@ -337,9 +337,10 @@ def dimension_lines(profile: Profile) -> Iterator[str]:
     yield _quantity_line(_("expansion ratio R_e"), _interval(summary, "expansion_ratio"))
     yield _quantity_line(_("contraction ratio R_c"), _interval(summary, "contraction_ratio"))
     extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
-    if extrema:
-        text = f"    {pad(_('profile'), 24)}{wording.extrema_text(extrema, language())}"
-        yield from wrap(text, WIDTH, " " * 28)
+    dominant = wording.dominance_text(map(vars, profile.correlators), language())
+    for name, text in ((_("profile"), wording.extrema_text(extrema, language())), (_("dominant"), dominant)):
+        if text:
+            yield from wrap(f"    {pad(name, 24)}{text}", WIDTH, " " * 28)
 
 
 def _quantity_line(name: str, value: str, where: str = "") -> str:

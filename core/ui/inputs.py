@@ -117,6 +117,24 @@ def choose_from_list(
     return value
 
 
+def choose_by_id(
+    label: str,
+    ids: Sequence[str],
+    name: str,
+    default: str,
+    format_func: Callable[[str], str],
+    unknown: str,
+    **more: Any,
+) -> str:
+    """As `choose_from_list`, for ids, whose unique endings do in a link; drawn only where there are several.
+
+    `unknown` is said of a link to what is not there, with its `{names}`.
+    """
+    if asked := url_state.resolve_ending(name, ids):
+        st.warning(unknown.format(names=escape(asked)), icon=":material/link_off:")
+    return choose_from_list(label, ids, name, default, format_func, **more) if len(ids) > 1 else default
+
+
 def choose_many(
     label: str,
     options: Sequence[T],
@@ -315,17 +333,13 @@ def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
     """Return one row of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
     _ = language.translator()
     rows = {row["pilot_id"]: row for row in pilots}
-    if unknown := [pilot_id for pilot_id in url_state.requested("pilot") if pilot_id not in (ALL, *rows)]:
-        message = _("The link asks for a pilot that is not here: {names}.")
-        st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
-    if not pilots:
-        return None
-    chosen = choose_from_list(
+    chosen = choose_by_id(
         _("Pilot"),
         [ALL, *rows],
         "pilot",
         ALL,
         lambda key: _("all runs, of no pilot in particular") if key == ALL else _pilot_label(rows[key], pilots),
+        _("The link asks for a pilot that is not here: {names}."),
         width=480,
     )
     return rows.get(chosen)

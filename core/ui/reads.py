@@ -408,13 +408,12 @@ def _home_data(
     with Warehouse(path).open() as opened:
         _evidence(path, version, with_reference, opened)  # for the answers on the same screen
         stored = _with_text_marks(queries.runs(opened, sorted({*run_ids, *latest})), all_runs)
-        saving = layer_plans.cheapest_verified_plan(opened, with_reference)
         return HomeData(
             _in_order(stored, run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
             _in_order(stored, latest),
-            _layer_plan(path, version, saving.plan_id) if saving else None,
+            layer_plans.cheapest_verified_plan(opened, with_reference),
         )
 
 

@@ -55,15 +55,14 @@ class ReportRequest:
 def choose_saved_report() -> SavedRecipe | None:
     """Return a saved report, or None for a new one; drawn only where there are some."""
     saved = {recipe.recipe_id: recipe for recipe in reads.lists().recipes}
-    if not saved:
-        return None
     _ = language.translator()
-    chosen = inputs.choose_from_list(
+    chosen = inputs.choose_by_id(
         _("Kept report"),
         [NONE, *saved],
         "recipe",
         NONE,
         lambda key: _("a new one") if key == NONE else f"{saved[key].recipe.name} · {saved[key].made_at:%Y-%m-%d}",
+        _("The link asks for a kept report that is not here: {names}."),
         width=480,
     )
     return saved.get(chosen)

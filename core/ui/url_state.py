@@ -203,18 +203,30 @@ def resolve_endings(name: str, options: Sequence[str]) -> list[str]:
     linked = _from_link(name)
     if linked is None:
         return []
-    resolved, unknown = [], []
-    for text in dict.fromkeys(map(_unescape, linked.split(_SEPARATOR))):
-        matches = (
-            [text]
-            if text in options
-            else [option for option in options if len(text) >= _MIN_ENDING and option.endswith(text)]
-        )
-        resolved += matches if len(matches) == 1 else []
-        unknown += [] if len(matches) == 1 else [text]
-    st.session_state[key(name)] = resolved
+    asked = {text: _id_of(text, options) for text in map(_unescape, linked.split(_SEPARATOR))}
+    st.session_state[key(name)] = list(dict.fromkeys(found for found in asked.values() if found is not None))
     _published()[name] = st.query_params[name]  # the link is dealt with
-    return unknown
+    return [text for text, found in asked.items() if found is None]
+
+
+def resolve_ending(name: str, options: Sequence[str]) -> str | None:
+    """As `resolve_endings`, for a link to one thing: returns its text where it matches none of `options`, or several."""
+    linked = _from_link(name)
+    if linked is None:
+        return None
+    found = _id_of(linked, options)
+    if found is not None:
+        st.session_state[key(name)] = found
+    _published()[name] = linked
+    return linked if found is None else None
+
+
+def _id_of(text: str, options: Sequence[str]) -> str | None:
+    """The id that is `text`, or the only one that ends so."""
+    if text in options:
+        return text
+    matches = [option for option in options if len(text) >= _MIN_ENDING and option.endswith(text)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def publish(name: str, value: object) -> None:

@@ -7,7 +7,7 @@ import polars as pl
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan
 from core.store import user_files
-from core.tables import TABLES, PlanOutcomeRow, PlanRow
+from core.tables import TABLES, PlanOutcomeRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -72,17 +72,21 @@ def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
     return TABLES["plan_outcomes"].rows(rows)
 
 
-def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> PlanRow | None:
+def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> LayerPlan | None:
     """The verified plan with the smallest increase of loss; plans made here come first, then those within their budget.
 
-    With `with_reference`, shipped plans too, of models that were not trained for Workdim.
+    With `with_reference`, shipped plans too, of models that were not trained for Workdim. Read from the rows, so that a
+    file that is damaged or gone does not take a screen with it.
     """
     is_own = f"(note IS DISTINCT FROM '{SHIPPED}')"
     is_shown = f"({is_own} OR NOT starts_with(reference, '{LOCAL}'))" if with_reference else is_own
     rows = warehouse.read(
         f"FROM plans WHERE is_verified AND {is_shown} ORDER BY {is_own} DESC, is_recommended DESC, loss_increase, plan_id LIMIT 1"
     )
-    return next(iter(TABLES["plans"].rows(rows)), None)
+    if rows.is_empty():
+        return None
+    outcomes = warehouse.read("FROM plan_outcomes WHERE plan_id = ?", [rows["plan_id"][0]])
+    return LayerPlan.from_frames({"plans": rows, "plan_outcomes": outcomes})
 
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:

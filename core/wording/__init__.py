@@ -25,6 +25,7 @@ from core.wording.scores import (
 from core.wording.verdicts import (
     claim_text,
     control_text,
+    dominance_text,
     extrema_text,
     outcome_text,
     reason_meaning,
@@ -44,6 +45,7 @@ __all__ = [
     "claim_text",
     "control_name",
     "control_text",
+    "dominance_text",
     "estimator_name",
     "estimator_symbol",
     "extrema_text",

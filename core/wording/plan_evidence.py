@@ -104,11 +104,14 @@ def published_lines(layer_plan: LayerPlan, language: str) -> list[str]:
             "Not certainly cheaper than every published choice of as many other blocks, which cost above it, on held-out "
             "text: {told}."
         )
+    return [line.format(told=prices), *same_choice_lines(layer_plan, language)]
+
+
+def same_choice_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+    """The published rules that chose the plan's blocks, in a line; none where no rule did."""
+    _ = translator(language)
     same = [rule_name(rule, language) for rule in rules_with_same_blocks(layer_plan)]
-    return [
-        line.format(told=prices),
-        *([_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []),
-    ]
+    return [_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []
 
 
 def control_lines(plan: PlanRow, language: str) -> list[str]:

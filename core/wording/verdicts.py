@@ -362,6 +362,43 @@ def extrema_text(rows: Sequence[Mapping[str, Any]], language: str) -> str:
     return _(", ").join(parts)
 
 
+DOMINANT = 0.5
+"""Share of the variance from which three coordinates or components are named: with half of it on three, the participation
+ratio is at most 12, whatever the others do."""
+
+
+def dominance_text(correlators: Iterable[Mapping[str, Any]], language: str) -> str:
+    """Layers where three coordinates, or else three principal components, hold half of the variance; empty if none.
+
+    `correlators` are rows of layer_correlators of one run:
+    `three coordinates hold half of the variance or more (layers: 1–3, 9; at most 72 %, layer 2)`.
+    """
+    _ = translator(language)
+    found: dict[str, dict[int, float]] = {}
+    for row in correlators:
+        if (row["cloud"], row["state"]) == ("one_per_type", "residual") and (row["value"] or 0.0) >= DOMINANT:
+            found.setdefault(row["correlator"], {})[row["layer"]] = row["value"]
+    shares = found.get("top_coordinates_3") or found.get("top_components_3")
+    if not shares:
+        return ""
+    what = _("three coordinates") if "top_coordinates_3" in found else _("three principal components")
+    layer = max(shares, key=shares.__getitem__)
+    template = _("{what} hold half of the variance or more (layers: {layers}; at most {share} %, layer {layer})")
+    layers = _(", ").join(_layer_ranges(shares))
+    return template.format(what=what, layers=layers, share=round(100 * shares[layer]), layer=layer)
+
+
+def _layer_ranges(layers: Iterable[int]) -> list[str]:
+    """Layers as `1–3`, `9`."""
+    ranges: list[list[int]] = []
+    for layer in sorted(layers):
+        if ranges and layer == ranges[-1][-1] + 1:
+            ranges[-1].append(layer)
+        else:
+            ranges.append([layer])
+    return [f"{one[0]}–{one[-1]}" if len(one) > 1 else f"{one[0]}" for one in ranges]
+
+
 # --- chips -----------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from core.analysis.plans import (
     layer_directions,
+    other_choices,
     pareto_front,
     rule_forecast,
     rule_records,
@@ -33,6 +34,13 @@ def test_the_plans_own_set_stands_for_its_size_healed_where_it_is():
         0.02,
     )
     assert sets_within_budget(found, 0.025).is_plan
+
+
+def test_of_each_rule_that_chose_other_blocks_the_cheapest_is_held_against_the_plan():
+    found = layer_plan()
+    dearer = replace(found.of("held_out", "loss", "influence")[0], blocks=[0, 1, 2], difference=0.07)
+    choices = other_choices(replace(found, outcomes=[dearer, *found.outcomes]))
+    assert [(row.rule, row.difference) for row in choices] == [("influence", 0.05), ("last_angle", 0.09)]
 
 
 def test_the_front_leaves_out_what_more_blocks_undercut():

@@ -19,7 +19,7 @@ from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
 from core.errors import InputError
 from core.pilots.entries import PilotModel
 from core.records import LayerPlan, PlanConfig
-from core.tables import RunSummaryRow, columns
+from core.tables import TABLES, LayerCorrelatorRow, RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as told_answers
@@ -159,6 +159,16 @@ def test_the_largest_change_is_the_largest_ratio_in_either_direction():
     assert slide.title.startswith("Largest change by ratio: all-MiniLM-L6-v2")
 
 
+def test_the_largest_direction_is_that_of_the_components_and_not_what_few_tokens_hold():
+    shares = {("top_components_1", 2): 0.61, ("top_components_1", 9): 0.2, ("variance_top_1", 9): 0.97}
+    rows = [
+        LayerCorrelatorRow(ONE.id, layer, "residual", "one_per_type", name, value, 0.01, 800)
+        for (name, layer), value in shares.items()
+    ]
+    slide = build_story(of_models(ONE, correlators=TABLES["layer_correlators"].frame(rows))).slides[3]
+    assert slide.visual.rows[0][-1] == "61% at layer 2"
+
+
 def test_a_rise_is_told_as_a_fact_only_where_it_is_robust():
     sure = build_story(of_models(replace(ONE, rise="robust", fall="robust"), language="ja"))
     assert "途中で増え、最後に減る" in sure.slides[1].statements[0].text and "増え" in sure.slides[1].title
@@ -186,8 +196,8 @@ def test_a_control_that_cannot_be_used_says_why(vetoes, why):
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
     data = of_models(text, control, checks=frames.checks(*((control, check, "veto") for check in vetoes)))
     unusable = data.against_controls.with_columns(outcome=pl.lit("not_usable"))
-    (row,) = build_story(replace(data, against_controls=unusable)).slides[4].visual.rows
-    assert row[1].startswith(f"not usable ({why}")
+    table = build_story(replace(data, against_controls=unusable)).slides[4].visual
+    assert table.rows[0][1] == "not usable: 1" and f"Not usable: {why}" in table.key
 
 
 def test_a_report_of_shipped_profiles_says_so():

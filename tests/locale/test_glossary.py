@@ -10,13 +10,19 @@ from core.locale import FOLDER, LANGUAGES, catalogue, glossary
 TERMS = glossary()
 
 
-def test_no_catalogue_says_a_term_otherwise():
+DOCS = FOLDER.parents[1] / "docs"
+
+
+def test_no_catalogue_and_no_japanese_document_says_a_term_otherwise():
     otherwise = []
     for path in sorted((FOLDER / "ja" / "LC_MESSAGES").glob("*.po")):
         with path.open("rb") as file:
             for message in read_po(file, locale="ja"):
                 found = [f"{w!r} for {t.ja}" for t in TERMS for w in t.never if re.search(w, str(message.string))]
                 otherwise += [f"{path.name}: {message.string!r} has {one}" for one in found if message.id]
+    for path in sorted(DOCS.glob("*.ja.md")):
+        text = path.read_text(encoding="utf-8")
+        otherwise += [f"{path.name} has {w!r} for {t.ja}" for t in TERMS for w in t.never if re.search(w, text)]
     assert not otherwise, "\n".join(otherwise)
 
 

@@ -52,6 +52,15 @@ def test_home_answers_as_shrink_does(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert f"model: {answer}**" in texts(opened("home.py")).replace("\\:", ":")
 
 
+def test_home_is_drawn_where_the_file_of_a_plan_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    layer_plans.save_plan(Warehouse(path), layer_plan())
+    next(tmp_path.rglob("0199-plan.json")).write_text("cut")
+    home = opened("home.py")
+    assert "3 of 8 blocks can go for +0.031" in texts(home).replace("\\", "") and not home.error
+
+
 def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) -> None:
     layer_plans.save_plan(warehouse, layer_plan(is_healed=True))
     told = texts(opened("shrink.py")).replace("\\", "")

@@ -103,6 +103,18 @@ def test_without_an_inner_peak_no_working_dimension_is_printed():
     assert line_with("working  ", said).split(maxsplit=1)[1] == "no inner peak; lowest at layer 2 (4.05)"
 
 
+def test_dominant_coordinates_stand_below_the_profile_that_they_shape():
+    profile = make_profile()
+    share = replace(profile.correlators[0], layer=2, correlator="top_coordinates_3", value=0.7, cloud="one_per_type")
+    lines = told(replace(profile, correlators=[*profile.correlators, share])).splitlines()
+    below = next(number for number, line in enumerate(lines) if line.startswith("    profile  ")) + 1
+    assert lines[below].split(maxsplit=1) == [
+        "dominant",
+        "three coordinates hold half of the variance or more (layers: 2; at most",
+    ]
+    assert "dominant  " not in told(profile)
+
+
 def test_claims_stand_line_by_line_and_the_final_dimension_against_ten():
     said = told()
     lines = said.splitlines()

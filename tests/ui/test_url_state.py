@@ -176,6 +176,7 @@ def ids() -> None:
 
     st.write(url_state.resolve_endings("runs", ["run-aaaa", "run-bbbb"]))
     inputs.choose_many("Runs", ["run-aaaa", "run-bbbb"], "runs", ["run-aaaa"])
+    inputs.choose_by_id("Plan", ["plan-aaaa", "plan-bbbb"], "plan", "plan-aaaa", str, "{names} is not here.")
 
 
 def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None:
@@ -184,3 +185,12 @@ def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None
     app.run()
     assert app.multiselect[0].value == ["run-bbbb"] and app.json[0].value == '["run-cccc"]'
     assert app.query_params["runs"] == "run-bbbb"
+
+
+def test_so_does_a_link_to_one_thing() -> None:
+    for asked, value, told in (("bbbb", "plan-bbbb", []), ("plan-cccc", "plan-aaaa", ["plan-cccc is not here."])):
+        app = AppTest.from_function(ids, default_timeout=20)
+        app.query_params["plan"] = asked
+        app.run()
+        assert app.selectbox[0].value == value and [one.value for one in app.warning] == told
+        assert dict(app.query_params).get("plan") == (None if told else "plan-bbbb")

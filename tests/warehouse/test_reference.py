@@ -126,10 +126,10 @@ def test_shipped_plans_are_added_once_and_stay_away_after_they_were_removed(ware
     layer_plans.save_plan(warehouse, own)
     assert layer_plans.load_plan(warehouse, "0199-shipped") == foreign
     assert layer_plans.list_plans(warehouse).height == 2
-    assert layer_plans.cheapest_verified_plan(warehouse).plan_id == "0199-own"  # what was planned here comes first
+    assert layer_plans.cheapest_verified_plan(warehouse).plan.plan_id == "0199-own"  # what was planned here comes first
 
     layer_plans.delete_plan(warehouse, "0199-own")
-    assert layer_plans.cheapest_verified_plan(warehouse).plan_id == "0199-shipped"
+    assert layer_plans.cheapest_verified_plan(warehouse).plan.plan_id == "0199-shipped"
     assert layer_plans.cheapest_verified_plan(warehouse, with_reference=False) is None
     assert reference.remove_profiles(warehouse) == (3, 1)
     assert reference.add_new_profiles(warehouse, pytest.fail) == [] and layer_plans.list_plans(warehouse).is_empty()

@@ -79,6 +79,21 @@ def test_the_turns_of_a_profile_are_told_layer_by_layer():
     )
 
 
+def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_named():
+    def rows(correlator, shares, **other):
+        place = {"correlator": correlator, "cloud": "one_per_type", "state": "residual"} | other
+        return [place | {"layer": layer, "value": value} for layer, value in enumerate(shares)]
+
+    coordinates = rows("top_coordinates_3", [0.04, 0.52, 0.72, 0.61, 0.22, 0.5, None])
+    components = rows("top_components_3", [0.14, 0.57, 0.75, 0.64, 0.51, 0.58, 0.4])
+    elsewhere = rows("top_components_3", [0.9] * 7, cloud="all_tokens") + rows("E1", [0.9] * 7)
+    assert wording.dominance_text([*components, *coordinates, *elsewhere], "en") == (
+        "three coordinates hold half of the variance or more (layers: 1–3, 5; at most 72 %, layer 2)"
+    )
+    assert wording.dominance_text(components, "ja") == "3主成分で分散の半分以上（層：1–5、最大75 %：層2）"
+    assert wording.dominance_text(elsewhere, "en") == ""
+
+
 def test_what_a_control_shows_is_told_with_ratio_interval_and_power():
     row = {"claim": "rise", "ratio": 1.52, "lower": 1.31, "upper": 1.76, "power": 0.94, "outcome": "exceeded"}
     assert wording.control_text(row, "en") == (

@@ -125,12 +125,11 @@ def _choose_rule(rules: list[SavedRule]) -> SavedRule | None:
     """Return a saved rule, or None for the criteria stated on the page."""
     _ = language.translator()
     saved = {rule.rule_id: rule for rule in rules}
-    if not saved:
-        return None
     names = {STATED: _("criteria stated here")} | {
         key: words.rule_name(rule, language.current()) for key, rule in saved.items()
     }
-    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", STATED, names.__getitem__, width=210)
+    unknown = _("The link asks for a rule that is not here: {names}.")
+    chosen = inputs.choose_by_id(_("Rule"), list(names), "rule", STATED, names.__getitem__, unknown, width=210)
     return saved.get(chosen)
 
 

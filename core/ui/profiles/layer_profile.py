@@ -84,7 +84,7 @@ def show(selection: Selection) -> None:
     if choice.quantity == "gride":
         _show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer, lang))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
-    show_run_cards(runs, selection.extrema)
+    show_run_cards(runs, selection.extrema, correlators)
     plan_view.show_needed_directions(runs)
     st.subheader(_("Numbers"))
     rows = choice.rows(estimates, correlators, runs)

@@ -57,17 +57,18 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
     st.markdown(" ".join(f":{_CHIP_COLOURS[chip.mark]}-badge[{escape(f'{chip.mark} {chip.name}')}]" for chip in chips))
 
 
-def show_run_cards(runs: pl.DataFrame, extrema: pl.DataFrame) -> None:
+def show_run_cards(runs: pl.DataFrame, extrema: pl.DataFrame, correlators: pl.DataFrame) -> None:
     """Draw a card of each run, side by side as far as the window is wide enough."""
     labels = run_labels(runs, language.current())
     with st.container(horizontal=True, gap="small"):
         for run in runs.iter_rows(named=True):
             with st.container(border=True, width=_CARD_WIDTH, gap="small"):
                 own = extrema.filter(run_id=run["run_id"], cloud=profile_data.PRIMARY[1])
-                _show_card(run, labels[run["run_id"]], own.to_dicts())
+                shares = correlators.filter(pl.col("correlator").str.starts_with("top_"), run_id=run["run_id"])
+                _show_card(run, labels[run["run_id"]], own.to_dicts(), shares.to_dicts())
 
 
-def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]]) -> None:
+def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]], shares: list[dict[str, Any]]) -> None:
     _ = language.translator()
     st.markdown(f"**{escape(label)}**")
     st.caption(escape(f"{run['corpus_name']} · {run['protocol']} · {language.local_time(run['started_at'])}"))
@@ -89,6 +90,8 @@ def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]]) -
         _show_dimension(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
     if extrema:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema, language.current()))))
+    if dominant := wording.dominance_text(shares, language.current()):
+        st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
     if run["kind"] == "decoder" and run["pass"] == "text":
         query = {"model": run["reference"]}
         st.page_link("pages/shrink.py", label=_("What can go"), icon=":material/content_cut:", query_params=query)

@@ -36,12 +36,15 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     if plans.is_empty() or (model and of_model.is_empty() and "plan" not in st.query_params):
         return None
     rows = {row["plan_id"]: row for row in plans.iter_rows(named=True)}
-    newest = (of_model if model and not of_model.is_empty() else plans)["plan_id"][0]
-    plan_id = newest
-    if len(rows) > 1:
-        plan_id = inputs.choose_from_list(
-            _("Plan"), list(rows), "plan", newest, lambda key: _plan_label(rows[key]), width=640
-        )
+    plan_id = inputs.choose_by_id(
+        _("Plan"),
+        list(rows),
+        "plan",
+        (of_model if model and not of_model.is_empty() else plans)["plan_id"][0],
+        lambda key: _plan_label(rows[key]),
+        _("The link asks for a plan that is not here: {names}."),
+        width=640,
+    )
     return reads.layer_plan(plan_id)
 
 
