@@ -40,7 +40,7 @@ _TOLD: dict[str, dict[str, Any]] = {
         "source": "Profiles that ship with Workdim",
     },
     "ja": {
-        "shape": ("1つのモデル、1つのテキスト：層0から最後のブロックまで", "{text}。帯は95%信頼区間。"),
+        "shape": ("1つのモデル、1つのテキスト：第0層から最後のブロックまで", "{text}。帯は95%信頼区間。"),
         "controls": ("同じ測定と、その対照", "{text}。破線はランダム重み、トークン順の並べ替えなど。"),
         "interval": ("重なる帯と、重ならない帯", "{text}。プロトコル・トークナイザー・Nは同じ。"),
         "texts": (

@@ -131,12 +131,14 @@ def _write_recipe(layer_plan, options: argparse.Namespace) -> int:
 def _parse_blocks(text: str | None) -> tuple[int, ...]:
     """Parse `4,14,17` or `4,14:18`; ranges are half-open like slices: 14 to 17."""
     blocks: list[int] = []
-    for part in text.replace(" ", "").split(",") if text else ():
+    for part in () if text is None else text.replace(" ", "").split(","):
         first, colon, after = part.partition(":")
-        if not first.isdecimal() or (colon and not after.isdecimal()):
+        is_numeric = first.isdecimal() and (not colon or after.isdecimal())
+        stretch = range(int(first), int(after) if colon else int(first) + 1) if is_numeric else ()
+        if not stretch:
             raise InputError(
                 "--remove takes numbers of blocks, counted from 0, as 4,14,15, or half-open as 4,14:16: not '{text}'.",
                 text=text,
             )
-        blocks += range(int(first), int(after) if colon else int(first) + 1)
+        blocks += stretch
     return tuple(blocks)

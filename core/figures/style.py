@@ -52,7 +52,7 @@ def axes_figure(x_title: str, y_title: str, height: int = 480) -> go.Figure:
     axis = {"gridcolor": GRID, "zeroline": False, "ticks": "outside"}
     return bare_figure(
         font={"color": TEXT, "size": 13},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        legend={"orientation": "h", "yref": "container", "yanchor": "top", "y": 0.94, "x": 0},
         margin={"l": 70, "r": 30, "t": 70, "b": 60},
         height=height,
         showlegend=True,

@@ -105,6 +105,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "save": _("weighing and saving"),
         "directions": _("projecting layers"),
     },
+    "run_status": {"finished": _("finished")},
     "plan_rule": {
         "own": _("a choice of one's own"),
         "greedy": _("removed one by one, looked at anew each time"),

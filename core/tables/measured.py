@@ -130,7 +130,7 @@ class RunRow:
     protocol_hash: Annotated[
         str, Column("Runs are compared only where this is equal.", _("hash of the protocol"), section="protocol")
     ]
-    status: Annotated[str, Column("finished.", _("status"))]
+    status: Annotated[str, Column("finished.", _("status"), values="run_status")]
     tags: Annotated[list[str], Column("Labels given by people.", _("tags"))]
     note: Annotated[str | None, Column("A remark by people.", _("note"))]
     started_at: Annotated[datetime, Column(_UTC, _("started (UTC)"))]

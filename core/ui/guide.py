@@ -28,8 +28,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
 _PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<file>figures/[\w.]+\.svg)\)")
 _PLACE = re.compile(r"<!-- (\w+) -->")
-_LINE_END = re.compile(r"(?<=[^\x00-\x7f])\n(?=[^\x00-\x7f])")
-"""A line end in a Japanese sentence, which Markdown would show as a space."""
+_WIDE = "\u3000-\u9fff\uff00-\uffef"
+_LINE_END = re.compile(rf"(?<=[{_WIDE}])\n *(?=[{_WIDE}A-Za-z`])|(?<=[A-Za-z`)])\n *(?=[{_WIDE}])")
+"""A line end in a Japanese sentence, which Markdown would show as a space; no new item of a list begins there."""
 _LINK = re.compile(r"\[([^\]]*)\]\([\w.]+\.md\)")
 """A link to another document, which neither the app nor the printed file contains."""
 MAX_HITS = 30

@@ -292,6 +292,7 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
         _("Find runs"),
         key=url_state.key("find"),
         placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
+        help=worded(_newest_text(runs.height), language.current()),
         width=640,
     )
     matches = matching_runs(runs, words)
@@ -311,21 +312,26 @@ def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
     return runs.filter(pl.all_horizontal(conditions)) if conditions else runs
 
 
+def _newest_text(found: int) -> Sentence:
+    return Sentence(
+        "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
+        n=MAX_LISTED,
+        found=found,
+    )
+
+
 def _show_search_result(n_matches: int, total: int, words: str) -> None:
+    """Say how many runs meet the words; where none are typed, the help of the input says what is listed."""
+    if not words.strip():
+        return
     if not n_matches:
         message = Sentence("None of the {total:,} runs is met by “{words}”.", total=total, words=escape(words.strip()))
     elif n_matches > MAX_LISTED:
-        message = Sentence(
-            "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
-            n=MAX_LISTED,
-            found=n_matches,
-        )
-    elif words.strip():
+        message = _newest_text(n_matches)
+    else:
         message = Sentence(
             "{n:,} of {total:,} runs is listed.", "{n:,} of {total:,} runs are listed.", n=n_matches, total=total
         )
-    else:
-        return
     st.caption(worded(message, language.current()))
 
 

@@ -56,13 +56,18 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
 
 
 def show_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
-    """Say why these runs hold no rows of a kind: their protocol measures none (`of_literature`), or they were measured by
-    an earlier version (`of_earlier`)."""
+    """Say why these runs hold no rows of a kind: their protocol measures none (`of_literature`), they are shipped without,
+    or they were measured by an earlier version (`of_earlier`)."""
     lang = language.current()
     _ = language.translator()
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
-        st.info(of_earlier)
+        is_shipped = reads.own_runs(runs).is_empty()
+        st.info(
+            _("Many profiles come with Workdim without this, to be small. Measure the model to see it.")
+            if is_shipped
+            else of_earlier
+        )
         return
     named = _("; ").join(wording.name("protocol", protocol, lang) for protocol in protocols)
     st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), lang))

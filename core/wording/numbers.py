@@ -27,9 +27,9 @@ def rounded(value: float) -> str:
     return number(value) if abs(value) < 9.5 else f"{value:.0f}"
 
 
-def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
+def percent(share: float, lower: float | None = None, upper: float | None = None, language: str = "en") -> str:
     """A signed difference with its 95 percent interval: `+12 % [+4, +20]`."""
-    text = f"{100 * share:+.0f} %"
+    text = f"{100 * share:+.0f}{'%' if language == 'ja' else ' %'}"
     return text if lower is None or upper is None else f"{text} [{100 * lower:+.0f}, {100 * upper:+.0f}]"
 
 

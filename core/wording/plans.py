@@ -44,6 +44,12 @@ REASONS = {
     "short_windows": _(
         "Windows have fewer than 256 tokens, as the text is short or the model reads no more: longer contexts are not priced."
     ),
+    "few_direction_tokens": _(
+        "Directions are from fewer tokens than ten times the hidden size: with a longer text fewer may suffice."
+    ),
+    "streamed": _(
+        "Its weights are read block by block: attention and MLP alone were not priced, and nothing was timed."
+    ),
     "no_sublayers": _("Attention and MLP of this architecture cannot be left out alone, and were not priced."),
     "language_not_read": _("The model does not read the other language well enough to have something to lose there."),
     "no_room_copying": _("The whole model copies too few words right for a fall to be seen."),

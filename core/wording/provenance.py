@@ -20,6 +20,7 @@ from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.tables import TABLES
 from core.wording.labels import kind_text, names_text
+from core.wording.numbers import amount
 from core.wording.verdicts import badge_text, verdict_marks
 
 
@@ -76,7 +77,7 @@ NAMES = {field: name for _section, field, name, _values, _unit in _DECLARED}
 KINDS = {field: values for _section, field, _name, values, _unit in _DECLARED if values}
 """Fields whose values have names in `wording.name`, and the kind of these names."""
 BYTES = tuple(field for _section, field, _name, _values, unit in _DECLARED if unit == "bytes")
-"""Fields that count bytes and are shown in GB."""
+"""Fields that count bytes."""
 CONDITIONS = {
     "pass": _("kind of pass"),
     "kind": _("kind of model"),
@@ -170,7 +171,7 @@ def field_text(field: str, value: Any, language: str) -> str:
     if field in KINDS:
         return wording.name(KINDS[field], str(value), language)
     if field in BYTES and isinstance(value, int):
-        return f"{value / 1e9:.2f} GB"
+        return amount(value)
     if field.startswith("phase_seconds") and isinstance(value, (int, float)):
         return _("{seconds} s").format(seconds=f"{value:.1f}")
     if isinstance(value, int):

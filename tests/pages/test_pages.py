@@ -18,7 +18,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import exports
-from core.records import Preflight, Profile, RunConfig
+from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
 from core.warehouse import connection, reference
@@ -272,6 +272,17 @@ def test_what_a_protocol_does_not_measure_is_no_matter_of_the_version(
     assert not app.exception
     assert told in app.info[0].value
     assert "later version" not in app.info[0].value and "測り直す" not in app.info[0].value
+
+
+def test_shipped_profiles_without_a_part_are_not_called_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_warehouse(tmp_path)
+    profile = without_later_rows(make_profile(RUN_IDS[0]))
+    add_run(path, replace(profile, run=replace(profile.run, tags=[SHIPPED])))
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    app = opened("profiles.py", section="pairs")
+    assert [one.value for one in app.info] == [
+        "Many profiles come with Workdim without this, to be small. Measure the model to see it."
+    ]
 
 
 def test_runs_without_a_verdict_are_no_deck_and_that_is_said(

@@ -196,6 +196,12 @@ def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fi
     assert not app.error and field("Name").value == "Another" and field("Metric").value
 
 
+def test_a_shipped_pilot_is_read_in_the_language_of_the_reader() -> None:
+    shipped = tomllib.loads((ROOT / "data/pilots/demo.toml").read_text(encoding="utf-8"))["translations"]["ja"]
+    values = [one.value for one in opened("pilot.py", way="pilot", lang="ja").text_input]
+    assert set(shipped.values()) < set(values)
+
+
 def test_rows_of_a_pilot_keep_what_the_form_does_not_show(monkeypatch) -> None:
     held = {"models": [{"reference": "a/b", "dtype": "float16", "score": 3.5}, "c/d"], "texts": ["x"]}
     changed = {"edited_rows": {0: {"std_error": 0.5}}, "added_rows": [{"reference": "e/f"}, {}], "deleted_rows": [1]}

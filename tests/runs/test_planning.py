@@ -73,6 +73,8 @@ def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, wareho
     assert streamed.readings > 1 and f"about {streamed.readings} times from their files" in " ".join(
         estimate_lines(streamed, "en")
     )
+    searched = estimate_plan(replace(config, verify=True, directions=True))
+    assert searched.readings > estimate_plan(replace(config, verify=True)).readings + 12  # each rank is a reading
     asked = ("plan", str(tiny_llama), *ASKED, "--estimate-only", "--json")
     done = run_core(*asked, warehouse=warehouse.path)
     assert json.loads(done.stdout)["passes"] > 1 and not list(warehouse.jobs.glob("[!.]*"))
@@ -98,6 +100,8 @@ def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, t
         (("--budget", "cheap"), "'cheap' is no budget"),
         (("--budget", "2points"), "name its file with --task"),
         (("--remove", "1,x"), "--remove takes numbers of blocks"),
+        (("--remove", "2:1"), "--remove takes numbers of blocks"),
+        (("--remove", ""), "--remove takes numbers of blocks"),
         (("--blocks", "9"), "at most 3 can go"),
         (("--task", "none.jsonl"), "There is no task file none.jsonl"),
         (("--corpus", "nonesuch"), "Unknown corpus 'nonesuch'"),

@@ -30,6 +30,13 @@ def test_both_languages_say_as_much():
     assert {kind for blocks in english for kind in blocks} >= set(guide._GENERATED)
 
 
+def test_no_space_stands_where_a_japanese_sentence_goes_on_in_the_next_line():
+    for section in guide.sections("ja"):
+        for block in section.blocks:
+            lines = block.split("\n")
+            assert all(re.match(r"\||- |\d+\. ", line) for line in lines[1:]), block
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_path):
     text = guide.FILES[language].read_text(encoding="utf-8")

@@ -66,7 +66,7 @@ def test_where_there_is_no_inner_peak_none_is_made_up():
     assert wording.shape_text(run(), "en") == "106 [98.6, 113]"
     without = run(working_dimension=None, lowest_layer=2, lowest_dimension=4.05)
     assert wording.shape_text(without, "en") == "no inner peak; lowest at layer 2 (4.05)"
-    assert wording.shape_text(without, "ja") == "中間層に山なし、最小は層2（4.05）"
+    assert wording.shape_text(without, "ja") == "中間層に山なし、最小は第2層（4.05）"
     assert wording.shape_text(without | {"lowest_layer": None}, "en") == "no inner peak"
     assert wording.shape_text(without | {"inner_max": None}, "en") == "–"
 

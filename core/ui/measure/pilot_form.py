@@ -102,6 +102,7 @@ def _show_form(error: InputError | None) -> None:
     form.text(left, "name", _("Name"))
     form.choice(right, "use_class", _("Use class"), use_classes)
     form.text(st, "question", _("Question: what is to be decided"))
+    form.translation("question")
     left, right = st.columns(2)
     titles = (_("Model"), _("Own score"), _("Standard error"))
     form.table(left, "models", _("Models"), dict(zip(_MODEL_COLUMNS, titles, strict=True)), numbers=_MODEL_COLUMNS[1:])
@@ -117,6 +118,7 @@ def _show_form(error: InputError | None) -> None:
     form.text(middle, "benchmark.metric", _("Metric"))
     form.better(right, "benchmark.direction", "higher", "lower")
     form.text(st, "benchmark.expectation", _("Expectation, in words"))
+    form.translation("expectation")
     signs = {
         "negative": _("fewer dimensions go with better results"),
         "positive": _("more dimensions go with better results"),
@@ -148,6 +150,13 @@ class _PilotForm:
         text = "" if value is None else str(value)
         place.text_input(label, text, key=widget, on_change=_write_field, args=(key, widget))
         self._show_error(place, key)
+
+    def translation(self, name: str) -> None:
+        """What screens and slides in the reader's language say in place of a text, where the file has it."""
+        _ = language.translator()
+        key = f"translations.{language.current()}.{name}"
+        if _value_at(self._content, key) is not None:
+            self.text(st, key, _("The same as screens and slides in this language say it"))
 
     def choice(self, place: Any, key: str, label: str, names: Mapping[Any, str], default: Any = None) -> None:
         _ = language.translator()

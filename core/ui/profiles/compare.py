@@ -148,7 +148,7 @@ def _result_table(
                 relative_difference([run[f"{name}{end}"] for end in _ENDS], [base[f"{name}{end}"] for end in _ENDS])
                 for name in numbers
             ]
-            texts = ["–" if share is None else percent(*share) for share in shares]
+            texts = ["–" if share is None else percent(*share, language=lang) for share in shares]
             title = _("Difference: {name}").format(name=labels[run["run_id"]])
             columns[title] = [*texts, *[""] * (len(run_lines) - len(texts))]
     return pl.DataFrame(columns)
