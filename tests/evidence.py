@@ -827,8 +827,10 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
             )
         )
     section.say(
-        "Models whose damage is known: does the instrument react, and does a smaller dimension then mean a better model?",
-        "損傷の内容がわかっているモデルで、測定値が反応するか、次元が小さいことが良いモデルを意味するかを見ます。",
+        "Models whose damage is known: does the instrument react, and does a smaller dimension then mean a better model? "
+        "Bits per byte are those of the measured windows, which are fewer than those of the scores above.",
+        "損傷の内容がわかっているモデルで、測定値が反応するか、次元が小さいことが良いモデルを意味するかを見ます。"
+        "ビット毎バイトは測定したウィンドウの値で、上のスコアよりウィンドウ数が少なくなります。",
     )
     for model in table["model"].unique(maintain_order=True):
         of_model = table.filter(model=model).to_dicts()
