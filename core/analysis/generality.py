@@ -23,6 +23,7 @@ from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranks import NORMAL_95
 from core.analysis.resampling import (
     LARGEST_RESAMPLED,
+    adjust_p_values,
     bca_interval,
     centred_ranks,
     fisher_interval,
@@ -214,6 +215,8 @@ class Task:
     answer: Answer
     decision: Decision | None
     """None if the criteria cannot choose by this task."""
+    p: float | None = None
+    """Of the relation, corrected for the number of tasks looked at (Holm); that of a registered pair is its own."""
 
     @property
     def key(self) -> str:
@@ -254,12 +257,21 @@ def compare_over_tasks(
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
         tasks.append(Task(benchmark, answer, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
-        tasks=tuple(tasks),
+        tasks=_with_corrected_p(tasks),
         pooled=pool_tasks([dimension.get(run_id) for run_id in run_ids], values),
         decision=_decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
         if len(tasks) > 1
         else None,
         order=order_over_tasks(run_ids, values),
+    )
+
+
+def _with_corrected_p(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    searched = [None if task.answer.registration.is_registered else task.answer.relation.p for task in tasks]
+    corrected = adjust_p_values(searched, "holm")
+    return tuple(
+        replace(task, p=task.answer.relation.p if task.answer.registration.is_registered else p)
+        for task, p in zip(tasks, corrected, strict=True)
     )
 
 
@@ -277,7 +289,11 @@ def _decide_by_benchmarks(
     if weight:
         plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
         others = [*(resolve_criterion(plain, context.scored, benchmark) for benchmark in benchmarks), *others]
-    if not any(criterion.criterion.weight for criterion in others if criterion.criterion.of not in DIMENSIONS):
+    if not any(
+        criterion.criterion.weight
+        for criterion in others
+        if criterion.criterion.of not in DIMENSIONS and criterion.is_direction_known
+    ):
         return None
     fewest = min(benchmarks, key=lambda benchmark: count_related_models(context, benchmark) or 0)
     return decide_in_context(context, others, fewest, use_class)

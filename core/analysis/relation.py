@@ -28,9 +28,11 @@ from core.analysis.confounding import (
 )
 from core.analysis.ranks import POWER, common_blocks
 from core.analysis.resampling import (
+    DimensionSearch,
     centred_ranks,
     is_resampled,
     kendall,
+    search_dimensions,
     spearman,
     spearman_intervals,
     spearman_p_value,
@@ -393,6 +395,8 @@ class SpecificationCurve:
 
     relations: Mapping[str, Relation]
     primary: str
+    search: DimensionSearch
+    """The largest coefficient of all, its p corrected for having looked at all; each recipe counts once."""
 
     @property
     def answer(self) -> str:
@@ -417,4 +421,12 @@ def relate_specifications(
     if primary not in frames:
         raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
     relations = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
-    return SpecificationCurve(relations, primary)
+    recipes = {
+        name: average_recipes(frame).select("unit", "dimension", "performance") for name, frame in frames.items()
+    }
+    units = recipes[primary].sort("unit")  # so that random draws do not depend on the order of the models
+    dimensions = {
+        name: units.select("unit").join(of_name, on="unit", how="left", maintain_order="left")["dimension"].to_list()
+        for name, of_name in recipes.items()
+    }
+    return SpecificationCurve(relations, primary, search_dimensions(dimensions, units["performance"].to_list(), seed))

@@ -77,7 +77,11 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
     conflicts = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
     return [
         _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
-            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"], language()), **row
+            model=row["model"],
+            benchmark=row["benchmark"],
+            metric=row["metric"],
+            value=row["value"],
+            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"], language()),
         )
         for row in conflicts.iter_rows(named=True)
     ]
