@@ -149,6 +149,7 @@ def harder_text_prices(layer_plan: LayerPlan) -> Sequence[PlanOutcomeRow]:
         row
         for row in layer_plan.outcomes
         if row.is_chosen
+        and row.unit == "block"  # projections of layers are chosen too
         and row.text not in ("selection", "held_out", "weights")
         and row.measure in ("loss", "exact_match", "accuracy")
     ]

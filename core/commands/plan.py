@@ -52,6 +52,8 @@ def plan(options: argparse.Namespace) -> int:
     )
     if options.estimate_only:
         return _estimate(config, options)
+    if options.mergekit and not (folder := Path(options.mergekit).absolute().parent).is_dir():
+        raise InputError("There is no folder {parent}. Make it, or name another file with --mergekit.", parent=folder)
     if options.engine == "ray" and options.save_model:
         raise InputError(
             "A model that is planned on a cluster would be saved on another machine. Plan it there without --save-model, "
@@ -124,7 +126,8 @@ def _write_recipe(layer_plan, options: argparse.Namespace) -> int:
     if layer_plan.plan.mergekit is not None:
         warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit, language())))
         return 2
-    write_out(Path(options.mergekit), mergekit_recipe(layer_plan, plan_text(layer_plan.plan, "en")).encode())
+    recipe = mergekit_recipe(layer_plan, plan_text(layer_plan.plan, "en")).encode()
+    write_out(Path(options.mergekit), recipe, "--mergekit")
     if not options.json:
         say(Sentence("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit))
     return 0

@@ -277,7 +277,8 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     lines = [plans.plan_text(plan, reader), *more, *_indent_lines(plans.note_lines(plan, reader))]
     lines += ["", *_plan_sketch(layer_plan)]
     lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(layer_plan))]
-    lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(layer_plan))]
+    if path := read_again.search_path(layer_plan):
+        lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(path))]
     if harder := read_again.harder_text_prices(layer_plan):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
     held_against = [*plan_evidence.published_lines(layer_plan, reader), *plan_evidence.control_lines(plan, reader)]
@@ -320,11 +321,8 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
     return table(head, rows)
 
 
-def _plan_path(layer_plan: LayerPlan) -> list[str]:
-    rows = [
-        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.outcome_price_text(row))
-        for row in read_again.search_path(layer_plan)
-    ]
+def _plan_path(path: Sequence[PlanOutcomeRow]) -> list[str]:
+    rows = [(str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.outcome_price_text(row)) for row in path]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
 

@@ -102,6 +102,7 @@ def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, t
         (("--remove", "1,x"), "--remove takes numbers of blocks"),
         (("--remove", "2:1"), "--remove takes numbers of blocks"),
         (("--remove", ""), "--remove takes numbers of blocks"),
+        (("--mergekit", "/none/such/plan.yaml"), "There is no folder /none/such"),
         (("--blocks", "9"), "at most 3 can go"),
         (("--task", "none.jsonl"), "There is no task file none.jsonl"),
         (("--corpus", "nonesuch"), "Unknown corpus 'nonesuch'"),
