@@ -23,6 +23,7 @@ from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranks import NORMAL_95
 from core.analysis.resampling import (
     LARGEST_RESAMPLED,
+    adjust_p_values,
     bca_interval,
     centred_ranks,
     fisher_interval,
@@ -214,6 +215,8 @@ class Task:
     answer: Answer
     decision: Decision | None
     """None if the criteria cannot choose by this task."""
+    p: float | None = None
+    """Of the relation, corrected for the number of tasks looked at (Holm); that of a registered pair is its own."""
 
     @property
     def key(self) -> str:
@@ -254,12 +257,21 @@ def compare_over_tasks(
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
         tasks.append(Task(benchmark, answer, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
-        tasks=tuple(tasks),
+        tasks=_with_corrected_p(tasks),
         pooled=pool_tasks([dimension.get(run_id) for run_id in run_ids], values),
         decision=_decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
         if len(tasks) > 1
         else None,
         order=order_over_tasks(run_ids, values),
+    )
+
+
+def _with_corrected_p(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    searched = [None if task.answer.registration.is_registered else task.answer.relation.p for task in tasks]
+    corrected = adjust_p_values(searched, "holm")
+    return tuple(
+        replace(task, p=task.answer.relation.p if task.answer.registration.is_registered else p)
+        for task, p in zip(tasks, corrected, strict=True)
     )
 
 
@@ -277,7 +289,11 @@ def _decide_by_benchmarks(
     if weight:
         plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
         others = [*(resolve_criterion(plain, context.scored, benchmark) for benchmark in benchmarks), *others]
-    if not any(criterion.criterion.weight for criterion in others if criterion.criterion.of not in DIMENSIONS):
+    if not any(
+        criterion.criterion.weight
+        for criterion in others
+        if criterion.criterion.of not in DIMENSIONS and criterion.is_direction_known
+    ):
         return None
     fewest = min(benchmarks, key=lambda benchmark: count_related_models(context, benchmark) or 0)
     return decide_in_context(context, others, fewest, use_class)
@@ -380,7 +396,7 @@ def order_over_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float
     return _order_table(columns, run_ids, [values[key] for key in columns])
 
 
-def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTable | None:
+def order_over_texts(runs: pl.DataFrame) -> OrderTable | None:
     """The models' order by dimension on the texts that most of them were measured on; None below two texts or models.
 
     Within each text the models are comparable (`ranking.groups`); between texts only their order is compared.
@@ -388,17 +404,17 @@ def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTabl
     by_group: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
     for group in ranking.groups(ranking.newest_runs(runs)):  # largest first
         of_text = by_group.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
-        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col(column).is_not_null()))
-    orders = [order for texts in by_group.values() if (order := _order_of_group(texts, column)) is not None]
+        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col("inner_max").is_not_null()))
+    orders = [order for texts in by_group.values() if (order := _order_of_group(texts)) is not None]
     return max(orders, key=lambda order: len(order.run_ids) * len(order.columns), default=None)
 
 
-def _order_of_group(texts: Mapping[str, pl.DataFrame], column: str) -> OrderTable | None:
+def _order_of_group(texts: Mapping[str, pl.DataFrame]) -> OrderTable | None:
     counts = {text: rows["model_id"].n_unique() for text, rows in texts.items()}
     covered = [text for text, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
     if len(covered) < 2:
         return None
-    by_text = [dict(texts[text].select("model_id", column).rows()) for text in covered]
+    by_text = [dict(texts[text].select("model_id", "inner_max").rows()) for text in covered]
     first = {model: run for rows in texts.values() for model, run in rows.select("model_id", "run_id").rows()}
     models = list(dict.fromkeys(model for values in by_text for model in values))
     return _order_table(

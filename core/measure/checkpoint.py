@@ -93,12 +93,18 @@ class Checkpoint:
 
         `records`: the record classes that it may contain, by name.
         """
-        content = read_json_or_none(self._folder / f"step-{name}.json")
+        content = read_json_or_none(self._step_file(name))
         return None if content is None else _decode(content, records)
+
+    def has_step(self, name: str) -> bool:
+        return self._step_file(name).is_file()
 
     def save_step(self, name: str, value: Any) -> None:
         """Store the result of a step."""
-        _write(self._folder / f"step-{name}.json", json.dumps(_encode(value)).encode())
+        _write(self._step_file(name), json.dumps(_encode(value)).encode())
+
+    def _step_file(self, name: str) -> Path:
+        return self._folder / f"step-{name}.json"
 
     def _layer_file(self, index: int) -> Path:
         return self._folder / f"layer-{index:04d}.json"

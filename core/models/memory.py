@@ -112,6 +112,11 @@ def shape_of(
     )
 
 
+def experts_per_token(config: Any) -> int | None:
+    """How many experts of a mixture each token uses; None without experts. config: that of one stack."""
+    return getattr(config, "num_experts_per_tok", None) or getattr(config, "top_k_experts", None)
+
+
 def _expanded_parameters(parameter: torch.Tensor, experts: int | None) -> int:
     """Numbers per token that a product with this weight gives; experts of a mixture are stacked in one tensor."""
     if parameter.dim() == 3 and experts:

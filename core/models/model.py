@@ -36,6 +36,7 @@ from core.models.memory import (
     Shape,
     available_bytes,
     available_bytes_elsewhere,
+    experts_per_token,
     plan_memory,
     shape_of,
 )
@@ -236,7 +237,7 @@ class Blueprint:
         stacks = all_stacks(self.outline, self.config, self.weights.name)
         running = [block for stack in stacks if self.stack in (stack.name, "decoder") for block in stack.blocks]
         logits = own.vocab_size if self.kind == "decoder" else 0
-        experts = getattr(own, "num_experts_per_tok", None)
+        experts = experts_per_token(own)
         is_eager = self.outline.config._attn_implementation == "eager"  # transformers' choice without a kernel
         heads = getattr(own, "num_attention_heads", 0) if is_eager else 0
         return shape_of(self.outline, self.blocks(self.outline), own.hidden_size, logits, running, experts, heads)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core.geometry.second_order import d2
-from core.plans.pricing import Difference, Pricer, loss_increase
+from core.plans.pricing import Difference, Pricer, ReportPasses, loss_increase
 from core.plans.variants import Network, Projection, Variant, layer_states
 from core.texts.sample import TokenWindows
 
@@ -84,16 +84,21 @@ def layers_to_try(n_layers: int) -> list[int]:
 
 
 @torch.inference_mode()
-def principal_components(network: Network, windows: TokenWindows, layers: Sequence[int]) -> dict[int, Components]:
+def principal_components(
+    network: Network, windows: TokenWindows, layers: Sequence[int], report: ReportPasses = lambda done: None
+) -> dict[int, Components]:
     """Components of each layer from the retained tokens of these windows.
 
     Two passes: the first for the median norm, the second for mean, covariance and d2.
     """
     model, n = network.model, network.model.hidden_size
     norms: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    n_read, n_windows = 0, len(windows.ids)
     for batch in layer_states(network, windows, layers):
         for layer in layers:
             norms[layer].append(torch.linalg.vector_norm(batch[layer], dim=-1)[:, 1:].flatten().cpu())
+        n_read += len(batch[layers[0]])
+        report(n_read / n_windows)
     limits = {layer: NORM_FACTOR * float(torch.cat(norms[layer]).median()) for layer in layers}
     sums = {layer: torch.zeros(n, dtype=torch.float64) for layer in layers}
     products = {layer: torch.zeros(n, n, dtype=torch.float64) for layer in layers}
@@ -115,6 +120,7 @@ def principal_components(network: Network, windows: TokenWindows, layers: Sequen
                 )
                 samples[layer].append((points.cpu(), sequence_ids.cpu()))
         n_done += len(states)
+        report(1 + n_done / n_windows)
     result = {}
     for layer in layers:
         mean = sums[layer] / counts[layer]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.plans.pricing import ReportPasses
 from core.plans.variants import MLP, WHOLE, Network, States, Variant, output_axis
@@ -41,8 +41,16 @@ class Healing:
     remaining_errors: list[float]
     """Share of the squared error that is left at each gap, on held-back windows; NaN if none were held back."""
 
-    def variant(self, removed: Collection[int], device: torch.device) -> Variant:
-        """The healed network without these blocks."""
+    def variant(self, removed: Collection[int], network: Network) -> Variant:
+        """The healed network without these blocks.
+
+        In half precision with the weights that are saved: rounded, they predict measurably otherwise than the matrices do.
+        """
+        if network.model.dtype != "float32":
+            sublayers = {block: network.sublayers[MLP, block].module for block in self.matrices}
+            merged = {block: _merge(sublayers[block], matrix) for block, matrix in self.matrices.items()}
+            return Variant(blocks=frozenset(removed), merged=merged)
+        device = network.model.device
         matrices = {block: torch.from_numpy(matrix).to(device) for block, matrix in self.matrices.items()}
         return Variant(blocks=frozenset(removed), healed=matrices)
 
@@ -142,12 +150,19 @@ def merge_into_weights(network: Network, matrices: Mapping[int, Any]) -> dict[st
     changed = {}
     for block, matrix in matrices.items():
         module = network.sublayers[MLP, block].module
-        weight: Tensor = module.weight  # type: ignore[assignment]
-        transform = torch.as_tensor(matrix, dtype=torch.float64)
-        product = weight.detach().cpu().double()
-        product = product @ transform if output_axis(module) else transform.T @ product
-        changed[names[id(weight)]] = product.to(weight.device, weight.dtype)
-        bias = getattr(module, "bias", None)
+        weight, bias = _merge(module, matrix)
+        changed[names[id(module.weight)]] = weight
         if bias is not None:
-            changed[names[id(bias)]] = (bias.detach().cpu().double() @ transform).to(bias.device, bias.dtype)
+            changed[names[id(module.bias)]] = bias
     return changed
+
+
+def _merge(module: nn.Module, matrix: Any) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a product with a matrix whose result is multiplied with another one, from the right."""
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    bias: Tensor | None = getattr(module, "bias", None)
+    transform = torch.as_tensor(matrix, dtype=torch.float64)
+    product = weight.detach().cpu().double()
+    product = product @ transform if output_axis(module) else transform.T @ product
+    merged = product.to(weight.device, weight.dtype)
+    return merged, None if bias is None else (bias.detach().cpu().double() @ transform).to(bias.device, bias.dtype)

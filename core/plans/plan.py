@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 
 from core.errors import CorpusError, ModelError, Sentence
 from core.models.hub import find_weights
+from core.models.memory import experts_per_token
 from core.models.model import load_network
 from core.plans import candidates, directions, healing, saving, texts
 from core.plans.candidates import Candidate, Choice, Similarity
@@ -31,7 +33,7 @@ from core.plans.saving import Footprint, delete_blocks, require_same
 from core.plans.search import Search, SearchResult
 from core.plans.setup import PlanSetup, open_plan
 from core.plans.step_runner import StepRunner, open_checkpoint
-from core.plans.texts import HELD_OUT, SELECTION, TYPOS, first_windows, pad_readings
+from core.plans.texts import HELD_OUT, SELECTION, TYPOS, first_windows
 from core.plans.variants import Network, Variant, without_blocks
 from core.records import LayerPlan, PlanConfig, Progress, ProgressCallback, stretches, text_budget
 from core.texts.corpora import Corpus, open_corpus
@@ -117,7 +119,7 @@ class _Planner:
             self.record.add_reasons("budget_zero")
         if self.held_out.n_tokens < texts.WINDOW_LENGTHS[0]:
             self.record.add_reasons("short_windows")
-        if getattr(self.blueprint.config, "num_experts_per_tok", None):
+        if experts_per_token(self.blueprint.config):
             self.record.add_reasons("mixture")
         if self.config.save_model:
             self._require_deletable()
@@ -213,7 +215,7 @@ class _Planner:
         singles = candidates.sublayer_singles(self.network)
         if not singles:
             self.steps.skip("sublayers")
-            self.record.add_reasons("no_sublayers")
+            self.record.add_reasons("streamed" if self.network.model.units else "no_sublayers")
             return
         windows = first_windows(self.search_windows, texts.SUBLAYER_WINDOWS)
         baseline, *single_scores = self._price_variants(
@@ -245,7 +247,7 @@ class _Planner:
         self, chosen: Candidate, healed: Healing, unhealed: Difference
     ) -> tuple[Difference, Healing | None]:
         """The final price of the plan; the healing is dropped if it does not lower the cost."""
-        variant = healed.variant(chosen.blocks, self.network.model.device)
+        variant = healed.variant(chosen.blocks, self.network)
         scores = self._price_variants("heal", "healed", self.held_out.verification, lambda: [variant], keep=False)
         self.record.add_prices(chosen.rule, chosen.blocks, HELD_OUT, *scores, is_chosen=True, is_healed=True)
         price = loss_increase(*scores)
@@ -307,7 +309,7 @@ class _Planner:
     def _final_variants(self, chosen: Candidate, healed: Healing | None) -> list[Variant]:
         """The plan unhealed, then healed if it is."""
         variants = [without_blocks(chosen.blocks)]
-        return [*variants, healed.variant(chosen.blocks, self.network.model.device)] if healed else variants
+        return [*variants, healed.variant(chosen.blocks, self.network)] if healed else variants
 
     def _draw_windows(self, corpus: Corpus) -> TokenWindows | None:
         """Windows of a harder text; None if it is too short for this tokenizer."""
@@ -379,35 +381,38 @@ class _Planner:
     # --- directions and saving -------------------------------------------------------------------------------------
 
     def _find_directions(self) -> None:
-        """Find the needed directions of several layers, and of all layers together if memory allows."""
-        windows, selection = first_windows(self.held_out.verification, texts.OTHER_WINDOWS), self.held_out.selection
-        network, n_blocks = self.network, self.network.n_blocks
-        seed, budget = self.config.seed, text_budget(self.config)
-        layers = directions.layers_to_try(n_blocks)
-        can_join = (n_blocks + 1) * network.model.hidden_size**2 * 8 <= directions.COVARIANCE_BUDGET
+        """Find the needed directions of several layers, and of all layers together if memory allows; each is a step."""
+        selection, searches = self.held_out.selection, self.setup.direction_searches
+        if selection.ids.size < directions.TOKENS_PER_DIMENSION * self.network.model.hidden_size:
+            self.record.add_reasons("few_direction_tokens")
+        components: dict[int, directions.Components] = {}
+        if not all(self.steps.is_done(search.step) for search in searches):
+            layers = {search.layer for search in searches}
+            single = [layer for layer in layers if layer is not None]
+            wanted = range(self.network.n_blocks + 1) if None in layers else sorted(single)
+            with self.steps.track("directions", "components", selection.ids.size) as report:
+                components = directions.principal_components(self.network, selection, wanted, report)
+        self.steps.skip("components")
+        pricers: dict[str, Pricer] = {}
+        for search in searches:
+            pricer = pricers.setdefault(search.text, Pricer(self.network, search.windows))
+            make = partial(self._search_directions, pricer, components, search.layer)
+            result = self.steps.run("directions", search.step, search.windows.ids.size, make)
+            self.record.add_directions(result, search.text)
 
-        def find(pricer: Pricer, joint: bool, report: ReportPasses) -> list[directions.NeededDirections]:
-            components = directions.principal_components(network, selection, range(n_blocks + 1) if joint else layers)
-            n_tried = 0
+    def _search_directions(
+        self, pricer: Pricer, components: dict[int, directions.Components], layer: int | None, report: ReportPasses
+    ) -> directions.NeededDirections:
+        """The needed directions of one layer, or of all layers together if `layer` is None."""
+        tried = count(1)
 
-            def count() -> None:
-                nonlocal n_tried
-                n_tried += 1
-                report(n_tried * directions.SHARE_OF_PASS)
+        def report_price() -> None:
+            report(next(tried) * directions.SHARE_OF_PASS)
 
-            single = [
-                directions.needed_directions(pricer, components[layer], layer, budget, seed, count) for layer in layers
-            ]
-            return [*single, directions.joint_directions(pricer, components, budget, count)] if joint else single
-
-        make = partial(find, Pricer(network, windows), can_join)
-        for result in self.steps.run("directions", "directions", windows.ids.size, make):
-            self.record.add_directions(result, HELD_OUT)
-        if self.task:
-            answers = pad_readings([(answer.ids, answer.first) for answer in self.task.right_answers()])
-            make = partial(find, Pricer(network, answers), False)
-            for result in self.steps.run("directions", "task-directions", answers.ids.size, make):
-                self.record.add_directions(result, "task")
+        budget = text_budget(self.config)
+        if layer is None:
+            return directions.joint_directions(pricer, components, budget, report_price)
+        return directions.needed_directions(pricer, components[layer], layer, budget, self.config.seed, report_price)
 
     def _save(self, plan: LayerPlan, healed: Healing | None) -> LayerPlan:
         """Save the smaller model, then reopen it and check its loss."""

@@ -12,13 +12,32 @@ from core.models.memory import MemoryPlan
 from core.models.model import Blueprint, read_blueprint
 from core.plans import candidates, directions, saving, texts
 from core.plans.pricing import variants_at_once
-from core.plans.texts import HeldOut, UserTask, first_windows, hold_out
+from core.plans.texts import HeldOut, UserTask, first_windows, hold_out, pad_readings
 from core.plans.variants import no_decoder
 from core.records import PlanConfig
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenWindows
 
 FEWEST_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class DirectionSearch:
+    """How many directions one layer needs on one text, or all layers at once: a step of the plan."""
+
+    text: str
+    layer: int | None
+    """None: all layers at once."""
+    windows: TokenWindows
+
+    @property
+    def step(self) -> str:
+        return f"directions-{self.text}-{'all' if self.layer is None else self.layer}"
+
+    @property
+    def ranks_expected(self) -> int:
+        """How many ranks are priced, about."""
+        return 9 if self.layer is None else 12
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,19 @@ class PlanSetup:
     def task(self) -> UserTask | None:
         """The user's task; raises InputError if it cannot be used."""
         return UserTask(self.config, self.blueprint) if self.config.task else None
+
+    @cached_property
+    def direction_searches(self) -> list[DirectionSearch]:
+        """The searches for needed directions: several layers, all together if memory allows, then the same for a task."""
+        layers: list[int | None] = [*directions.layers_to_try(self.n_blocks)]
+        covariance_bytes = (self.n_blocks + 1) * self.blueprint.weightless.hidden_size**2 * 8
+        joint = [None] if covariance_bytes <= directions.COVARIANCE_BUDGET else []
+        windows = first_windows(self.held_out.verification, texts.OTHER_WINDOWS)
+        searches = [DirectionSearch(texts.HELD_OUT, layer, windows) for layer in layers + joint]
+        if self.task:
+            answers = pad_readings([(answer.ids, answer.first) for answer in self.task.right_answers()])
+            searches += [DirectionSearch("task", layer, answers) for layer in layers]
+        return searches
 
     @property
     def n_blocks(self) -> int:
@@ -95,10 +127,9 @@ class PlanSetup:
         if config.save_model:
             costs["save"] = held_out * 2.0
         if config.directions:
-            n_ranks = 12 * len(directions.layers_to_try(n_blocks)) + 9
-            costs["directions"] = 2 * selection + other_tokens * n_ranks * directions.SHARE_OF_PASS
-            if config.task:
-                costs["task-directions"] = costs["directions"]
+            costs["components"] = 2.0 * selection
+            for part in self.direction_searches:
+                costs[part.step] = part.windows.ids.size * part.ranks_expected * directions.SHARE_OF_PASS
         return costs
 
     def count_weight_reads(self, batch: int) -> int:
@@ -112,7 +143,13 @@ class PlanSetup:
             variant_counts += [self.n_blocks, *[pool] * (most_removed - 1), *[candidates.OFFSPRING] * rounds]
         if self.config.is_verified:
             variant_counts += [2 * (most_removed + 6), candidates.N_RANDOM + 1, 1, 1, 1, *[1] * len(texts.PROBES)]
-        return -(-len(self.search_windows.ids) // batch) + sum(-(-count // group_size) for count in variant_counts)
+        n_windows = len(self.search_windows.ids)
+        if self.task:
+            variant_counts += [1] * len(self.task.parts)
+        if self.config.directions:
+            n_windows += 2 * len(self.held_out.selection.ids)
+            variant_counts += [1] * sum(search.ranks_expected for search in self.direction_searches)
+        return -(-n_windows // batch) + sum(-(-count // group_size) for count in variant_counts)
 
 
 def open_plan(config: PlanConfig) -> PlanSetup:

@@ -51,6 +51,10 @@ class StepRunner:
             self._checkpoint.save_step(name, result)
         return result
 
+    def is_done(self, name: str) -> bool:
+        """Whether the result of a step is stored."""
+        return self._checkpoint.has_step(name)
+
     @contextmanager
     def track(self, phase: str, name: str, n_tokens: int) -> Iterator[ReportPasses]:
         """Report the progress of work whose result is not stored."""

@@ -63,6 +63,8 @@ class Variant:
     mlp: frozenset[int] = frozenset()
     healed: Mapping[int, Tensor] = field(default_factory=dict)
     """Block -> matrix that the output of its MLP is multiplied with, from the right; (hidden_size, hidden_size)"""
+    merged: Mapping[int, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+    """Block -> weight and bias of its MLP's last product instead of its own."""
     projected: Mapping[int, Projection] = field(default_factory=dict)
     """Layer -> projection of its states."""
 
@@ -73,6 +75,7 @@ class Variant:
             block in self.attention,
             block in self.mlp,
             self.healed.get(block),
+            self.merged.get(block),
             self.projected.get(block),
         )
 
@@ -80,7 +83,7 @@ class Variant:
         """The first block that it treats differently from `other`; n_blocks if none, or only the last layer, differs."""
         for block in range(n_blocks):
             ours, theirs = self.at(block), other.at(block)
-            if ours[:3] != theirs[:3] or ours[3] is not theirs[3] or ours[4] is not theirs[4]:
+            if ours[:3] != theirs[:3] or any(a is not b for a, b in zip(ours[3:], theirs[3:], strict=True)):
                 return block
         return n_blocks
 
@@ -252,7 +255,7 @@ class Network:
     def _after_sublayer(self, kind: str, index: int) -> Any:
         """The forward hook of a sublayer: records, drops or heals its output."""
 
-        def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
             step = self._passes.get(getcurrent())
             if step is None:
                 return None
@@ -264,6 +267,9 @@ class Network:
                 changed = torch.zeros_like(contribution)
             elif kind == MLP and index in step.variant.healed:
                 changed = (contribution.float() @ step.variant.healed[index]).to(contribution.dtype)
+            elif kind == MLP and index in step.variant.merged:
+                weight, bias = step.variant.merged[index]
+                changed = nn.functional.linear(arguments[0], weight.T if output_axis(module) else weight, bias)
             else:
                 return None
             return (changed, *output[1:]) if isinstance(output, tuple) else changed
@@ -408,7 +414,7 @@ def _find_pair(block: nn.Module, calls: list[nn.Module], hidden_size: int) -> tu
         (
             child
             for name, child in children
-            if _is_called(name, child, ("mlp", "ffn", "feed_forward", "feedforward", "moe"))
+            if child is not attention and _is_called(name, child, ("mlp", "ffn", "feed_forward", "feedforward", "moe"))
         ),
         None,
     )

@@ -33,6 +33,7 @@ def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = 
             f"  {key}: {relation.answer} {answers.coefficient_text(relation.rho)}"
             for key, relation in under.relations.items()
         ]
+        lines += _wrap_all([line for line in (answers.search_text(under, language()),) if line], width)
     if answer.models:
         lines += ["", *model_table(answer, width), ""]
         lines += _wrap_all([_how_to_read(answer)], width)
@@ -99,7 +100,7 @@ def _how_to_read(answer: Answer) -> str:
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
         "intervals of the dimension. No order by dimension is better."
     )
-    return reading + veto
+    return wording.joined_sentences([reading + veto, *answers.rank_lines(answer, language())], language())
 
 
 def published_lines(answer: Answer, width: int) -> list[str]:

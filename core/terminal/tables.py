@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from core import wording
 from core.analysis import plans as read_again
 from core.errors import Sentence
+from core.figures.profile_data import PRIMARY
 from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
@@ -238,11 +239,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     others = list(run_summary.claim_lines([row for row in profile.claims if not row.is_core]))
     lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
     lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
-    primary = [
-        row
-        for row in profile.estimates
-        if (row.estimator, row.cloud, row.transform) == (*run_summary.PRIMARY, "centred")
-    ]
+    primary = [row for row in profile.estimates if (row.estimator, row.cloud, row.transform) == (*PRIMARY, "centred")]
     for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
         line = _("layer {layer} {state} {value} N={n}").format(
             layer=f"{row.layer:>3}",
@@ -287,7 +284,8 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     lines = [plans.plan_text(plan, reader), *more, *_indent_lines(plans.note_lines(plan, reader))]
     lines += ["", *_plan_sketch(layer_plan)]
     lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(layer_plan))]
-    lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(layer_plan))]
+    if path := read_again.search_path(layer_plan):
+        lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(path))]
     if harder := read_again.harder_text_prices(layer_plan):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
     held_against = [*plan_evidence.published_lines(layer_plan, reader), *plan_evidence.control_lines(plan, reader)]
@@ -330,11 +328,8 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
     return table(head, rows)
 
 
-def _plan_path(layer_plan: LayerPlan) -> list[str]:
-    rows = [
-        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.outcome_price_text(row))
-        for row in read_again.search_path(layer_plan)
-    ]
+def _plan_path(path: Sequence[PlanOutcomeRow]) -> list[str]:
+    rows = [(str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.outcome_price_text(row)) for row in path]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
 

@@ -189,6 +189,9 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
         "dimension_use_class": _(
             "The dimension weighs nothing: in this use class it never supports a choice by itself."
         ),
+        "score_no_direction": _(
+            "A score weighs nothing: no source says whether a higher one is the better one, or sources contradict each other in it."
+        ),
         "some_lack_values": _("Models that lack a value are left out; nothing is filled in for them."),
         "other_task": _(
             "The rule was learned on another task: whether it holds on this one, only outcomes on it can say."
@@ -364,6 +367,15 @@ def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None, language: s
 
 
 # --- elsewhere -------------------------------------------------------------------------------------------------
+
+
+def many_tasks_text(language: str) -> str:
+    """What looking at several tasks costs."""
+    _ = translator(language)
+    return _(
+        "p is corrected for the number of tasks (Holm), except that of a registered pair. An answer of “related” whose p is above "
+        "0.05 here is a hint, no finding."
+    )
 
 
 def pooled_relation_lines(pooled: PooledRelation, language: str) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 from core.geometry.estimators import ESTIMATORS
 from core.geometry.neighbour_dimensions import OVERLAP
 from core.registry import estimators
+from core.registry.protocols import PROTOCOLS
 from tests.bench import coverage, relations
 from tests.bench.coverage import table, with_section
 from tests.bench.decisions import decisions
@@ -187,9 +188,9 @@ def cost_table() -> str:
 
 MEASURED = """# How accurate the estimators are
 
-Written by `python -m tests.bench.accuracy` (torch {torch}, scikit-dimension {skdim}; every cloud is seeded). Errors in
-brackets are relative to the population value of what an estimator estimates. Single clouds are read, so
-`two_nn` has a standard error of about {two_nn_error:.0f} % at {n} points.
+Written by `python -m tests.bench.accuracy` (version {algorithm} of the algorithm, torch {torch}, scikit-dimension
+{skdim}; every cloud is seeded). Errors in brackets are relative to the population value of what an estimator estimates.
+Single clouds are read, so `two_nn` has a standard error of about {two_nn_error:.0f} % at {n} points.
 
 ## Clouds of known dimension
 
@@ -302,6 +303,7 @@ def measured(n_draws: int) -> str:
     report_draws = n_draws // 5  # they take longer
     ceilings = "\n\n".join(f"{n:,} points:\n\n{ceiling_table(n)}" for n in CEILING_POINTS)
     estimates = MEASURED.format(
+        algorithm=PROTOCOLS["standard"].algorithm,
         torch=version("torch").split("+")[0],
         skdim=version("scikit-dimension"),
         n=f"{N_POINTS:,}",

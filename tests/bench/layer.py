@@ -16,7 +16,7 @@ import numpy as np
 import skdim
 import torch
 
-from core.geometry import clouds
+from core.geometry import clouds, layer
 from core.geometry.layer import CloudPlan, measure_layer, scan_with_neighbours
 from core.geometry.local import local_readings
 from core.geometry.second_order import place
@@ -32,13 +32,13 @@ def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch
     return torch.tensor(points, dtype=torch.float32), types, np.arange(n_tokens) // 128
 
 
-def plan_for(types: np.ndarray, sequences: np.ndarray) -> CloudPlan:
+def plan_for(types: np.ndarray, sequences: np.ndarray, max_types: int = 800) -> CloudPlan:
     tokens = clouds.Tokens(types, sequences, sequences * 16 // (int(sequences.max()) + 1), 16)
     orders = [np.random.default_rng(draw).permutation(len(types)) for draw in range(5)]
     return CloudPlan(
-        [clouds.one_per_type(order, tokens, 800) for order in orders],
-        [],
-        [clouds.all_tokens(orders[0], tokens, len(types))],
+        [clouds.one_per_type(order, tokens, max_types) for order in orders],
+        [clouds.one_per_word(order, types, np.arange(len(types)), tokens, max_types) for order in orders],
+        [clouds.all_tokens(orders[0], tokens, 4096)],
         clouds.half_splits(int(sequences.max()) + 1, 20, 0),
         blocks=tokens.blocks,
     )
@@ -59,6 +59,17 @@ def local(points: torch.Tensor, plan: CloudPlan) -> None:
     placed = place(points, plan.others[0])
     scanned, distinct = scan_with_neighbours(placed)
     local_readings(placed, scanned.table, distinct, seed=0)
+
+
+def grid(points: torch.Tensor, plan: CloudPlan) -> Callable[[], object]:
+    """What the specifications of claims take beside the reference: transforms, and neighbours of other sequences."""
+    placed = [place(points, cloud) for cloud in (plan.draws[0], *plan.word_draws[:1], *plan.others)]
+    scanned = [(one, *scan_with_neighbours(one)) for one in placed]
+    return lambda: [
+        (layer._d2_of_transforms(one) if one.cloud.name != "all_tokens" else [])
+        + layer._estimates_with_differing_labels(one, scan, distinct)
+        for one, scan, distinct in scanned
+    ]
 
 
 def scikit_dimension(points: torch.Tensor) -> None:
@@ -83,11 +94,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--dims", type=int, default=576)
+    parser.add_argument(
+        "--types", type=int, default=800, help="points of one per type; 2000 of 16384 tokens is standard"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     points, types, sequences = points_like_tokens(options.tokens, options.dims)
-    plan = plan_for(types, sequences)
-    cloud = replace(plan, draws=[])
+    plan = plan_for(types, sequences, options.types)
+    cloud = replace(plan, draws=[], word_draws=[])
     found = medians(
         {
             "bare N x N product": lambda: bare_product(points),
@@ -97,9 +111,8 @@ def main() -> None:
             ),
             "the pass over pairs alone": lambda: scan_with_neighbours(place(points, cloud.others[0])),
             "pass and local d2 at 20 and 50 neighbours, with errors": lambda: local(points, plan),
-            "one layer of the quick protocol: five draws of types, all tokens, surrogates": lambda: measure_layer(
-                points, plan
-            ),
+            "one layer: five draws of types and of words, all tokens, surrogates": lambda: measure_layer(points, plan),
+            "of that, the grid of claims: transforms, neighbours of other windows": grid(points, plan),
             "scikit-dimension TwoNN + MLE + CorrInt, no errors": lambda: scikit_dimension(points),
         },
         options.rounds,

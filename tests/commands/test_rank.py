@@ -66,6 +66,7 @@ def test_for_people_the_sentence_comes_first_and_the_table_fits(
     head = next(n for n, line in enumerate(lines) if line.startswith("rank "))
     assert "base-again-6" in lines[head + 1] and "53.0 [47.7, 58.3]" in lines[head + 1]
     said = "\n".join(lines)
+    assert "between two dimensions shows with a power of 80 %" in " ".join(said.split())
     assert "specifications the answer is" in said and "2503.22547 (n: not stated)" in said
     assert "Here: related as registered" in said
 

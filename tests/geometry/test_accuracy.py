@@ -1,6 +1,7 @@
 """docs/accuracy.md agrees with the code where it is read from the code; and the figures that went into it."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from core.geometry import neighbour_dimensions, second_order
 from core.geometry.estimators import ESTIMATORS
+from core.registry.protocols import PROTOCOLS
 from tests.bench import accuracy, coverage
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
@@ -17,6 +19,13 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
 def test_costs_and_thresholds_in_the_document_are_those_of_the_code():
     """If this fails: `python -m tests.bench.accuracy --refresh`."""
     assert DOCUMENT.read_text(encoding="utf-8").endswith(accuracy.read_from_the_code())
+
+
+def test_what_was_measured_belongs_to_todays_algorithm():
+    """If this fails: `python -m tests.bench.accuracy`, which measures all of it anew."""
+    algorithms = {protocol.algorithm for protocol in PROTOCOLS.values()}
+    told = re.search(r"version (\d+) of the algorithm", DOCUMENT.read_text(encoding="utf-8"))
+    assert told and {int(told[1])} == algorithms
 
 
 def test_every_estimator_that_needs_no_label_is_in_the_document():

@@ -26,6 +26,7 @@ def test_the_hash_tells_values_apart_and_nothing_else():
     assert standard.hash(0) != standard.hash(1)
     for change in (
         {"n_tokens": 128},
+        {"bos": "none"},
         {"norm_factor": 4.0},
         {"n_draws": 3},
         {"clouds": ("one_per_type",)},

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -35,6 +36,11 @@ WINDOWS = (64, 256)
 
 def plan(room):
     return plan_memory(SHAPE, *WINDOWS, room, "It")
+
+
+@pytest.mark.parametrize(("settings", "n"), [({"num_experts_per_tok": 2}, 2), ({"top_k_experts": 8}, 8), ({}, None)])
+def test_experts_of_a_token_are_counted_whatever_their_setting_is_called(settings, n):
+    assert memory.experts_per_token(SimpleNamespace(**settings)) == n
 
 
 def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():

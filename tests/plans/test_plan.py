@@ -15,6 +15,7 @@ from core.analysis import plans as read_again
 from core.errors import CorpusError, InputError, ModelError
 from core.models.hub import find_weights
 from core.models.model import open_model
+from core.plans import directions
 from core.plans import plan as flow
 from core.plans.directions import isotonic_limits, joint_directions, needed_directions, principal_components
 from core.plans.plan import make_plan
@@ -185,6 +186,33 @@ def test_a_plan_that_was_stopped_goes_on_after_its_last_step(idle_model, tmp_pat
     assert replace(again.plan, **strip) == replace(whole.plan, **strip)
     plain = [[replace(row, created_at=None) for row in one.outcomes] for one in (again, whole)]
     assert plain[0] == plain[1]
+
+
+def test_layers_whose_directions_are_known_are_not_searched_again(idle_model, tmp_path, monkeypatch):
+    asked = {"remove": (2,), "directions": True}
+    whole = planned(idle_model, tmp_path / "whole", **asked)
+    search, searched = directions.needed_directions, []
+
+    def once(pricer, components, layer, *others):
+        if len(searched) == stop_after:
+            raise Stopped
+        searched.append(layer)
+        return search(pricer, components, layer, *others)
+
+    monkeypatch.setattr(directions, "needed_directions", once)
+    stop_after = 1
+    with pytest.raises(Stopped):
+        planned(idle_model, tmp_path, **asked)
+    stop_after = 9
+    again = planned(idle_model, tmp_path, **asked)
+    assert searched == directions.layers_to_try(6) and len(searched) == 2
+    found, expected = (
+        [replace(row, created_at=None) for row in one.outcomes if row.unit == "layer"] for one in (again, whole)
+    )
+    assert found == expected and {row.rule for row in found} >= {"projection", "joint_projection", "random_subspace"}
+    assert "few_direction_tokens" not in again.plan.reasons
+    monkeypatch.setattr(directions, "TOKENS_PER_DIMENSION", 1000)
+    assert "few_direction_tokens" in planned(idle_model, tmp_path, **asked).plan.reasons
 
 
 def test_a_model_that_has_changed_since_is_planned_anew(idle_model, tmp_path, caplog):
@@ -437,3 +465,4 @@ def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, 
     assert found.plan.loss_increase == pytest.approx(resident.plan.loss_increase, abs=1e-6)
     assert re.search(r"block by block, about \d+ times from their files", caplog.text)
     assert found.plan.healing == "streamed" and found.plan.prefill_seconds_before is None
+    assert "streamed" in found.plan.reasons and "no_sublayers" not in found.plan.reasons

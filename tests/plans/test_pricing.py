@@ -91,6 +91,14 @@ def test_scores_are_those_of_whole_passes(network, batch, monkeypatch):
                 check(network, windows, scores, variant)
 
 
+def test_sums_of_exponentials_are_those_of_torch_bit_for_bit():
+    logits = torch.randn(5, 3000, generator=torch.Generator().manual_seed(0)) * 9
+    logits[1, 3:], logits[2] = -math.inf, -math.inf
+    logits[3, 7] = math.inf
+    spare = torch.full((8, 3000), math.nan)
+    assert torch.equal(pricing.log_sum_exp(logits, spare), torch.logsumexp(logits, -1))
+
+
 def test_streamed_weights_give_the_same_scores_in_one_reading(network, tmp_path, monkeypatch):
     network.model.module.save_pretrained(tmp_path / "saved")
     network.model.tokenizer.save_pretrained(tmp_path / "saved")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from core.errors import InputError, ModelError, ResourceError
 from core.models.hub import find_weights
+from core.models.model import open_model
 from core.plans import saving
 from core.plans.healing import Healing, fit_healing, merge_into_weights, why_no_healing
 from core.plans.pricing import Pricer
@@ -20,6 +22,7 @@ from core.plans.saving import check_reproduction, delete_blocks, footprints, sav
 from core.plans.variants import Network, without_blocks
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
+from tests.tiny import save_tiny_model
 
 FRESH = """
 import json, sys, torch
@@ -51,10 +54,26 @@ def test_merged_weights_give_what_the_healed_variant_gives(family, tmp_path):
     healing = Healing({0: a_matrix()}, 0, [])
     new = delete_blocks(model, {1}, merge_into_weights(network, healing.matrices))
     with torch.inference_mode(), network.hooked():
-        expected = network.logits(ids, healing.variant({1}, model.device))
+        expected = network.logits(ids, healing.variant({1}, network))
         unhealed = network.logits(ids, without_blocks({1}))
         assert torch.allclose(new(input_ids=ids, use_cache=False).logits, expected, atol=1e-5)
         assert not torch.allclose(unhealed, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@torch.inference_mode()
+def test_in_half_precision_what_is_priced_are_the_rounded_weights_that_are_saved(family, tmp_path):
+    folder = save_tiny_model(tmp_path / family, family)
+    model = open_model(find_weights(str(folder)), dtype="bfloat16", device="cpu")
+    network, windows = Network(model), windows_of()
+    assert network.find_sublayers(torch.from_numpy(windows.ids[:1]))
+    healing = Healing({0: 4 * a_matrix()}, 0, [])
+    new = delete_blocks(model, {1}, merge_into_weights(network, healing.matrices))
+    priced = Pricer(network, windows).scores([healing.variant({1}, network)])[1]
+    smaller = Network(
+        replace(model, module=new, layers=new.get_decoder().layers if family == "llama" else new.transformer.h)
+    )
+    assert priced.loss == pytest.approx(Pricer(smaller, windows).scores([])[0].loss, rel=1e-6)
 
 
 def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
@@ -115,9 +134,7 @@ def test_what_one_matrix_can_heal_is_healed(family, tmp_path):
     hook = network.sublayers["mlp", 0].module.register_forward_hook(lambda _m, _a, output: seen.append(output))
     block.forward = instead
     healing = fit_healing(network, windows, {1})
-    cut, healed = Pricer(network, windows_of(seed=1)).scores([without_blocks({1}), healing.variant({1}, model.device)])[
-        1:
-    ]
+    cut, healed = Pricer(network, windows_of(seed=1)).scores([without_blocks({1}), healing.variant({1}, network)])[1:]
     hook.remove()
     assert healing.matrices[0] == pytest.approx(truth.numpy(), abs=0.02)
     assert healing.remaining_errors[0] < 1e-3
@@ -154,12 +171,14 @@ def test_the_smaller_network_is_timed_and_counted(tmp_path):
     model = opened(tmp_path, "llama")
     new = delete_blocks(model, {1, 2})
     prompt = saving.timing_prompt(model, windows_of())
-    before, after = footprints([model.module, new], prompt, n_new=3)
+    before, after = footprints([model.module, new], prompt, n_new=16)
     # 2 key-value heads of 12 numbers, keys and values, in 4 bytes, for each of 4 blocks
     assert (before.kv_bytes_per_token, after.kv_bytes_per_token) == (2 * 12 * 2 * 4 * 4, 2 * 12 * 2 * 4 * 2)
     of_block = sum(p.numel() for p in model.layers[0].parameters())
     assert before.parameters - after.parameters == 2 * of_block
-    assert before.prefill_seconds > 0 and after.generation_seconds > 0
+    assert before.prefill_seconds > 0
+    # Both are differences of two timings, and a busy machine may hide one of them.
+    assert before.generation_seconds + after.generation_seconds > 0
 
 
 def test_a_recipe_is_refused_where_blocks_differ(tmp_path):

@@ -91,6 +91,16 @@ def test_an_attention_or_an_mlp_alone_is_left_out(family, tmp_path):
         assert relative(found, model.module(input_ids=ids, use_cache=False).logits) > 1e-4
 
 
+def test_an_attention_named_after_experts_is_no_mlp(tmp_path):
+    """As Qwen3MoeAttention is: what follows it is the mixture."""
+    model = opened(tmp_path, "mixtral")
+    for block in model.layers:
+        block.self_attn.__class__ = type("MixtralMoeAttention", (type(block.self_attn),), {})
+    network = Network(model)
+    assert network.find_sublayers(some_ids())
+    assert network.sublayers[MLP, 0].module is model.layers[0].mlp and not network.sublayers[MLP, 0].is_linear
+
+
 def test_a_state_space_block_has_no_attention_to_leave_out(tmp_path):
     assert not Network(opened(tmp_path, "mamba")).find_sublayers(some_ids())
 

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import polars as pl
 import pytest
 import torch
 from filelock import FileLock
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from core.analysis.shape import judge_profile
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
@@ -158,6 +161,25 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(control
     assert shared[0] == shared[1] and len(shared[0]) == 2
     known = sorted(queries.runs(warehouse)["pass"])
     assert known == sorted([*own * 2, *["random_init"] * 2, *["text"] * 3])
+
+
+def test_a_text_that_opens_with_a_token_is_measured_without_it_too(config, shallow, warehouse, tmp_path, monkeypatch):
+    """The effect of the token on both claims, on the largest inner dimension and on the final one."""
+    folder = tmp_path / "opens"
+    shutil.copytree(shallow, folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    single = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = single
+    tokenizer.save_pretrained(folder)
+    monkeypatch.setitem(PROTOCOLS, SMALL.name, replace(SMALL, passes=tuple(CONTROLS), n_random_models=0))
+    finished = measure(replace(config, model=str(folder), protocol=SMALL.name), warehouse, quiet)
+    (without,) = (control for control in finished.controls if control.run.pass_ == "without_bos")
+    assert (finished.profile.run.opening_token, without.run.opening_token) == ("<s>", None)
+    assert without.run.n_dropped_special == finished.profile.run.n_dropped_special == 0
+    assert without.run.bits_per_byte != finished.profile.run.bits_per_byte
+    rows = [row for row in finished.profile.controls if row.control_run_id == without.run.run_id]
+    assert {row.claim for row in rows} == {"rise", "fall", "inner_max", "final"}
+    assert all(row.power is None and row.lower < row.ratio < row.upper for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None
             "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models of the group at once, "
             "whatever is filtered out. No order by dimension is better."
         ),
+        *words.rank_lines(view.full_answer, language.current()),
         _("In brackets and as bars: 95 % intervals; after ±: the standard error.")
         if set(columns) & {"end", "score"}
         else "",
@@ -295,6 +296,8 @@ def _download_table(view: RankingView) -> pl.DataFrame:
         dimension=pl.col(dimension),
         score_rank_low=pl.Series([model.score_rank_low for model in ranked], dtype=pl.Int64),
         score_rank_high=pl.Series([model.score_rank_high for model in ranked], dtype=pl.Int64),
+        class_leader=pl.Series([model.class_leader for model in ranked], dtype=pl.String),
+        score_class_leader=pl.Series([model.score_class_leader for model in ranked], dtype=pl.String),
         score_lower=pl.col("score") - NORMAL_95 * pl.col("score_std_error"),
         score_upper=pl.col("score") + NORMAL_95 * pl.col("score_std_error"),
         answer=pl.lit(view.answer.word),
