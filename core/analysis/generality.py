@@ -404,7 +404,7 @@ def order_over_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float
     return _order_table(columns, run_ids, [values[key] for key in columns])
 
 
-def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTable | None:
+def order_over_texts(runs: pl.DataFrame) -> OrderTable | None:
     """The models' order by dimension on the texts that most of them were measured on; None below two texts or models.
 
     Within each text the models are comparable (`ranking.groups`); between texts only their order is compared.
@@ -412,17 +412,17 @@ def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTabl
     by_group: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
     for group in ranking.groups(ranking.newest_runs(runs)):  # largest first
         of_text = by_group.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
-        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col(column).is_not_null()))
-    orders = [order for texts in by_group.values() if (order := _order_of_group(texts, column)) is not None]
+        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col("inner_max").is_not_null()))
+    orders = [order for texts in by_group.values() if (order := _order_of_group(texts)) is not None]
     return max(orders, key=lambda order: len(order.run_ids) * len(order.columns), default=None)
 
 
-def _order_of_group(texts: Mapping[str, pl.DataFrame], column: str) -> OrderTable | None:
+def _order_of_group(texts: Mapping[str, pl.DataFrame]) -> OrderTable | None:
     counts = {text: rows["model_id"].n_unique() for text, rows in texts.items()}
     covered = [text for text, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
     if len(covered) < 2:
         return None
-    by_text = [dict(texts[text].select("model_id", column).rows()) for text in covered]
+    by_text = [dict(texts[text].select("model_id", "inner_max").rows()) for text in covered]
     first = {model: run for rows in texts.values() for model, run in rows.select("model_id", "run_id").rows()}
     models = list(dict.fromkeys(model for values in by_text for model in values))
     return _order_table(
