@@ -23,7 +23,7 @@ from core import wording
 from core.analysis.answer import Answer, relate_by_specification, relation_units, specification_key
 from core.analysis.claims import LEVEL
 from core.analysis.paired import sign_test
-from core.analysis.plans import all_rule_forecasts, layer_directions, plan_price, unhealed_price
+from core.analysis.plans import all_rule_forecasts, layer_directions, unhealed_price
 from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
@@ -1040,8 +1040,8 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, healed +0.05 / +0.2; recommended within the budget: none`."""
     plans = sorted(plans, key=lambda found: len(found.plan.blocks))
     counts = " / ".join(str(len(found.plan.blocks)) for found in plans)
-    prices = " / ".join(f"{(unhealed_price(found) or plan_price(found)).difference:+.2f}" for found in plans)
-    healed = " / ".join(f"{plan_price(found).difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
+    prices = " / ".join(f"{(unhealed_price(found) or found.price).difference:+.2f}" for found in plans)
+    healed = " / ".join(f"{found.price.difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
     return (
@@ -1054,7 +1054,7 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
 
 def _planned(found: LayerPlan) -> tuple[Any, ...]:
     plan = found.plan
-    before, after = unhealed_price(found) or plan_price(found), plan_price(found)
+    before, after = unhealed_price(found) or found.price, found.price
     return (
         plan.name,
         plan.corpus_id.partition("@")[0],
@@ -1152,7 +1152,7 @@ def _by_dimension(
         if len(own) < 2:
             continue
         own.sort(key=lambda found: dimension[found.plan.name] or 0.0)
-        prices = [unhealed_price(found) or plan_price(found) for found in own]
+        prices = [unhealed_price(found) or found.price for found in own]
         first, *others = prices
         nearest = min(others, key=lambda row: row.difference or 0.0)
         listed = [

@@ -93,7 +93,6 @@ def answer_question(
     population: Population,
     blocks: pl.DataFrame | None = None,
     score_blocks: pl.DataFrame | None = None,
-    seed: int = 0,
     *,
     full_answer: Answer | None = None,
     is_brief: bool = False,
@@ -108,7 +107,7 @@ def answer_question(
     if population.benchmark is not None and population.higher_is_better is None:
         relation = _relation_without_direction(population)
     else:
-        relation = relate(units, population.registration.sign, seed=seed, is_brief=is_brief)
+        relation = relate(units, population.registration.sign, is_brief=is_brief)
     word, reasons = relation.answer, list(relation.reasons)
     n_base = population.rows.filter(score_match="base").height
     if population.group is None:
@@ -116,7 +115,7 @@ def answer_question(
     elif "no_scores" in reasons and n_base:
         reasons = ["base_scores"]
     contradicting = _count_contradicting(population)
-    if contradicting and word != "cannot_tell" and _depends_on_source(population, relation, seed):
+    if contradicting and word != "cannot_tell" and _depends_on_source(population, relation):
         word, reasons = "cannot_tell", ["sources"]
     if full_answer is None:
         ranked = rank_models(population, blocks, score_blocks)
@@ -147,11 +146,11 @@ def _count_contradicting(population: Population) -> int:
     return population.rows.filter(pl.col("score_lowest") != pl.col("score_highest")).height
 
 
-def _depends_on_source(population: Population, relation: Relation, seed: int) -> bool:
+def _depends_on_source(population: Population, relation: Relation) -> bool:
     """Whether the answer changes with the lowest or the highest score that the sources state."""
     for end in ("score_lowest", "score_highest"):
         at_end = replace(population, rows=population.rows.with_columns(score=pl.coalesce(end, "score")))
-        again = relate(relation_units(at_end), population.registration.sign, seed=seed, is_brief=True)
+        again = relate(relation_units(at_end), population.registration.sign, is_brief=True)
         if again.answer != relation.answer:
             return True
     return False
@@ -269,7 +268,7 @@ def _places(ranks: Ranks) -> dict[str, tuple[int, int, str]]:
 # --- other specifications ---------------------------------------------------------------------------------------
 
 
-def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: int = 0) -> SpecificationCurve | None:
+def relate_by_specification(population: Population, maxima: pl.DataFrame) -> SpecificationCurve | None:
     """The relation under every specification, by each model's largest value over the inner layers.
 
     `maxima`: rows of `queries.inner_maxima`. Values are plain maxima, in the reference too, so that only the
@@ -287,9 +286,7 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: 
         if joined["dimension"].count():
             frames[specification_key(specification)] = joined
     primary = specification_key(REFERENCE)
-    return (
-        relate_specifications(frames, primary, population.registration.sign, seed=seed) if primary in frames else None
-    )
+    return relate_specifications(frames, primary, population.registration.sign) if primary in frames else None
 
 
 def specification_key(specification: Specification) -> str:

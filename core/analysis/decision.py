@@ -429,18 +429,16 @@ def _sensitivities(
     return sensitivities
 
 
-def _upper_envelope(
-    at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.0
-) -> list[tuple[float, float, int]]:
-    """The upper envelope of lines from `start`, where line 0 is on top, to `end`: segments (from, to, line)."""
+def _upper_envelope(at_zero: np.ndarray, slopes: np.ndarray, start: float) -> list[tuple[float, float, int]]:
+    """The upper envelope of lines from `start`, where line 0 is on top, to 1: segments (from, to, line)."""
     segments: list[tuple[float, float, int]] = []
     current, segment_start = 0, start
     while True:
         steeper = np.flatnonzero(slopes > slopes[current] + 1e-12)
         meets = np.array([(at_zero[current] - at_zero[i]) / (slopes[i] - slopes[current]) for i in steeper])
         meets = np.maximum(meets, segment_start)
-        if not len(meets) or meets.min() >= end - 1e-12:
-            return [*segments, (segment_start, end, current)]
+        if not len(meets) or meets.min() >= 1 - 1e-12:
+            return [*segments, (segment_start, 1.0, current)]
         crossing = float(meets.min())
         nearest = steeper[meets <= crossing + 1e-12]
         following = int(nearest[np.argmax(slopes[nearest])])

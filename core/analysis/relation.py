@@ -415,12 +415,12 @@ class SpecificationCurve:
 
 
 def relate_specifications(
-    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0
+    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative"
 ) -> SpecificationCurve:
     """`relate` in brief under each specification (name -> units). Raises InputError if `primary` is not among them."""
     if primary not in frames:
         raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
-    relations = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
+    relations = {name: relate(frame, sign, is_brief=True) for name, frame in frames.items()}
     recipes = {
         name: average_recipes(frame).select("unit", "dimension", "performance") for name, frame in frames.items()
     }
@@ -429,4 +429,4 @@ def relate_specifications(
         name: units.select("unit").join(of_name, on="unit", how="left", maintain_order="left")["dimension"].to_list()
         for name, of_name in recipes.items()
     }
-    return SpecificationCurve(relations, primary, search_dimensions(dimensions, units["performance"].to_list(), seed))
+    return SpecificationCurve(relations, primary, search_dimensions(dimensions, units["performance"].to_list()))

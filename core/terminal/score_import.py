@@ -11,7 +11,7 @@ import polars as pl
 
 from core.errors import Sentence
 from core.figures.scores import with_kind
-from core.scores.parsed_score import ScoreFile
+from core.scores.score_rows import ScoreFile
 from core.terminal.output import _, join, language, translated
 from core.wording import score_files
 from core.wording.score_files import format_name
