@@ -222,16 +222,6 @@ def last_name(reference: Any) -> Any:
     return (windows.name or "…") if is_place else reference
 
 
-def budget_of(text: str) -> tuple[float, str]:
-    """Parse `0.05` nats per token, or `2points` of a task's questions. Raises InputError."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(nats?|points?)?\s*", text)
-    if not found:
-        raise InputError(
-            "'{text}' is no budget. Write nats per token, for example 0.05, or 2points of a task.", text=text
-        )
-    return float(found[1]), "points" if (found[2] or "").startswith("point") else "nats"
-
-
 def bytes_of(text: str | None) -> int | None:
     """Parse `4GiB`, `500 MB`. Raises InputError for a bare number, which may mean bytes or gigabytes."""
     if text is None:
@@ -427,6 +417,23 @@ class LayerPlan:
     def kept(self) -> list[int]:
         """The blocks that stay: block i of the smaller model is block kept[i] of the whole one."""
         return [block for block in range(self.plan.n_layers) if block not in self.plan.blocks]
+
+    @property
+    def decisive_text(self) -> str:
+        """The text whose prices decide: held-out text if the plan was verified on it."""
+        return "held_out" if self.plan.is_verified else "selection"
+
+    @property
+    def price(self) -> PlanOutcomeRow:
+        """The price of the plan's final set, healed or not."""
+        price = self.own_price(self.plan.is_healed)
+        assert price is not None
+        return price
+
+    def own_price(self, is_healed: bool) -> PlanOutcomeRow | None:
+        """The price of the plan's set with or without healing; None if there is none."""
+        prices = (row for row in self.of(self.decisive_text, "loss") if row.is_chosen and row.unit == "block")
+        return next((row for row in prices if row.is_healed == is_healed), None)
 
     def of(self, text: str, measure: str, rule: str | None = None) -> list[PlanOutcomeRow]:
         """Prices on one text, of one rule or of all rules."""

@@ -75,6 +75,16 @@ def validate(model: type[T], content: Any, place: Path | str, context: Any = Non
         raise InputError("{named}: {problem}", named=named, problem=_on_one_line(_sentence(model, first))) from error
 
 
+def from_config(adapter: TypeAdapter[T], text: str) -> T:
+    """Read what a column `config` holds of a declared model. Raises ValueError, in one line, for anything else."""
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = dotted(("config", *first["loc"]))
+        raise ValueError(f"{place}: {' '.join(str(first['msg']).split())}") from error
+
+
 def _on_one_line(part: Any) -> Any:
     """The sentence, with every text that it quotes on one line."""
     if isinstance(part, Sentence):

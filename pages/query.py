@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.ui import language
-from core.ui.query import answer, editor, table_browser
+from core.ui.query import answer, editor
 
 _ = language.translator()
 
@@ -18,7 +18,7 @@ left, right = st.columns([4, 3], gap="large")
 with left:
     request = editor.query_form()
 with right:
-    table_browser.show()
+    editor.show_tables()
 if request:
     answer.start(request)
 current = answer.current_answer()

@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.ui import inputs, language
-from core.ui.scores import import_form, imported_files, model_names, paired_answers
+from core.ui.scores import import_form, imported_files, paired_answers
 
 _ = language.translator()
 
@@ -13,7 +13,7 @@ st.title(_("Scores"))
 sections = {
     "import": (_("Import"), import_form.show),
     "files": (_("Imported files"), imported_files.show),
-    "names": (_("Names of models"), model_names.show),
+    "names": (_("Names of models"), imported_files.show_names),
     "conflicts": (_("Contradictions"), imported_files.show_conflicts),
     "pairs": (_("Two models, question by question"), paired_answers.show),
 }

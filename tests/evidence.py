@@ -20,16 +20,16 @@ import numpy as np
 import polars as pl
 
 from core import wording
-from core.analysis.answer import Answer, relate_by_specification, specification_key
+from core.analysis.answer import Answer, relate_by_specification, relation_units, specification_key
 from core.analysis.claims import LEVEL
 from core.analysis.paired import sign_test
-from core.analysis.plans import all_rule_forecasts, layer_directions, plan_price, unhealed_price
+from core.analysis.plans import all_rule_forecasts, layer_directions, unhealed_price
 from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.resampling import adjust_p_values
-from core.analysis.units import FEWEST_TEST
+from core.analysis.units import FEWEST_TEST, reliability
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.commands.rank import load_answer
 from core.commands.rank import load_evidence as rank_evidence
@@ -244,6 +244,8 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
     )
     for lines in (answer_words.note_lines, answer_words.detail_lines):
         section.say(*("\n".join(f"- {line}" for line in lines(said, language)) for language in LANGUAGES))
+    for sentence in _reliability(said):
+        section.say(*sentence)
     shown = finals(checkpoints, Recipe.width)
     if not shown:
         return section
@@ -315,6 +317,23 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
     return section
 
 
+def _reliability(said: Answer) -> list[tuple[str, str]]:
+    """How much of what differs between single runs differs between recipes; none without replicates."""
+    dimension, score = reliability(relation_units(said.population))
+    if dimension is None or score is None:
+        return []
+    shares = [answer_words.coefficient_text(one.value, one.lower, one.upper) for one in (dimension, score)]
+    n, again = dimension.n_recipes, dimension.n_again
+    return [
+        (
+            f"Replicates: of the variance between single runs, the share that lies between recipes is {shares[0]} for the dimension and "
+            f"{shares[1]} for the score ({n} recipes, {again} runs again).",
+            f"反復：個々の学習の間の分散のうち、レシピの違いによる割合は、次元で {shares[0]}、スコアで {shares[1]} です"
+            f"（{n} レシピ、反復 {again} 回）。",
+        )
+    ]
+
+
 def _places(low: int | None, high: int | None) -> str:
     return "–" if low is None else f"{low}" if low == high else f"{low}–{high}"
 
@@ -372,6 +391,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
             [logs[name]["tasks"][task]["value"] for name in code],
         )
     p_values = adjust_p_values([one.p for _told, one in pairs], "bh")
+    standing = [(told, one) for (told, one), p in zip(pairs, p_values, strict=True) if p is not None and p <= LEVEL]
     for (told, one), p in zip(pairs, p_values, strict=True):
         rows.append((told, answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.say(
@@ -380,7 +400,19 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
         "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。"
         "レシピは、その学習の平均値で1回ずつ数えます。",
     )
-    section.say_if_few(min(one.n for _told, one in pairs), "models", "モデル数")
+    fewest = min(one.n for _told, one in pairs)
+    section.say_if_few(fewest, "models", "モデル数")
+    if fewest >= FEWEST_TEST:
+        listed = [
+            (", ", "、")[n].join(f"{told[n]} ({answer_words.coefficient_text(one.rho)})" for told, one in standing)
+            for n in range(2)
+        ]
+        section.answer(
+            ("Do other scores or readings go with each other?", "他のスコアや他の読み方では関連があるか"),
+            f"of {len(pairs)} pairs {len(standing)} stay below {LEVEL:g} once corrected, exploratory"
+            f"{f': {listed[0]}' if standing else ''}",
+            f"{len(pairs)} 組のうち、補正後も {LEVEL:g} 以下なのは {len(standing)} 組（探索的）{f'：{listed[1]}' if standing else ''}",
+        )
     section.table(
         (("pair", "組"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("corrected p", "補正 p"), ("n", "n")),
         rows,
@@ -406,16 +438,22 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
             "n2": None,
         }
         names = tuple(specification_name(row, language) for language in LANGUAGES)
-        rows.append((names, answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), one.n))
+        corrected = grid.search.adjusted_p[grid.search.names.index(key)]
+        coefficient = answer_words.coefficient_text(one.rho, one.lower, one.upper)
+        rows.append((names, coefficient, _p(one.p), _p(corrected), one.n))
     negative = sum((one.rho or 0) < 0 for one in counted.values())
-    clear = sum(one.p is not None and one.p <= LEVEL for one in counted.values())
+    clear = [one for one in counted.values() if one.p is not None and one.p <= LEVEL]
+    published = sum((one.rho or 0) < 0 for one in clear)
+    standing = sum(p is not None and p <= LEVEL for p in grid.search.adjusted_p)
     fewest = min(one.n for one in counted.values())
     tested = fewest >= FEWEST_TEST
     section.say(
         f"The coefficient is negative in {negative} of {len(rows)} specifications"
-        f"{f', and its p is at most {LEVEL:g} in {clear}' if tested else ''}. Largest value over the inner "
-        "layers, chosen on the same data: plain maxima, so that only the specification differs. Each recipe counts once.",
-        f"係数が負なのは {len(rows)} 分析条件中 {negative}{f'、p が {LEVEL:g} 以下なのは {clear}' if tested else ''} です。"
+        f"{f'. p is at most {LEVEL:g} in {len(clear)}, {published} of them negative; corrected for looking at all of them, by the maximum over all, in {standing}' if tested else ''}. "
+        "Largest value over the inner layers, chosen on the same data: plain maxima, so that only the specification differs. Each recipe "
+        "counts once.",
+        f"係数が負なのは {len(rows)} 分析条件中 {negative} です。"
+        f"{f'p が {LEVEL:g} 以下なのは {len(clear)}（うち負は {published}）、全条件を調べたことを最大値で補正すると {standing} です。' if tested else ''}"
         "値は中間層の単純な最大値で、分析条件だけが異なります。レシピは1回ずつ数えます。",
     )
     section.say_if_few(fewest, "models", "モデル数")
@@ -425,7 +463,14 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         f"公表された向きになるのは {len(rows)} 分析条件中 {negative}",
     )
     section.table(
-        (("specification", "分析条件"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows
+        (
+            ("specification", "分析条件"),
+            ("Spearman's rho", "スピアマンの順位相関"),
+            ("p", "p"),
+            ("p, maximum over all", "p（全条件の最大値で補正）"),
+            ("n", "n"),
+        ),
+        rows,
     )
     return section
 
@@ -478,6 +523,11 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         ),
         "in " + ", ".join(str(row[1]) for row in rows) + " of the recipes",
         "成り立つレシピ：" + "、".join(str(row[1]) for row in rows),
+    )
+    falling = sum(steps[last].bits < steps[GROWING].bits for steps in phased.values())
+    section.say(
+        f"From step {GROWING} to {last:,} bits per byte of code fall in {falling} of {len(phased)}.",
+        f"{GROWING}ステップから{last:,}ステップまでにコードのビット毎バイトが下がるのは {len(phased)} レシピ中 {falling} です。",
     )
     trends, grown = (
         [_spearman([one.inner_max for one in run], [-one.bits for one in run]) for run in runs]
@@ -571,23 +621,33 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         ("largest inner dimension, width 192 above width 64", "中間層の最大次元（幅192＞幅64）"): "inner_max",
         ("d2 at the end before the norm, width 192 above width 64", "最終層（正規化前）の d2（幅192＞幅64）"): "end",
     }
-    rows = []
-    for told, column in grown.items():
-        values = [_log_ratio(getattr(widths[192][name], column), getattr(widths[64][name], column)) for name in common]
-        one = sign_test(values)
-        rows.append((told, f"{one.positive} / {len(common)}", _p(one.p)))
+    tests = [
+        sign_test(
+            [_log_ratio(getattr(widths[192][name], column), getattr(widths[64][name], column)) for name in common]
+        )
+        for column in grown.values()
+    ]
+    corrected = adjust_p_values([one.p for one in tests], "holm")
+    rows = [
+        (told, f"{one.positive} / {len(common)}", _p(one.p), _p(p))
+        for told, one, p in zip(grown, tests, corrected, strict=True)
+    ]
     section.say(
-        "Registered: a sign test over the recipes that all widths have. Pooled over widths, a relation of dimension and score is confounded "
+        "Registered: a sign test over the recipes that all widths have, each on its own; the correction for two tests stands beside it. "
+        "Pooled over widths, a relation of dimension and score is confounded "
         "with width, and is only drawn.",
-        "登録した検定：全ての幅にあるレシピでの符号検定。幅をまたいだ次元とスコアの関係は幅と交絡するため、図示のみとします。",
+        "登録した検定：全ての幅にあるレシピでの符号検定（検定ごと。2つの検定に対する補正を併記）。幅をまたいだ次元とスコアの関係は幅と交絡するため、図示のみとします。",
     )
     section.say_if_few(len(common), "recipes", "レシピ数", ON_ALL_WIDTHS)
     section.answer(
         ("Do wider models have a larger inner dimension?", "幅の広いモデルほど中間層の最大次元は大きいか"),
-        f"in {rows[0][1]} recipes, width 192 beside 64 (p = {rows[0][2]})",
-        f"幅192と64の比較で {rows[0][1]} レシピ（p = {rows[0][2]}）",
+        f"in {rows[0][1]} recipes, width 192 beside 64 (p = {rows[0][2]}; of both tests, Holm: {rows[0][3]})",
+        f"幅192と64の比較で {rows[0][1]} レシピ（p = {rows[0][2]}、2つの検定での Holm 補正：{rows[0][3]}）",
     )
-    section.table((("expected", "予想"), ("recipes where it holds", "成り立つレシピ"), ("p", "p")), rows)
+    section.table(
+        (("expected", "予想"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
+        rows,
+    )
 
     def draw(language: str) -> str:
         japanese = language == "ja"
@@ -636,11 +696,12 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     known = known.sort(
         pl.col("reference").str.starts_with("local:"), "name", "corpus_name", descending=[True, False, False]
     )
-    rows = []
+    rows, words = [], []
     for run in known.to_dicts():
         own, shuffled = windows.filter(run_id=run["run_id"]), shuffled_windows(run, runs, windows)
         for place in PLACES:
             found = relate_windows(own, place, shuffled)
+            words.append(found.relation.answer)
             rows.append(
                 (
                     run["name"],
@@ -660,17 +721,16 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     if not rows:
         return section
     corrected = adjust_p_values([row[_AT] for row in rows], "holm")
-    standing = [row for row, p in zip(rows, corrected, strict=True) if p <= LEVEL]
-    named = [
-        " (" + "; ".join(f"{one[0]}, {one[1]}, {one[2][n]}: {one[3][n]}" for one in standing) + ")" for n in (0, 1)
-    ]
-    english, japanese = named if standing else ("", "")
+    small = [(row, word) for row, word, p in zip(rows, words, corrected, strict=True) if p is not None and p <= LEVEL]
+    standing = [row for row, word in small if word.startswith("related")]
+    alone = [row for row, word in small if not word.startswith("related")]
     section.say(
         f"**Of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} once p is corrected for looking at all of "
-        f"them (Holm){english}.** An answer of “related” whose corrected p is above "
-        f"{LEVEL} is a hint, no finding.",
+        f"them (Holm){_listed(standing, 0)}.** An answer of “related” whose corrected p is above {LEVEL} is a hint, no finding."
+        f"{f' Over single windows that p is at most {LEVEL:g} in {len(alone)} more, where no answer stands with each document counted once{_listed(alone, 0)}.' if alone else ''}",
         f"**{len(rows)}件の関係のうち、全件を見たことを補正した p（Holm）でも残るのは{len(standing)}件です"
-        f"{japanese}。**補正後の p が{LEVEL}を超える「関係あり」は手がかりにとどまり、結論ではありません。",
+        f"{_listed(standing, 1)}。**補正後の p が{LEVEL}を超える「関連あり」は手がかりにとどまり、結論ではありません。"
+        f"{f'ウィンドウ単位では補正後の p が{LEVEL:g}以下でも、文書を1回ずつ数えると答えが成り立たないものが{len(alone)}件あります{_listed(alone, 1)}。' if alone else ''}",
     )
     section.answer(
         (
@@ -712,6 +772,12 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
 
 _AT = 7
 """Where a row has the p that is corrected for the number of rows."""
+
+
+def _listed(rows: Sequence[tuple[Any, ...]], n: int) -> str:
+    """Where these relations are, with their coefficients, in brackets; empty without any."""
+    named = "; ".join(f"{one[0]}, {one[1]}, {one[2][n]}: {one[4]}" for one in rows)
+    return f" ({named})" if rows else ""
 
 
 def _coefficient(one: Relation | None) -> tuple[str, str, str | int]:
@@ -761,8 +827,10 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
             )
         )
     section.say(
-        "Models whose damage is known: does the instrument react, and does a smaller dimension then mean a better model?",
-        "損傷の内容がわかっているモデルで、測定値が反応するか、次元が小さいことが良いモデルを意味するかを見ます。",
+        "Models whose damage is known: does the instrument react, and does a smaller dimension then mean a better model? "
+        "Bits per byte are those of the measured windows, which are fewer than those of the scores above.",
+        "損傷の内容がわかっているモデルで、測定値が反応するか、次元が小さいことが良いモデルを意味するかを見ます。"
+        "ビット毎バイトは測定したウィンドウの値で、上のスコアよりウィンドウ数が少なくなります。",
     )
     for model in table["model"].unique(maintain_order=True):
         of_model = table.filter(model=model).to_dicts()
@@ -770,6 +838,7 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
             shown = names.get(model, model)
             reaction = _reaction(of_model)
             section.say(*(f"{shown}: {sentence}" for sentence in reaction.sentences))
+            section.say(*(f"{shown}: {sentence}" for sentence in _projected(of_model)))
             section.answer(
                 (f"What does damage do to {shown}?", f"{shown} を損なうと次元はどうなるか"), *reaction.ratios
             )
@@ -840,11 +909,32 @@ def _reaction(rows: Sequence[dict[str, Any]]) -> Reaction:
         japanese += f"区間を超えて変化した場合は、いずれも次元が{japanese_way}。"
     ratios = [
         (", ", "、")[n].join(
-            f"{_KINDS[kind][n]} × {row['inner_max'] / whole['inner_max']:.2f}" for kind, row in strongest.items()
+            f"{_KINDS[kind][n]} × {row['inner_max'] / whole['inner_max']:.2f}"
+            f"{'' if row in larger or row in smaller else (' (within the intervals)', '（区間内）')[n]}"
+            for kind, row in strongest.items()
         )
         for n in range(2)
     ]
     return Reaction((english, japanese), (f"largest inner dimension: {ratios[0]}", f"中間層の最大次元：{ratios[1]}"))
+
+
+def _projected(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """What d2 reads where it is known how many directions there are, and where the largest inner dimension cannot say."""
+    projected = [row for row in rows if row["damage"] == "rank"]
+    ranks, values = (
+        ", ".join(f"{row['level']:.0f}" for row in projected),
+        ", ".join(number(row["projected_value"]) for row in projected),
+    )
+    layer, above = projected[0]["projected_layer"], sum(row["projected_lower"] > row["level"] for row in projected)
+    before = sum(row["inner_max_layer"] < row["projected_layer"] for row in projected)
+    return (
+        f"the stream after block {layer} projected onto {ranks} directions, d2 of that layer reads {values}: above the number of directions "
+        f"in {above} of {len(projected)}, and below it where they differ in variance. In {before} of {len(projected)} the largest inner "
+        "dimension is that of an earlier layer, which no projection after it changes.",
+        f"第{layer}ブロックの後で {ranks.replace(', ', '、')} 方向に射影すると、その層の d2 は {values.replace(', ', '、')} です。方向の数を上回ったのは"
+        f"{len(projected)} 件中 {above} 件で、方向ごとに分散が異なればそれより小さくなります。{len(projected)} 件中 {before} 件では中間層の最大がそれより前の層にあり、"
+        "後の層の射影では変わりません。",
+    )
 
 
 def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -> str:
@@ -908,7 +998,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         ),
         [_planned(found) for found in plans],
     )
-    by_dimension, is_cheapest = _by_dimension(plans, checkpoints)
+    by_dimension, is_cheapest, n_apart = _by_dimension(plans, checkpoints)
     for language_lines in _alone(plans), _needed(plans), _held_against(plans), by_dimension:
         if language_lines:
             section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
@@ -939,8 +1029,9 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
                 "Are blocks cheaper to remove where the dimension is smaller?",
                 "次元が小さいモデルほど、ブロックを取り除く代償は小さいか",
             ),
-            f"of ladder models the smallest in dimension is the cheapest in {sum(is_cheapest)} of {len(is_cheapest)} comparisons; no test",
-            f"次元が最小の小規模モデルの損失増が最小なのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回（検定ではない）",
+            f"of ladder models the smallest in dimension is the cheapest in {sum(is_cheapest)} of {len(is_cheapest)} comparisons; the "
+            f"intervals of the prices overlap in {len(is_cheapest) - n_apart}; no test",
+            f"次元が最小の小規模モデルの損失増が最小なのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回。代償の区間が重なるのは{len(is_cheapest) - n_apart}回（検定ではない）",
         )
     return section
 
@@ -949,8 +1040,8 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, healed +0.05 / +0.2; recommended within the budget: none`."""
     plans = sorted(plans, key=lambda found: len(found.plan.blocks))
     counts = " / ".join(str(len(found.plan.blocks)) for found in plans)
-    prices = " / ".join(f"{(unhealed_price(found) or plan_price(found)).difference:+.2f}" for found in plans)
-    healed = " / ".join(f"{plan_price(found).difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
+    prices = " / ".join(f"{(unhealed_price(found) or found.price).difference:+.2f}" for found in plans)
+    healed = " / ".join(f"{found.price.difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
     return (
@@ -963,7 +1054,7 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
 
 def _planned(found: LayerPlan) -> tuple[Any, ...]:
     plan = found.plan
-    before, after = unhealed_price(found) or plan_price(found), plan_price(found)
+    before, after = unhealed_price(found) or found.price, found.price
     return (
         plan.name,
         plan.corpus_id.partition("@")[0],
@@ -1050,35 +1141,45 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
 
 def _by_dimension(
     plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]
-) -> tuple[list[tuple[str, ...]], list[bool]]:
-    """Of ladder models of one width, in the order of their dimension, what the removal of as many blocks costs; and for each
-    number of blocks whether the model of the smallest dimension is the cheapest."""
+) -> tuple[list[tuple[str, ...]], list[bool], int]:
+    """Of ladder models of one width, in the order of their dimension, what the removal of as many blocks costs; for each
+    number of blocks whether the model of the smallest dimension is the cheapest; and for how many of them the intervals of
+    its price and of the next one do not overlap."""
     dimension = {one.recipe.folder_of(one.step): one.inner_max for one in finals(checkpoints, Recipe.width)}
-    told, cheapest = [], []
+    told, cheapest, n_apart = [], [], 0
     for n in sorted({len(found.plan.blocks) for found in plans}):
         own = [found for found in plans if len(found.plan.blocks) == n and dimension.get(found.plan.name)]
         if len(own) < 2:
             continue
         own.sort(key=lambda found: dimension[found.plan.name] or 0.0)
-        prices = [unhealed_price(found) or plan_price(found) for found in own]
-        least, *others = (row.difference or 0.0 for row in prices)
+        prices = [unhealed_price(found) or found.price for found in own]
+        first, *others = prices
+        nearest = min(others, key=lambda row: row.difference or 0.0)
         listed = [
             f"{found.plan.name} ({number(dimension[found.plan.name])}) {_price(row)}"
             for found, row in zip(own, prices, strict=True)
         ]
-        is_cheapest = least < min(others)
+        is_cheapest = (first.difference or 0.0) < (nearest.difference or 0.0)
+        is_apart = max(_limits(first)[0], _limits(nearest)[0]) > min(_limits(first)[1], _limits(nearest)[1])
         cheapest.append(is_cheapest)
+        n_apart += is_apart
         english = "is the cheapest" if is_cheapest else "is not the cheapest"
+        english += " to remove from" if is_apart else " to remove from, but the intervals of the prices overlap"
         japanese = "損失増が最小" if is_cheapest else "損失増は最小ではない"
+        japanese += "" if is_apart else "（ただし区間が重なる）"
         told.append(
             (
                 f"Without {n} of their blocks, ladder models in the order of their largest inner dimension cost, before healing: "
-                f"{'; '.join(listed)}. The model of the smallest dimension {english} to remove from; {len(own)} models are no test.",
+                f"{'; '.join(listed)}. The model of the smallest dimension {english}; {len(own)} models are no test.",
                 f"{n}ブロックを除いたときの補正前の損失の増加を、中間層の最大次元が小さい順に並べると、{'、'.join(listed)}です。"
                 f"次元が最小のモデルが{japanese}という結果ですが、{len(own)}モデルでは検定になりません。",
             )
         )
-    return told, cheapest
+    return told, cheapest, n_apart
+
+
+def _limits(price: PlanOutcomeRow) -> tuple[float, float]:
+    return (-np.inf if price.lower is None else price.lower, np.inf if price.upper is None else price.upper)
 
 
 def _what(row: dict[str, Any]) -> tuple[str, str]:

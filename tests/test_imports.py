@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "plans": {"errors", "records", "tables", "geometry", "models", "texts", "measure"},
     "paths": set(),
     "files": {"errors"},
-    "store": {"errors", "records", "tables"},
+    "store": {"errors", "records", "tables", "pilots"},
     "warehouse": {"errors", "records", "tables", "pilots", "scores", "exports", "store"},
     "sql": {"errors", "warehouse"},
     "analysis": {"errors", "records", "tables", "pilots"},
@@ -90,7 +90,7 @@ ONLY_IN = {
     "ray": {"runs"},
 }
 HEAVY = ("torch", "transformers", "skdim", "ray", "scipy.stats", "scipy.optimize")
-MOST_FILES, MOST_IN_A_FOLDER = 320, 25
+MOST_FILES, MOST_IN_A_FOLDER = 312, 25
 
 
 def sources() -> list[Path]:

@@ -3,6 +3,7 @@ pilot's deck, about the models that `select_population` chose."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -11,7 +12,7 @@ from core.analysis.claims import LEVEL
 from core.analysis.population import Population, filter_specification
 from core.analysis.question import Registration, is_run_of
 from core.analysis.ranking import OWN_MATCHES, RankingGroup
-from core.analysis.ranks import BLOCK_FREEDOM, quantile, rank_intervals
+from core.analysis.ranks import BLOCK_FREEDOM, Ranks, quantile, rank_intervals
 from core.analysis.relation import MARGIN, Relation, SpecificationCurve, relate, relate_specifications
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 
@@ -37,6 +38,25 @@ class RankedModel:
     score_rank_high: int | None
     """The same by score, 1 = best."""
     is_vetoed: bool
+    class_leader: str | None = None
+    """Run of the model that leads its class by dimension: the models that cannot be distinguished from their first."""
+    score_class_leader: str | None = None
+    """The same by score."""
+
+
+@dataclass(frozen=True)
+class RankedModels:
+    """Models with their ranks, and what differences could have shown."""
+
+    models: tuple[RankedModel, ...] = ()
+    """By dimension, largest first; those without one last."""
+    detectable_ratio: float | None = None
+    """The smallest true ratio of two dimensions that the median pair shows with a power of 80 percent, all pairs being
+    looked at; None without known errors."""
+    detectable_score: float | None = None
+    """The same of scores: the smallest true difference."""
+    like_best: tuple[str, ...] = ()
+    """Run of the best model by score, and the runs of those that cannot be distinguished from it."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +69,16 @@ class Answer:
     """One of `relation.ANSWERS`."""
     reasons: tuple[str, ...]
     """Why nobody can tell, as in `Relation.reasons`, and: `no_runs`, `no_direction`, `sources`, `base_scores`."""
-    models: tuple[RankedModel, ...]
-    """By dimension, largest first; those without one last."""
+    ranked: RankedModels
+    """All models, whether they are tested or not."""
     n_base: int = 0
     """Models left out of the test because only their base model has a score."""
     n_contradicting: int = 0
     """Models whose sources state different scores."""
+
+    @property
+    def models(self) -> tuple[RankedModel, ...]:
+        return self.ranked.models
 
     @property
     def registration(self) -> Registration:
@@ -69,7 +93,6 @@ def answer_question(
     population: Population,
     blocks: pl.DataFrame | None = None,
     score_blocks: pl.DataFrame | None = None,
-    seed: int = 0,
     *,
     full_answer: Answer | None = None,
     is_brief: bool = False,
@@ -84,7 +107,7 @@ def answer_question(
     if population.benchmark is not None and population.higher_is_better is None:
         relation = _relation_without_direction(population)
     else:
-        relation = relate(units, population.registration.sign, seed=seed, is_brief=is_brief)
+        relation = relate(units, population.registration.sign, is_brief=is_brief)
     word, reasons = relation.answer, list(relation.reasons)
     n_base = population.rows.filter(score_match="base").height
     if population.group is None:
@@ -92,14 +115,15 @@ def answer_question(
     elif "no_scores" in reasons and n_base:
         reasons = ["base_scores"]
     contradicting = _count_contradicting(population)
-    if contradicting and word != "cannot_tell" and _depends_on_source(population, relation, seed):
+    if contradicting and word != "cannot_tell" and _depends_on_source(population, relation):
         word, reasons = "cannot_tell", ["sources"]
     if full_answer is None:
-        models = rank_models(population, blocks, score_blocks)
+        ranked = rank_models(population, blocks, score_blocks)
     else:
         run_ids = set(population.rows["run_id"])
         models = tuple(model for model in full_answer.models if model.run_id in run_ids)
-    return Answer(population, relation, word, tuple(reasons), models, n_base, contradicting)
+        ranked = replace(full_answer.ranked, models=models)
+    return Answer(population, relation, word, tuple(reasons), ranked, n_base, contradicting)
 
 
 def _relation_without_direction(population: Population) -> Relation:
@@ -122,11 +146,11 @@ def _count_contradicting(population: Population) -> int:
     return population.rows.filter(pl.col("score_lowest") != pl.col("score_highest")).height
 
 
-def _depends_on_source(population: Population, relation: Relation, seed: int) -> bool:
+def _depends_on_source(population: Population, relation: Relation) -> bool:
     """Whether the answer changes with the lowest or the highest score that the sources state."""
     for end in ("score_lowest", "score_highest"):
         at_end = replace(population, rows=population.rows.with_columns(score=pl.coalesce(end, "score")))
-        again = relate(relation_units(at_end), population.registration.sign, seed=seed, is_brief=True)
+        again = relate(relation_units(at_end), population.registration.sign, is_brief=True)
         if again.answer != relation.answer:
             return True
     return False
@@ -193,20 +217,23 @@ def _recipe_names(population: Population) -> pl.Series:
 
 def rank_models(
     population: Population, blocks: pl.DataFrame | None = None, score_blocks: pl.DataFrame | None = None
-) -> tuple[RankedModel, ...]:
+) -> RankedModels:
     """Every model with the intervals of its ranks by dimension and by score; largest dimension first."""
     column = population.dimension.column
     rows = _with_blocks(population.rows, blocks, score_blocks).with_columns(
         value=pl.col(column).cast(pl.Float64).log(), error=_log_error(column)
     )
-    by_dimension = _rank_bounds(rows.select("value", "error", "blocks", unit="run_id"))
-    is_own = pl.col("score_match").is_in(OWN_MATCHES)
-    scores = rows.filter(is_own).select(value="score", error="score_std_error", blocks="score_blocks", unit="run_id")
-    by_score = _rank_bounds(scores, largest_first=population.higher_is_better is not False)
+    by_dimension = rank_intervals(rows.select("value", "error", "blocks", unit="run_id"))
+    is_ranked = pl.col("score_match").is_in(OWN_MATCHES)
+    if population.higher_is_better is None:  # nobody knows which end is the best
+        is_ranked = pl.lit(False)
+    scores = rows.filter(is_ranked).select(value="score", error="score_std_error", blocks="score_blocks", unit="run_id")
+    by_score = rank_intervals(scores, largest_first=population.higher_is_better is not False)
+    dimension_places, score_places = _places(by_dimension), _places(by_score)
     models = []
     for row in rows.iter_rows(named=True):
-        low, high = by_dimension.get(row["run_id"], (None, None))
-        score_low, score_high = by_score.get(row["run_id"], (None, None))
+        low, high, leader = dimension_places.get(row["run_id"], (None, None, None))
+        score_low, score_high, score_leader = score_places.get(row["run_id"], (None, None, None))
         models.append(
             RankedModel(
                 run_id=row["run_id"],
@@ -223,20 +250,25 @@ def rank_models(
                 score_rank_low=score_low,
                 score_rank_high=score_high,
                 is_vetoed=row["worst_check"] == "veto",
+                class_leader=leader,
+                score_class_leader=score_leader,
             )
         )
-    return tuple(sorted(models, key=lambda model: (model.dimension is None, -(model.dimension or 0), model.name)))
+    models.sort(key=lambda model: (model.dimension is None, -(model.dimension or 0), model.name))
+    ratio = None if by_dimension.detectable is None else math.exp(by_dimension.detectable)
+    return RankedModels(tuple(models), ratio, by_score.detectable, by_score.like_first)
 
 
-def _rank_bounds(units: pl.DataFrame, *, largest_first: bool = True) -> dict[str, tuple[int, int]]:
-    ranks = rank_intervals(units, largest_first=largest_first).units
-    return {unit: (low, high) for unit, low, high in ranks.select("unit", "rank_low", "rank_high").iter_rows()}
+def _places(ranks: Ranks) -> dict[str, tuple[int, int, str]]:
+    """Of each unit the interval of its rank, and the leader of its class."""
+    places = ranks.units.select("unit", "rank_low", "rank_high", "class_leader").rows()
+    return {unit: (low, high, leader) for unit, low, high, leader in places}
 
 
 # --- other specifications ---------------------------------------------------------------------------------------
 
 
-def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: int = 0) -> SpecificationCurve | None:
+def relate_by_specification(population: Population, maxima: pl.DataFrame) -> SpecificationCurve | None:
     """The relation under every specification, by each model's largest value over the inner layers.
 
     `maxima`: rows of `queries.inner_maxima`. Values are plain maxima, in the reference too, so that only the
@@ -254,9 +286,7 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame, seed: 
         if joined["dimension"].count():
             frames[specification_key(specification)] = joined
     primary = specification_key(REFERENCE)
-    return (
-        relate_specifications(frames, primary, population.registration.sign, seed=seed) if primary in frames else None
-    )
+    return relate_specifications(frames, primary, population.registration.sign) if primary in frames else None
 
 
 def specification_key(specification: Specification) -> str:

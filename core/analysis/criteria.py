@@ -147,6 +147,8 @@ class ResolvedCriterion:
     higher_is_better: bool
     benchmark: Mapping[str, Any] | None = None
     """For a score: a row of `ranking.list_benchmarks`."""
+    is_direction_known: bool = True
+    """False for a score of which no source, or sources in contradiction, say which end is the better one."""
 
     @property
     def key(self) -> str:
@@ -181,13 +183,14 @@ def resolve_criteria(
 def resolve_criterion(
     criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None
 ) -> ResolvedCriterion:
-    """`benchmark`: a row of `ranking.list_benchmarks`, for a score. Without a stated direction higher is better."""
+    """`benchmark`: a row of `ranking.list_benchmarks`, for a score, whose direction is that of its sources."""
     if criterion.direction:
         return ResolvedCriterion(criterion, criterion.direction == "higher", benchmark)
     if benchmark is None:
         return ResolvedCriterion(criterion, DIRECTIONS[criterion.of] == "higher")
-    directions = ranking.filter_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls()
-    return ResolvedCriterion(criterion, bool(directions[0]) if len(directions) else True, benchmark)
+    directions = ranking.filter_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls().unique()
+    is_known = len(directions) == 1
+    return ResolvedCriterion(criterion, bool(directions[0]) if is_known else True, benchmark, is_known)
 
 
 def _find_benchmark(task: TaskName | None, benchmarks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -46,7 +46,8 @@ class WeightedCriterion:
     share: float
     """Share of all weights, 0 to 1."""
     muted_reason: str | None = None
-    """Why it has no weight and no threshold: `use_class`, `not_comparable`, `no_score`, `few_models`."""
+    """Why it has no weight and no threshold: of a dimension `use_class`, `not_comparable`, `no_score` or `few_models`, of a
+    score `no_direction`."""
 
 
 @dataclass(frozen=True)
@@ -234,22 +235,27 @@ def decide(
 def _weigh_criteria(
     criteria: Sequence[ResolvedCriterion], n_related: int | None, use_class: str, comparable: bool
 ) -> list[WeightedCriterion]:
-    muted_reasons = [muted_reason(criterion.criterion.of, n_related, use_class, comparable) for criterion in criteria]
+    muted_reasons = [muted_reason(criterion, n_related, use_class, comparable) for criterion in criteria]
     weights = [
         0.0 if why else criterion.criterion.weight for criterion, why in zip(criteria, muted_reasons, strict=True)
     ]
     if not sum(weights):
         nothing = Sentence("No criterion that counts has a weight, so that nothing can be chosen.")
-        muted_here = Sentence("The dimension does not count here.") if any(muted_reasons) else ""
-        raise InputError(sentences(nothing, muted_here, Sentence("Give one a weight.")))
+        muted_here = [
+            Sentence("The dimension does not count here.") if set(muted_reasons) - {None, "no_direction"} else "",
+            Sentence("No source says whether a higher score is the better one.")
+            if "no_direction" in muted_reasons
+            else "",
+        ]
+        raise InputError(sentences(nothing, *muted_here, Sentence("Give one a weight.")))
     shares = (weight / sum(weights) for weight in weights)
     return [WeightedCriterion(*parts) for parts in zip(criteria, shares, muted_reasons, strict=True)]
 
 
-def muted_reason(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
-    """Why a quantity may not decide (see `WeightedCriterion.muted_reason`); None if it may."""
-    if of not in DIMENSIONS:
-        return None
+def muted_reason(criterion: ResolvedCriterion, n_related: int | None, use_class: str, comparable: bool) -> str | None:
+    """Why a criterion may not decide (see `WeightedCriterion.muted_reason`); None if it may."""
+    if criterion.criterion.of not in DIMENSIONS:
+        return None if criterion.is_direction_known else "no_direction"
     if use_class in CAUTIOUS_USE_CLASSES:
         return "use_class"
     if not comparable:
@@ -257,6 +263,11 @@ def muted_reason(of: str, n_related: int | None, use_class: str, comparable: boo
     if n_related is None:
         return "no_score"
     return "few_models" if n_related < FEWEST_TEST else None
+
+
+def reason_key(criterion: ResolvedCriterion, why: str) -> str:
+    """A `muted_reason` as one of `Decision.reasons`."""
+    return f"{'dimension' if criterion.criterion.of in DIMENSIONS else 'score'}_{why}"
 
 
 def _has_threshold(criterion: Criterion) -> bool:
@@ -336,10 +347,11 @@ def _with_reasons(decision: Decision) -> Decision:
         if not criterion.muted_reason
     ):
         reasons.append("threshold_within_error")
-    reasons += [
-        f"dimension_{why}"
-        for why in dict.fromkeys(criterion.muted_reason for criterion in decision.criteria if criterion.muted_reason)
-    ]
+    reasons += dict.fromkeys(
+        reason_key(criterion.resolved, criterion.muted_reason)
+        for criterion in decision.criteria
+        if criterion.muted_reason
+    )
     if any(candidate.reason == "lacks" for candidate in decision.excluded):
         reasons.append("some_lack_values")
     return replace(decision, reasons=tuple(reasons))
@@ -417,18 +429,16 @@ def _sensitivities(
     return sensitivities
 
 
-def _upper_envelope(
-    at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.0
-) -> list[tuple[float, float, int]]:
-    """The upper envelope of lines from `start`, where line 0 is on top, to `end`: segments (from, to, line)."""
+def _upper_envelope(at_zero: np.ndarray, slopes: np.ndarray, start: float) -> list[tuple[float, float, int]]:
+    """The upper envelope of lines from `start`, where line 0 is on top, to 1: segments (from, to, line)."""
     segments: list[tuple[float, float, int]] = []
     current, segment_start = 0, start
     while True:
         steeper = np.flatnonzero(slopes > slopes[current] + 1e-12)
         meets = np.array([(at_zero[current] - at_zero[i]) / (slopes[i] - slopes[current]) for i in steeper])
         meets = np.maximum(meets, segment_start)
-        if not len(meets) or meets.min() >= end - 1e-12:
-            return [*segments, (segment_start, end, current)]
+        if not len(meets) or meets.min() >= 1 - 1e-12:
+            return [*segments, (segment_start, 1.0, current)]
         crossing = float(meets.min())
         nearest = steeper[meets <= crossing + 1e-12]
         following = int(nearest[np.argmax(slopes[nearest])])

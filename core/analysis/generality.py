@@ -23,6 +23,7 @@ from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranks import NORMAL_95
 from core.analysis.resampling import (
     LARGEST_RESAMPLED,
+    adjust_p_values,
     bca_interval,
     centred_ranks,
     fisher_interval,
@@ -38,7 +39,7 @@ from core.analysis.resampling import (
     weighted_spearman,
 )
 from core.analysis.rule_record import proportion_interval
-from core.analysis.units import FEWEST_EXPLORATORY, Numbers, to_floats
+from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
 from core.errors import InputError
 from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
@@ -214,6 +215,8 @@ class Task:
     answer: Answer
     decision: Decision | None
     """None if the criteria cannot choose by this task."""
+    p: float | None = None
+    """Of the relation, corrected for the number of tasks looked at (Holm); that of a registered pair is its own."""
 
     @property
     def key(self) -> str:
@@ -228,6 +231,8 @@ class OverTasks:
     """By all tasks together, which share the weight of the score."""
     order: OrderTable | None
     """The models' order by score on each task."""
+    n_recipes: int | None = None
+    """Recipes that `pooled` counts, where some were trained more than once."""
 
 
 def choose_tasks(benchmarks: pl.DataFrame) -> list[dict[str, Any]]:
@@ -240,8 +245,8 @@ def compare_over_tasks(
     answers: Sequence[Answer], context: ChoiceContext, criteria: Sequence[ResolvedCriterion], use_class: str
 ) -> OverTasks:
     """Each task on its own, and all together. Each answer is about the same models by one benchmark (`choose_tasks`); the
-    relation uses all of their models, the decision only the models of the context."""
-    tasks, values = [], {}
+    relation uses all of their models, the decision only the models of the context. Over all tasks each recipe counts once."""
+    tasks, values, recipes = [], {}, {}
     run_ids = list(dict.fromkeys(run_id for answer in answers for run_id in answer.population.rows["run_id"]))
     dimension: dict[str, float | None] = {}
     for answer in answers:
@@ -249,17 +254,32 @@ def compare_over_tasks(
         if benchmark is None:
             continue
         units = relation_units(answer.population)
-        dimension |= dict(units.select("unit", "dimension").rows())
+        once = average_recipes(units)
+        dimension |= dict(once.select("unit", "dimension").rows())
+        recipes[score_key(benchmark)] = dict(once.select("unit", "performance").rows())
         of_runs = dict(units.select("unit", "performance").rows())
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
         tasks.append(Task(benchmark, answer, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
-        tasks=tuple(tasks),
-        pooled=pool_tasks([dimension.get(run_id) for run_id in run_ids], values),
+        tasks=_with_corrected_p(tasks),
+        pooled=pool_tasks(
+            list(dimension.values()),
+            {key: [of_task.get(unit) for unit in dimension] for key, of_task in recipes.items()},
+        ),
         decision=_decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
         if len(tasks) > 1
         else None,
         order=order_over_tasks(run_ids, values),
+        n_recipes=len(dimension) if len(dimension) < len(run_ids) else None,
+    )
+
+
+def _with_corrected_p(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    searched = [None if task.answer.registration.is_registered else task.answer.relation.p for task in tasks]
+    corrected = adjust_p_values(searched, "holm")
+    return tuple(
+        replace(task, p=task.answer.relation.p if task.answer.registration.is_registered else p)
+        for task, p in zip(tasks, corrected, strict=True)
     )
 
 
@@ -277,7 +297,11 @@ def _decide_by_benchmarks(
     if weight:
         plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
         others = [*(resolve_criterion(plain, context.scored, benchmark) for benchmark in benchmarks), *others]
-    if not any(criterion.criterion.weight for criterion in others if criterion.criterion.of not in DIMENSIONS):
+    if not any(
+        criterion.criterion.weight
+        for criterion in others
+        if criterion.criterion.of not in DIMENSIONS and criterion.is_direction_known
+    ):
         return None
     fewest = min(benchmarks, key=lambda benchmark: count_related_models(context, benchmark) or 0)
     return decide_in_context(context, others, fewest, use_class)
@@ -380,7 +404,7 @@ def order_over_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float
     return _order_table(columns, run_ids, [values[key] for key in columns])
 
 
-def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTable | None:
+def order_over_texts(runs: pl.DataFrame) -> OrderTable | None:
     """The models' order by dimension on the texts that most of them were measured on; None below two texts or models.
 
     Within each text the models are comparable (`ranking.groups`); between texts only their order is compared.
@@ -388,17 +412,17 @@ def order_over_texts(runs: pl.DataFrame, column: str = "inner_max") -> OrderTabl
     by_group: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
     for group in ranking.groups(ranking.newest_runs(runs)):  # largest first
         of_text = by_group.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
-        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col(column).is_not_null()))
-    orders = [order for texts in by_group.values() if (order := _order_of_group(texts, column)) is not None]
+        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col("inner_max").is_not_null()))
+    orders = [order for texts in by_group.values() if (order := _order_of_group(texts)) is not None]
     return max(orders, key=lambda order: len(order.run_ids) * len(order.columns), default=None)
 
 
-def _order_of_group(texts: Mapping[str, pl.DataFrame], column: str) -> OrderTable | None:
+def _order_of_group(texts: Mapping[str, pl.DataFrame]) -> OrderTable | None:
     counts = {text: rows["model_id"].n_unique() for text, rows in texts.items()}
     covered = [text for text, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
     if len(covered) < 2:
         return None
-    by_text = [dict(texts[text].select("model_id", column).rows()) for text in covered]
+    by_text = [dict(texts[text].select("model_id", "inner_max").rows()) for text in covered]
     first = {model: run for rows in texts.values() for model, run in rows.select("model_id", "run_id").rows()}
     models = list(dict.fromkeys(model for values in by_text for model in values))
     return _order_table(

@@ -13,14 +13,12 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri, stdtrit
 
+from core.analysis.claims import LEVEL
+from core.analysis.ranks import POWER
 from core.analysis.units import Numbers, to_floats
 from core.errors import InputError
 from core.registry.names import NOT_STATED
 
-LEVEL = 0.05
-"""Two-sided significance level; intervals are at 95 percent."""
-POWER = 0.80
-"""Power at which `detectable` is computed."""
 QUESTION = ("benchmark", "metric", "filter")
 
 

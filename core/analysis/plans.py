@@ -35,20 +35,6 @@ class BudgetResult:
     """Whether the set is the plan's own, which was compared with random sets, harder texts and probes."""
 
 
-def decisive_text(layer_plan: LayerPlan) -> str:
-    """The text whose prices decide: held-out text if the plan was verified on it."""
-    return "held_out" if layer_plan.plan.is_verified else "selection"
-
-
-def plan_price(layer_plan: LayerPlan) -> PlanOutcomeRow:
-    """The price of the plan's final set, healed or not."""
-    return next(
-        row
-        for row in layer_plan.of(decisive_text(layer_plan), "loss")
-        if row.is_chosen and row.unit == "block" and row.is_healed == layer_plan.plan.is_healed
-    )
-
-
 def has_given_blocks(plan: PlanRow) -> bool:
     """Whether the user named the blocks: then there was no search, and nothing is known of other sets."""
     return bool(json.loads(plan.config).get("remove"))
@@ -56,10 +42,7 @@ def has_given_blocks(plan: PlanRow) -> bool:
 
 def unhealed_price(layer_plan: LayerPlan) -> PlanOutcomeRow | None:
     """The price of a healed plan's set before healing, comparable with its rivals; None for a plan that is not healed."""
-    if not layer_plan.plan.is_healed:
-        return None
-    rows = block_prices(layer_plan.outcomes, decisive_text(layer_plan))
-    return next((row for row in rows if row.is_chosen), None)
+    return layer_plan.own_price(is_healed=False) if layer_plan.plan.is_healed else None
 
 
 def time_saved_share(plan: PlanRow) -> float | None:
@@ -79,9 +62,9 @@ def parameters_saved_share(plan: PlanRow, n_blocks: int) -> float:
 
 def search_steps(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The search's set of each size, smallest first, with the plan's own set at its size."""
-    chosen = plan_price(layer_plan)
+    chosen = layer_plan.price
     path = [
-        row for row in layer_plan.of(decisive_text(layer_plan), "loss", "path") if len(row.blocks) != len(chosen.blocks)
+        row for row in layer_plan.of(layer_plan.decisive_text, "loss", "path") if len(row.blocks) != len(chosen.blocks)
     ]
     return sorted([*path, chosen], key=lambda row: len(row.blocks))
 
@@ -94,7 +77,7 @@ def upper_limit(row: PlanOutcomeRow) -> float:
 
 def sets_within_budget(layer_plan: LayerPlan, budget: float) -> BudgetResult:
     """The largest set of blocks that may go for `budget` nats per token."""
-    all_steps, chosen = search_steps(layer_plan), plan_price(layer_plan)
+    all_steps, chosen = search_steps(layer_plan), layer_plan.price
     allowed = [row for row in all_steps if upper_limit(row) < budget]
     price = allowed[-1] if allowed else None
     return BudgetResult(price, all_steps[0], price is chosen)
@@ -102,7 +85,7 @@ def sets_within_budget(layer_plan: LayerPlan, budget: float) -> BudgetResult:
 
 def within_task_budget(layer_plan: LayerPlan) -> BudgetResult:
     """For a budget in points of a task: the plan's own set or none, since no other set was priced on the task."""
-    chosen = plan_price(layer_plan)
+    chosen = layer_plan.price
     return BudgetResult(None if "over_budget" in layer_plan.plan.reasons else chosen, chosen, True)
 
 
@@ -136,7 +119,7 @@ def is_recommended(layer_plan: LayerPlan) -> bool:
 
 def rivals(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The candidates of the plan's size by their prices on the decisive text, the plan itself first."""
-    text = decisive_text(layer_plan)
+    text = layer_plan.decisive_text
     rows = [
         row
         for row in layer_plan.of(text, "loss")
@@ -156,7 +139,7 @@ def other_choices(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
 
 def search_path(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The price of each number of blocks along the search."""
-    text = decisive_text(layer_plan)
+    text = layer_plan.decisive_text
     return sorted(layer_plan.of(text, "loss", "path"), key=lambda row: len(row.blocks))
 
 
@@ -166,6 +149,7 @@ def harder_text_prices(layer_plan: LayerPlan) -> Sequence[PlanOutcomeRow]:
         row
         for row in layer_plan.outcomes
         if row.is_chosen
+        and row.unit == "block"  # projections of layers are chosen too
         and row.text not in ("selection", "held_out", "weights")
         and row.measure in ("loss", "exact_match", "accuracy")
     ]
@@ -183,7 +167,7 @@ def excess_of_published(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
 
 def rules_with_same_blocks(layer_plan: LayerPlan) -> list[str]:
     """The published rules that choose the plan's set."""
-    rows = block_prices(layer_plan.outcomes, decisive_text(layer_plan))
+    rows = block_prices(layer_plan.outcomes, layer_plan.decisive_text)
     return [
         rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == layer_plan.plan.blocks for row in rows)
     ]

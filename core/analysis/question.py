@@ -130,6 +130,9 @@ class Registration:
         return RegisteredPilot(self.pilot_id, self.pilot, self.at or _midnight(self.stated_date))
 
     def mark_exploratory(self, *reasons: str) -> Registration:
+        """With more reasons why it is exploratory; what nobody registered cannot be unlike it."""
+        if self.by == "published":
+            return self
         return replace(self, exploratory=tuple(dict.fromkeys([*self.exploratory, *reasons])))
 
 

@@ -7,7 +7,7 @@ model by exact repository and revision; any weaker match is labelled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,7 +57,7 @@ class RankingGroup:
     corpus_id: str
     protocol_hash: str
     rows: pl.DataFrame
-    """Rows of the runs frame, in the requested order."""
+    """Rows of the runs frame, by name."""
     words_hash: str = ""
     """Hash of the compared words; empty where the points are token types."""
     stack: str = MAIN
@@ -75,17 +75,17 @@ class RankingGroup:
         return sorted(self.rows["dtype"].unique().to_list())
 
 
-def groups(runs: pl.DataFrame, order: str = "name", *, include_vetoed: bool = False) -> list[RankingGroup]:
+def groups(runs: pl.DataFrame, *, include_vetoed: bool = False) -> list[RankingGroup]:
     """The comparable groups among the runs on unchanged text, largest first.
 
     Runs that a check vetoes are left out (`vetoed` returns them) unless `include_vetoed`.
     """
-    return _build_groups(runs, GROUP_KEYS, order, include_vetoed)
+    return _build_groups(runs, GROUP_KEYS, include_vetoed)
 
 
-def natural_sort_key(column: str = "name") -> pl.Expr:
+def natural_sort_key() -> pl.Expr:
     """A natural sort key: numbers in names compare as numbers, so that model-9 comes before model-10."""
-    padded = pl.col(column).str.to_lowercase().str.replace_all(r"(\d+)", "000000000000$1")
+    padded = pl.col("name").str.to_lowercase().str.replace_all(r"(\d+)", "000000000000$1")
     return padded.str.replace_all(r"\d*(\d{12})", "$1")
 
 
@@ -133,7 +133,7 @@ def vetoed(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def across_tokenizers(
-    runs: pl.DataFrame, summaries: pl.DataFrame, order: str = "name", *, include_vetoed: bool = False
+    runs: pl.DataFrame, summaries: pl.DataFrame, *, include_vetoed: bool = False
 ) -> list[RankingGroup]:
     """Groups of runs that measured the same words of the same text, with their summaries on one point per word.
 
@@ -148,22 +148,16 @@ def across_tokenizers(
     ]
     measured = with_stack(runs).filter(pl.col("words_hash").is_not_null()).drop(summary_columns, strict=False)
     joined = measured.join(of_words.select("run_id", *summary_columns), on="run_id", how="inner", maintain_order="left")
-    all_groups = _build_groups(joined, WORD_KEYS, order, include_vetoed)
+    all_groups = _build_groups(joined, WORD_KEYS, include_vetoed)
     return [group for group in all_groups if group.rows["model_id"].n_unique() > 1]
 
 
-def filter_by_verdict(runs: pl.DataFrame, **verdicts: Sequence[str]) -> pl.DataFrame:
-    """The runs whose verdicts are among those named for each claim (`rise`, `fall`); an empty list does not filter."""
-    wanted = [pl.col(f"verdict_{claim}").is_in(list(among)) for claim, among in verdicts.items() if among]
-    return runs.filter(*wanted) if wanted else runs
-
-
-def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], order: str, include_vetoed: bool) -> list[RankingGroup]:
+def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], include_vetoed: bool) -> list[RankingGroup]:
     if runs.is_empty():
         return []
     text = with_stack(runs).filter(pl.col("pass") == "text")
     text = text if include_vetoed else text.filter(~_is_vetoed())
-    text = text.sort([order, "name", "run_id"], nulls_last=True)
+    text = text.sort(["name", "run_id"], nulls_last=True)
     alike = [rows for _, rows in text.group_by(keys, maintain_order=True)]
     all_groups = [_group(rows, keys) for same_keys in alike for rows in split_by_size(same_keys)]
     return sorted(all_groups, key=lambda group: -group.rows.height)

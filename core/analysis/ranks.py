@@ -42,6 +42,9 @@ class Ranks:
     detectable: float | None
     """The smallest true difference that the median pair detects with a power of 80 percent, in the unit of the values; None
     without known errors."""
+    like_first: tuple[str, ...] = ()
+    """The first unit, and the units that cannot be distinguished from it. Its class may be smaller: that ends at the first
+    unit that can, and one of a larger error may follow."""
 
 
 def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: float = BLOCK_FREEDOM) -> Ranks:
@@ -90,6 +93,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
             above, below = is_above(rows)
             low[rows] += below.sum(1)
             high[rows] -= above.sum(1)
+    like_first = [names[at] for at in np.flatnonzero(~is_above(np.array([0]))[0][0])] if n > 1 else names
     start = 0
     while start < n:
         apart = is_above(np.array([start]))[0][0, start + 1 :] if n > 1 else np.zeros(0, dtype=bool)
@@ -105,12 +109,12 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
         class_leader=pl.Series(leaders, dtype=known.schema["unit"]),
     )
     if n < 2:
-        return Ranks(frame, "none", None, None)
+        return Ranks(frame, "none", None, None, tuple(like_first))
     some = np.unique(np.linspace(0, n - 1, min(n, 60)).astype(int))  # a sample is enough for the median
     typical = of_pairs(some)[~(np.arange(n)[None, :] == some[:, None])]
     typical = typical[np.isfinite(typical)]
     least = (critical + quantile(POWER, freedom)) * float(np.median(typical)) if len(typical) else None
-    return Ranks(frame, method, critical, least)
+    return Ranks(frame, method, critical, least, tuple(like_first))
 
 
 def quantile(probability: float, freedom: float) -> float:

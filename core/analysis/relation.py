@@ -28,9 +28,11 @@ from core.analysis.confounding import (
 )
 from core.analysis.ranks import POWER, common_blocks
 from core.analysis.resampling import (
+    DimensionSearch,
     centred_ranks,
     is_resampled,
     kendall,
+    search_dimensions,
     spearman,
     spearman_intervals,
     spearman_p_value,
@@ -393,6 +395,8 @@ class SpecificationCurve:
 
     relations: Mapping[str, Relation]
     primary: str
+    search: DimensionSearch
+    """The largest coefficient of all, its p corrected for having looked at all; each recipe counts once."""
 
     @property
     def answer(self) -> str:
@@ -411,10 +415,18 @@ class SpecificationCurve:
 
 
 def relate_specifications(
-    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0
+    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative"
 ) -> SpecificationCurve:
     """`relate` in brief under each specification (name -> units). Raises InputError if `primary` is not among them."""
     if primary not in frames:
         raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
-    relations = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
-    return SpecificationCurve(relations, primary)
+    relations = {name: relate(frame, sign, is_brief=True) for name, frame in frames.items()}
+    recipes = {
+        name: average_recipes(frame).select("unit", "dimension", "performance") for name, frame in frames.items()
+    }
+    units = recipes[primary].sort("unit")  # so that random draws do not depend on the order of the models
+    dimensions = {
+        name: units.select("unit").join(of_name, on="unit", how="left", maintain_order="left")["dimension"].to_list()
+        for name, of_name in recipes.items()
+    }
+    return SpecificationCurve(relations, primary, search_dimensions(dimensions, units["performance"].to_list()))

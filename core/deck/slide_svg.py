@@ -41,18 +41,18 @@ def visual_svg(
     return drawing.svg(visual.alternative, language=language)
 
 
-def slide_outline(slide: StorySlide, place: int, language: str, theme: Theme = LIGHT) -> str:
+def slide_outline(slide: StorySlide, place: int, language: str) -> str:
     """A thumbnail of a slide: its whole title, as much of its statements as fits, and a small version of its visual."""
-    drawing = Drawing(*OUTLINE, theme)
+    drawing = Drawing(*OUTLINE, LIGHT)
     width, height = OUTLINE
     corners = [(0.5, 0.5), (width - 0.5, 0.5), (width - 0.5, height - 0.5), (0.5, height - 0.5), (0.5, 0.5)]
-    drawing.line(corners, theme.grid, 1)
+    drawing.line(corners, LIGHT.grid, 1)
     y = 8.0
     for line in _wrap(slide.title, 11, width - 20, 3):
         y += 14
         drawing.text((10, y), line, 11, bold=True)
     y += 6
-    drawing.line([(10, y), (width - 10, y)], theme.curves[0], 1.2)
+    drawing.line([(10, y), (width - 10, y)], LIGHT.curves[0], 1.2)
     foot = height - 16
     has_picture = slide.visual is not None
     room = 0.36 * width if has_picture else width - 20
@@ -70,8 +70,8 @@ def slide_outline(slide: StorySlide, place: int, language: str, theme: Theme = L
         text_y += 3
     if slide.visual is not None:
         _draw_thumbnail(drawing, slide, (9, y + 4, edge, foot - y - 6))
-    drawing.text((10, height - 5), shorten_to_width(slide.source, 6.5, width - 50), 6.5, theme.quiet)
-    drawing.text((width - 10, height - 5), str(place), 8, theme.quiet, "end")
+    drawing.text((10, height - 5), shorten_to_width(slide.source, 6.5, width - 50), 6.5, LIGHT.quiet)
+    drawing.text((width - 10, height - 5), str(place), 8, LIGHT.quiet, "end")
     return drawing.svg(slide.title, language=language)
 
 

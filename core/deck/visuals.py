@@ -348,7 +348,7 @@ def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
     for number, row in enumerate(plan_analysis.other_choices(layer_plan)[:MOST_OTHER_CHOICES], start=1):
         series.append(Series(plan_evidence.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
     if unhealed is not None:
-        healed = _price_point(plan_analysis.plan_price(layer_plan))
+        healed = _price_point(layer_plan.price)
         series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))
     all_points = [point for line in series for point in line.points]
     most = max(point.x for point in all_points)

@@ -15,11 +15,9 @@ import plotly.graph_objects as go
 from core.analysis.plans import (
     PUBLISHED,
     LayerDirections,
-    decisive_text,
     harder_text_prices,
     parameters_saved_share,
     pareto_front,
-    plan_price,
     search_steps,
 )
 from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, with_message
@@ -34,12 +32,10 @@ from core.wording.labels import name
 
 WIDTH = 960.0
 MOST_IN_A_ROW = 40
-MARGIN, CELL, LEAST_CELL = 16.0, 30.0, 18.0
+MARGIN, CELL = 16.0, 30.0
 
 
-def blocks_svg(
-    blocks: Collection[int], n_layers: int, language: str, theme: Theme = LIGHT, width: float = WIDTH
-) -> str:
+def blocks_svg(blocks: Collection[int], n_layers: int, language: str, theme: Theme = LIGHT) -> str:
     """The SVG of the whole model with removed blocks hollow and lowered and their stretches below; then the smaller model.
 
     Inside each block is its number in the whole model; above the blocks of the smaller model are their new numbers.
@@ -47,17 +43,17 @@ def blocks_svg(
     _ = translator(language)
     remaining = [block for block in range(n_layers) if block not in blocks]
     rows = list(_rows(range(n_layers)))
-    cell = min(44.0, (width - 2 * MARGIN) / max(map(len, rows)))
+    cell = min(44.0, (WIDTH - 2 * MARGIN) / max(map(len, rows)))
     height = (
         34 + sum(CELL + _room_below(row, blocks) for row in rows) + 30 + len(list(_rows(remaining))) * (CELL + 30) + 6
     )
-    drawing = Drawing(width, height, theme)
+    drawing = Drawing(WIDTH, height, theme)
     stays, goes = theme.curves[0], theme.curves[1]
     y = 20.0
     drawing.text(
         (MARGIN, y), _("Whole model: {n} blocks, 0 to {last}").format(n=n_layers, last=n_layers - 1), bold=True
     )
-    _draw_legend(drawing, width, y, language)
+    _draw_legend(drawing, y, language)
     y += 14
     for row in rows:
         for place, block in enumerate(row):
@@ -135,11 +131,11 @@ def _draw_stretches(drawing: Drawing, removed: Sequence[int], start: int, y: flo
         drawing.text((place, y + 25), label, size, colour, "middle")
 
 
-def _draw_legend(drawing: Drawing, width: float, y: float, language: str) -> None:
+def _draw_legend(drawing: Drawing, y: float, language: str) -> None:
     _ = translator(language)
     goes, stays = _("goes"), _("stays")
     colours = drawing.theme.curves
-    x = width - MARGIN - text_width(goes, 13)
+    x = WIDTH - MARGIN - text_width(goes, 13)
     drawing.text((x, y), goes, 13, colours[1])
     drawing.line(
         [(x - 20, y - 10), (x - 6, y - 10), (x - 6, y + 1), (x - 20, y + 1), (x - 20, y - 10)], colours[1], 1.4, "3 2"
@@ -169,7 +165,7 @@ class PriceData:
 
 
 def price_points(layer_plan: LayerPlan) -> PriceData:
-    text, price = decisive_text(layer_plan), plan_price(layer_plan)
+    text, price = layer_plan.decisive_text, layer_plan.price
     rows = layer_plan.of(text, "loss")
     same_size = [row for row in rows if row.unit == "block" and not row.is_healed]
     published = [row for row in same_size if row.rule in PUBLISHED]

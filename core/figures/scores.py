@@ -74,16 +74,11 @@ class RankingData:
 
 
 def ranking_points(
-    answer: Answer,
-    language: str = "en",
-    pinned: Collection[str] = (),
-    plot: tuple[float, float] = (960.0, 340.0),
-    corners: bool = True,
+    answer: Answer, language: str = "en", pinned: Collection[str] = (), plot: tuple[float, float] = (960.0, 340.0)
 ) -> RankingData:
     """Dimension and score of the models of an answer, smallest dimension first.
 
-    `pinned` are run ids, `plot` is the approximate size of the axes in pixels at LABEL_SIZE, `corners`: whether names may
-    stand diagonally of their points.
+    `pinned` are run ids, `plot` is the approximate size of the axes in pixels at LABEL_SIZE.
     """
     rows = answer.population.rows
     labels = run_labels(rows, language)
@@ -105,7 +100,7 @@ def ranking_points(
         if model.dimension is not None and model.score is not None
     ]
     first = [number for number, point in enumerate(points) if point.is_pinned]
-    places = place_labels([_dot(point) for point in points], plot, first, corners)
+    places = place_labels([_dot(point) for point in points], plot, first)
     drawn_ids = {point.run_id for point in points}
     units = rows["unit"].drop_nulls().to_list()
     return RankingData(
@@ -355,14 +350,7 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
     return figure
 
 
-def windows_svg(
-    windows: pl.DataFrame,
-    run: Mapping[str, Any],
-    place: str,
-    language: str,
-    theme: Theme = LIGHT,
-    size: tuple[float, float] = (960, 460),
-) -> str:
+def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, language: str, theme: Theme = LIGHT) -> str:
     """Dimension against loss, a dot for each window with both 95 percent intervals; `place`: `inner` or `final`.
 
     `windows` are the rows of run_windows of the run; `run` is a row of `queries.runs`.
@@ -387,7 +375,7 @@ def windows_svg(
         "inner": _("Directions that the tokens of a window use (d2, inner maximum)"),
         "final": _("Directions that the tokens of a window use (d2, after the last block)"),
     }
-    return scatter_svg(dots, caption, axes[place], _("Loss (nats per token)"), (), language, theme, size)
+    return scatter_svg(dots, caption, axes[place], _("Loss (nats per token)"), (), language, theme, (960, 460))
 
 
 WINDOW_FREEDOM = 7

@@ -158,13 +158,9 @@ LABEL_PLACES = {
     "bottom left": (-1.0, 1.2),
 }
 """Positions of a label: horizontal offset in label widths, vertical offset in line heights."""
-N_STRAIGHT_PLACES = 4
-"""The first of them, which charts of slides support."""
 
 
-def place_labels(
-    dots: Sequence[Dot], plot: tuple[float, float], first: Collection[int] = (), corners: bool = True
-) -> list[str]:
+def place_labels(dots: Sequence[Dot], plot: tuple[float, float], first: Collection[int] = ()) -> list[str]:
     """For each dot the place of its name (a key of `LABEL_PLACES`) where it overlaps no dot or other name; empty where there is
     no room. Of the free places the one with the fewest other dots beside it and error bars across it.
 
@@ -177,11 +173,10 @@ def place_labels(
     bars = [bar for dot, position in zip(dots, positions, strict=True) for bar in _bars(dot, position, to_pixels)]
     occupied = [around(position, 7) for position in positions]
     beside = [around(position, 16) for position in positions]
-    candidates = list(LABEL_PLACES)[: None if corners else N_STRAIGHT_PLACES]
     places = [""] * len(dots)
     for number in sorted(range(len(dots)), key=lambda number: number not in first):
         width = text_width(dots[number].name, LABEL_SIZE)
-        boxes = {place: _label_box(width, positions[number], place) for place in candidates}
+        boxes = {place: _label_box(width, positions[number], place) for place in LABEL_PLACES}
         free = [
             place
             for place, box in boxes.items()

@@ -140,18 +140,11 @@ class Drawing:
         self.parts.append(f'<polygon points="{way}" {style}/>')
 
     def text(
-        self,
-        position: Point,
-        text: str,
-        size: float = 13,
-        colour: str = "",
-        anchor: str = "start",
-        bold: bool = False,
-        turned: bool = False,
+        self, position: Point, text: str, size: float = 13, colour: str = "", anchor: str = "start", bold: bool = False
     ) -> None:
-        """A line of text on its baseline; `turned` reads upwards."""
+        """A line of text on its baseline."""
         x, y = position
-        more = (' font-weight="600"' if bold else "") + (f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else "")
+        more = ' font-weight="600"' if bold else ""
         self.parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{colour or self.theme.text}" '
             f'text-anchor="{anchor}" paint-order="stroke" stroke="{self.theme.paper}" stroke-width="3" '

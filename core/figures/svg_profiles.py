@@ -230,26 +230,20 @@ def _side_by_side(
     return drawing.svg(caption.title, describe_curves(data, extrema, language), language)
 
 
-def thumbnail(
-    curve: Curve,
-    extrema: Sequence[Extremum] = (),
-    language: str = "en",
-    theme: Theme = LIGHT,
-    size: tuple[float, float] = THUMBNAIL,
-) -> str:
+def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), language: str = "en", theme: Theme = LIGHT) -> str:
     """A small profile without axes: band, peak and valley with their values, first and last layer."""
-    drawing = Drawing(*size, theme)
+    drawing, (width, height) = Drawing(*THUMBNAIL, theme), THUMBNAIL
     values = [value for mark in curve.marks for value in (mark.value, mark.upper) if value is not None]
     if not values:
         return drawing.svg(curve.name, language=language)
     last = curve.marks[-1].layer
-    axes = Axes(drawing, 12, 24, size[0] - 12, size[1] - 20, (0, max(last, 1)), (0, 1.05 * max(values)))
+    axes = Axes(drawing, 12, 24, width - 12, height - 20, (0, max(last, 1)), (0, 1.05 * max(values)))
     drawing.line([(axes.left, axes.bottom), (axes.right, axes.bottom)], theme.grid, 1)
     _draw_curve(axes, curve, theme.curves[0], True, width=2.2)
     ends = [Extremum(curve.run_id, "start", curve.marks[0].layer, curve.marks[0].value)]
     ends.append(Extremum(curve.run_id, "end", curve.marks[-1].layer, curve.marks[-1].value))
     turns = main_extrema(extrema, curve.run_id)
-    room = LabelRoom((4, 3, size[0] - 4, axes.bottom - 2), _curve_lines(axes, curve, True))
+    room = LabelRoom((4, 3, width - 4, axes.bottom - 2), _curve_lines(axes, curve, True))
     for turn in turns:
         position = axes.to_pixels(turn.layer, turn.value)
         drawing.marker(position, "up" if turn.kind == "peak" else "down", theme.curves[1], 4)
@@ -264,8 +258,8 @@ def thumbnail(
             place = Label((x, max(y - 9, 14)))
         if place is not None:
             _draw_label(drawing, place, label, SMALL)
-    drawing.text((axes.left, size[1] - 6), "0", 10, theme.quiet)
-    drawing.text((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")
+    drawing.text((axes.left, height - 6), "0", 10, theme.quiet)
+    drawing.text((axes.right, height - 6), f"{last}", 10, theme.quiet, "end")
     return drawing.svg(curve.name, language=language)
 
 

@@ -35,6 +35,7 @@ FORMAT = 2
 HIDDEN, WIDE = 512, 2048
 """Width of the block on which products are timed, and of its inner layer."""
 
+_MIN_SECONDS = 0.15
 TIMEOUT = 180.0
 """Timeout of the self-test in seconds, mostly for reading libraries from a slow disk."""
 WAREHOUSE = 28 * 10**6
@@ -145,8 +146,8 @@ def self_test(dtype: str, device: torch.device, start: float) -> Speed:
     )
 
 
-def _time_per_call(work: Callable[[], object], device: torch.device, min_seconds: float = 0.15) -> float:
-    """Shortest time of one call, over at least five calls and `min_seconds`, because other processes only add time.
+def _time_per_call(work: Callable[[], object], device: torch.device) -> float:
+    """Shortest time of one call, over at least five calls and _MIN_SECONDS, because other processes only add time.
 
     On a CPU it is capped at the mean CPU time per call, so that a busy machine is measured as an idle one. The mean is
     used because some systems count CPU time in steps longer than a call.
@@ -154,7 +155,7 @@ def _time_per_call(work: Callable[[], object], device: torch.device, min_seconds
     times: list[float] = []
     work()
     cpu_start = time.process_time()
-    while sum(times) < min_seconds or len(times) < 5 or time.process_time() == cpu_start:
+    while sum(times) < _MIN_SECONDS or len(times) < 5 or time.process_time() == cpu_start:
         times.append(_time_once(work, device))
     cpu_seconds = (time.process_time() - cpu_start) / len(times)
     return min(*times, cpu_seconds) if device.type == "cpu" else min(times)
@@ -175,10 +176,10 @@ def _synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
+def _geometry_factor(device: torch.device) -> float:
     """Measured over predicted time for a layer of the quick protocol's size, with Zipf-distributed token types."""
     generator = np.random.default_rng(0)
-    n_sequences, n_tokens = 32, 128
+    n_sequences, n_tokens, hidden_size = 32, 128, 256
     sequences = np.repeat(np.arange(n_sequences), n_tokens)
     types = np.minimum(generator.zipf(1.3, len(sequences)), 3000)
     tokens = clouds.Tokens(types, sequences, contiguous_blocks(np.arange(n_sequences), 16)[sequences], 16)

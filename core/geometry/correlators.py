@@ -86,7 +86,7 @@ def _held_by_largest(states: Tensor, rows: np.ndarray) -> list[float]:
     return [float(squared[:size].sum()) / total if total > 0 else math.nan for size in sizes]
 
 
-def second_order_of(d2: CloudEstimate) -> CloudCorrelator:
+def second_order_correlator(d2: CloudEstimate) -> CloudCorrelator:
     """C2 = 1 / d2, with the same relative standard error; 1/d for isotropic points in d dimensions."""
     e = d2.estimate
     value = 1 / e.value if e.value > 0 else math.nan

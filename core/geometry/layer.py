@@ -81,24 +81,24 @@ def measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
         placed, scanned, distinct, d2 = measure_draws(states, plan, plan.word_draws)
         estimates += [
             d2,
-            *second_order_of(placed, scanned),
+            *second_order_estimates(placed, scanned),
             *_d2_of_transforms(placed),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
             *_estimates_with_differing_labels(placed, scanned, distinct),
         ]
-        found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
+        found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     for cloud in plan.others:
         placed = place(states, cloud)
         scanned, distinct = scan_with_neighbours(placed, typed=cloud.name == "all_tokens")
         d2 = estimates_of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
         estimates += [
             d2,
-            *second_order_of(placed, scanned),
+            *second_order_estimates(placed, scanned),
             *_rank_estimates(cloud, spectrum.replicates(placed.points, placed.members)),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
             *_estimates_with_differing_labels(placed, scanned, distinct),
         ]
-        found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, cloud)]
+        found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, cloud)]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
     without = {e.cloud for e in estimates if math.isnan(e.estimate.value)}
@@ -126,7 +126,12 @@ def _measure_types(
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
     spectra = spectrum.replicates(placed.points, placed.members)
-    estimates += [d2, *second_order_of(placed, scanned), *_rank_estimates(cloud, spectra), *_d2_of_transforms(placed)]
+    estimates += [
+        d2,
+        *second_order_estimates(placed, scanned),
+        *_rank_estimates(cloud, spectra),
+        *_d2_of_transforms(placed),
+    ]
     read = _neighbours(placed, distinct, within)
     estimates += [*read, *_estimates_with_differing_labels(placed, scanned, distinct)]
     local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed)
@@ -137,7 +142,7 @@ def _measure_types(
     surrogate = _surrogates(placed, plan.n_surrogates, plan.seed)
     estimates += surrogate
     found += [
-        correlators.second_order_of(d2),
+        correlators.second_order_correlator(d2),
         *correlators.first_order_of_cloud(states, cloud),
         *correlators.nonlinearity(read, surrogate),
         *correlators.leading_shares(placed, spectra),
@@ -185,7 +190,7 @@ def scan_with_neighbours(placed: PlacedCloud, **options) -> tuple[Scanned, Tenso
     return scan_cloud(placed, k=k, used=used, ratio=True, **options), distinct
 
 
-def second_order_of(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
+def second_order_estimates(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
     cloud = placed.cloud
     estimates = [
         estimates_of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),

@@ -76,10 +76,10 @@ class LayerResult:
     device: str = "cpu"
     """Type of the device used."""
 
-    def value(self, cloud: str, estimator: str, n1: int | None = None, transform: str = "centred") -> float:
-        """Value of an estimate; NaN if there is no such estimate."""
+    def value(self, cloud: str, estimator: str) -> float:
+        """Value of an estimate of centred points that has no scale; NaN if there is no such estimate."""
         for e in self.estimates:
-            if (e.cloud, e.estimator, e.n1, e.transform) == (cloud, estimator, n1, transform):
+            if (e.cloud, e.estimator, e.n1, e.transform) == (cloud, estimator, None, "centred"):
                 return e.estimate.value
         return math.nan
 
@@ -269,10 +269,9 @@ def estimate_from_blocks(
     scale: float = math.nan,
     n_points: int,
     n_dropped: int = 0,
-    transform: str = "centred",
 ) -> CloudEstimate:
     estimate = log_interval(value, blocks, centres=centres, scale=scale, n_points=n_points, n_dropped=n_dropped)
-    return as_cloud_estimate(cloud.name, estimator, n1, n2, estimate, blocks, transform)
+    return as_cloud_estimate(cloud.name, estimator, n1, n2, estimate, blocks)
 
 
 def as_cloud_estimate(

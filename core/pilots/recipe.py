@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import hashed_id
@@ -63,6 +64,21 @@ class SavedRecipe:
     @property
     def recipe_id(self) -> str:
         return self.recipe.recipe_id
+
+
+def recipe_from_row(row: Mapping[str, Any]) -> Recipe:
+    """Read a row of the table `recipes`. Raises InputError for one that no recipe was written as."""
+    return Recipe(
+        name=row["name"],
+        run_ids=tuple(row["run_ids"]),
+        pilot_id=row["pilot_id"],
+        plan_id=row["plan_id"],
+        audience=row["audience"],
+        language=row["language"],
+        left_out=tuple(row["left_out"]),
+        template=row["template"],
+        template_sha256=row["template_sha256"],
+    )
 
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:

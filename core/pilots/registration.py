@@ -16,7 +16,7 @@ from core.files import DATA
 from core.pilots.entries import FileContext
 from core.pilots.pilot import Pilot
 from core.records import RunConfig
-from core.validation import parse_toml, read_toml, validate
+from core.validation import from_config, parse_toml, read_toml, validate
 
 _PILOT = TypeAdapter(Pilot)
 _SHIPPED = DATA / "pilots" / "ladder.toml"
@@ -52,8 +52,8 @@ def find_pilot(rows: Sequence[Mapping[str, Any]], query: str) -> RegisteredPilot
 
 
 def pilot_from_config(text: str) -> Pilot:
-    """Read a pilot that `Pilot.config` wrote."""
-    return _PILOT.validate_json(text)
+    """Read a pilot that `Pilot.config` wrote. Raises ValueError for any other text."""
+    return from_config(_PILOT, text)
 
 
 def pilot_requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:

@@ -43,7 +43,17 @@ from pydantic.dataclasses import dataclass
 from core.errors import InputError, Sentence, unknown_name
 from core.pilots.pilot import UseClass, hashed_id, is_score_of
 from core.tables import RuleChoiceRow
-from core.validation import MODEL_CONFIG, Number, PositiveNumber, Text, Whole, parse_toml, read_toml, validate
+from core.validation import (
+    MODEL_CONFIG,
+    Number,
+    PositiveNumber,
+    Text,
+    Whole,
+    from_config,
+    parse_toml,
+    read_toml,
+    validate,
+)
 
 Quantity = Literal["score", "bits_per_byte", "parameters", "memory", "speed", "price", "dimension", "final_dimension"]
 QUANTITIES: tuple[str, ...] = get_args(Quantity)
@@ -64,6 +74,9 @@ DIRECTIONS: dict[str, Direction] = {
 For dimensions this is the published expectation (arXiv 2503.22547: a smaller working dimension goes with better
 performance).
 """
+
+OUTCOMES = ("right", "wrong")
+"""What becomes known of a choice."""
 
 _Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description=Sentence("a number above 0"))]
 _Share = Annotated[float, Strict(), Field(gt=0, le=1, description=Sentence("a number above 0, 1 at most"))]
@@ -193,8 +206,8 @@ _RULE = TypeAdapter(Rule)
 
 
 def rule_from_config(text: str) -> Rule:
-    """Read a rule that `Rule.config` wrote."""
-    return _RULE.validate_json(text)
+    """Read a rule that `Rule.config` wrote. Raises ValueError for any other text."""
+    return from_config(_RULE, text)
 
 
 def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:

@@ -172,16 +172,14 @@ def list_exchanges(blocks: Sequence[int], pool: Collection[int], costs: Sequence
     return sorted({*exchanges}, key=lambda exchange: (sum(costs[block] for block in exchange), exchange))
 
 
-def random_sets(
-    n_blocks: int, n: int, seed: int, apart_from: Collection[int] = (), max_sets: int = N_RANDOM
-) -> list[tuple[int, ...]]:
-    """At most `max_sets` distinct random sets of n blocks, without the set `apart_from`; all sets if there are no more."""
+def random_sets(n_blocks: int, n: int, seed: int, apart_from: Collection[int] = ()) -> list[tuple[int, ...]]:
+    """At most N_RANDOM distinct random sets of n blocks, without the set `apart_from`; all sets if there are no more."""
     excluded = tuple(sorted(apart_from))
-    if math.comb(n_blocks, n) - 1 <= max_sets:
+    if math.comb(n_blocks, n) - 1 <= N_RANDOM:
         return [blocks for blocks in combinations(range(n_blocks), n) if blocks != excluded]
     generator = np.random.default_rng([seed, 16])
     sets: dict[tuple[int, ...], None] = {}
-    while len(sets) < max_sets:
+    while len(sets) < N_RANDOM:
         blocks = tuple(sorted(int(i) for i in generator.choice(n_blocks, n, replace=False)))
         if blocks != excluded:
             sets[blocks] = None

@@ -100,4 +100,12 @@ CLAIMS = (
         _("A criticism of the estimators, not of the relation."),
         "opening",
     ),
+    Published(
+        "arXiv 2509.26560",
+        _("a method"),
+        "other",
+        _("The participation ratio of few points is biased, and is corrected for rows, columns and noise."),
+        _("About how to measure, not about models."),
+        "opening",
+    ),
 )

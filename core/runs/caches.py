@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError, ResourceError, Sentence, unknown_name
-from core.files import MODELS, folders_in
+from core.files import MODELS, folders_in, is_locked, lock_path, try_lock
 from core.models.packages import cache_folder, packages_folder
 from core.runs.jobs import CHECKPOINT_PREFIX, job_folders
-from core.runs.locks import is_locked, lock_path, try_lock
 from core.warehouse.connection import wal_path
 from core.warehouse.runs import empty_trash
 from core.warehouse.warehouse import Warehouse

@@ -1,7 +1,10 @@
-"""Run one measurement from its request to the warehouse, so that it is stored whole or can be resumed.
+"""What the process of a job does, from its request to the warehouse, so that it is stored whole or can be resumed: a
+measurement, the scoring of a model on a task, or a layer plan.
 
-A pass is written into its job's folder (core/runs/jobs.py). When finished it becomes a parcel by one rename and is
-ingested in one short transaction. If that is not possible, the next process that opens the warehouse ingests it.
+A pass of a measurement is written into its job's folder (core/runs/jobs.py). When finished it becomes a parcel by one
+rename and is ingested in one short transaction. Answers of a scoring and steps of a plan are kept in the job's folder as
+well; the scores or the plan are then written as one file, whole or not at all. If the warehouse cannot be written, the
+next process that opens it takes them in.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import polars as pl
+
 from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.records import LayerPlan, PlanConfig, Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
 from core.runs.processes import wait_for_turn
@@ -25,6 +30,8 @@ from core.runs.progress import ProgressReporter, log_warnings, write_log
 from core.runs.recovery import publish_finished_passes
 from core.store import parcels
 from core.store.parcels import is_parcel
+from core.texts.tasks import read_task
+from core.warehouse import layer_plans, score_imports
 from core.warehouse.runs import find_same_runs, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
@@ -61,7 +68,34 @@ class MeasurementResult(JobResult):
         return {"run_id": self.run_id, "waits": self.waits, "failed": self.failed, "was_known": self.was_known}
 
 
+@dataclass(frozen=True)
+class ScoringResult(JobResult):
+    file_sha256: str
+    waits: str = ""
+    """Why its rows could not be stored yet; empty if they were."""
+    was_known: bool = False
+    """The warehouse had these scores already; nothing was scored."""
+
+
+@dataclass(frozen=True)
+class PlanResult(JobResult):
+    plan_id: str
+    waits: str = ""
+    """Why its rows could not be stored yet; empty if they were."""
+
+
 ResultT = TypeVar("ResultT", bound=JobResult)
+
+
+def run_submitted(
+    job: Job, warehouse: Warehouse, progress: ProgressCallback, forecast: PhaseForecast | None = None
+) -> JobResult:
+    """Do what a submitted job asks for; raises as `run_job`."""
+    if isinstance(job.config, ScoreConfig):
+        return run_scoring(job, warehouse, progress)
+    if isinstance(job.config, PlanConfig):
+        return run_plan(job, warehouse, progress)
+    return run_measurement(job, warehouse, progress, forecast)
 
 
 def run_job(
@@ -87,6 +121,36 @@ def run_job(
     return result
 
 
+@contextmanager
+def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
+    """Translate errors of a full disk or memory into ResourceError."""
+    from core.models.model import is_out_of_memory  # torch: only where a model is at work
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL_ERRNOS:
+            raise
+        raise ResourceError(
+            "The disk has no more room in {parent}: free some. What is finished of {model} is kept: the same "
+            "request goes on with it.",
+            parent=scratch.parent,
+            model=config.model,
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "There is not enough memory to measure {model} on device '{device}'. Try --dtype bfloat16, --device "
+            "cpu, a smaller --memory-budget or a smaller model.",
+            model=config.model,
+            device=config.device,
+        ) from error
+
+
+# --- a measurement ---------------------------------------------------------------------------------------------------
+
+
 def run_measurement(
     job: Job, warehouse: Warehouse, progress: ProgressCallback, forecast: PhaseForecast | None = None
 ) -> MeasurementResult:
@@ -106,7 +170,7 @@ def _measure(
     from core.measure.setup import open_setup
 
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
-        return load_result(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
+        return load_measurement(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
     setup = open_setup(job.config)
     report.expect(_expected_seconds(job, warehouse, forecast, setup) if forecast else {})
     control_passes, first_draw, same_run = find_stored_runs(job, warehouse, setup)
@@ -129,7 +193,7 @@ def _expected_seconds(job: Job, warehouse: Warehouse, forecast: PhaseForecast, s
         return {}
 
 
-def load_result(status: JobStatus, warehouse: Warehouse) -> MeasurementResult:
+def load_measurement(status: JobStatus, warehouse: Warehouse) -> MeasurementResult:
     """The result of a job that ended in another process. Raises KeyError if its run was deleted since."""
     result = status.result
     profile = read_profile(warehouse, result["run_id"])
@@ -218,33 +282,6 @@ def _measure_pass(
     except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
         return profile, str(error)
     return profile, ""
-
-
-@contextmanager
-def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
-    """Translate errors of a full disk or memory into ResourceError."""
-    from core.models.model import is_out_of_memory  # torch: only where a model is at work
-
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL_ERRNOS:
-            raise
-        raise ResourceError(
-            "The disk has no more room in {parent}: free some. What is finished of {model} is kept: the same "
-            "request goes on with it.",
-            parent=scratch.parent,
-            model=config.model,
-        ) from error
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ResourceError(
-            "There is not enough memory to measure {model} on device '{device}'. Try --dtype bfloat16, --device "
-            "cpu, a smaller --memory-budget or a smaller model.",
-            model=config.model,
-            device=config.device,
-        ) from error
 
 
 def _add_second_draw_check(profile: Profile, first_draw: Profile | None) -> Profile:
@@ -339,3 +376,68 @@ def _protocol_covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
     return all(run[name] >= request[name] for name in ("n_surrogates", "n_random_models")) and all(
         {*run[name]} >= {*request[name]} for name in ("passes", "more_estimators")
     )
+
+
+# --- scoring a model on a user's own task ------------------------------------------------------------------------------
+
+
+def run_scoring(job: Job[ScoreConfig], warehouse: Warehouse, progress: ProgressCallback) -> ScoringResult:
+    """Run a submitted scoring; raises as `run_job`, also if the task was changed since."""
+    return run_job(job, warehouse, progress, lambda report: _score(job, warehouse, report))
+
+
+def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter) -> ScoringResult:
+    from core.measure.score import identity, open_scored, score_task
+
+    config = job.config
+    task = read_task(Path(config.task))
+    if task.sha256 != config.task_sha256:
+        raise InputError(
+            "{task} has changed since its scoring was asked for. Cancel this job and ask again.", task=config.task
+        )
+    blueprint = open_scored(config)
+    sha256 = identity(blueprint, task)
+    if score_imports.read_import(warehouse, sha256):
+        return ScoringResult(sha256, was_known=True)
+    scratch = job.checkpoint_folder(job.job_id)
+    with resource_errors(config, scratch):
+        scored = score_task(config, task, blueprint, scratch, report)
+    waits = score_imports.store_own_scores(
+        warehouse, sha256, Path(config.task).name, scored.scores, scored.samples, scored.n_left_out
+    )
+    return ScoringResult(sha256, waits)
+
+
+def load_scores(status: JobStatus, warehouse: Warehouse) -> dict[str, pl.DataFrame]:
+    """The rows of a finished scoring, by table. Raises KeyError if they were removed since."""
+    tables = score_imports.read_import(warehouse, status.result["file_sha256"])
+    if tables is None:
+        raise KeyError(status.result["file_sha256"])
+    return tables
+
+
+# --- a layer plan ------------------------------------------------------------------------------------------------------
+
+
+def run_plan(job: Job[PlanConfig], warehouse: Warehouse, progress: ProgressCallback) -> PlanResult:
+    """Run a submitted plan; raises as `run_job`."""
+    return run_job(job, warehouse, progress, lambda report: _plan(job, warehouse, report))
+
+
+def _plan(job: Job[PlanConfig], warehouse: Warehouse, report: ProgressReporter) -> PlanResult:
+    from core.plans.plan import make_plan
+
+    if layer_plans.has_plan(warehouse, job.job_id):  # finished by an earlier process
+        return PlanResult(job.job_id)
+    scratch = job.checkpoint_folder(job.job_id)
+    with resource_errors(job.config, scratch):
+        plan = make_plan(job.config, job.job_id, scratch, report)
+    return PlanResult(job.job_id, layer_plans.save_plan(warehouse, plan))
+
+
+def load_layer_plan(status: JobStatus, warehouse: Warehouse) -> LayerPlan:
+    """The plan of a finished job. Raises KeyError if it was deleted since."""
+    plan = layer_plans.load_plan(warehouse, status.result["plan_id"])
+    if plan is None:
+        raise KeyError(status.result["plan_id"])
+    return plan

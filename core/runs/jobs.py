@@ -36,9 +36,16 @@ import psutil
 
 from core import errors
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
-from core.files import folders_in, make_folder, read_json_or_none, refuse_where_read_only
+from core.files import (
+    folders_in,
+    is_locked,
+    lock_path,
+    make_folder,
+    read_json_or_none,
+    refuse_where_read_only,
+    try_lock,
+)
 from core.records import Estimate, PlanConfig, Progress, RunConfig, ScoreConfig
-from core.runs.locks import is_locked, lock_path, try_lock
 from core.runs.requests import job_config, job_kind
 from core.warehouse.warehouse import Warehouse
 

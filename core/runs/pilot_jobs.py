@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from core.errors import InputError, WarehouseError
-from core.files import make_folder
+from core.files import is_locked, lock_path, make_folder, try_lock
 from core.pilots.pilot import Pilot
 from core.pilots.registration import pilot_requests
 from core.records import LOCAL, RunConfig
 from core.registry.protocols import find_protocol
 from core.runs.jobs import Job, JobStatus, pilot_folder, remove_job, submit
-from core.runs.locks import is_locked, lock_path, try_lock
 from core.runs.recovery import recover
 from core.runs.requests import expand_request
 from core.warehouse import pilots, queries

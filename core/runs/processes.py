@@ -20,7 +20,7 @@ import psutil
 from filelock import FileLock
 
 from core.errors import InputError, ResourceError
-from core.files import make_folder, refuse_where_read_only
+from core.files import acquire_lock, is_locked, lock_path, make_folder, refuse_where_read_only, release_lock
 from core.runs.jobs import (
     CANCEL_FILE,
     CHECKPOINT_PREFIX,
@@ -33,7 +33,6 @@ from core.runs.jobs import (
     worker_record,
     write_json,
 )
-from core.runs.locks import acquire_lock, is_locked, lock_path, release_lock
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 
 from core.errors import ResourceError, Sentence, WarehouseError
-from core.files import folders_in
+from core.files import folders_in, lock_path, try_lock
 from core.runs.jobs import CANCEL_FILE, finish_job, job_folders, read_job, remove_job
-from core.runs.locks import lock_path, try_lock
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.warehouse.warehouse import Warehouse

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
 from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
+from core.texts.tasks import read_task
 
 
 def text_names() -> list[str]:
@@ -58,6 +60,17 @@ def job_config(kind: str, record: Mapping[str, Any]) -> Any:
         name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
     }
     return KINDS[kind](**fields)
+
+
+def scoring_requests(models: Sequence[str], task: Path, **settings: Any) -> list[ScoreConfig]:
+    """One request for each distinct model. Raises InputError for an invalid task file."""
+    sha256 = read_task(task).sha256
+    return [ScoreConfig(model, str(task), sha256, **settings) for model in dict.fromkeys(models)]
+
+
+def with_task_hash(config: PlanConfig) -> PlanConfig:
+    """The request with the hash of its task. Raises InputError for an invalid task file."""
+    return config if config.task is None else replace(config, task_sha256=read_task(Path(config.task)).sha256)
 
 
 def run_requests(models: Sequence[str], **settings: Any) -> list[RunConfig]:

@@ -11,6 +11,7 @@ from collections import Counter
 from core.errors import InputError
 from core.registry.names import NOT_STATED
 from core.scores.cells import (
+    Remark,
     Remarks,
     Skip,
     is_blank,
@@ -21,9 +22,8 @@ from core.scores.cells import (
     shorten,
     whole_number,
 )
-from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import ScoreInput
-from core.scores.score_rows import mapped_model
+from core.scores.score_rows import ScoreFile, mapped_model
 from core.scores.table import Line, Table
 from core.tables import ScoreSampleRow
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from core.scores.parsed_score import Remark
 
 MAX_NAME = 300
 """Longest name that is stored, in characters; hub names end at 96, local paths are longer."""
@@ -26,6 +25,17 @@ _QUESTION_HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
 _FIRST_DAY = 946_684_800
 """1 January 2000 in Unix time: a smaller number counts seconds since the machine started."""
 Cell = object
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Why something was left out or how it was changed: a code that `core.wording.score_files` puts into words."""
+
+    code: str
+    detail: str = ""
+    """A name or value from the file, cut to a readable length."""
+
+
 Remarks = list[Remark]
 
 

@@ -18,11 +18,10 @@ import yaml
 
 from core.errors import InputError, Sentence
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, Skip, day, is_blank, number, optional_label, required_label, shorten
+from core.scores.cells import Remark, Remarks, Skip, day, is_blank, number, optional_label, required_label, shorten
 from core.scores.model_results import model_repository
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, parse_row, skipped_row, without_duplicates
+from core.scores.score_rows import Origin, ParsedScore, ScoreFile, parse_row, skipped_row, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "hub_eval_results"

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.scores.cells import (
     Cell,
+    Remark,
     Remarks,
     Skip,
     boolean,
@@ -23,9 +24,17 @@ from core.scores.cells import (
     whole_number,
 )
 from core.scores.layouts import V2_FORMATTED, Layout, ScoreColumn
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput
-from core.scores.score_rows import Origin, join_flags, mapped_model, normalize_dtype, parse_row, without_duplicates
+from core.scores.score_rows import (
+    Origin,
+    ParsedScore,
+    ScoreFile,
+    join_flags,
+    mapped_model,
+    normalize_dtype,
+    parse_row,
+    without_duplicates,
+)
 from core.scores.table import Line, Table, skipped_line
 from core.tables import ScoreRow
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.scores.cells import (
     Cell,
+    Remark,
     Remarks,
     day,
     is_blank,
@@ -29,9 +30,8 @@ from core.scores.model_results import (
     score_unit,
     score_value,
 )
-from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, normalize_dtype, without_duplicates
+from core.scores.score_rows import Origin, ScoreFile, normalize_dtype, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lighteval"

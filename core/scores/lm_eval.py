@@ -1,4 +1,8 @@
-"""Read results of lm-evaluation-harness from v0.4.0 on: one model, its tasks and groups, `metric,filter` as keys."""
+"""Read results of lm-evaluation-harness, of one model.
+
+From v0.4.0 on: tasks and groups, `metric,filter` as keys. v0.3 (2022 and 2023): no filter, one number of shots for all
+tasks, no date.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, is_blank, optional_label, required_label, std_error, whole_number
+from core.scores.cells import Remark, Remarks, is_blank, optional_label, required_label, std_error, whole_number
 from core.scores.model_results import (
     file_origin,
     higher_is_better,
@@ -19,26 +23,35 @@ from core.scores.model_results import (
     score_unit,
     score_value,
 )
-from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, without_duplicates
+from core.scores.score_rows import Origin, ScoreFile, without_duplicates
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
 SUITE = "lm_eval"
+FORMAT_V03 = SUITE_V03 = "lm_eval_v03"
 _SECTIONS = ("configs", "n-shot", "group_subtasks", "higher_is_better", "n-samples", "groups", "lm_eval_version")
 
 
 def recognises(data: Any) -> bool:
-    """Whether it has a `results` object with `metric,filter` keys, or a section that only v0.4 writes."""
+    """Whether it has a `results` object with `metric,filter` keys, or sections that only these versions write."""
     if not isinstance(data, dict) or not isinstance(data.get("results"), dict) or "config_general" in data:
         return False
+    return _is_v04(data) or "versions" in data or "config" in data
+
+
+def _is_v04(data: dict[str, Any]) -> bool:
     tasks = [values for values in data["results"].values() if isinstance(values, dict)]
     return any(key in data for key in _SECTIONS) or any("," in key for values in tasks for key in values)
 
 
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
-    """Read every value of every task, each with its own filter, shots, count and direction."""
+    """Read every value of every task, each with its own filter, shots, count and direction, where they are told.
+
+    Raises Unnamed if the file names no model.
+    """
+    if not _is_v04(data):
+        return _read_v03(file, data, remarks)
     harness = _Harness(data)
     origin = file_origin(file, data, remarks, SUITE + harness.settings)
     builder = partial(_builder, harness, origin)
@@ -158,6 +171,41 @@ def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dic
             is_partial=harness.is_partial(task),
             is_group=harness.is_group(task),
             task_version=optional_label(version, "task_version", remarks),
+        )
+
+    return build
+
+
+# --- v0.3 ------------------------------------------------------------------------------------------------------------
+
+
+def _read_v03(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+    """Read every metric of every task. Raises Unnamed if the file names no model."""
+    origin = file_origin(file, data, remarks, SUITE_V03)
+    builder = partial(_builder_v03, data, origin)
+    rows = without_duplicates(file, parse_metrics("results", section(data, "results"), origin.named, builder))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT_V03, rows, (), tuple(remarks))
+
+
+def _builder_v03(data: dict[str, Any], origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
+    config = section(data, "config")
+
+    def build(remarks: Remarks) -> ScoreRow:
+        metric, benchmark = required_label(key, "metric"), required_label(task, "benchmark")
+        refuse_no_metric(metric)
+        value = score_value(values[key])
+        remarks.append(Remark("direction_by_metric", metric))
+        return origin.score(
+            benchmark,
+            metric,
+            value,
+            score_unit(benchmark, metric, value, remarks),
+            filter=NOT_STATED,
+            n_shot=whole_number(config.get("num_fewshot"), "n_shot", remarks),
+            std_error=std_error(values.get(f"{key}_stderr"), remarks),
+            higher_is_better=higher_is_better(metric),
+            is_partial=not is_blank(config.get("limit")),
+            task_version=optional_label(section(data, "versions").get(task), "task_version", remarks),
         )
 
     return build

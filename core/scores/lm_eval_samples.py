@@ -16,10 +16,10 @@ from typing import Any
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remarks, Skip, is_question_hash, json_number, required_label, shorten
+from core.scores.cells import Remark, Remarks, Skip, is_question_hash, json_number, required_label, shorten
 from core.scores.model_results import model_repository
-from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import BENCHMARK, ScoreInput, Unnamed, parse
+from core.scores.score_rows import ScoreFile
 from core.tables import ScoreSampleRow
 
 FORMAT = "lm_eval_samples"

@@ -11,10 +11,28 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from core.scores.cells import Cell, Remarks, Skip, day, is_blank, json_number, optional_label, required_label, shorten
-from core.scores.parsed_score import ParsedScore, Remark
+from core.scores.cells import (
+    Cell,
+    Remark,
+    Remarks,
+    Skip,
+    day,
+    is_blank,
+    json_number,
+    optional_label,
+    required_label,
+    shorten,
+)
 from core.scores.score_input import MODEL, DuplicateKey, ScoreInput, Unnamed, section
-from core.scores.score_rows import Origin, join_flags, mapped_model, normalize_dtype, parse_row, skipped_row
+from core.scores.score_rows import (
+    Origin,
+    ParsedScore,
+    join_flags,
+    mapped_model,
+    normalize_dtype,
+    parse_row,
+    skipped_row,
+)
 from core.tables import ScoreRow
 
 MAX_SUGGESTIONS = 3

@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.registry.names import NOT_STATED
 from core.scores.cells import (
     Cell,
+    Remark,
     Remarks,
     Skip,
     boolean,
@@ -23,9 +24,16 @@ from core.scores.cells import (
     std_error,
     whole_number,
 )
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput
-from core.scores.score_rows import Origin, mapped_model, normalize_dtype, parse_row, without_duplicates
+from core.scores.score_rows import (
+    Origin,
+    ParsedScore,
+    ScoreFile,
+    mapped_model,
+    normalize_dtype,
+    parse_row,
+    without_duplicates,
+)
 from core.scores.table import Table, skipped_line
 from core.tables import ScoreRow
 

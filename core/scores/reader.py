@@ -9,28 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import InputError
-from core.scores import (
-    answers_table,
-    hub_eval_results,
-    leaderboards,
-    lighteval,
-    lm_eval,
-    lm_eval_samples,
-    lm_eval_v03,
-    plain_csv,
-)
+from core.scores import answers_table, hub_eval_results, leaderboards, lighteval, lm_eval, lm_eval_samples, plain_csv
 from core.scores.layouts import LAYOUTS
-from core.scores.parsed_score import ScoreFile
 from core.scores.plain_csv import template
 from core.scores.score_input import BENCHMARK, MAX_BYTES, MODEL, ScoreInput, Unnamed, load, parse
+from core.scores.score_rows import ScoreFile
 from core.scores.table import PARQUET, Table, parquet_table, text_table
 
 __all__ = ["BENCHMARK", "FORMATS", "MAX_BYTES", "MODEL", "Unnamed", "read_scores", "template"]
 
-_OF_JSON: tuple[Any, ...] = (lighteval, lm_eval, lm_eval_v03, leaderboards)
+_OF_JSON: tuple[Any, ...] = (lighteval, lm_eval, leaderboards)
 """The more specific formats come first."""
 FORMATS = (
-    *(module.FORMAT for module in _OF_JSON),
+    lighteval.FORMAT,
+    lm_eval.FORMAT,
+    lm_eval.FORMAT_V03,
+    leaderboards.FORMAT,
     lm_eval_samples.FORMAT,
     answers_table.FORMAT,
     *dict.fromkeys(layout.format for layout in LAYOUTS),

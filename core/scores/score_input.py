@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import InputError, Sentence
-from core.scores.cells import shorten
-from core.scores.parsed_score import Remark
+from core.scores.cells import Remark, shorten
 
 MAX_BYTES = 256 * 2**20
 """Larger files are not read. The largest public export of scores that we know has 3 MB."""

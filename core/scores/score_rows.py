@@ -1,4 +1,4 @@
-"""Build score rows from what all values of one model in one file share."""
+"""The content of a score file before any of it is stored: its rows, built from what all values of one model share."""
 
 from __future__ import annotations
 
@@ -8,12 +8,40 @@ from dataclasses import dataclass, replace
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
-from core.scores.cells import Cell, Remarks, Skip, optional_label, required_label, shorten
-from core.scores.parsed_score import ParsedScore, Remark
+from core.scores.cells import Cell, Remark, Remarks, Skip, optional_label, required_label, shorten
 from core.scores.score_input import ScoreInput
-from core.tables import ScoreRow
+from core.tables import ScoreRow, ScoreSampleRow
 
 _LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
+
+
+@dataclass(frozen=True)
+class ParsedScore:
+    """One value of the file, and the row it would become."""
+
+    at: str
+    """Its place in the file, for example `line 12` or `results / arc_easy / acc,none`."""
+    model: str
+    """The model as the file names it."""
+    benchmark: str
+    score: ScoreRow | None
+    """The row as it would be stored; None if it is skipped."""
+    skipped: Remark | None = None
+    remarks: tuple[Remark, ...] = ()
+    """What was mapped, converted or set to NULL."""
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """One parsed file: `rows` holds scores, `samples` single answers."""
+
+    name: str
+    sha256: str
+    format: str
+    rows: tuple[ParsedScore, ...] = ()
+    samples: tuple[ScoreSampleRow, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    """Remarks about the file as a whole."""
 
 
 @dataclass(frozen=True)

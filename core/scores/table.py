@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.errors import InputError, Sentence
-from core.scores.cells import Cell, shorten
-from core.scores.parsed_score import ParsedScore, Remark
+from core.scores.cells import Cell, Remark, shorten
 from core.scores.score_input import ScoreInput
+from core.scores.score_rows import ParsedScore
 
 PARQUET = b"PAR1"
 MAX_LINES = 100_000

@@ -32,9 +32,10 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError
-from core.files import make_folder, names_in, sync_folder, temporary_folder, write_atomic
+from core.files import make_folder, names_in, parse_json, sync_folder, temporary_folder, write_atomic
+from core.records import BUDGET_UNITS, LayerPlan
 from core.store.folder import Folder
-from core.store.parcels import READ_ERRORS, read_table, read_versioned
+from core.store.parcels import MAX_LAYERS, READ_ERRORS, read_table, read_versioned
 from core.tables import PILOT_SOURCE, TABLES
 
 FORMAT = 1
@@ -150,8 +151,13 @@ def read(folder: Folder, kind: str, file_id: str) -> dict[str, pl.DataFrame]:
                 for table, name in _PARQUET_FILES.items()
             }
         _check_ownership(declared, file_id, tables)
+        _check_meaning(kind, tables)
     except WarehouseError:
         raise
+    except InputError as error:
+        raise WarehouseError(
+            "{file} is damaged ({reason}); it was left where it is.", file=file, reason=error.message
+        ) from error
     except FileNotFoundError as error:
         if not exists(folder, kind, file_id):
             raise
@@ -261,6 +267,46 @@ def _check_ownership(declared: FileKind, file_id: str, tables: dict[str, pl.Data
             raise ValueError(f"{table} has rows of something else")
     if "pilot_runs" in tables and tables["pilot_runs"]["run_id"].is_duplicated().any():
         raise ValueError("it names one run twice")
+
+
+def _check_meaning(kind: str, tables: dict[str, pl.DataFrame]) -> None:
+    """Raises ValueError or InputError for rows of the right types that nothing which reads them could understand."""
+    if kind == "plan":
+        _check_plan(LayerPlan.from_frames(tables))
+    elif kind in ("pilot", "recipe", "rule"):
+        # Loads the library that checks what people write, which a measurement does not need.
+        from core.pilots import recipe, registration, rule
+
+        row = tables[KINDS[kind].tables[0]].row(0, named=True)
+        if kind == "pilot":
+            registration.pilot_from_config(row["config"])
+        elif kind == "rule":
+            rule.rule_from_config(row["config"])
+            outcomes = set(tables["rule_choices"]["outcome"].drop_nulls())
+            if unknown := outcomes - {*rule.OUTCOMES}:
+                raise ValueError(f"the outcome {min(unknown)[:20]!r} is none of {', '.join(rule.OUTCOMES)}")
+        else:
+            recipe.recipe_from_row(row)
+
+
+def _check_plan(layer_plan: LayerPlan) -> None:
+    """Raises ValueError for a plan that no search could have come out with."""
+    plan = layer_plan.plan
+    is_within = all(0 <= block < plan.n_layers for block in plan.blocks)
+    if not plan.blocks or not is_within or not len(set(plan.blocks)) < plan.n_layers <= MAX_LAYERS:
+        raise ValueError(f"it leaves out the blocks {str(plan.blocks)[:80]} of {plan.n_layers}")
+    if plan.budget_unit not in BUDGET_UNITS:
+        raise ValueError(f"its budget is in {plan.budget_unit[:20]}, not in {' or '.join(BUDGET_UNITS)}")
+    if plan.parameters_before < 1:
+        raise ValueError("its model has no parameters")
+    config = parse_json(plan.config)
+    if not isinstance(config, dict) or not isinstance(config.get("model"), str):
+        raise ValueError("its config names no model")
+    if any(not row.blocks for row in layer_plan.outcomes):
+        raise ValueError("it holds a price of no block")
+    prices = [layer_plan.own_price(is_healed) for is_healed in {False, plan.is_healed}]
+    if any(price is None or price.difference is None for price in prices):
+        raise ValueError("it holds no price of its own blocks")
 
 
 def remove_partial_imports(folder: Folder) -> None:

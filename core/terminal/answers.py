@@ -15,7 +15,7 @@ from core.registry.published import CLAIMS
 from core.terminal.output import _, heads, language, translated, wrap
 from core.terminal.tables import table
 from core.wording import answers, provenance
-from core.wording.labels import marked_name, shortened_name
+from core.wording.labels import distinct_short_names, marked_name, shortened_name
 
 MOST_GROUPS = 4
 SHORTEST_NAME = 14
@@ -33,6 +33,7 @@ def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = 
             f"  {key}: {relation.answer} {answers.coefficient_text(relation.rho)}"
             for key, relation in under.relations.items()
         ]
+        lines += _wrap_all([line for line in (answers.search_text(under, language()),) if line], width)
     if answer.models:
         lines += ["", *model_table(answer, width), ""]
         lines += _wrap_all([_how_to_read(answer)], width)
@@ -69,9 +70,8 @@ def model_table(answer: Answer, width: int) -> list[str]:
         if column != 1
     )
     room = max(SHORTEST_NAME, width - fixed_width)
-    return table(
-        head, [[shortened_name(cell, room) if column == 1 else cell for column, cell in enumerate(row)] for row in rows]
-    )
+    names = distinct_short_names([row[1] for row in rows], lambda name: shortened_name(name, room))
+    return table(head, [[row[0], name, *row[2:]] for row, name in zip(rows, names, strict=True)])
 
 
 def _row(model: RankedModel, has_scores: bool) -> list[str]:
@@ -100,7 +100,7 @@ def _how_to_read(answer: Answer) -> str:
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
         "intervals of the dimension. No order by dimension is better."
     )
-    return reading + veto
+    return wording.joined_sentences([reading + veto, *answers.rank_lines(answer, language())], language())
 
 
 def published_lines(answer: Answer, width: int) -> list[str]:

@@ -26,6 +26,10 @@ from core.locale import LANGUAGES, translator, worded
 
 CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Characters that move the cursor, set colours or reverse the direction of text; line break and tab excluded."""
+WIDTH = 100
+"""Columns of a summary."""
+LABEL = 14
+"""Columns of the labels on its left."""
 
 
 def escape_controls(text: str) -> str:

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from core import wording
 from core.errors import Sentence
 from core.records import SHORT_ID, PassEstimate, Preflight
-from core.terminal.output import _, join, language, pad, translated, wrap
+from core.terminal.output import LABEL, WIDTH, _, join, language, pad, translated, wrap
 from core.wording.labels import kind_text
 from core.wording.numbers import amount, duration
-
-WIDTH = 100
-LABEL = 14
 
 
 def card_lines(card: Preflight) -> list[str]:

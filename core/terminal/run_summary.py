@@ -15,19 +15,16 @@ from typing import Any
 from core import wording
 from core.analysis.claims import compare_with_ten
 from core.errors import Sentence
+from core.figures.profile_data import PRIMARY
 from core.records import Profile
 from core.registry.estimators import plateau
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
-from core.terminal.output import _, join, language, pad, translated, wrap
+from core.terminal.output import LABEL, WIDTH, _, join, language, pad, translated, wrap
 from core.wording.labels import kind_text
 from core.wording.numbers import number
 from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_text, specification_name
 
-WIDTH = 100
-LABEL = 14
-"""Columns of the labels on the left."""
-PRIMARY = ("d2", "one_per_type")
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
 """Measures between two layers."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from core.errors import Sentence
 from core.figures.scores import with_kind
-from core.scores.parsed_score import ScoreFile
+from core.scores.score_rows import ScoreFile
 from core.terminal.output import _, join, language, translated
 from core.wording import score_files
 from core.wording.score_files import format_name
@@ -77,7 +77,11 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
     conflicts = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
     return [
         _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
-            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"], language()), **row
+            model=row["model"],
+            benchmark=row["benchmark"],
+            metric=row["metric"],
+            value=row["value"],
+            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"], language()),
         )
         for row in conflicts.iter_rows(named=True)
     ]

@@ -33,6 +33,8 @@ MAX_RUNS = 6
 """Runs that one figure can show: the palette has six colours."""
 MAX_LISTED = 200
 """Runs that a list offers; the others are found by a search, which is faster than drawing them."""
+N_SHOWN_FIRST = 4
+"""Runs of a first look."""
 MAX_MEGABYTES = 25
 """Size of a file that can be uploaded, as in .streamlit/config.toml; the command line takes larger ones."""
 _MIME_TYPES = {
@@ -385,7 +387,7 @@ def run_label(run: dict[str, Any]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def runs_shown_first(runs: pl.DataFrame, n: int = 4) -> list[str]:
+def runs_shown_first(runs: pl.DataFrame) -> list[str]:
     """The newest run of each model measured here, on the text and protocol of the newest of them.
 
     Where these are of one model only, the newest runs of the others are on any text; where there is no other, shipped
@@ -406,4 +408,4 @@ def runs_shown_first(runs: pl.DataFrame, n: int = 4) -> list[str]:
     on_one_text = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
     by_preference = (reads.own_runs(on_one_text), own, on_one_text)
     shown = next((some for some in by_preference if some["model_id"].n_unique() > 1), on_one_text)
-    return ranking.newest_of_models(shown)["run_id"].head(n).to_list()
+    return ranking.newest_of_models(shown)["run_id"].head(N_SHOWN_FIRST).to_list()

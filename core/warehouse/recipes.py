@@ -12,7 +12,7 @@ from typing import Any, Literal
 import polars as pl
 
 from core.errors import InputError
-from core.pilots.recipe import Recipe, SavedRecipe
+from core.pilots.recipe import Recipe, SavedRecipe, recipe_from_row
 from core.store import user_files
 from core.tables import TABLES, RecipeNumberRow, RecipeRow
 from core.warehouse import schema
@@ -48,7 +48,7 @@ def list_recipes(warehouse: Readable) -> list[SavedRecipe]:
         FROM recipes ORDER BY created_at DESC, recipe_id
     """
     return [
-        SavedRecipe(_recipe(row), row["code_version"], row["made_at"], row["created_at"], row["n_numbers"])
+        SavedRecipe(recipe_from_row(row), row["code_version"], row["made_at"], row["created_at"], row["n_numbers"])
         for row in warehouse.read(sql).to_dicts()
     ]
 
@@ -153,20 +153,6 @@ def missing_runs(warehouse: Readable, recipe: Recipe) -> list[str]:
     """Runs of a recipe that are not in the warehouse."""
     sql = "SELECT run_id FROM (SELECT unnest(?::VARCHAR[]) AS run_id) WHERE run_id NOT IN (SELECT run_id FROM runs)"
     return warehouse.read(sql, [list(recipe.run_ids)])["run_id"].to_list()
-
-
-def _recipe(row: Mapping[str, Any]) -> Recipe:
-    return Recipe(
-        name=row["name"],
-        run_ids=tuple(row["run_ids"]),
-        pilot_id=row["pilot_id"],
-        plan_id=row["plan_id"],
-        audience=row["audience"],
-        language=row["language"],
-        left_out=tuple(row["left_out"]),
-        template=row["template"],
-        template_sha256=row["template_sha256"],
-    )
 
 
 def _by_place(rows: Sequence[RecipeNumberRow]) -> dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]]:

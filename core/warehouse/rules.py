@@ -6,14 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from core.errors import InputError
-from core.pilots.rule import Rule, SavedRule, rule_from_config
+from core.pilots.rule import OUTCOMES, Rule, SavedRule, rule_from_config
 from core.store import user_files
 from core.tables import TABLES, RuleChoiceRow, RuleRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 MAX_NAME_LENGTH = 80
-OUTCOMES = ("right", "wrong")
 _KIND = "rule"
 
 

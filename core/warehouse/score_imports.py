@@ -7,7 +7,7 @@ they are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseLocked
 from core.scores.model_results import suggest_models
-from core.scores.parsed_score import ParsedScore, ScoreFile
+from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import user_files
 from core.tables import (
     PILOT_SOURCE,
@@ -92,18 +92,14 @@ def preview_import(
     )
 
 
-def store_import(warehouse: Warehouse, file: ScoreFile, selected: Collection[int] | None = None) -> StoredImport:
-    """Import the values numbered in `selected` (by default all that are not skipped) and all answers, or nothing.
+def store_import(warehouse: Warehouse, file: ScoreFile) -> StoredImport:
+    """Import all values that are not skipped and all answers, or nothing.
 
     A file that is imported already (same hash) changes nothing. Raises InputError if there is nothing to import, or for
     a file with a reserved source or invalid values.
     """
     _check_sources(file)
-    chosen = [
-        row.score
-        for n, row in enumerate(file.rows)
-        if row.score and _is_storable(row) and (selected is None or n in selected)
-    ]
+    chosen = [row.score for row in file.rows if row.score and _is_storable(row)]
     with warehouse.update(_KIND, file.sha256) as connection:
         known = _stored_before(connection, file)
         if known and user_files.exists(warehouse.folder, _KIND, file.sha256):

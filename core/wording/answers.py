@@ -14,7 +14,7 @@ from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.published import Published
 from core.wording.labels import names_text
-from core.wording.numbers import day
+from core.wording.numbers import day, number
 from core.wording.scores import p_value_text, row_benchmark_name
 
 
@@ -458,3 +458,41 @@ def specifications_text(curve: SpecificationCurve, answer: Answer, language: str
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
     word = _word_of(curve.answer, answer.registration, language)
     return template.format(holds=curve.n_agreeing, n=len(curve.relations), word=word)
+
+
+def search_text(curve: SpecificationCurve, language: str) -> str:
+    """The largest coefficient under all specifications and its corrected p; empty below the models that a test takes."""
+    _ = translator(language)
+    search = curve.search
+    if search.best is None or search.n < FEWEST_TEST:
+        return ""
+    return _(
+        "The largest of these coefficients is {rho}; corrected for having looked at all of them (by permutations of the "
+        "maximum), {p}, n = {n}."
+    ).format(rho=coefficient_text(search.largest), p=p_value_text(search.p), n=search.n)
+
+
+def rank_lines(answer: Answer, language: str) -> list[str]:
+    """Which models stand in one class with the best by score, and from which difference on two models show as different."""
+    _ = translator(language)
+    lines, ranked = [], answer.ranked
+    best = next((model.name for model in answer.models if model.run_id in ranked.like_best[:1]), None)
+    if best is not None and len(ranked.like_best) > 1:
+        sentence = Sentence(
+            "{n} model cannot be distinguished from the best by score, {name}.",
+            "{n} models cannot be distinguished from the best by score, {name}.",
+            n=len(ranked.like_best) - 1,
+            name=best,
+        )
+        lines.append(worded(sentence, language))
+    if (ratio := ranked.detectable_ratio) is not None:
+        line = _(
+            "Where all pairs are looked at, a true ratio of {ratio} between two dimensions shows with a power of 80 %."
+        )
+        lines.append(line.format(ratio=f"{ratio:.2f}"))
+    if (points := ranked.detectable_score) is not None:
+        line = _(
+            "Where all pairs are looked at, a true difference of {points} between two scores shows with a power of 80 %."
+        )
+        lines.append(line.format(points=number(points)))
+    return lines

@@ -11,7 +11,7 @@ from typing import Any
 from core import wording
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
-from core.analysis.generality import OrderTable, PooledRelation, VerdictAgreement
+from core.analysis.generality import OrderTable, OverTasks, VerdictAgreement
 from core.analysis.rule_record import TrackRecord
 from core.analysis.units import FEWEST_TEST
 from core.locale import translator
@@ -188,6 +188,9 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
         ),
         "dimension_use_class": _(
             "The dimension weighs nothing: in this use class it never supports a choice by itself."
+        ),
+        "score_no_direction": _(
+            "A score weighs nothing: no source says whether a higher one is the better one, or sources contradict each other in it."
         ),
         "some_lack_values": _("Models that lack a value are left out; nothing is filled in for them."),
         "other_task": _(
@@ -366,9 +369,21 @@ def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None, language: s
 # --- elsewhere -------------------------------------------------------------------------------------------------
 
 
-def pooled_relation_lines(pooled: PooledRelation, language: str) -> list[str]:
+def many_tasks_text(language: str) -> str:
+    """What looking at several tasks costs."""
+    _ = translator(language)
+    return _(
+        "p is corrected for the number of tasks (Holm), except that of a registered pair. An answer of “related” whose p is above "
+        "0.05 here is a hint, no finding."
+    )
+
+
+def pooled_relation_lines(comparison: OverTasks, language: str) -> list[str]:
     """The relation of dimension and score over all tasks, how much tasks differ, and what a further task may show."""
     _ = translator(language)
+    pooled = comparison.pooled
+    if pooled is None:
+        return []
     if pooled.n_tasks == 1:
         return [_("Only one task has enough models: there is nothing to pool.")]
     template = _("Over {n} tasks of the same models: mean rho {rho}; the tasks' errors correlate by {shared}.")
@@ -379,6 +394,8 @@ def pooled_relation_lines(pooled: PooledRelation, language: str) -> list[str]:
             shared=coefficient_text(pooled.error_correlation),
         )
     ]
+    if comparison.n_recipes is not None:
+        lines.append(_("In that mean each recipe counts once: {n}.").format(n=comparison.n_recipes))
     if pooled.p_differ is not None:
         lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
     if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:

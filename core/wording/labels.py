@@ -47,15 +47,15 @@ def control_name(pass_: str, model_seed: int | None, language: str) -> str:
     return translator(language)(_("{name}, seed {seed}")).format(name=pass_name, seed=model_seed)
 
 
-def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
-    """The estimator's name in a list of choices; without n1, n2 is the number of neighbours."""
+def estimator_name(estimator: str, language: str) -> str:
+    """The estimator's name in a list of choices, with the scale that its key may state: `gride_8`."""
     skdim_name = _skdim_name(estimator)
     if skdim_name is not None:
         return translator(language)(_("{method} (scikit-dimension)")).format(method=skdim_name)
-    estimator, n1, n2 = _parsed_estimator(estimator, n1, n2)
+    estimator, n1, n2 = _parsed_estimator(estimator, None, None)
     text = name("estimator", estimator, language)
     if estimator == "gride" and n1 is not None:
-        return f"{text} (n1={n1})" if n2 is None else f"{text} (n1={n1}, n2={n2})"
+        return f"{text} (n1={n1}, n2={n2})"
     return f"{text} (k={n2})" if estimator == "local_d2" and n2 is not None else text
 
 

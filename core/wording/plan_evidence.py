@@ -12,7 +12,6 @@ from core.analysis.plans import (
     RuleRecord,
     excess_of_published,
     harder_text_prices,
-    plan_price,
     rules_with_same_blocks,
     student_width,
 )
@@ -37,7 +36,7 @@ def largest_loss_lines(layer_plan: LayerPlan, language: str) -> list[str]:
         for row in harder_text_prices(layer_plan)
         if row.is_healed == layer_plan.plan.is_healed and row.difference is not None
     ]
-    held_out = plan_price(layer_plan).difference or 0.0
+    held_out = layer_plan.price.difference or 0.0
     texts = [row for row in rows if row.measure == "loss" and row.text != "task"]
     answers = [row for row in rows if row.measure != "loss" and f"no_room_{row.text}" not in layer_plan.plan.reasons]
     lines = []

@@ -12,8 +12,8 @@ from core.analysis.plans import (
     BudgetResult,
     has_given_blocks,
     parameters_saved_share,
-    plan_price,
     time_saved_share,
+    unhealed_price,
     within_own_budget,
 )
 from core.errors import Sentence
@@ -175,15 +175,12 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str,
 
 def healing_text(layer_plan: LayerPlan, language: str) -> str:
     """The price before and after healing; empty if the plan is not healed."""
-    if not layer_plan.plan.is_healed:
+    before = unhealed_price(layer_plan)
+    if before is None:
         return ""
     _ = translator(language)
-    after = plan_price(layer_plan)
-    before = next(
-        row for row in layer_plan.of(after.text, "loss") if row.is_chosen and row.unit == "block" and not row.is_healed
-    )
     return _("Healed without training: {after} nats per token, where it was {before} before.").format(
-        after=outcome_price_text(after), before=outcome_price_text(before)
+        after=outcome_price_text(layer_plan.price), before=outcome_price_text(before)
     )
 
 
@@ -213,18 +210,22 @@ def saving_lines(plan: PlanRow, language: str) -> list[str]:
                 before=plan.kv_bytes_before, after=plan.kv_bytes_after, dtype=plan.dtype
             )
         )
-    if plan.prefill_seconds_before is not None and plan.generation_seconds_before is not None:
+    read, written = (
+        (plan.prefill_seconds_before, plan.prefill_seconds_after),
+        (plan.generation_seconds_before, plan.generation_seconds_after),
+    )
+    if None not in (*read, *written):
         lines.append(
             _(
                 "Time here: {prompt} tokens read in {read_before:.2f} s before, {read_after:.2f} s after; {new} tokens "
                 "written in {write_before:.2f} s before, {write_after:.2f} s after."
             ).format(
                 prompt=plan.prompt_tokens,
-                read_before=plan.prefill_seconds_before,
-                read_after=plan.prefill_seconds_after,
+                read_before=read[0],
+                read_after=read[1],
                 new=plan.new_tokens,
-                write_before=plan.generation_seconds_before,
-                write_after=plan.generation_seconds_after,
+                write_before=written[0],
+                write_after=written[1],
             )
         )
     return lines
@@ -245,18 +246,21 @@ def caution_lines(plan: PlanRow, language: str) -> list[str]:
     lines = []
     for code in plan.reasons:
         if code == "not_healed" and plan.healing:
-            lines.append(f"{reason_text(code, language)} {translator(language)(HEALING[plan.healing])}")
+            lines.append(
+                f"{reason_text(code, language)} {translator(language)(HEALING.get(plan.healing, plan.healing))}"
+            )
         elif code not in AGAINST_PLAN:
             lines.append(reason_text(code, language))
     return lines
 
 
 def reason_text(code: str, language: str) -> str:
-    return translator(language)(REASONS[code])
+    """The sentence of a reason; a code of a later version as it is."""
+    return translator(language)(REASONS.get(code, code))
 
 
 def mergekit_reason_text(code: str, language: str) -> str:
-    return translator(language)(MERGEKIT[code])
+    return translator(language)(MERGEKIT.get(code, code))
 
 
 def estimate_lines(estimate: PlanEstimate, language: str) -> list[str]:

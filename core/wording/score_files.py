@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from core.errors import InputError, unknown_name
 from core.locale import translator
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.cells import Remark
+from core.scores.score_rows import ParsedScore, ScoreFile
 from core.wording.numbers import number
 
 

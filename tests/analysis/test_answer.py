@@ -11,6 +11,7 @@ import pytest
 from core.analysis.answer import answer_question, relation_units
 from core.analysis.population import select_population
 from core.analysis.question import RankingQuestion, runs_of_pilot
+from core.wording import answers as answer_words
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
 from tests.frames import Model
@@ -50,6 +51,12 @@ def test_without_a_pilot_the_published_expectation_is_looked_at_and_called_explo
     assert found.registration.by == "published" and found.registration.sign == "negative"
     assert found.registration.exploratory == ("not_registered",) and not found.registration.is_registered
     assert found.word == "related_as_registered"
+
+
+def test_of_what_nobody_registered_no_part_is_called_unlike_the_registered_one():
+    found = said(models(), scores(falling()), asked=RankingQuestion("final", family="llama"))
+    told = answer_words.exploratory_text(found.registration, "en")
+    assert told == "Exploratory: nobody registered it for these models."
 
 
 def test_a_pilot_that_was_registered_after_its_scores_is_exploratory():
@@ -164,6 +171,7 @@ def test_a_metric_whose_direction_nobody_states_tells_nothing():
     unknown = scores(falling()).with_columns(higher_is_better=pl.lit(None, pl.Boolean))
     found = said(models(), unknown)
     assert (found.word, found.reasons, found.relation.rho) == ("cannot_tell", ("no_direction",), None)
+    assert {one.score_rank_low for one in found.models} == {None} and found.models[0].score is not None
     assert said(models(), unknown, PILOT).word == "related_as_registered", "a pilot says which score is the better one"
 
 
@@ -206,6 +214,22 @@ def test_block_values_narrow_the_intervals_of_ranks():
         found.narrowed([one.run_id for one in paired.models[4:]]), blocks, of_scores, full_answer=paired
     )
     assert few.models == paired.models[4:] and few.relation.n == 8
+    assert few.ranked == replace(paired.ranked, models=few.models)
+
+
+def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_show_is_told():
+    found = said(models(), scores(falling()), PILOT)
+    best = max(found.models, key=lambda one: one.score)
+    alike = found.ranked.like_best
+    assert 1 < len(alike) < 24 and alike[0] == best.run_id
+    assert {one.run_id for one in found.models if one.score_rank_low == 1} <= set(alike)
+    lines = answer_words.rank_lines(found, "en")
+    assert lines[0] == f"{len(alike) - 1} models cannot be distinguished from the best by score, {best.name}."
+    assert found.ranked.detectable_ratio > 1.2 and f"ratio of {found.ranked.detectable_ratio:.2f}" in lines[1]
+    assert found.ranked.detectable_score > 2 and "difference of" in lines[2]
+    bare = said(models(), scores(falling(), std_error=None), PILOT)
+    assert bare.ranked.detectable_score is None and len(answer_words.rank_lines(bare, "en")) == 2
+    assert answer_words.rank_lines(said([], scores([])), "ja") == []
 
 
 def test_units_carry_what_a_referee_asks_for():

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from core.analysis.criteria import estimate_costs
-from core.pilots.rule import Assumptions
+from core.analysis.criteria import choice_context, estimate_costs, resolve_criteria
+from core.pilots.rule import Assumptions, Criterion
+from tests import frames
 
 RUNS = pl.DataFrame(
     {
@@ -58,3 +59,19 @@ def test_a_dimension_never_enters_a_cost():
         == estimate_costs(other, SPEEDS, Assumptions())
         == estimate_costs(without, SPEEDS, Assumptions())
     )
+
+
+def test_the_better_end_of_a_score_is_what_its_sources_say_and_unknown_where_they_do_not():
+    runs = frames.runs(frames.Model("a"), frames.Model("b"))
+
+    def direction(*stated: bool | None, way: str | None = None) -> tuple[bool, bool]:
+        rows = [
+            frames.score(f"hub:{name}", 1.0, higher_is_better=says) for name, says in zip("ab", stated, strict=True)
+        ]
+        context = choice_context(runs, frames.scores(*rows), SPEEDS, Assumptions())
+        (found,) = resolve_criteria([Criterion("score", direction=way)], context, None)
+        return found.higher_is_better, found.is_direction_known
+
+    assert direction(True, None) == (True, True) and direction(False, False) == (False, True)
+    assert not direction(None, None)[1] and not direction(True, False)[1]
+    assert direction(None, None, way="lower") == (False, True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
 from core.analysis.criteria import Candidate, CriterionValue, ResolvedCriterion
 from core.analysis.decision import decide, pareto_statuses
 from core.errors import InputError
+from core.wording import decisions as words
 from tests.answers import THREE, asked, candidate, exact
 
 # --- Pareto ----------------------------------------------------------------------------------------------------
@@ -193,6 +195,17 @@ def test_the_dimension_weighs_nothing_below_ten_models_and_where_the_use_forbids
         assert f"dimension_{why}" in found.reasons
     else:
         assert found.chosen.name == "b" and found.excluded[0].candidate.name == "a"
+
+
+def test_a_score_whose_better_end_nobody_states_weighs_nothing_and_says_so():
+    models = [candidate("a", exact(90), exact(4e9)), candidate("b", exact(10), exact(1e9))]
+    unknown = replace(asked("score", 9, at_least=50.0), is_direction_known=False)
+    found = decide(models, [unknown, asked("parameters", 1)], 40)
+    assert found.chosen.name == "b" and found.criteria[0].share == 0 and not found.excluded
+    assert found.criteria[0].muted_reason == "no_direction" and "score_no_direction" in found.reasons
+    assert "no source says" in " ".join(words.note_lines(found, "en"))
+    with pytest.raises(InputError, match=r"nothing can be chosen.*No source says whether a higher score"):
+        decide(models, [unknown, asked("parameters", 0)], 40)
 
 
 def test_with_nothing_that_weighs_nothing_is_chosen():

@@ -23,10 +23,11 @@ from core.analysis.generality import (
     verdict_agreements,
 )
 from core.analysis.population import select_population
-from core.analysis.question import RankingQuestion
+from core.analysis.question import RankingQuestion, Registration
 from core.pilots.rule import Assumptions, Criterion
+from core.wording import decisions as words
 from tests import frames
-from tests.answers import evidence, models, scores
+from tests.answers import evidence, models, pilot, scores
 from tests.bench import relations as bench
 
 
@@ -122,6 +123,7 @@ NO_SPEEDS = pl.DataFrame(
     schema={"run_id": pl.String, "n_tokens": pl.Int64, "forward_seconds": pl.Float64, "device": pl.String}
 )
 FALLING = [float(50 - at) for at in range(12)]
+REGISTERED = Registration("pilot", "negative")
 
 
 def asked_of(**benchmarks: list[float | None]):
@@ -150,9 +152,33 @@ def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
     assert by_name["falls"].decision.chosen.name == by_name["loss"].decision.chosen.name == "m00"
     assert by_name["rises"].decision.chosen.name == "m11"
     assert found.pooled.n_tasks == 3 and found.pooled.rho < 0
+    own = [by_name[name].answer.relation.p for name in ("falls", "rises", "loss")]
+    assert [by_name[name].p for name in ("falls", "rises", "loss")] == pytest.approx([3 * p for p in own])
+    assert by_name["few"].p is None, "below five models there is no test to correct"
     assert len(found.decision.criteria) == 4 and {one.share for one in found.decision.criteria} == {0.25}
     assert [key.split("~")[1] for key in found.order.columns] == ["falls", "loss", "rises"]
     assert found.order.concordance.w == pytest.approx(1 / 9)  # two of three orders cancel out
+
+
+def test_over_all_tasks_a_recipe_that_was_trained_again_counts_once():
+    told, on = asked_of(falls=FALLING, rises=FALLING[::-1])
+    again = tuple(f"hub:m{at:02d}" for at in range(4))
+    pilot_ = Registration("pilot", "negative", pilot=pilot(12, replicates=(again,)))
+    of_recipes = [replace(one, population=replace(one.population, registration=pilot_)) for one in told]
+    criteria = resolve_criteria([Criterion("score")], on, None)
+    every, once = (compare_over_tasks(answers, on, criteria, "general") for answers in (told, of_recipes))
+    assert (every.n_recipes, once.n_recipes) == (None, 9) and once.pooled.n_tasks == every.pooled.n_tasks == 2
+    width, narrower = (found.pooled.upper - found.pooled.lower for found in (once, every))
+    assert width > narrower, "nine recipes say less than twelve runs"
+    assert "each recipe counts once: 9." in " ".join(words.pooled_relation_lines(once, "en"))
+    assert "recipe" not in " ".join(words.pooled_relation_lines(every, "en"))
+
+
+def test_the_registered_task_keeps_its_own_p():
+    told, on = asked_of(tickets=FALLING, other=FALLING[::-1])
+    registered = replace(told[0], population=replace(told[0].population, registration=REGISTERED))
+    found = compare_over_tasks([registered, told[1]], on, resolve_criteria([Criterion("score")], on, None), "general")
+    assert [one.p for one in found.tasks] == [one.answer.relation.p for one in found.tasks]
 
 
 def test_criteria_without_a_score_choose_alike_by_every_task_and_the_dimension_alone_chooses_nothing():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.analysis.plans import (
+    harder_text_prices,
     layer_directions,
     other_choices,
     pareto_front,
@@ -41,6 +42,13 @@ def test_of_each_rule_that_chose_other_blocks_the_cheapest_is_held_against_the_p
     dearer = replace(found.of("held_out", "loss", "influence")[0], blocks=[0, 1, 2], difference=0.07)
     choices = other_choices(replace(found, outcomes=[dearer, *found.outcomes]))
     assert [(row.rule, row.difference) for row in choices] == [("influence", 0.05), ("last_angle", 0.09)]
+
+
+def test_what_a_task_loses_to_a_projection_is_no_price_of_the_plan():
+    found = layer_plan()
+    projected = next(row for row in found.outcomes if row.rule == "projection" and row.is_chosen)
+    outcomes = [*found.outcomes, replace(projected, text="task")]
+    assert [row.text for row in harder_text_prices(replace(found, outcomes=outcomes))] == ["typos", "copying"]
 
 
 def test_the_front_leaves_out_what_more_blocks_undercut():

@@ -6,7 +6,6 @@ import pytest
 from core.analysis.ranking import (
     across_tokenizers,
     filter_benchmark,
-    filter_by_verdict,
     groups,
     list_benchmarks,
     newest_runs,
@@ -127,25 +126,11 @@ def test_no_runs_no_groups():
     assert groups(frames.runs()) == []
 
 
-def test_the_reader_chooses_the_order():
-    runs = frames.runs(Model("a", peak=90.0), Model("b", peak=70.0))
-    assert names(groups(runs, order="name")[0]) == ["a", "b"]
-    assert names(groups(runs, order="inner_max")[0]) == ["b", "a"]
-
-
-def test_a_model_without_an_inner_peak_is_ranked_and_a_verdict_can_be_asked_for():
-    runs = frames.runs(Model("a", peak=90.0), Model("b", peak=70.0, has_peak=False, rise="no"))
-    assert names(groups(runs, order="inner_max")[0]) == ["b", "a"]
-    assert filter_by_verdict(runs, rise=["no"], fall=[])["name"].to_list() == ["b"]
-    assert filter_by_verdict(runs, rise=[], fall=["robust"]).is_empty()
-    assert filter_by_verdict(runs).height == 2
-
-
-def test_a_run_without_summary_comes_last():
-    runs = frames.runs(Model("a"), Model("b")).with_columns(
-        inner_max=pl.when(pl.col("name") == "a").then(None).otherwise("inner_max")
+def test_a_model_without_an_inner_peak_and_one_without_summary_are_ranked():
+    runs = frames.runs(Model("b", peak=70.0, has_peak=False), Model("a", peak=90.0), Model("c")).with_columns(
+        inner_max=pl.when(pl.col("name") == "c").then(None).otherwise("inner_max")
     )
-    assert names(groups(runs, order="inner_max")[0]) == ["b", "a"]
+    assert names(groups(runs)[0]) == ["a", "b", "c"]
 
 
 def test_no_two_runs_of_a_group_differ_in_size_by_more_than_10_percent():

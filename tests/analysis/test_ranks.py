@@ -104,6 +104,8 @@ def test_a_unit_without_an_error_may_have_any_rank_and_hides_no_other():
     found = rank_intervals(frame).units
     assert found.select("rank_low", "rank_high").rows() == [(1, 2), (1, 3), (2, 3)]
     assert rank_intervals(frame.drop("error")).detectable is None
+    last = rank_intervals(frame.with_columns(value=pl.Series([9.0, 1.0, 5.0])))
+    assert last.units["class_leader"].to_list() == ["a", "c", "c"] and last.like_first == ("a", "b")
 
 
 def test_no_value_one_unit_equal_values():

@@ -279,6 +279,10 @@ def test_a_relation_under_every_specification():
     found = relate_specifications(frames, "s0")
     assert (found.answer, found.n_agreeing, len(found.relations)) == ("related_as_registered", 9, 12)
     assert found.counts == {"related_as_registered": 9, "related_other_way": 0, "not_related": 0, "cannot_tell": 3}
+    assert found.search.n == 20 and found.search.names == tuple(frames)
+    assert found.search.p >= max(found.relations[found.search.best].p, 0.0001), "looking at all of them costs something"
+    again = relate_specifications({name: frame.reverse() for name, frame in frames.items()}, "s0")
+    assert again.search == found.search, "whatever the order of the models"
     twice = {"s0": units(20, rho=-0.85).with_columns(recipe=pl.lit("one"))}
     assert relate_specifications(twice, "s0").relations["s0"].reasons == ("replicates",), "recipes count once here too"
     with pytest.raises(InputError, match="s9"):

@@ -17,7 +17,13 @@ import torch
 from core.analysis.claims import LogProfile, evaluate_claim, scale_to_interval
 from core.geometry import clouds
 from core.geometry.clouds import half_splits
-from core.geometry.layer import CloudPlan, estimates_of_readings, measure_draws, scan_with_neighbours, second_order_of
+from core.geometry.layer import (
+    CloudPlan,
+    estimates_of_readings,
+    measure_draws,
+    scan_with_neighbours,
+    second_order_estimates,
+)
 from core.geometry.neighbour_dimensions import GRIDE_READ_AT, differing_readings
 from core.geometry.results import CloudEstimate, estimates_of_sets
 from core.geometry.second_order import place, scan_cloud
@@ -208,7 +214,7 @@ def layer_of(points: torch.Tensor, sequences: np.ndarray, neighbours: bool = Tru
     else:
         scanned = scan_cloud(placed, ratio=True)
     found.append(estimates_of_sets(placed.cloud, "d2", scanned.d2, without_two=scanned.without_two))
-    return {e.estimator: e for e in [*found, *second_order_of(placed, scanned)]}
+    return {e.estimator: e for e in [*found, *second_order_estimates(placed, scanned)]}
 
 
 def _fall(upper: CloudEstimate, lower: CloudEstimate) -> tuple[float, float, float]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from core.analysis.question import Evidence
+from core.commands import rank, rules
 from core.pilots.rule import parse_rule, read_rule
+from core.records import DAMAGED, EARLIER, SHIPPED
 from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
+from tests import frames
 from tests.answers import ladder_warehouse
 from tests.conftest import run_core
 
@@ -93,3 +98,11 @@ def test_what_cannot_be_done_is_one_line(path: Path) -> None:
     assert "--metric needs" in refused("apply", "fewest", "--metric", "acc", path=path)
     assert "0 choices begin with 'x'" in refused("outcome", "x", "right", path=path)
     assert run_core("rules", "outcome", "x", "maybe", warehouse=path).returncode == 2
+
+
+def test_among_all_models_a_checkpoint_on_the_way_and_a_ruin_are_none(path: Path, monkeypatch) -> None:
+    tags = {"a": [], "b": [SHIPPED], "early": [SHIPPED, EARLIER], "ruin": [SHIPPED, DAMAGED]}
+    runs = frames.runs(*map(frames.Model, tags)).with_columns(tags=pl.Series(list(tags.values()), dtype=pl.List(str)))
+    monkeypatch.setattr(rank, "load_evidence", lambda _warehouse: Evidence(runs, frames.scores()))
+    rule = read_rule(path.parent / "rule.toml")
+    assert rules._load_setting(Warehouse(path), rule, None, among_all=True).runs["name"].to_list() == ["a", "b"]

@@ -7,8 +7,8 @@ import pytest
 
 from core.analysis.paired import compare_all_answers
 from core.figures.scores import import_figure, import_points, paired_figure, paired_points, with_kind
+from core.scores.cells import Remark
 from core.scores.model_results import suggest_models
-from core.scores.parsed_score import Remark
 from core.terminal import score_import
 from core.wording import score_files
 from core.wording.scores import comparison_lines, comparison_outcome_text, p_number_text

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.locale import translator
 from core.runs import jobs
 from core.store import annotation
-from core.ui.profiles import run_actions
+from core.ui.profiles.provenance import _export_zip
 from core.warehouse import queries
 from core.warehouse.runs import annotate, list_deleted
 from core.warehouse.warehouse import Warehouse
@@ -124,7 +124,7 @@ def test_a_record_that_cannot_be_repeated_says_so(filled: Warehouse) -> None:
 
 
 def test_the_export_is_made_on_the_click(filled: Warehouse) -> None:
-    content = run_actions._export_zip(filled, [RUN_IDS[0]], translator("en"))
+    content = _export_zip(filled, [RUN_IDS[0]], translator("en"))
     names = zipfile.ZipFile(BytesIO(content)).namelist()
     assert f"parcels/{RUN_IDS[0]}/run.json" in names and "tables/layer_estimates.csv" in names
 

@@ -7,8 +7,8 @@ from filelock import FileLock
 
 from core.commands.main import main
 from core.errors import InputError
+from core.files import lock_path, release_lock
 from core.runs import caches
-from core.runs.locks import lock_path, release_lock
 from core.sql.sandbox import run_query
 from core.store import parcels
 from core.warehouse.runs import delete_runs, ingest_parcel

@@ -20,8 +20,8 @@ from core.models.model import Blueprint
 from core.records import PlanConfig
 from core.runs import processes
 from core.runs.estimates import estimate_plan
+from core.runs.execution import load_layer_plan, run_plan
 from core.runs.jobs import job_status, list_jobs, submit
-from core.runs.planning import load_result, run_plan
 from core.warehouse.layer_plans import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
 from core.wording.plans import estimate_lines
@@ -102,6 +102,7 @@ def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, t
         (("--remove", "1,x"), "--remove takes numbers of blocks"),
         (("--remove", "2:1"), "--remove takes numbers of blocks"),
         (("--remove", ""), "--remove takes numbers of blocks"),
+        (("--mergekit", "/none/such/plan.yaml"), "There is no folder /none/such"),
         (("--blocks", "9"), "at most 3 can go"),
         (("--task", "none.jsonl"), "There is no task file none.jsonl"),
         (("--corpus", "nonesuch"), "Unknown corpus 'nonesuch'"),
@@ -137,7 +138,7 @@ def test_a_locked_warehouse_loses_no_plan(tiny_llama, warehouse):
     holders[0].kill()
     holders[0].wait()
     assert list_plans(warehouse)["plan_id"].to_list() == [job.job_id]
-    assert load_result(job_status(job), warehouse).plan.plan_id == job.job_id
+    assert load_layer_plan(job_status(job), warehouse).plan.plan_id == job.job_id
 
 
 @pytest.mark.slow

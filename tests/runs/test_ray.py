@@ -21,8 +21,8 @@ import torch
 
 from core.plans.plan import make_plan
 from core.records import PlanConfig, RunConfig
-from core.runs import planning, processes
-from core.runs.execution import run_measurement
+from core.runs import processes
+from core.runs.execution import load_layer_plan, run_measurement
 from core.runs.jobs import job_status, list_jobs, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
@@ -147,7 +147,7 @@ def test_a_plan_is_made_on_a_worker_as_here(tiny_llama, warehouse, tmp_path, clu
     (ended,) = engine.run_jobs_on_cluster([job], warehouse, cluster[0], lambda at: seen.append(at.state))
     assert ended.state == "finished", ended.reason
     assert "running" in seen
-    found = planning.load_result(ended, warehouse)
+    found = load_layer_plan(ended, warehouse)
     here = make_plan(asked, job.job_id, tmp_path / "here", quiet)
     assert found.plan.blocks == here.plan.blocks
     assert found.plan.loss_increase == pytest.approx(here.plan.loss_increase, abs=1e-6)

@@ -17,8 +17,9 @@ import pytest
 from core.errors import InputError
 from core.measure import score as measuring
 from core.runs import processes
+from core.runs.execution import load_scores, run_scoring
 from core.runs.jobs import job_status, list_jobs, submit
-from core.runs.scoring import load_result, run_scoring, scoring_requests
+from core.runs.requests import scoring_requests
 from core.store import user_files
 from core.warehouse import queries, score_answers, score_imports
 from core.warehouse.warehouse import Warehouse
@@ -203,7 +204,7 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
         and told.progress_record["seconds_left"] == 0
         and told.progress_record["tokens_per_second"] > 0
     )
-    found = load_result(told, warehouse)["scores"]
+    found = load_scores(told, warehouse)["scores"]
     assert found.drop("source", "as_of").equals(expected.drop("source", "as_of"))
     assert score_imports.list_imports(warehouse).height == 1
 
@@ -211,4 +212,4 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
 def outcome_of(config: Any, warehouse: Warehouse) -> pl.DataFrame:
     job = submit(config, warehouse)
     run_scoring(job, warehouse, quiet)
-    return load_result(job_status(job), warehouse)["scores"]
+    return load_scores(job_status(job), warehouse)["scores"]

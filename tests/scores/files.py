@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.scores.parsed_score import ParsedScore, ScoreFile
 from core.scores.reader import read_scores
+from core.scores.score_rows import ParsedScore, ScoreFile
 from core.tables import ScoreRow
 
 HERE = Path(__file__).parent

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.scores.parsed_score import ScoreFile
 from core.scores.reader import BENCHMARK, MODEL, read_scores
+from core.scores.score_rows import ScoreFile
 from tests.portions import mutations
 from tests.scores.files import TABLES, genuine
 

@@ -49,6 +49,16 @@ def test_an_import_says_what_was_taken_what_not_and_why(path: Path, good: Path) 
     assert again.returncode == 0 and "stored before" in again.stdout and names(path) == ["good.csv"]
 
 
+def test_a_value_that_contradicts_another_source_is_told_and_stored(path: Path, good: Path, tmp_path: Path) -> None:
+    assert run_core("scores", "import", str(good), warehouse=path).returncode == 0
+    other = tmp_path / "other.csv"
+    other.write_text(GOOD.replace("arc_easy,acc,61", "arc_easy,acc,30"), encoding="utf-8")
+    done = run_core("scores", "import", str(other), warehouse=path)
+    assert done.returncode == 0, done.stderr
+    assert f"contradiction: {BIG} arc_easy acc: 30, but " in done.stdout and "61" in done.stdout
+    assert set(names(path)) == {"good.csv", "other.csv"}
+
+
 def test_the_good_files_are_stored_and_each_bad_one_gets_its_line(path: Path, good: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text('{"results": {"arc": ', encoding="utf-8")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.cells import Remark
+from core.scores.score_rows import ParsedScore, ScoreFile
 from core.tables import ScoreRow, ScoreSampleRow
 
 

@@ -14,7 +14,7 @@ import pytest
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.store import annotation, user_files
 from core.store.annotation import Annotations
-from core.tables import LONG_TABLES
+from core.tables import LONG_TABLES, TABLES
 from core.warehouse import build, queries, schema, sync
 from core.warehouse.connection import wal_path
 from core.warehouse.runs import annotate, delete_runs, ingest_parcel
@@ -212,6 +212,31 @@ def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(ful
     full.rebuild(reports.append)
     assert same(before, content(full))
     assert path.read_text() == nonsense and len(reports) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "reason"),
+    [
+        ("pilot", "config", "{", "config: Invalid JSON"),
+        ("pilot", "config", '{"name": "x"}', "config.question"),
+        ("rule", "config", '{"name": "x"}', "config.use_class"),
+        ("rule", "outcome", "perhaps", "the outcome 'perhaps' is none of right, wrong"),
+        ("recipe", "language", "fr", "not in 'fr'"),
+        ("recipe", "audience", "nobody", "Unknown audience 'nobody'"),
+    ],
+)
+def test_a_file_of_people_whose_rows_nothing_could_read_is_one_line(full, kind, column, value, reason):
+    before = content(full)
+    (file_id,) = user_files.list_ids(full.folder, kind)
+    path = user_files.path_of(full.folder, kind, file_id)
+    edited = json.loads(path.read_text())
+    table = next(table for table in user_files.KINDS[kind].tables if column in TABLES[table].names)
+    edited["tables"][table][0][column] = value
+    path.write_text(json.dumps(edited))
+    reports: list[str] = []
+    full.sync_files(reports.append)
+    assert len(reports) == 1 and str(path) in reports[0] and reason in reports[0] and "\n" not in reports[0]
+    assert same(before, content(full))
 
 
 def test_a_file_that_was_removed_by_hand_deletes_nothing(full):

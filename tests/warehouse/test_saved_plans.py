@@ -1,9 +1,12 @@
 """A plan's file and its rows are one; looking one up by the start of its id."""
 
+import json
+
 import pytest
 
-from core.errors import InputError
-from core.warehouse.layer_plans import delete_plan, find_plan, list_plans, save_plan
+from core.errors import InputError, WarehouseError
+from core.store import user_files
+from core.warehouse.layer_plans import cheapest_verified_plan, delete_plan, find_plan, list_plans, load_plan, save_plan
 from tests.plans.made import layer_plan
 
 
@@ -22,3 +25,47 @@ def test_a_plan_is_kept_read_and_deleted(warehouse):
     warehouse.rebuild()
     assert find_plan(warehouse, "0199-b") == second
     assert warehouse.read("SELECT DISTINCT plan_id FROM plan_outcomes")["plan_id"].to_list() == ["0199-b"]
+
+
+def without_its_price(tables):
+    tables["plan_outcomes"] = [row for row in tables["plan_outcomes"] if not row["is_chosen"]]
+
+
+def with_a_price_of_no_block(tables):
+    tables["plan_outcomes"][0]["blocks"] = []
+
+
+def without_the_price_before_healing(tables):
+    tables["plans"][0]["is_healed"] = True
+    tables["plan_outcomes"] += [row | {"is_healed": True} for row in tables["plan_outcomes"] if row["is_chosen"]]
+    tables["plan_outcomes"] = [row for row in tables["plan_outcomes"] if row["is_healed"] or not row["is_chosen"]]
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (without_its_price, "no price of its own blocks"),
+        (without_the_price_before_healing, "no price of its own blocks"),
+        (with_a_price_of_no_block, "a price of no block"),
+        ({"blocks": []}, "leaves out the blocks"),
+        ({"blocks": [3, 40]}, "leaves out the blocks"),
+        ({"n_layers": 10**9}, "leaves out the blocks"),
+        ({"budget_unit": "yen"}, "budget is in yen"),
+        ({"parameters_before": 0}, "no parameters"),
+        ({"config": "[" * 100_000}, "nested too deeply"),
+        ({"config": "[]"}, "names no model"),
+    ],
+)
+def test_a_plan_edited_into_nonsense_is_one_line_and_what_was_known_of_it_stays(warehouse, edit, reason):
+    save_plan(warehouse, layer_plan("0199-a", loss_increase=0.001), layer_plan("0199-b"))
+    path = user_files.path_of(warehouse.folder, "plan", "0199-a")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    edit(content["tables"]) if callable(edit) else content["tables"]["plans"][0].update(edit)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(WarehouseError, match=f"0199-a.json is damaged .*{reason}"):
+        load_plan(warehouse, "0199-a")
+    reports: list[str] = []
+    warehouse.sync_files(reports.append)
+    assert len(reports) == 1 and reason in reports[0] and "\n" not in reports[0]
+    assert list_plans(warehouse)["plan_id"].to_list() == ["0199-b", "0199-a"], "what was known of it stays"
+    assert cheapest_verified_plan(warehouse).price == layer_plan("0199-a").price

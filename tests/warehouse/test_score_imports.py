@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.scores.parsed_score import Remark
+from core.scores.cells import Remark
 from core.store import user_files
 from core.warehouse import queries, score_imports, sync
 from core.warehouse.aliases import list_aliases, set_aliases
@@ -51,11 +51,6 @@ def test_a_file_is_stored_with_its_answers_and_known_again(warehouse):
     assert counts(warehouse)["scores"] == before["scores"] + 2
     assert preview_import(warehouse, file).imported_at == stored.imported_at
     assert queries.scores(warehouse, ["o/a"])["file_sha256"].unique().to_list() == [file.sha256]
-
-
-def test_only_the_rows_that_were_chosen_are_stored(warehouse):
-    store_import(warehouse, score_file(score(), score(benchmark="piqa")), selected={1})
-    assert queries.scores(warehouse, ["o/a"])["benchmark"].to_list() == ["piqa"]
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,14 @@ def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
 
 def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     asked = json.dumps(asdict(PlanConfig("o/model", remove=(3, 4, 6))))
-    named = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked).plan
-    assert plans.plan_text(named, "en").startswith(
+    found = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked)
+    assert plans.plan_text(found.plan, "en").startswith(
         "This set is not within 0.05 nats per token: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 "
     )
+    searched = "Price of each number of blocks, along the search"
+    assert searched in plan_lines(found)
+    found = replace(found, outcomes=[row for row in found.outcomes if row.rule != "path"])
+    assert searched not in plan_lines(found)  # nothing was searched
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
+from core.scores.cells import Remark
 from core.scores.layouts import LAYOUTS
-from core.scores.parsed_score import Remark
 from core.scores.reader import FORMATS
 from core.wording.score_files import format_name, remark_text
 

@@ -52,10 +52,8 @@ def test_words_of_ours_in_the_data_are_translated():
 
 
 def test_estimators_name_their_rank_or_number_of_neighbours():
-    assert wording.estimator_name("gride", "en", 8).endswith("(n1=8)")
-    assert wording.estimator_name("gride", "en", 8, 16).endswith("(n1=8, n2=16)")
-    assert wording.estimator_name("gride_8", "en") == wording.estimator_name("gride", "en", 8, 16)
-    assert wording.estimator_name("local_d2", "ja", n2=50) == "局所d2：近傍の二次相関子次元 (k=50)"
+    assert wording.estimator_name("gride_8", "en").endswith("(n1=8, n2=16)")
+    assert wording.estimator_name("local_d2_50", "ja") == "局所d2：近傍の二次相関子次元 (k=50)"
     assert wording.estimator_symbol("local_d2", "ja", n2=50) == "d2(k) k=50"
     assert wording.estimator_symbol("mle", "en", n2=20) == "MLE k=20"
     assert wording.estimator_symbol("gride_between", "ja", n1=8) == "ウィンドウ間GRIDE n1=8"

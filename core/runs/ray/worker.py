@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from core.files import folders_in, read_json_or_none
-from core.records import PlanConfig
 from core.runs import jobs
 from core.runs.jobs import Job
 from core.store.parcels import is_parcel
@@ -61,8 +60,7 @@ def run_remote_job(
     import ray
 
     from core.forecast.preflight_card import expected_seconds
-    from core.runs import planning
-    from core.runs.execution import run_measurement
+    from core.runs.execution import run_submitted
     from core.runs.recovery import recover
     from core.warehouse import layer_plans
 
@@ -86,10 +84,8 @@ def run_remote_job(
     finished = job.folder / "finished.json"
     try:
         recover(warehouse)  # passes of a lost worker, and known runs
-        if not finished.exists() and isinstance(job.config, PlanConfig):
-            planning.run_plan(job, warehouse, report)
-        elif not finished.exists():
-            run_measurement(job, warehouse, report, expected_seconds)
+        if not finished.exists():
+            run_submitted(job, warehouse, report, expected_seconds)
     except Exception as error:
         jobs.record_failure(job, error)
     new = [

@@ -21,7 +21,7 @@ from core.analysis.question import RankingQuestion
 from core.errors import InputError
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
-from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Quantity, SavedRule, TaskName
+from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import ANSWERED, group_names
@@ -188,10 +188,18 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     )
 
 
-def _available_criteria(context: ChoiceContext) -> dict[str, ResolvedCriterion]:
-    """The criteria that these models can be chosen by, by key."""
-    rows = context.benchmarks.to_dicts()
-    criteria = [analysis.resolve_criterion(Criterion("score"), context.scored, row) for row in rows]
+def _available_criteria(context: ChoiceContext, question: RankingQuestion) -> dict[str, ResolvedCriterion]:
+    """The criteria that these models can be chosen by, by key. Where no source states which end of a score is the better
+    one, the pilot may."""
+    population = reads.population(question)
+    registered = analysis.score_key(population.benchmark) if population.benchmark else None
+    direction: Direction = "higher" if population.higher_is_better else "lower"
+    criteria = []
+    for row in context.benchmarks.to_dicts():
+        criterion = analysis.resolve_criterion(Criterion("score"), context.scored, row)
+        if not criterion.is_direction_known and criterion.key == registered and population.higher_is_better is not None:
+            criterion = analysis.resolve_criterion(Criterion("score", direction=direction), context.scored, row)
+        criteria.append(criterion)
     for quantity in get_args(Quantity):
         if quantity != "score" and _is_known(context, quantity):
             criteria.append(analysis.resolve_criterion(Criterion(quantity), context.scored, None))
@@ -223,7 +231,7 @@ def _default_criteria(
 def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
     """Return the criteria with weights and thresholds."""
     _ = language.translator()
-    available, lang = _available_criteria(context), language.current()
+    available, lang = _available_criteria(context, question), language.current()
     chosen = inputs.choose_many(
         _("Criteria"),
         list(available),
@@ -236,9 +244,7 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
     n = analysis.count_related_models(context, task)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for key in chosen:
-            _show_weight_input(
-                available[key], deciding.muted_reason(available[key].criterion.of, n, use_class, context.comparable)
-            )
+            _show_weight_input(available[key], deciding.muted_reason(available[key], n, use_class, context.comparable))
         if chosen:
             with st.popover(_("Thresholds"), icon=":material/horizontal_rule:"):
                 for key in chosen:
@@ -257,7 +263,7 @@ def _show_weight_input(criterion: ResolvedCriterion, muted_reason: str | None) -
         MAX_WEIGHT,
         key=url_state.key(name),
         disabled=muted_reason is not None,
-        help=words.reason_text(f"dimension_{muted_reason}", lang) if muted_reason else None,
+        help=words.reason_text(deciding.reason_key(criterion, muted_reason), lang) if muted_reason else None,
         width=220,
     )
     url_state.publish(name, value)
@@ -285,7 +291,7 @@ def _show_threshold_input(criterion: ResolvedCriterion) -> None:
 
 def _read_criteria(context: ChoiceContext, question: RankingQuestion) -> list[ResolvedCriterion]:
     """The criteria of the address."""
-    available = _available_criteria(context)
+    available = _available_criteria(context, question)
     criteria = []
     for key in url_state.requested("by", _default_criteria(context, question, available)):
         if key not in available:

@@ -18,6 +18,7 @@ from core.ui.decide.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_words
 from core.wording import decisions as words
+from core.wording.scores import p_number_text
 
 
 def show_by_task(view: DecisionView) -> None:
@@ -33,9 +34,11 @@ def show_by_task(view: DecisionView) -> None:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
         pictures.plot(figures.task_figure(figures.task_lines(comparison, lang), lang), "tasks")
-        for line in words.pooled_relation_lines(comparison.pooled, lang) if comparison.pooled else []:
+        for line in words.pooled_relation_lines(comparison, lang):
             st.caption(escape(line))
     tables.show(_task_table(view, comparison), "task table")
+    if view.context.comparable and len(comparison.tasks) > 1:
+        st.caption(escape(words.many_tasks_text(lang)))
     st.caption(
         _(
             "What a task chooses: these criteria with the score of that task in the place of every score, without thresholds of scores."
@@ -63,6 +66,7 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
                 str(relation.n),
                 answer_words.answer_word(task.answer, lang) if view.context.comparable else "–",
                 answer_words.coefficient_text(relation.rho, relation.lower, relation.upper),
+                "–" if task.p is None else p_number_text(task.p),
                 answer_words.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
                 _chosen_name(task.decision),
             )
@@ -70,17 +74,18 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
     if comparison.decision or (comparison.pooled and comparison.pooled.n_tasks > 1):
         mean = comparison.pooled
         rho = answer_words.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
-        rows.append((_("all tasks together"), "", "", rho, "", _chosen_name(comparison.decision)))
+        rows.append((_("all tasks together"), "", "", rho, "", "", _chosen_name(comparison.decision)))
     titles = [
         _("Task"),
         _("Models"),
         _("Dimension and score"),
         _("Spearman's rho"),
+        _("p (Holm)"),
         _("Drawn towards the others"),
         _("The criteria choose"),
     ]
     table = pl.DataFrame(rows, schema=titles, orient="row")
-    return table if view.context.comparable else table.drop(titles[2:5])
+    return table if view.context.comparable else table.drop(titles[2:6])
 
 
 def _chosen_name(decision: Decision | None) -> str:

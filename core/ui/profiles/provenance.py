@@ -1,21 +1,36 @@
-"""The section Provenance of the screen Profiles: how the runs were measured, in what they differ, and actions on them."""
+"""The section Provenance of the screen Profiles: how the runs were measured, in what they differ, and the actions
+on them: tags and note, measuring again, deleting, export.
+"""
 
 from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import streamlit as st
 
 from core.analysis.differences import comparability, differences, without_incidental
-from core.ui import inputs, language, tables
+from core.errors import WorkdimError
+from core.records import SHORT_ID
+from core.store.annotation import RESERVED_TAGS
+from core.ui import inputs, language, reads, tables
 from core.ui.markdown import escape
-from core.ui.profiles import run_actions
 from core.ui.reads import Selection
+from core.warehouse import export_runs
+from core.warehouse.runs import annotate
+from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
 from core.wording.provenance import ABSENT, Section, comparability_text, sections
 
 MARK = "≠"
 FIELD_WIDTH, MARK_WIDTH = 280, 30
 """Pixels."""
+_MESSAGE = "what was done with runs"
+_PENDING_ACTION = "what is to be done with which run"
 
 
 def show(selection: Selection) -> None:
@@ -28,7 +43,7 @@ def show(selection: Selection) -> None:
     if len(records) == 2:
         first, second = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
         st.markdown(comparability_text(comparability(first, second), language.current()))
-    run_actions.show(selection)
+    _show_actions(selection)
     if len(records) > 1:
         only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
@@ -88,3 +103,145 @@ def _table(
         for label, run_texts in zip(labels, texts, strict=True)
     }
     return parts[0].title, pl.DataFrame({_("Field"): [names[name] for name in names_shown], **marks, **columns})
+
+
+# --- actions -----------------------------------------------------------------------------------------------------------
+
+
+@inputs.hidden_when_read_only
+def _show_actions(selection: Selection) -> None:
+    """Draw the actions on one of the runs, and the export of all."""
+    _ = language.translator()
+    if message := st.session_state.pop(_MESSAGE, None):
+        st.success(escape(message))
+    with st.expander(_("Care of these runs"), icon=":material/label:"):
+        run = inputs.choose_one_run(selection.runs)
+        _show_annotation_form(run)
+        with st.container(horizontal=True):
+            if st.button(_("Measure again"), icon=":material/replay:", key="measure run again"):
+                st.session_state[_PENDING_ACTION] = "again", run["run_id"]
+            if st.button(_("Delete"), icon=":material/delete:", key="delete run"):
+                st.session_state[_PENDING_ACTION] = "delete", run["run_id"]
+            run_ids = selection.with_controls["run_id"].to_list()
+            inputs.show_download(
+                _("Export the chosen runs (zip)"),
+                partial(_export_zip, reads.warehouse(), run_ids, _),
+                "workdim_export.zip",
+                "folder_zip",
+            )
+        st.caption(
+            _(
+                "The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their "
+                "control runs, for another Workdim to take in."
+            )
+        )
+    # A dialog is drawn anew with the page: its question stays until it is answered.
+    if st.session_state.get(_PENDING_ACTION) == ("again", run["run_id"]):
+        _measure_again(selection.records.filter(run_id=run["run_id"]).row(0, named=True))
+    elif st.session_state.get(_PENDING_ACTION) == ("delete", run["run_id"]):
+        _show_delete_question(run["run_id"], inputs.run_label(run))
+
+
+def _show_annotation_form(run: dict[str, Any]) -> None:
+    _ = language.translator()
+    run_id = run["run_id"]
+    known = sorted({tag for tags in reads.lists().runs["tags"] for tag in tags} - {*RESERVED_TAGS})
+    own_tags = [tag for tag in run["tags"] if tag not in RESERVED_TAGS]
+    with st.form(f"annotations {run_id}"):
+        tags = st.multiselect(
+            _("Tags"),
+            known,
+            own_tags,
+            key=f"tags {run_id}",
+            accept_new_options=True,
+            placeholder=_("Choose or type a tag"),
+        )
+        note = st.text_area(_("Note"), run["note"] or "", key=f"note {run_id}", height=80)
+        is_saved = st.form_submit_button(_("Save"))
+    if set(run["tags"]) & {*RESERVED_TAGS}:
+        st.caption(
+            _("This run is one of those that Workdim ships; it keeps the tag {tag}.").format(tag=RESERVED_TAGS[0])
+        )
+    if is_saved:
+        annotate(reads.warehouse(), run_id, lambda annotation: annotation.with_tags(tags).with_note(note))
+        _finish(_("Tags and note are saved."))
+
+
+def _measure_again(record: dict[str, Any]) -> None:
+    """Start the measurement at once where nothing has changed, else ask first."""
+    from core.runs.stored_runs import rerun_request
+
+    _ = language.translator()
+    try:
+        request = rerun_request(record)
+    except WorkdimError:
+        _close_question()
+        raise
+    if not request.changed:
+        _submit(request.config)
+    _show_question(
+        _("Measure again"),
+        [*map(escape, request.changed), _("The new run will not compare with this one.")],
+        _("Measure all the same"),
+        lambda: _submit(request.config),
+    )
+
+
+def _submit(config: Any) -> None:
+    from core.runs import processes
+    from core.runs.jobs import submit
+
+    _close_question()
+    warehouse = reads.warehouse()
+    processes.start_job(submit(config, warehouse, again=True), warehouse)
+    st.switch_page("pages/pilot.py")
+
+
+def _show_delete_question(run_id: str, label: str) -> None:
+    _ = language.translator()
+    lines = [
+        _("Move this run to the trash: {name}").format(name=escape(label)),
+        _("It can be brought back with `workdim runs undelete {run}` until the trash is emptied.").format(
+            run=run_id[:SHORT_ID]
+        ),
+    ]
+
+    def move() -> None:
+        from core.runs.stored_runs import delete_stored_runs
+
+        delete_stored_runs(reads.warehouse(), [run_id])
+        _finish(_("The run is in the trash."))
+
+    _show_question(_("Delete"), lines, _("Move to the trash"), move)
+
+
+def _show_question(title: str, lines: list[str], label: str, action: Callable[[], None]) -> None:
+    """Draw a dialog with lines of Markdown and a button for the action; it shows errors itself, as it runs apart from the
+    page."""
+
+    def draw() -> None:
+        for line in lines:
+            st.markdown(line)
+        if st.button(label, type="primary", key="confirmed"):
+            try:
+                action()
+            except WorkdimError as error:
+                st.error(escape(str(error)), icon=":material/error:")
+
+    st.dialog(title, on_dismiss=_close_question)(draw)()
+
+
+def _close_question() -> None:
+    st.session_state.pop(_PENDING_ACTION, None)
+
+
+def _finish(message: str) -> None:
+    """Close the question and draw the page anew with a message."""
+    _close_question()
+    st.session_state[_MESSAGE] = message
+    st.rerun()
+
+
+def _export_zip(warehouse: Warehouse, run_ids: list[str], translate: Callable[[str], str]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return export_runs.export_as_zip(warehouse, run_ids, Path(folder), translate)

@@ -1,9 +1,13 @@
-"""The editor of the screen Query: a statement is typed, or comes from a link, an example or a saved query."""
+"""What a statement of the screen Query is written with: the editor, and the tables and columns with their meanings.
+
+A statement is typed, or comes from a link, an example or a saved query.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import polars as pl
 import streamlit as st
 
 from core import locale
@@ -16,10 +20,13 @@ from core.ui.markdown import escape
 from core.ui.query import answer
 from core.ui.query.answer import Request
 from core.warehouse.saved_queries import MAX_NAME_LENGTH, delete_query, find_query, save_query
+from core.warehouse.schema import Table
 
 MAX_LINK_LENGTH = 3_000
 """Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""
 TIME_LIMITS = (10, 60, 300)
+_HEIGHT, _ROW_HEIGHT = 360, 88
+"""Pixels of the table of columns and of its rows, which hold four lines of a meaning."""
 _TEXT = "query text"
 _LAST_TEXT = "query kept"
 _RUN_NOW = "query asked"
@@ -204,3 +211,59 @@ def _show_saved_as(sql: str) -> None:
             if st.button(_("Delete"), key="query delete"):
                 delete_query(reads.warehouse(), query.name)
                 st.rerun()
+
+
+# --- tables and columns -------------------------------------------------------------------------------------------
+
+
+def show_tables() -> None:
+    """Draw the columns of one table, or those that contain a word; names can be copied from the rows."""
+    _ = language.translator()
+    tables = {table.name: table for table in reads.tables()}
+    word = st.text_input(_("Search tables and columns"), key="query search", icon=":material/search:").strip()
+    if word:
+        _show_hits(list(tables.values()), word)
+        return
+    labels = {name: _("{name} (rows: {n})").format(name=name, n=f"{table.n_rows:,}") for name, table in tables.items()}
+    first = list(tables).index("runs")
+    chosen = tables[st.selectbox(_("Table"), list(tables), first, labels.__getitem__, key="query table")]
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.caption(escape(locale.worded(chosen.comment, language.current())))
+        st.button(
+            _("Show its rows"),
+            icon=":material/table_view:",
+            key="query rows",
+            on_click=fill_and_run,
+            args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
+        )
+    meanings = [
+        (column.name, locale.worded(column.comment, language.current()), column.type) for column in chosen.columns
+    ]
+    _show_columns(meanings, [_("Column"), _("Meaning"), _("Type")])
+
+
+def _show_hits(tables: list[Table], word: str) -> None:
+    """Draw the columns that contain a word in their names or meanings, in English or in the reader's language."""
+    _ = language.translator()
+    lang = language.current()
+    hits = []
+    for table in tables:
+        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, lang)}"
+        for column in table.columns:
+            meaning = locale.worded(column.comment, lang)
+            if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
+                hits.append((table.name, column.name, meaning, column.type))
+    if hits:
+        _show_columns(hits, [_("Table"), _("Column"), _("Meaning"), _("Type")])
+    else:
+        st.caption(_("No table or column speaks of it."))
+
+
+def _show_columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
+    st.dataframe(
+        pl.DataFrame(rows, schema=titles, orient="row"),
+        hide_index=True,
+        height=_HEIGHT,
+        row_height=_ROW_HEIGHT,
+        column_config={titles[0]: st.column_config.Column(pinned=True), titles[-2]: st.column_config.Column(width=195)},
+    )

@@ -11,8 +11,8 @@ import streamlit as st
 from core import wording
 from core.errors import InputError
 from core.figures import scores
-from core.scores.parsed_score import ScoreFile
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
+from core.scores.score_rows import ScoreFile
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.warehouse import score_imports

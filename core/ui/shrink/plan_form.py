@@ -133,15 +133,15 @@ def _choose_settings() -> dict[str, Any]:
 
 def _estimate(settings: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | None:
     """The configuration with the estimate of its time; None where it is refused, with the reason drawn."""
-    from core.runs import planning
     from core.runs.estimates import plan_estimate_from_process
+    from core.runs.requests import with_task_hash
 
     _ = language.translator()
     spinner_text = _(
         "Reading configuration and text; the first time also the speed of this machine, about half a minute."
     )
     try:
-        config = planning.with_task_hash(PlanConfig(**settings))
+        config = with_task_hash(PlanConfig(**settings))
         with st.spinner(spinner_text, show_time=True):
             return config, plan_estimate_from_process(config, reads.warehouse())
     except InputError as error:

@@ -165,7 +165,7 @@ def show_prices(layer_plan: LayerPlan) -> None:
         st.markdown(escape(line))
     for line in evidence.control_lines(layer_plan.plan, lang):
         st.caption(escape(line))
-    healed = [analysis.plan_price(layer_plan)] if layer_plan.plan.is_healed else []
+    healed = [layer_plan.price] if layer_plan.plan.is_healed else []
     rows = [*healed, *analysis.rivals(layer_plan)]
     names = [evidence.rule_name(row.rule, lang) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
