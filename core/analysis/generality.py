@@ -39,7 +39,7 @@ from core.analysis.resampling import (
     weighted_spearman,
 )
 from core.analysis.rule_record import proportion_interval
-from core.analysis.units import FEWEST_EXPLORATORY, Numbers, to_floats
+from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
 from core.errors import InputError
 from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
@@ -231,6 +231,8 @@ class OverTasks:
     """By all tasks together, which share the weight of the score."""
     order: OrderTable | None
     """The models' order by score on each task."""
+    n_recipes: int | None = None
+    """Recipes that `pooled` counts, where some were trained more than once."""
 
 
 def choose_tasks(benchmarks: pl.DataFrame) -> list[dict[str, Any]]:
@@ -243,8 +245,8 @@ def compare_over_tasks(
     answers: Sequence[Answer], context: ChoiceContext, criteria: Sequence[ResolvedCriterion], use_class: str
 ) -> OverTasks:
     """Each task on its own, and all together. Each answer is about the same models by one benchmark (`choose_tasks`); the
-    relation uses all of their models, the decision only the models of the context."""
-    tasks, values = [], {}
+    relation uses all of their models, the decision only the models of the context. Over all tasks each recipe counts once."""
+    tasks, values, recipes = [], {}, {}
     run_ids = list(dict.fromkeys(run_id for answer in answers for run_id in answer.population.rows["run_id"]))
     dimension: dict[str, float | None] = {}
     for answer in answers:
@@ -252,17 +254,23 @@ def compare_over_tasks(
         if benchmark is None:
             continue
         units = relation_units(answer.population)
-        dimension |= dict(units.select("unit", "dimension").rows())
+        once = average_recipes(units)
+        dimension |= dict(once.select("unit", "dimension").rows())
+        recipes[score_key(benchmark)] = dict(once.select("unit", "performance").rows())
         of_runs = dict(units.select("unit", "performance").rows())
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
         tasks.append(Task(benchmark, answer, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
         tasks=_with_corrected_p(tasks),
-        pooled=pool_tasks([dimension.get(run_id) for run_id in run_ids], values),
+        pooled=pool_tasks(
+            list(dimension.values()),
+            {key: [of_task.get(unit) for unit in dimension] for key, of_task in recipes.items()},
+        ),
         decision=_decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
         if len(tasks) > 1
         else None,
         order=order_over_tasks(run_ids, values),
+        n_recipes=len(dimension) if len(dimension) < len(run_ids) else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, Sentence, unknown_name
-from core.terminal.output import escape_controls, heads, say, translated
+from core.terminal.output import escape_controls, heads, say, translated, width
 
 if TYPE_CHECKING:
     import polars as pl
@@ -141,7 +141,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
     from core import exports
 
     writers = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
-    content = _table(frame) if form == "table" else writers[form](frame)
+    content = _table(frame, width() if out is None else None) if form == "table" else writers[form](frame)
     if out is None and form != "parquet" and sys.stdout.isatty():
         print(content.decode("utf-8-sig"))  # a program gets the exact bytes, a terminal gets text
         return
@@ -153,8 +153,8 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
     say(Sentence("{file}: {n:,} row", "{file}: {n:,} rows", file=out, n=frame.height))
 
 
-def _table(frame: pl.DataFrame) -> bytes:
-    """A table as text, with control characters in cells and headings escaped for the terminal."""
+def _table(frame: pl.DataFrame, columns: int | None) -> bytes:
+    """A table as text, with control characters in cells and headings escaped for the terminal, of so many columns."""
     import polars as pl
 
     seen: dict[str, int] = {}
@@ -168,7 +168,11 @@ def _table(frame: pl.DataFrame) -> bytes:
     )
     safe.columns = names
     with pl.Config(
-        tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=_LONGEST_CELL, tbl_width_chars=200, tbl_hide_dataframe_shape=True
+        tbl_rows=-1,
+        tbl_cols=-1,
+        fmt_str_lengths=_LONGEST_CELL,
+        tbl_width_chars=columns or 200,
+        tbl_hide_dataframe_shape=True,
     ):
         text = f"{safe}\n"
     return text.encode(sys.stdout.encoding or "utf-8", "replace")

@@ -15,7 +15,7 @@ from core.registry.published import CLAIMS
 from core.terminal.output import _, heads, language, translated, wrap
 from core.terminal.tables import table
 from core.wording import answers, provenance
-from core.wording.labels import marked_name, shortened_name
+from core.wording.labels import distinct_short_names, marked_name, shortened_name
 
 MOST_GROUPS = 4
 SHORTEST_NAME = 14
@@ -70,9 +70,8 @@ def model_table(answer: Answer, width: int) -> list[str]:
         if column != 1
     )
     room = max(SHORTEST_NAME, width - fixed_width)
-    return table(
-        head, [[shortened_name(cell, room) if column == 1 else cell for column, cell in enumerate(row)] for row in rows]
-    )
+    names = distinct_short_names([row[1] for row in rows], lambda name: shortened_name(name, room))
+    return table(head, [[row[0], name, *row[2:]] for row, name in zip(rows, names, strict=True)])
 
 
 def _row(model: RankedModel, has_scores: bool) -> list[str]:

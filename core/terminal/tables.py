@@ -20,7 +20,7 @@ from core.terminal import run_summary
 from core.terminal.output import Head, _, heads, join, language, one_line, pad, translated, width, wrap
 from core.terminal.progress import duration_text
 from core.wording import plan_evidence, plans
-from core.wording.labels import marked_name, shortened_name
+from core.wording.labels import distinct_short_names, marked_name, shortened_name
 from core.wording.provenance import Line, sections
 from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
@@ -55,7 +55,9 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
 
 def _verdict(run: Mapping[str, Any]) -> str:
     """Both claims as marks; for a control, its kind."""
-    if run["pass"] != "text" or run["n_points"] is None:
+    if run["pass"] != "text":
+        return wording.name("pass", run["pass"], language())
+    if run["n_points"] is None:
         return wording.short_outcome_text(run, language())
     return verdict_marks(run)
 
@@ -189,10 +191,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
         shown.remove(gone)
         left_out.append(translated(head[gone]))
         widths = _widths(cells, shown, room)
-    lines = [
-        "  ".join(_cell(row[column], room_of) for column, room_of in zip(shown, widths, strict=True)).rstrip()
-        for row in cells
-    ]
+    columns = [_column([row[column] for row in cells], room_of) for column, room_of in zip(shown, widths, strict=True)]
+    lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     note = _("No room for: {columns}. A wider terminal shows it, and so does --json.").format(columns=join(left_out))
     return [Head(lines[0]), *lines[1:], *(wrap(note, room) if left_out and room else [])]
 
@@ -208,13 +208,20 @@ def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | No
     return widths
 
 
-def _cell(text: str, room: int) -> str:
-    """Pad the text, or leave out its middle."""
+def _column(texts: Sequence[str], room: int) -> list[str]:
+    """The head and the texts of a column, padded or without their middle. Where texts became equal, what all have in
+    common is left out first: of models of one family only the middle of the names differs."""
+    head, *others = texts
+    return [
+        pad(text, room) for text in (_cut(head, room), *distinct_short_names(others, lambda text: _cut(text, room)))
+    ]
+
+
+def _cut(text: str, room: int) -> str:
     length = len(text)
     while cell_len(text if length == len(text) else shortened_name(text, length)) > room:
         length -= 1
-    text = shortened_name(text, length) if length < len(text) else text
-    return pad(text, room)
+    return shortened_name(text, length) if length < len(text) else text
 
 
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
@@ -356,13 +363,14 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
             row["name"],
             ",".join(map(str, row["blocks"])),
             plans.price_text(row["loss_increase"], row["lower"], row["upper"]),
-            (_("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"))
-            + f" #{SHIPPED}" * (row["note"] == SHIPPED),
+            _("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
+            SHIPPED if row["note"] == SHIPPED else "",
         )
         for row in plan_rows.iter_rows(named=True)
     ]
-    return table(heads("plan", "model", "blocks", "nats per token [95 %]", "", "made (UTC)"), rows, ("made (UTC)",))
+    head = heads("plan", "model", "blocks", "nats per token [95 %]", "state", "made (UTC)", "tags")
+    return table(head, rows, ("tags", "made (UTC)", "blocks"))
 
 
 def plan_record(layer_plan: LayerPlan) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from core import wording
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
-from core.analysis.generality import OrderTable, PooledRelation, VerdictAgreement
+from core.analysis.generality import OrderTable, OverTasks, VerdictAgreement
 from core.analysis.rule_record import TrackRecord
 from core.analysis.units import FEWEST_TEST
 from core.locale import translator
@@ -378,9 +378,12 @@ def many_tasks_text(language: str) -> str:
     )
 
 
-def pooled_relation_lines(pooled: PooledRelation, language: str) -> list[str]:
+def pooled_relation_lines(comparison: OverTasks, language: str) -> list[str]:
     """The relation of dimension and score over all tasks, how much tasks differ, and what a further task may show."""
     _ = translator(language)
+    pooled = comparison.pooled
+    if pooled is None:
+        return []
     if pooled.n_tasks == 1:
         return [_("Only one task has enough models: there is nothing to pool.")]
     template = _("Over {n} tasks of the same models: mean rho {rho}; the tasks' errors correlate by {shared}.")
@@ -391,6 +394,8 @@ def pooled_relation_lines(pooled: PooledRelation, language: str) -> list[str]:
             shared=coefficient_text(pooled.error_correlation),
         )
     ]
+    if comparison.n_recipes is not None:
+        lines.append(_("In that mean each recipe counts once: {n}.").format(n=comparison.n_recipes))
     if pooled.p_differ is not None:
         lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
     if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:

@@ -25,8 +25,9 @@ from core.analysis.generality import (
 from core.analysis.population import select_population
 from core.analysis.question import RankingQuestion, Registration
 from core.pilots.rule import Assumptions, Criterion
+from core.wording import decisions as words
 from tests import frames
-from tests.answers import evidence, models, scores
+from tests.answers import evidence, models, pilot, scores
 from tests.bench import relations as bench
 
 
@@ -157,6 +158,20 @@ def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
     assert len(found.decision.criteria) == 4 and {one.share for one in found.decision.criteria} == {0.25}
     assert [key.split("~")[1] for key in found.order.columns] == ["falls", "loss", "rises"]
     assert found.order.concordance.w == pytest.approx(1 / 9)  # two of three orders cancel out
+
+
+def test_over_all_tasks_a_recipe_that_was_trained_again_counts_once():
+    told, on = asked_of(falls=FALLING, rises=FALLING[::-1])
+    again = tuple(f"hub:m{at:02d}" for at in range(4))
+    pilot_ = Registration("pilot", "negative", pilot=pilot(12, replicates=(again,)))
+    of_recipes = [replace(one, population=replace(one.population, registration=pilot_)) for one in told]
+    criteria = resolve_criteria([Criterion("score")], on, None)
+    every, once = (compare_over_tasks(answers, on, criteria, "general") for answers in (told, of_recipes))
+    assert (every.n_recipes, once.n_recipes) == (None, 9) and once.pooled.n_tasks == every.pooled.n_tasks == 2
+    width, narrower = (found.pooled.upper - found.pooled.lower for found in (once, every))
+    assert width > narrower, "nine recipes say less than twelve runs"
+    assert "each recipe counts once: 9." in " ".join(words.pooled_relation_lines(once, "en"))
+    assert "recipe" not in " ".join(words.pooled_relation_lines(every, "en"))
 
 
 def test_the_registered_task_keeps_its_own_p():

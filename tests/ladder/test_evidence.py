@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
+from core.analysis.answer import answer_question
 from core.analysis.question import RankingQuestion
 from core.commands.rank import load_answer
 from core.warehouse import reference
@@ -60,6 +63,19 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
         assert not asked.ignores_pilots or max(one.n_models for one in found.others) <= len(wanted)
         assert told.relation.errors_paired[-1:] == ("performance",) and told.models[0].score_rank_high is not None
     assert spent + time.process_time() - started < 10
+
+
+@pytest.mark.slow
+def test_with_the_scores_of_the_ladder_permuted_nothing_is_related(fresh: tuple[Warehouse, float]):
+    population = load_answer(fresh[0], RankingQuestion())[0].population
+    generator = np.random.default_rng(1)
+    n_draws, n_related = 200, 0
+    for _ in range(n_draws):
+        order = generator.permutation(population.rows.height)
+        moved = [population.rows[name].gather(order) for name in ("score", "score_lowest", "score_highest")]
+        permuted = replace(population, rows=population.rows.with_columns(moved))
+        n_related += answer_question(permuted, is_brief=True).word.startswith("related")
+    assert n_related <= 0.065 * n_draws
 
 
 @pytest.mark.parametrize(("value", "told"), [(None, "–"), (0.0004, "< 0.001"), (0.0421, "0.042")])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 import pytest
 
+from core.analysis.answer import RankedModel
 from core.ui import tables
 from core.ui.ranking import table as ranking_table
 from core.warehouse.warehouse import Warehouse
@@ -142,3 +144,16 @@ def test_what_is_published_stands_beside_the_answer() -> None:
 @pytest.mark.parametrize(("low", "high", "said"), [(2, 5, "2–5"), (3, 3, "3"), (None, None, "–")])
 def test_places_are_told_as_a_range(low: int | None, high: int | None, said: str) -> None:
     assert ranking_table.rank_text(low, high) == said
+
+
+def test_an_interval_without_an_end_reaches_to_the_edge_and_hides_no_other() -> None:
+    def ranked(lower: float | None, upper: float | None) -> RankedModel:
+        names = {"run_id": "r", "model": "m", "name": "m", "match": "none", "is_vetoed": False}
+        ranks = dict.fromkeys(("rank_low", "rank_high", "score_rank_low", "score_rank_high"))
+        return RankedModel(dimension=30.0, lower=lower, upper=upper, score=None, score_std_error=None, **names, **ranks)
+
+    open_, closed = ranked(-math.inf, math.inf), ranked(20.0, 40.0)
+    value_range = ranking_table._value_range([open_, closed, ranked(math.nan, None)])
+    assert value_range == (20.0, 40.0)
+    assert "left:0.0%;width:100.0%" in ranking_table._bar_html(open_, value_range)
+    assert "left:50.0%;width:50.0%" in ranking_table._bar_html(ranked(math.nan, math.inf), value_range)

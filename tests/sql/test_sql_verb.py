@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from core.commands.sql import _table
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.screens import filled_warehouse
@@ -76,6 +77,15 @@ def test_the_schema_is_told_table_by_table(path: Path):
     assert "Measurements: one model on one corpus with one protocol." in sql(path, "--schema")
     assert "Points that the value rests on." in sql(path, "--schema", "layer_estimates")
     assert "Did you mean runs" in refused(path, "--schema", "runz")
+
+
+def test_a_table_fits_the_terminal_and_is_whole_in_a_file():
+    frame = pl.DataFrame(
+        {"name": ["one"], "question": ["How many directions does a layer use, and how sure is it? " * 2]}
+    )
+    lines = _table(frame, 60).decode().splitlines()
+    assert max(map(len, lines)) <= 60 and "sure" in "".join(lines)
+    assert any(frame["question"][0].strip() in line for line in _table(frame, None).decode().splitlines())
 
 
 def test_a_statement_comes_from_standard_input_as_utf_8(path: Path):

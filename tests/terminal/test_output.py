@@ -93,6 +93,13 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_file(terminal):
     assert "…" in lines[1] and RUNS[0][0] in lines[1]
 
 
+def test_names_of_one_family_stay_distinct_where_they_are_cut(terminal):
+    terminal(40)
+    rows = [("1", f"ladder-128-{word}-step1500", "30 ± 1") for word in ("base", "lr-6e-3", "dropout-10")]
+    lines = table(("rank", "model", "largest inner dimension"), rows)
+    assert ["base" in lines[1], "lr-6e-3" in lines[2], "dropout-10" in lines[3]] == [True] * 3
+
+
 def test_colour_is_for_terminals_that_want_it(terminal):
     shown = terminal(80)
     with guarded_output():

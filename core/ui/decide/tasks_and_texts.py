@@ -34,7 +34,7 @@ def show_by_task(view: DecisionView) -> None:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
         pictures.plot(figures.task_figure(figures.task_lines(comparison, lang), lang), "tasks")
-        for line in words.pooled_relation_lines(comparison.pooled, lang) if comparison.pooled else []:
+        for line in words.pooled_relation_lines(comparison, lang):
             st.caption(escape(line))
     tables.show(_task_table(view, comparison), "task table")
     if view.context.comparable and len(comparison.tasks) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape as letters
@@ -252,20 +253,22 @@ def _score_cell(row: Mapping[str, Any]) -> str:
 
 
 def _value_range(models: Sequence[RankedModel]) -> tuple[float, float]:
-    values = [value for model in models for value in (model.dimension, model.lower, model.upper) if value is not None]
+    ends = [value for model in models for value in (model.dimension, model.lower, model.upper) if value is not None]
+    values = [value for value in ends if math.isfinite(value)]
     return (min(values), max(values)) if values else (0.0, 1.0)
 
 
 def _bar_html(model: RankedModel, value_range: tuple[float, float]) -> str:
-    """An interval as a bar on the range of all intervals of the table, the value as a dot; numbers on hover."""
+    """An interval as a bar on the range of all intervals of the table, the value as a dot; numbers on hover. One without an
+    end reaches to the edge."""
     if model.dimension is None:
         return "–"
     low, high = value_range
 
     def position(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 1) if high > low else 50.0
+        return round(100 * (min(high, max(low, value)) - low) / (high - low), 1) if high > low else 50.0
 
-    lower, upper = (model.dimension if end is None else end for end in (model.lower, model.upper))
+    lower, upper = (model.dimension if end is None or math.isnan(end) else end for end in (model.lower, model.upper))
     text = letters(wording.with_interval(model.dimension, model.lower, model.upper))
     reach = f'<span class="reach" style="left:{position(lower)}%;width:{round(position(upper) - position(lower), 1)}%"></span>'
     dot = f'<span class="dot" style="left:{position(model.dimension)}%"></span>'
