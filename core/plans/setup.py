@@ -13,7 +13,7 @@ from core.models.model import Blueprint, read_blueprint
 from core.plans import candidates, directions, saving, texts
 from core.plans.pricing import variants_at_once
 from core.plans.texts import HeldOut, UserTask, first_windows, hold_out, pad_readings
-from core.plans.variants import no_decoder
+from core.plans.variants import require_own_blocks
 from core.records import PlanConfig
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenWindows
@@ -161,8 +161,7 @@ def open_plan(config: PlanConfig) -> PlanSetup:
 def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> PlanSetup:
     """The setup of a plan. Raises InputError (and subclasses) if such a plan cannot be made for this model."""
     name, n = blueprint.weights.name, blueprint.weightless.n_layers
-    if blueprint.kind != "decoder":
-        raise no_decoder(name)
+    require_own_blocks(blueprint.weightless)
     if n < FEWEST_BLOCKS:
         raise ModelError(
             "{name} has {n} block: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",

@@ -143,7 +143,7 @@ class Network:
     """
 
     def __init__(self, model: OpenModel) -> None:
-        _require_own_blocks(model)
+        require_own_blocks(model)
         self.model, self.blocks = model, list(model.layers)
         self.n_blocks = len(self.blocks)
         self._passes: dict[Any, _Pass] = {}
@@ -354,21 +354,19 @@ def layer_states(network: Network, windows: TokenWindows, layers: Collection[int
             yield keep.states
 
 
-def no_decoder(name: str) -> ModelError:
-    """The error for a model without a loss per token."""
-    return ModelError(
-        "{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block "
-        "changes can be measured all the same: `workdim measure` gives the correlators between its "
-        "layers.",
-        name=name,
-    )
+def require_own_blocks(model: OpenModel) -> None:
+    """Raises ModelError for a model without a loss, and for blocks that share weights, of which removing one saves nothing.
 
-
-def _require_own_blocks(model: OpenModel) -> None:
-    """Raises ModelError for a model without a loss, and for blocks that share weights, of which removing one saves nothing."""
-    name = model.row.model_id
+    The weights need not be read yet.
+    """
+    name = model.row.name
     if not model.is_causal:
-        raise no_decoder(name)
+        raise ModelError(
+            "{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block "
+            "changes can be measured all the same: `workdim measure` gives the correlators between its "
+            "layers.",
+            name=name,
+        )
     owners: dict[int, int] = {}
     for index, block in enumerate(model.layers):
         for parameter in block.parameters():

@@ -14,13 +14,13 @@ import transformers
 from core.analysis import plans as read_again
 from core.errors import CorpusError, InputError, ModelError
 from core.models.hub import find_weights
-from core.models.model import open_model
+from core.models.model import open_model, read_blueprint
 from core.plans import directions
 from core.plans import plan as flow
 from core.plans.directions import isotonic_limits, joint_directions, needed_directions, principal_components
 from core.plans.plan import make_plan
 from core.plans.pricing import Difference, Pricer
-from core.plans.setup import PlanSetup
+from core.plans.setup import PlanSetup, check_plan
 from core.plans.texts import PROBES, first_windows, hold_out, probe, split_in_halves, with_typos
 from core.plans.variants import Network
 from core.records import LayerPlan, PlanConfig
@@ -422,6 +422,10 @@ def test_what_cannot_be_planned_is_told_in_one_line(idle_model, tiny_bert, tmp_p
     two = save_tiny_model(tmp_path / "two", "llama", num_hidden_layers=2)
     with pytest.raises(ModelError, match="has 2 blocks: a plan chooses between blocks, and needs 3"):
         planned(two, tmp_path)
+    shared = read_blueprint(find_weights(str(idle_model)), "float32", "cpu", None)
+    shared.outline.model.layers[2].mlp = shared.outline.model.layers[1].mlp
+    with pytest.raises(ModelError, match="Blocks 1 and 2 .* share weights"):  # before any is read
+        check_plan(PlanConfig(str(idle_model)), open_corpus("english-business"), shared)
     with pytest.raises(InputError, match="at most 5 can go, not 6"):
         planned(idle_model, tmp_path, blocks=6)
     with pytest.raises(InputError, match="budget must be 0 or more"):
