@@ -126,14 +126,15 @@ def choose_by_id(
     default: str,
     format_func: Callable[[str], str],
     unknown: str,
+    above: Any = st,
     **more: Any,
 ) -> str:
     """As `choose_from_list`, for ids, whose unique endings do in a link; drawn only where there are several.
 
-    `unknown` is said of a link to what is not there, with its `{names}`.
+    `unknown` is said of a link to what is not there, with its `{names}`, in the container `above`.
     """
     if asked := url_state.resolve_ending(name, ids):
-        st.warning(unknown.format(names=escape(asked)), icon=":material/link_off:")
+        above.warning(unknown.format(names=escape(asked)), icon=":material/link_off:")
     return choose_from_list(label, ids, name, default, format_func, **more) if len(ids) > 1 else default
 
 

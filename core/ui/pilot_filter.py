@@ -12,6 +12,7 @@ from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
+from core.wording.numbers import day
 from core.wording.scores import registered_benchmark_text
 
 
@@ -44,11 +45,11 @@ def _show_pilot(pilot: Pilot) -> None:
     )
     st.markdown(
         text.format(
-            question=escape(pilot.question_in(language.current())),
+            question=escape(pilot.question_in(lang)),
             use_class=wording.name("use_class", pilot.use_class, lang),
-            frozen=pilot.benchmark.frozen.isoformat(),
+            frozen=day(pilot.benchmark.frozen, lang),
             benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),
-            expectation=escape(pilot.benchmark.expectation),
+            expectation=escape(pilot.expectation_in(lang)),
         )
     )
     show_forbidden(pilot)

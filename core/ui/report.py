@@ -32,6 +32,7 @@ from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs, recipes
 from core.wording.labels import shortened_name
+from core.wording.numbers import day
 
 NONE = "none"
 MAX_RUNS = 40
@@ -61,7 +62,11 @@ def choose_saved_report() -> SavedRecipe | None:
         [NONE, *saved],
         "recipe",
         NONE,
-        lambda key: _("a new one") if key == NONE else f"{saved[key].recipe.name} · {saved[key].made_at:%Y-%m-%d}",
+        lambda key: (
+            _("a new one")
+            if key == NONE
+            else f"{saved[key].recipe.name} · {day(saved[key].made_at, language.current())}"
+        ),
         _("The link asks for a kept report that is not here: {names}."),
         width=480,
     )
@@ -242,16 +247,16 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
     comparisons = recipes.compare_numbers(warehouse, recipes.recipe_numbers(warehouse, saved.recipe_id), report.numbers)
     changed = [number for number in comparisons if number.state in ("changed", "gone")]
     n_left = sum(number.state == "computed" for number in comparisons)
-    day = f"{saved.made_at:%Y-%m-%d}"
+    made_on = day(saved.made_at, language.current())
     if not changed and not n_left:
-        st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=day))
+        st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=made_on))
         return
     line = Sentence(
         "{n:,} of {total:,} numbers has changed since {day}.",
         "{n:,} of {total:,} numbers have changed since {day}.",
         n=len(changed),
         total=len(comparisons),
-        day=day,
+        day=made_on,
     )
     if n_left:
         not_compared = Sentence(
@@ -324,7 +329,7 @@ def _choose_plan() -> str | None:
     if not rows:
         return None
     _ = language.translator()
-    chosen = inputs.choose_from_list(
+    chosen = inputs.choose_by_id(
         _("Layer plan"),
         [NONE, *rows],
         "plan",
@@ -332,8 +337,9 @@ def _choose_plan() -> str | None:
         lambda key: (
             _("none: a report of runs")
             if key == NONE
-            else f"{rows[key]['name']} · {rows[key]['created_at']:%Y-%m-%d %H:%M}"
+            else f"{rows[key]['name']} · {language.local_time(rows[key]['created_at'])}"
         ),
+        _("The link asks for a plan that is not here: {names}."),
         width=480,
     )
     return None if chosen == NONE else chosen

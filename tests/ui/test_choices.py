@@ -70,7 +70,9 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     found = select_population(Evidence(runs, scores))
     (note,) = ranking_answer.source_texts(found.rows)
-    assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
+    assert (
+        "licence: " in note and re.search(r"as of \d+ \w+ 20\d\d", note) and "Remarks on them: rounded to 0.1" in note
+    )
 
 
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:

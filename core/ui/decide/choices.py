@@ -74,10 +74,11 @@ class DecisionView:
 def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
     """Draw all choices of the page; returns what they select, with the decision."""
     with url_state.batched():
+        above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
             question, runs, comparable = _choose_models(pilot)
             data = reads.decision_inputs(runs["run_id"].to_list())
-            rule = _choose_rule(data.rules)
+            rule = _choose_rule(data.rules, above)
             assumptions = rule.rule.assumptions if rule else _read_assumptions()
             context = analysis.choice_context(runs, reads.scores(), data.speeds, assumptions, comparable=comparable)
             task = _choose_task(context, rule)
@@ -121,15 +122,15 @@ def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.D
     return question, group.rows.unique("model_id", keep="first", maintain_order=True), True
 
 
-def _choose_rule(rules: list[SavedRule]) -> SavedRule | None:
-    """Return a saved rule, or None for the criteria stated on the page."""
+def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
+    """Return a saved rule, or None for the criteria stated on the page; what the link says wrongly is drawn `above`."""
     _ = language.translator()
     saved = {rule.rule_id: rule for rule in rules}
     names = {STATED: _("criteria stated here")} | {
         key: words.rule_name(rule, language.current()) for key, rule in saved.items()
     }
     unknown = _("The link asks for a rule that is not here: {names}.")
-    chosen = inputs.choose_by_id(_("Rule"), list(names), "rule", STATED, names.__getitem__, unknown, width=210)
+    chosen = inputs.choose_by_id(_("Rule"), list(names), "rule", STATED, names.__getitem__, unknown, above, width=210)
     return saved.get(chosen)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,7 @@ from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
 from core.wording import answers as words
 from core.wording import provenance
+from core.wording.numbers import day
 from core.wording.scores import score_flag_lines
 
 ICONS = {
@@ -142,12 +144,20 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
         source = _("Scores from {source}, licence: {licence}, as of {date}.").format(
             source=escape(row["score_source"]),
             licence=escape(row["score_licence"] or "–"),
-            date=escape((row["score_as_of"] or "–")[:10]),
+            date=escape(_day_text(row["score_as_of"])),
         )
         remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(row["score_flags"], language.current()))
         remark_text = _("Remarks on them: {flags}.").format(flags=escape(remarks)) if remarks else ""
         texts.append(wording.joined_sentences((source, remark_text), language.current()))
     return texts
+
+
+def _day_text(as_of: str | None) -> str:
+    """The day of a source in words; as it stands there where it is none."""
+    try:
+        return day(date.fromisoformat((as_of or "")[:10]), language.current())
+    except ValueError:
+        return as_of or "–"
 
 
 def show_other_groups(answer: Answer) -> None:
