@@ -162,7 +162,7 @@ def temporary_folder(purpose: str, folder: Path) -> Iterator[Path]:
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
     try:
-        place = tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True)
+        place = tempfile.TemporaryDirectory(prefix=_temporary_prefix(purpose), dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         raise ResourceError(
             "{folder} cannot be written to: {reason}.", folder=folder, reason=error.strerror or error
@@ -221,6 +221,17 @@ def release_lock(lock: FileLock) -> None:
 
 
 # --- places ------------------------------------------------------------------------------------------------------
+
+
+def remove_temporary_folders(purpose: str, folder: Path) -> None:
+    """Remove at once the temporary folders that killed processes left for this purpose, which nobody else may have."""
+    for left in folder.glob(f"{_temporary_prefix(purpose)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _temporary_prefix(purpose: str) -> str:
+    return f".workdim-{purpose}-"
+
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = PROJECT / "data"

@@ -425,7 +425,7 @@ class _Planner:
             ids = torch.from_numpy(self.search_windows.ids[:1]).to(model.device)
             if healed is None:
                 require_same(model, self.network, new, removed, ids)
-            saving.save_network(new, model.tokenizer, folder, model_card(plan.plan))
+            saving.save_network(new, model.tokenizer, folder, model_card(plan.plan), plan.plan.plan_id)
             del new
             report(0.5)
             expected = next(

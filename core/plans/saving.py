@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError
-from core.files import make_folder, nearest_folder, temporary_folder
+from core.files import make_folder, nearest_folder, remove_temporary_folders, temporary_folder
 from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
@@ -266,7 +266,7 @@ def require_place(folder: Path, n_bytes: int) -> None:
         )
 
 
-def save_network(new: Any, tokenizer: Any, folder: Path, card: str) -> None:
+def save_network(new: Any, tokenizer: Any, folder: Path, card: str, plan_id: str) -> None:
     """Save weights as safetensors, configuration, tokenizer and a card; the folder appears whole or not at all.
 
     Raises InputError if the folder is not empty, ResourceError if it cannot be written.
@@ -274,7 +274,7 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str) -> None:
     require_place(folder, sum(p.numel() * p.element_size() for p in new.parameters()))
     make_folder(folder.absolute().parent)
     try:
-        with temporary_folder("model", folder.absolute().parent) as temporary:
+        with temporary_folder(_purpose(plan_id), folder.absolute().parent) as temporary:
             saved = temporary / folder.name
             saved.mkdir()
             with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
@@ -316,8 +316,17 @@ def remove_saved(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _purpose(plan_id: str) -> str:
+    """What the temporary folder of a plan is called, so that the plan finds what a kill left."""
+    return f"model-{plan_id}"
+
+
 def remove_of_plan(folder: Path, plan_id: str) -> None:
-    """Remove a model that this plan saved before it was stopped: its card names the plan. Anything else stays."""
+    """Remove a model that this plan saved before it was stopped, whole (its card names the plan) or half written.
+
+    Anything else stays.
+    """
+    remove_temporary_folders(_purpose(plan_id), folder.absolute().parent)
     card = folder / CARD
     if card.is_file() and f"plan {plan_id}." in card.read_text(encoding="utf-8", errors="replace"):
         remove_saved(folder)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from core.analysis.shape import judge_profile
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.records import LayerPlan, PlanConfig, Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
@@ -244,7 +244,9 @@ def _measure_controls(
             except WarehouseError:
                 raise
             except InputError as error:
-                failed[control.name] = f"The control pass {control.name} could not be measured: {error}"
+                failed[control.name] = Sentence(
+                    "The control pass {name} could not be measured: {reason}", name=control.name, reason=error
+                )
     return profiles, failed
 
 

@@ -258,7 +258,7 @@ def job_status(job: Job) -> JobStatus:
         else None
     )
     error = read_json_or_none(job.folder / "error.json") or {}
-    result = read_json_or_none(job.folder / "finished.json") or {}
+    result = errors.from_record(read_json_or_none(job.folder / "finished.json") or {})
     is_cancelled = (job.folder / CANCEL_FILE).exists() and not is_locked(job.folder)
     if is_cancelled or not job.folder.exists():
         state = "cancelled"
@@ -350,7 +350,7 @@ def record_failure(job: Job, error: Exception) -> None:
 
 def finish_job(job: Job, result: dict[str, Any]) -> None:
     """Record the result and remove everything but the small files."""
-    write_json(job.folder / "finished.json", result)
+    write_json(job.folder / "finished.json", errors.to_record(result))
     for folder in folders_in(job.folder):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.models.hub import local_weights
 from core.records import SHORT_ID, RunConfig
 from core.registry.protocols import PROTOCOLS
@@ -64,12 +64,14 @@ def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
     """One line for each of weights, text and protocol that has changed since."""
     local = None if config.model.startswith("pypi:") else local_weights(config.model)
     if local is not None and local.sha256 != record["weights_sha256"]:
-        yield f"The weights in {config.model} have changed since: they are another model now."
+        yield Sentence("The weights in {model} have changed since: they are another model now.", model=config.model)
     sha256 = open_corpus(config.corpus, config.column, config.encoding, config.chat).row.sha256
     if sha256 != record["corpus_sha256"]:
-        yield (
-            f"The text {config.corpus} has changed since (its hash was {record['corpus_sha256'][:12]} and is "
-            f"{sha256[:12]}): it is another text now."
+        yield Sentence(
+            "The text {text} has changed since (its hash was {before} and is {now}): it is another text now.",
+            text=config.corpus,
+            before=record["corpus_sha256"][:12],
+            now=sha256[:12],
         )
     protocol = PROTOCOLS.get(config.protocol)
     if protocol is None:
@@ -79,9 +81,11 @@ def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
             run=record["run_id"][:SHORT_ID],
         )
     if protocol.hash(config.seed) != record["protocol_hash"]:
-        yield (
-            f"The protocol {config.protocol} has changed since (its hash was {record['protocol_hash']} and is "
-            f"{protocol.hash(config.seed)})."
+        yield Sentence(
+            "The protocol {protocol} has changed since (its hash was {before} and is {now}).",
+            protocol=config.protocol,
+            before=record["protocol_hash"],
+            now=protocol.hash(config.seed),
         )
 
 

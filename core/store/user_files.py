@@ -20,6 +20,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -295,8 +296,8 @@ def _check_plan(layer_plan: LayerPlan) -> None:
     is_within = all(0 <= block < plan.n_layers for block in plan.blocks)
     if not plan.blocks or not is_within or not len(set(plan.blocks)) < plan.n_layers <= MAX_LAYERS:
         raise ValueError(f"it leaves out the blocks {str(plan.blocks)[:80]} of {plan.n_layers}")
-    if plan.budget_unit not in BUDGET_UNITS:
-        raise ValueError(f"its budget is in {plan.budget_unit[:20]}, not in {' or '.join(BUDGET_UNITS)}")
+    if plan.budget_unit not in BUDGET_UNITS or not 0 <= plan.budget < math.inf:
+        raise ValueError(f"its budget is {plan.budget:g} {plan.budget_unit[:20]}, not some {' or '.join(BUDGET_UNITS)}")
     if plan.parameters_before < 1:
         raise ValueError("its model has no parameters")
     config = parse_json(plan.config)

@@ -175,7 +175,8 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
         "none_known": "",
         "tie": _("Another model has the same weighted mean; the first by name is told."),
         "within_error": _(
-            "Within the errors of its values it may be another one: drawn anew from all intervals, it comes first in {share}."
+            "Within the errors of its values it may be another one: drawn anew from all intervals, as if the errors of different models "
+            "were independent, it comes first in {share}."
         ).format(share="–" if share_first is None else share_text(share_first, language)),
         "threshold_within_error": _("It meets a threshold by its value; the interval of that value reaches beyond it."),
         "dimension_few_models": _(

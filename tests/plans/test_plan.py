@@ -246,7 +246,11 @@ def test_healing_and_saving_are_verified(idle_model, tmp_path):
     assert "blocks are counted from 0" in (folder / "README.md").read_text(encoding="utf-8").lower()
     with pytest.raises(InputError, match="not empty"):  # of another plan
         make_plan(PlanConfig(str(idle_model), save_model=str(folder)), "plan-2", tmp_path / "other", lambda step: None)
+    half = [tmp_path / f".workdim-model-{plan_id}-abcd" for plan_id in ("plan-1", "plan-2")]
+    for place in half:
+        place.mkdir()
     planned(idle_model, tmp_path, blocks=3, heal=True, save_model=str(folder))  # its own, from before it was stopped
+    assert [place.exists() for place in half] == [False, True]
 
 
 def write_task(file, model, n=40):

@@ -83,7 +83,7 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
     expected = Pricer(network, windows).scores([without_blocks(removed)])[1].loss_per_token
     new = delete_blocks(model, removed)
     folder = tmp_path / "smaller"
-    save_network(new, model.tokenizer, folder, "A card.\n")
+    save_network(new, model.tokenizer, folder, "A card.\n", "plan-1")
     ids = tmp_path / "ids.json"
     ids.write_text(json.dumps(windows.ids.tolist()))
     done = subprocess.run(
@@ -102,14 +102,14 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
     with pytest.raises(ModelError, match="was verified"):
         check_reproduction(folder, "cpu", "float32", windows, expected + 0.01, tmp_path)
     with pytest.raises(InputError, match="not empty"):
-        save_network(new, model.tokenizer, folder, "")
+        save_network(new, model.tokenizer, folder, "", "plan-1")
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
     model = opened(tmp_path, "llama")
     monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     with pytest.raises(ResourceError, match="needs .* MB in .*smaller; 0.0 MB is free"):
-        save_network(model.module, model.tokenizer, tmp_path / "smaller", "")
+        save_network(model.module, model.tokenizer, tmp_path / "smaller", "", "plan-1")
     assert not (tmp_path / "smaller").exists()
 
 

@@ -26,7 +26,7 @@ from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import run_measurement
-from core.runs.jobs import find_job, job_status, list_jobs, submit, worker_record, write_json
+from core.runs.jobs import find_job, finish_job, job_status, list_jobs, submit, worker_record, write_json
 from core.runs.progress import log_warnings, read_log
 from core.runs.recovery import recover
 from core.warehouse import queries
@@ -368,3 +368,12 @@ def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, wareh
     found = job.finished_layers()
     assert [(one.value, one.lower) for one in found] == [(5.0, 4.0), (6.0, 5.0)]
     assert partial_thumbnail("a model", found, "ja").startswith("<svg")
+
+
+def test_what_could_not_be_measured_is_told_in_the_readers_language(config, warehouse) -> None:
+    job = submit(config, warehouse)
+    reason = InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=-1)
+    line = Sentence("The control pass {name} could not be measured: {reason}", name="shuffled", reason=reason)
+    finish_job(job, {"run_id": job.job_id, "failed": (line,)})
+    (told,) = job_status(job).result["failed"]
+    assert told == line and worded(told, "ja").startswith("対照の測定 shuffled は測定できませんでした：シード")
