@@ -255,15 +255,16 @@ def diff_text(
     ids: tuple[str, str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
 ) -> str:
     """Two runs side by side: whether they may be compared, the results, and every field that differs."""
+    room = width() or 10_000
     rows = [(line.label, line.one, line.other) for line in results]
-    lines = [sentence, "", *table(("", ids[0][:SHORT_ID], ids[1][:SHORT_ID]), rows)]
+    lines = [*wrap(sentence, room), "", *table(("", ids[0][:SHORT_ID], ids[1][:SHORT_ID]), rows)]
     section = ""
     for line in differing:
         lines += ["", line.section] if line.section != section else []
         section = line.section
         lines += [f"  {line.label}", f"    {_indent_rest(line.one, 4)}", f"    {_indent_rest(line.other, 4)}"]
     agreeing = Sentence("{n} field agrees: {names}.", "{n} fields agree: {names}.", n=len(alike), names=alike)
-    lines += ["", translated(agreeing)]
+    lines += ["", *wrap(translated(agreeing), room)]
     return "\n".join(lines)
 
 
