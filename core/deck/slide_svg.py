@@ -48,7 +48,7 @@ def slide_outline(slide: StorySlide, place: int, language: str) -> str:
     corners = [(0.5, 0.5), (width - 0.5, 0.5), (width - 0.5, height - 0.5), (0.5, height - 0.5), (0.5, 0.5)]
     drawing.line(corners, LIGHT.grid, 1)
     y = 8.0
-    for line in _wrap(slide.title, 11, width - 20, 3):
+    for line in _wrap(slide.title, 11, width - 34, 3, bold=True):
         y += 14
         drawing.text((10, y), line, 11, bold=True)
     y += 6
@@ -62,7 +62,7 @@ def slide_outline(slide: StorySlide, place: int, language: str) -> str:
     for statement in slide.statements:
         text = f"{statement.label} {statement.text}".strip()
         size = 8.5 if statement.is_main else 7.5
-        for line in _wrap(text, size, room, 6 if has_picture else 3):
+        for line in _wrap(text, size, room, 6 if has_picture else 3, bold=statement.is_main):
             if text_y + size + 3 > foot - 2:
                 break
             text_y += size + 3
@@ -75,8 +75,8 @@ def slide_outline(slide: StorySlide, place: int, language: str) -> str:
     return drawing.svg(slide.title, language=language)
 
 
-def _wrap(text: str, size: float, room: float, most: int) -> list[str]:
-    lines = wrap_text(text, size, room)
+def _wrap(text: str, size: float, room: float, most: int, bold: bool) -> list[str]:
+    lines = wrap_text(text, size, room, bold)
     return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1].rstrip()[:-1]}…"]
 
 

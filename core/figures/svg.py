@@ -58,11 +58,11 @@ def shorten_to_width(text: str, size: float, room: float, bold: bool = False) ->
     return text_without_middle(text, (keep + 1) // 2, keep // 2)
 
 
-def wrap_text(text: str, size: float, room: float) -> list[str]:
+def wrap_text(text: str, size: float, room: float, bold: bool = False) -> list[str]:
     """The text in lines no wider than `room`: broken at spaces, East Asian text between any two letters."""
     lines, line = [], ""
     for piece in _breakable(text):
-        if line and text_width(line + piece.rstrip(), size) > room:
+        if line and text_width(line + piece.rstrip(), size, bold) > room:
             lines.append(line.rstrip())
             line = piece.lstrip()
         else:
@@ -70,7 +70,7 @@ def wrap_text(text: str, size: float, room: float) -> list[str]:
     return [*lines, line.rstrip()] if line.strip() else lines
 
 
-_CLOSING = "、。，．）」』：；％・ー"
+_OPENING, _CLOSING = "（「『", "、。，．）」』：；％・ー"
 
 
 def _breakable(text: str) -> list[str]:
@@ -78,7 +78,8 @@ def _breakable(text: str) -> list[str]:
     for letter in text:
         is_wide = unicodedata.east_asian_width(letter) in "WF"
         stays = letter in _CLOSING or not is_wide
-        if pieces[-1] and ((is_wide and not stays) or (pieces[-1][-1] in " ：、；。，" and letter not in _CLOSING)):
+        follows = pieces[-1] and pieces[-1][-1] not in _OPENING
+        if follows and ((is_wide and not stays) or (pieces[-1][-1] in " ：、；。，" and letter not in _CLOSING)):
             pieces.append("")
         pieces[-1] += letter
     return pieces

@@ -161,6 +161,8 @@ def test_places_keep_their_order_and_distance():
 def test_text_is_cut_in_its_middle_and_broken_at_spaces_or_between_japanese_letters():
     assert shorten_to_width("abcdefghij", 10, 40) == "abc…hij" or len(shorten_to_width("abcdefghij", 10, 40)) < 10
     assert wrap_text("one two three", 10, 45) == ["one two", "three"]
+    assert wrap_text("one two three", 10, 45, bold=True) == ["one", "two", "three"]
+    assert not any(line.endswith("「") for line in wrap_text("いずれも「対照なし」です", 10, 52))
     assert all(not line.startswith("、") for line in wrap_text("次元が増え、最後に減る", 10, 52))
 
 
