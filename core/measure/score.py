@@ -50,7 +50,6 @@ class TaskScores:
     scores: list[ScoreRow]
     samples: list[ScoreSampleRow]
     n_left_out: int
-    n_cut: int
 
 
 def open_scored(config: ScoreConfig) -> Blueprint:
@@ -444,4 +443,4 @@ def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], na
         if metric.values is not None
         for number, value in zip(scored, metric.values, strict=True)
     ]
-    return TaskScores(scores, samples, counts["questions_left_out"], counts["prompts_cut_at_their_left"])
+    return TaskScores(scores, samples, counts["questions_left_out"])

@@ -118,7 +118,7 @@ def test_rows_say_what_was_scored_and_how(tiny_llama, tmp_path):
     assert first.file_sha256 == identity(blueprint, TASK)
     answers = [(row.metric, row.doc_hash, row.value) for row in found.samples]
     assert answers[:5] == [("acc", h, float(r)) for h, r in zip(TASK.hashes, right, strict=True)]
-    assert len(answers) == 15 and not (found.n_left_out or found.n_cut)
+    assert len(answers) == 15 and not found.n_left_out
 
 
 def test_a_file_is_of_its_model_its_number_format_and_its_questions(tiny_llama, tmp_path):
@@ -215,7 +215,7 @@ def test_a_prompt_that_is_too_long_loses_its_beginning_and_a_choice_that_is_leav
     too_long = Question("Which?", (" this", " " + PROSE[:600]), 0)
     task = Task("mine", (QUESTIONS[0], long, too_long))
     found = scored(folder, task, tmp_path / "kept")
-    assert (found.n_cut, found.n_left_out) == (1, 1)
+    assert found.n_left_out == 1
     first = found.scores[0]
     assert (first.n_samples, first.is_partial) == (2, True)
     assert first.flags == "prompts_cut_at_their_left:1;questions_left_out:1"
