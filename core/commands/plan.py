@@ -137,9 +137,8 @@ def _parse_blocks(text: str | None) -> tuple[int, ...]:
     """Parse `4,14,17` or `4,14:18`; ranges are half-open like slices: 14 to 17."""
     blocks: list[int] = []
     for part in () if text is None else text.replace(" ", "").split(","):
-        first, colon, after = part.partition(":")
-        is_numeric = first.isdecimal() and (not colon or after.isdecimal())
-        stretch = range(int(first), int(after) if colon else int(first) + 1) if is_numeric else ()
+        found = re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?", part)  # no model has 100,000 blocks
+        stretch = range(int(found[1]), int(found[2] or int(found[1]) + 1)) if found else ()
         if not stretch:
             raise InputError(
                 "--remove takes numbers of blocks, counted from 0, as 4,14,15, or half-open as 4,14:16: not '{text}'.",

@@ -55,7 +55,7 @@ def list_saved(options: argparse.Namespace) -> int:
             )
             for saved_rule in saved
         ]
-        say(*table(heads("rule", "name", "was right", "learned on", "criteria"), rows))
+        say(*table(heads("rule", "name", "was right", "learned on", "criteria"), rows, ("criteria", "learned on")))
         choices = [
             (
                 choice.choice_id,
@@ -68,7 +68,7 @@ def list_saved(options: argparse.Namespace) -> int:
             for choice in saved_rule.choices
         ]
         if choices:
-            say("", *table(heads("choice", "rule", "chose", "task", "outcome"), choices))
+            say("", *table(heads("choice", "rule", "chose", "task", "outcome"), choices, ("task",)))
     return 0
 
 

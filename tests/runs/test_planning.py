@@ -101,6 +101,7 @@ def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, t
         (("--budget", "2points"), "name its file with --task"),
         (("--remove", "1,x"), "--remove takes numbers of blocks"),
         (("--remove", "2:1"), "--remove takes numbers of blocks"),
+        (("--remove", "0:99999999999"), "--remove takes numbers of blocks"),
         (("--remove", ""), "--remove takes numbers of blocks"),
         (("--mergekit", "/none/such/plan.yaml"), "There is no folder /none/such"),
         (("--blocks", "9"), "at most 3 can go"),
