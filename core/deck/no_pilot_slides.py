@@ -353,7 +353,7 @@ def controls_slide(data: DeckData) -> StorySlide:
             (Column(_("Control"), 0.24), *(Column(claim_name(claim, data.language), 0.38) for claim in CLAIMS)),
             tuple(rows[:MOST_ROWS]),
             _("Table of controls with their power and outcomes."),
-            " ".join(key),
+            wording.joined_sentences(key, data.language),
         ),
         tables=("run_controls",),
         runs=data.runs,

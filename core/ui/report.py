@@ -326,8 +326,6 @@ def _report_name(pilot: RegisteredPilot | None) -> str:
 def _choose_plan() -> str | None:
     """Return the id of a layer plan, or None for a report of runs; drawn only where there are plans."""
     rows = {row["plan_id"]: row for row in reads.lists().plans.to_dicts()}
-    if not rows:
-        return None
     _ = language.translator()
     chosen = inputs.choose_by_id(
         _("Layer plan"),

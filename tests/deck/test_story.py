@@ -198,6 +198,8 @@ def test_a_control_that_cannot_be_used_says_why(vetoes, why):
     unusable = data.against_controls.with_columns(outcome=pl.lit("not_usable"))
     table = build_story(replace(data, against_controls=unusable)).slides[4].visual
     assert table.rows[0][1] == "not usable: 1" and f"Not usable: {why}" in table.key
+    japanese = build_story(replace(data, against_controls=unusable, language="ja")).slides[4].visual
+    assert "使用不可の理由" in japanese.key and "。 " not in japanese.key
 
 
 def test_a_report_of_shipped_profiles_says_so():
