@@ -335,11 +335,12 @@ def detail_lines(answer: Answer, language: str) -> list[str]:
     relation = answer.relation
     if relation.rho is None:
         return []
+    detectable = _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
+        n=relation.n, detectable=coefficient_text(relation.detectable)
+    )
     return [
         _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
-        _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
-            n=relation.n, detectable=coefficient_text(relation.detectable)
-        ),
+        *([] if "interval_too_wide" in answer.reasons else [detectable]),  # that reason says it
         given_size_text(relation, language),
         within_strata_text(relation, language),
         *influence_lines(answer, language),
@@ -467,9 +468,9 @@ def search_text(curve: SpecificationCurve, language: str) -> str:
     if search.best is None or search.n < FEWEST_TEST:
         return ""
     return _(
-        "The largest of these coefficients is {rho}; corrected for having looked at all of them (by permutations of the "
-        "maximum), {p}, n = {n}."
-    ).format(rho=coefficient_text(search.largest), p=p_value_text(search.p), n=search.n)
+        "The largest coefficient with each recipe counted once: {name}, {rho}; corrected for having looked at all of them (by "
+        "permutations of the maximum), {p}, n = {n}."
+    ).format(name=search.best, rho=coefficient_text(search.largest), p=p_value_text(search.p), n=search.n)
 
 
 def rank_lines(answer: Answer, language: str) -> list[str]:

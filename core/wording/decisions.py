@@ -396,7 +396,7 @@ def pooled_relation_lines(comparison: OverTasks, language: str) -> list[str]:
         )
     ]
     if comparison.n_recipes is not None:
-        lines.append(_("In that mean each recipe counts once: {n}.").format(n=comparison.n_recipes))
+        lines.append(_("In that mean each of the {n} recipes counts once.").format(n=comparison.n_recipes))
     if pooled.p_differ is not None:
         lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
     if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:

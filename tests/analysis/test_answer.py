@@ -140,6 +140,13 @@ def test_scores_that_are_all_equal_tell_nothing():
     assert (found.word, found.reasons, found.relation.rho) == ("cannot_tell", ("one_value",), None)
 
 
+def test_what_so_many_models_could_show_is_told_once():
+    for values, reasons in ((unrelated(12), ("interval_too_wide",)), (falling(), ())):
+        found = said(models(len(values)), scores(values))
+        lines = [*answer_words.note_lines(found, "en"), *answer_words.detail_lines(found, "en")]
+        assert found.reasons == reasons and sum("|rho| of" in line for line in lines) == 1
+
+
 def test_missing_parameters_leave_only_the_partial_coefficient_out():
     bare = frames.runs(*models()).with_columns(parameters=pl.lit(0, pl.Int64), family=pl.lit(None, pl.String))
     found = answer_question(select_population(replace(evidence(models(), scores(falling()), PILOT), runs=bare)))

@@ -90,7 +90,7 @@ def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_
     assert wording.dominance_text([*components, *coordinates, *elsewhere], "en") == (
         "three coordinates hold half of the variance or more (layers: 1–3, 5; at most 72 %, layer 2)"
     )
-    assert wording.dominance_text(components, "ja") == "3主成分で分散の半分以上（層：1–5、最大75 %：層2）"
+    assert wording.dominance_text(components, "ja") == "3主成分で分散の半分以上（層：1–5。最大は第2層の75%）"
     assert wording.dominance_text(elsewhere, "en") == ""
 
 

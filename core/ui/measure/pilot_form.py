@@ -156,7 +156,7 @@ class _PilotForm:
         _ = language.translator()
         key = f"translations.{language.current()}.{name}"
         if _value_at(self._content, key) is not None:
-            self.text(st, key, _("The same as screens and slides in this language say it"))
+            self.text(st, key, _("The same, as screens and slides in this language say it"))
 
     def choice(self, place: Any, key: str, label: str, names: Mapping[Any, str], default: Any = None) -> None:
         _ = language.translator()
