@@ -33,19 +33,19 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     of_model = plans.filter(
         pl.any_horizontal(pl.col("model_id", "reference", "name") == model, pl.col("asked") == model)
     )
-    if plans.is_empty() or (model and of_model.is_empty() and "plan" not in st.query_params):
+    if model and of_model.is_empty() and "plan" not in st.query_params:
         return None
     rows = {row["plan_id"]: row for row in plans.iter_rows(named=True)}
     plan_id = inputs.choose_by_id(
         _("Plan"),
         list(rows),
         "plan",
-        (of_model if model and not of_model.is_empty() else plans)["plan_id"][0],
+        next(iter((of_model if model and not of_model.is_empty() else plans)["plan_id"]), ""),
         lambda key: _plan_label(rows[key]),
         _("The link asks for a plan that is not here: {names}."),
         width=640,
     )
-    return reads.layer_plan(plan_id)
+    return reads.layer_plan(plan_id) if rows else None
 
 
 def _plan_label(row: dict[str, Any]) -> str:
