@@ -236,6 +236,7 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
     assert found.ranked.detectable_score > 2 and "difference of" in lines[2]
     bare = said(models(), scores(falling(), std_error=None), PILOT)
     assert bare.ranked.detectable_score is None and len(answer_words.rank_lines(bare, "en")) == 2
+    assert answer_words.rank_lines(bare, "en")[0].startswith("The scores come without errors")
     assert answer_words.rank_lines(said([], scores([])), "ja") == []
 
 
