@@ -16,6 +16,7 @@ from core.terminal.output import _, heads, language, translated, wrap
 from core.terminal.tables import table
 from core.wording import answers, provenance
 from core.wording.labels import distinct_short_names, marked_name, shortened_name
+from core.wording.scores import rank_lines
 
 MOST_GROUPS = 4
 SHORTEST_NAME = 14
@@ -29,10 +30,8 @@ def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = 
         lines += ["", *_wrap_all(details, width)]
     if under is not None:
         lines += ["", *_wrap_all([answers.specifications_text(under, answer, language())], width)]
-        lines += [
-            f"  {key}: {relation.answer} {answers.coefficient_text(relation.rho)}"
-            for key, relation in under.relations.items()
-        ]
+        for line in answers.specification_lines(under, answer, language()):
+            lines += _indented(line, width)
         lines += _wrap_all([line for line in (answers.search_text(under, language()),) if line], width)
     if answer.models:
         lines += ["", *model_table(answer, width), ""]
@@ -100,7 +99,7 @@ def _how_to_read(answer: Answer) -> str:
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
         "intervals of the dimension. No order by dimension is better."
     )
-    return wording.joined_sentences([reading + veto, *answers.rank_lines(answer, language())], language())
+    return wording.joined_sentences([reading + veto, *rank_lines(answer, language())], language())
 
 
 def published_lines(answer: Answer, width: int) -> list[str]:

@@ -6,16 +6,18 @@ No sentence claims a cause. It gives numbers side by side, with who expected wha
 from __future__ import annotations
 
 from core import wording
-from core.analysis.answer import Answer
+from core.analysis.answer import Answer, specification_key
 from core.analysis.question import Registration
 from core.analysis.relation import LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.errors import Sentence
 from core.locale import translator, worded
 from core.registry.published import Published
+from core.registry.specifications import SPECIFICATIONS
 from core.wording.labels import names_text
-from core.wording.numbers import day, number
+from core.wording.numbers import day
 from core.wording.scores import p_value_text, row_benchmark_name
+from core.wording.verdicts import specification_name
 
 
 def dimension_name(dimension: str, language: str) -> str:
@@ -461,6 +463,26 @@ def specifications_text(curve: SpecificationCurve, answer: Answer, language: str
     return template.format(holds=curve.n_agreeing, n=len(curve.relations), word=word)
 
 
+def specification_lines(curve: SpecificationCurve, answer: Answer, language: str) -> list[str]:
+    """The answer and the coefficient under each: `d2, one per type: cannot tell, 0.31`."""
+    _ = translator(language)
+    return [
+        _("{name}: {relation}").format(
+            name=_name_of_specification(key, language),
+            relation=_(", ").join(
+                (_word_of(relation.answer, answer.registration, language), coefficient_text(relation.rho))
+            ),
+        )
+        for key, relation in curve.relations.items()
+    ]
+
+
+def _name_of_specification(key: str, language: str) -> str:
+    found = next(one for one in SPECIFICATIONS if specification_key(one) == key)
+    row = {"estimator": found.estimator, "cloud": found.cloud, "transform": found.transform, "n1": found.n1, "n2": None}
+    return specification_name(row, language)
+
+
 def search_text(curve: SpecificationCurve, language: str) -> str:
     """The largest coefficient under all specifications and its corrected p; empty below the models that a test takes."""
     _ = translator(language)
@@ -468,34 +490,11 @@ def search_text(curve: SpecificationCurve, language: str) -> str:
     if search.best is None or search.n < FEWEST_TEST:
         return ""
     return _(
-        "The largest coefficient with each recipe counted once: {name}, {rho}; corrected for having looked at all of them (by "
+        "The largest coefficient with each recipe counted once: {rho} ({name}); corrected for having looked at all of them (by "
         "permutations of the maximum), {p}, n = {n}."
-    ).format(name=search.best, rho=coefficient_text(search.largest), p=p_value_text(search.p), n=search.n)
-
-
-def rank_lines(answer: Answer, language: str) -> list[str]:
-    """Which models stand in one class with the best by score, and from which difference on two models show as different."""
-    _ = translator(language)
-    lines, ranked = [], answer.ranked
-    best = next((model.name for model in answer.models if model.run_id in ranked.like_best[:1]), None)
-    if best is not None and len(ranked.like_best) > 1 and ranked.detectable_score is None:
-        lines.append(_("The scores come without errors: which models differ by score cannot be told."))
-    elif best is not None and len(ranked.like_best) > 1:
-        sentence = Sentence(
-            "{n} model cannot be distinguished from the best by score, {name}.",
-            "{n} models cannot be distinguished from the best by score, {name}.",
-            n=len(ranked.like_best) - 1,
-            name=best,
-        )
-        lines.append(worded(sentence, language))
-    if (ratio := ranked.detectable_ratio) is not None:
-        line = _(
-            "Where all pairs are looked at, a true ratio of {ratio} between two dimensions shows with a power of 80 %."
-        )
-        lines.append(line.format(ratio=f"{ratio:.2f}"))
-    if (points := ranked.detectable_score) is not None:
-        line = _(
-            "Where all pairs are looked at, a true difference of {points} between two scores shows with a power of 80 %."
-        )
-        lines.append(line.format(points=number(points)))
-    return lines
+    ).format(
+        name=_name_of_specification(search.best, language),
+        rho=coefficient_text(search.largest),
+        p=p_value_text(search.p),
+        n=search.n,
+    )

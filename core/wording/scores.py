@@ -1,17 +1,21 @@
-"""The wording of scores and paired comparisons: whose score it is, by which metric, what a difference means."""
+"""The wording of scores, ranks and paired comparisons: whose score it is, by which metric, what a difference means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.analysis.paired import PairedComparison
-from core.locale import translator
+from core.errors import Sentence
+from core.locale import translator, worded
 from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys
 from core.tables import SCORED_SOURCE
 from core.wording.labels import name
 from core.wording.numbers import number, with_interval
+
+if TYPE_CHECKING:  # every screen loads this file, few need the analysis
+    from core.analysis.answer import Answer
 
 UNITS = keys("unit")
 
@@ -234,3 +238,31 @@ def _judgement_text(comparison: PairedComparison, language: str) -> str:
         return _("The two cannot be told apart on these questions.")
     line = _("The two cannot be told apart: a true difference of {least} would have shown with 80 % probability.")
     return line.format(least=number(comparison.detectable))
+
+
+def rank_lines(answer: Answer, language: str) -> list[str]:
+    """Which models stand in one class with the best by score, and from which difference on two models show as different."""
+    _ = translator(language)
+    lines, ranked = [], answer.ranked
+    best = next((model.name for model in answer.models if model.run_id in ranked.like_best[:1]), None)
+    if best is not None and len(ranked.like_best) > 1 and ranked.detectable_score is None:
+        lines.append(_("The scores come without errors: which models differ by score cannot be told."))
+    elif best is not None and len(ranked.like_best) > 1:
+        sentence = Sentence(
+            "{n} model cannot be distinguished from the best by score, {name}.",
+            "{n} models cannot be distinguished from the best by score, {name}.",
+            n=len(ranked.like_best) - 1,
+            name=best,
+        )
+        lines.append(worded(sentence, language))
+    if (ratio := ranked.detectable_ratio) is not None:
+        line = _(
+            "Where all pairs are looked at, a true ratio of {ratio} between two dimensions shows with a power of 80 %."
+        )
+        lines.append(line.format(ratio=f"{ratio:.2f}"))
+    if (points := ranked.detectable_score) is not None:
+        line = _(
+            "Where all pairs are looked at, a true difference of {points} between two scores shows with a power of 80 %."
+        )
+        lines.append(line.format(points=number(points)))
+    return lines

@@ -12,6 +12,7 @@ from core.analysis.answer import answer_question, relation_units
 from core.analysis.population import select_population
 from core.analysis.question import RankingQuestion, runs_of_pilot
 from core.wording import answers as answer_words
+from core.wording.scores import rank_lines
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
 from tests.frames import Model
@@ -230,14 +231,14 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
     alike = found.ranked.like_best
     assert 1 < len(alike) < 24 and alike[0] == best.run_id
     assert {one.run_id for one in found.models if one.score_rank_low == 1} <= set(alike)
-    lines = answer_words.rank_lines(found, "en")
+    lines = rank_lines(found, "en")
     assert lines[0] == f"{len(alike) - 1} models cannot be distinguished from the best by score, {best.name}."
     assert found.ranked.detectable_ratio > 1.2 and f"ratio of {found.ranked.detectable_ratio:.2f}" in lines[1]
     assert found.ranked.detectable_score > 2 and "difference of" in lines[2]
     bare = said(models(), scores(falling(), std_error=None), PILOT)
-    assert bare.ranked.detectable_score is None and len(answer_words.rank_lines(bare, "en")) == 2
-    assert answer_words.rank_lines(bare, "en")[0].startswith("The scores come without errors")
-    assert answer_words.rank_lines(said([], scores([])), "ja") == []
+    assert bare.ranked.detectable_score is None and len(rank_lines(bare, "en")) == 2
+    assert rank_lines(bare, "en")[0].startswith("The scores come without errors")
+    assert rank_lines(said([], scores([])), "ja") == []
 
 
 def test_units_carry_what_a_referee_asks_for():

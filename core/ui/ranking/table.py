@@ -22,7 +22,7 @@ from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView, column_names
 from core.wording import answers as words
 from core.wording.labels import run_labels
-from core.wording.scores import is_made_here
+from core.wording.scores import is_made_here, rank_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks, verdict_text
 
 MAX_ROWS = 300
@@ -102,7 +102,7 @@ def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None
             "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models of the group at once, "
             "whatever is filtered out. No order by dimension is better."
         ),
-        *words.rank_lines(view.full_answer, language.current()),
+        *rank_lines(view.full_answer, language.current()),
         _("In brackets and as bars: 95 % intervals; after ±: the standard error.")
         if set(columns) & {"end", "score"}
         else "",
