@@ -394,7 +394,9 @@ def _why_unusable(control_ids: list[str], data: DeckData) -> str:
     vetoes = data.checks.filter(pl.col("run_id").is_in(control_ids), outcome="veto")["check_name"].unique().sort()
     if vetoes.is_empty():
         return _("no value in some layer")
-    return _("veto: {checks}").format(checks=_(", ").join(name("check", check, data.language) for check in vetoes[:2]))
+    return _("vetoed by {checks}").format(
+        checks=_(", ").join(name("check", check, data.language) for check in vetoes[:2])
+    )
 
 
 def next_step_slide(data: DeckData) -> StorySlide:

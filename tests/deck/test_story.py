@@ -190,7 +190,7 @@ def test_controls_without_power_show_nothing():
     assert slide.visual.rows == (("random weights", "could not have shown it: 1 (power 10%)", "–"),)
 
 
-@pytest.mark.parametrize(("vetoes", "why"), [(("sequence_share",), "veto: "), ((), "no value in some layer")])
+@pytest.mark.parametrize(("vetoes", "why"), [(("sequence_share",), "vetoed by "), ((), "no value in some layer")])
 def test_a_control_that_cannot_be_used_says_why(vetoes, why):
     text = Model("m", run_id="t", reasons_fall=("control_vetoed",), control_run_ids=("r0",))
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
