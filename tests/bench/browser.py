@@ -29,6 +29,8 @@ READY, FIRST_SCREEN, MEGABYTES = 1.0, 1.5, 350
 P95 = ((1_000, 0.4), (10_000, 0.7))
 """Seconds of a change of a filter, with so many runs."""
 HEAVY = ("libtorch", "transformers")
+LONGEST = 30
+"""Seconds after which a change that started no run of the page is told as missed."""
 _WATCH = """() => {
     const app = document.querySelector('[data-testid=stApp]');
     if (!window.benchKeys) {
@@ -49,6 +51,8 @@ _WATCH = """() => {
         watch.observe(app, {attributes: true, attributeFilter: ['data-test-script-state'], attributeOldValue: true});
     });
 }"""
+
+_DONE = "longest => Promise.race([window.benchDone, new Promise(end => setTimeout(() => end(null), longest))])"
 
 
 @contextmanager
@@ -96,15 +100,19 @@ class Reader:
         self.page, self.process = page, process
         self.seconds: dict[str, list[float]] = {}
         self.processor: dict[str, list[float]] = {}
+        self.n_missed = 0
 
     def change(self, kind: str, act: Any) -> None:
         settle(self.page)
         self.page.evaluate(_WATCH)
         before = processor_seconds(self.process)
         act()
-        waited = self.page.evaluate("() => window.benchDone") / 1e3
+        waited = self.page.evaluate(_DONE, LONGEST * 1e3)
+        if waited is None:
+            self.n_missed += 1
+            return
         self.page.wait_for_timeout(100)
-        self.seconds.setdefault(kind, []).append(waited)
+        self.seconds.setdefault(kind, []).append(waited / 1e3)
         self.processor.setdefault(kind, []).append(processor_seconds(self.process) - before)
 
     def choose(self, kind: str, label: str, option: int) -> None:
@@ -174,6 +182,8 @@ def main() -> None:
                 f"  {kind:<10} {len(waits):4} changes: least {min(waits):.2f}, median {median(waits):.2f}, p95 {p95:.2f} s "
                 f"(limit {limit:g}); processor: median {median(own):.2f}, p95 {spent95:.2f} s"
             )
+        if reader.n_missed:
+            print(f"  {reader.n_missed} changes started no run of the page within {LONGEST} s and are left out")
         held, heavy = megabytes(process), loaded(process)
         print(
             f"  the server holds {held:.0f} MB (limit {MEGABYTES}); of {', '.join(HEAVY)}: {', '.join(heavy) or 'none'}"
