@@ -227,10 +227,7 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
     }
     all_points = [point for points in groups.values() for point in points]
     x = round_axis(dimension_axis(data, language), [value for p in all_points for value in (p.x, p.left, p.right)])
-    scale = score_axis(data, language)
-    if answer.population.higher_is_better is False:
-        scale = _("{title} (lower is better)").format(title=scale)
-    y = round_axis(scale, [value for p in all_points for value in (p.y, p.lower, p.upper)])
+    y = round_axis(score_axis(data, language), [value for p in all_points for value in (p.y, p.lower, p.upper)])
     labelled = dict(zip(map(id, all_points), layout.place_labels(all_points, x, y, first), strict=True))
     series = tuple(
         Series(

@@ -71,6 +71,7 @@ class RankingData:
     points: list[ScoredPoint]
     without_score: list[str]
     """Names of the models that have no score here."""
+    higher_is_better: bool | None
 
 
 def ranking_points(
@@ -112,6 +113,7 @@ def ranking_points(
         answer.group.n_points if answer.group else (0, 0),
         [replace(point, place=place) for point, place in zip(points, places, strict=True)],
         [labels[model.run_id] for model in answer.models if model.run_id not in drawn_ids],
+        answer.population.higher_is_better,
     )
 
 
@@ -141,10 +143,12 @@ def dimension_axis(data: RankingData, language: str) -> str:
 
 
 def score_axis(data: RankingData, language: str) -> str:
-    """`arc_easy (acc, 0-shot) [%]`; without the unit where the metric is called like it."""
+    """`arc_easy (acc, 0-shot) [%]`, without the unit where the metric is called like it; says when lower is better."""
+    _ = translator(language)
     unit = "%" if data.unit == "percent" else wording.unit_name(data.unit, language)
     is_new = unit and unit != wording.metric_name(data.metric, language)
-    return f"{data.benchmark} [{unit}]" if is_new else data.benchmark
+    title = f"{data.benchmark} [{unit}]" if is_new else data.benchmark
+    return _("{title} (lower is better)").format(title=title) if data.higher_is_better is False else title
 
 
 def match_names(language: str) -> dict[str, str]:

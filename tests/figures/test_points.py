@@ -95,6 +95,7 @@ def test_a_scatter_shows_one_group_and_names_who_has_no_score():
     assert (data.benchmark, data.unit, data.n_points) == ("arc_easy (acc, 0-shot)", "percent", (800, 800))
     assert score_axis(data, "en") == "arc_easy (acc, 0-shot) [%]"
     assert score_axis(replace(data, metric="word_perplexity", unit="word_perplexity"), "en") == data.benchmark
+    assert score_axis(replace(data, higher_is_better=False), "en").endswith("[%] (lower is better)")
     asked = answer_question(select_population(Evidence(runs, scores), RankingQuestion("final")))
     assert ranking_points(asked).points[0].dimension == 21.7
 
