@@ -10,11 +10,13 @@ import pytest
 from core.commands.verbs import build_parser
 from core.errors import InputError
 from core.registry.protocols import PROTOCOLS
+from core.runs.requests import DEMO_LADDER_MODEL, demo_requests
 from core.sql.sandbox import run_query
 from core.store.parcels import read_header, read_parcel
 from core.texts.corpora import BUILT_IN
 from core.warehouse.reference import shipped_parcels
 from core.warehouse.warehouse import Warehouse
+from core.wording.verdicts import claim_outcome_text
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
 
@@ -167,3 +169,16 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     assert core.height == 8 and undecided["estimator"] == "gride_between"
     ratio = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**undecided)
     assert all(ratio in text_of(name) for name in ("README.md", "README.ja.md"))
+    assert "too small to count" in claim_outcome_text(undecided, "en"), "the interval excludes 1"
+    for name, language in (("README.md", "en"), ("README.ja.md", "ja")):
+        reason = claim_outcome_text(undecided, language)  # the same numbers, in a sentence of its own
+        assert set(re.findall(r"\d\.\d+", reason)) <= set(re.findall(r"\d\.\d+", text_of(name)))
+
+
+def test_the_readmes_say_which_model_of_the_demo_was_trained_for_workdim():
+    assert DEMO_LADDER_MODEL in [request.model for request in demo_requests()]
+    for name, told, never in (
+        ("README.md", "trained for Workdim", "two real models"),
+        ("README.ja.md", "Workdimのために学習した", "実在のモデル2つ"),
+    ):
+        assert told in text_of(name).partition("```")[0] and never not in text_of(name)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import polars as pl
 
 from core import wording
+from core.analysis.claims import POWER
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
 from core.deck.deck_data import DeckData
@@ -333,8 +334,8 @@ def controls_slide(data: DeckData) -> StorySlide:
                 _("They are part of the protocol standard: workdim measure MODEL --protocol standard"),
             ],
         )
-    powered = outcomes.filter(pl.col("claim").is_in(CLAIMS), pl.col("outcome").is_in(["exceeded", "shows_it"])).height
-    total = outcomes.filter(pl.col("claim").is_in(CLAIMS)).height
+    compared = outcomes.filter(pl.col("claim").is_in(CLAIMS), pl.col("power").is_not_null())
+    powered = compared.filter(pl.col("outcome") != "not_usable", pl.col("power") >= POWER).height
     key = [
         _(
             "Power: how likely the control would have shown the claim, had it the same shape. Without power nothing follows."
@@ -347,7 +348,7 @@ def controls_slide(data: DeckData) -> StorySlide:
         data,
         "controls",
         _("{n} of {total} comparisons with controls could have shown a shape without training").format(
-            n=powered, total=total
+            n=powered, total=compared.height
         ),
         visual=Table(
             (Column(_("Control"), 0.24), *(Column(claim_name(claim, data.language), 0.38) for claim in CLAIMS)),
@@ -381,7 +382,9 @@ def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
         for outcome, count in Counter(rows["outcome"]).most_common()
     )
     # Where a control shows the shape, or cannot be used, its power decides nothing.
-    powers = rows.filter(pl.col("outcome").is_in(["exceeded", "no_power"]))["power"].drop_nulls().to_list()
+    powers = (
+        rows.filter(pl.col("outcome").is_in(["exceeded", "cannot_tell", "no_power"]))["power"].drop_nulls().to_list()
+    )
     if not powers:
         return counts
     power_range = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))

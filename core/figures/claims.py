@@ -14,7 +14,15 @@ from core.figures.style import COLOURS, GRID, QUIET, TEXT, bare_figure, escape_l
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording.labels import distinct_short_names, run_labels, shortened_name
-from core.wording.verdicts import claim_name, outcome_mark, outcome_of, ratio_text, specification_name, specification_of
+from core.wording.verdicts import (
+    claim_name,
+    claim_outcome_text,
+    outcome_mark,
+    outcome_of,
+    ratio_text,
+    specification_name,
+    specification_of,
+)
 
 ROW_HEIGHT, MARGINS = 23, 130
 """Pixels of a row, and above and below all rows together."""
@@ -31,6 +39,8 @@ class ClaimCell:
     """None for a core specification without a value."""
     ratio: str
     """With its simultaneous interval."""
+    told: str
+    """The outcome in words."""
 
     @property
     def mark(self) -> str:
@@ -87,7 +97,12 @@ def _claim_line(rows: list[Mapping[str, Any]], language: str) -> ClaimLine:
         name=specification_name(first, language),
         axis=specification.axis if specification else "",
         is_core=first["is_core"],
-        cells={(row["run_id"], row["claim"]): ClaimCell(outcome_of(row), ratio_text(row)) for row in rows},
+        cells={
+            (row["run_id"], row["claim"]): ClaimCell(
+                outcome_of(row), ratio_text(row), claim_outcome_text(row, language)
+            )
+            for row in rows
+        },
     )
 
 
@@ -156,7 +171,7 @@ def _draw_marks(
         mode="text",
         text=[cell.mark for *_before, cell in cells],
         textfont={"size": 17, "color": colour},
-        customdata=[f"{escape_label(line.name)}<br>{cell.ratio}: {word}" for _x, _y, line, cell in cells],
+        customdata=[f"{escape_label(line.name)}<br>{cell.ratio}: {cell.told}" for _x, _y, line, cell in cells],
         hovertemplate="%{customdata}<extra></extra>",
         name=word,
     )

@@ -39,9 +39,12 @@ CLAIMS = (
     Published(
         "arXiv 2602.20433",
         _("108 models of one kind"),
-        "none",
-        _("No geometric measure predicts performance reliably; the best models often have a high rank."),
-        _("Batch size, weight decay, size and training tokens."),
+        "other",
+        _(
+            "No geometric measure of the unembedding matrix (of final states in an extension) predicts performance "
+            "reliably; the best models often have a high rank."
+        ),
+        _("Batch size, weight decay, size and training tokens. Inner layers were not measured."),
         "opening",
     ),
     Published(

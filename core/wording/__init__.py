@@ -201,8 +201,8 @@ def scatter_caution_text(language: str) -> str:
     """The line under every picture of dimension against score."""
     _ = translator(language)
     return _(
-        "The published claim (arXiv 2503.22547) concerns models of one architecture and size; "
-        "arXiv 2602.20433 found no reliable prediction of scores. This picture shows numbers side by side, no more."
+        "The published claim (arXiv 2503.22547) concerns models of one architecture and size; arXiv 2602.20433 found no "
+        "reliable prediction of scores, mainly by the unembedding matrix. This picture shows numbers side by side, no more."
     )
 
 

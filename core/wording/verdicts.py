@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from core.analysis.claims import MARGIN
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.wording import labels
@@ -105,9 +107,9 @@ REASONS: dict[str, Words] = {
         _("A control was tried and could not be measured: read the claim as not controlled."),
     ),
     "within_error": Words(
-        _("within the error"),
-        _("within the error"),
-        _("The intervals hold both a ratio above 1.1 and one below it: measure more text."),
+        _("lower limit below 1.10"),
+        _("a lower limit is below the 1.10 that counts"),
+        _("Some interval holds both a ratio above 1.1, which counts, and one below it: measure more text."),
     ),
     "cells_missing": Words(
         _("specifications missing"),
@@ -313,6 +315,19 @@ def outcome_of(row: Mapping[str, Any]) -> str | None:
     return None if row["ratio"] is None else row["outcome"]
 
 
+def claim_outcome_text(row: Mapping[str, Any], language: str) -> str:
+    """The outcome of a row of run_claims in words; of a ratio that is above 1 and not surely above the margin, why it does
+    not count: `too small to count (lower limit 1.095, needed 1.10)`."""
+    outcome, needed = outcome_of(row), math.exp(MARGIN)
+    if outcome is None:
+        return "–"
+    if outcome != "cannot_tell" or row["lower"] is None or not 1 < row["lower"] < needed:
+        return labels.name("claim_outcome", outcome, language)
+    template = translator(language)(_("too small to count (lower limit {lower}, needed {needed})"))
+    lower = math.floor(1000 * row["lower"]) / 1000  # rounded up it could read as the limit itself
+    return template.format(lower=f"{lower:.3f}", needed=f"{needed:.2f}")
+
+
 def outcome_mark(outcome: str | None) -> str:
     return MARKS.get(outcome or "", "–")
 
@@ -462,9 +477,7 @@ def opinion_chips(rows: Sequence[Mapping[str, Any]], language: str) -> list[Chip
 
 def _opinion_text(row: Mapping[str, Any], language: str) -> str:
     _ = translator(language)
-    outcome = outcome_of(row)
-    verdict = "–" if outcome is None else labels.name("claim_outcome", outcome, language)
-    text = f"{claim_name(row['claim'], language)} {verdict} {ratio_text(row)}"
+    text = f"{claim_name(row['claim'], language)} {claim_outcome_text(row, language)} {ratio_text(row)}"
     return _("{claim}: {verdict}").format(claim=specification_name(row, language), verdict=text)
 
 

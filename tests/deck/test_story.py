@@ -190,6 +190,17 @@ def test_controls_without_power_show_nothing():
     assert slide.visual.rows == (("random weights", "could not have shown it: 1 (power 10%)", "–"),)
 
 
+def test_a_control_that_could_have_shown_a_shape_counts_as_that_whatever_it_showed():
+    text = Model("m", run_id="t", control_run_ids=("r0",))
+    data = of_models(text, Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0))
+    undecided = data.against_controls.with_columns(outcome=pl.lit("cannot_tell"), power=pl.lit(0.98))
+    no_power_at_all = data.against_controls.with_columns(power=pl.lit(None, pl.Float64), outcome=pl.lit("same"))
+    both = pl.concat([undecided, no_power_at_all])
+    slide = build_story(replace(data, against_controls=both)).slides[4]
+    assert slide.title.startswith("1 of 1 comparisons"), "what the order of words does is no question of power"
+    assert "cannot tell: 1" in slide.visual.rows[0][1] and "(power 98%)" in slide.visual.rows[0][1]
+
+
 @pytest.mark.parametrize(("vetoes", "why"), [(("sequence_share",), "vetoed by "), ((), "no value in some layer")])
 def test_a_control_that_cannot_be_used_says_why(vetoes, why):
     text = Model("m", run_id="t", reasons_fall=("control_vetoed",), control_run_ids=("r0",))

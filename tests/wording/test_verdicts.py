@@ -6,6 +6,7 @@ from core import wording
 from core.registry.specifications import REFERENCE, SPECIFICATIONS
 from core.wording.verdicts import (
     MARKS,
+    claim_outcome_text,
     control_chips,
     opinion_chips,
     outcome_mark,
@@ -116,6 +117,19 @@ def test_a_specification_is_named_by_what_it_changes():
 def test_outcomes_are_told_apart_without_colour_and_no_value_is_no_outcome():
     assert len(set(MARKS.values()) | {outcome_mark(None)}) == len(MARKS) + 1
     assert outcome_of({"ratio": None, "outcome": "cannot_tell"}) is None
+
+
+def test_a_ratio_above_one_is_not_within_the_error_but_too_small_to_count():
+    row = {"ratio": 1.24, "lower": 1.0957, "upper": 1.47, "outcome": "cannot_tell"}
+    assert claim_outcome_text(row, "en") == "too small to count (lower limit 1.095, needed 1.10)"
+    assert claim_outcome_text(row, "ja") == "数えるには小さすぎる（下限1.095、必要な値1.10）"
+    assert claim_outcome_text(row | {"lower": 0.98}, "en") == "cannot tell"
+    assert claim_outcome_text(row | {"lower": 1.2, "outcome": "yes"}, "en") == "yes"
+    assert claim_outcome_text(row | {"ratio": None}, "en") == "–"
+    said = run(verdict_fall="cannot_tell", reasons_fall=["within_error"])
+    assert wording.claim_text("fall", said, "en") == (
+        "falls towards the end: cannot tell (a lower limit is below the 1.10 that counts)"
+    )
 
 
 def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are():

@@ -3,6 +3,8 @@
 import pytest
 
 from core import wording
+from core.locale import translator
+from core.registry.published import CLAIMS
 
 
 @pytest.mark.parametrize(
@@ -103,3 +105,11 @@ def test_what_limits_a_score_stands_beside_it(more, said):
         "unit": "percent",
     }
     assert wording.score_note_lines(row | more, "en") == said
+
+
+def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():
+    """arXiv 2602.20433 is mainly about the unembedding matrix, about final states in an extension, and about no inner layer."""
+    (claim,) = (claim for claim in CLAIMS if "2602.20433" in claim.source)
+    assert claim.direction == "other" and "Inner layers were not measured" in claim.confound
+    for language, matrix in (("en", "unembedding matrix"), ("ja", "出力埋め込み行列")):
+        assert matrix in wording.scatter_caution_text(language) and matrix in translator(language)(claim.said)

@@ -14,7 +14,7 @@ from core.ui import language
 from core.ui.reads import Selection
 from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
-from core.wording.verdicts import outcome_of, ratio_text, specification_name
+from core.wording.verdicts import claim_outcome_text, ratio_text, specification_name
 
 
 def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -116,7 +116,7 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
             _("Specification"): [specification_name(row, lang) for row in claims],
             _("Core"): [_("yes") if row["is_core"] else _("no") for row in claims],
             _("Claim"): [wording.name("claim", row["claim"], lang) for row in claims],
-            _("Outcome"): [_outcome_text(row) for row in claims],
+            _("Outcome"): [claim_outcome_text(row, lang) for row in claims],
             _("Ratio"): [ratio_text(row) for row in claims],
             _("Largest at layer"): [row["layer"] for row in claims],
             _("Final dimension"): [wording.interval_of(row, "final") for row in claims],
@@ -126,8 +126,3 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
             ],
         }
     )
-
-
-def _outcome_text(row: dict[str, Any]) -> str:
-    outcome = outcome_of(row)
-    return "–" if outcome is None else wording.name("claim_outcome", outcome, language.current())
