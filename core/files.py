@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 import tomllib
@@ -16,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, Sentence
 
 _STALE_SECONDS = 6 * 3600.0
 MODELS = "WORKDIM_MODELS"
@@ -64,6 +65,40 @@ def sync_all() -> None:
     """Sync everything to disk, if the system can: for very many files, which take too long one by one."""
     if hasattr(os, "sync"):
         os.sync()
+
+
+MOST_READ = 256 * 2**20
+"""Largest file of people that is read as a whole, in bytes."""
+
+
+def read_whole(file: Path, what: str = Sentence("file"), most: int = MOST_READ) -> bytes:
+    """The content of a file that somebody named; `what` it is, for messages.
+
+    Kind and size are looked at before it is opened: a device has no end, and a pipe waits for ever. Raises InputError.
+    """
+    try:
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise InputError(
+                "{file} is no regular file but {kind}. Name the {what} itself.",
+                file=file,
+                kind=Sentence("a folder") if stat.S_ISDIR(state.st_mode) else Sentence("a device or pipe"),
+                what=what,
+            )
+        if state.st_size > most:
+            raise InputError(
+                "The {what} {file} has {size:,.0f} MiB; at most {limit} are read. Take a part of it.",
+                what=what,
+                file=file,
+                size=state.st_size / 2**20,
+                limit=most // 2**20,
+            )
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError("There is no {what} {file}. Check the path.", what=what, file=file) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError("The {what} {file} cannot be read: {reason}.", what=what, file=file, reason=reason) from error
 
 
 def read_json(file: Path) -> Any:

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from core.errors import InputError, Sentence, sentences, unknown_name
+from core.files import read_whole
 
 T = TypeVar("T")
 
@@ -38,13 +39,7 @@ _UNKNOWN_NAME = "unknown_name"
 def read_toml(file: Path, what: str) -> dict[str, Any]:
     """The content of a TOML file; `what` names it in messages, for example "pilot file". Raises InputError."""
     try:
-        return parse_toml(file.read_text(encoding="utf-8-sig"), file)
-    except FileNotFoundError as error:
-        raise InputError("There is no {what} {file}. Check the path.", what=what, file=file) from error
-    except OSError as error:
-        raise InputError(
-            "The {what} {file} cannot be read: {reason}.", what=what, file=file, reason=error.strerror
-        ) from error
+        return parse_toml(read_whole(file, what).decode("utf-8-sig"), file)
     except UnicodeDecodeError as error:
         raise InputError(
             "{file} is not utf-8. Save the {what} as UTF-8 and try again.", file=file.name, what=what

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
 from core.commands.runs import without_shipped
-from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
+from core.errors import InputError, Sentence, WorkdimError, sentences
+from core.files import read_whole
 from core.locale import translator
 from core.terminal.output import _, heads, language, say, say_json, translated
 from core.terminal.tables import table
@@ -101,7 +102,7 @@ def trace(options: argparse.Namespace) -> int:
     from core.deck.embedded_sources import read_sources
     from core.warehouse.recipes import compare_numbers
 
-    embedded = read_sources(_read_bytes(options.file), options.file.name)
+    embedded = read_sources(read_whole(options.file), options.file.name)
     warehouse = existing_warehouse(options)
     origin, recipe = embedded.origin, embedded.origin.recipe
     current = _recompute_numbers(warehouse, recipe)
@@ -298,7 +299,7 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
             raise InputError("The template {name} of this recipe is gone: name it again.", name=recipe.template)
         return recipe, content
     path = getattr(options, "template", None)
-    content = _read_bytes(path) if path else None
+    content = read_whole(path) if path else None
     plan_id = _selected_plan(options, warehouse)
     runs, pilot_id = ([], None) if plan_id else _selected_runs(options, warehouse)
     recipe = Recipe(
@@ -486,14 +487,3 @@ def _require_ending(out: Path, ending: str, what: str) -> None:
             what=what,
             ending=ending,
         )
-
-
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError("There is no file {file}. Check the path.", file=file) from error
-    except OSError as error:
-        raise ResourceError(
-            "{file} cannot be read: {reason}.", file=file, reason=error.strerror or str(error)
-        ) from error

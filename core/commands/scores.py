@@ -12,6 +12,7 @@ from core.commands.context import existing_warehouse, fail, selected_warehouse, 
 from core.commands.jobs import report_end, report_unfinished, run_job
 from core.commands.measure import show_terms
 from core.errors import InputError, Sentence, sentences, unknown_name
+from core.files import read_whole
 from core.records import bytes_of
 from core.terminal.output import heads, language, say, say_json, translated
 
@@ -63,7 +64,7 @@ def import_files(options: argparse.Namespace) -> int:
     Exit code 2 if a file that was named is not stored, or if a folder yields nothing. Single files of a folder may be
     skipped, because a harness also leaves files without scores.
     """
-    from core.scores.reader import BENCHMARK, MODEL, Unnamed, read_scores
+    from core.scores.reader import BENCHMARK, MAX_BYTES, MODEL, Unnamed, read_scores
     from core.terminal import score_import
     from core.warehouse import aliases, score_imports
 
@@ -75,7 +76,9 @@ def import_files(options: argparse.Namespace) -> int:
     left_out_files: list[InputError] = []
     for file, is_named in _files(options.files):
         try:
-            file_scores = read_scores(_display_name(file), _read_file(file), overrides)
+            file_scores = read_scores(
+                _display_name(file), read_whole(file, Sentence("score file"), MAX_BYTES), overrides
+            )
             previews.append(score_imports.preview_import(warehouse, file_scores, renamed))
         except Unnamed as error:
             option = "--model" if error.key == MODEL else "--benchmark"
@@ -333,25 +336,6 @@ def _display_name(file: Path) -> str:
     """The file with its folder, which may name the model; in a model repository, with its five last parts."""
     path = file.absolute()
     return "/".join(path.parts[-5:]) if path.parent.name == ".eval_results" else f"{path.parent.name}/{file.name}"
-
-
-def _read_file(file: Path) -> bytes:
-    from core.scores.reader import MAX_BYTES
-
-    try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(
-                "{file} has {size:,.0f} MiB; at most {limit} are read. Take a part of it.",
-                file=file,
-                size=size / 2**20,
-                limit=MAX_BYTES // 2**20,
-            )
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError("There is no file {file}. Check its name.", file=file) from error
-    except OSError as error:
-        raise InputError("{file} cannot be read: {reason}.", file=file, reason=error.strerror or error) from error
 
 
 def _parse_models(arguments: list[str]) -> tuple[Mapping[str, str], str | None]:

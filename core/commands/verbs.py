@@ -215,11 +215,17 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(translated(Sentence("a name was expected, not blanks")))
+    return text
+
+
 def _rank(verb: Verbs) -> None:
     asked = verb("rank", rank.rank, "whether dimension is related to a score, and the models in their order", True)
     text = "the score to look at; default: the registered one of the newest pilot, else of the shipped one"
-    asked.add_argument("--benchmark", metavar="NAME", help=text)
-    asked.add_argument("--metric", metavar="NAME", help="of the benchmark, where it has several")
+    asked.add_argument("--benchmark", type=_name, metavar="NAME", help=text)
+    asked.add_argument("--metric", type=_name, metavar="NAME", help="of the benchmark, where it has several")
     text = "inner_max (default), working, final, final_post_norm or embedding"
     asked.add_argument("--dimension", default="inner_max", metavar="NAME", help=text)
     asked.add_argument("--family", metavar="NAME", help="models of this family only")
@@ -244,7 +250,7 @@ def _scores(verb: Verbs) -> None:
     text = "the model that a name in the files means (repeatable); without NAME, the model of files that name none"
     taken.add_argument("--model", action="append", default=[], metavar="[NAME=]REFERENCE", help=text)
     text = "the benchmark of samples files whose name does not tell it: those of harness versions before 0.4.3"
-    taken.add_argument("--benchmark", metavar="NAME", help=text)
+    taken.add_argument("--benchmark", type=_name, metavar="NAME", help=text)
     taken.add_argument("--yes", action="store_true", help="do not ask before storing")
     template = action("template", scores.write_template, "a CSV file to fill in")
     template.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
@@ -255,8 +261,8 @@ def _scores(verb: Verbs) -> None:
     text = "two models on the same questions, from their single answers"
     compared = action("compare", scores.compare, text, True)
     compared.add_argument("models", nargs=2, metavar="MODEL")
-    compared.add_argument("--benchmark", required=True, metavar="NAME")
-    compared.add_argument("--metric", metavar="NAME")
+    compared.add_argument("--benchmark", required=True, type=_name, metavar="NAME")
+    compared.add_argument("--metric", type=_name, metavar="NAME")
     removed = action("remove", scores.remove_file, "take an imported file out again")
     removed.add_argument("file", metavar="FILE_SHA", help="the start of its hash, as `scores list` shows it")
 
@@ -271,8 +277,10 @@ def _rules(verb: Verbs) -> None:
     text = "choose a model by a rule, and keep the choice with its reasons"
     applied = action("apply", rules.apply, text, True)
     applied.add_argument("rule", metavar="RULE")
-    applied.add_argument("--benchmark", metavar="NAME", help="the task; default: the one that the rule was learned on")
-    applied.add_argument("--metric", metavar="NAME", help="of the benchmark, where it has several")
+    applied.add_argument(
+        "--benchmark", type=_name, metavar="NAME", help="the task; default: the one that the rule was learned on"
+    )
+    applied.add_argument("--metric", type=_name, metavar="NAME", help="of the benchmark, where it has several")
     applied.add_argument("--all", action="store_true", help="among all models; their dimensions do not compare")
     applied.add_argument("--dry-run", action="store_true", help="say what it would choose; keep nothing")
     told = action("outcome", rules.outcome, "say whether a choice proved right", True)

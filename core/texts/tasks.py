@@ -22,6 +22,7 @@ from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass as declared
 
 from core.errors import InputError, Sentence
+from core.files import read_whole
 from core.validation import MODEL_CONFIG, Whole, validate
 
 MAX_BYTES = 256 * 2**20
@@ -136,19 +137,9 @@ def read_task(file: Path) -> Task:
 def _lines(file: Path) -> Iterator[tuple[int, Any]]:
     """Line number and content of every line that is not blank."""
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise InputError(
-                "The task file {file} is larger than {limit} MiB. Split it into smaller tasks.",
-                file=file,
-                limit=MAX_BYTES // 2**20,
-            )
-        text = file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError("There is no task file {file}. Check the path.", file=file) from error
+        text = read_whole(file, Sentence("task file"), MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("{file} is not utf-8. Save the task file as UTF-8 and try again.", file=file.name) from error
-    except OSError as error:
-        raise InputError("The task file {file} cannot be read: {reason}.", file=file, reason=error.strerror) from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _parse_line(line, Sentence("{file}, line {number}", file=file.name, number=number))
