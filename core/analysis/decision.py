@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,8 @@ _DRAWS = 2000
 _MAX_DRAWN_VALUES = 4_000_000
 """Limit on drawn values in memory: with very many models fewer draws are made."""
 _STABLE = 0.95
+SURE, LEADING = 0.8, 0.5
+"""Shares of the draws from which on the first model is the choice, and leads."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class WeightChange:
 class Decision:
     criteria: tuple[WeightedCriterion, ...]
     candidates: tuple[Candidate, ...]
-    """The candidates with all values that count and within the thresholds, the chosen one first."""
+    """The candidates with all values that count and within the thresholds, the best weighted mean first."""
     excluded: tuple[ExcludedCandidate, ...]
     utilities: tuple[tuple[float | None, ...], ...]
     """By candidate and criterion: 0 the worst, 1 the best; amounts on a log scale. None for a missing value that does not
@@ -122,14 +124,28 @@ class Decision:
     totals: tuple[float, ...]
     """Weighted means of the utilities."""
     share_first: float | None
-    """Share of draws from the intervals of all values in which the chosen model stays first."""
+    """Share of draws from the intervals of all values in which the first model stays first."""
     pareto: tuple[ParetoStatus, ...]
     sensitivities: tuple[Sensitivity, ...]
     reasons: tuple[str, ...]
 
     @property
+    def standing(self) -> Literal["chosen", "leads", "cannot_tell", "no_choice", "none"]:
+        """What may be said of the first model. Whoever is left over because others lack a value is no choice."""
+        if not self.candidates:
+            return "none"
+        if self.n == 1:
+            return "no_choice"
+        share = 1.0 if self.share_first is None else round(self.share_first, 2)  # as it is told, in whole percent
+        if "tie" in self.reasons or share < LEADING:
+            return "cannot_tell"
+        is_sure = share >= SURE and not {"errors_unknown", "threshold_within_error"} & set(self.reasons)
+        return "chosen" if is_sure else "leads"
+
+    @property
     def chosen(self) -> Candidate | None:
-        return self.candidates[0] if self.candidates else None
+        """The first model, where it is the choice or leads."""
+        return self.candidates[0] if self.standing in ("chosen", "leads") else None
 
     @property
     def nearest_change(self) -> WeightChange | None:
@@ -331,19 +347,32 @@ def is_equal_for_all(decision: Decision, k: int) -> bool:
     return len(values) < 2
 
 
+def _lacks_errors(decision: Decision, k: int) -> bool:
+    """Whether no error is known of a value of a criterion."""
+    return any(
+        reading is not None and (reading.lower is None or reading.upper is None)
+        for candidate in decision.candidates
+        for reading in (candidate.values[k],)
+    )
+
+
 def _with_reasons(decision: Decision) -> Decision:
     """Add the reasons, as keys of `core.wording.decisions`."""
     first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
     if len(decision.candidates) == 1:
-        first = "only_one"
+        first = "one_left" if decision.n == 1 else "only_one"
     reasons = [first]
     if len(decision.totals) > 1 and decision.totals[0] - decision.totals[1] < 1e-9:
         reasons.append("tie")
     elif decision.share_first is not None and decision.share_first < _STABLE:
         reasons.append("within_error")
-    if decision.chosen and any(
+    if len(decision.candidates) > 1 and any(
+        _lacks_errors(decision, k) for k, criterion in enumerate(decision.criteria) if criterion.share > 0
+    ):
+        reasons.append("errors_unknown")
+    if decision.candidates and any(
         _is_threshold_within_error(reading, criterion.resolved)
-        for reading, criterion in zip(decision.chosen.values, decision.criteria, strict=True)
+        for reading, criterion in zip(decision.candidates[0].values, decision.criteria, strict=True)
         if not criterion.muted_reason
     ):
         reasons.append("threshold_within_error")

@@ -25,7 +25,8 @@ def record_choice(
 ) -> RuleChoiceRow:
     """The row for a rule's choice; its outcome is added later."""
     remark = task_remark(rule, benchmark)
-    chosen, totals = decision.chosen, decision.totals
+    chosen = decision.chosen
+    totals = decision.totals if chosen else ()
     candidates = [*decision.candidates, *(excluded.candidate for excluded in decision.excluded)]
     evidence = {
         "criteria": [criterion.resolved.key for criterion in decision.criteria],

@@ -253,6 +253,7 @@ def _decision_json(
     change = decision.nearest_change
     return {
         "answer": words.decision_text(decision, "en", saved.rule.assumptions.bits),
+        "standing": decision.standing,
         "rule_id": saved.rule_id,
         "version": saved.version,
         "learned_on": asdict(saved.rule.task) if saved.rule.task else None,

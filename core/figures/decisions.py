@@ -72,12 +72,13 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], 
     """Two criteria of a decision, by index; models that lack one of them are left out. `n_points`: smallest and largest point
     cloud."""
     names = distinguishing_names([candidate.name for candidate in decision.candidates])
-    points = []
+    points, chosen = [], decision.chosen
     for number, (candidate, standing) in enumerate(zip(decision.candidates, decision.pareto, strict=True)):
         across, up = candidate.values[x], candidate.values[y]
         if across is not None and up is not None:
             summary = decision_wording.pareto_text(standing, decision, language)
-            points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, not number, summary))
+            is_chosen = chosen is not None and candidate.run_id == chosen.run_id
+            points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, is_chosen, summary))
     x_question, y_question = (decision.criteria[k].resolved for k in (x, y))
     weighing = {k for k, criterion in enumerate(decision.criteria) if criterion.share > 0}
     steps = _front_steps(points, x_question, y_question) if weighing == {x, y} else []
@@ -164,7 +165,14 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
             assumed,
         )
     _add_points(
-        figure, data, [p for p in data.points if p.is_chosen], _("the choice"), "star", COLOURS[1], language, assumed
+        figure,
+        data,
+        [p for p in data.points if p.is_chosen],
+        _("first by the weighted mean"),
+        "star",
+        COLOURS[1],
+        language,
+        assumed,
     )
     for axis, question, readings in (
         (figure.update_xaxes, data.x, [p.x for p in data.points]),

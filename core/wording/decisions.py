@@ -108,41 +108,90 @@ def share_text(weight: float, language: str) -> str:
 
 
 def decision_text(decision: Decision, language: str, bits: float | None = None) -> str:
-    """The chosen model, and how far the weight of a criterion may move before another one is chosen."""
+    """The first model and how sure its place is, and how far the weight of a criterion may move before another is first."""
     _ = translator(language)
-    chosen = decision.chosen
-    if chosen is None:
+    standing, share = decision.standing, share_text(decision.share_first or 0.0, language)
+    if standing == "none":
         return (
             _("None of {n} models meets the thresholds.").format(n=decision.n)
             if decision.n
             else _("None of these models has all that the criteria ask for.")
         )
-    if len(decision.candidates) == 1:
-        template = _("On these criteria: {model}, the only one that meets them.")
-        return template.format(model=chosen.name)
+    first, *others = decision.candidates
+    if standing == "no_choice":
+        return _no_choice_text(decision, language, bits)
+    if standing == "cannot_tell":
+        if "tie" in decision.reasons:
+            template = _("Cannot tell: {model} and {other} have the same weighted mean.")
+            return template.format(model=first.name, other=others[0].name)
+        template = _("Cannot tell: {model} comes first in {share} of the draws within the errors, no more.")
+        return template.format(model=first.name, share=share)
+    if not others:
+        template = (
+            _("On these criteria: {model}, the only one that meets them.")
+            if standing == "chosen"
+            else _("On these criteria {model} leads: by its value the only one that meets them.")
+        )
+        return template.format(model=first.name)
+    if standing == "chosen":
+        sentence = _("On these criteria: {model}.")
+    elif decision.share_first is None:
+        sentence = _("On these criteria {model} leads; no error is known.")
+    else:
+        sentence = _("On these criteria {model} leads, in {share} of the draws within the errors.")
+    return wording.joined_sentences(
+        (sentence.format(model=first.name, share=share), _change_text(decision, language, bits)), language
+    )
+
+
+def _no_choice_text(decision: Decision, language: str, bits: float | None) -> str:
+    """That one model is left because the others lack a value: `No choice: 1 of 2 has this score; missing: SmolLM2.`"""
+    _ = translator(language)
+    if not decision.excluded:
+        return _("No choice: {model} is the only model.").format(model=decision.candidates[0].name)
+    names = names_text([excluded.candidate.name for excluded in decision.excluded], language, most=3)
+    lacked = {excluded.criterion for excluded in decision.excluded}
+    template = _("No choice: 1 of {total} has all that the criteria ask for; missing: {names}.")
+    if len(lacked) == 1:
+        criterion = decision.criteria[lacked.pop()].resolved
+        template = _("No choice: 1 of {total} has this score; missing: {names}.")
+        if criterion.criterion.of != "score":
+            name = criterion_name(criterion, language, bits)
+            template = _("No choice: 1 of {total} has a value of {criterion}; missing: {names}.")
+            return template.format(total=1 + len(decision.excluded), criterion=name, names=names)
+    return template.format(total=1 + len(decision.excluded), names=names)
+
+
+def _change_text(decision: Decision, language: str, bits: float | None) -> str:
+    """The smallest change of a weight that puts another model first."""
+    _ = translator(language)
     if not decision.sensitivities:
-        return _("On these criteria: {model}, the best in the only one that weighs.").format(model=chosen.name)
+        weighs = next(criterion.resolved for criterion in decision.criteria if criterion.share > 0)
+        return _("Only one criterion weighs: {criterion}.").format(criterion=criterion_name(weighs, language, bits))
     change = decision.nearest_change
     if change is None:
-        return _("On these criteria: {model}. No change of a single weight makes it another one.").format(
-            model=chosen.name
-        )
+        return _("No change of a single weight puts another one first.")
     template = (
-        _(
-            "On these criteria: {model}. It stays the choice until the weight of {criterion} exceeds {share}; then {other}."
-        )
+        _("It stays first until the weight of {criterion} exceeds {share}; then {other}.")
         if change.new_share >= change.share
-        else _(
-            "On these criteria: {model}. It stays the choice until the weight of {criterion} falls below {share}; then {other}."
-        )
+        else _("It stays first until the weight of {criterion} falls below {share}; then {other}.")
     )
-    criterion = decision.criteria[change.criterion].resolved
     return template.format(
-        model=chosen.name,
-        criterion=criterion_name(criterion, language, bits),
+        criterion=criterion_name(decision.criteria[change.criterion].resolved, language, bits),
         share=share_text(change.new_share, language),
         other=model_name(decision, change.run_id),
     )
+
+
+def standing_text(decision: Decision | None, language: str) -> str:
+    """The first model in a table: `SmolLM2`, `SmolLM2 leads`, `cannot tell`; a dash where nothing is chosen."""
+    _ = translator(language)
+    if decision is not None and decision.standing == "cannot_tell":
+        return _("cannot tell")
+    if decision is None or decision.chosen is None:
+        return "–"
+    name = decision.chosen.name
+    return name if decision.standing == "chosen" else _("{name} leads").format(name=name)
 
 
 def model_name(decision: Decision, run_id: str) -> str:
@@ -154,7 +203,8 @@ def model_name(decision: Decision, run_id: str) -> str:
 def note_lines(decision: Decision, language: str) -> list[str]:
     """What limits the choice, one line each."""
     _ = translator(language)
-    lines = [reason_text(key, language, decision.share_first) for key in decision.reasons]
+    said = {"tie", "one_left"}  # by `decision_text`
+    lines = [reason_text(key, language, decision.share_first) for key in decision.reasons if key not in said]
     if len(decision.candidates) > 1:
         weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
         alike = [
@@ -173,11 +223,15 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
         "only_one": "",
         "none_meets": "",
         "none_known": "",
-        "tie": _("Another model has the same weighted mean; the first by name is told."),
+        "one_left": _("One model alone has all that the criteria ask for: that is no choice."),
+        "tie": _("Another model has the same weighted mean."),
         "within_error": _(
             "Within the errors of its values it may be another one: drawn anew from all intervals, as if the errors of different models "
             "were independent, it comes first in {share}."
         ).format(share="–" if share_first is None else share_text(share_first, language)),
+        "errors_unknown": _(
+            "No error is known of a value that weighs: how sure the first place is cannot be told, and it is drawn without one."
+        ),
         "threshold_within_error": _("It meets a threshold by its value; the interval of that value reaches beyond it."),
         "dimension_few_models": _(
             "The dimension weighs nothing: fewer than {n} models have both a dimension and this score, and with so few "

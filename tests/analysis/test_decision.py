@@ -103,7 +103,7 @@ def test_segments_are_those_of_a_fine_grid_of_weights(seed):
         assert one.segments[0].start == 0 and one.segments[-1].end == 1
         assert all(a.end == pytest.approx(b.start) for a, b in itertools.pairwise(one.segments))
         current = one.segments[one.current]
-        assert current.run_id == found.chosen.run_id and current.start - 1e-9 <= one.share <= current.end + 1e-9
+        assert current.run_id == found.candidates[0].run_id and current.start - 1e-9 <= one.share <= current.end + 1e-9
         rest = sum(w.share for c, w in enumerate(found.criteria) if c != one.criterion)
         for step in range(101):
             weight = step / 100
@@ -129,9 +129,10 @@ def test_a_model_that_is_best_in_everything_stays_the_choice():
     assert found.chosen.name == "a" and found.nearest_change is None
 
 
-def test_models_that_are_equal_are_a_tie_and_the_name_decides():
+def test_models_that_are_equal_are_a_tie_and_none_is_chosen():
     found = decide([candidate("b", exact(5)), candidate("a", exact(5))], [asked()], None)
-    assert found.chosen.name == "a" and found.reasons == ("best_total", "tie") and found.totals == (1.0, 1.0)
+    assert found.candidates[0].name == "a" and found.reasons == ("best_total", "tie") and found.totals == (1.0, 1.0)
+    assert found.standing == "cannot_tell" and found.chosen is None
 
 
 def test_errors_say_how_often_the_choice_stays_first():

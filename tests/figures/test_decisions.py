@@ -39,11 +39,11 @@ def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> Non
         "on the front",
         "perhaps dominated",
         "dominated for sure",
-        "the choice",
+        "first by the weighted mean",
     }
     assert figure.layout.xaxis.type == "log" and "millions" in figure.layout.xaxis.title.text
     assert figure.data[0].line.shape == "hv", "few parameters and a high score are wanted"
-    by_hand = [list(trace.x) for trace in figure.data if trace.name == "the choice"]
+    by_hand = [list(trace.x) for trace in figure.data if trace.name == "first by the weighted mean"]
     assert by_hand == [[4000.0]]
 
 
@@ -86,17 +86,21 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
 def test_the_sentence_names_the_nearest_change() -> None:
     found = decide(KEPT, TWO, None)
     assert words.decision_text(found, "en") == (
-        "On these criteria: mine-large. It stays the choice until the weight of parameters exceeds 28 %; then mine-mid."
+        "On these criteria: mine-large. It stays first until the weight of parameters exceeds 28 %; then mine-mid."
     )
     assert (
         words.decision_text(found, "ja")
         == "この基準ではmine-largeを選定。パラメーター数の重みが28%を超えると、mine-midに変わります。"
     )
     one = decide([replace(each, values=each.values[:1]) for each in KEPT], [asked("score")], None)
-    assert words.decision_text(one, "en") == "On these criteria: mine-large, the best in the only one that weighs."
+    assert words.decision_text(one, "en") == (
+        "On these criteria: mine-large. Only one criterion weighs: score in made-up (acc, 0-shot)."
+    )
     assert figures.weight_bars(one, "en", 16) == []
-    lone = decide(KEPT[:1], TWO, None)
+    lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
     assert words.decision_text(lone, "en") == "On these criteria: mine-large, the only one that meets them."
+    alone = decide(KEPT[:1], TWO, None)
+    assert words.decision_text(alone, "en") == "No choice: mine-large is the only model." and alone.chosen is None
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
     assert words.decision_text(none, "en") == "None of 5 models meets the thresholds."
     told = [words.exclusion_text(one, none, "en", PLAIN) for one in none.excluded]
@@ -104,6 +108,66 @@ def test_the_sentence_names_the_nearest_change() -> None:
     gap = decide([candidate("x", None, exact(1))], TWO, None)
     assert words.decision_text(gap, "en").startswith("None of these models has all")
     assert words.exclusion_text(gap.excluded[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
+
+
+def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
+    lacking = candidate("SmolLM2", None, exact(2e8))
+    left = decide([KEPT[3], lacking], TWO, None)
+    assert (left.standing, left.chosen) == ("no_choice", None)
+    assert words.decision_text(left, "en") == "No choice: 1 of 2 has this score; missing: SmolLM2."
+    assert words.decision_text(left, "ja") == (
+        "選定できません。このスコアがあるのは2件中1件です。スコアがないモデル：SmolLM2。"
+    )
+    several = decide([KEPT[3], lacking, candidate("b", exact(3), None)], TWO, None)
+    assert words.decision_text(several, "en").startswith(
+        "No choice: 1 of 3 has all that the criteria ask for; missing:"
+    )
+    assert words.standing_text(left, "en") == "–"
+    data = figures.front_points(left, 1, 0, (800, 800), "en")
+    assert not [point for point in data.points if point.is_chosen]
+
+
+@pytest.mark.parametrize(
+    ("gap", "standing", "told"),
+    [
+        (8.0, "chosen", "On these criteria: mine-large. "),
+        (0.9, "leads", "On these criteria mine-large leads, in 7"),
+        (0.0, "cannot_tell", "Cannot tell: mine-large and mine-mid have the same weighted mean."),
+    ],
+)
+def test_the_first_is_the_choice_only_where_it_is_first_in_most_draws(gap: float, standing: str, told: str) -> None:
+    near = [
+        candidate("mine-large", CriterionValue(80, 78, 82)),
+        candidate("mine-mid", CriterionValue(80 - gap, 78, 82)),
+    ]
+    found = decide([*near, candidate("x", exact(20.0))], [asked("score")], None)
+    assert found.standing == standing and words.decision_text(found, "en").startswith(told)
+    assert words.standing_text(found, "en") == {"chosen": "mine-large", "leads": "mine-large leads"}.get(
+        standing, "cannot tell"
+    )
+
+
+def test_a_first_place_in_less_than_half_of_the_draws_is_not_told_as_a_choice() -> None:
+    crowd = [candidate(str(n), CriterionValue(80 - n / 100, 70, 90)) for n in range(8)]
+    found = decide([*crowd, candidate("x", exact(20.0))], [asked("score")], None)
+    assert found.share_first < 0.5 and found.chosen is None
+    assert words.decision_text(found, "en").startswith("Cannot tell: 0 comes first in ")
+    assert words.decision_text(found, "ja").startswith("判定できません。")
+
+
+def test_without_a_known_error_the_first_leads_and_no_more() -> None:
+    plain = [candidate("a", CriterionValue(1.8, None, None)), candidate("b", CriterionValue(2.9, None, None))]
+    found = decide(plain, [asked("bits_per_byte")], None)
+    assert found.standing == "leads" and found.chosen.name == "a"
+    assert words.decision_text(found, "en") == (
+        "On these criteria a leads; no error is known. Only one criterion weighs: bits per byte."
+    )
+    doubtful = decide([candidate("a", CriterionValue(52, 49, 55)), candidate("b", CriterionValue(40, 38, 42))],
+                      [asked("score", at_least=50.0)], None)  # fmt: skip
+    assert doubtful.standing == "leads"
+    assert words.decision_text(doubtful, "en") == (
+        "On these criteria a leads: by its value the only one that meets them."
+    )
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
@@ -116,7 +180,7 @@ def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
 def test_every_reason_has_its_words(language: str) -> None:
     silent = {"best_total", "only_one", "none_meets", "none_known"}
     keys = ("tie", "within_error", "threshold_within_error", "dimension_few_models", "dimension_no_score", "dimension_use_class",
-            "dimension_not_comparable", "some_lack_values", "other_task", "no_task")  # fmt: skip
+            "dimension_not_comparable", "some_lack_values", "errors_unknown", "one_left", "other_task", "no_task")  # fmt: skip
     assert all(words.reason_text(key, language, 0.5) not in ("", key) for key in keys)
     assert {key for key in silent if words.reason_text(key, language) == ""} == silent
 

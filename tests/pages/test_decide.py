@@ -62,6 +62,25 @@ def test_a_link_with_criteria_thresholds_and_assumptions_is_followed(path: Path)
     assert left == f"Left out: {sum(bits > 1.55 for bits in BITS)} models"
 
 
+def test_a_score_that_not_all_chosen_models_have_is_no_default_and_crowns_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ladder_warehouse(tmp_path / "w.duckdb", [None, *BITS[1:]]).path
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    ids = Warehouse(path).read(
+        "SELECT model_id FROM models WHERE name <> 'other' ORDER BY split_part(model_id, '@', 2)"
+    )["model_id"]
+    lacking, *others = ids
+    app = opened("decide.py", among=f"{lacking},{others[0]}")
+    assert not app.exception
+    assert app.multiselect(key="view.by").value == ["bits_per_byte", "dimension"]
+    asked = opened("decide.py", among=f"{lacking},{others[0]}", by=SCORE)
+    assert ":material/check_circle:" not in headline(asked) and "missing: ladder-128-base" in headline(asked)
+    assert "No choice: 1 of 2 has this score" in headline(asked)
+    shared = opened("decide.py", among=",".join(others[:2]))
+    assert shared.multiselect(key="view.by").value == [SCORE, "dimension"]
+
+
 @pytest.mark.parametrize(
     "asked",
     [{"by": "nonsense"}, {"w.dimension": "x"}, {"a.bits": "nan"}, {"speeds": "~,a~-1"}, {"group": "x"}, {"rule": "x"}],

@@ -21,6 +21,15 @@ from core.ui.markdown import escape
 from core.wording import answers as answer_words
 from core.wording import decisions as words
 
+ICONS = {
+    "chosen": ":material/check_circle:",
+    "leads": ":material/trending_up:",
+    "cannot_tell": ":material/help:",
+    "no_choice": ":material/block:",
+    "none": ":material/block:",
+}
+"""Icons by the standing of a decision: the tick only where the first place holds within the errors."""
+
 
 def show_answer(view: DecisionView) -> None:
     """Draw the sentence of the decision, and what limits it."""
@@ -29,8 +38,9 @@ def show_answer(view: DecisionView) -> None:
     if view.decision is None:
         st.info(escape(view.message), icon=":material/help:")
         return
-    icon = ":material/check_circle:" if view.decision.chosen else ":material/block:"
-    st.markdown(f"#### {icon} {escape(words.decision_text(view.decision, lang, view.assumptions.bits))}")
+    st.markdown(
+        f"#### {ICONS[view.decision.standing]} {escape(words.decision_text(view.decision, lang, view.assumptions.bits))}"
+    )
     other_task = words.other_task_text(view.rule.rule, view.task, lang) if view.rule else None
     for line in (other_task, *words.note_lines(view.decision, lang), _relation_text(view, view.decision)):
         if line:
@@ -55,7 +65,7 @@ def show_choice(view: DecisionView) -> None:
     lang, decision = language.current(), view.decision
     if decision is None:
         return
-    if decision.chosen:
+    if decision.candidates:
         _show_front(view, decision)
         bars = figures.weight_bars(decision, lang, view.assumptions.bits)
         if bars:

@@ -220,13 +220,16 @@ def _is_known(context: ChoiceContext, quantity: str) -> bool:
 def _default_criteria(
     context: ChoiceContext, question: RankingQuestion, available: Mapping[str, ResolvedCriterion]
 ) -> list[str]:
-    """The keys of the score that the ranking uses, of the size where models differ in it, and of the dimension."""
+    """The keys of the score that the ranking uses, of the size where models differ in it, and of the dimension: of what all
+    of these models have. Where they share no score, bits per byte on the same text stand for it."""
+    values = zip(*(one.values for one in analysis.build_candidates(context, list(available.values()))), strict=True)
+    shared = {key: available[key] for key, of_models in zip(available, values, strict=False) if None not in of_models}
     benchmark = reads.population(question).benchmark
-    scores = [key for key, criterion in available.items() if criterion.criterion.of == "score"]
+    scores = [key for key, criterion in shared.items() if criterion.criterion.of == "score"]
     first = [analysis.score_key(benchmark)] if benchmark and analysis.score_key(benchmark) in scores else scores[:1]
-    first = first or [key for key in ("bits_per_byte",) if key in available]
+    first = first or [key for key in ("bits_per_byte",) if key in shared]
     more = ["parameters"] if not first or context.runs["parameters"].n_unique() > 1 else []
-    return [*first, *(key for key in (*more, "dimension") if key in available)]
+    return [*first, *(key for key in (*more, "dimension") if key in shared)]
 
 
 def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:

@@ -68,13 +68,13 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
                 answer_words.coefficient_text(relation.rho, relation.lower, relation.upper),
                 "–" if task.p is None else p_number_text(task.p),
                 answer_words.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
-                _chosen_name(task.decision),
+                words.standing_text(task.decision, lang),
             )
         )
     if comparison.decision or (comparison.pooled and comparison.pooled.n_tasks > 1):
         mean = comparison.pooled
         rho = answer_words.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
-        rows.append((_("all tasks together"), "", "", rho, "", "", _chosen_name(comparison.decision)))
+        rows.append((_("all tasks together"), "", "", rho, "", "", words.standing_text(comparison.decision, lang)))
     titles = [
         _("Task"),
         _("Models"),
