@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from core.errors import InputError, Sentence
 from core.scores.cells import Cell, Remark, shorten
-from core.scores.score_input import ScoreInput
+from core.scores.score_input import MAX_BYTES, ScoreInput
 from core.scores.score_rows import ParsedScore
 
 PARQUET = b"PAR1"
@@ -205,7 +206,10 @@ def parquet_table(file: ScoreInput) -> Table:
                 max_lines=MAX_LINES,
                 max_columns=MAX_COLUMNS,
             )
+        footer = pq.read_metadata(io.BytesIO(file.content))
+        _require_size(file, sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups)))
         frame = pl.read_parquet(io.BytesIO(file.content))
+        _require_size(file, frame.estimated_size())  # a value that is stored once for many rows takes little until now
     except InputError:
         raise
     # The reader fails on damaged bytes in several ways, and one of its errors is not an Exception.
@@ -215,3 +219,14 @@ def parquet_table(file: ScoreInput) -> Table:
         ) from error
     lines = (Line(f"row {index}", row) for index, row in enumerate(frame.iter_rows(named=True), start=1))
     return Table(tuple(frame.columns), lines)
+
+
+def _require_size(file: ScoreInput, n_bytes: float) -> None:
+    """Raises InputError for a table that unpacks to more than is read of any file."""
+    if n_bytes > MAX_BYTES:
+        raise InputError(
+            "{file} unpacks to {size:,.0f} MB; up to {limit:,.0f} MB are read. Split it into smaller files.",
+            file=file.shown_name,
+            size=n_bytes / 1e6,
+            limit=MAX_BYTES / 1e6,
+        )

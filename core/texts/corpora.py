@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from core.texts.messages import (
     json_chats,
     parquet_chats,
     read_conversations,
-    require_file_within_limits,
+    read_parquet_column,
     require_values_within_limits,
 )
 
@@ -200,44 +201,88 @@ def _read_texts(path: Path, text: str, column: str | None) -> list[str]:
     kind = path.suffix.lower()
     if kind == ".txt":
         return _paragraphs(text)
+    if kind == ".jsonl":
+        return _json_texts(path, text, column)
     try:
         if kind == ".parquet":
-            require_file_within_limits(path)
-            frame = pl.read_parquet(path)
-        elif kind == ".csv":
-            frame = pl.read_csv(io.StringIO(text), infer_schema=False)
+            column = _choose_column(path, pl.read_parquet_schema(path), column)
+            values = read_parquet_column(path, column)
         else:
-            frame = pl.read_ndjson(io.StringIO(text), infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        problem = _first_bad_line(text) if kind == ".jsonl" else str(error).splitlines()[0]
-        raise CorpusError(
-            "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind=kind[1:], first=problem
-        ) from error
-    column = _choose_column(path, frame, column)
-    require_values_within_limits(path, len(frame), frame[column].estimated_size())
-    return [str(value).strip() for value in frame[column].drop_nulls()]
+            frame = pl.read_csv(io.StringIO(text), infer_schema=False)
+            values = frame[_choose_column(path, frame.schema, column)]
+            require_values_within_limits(path, len(values), values.estimated_size())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise _unreadable(path, str(error).splitlines()[0]) from error
+    return [str(value).strip() for value in values.drop_nulls()]
 
 
-def _first_bad_line(text: str) -> str:
-    """What is wrong with a file of JSON lines: its first line that is not JSON."""
-    for number, line in enumerate(text.splitlines(), 1):
+def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
+    """The texts of a column of JSON lines, parsed one by one: whatever else a line holds is in memory for that line only.
+
+    A table's reader would find one type for all lines first, which takes gigabytes for a few nested ones.
+    """
+    kinds: dict[str, str] = {}
+    """Column -> `String` if each value is a text or can be written as one, else the first other type."""
+    for _, record in _json_lines(path, text):
+        for name, value in record.items():
+            known = kinds.get(name)
+            if isinstance(value, str):
+                kinds[name] = known if known in _NESTED else "String"
+            elif value is not None and known != "String":
+                kinds[name] = known or type(value).__name__
+            if isinstance(value, (list, dict)):
+                kinds[name] = type(value).__name__
+    column = _choose_column(path, kinds, column)
+    texts = []
+    for number, record in _json_lines(path, text):
+        value = record.get(column)
+        if value is None:
+            continue
+        piece = value if isinstance(value, str) else json.dumps(value)
         try:
-            if line.strip():
-                parse_json(line)
-        except ValueError:
-            return Sentence("line {number} is not JSON", number=number)
-    return Sentence("its lines are not alike")
+            piece.encode()
+        except UnicodeEncodeError as error:
+            line = Sentence("{file}, line {number}", file=path.name, number=number)
+            raise CorpusError("{where} holds half a character. Mend the file.", where=line) from error
+        texts.append(piece.strip())
+    require_values_within_limits(path, len(texts), len(text))
+    return texts
 
 
-def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
-    """The text column to read: `column`, else `text`, else the only one. Raises CorpusError."""
-    text_columns = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+_NESTED = ("list", "dict")
+
+
+def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and object of each line that is not blank. Raises CorpusError for a line that is none."""
+    for number, line in enumerate(io.StringIO(text), 1):
+        if not line.strip():
+            continue
+        try:
+            record = parse_json(line)
+        except ValueError as error:
+            raise _unreadable(path, Sentence("line {number} is not JSON", number=number)) from error
+        if not isinstance(record, dict):
+            raise _unreadable(path, Sentence("line {number} is no JSON object", number=number))
+        yield number, record
+
+
+def _unreadable(path: Path, problem: str) -> CorpusError:
+    kind = path.suffix.lower()[1:]
+    return CorpusError(
+        "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind=kind, first=problem
+    )
+
+
+def _choose_column(path: Path, kinds: Mapping[str, Any], column: str | None) -> str:
+    """The text column to read: `column`, else `text`, else the only one. `kinds` are the columns with their types.
+
+    Raises CorpusError.
+    """
+    text_columns = [name for name, kind in kinds.items() if str(kind) == "String"]
     if column is None:
-        if "text" in frame.columns and "text" not in text_columns:
+        if "text" in kinds and "text" not in text_columns:
             raise CorpusError(
-                "The column text of {path} holds {kind}, not text. Name another.",
-                path=path.name,
-                kind=frame.schema["text"],
+                "The column text of {path} holds {kind}, not text. Name another.", path=path.name, kind=kinds["text"]
             )
         if "text" in text_columns:
             return "text"
@@ -246,7 +291,7 @@ def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
         raise CorpusError(
             "Which column of {path} holds the text? It has {columns}. Name one with --column.",
             path=path.name,
-            columns=frame.columns,
+            columns=kinds,
         )
     if column not in text_columns:
         raise CorpusError(unknown_name(Sentence("text column of {path}", path=path.name), column, text_columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,29 +194,44 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
 MAX_VALUES = 10**6
 """Largest number of texts or messages of a table: a protocol reads some thousand windows, and each text takes memory."""
 MAX_TABLE_BYTES = 2**31
-"""Largest size of a table in memory: repeated values take no room in the file."""
+"""Largest size of a table of text."""
+MAX_UNPACKED_BYTES = 2**28
+"""Largest size of a Parquet column in memory: compressed, and with values written once for many rows, it takes a file of
+two kilobytes."""
 
 
-def require_file_within_limits(path: Path) -> None:
-    """Raises CorpusError for a Parquet file that exceeds the limits by its footer.
+def read_parquet_column(path: Path, column: str) -> pl.Series:
+    """One column of a Parquet file. Raises CorpusError for more than the limits.
 
-    A value that is stored once for many rows shows its size only in memory: check `require_values_within_limits` then.
+    Before reading, by the file's own account of the column; a value that is stored once for many rows is counted
+    afterwards, since polars keeps it once as well until it is copied. Other columns are not read.
     """
+    _require_column_within_limits(path, column)
+    values = pl.read_parquet(path, columns=[column])[column]
+    require_values_within_limits(path, len(values), values.estimated_size(), MAX_UNPACKED_BYTES)
+    return values
+
+
+def _require_column_within_limits(path: Path, column: str) -> None:
+    """Raises CorpusError for a column that exceeds the limits by the file's footer."""
     try:
         footer = pq.read_metadata(path)
     except (pa.ArrowException, OSError):  # the reader of the file reports what is wrong
         return
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    own = [chunk for chunk in chunks if chunk.path_in_schema == column or chunk.path_in_schema.startswith(f"{column}.")]
     # A list in a row counts as many values as it has.
-    values_per_column = [sum(group.column(n).num_values for group in groups) for n in range(footer.num_columns)]
-    n_values = max([footer.num_rows, *values_per_column])
-    n_bytes = sum(group.total_byte_size for group in groups)
-    require_values_within_limits(path, n_values, n_bytes)
+    n_values = Counter[str]()
+    for chunk in own:
+        n_values[chunk.path_in_schema] += chunk.num_values
+    n_bytes = sum(chunk.total_uncompressed_size for chunk in own)
+    require_values_within_limits(path, max([footer.num_rows, *n_values.values()]), n_bytes, MAX_UNPACKED_BYTES)
 
 
-def require_values_within_limits(path: Path, n_values: int, n_bytes: float) -> None:
+def require_values_within_limits(path: Path, n_values: int, n_bytes: float, max_bytes: int = MAX_TABLE_BYTES) -> None:
     """Raises CorpusError for a table of more values or bytes than are read."""
-    if n_values > MAX_VALUES or n_bytes > MAX_TABLE_BYTES:
+    if n_values > MAX_VALUES or n_bytes > max_bytes:
         raise CorpusError(
             "{path} holds {n_values:,} texts of {n_bytes:,.0f} MB; a table of at most {max_values:,} texts and "
             "{most_mb:,.0f} MB is read. Save a part of it.",
@@ -223,23 +239,20 @@ def require_values_within_limits(path: Path, n_values: int, n_bytes: float) -> N
             n_values=n_values,
             n_bytes=n_bytes / 1e6,
             max_values=MAX_VALUES,
-            most_mb=MAX_TABLE_BYTES / 1e6,
+            most_mb=max_bytes / 1e6,
         )
 
 
 def parquet_chats(path: Path, column: str | None) -> list[Any] | None:
     """As `json_chats`, for a Parquet file; None if it cannot be read, which the reader of text tables reports."""
-    require_file_within_limits(path)
     try:
         schema = pl.read_parquet_schema(path)
         chat_columns = [name for name, dtype in schema.items() if _holds_messages(dtype)]
         chosen_column = _choose_chat_column(path, chat_columns, column, schema.get("text") == pl.String)
         if not chosen_column:
             return None
-        values = pl.read_parquet(path, columns=[chosen_column])[chosen_column]
-        require_values_within_limits(path, len(values), values.estimated_size())
-        return values.to_list()
-    except (pl.exceptions.PolarsError, OSError):
+        return read_parquet_column(path, chosen_column).to_list()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         return None
 
 

@@ -273,3 +273,14 @@ def test_200_mb_end_in_a_clear_line_and_within_memory(make):
 def test_a_larger_file_is_not_begun():
     with pytest.raises(InputError, match="has 256 MB; up to 256 MB of scores are read"):
         read_scores("huge.csv", b"model,benchmark,value\n" + b"x" * MAX_BYTES)
+
+
+@pytest.mark.parametrize(
+    "value, n", [("x" * 20_000, 1), ("x" * 500, 100)], ids=["packed", "written once for many rows"]
+)
+def test_a_parquet_table_that_unpacks_beyond_the_limit_is_refused(value, n, monkeypatch):
+    file = io.BytesIO()
+    pl.DataFrame({"model": [value] * n, "benchmark": ["b"] * n, "value": [1.0] * n}).write_parquet(file)
+    monkeypatch.setattr("core.scores.table.MAX_BYTES", 10_000)
+    with pytest.raises(InputError, match="scores.parquet unpacks to 0 MB; up to 0 MB are read"):
+        read_scores("scores.parquet", file.getvalue())

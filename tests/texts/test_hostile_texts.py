@@ -1,12 +1,15 @@
 """Text files that were made wrong or in bad faith: each is one named line, before it takes memory."""
 
+import resource
+
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from core.errors import CorpusError
 from core.texts.corpora import open_corpus
-from core.texts.messages import MAX_VALUES
+from core.texts.messages import MAX_UNPACKED_BYTES, MAX_VALUES
 
 NESTED = "[" * 100_000 + "]" * 100_000
 CHAT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -35,6 +38,61 @@ def test_long_texts_that_are_written_once_for_many_rows_are_refused(tmp_path):
     pq.write_table(pa.table({"text": texts}).replace_schema_metadata(None), path, store_schema=False)
     assert path.stat().st_size < 200_000
     with pytest.raises(CorpusError, match=r"long.parquet holds 30,000 texts of 4,200 MB"):
+        open_corpus(str(path))
+
+
+@pytest.mark.parametrize("as_chat", [False, True])
+def test_what_unpacks_to_gigabytes_is_refused_before_it_is_read(as_chat, tmp_path, monkeypatch):
+    path = tmp_path / "packed.parquet"
+    value = "a" * (MAX_UNPACKED_BYTES + 1)
+    column = pa.array([[{"role": "user", "content": value}]], type=CHAT) if as_chat else pa.array([value])
+    pq.write_table(
+        pa.table({"messages" if as_chat else "text": column}), path, compression="zstd", use_dictionary=False
+    )
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(pl, "read_parquet", None)
+    with pytest.raises(CorpusError, match=r"packed.parquet holds 1 texts of 268 MB; .* and 268 MB is read"):
+        open_corpus(str(path))
+
+
+def test_other_columns_of_a_table_are_neither_counted_nor_read(tmp_path, monkeypatch):
+    path, read = tmp_path / "wide.parquet", []
+    pq.write_table(pa.table({"text": ["a text"], "more": ["a" * (MAX_UNPACKED_BYTES + 1)]}), path)
+    reader = pl.read_parquet
+    monkeypatch.setattr(pl, "read_parquet", lambda path, columns: read.append(columns) or reader(path, columns=columns))
+    assert open_corpus(str(path), column="text").pieces == ["a text"] and read == [["text"]]
+
+
+def test_a_line_that_is_nested_by_hundreds_takes_no_memory(tmp_path):
+    path = tmp_path / "nested.jsonl"
+    path.write_text('{"text": "a text", "more": ' + '{"a":' * 900 + "1" + "}" * 900 + "}\n", encoding="utf-8")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert open_corpus(str(path)).pieces == ["a text"]
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 2**29
+
+
+def test_lines_may_differ_in_all_but_the_column_that_is_read(tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    rows = [
+        '{"text": "one", "n": [1]}',
+        '{"text": 2, "n": "two"}',
+        '{"n": null}',
+        '{"text": null}',
+        '{"text": "three"}',
+    ]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    assert open_corpus(str(path)).pieces == ["one", "2", "three"]
+    with pytest.raises(CorpusError, match="Unknown text column of mixed.jsonl 'n'"):
+        open_corpus(str(path), column="n")
+
+
+@pytest.mark.parametrize(
+    "line, told", [("[1]", "line 2 is no JSON object"), ('{"text": "\\ud800"}', "line 2 holds half a character")]
+)
+def test_a_line_that_holds_no_text_is_named_by_its_number(line, told, tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"text": "one"}\n' + line, encoding="utf-8")
+    with pytest.raises(CorpusError, match=told):
         open_corpus(str(path))
 
 
