@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from core.registry.metrics import higher_is_better
 from core.scores.cells import (
     Cell,
     Remark,
@@ -22,7 +23,6 @@ from core.scores.cells import (
 from core.scores.layouts import LEADERBOARD_V1
 from core.scores.model_results import (
     day_in_name,
-    higher_is_better,
     model_repository,
     model_revision,
     parse_metrics,

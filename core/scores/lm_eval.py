@@ -13,16 +13,10 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from core.registry.metrics import higher_is_better
 from core.registry.names import NOT_STATED
 from core.scores.cells import Remark, Remarks, is_blank, optional_label, required_label, std_error, whole_number
-from core.scores.model_results import (
-    file_origin,
-    higher_is_better,
-    parse_metrics,
-    refuse_no_metric,
-    score_unit,
-    score_value,
-)
+from core.scores.model_results import file_origin, parse_metrics, refuse_no_metric, score_unit, score_value
 from core.scores.score_input import ScoreInput, section
 from core.scores.score_rows import Origin, ScoreFile, without_duplicates
 from core.tables import ScoreRow

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from core.registry.metrics import find_metric
 from core.scores.cells import (
     Cell,
     Remark,
@@ -232,29 +233,16 @@ def score_value(value: Cell) -> float:
     return json_number(value)
 
 
-_FRACTIONS = re.compile(
-    r"(^|_)(acc|accuracy|em|exact|exact_match|f1|mc1|mc2|mcc|precision|recall|pass|rouge[12lLsum]*|brier_score|likelihood_diff)"
-    r"(_|@|$)"
-)
-"""Metrics that lm-evaluation-harness reports from 0 to 1 (mcc from -1), unless a task multiplies them itself."""
 _PERCENT_TASKS = ("squadv2", "squad2")
 """SQuAD's own script reports 0 to 100."""
-_HIGHER = re.compile(r"(^|_)(acc|accuracy|em|exact|exact_match|f1|mc1|mc2|mcc|pass|bleu|chrf|rouge[12lLsum]*)(_|@|$)")
-_LOWER = re.compile(r"(^|_)(perplexity|bits_per_byte|ter|brier_score)$")
-
-
-def higher_is_better(metric: str) -> bool | None:
-    """Derived from the metric's name; None if the name does not show it."""
-    if _LOWER.search(metric):
-        return False
-    return True if _HIGHER.search(metric) else None
 
 
 def score_unit(benchmark: str, metric: str, value: float, remarks: Remarks) -> str:
     """`fraction` if metrics of this name are fractions and the value fits, else the metric's own name."""
     if benchmark.startswith(_PERCENT_TASKS):
         return "percent"
-    if not _FRACTIONS.search(metric):
+    known = find_metric(metric)
+    if known is None or not known.is_share:
         return metric
     if -1.0 <= value <= 1.0:
         return "fraction"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.errors import InputError
+from core.registry.metrics import find_metric, higher_is_better
 from core.registry.names import NOT_STATED
 from core.scores.cells import (
     Cell,
@@ -160,7 +163,7 @@ def read_table(file: ScoreInput, table: Table) -> ScoreFile:
             )
     ignored = [Remark("column_ignored", shorten(name)) for name in table.header if name not in names]
     remarks = (*table.remarks, *ignored)
-    rows = without_duplicates(file, _rows(file, table, names))
+    rows = _with_units(without_duplicates(file, _rows(file, table, names)))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), remarks)
 
 
@@ -182,6 +185,7 @@ def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -
         repository = mapped_model(cells["model"], file.mapping, remarks)
         benchmark = required_label(cells["benchmark"], "benchmark")
         value = number(cells["value"], remarks, decimal_comma)
+        metric = stated("metric") or NOT_STATED
         unit = _unit(stated("unit"), value, remarks)
         origin = Origin(
             repository=repository,
@@ -198,13 +202,13 @@ def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -
         )
         return origin.score(
             benchmark,
-            stated("metric") or NOT_STATED,
+            metric,
             value,
             unit,
             filter=_filter(cells.get("filter"), remarks),
             n_shot=_needed_if_stated(whole_number, cells, "n_shot", remarks),
             std_error=std_error(cells.get("std_error"), remarks, decimal_comma),
-            higher_is_better=_needed_if_stated(boolean, cells, "higher_is_better", remarks),
+            higher_is_better=_direction(cells, metric, remarks),
             n_samples=whole_number(cells.get("n_samples"), "n_samples", remarks),
             is_partial=bool(_needed_if_stated(boolean, cells, "is_partial", remarks)),
             is_group=bool(boolean(cells.get("is_group"), "is_group", remarks)),
@@ -230,6 +234,42 @@ def _unit(stated: str | None, value: float, remarks: Remarks) -> str:
     if not low <= value <= high:
         remarks.append(Remark(f"outside_{unit}", f"{value:.6g}"))
     return unit
+
+
+def _direction(cells: Mapping[str, Cell], metric: str, remarks: Remarks) -> bool | None:
+    """Which end is the better one: as stated, else as the metric's name tells."""
+    stated: bool | None = _needed_if_stated(boolean, cells, "higher_is_better", remarks)
+    if stated is None and (stated := higher_is_better(metric)) is not None:
+        remarks.append(Remark("direction_by_metric", shorten(metric)))
+    return stated
+
+
+def _with_units(rows: Sequence[ParsedScore]) -> tuple[ParsedScore, ...]:
+    """The rows with the units that standard metrics have, where none is stated.
+
+    Shares are read as fractions or as percentages by all values of a benchmark together: one alone may be 0.8 percent.
+    """
+    largest: dict[tuple[str, str], float] = defaultdict(float)
+    for row in rows:
+        if row.score and row.score.unit == NOT_STATED:
+            key = row.score.benchmark, row.score.metric
+            largest[key] = max(largest[key], abs(row.score.value))
+    return tuple(_with_unit(row, largest) for row in rows)
+
+
+def _with_unit(row: ParsedScore, largest: Mapping[tuple[str, str], float]) -> ParsedScore:
+    score = row.score
+    metric = find_metric(score.metric) if score and score.unit == NOT_STATED else None
+    if score is None or metric is None:
+        return row
+    unit = score.metric
+    if metric.is_share:
+        most = largest[score.benchmark, score.metric]
+        unit = "fraction" if most <= 1 else "percent" if most <= 100 else NOT_STATED
+    if unit == NOT_STATED:
+        return row
+    remarks = [remark for remark in row.remarks if remark.code != "no_unit"]
+    return replace(row, score=replace(score, unit=unit), remarks=(*remarks, Remark("unit_by_metric", shorten(unit))))
 
 
 def _needed_if_stated(read: Any, cells: Mapping[str, Cell], column: str, remarks: Remarks) -> Any:

@@ -106,6 +106,24 @@ class Origin:
         )
 
 
+def metrics_without_direction(file: ScoreFile) -> tuple[str, ...]:
+    """The metrics of which neither the file nor the registry says which end is the better one."""
+    return tuple(
+        dict.fromkeys(row.score.metric for row in file.rows if row.score and row.score.higher_is_better is None)
+    )
+
+
+def with_directions(file: ScoreFile, higher_is_better: Mapping[str, bool]) -> ScoreFile:
+    """The file with what somebody said of metrics of unknown direction."""
+    rows = tuple(
+        replace(row, score=replace(row.score, higher_is_better=higher_is_better[row.score.metric]))
+        if row.score and row.score.higher_is_better is None and row.score.metric in higher_is_better
+        else row
+        for row in file.rows
+    )
+    return replace(file, rows=rows)
+
+
 def parse_row(at: str, model: Cell, benchmark: Cell, build: Callable[[Remarks], ScoreRow]) -> ParsedScore:
     """The row that `build` makes, or the reason why it made none."""
     remarks: Remarks = []

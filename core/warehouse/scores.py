@@ -11,6 +11,7 @@ import polars as pl
 
 from core import files
 from core.errors import WarehouseError
+from core.registry.metrics import higher_is_better
 from core.registry.names import NOT_STATED
 from core.tables import ScoreRow, columns
 from core.warehouse.connection import insert
@@ -19,22 +20,6 @@ REFERENCE = files.REFERENCE / "benchmarks.parquet"
 LADDER = files.REFERENCE / "ladder" / "scores.parquet"
 """Scores of the models trained for Workdim, in the columns of `scores`; written by `python -m tests.ladder --ship`."""
 MEAN_OF_SUBTASKS = "derived_macro_mean_of_subtasks"
-
-# Key: first word of the metric (`acc, ranked classification` is an accuracy).
-_HIGHER_IS_BETTER = {
-    "acc": True,
-    "acc_norm": True,
-    "len_norm": True,
-    "exact_match": True,
-    "mc1": True,
-    "mc2": True,
-    "pass@1": True,
-    "f1": True,
-    "perplexity": False,
-    "word_perplexity": False,
-    "byte_perplexity": False,
-    "bits_per_byte": False,
-}
 
 
 def shipped_hashes() -> tuple[str, ...]:
@@ -81,7 +66,7 @@ def _read_file(file: Path) -> bytes:
 
 def benchmark_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
     """The published benchmark table in the columns of ScoreRow. What a source omits stays NULL."""
-    first_word = pl.col("metric").str.extract(r"^([\w@]+)")
+    directions = {metric: higher_is_better(metric) for metric in published["metric"].drop_nulls().unique()}
     is_mean = pl.col("flags").fill_null("").str.contains(MEAN_OF_SUBTASKS, literal=True)
     return published.select(
         repository="model_id",
@@ -94,7 +79,7 @@ def benchmark_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
         value="score",
         std_error="stderr",
         unit=pl.lit("percent"),
-        higher_is_better=first_word.replace_strict(_HIGHER_IS_BETTER, default=None, return_dtype=pl.Boolean),
+        higher_is_better=pl.col("metric").replace_strict(directions, default=None, return_dtype=pl.Boolean),
         n_samples=pl.lit(None, dtype=pl.Int64),
         is_partial=pl.lit(False),
         is_group=is_mean | pl.col("metric").fill_null("").str.starts_with("mean of"),

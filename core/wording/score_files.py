@@ -77,6 +77,7 @@ def _changed_texts(_: Callable[[str], str]) -> dict[str, str]:
         "no_unit": _("Unit not stated"),
         "no_std_error": _("No standard error ({detail})"),
         "std_error_from_interval": _("Standard error from the 95% interval {detail}"),
+        "unit_by_metric": _("Unit taken from the metric's name and the values ({detail})"),
         "direction_by_metric": _("Direction taken from the metric's name ({detail})"),
         "to_percent": _("Converted from 0-1 to percent"),
         "decimal_comma": _("Decimal comma read ({detail})"),

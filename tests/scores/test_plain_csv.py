@@ -7,6 +7,7 @@ import pytest
 from core.errors import InputError
 from core.scores.plain_csv import COLUMNS, template
 from core.scores.reader import read_scores
+from core.scores.score_rows import metrics_without_direction, with_directions
 from tests.scores.files import codes, read_text, row, skipped, taken
 
 HEADER = "model,benchmark,metric,n_shot,suite,value,std_error,unit,higher_is_better\n"
@@ -205,3 +206,26 @@ def test_columns_twice_are_refused():
 def test_a_header_alone_is_refused():
     with pytest.raises(InputError, match="holds no scores below its header"):
         read_text("model,benchmark,value\n")
+
+
+def test_standard_metrics_bring_their_direction_and_their_unit():
+    found = read_text(
+        "model,benchmark,metric,value\no/a,arc,acc,0.8\no/b,arc,acc,61\no/a,piqa,Exact Match,0.4\no/a,wiki,perplexity,12\n"
+    )
+    told = [(score.unit, score.higher_is_better) for score in taken(found)]
+    assert told == [("percent", True), ("percent", True), ("fraction", True), ("perplexity", False)]
+    assert {remark.code for row in found.rows for remark in row.remarks} == {"unit_by_metric", "direction_by_metric"}
+
+
+def test_what_is_stated_comes_before_what_a_name_tells():
+    score = taken(read_text("model,benchmark,metric,value,unit,higher_is_better\no/a,b,acc,0.5,percent,false\n"))[0]
+    assert (score.unit, score.higher_is_better) == ("percent", False)
+
+
+def test_a_metric_that_nobody_knows_is_asked_for_and_only_that_is_changed():
+    found = read_text("model,benchmark,metric,value\no/a,b,taste,5\no/a,b,acc,0.5\no/a,c,acc,500\n")
+    assert metrics_without_direction(found) == ("taste",)
+    assert [score.unit for score in taken(found)] == ["not stated", "fraction", "not stated"]
+    told = with_directions(found, {"taste": False, "acc": False})
+    assert [score.higher_is_better for score in taken(told)] == [False, True, True]
+    assert metrics_without_direction(told) == ()
