@@ -190,9 +190,9 @@ def _group(rows: pl.DataFrame, keys: tuple[str, ...]) -> RankingGroup:
 def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bool = False) -> pl.DataFrame:
     """Every run once per benchmark (SCORE_KEYS) with a score, or once with `score_match` = none.
 
-    Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_name_in_source`,
-    `score_source`, `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`,
-    `score_n_samples`, `score_dtype`, `score_chat_template`, `score_file_sha256` and `score_match`: own (stated by the user
+    Adds SCORE_KEYS, `score`, `score_std_error`, `score_scale` (what both were multiplied by), `unit`,
+    `higher_is_better`, `score_repository`, `score_name_in_source`, `score_source`, `score_licence`, `score_as_of`,
+    `score_flags`, `score_is_partial`, `score_is_group`, `score_n_samples`, `score_dtype`, `score_chat_template`, `score_file_sha256` and `score_match`: own (stated by the user
     in a pilot, or made here, for this reference as it was asked for, or for these weights by another of their names),
     exact (repository and revision, by its commit or by the name that the model
     was asked for by), revision_not_stated (the score names no revision), mapped (an alias says that these weights are
@@ -265,6 +265,7 @@ def _prepare_scores(scores: pl.DataFrame) -> pl.DataFrame:
     to_percent = pl.when(is_fraction).then(100.0).otherwise(1.0)
     return scores.sort("source").select(
         *SCORE_KEYS,
+        to_percent.alias("score_scale"),
         (to_percent * pl.col("value")).alias("score"),
         (to_percent * pl.col("std_error")).alias("score_std_error"),
         pl.when(is_fraction).then(pl.lit("percent")).otherwise("unit").alias("unit"),

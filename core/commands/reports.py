@@ -35,7 +35,7 @@ STATES = {
     "same": Sentence("the same"),
     "changed": Sentence("CHANGED"),
     "gone": Sentence("no longer there"),
-    "computed": Sentence("computed, not compared"),
+    "no_source": Sentence("no source kept, not compared"),
     "edited": Sentence("EDITED in the file"),
 }
 
@@ -381,7 +381,7 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
         old_numbers = recipes.recipe_numbers(warehouse, report.recipe.recipe_id)
         compared = recipes.compare_numbers(warehouse, old_numbers, report.numbers)
         changed = [comparison for comparison in compared if comparison.state in ("changed", "gone")]
-        n_left = sum(comparison.state == "computed" for comparison in compared)
+        n_left = sum(comparison.state == "no_source" for comparison in compared)
         n, total = len(changed), len(old_numbers)
         line = Sentence(
             "{n:,} of {of:,} numbers has changed since its last report.",
@@ -391,7 +391,7 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
         )
         if n_left:
             not_compared = Sentence(
-                "{n:,} computed one was not compared.", "{n:,} computed ones were not compared.", n=n_left
+                "{n:,} without a source was not compared.", "{n:,} without a source were not compared.", n=n_left
             )
             line = sentences(line, not_compared)
         say(line)
@@ -413,7 +413,7 @@ def _recompute_numbers(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeN
     try:
         return make_report(warehouse, recipe).numbers
     except WorkdimError as error:
-        warn(Sentence("What was computed is not compared: {reason}", reason=error))
+        warn(Sentence("Numbers without a source are not compared: {reason}", reason=error))
         return None
 
 
@@ -432,9 +432,7 @@ def _number_rows(comparisons: Sequence[tuple[NumberComparison, str]]) -> list[tu
     for group in groups.values():
         comparison, state = group[0]
         row = comparison.row
-        source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("computed")
-        if row.source_table is None and row.source_column:
-            source = _("computed: {what}").format(what=row.source_column)
+        source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("no source kept")
         text = row.text if len(group) == 1 else _("{n} points").format(n=len(group))
         current = comparison.current_text or ("" if comparison.current is None else f"{comparison.current:.6g}")
         state_text = translated(STATES[state])

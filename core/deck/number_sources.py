@@ -1,20 +1,19 @@
-"""Traces each number of a report back to the row and column of the warehouse that it comes from, by its value.
+"""Traces numbers of a report back to the row and column of the warehouse that they come from, by their value.
 
-A point of a chart is found by its full value; a number in a text by its digits, in the columns that texts mention, with the
-rows of the model that was named last first. Numbers without a row were computed: from the pilot's answer, then with the name
-of the field, or otherwise.
+A point of a chart is found by its full value; a number in a text by its digits, in the columns that texts mention, among the
+rows of the model that was named last. Only a number that can be one number of the warehouse alone has a source; of all
+others none is kept.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import calendar
 import json
 import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -22,15 +21,19 @@ from core.deck.deck_data import DeckData
 from core.deck.story import Chart, Gallery, Heading, Series, Story, StorySlide, Table
 from core.tables import SCORE_KEYS, TABLES, RecipeNumberRow
 
-_LONG_DATE = r"\d{4}-\d\d-\d\d|\d{4}年\d{1,2}月\d{1,2}日"
+_LONG_DATE = (
+    rf"\d{{4}}-\d\d-\d\d|\d{{4}}年\d{{1,2}}月\d{{1,2}}日|\d{{1,2}} (?:{'|'.join(calendar.month_name[1:])}) \d{{4}}"
+)
 _ID = r"[0-9a-f]{4,}(?:-[0-9a-f]{4,})+|…[0-9a-f]+|\d{4}\.\d{5}"
 _LEVEL = r"95\s?[%％]"
 _DIGITS = r"[-−–]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
-_NUMBER = re.compile(rf"(?<![A-Za-z0-9_./@:#-])(?<!\d[–−]){_DIGITS}(?![A-Za-z0-9_@/]|[.,:-]\d|[.-][A-Za-z])")
+_NUMBER = re.compile(rf"(?<![A-Za-z0-9_./@:#-])(?<!\d[–−,]){_DIGITS}(?![A-Za-z0-9_@/]|[.,:-]\d|[.-][A-Za-z])")
 _INTERVAL = re.compile(rf"\s*\[\+?({_DIGITS})(?:,|、| to |–|～| )\s*\+?({_DIGITS})\]")
+_ERROR = re.compile(rf"\s*±\s*({_DIGITS})")
 _NEAR_LAYER = re.compile(r"(?:layers?|層|block|ブロック)\s*第?$", re.IGNORECASE)
 _BEFORE_LAYER = re.compile(r"^\s*(?:層(?!中)|番目)")
-_OF_ALL_LAYERS = re.compile(r"(?:\bof|/)\s*$")
+_OF_ALL = re.compile(r"(?:\bof|/)\s*$")
+_OF_ALL_LAYERS = re.compile(r"(?:layer|block)\s*\d+\s*(?:of|/)\s*$", re.IGNORECASE)
 _ALL_LAYERS = re.compile(r"^\s*(?:層中|層のうち|ブロック|layers|blocks)")
 _A_LAYER = re.compile("layer|層", re.IGNORECASE)
 _SECTIONS_WITHOUT_NUMBERS = ("method", "glossary", "sql", "limits")
@@ -56,6 +59,8 @@ _KEYS = {
 }
 """Columns that distinguish rows, for tables without a key."""
 _IGNORED_COLUMNS = ("seed", "model_seed", "version", "n1", "n2")
+_BESIDE_THEIR_NUMBER = ("lower", "upper", "std_error")
+"""Ends of columns that are found with the number they belong to, and never alone."""
 _LIKELIEST_COLUMNS = (
     "inner_max",
     "inner_max_layer",
@@ -74,8 +79,15 @@ class _Row:
     run_id: str | None
     key: str
     values: Mapping[str, float]
+    """As reports show them: scores that are stored as shares in percent."""
     place: float | None = None
     """Its layer, if it has one."""
+    scale: float = 1.0
+    """What a score and its error were multiplied by to be shown."""
+
+    def stored(self, column: str) -> float:
+        """The value as it stands in the warehouse."""
+        return self.values[column] / (self.scale if column in ("value", "std_error") else 1.0)
 
 
 @dataclass(frozen=True)
@@ -99,8 +111,6 @@ class NumberSources:
     """Value of a point of a chart -> rows and columns with this value."""
     names: Mapping[str, list[str]]
     """run_id -> names of its model and text."""
-    computed: list[tuple[str, float]]
-    """Field name and value of what was computed over several runs."""
 
 
 def collect_sources(data: DeckData, story: Story) -> NumberSources:
@@ -117,6 +127,7 @@ def collect_sources(data: DeckData, story: Story) -> NumberSources:
         scores = data.scored.filter(pl.col("score").is_not_null()).select(
             "run_id",
             *SCORE_KEYS,
+            "score_scale",
             repository="score_name_in_source",
             source="score_source",
             value="score",
@@ -146,18 +157,12 @@ def collect_sources(data: DeckData, story: Story) -> NumberSources:
     for table, frame in frames.items():
         for row in _rows_of(table, frame):
             for column, value in row.values.items():
-                if table in _TABLES_IN_TEXTS and not column.endswith(
-                    ("lower", "upper")
-                ):  # bounds are found with their number
+                if table in _TABLES_IN_TEXTS and not column.endswith(_BESIDE_THEIR_NUMBER):
                     candidates.append(_Candidate(value, len(candidates), row, column))
                 if value in points:
                     by_value.setdefault(value, []).append((row, column))
     candidates.sort(key=lambda number: number.value)
-    answer = data.answer
-    computed = {"relation": answer.relation, "models": answer.models} if answer else {}
-    return NumberSources(
-        candidates, by_value, names, [number for key, part in computed.items() for number in _numbers_in(part, key)]
-    )
+    return NumberSources(candidates, by_value, names)
 
 
 def _rows_of(table: str, frame: pl.DataFrame) -> Iterator[_Row]:
@@ -177,15 +182,16 @@ def _rows_of(table: str, frame: pl.DataFrame) -> Iterator[_Row]:
         if table == "run_extrema":
             values["layer"] = float(row["layer"])
         row_key = json.dumps({name: row[name] for name in key}, sort_keys=True)
-        yield _Row(table, row.get("run_id"), row_key, values, row.get("layer"))
+        scale = row.get("score_scale") if table == "scores" else None
+        yield _Row(table, row.get("run_id"), row_key, values, row.get("layer"), scale or 1.0)
 
 
 def trace_numbers(story: Story, sources: NumberSources, recipe_id: str) -> list[RecipeNumberRow]:
     """Every number of the story's slides with its source, in reading order."""
     rows: list[RecipeNumberRow] = []
 
-    def add(slide: int, key: str, place: str, text: str, value: float, source: tuple[_Row, str] | str | None) -> None:
-        row, column = source if isinstance(source, tuple) else (None, source)
+    def add(slide: int, key: str, place: str, text: str, value: float, source: _Source | None) -> None:
+        row, column = source or (None, None)
         rows.append(
             RecipeNumberRow(
                 recipe_id=recipe_id,
@@ -194,7 +200,7 @@ def trace_numbers(story: Story, sources: NumberSources, recipe_id: str) -> list[
                 slide_key=key,
                 place=place,
                 text=text,
-                value=value if row is None or column is None else row.values[column],
+                value=value if row is None or column is None else row.stored(column),
                 source_table=row.table if row else None,
                 source_column=column,
                 run_id=row.run_id if row else None,
@@ -206,11 +212,14 @@ def trace_numbers(story: Story, sources: NumberSources, recipe_id: str) -> list[
         if not has_measurements(slide, story):
             continue
         tables = [table for table in TABLES if slide.sources and table in slide.sources[0]]
+        found_before: dict[tuple[str, str], _Source] = {}
         for place, text, model, column, line in texts_of(slide):
-            neighbours = tuple(digits for _at, digits in find_numbers(line))
-            context = _Context(slide.run_ids, tables, model, bool(_A_LAYER.search(column)), beside=neighbours)
-            for digits, value, source in _trace_text(text, context, sources):
+            beside = tuple(digits for _at, digits in find_numbers(line))
+            context = _Context(slide.run_ids, tables, model, bool(_A_LAYER.search(column)), beside)
+            for digits, value, source in _trace_text(text, context, sources, found_before.get((model, line))):
                 add(number, slide.key, place, digits, value, source)
+                if source and not source[1].endswith(_BESIDE_THEIR_NUMBER):
+                    found_before[model, line] = source
         for series in _series(slide):
             for value, source in _trace_series(series, slide.run_ids, sources):
                 add(number, slide.key, "chart", f"{value:.6g}", value, source)
@@ -235,6 +244,10 @@ def find_numbers(text: str, names: Sequence[str] = ()) -> list[tuple[int, str]]:
 # --- lookup ----------------------------------------------------------------------------------------------------
 
 
+_Source = tuple[_Row, str]
+"""A row and its column."""
+
+
 @dataclass(frozen=True)
 class _Context:
     """Where a number stands: its slide, and what is written around it."""
@@ -242,14 +255,12 @@ class _Context:
     run_ids: tuple[str, ...]
     tables: Sequence[str]
     """Tables that the slide names as its sources; empty where it names none."""
-    model: str = ""
+    model: str
     """First cell of its row, which may name a model."""
-    is_layer: bool = False
+    is_layer: bool
     """Whether it stands in a column of layers."""
-    is_named: bool = False
-    """Whether a model is named before it; otherwise it may be about all of them."""
-    beside: tuple[str, ...] = ()
-    """All numbers of its sentence or table row: of several rows with the same value, the one that holds most of them wins."""
+    beside: tuple[str, ...]
+    """All numbers of its sentence or table row: of several rows with the same value, the one that holds more of them wins."""
 
 
 def texts_of(slide: StorySlide) -> Iterator[tuple[str, str, str, str, str]]:
@@ -271,7 +282,9 @@ def _series(slide: StorySlide) -> Iterator[Series]:
         yield from chart.series
 
 
-def _trace_series(series: Series, run_ids: Sequence[str], sources: NumberSources) -> Iterator[tuple[float, Any]]:
+def _trace_series(
+    series: Series, run_ids: Sequence[str], sources: NumberSources
+) -> Iterator[tuple[float, _Source | None]]:
     """The y value of each point with its source, and the x value where it is a measured number and not a layer."""
     for point in series.points:
         across = (
@@ -279,120 +292,144 @@ def _trace_series(series: Series, run_ids: Sequence[str], sources: NumberSources
         )  # layers are no measurement
         for value, place in ((point.y, point.x), *across):
             matches = sources.rows_by_value.get(value, ())
-            of_slide = [match for match in matches if match[0].run_id is None or match[0].run_id in run_ids]
-            matches_by_name = [
-                match
-                for match in of_slide
-                if series.name and series.name in sources.names.get(match[0].run_id or "", ())
-            ]
-            ranked = sorted(
-                matches_by_name or of_slide, key=lambda match: (match[0].place != place, match[0].place is not None)
-            )
-            if ranked or place is not None:
-                yield value, next(iter(ranked), None)
+            matches = [match for match in matches if match[0].run_id is None or match[0].run_id in run_ids]
+            if series.name:
+                of_model = [match for match in matches if series.name in sources.names.get(match[0].run_id or "", ())]
+                matches = of_model or matches
+            at_place = [match for match in matches if match[0].place == place]
+            matches = at_place or [match for match in matches if match[0].place is None]
+            if matches or place is not None:
+                yield value, _the_only(matches)
 
 
 def _trace_text(
-    text: str, context: _Context, sources: NumberSources
-) -> Iterator[tuple[str, float, tuple[_Row, str] | str | None]]:
+    text: str, context: _Context, sources: NumberSources, found_before: _Source | None
+) -> Iterator[tuple[str, float, _Source | None]]:
     names = [name for run_id in context.run_ids for name in sources.names.get(run_id, ())]
-    limits: dict[int, tuple[_Row, str]] = {}
+    beside: dict[int, _Source] = {}
     for start, digits in find_numbers(text, names):
-        value = _parse_number(digits)
         before, after = text[:start], text[start + len(digits) :]
-        if start in limits:
-            yield digits, value, limits[start]
-            continue
-        words_before = f"{context.model} {before}"
-        is_named = any(name in words_before for name in names)
-        ordered = replace(context, run_ids=_last_named_first(context.run_ids, sources, words_before), is_named=is_named)
-        source = _find_source(digits, before, after, ordered, sources)
-        bounds = _INTERVAL.match(after)
-        if isinstance(source, tuple) and bounds:
-            row, column = source
-            for group, end in ((1, "lower"), (2, "upper")):
-                name = f"{column}_{end}" if f"{column}_{end}" in row.values else end
-                if name in row.values and _is_rounded_to(row.values[name], bounds[group], after):
-                    limits[start + len(digits) + bounds.start(group)] = (row, name)
-        yield digits, value, source
+        source = beside.get(start)
+        if source is None:
+            run_ids = _named_last(context.run_ids, sources, f"{context.model} {before}")
+            source = _find_source(digits, before, after, context, run_ids, sources, found_before)
+            if source is not None:
+                beside |= _errors_beside(source, start + len(digits), after)
+                found_before = source
+        yield digits, _parse_number(digits), source
 
 
-def _last_named_first(run_ids: Sequence[str], sources: NumberSources, before: str) -> tuple[str, ...]:
-    """The runs of a slide, those of the model that was named last first."""
-    last_mention = {
-        run_id: max((before.rfind(name) for name in sources.names.get(run_id, ())), default=-1) for run_id in run_ids
+def _errors_beside(source: _Source, end: int, after: str) -> dict[int, _Source]:
+    """Place in the text -> source of the limits or the standard error that stand behind a number."""
+    row, column = source
+    found = {}
+    for pattern, ends in ((_INTERVAL, ("lower", "upper")), (_ERROR, ("std_error",))):
+        if match := pattern.match(after):
+            for group, name in enumerate(ends, start=1):
+                name = f"{column}_{name}" if f"{column}_{name}" in row.values else name
+                if name in row.values and _is_rounded_to(row.values[name], match[group]):
+                    found[end + match.start(group)] = (row, name)
+    return found
+
+
+def _named_last(run_ids: Sequence[str], sources: NumberSources, before: str) -> tuple[str, ...]:
+    """The runs of the model that was named last; without a name the run of a slide that has one only, else none."""
+    ends = {
+        run_id: max(
+            (before.rfind(name) + len(name) for name in sources.names.get(run_id, ()) if name in before), default=0
+        )
+        for run_id in run_ids
     }
-    return tuple(sorted(run_ids, key=lambda run_id: -last_mention[run_id]))
+    last = max(ends.values(), default=0)
+    return tuple(run_id for run_id in run_ids if ends[run_id] == last) if last or len(run_ids) == 1 else ()
 
 
 def _find_source(
-    digits: str, before: str, after: str, context: _Context, sources: NumberSources
-) -> tuple[_Row, str] | str | None:
-    """The likeliest row and column of these runs for a number of a text; else the name of a computed field."""
-    is_of_all = digits.isdigit() and bool(_OF_ALL_LAYERS.search(before[-5:]) or _ALL_LAYERS.match(after))
+    digits: str,
+    before: str,
+    after: str,
+    context: _Context,
+    run_ids: Sequence[str],
+    sources: NumberSources,
+    found_before: _Source | None,
+) -> _Source | None:
+    """The only row and column that a number of a text can mean; None where there is none, or more than one.
+
+    `run_ids` are the runs that it is about; where that is not told, only a whole interval tells a number apart.
+    """
+    is_of_all = digits.isdigit() and bool(
+        _OF_ALL_LAYERS.search(before) or (context.is_layer and _OF_ALL.search(before)) or _ALL_LAYERS.match(after)
+    )
     is_layer = digits.isdigit() and bool(
         context.is_layer or _NEAR_LAYER.search(before[-12:]) or _BEFORE_LAYER.match(after)
     )
+    if is_layer and not is_of_all and found_before:  # `106 at layer 3`
+        row, column = found_before
+        for name in (f"{column}_layer", "layer"):
+            if row.values.get(name) == _parse_number(digits):
+                return row, name
     bounds = _INTERVAL.match(after)
-    order: dict[str | None, int] = {run_id: place for place, run_id in enumerate(context.run_ids)}
-    order[None] = len(context.run_ids)
-    is_small = re.fullmatch("[-−–]?[0-9]", digits) is not None
-    computed_names = [name for name, value in sources.computed if _is_rounded_to(value, digits, after)]
-    computed = next((name for name in computed_names if name.endswith(".n") or not is_small), None)
-    if computed and not context.is_named and not is_layer and not is_of_all:
-        return computed
-    ranked: list[tuple[bool, int, int, int, int, _Candidate]] = []
-    for low, high in _value_ranges(digits, after):
-        for position in range(
-            bisect_left(sources.candidates, low, key=_candidate_value),
-            bisect_right(sources.candidates, high, key=_candidate_value),
-        ):
-            candidate = sources.candidates[position]
-            run = order.get(candidate.row.run_id)
-            if run is None or (context.tables and candidate.row.table not in (*context.tables, "models")):
-                continue
-            is_a_layer = "layer" in candidate.column  # the only numbers of one digit that texts mention of a run
-            is_right = is_of_all if candidate.column == "n_layers" else is_a_layer == (is_layer and not is_of_all)
-            if not is_right or (is_small and not is_a_layer) or not _is_rounded_to(candidate.value, digits, after):
-                continue
-            fits = bounds is None or _has_bounds(candidate, bounds, after)
-            by_table = 0 if context.is_named else _TABLES_IN_TEXTS.index(candidate.row.table)
-            ranked.append(
-                (not fits, by_table, run, -_count_neighbours(candidate.row, context.beside), candidate.place, candidate)
-            )
-    if ranked:
-        *_order, candidate = min(ranked, key=lambda ranking: ranking[:5])
-        if bounds is None or _has_bounds(candidate, bounds, after):
-            return candidate.row, candidate.column
-        if computed is None:
-            return candidate.row, candidate.column
-    return computed
+    if not (bounds or is_layer or is_of_all or sum(digit.isdigit() for digit in digits.lstrip("-−–0.")) >= 3):
+        return None  # one or two digits are those of many numbers
+    value, half = _parse_number(digits), _rounding_error(digits)
+    matches = []
+    for position in range(
+        bisect_left(sources.candidates, value - half, key=_candidate_value),
+        bisect_right(sources.candidates, value + half, key=_candidate_value),
+    ):
+        candidate = sources.candidates[position]
+        row, column = candidate.row, candidate.column
+        is_share = _is_percent(after) and row.table != "scores"  # no column but scores is shown in percent
+        if is_share or (context.tables and row.table not in (*context.tables, "models")):
+            continue
+        if row.run_id is not None and row.run_id not in (run_ids or context.run_ids if bounds else run_ids):
+            continue
+        if bounds is not None and not _has_bounds(candidate, bounds):
+            continue
+        if column == "n_layers" if is_of_all else column != "n_layers" and ("layer" in column) == is_layer:
+            matches.append(candidate)
+    held = [_count_neighbours(candidate.row, context.beside) for candidate in matches]
+    matches = [candidate for candidate, n in zip(matches, held, strict=True) if n == max(held)]
+    return _the_only([(candidate.row, candidate.column) for candidate in sorted(matches, key=_place)])
+
+
+def _the_only(matches: Sequence[_Source]) -> _Source | None:
+    """The first match, if all are one number: of one row and column, or one value of one run in several columns."""
+    if not matches:
+        return None
+    row, column = matches[0]
+    is_one = all(
+        (other.table, other.key, name) == (row.table, row.key, column)
+        or (
+            row.run_id is not None
+            and other.run_id == row.run_id
+            and TABLES[row.table].schema[column] == pl.Float64  # equal counts and layers are chance
+            and math.isclose(other.values[name], row.values[column], rel_tol=1e-6)
+        )
+        for other, name in matches
+    )
+    return (row, column) if is_one else None
 
 
 def _count_neighbours(row: _Row, neighbours: Sequence[str]) -> int:
     """How many of these numbers a row holds, including its layer."""
     values = [*row.values.values(), *([] if row.place is None else [row.place])]
-    return sum(any(_is_rounded_to(value, digits, "") for value in values) for digits in neighbours)
+    return sum(any(_is_rounded_to(value, digits) for value in values) for digits in neighbours)
 
 
 def _candidate_value(candidate: _Candidate) -> float:
     return candidate.value
 
 
-def _has_bounds(candidate: _Candidate, bounds: re.Match[str], after: str) -> bool:
+def _place(candidate: _Candidate) -> int:
+    return candidate.place
+
+
+def _has_bounds(candidate: _Candidate, bounds: re.Match[str]) -> bool:
     """Whether the interval behind a number is that of its row."""
     values = candidate.row.values
     limits = [values.get(f"{candidate.column}_{end}", values.get(end)) for end in ("lower", "upper")]
-    return all(end is not None and _is_rounded_to(end, bounds[n], after) for n, end in enumerate(limits, start=1))
-
-
-def _value_ranges(digits: str, after: str) -> list[tuple[float, float]]:
-    """Ranges of values that are written with these digits: as they are, and as shares if written in percent."""
-    value, half = _parse_number(digits), _rounding_error(digits)
-    ranges = [(value - half, value + half)]
-    if _is_percent(after):
-        ranges.append(((value - half) / 100, (value + half) / 100))
-    return ranges
+    return all(end is not None and _is_rounded_to(end, bounds[n]) for n, end in enumerate(limits, start=1))
 
 
 def _rounding_error(text: str) -> float:
@@ -405,17 +442,11 @@ def _is_percent(after: str) -> bool:
     return after.lstrip().startswith(("%", "％", "percent"))
 
 
-def _is_rounded_to(value: float, digits: str, after: str) -> bool:
-    """Whether the value rounds to these digits, as it is or in percent."""
+def _is_rounded_to(value: float, digits: str) -> bool:
+    """Whether the value rounds to these digits; only whole numbers are written with one digit and no decimals."""
     written_value = _parse_number(digits)
-    if value == written_value:
-        return True
-    if re.fullmatch("[-−–]?[0-9]", digits):  # only whole numbers are written with one digit and no decimals
-        return False
-    return any(
-        abs(number - written_value) <= _rounding_error(digits)
-        for number in ((value, 100 * value) if _is_percent(after) else (value,))
-    )
+    is_small = re.fullmatch("[-−–]?[0-9]", digits) is not None
+    return value == written_value or (not is_small and abs(value - written_value) <= _rounding_error(digits))
 
 
 def _parse_number(digits: str) -> float:
@@ -430,18 +461,3 @@ def _main_first(frame: pl.DataFrame) -> pl.DataFrame:
     if "cloud" in frame.columns:
         return frame.sort(pl.col("cloud") == "one_per_type", descending=True, maintain_order=True)
     return frame
-
-
-def _numbers_in(record: object, place: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
-    """The numbers of a record and of nested records, with dotted field names."""
-    if isinstance(record, bool) or depth > 5:
-        return
-    if isinstance(record, int | float):
-        if math.isfinite(record):
-            yield place, float(record)
-    elif dataclasses.is_dataclass(record) and not isinstance(record, type):
-        for field in dataclasses.fields(record):
-            yield from _numbers_in(getattr(record, field.name), f"{place}.{field.name}".lstrip("."), depth + 1)
-    elif isinstance(record, tuple | list) and len(record) <= 100:
-        for n, field in enumerate(record):
-            yield from _numbers_in(field, f"{place}[{n}]", depth + 1)

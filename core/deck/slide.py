@@ -206,7 +206,7 @@ def _speech(
             speech.append(line)
     more = [
         _("What this may be used for: {use_class}").format(use_class=use),
-        _("Every number can be traced: the runs stand below in these notes, and in full in the appendix."),
+        _("The runs behind these numbers stand below in these notes, and in full in the appendix."),
         _("If you take one thing from this slide, take its title; the rest says how sure it is, and what it rests on."),
         _(
             "What stays open stands in the appendix, under limits. Please ask now if a word or a number here is not clear."

@@ -309,8 +309,10 @@ class RecipeNumberRow:
     slide_key: Annotated[str, Column("What that slide is.")]
     place: Annotated[str, Column("title, statement, table, chart or blocks.")]
     text: Annotated[str, Column("The number as it is written there.")]
-    value: Annotated[float, Column("The number: as it is stored, or as it is written where it was computed.")]
-    source_table: Annotated[str | None, Column("Table that holds it; NULL where it was computed from several rows.")]
-    source_column: Annotated[str | None, Column("Its column, or the name of what was computed, if it has one.")]
+    value: Annotated[float, Column("The number: as it is stored, or as it is written where no source is kept.")]
+    source_table: Annotated[
+        str | None, Column("Table that holds it; NULL where no source is kept: it is in no row, or in more than one.")
+    ]
+    source_column: Annotated[str | None, Column("Its column.")]
     run_id: Annotated[str | None, Column("The run that it is of; NULL where it is of several.")]
     source_key: Annotated[str | None, Column("JSON object: the key of the row that holds it.")] = None

@@ -190,7 +190,9 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
         for suffix, label, make_file in files:
             kind = "primary" if suffix == "pptx" else "secondary"
             inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind)
-    st.caption(_("Charts stay editable; every number carries its source."))
+    st.caption(
+        _("Charts stay editable. The slides carry the sources of their numbers, where they can be told for sure.")
+    )
 
 
 def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:
@@ -246,7 +248,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
     warehouse = reads.warehouse()
     comparisons = recipes.compare_numbers(warehouse, recipes.recipe_numbers(warehouse, saved.recipe_id), report.numbers)
     changed = [number for number in comparisons if number.state in ("changed", "gone")]
-    n_left = sum(number.state == "computed" for number in comparisons)
+    n_left = sum(number.state == "no_source" for number in comparisons)
     made_on = day(saved.made_at, language.current())
     if not changed and not n_left:
         st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=made_on))
@@ -260,7 +262,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
     )
     if n_left:
         not_compared = Sentence(
-            "{n:,} computed one was not compared.", "{n:,} computed ones were not compared.", n=n_left
+            "{n:,} without a source was not compared.", "{n:,} without a source were not compared.", n=n_left
         )
         line = sentences(line, not_compared)
     st.warning(worded(line, language.current()), icon=":material/published_with_changes:")

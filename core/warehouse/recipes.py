@@ -26,7 +26,7 @@ _SELECTIVE_KEYS = ("run_id", "plan_id", "model_id", "repository")
 """Key columns that select few rows."""
 _RELATIVE_TOLERANCE = 1e-6
 """The DuckDB file holds the long tables in single precision."""
-State = Literal["same", "changed", "gone", "computed"]
+State = Literal["same", "changed", "gone", "no_source"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class NumberComparison:
 
     row: RecipeNumberRow
     state: State
-    """`gone`: its run or row no longer exists; `computed`: it is in no row and was not recomputed."""
+    """`gone`: its run or row no longer exists; `no_source`: no source is kept, and the report was not made again."""
     current: float | None = None
     current_text: str = ""
     """The present text of a recomputed number."""
@@ -124,7 +124,7 @@ def delete_recipe(warehouse: Warehouse, recipe_id: str) -> None:
 def compare_numbers(
     warehouse: Warehouse, rows: Sequence[RecipeNumberRow], recomputed: Sequence[RecipeNumberRow] | None = None
 ) -> list[NumberComparison]:
-    """Compare each number with its source row; computed ones with the `recomputed` report, if there is one.
+    """Compare each number with its source row; those without a source with the `recomputed` report, if there is one.
 
     The rows may come from anybody's file: only declared tables and columns are queried.
     """
@@ -140,7 +140,7 @@ def compare_numbers(
         where = (row.slide_key, row.place)
         old_rows, new_rows = places[where], new_places.get(where, [])
         if recomputed is None or len(old_rows) != len(new_rows):
-            comparisons.append(NumberComparison(row, "computed"))
+            comparisons.append(NumberComparison(row, "no_source"))
         else:
             now = new_rows[old_rows.index((index, row))][1]
             comparisons.append(

@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import replace
 from datetime import date
 
+import polars as pl
 import pytest
 from pptx import Presentation
 from pptx.util import Inches
@@ -91,7 +92,41 @@ def test_japanese_scores_and_what_nobody_stored(known):
     found = told("Big-7Bの得点は43.9％、30層中の第3層、差は77.7", known)
     assert found[0][:3] == ("43.9", "scores", "value")
     assert [one[0] for one in found] == ["43.9", "30", "3", "77.7"]
-    assert found[2][2] == "inner_max_layer" and found[3][1:] == (None, None, None)
+    assert found[2][1:] == found[3][1:] == (None, None, None), "several columns hold a layer 3; nobody stored 77.7"
+
+
+def test_a_share_shown_in_percent_is_compared_with_what_is_stored():
+    share = score("o/big", 0.439, unit="fraction", std_error=0.019)
+    of_share = deck_data(frames.of_runs(BIG, scored=[share]), "en", made_on=date(2026, 11, 26))
+    story = story_of(StorySlide("answer", "Big-7B: 43.9 ± 1.9", run_ids=(BIG.id,)))
+    found = number_sources.trace_numbers(story, number_sources.collect_sources(of_share, story), "r")
+    assert [(one.text, one.source_column) for one in found] == [("43.9", "value"), ("1.9", "std_error")]
+    assert [one.value for one in found] == pytest.approx([0.439, 0.019])
+
+
+@pytest.mark.parametrize(
+    "text",
+    (
+        "Big-7B: a power of 44 %",  # a score of 43.9
+        "Big-7B: 61.4",  # the other model's dimension
+        "The largest is 106",  # of which model?
+        "Small-1.5B: 31 of 44 tests",  # few digits
+        "Big-7B: 106 %",  # a dimension is no share
+    ),
+)
+def test_no_source_is_kept_of_what_cannot_be_told_for_sure(known, text):
+    assert {table for _digits, table, *_rest in told(text, known)} == {None}
+
+
+def test_a_day_is_no_number_of_a_report(known):
+    assert told("Big-7B was measured on 26 November 2026, of 800–2,000 points", known) == [("800", None, None, None)]
+
+
+def test_a_number_that_two_columns_hold_has_no_source(data):
+    same = data.runs.with_columns(final_dimension_pre_norm=pl.lit(106.21), inner_max=pl.lit(106.2))
+    story = story_of(StorySlide("answer", "Big-7B: 106", run_ids=RUNS))
+    sources = number_sources.collect_sources(replace(data, runs=same), story)
+    assert [one.source_table for one in number_sources.trace_numbers(story, sources, "r")] == [None]
 
 
 def test_points_and_cells_are_found_by_their_full_value(data, known):

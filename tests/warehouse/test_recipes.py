@@ -59,7 +59,7 @@ def test_numbers_are_held_against_the_rows_they_came_from(warehouse, add_parcel)
     gone = number_row(3, 1.0, source_key=json.dumps({"run_id": RUN_IDS[1], "estimator": "d2", "cloud": "one_per_type"}))
     computed = number_row(4, 0.3, source_table=None, source_column="relation.rho", source_key=None)
     rows = [number_row(1, held[0]), number_row(2, held[0] * 1.01), gone, computed]
-    assert [one.state for one in recipes.compare_numbers(warehouse, rows)] == ["same", "changed", "gone", "computed"]
+    assert [one.state for one in recipes.compare_numbers(warehouse, rows)] == ["same", "changed", "gone", "no_source"]
     again = [*rows[:3], replace(computed, text="0.4", value=0.4)]
     found = recipes.compare_numbers(warehouse, rows, again)[-1]
     assert (found.state, found.current_text) == ("changed", "0.4")
@@ -79,7 +79,7 @@ def test_numbers_are_held_against_the_rows_they_came_from(warehouse, add_parcel)
     ],
 )
 def test_a_list_of_anybody_reads_only_what_is_declared(warehouse, changed):
-    assert recipes.compare_numbers(warehouse, [number_row(1, 2.0, **changed)])[0].state == "computed"
+    assert recipes.compare_numbers(warehouse, [number_row(1, 2.0, **changed)])[0].state == "no_source"
 
 
 def test_bad_recipes_are_one_line(warehouse):
