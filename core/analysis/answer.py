@@ -36,7 +36,7 @@ class RankedModel:
     """Simultaneous 95 percent interval of the rank by dimension, 1 = largest."""
     score_rank_low: int | None
     score_rank_high: int | None
-    """The same by score, 1 = best."""
+    """The same by score, 1 = best; one plain rank where no errors of scores are known (`RankedModels.has_score_errors`)."""
     is_vetoed: bool
     class_leader: str | None = None
     """Run of the model that leads its class by dimension: the models that cannot be distinguished from their first."""
@@ -55,6 +55,9 @@ class RankedModels:
     looked at; None without known errors."""
     detectable_score: float | None = None
     """The same of scores: the smallest true difference."""
+    has_score_errors: bool = True
+    """Whether two scores have errors, by which they can be told apart. Without, their ranks are plain ones, not intervals
+    that would all say that anything is possible."""
     like_best: tuple[str, ...] = ()
     """Run of the best model by score, and the runs of those that cannot be distinguished from it."""
 
@@ -229,7 +232,9 @@ def rank_models(
         is_ranked = pl.lit(False)
     scores = rows.filter(is_ranked).select(value="score", error="score_std_error", blocks="score_blocks", unit="run_id")
     by_score = rank_intervals(scores, largest_first=population.higher_is_better is not False)
-    dimension_places, score_places = _places(by_dimension), _places(by_score)
+    has_score_errors = by_score.detectable is not None or by_score.units.height < 2
+    dimension_places = _places(by_dimension)
+    score_places = _places(by_score) if has_score_errors else _plain_places(by_score)
     models = []
     for row in rows.iter_rows(named=True):
         low, high, leader = dimension_places.get(row["run_id"], (None, None, None))
@@ -256,13 +261,18 @@ def rank_models(
         )
     models.sort(key=lambda model: (model.dimension is None, -(model.dimension or 0), model.name))
     ratio = None if by_dimension.detectable is None else math.exp(by_dimension.detectable)
-    return RankedModels(tuple(models), ratio, by_score.detectable, by_score.like_first)
+    return RankedModels(tuple(models), ratio, by_score.detectable, has_score_errors, by_score.like_first)
 
 
-def _places(ranks: Ranks) -> dict[str, tuple[int, int, str]]:
+def _places(ranks: Ranks) -> dict[str, tuple[int, int, str | None]]:
     """Of each unit the interval of its rank, and the leader of its class."""
     places = ranks.units.select("unit", "rank_low", "rank_high", "class_leader").rows()
     return {unit: (low, high, leader) for unit, low, high, leader in places}
+
+
+def _plain_places(ranks: Ranks) -> dict[str, tuple[int, int, str | None]]:
+    """Of each unit its place by value alone, equal values sharing one; nobody leads a class."""
+    return {unit: (rank, rank, None) for unit, rank in ranks.units.select("unit", "rank").rows()}
 
 
 # --- other specifications ---------------------------------------------------------------------------------------

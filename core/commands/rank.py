@@ -120,6 +120,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
         "detectable": relation.detectable,
         "detectable_ratio": answer.ranked.detectable_ratio,
         "detectable_score": answer.ranked.detectable_score,
+        "has_score_errors": answer.ranked.has_score_errors,
         "once": None if once is None else {"answer": once.answer, "coefficient": once.rho, "p": once.p, "n": once.n},
         "partial": asdict(relation.partial),
         "strata": asdict(relation.strata),

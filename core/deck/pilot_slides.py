@@ -142,6 +142,10 @@ def _best_text(data: DeckData) -> str:
     best = data.best_by_score
     if best is None:
         return ""
+    if data.answer is not None and not data.answer.ranked.has_score_errors:
+        return _("Best by score: {name}, {score}, by a plain rank: no error known.").format(
+            name=shortened_name(best.name, 40), score=wording.number(best.score)
+        )
     ranks = (
         f"{best.score_rank_low}"
         if best.score_rank_low == best.score_rank_high

@@ -61,7 +61,10 @@ def model_table(answer: Answer, width: int) -> list[str]:
     dimension = answers.dimension_name(answer.population.asked.dimension, language())
     head = [*heads("rank", "model"), dimension]
     has_scores = any(model.score is not None for model in answer.models)
-    head += heads("score", "rank by score") if has_scores else []
+    if has_scores and answer.ranked.has_score_errors:
+        head += heads("score", "rank by score")
+    elif has_scores:
+        head += heads("score", "rank by score (no error known)")
     rows = [_row(model, has_scores) for model in answer.models]
     fixed_width = sum(
         max(cell_len(translated(row[column])) for row in [head, *rows]) + 2

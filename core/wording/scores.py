@@ -245,8 +245,10 @@ def rank_lines(answer: Answer, language: str) -> list[str]:
     _ = translator(language)
     lines, ranked = [], answer.ranked
     best = next((model.name for model in answer.models if model.run_id in ranked.like_best[:1]), None)
-    if best is not None and len(ranked.like_best) > 1 and ranked.detectable_score is None:
-        lines.append(_("The scores come without errors: which models differ by score cannot be told."))
+    if not ranked.has_score_errors:
+        lines.append(
+            _("The scores come without errors: their ranks are plain ones, and which models differ cannot be told.")
+        )
     elif best is not None and len(ranked.like_best) > 1:
         sentence = Sentence(
             "{n} model cannot be distinguished from the best by score, {name}.",

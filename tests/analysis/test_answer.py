@@ -11,6 +11,7 @@ import pytest
 from core.analysis.answer import answer_question, relation_units
 from core.analysis.population import select_population
 from core.analysis.question import RankingQuestion, runs_of_pilot
+from core.terminal.answers import model_table
 from core.wording import answers as answer_words
 from core.wording.scores import rank_lines
 from tests import answers, frames
@@ -238,6 +239,13 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
     bare = said(models(), scores(falling(), std_error=None), PILOT)
     assert bare.ranked.detectable_score is None and len(rank_lines(bare, "en")) == 2
     assert rank_lines(bare, "en")[0].startswith("The scores come without errors")
+    places = sorted(model.score_rank_low for model in bare.models)
+    assert places[:3] == [1, 2, 3] and places[-1] == 24, "plain ranks, where each could have any"
+    assert all(model.score_rank_high == model.score_rank_low for model in bare.models)
+    assert not bare.ranked.has_score_errors and found.ranked.has_score_errors
+    assert {model.score_class_leader for model in bare.models} == {None}
+    assert model_table(bare, 120)[0].endswith("rank by score (no error known)")
+    assert model_table(found, 120)[0].endswith("rank by score")
     assert rank_lines(said([], scores([])), "ja") == []
 
 

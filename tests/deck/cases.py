@@ -45,7 +45,7 @@ NAMES = (
 """Long, right-to-left, with an emoji, and short."""
 
 
-def of_pilot(n: int, scores, language: str, *more: Model, **changes) -> DeckData:
+def of_pilot(n: int, scores, language: str, *more: Model, std_error: float | None = 0.5, **changes) -> DeckData:
     """A pilot of `n` models, the first as many as there are scores measured."""
     told = {
         "decided_by": "Head of support",
@@ -60,7 +60,9 @@ def of_pilot(n: int, scores, language: str, *more: Model, **changes) -> DeckData
         for one in measured
         for check in CHECKS
     ]
-    of_runs = frames.of_runs(*measured, scores=answers.scores(scores), checks=frames.checks(*checked))
+    of_runs = frames.of_runs(
+        *measured, scores=answers.scores(scores, std_error=std_error), checks=frames.checks(*checked)
+    )
     return deck_data(of_runs, language, registered, DAY)
 
 

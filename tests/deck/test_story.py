@@ -287,6 +287,13 @@ def test_a_pilot_without_scores_or_models_is_incomplete():
     assert few.case == "incomplete" and few.slides[2].title.startswith("10 of 12 models count so far; not measured: 2")
 
 
+def test_the_best_by_scores_without_errors_has_a_plain_rank():
+    for std_error, told in ((0.5, ", rank "), (None, "by a plain rank: no error known.")):
+        slides = build_story(of_pilot(24, answers.falling(), "en", std_error=std_error)).slides
+        best = [one.text for slide in slides for one in slide.statements if "Best by score: " in one.text]
+        assert best and told in best[0]
+
+
 def test_own_scores_and_whose_a_score_is_stand_in_the_appendix():
     scores = frames.scores(score("o/base", 43.9))
     story = build_story(of_models(ONE, TWO, scores=scores))

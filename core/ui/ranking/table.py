@@ -152,6 +152,8 @@ def _table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], p
     chosen = [key for key in names if key in columns and (key != "tags" or tags_differ)]
     keys = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
     titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:]}
+    if not view.full_answer.ranked.has_score_errors:
+        titles["score_rank"] = _("Rank by score (no error known)")
     if own:
         titles["own"] = _own_score_title(pilot)
         keys.insert(keys.index("dimension"), "own")
