@@ -52,6 +52,8 @@ def selected_warehouse(options: argparse.Namespace):
 
 def write_out(out: Path, content: bytes, option: str = "--out") -> None:
     """Write the file that an option names, whole or not at all. Raises InputError if it cannot be written."""
+    if out.is_dir():  # so is the empty name: it is this folder
+        raise InputError("{out} is a folder. Name a file with {option}.", out=out, option=option)
     try:
         write_atomic(out, content)
     except OSError as error:

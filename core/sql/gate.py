@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import duckdb
 
@@ -102,16 +101,16 @@ def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckd
     select = statement.query
     if statement.type == duckdb.StatementType.EXPLAIN:
         select = _EXPLAIN.sub("", _without_comments(select), count=1)
-    tree = json.loads(connection.execute("SELECT json_serialize_sql(?)", [select]).fetchall()[0][0])
-    if tree["error"]:
+    tree = str(connection.execute("SELECT json_serialize_sql(?)", [select]).fetchall()[0][0])
+    if tree.startswith('{"error":true'):
         if statement.type == duckdb.StatementType.SELECT:
-            raise QueryError(_one_line(tree["error_message"]))
+            raise QueryError(_one_line(json.loads(tree)["error_message"]))
         raise QueryError("EXPLAIN takes one SELECT here: the warehouse is only read.")
-    settings, views = (_names_of(connection, names) for names in (_SETTINGS, _VIEWS))
+    settings, views, macros = (_names_of(connection, names) for names in (_SETTINGS, _VIEWS, _MACROS))
     functions = refused_functions(connection)
     for kind, name in _names(tree):
         plain = name.strip('"').lower()
-        if kind == "function_name" and plain in functions:
+        if (kind == "function_name" and plain in functions) or (kind == "table_function" and plain in macros):
             raise QueryError(
                 "The function {plain} is refused: a query sees the tables of the warehouse and no files, folders, "
                 "networks or settings.",
@@ -141,24 +140,43 @@ _FUNCTIONS = """
     SELECT DISTINCT function_name FROM duckdb_functions()
     WHERE function_type = 'table' OR function_type = 'table_macro' AND starts_with(function_name, 'duckdb_')
 """
+_MACROS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE internal AND function_type = 'table_macro'"
+"""Macros that stand where a table does: they take the name of any table or view as an argument, where it is no table of
+the statement. Some share their name with an aggregate (`histogram`), which is harmless."""
 _VIEWS = """
     SELECT view_name FROM duckdb_views()
     WHERE internal AND regexp_matches(view_name, '^(duckdb|pragma|pg)_')
 """
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}:,]')
 
 
-def _names(node: Any) -> Iterator[tuple[str, str]]:
-    """Every name of a function or table in the parse tree, and every setting in SHOW."""
-    waiting = [node]  # no recursion: a statement may be nested more deeply than Python's stack
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            for key in ("function_name", "table_name"):
-                if isinstance(one.get(key), str):
-                    yield ("setting" if one.get("type") == "SHOW_REF" else key), one[key]
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+def _names(tree: str) -> Iterator[tuple[str, str]]:
+    """Every name of a function or table in the parse tree, every setting in SHOW, every function in the place of a table.
+
+    The tree is read token by token, as a statement may be nested more deeply than a parser of JSON goes.
+    """
+    types: list[str] = []
+    """The types of the objects around this place."""
+    key = last = ""
+    for token in _JSON_TOKEN.findall(tree):
+        if token == ",":
+            token = ""
+        elif token == "{":
+            types.append("")
+        elif token == "}":
+            types.pop()
+        elif token == ":":
+            key, last = last, ""
+            continue
+        elif key == '"type"':
+            types[-1] = token
+        elif key == '"table_name"':
+            yield ("setting" if types[-1] == '"SHOW_REF"' else "table_name"), json.loads(token)
+        elif key == '"function_name"':
+            yield "function_name", json.loads(token)
+            if types[-2:-1] == ['"TABLE_FUNCTION"']:
+                yield "table_function", json.loads(token)
+        key, last = "", token
 
 
 def _without_comments(sql: str) -> str:

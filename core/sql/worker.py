@@ -29,6 +29,7 @@ from core.warehouse.connection import connect_private
 from core.warehouse.warehouse import Warehouse
 
 MAX_RESULT_BYTES = 64 * 2**20
+_COPIES_OF_A_RESULT = 4
 MAX_CELL_BYTES = 2**20
 MAX_CELL_ITEMS = 100_000
 MAX_COLUMNS = 500
@@ -44,21 +45,25 @@ _PLAIN = re.compile(
 def main() -> None:
     """Answer one request."""
     request = json.load(sys.stdin.buffer)
-    _cap_memory()
-    sys.stdout.buffer.write(answer(request, _exit_on_timeout))
+    sys.stdout.buffer.write(answer(request, _exit_on_timeout, _cap_memory))
 
 
-def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> bytes:
+def answer(
+    request: dict[str, Any],
+    on_timeout: Callable[[float], object],
+    on_open: Callable[[int], object] = lambda megabytes: None,
+) -> bytes:
     """The rows as bytes, or one line with the reason why there are none.
 
     `on_timeout` is called from a watchdog thread, because DuckDB's own time limit does not interrupt every function
-    (for example sleep_ms).
+    (for example sleep_ms). `on_open` is called with the megabytes that the query may take, once the file is open.
     """
     try:
         with contextlib.closing(_open_copy(Warehouse(Path(request["path"]), request["wait"]), request)) as connection:
             watchdog = threading.Timer(request["seconds"] + 1.0, on_timeout, [request["seconds"]])
             watchdog.daemon = True
             watchdog.start()
+            on_open(request["memory_mb"])
             try:
                 return _rows(connection, request)
             finally:
@@ -186,12 +191,15 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
     raise AssertionError("unreachable")
 
 
-def _cap_memory() -> None:
-    """Limit the address space, for memory that DuckDB's own limit does not count. POSIX only."""
+def _cap_memory(megabytes: int) -> None:
+    """Limit what this process may take beyond what it has, as DuckDB's own limit does not count every allocation: so many
+    megabytes, and room for the copies of a result on its way out. Only Linux tells what a process has and keeps the limit."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * resource.getpagesize() + megabytes * 2**20 + _COPIES_OF_A_RESULT * MAX_RESULT_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _exit_on_timeout(seconds: float) -> None:

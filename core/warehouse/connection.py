@@ -435,7 +435,18 @@ def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | Resourc
         )
     if "with version number" in text or "storage version" in text:
         return WarehouseError(
-            "{path} was written by a newer DuckDB than {version}: update duckdb.", path=path, version=duckdb.__version__
+            "{path} was written by a newer DuckDB than {version}. Update duckdb, or make the file anew from the parcels "
+            "beside it with `workdim ingest --rebuild`, which keeps the old one.",
+            path=path,
+            version=duckdb.__version__,
+        )
+    if "in block at location 0" in text:  # the header, which alone says by which DuckDB the file was written
+        return WarehouseError(
+            "The header of {path} cannot be read by DuckDB {version}: the file was written by a newer DuckDB, or is "
+            "damaged. Update duckdb, or make the file anew from the parcels beside it with `workdim ingest --rebuild`, "
+            "which keeps the old one.",
+            path=path,
+            version=duckdb.__version__,
         )
     if "replaying WAL" in text or "WAL was created" in text:
         return WarehouseError(

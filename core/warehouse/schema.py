@@ -34,7 +34,11 @@ _COLUMNS = """
     ORDER BY table_name, column_index
 """
 
-
+_FOUND = """
+    SELECT table_name, list(column_name || ' ' || data_type ORDER BY column_index) FROM duckdb_columns()
+    WHERE NOT internal AND database_name = current_database() GROUP BY table_name
+"""
+"""Every table and view of the file, whoever made it, with its columns."""
 VERSION_COLUMNS = {
     "version": ("BIGINT", Sentence("Version of the schema.")),
     "fingerprint": ("VARCHAR", Sentence("Hash of the tables and of the scores that came with them.")),
@@ -92,16 +96,21 @@ def is_current(connection: Connection) -> bool:
         versions = connection.execute(f"SELECT version, fingerprint FROM {VERSION_TABLE}").fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):
         versions = []
-    if not versions:
-        tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if tables and not {"runs", "models"} <= tables:
-            raise OtherProgram(
-                "The warehouse {path} is a DuckDB file of another program (it holds {tables}). Choose another file "
-                "with --warehouse.",
-                path=_path(connection),
-                tables=sorted(tables)[:3],
-            )
+    if versions == [(VERSION, fingerprint())]:
+        return True
+    found = dict(connection.execute(_FOUND).fetchall())
+    if not found:
         return False
+    if (
+        found.get(VERSION_TABLE) != [f"{column} {kind}" for column, (kind, _) in VERSION_COLUMNS.items()]
+        or not versions
+    ):
+        raise OtherProgram(
+            "The warehouse {path} is a DuckDB file of another program (it holds {tables}). Choose another file "
+            "with --warehouse.",
+            path=_path(connection),
+            tables=sorted(found)[:3],
+        )
     if versions[0][0] > VERSION:
         raise NewerSchema(
             "The warehouse {path} was built by a newer Workdim (schema {schema}; this one knows {version}). "
@@ -110,7 +119,7 @@ def is_current(connection: Connection) -> bool:
             schema=versions[0][0],
             version=VERSION,
         )
-    return versions[0] == (VERSION, fingerprint())
+    return False
 
 
 @functools.cache
@@ -167,7 +176,7 @@ def user_relations(connection: Connection, catalog: str | None = None) -> tuple[
         row[0] for row in connection.execute(f"SELECT table_name FROM duckdb_tables() WHERE {where}", params).fetchall()
     ]
     views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {where}", params).fetchall())
-    own = {*TABLES, VERSION_TABLE, "schema_migrations"}
+    own = {*TABLES, VERSION_TABLE}
     return sorted(set(named) - own), {name: sql for name, sql in sorted(views.items()) if name not in own}
 
 

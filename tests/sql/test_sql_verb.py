@@ -60,6 +60,11 @@ def test_no_text_goes_under_the_name_of_a_workbook(path: Path, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("out", ["", "."])
+def test_a_folder_is_no_file_to_write_to(path: Path, out: str):
+    assert ". is a folder. Name a file with --out." in refused(path, "SELECT 1 AS a", "--out", out)
+
+
 def test_the_meaning_of_a_table_is_shown_whole(path: Path):
     assert "…" not in sql(path, "--schema") + sql(path, "--schema", "scores")
 

@@ -1,5 +1,7 @@
 """Opening, sharing and refusing warehouse files."""
 
+import functools
+import operator
 import os
 import threading
 import time
@@ -101,6 +103,45 @@ def test_a_duckdb_file_of_another_program_is_refused_and_left_alone(tmp_path):
         Warehouse(path).prepare()
     with duckdb.connect(path) as connection:
         assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("invoices",)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE runs (a INT); CREATE TABLE models (b INT)",
+        "CREATE TABLE schema_version AS SELECT '1.0.3' AS version, 'x' AS fingerprint",
+        "CREATE TABLE schema_version AS SELECT 1 AS version, 'x' AS fingerprint; CREATE TABLE runs (run_id INT)",
+        "CREATE VIEW theirs AS SELECT 1 AS a",
+    ],
+)
+def test_a_file_of_another_program_that_uses_our_names_is_left_alone_too(tmp_path, made):
+    path = tmp_path / "theirs.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute(made)
+    before = path.read_bytes()
+    for use in (lambda: Warehouse(path).read("SELECT 1"), Warehouse(path).apply_pending, Warehouse(path).rebuild):
+        with pytest.raises(WarehouseError, match="is a DuckDB file of another program"):
+            use()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("is_sealed", "message"),
+    [(True, r"was written by a newer DuckDB than .*\. Update duckdb"), (False, "by a newer DuckDB, or is damaged")],
+)
+def test_a_file_of_a_newer_duckdb_is_told_as_that(tmp_path, is_sealed, message):
+    path = tmp_path / "newer.duckdb"
+    duckdb.connect(path).close()
+    content = bytearray(path.read_bytes())
+    content[12:20] = (5000).to_bytes(8, "little")  # the version of the format
+    if is_sealed:
+        words = (int.from_bytes(content[start : start + 8], "little") for start in range(8, 4096, 8))
+        sums = (word * 0xBF58476D1CE4E5B9 % 2**64 for word in words)
+        content[:8] = functools.reduce(operator.xor, sums, 5381).to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(WarehouseError, match=message):
+        Warehouse(path).read("SELECT 1")
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(
