@@ -5,7 +5,7 @@ Values play no part in the choice; only the number of models with a score does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +80,7 @@ class Population:
     asked: RankingQuestion
     registration: Registration
     group: RankingGroup | None
-    """The largest comparable group that has scores; its rows are the newest run of each model."""
+    """The largest comparable group that has scores, or the one asked for; its rows are the newest run of each model."""
     rows: pl.DataFrame
     """The group's rows with the columns of `with_scores` for the chosen benchmark."""
     offered: pl.DataFrame
@@ -277,6 +277,14 @@ def group_key(group: RankingGroup) -> str:
     return "~".join([*parts, str(group.n_points[1])])
 
 
+def find_group(all_groups: Iterable[RankingGroup], key: str) -> RankingGroup | None:
+    """The group of a key; with a run more it is the same one while the sizes that it was named by lie in it."""
+    conditions, _separator, size = key.rpartition("~")
+    same = (group for group in all_groups if group_key(group).rpartition("~")[0] == conditions)
+    n_points = int(size) if size.isdecimal() else -1
+    return next((group for group in same if group.n_points[0] <= n_points <= group.n_points[1]), None)
+
+
 def _choose_group(
     all_groups: Sequence[RankingGroup],
     counts: pl.DataFrame,
@@ -284,11 +292,10 @@ def _choose_group(
     question: RankingQuestion,
     pilot: Pilot | None,
 ) -> RankingGroup | None:
-    """The group with the most scored models; on ties the largest, then the one on the text that the pilot names first."""
+    """The group asked for, or None where it is not there; else the one with the most scored models, on ties the largest,
+    then the one on the text that the pilot names first."""
     if question.group is not None:
-        chosen = next((group for group in all_groups if group_key(group) == question.group), None)
-        if chosen is not None:
-            return chosen
+        return find_group(all_groups, question.group)
     texts = [text.written for text in pilot.texts] if pilot else []
 
     def size(numbered: tuple[int, RankingGroup]) -> tuple[int, int, int]:

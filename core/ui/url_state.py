@@ -133,6 +133,13 @@ def requested(name: str, default: Sequence[str] = ()) -> list[str]:
     return [current] if isinstance(current, str) else [str(value) for value in current]
 
 
+def asked(name: str) -> str | None:
+    """As `requested`, for one value; None where nothing was asked for."""
+    linked = _from_link(name)
+    current = st.session_state.get(key(name)) if linked is None else linked
+    return None if current is None else str(current)
+
+
 @contextmanager
 def batched() -> Iterator[None]:
     """Change the address once for all choices made here: each change is a message to the browser and a step of its

@@ -134,6 +134,18 @@ def test_a_group_of_the_readers_choice_is_nobodys_expectation():
     assert found.rows["name"].to_list() == ["x"] and found.registration.by == "published"
 
 
+def test_a_group_that_is_not_there_is_no_other_one():
+    everyone = [*models(), Model("x", corpus="other")]
+    first = select_population(evidence(everyone, scores(falling()), PILOT))
+    key = group_key(first.others[0].group)
+    gone = select_population(evidence(models(), scores(falling()), PILOT), RankingQuestion(group=key))
+    assert gone.group is None and gone.rows.is_empty()
+    size = int(key.rpartition("~")[2])
+    more = [*everyone, Model("y", corpus="other", n_points=size + 1)]
+    found = select_population(evidence(more, scores(falling()), PILOT), RankingQuestion(group=key))
+    assert found.rows["name"].to_list() == ["x", "y"], "named by the largest cloud that it had"
+
+
 def test_fewer_models_than_were_registered_are_exploratory():
     found = select_population(evidence(models(), scores(falling()), PILOT))
     assert found.narrowed(found.rows["run_id"]) is found

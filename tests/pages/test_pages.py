@@ -18,10 +18,12 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import exports
+from core.analysis import ranking
+from core.analysis.population import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
-from core.warehouse import connection, reference
+from core.warehouse import connection, queries, reference
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
@@ -422,6 +424,38 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     app = opened("ranking.py", points="one_per_word")
     assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
     assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
+
+
+def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = filled_warehouse(tmp_path)
+    model = make_model("made-up/other@1", name="made-up-other", tokenizer_hash="another")
+    add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=model))
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    by_type = opened("ranking.py")
+    box = by_type.selectbox(key="view.group")
+    assert not by_type.warning
+    own = next(key for key in box.options if "made-up-other" in key)
+    app = box.select(own).run()
+    assert table_of(app)["Model"].to_list() == ["made-up-big"]
+    app = app.selectbox(key="view.points").select("one per word").run()
+    assert not app.exception and "No two models of this group were measured on the same words" in app.warning[0].value
+    assert table_of(app)["Model"].to_list() == ["made-up-big", "made-up-other", "made-up-small"]
+    assert not [box for box in app.selectbox if box.key == "view.group" and "made-up-other" in box.options[box.index]]
+    for page in ("ranking.py", "decide.py"):
+        assert "nonsense. Shown" in opened(page, group="nonsense").warning[0].value.replace("\\", ""), page
+    decided = opened("decide.py", points="one_per_word")
+    assert not decided.exception and "made-up-other" in str(decided.dataframe[0].value)
+    followed = opened("decide.py", points="one_per_word", group=group_of(path, "another"))
+    assert not followed.exception and not followed.warning
+    assert followed.selectbox(key="view.group").value == "asked", "the group of words in which its models stand"
+
+
+def group_of(path: Path, tokenizer: str) -> str:
+    """The key of the group on types of a tokenizer."""
+    runs = queries.ranking(Warehouse(path))
+    return next(group_key(one) for one in ranking.groups(runs) if one.tokenizer_hash == tokenizer)
 
 
 def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

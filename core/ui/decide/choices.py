@@ -16,7 +16,6 @@ from core.analysis import decision as deciding
 from core.analysis import ranking
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
-from core.analysis.population import group_key
 from core.analysis.question import RankingQuestion
 from core.errors import InputError
 from core.pilots.pilot import USE_CLASSES
@@ -24,13 +23,11 @@ from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
-from core.ui.ranking.choices import ANSWERED, group_names
+from core.ui.ranking.choices import ANSWERED, ANY, choose_cloud, choose_group, group_names, named_group, offered_groups
 from core.wording import decisions as words
 
 STATED = "own"
 """In place of the id of a rule: the criteria stated on this page."""
-ANY = "any"
-"""In place of the key of a group: all models, whatever they were measured on; their dimensions do not compare."""
 MAX_WEIGHT = 10
 DEFAULT_WEIGHTS = {"score": 6, "parameters": 4}
 THRESHOLD_UNITS = {"parameters": 1e6, "memory": 1e9}
@@ -76,7 +73,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
     with url_state.batched():
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            question, runs, comparable = _choose_models(pilot)
+            question, runs, comparable = _choose_models(pilot, above)
             data = reads.decision_inputs(runs["run_id"].to_list())
             rule = _choose_rule(data.rules, above)
             assumptions = rule.rule.assumptions if rule else _read_assumptions()
@@ -101,25 +98,22 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
         )
 
 
-def _choose_models(pilot: RegisteredPilot | None) -> tuple[RankingQuestion, pl.DataFrame, bool]:
+def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQuestion, pl.DataFrame, bool]:
     """Return the ranking question, the runs to choose among (those of the ranking by default), and whether their dimensions
-    compare."""
+    compare; what the link says wrongly is drawn `above`."""
     _ = language.translator()
-    population = reads.population(RankingQuestion(pilot=pilot))
+    cloud = choose_cloud()
+    population = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
     names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
-    chosen = inputs.choose_from_list(
-        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=270
-    )
+    chosen = choose_group(population, names, above)
     if chosen == ANY:
         newest = ranking.without_variants(reads.ranking()).unique("model_id", keep="first", maintain_order=True)
         return RankingQuestion(ignores_pilots=True), newest, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
-    registered_pilot = population.registration.registered_pilot if chosen == ANSWERED else None
-    key = group_key(population.group) if chosen == ANSWERED and population.group else chosen
-    question = RankingQuestion(pilot=registered_pilot) if registered_pilot else RankingQuestion(pilot=pilot, group=key)
-    group = reads.population(question).group
-    assert group is not None, "each of these names has a group"
-    return question, group.rows.unique("model_id", keep="first", maintain_order=True), True
+    key = named_group(population) if chosen == ANSWERED else chosen
+    registered = None if key else population.registration.registered_pilot
+    question = RankingQuestion(pilot=registered or pilot, group=key, cloud=cloud)
+    return question, offered_groups(population)[chosen].rows.unique("model_id", keep="first", maintain_order=True), True
 
 
 def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:

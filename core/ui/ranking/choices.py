@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ import streamlit as st
 from core import wording
 from core.analysis import ranking
 from core.analysis.answer import Answer, specification_key
-from core.analysis.population import Population, group_key
+from core.analysis.population import Population, find_group, group_key
 from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
+from core.analysis.ranking import RankingGroup
 from core.errors import Sentence
 from core.locale import worded
 from core.pilots.pilot import Pilot
@@ -31,6 +32,8 @@ from core.wording.verdicts import specification_name
 
 ANSWERED, COMPARABLE = "asked", "all"
 """In place of the key of a group: the models of the page's answer; all models that can be compared with them."""
+ANY = "any"
+"""In place of the key of a group, on the screen Decide: all models, whatever they were measured on."""
 SIZES = ((0, "< 0.1"), (10**8, "0.1–1"), (10**9, "1–10"), (10**10, "> 10"))
 """The fewest parameters of each size class, and its name in billions."""
 NOT_INSTRUCT = "base"
@@ -61,17 +64,26 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
 
     `page_answer` is the answer on top of the page.
     """
+    _ = language.translator()
     with url_state.batched():
+        warnings = st.container()
         above, below = (st.container(horizontal=True, vertical_alignment="bottom") for _row in range(2))
         with above:
-            group = _choose_group(page_answer)
-            group_key = None if group in (ANSWERED, COMPARABLE) else group
-            question = RankingQuestion(pilot=pilot, group=group_key, ignores_pilots=group == COMPARABLE)
-            question = replace(question, cloud=_choose_cloud(), include_vetoed=_choose_vetoed(page_answer))
+            cloud = choose_cloud()
+            grouped = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
+            names = group_names(grouped)
+            if names and grouped.pilot is not None:
+                names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
+            group = choose_group(grouped, names, warnings)
+            key = None if group in (ANSWERED, COMPARABLE) else group
+            question = RankingQuestion(pilot=pilot, cloud=cloud, group=key, ignores_pilots=group == COMPARABLE)
+            question = replace(question, include_vetoed=_choose_vetoed(page_answer))
             question = replace(question, include_partial=_choose_partial(reads.population(question).n_partial))
             question = _choose_score(
                 question, reads.population(question), pilot or page_answer.registration.registered_pilot
             )
+            if group == ANSWERED and question != grouped.asked:  # named, it stays the one compared
+                question = replace(question, group=named_group(grouped))
         with below:
             question = _choose_dimension(question)
             population = reads.population(question)
@@ -92,35 +104,73 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
     return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
 
 
-def _choose_group(page_answer: Answer) -> str:
-    """Return `ANSWERED`, `COMPARABLE`, or the key of another group."""
+def choose_group(population: Population, names: Mapping[str, str], above: Any) -> str:
+    """Return one of the groups of `names`; what the address or the last choice asks for in vain is drawn `above`.
+
+    Groups on words are others than those on types: a group chosen for the one becomes that of the other in which most of its
+    models stand.
+    """
     _ = language.translator()
-    names = group_names(page_answer.population)
-    if page_answer.group is not None and page_answer.population.pilot is not None:
-        names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
+    default = next(iter(names), ANSWERED)
+    asked = url_state.asked("group")
+    if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, *names):
+        groups = offered_groups(population)
+        other_points = BY_WORD if population.asked.cloud == BY_TYPE else BY_TYPE
+        others = offered_groups(reads.population(replace(population.asked, cloud=other_points)))
+        chosen = find_group(groups.values(), asked) or find_group(others.values(), asked)
+        run_ids = set() if chosen is None else set(chosen.rows["run_id"])
+        n_shared = {name: len(run_ids & set(group.rows["run_id"])) for name, group in groups.items()}
+        if (n := max(n_shared.values(), default=0)) > 0:
+            url_state.setter("group")(next(name for name in n_shared if n_shared[name] == n))
+        else:
+            above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
     if len(names) < 2:
-        return ANSWERED
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", ANSWERED, names.__getitem__, width=275)
+        return default
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", default, names.__getitem__, width=275)
+
+
+def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
+    _ = language.translator()
+    lang = language.current()
+    sentence = _("The link asks for a group that is not here: {names}.").format(names=asked)
+    if chosen is not None:
+        template = _("No two models of this group were measured on the same words: {group}.")
+        sentence = template.format(group=provenance.group_name(chosen, lang))
+    return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""), lang)
+
+
+def named_group(population: Population) -> str | None:
+    """The key of a population's group, so that it stays the one compared whatever is asked of it; a pilot names its models
+    itself."""
+    return group_key(population.group) if population.group and population.pilot is None else None
+
+
+def offered_groups(population: Population) -> dict[str, RankingGroup]:
+    """The groups to choose from by key, the group of the population first as `ANSWERED`; none where nothing can be compared."""
+    if population.group is None:
+        return {}
+    return {ANSWERED: population.group} | {group_key(other.group): other.group for other in population.others}
 
 
 def group_names(population: Population) -> dict[str, str]:
-    """The labels of the groups to choose from, by key, the group of the population first as `ANSWERED`; none where nothing
-    can be compared."""
+    """The labels of `offered_groups`."""
     _ = language.translator()
     lang = language.current()
-    if population.group is None:
-        return {}
-    names = {ANSWERED: provenance.group_name(population.group, lang)}
-    if population.pilot is not None:
-        label = _("“{name}” (models: {n})")
-        names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
-    for other in population.others:
-        label = _("{group} (models: {n})").format(group=provenance.group_name(other.group, lang), n=other.n_models)
-        names[group_key(other.group)] = label
+    names = {
+        key: _("{group} (models: {n})").format(
+            group=provenance.group_name(group, lang), n=group.rows["model_id"].n_unique()
+        )
+        for key, group in offered_groups(population).items()
+    }
+    if population.group is not None:
+        names[ANSWERED] = provenance.group_name(population.group, lang)
+        if population.pilot is not None:
+            label = _("“{name}” (models: {n})")
+            names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
     return names
 
 
-def _choose_cloud() -> str:
+def choose_cloud() -> str:
     """Return the cloud; drawn only where words were measured."""
     _ = language.translator()
     if not reads.ranking()["words_hash"].count():
