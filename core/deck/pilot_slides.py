@@ -462,15 +462,28 @@ def allowed_use_slide(data: DeckData) -> StorySlide:
 
 
 def adopt_slide(data: DeckData) -> StorySlide:
+    """Adopting is offered only where nothing that could reverse the relation is left untested."""
     _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
-    more = max(10, answer.relation.n)
+    n = answer.relation.n
+    more = max(10, n)
     time = slide_wording.time_text(more, data.text_runs, data.language)
     extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
-    if pilot.is_cautious:
-        adopt = _("Take it up as a question: test it on the task and on its failures before anything rests on it.")
+    options = [extend.format(n=more, time=time), _("Stop: choose by score alone, as before.")]
+    if missing := _missing_variations(data):
+        choice = _("measure what is not tested, extend to {n} other models, or stop")
+        first = _("Measure first what could reverse it: {what}; {time}.").format(
+            what=_(", ").join(missing), time=slide_wording.time_text(n * len(missing), data.text_runs, data.language)
+        )
+    elif answer.relation.partial.r is None:
+        choice = _("extend to {n} models of other sizes, or stop")
+        first = _("Extend to {n} models of other sizes, registered before their scores: size could explain it; {time}.")
+        first, options = first.format(n=more, time=time), options[1:]
     else:
-        adopt = _("Adopt it for shortlists: the next choice begins with the dimension and ends with the task.")
-    choice = _("adopt, extend to {n} other models, or stop").format(n=more)
-    stop = _("Stop: choose by score alone, as before.")
-    return decision_slide(data, choice, [adopt, extend.format(n=more, time=time), stop], untested(data))
+        choice = _("adopt, extend to {n} other models, or stop")
+        first = (
+            _("Take it up as a question: test it on the task and on its failures before anything rests on it.")
+            if pilot.is_cautious
+            else _("Adopt it for shortlists: the next choice begins with the dimension and ends with the task.")
+        )
+    return decision_slide(data, choice.format(n=more), [first, *options], untested(data))

@@ -22,7 +22,8 @@ from core.wording.provenance import comparability_text
 
 
 def profiles_slide(data: DeckData) -> StorySlide:
-    """The profiles of the largest comparable group on one scale: in one chart, or in a gallery where there are many."""
+    """The profiles of the largest comparable group on one scale: in one chart, or in a gallery where there are many. Of two
+    models that do not compare the title says that first."""
     _ = translator(data.language)
     runs = comparable_runs(data)
     sound = usable_runs(runs)
@@ -43,11 +44,22 @@ def profiles_slide(data: DeckData) -> StorySlide:
             [slide_wording.checks_text(runs, data.language)],
         )
     low, high = sound["inner_max"].min(), sound["inner_max"].max()
+    pair = comparability(*drawn_runs.to_dicts()) if drawn_runs.height == 2 else None
     if sound.height == 1:
         run = sound.row(0, named=True)
         title = _("{name}: largest dimension at layer {layer}").format(
             name=shortened_name(run["name"], 40),
             layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language),
+        )
+    elif pair is not None and not pair.by_types:
+        title = _("{n} models that do not compare: the largest inner dimension is {values}").format(
+            n=sound.height,
+            values=_(", ").join(
+                _("{quantity} ({details})").format(
+                    quantity=wording.rounded(run["inner_max"]), details=shortened_name(run["name"], 30)
+                )
+                for run in sound.iter_rows(named=True)
+            ),
         )
     elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
         same = Sentence(
@@ -79,7 +91,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
     else:
         statements = [Statement(verdict_counts(sound, claim, data.language)) for claim in CLAIMS]
         statements.append(extremes(sound, data.language))
-    if drawn_runs.height == 2 and not (pair := comparability(*drawn_runs.to_dicts())).by_types:
+    if pair is not None and not pair.by_types:
         statements.insert(0, Statement(comparability_text(pair, data.language)))
     if isinstance(visual, Chart):
         statements.insert(0, Statement(_how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs)))

@@ -222,7 +222,7 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
     ]
     kinds: dict[str, tuple[str, int | None, Mark]] = {
         "own": (_("scores of the models themselves"), 0, "circle"),
-        "base": (_("scores of base models, which test nothing"), 1, "open"),
+        "base": (_("scores of base models, which test nothing"), 1, "triangle"),
         "vetoed": (_("vetoed by a check"), None, "diamond"),
     }
     all_points = [point for points in groups.values() for point in points]
@@ -252,7 +252,7 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
         best=wording.number(max(p.y for p in all_points)),
         numbers=answers.relation_text(answer.relation, language),
     )
-    marks = {"own": "●", "base": "○", "vetoed": "◆"}
+    marks = {"own": "●", "base": "▲", "vetoed": "◆"}
     key = [_("Bars: 95 % intervals.")]
     if len(series) > 1:
         key.append(_(", ").join(f"{marks[kind]} {kinds[kind][0]}" for kind, points in groups.items() if points))

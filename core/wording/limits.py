@@ -168,11 +168,12 @@ def _affected_names_text(affected: pl.DataFrame, among: pl.DataFrame, language: 
             _run_name(run, run["name"] in partly_affected, language) for run in affected.iter_rows(named=True)
         )
     )
-    if len(names) <= 2:
-        return _(", ").join(names)
+    n_models = affected["model_id"].n_unique()
     if partly_affected:
-        return _("{count} of {total} runs").format(count=affected.height, total=among.height)
-    return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())
+        too_many = _("{count} of {total} runs").format(count=affected.height, total=among.height)
+    else:
+        too_many = _("{count} of {total} models").format(count=n_models, total=among["model_id"].n_unique())
+    return _(", ").join(names) if n_models <= len(names) <= 2 else too_many  # shortened, two names may be one
 
 
 def _run_name(run: dict[str, Any], is_divided: bool, language: str) -> str:

@@ -146,8 +146,8 @@ QUALIFIERS: dict[str, Words] = {
 """What limits the numbers of a run, regardless of any claim."""
 
 _KNOWN = REASONS | QUALIFIERS
-VERDICT_MARKS = {"robust": "✓", "depends": "◐", "no": "✕", "cannot_tell": "?", "not_usable": "⊘", "not_controlled": "○"}
-"""Marks for verdicts, where there is no room for words."""
+VERDICT_MARKS = {"robust": "✓", "depends": "◐", "no": "✕", "cannot_tell": "?", "not_usable": "⊘", "not_controlled": "□"}
+"""Marks for verdicts, where there is no room for words: a mark means one thing wherever it stands, here and in `MARKS`."""
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
 BADGES: tuple[tuple[str, str, str], ...] = (
     ("not_usable", "*", _("Not usable")),

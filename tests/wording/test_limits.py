@@ -53,6 +53,13 @@ def test_a_model_with_a_control_on_one_text_alone_is_named_with_the_other():
     assert "Not known for a (python-source, quick), b: no control" in said
 
 
+def test_models_whose_names_look_alike_when_shortened_are_all_counted():
+    models = [Model(f"ladder-128-layer-group-{n}-of-the-same-long-name-step1500") for n in range(4)]
+    assert "Not for 4 of 4 models: at least one of the two claims" in reasons(*models)
+    first, second = models[:2]
+    assert "Not for 2 of 2 models: at least" in reasons(first, second)
+
+
 def test_scores_of_base_models_are_no_evidence():
     assert "belong to base models" in reasons(Model("a", base_repository="o/b"), scores=[score("o/b", 1.0)])
     exact = score("o/a", 1.0, "r1")
