@@ -172,10 +172,12 @@ def phrases(lang: str) -> list[tuple[str, str]]:
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     if runs.is_empty():
         return [(_("Nothing has been measured here yet."), _("There is nothing to be said."))]
-    sentence = _("Measured here so far – models: {models}, texts: {texts}, runs: {runs}.").format(
-        models=runs["model_id"].n_unique(), texts=runs["corpus_name"].n_unique(), runs=runs.height
-    )
-    pairs = [(sentence, _("Only runs of one text, one protocol and one tokenizer are held against each other."))]
+    pairs = [
+        (
+            measured_text(runs, lang),
+            _("Only runs of one text, one protocol and one tokenizer are held against each other."),
+        )
+    ]
     home = reads.home_data(reads.own_first(runs)["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         pairs.append(
@@ -205,6 +207,23 @@ def phrases(lang: str) -> list[tuple[str, str]]:
             )
         )
     return pairs
+
+
+def measured_text(runs: pl.DataFrame, lang: str) -> str:
+    """What was measured here, and apart from it what comes with Workdim. `runs` are on text."""
+    _ = translator(lang)
+    own = reads.own_runs(runs)
+    sentences = []
+    for template, among in (
+        (_("Measured here so far – models: {models}, texts: {texts}, runs: {runs}."), own),
+        (
+            _("What comes with Workdim – models: {models}, texts: {texts}, runs: {runs}."),
+            runs.join(own, on="run_id", how="anti"),
+        ),
+    ):
+        n_models, n_texts = among["model_id"].n_unique(), among["corpus_id"].n_unique()
+        sentences.append(template.format(models=n_models, texts=n_texts, runs=among.height) if among.height else "")
+    return wording.joined_sentences((sentences[0] or _("Nothing has been measured here yet."), sentences[1]), lang)
 
 
 _GENERATED: dict[str, Callable[[str], str]] = {

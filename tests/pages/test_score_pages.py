@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.files import READ_ONLY
 from core.records import Progress, ScoreConfig
 from core.runs import jobs
 from core.runs.progress import ProgressReporter
@@ -144,6 +145,14 @@ def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
     app.button(key="scores remove").click().run()
     assert imported(warehouse) == [] and not app.exception
     assert "No file was imported yet" in app.info[0].value
+
+
+def test_an_app_that_only_shows_removes_no_file(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    score_imports.store_import(warehouse, score_file(score()))
+    monkeypatch.setenv(READ_ONLY, "1")
+    app = opened("scores.py", scores="files")
+    assert not app.exception and app.dataframe[0].value.shape[0] == 1
+    assert not [one for one in app.button if "Remove" in one.label] and not app.selectbox
 
 
 def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from core.figures.svg import DARK, LIGHT
 from core.locale import LANGUAGES
+from core.records import SHIPPED
 from core.ui import guide, pictures
 from core.warehouse.reference import shipped_bundles, shipped_parcels, unpack
 from core.wording.numbers import with_interval
@@ -62,6 +63,22 @@ def test_the_file_to_print_needs_nothing_beside_it(language, monkeypatch):
     assert not re.search(r"<script|<link|<img|src=|url\(|<!-- |\.md\b.*</a>", told)
     assert "&lt;b&gt;said" in told and "<b>said" not in told
     assert "<table>" in told and "±" in told
+
+
+def test_what_was_measured_here_is_counted_apart_from_what_ships():
+    runs = pl.DataFrame(
+        {
+            "run_id": ["1", "2", "3", "4"],
+            "model_id": ["a", "a", "b", "c"],
+            "corpus_id": ["own", "own", "x", "y"],
+            "tags": [[], ["mine"], [SHIPPED], [SHIPPED]],
+        },
+        schema_overrides={"tags": pl.List(pl.String)},
+    )
+    assert guide.measured_text(runs, "en") == (
+        "Measured here so far – models: 1, texts: 1, runs: 2. What comes with Workdim – models: 2, texts: 2, runs: 2."
+    )
+    assert guide.measured_text(runs.tail(2), "en").startswith("Nothing has been measured here yet. What comes with")
 
 
 def test_whoever_looks_for_a_word_finds_the_lines_that_hold_it():

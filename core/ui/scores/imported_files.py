@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import wording
 from core.errors import InputError
-from core.ui import language, reads, tables
+from core.ui import inputs, language, reads, tables
 from core.ui.markdown import escape
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
@@ -29,6 +29,12 @@ def show() -> None:
         st.info(_("No file was imported yet."))
         return
     tables.show(_file_table(files), "scores imported")
+    _show_removal(files)
+
+
+@inputs.hidden_when_read_only
+def _show_removal(files: pl.DataFrame) -> None:
+    _ = language.translator()
     rows = {row["file_sha256"]: row for row in files.iter_rows(named=True)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
