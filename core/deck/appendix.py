@@ -264,7 +264,7 @@ def _options_text(config: str) -> str:
 
 
 def _sql(data: DeckData) -> StorySlide:
-    """Queries that give the same numbers from the warehouse."""
+    """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
     _ = translator(data.language)
     if data.pilot is not None:
         condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot.pilot_id}')"
@@ -285,10 +285,8 @@ def _sql(data: DeckData) -> StorySlide:
             "SELECT layer, value, lower, upper FROM layer_estimates WHERE estimator = 'd2' AND cloud = 'one_per_type' "
             f"AND transform = 'centred' AND state = 'residual' AND {condition} ORDER BY run_id, layer",
         ),
-        (
-            _("Checks and controls"),
-            f"SELECT * FROM run_checks WHERE {condition};  SELECT * FROM run_controls WHERE {condition}",
-        ),
+        (_("Checks"), f"SELECT * FROM run_checks WHERE {condition}"),
+        (_("Controls"), f"SELECT * FROM run_controls WHERE {condition}"),
     ]
     benchmark = default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
     if benchmark is not None:

@@ -123,6 +123,15 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     assert "leave out --plan" in refused("slides", "--out", deck, *both, path=path)
 
 
+def test_every_query_that_a_deck_prints_runs_as_it_is_pasted(path: Path, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.pptx"
+    told("slides", "--out", deck, *BOTH, path=path)
+    printed = [line for text in texts(deck) for line in text.splitlines() if "SELECT" in line]
+    assert f"{len(printed)} queries give the same numbers" in texts(deck)
+    for query in printed:
+        assert json.loads(told("sql", query, "--format", "json", path=path)), query
+
+
 def texts(deck: Path) -> list[str]:
     shapes = [shape for slide in Presentation(str(deck)).slides for shape in slide.shapes if shape.has_text_frame]
     return [shape.text_frame.text for shape in shapes]  # type: ignore[attr-defined]
