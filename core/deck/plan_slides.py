@@ -439,7 +439,7 @@ def _decision_slide(data: DeckData) -> StorySlide:
         first = (
             _("Keep all blocks: this set costs more than the budget.")
             if plan_analysis.has_given_blocks(plan)
-            else _("Keep all blocks: within this budget none can go.")
+            else _("Keep all blocks: none of the sets that were tried is within this budget.")
         )
         second = (
             _("Allow more loss, and plan again.")

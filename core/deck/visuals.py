@@ -313,7 +313,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     return Blocks(
         row_of_blocks,
         _("stays"),
-        _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed"),
+        plans.removed_name(plan, is_recommended, language),
         (
             _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
         ).format(n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers, language)),

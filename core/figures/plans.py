@@ -35,25 +35,28 @@ MOST_IN_A_ROW = 40
 MARGIN, CELL = 16.0, 30.0
 
 
-def blocks_svg(blocks: Collection[int], n_layers: int, language: str, theme: Theme = LIGHT) -> str:
+def blocks_svg(
+    blocks: Collection[int], n_layers: int, language: str, theme: Theme = LIGHT, *, tried_as: str = ""
+) -> str:
     """The SVG of the whole model with removed blocks hollow and lowered and their stretches below; then the smaller model.
 
-    Inside each block is its number in the whole model; above the blocks of the smaller model are their new numbers.
+    Inside each block is its number in the whole model; above the blocks of the smaller model are their new numbers. Of a
+    set that is not allowed `tried_as` says what its blocks are; they do not go, and there is no smaller model.
     """
     _ = translator(language)
-    remaining = [block for block in range(n_layers) if block not in blocks]
+    remaining = [] if tried_as else [block for block in range(n_layers) if block not in blocks]
     rows = list(_rows(range(n_layers)))
     cell = min(44.0, (WIDTH - 2 * MARGIN) / max(map(len, rows)))
-    height = (
-        34 + sum(CELL + _room_below(row, blocks) for row in rows) + 30 + len(list(_rows(remaining))) * (CELL + 30) + 6
-    )
+    height = 34 + sum(CELL + _room_below(row, blocks) for row in rows) + 6
+    if remaining:
+        height += 30 + len(list(_rows(remaining))) * (CELL + 30)
     drawing = Drawing(WIDTH, height, theme)
     stays, goes = theme.curves[0], theme.curves[1]
     y = 20.0
     drawing.text(
         (MARGIN, y), _("Whole model: {n} blocks, 0 to {last}").format(n=n_layers, last=n_layers - 1), bold=True
     )
-    _draw_legend(drawing, y, language)
+    _draw_legend(drawing, y, tried_as or _("goes"), language)
     y += 14
     for row in rows:
         for place, block in enumerate(row):
@@ -64,11 +67,12 @@ def blocks_svg(blocks: Collection[int], n_layers: int, language: str, theme: The
                 _draw_cell(drawing, x, y, cell, block, stays)
         _draw_stretches(drawing, [block for block in row if block in blocks], row[0], y + CELL + 15, cell, goes)
         y += CELL + _room_below(row, blocks)
-    y += 16
-    drawing.text(
-        (MARGIN, y), _("Smaller model: {n} blocks; over each its new number").format(n=len(remaining)), bold=True
-    )
-    y += 26
+    if remaining:
+        y += 16
+        drawing.text(
+            (MARGIN, y), _("Smaller model: {n} blocks; over each its new number").format(n=len(remaining)), bold=True
+        )
+        y += 26
     for first, part in enumerate(_rows(remaining)):
         for place, block in enumerate(part):
             x = MARGIN + place * cell
@@ -77,11 +81,12 @@ def blocks_svg(blocks: Collection[int], n_layers: int, language: str, theme: The
             _draw_cell(drawing, x, y, cell, block, stays)
         y += CELL + 30
     removed = sentences.blocks_text(blocks, n_layers, language) if blocks else _("no block")
-    return drawing.svg(
-        _("Blocks of a layer plan"),
-        _("Goes: {blocks}. {stays} of {n} stay.").format(blocks=removed, stays=len(remaining), n=n_layers),
-        language,
+    told = (
+        _("{name}: {relation}").format(name=tried_as, relation=removed)
+        if tried_as
+        else _("Goes: {blocks}. {stays} of {n} stay.").format(blocks=removed, stays=len(remaining), n=n_layers)
     )
+    return drawing.svg(_("Blocks of a layer plan"), told, language)
 
 
 def _room_below(row: Sequence[int], removed: Collection[int]) -> float:
@@ -131,9 +136,9 @@ def _draw_stretches(drawing: Drawing, removed: Sequence[int], start: int, y: flo
         drawing.text((place, y + 25), label, size, colour, "middle")
 
 
-def _draw_legend(drawing: Drawing, y: float, language: str) -> None:
+def _draw_legend(drawing: Drawing, y: float, goes: str, language: str) -> None:
     _ = translator(language)
-    goes, stays = _("goes"), _("stays")
+    stays = _("stays")
     colours = drawing.theme.curves
     x = WIDTH - MARGIN - text_width(goes, 13)
     drawing.text((x, y), goes, 13, colours[1])

@@ -112,14 +112,9 @@ def plan_text(plan: PlanRow, language: str) -> str:
             "Not recommended, as one in ten random sets costs less: without {blocks} the loss rises by {price} nats per "
             "token on held-out text ({n} windows)."
         ).format(**values)
-    if has_given_blocks(plan):
-        return _(
-            "This set is not within {budget}: without {blocks} the loss rises by {price} nats per token on held-out text "
-            "({n} windows)."
-        ).format(**values)
     return _(
-        "None can be recommended within {budget}: without {blocks} the loss rises by {price} nats per token on held-out "
-        "text ({n} windows)."
+        "This set is not within {budget}: without {blocks} the loss rises by {price} nats per token on held-out text "
+        "({n} windows)."
     ).format(**values)
 
 
@@ -152,11 +147,14 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str,
             if not plan.is_verified:
                 line = _("Not verified: this set is not within {budget}; {blocks} would cost {price} nats per token.")
         elif plan.is_verified:
-            line = _("None of the {n} blocks can go within {budget}: {blocks} would cost {price} nats per token.")
+            line = _(
+                "None of the sets that were tried is within {budget}: the smallest, {blocks}, would cost {price} nats per "
+                "token."
+            )
         else:
             line = _(
-                "Not verified: none of the {n} blocks seems able to go within {budget}; {blocks} would cost {price} nats per "
-                "token on the text that chose."
+                "Not verified: none of the sets that were tried is within {budget}; the smallest, {blocks}, would cost {price} "
+                "nats per token on the text that chose."
             )
         return line.format(**values)
     if not plan.is_verified:
@@ -312,6 +310,12 @@ def block_numbers_text(blocks: Collection[int], language: str) -> str:
     if len(numbers) > MAX_LISTED_BLOCKS:
         numbers = [f"[{first}, {after})" for first, after in stretches(blocks)]
     return _(", ").join(numbers)
+
+
+def removed_name(plan: PlanRow, is_recommended: bool, language: str) -> str:
+    """What a picture calls the blocks of a set: those of one that is not recommended do not go."""
+    _ = translator(language)
+    return _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed")
 
 
 def range_example_text(blocks: Collection[int], language: str) -> str:

@@ -160,7 +160,7 @@ def time_text(n: int, runs: pl.DataFrame, language: str) -> str:
 
 
 def plan_title_text(layer_plan: LayerPlan, language: str) -> str:
-    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
+    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none of the sets tried is within {budget}`."""
     _ = translator(language)
     plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     row = within_budget.price or within_budget.cheapest
@@ -186,7 +186,7 @@ def plan_title_text(layer_plan: LayerPlan, language: str) -> str:
         "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
         "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
         if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
-        else _("{name}: none of {n} blocks can go within {budget}"),
+        else _("{name}: none of the sets of blocks that were tried is within {budget}"),
         "recommended": _("{name}: {k} of {n} blocks can go for {loss} nats{less}"),
     }
     return lines[standing].format(**values)

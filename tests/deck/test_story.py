@@ -296,7 +296,7 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     ("changes", "title", "asked"),
     [
         ({}, "model: 3 of 8 blocks can go for +0.031", "try the model without 3 of its blocks"),
-        ({"budget": 0.001}, "model: none of 8 blocks can go within 0.001", "keep all 8 blocks"),
+        ({"budget": 0.001}, "model: none of the sets of blocks that were tried is within 0.001", "keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
             "model: this set of 3 blocks is not recommended, one in ten random sets costs less",

@@ -23,6 +23,13 @@ def test_the_picture_names_every_block_once_in_each_model(blocks, n_layers):
     assert min(across) >= 0 and max(across) <= float(root.get("width"))
 
 
+def test_in_the_picture_of_a_set_over_the_budget_no_block_goes():
+    root = lxml.etree.fromstring(plans.blocks_svg([3], 8, "en", tried_as="tried, not recommended").encode())
+    told = [text.text for text in root.iter() if text.text]
+    assert "tried, not recommended" in told and "goes" not in told
+    assert not any("Smaller model" in text or text.startswith("Goes") for text in told)
+
+
 def test_prices_stand_over_their_numbers_of_blocks():
     data = plans.price_points(layer_plan())
     assert [len(row.blocks) for row in data.steps] == [1, 2, 3] and len(data.random) == 3

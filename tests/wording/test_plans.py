@@ -29,10 +29,10 @@ def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
     unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"]).plan
     assert plans.plan_text(unverified, "en").startswith("Not verified: ")
     dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points").plan
-    assert plans.plan_text(dear, "en").startswith("None can be recommended within 2 points of the task: ")
+    assert plans.plan_text(dear, "en").startswith("This set is not within 2 points of the task: ")
     assert plans.note_lines(dear, "en")[0] == "The upper limit of its price is not under the budget."
     for one in (unverified, dear):
-        assert plans.plan_text(one, "ja")[0] in "未課"
+        assert plans.plan_text(one, "ja")[0] in "未こ"
 
 
 def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
@@ -131,7 +131,9 @@ def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_no
     answer = plans.named_answer_text(layer_plan(), "en")
     assert answer.startswith("model: 3 of 8 blocks can go for +0.031 [+0.023, +0.039] nats per token")
     dear = plans.named_answer_text(layer_plan(budget=0.001), "en")
-    assert dear.startswith("model: None of the 8 blocks can go within 0.001 nats per token: block ")
+    assert dear.startswith(
+        "model: None of the sets that were tried is within 0.001 nats per token: the smallest, block "
+    )
     assert " would cost +" in dear
 
 

@@ -89,9 +89,9 @@ def show_answer(layer_plan: LayerPlan) -> None:
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
     captions = [sentences.range_example_text(blocks, lang)]
-    st.image(figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme()), width="stretch", alt=captions[0])
-    if within.price is None and plan.budget_unit == "nats":
-        captions.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
+    tried_as = "" if within.price else sentences.removed_name(plan, is_recommended=False, language=lang)
+    picture = figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme(), tried_as=tried_as)
+    st.image(picture, width="stretch", alt=captions[0])
     st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
 
@@ -329,7 +329,9 @@ def show_files(layer_plan: LayerPlan) -> None:
     lang, plan = language.current(), layer_plan.plan
     _show_plan_price(layer_plan)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
-    picture = figures.blocks_svg(plan.blocks, plan.n_layers, lang)
+    is_allowed = analysis.within_own_budget(layer_plan).price is not None
+    tried_as = "" if is_allowed else sentences.removed_name(plan, is_recommended=False, language=lang)
+    picture = figures.blocks_svg(plan.blocks, plan.n_layers, lang, tried_as=tried_as)
     with st.container(horizontal=True):
         inputs.show_download(
             _("Map of blocks (JSON)"), json.dumps(analysis.layer_map(layer_plan), indent=2), f"{name}.json"
