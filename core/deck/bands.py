@@ -14,10 +14,10 @@ from typing import Any
 
 from lxml import etree
 from pptx.chart.chart import Chart as NativeChart
-from pptx.chart.data import CategoryChartData
 from pptx.oxml.ns import qn
 
 from core.deck.story import Axis, Chart, Series
+from core.deck.workbook import CategoryData
 from core.locale import translator
 
 MOST_BANDS = 2
@@ -36,11 +36,11 @@ def _banded(series: Sequence[Series]) -> list[Series]:
     return [line for line in series if line.is_banded and line.mark == "none" and len(_limits(line)) > 1]
 
 
-def workbook(chart: Chart, lines: Sequence[Series], language: str) -> CategoryChartData:
+def workbook(chart: Chart, lines: Sequence[Series], language: str) -> CategoryData:
     """The chart's workbook: a column of x values, one for each line, and two for each band."""
     _ = translator(language)
     places = x_values(lines)
-    data = CategoryChartData(number_format="General")
+    data = CategoryData(number_format="General")
     for place in places:
         data.add_category(round(place * _factor(chart.x)))
     for line in lines:

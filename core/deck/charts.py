@@ -8,7 +8,6 @@ from typing import Any
 
 from lxml import etree
 from pptx.chart.chart import Chart as NativeChart
-from pptx.chart.data import XyChartData
 from pptx.enum.chart import XL_CHART_TYPE, XL_LABEL_POSITION, XL_MARKER_STYLE, XL_TICK_LABEL_POSITION, XL_TICK_MARK
 from pptx.enum.dml import MSO_LINE, MSO_THEME_COLOR
 from pptx.enum.shapes import PP_PLACEHOLDER
@@ -20,6 +19,7 @@ from core.deck import bands, layout
 from core.deck.layout import Box
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import set_alternative_text
+from core.deck.workbook import XyData
 from core.figures.svg import spread_apart
 from core.wording.labels import shortened_name
 
@@ -136,8 +136,8 @@ def _intervals_as_lines(series: Sequence[Series]) -> list[Series]:
     return [*bare, *lines]
 
 
-def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> XyChartData:
-    content = XyChartData(number_format="General")
+def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> XyData:
+    content = XyData(number_format="General")
     highest = max((point.y for item in items if isinstance(item, Series) for point in item.points), default=0.0)
     for item in items:
         series = content.add_series(item.name)

@@ -15,13 +15,14 @@ from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_
 from core.analysis.relation import SpecificationCurve
 from core.deck.story import Case
 from core.errors import InputError
+from core.locale import DIRECTION_CONTROLS
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.records import LayerPlan
 from core.wording.labels import run_labels, with_text_marks
 
-CONTROL_CHARACTERS = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
-"""Characters that XML forbids, and line breaks, which a name does not need."""
+CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff{DIRECTION_CONTROLS}]"
+"""Characters that XML forbids, that turn the direction of text, and line breaks, which a name does not need."""
 
 
 UNANSWERED_REASONS = {"no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction"}

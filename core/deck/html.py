@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from core.deck.slide_svg import BY_STYLE, visual_svg
 from core.deck.story import CORE_SLIDES, Heading, Statement, Story, StorySlide, Table
 from core.figures.svg import DARK, FONT, LIGHT, Theme
-from core.locale import translator
+from core.locale import DIRECTION_CONTROLS, translator
 from core.wording.numbers import day
 
 MOST_BYTES = 3_000_000
 """Largest file; some 100 kB are usual."""
-_DIRECTION_MARKS = re.compile("[\u061c\u200f\u202a-\u202e\u2066-\u2069]")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
+_CONTROL = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]")
 
 
 def _colours(theme: Theme) -> str:
@@ -141,7 +140,7 @@ def escape(text: str) -> str:
 
 
 def _without_control_characters(text: str) -> str:
-    return _DIRECTION_MARKS.sub("", _CONTROL.sub("", text))
+    return _CONTROL.sub("", text)
 
 
 def _id(slide: StorySlide) -> str:

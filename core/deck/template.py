@@ -35,6 +35,8 @@ def _(message: str) -> str:
 
 MOST_BYTES, MOST_UNPACKED, MOST_MEMBERS = 64 * 2**20, 512 * 2**20, 20_000
 """Limits of the file: packed bytes, unpacked bytes and number of parts."""
+SLIDE_INCHES = 1, 56
+"""Shortest and longest side of a slide, as PowerPoint has it."""
 MOST_PART_BYTES, MOST_XML_BYTES = 16 * 2**20, 48 * 2**20
 """Limits of one XML part, and of all: parsed XML takes thirty times as much memory, and twenty MB pack to twenty kB."""
 _MAIN = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
@@ -224,6 +226,16 @@ def _deck(content: bytes, name: str) -> Deck:
         content = _with_part(packed, "[Content_Types].xml", changed)
     deck = Presentation(io.BytesIO(content))
     list(deck.slide_layouts)
+    width, height = (int(length or 0) / Inches(1) for length in (deck.slide_width, deck.slide_height))
+    if not all(SLIDE_INCHES[0] <= length <= SLIDE_INCHES[1] for length in (width, height)):
+        raise InputError(
+            "The slides of {name} are {width:.4g} by {height:.4g} inches; PowerPoint allows {smallest} to {largest} a side.",
+            name=name,
+            width=width,
+            height=height,
+            smallest=SLIDE_INCHES[0],
+            largest=SLIDE_INCHES[1],
+        )
     return deck
 
 

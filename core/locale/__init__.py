@@ -18,6 +18,8 @@ from core.errors import InputError, Sentence, WorkdimError, unknown_name
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 FOLDER = Path(__file__).parent
+DIRECTION_CONTROLS = "\u061c\u200f\u2028-\u202e\u2066-\u2069"
+"""Characters that reverse the direction of text or break its lines: no name needs one, and no face shows one."""
 
 
 @lru_cache(maxsize=8)

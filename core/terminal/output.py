@@ -22,9 +22,9 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 
 from core.errors import Sentence
-from core.locale import LANGUAGES, translator, worded
+from core.locale import DIRECTION_CONTROLS, LANGUAGES, translator, worded
 
-CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+CONTROL_CHARACTERS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{DIRECTION_CONTROLS}]")
 """Characters that move the cursor, set colours or reverse the direction of text; line break and tab excluded."""
 WIDTH = 100
 """Columns of a summary."""

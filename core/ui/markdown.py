@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.locale import worded
+from core.locale import DIRECTION_CONTROLS, worded
 from core.ui import language
 
 _JOINER = "\u2060"
@@ -15,6 +15,7 @@ _RECOGNISED = re.compile(
     r"|(?<=\w@)(?=[-\w]+(?:\.[-\w]+)+(?<![-\d_]))",
     re.IGNORECASE,
 )
+_DIRECTION = re.compile(f"[{DIRECTION_CONTROLS}]")
 _MARKUP = re.compile(r"[\\*_\[\]$:~`<>#&]")
 _LINE_START = re.compile(r"^[ \t]*(?:([-+=])(?=[-=\s]|$)|(\d{1,9})([.)])(?=\s|$))?", re.MULTILINE)
 """Indented code, lists and underlines of headings begin here."""
@@ -26,7 +27,7 @@ def escape(text: str) -> str:
     Every name or sentence that goes through Markdown passes here. The message of an error comes out in the reader's
     language.
     """
-    marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, worded(text, language.current())))
+    marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, _DIRECTION.sub("", worded(text, language.current()))))
     return _LINE_START.sub(_escape_line_start, marked)
 
 

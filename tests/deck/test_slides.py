@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import zipfile
 from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
@@ -319,6 +320,31 @@ def test_control_characters_in_names_stop_no_deck(language):
     broken = Model("bad\x00na\ufffeme", corpus="te\x02xt", base_relation="tuned\x03")
     presentation = opened(build_story(of_models(broken, Model("b"), language=language)))
     assert "badname" in presentation.slides[0].shapes.title.text_frame.text
+
+
+@pytest.mark.parametrize("name", ["=1+1", "{=1+1}", "https://example.org", "mailto:a@example.org"])
+def test_a_name_stays_text_in_the_workbook_of_a_chart(name):
+    presentation = opened(build_story(of_models(Model(name), Model("b"), language="en")))
+    workbooks = [
+        shape.chart.part.chart_workbook.xlsx_part.blob
+        for slide in presentation.slides
+        for shape in slide.shapes
+        if shape.has_chart
+    ]
+    assert workbooks
+    for workbook in workbooks:
+        with zipfile.ZipFile(BytesIO(workbook)) as packed:
+            parts = {part: packed.read(part) for part in packed.namelist()}
+        assert not any(b"<f>" in content or b"<hyperlink" in content for content in parts.values())
+    assert any(name.encode() in zipfile.ZipFile(BytesIO(one)).read("xl/sharedStrings.xml") for one in workbooks)
+
+
+def test_no_name_turns_the_direction_of_a_slide():
+    turned = Model("a\u202eb\u2066c\u061cd\u200fe", corpus="te\u2029xt")
+    packed = zipfile.ZipFile(BytesIO(draw_deck(build_story(of_models(turned, Model("b"))))))
+    parts = [packed.read(part).decode() for part in packed.namelist() if part.endswith(".xml")]
+    assert any("abcde" in part for part in parts)
+    assert not any(set("\u202e\u2066\u061c\u200f\u2029") & set(part) for part in parts)
 
 
 def test_numbers_behind_a_name_from_right_to_left_keep_their_order():

@@ -77,8 +77,7 @@ def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) ->
 
 
 @pytest.mark.parametrize(
-    ("reasons", "said"),
-    [([], "3 of 8 blocks can go for +0.031"), (["over_budget"], "is within 2 points of the task")],
+    ("reasons", "said"), [([], "3 of 8 blocks can go for +0.031"), (["over_budget"], "is within 2 points of the task")]
 )
 def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reasons: list[str], said: str) -> None:
     found = layer_plan(budget=2.0, budget_unit="points", reasons=reasons, is_recommended=not reasons)
