@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from core.deck.deck_data import DeckData, deck_data, plan_data
+from core.deck.html import Origin, render_html
+from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.story import Blocks, Chart, Gallery, Heading, Story, Table, Visual
 from core.pilots.pilot import Translation
@@ -107,6 +109,14 @@ def data_of(case: str, language: str) -> DeckData:
 @cache
 def story_of(case: str, language: str) -> Story:
     return build_story(data_of(case, language))
+
+
+def deck_of(case: str, language: str) -> bytes:
+    return draw_deck(story_of(case, language))
+
+
+def page_of(case: str, language: str) -> bytes:
+    return render_html(story_of(case, language), Origin("0.1.0", case, "made-up"))
 
 
 def written(story: Story) -> Iterator[str]:
