@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.tables import ModelRow
 from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse
 from tests.pages.test_pages import figures, opened, texts
-from tests.screens import filled_warehouse
+from tests.profiles import make_corpus, make_model, make_profile
+from tests.screens import add_run, filled_warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +82,29 @@ def test_a_score_that_not_all_chosen_models_have_is_no_default_and_crowns_nobody
     assert "No choice: 1 of 2 has this score" in headline(asked)
     shared = opened("decide.py", among=",".join(others[:2]))
     assert shared.multiselect(key="view.by").value == [SCORE, "dimension"]
+
+
+def test_two_models_are_held_against_each_other_on_the_text_that_both_have_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    toy = make_model("made-up/toy@1", name="toy", tokenizer_hash="another", parameters=1_000_000)
+    own, later = make_corpus("own-0123456789ab"), make_corpus("later-0123456789ab")
+    big = Warehouse(path).read("SELECT * FROM models WHERE name = 'made-up-big'").row(0, named=True)
+    model = ModelRow(**{field.name: big[field.name] for field in fields(ModelRow)})
+    add_run(path, make_profile("01900000-0000-7000-8000-000000000091", model=model, corpus=own, bits_per_byte=1.81))
+    add_run(path, make_profile("01900000-0000-7000-8000-000000000092", model=toy, corpus=own, bits_per_byte=2.91))
+    chosen = {"group": "any", "among": "made-up/big@1,made-up/toy@1"}
+    app = opened("decide.py", **chosen)
+    assert not app.exception and app.multiselect(key="view.by").value[0] == "bits_per_byte"
+    assert "made-up-big leads" in headline(app) and ":material/check_circle:" not in headline(app)
+    add_run(path, make_profile("01900000-0000-7000-8000-000000000093", model=toy, corpus=later, bits_per_byte=0.5))
+    assert "made-up-big leads" in headline(opened("decide.py", **chosen)), "another text of the toy is no comparison"
+    none = {"group": "any", "among": "made-up/encoder@1,made-up/toy@1"}
+    for language, told in (("en", "These models share no score"), ("ja", "共通のスコアも")):
+        alone = opened("decide.py", lang=language, **none)
+        assert not alone.exception and told in alone.info[0].value and alone.multiselect(key="view.by").value == []
 
 
 @pytest.mark.parametrize(

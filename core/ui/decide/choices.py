@@ -18,6 +18,7 @@ from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
 from core.analysis.question import RankingQuestion
 from core.errors import InputError
+from core.locale import worded
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
@@ -79,7 +80,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             assumptions = rule.rule.assumptions if rule else _read_assumptions()
             context = analysis.choice_context(runs, reads.scores(), data.speeds, assumptions, comparable=comparable)
             task = _choose_task(context, rule)
-            subset = _choose_subset(runs)
+            subset = _one_run_each(_choose_subset(runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
             filtered = inputs.choose_filtered_runs(subset)
             context = context.restrict_to((subset if filtered.is_empty() else filtered)["run_id"].to_list())
@@ -90,9 +91,14 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             else:
                 criteria = _choose_criteria(context, question, use_class)
                 task = next((one.benchmark for one in criteria if one.benchmark is not None), None)
+                if not criteria and not _default_criteria(context, question, _available_criteria(context, question)):
+                    raise InputError(
+                        "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
+                        "to choose by."
+                    )
             decision = deciding.decide_in_context(context, criteria, task, use_class)
         except InputError as error:
-            criteria, message = [] if rule else _read_criteria(context, question), str(error)
+            criteria, message = [] if rule else _read_criteria(context, question), worded(error, language.current())
         return DecisionView(
             context, criteria, task, decision, message, assumptions, use_class, rule, data.rules, question
         )
@@ -107,13 +113,13 @@ def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQu
     names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
     chosen = choose_group(population, names, above)
     if chosen == ANY:
-        newest = ranking.without_variants(reads.ranking()).unique("model_id", keep="first", maintain_order=True)
-        return RankingQuestion(ignores_pilots=True), newest, False
+        every = ranking.newest_runs(ranking.without_variants(reads.ranking()))
+        return RankingQuestion(ignores_pilots=True), every, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
     key = named_group(population) if chosen == ANSWERED else chosen
     registered = None if key else population.registration.registered_pilot
     question = RankingQuestion(pilot=registered or pilot, group=key, cloud=cloud)
-    return question, offered_groups(population)[chosen].rows.unique("model_id", keep="first", maintain_order=True), True
+    return question, offered_groups(population)[chosen].rows, True
 
 
 def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
@@ -166,6 +172,14 @@ def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
         _("Only these models"), list(names), "among", format_func=names.__getitem__, placeholder=_("all"), width=150
     )
     return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
+
+
+def _one_run_each(runs: pl.DataFrame) -> pl.DataFrame:
+    """One run of each model: on the newest text that all of them have read, where there is one. `runs` are newest first."""
+    by_all = runs.filter(pl.col("model_id").n_unique().over("corpus_id") == runs["model_id"].n_unique())
+    if by_all.height:
+        runs = by_all.filter(pl.col("corpus_id") == by_all["corpus_id"][0])
+    return runs.unique("model_id", keep="first", maintain_order=True)
 
 
 def _choose_use_class(pilot: RegisteredPilot | None) -> str:
@@ -222,7 +236,9 @@ def _default_criteria(
     scores = [key for key, criterion in shared.items() if criterion.criterion.of == "score"]
     first = [analysis.score_key(benchmark)] if benchmark and analysis.score_key(benchmark) in scores else scores[:1]
     first = first or [key for key in ("bits_per_byte",) if key in shared]
-    more = ["parameters"] if not first or context.runs["parameters"].n_unique() > 1 else []
+    if not first:
+        return []  # the smallest or the cheapest alone is no default
+    more = ["parameters"] if context.runs["parameters"].n_unique() > 1 else []
     return [*first, *(key for key in (*more, "dimension") if key in shared)]
 
 
