@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from statsmodels.stats.multitest import multipletests
 
 from core import wording
 from core.analysis.answer import Answer, relate_by_specification, relation_units, specification_key
@@ -28,7 +29,6 @@ from core.analysis.population import Population
 from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
-from core.analysis.resampling import adjust_p_values
 from core.analysis.units import FEWEST_TEST, reliability
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.commands.rank import load_answer
@@ -390,7 +390,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
             inner,
             [logs[name]["tasks"][task]["value"] for name in code],
         )
-    p_values = adjust_p_values([one.p for _told, one in pairs], "bh")
+    p_values = _adjusted([one.p for _told, one in pairs], "fdr_bh")
     standing = [(told, one) for (told, one), p in zip(pairs, p_values, strict=True) if p is not None and p <= LEVEL]
     for (told, one), p in zip(pairs, p_values, strict=True):
         rows.append((told, answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
@@ -502,7 +502,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in phased.values()],
     }
     tests = [sign_test(values) for values in phases.values()]
-    corrected = adjust_p_values([one.p for one in tests], "holm")
+    corrected = _adjusted([one.p for one in tests], "holm")
     rows = [
         (told, f"{one.positive} / {one.positive + one.negative}", _p(one.p), _p(p))
         for told, one, p in zip(phases, tests, corrected, strict=True)
@@ -627,7 +627,7 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         )
         for column in grown.values()
     ]
-    corrected = adjust_p_values([one.p for one in tests], "holm")
+    corrected = _adjusted([one.p for one in tests], "holm")
     rows = [
         (told, f"{one.positive} / {len(common)}", _p(one.p), _p(p))
         for told, one, p in zip(grown, tests, corrected, strict=True)
@@ -720,7 +720,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             )
     if not rows:
         return section
-    corrected = adjust_p_values([row[_AT] for row in rows], "holm")
+    corrected = _adjusted([row[_AT] for row in rows], "holm")
     small = [(row, word) for row, word, p in zip(rows, words, corrected, strict=True) if p is not None and p <= LEVEL]
     standing = [row for row, word in small if word.startswith("related")]
     alone = [row for row, word in small if not word.startswith("related")]
@@ -1196,6 +1196,13 @@ def _interval(row: dict[str, Any], name: str) -> str:
         row[f"{name}_upper"],
     )
     return "–" if value is None else f"{number(value)} [{number(lower)}, {number(upper)}]"
+
+
+def _adjusted(p_values: Sequence[float | None], method: str) -> list[float | None]:
+    """p corrected for their number by statsmodels; None stays None and does not count."""
+    known = [p for p in p_values if p is not None]
+    corrected = iter(multipletests(known, method=method)[1] if known else ())
+    return [None if p is None else float(next(corrected)) for p in p_values]
 
 
 def _p(value: float | None) -> str:

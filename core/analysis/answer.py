@@ -6,15 +6,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from core.analysis.claims import LEVEL
 from core.analysis.population import Population, filter_specification
-from core.analysis.question import Registration, is_run_of
-from core.analysis.ranking import OWN_MATCHES, RankingGroup
+from core.analysis.question import DIMENSIONS, Registration, is_run_of
+from core.analysis.ranking import OWN_MATCHES, RankingGroup, score_key
 from core.analysis.ranks import BLOCK_FREEDOM, Ranks, quantile, rank_intervals
 from core.analysis.relation import MARGIN, Relation, SpecificationCurve, relate, relate_specifications
+from core.analysis.resampling import search_pairs
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
+from core.tables import SCORE_KEYS
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,18 @@ def answer_question(
         relation = _relation_without_direction(population)
     else:
         relation = relate(units, population.registration.sign, is_brief=is_brief)
+    contradicting = _count_contradicting(population)
+    is_contradicted = contradicting and relation.answer != "cannot_tell" and _depends_on_source(population, relation)
+    if not population.registration.is_registered:
+        p_values, n_pairs = _search(population, _all_dimensions(population))
+        relation = relation.as_exploratory(p_values.get(population.asked.dimension), n_pairs)
     word, reasons = relation.answer, list(relation.reasons)
     n_base = population.rows.filter(score_match="base").height
     if population.group is None:
         reasons = ["no_runs"]
     elif "no_scores" in reasons and n_base:
         reasons = ["base_scores"]
-    contradicting = _count_contradicting(population)
-    if contradicting and word != "cannot_tell" and _depends_on_source(population, relation):
+    if is_contradicted:
         word, reasons = "cannot_tell", ["sources"]
     if full_answer is None:
         ranked = rank_models(population, blocks, score_blocks)
@@ -143,6 +150,42 @@ def _relation_without_direction(population: Population) -> Relation:
         reasons=("no_direction",),
         without_performance=tuple(without),
     )
+
+
+def _all_dimensions(population: Population) -> pl.DataFrame:
+    columns = {name: of.column for name, of in DIMENSIONS.items() if of.column in population.rows.columns}
+    return population.rows.select("run_id", **columns)
+
+
+def _search(population: Population, dimensions: pl.DataFrame) -> tuple[dict[str, float], int]:
+    """Of each column of `dimensions` (besides run_id) p of its relation to the score, corrected for all relations that can be
+    looked at, and how many these are: every pair of a column and a score that these models have, in each setting of
+    `Population.n_choices`. Each recipe counts once. Empty where models were picked by hand: the choices cannot be counted.
+    """
+    if population.scored is None or population.benchmark is None or population.is_picked:
+        return {}, 1
+    own = population.scored.filter(pl.col("score_match").is_in(OWN_MATCHES))
+    own = own.filter(pl.col("unit").eq_missing(pl.col("unit").mode().sort().first().over(SCORE_KEYS)))
+    key = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in SCORE_KEYS], separator="~")
+    scores = own.select("run_id", "score", key=key).pivot(
+        "key", index="run_id", values="score", aggregate_function="first"
+    )
+    of_recipes = (
+        dimensions.with_columns(recipe=pl.coalesce(_recipe_names(population), "run_id"))
+        .join(scores, on="run_id", how="left")
+        .drop("run_id")
+        .group_by("recipe")
+        .mean()
+        .sort("recipe")  # so that random draws do not depend on the order of the models
+    )
+    names, keys = ([name for name in frame.columns if name != "run_id"] for frame in (dimensions, scores))
+    if (asked := score_key(population.benchmark)) not in keys:
+        return {}, 1
+    x, y = (of_recipes.select(pl.col(part).cast(pl.Float64)).to_numpy().T for part in (names, keys))
+    p_values = search_pairs(x, y)
+    known = {name: float(p) for name, p in zip(names, p_values[:, keys.index(asked)], strict=True) if not math.isnan(p)}
+    n_choices = population.n_choices
+    return {name: min(1.0, p * n_choices) for name, p in known.items()}, int(np.isfinite(p_values).sum()) * n_choices
 
 
 def _count_contradicting(population: Population) -> int:
@@ -296,7 +339,17 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame) -> Spe
         if joined["dimension"].count():
             frames[specification_key(specification)] = joined
     primary = specification_key(REFERENCE)
-    return relate_specifications(frames, primary, population.registration.sign) if primary in frames else None
+    if primary not in frames:
+        return None
+    curve = relate_specifications(frames, primary, population.registration.sign)
+    if population.registration.is_registered:
+        return curve
+    dimensions = population.rows.select("run_id")
+    for name, frame in frames.items():
+        values = frame.select(pl.col("unit").alias("run_id"), pl.col("dimension").alias(name))
+        dimensions = dimensions.join(values, on="run_id", how="left", maintain_order="left")
+    p_values, n_pairs = _search(population, dimensions)
+    return curve.as_exploratory(p_values, n_pairs)
 
 
 def specification_key(specification: Specification) -> str:

@@ -23,7 +23,6 @@ from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranks import NORMAL_95
 from core.analysis.resampling import (
     LARGEST_RESAMPLED,
-    adjust_p_values,
     bca_interval,
     centred_ranks,
     fisher_interval,
@@ -215,12 +214,16 @@ class Task:
     answer: Answer
     decision: Decision | None
     """None if the criteria cannot choose by this task."""
-    p: float | None = None
-    """Of the relation, corrected for the number of tasks looked at (Holm); that of a registered pair is its own."""
 
     @property
     def key(self) -> str:
         return score_key(self.benchmark)
+
+    @property
+    def p(self) -> float | None:
+        """Of the relation, corrected for all that can be looked at; that of a registered pair is its own."""
+        relation = self.answer.relation
+        return relation.p if self.answer.registration.is_registered else relation.corrected_p
 
 
 @dataclass(frozen=True)
@@ -261,7 +264,7 @@ def compare_over_tasks(
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
         tasks.append(Task(benchmark, answer, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
-        tasks=_with_corrected_p(tasks),
+        tasks=tuple(tasks),
         pooled=pool_tasks(
             list(dimension.values()),
             {key: [of_task.get(unit) for unit in dimension] for key, of_task in recipes.items()},
@@ -271,15 +274,6 @@ def compare_over_tasks(
         else None,
         order=order_over_tasks(run_ids, values),
         n_recipes=len(dimension) if len(dimension) < len(run_ids) else None,
-    )
-
-
-def _with_corrected_p(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    searched = [None if task.answer.registration.is_registered else task.answer.relation.p for task in tasks]
-    corrected = adjust_p_values(searched, "holm")
-    return tuple(
-        replace(task, p=task.answer.relation.p if task.answer.registration.is_registered else p)
-        for task, p in zip(tasks, corrected, strict=True)
     )
 
 

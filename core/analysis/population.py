@@ -41,9 +41,10 @@ from core.analysis.ranking import (
     without_other_pilots,
     without_variants,
 )
+from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Pilot
-from core.registry.specifications import Specification
+from core.registry.specifications import SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS
 
 SHARED = 0.5
@@ -98,6 +99,12 @@ class Population:
     """Scores that these models have over part of a benchmark."""
     n_variants: int = 0
     """Shipped profiles of checkpoints and damaged models that were left out (`ranking.without_variants`)."""
+    scored: pl.DataFrame | None = None
+    """`ranking.with_scores` of these models: every score that they have."""
+    n_further_choices: int = 1
+    """Families, clouds or specifications among which the reader chose this one."""
+    is_picked: bool = False
+    """Whether the reader picked models out of those that can be compared."""
 
     @property
     def dimension(self) -> Dimension:
@@ -116,12 +123,19 @@ class Population:
         directions = set(self.rows.filter(pl.col("score_match") != "none")["higher_is_better"])
         return directions.pop() if len(directions) == 1 else None
 
+    @property
+    def n_choices(self) -> int:
+        """In how many other settings the reader can look at the same scores and dimensions, this one included."""
+        n_groups = 1 + sum(other.n_scored >= FEWEST_TEST for other in self.others)
+        return n_groups * self.n_further_choices
+
     def narrowed(self, run_ids: Collection[str]) -> Population:
         """The population restricted to some runs; marked exploratory, as nobody registered that choice."""
         rows = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
         if rows.height == self.rows.height:
             return self
-        return replace(self, rows=rows, registration=self.registration.mark_exploratory("other_models"))
+        registration = self.registration.mark_exploratory("other_models")
+        return replace(self, rows=rows, registration=registration, is_picked=True)
 
     def with_specification(self, maxima: pl.DataFrame, specification: Specification) -> Population:
         """The population with the dimension under another specification: plain maxima over the inner layers."""
@@ -130,7 +144,12 @@ class Population:
         )
         bare = self.rows.drop("inner_max", "inner_max_lower", "inner_max_upper", "inner_max_layer")
         rows = bare.join(largest, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
-        return replace(self, rows=rows, registration=self.registration.mark_exploratory("other_dimension"))
+        return replace(
+            self,
+            rows=rows,
+            registration=self.registration.mark_exploratory("other_dimension"),
+            n_further_choices=self.n_further_choices * len(SPECIFICATIONS),
+        )
 
     def required_blocks(self) -> pl.DataFrame:
         """run_id, layer, state, cloud: the rows of layer_replicates (d2) with the block values of the dimension."""
@@ -166,8 +185,10 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         if _pilot_share(free, pilot) < SHARED:  # the question names a score of other models, and no pilot
             return free
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
+    n_further_choices = 1 if question.cloud == BY_TYPE else 2
     if question.family is not None:
-        families = runs["family"].unique().sort().to_list()
+        families = runs["family"].drop_nulls().unique().sort().to_list()
+        n_further_choices *= len(families)
         if question.family not in families:
             raise InputError(unknown_name("family", question.family, families))
     without_checkpoints = without_variants(runs)
@@ -219,6 +240,8 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         _count_pilots(evidence, group),
         _count_partial_scores(scores, group),
         0 if pilot else _runs_like_group(group, runs).height - _runs_like_group(group, without_checkpoints).height,
+        scored.filter(pl.col("run_id").is_in(group.rows["run_id"].to_list())),
+        n_further_choices,
     )
 
 

@@ -111,7 +111,7 @@ class Registration:
     pilot: Pilot | None = None
     pilot_id: str | None = None
     stated_date: date | None = None
-    """The day that the pilot's author states."""
+    """The day that the pilot's author states. It decides nothing, unless the pilot came with Workdim on that day."""
     at: datetime | None = None
     """When it was registered in the warehouse (UTC); None for shipped and published expectations."""
     exploratory: tuple[str, ...] = ()
@@ -121,6 +121,11 @@ class Registration:
     @property
     def is_registered(self) -> bool:
         return self.by != "published" and not self.exploratory
+
+    @property
+    def day(self) -> date | None:
+        """The day of registration in Workdim; of the shipped pilot, the day that it came with Workdim."""
+        return self.at.date() if self.at is not None else self.stated_date
 
     @property
     def registered_pilot(self) -> RegisteredPilot | None:
@@ -141,13 +146,13 @@ def find_registration(evidence: Evidence, question: RankingQuestion) -> Registra
     if question.ignores_pilots or question.group is not None:
         return _published_expectation()
     if question.pilot is not None:
-        return _pilot_registration(question.pilot, shipped)
+        return pilot_registration(question.pilot, shipped)
     for registered in evidence.pilots:
         if (
             registered.pilot.benchmark.sign in ("negative", "positive")
             and runs_of_pilot(evidence.runs, registered.pilot).height
         ):
-            return _pilot_registration(registered, shipped)
+            return pilot_registration(registered, shipped)
     return (
         _shipped_registration(shipped)
         if shipped is not None and runs_of_pilot(evidence.runs, shipped).height
@@ -155,7 +160,7 @@ def find_registration(evidence: Evidence, question: RankingQuestion) -> Registra
     )
 
 
-def _pilot_registration(registered: RegisteredPilot, shipped: Pilot | None) -> Registration:
+def pilot_registration(registered: RegisteredPilot, shipped: Pilot | None) -> Registration:
     """The shipped pilot counts as registered with Workdim itself, whenever it is added to a warehouse."""
     if shipped is not None and registered.pilot_id == shipped.pilot_id:
         return _shipped_registration(shipped)

@@ -3,9 +3,10 @@
 The unit is the model (or its training recipe), never a checkpoint. All statements depend on ranks alone, so monotone
 transformations of dimension or score change nothing. None of them is causal.
 
-The answer is one of four (`ANSWERS`). Related: the two-sided permutation p is at most .05, with at least 10 models, and
-the score signed so that higher is better. Not related: the 90 percent interval of rho lies within the margin (two
-one-sided tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why.
+The answer is one of `ANSWERS`. Related: the two-sided permutation p is at most .05, with at least 10 models, and the
+score signed so that higher is better. Not related: the 90 percent interval of rho lies within the margin (two one-sided
+tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why. Of what nobody registered, related is at most a
+`hint` (`Relation.as_exploratory`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ from core.analysis.units import (
 )
 from core.errors import InputError
 
-ANSWERS = ("related_as_registered", "related_other_way", "not_related", "cannot_tell")
+RELATED = ("related_as_registered", "related_other_way")
+ANSWERS = (*RELATED, "not_related", "cannot_tell", "hint")
 MARGIN = 0.5
 """Equivalence margin of rho: a relation within it counts as none."""
 Sign = Literal["negative", "positive"]
@@ -74,6 +76,10 @@ class Relation:
     """95 percent, by bootstrap over models (BCa)."""
     p: float | None = None
     """Of a two-sided permutation test of rho."""
+    corrected_p: float | None = None
+    """p corrected for the relations that can be looked at, where nobody registered this one."""
+    n_looks: int = 1
+    """How many relations that is."""
     tau: float | None = None
     """Kendall's tau-b."""
     tau_p: float | None = None
@@ -99,7 +105,7 @@ class Relation:
     """None where fewer than two families are known, or too few models are left."""
     reasons: tuple[str, ...] = ()
     """Why it is `cannot_tell`: `no_scores`, `no_dimensions`, `one_value`, `too_few`, `stage`, `interval_too_wide`,
-    `replicates`."""
+    `replicates`, `search`, `picked`."""
     without_dimension: tuple[str, ...] = ()
     """Names of units left out because their dimension is unknown."""
     without_performance: tuple[str, ...] = ()
@@ -112,6 +118,25 @@ class Relation:
         """Fewest models with which an unrelated pair is called not related with a power of 80 percent."""
         return fewest_for_unrelated(self.margin)
 
+    def as_exploratory(self, p: float | None, n_looks: int) -> Relation:
+        """The relation where nobody registered it: related is a hint if p, corrected for `n_looks` relations that can be looked
+        at, is at most .05, and else nothing that can be told. Without a p, as no correction covers models that were picked
+        by hand, nothing can be told either. Whether leaving out a model changes the answer is then not known."""
+        corrected = None if p is None or self.p is None else max(p, self.p)
+        result = replace(
+            self,
+            corrected_p=corrected,
+            n_looks=n_looks if corrected is not None else 1,
+            once=self.once.as_exploratory(p, n_looks) if self.once else None,
+            without_one=replace(self.without_one, changes=None) if self.without_one else None,
+            without_family=replace(self.without_family, changes=None) if self.without_family else None,
+        )
+        if self.answer not in RELATED:
+            return result
+        if corrected is not None and corrected <= LEVEL:
+            return replace(result, answer="hint")
+        return replace(result, answer="cannot_tell", reasons=("search" if corrected is not None else "picked",))
+
 
 @dataclass(frozen=True)
 class LeaveOneOut:
@@ -121,9 +146,9 @@ class LeaveOneOut:
     highest: float
     moves_most: str
     """The model or family whose absence changes the coefficient most."""
-    changes: bool
+    changes: bool | None
     """Whether the answer changes without some model or family: tested for every family, and for the models whose absence
-    makes rho lowest and highest."""
+    makes rho lowest and highest. None: not tested."""
     not_judged: tuple[str, ...] = ()
     """Families that cannot be left out: too few models would remain, or all would be equal."""
 
@@ -412,6 +437,12 @@ class SpecificationCurve:
         """Number of specifications by answer, in the order of `ANSWERS`."""
         answers = [relation.answer for relation in self.relations.values()]
         return {answer: answers.count(answer) for answer in ANSWERS}
+
+    def as_exploratory(self, p_values: Mapping[str, float], n_looks: int) -> SpecificationCurve:
+        """As `Relation.as_exploratory`, with the corrected p of each specification."""
+        relations = {name: one.as_exploratory(p_values.get(name), n_looks) for name, one in self.relations.items()}
+        corrected = tuple(relations[name].corrected_p for name in self.search.names)
+        return replace(self, relations=relations, search=replace(self.search, adjusted_p=corrected))
 
 
 def relate_specifications(

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from scipy import special
@@ -287,23 +286,15 @@ class DimensionSearch:
 
 
 def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) -> DimensionSearch:
-    """Which of many dimensions (layers, specifications) correlates most with the score, with max-statistic p-values.
+    """Which of many dimensions (layers, specifications) correlates most with the score, with p as of `search_pairs`.
 
-    `columns`: a dimension of each unit, in the order of `performance`. Whole units are permuted, which keeps the
-    correlation between columns. Coefficients of different n are compared by z = |rho| sqrt(n - 1).
+    `columns`: a dimension of each unit, in the order of `performance`. Coefficients of different n are compared by
+    z = |rho| sqrt(n - 1).
     """
     scores = to_floats(performance)
     scored = np.isfinite(scores)
     y = scores[scored]
-    n = len(y)
-    if n < FEWEST_EXPLORATORY:
-        return DimensionSearch(tuple(columns), (None,) * len(columns), (None,) * len(columns), None, n)
-    permutations = orders(n, seed)
-    permuted = centred_ranks(y)[permutations]  # (n_orders, n)
-    rho: list[float | None] = []
-    z: list[float] = []
-    complete = []  # scaled ranks of complete columns: their product with scaled score ranks is z; (n,) each
-    largest = np.zeros(len(permutations))
+    table = []
     for name, values in columns.items():
         if len(values) != len(scores):
             raise InputError(
@@ -312,48 +303,48 @@ def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers, seed
                 n_values=len(values),
                 n_every=len(scores),
             )
-        x = to_floats(values)[scored]
+        table.append(to_floats(values)[scored])
+    p_values = search_pairs(np.array(table).reshape(len(table), len(y)), y[None], seed)[:, 0]
+    rho: list[float | None] = []
+    z = []
+    for x, p in zip(table, p_values, strict=True):
         has = np.isfinite(x)
-        if has.sum() < FEWEST_EXPLORATORY or len(set(x[has])) < 2 or len(set(y[has])) < 2:
-            rho.append(None)
-            z.append(math.nan)
-            continue
-        coefficient = spearman(x[has], y[has])
+        coefficient = None if math.isnan(p) or len(set(y[has])) < 2 else spearman(x[has], y[has])
         rho.append(coefficient)
-        z.append(abs(coefficient) * math.sqrt(has.sum() - 1))
-        a = centred_ranks(x[has])
-        a *= math.sqrt((has.sum() - 1) / (a @ a))
-        if has.all():
-            complete.append(a / math.sqrt(permuted[0] @ permuted[0]))
-        else:  # incomplete column: scores must be ranked again in each order, at fifty times the cost
-            b = centred_ranks(y[permutations][:, has])
-            largest = np.maximum(largest, np.abs(b @ a) / np.sqrt(np.maximum((b * b).sum(1), 1e-12)))
-    if complete:
-        largest = np.maximum(largest, np.abs(permuted @ np.stack(complete, 1)).max(1))
-    p_values = tuple(None if math.isnan(v) else permutation_p_value(largest, v, is_exact=is_exact(n)) for v in z)
-    best = list(columns)[int(np.nanargmax(z))] if z and not np.isnan(z).all() else None
-    return DimensionSearch(tuple(columns), tuple(rho), p_values, best, n)
+        z.append(-1.0 if coefficient is None else abs(coefficient) * math.sqrt(has.sum() - 1))
+    best = list(columns)[int(np.argmax(z))] if max(z, default=-1.0) >= 0 else None
+    adjusted = tuple(None if coefficient is None else float(p) for coefficient, p in zip(rho, p_values, strict=True))
+    return DimensionSearch(tuple(columns), tuple(rho), adjusted, best, len(y))
 
 
-def adjust_p_values(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "holm") -> list[float | None]:
-    """Adjusted p-values: Holm (1979) controls the family-wise error rate, Benjamini and Hochberg (1995) the false discovery
-    rate. None stays None and does not count."""
-    known = [i for i, p in enumerate(p_values) if p is not None]
-    adjusted: list[float | None] = [None] * len(p_values)
-    if not known:
-        return adjusted
-    p = np.array([p_values[i] for i in known], dtype=float)
-    if method == "bh":
-        from scipy import stats  # loads in half a second, and pages do not need it
+def search_pairs(dimensions: np.ndarray, scores: np.ndarray, seed: int = 0) -> np.ndarray:
+    """p of each pair of a dimension (k, n) and a score (m, n) of n units, adjusted for having looked at all pairs: (k, m).
 
-        corrected = stats.false_discovery_control(p)
-    elif method == "holm":
-        order = np.argsort(p, kind="stable")
-        stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-        corrected = np.empty(len(p))
-        corrected[order] = np.minimum(stepped, 1)
-    else:
-        raise InputError("Many p-values are corrected by holm or bh, not by '{method}'.", method=method)
-    for i, value in zip(known, corrected, strict=True):
-        adjusted[i] = float(value)
-    return adjusted
+    Against the permutation distribution of the largest of all coefficients. Whole units are permuted, which keeps what
+    dimensions have in common and what scores have in common. NaN: unknown; a row with fewer than 5 known values, or equal
+    ones, has no p. Within a pair the ranks are those among the known values of each.
+    """
+    n = dimensions.shape[1]
+    if n < FEWEST_EXPLORATORY:
+        return np.full((len(dimensions), len(scores)), math.nan)
+    a, b = (_unit_ranks(rows) for rows in (dimensions, scores))
+    permutations = orders(n, seed)
+    largest = np.zeros(len(permutations))
+    for row in a:
+        largest = np.maximum(largest, np.abs(row[permutations] @ b.T).max(1, initial=0))
+    p_values = np.full((len(a), len(b)), math.nan)
+    for i, j in itertools.product(np.flatnonzero(a.any(1)), np.flatnonzero(b.any(1))):
+        p_values[i, j] = permutation_p_value(largest, float(a[i] @ b[j]), is_exact=is_exact(n))
+    return p_values
+
+
+def _unit_ranks(rows: np.ndarray) -> np.ndarray:
+    """Centred ranks among the known values of each row, of length 1, so that their products all vary by 1 / (n - 1) under
+    permutation; 0 where unknown."""
+    ranks = np.zeros(rows.shape)
+    for of_row, values in zip(ranks, rows, strict=True):
+        known = np.isfinite(values)
+        if known.sum() >= FEWEST_EXPLORATORY and len(set(values[known])) > 1:
+            of_row[known] = centred_ranks(values[known])
+            of_row /= math.sqrt(of_row @ of_row)
+    return ranks

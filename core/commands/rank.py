@@ -94,6 +94,8 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
         "lower": relation.lower,
         "upper": relation.upper,
         "p": relation.p,
+        "corrected_p": relation.corrected_p,
+        "n_looks": relation.n_looks,
         "n": relation.n,
         "registered": None
         if registration.pilot is None
@@ -103,7 +105,8 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
             "benchmark": registration.pilot.benchmark.name,
             "metric": registration.pilot.benchmark.metric,
             "sign": registration.pilot.benchmark.sign,
-            "frozen": registration.stated_date,
+            "on": registration.day,
+            "dated_by_author": registration.stated_date,
             "before_the_scores": registration.is_registered,
         },
         "expectation": {

@@ -93,7 +93,8 @@ def _method(data: DeckData) -> StorySlide:
         Statement(
             _(
                 "Spearman's rho over models, a permutation test, a bootstrap interval. Related: p of at most 0.05 from {n} "
-                "models on. Not related: the 90 % interval lies within ±{margin}. Else nobody can tell."
+                "models on, where it was registered before the scores. What nobody registered is a hint at most, with p corrected "
+                "for all that can be looked at. Not related: the 90 % interval lies within ±{margin}. Else nobody can tell."
             ).format(n=10, margin="0.5"),
             _("Relation to scores"),
         ),
@@ -117,7 +118,7 @@ def _glossary(data: DeckData) -> Iterator[StorySlide]:
     terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
     rows: list[Row] = [terms[term] for term in TERMS if term in terms]
     rows += [
-        (_("power"), _("How likely a control would have shown the claim, had it the same shape. Below 80 % its silence says nothing.")),
+        (_("power"), _("How likely a control would have shown the claim, had it the same shape. Below 50 % its silence says nothing.")),
         (_("registered"), _("Written down before the scores existed; everything else is exploratory.")),
         (_("rho"), _("Rank correlation: 1 or −1 where the orders by dimension and by score agree or are reversed, 0 where they are unrelated.")),
         (_("nats per token"), _("Unit of the loss: how badly the next token is predicted. 0.05 nats are about 5 % more perplexity.")),

@@ -24,8 +24,7 @@ from core.wording.scores import registered_benchmark_text
 
 def question_slide(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    (pilot, _answer), registered = data.pilot_and_answer, data.pilot
-    assert registered is not None
+    pilot, answer = data.pilot_and_answer
     total, missing = len(pilot.models), len(missing_models(pilot, data.text_runs))
     rows = [
         (_("Decides"), slide_wording.decider_text(pilot, data.language)),
@@ -37,13 +36,7 @@ def question_slide(data: DeckData) -> StorySlide:
         ),
         (_("Dimension"), slide_wording.dimension_text(data.language)),
         (_("Expected"), shortened_name(pilot.expectation_in(data.language), 260)),
-        (
-            _("Written down on"),
-            _("{frozen}; registered in Workdim on {day}").format(
-                frozen=slide_wording.day(pilot.benchmark.frozen, data.language),
-                day=slide_wording.day(registered.at.date(), data.language),
-            ),
-        ),
+        (_("Registration"), answers.registration_day_text(answer.registration, data.language)),
         (
             _("Models"),
             _("{total} models ({measured} measured): {names}").format(
@@ -78,8 +71,13 @@ def question_slide(data: DeckData) -> StorySlide:
         tables=("pilots",),
         say=(
             _(
-                "Before anything was measured, the question, the benchmark and the expectation were written down. That is "
-                "what makes the answer on the next slide a test, and not a search for a pattern afterwards."
+                "Before the scores existed, the question, the benchmark and the expectation were registered. That is what "
+                "makes the answer on the next slide a test, and not a search for a pattern afterwards."
+            )
+            if answer.registration.is_registered
+            else _(
+                "The question, the benchmark and the expectation are written down. They were not registered before all "
+                "scores existed, so the answer on the next slide is exploratory, and no test."
             ),
             _("Please keep one thing in mind: who decides, and by when. The last slide comes back to it."),
         ),
@@ -106,10 +104,11 @@ def answer_slide(data: DeckData) -> StorySlide:
     actions = {
         "cannot_tell": _("Choose by score and not by dimension."),
         "not_related": _("Choose by score: the dimension adds nothing here."),
+        "hint": _("Choose by score; to test the hint, register it before the scores of other models exist."),
         "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
     }
     action = actions.get(data.case) or slide_wording.permitted_use_text(pilot, data.language)
-    if data.case in ("cannot_tell", "not_related"):
+    if data.case in ("cannot_tell", "not_related", "hint"):
         action = wording.joined_sentences((action, _best_text(data)), data.language)
     statements = [
         Statement(answers.answer_text(answer, data.language), _("Conclusion"), is_main=True),
@@ -250,6 +249,9 @@ def _relation_title(data: DeckData) -> str:
     if answer.word == "not_related":
         line = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by")
         return line.format(n=relation.n, rho=coefficient(relation.rho), margin=f"{relation.margin:g}")
+    if answer.word == "hint":
+        line = _("{n} models: rho {rho} is a hint, as nobody registered it before the scores")
+        return line.format(n=relation.n, rho=coefficient(relation.rho, relation.lower, relation.upper))
     line = (
         _("The smaller the dimension, the better the score: rho {rho} over {n} models")
         if relation.rho < 0
@@ -335,6 +337,11 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
             enough=answer.relation.enough,
         )
         measure = worded(go_on, data.language)
+    elif answer.word == "hint":
+        choice = _("stop, or register the hint and test it on other models")
+        measure = _(
+            "Register it for models whose scores do not exist yet, then measure and score those: only that is a test."
+        )
     else:
         choice = _("stop; {n} models were enough to tell").format(n=answer.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")

@@ -74,7 +74,7 @@ def build_story(data: DeckData, per_run: bool = False) -> Story:
 
 
 def _not_clear(data: DeckData) -> list[StorySlide]:
-    """Slides of a pilot whose answer is `cannot_tell` or `not_related`."""
+    """Slides of a pilot whose answer is `cannot_tell`, `not_related` or a `hint`."""
     return [
         pilot_slides.question_slide(data),
         pilot_slides.answer_slide(data),
@@ -127,6 +127,7 @@ _CORE_SLIDES: dict[Case, Callable[[DeckData], list[StorySlide]]] = {
     "related_other_way": _related,
     "not_related": _not_clear,
     "cannot_tell": _not_clear,
+    "hint": _not_clear,
     "incomplete": _incomplete,
     "one_model": _no_pilot,
     "two_models": _no_pilot,

@@ -16,6 +16,7 @@ Case = Literal[
     "related_other_way",
     "not_related",
     "cannot_tell",
+    "hint",
     "incomplete",
     "one_model",
     "two_models",

@@ -7,12 +7,13 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import with_controls
+from core.analysis.question import pilot_registration
 from core.pilots import registration
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
-from core.wording.numbers import day
+from core.wording import answers
 from core.wording.scores import registered_benchmark_text
 
 
@@ -27,7 +28,7 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
         return None, runs
     _ = language.translator()
     pilot = registration.registered_pilot(row)
-    _show_pilot(pilot.pilot)
+    _show_pilot(pilot)
     pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
     if pilot_runs.is_empty():
         st.info(_("This pilot has no result yet. Measure it in a terminal:"))
@@ -36,18 +37,20 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     return pilot, pilot_runs
 
 
-def _show_pilot(pilot: Pilot) -> None:
+def _show_pilot(registered: RegisteredPilot) -> None:
     _ = language.translator()
-    lang = language.current()
+    lang, pilot = language.current(), registered.pilot
     text = _(
-        "**{question}** Use class: {use_class}. Primary benchmark, named beforehand ({frozen}): {benchmark}. "
+        "**{question}** Use class: {use_class}. Primary benchmark ({registration}): {benchmark}. "
         "Expected: {expectation}"
     )
     st.markdown(
         text.format(
             question=escape(pilot.question_in(lang)),
             use_class=wording.name("use_class", pilot.use_class, lang),
-            frozen=day(pilot.benchmark.frozen, lang),
+            registration=answers.registration_day_text(
+                pilot_registration(registered, registration.shipped_pilot()), lang
+            ),
             benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),
             expectation=escape(pilot.expectation_in(lang)),
         )

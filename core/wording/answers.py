@@ -45,16 +45,16 @@ def direction_name(claim: Published, language: str) -> str:
 
 
 def answer_word(answer: Answer, language: str) -> str:
-    """One of four: `related as registered`, `related the other way`, `not related`, `cannot tell`."""
-    return _word_of(answer.word, answer.registration, language)
+    """One of five: `related as registered`, `related the other way`, `not related`, `cannot tell`, `a hint`."""
+    return _word_of(answer.word, language)
 
 
-def _word_of(key: str, registration: Registration, language: str) -> str:
+def _word_of(key: str, language: str) -> str:
     _ = translator(language)
-    as_expected = _("related as published") if registration.by == "published" else _("related as registered")
     words = {
-        "related_as_registered": as_expected,
+        "related_as_registered": _("related as registered"),
         "related_other_way": _("related the other way"),
+        "hint": _("a hint"),
         "not_related": _("not related"),
         "cannot_tell": _("cannot tell"),
     }
@@ -106,10 +106,8 @@ def claim_text(answer: Answer, language: str) -> str:
     sign = answer.registration.sign
     expected, reverse = ("smaller", "larger") if sign == "negative" else ("larger", "smaller")
     heads = {
-        ("related_as_registered", "smaller"): (
-            _("Related as published: models whose {dimension} is smaller tend to score better in {benchmark}")
-            if answer.registration.by == "published"
-            else _("Related as registered: models whose {dimension} is smaller tend to score better in {benchmark}")
+        ("related_as_registered", "smaller"): _(
+            "Related as registered: models whose {dimension} is smaller tend to score better in {benchmark}"
         ),
         ("related_as_registered", "larger"): _(
             "Related as registered: models whose {dimension} is larger tend to score better in {benchmark}"
@@ -120,8 +118,16 @@ def claim_text(answer: Answer, language: str) -> str:
         ("related_other_way", "larger"): _(
             "Related the other way: models whose {dimension} is larger tend to score better in {benchmark}"
         ),
+        ("hint", "smaller"): _(
+            "A hint, not registered beforehand: models whose {dimension} is smaller tend to score better in {benchmark}"
+        ),
+        ("hint", "larger"): _(
+            "A hint, not registered beforehand: models whose {dimension} is larger tend to score better in {benchmark}"
+        ),
     }
     direction = expected if answer.word == "related_as_registered" else reverse
+    if answer.word == "hint":
+        direction = "smaller" if (answer.relation.rho or 0.0) < 0 else "larger"
     others = {
         "not_related": _("Not related within ±{margin}: {dimension} and score in {benchmark}"),
         "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
@@ -145,14 +151,22 @@ def benchmark_name(answer: Answer, language: str) -> str:
 
 
 def relation_text(relation: Relation, language: str) -> str:
-    """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24`."""
+    """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24`; where nobody registered it, with the corrected p."""
     _ = translator(language)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
+    p = p_value_text(relation.p)
+    if relation.corrected_p is not None:
+        corrected = Sentence(
+            "{p} (corrected for {n} relation that can be looked at: {corrected})",
+            "{p} (corrected for {n} relations that can be looked at: {corrected})",
+            p=p,
+            n=relation.n_looks,
+            corrected=p_value_text(relation.corrected_p),
+        )
+        p = worded(corrected, language)
     template = _("Spearman's rho {rho}, {p}, n = {n}")
-    return template.format(
-        rho=coefficient_text(relation.rho, relation.lower, relation.upper), p=p_value_text(relation.p), n=relation.n
-    )
+    return template.format(rho=coefficient_text(relation.rho, relation.lower, relation.upper), p=p, n=relation.n)
 
 
 def coefficient_text(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
@@ -170,7 +184,7 @@ def _status_text(registration: Registration, language: str) -> str:
 
 
 def _day_text(registration: Registration, language: str) -> str:
-    return "–" if registration.stated_date is None else day(registration.stated_date, language)
+    return "–" if registration.day is None else day(registration.day, language)
 
 
 # --- beside it -------------------------------------------------------------------------------------------------
@@ -201,10 +215,27 @@ def expectation_text(registration: Registration, language: str) -> str:
     elif registration.by == "shipped":
         template = _("Expectation of “{name}”, written down with Workdim on {day}: {sign}.")
     else:
-        template = _("Expectation of the pilot “{name}”, written down on {day}: {sign}.")
+        template = _("Expectation of the pilot “{name}”, {day}: {sign}.")
     pilot_name = registration.pilot.name if registration.pilot else ""
-    text = template.format(name=pilot_name, day=_day_text(registration, language), sign=sign)
+    when = (
+        registration_day_text(registration, language)
+        if registration.by == "pilot"
+        else _day_text(registration, language)
+    )
+    text = template.format(name=pilot_name, day=when, sign=sign)
     return wording.joined_sentences((text, exploratory_text(registration, language)), language)
+
+
+def registration_day_text(registration: Registration, language: str) -> str:
+    """`registered in Workdim on 29 November 2026, dated 1 January 2020 by its author`: only the first counts."""
+    _ = translator(language)
+    if registration.by == "shipped":
+        return _("registered {day}, with Workdim itself").format(day=_day_text(registration, language))
+    text = _("registered in Workdim on {day}").format(day=_day_text(registration, language))
+    if registration.stated_date is None or registration.stated_date == registration.day:
+        return text
+    dated = _("dated {day} by its author").format(day=day(registration.stated_date, language))
+    return _(", ").join((text, dated))
 
 
 def exploratory_text(registration: Registration, language: str) -> str:
@@ -241,6 +272,12 @@ def undecided_lines(answer: Answer, language: str) -> list[str]:
                 "interval [{lower}, {upper}] is not within ±{margin}."
             ),
         ),
+        "search": _(
+            "Nobody registered this relation before the scores, and corrected for all that can be looked at p is above 0.05."
+        ),
+        "picked": _(
+            "Nobody registered this choice of models, and no correction covers models that were picked by hand."
+        ),
         "sources": _("Sources contradict each other, and the answer depends on which of them is right."),
         "no_direction": _("No source says whether a higher score is the better one: the expectation has no direction."),
         "replicates": "",
@@ -274,11 +311,7 @@ def replicate_lines(answer: Answer, language: str) -> list[str]:
         "Counting each of the replicates, the answer would be another one than with each recipe counted once ({word}; "
         "{numbers}): no answer stands."
     )
-    return [
-        template.format(
-            word=_word_of(once.answer, answer.registration, language), numbers=relation_text(once, language)
-        )
-    ]
+    return [template.format(word=_word_of(once.answer, language), numbers=relation_text(once, language))]
 
 
 def exclusion_lines(answer: Answer, language: str) -> list[str]:
@@ -459,7 +492,7 @@ def specifications_text(curve: SpecificationCurve, answer: Answer, language: str
     """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
     _ = translator(language)
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
-    word = _word_of(curve.answer, answer.registration, language)
+    word = _word_of(curve.answer, language)
     return template.format(holds=curve.n_agreeing, n=len(curve.relations), word=word)
 
 
@@ -469,9 +502,7 @@ def specification_lines(curve: SpecificationCurve, answer: Answer, language: str
     return [
         _("{name}: {relation}").format(
             name=_name_of_specification(key, language),
-            relation=_(", ").join(
-                (_word_of(relation.answer, answer.registration, language), coefficient_text(relation.rho))
-            ),
+            relation=_(", ").join((_word_of(relation.answer, language), coefficient_text(relation.rho))),
         )
         for key, relation in curve.relations.items()
     ]

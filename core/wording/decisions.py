@@ -428,8 +428,8 @@ def many_tasks_text(language: str) -> str:
     """What looking at several tasks costs."""
     _ = translator(language)
     return _(
-        "p is corrected for the number of tasks (Holm), except that of a registered pair. An answer of “related” whose p is above "
-        "0.05 here is a hint, no finding."
+        "p is corrected for all relations that can be looked at, except that of a registered pair. What nobody registered is a "
+        "hint at most, and no finding."
     )
 
 

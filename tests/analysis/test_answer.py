@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 import pytest
@@ -52,7 +53,50 @@ def test_without_a_pilot_the_published_expectation_is_looked_at_and_called_explo
     found = said(models(), scores(falling()))
     assert found.registration.by == "published" and found.registration.sign == "negative"
     assert found.registration.exploratory == ("not_registered",) and not found.registration.is_registered
-    assert found.word == "related_as_registered"
+    assert found.word == found.relation.answer == "hint" and found.relation.corrected_p <= 0.05
+    told = answer_words.answer_text(found, "en")
+    assert told.startswith(
+        "A hint, not registered beforehand: models whose largest inner dimension is smaller tend to score"
+    )
+    assert "registered, before" not in told and "(corrected for 2 relations that can be looked at: p < 0.001)" in told
+    turned = said(models(), scores(falling()[::-1]))
+    assert turned.word == "hint" and "is larger tend to score better" in answer_words.claim_text(turned, "en")
+
+
+def varied(n: int = 24, seed: int = 3) -> list[Model]:
+    """Models whose dimensions differ at every place, and are related to nothing."""
+    draw = random.Random(seed)
+    sizes = [{key: draw.uniform(20, 90) for key in ("embedding", "final", "final_post_norm")} for _at in range(n)]
+    return [replace(model, peak=90 + draw.uniform(1, 40), **of) for model, of in zip(models(n), sizes, strict=True)]
+
+
+def test_of_twenty_tables_of_random_scores_none_is_told_as_registered_and_few_as_a_hint():
+    draw = random.Random(2)
+    tables = {f"t{at:02d}": [draw.random() for _model in range(24)] for at in range(20)}
+    known = evidence(varied(), pl.concat([scores(values, benchmark=name) for name, values in tables.items()]))
+    found = [
+        answer_question(select_population(known, RankingQuestion(dimension, name)), is_brief=True)
+        for name in tables
+        for dimension in ("inner_max", "final", "embedding")
+    ]
+    assert sum(one.relation.p <= 0.05 for one in found) >= 2, "by its own p each of these would be related"
+    assert {one.word for one in found} <= {"cannot_tell", "not_related", "hint"}
+    assert sum(one.word == "hint" for one in found) <= 3
+    picked = next(one for one in found if one.relation.p <= 0.05)
+    assert picked.relation.n_looks == 100 and picked.relation.corrected_p > 0.05 and picked.reasons == ("search",)
+    assert "corrected for all that can be looked at" in answer_words.undecided_lines(picked, "en")[0]
+
+
+def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_what_was_looked_at():
+    whole = select_population(evidence(models(), scores(falling())))
+    half = answer_question(whole.narrowed(whole.rows["run_id"].to_list()[:12]))
+    assert (half.word, half.reasons, half.relation.corrected_p) == ("cannot_tell", ("picked",), None)
+    assert half.relation.without_one.changes is None, "nobody knows what another choice would have shown"
+    known = evidence(models(), scores(falling()))
+    families = pl.Series([("llama", "qwen")[at % 2] for at in range(known.runs.height)])
+    known = replace(known, runs=known.runs.with_columns(family=families))
+    one = answer_question(select_population(known, RankingQuestion(family="llama")))
+    assert (one.word, one.relation.n, one.relation.n_looks) == ("hint", 12, 4), "each of two families could be chosen"
 
 
 def test_of_what_nobody_registered_no_part_is_called_unlike_the_registered_one():
@@ -71,6 +115,20 @@ def test_a_pilot_that_was_registered_after_its_scores_is_exploratory():
     known = {"00": datetime(2026, 11, 22)}
     assert said(models(), undated, PILOT, import_times=known).registration.is_registered
     assert not said(models(), undated, late, import_times=known).registration.is_registered
+
+
+def test_only_the_day_of_registration_counts_and_what_an_author_dates_decides_nothing():
+    early = pilot(benchmark=replace(answers.BENCHMARK, frozen=date(2020, 1, 1)))
+    late = said(models(), scores(falling()), registered(early, datetime(2026, 11, 29, 8, 0)))
+    assert late.registration.exploratory == ("after_scores",) and late.word == "hint"
+    assert "2020" not in answer_words.answer_text(late, "en")
+    in_time = said(models(), scores(falling()), registered(early))
+    assert "registered 20 November 2026, before the scores" in answer_words.answer_text(in_time, "en")
+    assert answer_words.expectation_text(in_time.registration, "en").startswith(
+        "Expectation of the pilot “Tickets”, registered in Workdim on 20 November 2026, dated 1 January 2020 by its author: "
+    )
+    same = said(models(), scores(falling()), PILOT).registration
+    assert answer_words.registration_day_text(same, "en") == "registered in Workdim on 20 November 2026"
 
 
 def test_a_score_stated_with_its_pilot_was_there_when_it_was_registered():

@@ -278,7 +278,16 @@ def test_a_relation_under_every_specification():
     frames = {f"s{k}": units(20, rho=-0.85, seed=k) for k in range(9)} | {f"n{k}": units(6, seed=k) for k in range(3)}
     found = relate_specifications(frames, "s0")
     assert (found.answer, found.n_agreeing, len(found.relations)) == ("related_as_registered", 9, 12)
-    assert found.counts == {"related_as_registered": 9, "related_other_way": 0, "not_related": 0, "cannot_tell": 3}
+    looked_at = found.as_exploratory(dict.fromkeys(found.relations, 0.04) | {"s1": 0.2}, 60)
+    assert looked_at.counts["hint"] == 8 and looked_at.relations["s1"].reasons == ("search",)
+    assert looked_at.search.p == 0.04 and looked_at.relations["s0"].n_looks == 60
+    assert found.counts == {
+        "related_as_registered": 9,
+        "related_other_way": 0,
+        "not_related": 0,
+        "cannot_tell": 3,
+        "hint": 0,
+    }
     assert found.search.n == 20 and found.search.names == tuple(frames)
     assert found.search.p >= max(found.relations[found.search.best].p, 0.0001), "looking at all of them costs something"
     again = relate_specifications({name: frame.reverse() for name, frame in frames.items()}, "s0")

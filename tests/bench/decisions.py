@@ -52,6 +52,7 @@ def _groups() -> dict[str, list[str]]:
         ],
         "Relations and ranks (`core.analysis.relation`, `core.analysis.ranks`):": [
             f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {units.FEWEST_TEST} models on; "
+            "a hint: the same where nobody registered it, with p corrected for all that can be looked at; "
             f"below {units.FEWEST_EXPLORATORY} no coefficient, below {units.FEWEST_TEST} exploratory",
             f"not related: 90 % interval of rho within {relation.MARGIN:g}, which unrelated models reach in 80 % from "
             f"{relation.fewest_for_unrelated()} on",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 
@@ -47,16 +47,24 @@ NAMES = (
 """Long, right-to-left, with an emoji, and short."""
 
 
-def of_pilot(n: int, scores, language: str, *more: Model, std_error: float | None = 0.5, **changes) -> DeckData:
-    """A pilot of `n` models, the first as many as there are scores measured."""
+def of_pilot(
+    n: int,
+    scores,
+    language: str,
+    *more: Model,
+    at: datetime = answers.REGISTERED_AT,
+    std_error: float | None = 0.5,
+    **changes,
+) -> DeckData:
+    """A pilot of `n` models, the first as many as there are scores measured, registered at `at`."""
     told = {
         "decided_by": "Head of support",
         "decide_by": date(2026, 12, 15),
         "translations": {"ja": Translation(question="どのモデルに一次回答を任せてよいか")},
     }
-    registered = answers.registered(answers.pilot(n, **(told | changes)))
+    registered = answers.registered(answers.pilot(n, **(told | changes)), at)
     measured = [*answers.models(len(scores)), *more]
-    measured = [replace(one, run_id=f"01940000-0000-7000-8000-{at:012d}") for at, one in enumerate(measured)]
+    measured = [replace(one, run_id=f"01940000-0000-7000-8000-{place:012d}") for place, one in enumerate(measured)]
     checked = [
         (one, check, "veto" if one.worst_check == "veto" and check == "sequence_share" else "pass")
         for one in measured
@@ -91,6 +99,7 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     "related_other_way": lambda language: of_pilot(24, answers.falling()[::-1], language, use_class="safety_critical"),
     "not_related": lambda language: of_pilot(40, answers.unrelated(40, seed=1), language),
     "cannot_tell": lambda language: of_pilot(12, answers.unrelated(12), language),
+    "hint": lambda language: of_pilot(24, answers.falling(), language, at=datetime(2026, 11, 25)),
     "incomplete": lambda language: of_pilot(
         12, answers.unrelated(9), language, replace(answers.models(10)[9], worst_check="veto", rise="not_usable")
     ),

@@ -80,7 +80,7 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
         _("Models"),
         _("Dimension and score"),
         _("Spearman's rho"),
-        _("p (Holm)"),
+        _("p (corrected)"),
         _("Drawn towards the others"),
         _("The criteria choose"),
     ]

@@ -34,6 +34,7 @@ ICONS = {
     "related_other_way": ":material/swap_vert:",
     "not_related": ":material/do_not_disturb_on:",
     "cannot_tell": ":material/help:",
+    "hint": ":material/lightbulb:",
 }
 """Icons by the word of an answer."""
 MAX_GROUPS = 6
