@@ -48,9 +48,24 @@ def read_toml(file: Path, what: str) -> dict[str, Any]:
 
 def parse_toml(text: str, file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
+        _require_whole_numbers_of_toml(content)
+        return content
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError("{file} is no TOML: {error}.", file=file.name, error=error) from error
+    except ValueError as error:
+        raise InputError(
+            "{file} holds a whole number of more than 64 bits, which no TOML file may. Correct it.", file=file.name
+        ) from error
+
+
+def _require_whole_numbers_of_toml(value: Any) -> None:
+    """Raises ValueError for numbers beyond 64 bits, as Python does for those of thousands of digits: it could read the
+    others, and not write all of them."""
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError(value.bit_length())
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _require_whole_numbers_of_toml(part)
 
 
 def validate(model: type[T], content: Any, place: Path | str, context: Any = None) -> T:

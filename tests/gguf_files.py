@@ -24,9 +24,17 @@ MIXTURE = SIZES["qwen3"] | dict(num_experts=4, num_experts_per_tok=2, moe_interm
 
 
 def save_tiny_gguf(
-    path: Path, family: str = "llama", seed: int = 0, tied: bool = False, quantised: bool = True
+    path: Path,
+    family: str = "llama",
+    seed: int = 0,
+    tied: bool = False,
+    quantised: bool = True,
+    stored_twice: bool = False,
 ) -> Path:
-    """A file of one architecture; matrices of a width that blocks divide are stored as Q8_0. Returns its path."""
+    """A file of one architecture; matrices of a width that blocks divide are stored as Q8_0. Returns its path.
+
+    A tied embedding that is `stored_twice` is the output matrix as well.
+    """
     tokenizer = train_tokenizer()
     sizes = SIZES.get(family, MIXTURE) | {"vocab_size": len(tokenizer), "tie_word_embeddings": tied}
     if family != "gpt2":
@@ -40,7 +48,7 @@ def save_tiny_gguf(
     _write_tokenizer(writer, tokenizer)
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     for name, tensor in module.state_dict().items():
-        if tied and name == "lm_head.weight":
+        if tied and not stored_twice and name == "lm_head.weight":
             continue
         for stored, values in _stored(names, name, tensor.numpy(), config):
             writer.add_tensor(stored, *_packed(values, quantised))

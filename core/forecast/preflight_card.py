@@ -35,7 +35,7 @@ from core.registry.estimators import require_on_request
 from core.registry.passes import PASSES, TRAINED
 from core.registry.protocols import Protocol, find_protocol
 from core.texts.corpora import Corpus, open_corpus
-from core.texts.sample import TokenSample
+from core.texts.sample import TokenSample, require_length
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -117,6 +117,10 @@ class _Survey:
             require_on_request(config.estimators, self.protocol.name, self.protocol.clouds)
         with self._step():
             self.corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+        if self.corpus and self.protocol:
+            with self._step():
+                n_sequences, n_tokens = self.protocol.n_sequences, self.protocol.n_tokens
+                require_length(self.corpus, n_sequences, n_tokens, config.seed, self.protocol.name)
         with self._step():
             self.source = stack.enter_context(find_model(config.model))
             self.notes += self.source.notes

@@ -115,4 +115,6 @@ def between_share(points: Tensor, sequences: Tensor) -> float:
     total = float(directions.square().sum())
     between = float((sums.square().sum(1) / counts).sum())
     within_mean = (total - between) / (n - n_sequences)
+    if not total:  # all points are equal
+        return math.nan
     return (between - (n_sequences - 1) * within_mean) / (total + within_mean)

@@ -309,6 +309,13 @@ class _StateWriter:
                     layer=layer,
                     model=self.model.row.model_id,
                 )
+            if norms.min() == norms.max() and (self.states[index] == self.states[index][0]).all():
+                raise ModelError(
+                    "Layer {layer} of {model} is the same for every token: its weights do not tell tokens apart, which is "
+                    "a damaged or untrained file. Download it again.",
+                    layer=layer,
+                    model=self.model.row.model_id,
+                )
             if not np.isfinite(norms).all():
                 raise ModelError(
                     "Layer {layer} of {model} has {n} token with infinite or missing values in {dtype}. {way_out}",

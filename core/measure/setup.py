@@ -15,7 +15,7 @@ from core.registry.estimators import require_on_request
 from core.registry.protocols import Protocol, find_protocol
 from core.texts.chats import read_template, template_hash
 from core.texts.corpora import Corpus, open_corpus
-from core.texts.sample import TokenSample, draw_sample
+from core.texts.sample import TokenSample, draw_sample, require_length
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,20 @@ class Setup:
 
 def open_setup(config: RunConfig) -> Setup:
     """Open text and model; downloads the model if needed. Raises InputError (and subclasses) for anything the user can fix."""
-    protocol = find_protocol(config.protocol)
-    require_on_request(config.estimators, protocol.name, protocol.clouds)
-    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    protocol, corpus = open_text(config)
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
     companions = tuple(read_tokenizer(find_weights(reference)) for reference in config.companions)
     return Setup(protocol, corpus, blueprint, config.seed, companions)
+
+
+def open_text(config: RunConfig) -> tuple[Protocol, Corpus]:
+    """Protocol and text of a measurement, before a model is fetched for them. Raises InputError for an unknown protocol or
+    a text that cannot be read, CorpusError for one that is too short for any model."""
+    protocol = find_protocol(config.protocol)
+    require_on_request(config.estimators, protocol.name, protocol.clouds)
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    require_length(corpus, protocol.n_sequences, protocol.n_tokens, config.seed, protocol.name)
+    return protocol, corpus
 
 
 def with_readable_tokenizer(models: list[str]) -> list[str]:

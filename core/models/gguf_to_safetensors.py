@@ -222,6 +222,7 @@ class GgufTensors:
         processor = TENSOR_PROCESSORS.get(self.architecture, TensorProcessor)(config=settings)
         names = get_gguf_hf_weights_map(module, processor)
         expected = Counter(names.values())
+        tied = set(module.all_tied_weights_keys)  # a tied embedding may be stored twice, and is one matrix
         stacked: dict[str, torch.Tensor] = {}
         for number, tensor in enumerate(self._reader.tensors):
             processed = processor.process(
@@ -230,7 +231,7 @@ class GgufTensors:
                 tensor_key_mapping=names,
                 parsed_parameters={"tensors": stacked},
             )
-            if processed.name in names:
+            if processed.name in names and names[processed.name] not in tied:
                 yield number, names[processed.name], _as_tensor(processed.weights, dtype)
             expected[names.get(tensor.name) or names.get(tensor.name.removesuffix(".weight"), "")] -= 1
             for name in [name for name in stacked if expected[name] <= 0]:

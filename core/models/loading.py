@@ -24,10 +24,11 @@ from safetensors import SafetensorError
 from transformers.integrations.gguf import kernels as gguf_kernels
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
 from transformers.quantizers.base import HfQuantizer
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from core.errors import ModelError, Sentence
 from core.files import read_json
-from core.models.weights import Weights, gguf_entries, safetensors_entries
+from core.models.weights import Weights, gguf_entries, safetensors_entries, stores_embedding_twice
 
 gguf_kernels.is_kernels_available = lambda: False  # the GGUF loader downloads kernels despite USE_HUB_KERNELS
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns about weights on disk, which we put there on purpose
@@ -43,7 +44,13 @@ def read_config(weights: Weights) -> Any:
 
 @lru_cache(maxsize=16)
 def _stored_config(weights: Weights) -> Any:
-    return _load(weights, transformers.AutoConfig, Sentence("configuration"))
+    config = _load(weights, transformers.AutoConfig, Sentence("configuration"))
+    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+        if part is not None:
+            part.return_dict = True  # passes read named outputs, whatever those who trained it preferred
+    if weights.gguf_file and getattr(config, "tie_word_embeddings", True) is False:
+        config.tie_word_embeddings = stores_embedding_twice(weights.folder / weights.gguf_file)
+    return config
 
 
 # Cached: a measurement with its control passes calls it several times, and a GGUF file takes seconds.
@@ -58,7 +65,32 @@ def read_tokenizer(weights: Weights) -> Any:
     if not len(tokenizer):
         raise ModelError("The tokenizer of {weights} has an empty vocabulary. Download it again.", weights=weights.name)
     tokenizer.truncation_side = "right"
+    if not isinstance(
+        tokenizer.model_max_length, (int, float)
+    ):  # a text in some files; windows are cut to their own length
+        tokenizer.model_max_length = VERY_LARGE_INTEGER
+    tokenizer.__class__ = _naming_panics(type(tokenizer), weights.name)
     return tokenizer
+
+
+def _naming_panics(tokenizer_class: type, name: str) -> type:
+    """The class with a call that raises ModelError where the tokenizers' library panics: on a regular expression that
+    takes too long, for example. A panic is no Exception, so nobody else would catch it."""
+
+    def encode(self: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return tokenizer_class.__call__(self, *arguments, **options)  # type: ignore[operator]
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise ModelError(
+                "The tokenizer of {weights} cannot read this text ({reason}). Check its tokenizer.json, or choose another "
+                "model.",
+                weights=name,
+                reason=" ".join(str(error).split())[:160],
+            ) from error
+
+    return type(tokenizer_class.__name__, (tokenizer_class,), {"__call__": encode})
 
 
 def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
@@ -86,6 +118,19 @@ def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
     if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:  # encoders, which can also be loaded as causal models
         is_causal &= bool(getattr(config, "is_decoder", False))
     return ("decoder", transformers.AutoModelForCausalLM) if is_causal else ("encoder", transformers.AutoModel)
+
+
+def require_text(config: Any, loader: Any, weights: Weights) -> None:
+    """Raises ModelError for a network that reads images, sounds or bytes of any kind in place of token ids."""
+    known = loader._model_mapping.get(type(config), None)
+    network = known[0] if isinstance(known, (list, tuple)) else known
+    if network is not None and network.main_input_name != "input_ids":
+        raise ModelError(
+            "{weights} ({kind}) reads {input} and no text, so it is not measured. Choose a language model.",
+            weights=weights.name,
+            kind=config.model_type,
+            input=network.main_input_name,
+        )
 
 
 def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
@@ -150,6 +195,7 @@ SIZES = (
 )
 """Sizes that are at least 1 in every network, as configurations and GGUF files call them."""
 INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
+TRUTH = "BOOL"
 
 
 def check_files(weights: Weights) -> None:
@@ -172,6 +218,14 @@ def check_files(weights: Weights) -> None:
         try:
             for name, dtype, _ in safetensors_entries(path):
                 n_tensors += 1
+                if dtype == TRUTH and name.endswith(".weight"):
+                    raise ModelError(
+                        "{name} of {weights} holds truth values ({dtype}): they would be measured as if they were trained "
+                        "weights. Download it again, or choose another revision.",
+                        name=name,
+                        weights=weights.name,
+                        dtype=dtype,
+                    )
                 if dtype in INTEGERS and name.endswith(".weight") and not is_quantised:
                     raise ModelError(
                         "{name} of {weights} holds whole numbers ({dtype}), and its config.json names no quantisation: they "
@@ -393,12 +447,11 @@ def check_quantisation(config: Any, name: str) -> None:
 
 
 def loading_options(config: Any) -> dict[str, Any]:
-    """Options of `from_pretrained` that dequantise while loading; empty for methods that cannot."""
-    method = method_of(config)
-    if method is None or not _is_dequantised_while_loading(method):
-        return {}
+    """Options of `from_pretrained`: the configuration as it was corrected, set to dequantise while loading if it can."""
     config = copy.deepcopy(config)
-    config.quantization_config = _dense(config)
+    method = method_of(config)
+    if method is not None and _is_dequantised_while_loading(method):
+        config.quantization_config = _dense(config)
     return {"config": config}
 
 

@@ -28,6 +28,7 @@ from core.models.loading import (
     read_config,
     read_network,
     read_tokenizer,
+    require_text,
 )
 from core.models.memory import (
     LOSS_ROWS,
@@ -320,6 +321,7 @@ def read_blueprint(
             kind=config.model_type,
         )
     kind, loader = find_loader(config, weights)
+    require_text(config, loader, weights)
     check_quantisation(config, weights.name)
     tokenizer = read_tokenizer(weights) if with_tokenizer else None
     return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)

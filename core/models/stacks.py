@@ -56,7 +56,7 @@ def stack_config(config: Any, stack: str) -> Any:
 def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
     """The blocks of `stack` in a transformers model, loaded or on the meta device."""
     root = {"encoder": module.get_encoder, "decoder": module.get_decoder}.get(stack, lambda: module.base_model)()
-    n = _n_blocks(stack_config(config, stack), stack)
+    n = _n_blocks(stack_config(config, stack), stack, model)
     for name, candidate in root.named_modules():
         if _is_list(candidate, n):
             owner = root.get_submodule(name.rpartition(".")[0])
@@ -78,11 +78,18 @@ def all_stacks(module: Any, config: Any, model: str) -> list[Stack]:
     return [find_stack(module, config, name, model) for name in names]
 
 
-def _n_blocks(config: Any, stack: str) -> int:
+def _n_blocks(config: Any, stack: str, model: str) -> int:
     """Number of blocks. The two stacks may differ in depth, so a stack's own count comes before the common one."""
     names = (f"{stack}_layers", f"num_{stack}_layers", "num_layers", "num_hidden_layers")
     counts = (getattr(config, name, None) for name in (names if stack in STACKS else names[-1:]))
-    return next(count for count in counts if isinstance(count, int))
+    n = next((count for count in counts if isinstance(count, int)), None)
+    if n is None:
+        raise ModelError(
+            "The configuration of {model} ({kind}) does not say how many blocks it has, so it is not measured.",
+            model=model,
+            kind=config.model_type,
+        )
+    return n
 
 
 def output_state(output: Any) -> Tensor:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gguf import LlamaFileType
+import numpy as np
+from gguf import GGUFReader, LlamaFileType
 from safetensors import safe_open
 
 from core.errors import ModelError
@@ -231,6 +232,18 @@ def gguf_entries(path: Path) -> dict[str, Any]:
     except (struct.error, KeyError) as error:
         raise ModelError("{path} cannot be read: the file is damaged. Download it again.", path=path.name) from error
     return entries
+
+
+def stores_embedding_twice(path: Path) -> bool:
+    """Whether a GGUF file holds the tied embedding a second time as its output matrix: one matrix of the network.
+
+    transformers takes any output matrix for one of its own.
+    """
+    stored = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    embedding, output = stored.get("token_embd.weight"), stored.get("output.weight")
+    if embedding is None or output is None or embedding.tensor_type != output.tensor_type:
+        return False
+    return np.array_equal(embedding.data.view(np.uint8), output.data.view(np.uint8))
 
 
 def _skip_value(stream: BinaryIO, size: int) -> None:

@@ -155,6 +155,7 @@ class PlanSetup:
 def open_plan(config: PlanConfig) -> PlanSetup:
     """Open text and model; downloads the model if needed. Raises InputError (and subclasses) for anything the user can fix."""
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    texts.require_halves(corpus, config.seed)
     return check_plan(config, corpus, read_blueprint(find_weights(config.model), config.dtype, config.device, None))
 
 

@@ -18,7 +18,7 @@ from core.models.model import Blueprint, OpenModel
 from core.plans.pricing import Difference, Scores, concatenate, ratio_difference
 from core.records import PlanConfig
 from core.texts.corpora import Corpus
-from core.texts.sample import TokenWindows, draw_windows
+from core.texts.sample import TokenWindows, draw_windows, require_length
 from core.texts.tasks import ScoredTokens, Task, TokenizedRow, read_task
 from core.texts.windows import characters_for_tokens, merge_pieces
 
@@ -82,6 +82,16 @@ def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     )
 
 
+def require_halves(corpus: Corpus, seed: int) -> None:
+    """Raises CorpusError for a text that is too short to choose and verify a plan on, whatever the model."""
+    n_tokens = WINDOW_LENGTHS[-1]
+    try:
+        for half in split_in_halves(corpus, characters_for_tokens(corpus.beginning, n_tokens)):
+            require_length(half, VERIFICATION_WINDOWS, n_tokens, seed, PURPOSE)
+    except CorpusError as error:
+        raise _half_too_short(error) from error
+
+
 def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut:
     """Windows for choosing (at least `n_fit` tokens, if the text has them) and for verifying.
 
@@ -100,7 +110,11 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
         except CorpusError:
             continue
     assert error is not None
-    raise CorpusError("Half of the text is held out to verify the plan. {error}", error=error) from error
+    raise _half_too_short(error) from error
+
+
+def _half_too_short(error: CorpusError) -> CorpusError:
+    return CorpusError("Half of the text is held out to verify the plan. {error}", error=error)
 
 
 def _lengths(model: OpenModel) -> list[int]:

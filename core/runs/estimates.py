@@ -44,9 +44,11 @@ def estimate_plan(config: PlanConfig) -> PlanEstimate:
     from core.models.model import read_blueprint
     from core.models.model_metadata import find_model
     from core.plans.setup import check_plan
+    from core.plans.texts import require_halves
     from core.texts.corpora import open_corpus
 
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    require_halves(corpus, config.seed)
     with find_model(config.model) as source:
         estimate = PlanEstimate(config.model, config.corpus, download_bytes=source.download_bytes, notes=source.notes)
         if source.weights is None:

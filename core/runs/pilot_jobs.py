@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from core.errors import InputError, WarehouseError
+from core.errors import CorpusError, InputError, WarehouseError
 from core.files import is_locked, lock_path, make_folder, try_lock
 from core.pilots.pilot import Pilot
 from core.pilots.registration import pilot_requests
@@ -83,10 +83,22 @@ def _require_weights(config: RunConfig) -> None:
 
 
 def _requests(pilot: Pilot) -> list[RunConfig]:
-    from core.measure.setup import with_readable_tokenizer
+    """Every measurement of the pilot. Raises CorpusError if none of its texts is long enough, before any model is fetched."""
+    from core.measure.setup import open_text, with_readable_tokenizer
 
     models = list(dict.fromkeys(model.asked for model in pilot.models))
-    return pilot_measurements(pilot, with_readable_tokenizer(models) if len(models) > 1 else models)
+    if len(models) < 2:
+        return pilot_measurements(pilot, models)
+    refusals = list[CorpusError]()
+    for part in {(part.corpus, part.seed): part for part in pilot_measurements(pilot)}.values():
+        try:
+            open_text(part)
+            break
+        except CorpusError as error:
+            refusals.append(error)
+    else:
+        raise refusals[0]
+    return pilot_measurements(pilot, with_readable_tokenizer(models))
 
 
 def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:

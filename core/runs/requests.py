@@ -87,11 +87,15 @@ def with_companions(config: RunConfig, models: Sequence[str]) -> list[RunConfig]
 
 
 def with_readable_companions(config: RunConfig, models: Sequence[str]) -> list[RunConfig]:
-    """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later."""
+    """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later.
+
+    Raises CorpusError for a text that no model can be measured on, before models are fetched for their tokenizers.
+    """
     if len(set(models)) < 2:
         return with_companions(config, models)
-    from core.measure.setup import with_readable_tokenizer
+    from core.measure.setup import open_text, with_readable_tokenizer
 
+    open_text(config)
     readable = with_readable_tokenizer(list(dict.fromkeys(models)))
     return [
         replace(request, companions=tuple(name for name in request.companions if name in readable))

@@ -41,6 +41,9 @@ MIN_TYPES = 300
 """Least number of token types of a cloud: d2 of a few hundred directions depends mostly on which they are."""
 SMALL_VOCABULARY = 350
 """A tokenizer of fewer types has little more than the 256 bytes, or the letters."""
+MAX_UNKNOWN = 0.05
+MAX_TOKENS_PER_CHARACTER = 0.9
+"""A tokenizer made for another language knows few of the words, or reads them byte by byte."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,19 @@ def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model:
             n_types=n_types,
             min_types=MIN_TYPES,
         )
+    n_words = len(np.unique(sample.words.words))
+    is_unfit = sample.unknown_share > MAX_UNKNOWN or sample.tokens_per_character > MAX_TOKENS_PER_CHARACTER
+    if n_words < MIN_TYPES or not is_unfit:
+        return CorpusError(
+            "{corpus} repeats itself: its windows hold {n_words} different words, which {model} reads as {n_types} token "
+            "types in {n_tokens:,} tokens; a cloud needs {min_types}. Choose a text with more variety.",
+            corpus=corpus.row.name,
+            n_words=n_words,
+            model=model,
+            n_types=n_types,
+            n_tokens=sample.ids.size,
+            min_types=MIN_TYPES,
+        )
     return CorpusError(
         "The tokenizer of {model} leaves {n_types} token types in {n_tokens} tokens of {corpus} "
         "({tokens_per_character:.2f} tokens per character, {unknown_share:.0%} unknown); a cloud needs "
@@ -203,7 +219,7 @@ def draw_windows(
 
     Raises CorpusError if the text is too short, ModelError for chat messages and a model without a chat template.
     """
-    protocol = Protocol(purpose, version=1, n_sequences=n_sequences, n_tokens=n_tokens, max_types=0)
+    protocol = _window_protocol(purpose, n_sequences, n_tokens)
     _, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
     encoded = [window.encoded for window in tokenized.complete]
     scored = ~np.stack([window.template for window in encoded])
@@ -220,17 +236,46 @@ def _read_corpus(
     corpus: Corpus, tokenizer: Any, protocol: Protocol, seed: int, model: str, opened: bool
 ) -> tuple[_Source, _TokenizedWindows]:
     """All windows of a protocol, each complete. Raises CorpusError, with the counts, if the text is too short."""
-    length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
-    if corpus.conversations:
-        source = _chat_windows(corpus, protocol, length, seed)
-    else:
-        source = _text_windows(corpus, protocol, length, seed, opened)
-    if len(source.windows) < protocol.n_sequences:
-        raise _too_short_error(corpus, protocol, tokenizer, len(source.windows))
+    source = _plan_source(corpus, protocol, seed, opened)
     tokenized = _tokenize_windows(source, tokenizer, model, protocol.n_tokens)
     if len(tokenized.complete) < protocol.n_sequences:
         raise _too_short_error(corpus, protocol, tokenizer, len(tokenized.complete))
     return source, tokenized
+
+
+def require_length(corpus: Corpus, n_sequences: int, n_tokens: int, seed: int, purpose: str) -> None:
+    """Raises CorpusError for a text that has no room for so many windows under any tokenizer, so that no model has to be
+    downloaded to find it; `purpose` names the windows."""
+    _plan_source(corpus, _window_protocol(purpose, n_sequences, n_tokens), seed, True)
+
+
+def _window_protocol(purpose: str, n_sequences: int, n_tokens: int) -> Protocol:
+    return Protocol(purpose, version=1, n_sequences=n_sequences, n_tokens=n_tokens, max_types=0)
+
+
+def _plan_source(corpus: Corpus, protocol: Protocol, seed: int, opened: bool) -> _Source:
+    """The windows of a text, placed by its characters alone. Raises CorpusError if there is no room for all of them."""
+    length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
+    if corpus.conversations:
+        source = _chat_windows(corpus, protocol, length, seed)
+        if len(source.windows) < protocol.n_sequences:
+            raise _too_few_messages_error(corpus, protocol, len(source.windows))
+        return source
+    source = _text_windows(corpus, protocol, length, seed, opened)
+    if len(source.windows) < protocol.n_sequences:
+        raise CorpusError(
+            "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows of "
+            "{n_tokens} tokens, for which {length:,} characters each are set aside; its {n_characters:,} characters "
+            "have room for {n_windows}. Add text.",
+            corpus=corpus.row.name,
+            protocol=protocol.name,
+            n_sequences=protocol.n_sequences,
+            n_tokens=protocol.n_tokens,
+            length=length,
+            n_characters=corpus.row.n_characters,
+            n_windows=len(source.windows),
+        )
+    return source
 
 
 @dataclass(frozen=True)
@@ -336,7 +381,7 @@ def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, op
     return _Source(
         windows,
         contents=[window_text(documents, windows, index, n_tokens) for index in range(len(windows))],
-        encode=lambda text, tokenizer, _model: encode_text(text, tokenizer, n_tokens, opened),
+        encode=lambda text, tokenizer, model: encode_text(text, tokenizer, n_tokens, opened, model),
         text=str,
         word_span=lambda _text, wide: word_span(n_tokens, wide),
         position=position,
@@ -406,18 +451,7 @@ def _has_unknown(tokenizer) -> bool:
 
 def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_complete: int) -> CorpusError:
     if corpus.conversations:
-        return CorpusError(
-            "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
-            "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
-            "its {n_documents:,} conversations of {n_characters:,} characters give {n_whole}. Add conversations.",
-            corpus=corpus.row.name,
-            protocol=protocol.name,
-            n_sequences=protocol.n_sequences,
-            n_tokens=protocol.n_tokens,
-            n_documents=corpus.row.n_documents,
-            n_characters=corpus.row.n_characters,
-            n_whole=n_complete,
-        )
+        return _too_few_messages_error(corpus, protocol, n_complete)
     text = BETWEEN.join(corpus.pieces)[:400_000]
     n_available = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     needed = protocol.n_sequences * protocol.n_tokens
@@ -432,6 +466,21 @@ def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_complete: 
         needed=needed,
         there=n_available,
         n_whole=n_complete,
+    )
+
+
+def _too_few_messages_error(corpus: Corpus, protocol: Protocol, n_whole: int) -> CorpusError:
+    return CorpusError(
+        "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
+        "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
+        "its {n_documents:,} conversations of {n_characters:,} characters give {n_whole}. Add conversations.",
+        corpus=corpus.row.name,
+        protocol=protocol.name,
+        n_sequences=protocol.n_sequences,
+        n_tokens=protocol.n_tokens,
+        n_documents=corpus.row.n_documents,
+        n_characters=corpus.row.n_characters,
+        n_whole=n_whole,
     )
 
 

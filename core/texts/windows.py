@@ -56,9 +56,12 @@ def join_neighbours(lengths: Sequence[int], min_length: int) -> list[tuple[int, 
 
 def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tuple[list[str], list[Window]]:
     """Documents and their windows; pieces are merged into longer documents if one window each leaves too much unused."""
+    documents, windows = list[str](), list[Window]()
     for windows_per_document in (1, 4):
-        documents = merge_pieces(corpus.pieces, windows_per_document * length)
-        windows = plan_windows(documents, n_windows, length, corpus.row.sha256, seed)
+        merged = merge_pieces(corpus.pieces, windows_per_document * length)
+        planned = plan_windows(merged, n_windows, length, corpus.row.sha256, seed)
+        if len(planned) > len(windows):
+            documents, windows = merged, planned
         if len(windows) >= n_windows:
             break
     return documents, windows

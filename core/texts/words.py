@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from icu4py.breakers import WordBreaker
 
+from core.errors import ModelError
+
 # Characters that a token is assumed to cover: few, so that nearly every tokenizer that suits the language covers all
 # words. Of 32 windows of 128 tokens SmolLM2 loses no occurrence; MiniLM loses none in business English and one
 # percent in Python documentation (rules of asterisks, a token each). Two small Japanese vocabularies: 0.0 and 0.2.
@@ -186,8 +188,11 @@ def opening_token(tokenizer: Any) -> str | None:
     return str(tokenizer.bos_token) if tokenizer("a", verbose=False)["input_ids"][0] == bos else None
 
 
-def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True) -> Encoded:
-    """The first tokens of a text, with the special tokens that the tokenizer adds if `opened`."""
+def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True, model: str = "this model") -> Encoded:
+    """The first tokens of a text, with the special tokens that the tokenizer adds if `opened`.
+
+    Raises ModelError if those alone are more than `n_tokens`; `model` is the name of the tokenizer's model in errors.
+    """
     encoding = tokenizer(
         text,
         add_special_tokens=opened,
@@ -197,6 +202,14 @@ def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True) -
         verbose=False,
     )
     ids = list(encoding["input_ids"])
+    if len(ids) > n_tokens:  # it cuts the text to make room, and never what it adds
+        raise ModelError(
+            "The tokenizer of {model} adds {n_added} tokens to every text, and a window has {n_tokens}: nothing of the text "
+            "is left. Check its tokenizer.json (post_processor), or choose a protocol with longer windows.",
+            model=model,
+            n_added=tokenizer.num_special_tokens_to_add(),
+            n_tokens=n_tokens,
+        )
     offsets, template = read_offsets(encoding, n_tokens), np.zeros(n_tokens, dtype=bool)
     if not tokenizer.is_fast:
         covered = tokenizer.decode(ids, skip_special_tokens=True)

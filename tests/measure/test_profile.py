@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from core.errors import CorpusError
 from core.geometry.layer import CloudPlan
 from core.measure import plan, profile
 from core.measure.plan import TokenMask
+from core.measure.setup import open_setup
+from core.pilots.registration import parse_pilot
+from core.plans.setup import open_plan
+from core.records import PlanConfig, RunConfig
+from core.registry.protocols import PROTOCOLS
+from core.runs.pilot_jobs import run_pilot
+from core.runs.requests import with_readable_companions
+from core.texts.corpora import BUILT_IN
+from core.warehouse.warehouse import Warehouse
 
 PLAN = CloudPlan([], [], [], np.zeros((0, 2), dtype=bool))
 LAYER = object()
@@ -50,3 +60,28 @@ def test_a_token_that_is_masked_in_one_run_alone_moves_no_other():
     everything, fewer = np.ones(50, dtype=bool), np.arange(50) != 17
     assert order(fewer) == [token for token in order(everything) if token != 17]
     assert sorted(order(fewer)) == np.flatnonzero(fewer).tolist()
+
+
+def test_a_text_that_is_too_short_for_any_model_is_told_before_one_is_fetched(tmp_path, monkeypatch):
+    text = tmp_path / "short.txt"
+    text.write_text("A text of few words.\n\n" * 40, encoding="utf-8")
+
+    def fetched(reference):
+        pytest.fail(f"{reference} was fetched")
+
+    for module in ("core.measure.setup", "core.plans.setup", "core.measure.score"):
+        monkeypatch.setattr(f"{module}.find_weights", fetched)
+    models = ["pypi:no-such-model", "pypi:no-other-model"]
+    asked = RunConfig(models[0], str(text))
+    with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
+        open_setup(asked)
+    with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
+        with_readable_companions(asked, models)
+    with pytest.raises(CorpusError, match="Half of the text is held out .* short is too short for the layer plan"):
+        open_plan(PlanConfig(models[0], str(text)))
+    file = f'name = "p"\nquestion = "q?"\nuse_class = "general"\nmodels = {models}\ntexts = ["{text}"]\n'
+    file += '[benchmark]\nname = "b"\nmetric = "acc"\ndirection = "higher"\nexpectation = "e"\nsign = "none"\nfrozen = 2026-11-25\n'
+    pilot = parse_pilot(file, tmp_path, PROTOCOLS, BUILT_IN)
+    warehouse = Warehouse(tmp_path / "w.duckdb")
+    with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
+        list(run_pilot(pilot, warehouse, None, lambda status: None))

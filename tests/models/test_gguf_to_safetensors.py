@@ -154,3 +154,22 @@ def test_weights_are_asked_for_dequantised_whatever_the_architecture(cache, tmp_
     model = open_model(find_weights(str(save_tiny_gguf(tmp_path / "tiny.gguf"))), "bfloat16", "cpu")
     assert asked and all(asked)
     assert {str(p.dtype) for p in model.module.parameters()} == {"torch.bfloat16"} and not caplog.records
+
+
+def test_a_tied_embedding_that_is_stored_twice_is_counted_and_read_once(cache, tmp_path):
+    once = open_model(find_weights(str(save_tiny_gguf(tmp_path / "once.gguf", "qwen2", tied=True))), device="cpu")
+    path = save_tiny_gguf(tmp_path / "twice.gguf", "qwen2", tied=True, stored_twice=True)
+    blueprint = read_blueprint(find_weights(str(path)), "float32", "cpu", None)
+    whole, streamed = load_network(blueprint), open_streamed(path, tmp_path)
+    rows = [blueprint.weightless.row, whole.row, streamed.row]
+    assert {row.parameters for row in rows} == {once.row.parameters}
+    expected = states_of(once, tmp_path)
+    for model in (whole, streamed):
+        found = states_of(model, tmp_path)
+        assert np.array_equal(found[0], expected[0]) and found[1] == expected[1]
+
+
+def test_an_output_matrix_of_its_own_stays_one(cache, tmp_path):
+    path = save_tiny_gguf(tmp_path / "own.gguf", "qwen2", tied=False)
+    model = open_model(find_weights(str(path)), device="cpu")
+    assert model.module.lm_head.weight is not model.module.model.embed_tokens.weight

@@ -4,16 +4,19 @@ import json
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from core.errors import CorpusError, ModelError
 from core.measure.profile import measure_profile
+from core.models.description import tokenizer_hash
 from core.models.hub import find_weights, local_weights
 from core.models.loading import read_tokenizer
 from core.models.model import open_model, read_blueprint
 from core.models.weights import as_unread, named_shards
 from core.records import RunConfig
-from tests.tiny import save_tiny_model
+from core.texts.words import encode_text
+from tests.tiny import save_tiny_model, train_tokenizer
 
 NESTED = "[" * 100_000 + "]" * 100_000
 
@@ -105,3 +108,89 @@ def test_a_reference_of_thousands_of_characters_is_one_short_line(reference):
     with pytest.raises(ModelError) as refused:
         find_weights(reference)
     assert len(str(refused.value)) < 400 and "\n" not in str(refused.value)
+
+
+def measure(folder, place):
+    return measure_profile(RunConfig(str(folder), device="cpu"), "run", place / "scratch", lambda step: None)
+
+
+def test_a_configuration_that_asks_for_tuples_is_measured_as_any_other(tmp_path):
+    plain = save_tiny_model(tmp_path / "plain")
+    tuples = with_settings(save_tiny_model(tmp_path / "tuples"), return_dict=False)
+    ids, scored = torch.arange(3, 35)[None], torch.ones(1, 32, dtype=torch.bool)
+    (state, nats), (expected, losses) = (
+        open_model(find_weights(str(folder)), device="cpu").forward(ids, scored) for folder in (tuples, plain)
+    )
+    assert torch.equal(state, expected) and torch.equal(nats[:, 1:], losses[:, 1:])
+
+
+def test_truth_values_among_the_weights_are_named(tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    tensors[name] = tensors[name] > 0
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"{name} of tiny holds truth values \(BOOL\)"):
+        blueprint_of(folder)
+
+
+def test_a_limit_of_the_tokenizer_that_is_written_as_text_stops_nothing(tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    path = folder / "tokenizer_config.json"
+    told = json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": "512"}
+    path.write_text(json.dumps(told), encoding="utf-8")
+    tokenizer = read_tokenizer(find_weights(str(folder)))
+    assert len(encode_text("four words of text " * 400, tokenizer, 64).ids) == 64
+    assert tokenizer_hash(tokenizer) == tokenizer_hash(train_tokenizer())
+
+
+def with_tokenizer_parts(folder, **changes):
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    return read_tokenizer(find_weights(str(folder)))
+
+
+def test_a_regular_expression_that_a_tokenizer_gives_up_on_is_named(tmp_path):
+    """The tokenizer's library panics on it, which Python does not count among its ordinary errors."""
+    never = {"type": "Split", "pattern": {"Regex": "(a|aa)+(?!b)$(?=c)"}, "behavior": "Isolated", "invert": False}
+    with pytest.raises(ModelError, match="The tokenizer of tiny cannot read this text"):
+        tokenizer = with_tokenizer_parts(save_tiny_model(tmp_path / "tiny"), pre_tokenizer=never)
+        encode_text("a" * 40 + "!", tokenizer, 16)
+
+
+def test_a_tokenizer_that_puts_more_before_a_text_than_a_window_holds_is_named(tmp_path):
+    before = [{"SpecialToken": {"id": "<s>", "type_id": 0}}] * 300
+    added = {
+        "type": "TemplateProcessing",
+        "single": [*before, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+    }
+    folder = save_tiny_model(tmp_path / "tiny")
+    with_tokenizer_parts(folder, post_processor=added)
+    with pytest.raises(ModelError, match="The tokenizer of tiny adds 300 tokens"):
+        measure(folder, tmp_path)
+
+
+def test_an_embedding_whose_rows_are_all_equal_is_named(tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.embed_tokens.weight"][:] = 0.5
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="Layer 0 of .* is the same for every token"):
+        measure(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "family, sizes",
+    [
+        ("vit", dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)),
+        ("perceiver", dict(num_latents=8, d_latents=32, d_model=32, num_blocks=1, num_self_attends_per_block=2)),
+        ("wav2vec2", dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)),
+    ],
+)
+def test_a_model_that_reads_no_text_is_refused_by_name(family, sizes, tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    transformers.AutoConfig.for_model(family, **sizes).save_pretrained(folder)
+    with pytest.raises(ModelError, match=rf"tiny \({family}\) .* not measured"):
+        blueprint_of(folder)

@@ -168,6 +168,8 @@ def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_ask
         ("models = [", "models = []\nnot_models = [", r"Unknown key 'not_models'"),
         ("[benchmark]", "[bench]", r"Unknown key 'bench'. Did you mean benchmark"),
         ("seed = 7", "seed = seven", r"pilot.toml is no TOML"),
+        ("seed = 7", f"seed = {'9' * 5000}", r"pilot.toml holds a whole number of more than 64 bits"),
+        ("seed = 7", f"seed = 0x{'f' * 5000}", r"pilot.toml holds a whole number of more than 64 bits"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_key_and_what_is_allowed(was, becomes, told, tmp_path):

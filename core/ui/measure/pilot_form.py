@@ -86,7 +86,7 @@ def _parsed_file() -> dict[str, Any]:
     """The content of the file; empty where it is no TOML, of which an error is drawn."""
     try:
         return tomllib.loads(st.session_state[_FILE])
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
 
 
