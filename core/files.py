@@ -279,7 +279,11 @@ def version() -> str:
     return tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
+PROJECT_WAREHOUSE = DATA / "local" / "workdim.duckdb"
+"""The warehouse where none is chosen."""
+
+
 def default_warehouse() -> Path:
-    """The warehouse file: WORKDIM_WAREHOUSE, or data/local/workdim.duckdb in the project."""
+    """The warehouse file: WORKDIM_WAREHOUSE, or that of the project."""
     chosen = os.environ.get("WORKDIM_WAREHOUSE")
-    return Path(chosen) if chosen else DATA / "local" / "workdim.duckdb"
+    return Path(chosen) if chosen else PROJECT_WAREHOUSE

@@ -5,7 +5,7 @@ The rows that the warehouse stores are in `core.tables`.
 
 # No postponed annotations here: see core.tables.columns.
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, Literal, get_args
@@ -49,6 +49,17 @@ def _(message: str) -> str:
 
 SHORT_ID = 18
 """Characters of an id that separate a run from its controls, which start with the same time: 13 would be the time alone."""
+SHORTEST_ENDING = 4
+"""Characters that the ending of an id must have where it stands for the whole."""
+
+
+def matching_ids(ids: Iterable[str], text: str) -> list[str]:
+    """The id that is `text`, else all that begin or end so: the terminal prints beginnings, screens and slides endings."""
+    text, known = text.strip().strip("…"), list(ids)
+    if text in known:
+        return [text]
+    is_ending = len(text) >= SHORTEST_ENDING
+    return [one for one in known if one.startswith(text) or (is_ending and one.endswith(text))]
 
 
 # --- requests --------------------------------------------------------------------------------------------------

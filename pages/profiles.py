@@ -10,6 +10,7 @@ from core.ui.profiles import checks, compare, distributions, layer_pairs, layer_
 _ = language.translator()
 
 st.title(_("Profiles"))
+provenance.show_deletion()
 runs = notices.runs_or_stop()
 url_state.expand_link("compare", "runs", section="compare")
 _pilot, runs = pilot_filter.choose(runs)

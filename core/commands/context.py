@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import write_atomic
+from core.records import matching_ids
 from core.terminal.output import one_line
 from core.terminal.output import warn as warn
 
@@ -66,25 +67,25 @@ def write_out(out: Path, content: bytes, option: str = "--out") -> None:
 
 
 def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
-    """The run id that begins with `start`. Raises InputError if none or several do."""
-    matches = [run_id for run_id in ids if run_id.startswith(start)]
+    """The run id that begins or ends with `start`. Raises InputError if none or several do."""
+    matches = matching_ids(ids, start)
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise InputError(
-            "{n_found} runs begin with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
+            "{n_found} runs begin or end with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
             n_found=len(matches),
             start=start,
             listed_by=listed_by,
         )
     if "--deleted" in listed_by:
         raise InputError(
-            "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them.",
+            "No run begins or ends with '{start}'. Check the id: `workdim {listed_by}` lists them.",
             start=start,
             listed_by=listed_by,
         )
     raise InputError(
-        "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them, "
+        "No run begins or ends with '{start}'. Check the id: `workdim {listed_by}` lists them, "
         "`workdim runs list --deleted` those that were deleted.",
         start=start,
         listed_by=listed_by,

@@ -236,7 +236,11 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
         return build_report(plan_data(find_plan(warehouse, recipe.plan_id), recipe.language), recipe)
     for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
         if is_deleted(warehouse.folder, run_id):
-            raise InputError("The run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
+            raise InputError(
+                "The run {run} of this recipe is in the trash: `{command}` brings it back.",
+                run=run_id,
+                command=warehouse.command(f"runs undelete {run_id}"),
+            )
         raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
     all_runs = queries.runs(warehouse)
     pilot = pilot_answer = specifications = None
@@ -282,6 +286,7 @@ def _of(models: Sequence[str]) -> pl.Expr:
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:
     """The recipe from the options, or the saved one that is named; also the bytes of its template."""
+    from core.deck.appendix import SECTIONS
     from core.pilots.recipe import Recipe, find_recipe
     from core.warehouse import recipes
 
@@ -298,6 +303,9 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
         if recipe.template is not None and content is None:
             raise InputError("The template {name} of this recipe is gone: name it again.", name=recipe.template)
         return recipe, content
+    for section in options.without or ():
+        if section not in SECTIONS:
+            raise InputError(unknown_name("section", section, SECTIONS))
     path = getattr(options, "template", None)
     content = read_whole(path) if path else None
     plan_id = _selected_plan(options, warehouse)

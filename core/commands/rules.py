@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.context import confirm, existing_warehouse, selected_warehouse
 from core.errors import InputError, Sentence
+from core.records import matching_ids
 from core.terminal.output import heads, language, say, say_json
 from core.terminal.tables import table
 
@@ -149,15 +150,11 @@ def outcome(options: argparse.Namespace) -> int:
     from core.wording import decisions as words
 
     warehouse = existing_warehouse(options)
-    matches = [
-        (saved, choice)
-        for saved in rules.list_rules(warehouse)
-        for choice in saved.choices
-        if choice.choice_id.startswith(options.choice)
-    ]
+    by_id = {choice.choice_id: (saved, choice) for saved in rules.list_rules(warehouse) for choice in saved.choices}
+    matches = [by_id[choice_id] for choice_id in matching_ids(by_id, options.choice)]
     if len(matches) != 1:
         raise InputError(
-            "{n_found} choices begin with '{choice}'. `workdim rules list` lists them.",
+            "{n_found} choices begin or end with '{choice}'. `workdim rules list` lists them.",
             n_found=len(matches),
             choice=options.choice,
         )

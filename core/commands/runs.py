@@ -189,7 +189,11 @@ def delete(options: argparse.Namespace) -> int:
         say(Sentence("Nothing was deleted."))
         return 0
     delete_stored_runs(warehouse, ids)
-    say(Sentence("Moved to the trash: {runs}. `workdim runs undelete RUN` brings one back.", runs=n_runs))
+    command = warehouse.command(f"runs undelete {ids[0]}")
+    if len(ids) == 1:
+        say(Sentence("Moved to the trash: {runs}. `{command}` brings it back.", runs=n_runs, command=command))
+    else:
+        say(Sentence("Moved to the trash: {runs}. `{command}` brings the first back.", runs=n_runs, command=command))
     return 0
 
 

@@ -23,8 +23,8 @@ from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 from core.wording.limits import limits
 
-SECTIONS = ("method", "values", "specifications", "checks", "provenance", "sql", "glossary", "limits")
-"""Keys of the appendix's slides in their order; the slides of each run have the key `run`."""
+SECTIONS = ("method", "values", "specifications", "checks", "provenance", "sql", "glossary", "limits", "run")
+"""Keys of the appendix's slides in their order; those of one section have it before a hyphen."""
 TERMS = (
     "estimated dimension",
     "d2",

@@ -45,7 +45,7 @@ from core.files import (
     refuse_where_read_only,
     try_lock,
 )
-from core.records import Estimate, PlanConfig, Progress, RunConfig, ScoreConfig
+from core.records import Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, matching_ids
 from core.runs.requests import job_config, job_kind
 from core.warehouse.warehouse import Warehouse
 
@@ -238,14 +238,15 @@ def job_folders(warehouse: Warehouse) -> list[Path]:
     return [folder for folder in folders_in(warehouse.jobs) if not folder.name.startswith(".")]
 
 
-def find_job(warehouse: Warehouse, prefix: str) -> JobStatus:
-    """The job whose id begins with `prefix`. Raises InputError if none or several do."""
-    matches = [status for status in list_jobs(warehouse) if status.job.job_id.startswith(prefix)]
+def find_job(warehouse: Warehouse, start: str) -> JobStatus:
+    """The job whose id begins or ends with `start`. Raises InputError if none or several do."""
+    by_id = {status.job.job_id: status for status in list_jobs(warehouse)}
+    matches = matching_ids(by_id, start)
     if len(matches) != 1:
         raise InputError(
-            "{n_found} jobs begin with '{start}'. `workdim jobs` lists them.", n_found=len(matches), start=prefix
+            "{n_found} jobs begin or end with '{start}'. `workdim jobs` lists them.", n_found=len(matches), start=start
         )
-    return matches[0]
+    return by_id[matches[0]]
 
 
 def job_status(job: Job) -> JobStatus:

@@ -16,6 +16,8 @@ from typing import NoReturn, TypeVar
 
 import streamlit as st
 
+from core.records import matching_ids
+
 T = TypeVar("T")
 
 _PREFIX = "view."
@@ -25,8 +27,6 @@ _SEPARATOR = ","
 _ADDRESS = "view address"
 _SETTLED = "view settled"
 _TOUCHED = "view touched"
-_MIN_ENDING = 4
-"""Letters that the ending of an id in a link has at least."""
 _pending: ContextVar[dict[str, tuple[str, str]] | None] = ContextVar("pending", default=None)
 """Choices to be published when the page is drawn: name -> its text, and its text in the address, which is empty for a
 default."""
@@ -206,11 +206,12 @@ def setter(name: str) -> Callable[[object], None]:
 
 
 def resolve_endings(name: str, options: Sequence[str]) -> list[str]:
-    """Replace unique endings of ids in a link by the whole ids; returns what matches none of `options`, or several."""
+    """Replace unique beginnings and endings of ids in a link by the whole ids; returns what matches none of `options`, or
+    several."""
     linked = _from_link(name)
     if linked is None:
         return []
-    asked = {text: _id_of(text, options) for text in map(_unescape, linked.split(_SEPARATOR))}
+    asked = {text: _only_id(text, options) for text in map(_unescape, linked.split(_SEPARATOR))}
     st.session_state[key(name)] = list(dict.fromkeys(found for found in asked.values() if found is not None))
     _published()[name] = st.query_params[name]  # the link is dealt with
     return [text for text, found in asked.items() if found is None]
@@ -221,18 +222,16 @@ def resolve_ending(name: str, options: Sequence[str]) -> str | None:
     linked = _from_link(name)
     if linked is None:
         return None
-    found = _id_of(linked, options)
+    found = _only_id(linked, options)
     if found is not None:
         st.session_state[key(name)] = found
     _published()[name] = linked
     return linked if found is None else None
 
 
-def _id_of(text: str, options: Sequence[str]) -> str | None:
-    """The id that is `text`, or the only one that ends so."""
-    if text in options:
-        return text
-    matches = [option for option in options if len(text) >= _MIN_ENDING and option.endswith(text)]
+def _only_id(text: str, options: Sequence[str]) -> str | None:
+    """The id that is `text`, or the only one that begins or ends so."""
+    matches = matching_ids(options, text) if text else []
     return matches[0] if len(matches) == 1 else None
 
 

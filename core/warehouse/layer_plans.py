@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan
+from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan, matching_ids
 from core.store import user_files
 from core.tables import TABLES, PlanOutcomeRow
 from core.warehouse.connection import Readable
@@ -90,11 +90,13 @@ def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> 
 
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:
-    """The plan whose id begins with `start`, from its file. Raises InputError if none or several do."""
-    known = [plan_id for plan_id in list_plans(warehouse)["plan_id"] if plan_id.startswith(start)]
+    """The plan whose id begins or ends with `start`, from its file. Raises InputError if none or several do."""
+    known = matching_ids(list_plans(warehouse)["plan_id"], start)
     if len(known) != 1:
         raise InputError(
-            "{n_known} plans begin with '{start}'. `workdim plan --list` lists them.", n_known=len(known), start=start
+            "{n_known} plans begin or end with '{start}'. `workdim plan --list` lists them.",
+            n_known=len(known),
+            start=start,
         )
     layer_plan = load_plan(warehouse, known[0])
     if layer_plan is None:

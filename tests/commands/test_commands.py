@@ -58,7 +58,7 @@ def path(tmp_path):
         (["app", "--port", "99999"], "The port must be between"),
         (["app", "--address", "0.0.0.0"], "opens the app to other machines: say by --allowed-host NAME"),
         (["app", "--address", "0.0.0.0", "--allowed-host", "http://x:1"], "takes a bare name"),
-        (["runs", "show", "nothing"], "No run begins with 'nothing'"),
+        (["runs", "show", "nothing"], "No run begins or ends with 'nothing'"),
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
         (["slides", "--out", "x.pptx"], "There are no runs to report on yet"),

@@ -81,6 +81,15 @@ def test_one_html_file_and_the_rows_behind_it(path: Path, tmp_path: Path) -> Non
         assert b"recipe_numbers" in packed.read("dictionary.csv")
 
 
+@pytest.mark.parametrize(
+    "asked, told_so", [("glosary", "Did you mean glossary? Available: checks"), ("\udce3", r"Unknown section '\udce3'")]
+)
+def test_a_section_that_is_none_is_refused_with_the_near_ones(asked, told_so, path: Path, tmp_path: Path) -> None:
+    done = run_core("slides", "--out", str(tmp_path / "a.pptx"), "--without", asked, warehouse=path)
+    assert done.returncode == 2 and told_so in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "a.pptx").exists()
+
+
 def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp_path: Path) -> None:
     first, again = tmp_path / "first.pptx", tmp_path / "again.pptx"
     template = tmp_path / "company.pptx"

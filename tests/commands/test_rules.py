@@ -96,7 +96,7 @@ def test_what_cannot_be_done_is_one_line(path: Path) -> None:
     assert "There is no rule file" in refused("save", str(path.parent / "gone.toml"), path=path)
     told("save", str(file), path=path)
     assert "--metric needs" in refused("apply", "fewest", "--metric", "acc", path=path)
-    assert "0 choices begin with 'x'" in refused("outcome", "x", "right", path=path)
+    assert "0 choices begin or end with 'x'" in refused("outcome", "x", "right", path=path)
     assert run_core("rules", "outcome", "x", "maybe", warehouse=path).returncode == 2
 
 

@@ -123,7 +123,8 @@ def test_two_runs_are_told_apart_field_by_field(said):
 def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     assert "Nobody can be asked here: add --yes" in said("delete", OTHER, expects=2)
     assert "Move 1 run to the trash" in said("delete", OTHER, expects=2)
-    assert "Moved to the trash: 1 run." in said("delete", OTHER, "--yes")
+    done = " ".join(said("delete", OTHER, "--yes").split())
+    assert f"Moved to the trash: 1 run. `workdim runs undelete {OTHER} --warehouse {path}` brings it back." in done
     assert "`workdim runs list --deleted` those that were deleted" in said("show", OTHER, expects=2)
     assert OTHER not in said("--json") and OTHER[:18] in said("list", "--deleted")
     assert ids(said("--deleted", "--json")) == [OTHER]
@@ -145,9 +146,17 @@ def test_a_control_is_not_deleted_under_its_run(said, path):
     assert "with 1 of its control runs." in said("undelete", RUN)
 
 
+def test_a_run_is_found_by_the_ending_that_slides_show(said):
+    for part in (f"…{RUN[-6:]}", RUN[-6:], RUN):
+        assert json.loads(said("show", part, "--json"))["run_id"] == RUN
+    assert "No run begins or ends with" in said("show", RUN[-3:], expects=2)  # too short for an ending
+
+
 def test_an_ambiguous_start_is_named(said):
-    assert "begin with '0190'. Type more of the id" in said("show", "0190", expects=2)
-    assert "No run begins with 'x'. Check the id: `workdim runs` lists them" in said("delete", "x", "--yes", expects=2)
+    assert "begin or end with '0190'. Type more of the id" in said("show", "0190", expects=2)
+    assert "No run begins or ends with 'x'. Check the id: `workdim runs` lists them" in said(
+        "delete", "x", "--yes", expects=2
+    )
     assert said("undelete", RUN, expects=2).strip().endswith("`workdim runs list --deleted` lists them.")
 
 

@@ -14,7 +14,7 @@ from core.runs import jobs
 from core.store import annotation
 from core.ui.profiles.provenance import _export_zip
 from core.warehouse import queries
-from core.warehouse.runs import annotate, list_deleted
+from core.warehouse.runs import annotate, empty_trash, list_deleted
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
@@ -99,6 +99,35 @@ def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
     assert not app.exception
     assert [one.run_id for one in list_deleted(filled)] == [RUN_IDS[1]]
     assert RUN_IDS[1] not in queries.runs(filled)["run_id"].to_list()
+
+
+def test_after_a_deletion_nothing_is_chosen_and_undo_brings_it_back(filled: Warehouse) -> None:
+    app = provenance(RUN_IDS[1])
+    app.button(key="delete run").click().run()
+    assert f"`workdim runs undelete {RUN_IDS[1][:18]} --warehouse {filled.path}`" in texts(app)
+    app.button(key="confirmed").click().run()
+    assert app.multiselect(key="view.runs").value == [] and not [b for b in app.button if b.key == "delete run"]
+    assert "made-up-small" in app.success[0].value.replace("\\", "")
+    app.button(key="undelete run").click().run()
+    assert not app.exception and not list_deleted(filled) and RUN_IDS[1] in queries.runs(filled)["run_id"].to_list()
+    assert app.multiselect(key="view.runs").value == [RUN_IDS[1]] and not app.success
+
+
+def test_an_undo_that_cannot_be_done_says_why(filled: Warehouse) -> None:
+    app = provenance(RUN_IDS[1])
+    app.button(key="delete run").click().run()
+    app.button(key="confirmed").click().run()
+    empty_trash(filled)
+    app.button(key="undelete run").click().run()
+    assert not app.exception and "There is no run" in app.error[0].value
+
+
+def test_undo_goes_when_another_run_is_chosen(filled: Warehouse) -> None:
+    app = provenance(RUN_IDS[1])
+    app.button(key="delete run").click().run()
+    app.button(key="confirmed").click().run()
+    app.multiselect(key="view.runs").set_value([RUN_IDS[0]]).run()
+    assert not app.success and app.multiselect(key="view.runs").value == [RUN_IDS[0]]
 
 
 def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

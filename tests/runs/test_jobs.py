@@ -240,7 +240,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     gone = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
     assert gone.returncode == 0 and not checkpoint.folder.exists()
     none = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
-    assert none.returncode == 2 and "0 jobs begin with" in none.stderr
+    assert none.returncode == 2 and "0 jobs begin or end with" in none.stderr
 
 
 def test_ctrl_c_cancels_the_job_that_it_waits_for(longer, warehouse):
@@ -265,7 +265,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
     (warehouse.jobs / "of-an-earlier-version").mkdir(parents=True)
     recover(warehouse)
     assert not left_over(warehouse)
-    with pytest.raises(InputError, match="0 jobs begin with"):
+    with pytest.raises(InputError, match="0 jobs begin or end with"):
         find_job(warehouse, "anything")
 
 

@@ -15,9 +15,10 @@ import streamlit as st
 
 from core.analysis.differences import comparability, differences, without_incidental
 from core.errors import WorkdimError
+from core.locale import worded
 from core.records import SHORT_ID
 from core.store.annotation import RESERVED_TAGS
-from core.ui import inputs, language, reads, tables
+from core.ui import inputs, language, reads, tables, url_state
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs
@@ -31,6 +32,8 @@ FIELD_WIDTH, MARK_WIDTH = 280, 30
 """Pixels."""
 _MESSAGE = "what was done with runs"
 _PENDING_ACTION = "what is to be done with which run"
+_DELETED = "the run that was just deleted, and its name"
+_NOT_BACK = "why it could not be brought back"
 
 
 def show(selection: Selection) -> None:
@@ -61,6 +64,42 @@ def show(selection: Selection) -> None:
         [table.select(pl.lit(title).alias(_("Section")), pl.all()) for title, table in titled_tables]
     )
     tables.show_download(all_fields, "workdim_provenance.csv", _("Download this record (CSV)"))
+
+
+@inputs.hidden_when_read_only
+def show_deletion() -> None:
+    """Draw that a run was deleted just now, with Undo, until another is chosen. Drawn before the choice of runs.
+
+    Nothing stands chosen after it: where other runs took its place, a second click would delete one of them.
+    """
+    _ = language.translator()
+    if problem := st.session_state.pop(_NOT_BACK, None):
+        st.error(escape(problem), icon=":material/error:")
+    deleted = st.session_state.get(_DELETED)
+    if deleted is None:
+        return
+    run_id, label = deleted
+    chosen = st.session_state.get(url_state.key("runs"), [])
+    if chosen and run_id not in chosen:
+        del st.session_state[_DELETED]
+        return
+    st.session_state[url_state.key("runs")] = []
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.success(_("In the trash: {name}").format(name=escape(label)), icon=":material/delete:")
+        st.button(_("Undo"), icon=":material/undo:", key="undelete run", on_click=_undelete, args=(run_id,))
+
+
+def _undelete(run_id: str) -> None:
+    """Called before the page is drawn again, so that the run is among those that can be chosen."""
+    from core.warehouse.runs import restore_run
+
+    st.session_state.pop(_DELETED, None)
+    try:
+        restore_run(reads.warehouse(), run_id)
+    except WorkdimError as error:
+        st.session_state[_NOT_BACK] = worded(error, language.current())
+        return
+    st.session_state[url_state.key("runs")] = [run_id]
 
 
 def differing_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
@@ -201,8 +240,8 @@ def _show_delete_question(run_id: str, label: str) -> None:
     _ = language.translator()
     lines = [
         _("Move this run to the trash: {name}").format(name=escape(label)),
-        _("It can be brought back with `workdim runs undelete {run}` until the trash is emptied.").format(
-            run=run_id[:SHORT_ID]
+        _("It can be brought back, here or with `{command}`, until the trash is emptied.").format(
+            command=reads.warehouse().command(f"runs undelete {run_id[:SHORT_ID]}")
         ),
     ]
 
@@ -210,7 +249,9 @@ def _show_delete_question(run_id: str, label: str) -> None:
         from core.runs.stored_runs import delete_stored_runs
 
         delete_stored_runs(reads.warehouse(), [run_id])
-        _finish(_("The run is in the trash."))
+        st.session_state[_DELETED] = run_id, label
+        _close_question()
+        st.rerun()
 
     _show_question(_("Delete"), lines, _("Move to the trash"), move)
 
