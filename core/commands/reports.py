@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
 from core.commands.runs import without_shipped
-from core.errors import InputError, Sentence, WorkdimError, sentences
+from core.errors import InputError, Sentence, WorkdimError, sentences, unknown_name
 from core.files import read_whole
 from core.locale import translator
 from core.terminal.output import _, heads, language, say, say_json, translated

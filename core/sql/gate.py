@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 import duckdb
 
-from core.errors import QueryError
+from core.errors import QueryError, Sentence
+
+MOST_CHARACTERS = 600
+"""Characters of DuckDB's own message that are shown."""
 
 TABLE_FUNCTIONS = {
     "range",
@@ -86,7 +89,7 @@ def check_statement(sql: str) -> None:
         with duckdb.connect() as connection:
             require_single_select(connection, sql)
     except duckdb.Error as error:
-        raise QueryError(_one_line(str(error))) from error
+        raise QueryError(worded_error(error)) from error
 
 
 def _kind(statement: duckdb.Statement) -> str:
@@ -104,7 +107,7 @@ def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckd
     tree = str(connection.execute("SELECT json_serialize_sql(?)", [select]).fetchall()[0][0])
     if tree.startswith('{"error":true'):
         if statement.type == duckdb.StatementType.SELECT:
-            raise QueryError(_one_line(json.loads(tree)["error_message"]))
+            raise QueryError(worded_error(duckdb.ParserException(json.loads(tree)["error_message"])))
         raise QueryError("EXPLAIN takes one SELECT here: the warehouse is only read.")
     settings, views, macros = (_names_of(connection, names) for names in (_SETTINGS, _VIEWS, _MACROS))
     functions = refused_functions(connection)
@@ -184,7 +187,26 @@ def _without_comments(sql: str) -> str:
     return re.sub(r"\A(\s+|--[^\n]*\n|/\*.*?\*/)*", "", sql, flags=re.DOTALL)
 
 
-def _one_line(message: str) -> str:
-    if "expression depth" in message:
-        return "The statement is nested too deeply (more than 1,000 levels)."
-    return f"{message.splitlines()[0]}. Type one SELECT statement."
+_WRONG = (
+    (duckdb.ParserException, Sentence("This is no SQL that can be read. Type one SELECT statement.")),
+    (duckdb.CatalogException, Sentence("The statement names something that is not there.")),
+    (duckdb.BinderException, Sentence("A column, function or type of the statement does not fit.")),
+    (duckdb.ConversionException, Sentence("A value cannot be turned into the type that the statement asks for.")),
+    (duckdb.OutOfRangeException, Sentence("A value lies beyond what its type or function takes.")),
+    (duckdb.InvalidInputException, Sentence("A function was given something that it does not take.")),
+    (duckdb.NotImplementedException, Sentence("The statement asks for something that DuckDB cannot do.")),
+)
+"""Kind of DuckDB's error -> what it means, in the reader's language. DuckDB itself speaks English only."""
+
+
+def worded_error(error: Exception) -> Sentence:
+    """What is wrong, and DuckDB's own message in one line, without the excerpt of the statement."""
+    text = str(error)
+    if "expression depth" in text:
+        return Sentence("The statement is nested too deeply (more than 1,000 levels).")
+    lines = text.split("\n\nLINE ")[0].splitlines()
+    message = re.sub(r"^[A-Za-z ]+ Error: ", "", " ".join(line.strip() for line in lines if line.strip()))
+    if len(message) > MOST_CHARACTERS:  # it repeats what was typed, however long that is
+        message = f"{message[:MOST_CHARACTERS]}..."
+    wrong = next((words for kind, words in _WRONG if isinstance(error, kind)), Sentence("The query failed."))
+    return Sentence("{wrong} DuckDB: {message}", wrong=wrong, message=message or type(error).__name__)

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from core.errors import QueryError, Sentence, WorkdimError, to_record
 from core.sql.copy import current_copy
-from core.sql.gate import require_single_select
+from core.sql.gate import require_single_select, worded_error
 from core.warehouse.connection import connect_private
 from core.warehouse.warehouse import Warehouse
 
@@ -219,8 +219,7 @@ def _too_slow(seconds: float) -> Sentence:
     )
 
 
-def _clear_message(error: Exception, request: dict[str, Any]) -> str:
-    """DuckDB's message in one line, without the excerpt of the statement."""
+def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
     text = str(error)
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
         return _too_slow(request["seconds"])
@@ -238,22 +237,12 @@ def _clear_message(error: Exception, request: dict[str, Any]) -> str:
     if "read-only mode" in text:
         return Sentence("The query was refused: the warehouse is only read here.")
     if "configuration has been locked" in text:
-        return "The query was refused: settings cannot be changed here."
+        return Sentence("The query was refused: settings cannot be changed here.")
     if "to DECIMAL(38,0)" in text:
-        return "A whole number of the result has more than 38 digits. Cast it to DOUBLE or to VARCHAR."
+        return Sentence("A whole number of the result has more than 38 digits. Cast it to DOUBLE or to VARCHAR.")
     if "needs an extension" in text or "try installing" in text.lower() or "required extension" in text.lower():
-        return "The query was refused: it needs an extension of DuckDB, and none is loaded here."
-    if "expression depth limit" in text:
-        return "The statement is nested too deeply (more than 1,000 levels)."
-    if isinstance(error, duckdb.ParserException):
-        return f"{_cut(text.splitlines()[0].removeprefix('Parser Error: '))}. Type one SELECT statement."
-    sentences = text.split("\n\nLINE ")[0].splitlines()
-    return _cut(" ".join(line.strip() for line in sentences if line.strip())) or type(error).__name__
-
-
-def _cut(text: str) -> str:
-    """Shorten the message: the engine repeats what was typed, however long it is."""
-    return text if len(text) <= 600 else f"{text[:600]}..."
+        return Sentence("The query was refused: it needs an extension of DuckDB, and none is loaded here.")
+    return worded_error(error)
 
 
 if __name__ == "__main__":

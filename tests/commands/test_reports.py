@@ -82,7 +82,7 @@ def test_one_html_file_and_the_rows_behind_it(path: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "asked, told_so", [("glosary", "Did you mean glossary? Available: checks"), ("\udce3", r"Unknown section '\udce3'")]
+    "asked, told_so", [("glosary", "Did you mean glossary? Available: checks"), ("\udce3", "Unknown section '?'")]
 )
 def test_a_section_that_is_none_is_refused_with_the_near_ones(asked, told_so, path: Path, tmp_path: Path) -> None:
     done = run_core("slides", "--out", str(tmp_path / "a.pptx"), "--without", asked, warehouse=path)

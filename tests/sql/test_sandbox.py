@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from core.errors import QueryError, WarehouseError
+from core.locale import worded
 from core.sql import sandbox, worker
+from core.sql.gate import check_statement
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
@@ -159,3 +161,21 @@ def test_an_unusable_warehouse_is_reported_in_its_own_words(tmp_path):
     (tmp_path / "w.duckdb").write_bytes(b"text" * 1000)
     with pytest.raises(WarehouseError, match="not a DuckDB file"):
         sandbox.run_query(Warehouse(tmp_path / "w.duckdb"), "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "sql, wrong, original",
+    [
+        ("SELEC 1", "SQLとして読み取れません。SELECT文を1つ入力してください。", "syntax error at or near"),
+        ("FROM runz", "存在しない表や関数などが使われています。", "Table with name runz does not exist"),
+        ("SELECT no_column FROM runs", "列、関数、型のいずれかが合っていません。", "no_column"),
+        ("SELECT 'a'::INTEGER", "値を指定の型に変換できません。", "Could not convert string 'a'"),
+    ],
+)
+def test_what_duckdb_says_follows_a_sentence_in_the_readers_language(filled, sql, wrong, original):
+    with pytest.raises(QueryError) as refused:
+        sandbox.run_query(filled, sql)
+    told = worded(refused.value, "ja")
+    assert told.startswith(f"{wrong}DuckDBのメッセージ：") and original in told and "LINE 1" not in told
+    with pytest.raises(QueryError, match="This is no SQL that can be read"):
+        check_statement("SELEC 1")
