@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import logging
 import os
 import re
 import shutil
@@ -55,8 +54,8 @@ def fixed_warehouse() -> Path:
 
 def dump(out: Path, warehouse: Path, parts: list[str], names: list[str] | None = None) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    logging.getLogger("streamlit").setLevel(logging.ERROR)  # it says that there is no browser
-    folder = Folder(out, [warehouse.parent, Path(tempfile.gettempdir())])
+    identity = Warehouse(warehouse).folder.identity()
+    folder = Folder(out, [warehouse.parent, Path(tempfile.gettempdir())], identity)
     for part in parts:
         shutil.rmtree(out / part, ignore_errors=True)
     if "pages" in parts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import polars as pl
 import streamlit as st
 from google.protobuf.message import Message
 from streamlit.components.v2 import manifest_scanner
+from streamlit.logger import set_log_level
 from streamlit.proto.ButtonGroup_pb2 import ButtonGroup
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
@@ -59,7 +59,7 @@ def dump(folder: Folder, warehouse: Path, names: Iterable[str] = NAMES) -> None:
 
 def of_page(warehouse: Path, page: str, language: str) -> Iterator[str]:
     """What the page shows first, then what is other when one of its controls is changed, and those that appear then."""
-    logging.getLogger("streamlit").setLevel(logging.ERROR)  # it says that there is no browser
+    set_log_level("ERROR")  # it says that there is no browser
     manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
     with patch.dict("os.environ", {"WORKDIM_WAREHOUSE": str(warehouse)}), Screen(page, language) as screen:
         yield from (f"# {page}", *screen.lines())

@@ -22,11 +22,13 @@ _PASSING = ((re.compile(r"\d[\d,.]* (?:ms|s|seconds?|min|minutes?|h|hours?|秒|�
 
 
 class Folder:
-    """Writes texts, without what differs between two dumps of the same state: today, places of files, ids of new runs."""
+    """Writes texts, without what differs between two dumps of the same state: today, places of files, random ids."""
 
-    def __init__(self, path: Path, places: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Path, places: Sequence[Path] = (), warehouse_id: str = "") -> None:
         self.path = path
-        self._places = sorted(map(str, places), key=len, reverse=True)
+        self._names = {str(place): "<place>" for place in places} | (
+            {warehouse_id: "<warehouse>"} if warehouse_id else {}
+        )
         now = datetime.now(UTC)
         self._days = {(now + timedelta(days=n)).date() for n in (-1, 0, 1)}  # whatever the zone, and past midnight
 
@@ -40,8 +42,8 @@ class Folder:
         path.write_text(text, encoding="utf-8")
 
     def settled(self, text: str) -> str:
-        for place in self._places:
-            text = text.replace(place, "<place>")
+        for name in sorted(self._names, key=len, reverse=True):
+            text = text.replace(name, self._names[name])
         for day in self._days:
             months = f"{day.day} {day:%B} {day.year}", f"{day.year}年{day.month}月{day.day}日"
             text = re.sub(rf"{day}(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:\+00:00|Z)?", "<now>", text)

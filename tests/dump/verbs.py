@@ -274,6 +274,7 @@ def _answer(place: Path, words: list[str], language: str) -> list[str]:
     if "--json" in words and done.returncode == 0 and out:
         out = json.dumps(json.loads(out), indent=1, ensure_ascii=False)
     told = [f"$ workdim {shlex.join(words)}", *out.splitlines(), *(f"! {line}" for line in done.stderr.splitlines())]
+    told = [line.replace(str(place), "<desk>") for line in told]
     if done.returncode != 0:
         return [*told, f"(exit {done.returncode})"]
     if "--out" in words:

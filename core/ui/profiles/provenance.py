@@ -141,7 +141,8 @@ def _table(
         label: [run_texts.get(name, ABSENT) for name in names_shown]
         for label, run_texts in zip(labels, texts, strict=True)
     }
-    return parts[0].title, pl.DataFrame({_("Field"): [names[name] for name in names_shown], **marks, **columns})
+    shown = {_("Field"): [names[name] for name in names_shown], **marks, **columns}
+    return parts[0].title, pl.DataFrame(shown, schema=dict.fromkeys(shown, pl.String))  # also where nothing differs
 
 
 # --- actions -----------------------------------------------------------------------------------------------------------
