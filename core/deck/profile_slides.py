@@ -52,14 +52,10 @@ def profiles_slide(data: DeckData) -> StorySlide:
             layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language),
         )
     elif pair is not None and not pair.by_types:
-        title = _("{n} models that do not compare: the largest inner dimension is {values}").format(
+        title = _("{n} models that do not compare: largest inner dimension {low} in one, {high} in the other").format(
             n=sound.height,
-            values=_(", ").join(
-                _("{quantity} ({details})").format(
-                    quantity=wording.rounded(run["inner_max"]), details=shortened_name(run["name"], 30)
-                )
-                for run in sound.iter_rows(named=True)
-            ),
+            low=wording.rounded(low),  # type: ignore[arg-type]
+            high=wording.rounded(high),  # type: ignore[arg-type]
         )
     elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
         same = Sentence(

@@ -260,7 +260,7 @@ class RuleChoiceRow:
     total: Annotated[float | None, Column("Weighted mean of the chosen model, 0 to 1.")]
     runner_up_total: Annotated[float | None, Column("The same of the next model.")]
     share_first: Annotated[
-        float | None, Column("Share of draws from the intervals of all values in which it is chosen.")
+        float | None, Column("Share of draws from the intervals of all values in which the first model stays first.")
     ]
     reasons: Annotated[list[str], Column("Why, in the order in which they count.")]
     evidence: Annotated[str, Column("JSON object: the values that it was chosen by, as they were then.")]
