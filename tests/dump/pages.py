@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ _NOT_SAID = (
     ),
 )
 """Fields of Streamlit's messages that are no text for a reader, or are told by themselves."""
+_LONGEST_WAIT = 60.0
+"""Seconds."""
 _TRIED = 4
 """Options of a list, which may be long, that are tried."""
 _VALUES = ("value", "default", "disabled", "raw_value", "raw_values")
@@ -54,7 +57,7 @@ _CHART_NUMBERS = ("x", "y", "z", "array", "arrayminus", "base", "tickvals")
 def dump(folder: Folder, warehouse: Path, names: Iterable[str] = NAMES) -> None:
     for page in names:
         for language in LANGUAGES:
-            folder.write(f"pages/{page}.{language}.txt", of_page(warehouse, page, language))
+            folder.write(f"pages/{page}.{language}.txt", of_page(warehouse, page, language), passing=page == "query")
 
 
 def of_page(warehouse: Path, page: str, language: str) -> Iterator[str]:
@@ -103,7 +106,7 @@ class Screen:
 
     def __enter__(self) -> Screen:
         self._recording.__enter__()
-        self._app.run()
+        self._run()
         return self
 
     def __exit__(self, *given: Any) -> None:
@@ -138,7 +141,15 @@ class Screen:
             state.string_value = option
         else:
             state.bool_value = option
+        self._run(states)
+
+    def _run(self, states: WidgetStates | None = None) -> None:
+        """Draw the page, and again as long as it waits for something: a typed query answers from a process of its own."""
         self._app._run(states)
+        end = time.monotonic() + _LONGEST_WAIT
+        while self._app.get("progress") and time.monotonic() < end:
+            time.sleep(0.2)
+            self._app._run()
 
 
 def _nodes(node: Any) -> Iterator[Any]:

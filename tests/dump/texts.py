@@ -15,11 +15,13 @@ LANGUAGES = ("en", "ja")
 _INLINE = {"a", "abbr", "b", "br", "code", "em", "i", "mark", "small", "span", "strong", "sub", "sup", "tspan", "u"}
 _ATTRIBUTES = ("aria-label", "title", "alt", "placeholder")
 """What a reader hears, or sees under the pointer."""
-_RUN_ID = re.compile(r"\b0[0-9a-f]{7}(?:-[0-9a-f]{4}(?:-[0-9a-f]{4}){0,2}(?:-[0-9a-f]{12})?)?\b")
+_RUN_ID = re.compile(
+    r"(?<![0-9A-Za-z])0[0-9a-f]{7}(?:-[0-9a-f]{4}(?:-[0-9a-f]{4}){0,2}(?:-[0-9a-f]{12})?)?(?![0-9A-Za-z])"
+)
 """A uuidv7, or its start: the first eight digits are a time in units of 65 seconds."""
 _PASSING = (
     (re.compile(r"\d[\d,.]* (?:ms|s|seconds?|min|minutes?|h|hours?|秒|分|時間)(?![\w/])"), "<duration>"),
-    (re.compile(r"\d[\d.]* GB\b"), "<memory>"),
+    (re.compile(r"\d[\d.]* GB(?![A-Za-z])"), "<memory>"),
 )
 """What is measured of the machine while it speaks."""
 
