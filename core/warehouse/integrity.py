@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -24,7 +25,7 @@ from core.records import SHIPPED
 from core.store import user_files
 from core.store.parcels import READ_ERRORS, is_parcel, read_header, read_parcel
 from core.store.restore import verify_hashes
-from core.tables import LONG_TABLES
+from core.tables import LONG_TABLES, TABLES
 from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
 from core.warehouse.warehouse import Warehouse
@@ -137,6 +138,7 @@ def check_integrity(
                     findings += _check_user_files(file, model, patient, thorough)
                     n_parcels, parcel_findings = _check_parcels(file, model, patient, thorough, progress)
                     findings += parcel_findings
+                    findings += _check_models_and_corpora(file, patient) if thorough else ()
     except (WarehouseError, ResourceError) as error:
         line = Sentence("The integrity of the warehouse was not checked: {reason}", reason=error)
         findings.append(Finding(line, is_damage=False))
@@ -386,6 +388,45 @@ def _check_parcels(
         )
         findings.append(Finding(line, is_damage=False))
     return len(runs) - len(missing), findings
+
+
+def _check_models_and_corpora(file: Connection, warehouse: Warehouse) -> Iterator[Finding]:
+    """Compare the rows that runs share with their parcels. Parcels of one model may differ, as versions of Workdim do and
+    names that a model was asked by: each value of a row must be that of one of them."""
+    used = {table: dict[str, list[str]]() for table in sync.CONTENT_HASHES}
+    for run_id, *names in file.execute("SELECT run_id, model_id, corpus_id FROM runs").fetchall():
+        for table, name in zip(("models", "corpora"), names, strict=True):
+            used[table].setdefault(name, []).append(run_id)
+    for table, (key, _content) in sync.CONTENT_HASHES.items():
+        for row in pl.DataFrame(file.sql(f"SELECT * FROM {table} ORDER BY {key}")).iter_rows(named=True):
+            run_ids = used[table].get(row[key], [])
+            told = [rows for run_id in run_ids if (rows := _told_of(warehouse, run_id, table)) is not None]
+            if not run_ids:
+                line = Sentence(
+                    "{table} has a row of {name}, which no run is of. {remedy}",
+                    table=table,
+                    name=row[key],
+                    remedy=_REBUILD,
+                )
+                yield Finding(line)
+            elif told and (wrong := [name for name, value in row.items() if value not in [one[name] for one in told]]):
+                line = Sentence(
+                    "The row of {name} in {table} is not what its parcels hold ({columns}). {remedy}",
+                    name=row[key],
+                    table=table,
+                    columns=wrong,
+                    remedy=_REBUILD,
+                )
+                yield Finding(line)
+
+
+def _told_of(warehouse: Warehouse, run_id: str, table: str) -> dict[str, Any] | None:
+    """The row of a table that a run's parcel holds; None without a parcel, or for a damaged one, which is found elsewhere."""
+    try:
+        row = read_header(warehouse.parcels / run_id).rows[table]
+    except (WarehouseError, *READ_ERRORS):
+        return None
+    return pl.DataFrame([row], schema=TABLES[table].schema).row(0, named=True)
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:

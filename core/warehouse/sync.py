@@ -57,10 +57,10 @@ _LATER_COLUMNS: dict[str, tuple[str, ...]] = {
 """Columns that a later parcel may add to a known model, because earlier versions did not record them. A parcel without
 configuration_hash, of such a version, adds nothing, and neither does a NULL."""
 _DELETE_UNUSED = (
-    "DELETE FROM models WHERE model_id NOT IN (SELECT model_id FROM runs) AND model_id NOT IN (SELECT model_id FROM plans)",
+    "DELETE FROM models WHERE model_id NOT IN (SELECT model_id FROM runs)",
     "DELETE FROM corpora WHERE corpus_id NOT IN (SELECT corpus_id FROM runs)",
 )
-"""A model or text is deleted with its last run, as a rebuilt file would not have it."""
+"""A model or text is deleted with its last run, also where a plan names it, as a rebuilt file would not have it."""
 
 
 @dataclass(frozen=True)

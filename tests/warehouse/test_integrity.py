@@ -132,6 +132,21 @@ def test_a_changed_value_is_found_by_the_thorough_look(full):
     assert lines(full, thorough=True) == []
 
 
+def test_a_changed_model_or_text_is_found_by_the_thorough_look(full):
+    sql(full, "UPDATE models SET parameters = parameters + 1", "UPDATE corpora SET language = 'no such'")
+    assert lines(full) == []
+    found = lines(full, thorough=True)
+    assert any(
+        re.search(r"The row of .* in models is not what its parcels hold \(parameters\)", line) for line in found
+    )
+    assert any(re.search(r"The row of .* in corpora is not what its parcels hold \(language\)", line) for line in found)
+    full.rebuild()
+    assert lines(full, thorough=True) == []
+    sql(full, "INSERT INTO models BY NAME SELECT 'left@1' AS model_id, * EXCLUDE (model_id) FROM models LIMIT 1")
+    (line,) = lines(full, thorough=True)
+    assert "models has a row of left@1, which no run is of" in line
+
+
 def test_a_changed_score_is_found_by_the_thorough_look(full):
     sql(full, "UPDATE scores SET value = 0.75 WHERE file_sha256 = repeat('a', 64)")
     assert lines(full) == []

@@ -1,13 +1,16 @@
 """A plan's file and its rows are one; looking one up by the start of its id."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from core.errors import InputError, WarehouseError
 from core.store import user_files
 from core.warehouse.layer_plans import cheapest_verified_plan, delete_plan, find_plan, list_plans, load_plan, save_plan
+from core.warehouse.runs import delete_runs, ingest_parcel
 from tests.plans.made import layer_plan
+from tests.profiles import make_profile
 
 
 def test_a_plan_is_kept_read_and_deleted(warehouse):
@@ -25,6 +28,19 @@ def test_a_plan_is_kept_read_and_deleted(warehouse):
     warehouse.rebuild()
     assert find_plan(warehouse, "0199-b") == second
     assert warehouse.read("SELECT DISTINCT plan_id FROM plan_outcomes")["plan_id"].to_list() == ["0199-b"]
+
+
+def test_a_planned_model_goes_with_its_last_run_as_in_a_file_built_anew(warehouse, add_parcel):
+    profile = make_profile()
+    ingest_parcel(warehouse, add_parcel(profile))
+    plan = layer_plan("0199-a")
+    save_plan(warehouse, replace(plan, plan=replace(plan.plan, model_id=profile.run.model_id)))
+    assert warehouse.read("FROM models").height == 1
+    delete_runs(warehouse, [profile.run.run_id])
+    after = warehouse.read("FROM models")
+    warehouse.rebuild()
+    assert after.is_empty() and warehouse.read("FROM models").is_empty()
+    assert list_plans(warehouse)["plan_id"].to_list() == ["0199-a"]
 
 
 def without_its_price(tables):
