@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -49,6 +50,12 @@ def selected_warehouse(options: argparse.Namespace):
     from core.warehouse.warehouse import Warehouse
 
     return Warehouse(options.warehouse or default_warehouse())
+
+
+def command(options: argparse.Namespace, *words: str) -> str:
+    """A command to paste, about the warehouse that this one is about."""
+    chosen = ["--warehouse", str(options.warehouse)] if options.warehouse else []
+    return shlex.join(["workdim", *words, *chosen])
 
 
 def write_out(out: Path, content: bytes, option: str = "--out") -> None:

@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from core.commands.context import existing_warehouse, fail, selected_warehouse, warn
+from core.commands.context import command, existing_warehouse, fail, selected_warehouse, warn
 from core.commands.jobs import report_end, report_unfinished, run_job
 from core.commands.measure import show_terms
 from core.errors import InputError, Sentence, sentences, unknown_name
@@ -97,7 +98,7 @@ def import_files(options: argparse.Namespace) -> int:
         stored = []
         for preview in previews:
             try:
-                stored.append(score_imports.store_import(warehouse, preview.file))
+                stored.append(score_imports.store_import(warehouse, preview.file, preview.aliases))
             except InputError as error:
                 failed_files.append(error)
     if options.json:
@@ -107,7 +108,7 @@ def import_files(options: argparse.Namespace) -> int:
         for preview in previews:
             say(
                 *score_import.import_lines(
-                    preview.file, preview.rows, preview.names, preview.imported_at, is_new_by_file
+                    preview, is_new_by_file, score_imports.scored_here(preview), partial(command, options)
                 )
             )
         if len(previews) > 1 and stored is not None:
@@ -194,9 +195,15 @@ def aliases(options: argparse.Namespace) -> int:
     from core.terminal.tables import table
     from core.warehouse import aliases as alias_store
 
-    if options.remove is not None:
-        if options.name is not None:
-            raise InputError("Give either a name and its model, or --remove NAME.")
+    if options.name is not None and (options.suggested or options.remove is not None):
+        raise InputError("Give either a name and its model, or --remove NAME, or --suggested.")
+    if options.suggested:
+        from core.warehouse.score_answers import map_suggested
+
+        mapped = map_suggested(existing_warehouse(options))
+        if not options.json:
+            say(Sentence("{n} name was mapped.", "{n} names were mapped.", n=len(mapped)))
+    elif options.remove is not None:
         alias_store.set_aliases(existing_warehouse(options), {}, [options.remove])
     elif options.reference is not None:
         alias_store.set_aliases(selected_warehouse(options), {options.name: options.reference})

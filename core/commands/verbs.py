@@ -257,7 +257,10 @@ def _scores(verb: Verbs) -> None:
     alias = action("alias", scores.aliases, "the names that mean another model: list, add, change or remove one", True)
     alias.add_argument("name", nargs="?", metavar="NAME", help="as the score files have it")
     alias.add_argument("reference", nargs="?", metavar="REFERENCE", help="hub repository, or reference as measured")
-    alias.add_argument("--remove", metavar="NAME", help="it means no other model any more")
+    changed = alias.add_mutually_exclusive_group()
+    changed.add_argument("--remove", metavar="NAME", help="it means no other model any more")
+    text = "let every name that may mean a measured model mean the likeliest one"
+    changed.add_argument("--suggested", action="store_true", help=text)
     text = "two models on the same questions, from their single answers"
     compared = action("compare", scores.compare, text, True)
     compared.add_argument("models", nargs=2, metavar="MODEL")

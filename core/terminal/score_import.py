@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,26 +10,28 @@ import polars as pl
 
 from core.errors import Sentence
 from core.figures.scores import with_kind
-from core.scores.score_rows import ScoreFile
+from core.registry.names import NOT_STATED
+from core.scores import plain_csv
+from core.scores.score_rows import ScoreFile, metrics_without_direction
 from core.terminal.output import _, join, language, translated
 from core.wording import score_files
 from core.wording.score_files import format_name
+
+Command = Callable[..., str]
 
 MOST_EXAMPLES = 5
 """Models or contradictions that are listed at most."""
 
 
 def import_lines(
-    file: ScoreFile,
-    rows: pl.DataFrame,
-    names: pl.DataFrame,
-    imported_at: datetime | None,
-    stored: Mapping[str, bool] | None,
+    preview, stored: Mapping[str, bool] | None, scored: Sequence[tuple[str, str]], command: Command
 ) -> list[str]:
-    """The report on one file. `rows`, `names` and `imported_at` come from its preview.
+    """The report on one file, from its `ImportPreview`; `scored` is `scored_here` of that.
 
-    `stored` maps the hash of each stored file to whether it was new; None if nothing was to be stored.
+    `stored` maps the hash of each stored file to whether it was new; None if nothing was to be stored. `command` is
+    `context.command` of the verb.
     """
+    file, rows = preview.file, preview.rows
     lines = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remark_lines(file, language())]
     counts = with_kind(rows)["kind"].value_counts()
     counted = dict(counts.rows())
@@ -42,8 +43,11 @@ def import_lines(
     for skipped in (True, False):
         lines += [_remark_line(group) for group in score_files.remark_groups(file.rows, language(), skipped=skipped)]
     lines += _contradictions(rows)
-    lines += _models(names)
-    lines.append(_outcome(file, imported_at, stored))
+    lines += _directions(file)
+    is_stored = stored is not None and stored.get(file.sha256, False)
+    lines += _models(preview, is_stored, command)
+    lines.append(_outcome(file, preview.imported_at, stored))
+    lines += _rankings(scored, command) if is_stored or preview.imported_at is not None else []
     return [_printable(line) for line in (lines[0], *(f"  {line}" for line in lines[1:]))]
 
 
@@ -58,6 +62,8 @@ def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]
             "imported_before": preview.imported_at,
             "stored": stored.get(preview.file.sha256),
             "models": preview.names.to_dicts(),
+            "aliases": dict(preview.aliases),
+            "metrics_without_direction": list(metrics_without_direction(preview.file)),
             "n_answers": len(preview.file.samples),
             "values": [
                 row | {"why": score_files.row_remarks_text(preview.file.rows[row["number"]], "en") or None}
@@ -87,17 +93,54 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
     ]
 
 
-def _models(names: pl.DataFrame) -> list[str]:
+def _directions(file: ScoreFile) -> list[str]:
+    """The metrics of which nobody knows the better end, and the column that tells it."""
+    unknown = metrics_without_direction(file)
+    line = (
+        _(
+            "{metric}: which end is the better one? Without the column higher_is_better (true or false) no ranking can tell."
+        )
+        if file.format == plain_csv.FORMAT
+        else _("{metric}: the file does not say which end is the better one; the page Scores asks for it.")
+    )
+    return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
+
+
+def _models(preview, is_stored: bool, command: Command) -> list[str]:
+    names = preview.names
     if names.is_empty():
         return []
-    unmet = names.filter(~pl.col("is_measured"))
-    counted = _("models: {n:,}, of them measured here: {measured:,}")
-    lines = [counted.format(n=names.height, measured=names.height - unmet.height)]
-    for row in unmet.filter(pl.col("suggestions").list.len() > 0).head(MOST_EXAMPLES).iter_rows(named=True):
-        near = _(" or ").join(row["suggestions"])
-        command = f"workdim scores alias {shlex.quote(row['name'])} {shlex.quote(row['suggestions'][0])}"
-        lines.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=near, command=command))
+    measured = score_files.measured_text(names, language())
+    lines = [_("models that are measured here: {measured}").format(measured=measured)]
+    if preview.aliases:
+        line = (
+            _("names that became aliases: {n:,}; `{command}` takes the first back")
+            if is_stored
+            else _("names that become aliases when the file is stored: {n:,}; `{command}` would take the first back")
+        )
+        one = command("scores", "alias", "--remove", next(iter(preview.aliases)))
+        lines.append(line.format(n=len(preview.aliases), command=one))
+    near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
+    for row in near.head(MOST_EXAMPLES).iter_rows(named=True):
+        likely = _(" or ").join(row["suggestions"])
+        one = command("scores", "alias", row["name"], row["suggestions"][0])
+        lines.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=likely, command=one))
+    if near.height > 1 and (is_stored or preview.imported_at is not None):
+        line = _("each name that may be a measured model, as the likeliest one: `{command}`")
+        lines.append(line.format(command=command("scores", "alias", "--suggested")))
     return lines
+
+
+def _rankings(scored: Sequence[tuple[str, str]], command: Command) -> list[str]:
+    """How each benchmark of the file is ranked by; or that no model of it is measured here."""
+    if not scored:
+        return [_("No ranking shows scores of this file: none of its models is measured here.")]
+    return [
+        _("the ranking with this benchmark: `{command}`").format(
+            command=command("rank", "--benchmark", benchmark, *(("--metric", metric) if metric != NOT_STATED else ()))
+        )
+        for benchmark, metric in scored[:MOST_EXAMPLES]
+    ]
 
 
 def _outcome(file: ScoreFile, imported_at: datetime | None, stored: Mapping[str, bool] | None) -> str:

@@ -1,24 +1,34 @@
 """Names that score files use for models, and the model each stands for.
 
-Aliases are resolved when scores are read, so that an edit takes effect at once on everything imported before.
+Aliases are resolved when scores are read, so that an edit takes effect at once on everything imported before. A name that
+equals one measured model's name, as screens show it, becomes an alias when its file is stored.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import polars as pl
 
 from core.errors import InputError, Sentence
+from core.scores.model_results import suggest_models
 from core.store import user_files
 from core.tables import PILOT_SOURCE, TABLES, ModelAliasRow
+from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 _KIND = "alias"
 MAX_NAME_LENGTH = 500
+FEWEST_CUT, MOST_CUT = 3, 500
+"""Names of a file that are looked at together for what was left out of them: fewer are never cut."""
+_SEPARATORS = ("", *"-_/ ")
+_REVISION = re.compile(r".@[^/]*$")
 # A user's own score is filed under the reference as measured: no alias moves it.
 RESOLVED_SCORES = f"""
     (SELECT scores.* REPLACE (coalesce(model_aliases.reference, scores.repository) AS repository),
@@ -27,6 +37,117 @@ RESOLVED_SCORES = f"""
         ON model_aliases.alias = scores.repository AND NOT starts_with(scores.source, '{PILOT_SOURCE}'))
 """
 """The table of scores with `repository` resolved; `name_in_source` is the name in the source."""
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """The model that a name in a score file means, and by what."""
+
+    reference: str
+    """Reference or repository of a measured model; of an alias what it means, of an unknown name the name itself."""
+    by: str | None
+    """`reference`, `repository`, `id`, `name`, `short_name`, `alias`; None for an unknown name."""
+    revision: str | None = None
+    """The revision that an id names."""
+
+
+@dataclass(frozen=True)
+class KnownNames:
+    """The names by which measured models are known: each model's own, and aliases."""
+
+    aliases: Mapping[str, str]
+    references: set[str] = field(default_factory=set)
+    repositories: set[str] = field(default_factory=set)
+    ids: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Model id -> reference and revision."""
+    shown: dict[str, set[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(set))
+    """Name on screens -> references, with their repositories, of the models that are shown by it."""
+
+    def find_all(self, names: Iterable[str]) -> dict[str, NamedModel]:
+        """The model that each name of a file means. A table in a narrow terminal, or a figure, leaves out of all names what
+        they have in common: `base` and `lr-1e-3` of `ladder-128-base-step1500` and `ladder-128-lr-1e-3-step1500`."""
+        found = {name: self.find(name) for name in names}
+        unknown = [name for name, model in found.items() if model.by is None]
+        return found | self._find_cut(unknown)
+
+    def _find_cut(self, names: Sequence[str]) -> dict[str, NamedModel]:
+        """The models of names whose common start and end were left out, where one start and end explains most of them."""
+        whole_names: dict[tuple[str, str], dict[str, NamedModel]] = defaultdict(dict)
+        for name in names[:MOST_CUT]:
+            for whole in self.shown if name else ():
+                start, found, end = whole.partition(name)
+                if found and start + end and start[-1:] in _SEPARATORS and end[:1] in _SEPARATORS:
+                    model = self.find(whole)
+                    if model.by == "name" and self._may_mean(name, model.reference):
+                        whole_names[start, end][name] = NamedModel(model.reference, "short_name")
+        first, *others = sorted(whole_names.values(), key=len, reverse=True) or [{}]
+        is_clear = len(first) >= FEWEST_CUT and (not others or len(first) > len(others[0]))
+        return first if is_clear else {}
+
+    def find(self, name: str) -> NamedModel:
+        """The model that the name equals; a name that several models share means none."""
+        if name in self.aliases:
+            return NamedModel(self.aliases[name], "alias")
+        if name in self.references or name in self.repositories:
+            return NamedModel(name, "reference" if name in self.references else "repository")
+        if name in self.ids:
+            return NamedModel(self.ids[name][0], "id", self.ids[name][1])
+        models = self._models_shown_as(name)
+        references, repositories = {model for model, _ in models}, {repository for _, repository in models}
+        one = references if len(references) == 1 else repositories if len(repositories) == 1 else set()
+        target = next(iter(one), None)
+        if target is None or not self._may_mean(name, target):
+            return NamedModel(name, None)
+        return NamedModel(target, "short_name" if "…" in name else "name")
+
+    def is_measured(self, reference: str) -> bool:
+        return reference in self.references or reference in self.repositories
+
+    def suggest(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Name -> measured models that it may mean: those that are shown by it, then those of similar names."""
+        near = suggest_models(names, self.references | self.repositories)
+        for name in names:
+            if name in self.ids:
+                near[name] = [self.ids[name][0]]
+            elif shown := sorted({reference for reference, _ in self._models_shown_as(name)}):
+                near[name] = list(dict.fromkeys([*shown, *near[name]]))
+        return {name: [model for model in models if self._may_mean(name, model)] for name, models in near.items()}
+
+    def _may_mean(self, name: str, model: str) -> bool:
+        """Whether the name can become an alias of the model: aliases make no chains, and name no revision."""
+        return model not in self.aliases and name not in self.meant and not _REVISION.search(model)
+
+    @cached_property
+    def meant(self) -> set[str]:
+        return set(self.aliases.values())
+
+    def _models_shown_as(self, name: str) -> set[tuple[str, str | None]]:
+        """The models that are shown by this name, which may carry the mark of a veto, or have lost its middle."""
+        name = name.removesuffix("‡").rstrip()
+        if "…" not in name:
+            return self.shown.get(name, set())
+        head, _, tail = name.partition("…")
+        found = [
+            models
+            for whole, models in self.shown.items()
+            if head and tail and len(whole) >= len(name) and whole.startswith(head) and whole.endswith(tail)
+        ]
+        return set().union(*found)
+
+
+def known_names(warehouse: Readable, new_aliases: Mapping[str, str] | None = None) -> KnownNames:
+    """The names of all measured models; `new_aliases` are about to be added."""
+    stored = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows())
+    names = KnownNames(stored | dict(new_aliases or {}))
+    models = warehouse.read("SELECT model_id, reference, name, repository, revision FROM models ORDER BY model_id")
+    for model_id, reference, name, repository, revision in models.rows():
+        names.references.add(reference)
+        if repository is not None:
+            names.repositories.add(repository)
+        if revision is not None and model_id != reference:
+            names.ids[model_id] = (reference, revision)
+        names.shown[name].add((reference, repository))
+    return names
 
 
 def list_aliases(warehouse: Warehouse) -> pl.DataFrame:
@@ -102,7 +223,7 @@ def _validated_name(name: str, what: str) -> str:
         raise InputError(
             "'{name}' holds a control character: a {what} is one line of text.", name=_shortened(name), what=what
         )
-    if what == "model" and re.search(r".@[^/]*$", name):
+    if what == "model" and _REVISION.search(name):
         raise InputError(
             "'{name}' names a revision. Leave @ and what follows out: scores carry their own.", name=_shortened(name)
         )

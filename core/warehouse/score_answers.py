@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from core.scores.model_results import suggest_models
 from core.tables import PILOT_SOURCE, SCORE_KEYS
-from core.warehouse.aliases import RESOLVED_SCORES
+from core.warehouse.aliases import RESOLVED_SCORES, known_names, set_aliases
 from core.warehouse.connection import Readable
 from core.warehouse.score_imports import SAME_SCORE
 from core.warehouse.scores import agree, in_percent, scale, shipped_blocks
@@ -136,7 +135,14 @@ def unmatched_names(warehouse: Warehouse) -> pl.DataFrame:
             AND name NOT IN (SELECT repository FROM models WHERE repository IS NOT NULL)
         GROUP BY ALL ORDER BY n_scores DESC, n_samples DESC, name
     """)
-    known = warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"].drop_nulls()
-    near = suggest_models(names["name"].to_list(), known.to_list())
+    near = known_names(warehouse).suggest(names["name"].to_list())
     suggestions = pl.Series("suggestions", [near[name] for name in names["name"]], dtype=pl.List(pl.String))
     return names.with_columns(suggestions).filter(pl.col("suggestions").list.len() > 0)
+
+
+def map_suggested(warehouse: Warehouse) -> dict[str, str]:
+    """Let every stored name that may mean a measured model mean the likeliest one; returns the new aliases."""
+    wanted = dict(unmatched_names(warehouse).select("name", pl.col("suggestions").list.first()).rows())
+    if wanted:
+        set_aliases(warehouse, wanted)
+    return wanted

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseLocked
-from core.scores.model_results import suggest_models
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import user_files
 from core.tables import (
@@ -31,13 +30,16 @@ from core.tables import (
     columns,
     schema,
 )
-from core.warehouse.aliases import RESOLVED_SCORES
+from core.warehouse.aliases import RESOLVED_SCORES, KnownNames, NamedModel, known_names, set_aliases
 from core.warehouse.scores import agree, in_percent, scale, shipped_hashes
 from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
 """Two values that agree in all of these columns are the same score: duplicates, or a contradiction."""
 _KIND = "scores"
+_BY_NAME = ("name", "short_name")
+"""Matches (`NamedModel.by`) that storing makes aliases."""
+Row = TypeVar("Row", ScoreRow, ScoreSampleRow)
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,19 @@ class ImportPreview:
     """What importing a file would do."""
 
     file: ScoreFile
+    """The file to store. Values under a model's id belong to its reference and revision."""
     rows: pl.DataFrame
     """One row per value: its `number` in the file, at, model, `reference` (the model after aliases), SCORE_KEYS, value, unit,
     is_partial; `fate` = taken, mapped (taken, but converted or found by an alias) or skipped; `known` = duplicate (the same
     value is stored), conflict (another value is) or NULL, with `known_from` (sources) and `known_value` (the nearest stored
     value, in the row's unit). Partial runs conflict with nothing: another part of the questions has another score."""
     names: pl.DataFrame
-    """One row per model name, most values first: name, reference, `is_alias`, is_measured, n_scores, n_samples,
-    suggestions (similar measured models, if it is not measured)."""
+    """One row per model name, most values first: name, reference, `matched_by` (`NamedModel.by`), is_measured, n_scores,
+    n_samples, suggestions (similar measured models, if it is not measured)."""
     imported_at: datetime | None
     """When this same file was imported before (UTC)."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Names that equal a measured model's name, as screens show it, and that model: storing makes them aliases."""
 
 
 @dataclass(frozen=True)
@@ -77,29 +82,38 @@ def preview_import(
     Raises InputError for a file with a reserved source or invalid values.
     """
     _check_sources(file)
-    aliases = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows()) | dict(new_aliases or {})
-    measured = set(warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"])
-    rows = _proposed_rows(file, aliases)
+    known_models, imported_at = known_names(warehouse, new_aliases), _imported_at(warehouse, file.sha256)
+    named = [row.score.repository if row.score else row.model for row in file.rows]
+    models = known_models.find_all([*named, *(row.repository for row in file.samples)])
+    if imported_at is not None:  # nothing will be changed, so that a name means what it means now
+        by_change = {name for name, model in models.items() if model.by in _BY_NAME}
+        models |= {name: NamedModel(name, None) for name in by_change}
+    rows = _proposed_rows(file, models)
     references = rows["reference"].unique().to_list()
     known = warehouse.read(
         f"SELECT {', '.join(SAME_SCORE)}, is_partial, value, unit, source FROM {RESOLVED_SCORES} "
         "WHERE repository IN (SELECT unnest($names)) AND file_sha256 <> $own",
         {"names": references, "own": file.sha256},
     )
-    rows = _add_known_values(rows, known, file.name)
     return ImportPreview(
-        file, rows, _model_names(file, rows, aliases, measured - {None}), _imported_at(warehouse, file.sha256)
+        _by_reference(file, models),
+        _add_known_values(rows, known, file.name),
+        _model_names(file, rows, models, known_models),
+        imported_at,
+        {name: model.reference for name, model in models.items() if model.by in _BY_NAME},
     )
 
 
-def store_import(warehouse: Warehouse, file: ScoreFile) -> StoredImport:
-    """Import all values that are not skipped and all answers, or nothing.
+def store_import(warehouse: Warehouse, file: ScoreFile, aliases: Mapping[str, str] | None = None) -> StoredImport:
+    """Import all values that are not skipped and all answers, or nothing; `aliases` of a preview are added first.
 
     A file that is imported already (same hash) changes nothing. Raises InputError if there is nothing to import, or for
     a file with a reserved source or invalid values.
     """
     _check_sources(file)
     chosen = [row.score for row in file.rows if row.score and _is_storable(row)]
+    if aliases:
+        set_aliases(warehouse, aliases)
     with warehouse.update(_KIND, file.sha256) as connection:
         known = _stored_before(connection, file)
         if known and user_files.exists(warehouse.folder, _KIND, file.sha256):
@@ -224,7 +238,28 @@ def _check_sources(file: ScoreFile) -> None:
             raise InputError("{file}, {place}: a score must be a finite number.", file=file.name, place=row.at)
 
 
-def _proposed_rows(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
+def scored_here(preview: ImportPreview) -> list[tuple[str, str]]:
+    """Benchmark and metric of the whole scores that measured models have in a file; of most models first."""
+    measured = preview.names.filter("is_measured")["name"].to_list()
+    rows = preview.rows.filter(pl.col("fate") != "skipped", ~pl.col("is_partial"), pl.col("model").is_in(measured))
+    counts = rows.group_by("benchmark", "metric").agg(n=pl.col("model").n_unique())
+    return counts.sort("n", "benchmark", "metric", descending=[True, False, False]).select("benchmark", "metric").rows()
+
+
+def _by_reference(file: ScoreFile, models: Mapping[str, NamedModel]) -> ScoreFile:
+    """The file with the reference and revision of each model that it names by an id."""
+
+    def own(row: Row) -> Row:
+        model = models[row.repository]
+        if model.by != "id" or row.revision not in (None, model.revision):
+            return row
+        return replace(row, repository=model.reference, revision=model.revision)
+
+    rows = tuple(replace(row, score=own(row.score)) if row.score else row for row in file.rows)
+    return replace(file, rows=rows, samples=tuple(map(own, file.samples)))
+
+
+def _proposed_rows(file: ScoreFile, models: Mapping[str, NamedModel]) -> pl.DataFrame:
     named = [row.score.repository if row.score else row.model for row in file.rows]
     scores = [row.score for row in file.rows]
     rows = pl.DataFrame(
@@ -232,8 +267,8 @@ def _proposed_rows(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
             "number": range(len(file.rows)),
             "at": [row.at for row in file.rows],
             "model": named,
-            "reference": [aliases.get(name, name) for name in named],
-            "fate": [_fate(row, name in aliases) for row, name in zip(file.rows, named, strict=True)],
+            "reference": [models[name].reference for name in named],
+            "fate": [_fate(row, models[name]) for row, name in zip(file.rows, named, strict=True)],
         },
         schema={"number": pl.Int64, "at": pl.String, "model": pl.String, "reference": pl.String, "fate": pl.String},
     )
@@ -243,6 +278,9 @@ def _proposed_rows(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
         name: pl.Series(name, [getattr(score, name) if score else None for score in scores], kinds[name])
         for name in score_columns
     }
+    of_ids = [models[name].revision for name in named]
+    revisions = [own or of_id for own, of_id in zip(values["revision"], of_ids, strict=True)]
+    values["revision"] = pl.Series("revision", revisions, pl.String)
     values["benchmark"] = pl.Series("benchmark", [row.benchmark for row in file.rows], pl.String)
     return rows.with_columns(*values.values())
 
@@ -251,10 +289,11 @@ def _is_storable(row: ParsedScore) -> bool:
     return row.score is not None and row.skipped is None
 
 
-def _fate(row: ParsedScore, is_alias: bool) -> str:
+def _fate(row: ParsedScore, model: NamedModel) -> str:
     if not _is_storable(row):
         return "skipped"
-    return "mapped" if row.remarks or is_alias else "taken"
+    is_changed = any(remark.code != "direction_by_metric" for remark in row.remarks)  # that leaves the value as it is
+    return "mapped" if is_changed or model.by in ("alias", "id", *_BY_NAME) else "taken"
 
 
 def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
@@ -298,7 +337,9 @@ def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -
     return rows.join(comparisons, on="number", how="left", maintain_order="left")
 
 
-def _model_names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], measured: set[str]) -> pl.DataFrame:
+def _model_names(
+    file: ScoreFile, rows: pl.DataFrame, models: Mapping[str, NamedModel], known: KnownNames
+) -> pl.DataFrame:
     counted = rows.filter(pl.col("fate") != "skipped").group_by(name="model").agg(n_scores=pl.len().cast(pl.Int64))
     answered = pl.DataFrame({"name": [row.repository for row in file.samples]}, schema={"name": pl.String})
     answered = answered.group_by("name").agg(n_samples=pl.len().cast(pl.Int64))
@@ -306,13 +347,13 @@ def _model_names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], m
         pl.col("n_scores", "n_samples").fill_null(0)
     )
     names = named["name"].to_list()
-    references = [aliases.get(name, name) for name in names]
-    unmet = [name for name, reference in zip(names, references, strict=True) if reference not in measured]
-    near = suggest_models(unmet, measured)
+    references = [models[name].reference for name in names]
+    is_measured = [known.is_measured(reference) for reference in references]
+    near = known.suggest([name for name, is_met in zip(names, is_measured, strict=True) if not is_met])
     return named.with_columns(
         reference=pl.Series(references, dtype=pl.String),
-        is_alias=pl.Series([name in aliases for name in names], dtype=pl.Boolean),
-        is_measured=pl.Series([reference in measured for reference in references], dtype=pl.Boolean),
+        matched_by=pl.Series([models[name].by for name in names], dtype=pl.String),
+        is_measured=pl.Series(is_measured, dtype=pl.Boolean),
         suggestions=pl.Series([near.get(name, []) for name in names], dtype=pl.List(pl.String)),
     ).sort("n_scores", "n_samples", "name", descending=[True, True, False])
 

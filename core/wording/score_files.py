@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import polars as pl
+
 from core.errors import InputError, unknown_name
 from core.locale import translator
 from core.scores.cells import Remark
@@ -172,6 +174,24 @@ def remark_groups(rows: Sequence[ParsedScore], language: str, *, skipped: bool) 
             )
         )
     return sorted(groups, key=lambda group: (-group.count, group.code))
+
+
+def measured_text(names: pl.DataFrame, language: str) -> str:
+    """How many of the models that a preview names are measured here, and by what they are known: `3 of 4 (by name: 2, ...)`."""
+    _ = translator(language)
+    known = names.filter("is_measured")
+    by = {
+        "reference": _("by reference"),
+        "repository": _("by repository"),
+        "id": _("by id"),
+        "name": _("by name"),
+        "short_name": _("by shortened name"),
+        "alias": _("by alias"),
+    }
+    counts = dict(known["matched_by"].value_counts(sort=True).rows())
+    parts = [_("{what}: {n}").format(what=by[key], n=f"{counts[key]:,}") for key in by if key in counts]
+    text = _("{n} of {total}").format(n=f"{known.height:,}", total=f"{names.height:,}")
+    return _("{quantity} ({details})").format(quantity=text, details=_(", ").join(parts)) if parts else text
 
 
 def file_remark_lines(file: ScoreFile, language: str) -> list[str]:

@@ -10,6 +10,7 @@ from core.figures.scores import import_figure, import_points, paired_figure, pai
 from core.scores.cells import Remark
 from core.scores.model_results import suggest_models
 from core.terminal import score_import
+from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 from core.wording.scores import comparison_lines, comparison_outcome_text, p_number_text
 from tests.warehouse.score_files import score, score_file
@@ -86,12 +87,17 @@ def test_reasons_are_grouped_with_their_first_places():
 
 def test_a_terminal_gets_no_commands_out_of_a_name():
     file = score_file(score("\x1b[31mred"), name="a.csv")
-    found = pl.DataFrame({"fate": ["taken"], "known": [None]}, schema={"fate": pl.String, "known": pl.String})
-    names = pl.DataFrame(
-        {"name": ["\x1b[31mred"], "is_measured": [False], "suggestions": [["o/red"]]},
-        schema_overrides={"suggestions": pl.List(pl.String)},
+    found = pl.DataFrame(
+        {"fate": ["taken"], "known": [None], "is_partial": [False], "model": [""], "benchmark": [""], "metric": [""]},
+        schema_overrides={"known": pl.String},
     )
-    told = "\n".join(score_import.import_lines(file, found, names, None, None))
+    names = pl.DataFrame(
+        {"name": ["\x1b[31mred"], "matched_by": [None], "is_measured": [False], "suggestions": [["o/red"]]},
+        schema_overrides={"suggestions": pl.List(pl.String), "matched_by": pl.String},
+    )
+    told = "\n".join(
+        score_import.import_lines(ImportPreview(file, found, names, None), None, [], lambda *words: " ".join(words))
+    )
     assert "\x1b" not in told and "o/red" in told and "nothing was stored" in told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,6 +12,7 @@ from core.files import READ_ONLY
 from core.records import Progress, ScoreConfig
 from core.runs import jobs
 from core.runs.progress import ProgressReporter
+from core.ui import url_state
 from core.warehouse import queries, score_imports
 from core.warehouse.aliases import list_aliases, set_aliases
 from core.warehouse.warehouse import Warehouse
@@ -116,6 +118,43 @@ def test_names_are_mapped_where_the_reader_ticks_them(warehouse: Warehouse) -> N
     app.button(key="scores map").click().run()
     assert not app.exception
     assert list_aliases(warehouse).select("alias", "reference").rows() == [("HuggingFaceTB__SmolLM2-135M", BIG)]
+
+
+def test_names_as_screens_show_them_are_matched_and_lead_to_the_ranking(warehouse: Warehouse) -> None:
+    head = "model,benchmark,metric,value\n"
+    app = handed_over(("mine.csv", f"{head}made-up-big,ours,taste,5\nmade-up-small,ours,taste,4\nx/y,ours,acc,1\n"))
+    assert "Measured here: 2 of 3 (by name: 2)" in texts(app) and list_aliases(warehouse).is_empty()
+    (asked,) = [one for one in app.button_group if one.key == "scores direction taste"]
+    asked.set_value(False)
+    app.button(key="scores store").click().run()
+    assert not app.exception
+    assert list_aliases(warehouse)["alias"].to_list() == ["made-up-big", "made-up-small"]
+    stored = warehouse.read("SELECT DISTINCT higher_is_better FROM scores WHERE metric = 'taste'").rows()
+    assert stored == [(False,)]
+    (link,) = [one for one in app.get("page_link") if "ours" in one.proto.label]
+    address = dict(parse_qsl(link.proto.query_string))
+    ranking = opened("ranking.py", **address)
+    assert not ranking.exception and ranking.selectbox(key=url_state.key("score")).value == address["score"]
+    assert "Rank by score (no error known)" in "".join(one.proto.body for one in ranking.get("html"))
+
+
+def test_a_file_of_unknown_models_says_that_no_ranking_shows_it(warehouse: Warehouse) -> None:
+    app = handed_over(("mine.csv", f"{HEAD}HuggingFaceTB__SmolLM2-135M,arc_easy,acc,61,percent\n"))
+    assert app.checkbox(key="scores map likely").value is False
+    app.button(key="scores store").click().run()
+    assert "none of its models is measured here" in app.warning[0].value and not app.get("page_link")
+    app = handed_over(("other.csv", f"{HEAD}HuggingFaceTB__SmolLM2-135M,piqa,acc,61,percent\n"))
+    app.checkbox(key="scores map likely").check().run()
+    app.button(key="scores store").click().run()
+    assert list_aliases(warehouse)["reference"].to_list() == [BIG] and not app.warning
+
+
+def test_all_suggestions_are_taken_by_one_tick(warehouse: Warehouse) -> None:
+    score_imports.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M"), score("MADE-UP/small")))
+    app = opened("scores.py", scores="names")
+    app.checkbox(key="scores tick all").check().run()
+    app.button(key="scores map").click().run()
+    assert not app.exception and list_aliases(warehouse).height == 2
 
 
 def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Warehouse) -> None:

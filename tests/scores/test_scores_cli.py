@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from core.warehouse.aliases import list_aliases
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.screens import filled_warehouse
-from tests.warehouse.score_files import answers, score_file
+from tests.warehouse.score_files import answers, score, score_file
 
 BIG = "HuggingFaceTB/SmolLM2-135M"
 GOOD = (
@@ -141,6 +143,40 @@ def test_names_are_listed_set_and_removed(path: Path) -> None:
     assert chain.returncode == 2 and "make no chains" in chain.stderr
     run_core("scores", "alias", "--remove", "ours", warehouse=path)
     assert list_aliases(Warehouse(path)).is_empty()
+
+
+def test_a_table_with_names_as_screens_show_them_can_be_ranked_by(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("model,benchmark,metric,value\nmade-up-big,our own,acc,0.5\nmade-up-small,our own,acc,0.4\n")
+    at = ("--warehouse", str(path))
+    tried = run_core("scores", "import", str(file), "--dry-run", *at, warehouse=path)
+    assert "2 of 2 (by name: 2)" in tried.stdout and list_aliases(Warehouse(path)).is_empty()
+    done = run_core("scores", "import", str(file), *at, warehouse=path)
+    assert "names that became aliases: 2; `workdim scores alias --remove made-up-big --warehouse" in done.stdout
+    (command,) = re.findall("the ranking with this benchmark: `workdim (.*)`", done.stdout)
+    ranked = run_core(*shlex.split(command), "--json", warehouse=path.parent / "other.duckdb")
+    assert [model["score"] for model in json.loads(ranked.stdout)["models"]] == [50.0, 40.0]
+    assert not json.loads(ranked.stdout)["has_score_errors"]
+    run_core("scores", "alias", "--remove", "made-up-big", warehouse=path)
+    assert list_aliases(Warehouse(path))["alias"].to_list() == ["made-up-small"]
+
+
+def test_what_a_table_lacks_is_named(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("model,benchmark,metric,value\no/x,b,taste,0.5\no/x,b,acc,0.5\n")
+    done = run_core("scores", "import", str(file), warehouse=path)
+    assert "taste: which end is the better one? Without the column higher_is_better" in done.stdout
+    assert "acc: which end" not in done.stdout and "No ranking shows scores of this file" in done.stdout
+
+
+def test_all_names_that_are_likely_are_mapped_by_one_command(path: Path) -> None:
+    scores = score_file(score("HuggingFaceTB__SmolLM2-135M"), score("MADE-UP/small"), score("x/unknown"))
+    score_imports.store_import(Warehouse(path), scores)
+    done = run_core("scores", "alias", "--suggested", warehouse=path)
+    assert done.returncode == 0 and "2 names were mapped" in done.stdout, done.stderr
+    assert list_aliases(Warehouse(path))["alias"].to_list() == ["HuggingFaceTB__SmolLM2-135M", "MADE-UP/small"]
+    both = run_core("scores", "alias", "a", "b", "--suggested", warehouse=path)
+    assert both.returncode == 2 and "Give either" in both.stderr
 
 
 def test_the_template_can_be_taken_in(path: Path, tmp_path: Path) -> None:

@@ -15,7 +15,14 @@ from core.store import user_files
 from core.warehouse import queries, score_imports, sync
 from core.warehouse.aliases import list_aliases, set_aliases
 from core.warehouse.runs import ingest_parcel
-from core.warehouse.score_answers import answers, list_answer_sets, score_blocks, score_conflicts, unmatched_names
+from core.warehouse.score_answers import (
+    answers,
+    list_answer_sets,
+    map_suggested,
+    score_blocks,
+    score_conflicts,
+    unmatched_names,
+)
 from core.warehouse.score_imports import list_imports, preview_import, remove_import, store_import
 from core.warehouse.scores import shipped_hashes
 from tests.profiles import make_model, make_profile
@@ -221,11 +228,65 @@ def test_the_preview_says_which_model_a_name_means(measured):
     found = preview_import(measured, score_file(*(score(name) for name in names)))
     told = {row["name"]: row for row in found.names.iter_rows(named=True)}
     assert [told[name]["is_measured"] for name in names] == [True, False, False, False, True, False]
-    assert told["my-tuned"]["reference"] == "local:tuned" and told["my-tuned"]["is_alias"]
+    assert told["my-tuned"]["reference"] == "local:tuned" and told["my-tuned"]["matched_by"] == "alias"
     for near in names[1:4]:
         assert told[near]["suggestions"] == ["Org/Model-1"]
     assert told["x/unknown"]["suggestions"] == told["Org/Model-1"]["suggestions"] == []
     assert found.rows.filter(model="my-tuned")["fate"].item() == "mapped"
+
+
+@pytest.fixture
+def shown(warehouse, add_parcel):
+    """Two models of one name, one of another name, and two revisions of one reference."""
+    for number, (model_id, name) in enumerate(
+        (("hub:a/twin@1", "twin"), ("hub:b/twin@1", "twin"), ("local:x1@f00", "A long name of one"), *_REVISIONS)
+    ):
+        ingest_parcel(warehouse, add_parcel(make_profile(f"{RUN[:-1]}{number}", model=make_model(model_id, name=name))))
+    return warehouse
+
+
+_REVISIONS = (("local:trained@s1", "trained"), ("local:trained@s2", "trained"))
+
+
+def test_a_name_that_equals_a_measured_models_name_or_id_is_that_model(shown):
+    names = ["A long name of one", "A long name of one ‡", "A long…of one", "local:trained@s2", "trained", "local:x1"]
+    found = preview_import(shown, score_file(*(score(name, at) for at, name in enumerate([*names, "twin", "x/y"]))))
+    told = {row["name"]: row for row in found.names.iter_rows(named=True)}
+    assert [told[name]["matched_by"] for name in names] == ["name", "name", "short_name", "id", "name", "reference"]
+    assert all(told[name]["is_measured"] for name in names)
+    assert told["twin"]["matched_by"] is None and told["twin"]["suggestions"] == ["hub:a/twin", "hub:b/twin"]
+    assert told["x/y"]["matched_by"] is None and not told["x/y"]["is_measured"]
+    assert found.aliases == dict.fromkeys(names[:3], "local:x1") | {"trained": "local:trained"}
+    assert list_aliases(shown).is_empty(), "nothing is stored before it is asked for"
+    store_import(shown, found.file, found.aliases)
+    assert dict(list_aliases(shown).select("alias", "reference").rows()) == found.aliases
+    of_id = queries.scores(shown, ["local:trained"]).filter(value=3.0)
+    assert of_id.select("repository", "revision").rows() == [("local:trained", "s2")]
+    set_aliases(shown, {}, list(found.aliases))
+    assert queries.scores(shown, ["local:x1"]).height == 1, "taken back, a name is a name"
+
+
+def test_names_without_what_they_have_in_common_are_those_models(warehouse, add_parcel):
+    for number, name in enumerate(("run-base-1", "run-wide-1", "run-deep-1", "run-base-2", "run-wide-2", "base-run")):
+        model = make_model(f"local:{name}@f00", name=name)
+        ingest_parcel(warehouse, add_parcel(make_profile(f"{RUN[:-1]}{number}", model=model)))
+    found = preview_import(warehouse, score_file(*(score(name) for name in ("base", "wide", "deep", "other"))))
+    assert found.aliases == {name: f"local:run-{name}-1" for name in ("base", "wide", "deep")}
+    assert set(found.names.filter("is_measured")["matched_by"]) == {"short_name"}
+    few = preview_import(warehouse, score_file(score("base"), score("wide")))
+    assert few.aliases == {}, "two may be of run 1 or of run 2"
+
+
+def test_all_names_that_may_be_meant_are_mapped_at_once(shown):
+    store_import(shown, score_file(score("X1"), score("twin"), score("x/y")))
+    assert map_suggested(shown) == {"X1": "local:x1", "twin": "hub:a/twin"}
+    assert map_suggested(shown) == {} and list_aliases(shown).height == 2
+
+
+def test_a_name_that_others_mean_stays_as_it_is(shown):
+    set_aliases(shown, {"ours": "A long name of one"})
+    found = preview_import(shown, score_file(score("A long name of one")))
+    assert found.aliases == {} and found.names["suggestions"].to_list() == [[]]
 
 
 def test_an_alias_that_is_to_come_is_previewed(measured):

@@ -16,7 +16,7 @@ from core.analysis.answer import Answer, specification_key
 from core.analysis.population import Population, find_group, group_key
 from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
 from core.analysis.ranking import RankingGroup
-from core.errors import Sentence
+from core.errors import InputError, Sentence
 from core.locale import worded
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
@@ -150,6 +150,18 @@ def offered_groups(population: Population) -> dict[str, RankingGroup]:
     if population.group is None:
         return {}
     return {ANSWERED: population.group} | {group_key(other.group): other.group for other in population.others}
+
+
+def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
+    """The address of this page with a score, in the group in which most models have it; None where no group has it."""
+    try:
+        population = reads.population(RankingQuestion(benchmark=benchmark, metric=metric))
+    except InputError:  # of models that are hidden, for example
+        return None
+    if population.benchmark is None or population.group is None:
+        return None
+    score = ranking.score_key(population.benchmark)
+    return {"pilot": inputs.ALL, "score": score, "group": group_key(population.group)}
 
 
 def group_names(population: Population) -> dict[str, str]:

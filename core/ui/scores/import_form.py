@@ -12,9 +12,10 @@ from core import wording
 from core.errors import InputError
 from core.figures import scores
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
-from core.scores.score_rows import ScoreFile
+from core.scores.score_rows import ScoreFile, metrics_without_direction, with_directions
 from core.ui import inputs, language, pictures, reads, tables
-from core.ui.markdown import escape
+from core.ui.markdown import button_label, escape
+from core.ui.ranking.choices import ranking_params
 from core.warehouse import score_imports
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
@@ -24,6 +25,10 @@ MAX_UNFOLDED = 5
 """With more files, the remarks on each stand in an expander."""
 MAX_ROWS = 2_000
 """Values drawn; more are counted."""
+MAX_ASKED = 12
+"""Metrics of unknown direction that are asked for at most."""
+MAX_LINKS = 3
+"""Benchmarks whose ranking is linked after storing."""
 _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores round", "scores done"
 
 
@@ -125,11 +130,12 @@ def _show_previews(previews: list[ImportPreview]) -> None:
         figure = scores.import_figure(scores.import_points(kinds), lang)
         pictures.plot(figure, "scores bars")
         _show_values(previews)
+    likely = _show_names(previews)
+    directions = _ask_directions(previews)
     new_files = [preview for preview in previews if _is_new(preview)]
     label = _("Store {n} files").format(n=len(new_files)) if len(new_files) != 1 else _("Store this file")
     if st.button(label, type="primary", icon=":material/save:", key="scores store", disabled=not new_files):
-        _store(new_files)
-    _show_names(previews)
+        _store(new_files, likely, directions)
 
 
 def _is_new(preview: ImportPreview) -> bool:
@@ -168,27 +174,70 @@ def _show_values(previews: list[ImportPreview]) -> None:
         st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_values:,}"))
 
 
-def _show_names(previews: list[ImportPreview]) -> None:
+def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
+    """Draw which models the files name; returns the likeliest models of the other names, if the reader takes them all."""
     _ = language.translator()
     names = pl.concat([preview.names for preview in previews])
     if names.is_empty():
-        return
-    unmatched = names.filter(~pl.col("is_measured"))
+        return {}
     st.subheader(_("Models that the files name"))
-    message = _(
-        "Measured here: {n} of {total}. Scores of the others are stored too, and count once the model is measured "
-        "or its name is mapped under Names of models."
-    )
-    st.markdown(message.format(n=names.height - unmatched.height, total=names.height))
+    texts = [_("Measured here: {measured}.").format(measured=score_files.measured_text(names, language.current()))]
+    aliases = {name for preview in previews for name in preview.aliases}
+    if aliases:
+        message = _(
+            "Storing makes {n} names aliases of the models that are shown by them; Names of models removes them."
+        )
+        texts.append(message.format(n=f"{len(aliases):,}"))
+    if not names["is_measured"].all():
+        texts.append(
+            _(
+                "Scores of the others are stored too, and count once the model is measured or its name is mapped under "
+                "Names of models."
+            )
+        )
+    st.markdown(" ".join(texts))
     tables.show(_name_table(names.sort("is_measured", descending=True)), "scores names")
+    near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
+    likely = dict(near.select("name", pl.col("suggestions").list.first()).rows())
+    label = _("Map {n} names to the first model that may be meant, as the table says").format(n=f"{len(likely):,}")
+    return likely if likely and st.checkbox(label, key="scores map likely") else {}
 
 
-def _store(previews: list[ImportPreview]) -> None:
+def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
+    """Ask which end of each metric that nobody knows is the better one; metric -> whether higher is."""
+    _ = language.translator()
+    unknown = dict.fromkeys(
+        metric for preview in previews if _is_new(preview) for metric in metrics_without_direction(preview.file)
+    )
+    if not unknown:
+        return {}
+    st.subheader(_("Which end is the better one?"))
+    st.caption(
+        _("No ranking can relate a score to anything before this is known. A column higher_is_better says it too.")
+    )
+    ends = {True: _("higher is better"), False: _("lower is better")}
+    asked = {
+        metric: st.segmented_control(
+            button_label(wording.metric_name(metric, language.current())),
+            list(ends),
+            format_func=ends.__getitem__,
+            key=f"scores direction {metric}",
+        )
+        for metric in list(unknown)[:MAX_ASKED]
+    }
+    return {metric: end for metric, end in asked.items() if end is not None}
+
+
+def _store(previews: list[ImportPreview], likely: dict[str, str], directions: dict[str, bool]) -> None:
     """Store each file whole or not at all; the next run of the page shows what was stored and what failed."""
     stored, failed = [], []
     for preview in previews:
+        named = set(preview.names["name"])
+        aliases = dict(preview.aliases) | {name: model for name, model in likely.items() if name in named}
         try:
-            stored.append(score_imports.store_import(reads.warehouse(), preview.file))
+            file = score_imports.store_import(reads.warehouse(), with_directions(preview.file, directions), aliases)
+            after = score_imports.preview_import(reads.warehouse(), preview.file)
+            stored.append((file, score_imports.scored_here(after)))
         except InputError as error:
             failed.append(str(error))
     st.session_state[_DONE] = (stored, failed)
@@ -199,11 +248,22 @@ def _store(previews: list[ImportPreview]) -> None:
 def _show_stored() -> None:
     _ = language.translator()
     stored, failed = st.session_state.pop(_DONE, ([], []))
-    for file in stored:
+    for file, scored in stored:
         message = _("Stored from {name} – scores: {n}, single answers: {answers}, skipped: {skipped}.").format(
             name=escape(file.name), n=f"{file.n_taken:,}", answers=f"{file.n_samples:,}", skipped=f"{file.n_skipped:,}"
         )
         st.success(message, icon=":material/check:")
+        if file.n_taken and not scored:
+            st.warning(
+                _("No ranking shows scores of this file: none of its models is measured here."), icon=":material/info:"
+            )
+    links = dict.fromkeys(one for _file, scored in stored for one in scored)
+    for benchmark, metric in list(links)[:MAX_LINKS]:
+        params = ranking_params(benchmark, metric)
+        if params is not None:
+            name = wording.benchmark_name(benchmark, metric, None, language.current())
+            label = _("Open the ranking with {benchmark}").format(benchmark=escape(name))
+            st.page_link("pages/ranking.py", label=label, icon=":material/leaderboard:", query_params=params)
     for message in failed:
         st.error(escape(message), icon=":material/error:")
 

@@ -141,9 +141,10 @@ def _show_suggestions() -> None:
         return
     st.subheader(_("Suggestions"))
     name, model, take = _("Name in the file"), _("Model that may be meant"), _("Map")
+    takes_all = st.checkbox(_("Tick all"), key="scores tick all")
     table = pl.DataFrame(
         {
-            take: [False] * unmatched.height,
+            take: [takes_all] * unmatched.height,
             name: unmatched["name"],
             model: unmatched["suggestions"].list.first(),
             _("Scores"): unmatched["n_scores"],
@@ -151,7 +152,9 @@ def _show_suggestions() -> None:
         }
     )
     others = [column for column in table.columns if column not in (take, model)]
-    edited = st.data_editor(table, key=_editor_key("suggested"), hide_index=True, disabled=others)
+    edited = st.data_editor(
+        table, key=_editor_key("all suggested" if takes_all else "suggested"), hide_index=True, disabled=others
+    )
     if st.button(_("Map those that are ticked"), key="scores map", icon=":material/link:"):
         ticked = edited.filter(pl.col(take))
         _save(dict(ticked.select(name, model).rows()), [])
