@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from core.analysis.answer import RankedModel
+from core.analysis.relation import ANSWERS
 from core.ui import tables
 from core.ui.ranking import table as ranking_table
+from core.ui.ranking.answer import ICONS
 from core.warehouse.warehouse import Warehouse
 from tests import answers
 from tests.pages.test_pages import figures, opened, table_of, texts
@@ -51,6 +53,12 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
     shown = table_of(app)
     assert shown.height == 24 and shown.row(0)[:3] == ("1–14", "ladder-128-base-again-6-step1500", "53.0")
     assert not [name for name in shown.columns if "#" in name] and "0123456789ab" not in spoken(app)
+
+
+def test_another_dimension_is_told_as_a_hint_with_its_corrected_p() -> None:
+    assert set(ICONS) == set(ANSWERS)
+    said = spoken(opened("ranking.py", dimension="embedding"))
+    assert "Related as registered: models whose embedding" not in said and "that can be looked at" in said
 
 
 def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> None:
