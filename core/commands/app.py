@@ -161,6 +161,7 @@ def start_server(warehouse: Path, port: int, opening: ServerAccess = ServerAcces
     # Command-line options override the server's own environment variables, which could open the app to the network.
     command += ["--server.address", opening.address, "--server.enableCORS", "true"]
     command += ["--server.enableXsrfProtection", "true", "--browser.gatherUsageStats", "false"]
+    command += ["--client.showErrorLinks", "false"]
     for host in opening.hosts:
         command += ["--server.allowedHosts", host]
     environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lxml import etree
 from pptx.chart.chart import Chart as NativeChart
+from pptx.chart.data import CategoryChartData, XyChartData
+from pptx.chart.xlsx import CategoryWorkbookWriter, XyWorkbookWriter
 from pptx.oxml.ns import qn
 
 from core.deck.story import Axis, Chart, Series
-from core.deck.workbook import CategoryData
 from core.locale import translator
 
 MOST_BANDS = 2
@@ -34,6 +36,39 @@ def has_bands(chart: Chart) -> bool:
 
 def _banded(series: Sequence[Series]) -> list[Series]:
     return [line for line in series if line.is_banded and line.mark == "none" and len(_limits(line)) > 1]
+
+
+# --- the workbook ---------------------------------------------------------------------------------------------
+
+
+class _TextStaysText:
+    """Names of models stand in a workbook as text: XlsxWriter would make formulas, links or numbers of some."""
+
+    @contextmanager
+    def _open_worksheet(self, xlsx_file: Any) -> Iterator[tuple[Any, Any]]:
+        with super()._open_worksheet(xlsx_file) as (workbook, worksheet):  # type: ignore[misc]
+            worksheet.strings_to_formulas = worksheet.strings_to_urls = worksheet.strings_to_numbers = False
+            yield workbook, worksheet
+
+
+class _CategoryWriter(_TextStaysText, CategoryWorkbookWriter):
+    pass
+
+
+class _XyWriter(_TextStaysText, XyWorkbookWriter):
+    pass
+
+
+class CategoryData(CategoryChartData):
+    @property
+    def _workbook_writer(self) -> _CategoryWriter:
+        return _CategoryWriter(self)
+
+
+class XyData(XyChartData):
+    @property
+    def _workbook_writer(self) -> _XyWriter:
+        return _XyWriter(self)
 
 
 def workbook(chart: Chart, lines: Sequence[Series], language: str) -> CategoryData:

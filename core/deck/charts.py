@@ -19,7 +19,6 @@ from core.deck import bands, layout
 from core.deck.layout import Box
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import set_alternative_text
-from core.deck.workbook import XyData
 from core.figures.svg import spread_apart
 from core.wording.labels import shortened_name
 
@@ -136,8 +135,8 @@ def _intervals_as_lines(series: Sequence[Series]) -> list[Series]:
     return [*bare, *lines]
 
 
-def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> XyData:
-    content = XyData(number_format="General")
+def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> bands.XyData:
+    content = bands.XyData(number_format="General")
     highest = max((point.y for item in items if isinstance(item, Series) for point in item.points), default=0.0)
     for item in items:
         series = content.add_series(item.name)

@@ -5,9 +5,11 @@ Names come from core.registry; a key without a name is shown as it is.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -101,6 +103,11 @@ _CONTROL = ("pass", "model_seed")
 LONGEST = 26
 VETO_MARK = "‡"
 """Follows the name of a run that a check vetoes, wherever its numbers appear."""
+
+
+def text_name(reference: str) -> str:
+    """A text by the name that a person gave it: of a file its name, without the folder, which may be one of ours."""
+    return Path(reference).name if os.sep in reference else reference
 
 
 def short_id(run_id: str) -> str:

@@ -213,6 +213,17 @@ def test_a_long_query_is_cancelled(page: sync_api.Page, address: str) -> None:
     page.get_by_text("The query was cancelled.").wait_for()
 
 
+def test_the_answer_and_the_error_of_a_query_are_in_sight(page: sync_api.Page, address: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(f"{address}/query?sql={quote('SELECT run_id FROM runs')}")
+    run_query(page)
+    sync_api.expect(page.get_by_text("Rows: 7, columns: 1")).to_be_in_viewport(ratio=1, timeout=WAIT_MS)
+    sync_api.expect(page.get_by_test_id("stDataFrame").last).to_be_in_viewport(ratio=0.4, timeout=WAIT_MS)
+    page.get_by_role("textbox", name="SQL").fill("SELECT nothing FROM nowhere")
+    page.get_by_role("textbox", name="SQL").press("Control+Enter")
+    sync_api.expect(page.get_by_text("nowhere does not exist")).to_be_in_viewport(ratio=1, timeout=WAIT_MS)
+
+
 def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, home: Path) -> None:
     model = save_tiny_model(home / "tiny")
     page.goto(f"{address}/pilot")
@@ -221,7 +232,8 @@ def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, ad
     page.locator("label").filter(has_text="standard").first.click()
     page.get_by_role("button", name="What will it take?").click()
     page.get_by_role("button", name="Start measuring").click(timeout=180_000)
-    page.get_by_text("at work", exact=True).wait_for(timeout=120_000)
+    page.get_by_text("It is being started.").first.wait_for()
+    sync_api.expect(page.get_by_text("at work", exact=True)).to_be_in_viewport(timeout=120_000)
     (job,) = [folder for folder in (home / "jobs").iterdir() if folder.is_dir()]
     page.reload()  # a closed tab changes nothing
     page.get_by_role("progressbar").first.wait_for(timeout=120_000)

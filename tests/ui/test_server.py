@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import threading
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from core.commands import app
 from core.files import READ_ONLY
 from core.ui import inputs, server
 from tests.screens import ROOT
@@ -101,3 +103,13 @@ def test_no_script_has_a_text_that_streamlit_would_draw(script: Path) -> None:
     body = ast.parse(script.read_text(encoding="utf-8")).body
     alone = [node.value for node in body[1:] if isinstance(node, ast.Expr)]
     assert not [ast.unparse(value) for value in alone if not isinstance(value, ast.Call)]
+
+
+def test_an_error_offers_no_search_of_its_text_on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(app.subprocess, "Popen", lambda command, **_more: started.append(command))
+    app.start_server(Path("w.duckdb"), 8501)
+    at = started[0].index("--client.showErrorLinks")
+    assert started[0][at + 1] == "false"
+    set_by_file = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    assert set_by_file["client"]["showErrorLinks"] is False

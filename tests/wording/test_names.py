@@ -126,3 +126,15 @@ def test_nothing_is_praised_and_no_dimension_is_said_to_have_changed():
     said += [text for words in WORDED for text in words]
     for text in said:
         assert not re.search("better|worse|best|intrinsic dimension (in|de)creas", text, re.IGNORECASE), text
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("warehouse/texts/0a1b2c3d4e5f/お知らせ.csv", "お知らせ.csv"),
+        ("/home/x/texts/0a1b2c3d4e5f/my text.txt", "my text.txt"),
+        ("python-docs", "python-docs"),
+    ],
+)
+def test_a_text_is_told_by_the_name_that_its_file_was_given(reference, told):
+    assert labels.text_name(reference) == told

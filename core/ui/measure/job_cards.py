@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -14,6 +14,7 @@ from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
 from core.records import PLANNING, SCORING
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import escape
+from core.wording.labels import text_name
 from core.wording.numbers import duration
 
 if TYPE_CHECKING:
@@ -23,13 +24,18 @@ LOG_LINES = 12
 MIN_LAYERS = 2
 """Layers from which on the curve of a running measurement is drawn."""
 _EXPECTED = "jobs are expected until"
+_STARTED = "jobs were just started"
 _ACTIVE = ("queued", "running")
+_TO_TOP = "<script>document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)</script>"
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
 
 def show(kind: str | None = None) -> None:
     """Draw a card of every job, or of those of one kind; anew each second while one is active."""
     _ = language.translator()
+    if st.session_state.pop(_STARTED, False):  # from a button below the fold
+        st.toast(_start_text(), icon=":material/play_arrow:")
+        st.html(_TO_TOP, unsafe_allow_javascript=True)
     statuses = _job_statuses(kind)
     active_ids = [status.job.job_id for status in statuses if status.state in _ACTIVE]
     is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
@@ -59,6 +65,19 @@ def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
         st.warning(escape(message.format(names=_(", ").join(missing))), icon=":material/rule:")
     if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
         st.switch_page("pages/profiles.py", query_params=tables.comparison_params(run_ids))
+
+
+def _start_text() -> str:
+    _ = language.translator()
+    return _("It is being started. Its card appears at the top of this page.")
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Say at once, beside the button, that its press was heard; the cards come into sight when they are drawn next."""
+    with st.spinner(_start_text()):
+        yield
+    st.session_state[_STARTED] = True
 
 
 def expect_more() -> None:
@@ -101,9 +120,8 @@ def _show_card(status: JobStatus) -> None:
         "finished": _("finished"),
     }
     text, kind = config.what
-    text = Path(text).name if Path(text).is_absolute() else text
     kind = wording.phase_name(kind, language.current()) if kind in (SCORING, PLANNING) else kind
-    name = escape(f"{config.model} · {text} · {kind}")
+    name = escape(f"{config.model} · {text_name(text)} · {kind}")
     st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{state_names[state]}]")
     if state == "running":
         _show_progress(status)

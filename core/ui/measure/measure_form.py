@@ -18,7 +18,8 @@ from core.records import Preflight
 from core.registry.protocols import PROTOCOLS, PURPOSES, n_tokens_read
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
-from core.wording.labels import shortened_name
+from core.ui.measure import job_cards
+from core.wording.labels import shortened_name, text_name
 from core.wording.numbers import amount, duration
 
 if TYPE_CHECKING:
@@ -266,7 +267,9 @@ def _show_estimate(estimate: _Estimate) -> None:
         with st.container(border=True, gap="small"):
             _show_card(card)
     if possible and st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start"):
-        _start(possible, estimate.again)
+        with job_cards.starting():
+            _start(possible, estimate.again)
+        st.rerun()
 
 
 def _start(configs: list[RunConfig], again: bool) -> None:
@@ -288,7 +291,6 @@ def _start(configs: list[RunConfig], again: bool) -> None:
                 reasons.append(str(error))
     st.session_state[_ESTIMATE] = None
     st.session_state[_REFUSED] = reasons
-    st.rerun()
 
 
 def show_cleanable() -> None:
@@ -311,7 +313,7 @@ def _cleanable_bytes(path: Path) -> int:
 def _show_card(card: Preflight) -> None:
     """Draw what a measurement will take: refusals, then time, memory and disk, then what it measures and compares with."""
     _ = language.translator()
-    st.markdown(f"**{escape(' · '.join([card.model, card.corpus, card.protocol]))}**")
+    st.markdown(f"**{escape(' · '.join([card.model, text_name(card.corpus), card.protocol]))}**")
     for reason in card.refusals:
         st.error(escape(reason), icon=":material/block:")
     with st.container(horizontal=True, gap="large"):

