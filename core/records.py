@@ -216,12 +216,17 @@ def text_budget(asked: PlanConfig | PlanRow) -> float:
     return asked.budget if asked.budget_unit == "nats" else TEXT_BUDGET
 
 
-_PLACES = ("model", "corpus", "task", "save_model")
+PLACES = ("model", "corpus", "task", "save_model", "companions")
+"""Fields of a request that may hold folders and files of this machine."""
 
 
 def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a PlanConfig to share: folders and files of this machine keep only their last name."""
-    return {key: last_name(value) if key in _PLACES else value for key, value in config.items()}
+    """The content of a request to share: folders and files of this machine keep only their last name."""
+    return {key: _last_names(value) if key in PLACES else value for key, value in config.items()}
+
+
+def _last_names(value: Any) -> Any:
+    return type(value)(map(last_name, value)) if isinstance(value, (list, tuple)) else last_name(value)
 
 
 def last_name(reference: Any) -> Any:

@@ -230,7 +230,7 @@ def measure_again(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     run_id = find_run_id(_run_ids(warehouse), options.run_id)
     (record,) = run_records(warehouse, [run_id]).to_dicts()
-    repeated = rerun_request(record)
+    repeated = rerun_request(warehouse, record)
     for line in repeated.changed:
         warn(Sentence("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID]))
     if repeated.changed and not confirm(Sentence("Measure all the same?"), options.yes):

@@ -23,7 +23,7 @@ from core.measure.plan import TokenMask, UsableWords
 from core.measure.provenance import Clock, code_version, library_versions
 from core.measure.setup import Setup
 from core.models.model import OpenModel
-from core.records import Profile, RunConfig
+from core.records import Profile, RunConfig, without_places
 from core.registry.passes import PASSES
 from core.registry.protocols import Protocol
 from core.registry.specifications import SPECIFICATIONS
@@ -167,7 +167,9 @@ def _run_row(measurement: Measurement, clock: Clock) -> RunRow:
         code_version=code_version(),
         library_versions=json.dumps({"python": platform.python_version(), **library_versions()}),
         config=json.dumps(
-            {"run": asdict(measurement.config), "protocol": asdict(measurement.protocol)}, sort_keys=True
+            # Parcels are shared: where model and text lie on this machine stands in a file that is no part of them.
+            {"run": without_places(asdict(measurement.config)), "protocol": asdict(measurement.protocol)},
+            sort_keys=True,
         ),
         n_sequences=measurement.sample.ids.shape[0],
         n_tokens=measurement.sample.ids.size,

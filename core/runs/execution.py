@@ -22,7 +22,16 @@ import polars as pl
 
 from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
-from core.records import LayerPlan, PlanConfig, Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
+from core.records import (
+    LayerPlan,
+    PlanConfig,
+    Profile,
+    Progress,
+    ProgressCallback,
+    RunConfig,
+    ScoreConfig,
+    without_places,
+)
 from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
 from core.runs.processes import wait_for_turn
@@ -276,6 +285,7 @@ def _measure_pass(
     profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
     profile = _add_second_draw_check(profile, first_draw)
     profile = judge_profile(profile, controls, failed)
+    parcels.write_places(job.folder / run_id, asdict(config))
     parcels.write_parcel(job.folder / run_id, profile)
     folder = parcels.publish_parcel(warehouse.folder, job.folder / run_id)
     shutil.rmtree(checkpoint_folder, ignore_errors=True)
@@ -355,7 +365,9 @@ def _find_same_run(
     for run_id, stored_config in find_same_runs(warehouse, **identity):
         try:
             stored = json.loads(stored_config)
-            covers = _covers(stored["run"], asdict(config)) and _protocol_covers(stored["protocol"], asdict(protocol))
+            covers = _covers(stored["run"], without_places(asdict(config))) and _protocol_covers(
+                stored["protocol"], asdict(protocol)
+            )
         except (ValueError, KeyError, TypeError):  # of another version, with other fields
             continue
         if covers:

@@ -11,11 +11,13 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError, Sentence
+from core.files import read_json_or_none
 from core.models.hub import local_weights
 from core.records import SHORT_ID, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
 from core.runs.requests import run_config
+from core.store.parcels import PLACES_FILE
 from core.texts.corpora import open_corpus
 from core.warehouse.runs import delete_runs, run_records
 from core.warehouse.warehouse import Warehouse
@@ -30,8 +32,10 @@ class Rerun:
     """One line for each change since: the new run will then differ from the old one."""
 
 
-def rerun_request(record: Mapping[str, Any]) -> Rerun:
+def rerun_request(warehouse: Warehouse, record: Mapping[str, Any]) -> Rerun:
     """The request that measures a run again, and what has changed since; `record` is a row of `warehouse.runs.run_records`.
+
+    Folders and files are those of this machine, if it was measured here: a record has their names alone.
 
     Raises InputError for a control pass, for a record of another version, and if the model or the text is gone.
     """
@@ -42,7 +46,9 @@ def rerun_request(record: Mapping[str, Any]) -> Rerun:
             parent=[record["parent_run_id"][:SHORT_ID]] if record["parent_run_id"] else [],
         )
     try:
-        config = run_config(json.loads(record["config"])["run"])
+        stored = json.loads(record["config"])["run"]
+        places = read_json_or_none(warehouse.parcels / record["run_id"] / PLACES_FILE) or {}
+        config = run_config(stored | places)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "

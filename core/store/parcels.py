@@ -13,6 +13,7 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 
 from core.errors import InputError, ResourceError, WarehouseError
 from core.files import make_folder, move, read_json, sync_folder, write_atomic
-from core.records import PROFILE_TABLES, Profile
+from core.records import PLACES, PROFILE_TABLES, Profile, without_places
 from core.store import annotation
 from core.store.folder import Folder
 from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, Table, TokenResultRow, frame
@@ -49,6 +50,8 @@ SINGLE_ROW_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables with one row per parcel -> key in run.json and field of Profile."""
 PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, "tokens")))
 """All files of a parcel; anything else in its folder is ignored and never copied."""
+PLACES_FILE = "places.json"
+"""Beside them, where a run was measured: the folders and files of model and text on this machine, to measure it again."""
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_LAYERS = 10_000
 MAX_RUN_FILE_BYTES = 4 * 2**20
@@ -95,6 +98,14 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         raise ResourceError(
             "The result cannot be written to {folder}: {reason}.", folder=folder, reason=error.strerror or error
         ) from error
+
+
+def write_places(folder: Path, request: Mapping[str, Any]) -> None:
+    """Write where model and text of a run lie, if on this machine; before the parcel, which alone is copied and shared."""
+    places = {key: value for key, value in request.items() if key in PLACES}
+    if places != without_places(places):
+        make_folder(folder)
+        write_atomic(folder / PLACES_FILE, json.dumps(places, indent=1).encode())
 
 
 def is_parcel(folder: Path) -> bool:

@@ -203,10 +203,10 @@ def record(**changes):
     } | changes
 
 
-def test_a_model_is_asked_for_at_the_revision_that_was_measured():
+def test_a_model_is_asked_for_at_the_revision_that_was_measured(tmp_path):
     from core.runs.stored_runs import rerun_request
 
-    found = rerun_request(record())
+    found = rerun_request(Warehouse(tmp_path / "w.duckdb"), record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
     assert [line.split()[1] for line in found.changed] == ["text", "protocol"]
 
@@ -220,12 +220,12 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured():
         ({"config": '{"run": {"model": "x", "seed": "1"}}'}, "of another version"),
     ],
 )
-def test_records_that_cannot_be_repeated_say_why(changes, line):
+def test_records_that_cannot_be_repeated_say_why(changes, line, tmp_path):
     from core.errors import InputError
     from core.runs.stored_runs import rerun_request
 
     with pytest.raises(InputError, match=line):
-        rerun_request(record(**changes))
+        rerun_request(Warehouse(tmp_path / "w.duckdb"), record(**changes))
 
 
 def test_every_stored_field_has_its_place_and_its_name():

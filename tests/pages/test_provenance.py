@@ -139,7 +139,7 @@ def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest
     started = []
     monkeypatch.setattr(processes, "start_job", lambda job, warehouse: started.append(job))
     asked = stored_runs.Rerun(RunConfig("made-up/big@1"), ("The text has changed since.",))
-    monkeypatch.setattr(stored_runs, "rerun_request", lambda record: asked)
+    monkeypatch.setattr(stored_runs, "rerun_request", lambda warehouse, record: asked)
     app = provenance(RUN_IDS[0])
     app.button(key="measure run again").click().run()
     assert "The text has changed since." in texts(app).replace("\\", "") and not started

@@ -359,7 +359,10 @@ def test_no_text_and_no_token_leaves_with_a_parcel(config, warehouse, tmp_path, 
     finished = measure(replace(config, corpus=str(path), protocol=WHOLE.name), warehouse, quiet)
     folder = warehouse.parcels / finished.run_id
     tables = parcels.read_parcel(folder)
-    assert {file.stem for file in folder.iterdir()} <= {"run"} | set(TABLES)
+    assert {file.stem for file in folder.iterdir()} <= {"run", "places"} | set(TABLES)
+    assert str(tmp_path) not in (folder / parcels.RUN_FILE).read_text(), "the folder of a text is nobody else's"
+    assert json.loads((folder / parcels.PLACES_FILE).read_text())["corpus"] == str(path)
+    assert parcels.PLACES_FILE not in parcels.PARCEL_FILES
     for frame in tables.values():
         for column in frame:
             if column.dtype == pl.String:

@@ -213,7 +213,7 @@ def _measure_again(record: dict[str, Any]) -> None:
 
     _ = language.translator()
     try:
-        request = rerun_request(record)
+        request = rerun_request(reads.warehouse(), record)
     except WorkdimError:
         _close_question()
         raise
