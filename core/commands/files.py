@@ -146,7 +146,7 @@ def backup(options: argparse.Namespace) -> int:
     with counting_bar(Sentence("packing parcels")) as progress:
         created = create_backup(warehouse, options.out, progress, warn)
     say_json(_backup_json(created)) if options.json else say(_backup_line(created))
-    return 0
+    return 2 if created.n_left_out else 0
 
 
 def restore(options: argparse.Namespace) -> int:
@@ -160,7 +160,13 @@ def restore(options: argparse.Namespace) -> int:
         counting_bar(Sentence("checking the backup")) as progress,
         stage_backup(warehouse, options.file, progress) as staged,
     ):
-        say(Sentence("{file} is whole: {runs}.", file=staged.file, runs=number_of_runs(staged.n_runs)))
+        runs = number_of_runs(staged.n_runs)
+        if staged.damaged:
+            say(Sentence("{file}: {runs}, and damaged files, which are left out.", file=staged.file, runs=runs))
+            for name in staged.damaged:
+                warn(Sentence("{name} of the backup is damaged: it is left out, and what is here stays.", name=name))
+        else:
+            say(Sentence("{file} is whole: {runs}.", file=staged.file, runs=runs))
         if not options.yes and not _ask(Sentence("Put it in the place of {path}? [y/N] ", path=warehouse.path)):
             say(Sentence("Nothing was changed."))
             return 0
@@ -213,6 +219,7 @@ def _backup_json(backup) -> dict:
         "made_at": backup.made_at.isoformat(),
         "n_bytes": backup.n_bytes,
         "n_runs": backup.n_runs,
+        "n_left_out": backup.n_left_out,
     }
 
 

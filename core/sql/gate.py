@@ -99,8 +99,13 @@ def _kind(statement: duckdb.Statement) -> str:
         raise QueryError("This kind of statement is refused. Type one SELECT statement.") from error
 
 
-def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
-    """Check names in the engine's own parse tree, which no spelling can evade."""
+def table_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> set[str]:
+    """The names that a statement reads tables, views or its own WITH clauses by. Raises QueryError if there is no SELECT."""
+    return {name for kind, name in _names(_parse_tree(connection, statement)) if kind == "table_name"}
+
+
+def _parse_tree(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> str:
+    """The engine's own parse tree, as JSON. Raises QueryError if there is no SELECT."""
     select = statement.query
     if statement.type == duckdb.StatementType.EXPLAIN:
         select = _EXPLAIN.sub("", _without_comments(select), count=1)
@@ -109,6 +114,12 @@ def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckd
         if statement.type == duckdb.StatementType.SELECT:
             raise QueryError(worded_error(duckdb.ParserException(json.loads(tree)["error_message"])))
         raise QueryError("EXPLAIN takes one SELECT here: the warehouse is only read.")
+    return tree
+
+
+def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    """Check names in the engine's own parse tree, which no spelling can evade."""
+    tree = _parse_tree(connection, statement)
     settings, views, macros = (_names_of(connection, names) for names in (_SETTINGS, _VIEWS, _MACROS))
     functions = refused_functions(connection)
     for kind, name in _names(tree):

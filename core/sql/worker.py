@@ -24,8 +24,9 @@ import pyarrow.compute as pc
 
 from core.errors import QueryError, Sentence, WorkdimError, to_record
 from core.sql.copy import current_copy
-from core.sql.gate import require_single_select, worded_error
+from core.sql.gate import require_single_select, table_names, worded_error
 from core.warehouse.connection import connect_private
+from core.warehouse.schema import quoted
 from core.warehouse.warehouse import Warehouse
 
 MAX_RESULT_BYTES = 64 * 2**20
@@ -76,6 +77,7 @@ def answer(
 
 def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
     statement = require_single_select(connection, request["sql"])
+    _bind_saved_queries(connection, statement)
     started = time.perf_counter()
     rows = connection.sql(statement).limit(request["limit"] + 1)  # also makes equal column names distinct
     if len(rows.columns) > MAX_COLUMNS:
@@ -92,6 +94,36 @@ def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> byt
         writer.write_table(table.slice(0, request["limit"]))
     header = {"truncated": table.num_rows > request["limit"], "seconds": seconds}
     return json.dumps(header).encode() + b"\n" + stream.getvalue()
+
+
+def _bind_saved_queries(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    """Make views of the saved queries that a statement reads by name, each checked as the statement itself is.
+
+    Raises QueryError, which names the saved query that cannot be one.
+    """
+    saved = {
+        name.lower(): (name, sql) for name, sql in connection.execute("SELECT name, sql FROM saved_queries").fetchall()
+    }
+    there = "SELECT lower(table_name) FROM duckdb_tables() UNION ALL SELECT lower(view_name) FROM duckdb_views()"
+    known = {name for (name,) in connection.execute(there).fetchall()}
+
+    def bind(read: duckdb.Statement) -> None:
+        for wanted in sorted({name.lower() for name in table_names(connection, read)} - known):
+            if wanted not in saved:
+                continue
+            known.add(wanted)
+            name, sql = saved[wanted]
+            try:
+                inner = require_single_select(connection, sql)
+                bind(inner)
+                connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS {inner.query}")
+            except (QueryError, duckdb.Error) as error:
+                reason = error.message if isinstance(error, QueryError) else _cut(str(error).splitlines()[0])
+                raise QueryError(
+                    "The saved query {name} cannot be read: {reason}", name=_brief(name), reason=reason
+                ) from error
+
+    bind(statement)
 
 
 def _as_plain_types(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:

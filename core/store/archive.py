@@ -3,7 +3,7 @@
     manifest.json           what it is, when it was made, and the size and hash of every other file
     parcels/<run_id>/       measurements, as in the folder of a warehouse
     people/                 files that people wrote or imported, as in the folder of a warehouse
-    tables/                 backup: tables that a user added to the DuckDB file; export: rows for people to read
+    tables/                 export: rows for people to read
     dictionary.csv, .md     export: what each column is
 
 An archive may come from anybody: sizes are checked before anything is read, and no name may lead outside of it.
@@ -53,7 +53,7 @@ _MAX_COMPRESSION_RATIO, _RATIO_ALLOWANCE = 50, 16 * 2**20
 """A zip file may unpack to this many times its size plus these bytes: Parquet is compressed already."""
 _UNSAFE_NAME = re.compile(r"[\\:\x00-\x1f]|^/|(^|/)\.\.(/|$)")
 _MEMBER_NAME = re.compile(
-    r"parcels/[0-9a-f-]{36}/[a-z_]+\.(json|parquet)|people/[a-z]+/\w[\w.-]*(/[a-z_]+)?\.(json|parquet)|tables/[0-9]+\.parquet"
+    r"parcels/[0-9a-f-]{36}/[a-z_]+\.(json|parquet)|people/[a-z]+/\w[\w.-]*(/[a-z_]+)?\.(json|parquet)"
 )
 """The files that Workdim writes into a backup. The id of a pilot may have letters of any script."""
 _CHUNK = 2**20
@@ -235,7 +235,7 @@ class Archive:
         if self.members.keys() != self.declared_files.keys():
             raise _damaged_archive(self.path, Sentence("it does not hold what its manifest names"))
         for number, name in enumerate(self.members, start=1):
-            is_user_table = name.startswith("tables/")
+            is_user_table = name.startswith("people/tables/")
             self.extract(name, target / name, max_bytes=2**63 if is_user_table else None)
             progress(number, len(self.members))
 
@@ -366,10 +366,6 @@ def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
             for name, file in manifest["files"].items()
         ):
             raise ValueError("it gives no format, hashes and sizes")
-        for key in ("tables", "views"):
-            entries = manifest.get(key, {})
-            if not isinstance(entries, dict) or not all(isinstance(one, str) for one in entries.values()):
-                raise ValueError(f"its {key} cannot be read")
         return manifest
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged_archive(

@@ -1,9 +1,8 @@
 """Restore a backup into a warehouse folder by renames, so that a kill at any moment cannot leave half of it.
 
     pending/restore-<time>/     one rename puts it there; from then on the restore will be finished by whoever comes next
-        journal.json            the name under which the present user files are kept; what tables/ holds
+        journal.json            the name under which the present user files are kept
         parcels/ people/        what moves into the folder, one rename each; what is still there is yet to be moved
-        tables/                 tables that a user had added to the DuckDB file, for the rebuild
 
 Nothing measured since the backup is lost: parcels stay, with their tags and notes, and so do pilots (runs refer to them)
 with their own scores. All other user files are replaced by those of the backup.
@@ -15,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from core.files import (
     move,
     names_in,
     read_json,
+    read_json_or_none,
     sync_all,
     sync_folder,
     timestamp,
@@ -50,16 +50,6 @@ class PendingRestore:
     folder: Path
 
     @property
-    def tables(self) -> dict[str, Path]:
-        """Name of a user's table in the DuckDB file -> its rows as Parquet."""
-        return {str(table): self.folder / name for name, table in self._journal["tables"].items()}
-
-    @property
-    def views(self) -> dict[str, str]:
-        """Name of a user's view -> its statement."""
-        return {str(name): str(sql) for name, sql in self._journal["views"].items()}
-
-    @property
     def previous_files(self) -> Path:
         """Where the replaced user files are kept, if there were any."""
         return self.folder.parents[1] / str(self._journal["kept"])
@@ -70,11 +60,11 @@ class PendingRestore:
 
 
 def begin(
-    folder: Folder, unpacked: Path, manifest: dict[str, Any], report: Callable[[str], None]
+    folder: Folder, unpacked: Path, damaged: Sequence[str], report: Callable[[str], None]
 ) -> tuple[PendingRestore, int]:
     """Make an unpacked backup a pending restore, which will be finished whatever happens; also returns its parcel count.
 
-    The caller keeps other processes from moving parcels or changing user files. `report` gets a line for what could not
+    `damaged` names what was left out of the backup: the files of people that are here stay. The caller keeps other processes from moving parcels or changing user files. `report` gets a line for what could not
     be carried over. Raises ResourceError if there is no room; nothing is changed then.
     """
     n_parcels = 0
@@ -83,9 +73,13 @@ def begin(
             shutil.rmtree(parcel)
         else:
             n_parcels += 1
+    for name in damaged:
+        if name.startswith("people/") and (ours := folder.root / name).exists():
+            make_folder((unpacked / name).parent)
+            (shutil.copytree if ours.is_dir() else shutil.copyfile)(ours, unpacked / name)
     _merge_pilots(folder, Folder(unpacked), report)
     previous_files = unused_path(folder.root / f"people.before-restore-{timestamp()}")
-    journal = {"kept": previous_files.name, "tables": manifest.get("tables", {}), "views": manifest.get("views", {})}
+    journal = {"kept": previous_files.name}
     try:
         make_folder(unpacked / "people")
         write_atomic(unpacked / _JOURNAL, json.dumps(journal, indent=1).encode())
@@ -102,8 +96,9 @@ def begin(
 
 
 def pending_restores(folder: Folder) -> list[PendingRestore]:
-    """Restores that were begun and not finished, oldest first."""
-    return [PendingRestore(folder.pending / f"{kind}-{one}") for kind, one in folder.pending_changes() if kind == KIND]
+    """Restores that were begun and not finished, oldest first. What else lies there under such a name is none."""
+    places = (folder.pending / f"{kind}-{one}" for kind, one in folder.pending_changes() if kind == KIND)
+    return [PendingRestore(place) for place in places if isinstance(read_json_or_none(place / _JOURNAL), dict)]
 
 
 def exchange_files(folder: Folder, restore: PendingRestore) -> None:

@@ -1,14 +1,16 @@
 """Back up all files that a warehouse is built from, and restore them.
 
 A backup is made while others read and write: every file is whole at any moment, so that a change during the backup is in
-it as it was before or after. The DuckDB file is left out, because it is built from the rest; tables that a user added to it
-are included. See core.store.restore for what a restore replaces and what it keeps.
+it as it was before or after. The DuckDB file is left out, because it is built from the rest; what people made in it becomes
+files first (own_tables.py). A damaged file is left out by name, of a backup as of a restore: it never takes the place of a
+good one. See core.store.restore for what a restore replaces and what it keeps.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +20,9 @@ from typing import Any
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
 from core.files import folders_in, make_folder, temporary_folder, timestamp, unused_path
 from core.store import archive, restore, user_files
-from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
-from core.warehouse import schema
+from core.store.folder import Folder
+from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel, read_header, verify_files
+from core.warehouse import own_tables
 from core.warehouse.build import build
 from core.warehouse.connection import exclusive, exists, translated_errors, write_connection
 from core.warehouse.warehouse import Warehouse
@@ -37,6 +40,8 @@ class Backup:
     n_bytes: int
     n_runs: int | None
     """None if the file cannot be read."""
+    n_left_out: int = 0
+    """Damaged files that were left out when it was made."""
 
 
 def create_backup(
@@ -47,8 +52,8 @@ def create_backup(
 ) -> Backup:
     """Write a backup to `out`, or to `backups/` beside the warehouse: complete, or not there at all.
 
-    `progress` is called with parcels done and in total. `report` gets a line if the DuckDB file is damaged, so that users'
-    tables are missing. Raises InputError if `out` exists or has no folder, ResourceError if there is no room,
+    `progress` is called with parcels done and in total. `report` gets a line for each damaged file, which is left out, and
+    if the DuckDB file is damaged, so that what people made in it since the last backup is missing. Raises InputError if `out` exists or has no folder, ResourceError if there is no room,
     WarehouseLocked if another process holds the DuckDB file.
     """
     if out is None:
@@ -58,23 +63,29 @@ def create_backup(
         raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=out.parent)
     manifest: dict[str, Any] = {"kind": "backup", "n_runs": 0}
     folder = warehouse.folder
+    _save_own_tables(warehouse, report)
+    damaged = _damaged_files(folder)
     with archive.create_archive(out, manifest, is_zip=True) as writer:
-        for kind, declared in user_files.KINDS.items():
-            for file_id in user_files.list_ids(folder, kind):
-                path = user_files.path_of(folder, kind, file_id)
-                if declared.is_import:
-                    writer.add_files(f"people/{declared.folder}/{file_id}", path, archive.SCORE_FILES)
-                else:
-                    writer.add_files(f"people/{declared.folder}", path.parent, [path.name])
+        for path in _user_files(folder):
+            if path in damaged:
+                continue
+            place = path if path.is_dir() else path.parent
+            writer.add_files(
+                place.relative_to(folder.root).as_posix(), place, archive.SCORE_FILES if path.is_dir() else [path.name]
+            )
         # Folders copied by hand, or files left by a file browser, could not be restored.
         parcels = [
             parcel for parcel in folders_in(folder.parcels) if RUN_ID.fullmatch(parcel.name) and is_parcel(parcel)
         ]
         for number, parcel in enumerate(parcels, start=1):
-            manifest["n_runs"] += writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
+            if problem := _parcel_problem(parcel):
+                damaged[parcel] = problem
+            else:
+                manifest["n_runs"] += writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
             progress(number, len(parcels))
-        manifest |= _add_user_tables(writer, warehouse, report)
-    return Backup(out, datetime.now(UTC), out.stat().st_size, manifest["n_runs"])
+    for problem in damaged.values():
+        report(sentences(problem, Sentence("It is not in the backup.")))
+    return Backup(out, datetime.now(UTC), out.stat().st_size, manifest["n_runs"], len(damaged))
 
 
 def list_backups(warehouse: Warehouse) -> list[Backup]:
@@ -97,7 +108,8 @@ class StagedBackup:
     file: Path
     folder: Path
     n_runs: int
-    manifest: dict[str, Any]
+    damaged: tuple[str, ...]
+    """Files in it that were damaged when it was made, and are left out: those that are here stay."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +148,14 @@ def stage_backup(
                 if packed.manifest.get("kind") == "export":
                     raise InputError("{file} is an export and no backup: `workdim import` takes it in.", file=file)
                 packed.unpack(unpacked, progress)
-                about = packed.manifest
         except OSError as error:
             raise ResourceError(
                 "The backup {file} cannot be unpacked beside the warehouse: {reason}. Nothing was changed.",
                 file=file,
                 reason=error.strerror or error,
             ) from error
-        yield StagedBackup(file, unpacked, len(folders_in(unpacked / "parcels")), about)
+        damaged = _remove_damaged(Folder(unpacked))
+        yield StagedBackup(file, unpacked, len(folders_in(unpacked / "parcels")), damaged)
 
 
 def restore_backup(
@@ -160,7 +172,7 @@ def restore_backup(
     parcels, backed_up = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
     n_newer = len({parcel.name for parcel in parcels if is_parcel(parcel)} - {parcel.name for parcel in backed_up})
     with _exclusive(warehouse):
-        pending, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.manifest, report)
+        pending, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.damaged, report)
         previous_people = pending.previous_files
     built = build(
         warehouse.path, warehouse.wait, lambda: bool(restore.pending_restores(warehouse.folder)), report, progress
@@ -190,23 +202,63 @@ def _exclusive(warehouse: Warehouse) -> Iterator[None]:
         yield
 
 
-def _add_user_tables(
-    writer: archive.ArchiveWriter, warehouse: Warehouse, report: Callable[[str], None]
-) -> dict[str, Any]:
-    """Add users' tables of the DuckDB file; returns the manifest's entries for them and for users' views."""
-    added: dict[str, Any] = {"tables": {}, "views": {}}
+def _save_own_tables(warehouse: Warehouse, report: Callable[[str], None]) -> None:
+    """Write what people made in the DuckDB file to files; the next one who opens it brings their rows in."""
     if not exists(warehouse.path):
-        return added
+        return
     try:
-        with warehouse.open() as opened, temporary_folder("tables", warehouse.folder.root) as place:
-            tables, added["views"] = schema.user_relations(opened.connection)
-            for number, table in enumerate(tables):
-                file = place / f"{number}.parquet"
-                opened.connection.execute(f"COPY {schema.quoted(table)} TO '{str(file).replace(chr(39), chr(39) * 2)}'")
-                writer.add(f"tables/{file.name}", file.read_bytes())
-                added["tables"][f"tables/{file.name}"] = table
+        with warehouse.open() as opened:
+            catalog = opened.connection.execute("SELECT current_database()").fetchall()[0][0]
+            queries = own_tables.save(opened.connection, warehouse.folder, report, catalog)
+        if queries:
+            warehouse.folder.mark("query", queries)
     except WarehouseLocked:
         raise
     except WarehouseError as error:
-        report(sentences(error.message, Sentence("Tables that were added to it are not in the backup.")))
-    return added
+        report(
+            sentences(
+                error.message, Sentence("Tables that were added to it are in the backup as they were last saved.")
+            )
+        )
+
+
+def _user_files(folder: Folder) -> list[Path]:
+    """The files and folders of all that people wrote."""
+    ids = [(kind, file_id) for kind in user_files.KINDS for file_id in user_files.list_ids(folder, kind)]
+    return [*(user_files.path_of(folder, kind, file_id) for kind, file_id in ids), *own_tables.files(folder)]
+
+
+def _damaged_files(folder: Folder) -> dict[Path, str]:
+    """Each file of people that cannot be read -> why."""
+    damaged = {}
+    for kind in user_files.KINDS:
+        for file_id in user_files.list_ids(folder, kind):
+            try:
+                user_files.read(folder, kind, file_id)
+            except FileNotFoundError:  # deleted since
+                continue
+            except WarehouseError as error:
+                damaged[user_files.path_of(folder, kind, file_id)] = error.message
+    for file in own_tables.files(folder):
+        try:
+            own_tables.table_name(file)
+        except WarehouseError as error:
+            damaged[file] = error.message
+    return damaged
+
+
+def _parcel_problem(parcel: Path) -> str:
+    try:
+        verify_files(read_header(parcel))
+    except WarehouseError as error:
+        return error.message if is_parcel(parcel) else ""  # deleted since
+    return ""
+
+
+def _remove_damaged(unpacked: Folder) -> tuple[str, ...]:
+    """Remove the damaged files of an unpacked backup; returns their names in it."""
+    parcels = [parcel for parcel in folders_in(unpacked.parcels) if not is_parcel(parcel) or _parcel_problem(parcel)]
+    damaged = [*parcels, *_damaged_files(unpacked)]
+    for path in damaged:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return tuple(path.relative_to(unpacked.root).as_posix() for path in damaged)

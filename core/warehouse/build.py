@@ -1,7 +1,8 @@
 """Rebuild the DuckDB file from the files beside it, if it is lost, damaged or of another schema version.
 
 The new file is built in bulk while readers use the old one; the gate closes only to catch up and to rename. Rows that only
-the old file has, because their parcel or file is missing, are carried over and reported; so are users' tables and views.
+the old file has, because their parcel or file is missing, are carried over and reported. Tables and views that people made
+in it become files (own_tables.py), from which all is built.
 Two processes never build in turn: the second finds it done.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from core.store.folder import Folder
 from core.store.parcels import is_parcel
 from core.tables import ADDED_TABLES, LONG_TABLES, TABLES
 from core.warehouse import connection as gate
-from core.warehouse import schema, sync
+from core.warehouse import own_tables, schema, sync
 from core.warehouse.connection import (
     WRITING,
     Connection,
@@ -110,11 +110,10 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
             connection.execute(f"ATTACH '{_escaped(str(new_path))}' AS {_NEW_CATALOG}")
             connection.execute(f"USE {_NEW_CATALOG}.main")
         run_ids += _catch_up(connection, folder, started_at, report)
-        for backup in restores:
-            _add_user_tables(connection, backup, report)
         if old is not None:
             # After a restore, user files written since the backup are not carried over: they are kept in a folder.
             _carry_over(connection, folder, old_name, not restores, messages.append)
+        own_tables.load(connection, folder, report)
         if old is not None:
             connection.execute(f"USE {_main_schema(old_name)}")
             connection.execute(f"DETACH {_NEW_CATALOG}")
@@ -171,7 +170,7 @@ def _changed_since(parcel: Path, started_at: float) -> bool:
 
 
 def _carry_over(connection: Connection, folder: Folder, old: str, with_people: bool, report: Report) -> None:
-    """Copy runs, user files and users' tables that only the old file has."""
+    """Copy runs, user files and people's own tables that only the old file has."""
     has_runs = "runs" in _columns_of(connection, old)
     if has_runs:
         _carry_over_runs(connection, folder, old, report)
@@ -184,18 +183,8 @@ def _carry_over(connection: Connection, folder: Folder, old: str, with_people: b
     ).fetchall()
     for (table,) in elsewhere:
         report(Sentence("The table {table} stands in a schema of its own: it stays in the old file.", table=table))
-    own_tables, own_views = schema.user_relations(connection)
-    existing = {*own_tables, *own_views}
-    tables, views = schema.user_relations(connection, old)
-    for table in sorted(set(tables) - existing):
-        with _reporting_errors(Sentence("The table {table}", table=table), report):
-            name = schema.quoted(table)
-            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {_main_schema(old)}.{name}")
-    for view, statement in views.items():
-        if view in existing:
-            continue
-        with _reporting_errors(Sentence("The view {view}", view=view), report):
-            connection.execute(statement)
+    with _reporting_errors(Sentence("What people made in it"), report):
+        own_tables.carry_over(connection, folder, old, with_people, report)
 
 
 def _carry_over_runs(connection: Connection, folder: Folder, old: str, report: Report) -> None:
@@ -288,19 +277,6 @@ def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
     for table, column in connection.execute(sql, [catalog]).fetchall():
         columns.setdefault(table, set()).add(column)
     return columns
-
-
-def _add_user_tables(connection: Connection, backup: restore.PendingRestore, report: Report) -> None:
-    """Add the tables and views that a user had in the backed-up DuckDB file."""
-    for table, file in backup.tables.items():
-        with _reporting_errors(Sentence("The table {table} of the backup", table=table), report):
-            connection.execute(f"CREATE TABLE {schema.quoted(table)} AS FROM read_parquet(?)", [str(file)])
-    for view, statement in backup.views.items():
-        with _reporting_errors(Sentence("The view {view} of the backup", view=view), report):
-            # A backup may come from anybody: only a statement that creates a view is run.
-            if len(connection.extract_statements(statement)) != 1 or not re.match(r"CREATE VIEW\b", statement):
-                raise WarehouseError("it is no view")
-            connection.execute(statement)
 
 
 @contextlib.contextmanager

@@ -20,11 +20,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
-from core.files import folders_in, temporary_folder
+from core.files import folders_in, names_in, temporary_folder
 from core.records import SHIPPED
 from core.store import user_files
 from core.store.parcels import READ_ERRORS, is_parcel, read_header, read_parcel
-from core.store.restore import verify_hashes
+from core.store.restore import pending_restores, verify_hashes
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
@@ -165,7 +165,17 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
 
 
 def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
-    if marked := [_name_text(kind, marker) for kind, marker in warehouse.folder.pending_changes()]:
+    folder = warehouse.folder
+    known = [(kind, one) for kind, one in folder.pending_changes() if kind in sync.KINDS]
+    restores = [one.folder.name for one in pending_restores(folder)]
+    if strays := names_in(folder.pending) - {f"{kind}-{one}" for kind, one in known} - set(restores):
+        line = Sentence(
+            "{pending} holds what is no change of Workdim ({names}): it stops nothing, and can be removed.",
+            pending=folder.pending,
+            names=sorted(strays)[:3],
+        )
+        yield Finding(line, is_damage=False)
+    if marked := [*(_name_text(kind, one) for kind, one in known), *restores]:
         changes = _count_text(marked, "change")
         yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
 
@@ -250,7 +260,7 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     )
     if foreign:
         line = Sentence(
-            "The tables {tables} are not Workdim's: no file beside the warehouse holds them. `workdim backup` does.",
+            "The tables {tables} are not Workdim's: `workdim backup` and `workdim ingest --rebuild` write them to files.",
             tables=foreign,
         )
         yield Finding(line, is_damage=False)

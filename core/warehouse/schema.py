@@ -68,7 +68,8 @@ class Column:
 class Table:
     name: str
     comment: Sentence
-    n_rows: int
+    n_rows: int | None
+    """None for a view of a user's own: counting its rows would run it, and it may read or take anything."""
     columns: tuple[Column, ...]
 
 
@@ -137,12 +138,12 @@ def list_tables(warehouse: Readable) -> list[Table]:
     by_table: dict[str, list[dict]] = {}
     for row in warehouse.read(_COLUMNS).to_dicts():
         by_table.setdefault(row["table_name"], []).append(row)
-    counts = _counts(warehouse, list(by_table))
+    counts = _counts(warehouse)
     return [
         Table(
             name,
             Sentence(TABLES[name].comment if name in TABLES else own[0]["table_comment"] or ""),
-            counts[name],
+            counts.get(name),
             tuple(
                 Column(row["column_name"], row["data_type"], _meaning(name, row["column_name"], row["comment"]))
                 for row in own
@@ -165,13 +166,9 @@ def find_table(warehouse: Readable, name: str) -> Table:
     return known[name.lower()]
 
 
-def user_relations(connection: Connection, catalog: str | None = None) -> tuple[list[str], dict[str, str]]:
-    """Names of users' tables, and name -> statement of users' views.
-
-    `catalog` is the name of an attached file, by default the current one.
-    """
-    where = f"NOT internal AND schema_name = 'main' AND database_name = {'?' if catalog else 'current_database()'}"
-    params = [catalog] if catalog else []
+def user_relations(connection: Connection, catalog: str) -> tuple[list[str], dict[str, str]]:
+    """Names of users' tables in an attached file, and name -> statement of users' views."""
+    where, params = "NOT internal AND schema_name = 'main' AND database_name = ?", [catalog]
     named = [
         row[0] for row in connection.execute(f"SELECT table_name FROM duckdb_tables() WHERE {where}", params).fetchall()
     ]
@@ -185,11 +182,19 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _counts(warehouse: Readable, names: list[str]) -> dict[str, int]:
-    parts = " UNION ALL ".join(
-        f"SELECT '{name.replace(chr(39), chr(39) * 2)}' AS name, count(*) AS n FROM {quoted(name)}" for name in names
+def _counts(warehouse: Readable) -> dict[str, int]:
+    """Rows of each table that is stored: of a declared view, those of the table behind it."""
+    stored = {table.stored_name: name for name, table in TABLES.items()}
+    own = warehouse.read(
+        "SELECT table_name FROM duckdb_tables() "
+        "WHERE NOT internal AND schema_name = 'main' AND database_name = current_database()"
     )
-    return dict(warehouse.read(parts).rows()) if names else {}
+    named = stored | {quoted(name): name for name in own["table_name"] if name not in TABLES}
+    parts = " UNION ALL ".join(
+        f"SELECT '{name.replace(chr(39), chr(39) * 2)}' AS name, count(*) AS n FROM {source}"
+        for source, name in named.items()
+    )
+    return dict(warehouse.read(parts).rows())
 
 
 def _path(connection: Connection) -> str:

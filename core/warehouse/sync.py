@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -278,8 +279,12 @@ _READ_PARQUET = "read_parquet(?, union_by_name = true, hive_partitioning = false
 
 def _parquet_paths(heads: Iterable[ParcelHeader], table: str) -> list[str]:
     """Paths of a table's files, in those parcels that have it, escaped for DuckDB's glob patterns."""
-    paths = (str(head.parcel / f"{table}.parquet") for head in heads if table in head.files)
-    return ["".join(f"[{letter}]" if letter in "*?[" else letter for letter in path) for path in paths]
+    return [escaped_glob(head.parcel / f"{table}.parquet") for head in heads if table in head.files]
+
+
+def escaped_glob(path: Path) -> str:
+    """The path as a pattern for DuckDB that fits this file alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
 def _without_duplicate_rows(heads: list[ParcelHeader], report: Report | None) -> tuple[list[ParcelHeader], list[str]]:

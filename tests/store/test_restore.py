@@ -68,7 +68,7 @@ def test_damaged_and_missing_parcels_come_from_the_backup(present, unpacked):
     whole = {
         f"parcels/{file.relative_to(unpacked / 'parcels')}": file.read_bytes() for file in unpacked.rglob("*.parquet")
     }
-    begun, n_parcels = restore.begin(present, unpacked, {}, print)
+    begun, n_parcels = restore.begin(present, unpacked, [], print)
     assert n_parcels == 2
     restore.exchange_files(present, begun)
     now = content(present)
@@ -98,7 +98,7 @@ def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_pa
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", replace)
             try:
-                begun, _ = restore.begin(folder, folder.root / ".workdim-x" / "restore", {}, print)
+                begun, _ = restore.begin(folder, folder.root / ".workdim-x" / "restore", [], print)
                 restore.exchange_files(folder, begun)
                 restore.finish(folder, begun)
             except Killed:
@@ -133,7 +133,7 @@ def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
 
     monkeypatch.setattr(restore, "write_atomic", full)
     with pytest.raises(ResourceError, match="No space"):
-        restore.begin(present, unpacked, {}, print)
+        restore.begin(present, unpacked, [], print)
     assert content(present) == before and restore.pending_restores(present) == []
 
 

@@ -13,11 +13,12 @@ import polars as pl
 import pytest
 
 from core.commands import main
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, QueryError, ResourceError, WarehouseError, WarehouseLocked
+from core.sql.sandbox import run_query
 from core.store import archive, user_files
 from core.store import restore as restoring
 from core.tables import LONG_TABLES
-from core.warehouse import aliases, pilots, recipes, rules, saved_queries, schema
+from core.warehouse import aliases, backup, pilots, recipes, rules, saved_queries, schema
 from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
 from core.warehouse.export_runs import export_runs
 from core.warehouse.integrity import check_integrity
@@ -68,6 +69,7 @@ def _full(new_warehouse) -> Warehouse:
     with warehouse.write() as connection:
         connection.execute('CREATE TABLE "my ""table""" AS SELECT 1 AS a, [1.5, 2.5] AS b')
         connection.execute("CREATE VIEW my_view AS SELECT count(*) AS n FROM runs")
+    warehouse.rebuild()
     return warehouse
 
 
@@ -110,7 +112,8 @@ def test_a_backup_comes_back_on_an_empty_machine(full, tmp_path):
     assert (done.previous_file, done.previous_people, done.n_parcels, done.n_newer, reports) == (None, None, 3, 0, [])
     assert same(before, content(elsewhere)) and damages(elsewhere) == []
     assert elsewhere.read('FROM "my ""table"""').rows() == [(1, [1.5, 2.5])]
-    assert elsewhere.read("FROM my_view").item() == 3
+    assert elsewhere.read("SELECT view_name FROM duckdb_views() WHERE view_name = 'my_view'").is_empty()
+    assert run_query(elsewhere, "SELECT n + 1 AS n FROM My_View").frame["n"].to_list() == [4]
     assert not list(full.path.parent.glob(".workdim-*"))
 
 
@@ -168,7 +171,7 @@ def test_a_backup_needs_no_usable_file_either(full, tmp_path):
     with full.path.open("r+b") as handle:
         handle.truncate(full.path.stat().st_size // 2)
     made = create_backup(full, report=reports.append)
-    assert len(reports) == 1 and "Tables that were added to it are not in the backup" in reports[0]
+    assert len(reports) == 1 and "in the backup as they were last saved" in reports[0]
     elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
     restore(elsewhere, made.file)
     assert same(before, content(elsewhere))
@@ -323,7 +326,7 @@ def test_the_verbs(full):
     os.unlink(full.path)
     done = run_core("restore", made["file"], "--yes", warehouse=full.path)
     assert done.returncode == 0 and "0 later parcels" in done.stdout, done.stderr
-    assert full.read("SELECT 1 FROM saved_queries").height == 1
+    assert full.read("SELECT 1 FROM saved_queries").height == 2
 
 
 def test_a_person_is_asked(full, monkeypatch, capsys):
@@ -371,19 +374,79 @@ def test_a_pilot_of_any_script_comes_back(full, tmp_path):
     assert pilot.pilot_id in other.read("SELECT pilot_id FROM pilots")["pilot_id"].to_list()
 
 
-def test_nothing_but_views_is_made_from_what_a_manifest_says(full, tmp_path):
-    out, written = create_backup(full, tmp_path / "b.zip").file, tmp_path / "written.csv"
-    manifest_changed(out, views={"v": f"COPY (SELECT 42) TO '{written}'"})
-    _, reports = restore(full, out)
-    assert not written.exists() and any("it is no view" in line for line in reports)
+def test_a_manifest_names_no_file_of_this_machine(full, tmp_path):
+    secret, written = tmp_path / "secret.parquet", tmp_path / "written.csv"
+    pl.DataFrame({"word": ["secret"]}).write_parquet(secret)
+    out = create_backup(full, tmp_path / "b.zip").file
+    near = os.path.relpath(secret, full.folder.pending / "restore-x")
+    views = {"v": f"COPY (SELECT 42) TO '{written}'", "w": f"CREATE VIEW w AS FROM read_parquet('{secret}')"}
+    manifest_changed(out, tables={str(secret): "stolen", near: "stolen_too", "people/*": "more"}, views=views)
+    restore(full, out)
+    assert not written.exists()
+    found = full.read("SELECT table_name FROM duckdb_tables() UNION SELECT view_name FROM duckdb_views()")
+    assert not {"stolen", "stolen_too", "more", "v", "w"} & set(found["table_name"])
 
 
-def test_a_manifest_of_other_types_is_refused_before_anything_changes(full, tmp_path):
-    out, before = create_backup(full, tmp_path / "b.zip").file, content(full)
-    manifest_changed(out, tables=[])
-    with pytest.raises(WarehouseError, match="its tables cannot be read"):
-        restore(full, out)
-    assert same(before, content(full))
+def test_a_view_that_reads_files_is_text_until_the_sandbox_refuses_it(full, tmp_path):
+    (tmp_path / "secret.csv").write_text("word\nsecret\n")
+    with full.write() as connection:
+        connection.execute(f"CREATE VIEW peeks AS SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')")
+        connection.execute('CREATE VIEW "named AS so" (a, b) AS SELECT 1, 2')
+    out = create_backup(full, tmp_path / "b.zip").file
+    (tmp_path / "secret.csv").unlink()  # to run the view would be an error from now on
+    assert {table.name: table.n_rows for table in schema.list_tables(full)}["peeks"] is None
+    other = Warehouse(tmp_path / "other" / "w.duckdb")
+    _, reports = restore(other, out)
+    assert reports == [] and "peeks" not in {table.name for table in schema.list_tables(other)}
+    with pytest.raises(QueryError, match=r"saved query peeks cannot be read: The function read_csv is refused"):
+        run_query(other, "FROM peeks")
+    assert run_query(other, 'SELECT a + b AS n FROM "named AS so"').frame["n"].to_list() == [3]
+
+
+def test_what_is_damaged_goes_into_no_backup_and_is_told(full, tmp_path):
+    cut_a_table(full.parcels / RUN_IDS[0])
+    path = user_files.path_of(full.folder, "query", user_files.hash_name("mine"))
+    path.write_text("{")
+    reports: list[str] = []
+    made = create_backup(full, tmp_path / "b.zip", report=reports.append)
+    assert (made.n_runs, made.n_left_out, len(reports)) == (2, 2, 2)
+    assert all("is damaged" in line and "It is not in the backup." in line for line in reports)
+    done = run_core("backup", "--out", str(tmp_path / "c.zip"), warehouse=full.path)
+    assert done.returncode == 2 and done.stderr.count("It is not in the backup.") == 2
+
+
+def test_what_was_damaged_when_it_was_packed_takes_no_good_file_s_place(full, tmp_path, monkeypatch):
+    before, query = content(full), user_files.path_of(full.folder, "query", user_files.hash_name("mine"))
+    good = query.read_bytes(), shutil.copytree(full.parcels / RUN_IDS[0], tmp_path / "good")
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "_damaged_files", lambda folder: {})
+        patch.setattr(backup, "_parcel_problem", lambda parcel: "")
+        query.write_text("{")
+        cut_a_table(full.parcels / RUN_IDS[0])
+        out = create_backup(full, tmp_path / "b.zip").file
+    query.write_bytes(good[0])
+    shutil.rmtree(full.parcels / RUN_IDS[0])
+    shutil.copytree(good[1], full.parcels / RUN_IDS[0])
+    with stage_backup(full, out) as staged:
+        assert set(staged.damaged) == {f"parcels/{RUN_IDS[0]}", f"people/queries/{query.name}"}
+    done = run_core("restore", str(out), "--yes", warehouse=full.path)
+    assert done.returncode == 0 and "is whole" not in done.stdout and done.stderr.count("is left out") == 2
+    assert same(before, content(full)) and damages(full) == []
+
+
+def test_a_stray_file_among_the_pending_changes_stops_nothing_and_is_named(full):
+    full.folder.pending.mkdir(exist_ok=True)
+    for name in ("restore-x", ".DS_Store", "alias (copy)-1"):
+        (full.folder.pending / name).write_bytes(b"x")
+    full.path.unlink()
+    assert full.read("SELECT 1 FROM runs").height == 3
+    lines = [finding.line for finding in check_integrity(full).findings]
+    assert any("restore-x" in line and "it stops nothing" in line for line in lines)
+
+
+def test_the_duckdb_file_may_be_deleted_once_its_tables_are_files(full):
+    full.path.unlink()
+    assert full.read('FROM "my ""table"""').rows() == [(1, [1.5, 2.5])]
 
 
 def test_a_table_in_a_schema_of_its_own_keeps_the_old_file(full):

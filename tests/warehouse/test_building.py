@@ -18,7 +18,7 @@ from core.tables import LONG_TABLES, TABLES
 from core.warehouse import build, queries, schema, sync
 from core.warehouse.connection import wal_path
 from core.warehouse.runs import annotate, delete_runs, ingest_parcel
-from core.warehouse.saved_queries import list_queries
+from core.warehouse.saved_queries import find_query, list_queries
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 from tests.warehouse.conftest import copied, put_beside
@@ -133,7 +133,12 @@ def test_what_a_user_added_to_the_file_is_copied(full):
         connection.execute('CREATE TABLE "my own" AS SELECT 42 AS answer')
         connection.execute('CREATE VIEW seen AS SELECT * FROM "my own"')
     assert full.rebuild().previous_file is None
-    assert full.read("FROM seen").rows() == [(42,)]
+    assert full.read('FROM "my own"').rows() == [(42,)]
+    assert find_query(full, "seen").sql == 'SELECT * FROM "my own"'
+    with full.write() as connection:
+        connection.execute('INSERT INTO "my own" VALUES (43)')
+    full.rebuild()
+    assert full.read('FROM "my own"').rows() == [(42,), (43,)]
 
 
 def test_runs_whose_parcels_are_gone_or_damaged_stay(full):

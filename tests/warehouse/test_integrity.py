@@ -99,7 +99,7 @@ REMARKS = {
     "CREATE TABLE mine (a INT)": "The tables mine, my .* are not Workdim's",
     "UPDATE runs SET parent_run_id = 'gone', pilot_id = 'elsewhere'": "Control passes belong to 1 run .gone.",
     "UPDATE run_summaries SET control_run_ids = ['gone']": "rest on 1 control run .gone.",
-    "INSERT INTO saved_queries SELECT * REPLACE ('other' AS name) FROM saved_queries": "1 query .other. without a file",
+    "INSERT INTO saved_queries SELECT * REPLACE ('other' AS name) FROM saved_queries LIMIT 1": "1 query .other. without a file",
 }
 
 

@@ -229,7 +229,10 @@ def show_tables() -> None:
     if word:
         _show_hits(list(tables.values()), word)
         return
-    labels = {name: _("{name} (rows: {n})").format(name=name, n=f"{table.n_rows:,}") for name, table in tables.items()}
+    labels = {
+        name: name if table.n_rows is None else _("{name} (rows: {n})").format(name=name, n=f"{table.n_rows:,}")
+        for name, table in tables.items()
+    }
     first = list(tables).index("runs")
     chosen = tables[table_column.selectbox(_("Table"), list(tables), first, labels.__getitem__, key="query table")]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
