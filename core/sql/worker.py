@@ -118,7 +118,7 @@ def _bind_saved_queries(connection: duckdb.DuckDBPyConnection, statement: duckdb
                 bind(inner)
                 connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS {inner.query}")
             except (QueryError, duckdb.Error) as error:
-                reason = error.message if isinstance(error, QueryError) else _cut(str(error).splitlines()[0])
+                reason = error.message if isinstance(error, QueryError) else worded_error(error)
                 raise QueryError(
                     "The saved query {name} cannot be read: {reason}", name=_brief(name), reason=reason
                 ) from error
