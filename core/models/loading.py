@@ -79,7 +79,7 @@ def _naming_panics(tokenizer_class: type, name: str) -> type:
 
     def encode(self: Any, *arguments: Any, **options: Any) -> Any:
         try:
-            return tokenizer_class.__call__(self, *arguments, **options)  # type: ignore[operator]
+            return tokenizer_class.__call__(self, *arguments, **options)
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
