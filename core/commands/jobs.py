@@ -190,15 +190,17 @@ def clear(options: argparse.Namespace) -> int:
 
 
 def resume(options: argparse.Namespace) -> int:
+    from core.limits import watched
     from core.runs.execution import run_submitted
-    from core.runs.jobs import STATES, find_job
+    from core.runs.jobs import ERROR_FILE, STATES, find_job
     from core.runs.processes import start_job
 
     warehouse = selected_warehouse(options)
     status = find_job(warehouse, options.job)
     job = status.job
     if options.here:  # run by a job's own process: the job counts as starting until this process holds it
-        run_submitted(job, warehouse, lambda step: None, _expected_seconds)
+        with watched(job.folder / ERROR_FILE):
+            run_submitted(job, warehouse, lambda step: None, _expected_seconds)
         return 0
     if status.state in ("queued", "running"):
         raise InputError(

@@ -15,7 +15,8 @@ from core.terminal.output import say, say_json
 
 
 def measure(options: argparse.Namespace) -> int:
-    from core.runs.requests import with_companions, with_readable_companions
+    from core.runs.estimates import with_readable_companions
+    from core.runs.requests import with_companions
     from core.texts.corpora import require_corpus
 
     request = RunConfig(
@@ -43,7 +44,8 @@ def measure(options: argparse.Namespace) -> int:
     # Models measured together are compared across tokenizers: their words are chosen for all of them.
     show_terms(options.models)
     warehouse = selected_warehouse(options)
-    configs, engine = with_readable_companions(request, options.models), select_engine(options, warehouse)
+    engine = select_engine(options, warehouse)
+    configs = with_readable_companions(request, options.models, warehouse)
     if options.engine == "ray":
         return measure_parallel(configs, warehouse, options.again, engine)
     return measure_all(configs, warehouse, options.again, engine)
@@ -151,10 +153,12 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """Print one card for each measurement of the expanded requests; exit code 2 if one of them is refused."""
-    from core.runs.estimates import preflight_cards
+    from core.runs.estimates import preflight_cards_from_process
+    from core.runs.requests import expand_request
     from core.terminal.preflight_card import card_lines
 
-    all_cards = preflight_cards(configs, warehouse)
+    parts = [part for config in configs for part in expand_request(config)]
+    all_cards = preflight_cards_from_process(parts, warehouse)
     if as_json:
         say_json([asdict(card) for card in all_cards])
     else:

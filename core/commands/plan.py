@@ -19,7 +19,7 @@ def plan(options: argparse.Namespace) -> int:
     """Exit code 2 if the plan cannot be made, or if mergekit would not make its model."""
     if options.model is None:
         return _show_plans(options)
-    from core.runs.estimates import estimate_plan
+    from core.runs.estimates import plan_estimate_from_process
     from core.runs.execution import load_layer_plan
     from core.runs.jobs import remove_job, submit
     from core.runs.recovery import recover
@@ -66,7 +66,7 @@ def plan(options: argparse.Namespace) -> int:
     recover(warehouse)
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_lines(estimate_plan(config), language()))
+        say(planning_now, *estimate_lines(plan_estimate_from_process(config, warehouse), language()))
     status = run_job(submit(config, warehouse), warehouse, engine)
     if status.state != "finished":
         return report_unfinished(status)
@@ -81,10 +81,10 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
-    from core.runs.estimates import estimate_plan
+    from core.runs.estimates import plan_estimate_from_process
     from core.wording.plans import estimate_lines
 
-    estimate = estimate_plan(config)
+    estimate = plan_estimate_from_process(config, selected_warehouse(options))
     if options.json:
         say_json(asdict(estimate))
     else:

@@ -25,7 +25,7 @@ from core.geometry import clouds
 from core.geometry.clouds import contiguous_blocks, half_splits
 from core.geometry.effort import layer_seconds
 from core.geometry.layer import CloudPlan, measure_layer
-from core.measure.provenance import anonymous_memory
+from core.limits import anonymous_memory
 from core.models.model import TORCH_DTYPES, choose_device
 from core.models.packages import ROOT, cache_folder
 from core.models.random_weights import load_libraries

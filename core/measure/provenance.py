@@ -16,8 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
+from core.limits import anonymous_memory
 from core.records import Progress, ProgressCallback
 
 if TYPE_CHECKING:
@@ -94,17 +93,6 @@ class Clock:
 
     def _update_peak(self) -> None:
         self.peak_memory = max(self.peak_memory, anonymous_memory())
-
-
-def anonymous_memory() -> int:
-    """Bytes of the process's own memory, without mapped files where the system distinguishes them."""
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return psutil.Process().memory_info().rss
 
 
 def result_key(blueprint: Blueprint, corpus: Corpus) -> list[object]:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from core.errors import ModelError, ResourceError, Sentence
+from core.limits import opening
 from core.measure.capture import release_memory, require_known_tokens
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import code_stamp, code_version, library_versions
@@ -107,7 +108,8 @@ def score_task(
 def tokenized_rows(task: Task, blueprint: Blueprint) -> list[TokenizedRow]:
     """The rows of a task in this model's tokens. Raises ModelError if the model cannot read them."""
     model, tokenizer = blueprint.weightless, blueprint.tokenizer
-    rows = tokenize_task(task, tokenizer, model.context)
+    with opening(blueprint.weights.name):
+        rows = tokenize_task(task, tokenizer, model.context)
     require_known_tokens(model, max((int(sequence.ids.max()) for row in rows for sequence in row.sequences), default=0))
     if not starting_token(tokenizer) and any(sequence.first == 0 for row in rows for sequence in row.sequences):
         raise ModelError(

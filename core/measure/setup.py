@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import InputError
+from core.limits import opening
 from core.models.hub import find_weights
 from core.models.loading import read_tokenizer
 from core.models.model import Blueprint, read_blueprint
@@ -55,7 +56,8 @@ class Setup:
 
     def _draw_sample(self, opened: bool) -> TokenSample:
         tokenizer, name = self.blueprint.tokenizer, self.blueprint.weights.name
-        return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=opened)
+        with opening(name):
+            return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=opened)
 
     @cached_property
     def identity(self) -> Identity:

@@ -28,6 +28,7 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from core.errors import ModelError, Sentence
 from core.files import read_json
+from core.limits import opening
 from core.models.weights import Weights, gguf_entries, safetensors_entries, stores_embedding_twice
 
 gguf_kernels.is_kernels_available = lambda: False  # the GGUF loader downloads kernels despite USE_HUB_KERNELS
@@ -44,7 +45,8 @@ def read_config(weights: Weights) -> Any:
 
 @lru_cache(maxsize=16)
 def _stored_config(weights: Weights) -> Any:
-    config = _load(weights, transformers.AutoConfig, Sentence("configuration"))
+    with opening(weights.name):
+        config = _load(weights, transformers.AutoConfig, Sentence("configuration"))
     for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
         if part is not None:
             part.return_dict = True  # passes read named outputs, whatever those who trained it preferred
@@ -61,7 +63,8 @@ def read_tokenizer(weights: Weights) -> Any:
     Raises ModelError if it is missing, damaged, or needs a package that is not installed.
     """
     require_tokenizer(weights)
-    tokenizer = _load(weights, transformers.AutoTokenizer, Sentence("tokenizer"))
+    with opening(weights.name):
+        tokenizer = _load(weights, transformers.AutoTokenizer, Sentence("tokenizer"))
     if not len(tokenizer):
         raise ModelError("The tokenizer of {weights} has an empty vocabulary. Download it again.", weights=weights.name)
     tokenizer.truncation_side = "right"

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from core.errors import ResourceError
+from core.limits import anonymous_memory
 
 SAFE_SHARE = 0.7
 """Share of the free memory that a pass may take if no budget is set: the rest is for other programs."""
@@ -195,7 +196,7 @@ def available_bytes(device: torch.device, budget: int | None) -> int:
     """Bytes that weights and pass may take on the device: `budget` minus what the process already holds."""
     if budget is None:
         return int(SAFE_SHARE * free_memory(device))
-    return budget if device.type == "cuda" else max(0, budget - _own_memory())
+    return budget if device.type == "cuda" else max(0, budget - anonymous_memory())
 
 
 def available_bytes_elsewhere(device: torch.device, budget: int | None) -> list[int]:
@@ -203,12 +204,6 @@ def available_bytes_elsewhere(device: torch.device, budget: int | None) -> list[
     if device.type != "cuda" or device.index is not None:
         return []
     return [available_bytes(torch.device("cuda", i), budget) for i in range(1, torch.cuda.device_count())]
-
-
-def _own_memory() -> int:
-    """Bytes of this process that are not backed by a file."""
-    info: Any = psutil.Process().memory_info()
-    return info.rss - getattr(info, "shared", 0)
 
 
 def free_memory(device: torch.device) -> int:

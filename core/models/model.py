@@ -14,6 +14,7 @@ from accelerate import infer_auto_device_map
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, Sentence, unknown_name
+from core.limits import opening
 from core.models.description import describe
 from core.models.gguf_to_safetensors import as_safetensors
 from core.models.loading import (
@@ -208,7 +209,7 @@ class Blueprint:
         Raises ModelError if the configuration describes no valid network.
         """
         try:
-            with torch.device("meta"):
+            with opening(self.weights.name), torch.device("meta"):
                 return self.loader.from_config(self.config, dtype=TORCH_DTYPES[self.dtype])
         except MemoryError:
             raise
@@ -229,7 +230,8 @@ class Blueprint:
     @cached_property
     def weightless(self) -> OpenModel:
         """The model before its weights are read. Its metadata already equals that of the loaded model."""
-        return self.opened(self.outline)
+        with opening(self.weights.name):
+            return self.opened(self.outline)
 
     @cached_property
     def shape(self) -> Shape:

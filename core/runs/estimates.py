@@ -1,7 +1,8 @@
-"""Estimates of what measurements and layer plans will take, made here or in a process of their own.
+"""What is read of models before anything is measured: what measurements and plans will take, and whose tokenizer is readable.
 
-Pages use the process, because an estimate loads the model libraries. It reads requests as JSON from standard input and
-answers with estimates or with the refusal, as JSON.
+It is read in a process of its own, under limits (core/limits.py): files of others decide what that takes, and pages must
+not load the model libraries. The process reads a request as JSON from standard input and answers with estimates or with
+the refusal, as JSON.
 """
 
 from __future__ import annotations
@@ -9,29 +10,37 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from core import errors
-from core.errors import InputError, WorkdimError
-from core.files import default_warehouse
+from core.errors import CorpusError, InputError, ResourceError, Sentence, WorkdimError
+from core.files import default_warehouse, read_json_or_none
+from core.limits import anonymous_memory, free_bytes, limit_memory, watched
 from core.records import PlanConfig, PlanEstimate, Preflight, RunConfig
 from core.runs.processes import ROOT, environment
-from core.runs.requests import expand_request, job_config, run_config
+from core.runs.requests import job_config, run_config, with_companions
 from core.warehouse.warehouse import Warehouse
 
+COMMAND = (sys.executable, "-m", "core.runs.estimates")
 TIMEOUT = 300
 """Seconds: the first estimate on a machine measures its speed."""
 
 
+class Stopped(ResourceError):
+    """The process exceeded its limits, and was stopped."""
+
+
 def preflight_cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """One card for each measurement of the expanded requests."""
+    """One card for each measurement, in this process, without limits."""
     from core.forecast.preflight_card import estimate
 
-    return [estimate(part, warehouse) for config in configs for part in expand_request(config)]
+    return [estimate(config, warehouse) for config in configs]
 
 
 def estimate_plan(config: PlanConfig) -> PlanEstimate:
@@ -76,8 +85,18 @@ def estimate_plan(config: PlanConfig) -> PlanEstimate:
 
 
 def preflight_cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """`preflight_cards` for a page, which must not load model libraries. Raises InputError for the same requests."""
-    answer = _run_process("cards", [asdict(config) for config in configs], warehouse)
+    """`preflight_cards` in a process of its own. Where that was stopped, its card says so, as any refusal.
+
+    Raises InputError for the same requests.
+    """
+    try:
+        answer = _run_process("cards", [asdict(config) for config in configs], warehouse)
+    except Stopped as error:
+        if len(configs) > 1:  # one of them is the cause: each by itself
+            return [card for config in configs for card in preflight_cards_from_process([config], warehouse)]
+        (config,) = configs
+        known = config.model, config.corpus, config.protocol, config.seed, config.dtype
+        return [Preflight(*known, device=None, where=None, refusals=(error.message,))]
     try:
         cards = TypeAdapter(list[Preflight]).validate_python(errors.from_record(answer))
         return [_with_sentences(card, errors.from_record(record)) for card, record in zip(cards, answer, strict=True)]
@@ -93,29 +112,62 @@ def _with_sentences(card: Preflight, record: dict[str, Any]) -> Preflight:
 
 
 def plan_estimate_from_process(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
-    """`estimate_plan` for a page. Raises InputError for the same requests."""
+    """`estimate_plan` in a process of its own. Raises InputError for the same requests."""
     record = errors.from_record(_run_process("plan", asdict(config), warehouse))
     return PlanEstimate(**record | {"notes": tuple(record["notes"])})
 
 
-def _run_process(kind: str, request: Any, warehouse: Warehouse) -> Any:
-    """The estimates of a process of its own, as JSON. Raises InputError if it refuses the request or takes too long."""
+def with_readable_companions(config: RunConfig, models: Sequence[str], warehouse: Warehouse) -> list[RunConfig]:
+    """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later.
+
+    Raises InputError for a text that no model can be measured on, before models are fetched for their tokenizers.
+    """
+    if len(set(models)) < 2:
+        return with_companions(config, models)
+    readable = readable_models(list(dict.fromkeys(models)), [config], warehouse)
+    return [
+        replace(request, companions=tuple(name for name in request.companions if name in readable))
+        for request in with_companions(config, models)
+    ]
+
+
+def readable_models(models: list[str], texts: Sequence[RunConfig], warehouse: Warehouse) -> list[str]:
+    """The models whose tokenizer can be read, which are downloaded for it; `texts` are the requests with each text once.
+
+    Raises InputError if none of the texts can be measured on, before any model is fetched.
+    """
     try:
-        completed = subprocess.run(
-            [sys.executable, "-m", "core.runs.estimates", kind],
-            cwd=ROOT,
-            env=environment(warehouse),
-            input=json.dumps(request),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InputError(
-            "There is no estimate after {patience} seconds: machine or network are busy.", patience=TIMEOUT
-        ) from error
+        return _run_process("readable", {"models": models, "texts": [asdict(text) for text in texts]}, warehouse)
+    except Stopped:
+        return [one for model in models for one in readable_models([model], texts, warehouse)] if models[1:] else []
+
+
+def _run_process(kind: str, request: Any, warehouse: Warehouse) -> Any:
+    """The answer of a process of its own, as JSON. Raises InputError if it refuses the request or takes too long, Stopped
+    if it exceeded its limits."""
+    is_download = kind == "readable"  # which takes its time and shows its progress
+    with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
+        reason_file = Path(folder) / "reason.json"
+        try:
+            completed = subprocess.run(
+                [*COMMAND, kind, str(reason_file)],
+                cwd=ROOT,
+                env=environment(warehouse),
+                input=json.dumps(request),
+                stdout=subprocess.PIPE,
+                stderr=None if is_download else subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                timeout=None if is_download else TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                "There is no estimate after {patience} seconds: machine or network are busy.", patience=TIMEOUT
+            ) from error
+        stopped = read_json_or_none(reason_file)
+    if stopped:
+        raise Stopped(errors.from_record(stopped["told"]))
     try:
         answer = json.loads(completed.stdout)
         if "refused" in answer:
@@ -130,20 +182,47 @@ def _no_estimate() -> InputError:
 
 
 def main() -> None:
-    """Answer the request on standard input: a layer plan, or a list of measurements."""
-    kind, request = sys.argv[1], json.load(sys.stdin)
+    """Answer the request on standard input: a layer plan, a list of measurements, or one of models."""
+    kind, reason_file, request = sys.argv[1], Path(sys.argv[2]), json.load(sys.stdin)
     output = sys.stdout
     sys.stdout = sys.stderr  # standard output is for the answer only, not for what libraries print
+    room = free_bytes()
+    reason = Sentence(
+        "The estimate took more than {size:.2f} GB of memory, which were free, and was stopped. Close other programs, or "
+        "choose a smaller model or text.",
+        size=room / 1e9,
+    )
     try:
-        if kind == "plan":
-            takes = errors.to_record(asdict(estimate_plan(job_config("plan", request))))
-        else:
-            cards = preflight_cards([run_config(record) for record in request], Warehouse(default_warehouse()))
-            takes = [errors.to_record(asdict(card)) for card in cards]
+        with watched(reason_file), limit_memory(anonymous_memory() + room, reason):
+            takes = answer(kind, request)
     except InputError as error:
         output.write(json.dumps({"refused": errors.to_record(error.message)}))
     else:
         output.write(json.dumps({"takes": takes}))
+
+
+def answer(kind: str, request: Any) -> Any:
+    if kind == "plan":
+        return errors.to_record(asdict(estimate_plan(job_config("plan", request))))
+    if kind == "cards":
+        cards = preflight_cards([run_config(record) for record in request], Warehouse(default_warehouse()))
+        return [errors.to_record(asdict(card)) for card in cards]
+    return _readable_models(request["models"], [run_config(record) for record in request["texts"]])
+
+
+def _readable_models(models: list[str], texts: Sequence[RunConfig]) -> list[str]:
+    from core.measure.setup import open_text, with_readable_tokenizer
+
+    refusals = list[CorpusError]()
+    for text in texts:
+        try:
+            open_text(text)
+            break
+        except CorpusError as error:
+            refusals.append(error)
+    else:
+        raise refusals[0]
+    return with_readable_tokenizer(models)
 
 
 if __name__ == "__main__":

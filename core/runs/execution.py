@@ -22,6 +22,7 @@ import polars as pl
 
 from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
+from core.limits import OPENING_BYTES, anonymous_memory, free_bytes, limit_memory
 from core.records import (
     LayerPlan,
     PlanConfig,
@@ -47,6 +48,8 @@ from core.warehouse.warehouse import Warehouse
 if TYPE_CHECKING:  # torch: only where something is measured
     from core.measure.setup import Setup
 
+MEMORY_ALLOWANCE = OPENING_BYTES
+"""Bytes that a job may take beyond its memory budget, which is for weights, passes and pairs of layers."""
 DISK_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 PhaseForecast = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
 """Expected seconds of each phase of a measurement."""
@@ -132,11 +135,23 @@ def run_job(
 
 @contextmanager
 def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
-    """Translate errors of a full disk or memory into ResourceError."""
-    from core.models.model import is_out_of_memory  # torch: only where a model is at work
+    """Translate errors of a full disk or memory into ResourceError, and limit the memory of a job's own process."""
+    from core.models.model import choose_device, is_out_of_memory  # torch: only where a model is at work
 
+    most, budget = anonymous_memory() + free_bytes(), config.memory_budget
+    # On another device a budget is for the memory of that one; a model that is saved is in memory twice.
+    is_saved = isinstance(config, PlanConfig) and config.save_model
+    if budget is not None and not is_saved and choose_device(config.device).type == "cpu":
+        most = min(most, budget + MEMORY_ALLOWANCE)
+    reason = Sentence(
+        "{model} took more than {size:.2f} GB of memory, the most that it may take here, and was stopped. Free some, raise "
+        "--memory-budget, or choose --dtype bfloat16, quick or a smaller model.",
+        model=config.model,
+        size=most / 1e9,
+    )
     try:
-        yield
+        with limit_memory(most, reason):
+            yield
     except OSError as error:
         if error.errno not in DISK_FULL_ERRNOS:
             raise

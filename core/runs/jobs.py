@@ -51,6 +51,7 @@ from core.warehouse.warehouse import Warehouse
 
 CANCEL_FILE = "cancel"
 """In a job's folder: the job is to be stopped and removed."""
+ERROR_FILE = "error.json"
 CHECKPOINT_PREFIX = "kept-"
 START_TIMEOUT = 20.0
 """Seconds after which a started process that does not hold its job's lock counts as dead."""
@@ -258,7 +259,7 @@ def job_status(job: Job) -> JobStatus:
         if "phase" in progress_record
         else None
     )
-    error = read_json_or_none(job.folder / "error.json") or {}
+    error = read_json_or_none(job.folder / ERROR_FILE) or {}
     result = errors.from_record(read_json_or_none(job.folder / "finished.json") or {})
     is_cancelled = (job.folder / CANCEL_FILE).exists() and not is_locked(job.folder)
     if is_cancelled or not job.folder.exists():
@@ -326,7 +327,7 @@ def hold_job(job: Job, engine: str = "local") -> Iterator[None]:
         if not is_held:
             raise InputError("The job {job} is at work in another process already.", job=job.job_id)
         write_json(job.folder / "worker.json", worker_record(os.getpid()) | {"holds": True, "engine": engine})
-        (job.folder / "error.json").unlink(missing_ok=True)
+        (job.folder / ERROR_FILE).unlink(missing_ok=True)
         yield
 
 
@@ -346,7 +347,7 @@ def record_failure(job: Job, error: Exception) -> None:
         reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
     record = {"reason": reason, "told": errors.to_record(reason), "exit_code": exit_code, "at": time.time()}
     with suppress(ResourceError):
-        write_json(job.folder / "error.json", record)
+        write_json(job.folder / ERROR_FILE, record)
 
 
 def finish_job(job: Job, result: dict[str, Any]) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from core.errors import CorpusError, InputError, WarehouseError
+from core.errors import InputError, WarehouseError
 from core.files import is_locked, lock_path, make_folder, try_lock
 from core.pilots.pilot import Pilot
 from core.pilots.registration import pilot_requests
 from core.records import LOCAL, RunConfig
 from core.registry.protocols import find_protocol
+from core.runs.estimates import readable_models
 from core.runs.jobs import Job, JobStatus, pilot_folder, remove_job, submit
 from core.runs.recovery import recover
 from core.runs.requests import expand_request
@@ -49,7 +50,7 @@ def run_pilot(
     with _pilot_lock(pilot, warehouse):
         pilots.register_pilot(warehouse, pilot)
         jobs = []
-        for config in _requests(pilot):
+        for config in _requests(pilot, warehouse):
             run_id = _find_local_run(config, warehouse)
             if run_id is not None:
                 pilots.add_runs(warehouse, pilot.pilot_id, [run_id])
@@ -82,23 +83,13 @@ def _require_weights(config: RunConfig) -> None:
         local_weights(config.model)
 
 
-def _requests(pilot: Pilot) -> list[RunConfig]:
-    """Every measurement of the pilot. Raises CorpusError if none of its texts is long enough, before any model is fetched."""
-    from core.measure.setup import open_text, with_readable_tokenizer
-
+def _requests(pilot: Pilot, warehouse: Warehouse) -> list[RunConfig]:
+    """Every measurement of the pilot. Raises InputError if none of its texts is long enough, before any model is fetched."""
     models = list(dict.fromkeys(model.asked for model in pilot.models))
     if len(models) < 2:
         return pilot_measurements(pilot, models)
-    refusals = list[CorpusError]()
-    for part in {(part.corpus, part.seed): part for part in pilot_measurements(pilot)}.values():
-        try:
-            open_text(part)
-            break
-        except CorpusError as error:
-            refusals.append(error)
-    else:
-        raise refusals[0]
-    return pilot_measurements(pilot, with_readable_tokenizer(models))
+    texts = {(part.corpus, part.seed): part for part in pilot_measurements(pilot)}
+    return pilot_measurements(pilot, readable_models(models, list(texts.values()), warehouse))
 
 
 def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:

@@ -86,23 +86,6 @@ def with_companions(config: RunConfig, models: Sequence[str]) -> list[RunConfig]
     ]
 
 
-def with_readable_companions(config: RunConfig, models: Sequence[str]) -> list[RunConfig]:
-    """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later.
-
-    Raises CorpusError for a text that no model can be measured on, before models are fetched for their tokenizers.
-    """
-    if len(set(models)) < 2:
-        return with_companions(config, models)
-    from core.measure.setup import open_text, with_readable_tokenizer
-
-    open_text(config)
-    readable = with_readable_tokenizer(list(dict.fromkeys(models)))
-    return [
-        replace(request, companions=tuple(name for name in request.companions if name in readable))
-        for request in with_companions(config, models)
-    ]
-
-
 def expand_request(config: RunConfig) -> list[RunConfig]:
     """The measurements of one request: a protocol may add further draws of the text, and other texts."""
     protocol = find_protocol(config.protocol)

@@ -17,6 +17,7 @@ import polars as pl
 
 from core.errors import CorpusError, Sentence, sentences, unknown_name
 from core.files import parse_json
+from core.limits import opening
 from core.tables import CorpusRow
 from core.texts.messages import (
     Conversation,
@@ -116,7 +117,11 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
             raise _no_chat_error(name)
         built_in = BUILT_IN[name]
         return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
-    path = Path(name)
+    with opening(Path(name).name):
+        return _open_file(Path(name), column, encoding, chat)
+
+
+def _open_file(path: Path, column: str | None, encoding: str, chat: str) -> Corpus:
     text = "" if path.suffix.lower() == ".parquet" else _decode(path, encoding)
     values = _read_chats(path, text, column)
     if values is not None:

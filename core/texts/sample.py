@@ -12,6 +12,7 @@ import numpy as np
 
 from core.errors import CorpusError, InputError
 from core.geometry.clouds import contiguous_blocks
+from core.limits import opening
 from core.registry.protocols import Protocol
 from core.texts.chats import chat_word_span, cut_conversations, encode_chat, join_windows, read_template, template_hash
 from core.texts.corpora import Corpus
@@ -220,7 +221,8 @@ def draw_windows(
     Raises CorpusError if the text is too short, ModelError for chat messages and a model without a chat template.
     """
     protocol = _window_protocol(purpose, n_sequences, n_tokens)
-    _, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
+    with opening(model):
+        _, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
     encoded = [window.encoded for window in tokenized.complete]
     scored = ~np.stack([window.template for window in encoded])
     scored[:, 0] = False  # nothing comes before it

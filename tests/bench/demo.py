@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from core.measure.provenance import anonymous_memory
+from core.limits import anonymous_memory
 from core.models.hub import find_weights
 from core.models.memory import largest_batch
 from core.models.model import open_model

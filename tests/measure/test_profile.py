@@ -13,10 +13,11 @@ from core.pilots.registration import parse_pilot
 from core.plans.setup import open_plan
 from core.records import PlanConfig, RunConfig
 from core.registry.protocols import PROTOCOLS
+from core.runs.estimates import with_readable_companions
 from core.runs.pilot_jobs import run_pilot
-from core.runs.requests import with_readable_companions
 from core.texts.corpora import BUILT_IN
 from core.warehouse.warehouse import Warehouse
+from tests.conftest import answer_here
 
 PLAN = CloudPlan([], [], [], np.zeros((0, 2), dtype=bool))
 LAYER = object()
@@ -71,17 +72,18 @@ def test_a_text_that_is_too_short_for_any_model_is_told_before_one_is_fetched(tm
 
     for module in ("core.measure.setup", "core.plans.setup", "core.measure.score"):
         monkeypatch.setattr(f"{module}.find_weights", fetched)
+    monkeypatch.setattr("core.runs.estimates._run_process", answer_here)
+    warehouse = Warehouse(tmp_path / "w.duckdb")
     models = ["pypi:no-such-model", "pypi:no-other-model"]
     asked = RunConfig(models[0], str(text))
     with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
         open_setup(asked)
     with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
-        with_readable_companions(asked, models)
+        with_readable_companions(asked, models, warehouse)
     with pytest.raises(CorpusError, match="Half of the text is held out .* short is too short for the layer plan"):
         open_plan(PlanConfig(models[0], str(text)))
     file = f'name = "p"\nquestion = "q?"\nuse_class = "general"\nmodels = {models}\ntexts = ["{text}"]\n'
     file += '[benchmark]\nname = "b"\nmetric = "acc"\ndirection = "higher"\nexpectation = "e"\nsign = "none"\nfrozen = 2026-11-25\n'
     pilot = parse_pilot(file, tmp_path, PROTOCOLS, BUILT_IN)
-    warehouse = Warehouse(tmp_path / "w.duckdb")
     with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
         list(run_pilot(pilot, warehouse, None, lambda status: None))

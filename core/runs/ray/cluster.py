@@ -17,6 +17,7 @@ from typing import Any
 from core.errors import ResourceError, Sentence, sentences
 from core.records import PlanConfig, RunConfig
 from core.registry.passes import SHARED
+from core.runs.estimates import preflight_cards_from_process
 from core.runs.processes import ROOT, waiting_policy
 from core.warehouse.warehouse import Warehouse
 
@@ -42,14 +43,13 @@ class Needs:
 def job_needs(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
     """Needs from the preflight card. Memory is unknown if only the workers can see the GPU or the model; a plan takes at
     most about as much as measuring the same model on the same text."""
-    from core.forecast.preflight_card import estimate
-
     is_on_gpu = int(config.device.startswith("cuda"))
     if isinstance(config, PlanConfig):
         names = ("model", "corpus", "column", "encoding", "chat", "dtype", "device", "memory_budget")
         measurement = RunConfig(**{name: getattr(config, name) for name in names})
-        return Needs(estimate(measurement, warehouse).memory_bytes, is_on_gpu)
-    card = estimate(config, warehouse)
+        (card,) = preflight_cards_from_process([measurement], warehouse)
+        return Needs(card.memory_bytes, is_on_gpu)
+    (card,) = preflight_cards_from_process([config], warehouse)
     to_measure = {pass_.name for pass_ in card.passes if pass_.known_run is None}
     shared = (
         card.architecture,

@@ -213,7 +213,7 @@ class _ClusterJobs:
             if result["finished"]:
                 jobs.finish_job(job, result["finished"] | {"waits": waits})
                 return
-            jobs.write_json(job.folder / "error.json", result["error"])
+            jobs.write_json(job.folder / jobs.ERROR_FILE, result["error"])
         except self._ray.exceptions.RayTaskError as error:
             jobs.record_failure(job, error.cause)
         except self._ray.exceptions.RayError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import folders_in, read_json_or_none
+from core.limits import watched
 from core.runs import jobs
 from core.runs.jobs import Job
 from core.store.parcels import is_parcel
@@ -81,11 +82,12 @@ def run_remote_job(
             reported_at = time.monotonic()
             board.report.remote(job_id, progress | {"on": worker})
 
-    finished = job.folder / "finished.json"
+    finished, failed = job.folder / "finished.json", job.folder / jobs.ERROR_FILE
     try:
         recover(warehouse)  # passes of a lost worker, and known runs
-        if not finished.exists():
-            run_submitted(job, warehouse, report, expected_seconds)
+        if not finished.exists() and not failed.exists():  # a worker that its limits ended would be ended again
+            with watched(failed):
+                run_submitted(job, warehouse, report, expected_seconds)
     except Exception as error:
         jobs.record_failure(job, error)
     new = [
@@ -94,7 +96,7 @@ def run_remote_job(
         if not folder.name.startswith(".") and folder.name not in known_runs
     ]
     return {
-        "error": read_json_or_none(job.folder / "error.json"),
+        "error": read_json_or_none(failed),
         "finished": read_json_or_none(finished),
         "log": job.log.read_text(encoding="utf-8", errors="replace").rstrip() if job.log.exists() else "",
         "parcels": pack_parcels(new),

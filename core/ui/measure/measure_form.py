@@ -245,11 +245,13 @@ def _build_configs(models: str, settings: dict[str, Any]) -> list[RunConfig]:
 
 def _preflight_cards(configs: list[RunConfig]) -> list[Preflight]:
     from core.runs.estimates import preflight_cards_from_process
+    from core.runs.requests import expand_request
 
     _ = language.translator()
     spinner_text = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
     with st.spinner(spinner_text, show_time=True):
-        return preflight_cards_from_process(configs, reads.warehouse())
+        parts = [part for config in configs for part in expand_request(config)]
+        return preflight_cards_from_process(parts, reads.warehouse())
 
 
 def _show_estimate(estimate: _Estimate) -> None:
