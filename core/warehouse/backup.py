@@ -230,7 +230,7 @@ def _user_files(folder: Folder) -> list[Path]:
 
 def _damaged_files(folder: Folder) -> dict[Path, str]:
     """Each file of people that cannot be read -> why."""
-    damaged = {}
+    damaged: dict[Path, str] = {}
     for kind in user_files.KINDS:
         for file_id in user_files.list_ids(folder, kind):
             try:
