@@ -112,8 +112,8 @@ class ModelProfile:
             measured = estimates[column].unique().sort().to_list()
             if asked not in measured:
                 raise InputError(unknown_name(column, asked, measured))
-        points = profile_points(estimates, self._as_run(), estimator, cloud, language=language)
-        return profile_figure(points, language)
+        points = profile_points(estimates, self._as_run(), estimator, cloud)
+        return profile_figure(points)
 
     @property
     def summary(self) -> RunSummaryRow | None:

@@ -4,10 +4,9 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, notices, pilot_filter
+from core.locale import _
+from core.ui import inputs, notices, pilot_filter
 from core.ui.decide import answer, choices, rules, tasks_and_texts
-
-_ = language.translator()
 
 st.title(_("Decide"))
 runs = notices.runs_or_stop()

@@ -5,9 +5,8 @@ guard()
 import polars as pl
 import streamlit as st
 
-from core.ui import home, inputs, language, notices, reads, url_state
-
-_ = language.translator()
+from core.locale import _
+from core.ui import home, inputs, notices, reads, url_state
 
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     with st.container(width="content"):

@@ -4,10 +4,9 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, url_state
+from core.locale import _
+from core.ui import inputs, url_state
 from core.ui.measure import job_cards, measure_form, pilot_form
-
-_ = language.translator()
 
 st.title(_("Measure models"))
 st.markdown(_("Measure models on a text of your choice. A measurement goes on when this page or the app is closed."))

@@ -4,10 +4,9 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, notices, pilot_filter, url_state
+from core.locale import _
+from core.ui import inputs, notices, pilot_filter, url_state
 from core.ui.profiles import checks, compare, distributions, layer_pairs, layer_profile, provenance
-
-_ = language.translator()
 
 st.title(_("Profiles"))
 provenance.show_deletion()

@@ -4,10 +4,8 @@ guard()
 
 import streamlit as st
 
-from core.ui import language
+from core.locale import _
 from core.ui.query import answer, editor
-
-_ = language.translator()
 
 st.title(_("Query"))
 st.markdown(

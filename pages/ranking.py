@@ -4,10 +4,9 @@ guard()
 
 import streamlit as st
 
-from core.ui import language, notices, pilot_filter
+from core.locale import _
+from core.ui import notices, pilot_filter
 from core.ui.ranking import answer, choices, table
-
-_ = language.translator()
 
 st.title(_("Ranking"))
 runs = notices.runs_or_stop()

@@ -4,9 +4,8 @@ guard()
 
 import streamlit as st
 
-from core.ui import language, notices, report
-
-_ = language.translator()
+from core.locale import _
+from core.ui import notices, report
 
 st.title(_("Report"))
 runs = notices.runs_or_stop()

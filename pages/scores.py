@@ -4,10 +4,9 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language
+from core.locale import _
+from core.ui import inputs
 from core.ui.scores import import_form, imported_files, paired_answers
-
-_ = language.translator()
 
 st.title(_("Scores"))
 sections = {

@@ -4,10 +4,9 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, reads, url_state
+from core.locale import _
+from core.ui import inputs, reads, url_state
 from core.ui.shrink import plan_form, plan_view
-
-_ = language.translator()
 
 st.title(_("Shrink"))
 plan_form.show_jobs()

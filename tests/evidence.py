@@ -35,6 +35,7 @@ from core.commands.rank import load_answer
 from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption, Dot, scatter_svg
+from core.locale import in_language
 from core.records import DAMAGED, EARLIER, LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
@@ -230,7 +231,7 @@ def is_replicate(recipe: Recipe) -> bool:
 
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
-    section.say(*(f"**{answer_words.answer_text(said, language)}**" for language in LANGUAGES))
+    section.say(*(f"**{in_language(language, answer_words.answer_text, said)}**" for language in LANGUAGES))
     one = said.relation
     section.answer(
         (
@@ -238,7 +239,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             "同じサイズのモデルの間で、次元とスコアは関連するか",
         ),
         *(
-            f"**{answer_words.answer_word(said, language)}**{mark}{answer_words.coefficient_text(one.rho, one.lower, one.upper)}, n = {one.n}"
+            f"**{in_language(language, answer_words.answer_word, said)}**{mark}{answer_words.coefficient_text(one.rho, one.lower, one.upper)}, n = {one.n}"
             for language, mark in zip(LANGUAGES, (": ", "："), strict=True)
         ),
     )
@@ -275,13 +276,14 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             if japanese
             else "Width 128, step 1,500; lower is better. Bars: 95 % intervals."
         )
-        return scatter_svg(
+        return in_language(
+            language,
+            scatter_svg,
             dots,
             Caption(title, told, "data/reference/ladder, data/reference/profiles"),
             "中間層の最大次元（d2、異なりトークン単位）" if japanese else "Largest inner dimension (d2, one per type)",
             "ビット毎バイト" if japanese else "Bits per byte",
             ("レシピ", "基本レシピの反復") if japanese else ("recipes", "the base recipe again"),
-            language,
         )
 
     section.picture(
@@ -437,7 +439,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
             "n1": record.n1,
             "n2": None,
         }
-        names = tuple(specification_name(row, language) for language in LANGUAGES)
+        names = tuple(in_language(language, specification_name, row) for language in LANGUAGES)
         corrected = grid.search.adjusted_p[grid.search.names.index(key)]
         coefficient = answer_words.coefficient_text(one.rho, one.lower, one.upper)
         rows.append((names, coefficient, _p(one.p), _p(corrected), one.n))
@@ -657,7 +659,9 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             for one in widths[width].values()
             if one.inner_max is not None
         ]
-        return scatter_svg(
+        return in_language(
+            language,
+            scatter_svg,
             dots,
             Caption(
                 "三つの幅" if japanese else "Three widths",
@@ -669,7 +673,6 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             "中間層の最大次元" if japanese else "Largest inner dimension",
             "ビット毎バイト" if japanese else "Bits per byte",
             [f"幅 {width}" if japanese else f"width {width}" for width in widths],
-            language,
         )
 
     section.picture(
@@ -706,8 +709,10 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
                 (
                     run["name"],
                     run["corpus_name"],
-                    tuple(within_words.place_text(found, language) for language in LANGUAGES),
-                    tuple(f"{within_words.answer_word(found.relation, language)}" for language in LANGUAGES),
+                    tuple(in_language(language, within_words.place_text, found) for language in LANGUAGES),
+                    tuple(
+                        f"{in_language(language, within_words.answer_word, found.relation)}" for language in LANGUAGES
+                    ),
                     *_coefficient(found.relation),
                     found.relation.p,
                     *_coefficient(found.relation.once)[:1],
@@ -741,7 +746,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
         f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
-    section.say(*(within_words.expectation_text(language) for language in LANGUAGES))
+    section.say(*(in_language(language, within_words.expectation_text) for language in LANGUAGES))
     section.table(
         (
             ("model", "モデル"),
@@ -764,7 +769,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     section.picture(
         out,
         "within_model",
-        lambda language: windows_svg(windows.filter(run_id=first["run_id"]), first, PLACES[0], language),
+        lambda language: in_language(language, windows_svg, windows.filter(run_id=first["run_id"]), first, PLACES[0]),
         ("Dimension against loss, a dot for each window", "次元と損失の散布図（点はウィンドウ）"),
     )
     return section
@@ -949,7 +954,9 @@ def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -
         )
         for row in rows
     ]
-    return scatter_svg(
+    return in_language(
+        language,
+        scatter_svg,
         dots,
         Caption(
             (
@@ -965,7 +972,6 @@ def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -
         ("Largest inner dimension", "中間層の最大次元")[n],
         ("Bits per byte", "ビット毎バイト")[n],
         [told[n] for told in _KINDS.values()],
-        language,
     )
 
 
@@ -1059,7 +1065,7 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
         plan.name,
         plan.corpus_id.partition("@")[0],
         f"{', '.join(map(str, plan.blocks))} / {plan.n_layers}",
-        tuple(plan_evidence.rule_name(plan.rule, language) for language in LANGUAGES),
+        tuple(in_language(language, plan_evidence.rule_name, plan.rule) for language in LANGUAGES),
         _price(before),
         _price(after) if plan.is_healed else "–",
         plan_words.price_text(plan.random_10th),
@@ -1108,14 +1114,14 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
         if points:
             pairs = [
                 (
-                    plan_evidence.sufficient_directions_text(found, points, language),
-                    *plan_evidence.student_lines(found, language),
+                    in_language(language, plan_evidence.sufficient_directions_text, found, points),
+                    *in_language(language, plan_evidence.student_lines, found),
                 )
                 for language in LANGUAGES
             ]
             lines.append(
                 tuple(
-                    wording.joined_sentences(list(pair), language)
+                    in_language(language, wording.joined_sentences, list(pair))
                     for pair, language in zip(pairs, LANGUAGES, strict=True)
                 )
             )
@@ -1126,16 +1132,17 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """Each plan beside the published choices of its size; then what rules had foreseen."""
     told = []
     for found in plans:
-        lines = [plan_evidence.published_lines(found, language) for language in LANGUAGES]
+        lines = [in_language(language, plan_evidence.published_lines, found) for language in LANGUAGES]
         if lines[0]:
             blocks = [
-                plan_words.blocks_text(found.plan.blocks, found.plan.n_layers, language) for language in LANGUAGES
+                in_language(language, plan_words.blocks_text, found.plan.blocks, found.plan.n_layers)
+                for language in LANGUAGES
             ]
             said = [wording.joined_sentences(lines[n], LANGUAGES[n]) for n in range(2)]
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
     if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
-        told.append(tuple(plan_evidence.foresight_text(foreseen, language) for language in LANGUAGES))
+        told.append(tuple(in_language(language, plan_evidence.foresight_text, foreseen) for language in LANGUAGES))
     return told
 
 

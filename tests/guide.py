@@ -16,7 +16,7 @@ from core.analysis.differences import control_links
 from core.figures.profile_data import claim_phases, control_references, extrema_of, profile_points
 from core.figures.svg import Caption
 from core.figures.svg_profiles import profile_svg
-from core.locale import LANGUAGES
+from core.locale import LANGUAGES, in_language
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import with_interval
@@ -76,7 +76,7 @@ def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[st
 
     def draw(name: str, ids: Sequence[str], names: Sequence[str], text: str, marked: bool, controls: bool) -> str:
         shown = pl.DataFrame({"run_id": ids}).join(runs, on="run_id", maintain_order="left")
-        data = profile_points(queries.estimates(warehouse, ids), shown, "d2", CLOUD, language=language)
+        data = in_language(language, profile_points, queries.estimates(warehouse, ids), shown, "d2", CLOUD)
         named = [replace(curve, name=called) for curve, called in zip(data.curves, names, strict=True)]
         data = replace(data, curves=named)
         if controls:
@@ -84,9 +84,9 @@ def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[st
             rows = queries.estimates(warehouse, links["run_id"].to_list())
             data = replace(data, references=control_references(data, rows, links, shown))
         turns = extrema_of(queries.extrema(warehouse, ids), CLOUD) if marked else []
-        phases = claim_phases(shown.row(0, named=True), turns, language) if marked else []
+        phases = in_language(language, claim_phases, shown.row(0, named=True), turns) if marked else []
         caption = Caption(told[name][0], told[name][1].format(text=text), told["source"])
-        return profile_svg(data, caption, turns, language, size=SIZE, phases=phases)
+        return in_language(language, profile_svg, data, caption, turns, size=SIZE, phases=phases)
 
     ladder = [f"local:{one}-step1500" for one in (BASE, FASTER, SHUFFLED)]
     smollm2 = "SmolLM2-135M"

@@ -24,6 +24,7 @@ from core.commands.reports import read_frames
 from core.deck.deck_data import deck_data
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
+from core.locale import in_language
 from core.pilots.registration import RegisteredPilot, registered_pilot
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -222,7 +223,7 @@ def slides(
     frames = read_frames(warehouse, runs)
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
-        file.write_bytes(draw_deck(build_story(deck_data(frames, language, pilot))))
+        file.write_bytes(draw_deck(build_story(in_language(language, deck_data, frames, pilot))))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")
         subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"{name}_{language}")], check=True)

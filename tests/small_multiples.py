@@ -20,6 +20,7 @@ from core.figures.svg import (
     text_width,
     ticks,
 )
+from core.locale import in_language
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def small_multiples_svg(
     across = [x for panel in panels for line in panel.lines for x, _y in line]
     up = [y for panel in panels for line in panel.lines for _x, y in line]
     if not up:
-        return drawing.svg(caption.title, language=language)
+        return in_language(language, drawing.svg, caption.title)
     y_range = (min(up) / 1.2, 1.2 * max(up)) if is_log else (min(0.0, min(up)), 1.08 * max(up))
     room = (width - 30) / columns
     for n, panel in enumerate(panels):
@@ -73,4 +74,4 @@ def small_multiples_svg(
         drawing.text((x + 24, y + 4), name, SMALL)
         x += 44 + text_width(name, SMALL)
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, caption.subtitle, language)
+    return in_language(language, drawing.svg, caption.title, caption.subtitle)

@@ -72,7 +72,7 @@ MAY_IMPORT = {
         "locale",
         "runs",
     },
-    "pages": {"ui", "analysis", "figures", "wording", "deck"},
+    "pages": {"ui", "analysis", "figures", "wording", "deck", "locale"},
     "app": {"ui"},
     "terminal": {"errors", "records", "tables", "scores", "locale", "analysis", "figures", "wording"},
     "api": {"errors", "records", "tables", "geometry", "measure", "analysis", "figures", "warehouse", "sql"},

@@ -12,7 +12,7 @@ import pytest
 from core.commands.jobs import report_end
 from core.errors import Sentence
 from core.limits import limit_memory
-from core.locale import worded
+from core.locale import in_language, worded
 from core.records import RunConfig
 from core.runs import estimates, processes
 from core.runs.jobs import job_status, submit
@@ -102,7 +102,7 @@ def test_a_job_that_is_stopped_says_why_in_the_readers_language(labels, warehous
     job = submit(RunConfig(str(labels), "english-business"), warehouse)
     (status,) = processes.run_jobs([job], warehouse, 1, lambda status: None)
     assert (status.state, status.exit_code) == ("failed", 2) and status.reason.startswith(TOLD)
-    assert worded(status.reason, "ja").startswith(
+    assert in_language("ja", worded, status.reason).startswith(
         "labels を開くのに0.54 GBを超えるメモリーが必要になったため、処理を止めました。"
     )
     (told,) = json.loads(run_core("jobs", "--json", warehouse=warehouse.path).stdout)

@@ -9,6 +9,7 @@ import pytest
 
 from core.commands.verbs import build_parser
 from core.errors import InputError
+from core.locale import in_language
 from core.registry.protocols import PROTOCOLS
 from core.runs.requests import DEMO_LADDER_MODEL, demo_requests
 from core.sql.sandbox import run_query
@@ -169,9 +170,9 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     assert core.height == 8 and undecided["estimator"] == "gride_between"
     ratio = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**undecided)
     assert all(ratio in text_of(name) for name in ("README.md", "README.ja.md"))
-    assert "too small to count" in claim_outcome_text(undecided, "en"), "the interval excludes 1"
+    assert "too small to count" in claim_outcome_text(undecided), "the interval excludes 1"
     for name, language in (("README.md", "en"), ("README.ja.md", "ja")):
-        reason = claim_outcome_text(undecided, language)  # the same numbers, in a sentence of its own
+        reason = in_language(language, claim_outcome_text, undecided)  # the same numbers, in a sentence of its own
         assert set(re.findall(r"\d\.\d+", reason)) <= set(re.findall(r"\d\.\d+", text_of(name)))
 
 

@@ -16,7 +16,8 @@ from rich.cells import cell_len
 from core.commands.context import selected_warehouse
 from core.errors import ResourceError, Sentence, sentences
 from core.files import nearest_folder
-from core.terminal.output import heads, pad, say, say_json, translated
+from core.locale import worded
+from core.terminal.output import heads, pad, say, say_json
 from core.terminal.tables import table
 
 LEAST_DISK = 2e9
@@ -52,11 +53,11 @@ def doctor(options: argparse.Namespace) -> int:
     if options.json:
         say_json(facts | {"problems": [asdict(problem) for problem in problems]})
     else:
-        width = max(cell_len(translated(name)) for name in facts)
-        say(*(f"{pad(translated(name), width)}  {translated(value)}" for name, value in facts.items()))
+        width = max(cell_len(worded(name)) for name in facts)
+        say(*(f"{pad(worded(name), width)}  {worded(value)}" for name, value in facts.items()))
         say("", Sentence("What would fail, and how to mend it") if problems else Sentence("Nothing would fail."))
         for problem in problems:
-            say(f"  {'!' if problem.is_serious else '-'} {translated(problem.line)}")
+            say(f"  {'!' if problem.is_serious else '-'} {worded(problem.line)}")
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 

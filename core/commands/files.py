@@ -9,8 +9,9 @@ from dataclasses import asdict
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, selected_warehouse, warn
 from core.commands.runs import filter_runs, without_shipped
 from core.errors import InputError, Sentence, sentences
+from core.locale import translated, worded
 from core.records import SHORT_ID
-from core.terminal.output import _, one_line, pad, say, say_json, translated, wrap
+from core.terminal.output import one_line, pad, say, say_json, wrap
 from core.terminal.output import width as columns
 
 ARRIVAL_STATES = {
@@ -104,10 +105,10 @@ def import_(options: argparse.Namespace) -> int:
         return 2 if left_out else 0
     for arrival in outcome.arrivals:
         say(
-            f"{pad(translated(ARRIVAL_STATES[arrival.state]), STATE_WIDTH)}{arrival.run_id[:SHORT_ID]:<15}{translated(arrival.reason or arrival.source)}"
+            f"{pad(worded(ARRIVAL_STATES[arrival.state]), STATE_WIDTH)}{arrival.run_id[:SHORT_ID]:<15}{worded(arrival.reason or arrival.source)}"
         )
     for line in outcome.remarks:
-        say(f"{pad(translated(Sentence('left out')), STATE_WIDTH)}{translated(line)}")
+        say(f"{pad(worded(Sentence('left out')), STATE_WIDTH)}{worded(line)}")
     counts = {
         "new": outcome.count("new", "waits"),
         "waiting": outcome.count("waits"),
@@ -210,7 +211,7 @@ def _ask(question: str) -> bool:
 
 def _backup_line(backup) -> str:
     what = number_of_runs(backup.n_runs) if backup.n_runs is not None else Sentence("cannot be read")
-    return f"{backup.file}  {backup.made_at:%Y-%m-%d %H:%M} UTC  {backup.n_bytes / 1e6:.1f} MB  {translated(what)}"
+    return f"{backup.file}  {backup.made_at:%Y-%m-%d %H:%M} UTC  {backup.n_bytes / 1e6:.1f} MB  {worded(what)}"
 
 
 def _backup_json(backup) -> dict:
@@ -268,7 +269,7 @@ def _show_caches(caches, as_json: bool) -> None:
         cost = cache.cost if cache.can_be_cleaned else Sentence("kept: {why}", why=cache.cost)
         what = Sentence("{what}; {cost}", what=cache.what, cost=cost)
         first = f"{pad(cache.name, width)}  {_size_text(cache.n_bytes):>10}  "
-        say(*wrap(translated(what), columns() or len(translated(what)) * 3, " " * len(first), first))
+        say(*wrap(worded(what), columns() or len(worded(what)) * 3, " " * len(first), first))
     cleanable = _size_text(sum(cache.n_bytes for cache in caches if cache.can_be_cleaned and not cache.in_use))
     say("", Sentence("{size} can be cleaned: `workdim cache --clean [NAME...]`", size=cleanable))
 
@@ -302,7 +303,7 @@ def export(options: argparse.Namespace) -> int:
         options.out,
         options.format,
         {name: value for name, value in selection.items() if value},
-        _,
+        translated,
     )
     runs, size = number_of_runs(written.n_runs), written.n_bytes / 1e6
     say(Sentence("{path}: {runs}, control runs included, {size:.1f} MB", path=written.path, runs=runs, size=size))

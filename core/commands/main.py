@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from core.commands.context import fail, warn
 from core.commands.verbs import build_parser
 from core.errors import ResourceError, Sentence, WorkdimError
-from core.terminal.output import WordedFormatter, guarded_output
+from core.locale import speaking
+from core.terminal.output import WordedFormatter, guarded_output, preferred_language
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input (one clear line), 1 a failure of ours, 130 stopped by Ctrl-C."""
-    with guarded_output():
+    with guarded_output(), speaking(preferred_language()):
         to_terminal = logging.StreamHandler()
         to_terminal.setFormatter(WordedFormatter("workdim: %(message)s"))
         logging.basicConfig(level=logging.WARNING, handlers=[to_terminal])

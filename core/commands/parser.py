@@ -1,4 +1,4 @@
-"""The command-line parser: argparse with verbs under headings, translated texts, and helpful errors."""
+"""The command-line parser: argparse with verbs under headings, worded texts, and helpful errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core.errors import InputError, Sentence
-from core.terminal.output import Head, _, columns, say, translated, wrap
+from core.locale import _, worded
+from core.terminal.output import Head, columns, say, wrap
 
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
@@ -29,10 +30,10 @@ class Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=_columns())
 
     def start_section(self, heading: str | None) -> None:
-        super().start_section(heading and translated(Sentence(heading)))
+        super().start_section(heading and worded(Sentence(heading)))
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        return translated(Sentence(action.help or ""))
+        return worded(Sentence(action.help or ""))
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return wrap(text, width)
@@ -159,9 +160,9 @@ class Verbs:
         what = self._what if self._what == "VERB" else f"[{LIST}] | {self._what}"
         lines = [_sentence(self._text), "", f"{_('usage: ')}{prog} {what} {_('[options]')}"]
         for heading, verbs in self._sections:
-            lines += ["", translated(Sentence(heading))]
+            lines += ["", worded(Sentence(heading))]
             for name, text in verbs:
-                lines += wrap(translated(Sentence(text)), _columns(), " " * (width + 2), f"  {name:<{width}}")
+                lines += wrap(worded(Sentence(text)), _columns(), " " * (width + 2), f"  {name:<{width}}")
         more = _("`{prog} {what} --help` says more of each.").format(prog=prog, what=self._what)
         return "\n".join([*lines, "", more, ""])
 
@@ -176,7 +177,7 @@ def _place(argument: argparse.Action) -> str:
 
 def _sentence(text: str) -> str:
     """`text` as a sentence in the reader's language."""
-    sentence = translated(Sentence(text))
+    sentence = worded(Sentence(text))
     return _("{text}.").format(text=f"{sentence[:1].upper()}{sentence[1:]}")
 
 

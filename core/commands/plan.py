@@ -11,8 +11,9 @@ from core.commands.context import existing_warehouse, selected_warehouse, warn
 from core.commands.jobs import report_end, report_unfinished, run_job
 from core.commands.measure import select_engine, show_terms
 from core.errors import InputError, Sentence, sentences
+from core.locale import in_language
 from core.records import PlanConfig, bytes_of
-from core.terminal.output import language, say, say_json
+from core.terminal.output import say, say_json
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -66,7 +67,7 @@ def plan(options: argparse.Namespace) -> int:
     recover(warehouse)
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_lines(plan_estimate_from_process(config, warehouse), language()))
+        say(planning_now, *estimate_lines(plan_estimate_from_process(config, warehouse)))
     status = run_job(submit(config, warehouse), warehouse, engine)
     if status.state != "finished":
         return report_unfinished(status)
@@ -89,7 +90,7 @@ def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
         say_json(asdict(estimate))
     else:
         title = Sentence("{model} on {text}", model=config.model, text=config.corpus)
-        say(title, *estimate_lines(estimate, language()))
+        say(title, *estimate_lines(estimate))
     return 0
 
 
@@ -124,9 +125,9 @@ def _write_recipe(layer_plan, options: argparse.Namespace) -> int:
     from core.wording.plans import mergekit_reason_text, plan_text
 
     if layer_plan.plan.mergekit is not None:
-        warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit, language())))
+        warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit)))
         return 2
-    recipe = mergekit_recipe(layer_plan, plan_text(layer_plan.plan, "en")).encode()
+    recipe = mergekit_recipe(layer_plan, in_language("en", plan_text, layer_plan.plan)).encode()
     write_out(Path(options.mergekit), recipe, "--mergekit")
     if not options.json:
         say(Sentence("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit))

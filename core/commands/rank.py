@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.context import existing_warehouse, find_run_id
 from core.errors import InputError
-from core.terminal.output import columns, language, say, say_json, wrap
+from core.locale import in_language
+from core.terminal.output import columns, say, say_json, wrap
 
 if TYPE_CHECKING:
     from core.analysis.answer import Answer
@@ -89,7 +90,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
     once = relation.once
     record = {
         "answer": answer.word,
-        "sentence": answers.answer_text(answer, "en"),
+        "sentence": in_language("en", answers.answer_text, answer),
         "coefficient": relation.rho,
         "lower": relation.lower,
         "upper": relation.upper,
@@ -154,7 +155,7 @@ def answer_json(answer: Answer, specifications: SpecificationCurve | None = None
                 "models": item.group.rows["name"].unique(maintain_order=True).to_list(),
                 "n_scored": item.n_scored,
                 "differs": list(item.differing_keys),
-                "told": group_difference_text(item, "en"),
+                "told": in_language("en", group_difference_text, item),
             }
             for item in population.others
         ],
@@ -198,19 +199,19 @@ def within(options: argparse.Namespace) -> int:
         places = {
             result.place: {
                 "answer": result.relation.answer,
-                "sentence": within_wording.answer_text(result, run, "en"),
+                "sentence": in_language("en", within_wording.answer_text, result, run),
                 **asdict(result),
             }
             for result in results
         }
         say_json(_replace_non_finite({"run_id": run_id, "model": run["name"], **places, "windows": windows.to_dicts()}))
         return 0
-    width, reader = max(40, columns()), language()
+    width = max(40, columns())
     for result in results:
-        for paragraph in (within_wording.answer_text(result, run, reader), *within_wording.note_lines(result, reader)):
+        for paragraph in (within_wording.answer_text(result, run), *within_wording.note_lines(result)):
             say(*wrap(paragraph, width))
         say("")
-    say(*wrap(within_wording.expectation_text(reader), width))
+    say(*wrap(within_wording.expectation_text(), width))
     return 0
 
 

@@ -14,8 +14,8 @@ from core.commands.context import confirm, existing_warehouse, find_run_id, numb
 from core.commands.runs import without_shipped
 from core.errors import InputError, Sentence, WorkdimError, sentences, unknown_name
 from core.files import read_whole
-from core.locale import translator
-from core.terminal.output import _, heads, language, say, say_json, translated
+from core.locale import _, in_language, translated, worded
+from core.terminal.output import heads, say, say_json
 from core.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def slides(options: argparse.Namespace) -> int:
     report = make_report(warehouse, recipe)
     pptx = report.powerpoint(version(), warehouse.folder.identity(), template)
     write_out(options.out, pptx)
-    for line in template.remarks(language()) if template else ():
+    for line in template.remarks() if template else ():
         warn(line)
     _save_recipe(options, warehouse, report, template_bytes)
     n = len(report.story.slides) + len(report.story.appendix)
@@ -83,12 +83,14 @@ def report(options: argparse.Namespace) -> int:
             largest=MOST_BYTES / 1e6,
         )
     if options.bundle:
-        written = export_report_data(
+        written = in_language(
+            recipe.language,
+            export_report_data,
             warehouse,
             html_report.numbers,
             html_report.story.run_ids or recipe.run_ids,
             options.bundle,
-            translator(recipe.language),
+            translated,
         )
         say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=written.path, size=written.n_bytes / 1e3))
     write_out(options.out, page)
@@ -233,7 +235,7 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.warehouse.layer_plans import find_plan
 
     if recipe.plan_id is not None:
-        return build_report(plan_data(find_plan(warehouse, recipe.plan_id), recipe.language), recipe)
+        return build_report(in_language(recipe.language, plan_data, find_plan(warehouse, recipe.plan_id)), recipe)
     for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
         if is_deleted(warehouse.folder, run_id):
             raise InputError(
@@ -250,7 +252,10 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     runs = with_controls(all_runs.filter(pl.col("run_id").is_in(list(recipe.run_ids))), all_runs)
     frames = read_frames(warehouse, runs)
     return build_report(
-        deck_data(frames, recipe.language, pilot, pilot_answer=pilot_answer, specifications=specifications), recipe
+        in_language(
+            recipe.language, deck_data, frames, pilot, pilot_answer=pilot_answer, specifications=specifications
+        ),
+        recipe,
     )
 
 
@@ -377,7 +382,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
 def _load_template(recipe: Recipe, content: bytes | None) -> Template | None:
     from core.deck.template import open_template
 
-    return open_template(content, recipe.template or "template", recipe.language) if content else None
+    return in_language(recipe.language, open_template, content, recipe.template or "template") if content else None
 
 
 def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Report, template: bytes | None) -> None:
@@ -443,7 +448,7 @@ def _number_rows(comparisons: Sequence[tuple[NumberComparison, str]]) -> list[tu
         source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("no source kept")
         text = row.text if len(group) == 1 else _("{n} points").format(n=len(group))
         current = comparison.current_text or ("" if comparison.current is None else f"{comparison.current:.6g}")
-        state_text = translated(STATES[state])
+        state_text = worded(STATES[state])
         state_text = (
             _("{name}: {problem}").format(name=state_text, problem=current)
             if state == "changed" and current
@@ -455,12 +460,12 @@ def _number_rows(comparisons: Sequence[tuple[NumberComparison, str]]) -> list[tu
 
 def _count_states(states: Sequence[str], n_added: int = 0) -> str:
     counts = Counter(states)
-    parts = [f"{counts[state]:,} {translated(name).lower()}" for state, name in STATES.items() if counts[state]]
+    parts = [f"{counts[state]:,} {worded(name).lower()}" for state, name in STATES.items() if counts[state]]
     if n_added:
         parts.append(_("{n:,} not made by Workdim").format(n=n_added))
     if not parts:
         return _("It shows no numbers.")
-    return translated(Sentence("{n:,} number: {parts}.", "{n:,} numbers: {parts}.", n=len(states), parts=parts))
+    return worded(Sentence("{n:,} number: {parts}.", "{n:,} numbers: {parts}.", n=len(states), parts=parts))
 
 
 def _as_json(comparison: NumberComparison, state: str) -> dict[str, object]:

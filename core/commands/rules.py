@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.context import confirm, existing_warehouse, selected_warehouse
 from core.errors import InputError, Sentence
+from core.locale import in_language
 from core.records import matching_ids
-from core.terminal.output import heads, language, say, say_json
+from core.terminal.output import heads, say, say_json
 from core.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def list_saved(options: argparse.Namespace) -> int:
         rows = [
             (
                 saved_rule.rule_id,
-                words.rule_name(saved_rule, language()),
-                words.track_record_text(track_record(saved_rule.choices), language()),
-                words.task_name(saved_rule.rule.task, language()),
-                words.rule_text(saved_rule.rule, language()),
+                words.rule_name(saved_rule),
+                words.track_record_text(track_record(saved_rule.choices)),
+                words.task_name(saved_rule.rule.task),
+                words.rule_text(saved_rule.rule),
             )
             for saved_rule in saved
         ]
@@ -61,7 +62,7 @@ def list_saved(options: argparse.Namespace) -> int:
             (
                 choice.choice_id,
                 saved_rule.rule_id,
-                words.choice_text(choice, language()),
+                words.choice_text(choice),
                 choice.task or "-",
                 OUTCOMES[choice.outcome],
             )
@@ -83,7 +84,7 @@ def save(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_as_json(saved))
     else:
-        say(f"{words.rule_name(saved, language())}, {saved.rule_id}: {words.rule_text(rule, language())}")
+        say(f"{words.rule_name(saved)}, {saved.rule_id}: {words.rule_text(rule)}")
     return 0
 
 
@@ -116,23 +117,23 @@ def apply(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_decision_json(saved, decision, choice_row, task) | {"kept": not options.dry_run})
         return 0
-    task_note = words.other_task_text(rule, task, language())
-    remarks = [*([task_note] if task_note else []), *words.note_lines(decision, language())]
-    say(words.decision_text(decision, language(), rule.assumptions.bits), *(f"  {line}" for line in remarks))
+    task_note = words.other_task_text(rule, task)
+    remarks = [*([task_note] if task_note else []), *words.note_lines(decision)]
+    say(words.decision_text(decision, rule.assumptions.bits), *(f"  {line}" for line in remarks))
     rows = [
-        (candidate.name, f"{total:.3f}", words.pareto_text(standing, decision, language()), *_cells(decision, n, rule))
+        (candidate.name, f"{total:.3f}", words.pareto_text(standing, decision), *_cells(decision, n, rule))
         for n, (candidate, total, standing) in enumerate(
             zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         )
     ]
     criteria = [
-        f"{words.criterion_name(criterion.resolved, language(), rule.assumptions.bits)} {words.share_text(criterion.share, language())}"
+        f"{words.criterion_name(criterion.resolved, rule.assumptions.bits)} {words.share_text(criterion.share)}"
         for criterion in decision.criteria
     ]
     if rows:
         say("", *table([*heads("model", "mean", "among all"), *criteria], rows))
     lines = [
-        Sentence("left out: {what}", what=words.exclusion_text(excluded, decision, language(), rule.assumptions))
+        Sentence("left out: {what}", what=words.exclusion_text(excluded, decision, rule.assumptions))
         for excluded in decision.excluded
     ]
     if not options.dry_run:
@@ -165,7 +166,7 @@ def outcome(options: argparse.Namespace) -> int:
         say_json(asdict(row))
     else:
         after = [row if choice.choice_id == row.choice_id else choice for choice in saved.choices]
-        say(f"{words.rule_name(saved, language())}: {words.track_record_text(track_record(after), language())}")
+        say(f"{words.rule_name(saved)}: {words.track_record_text(track_record(after))}")
     return 0
 
 
@@ -176,7 +177,7 @@ def delete(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     saved = find_rule(rules.list_rules(warehouse), options.rule)
-    name = words.rule_name(saved, language())
+    name = words.rule_name(saved)
     question = Sentence(
         "Forget {name} with its {n} choice?", "Forget {name} with its {n} choices?", name=name, n=len(saved.choices)
     )
@@ -224,7 +225,7 @@ def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:
 
     readings = decision.candidates[row].values
     return [
-        words.interval_text(criterion.resolved.criterion.of, readings[k], language(), rule.assumptions)
+        words.interval_text(criterion.resolved.criterion.of, readings[k], rule.assumptions)
         for k, criterion in enumerate(decision.criteria)
     ]
 
@@ -249,7 +250,7 @@ def _decision_json(
 
     change = decision.nearest_change
     return {
-        "answer": words.decision_text(decision, "en", saved.rule.assumptions.bits),
+        "answer": in_language("en", words.decision_text, decision, saved.rule.assumptions.bits),
         "standing": decision.standing,
         "rule_id": saved.rule_id,
         "version": saved.version,

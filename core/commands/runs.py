@@ -10,9 +10,10 @@ from typing import Any
 
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn
 from core.errors import InputError, Sentence, unknown_name
+from core.locale import in_language
 from core.records import SHIPPED, SHORT_ID, Profile
 from core.store.annotation import Annotations
-from core.terminal.output import language, say, say_json
+from core.terminal.output import say, say_json
 
 
 def list_runs(options: argparse.Namespace) -> int:
@@ -133,20 +134,19 @@ def diff(options: argparse.Namespace) -> int:
     stored = records_of[ids[0]], records_of[ids[1]]
     comparable = comparability(one, other)
     if options.json:
-        compared = {line.label: [line.one, line.other] for line in result_lines(one, other, "en")}
+        compared = {line.label: [line.one, line.other] for line in in_language("en", result_lines, one, other)}
         say_json(
             {
                 "runs": ids,
                 "comparability": asdict(comparable),
-                "sentence": comparability_text(comparable, "en"),
+                "sentence": in_language("en", comparability_text, comparable),
                 "differences": [asdict(field) for field in differences(*stored)],
                 "results": compared,
             }
         )
         return 0
-    reader = language()
-    lines = result_lines(one, other, reader), differing_lines(*stored, reader), agreeing_names(*stored, reader)
-    say(*diff_text((ids[0], ids[1]), comparability_text(comparable, reader), *lines).split("\n"))
+    lines = result_lines(one, other), differing_lines(*stored), agreeing_names(*stored)
+    say(*diff_text((ids[0], ids[1]), comparability_text(comparable), *lines).split("\n"))
     return 0
 
 

@@ -14,8 +14,9 @@ from core.commands.jobs import report_end, report_unfinished, run_job
 from core.commands.measure import show_terms
 from core.errors import InputError, Sentence, sentences, unknown_name
 from core.files import read_whole
+from core.locale import worded
 from core.records import bytes_of
-from core.terminal.output import heads, language, say, say_json, translated
+from core.terminal.output import heads, say, say_json
 
 FOLDER_PATTERNS = ("results*.json", "samples_*.jsonl", ".eval_results/*.yaml")
 """Files that a harness writes below its output folder, and results in a model repository."""
@@ -282,14 +283,14 @@ def compare(options: argparse.Namespace) -> int:
     first, second = models
     for key, comparison in comparisons:
         first_line, *others = score_sentences.comparison_lines(
-            paired_scores.benchmark_label(key, language()), first, second, comparison, language()
+            paired_scores.benchmark_label(key), first, second, comparison
         )
         say(first_line, *(f"  {line}" for line in others))
     if len(comparisons) > 1:
-        say(score_sentences.multiple_comparisons_text(len(comparisons), language()))
+        say(score_sentences.multiple_comparisons_text(len(comparisons)))
     own_answers = answer_sets.filter(answer_sets["model"].is_in(models), benchmark=options.benchmark)
     if own_answers.filter(own_answers["n_files"] > 1).height:
-        say(score_sentences.newest_file_text([options.benchmark], language()))
+        say(score_sentences.newest_file_text([options.benchmark]))
     return 0
 
 
@@ -367,7 +368,7 @@ def _confirm_import(options: argparse.Namespace, previews) -> bool:
         scores=sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews),
         n=len(previews),
     )
-    print(translated(question), end="", file=sys.stderr, flush=True)
+    print(worded(question), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("", "y", "yes"):
         return True
     warn(Sentence("nothing was stored."))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, Sentence, unknown_name
-from core.terminal.output import escape_controls, heads, say, translated, width
+from core.locale import worded
+from core.terminal.output import escape_controls, heads, say, width
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,10 +51,10 @@ def sql(options: argparse.Namespace) -> int:
         saved_queries.delete_query(warehouse, options.delete)
         say(Sentence("Deleted."))
     elif options.list or options.examples or options.schema is not None:
-        listing = _listing(options, warehouse, translated if form == "table" else str)
+        listing = _listing(options, warehouse, worded if form == "table" else str)
         if form == "table":
             listing = listing.drop("sql") if options.examples else listing
-            listing.columns = [translated(_HEADS[name]) for name in listing.columns]
+            listing.columns = [worded(_HEADS[name]) for name in listing.columns]
         _write(listing, form, options.out)
     else:
         _run_query(options, warehouse, form)

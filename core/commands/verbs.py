@@ -9,8 +9,7 @@ from pathlib import Path
 from core.commands import app, doctor, files, jobs, measure, plan, rank, reports, rules, runs, scores, sql
 from core.commands.parser import NAME, Parser, Run, Verbs
 from core.errors import Sentence
-from core.locale import LANGUAGES
-from core.terminal.output import translated
+from core.locale import LANGUAGES, worded
 
 
 def build_parser() -> Parser:
@@ -211,13 +210,13 @@ def _which(added: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(translated(Sentence("{text} is no whole number from 1 on", text=text)))
+        raise argparse.ArgumentTypeError(worded(Sentence("{text} is no whole number from 1 on", text=text)))
     return int(text)
 
 
 def _name(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError(translated(Sentence("a name was expected, not blanks")))
+        raise argparse.ArgumentTypeError(worded(Sentence("a name was expected, not blanks")))
     return text
 
 

@@ -16,7 +16,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import reference_slide, reference_slides
 from core.deck.story import Column, Row, Statement, StorySlide
 from core.errors import Sentence
-from core.locale import glossary, translator, worded
+from core.locale import _, glossary, worded
 from core.records import without_places
 from core.wording import plans
 from core.wording import slides as slide_wording
@@ -66,7 +66,6 @@ def appendix(data: DeckData, per_run: bool) -> Iterator[StorySlide]:
 
 
 def _method(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     statements = [
         Statement(
             _(
@@ -79,7 +78,7 @@ def _method(data: DeckData) -> StorySlide:
         Statement(
             _(
                 "{definition} Intervals are a jackknife over blocks of neighbouring windows, Student's t, on the logarithm."
-            ).format(definition=wording.own_definition_text(data.language)),
+            ).format(definition=wording.own_definition_text()),
             _("Estimated dimension"),
         ),
         Statement(
@@ -114,7 +113,6 @@ def _method(data: DeckData) -> StorySlide:
 
 
 def _glossary(data: DeckData) -> Iterator[StorySlide]:
-    _ = translator(data.language)
     terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
     rows: list[Row] = [terms[term] for term in TERMS if term in terms]
     rows += [
@@ -134,11 +132,10 @@ def _glossary(data: DeckData) -> Iterator[StorySlide]:
 
 
 def _limits(data: DeckData) -> Iterator[StorySlide]:
-    _ = translator(data.language)
     columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
     alternative = _("Table of open questions and the reasons why these runs do not answer them.")
     if data.plan is not None and not data.runs.height:
-        remarks = plans.note_lines(data.plan.plan, data.language)
+        remarks = plans.note_lines(data.plan.plan)
         rows: list[Row] = [(_("What limits this plan?"), line) for line in remarks]
         rows.append(
             (_("Would another text give the same price?"), _("One text only: others were read as harder tests alone."))
@@ -146,27 +143,19 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
     else:
         pilot = data.pilot.pilot if data.pilot else None
         open_questions = limits(
-            data.runs,
-            data.checks,
-            data.against_controls,
-            data.scored,
-            data.word_groups,
-            data.language,
-            pilot,
-            data.answer,
+            data.runs, data.checks, data.against_controls, data.scored, data.word_groups, pilot, data.answer
         )
         rows = [(limit.question, limit.reason) for limit in open_questions]
     title = Sentence(
         "What this deck cannot decide: {n} question", "What this deck cannot decide: {n} questions", n=len(rows)
     )
-    yield from reference_slides(data, "limits", worded(title, data.language), columns, rows, alternative)
+    yield from reference_slides(data, "limits", worded(title), columns, rows, alternative)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------
 
 
 def _provenance(data: DeckData) -> Iterator[StorySlide]:
-    _ = translator(data.language)
     columns = (
         Column(_("Model and revision"), 0.22),
         Column(_("Text and hash"), 0.16),
@@ -182,7 +171,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
             shortened_name(COMMIT.sub(r"@\1", run["model_id"]), 30),
             shortened_name(run["corpus_id"], 22),
             run["run_id"],
-            name("pass", run["pass"], data.language),
+            name("pass", run["pass"]),
             "–" if run["n_points"] is None else f"{run['n_points']:,}",
             str(run["seed"]),
             f"{run['dtype']}, {run['device']}",
@@ -200,7 +189,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
     yield from reference_slides(
         data,
         "provenance",
-        worded(title, data.language),
+        worded(title),
         columns,
         rows,
         _("Table of the runs with model revision, text, sample size, seed, number format and date."),
@@ -223,7 +212,6 @@ def _versions(runs: pl.DataFrame) -> str:
 
 
 def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
-    _ = translator(data.language)
     assert data.plan is not None
     plan = data.plan.plan
     rows: list[Row] = [
@@ -233,10 +221,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Text and hash"), plan.corpus_id),
         (_("Windows"), f"{plan.n_selection} + {plan.n_verification or 0}; {plan.n_tokens}"),
         (_("Seed"), str(plan.seed)),
-        (
-            _("Format, device"),
-            f"{plan.dtype}, {plan.device}; {slide_wording.day(plan.created_at.date(), data.language)}",
-        ),
+        (_("Format, device"), f"{plan.dtype}, {plan.device}; {slide_wording.day(plan.created_at.date())}"),
         (_("Program"), f"Workdim {plan.code_version}"),
         (_("Asked for"), shortened_name(_options_text(plan.config), 400)),
     ]
@@ -266,7 +251,6 @@ def _options_text(config: str) -> str:
 
 def _sql(data: DeckData) -> StorySlide:
     """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
-    _ = translator(data.language)
     if data.pilot is not None:
         condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot.pilot_id}')"
     else:

@@ -14,7 +14,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, reference_slide, reference_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.wording import slides as slide_wording
 from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened_name
@@ -35,7 +35,6 @@ MOST_CHECKS = 16
 
 def values(data: DeckData) -> Iterator[StorySlide]:
     """All dimensions, by comparison group."""
-    _ = translator(data.language)
     benchmark = default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
     across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
     groups = [*data.groups, *across]
@@ -50,14 +49,14 @@ def values(data: DeckData) -> Iterator[StorySlide]:
                         if group.words_hash
                         else _("{kind}, text {text}, protocol {protocol}, N={size}")
                     ).format(
-                        kind=name("kind", group.kind, data.language),
+                        kind=name("kind", group.kind),
                         text=run["corpus_name"],
                         protocol=run["protocol"],
                         size=wording.size_range(group.n_points),
                     )
                 )
             )
-        labels = run_labels(group.rows, data.language)
+        labels = run_labels(group.rows)
         rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in group.rows.iter_rows(named=True)]
     columns = (
         Column(_("Model"), 0.25),
@@ -70,12 +69,12 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     )
     key = [
         _("In brackets: 95 % intervals."),
-        f"{verdict_legend_text(data.language)}{_('. ')}",
+        f"{verdict_legend_text()}{_('. ')}",
         *_match_key(data),
         _("Within a group the order is that of the names; no order is better."),
     ]
     if any(map(is_vetoed, data.text_runs.iter_rows(named=True))):
-        key.append(wording.veto_mark_text(data.language))
+        key.append(wording.veto_mark_text())
     title = Sentence(
         "All values of {n} measurement (d2, N={size})",
         "All values of {n} measurements (d2, N={size})",
@@ -85,11 +84,11 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     yield from reference_slides(
         data,
         "values",
-        worded(title, data.language),
+        worded(title),
         columns,
         rows,
         _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
-        wording.joined_sentences(key, data.language),
+        wording.joined_sentences(key),
         ("run_summaries", "scores"),
         data.text_runs["run_id"].to_list(),
         [f"{run['name']}: {run['run_id']}" for run in data.text_runs.iter_rows(named=True)],
@@ -97,12 +96,11 @@ def values(data: DeckData) -> Iterator[StorySlide]:
 
 
 def _value_row(data: DeckData, run: dict, label: str, benchmark: dict | None) -> tuple[str, ...]:
-    _ = translator(data.language)
     after = run["final_dimension_post_norm"]
     return (
         shortened_name(label, 36),
         wording.interval_of(run, "inner_max"),
-        layer_text(run["inner_max_layer"], run["n_layers"], data.language),
+        layer_text(run["inner_max_layer"], run["n_layers"]),
         wording.interval_of(run, "final_dimension_pre_norm"),
         _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
         verdict_marks(run),
@@ -111,10 +109,9 @@ def _value_row(data: DeckData, run: dict, label: str, benchmark: dict | None) ->
 
 
 def _score_title(data: DeckData, benchmark: dict | None) -> str:
-    _ = translator(data.language)
     if benchmark is None:
         return _("Score")
-    title = row_benchmark_name(benchmark, data.language)
+    title = row_benchmark_name(benchmark)
     if data.pilot is None:
         return title
     is_registered = data.pilot.pilot.benchmark.is_met_by(benchmark)
@@ -123,7 +120,6 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
     """The scores of the column's benchmark, then that of the pilot's own task where the column is another benchmark."""
-    _ = translator(data.language)
     if benchmark is None:
         return "–"
     scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
@@ -146,7 +142,6 @@ def _score_text(row: dict) -> str:
 
 
 def _match_key(data: DeckData) -> list[str]:
-    _ = translator(data.language)
     words_of = {
         "revision_not_stated": _("† revision not stated"),
         "mapped": _("* by an alias"),
@@ -159,7 +154,6 @@ def _match_key(data: DeckData) -> list[str]:
 
 def specifications(data: DeckData) -> Iterator[StorySlide]:
     """Under which specifications each claim holds: ratios for one run, counts for several."""
-    _ = translator(data.language)
     texts = data.text_runs
     claims = data.claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list()))
     if claims.is_empty():
@@ -168,13 +162,11 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
     rows: list[Row] = []
     for is_core in (True, False):
         part = [specification for specification in SPECIFICATIONS if specification.is_core == is_core]
-        cells: list[Row] = [
-            cell for specification in part if (cell := _specification_row(claims, specification, n, data.language))
-        ]
+        cells: list[Row] = [cell for specification in part if (cell := _specification_row(claims, specification, n))]
         if cells:
             rows.append(Heading(_("core: a verdict rests on these") if is_core else _("besides the core")))
             rows += cells
-    columns = (Column(_("Specification"), 0.46), *(Column(claim_name(c, data.language), 0.27) for c in CLAIMS))
+    columns = (Column(_("Specification"), 0.46), *(Column(claim_name(c), 0.27) for c in CLAIMS))
     key = (
         _(
             "Ratio of the largest inner dimension to that at layer 0 (rises) or after the last block (falls), 95 % limits."
@@ -191,16 +183,13 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
         columns,
         rows,
         _("Table of specifications with what the claims come to under each."),
-        wording.joined_sentences((f"{outcome_legend_text(data.language)}{_('. ')}", key), data.language),
+        wording.joined_sentences((f"{outcome_legend_text()}{_('. ')}", key)),
         ("run_claims",),
         claims["run_id"].unique(maintain_order=True).to_list(),
     )
 
 
-def _specification_row(
-    claims: pl.DataFrame, specification: Specification, n: int, language: str
-) -> tuple[str, ...] | None:
-    _ = translator(language)
+def _specification_row(claims: pl.DataFrame, specification: Specification, n: int) -> tuple[str, ...] | None:
     claims = claims.filter(
         pl.col("n1").eq_missing(pl.lit(specification.n1, pl.Int64)),
         cloud=specification.cloud,
@@ -218,16 +207,15 @@ def _specification_row(
             continue
         counts = Counter(outcome_mark(outcome_of(row)) for row in rows.iter_rows(named=True))
         cells.append("   ".join(f"{mark} {count}" for mark, count in counts.most_common()) or "–")
-    return (specification_name(claims.row(0, named=True), language), *cells)
+    return (specification_name(claims.row(0, named=True)), *cells)
 
 
 def checks(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     of_texts = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
-    table = check_table(of_texts, data.text_runs, data.language, most=MOST_CHECKS)
+    table = check_table(of_texts, data.text_runs, most=MOST_CHECKS)
     title = Sentence("Quality checks of {n} measurement", "Quality checks of {n} measurements", n=data.text_runs.height)
     return reference_slide(
-        data, "checks", worded(title, data.language), (), table, ("run_checks",), data.text_runs["run_id"].to_list()
+        data, "checks", worded(title), (), table, ("run_checks",), data.text_runs["run_id"].to_list()
     )
 
 
@@ -236,24 +224,23 @@ def checks(data: DeckData) -> StorySlide:
 
 def each_run(data: DeckData) -> Iterator[StorySlide]:
     """Profile, values and controls of each run on text."""
-    _ = translator(data.language)
-    labels = run_labels(data.text_runs, data.language)
+    labels = run_labels(data.text_runs)
     for number, run in enumerate(data.text_runs.iter_rows(named=True), start=1):
         rows = data.text_runs.filter(run_id=run["run_id"])
-        chart = visuals.profile_chart(data.estimates, rows, data.language)
+        chart = visuals.profile_chart(data.estimates, rows)
         label = shortened_name(labels[run["run_id"]], 60)
         statements = [
-            Statement(wording.verdict_text(run, data.language), _("Verdicts")),
+            Statement(wording.verdict_text(run), _("Verdicts")),
             Statement(
                 _("Embedding {embedding}; largest {inner}, at layer {layer}; after the last block {final}.").format(
                     embedding=wording.interval_of(run, "embedding_dimension"),
                     inner=wording.interval_of(run, "inner_max"),
-                    layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language),
+                    layer=layer_text(run["inner_max_layer"], run["n_layers"]),
                     final=wording.interval_of(run, "final_dimension_pre_norm"),
                 ),
                 _("Values"),
             ),
-            Statement(slide_wording.checks_text(rows, data.language)),
+            Statement(slide_wording.checks_text(rows)),
         ]
         statements += [Statement(line) for line in _control_lines(data, run)]
         title = _("{name}: largest inner dimension {value}").format(
@@ -266,12 +253,11 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
 
 
 def _control_lines(data: DeckData, run: dict) -> list[str]:
-    _ = translator(data.language)
     controls = {row["run_id"]: row for row in data.controls_of(run).iter_rows(named=True)}
     lines = []
     for row in data.against_controls.filter(run_id=run["run_id"]).iter_rows(named=True):
         control = controls.get(row["control_run_id"])
         if control is not None:
-            label = control_name(control["pass"], control["model_seed"], data.language)
-            lines.append(_("{claim}: {verdict}").format(claim=label, verdict=wording.control_text(row, data.language)))
+            label = control_name(control["pass"], control["model_seed"])
+            lines.append(_("{claim}: {verdict}").format(claim=label, verdict=wording.control_text(row)))
     return lines

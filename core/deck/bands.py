@@ -20,7 +20,7 @@ from pptx.chart.xlsx import CategoryWorkbookWriter, XyWorkbookWriter
 from pptx.oxml.ns import qn
 
 from core.deck.story import Axis, Chart, Series
-from core.locale import translator
+from core.locale import _
 
 MOST_BANDS = 2
 THOUSANDTHS = 1000
@@ -71,9 +71,8 @@ class XyData(XyChartData):
         return _XyWriter(self)
 
 
-def workbook(chart: Chart, lines: Sequence[Series], language: str) -> CategoryData:
+def workbook(chart: Chart, lines: Sequence[Series]) -> CategoryData:
     """The chart's workbook: a column of x values, one for each line, and two for each band."""
-    _ = translator(language)
     places = x_values(lines)
     data = CategoryData(number_format="General")
     for place in places:

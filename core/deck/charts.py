@@ -74,7 +74,7 @@ class _Plot:
         return self.top + self.height * (1 - (value - axis.low) / (axis.high - axis.low))
 
 
-def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bool = False) -> Any:
+def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> Any:
     """Draws into the layout's chart placeholder, or into a new frame. Returns the frame."""
     # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
     series_with_intervals = _intervals_as_lines(chart.series) if chart.y.is_ordered else chart.series
@@ -82,7 +82,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, language: str, is_small: bo
     items: list[Series | Guide] = sorted([*chart.guides, *lines], key=lambda item: -_length(item))
     is_banded = bands.has_bands(chart)
     kind = XL_CHART_TYPE.LINE if is_banded else XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS
-    content = bands.workbook(chart, lines, language) if is_banded else _scatter_data(items, chart)
+    content = bands.workbook(chart, lines) if is_banded else _scatter_data(items, chart)
     left, top, width, height = (Inches(length) for length in box)
     holder: Any = next(
         (item for item in slide.placeholders if item.placeholder_format.type == PP_PLACEHOLDER.CHART), None

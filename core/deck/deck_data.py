@@ -15,7 +15,7 @@ from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_
 from core.analysis.relation import SpecificationCurve
 from core.deck.story import Case
 from core.errors import InputError
-from core.locale import DIRECTION_CONTROLS
+from core.locale import DIRECTION_CONTROLS, spoken
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.records import LayerPlan
@@ -125,7 +125,6 @@ class DeckData:
 
 def deck_data(
     frames: RunFrames,
-    language: str,
     pilot: RegisteredPilot | None = None,
     made_on: date | None = None,
     pilot_answer: Answer | None = None,
@@ -161,9 +160,9 @@ def deck_data(
         scored=with_scores(ordered, without_control_characters(scores)),
         groups=compared,
         word_groups=across_tokenizers(ordered, without_control_characters(frames.summaries), include_vetoed=True),
-        language=language,
+        language=spoken(),
         made_on=made_on or datetime.now(UTC).astimezone().date(),
-        left_out=list(names_without_verdict(runs, language).values()),
+        left_out=list(names_without_verdict(runs).values()),
         pilot=pilot,
         answer=pilot_answer if pilot else None,
         specifications=specifications,
@@ -171,7 +170,7 @@ def deck_data(
     )
 
 
-def plan_data(plan: LayerPlan, language: str, made_on: date | None = None) -> DeckData:
+def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
     """Data of a deck about one layer plan, which needs no measurement of its model."""
     nothing = pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
     return DeckData(
@@ -185,7 +184,7 @@ def plan_data(plan: LayerPlan, language: str, made_on: date | None = None) -> De
         scored=nothing,
         groups=[],
         word_groups=[],
-        language=language,
+        language=spoken(),
         made_on=made_on or datetime.now(UTC).astimezone().date(),
         left_out=[],
         plans=(plan,),
@@ -198,9 +197,9 @@ def runs_with_verdict(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(pl.col("n_points").is_not_null())
 
 
-def names_without_verdict(runs: pl.DataFrame, language: str) -> dict[str, str]:
+def names_without_verdict(runs: pl.DataFrame) -> dict[str, str]:
     """run_id -> label of the runs on text that a deck leaves out because they have no verdict."""
-    labels = run_labels(runs, language)
+    labels = run_labels(runs)
     left_out = runs.filter(pl.col("pass") == "text", pl.col("n_points").is_null())
     return {run_id: labels[run_id] for run_id in left_out["run_id"]}
 

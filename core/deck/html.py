@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from core.deck.slide_svg import BY_STYLE, visual_svg
 from core.deck.story import CORE_SLIDES, Heading, Statement, Story, StorySlide, Table
 from core.figures.svg import DARK, FONT, LIGHT, Theme
-from core.locale import DIRECTION_CONTROLS, translator
+from core.locale import DIRECTION_CONTROLS, _, speaking
 from core.wording.numbers import day
 
 MOST_BYTES = 3_000_000
@@ -108,11 +108,15 @@ class Origin:
 
 def render_html(story: Story, origin: Origin) -> bytes:
     """The file, in UTF-8."""
-    _ = translator(story.language)
+    with speaking(story.language):
+        return _page(story, origin).encode()
+
+
+def _page(story: Story, origin: Origin) -> str:
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     slides = list(story)
-    body = "".join(_section(slide, place, story.language) for place, slide in enumerate(slides, start=1))
+    body = "".join(_section(slide, place) for place, slide in enumerate(slides, start=1))
     contents = "".join(
         f'<li><a href="#{_id(slide)}">{escape(slide.title)}</a></li>' for slide in slides[: max(CORE_SLIDES, 1)]
     )
@@ -128,10 +132,10 @@ def render_html(story: Story, origin: Origin) -> bytes:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<meta name="robots" content="noindex">\n'
         f"<title>{escape(story.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<header><p class="quiet">Workdim · {day(story.made_on, story.language)}</p>'
+        f'<header><p class="quiet">Workdim · {day(story.made_on)}</p>'
         f'<nav aria-label="{_("Contents")}"><ol>{contents}</ol>{more}</nav></header>\n'
         f"<main>{body}</main>\n<footer><p>{origin_line} {bundle}</p><p>{runs}</p></footer>\n</body>\n</html>\n"
-    ).encode()
+    )
 
 
 def escape(text: str) -> str:
@@ -147,8 +151,7 @@ def _id(slide: StorySlide) -> str:
     return escape(re.sub(r"[^\w-]", "-", slide.key))
 
 
-def _section(slide: StorySlide, place: int, language: str) -> str:
-    _ = translator(language)
+def _section(slide: StorySlide, place: int) -> str:
     later, heading = place > CORE_SLIDES, "h1" if place == 1 else "h2"
     anchor = '<a id="appendix"></a>' if place == CORE_SLIDES + 1 else ""
     parts = [
@@ -159,7 +162,7 @@ def _section(slide: StorySlide, place: int, language: str) -> str:
     if slide.use_class:
         parts.append(f'<p class="class">{escape(slide.use_class)}</p>')
     statements = "".join(map(_statement, slide.statements))
-    visual = _visual(slide, language)
+    visual = _visual(slide)
     is_beside = bool(visual and statements and not isinstance(slide.visual, Table))
     parts.append(
         f'<div class="row">{visual}<div>{statements}</div></div>' if is_beside else f"<div>{statements}</div>{visual}"
@@ -182,7 +185,7 @@ def _statement(statement: Statement) -> str:
     return f"<p{' class=main' if statement.is_main else ''}>{label}{escape(statement.text)}</p>"
 
 
-def _visual(slide: StorySlide, language: str) -> str:
+def _visual(slide: StorySlide) -> str:
     visual = slide.visual
     if visual is None:
         return ""
@@ -190,9 +193,7 @@ def _visual(slide: StorySlide, language: str) -> str:
     if isinstance(visual, Table):
         return f'<div class="scroll">{"".join(_table(visual))}</div>{key}'
     alone = not slide.statements
-    svg = _without_control_characters(
-        visual_svg(visual, language, BY_STYLE, (1000.0, 430.0) if alone else (700.0, 430.0))
-    )
+    svg = _without_control_characters(visual_svg(visual, BY_STYLE, (1000.0, 430.0) if alone else (700.0, 430.0)))
     return f"<figure>{svg}{key}</figure>"
 
 

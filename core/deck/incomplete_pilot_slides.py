@@ -12,7 +12,7 @@ from core.deck.pilot_slides import untested
 from core.deck.slide import check_table, core_slide, decision_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names
 
@@ -21,7 +21,6 @@ FEWEST_CHECKS, MOST_CHECKS = 3, 9
 
 
 def missing_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     missing = list(answer.population.missing)
     vetoed = _vetoed(answer)
@@ -32,7 +31,7 @@ def missing_slide(data: DeckData) -> StorySlide:
         (_("measured, with the score"), scored, _("count")),
         (_("measured, without the score"), unscored, _("need a score")),
         (_("measured and vetoed by a check"), vetoed, _("do not count; see the checks")),
-        (_("not measured"), missing, slide_wording.time_text(len(missing), data.text_runs, data.language)),
+        (_("not measured"), missing, slide_wording.time_text(len(missing), data.text_runs)),
     )
     all_names = [*missing, *vetoed, *(model.name for model in sound)]
     short = dict(zip(all_names, distinguishing_names(all_names), strict=True))
@@ -40,7 +39,7 @@ def missing_slide(data: DeckData) -> StorySlide:
         (
             group,
             str(len(names)),
-            slide_wording.short_names_text([short.get(model, model) for model in names], data.language, most=8),
+            slide_wording.short_names_text([short.get(model, model) for model in names], most=8),
             consequence,
         )
         for group, names, consequence in groups
@@ -57,7 +56,7 @@ def missing_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "missing",
-        worded(title, data.language),
+        worded(title),
         visual=Table(
             (
                 Column(_("Models"), 0.25),
@@ -94,7 +93,6 @@ def _unscored(answer: Answer) -> list[str]:
 
 
 def quality_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     runs = data.text_runs
     checks = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
@@ -116,8 +114,8 @@ def quality_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "quality",
-        worded(title, data.language),
-        visual=check_table(checks, runs, data.language, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
+        worded(title),
+        visual=check_table(checks, runs, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
         tables=("run_checks",),
         runs=runs,
         say=(
@@ -130,11 +128,10 @@ def quality_slide(data: DeckData) -> StorySlide:
 
 
 def completion_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     missing = len(answer.population.missing)
     unscored, vetoed = len(_unscored(answer)), len(_vetoed(answer))
-    time = slide_wording.time_text(missing, data.text_runs, data.language)
+    time = slide_wording.time_text(missing, data.text_runs)
     enough = answer.relation.enough
     statements = [
         Statement(
@@ -179,10 +176,9 @@ def completion_slide(data: DeckData) -> StorySlide:
 
 
 def complete_or_stop_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     missing = len(answer.population.missing)
-    time = slide_wording.time_text(missing, data.text_runs, data.language)
+    time = slide_wording.time_text(missing, data.text_runs)
     unscored = len(_unscored(answer))
     go_on = (
         _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
@@ -206,6 +202,4 @@ def complete_or_stop_slide(data: DeckData) -> StorySlide:
         else _("complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(answer)))
     )
     stop = _("Stop: choose by score alone; the dimension is then not part of the choice.")
-    return decision_slide(
-        data, choice, [wording.joined_sentences((go_on, outcome), data.language), stop], untested(data)
-    )
+    return decision_slide(data, choice, [wording.joined_sentences((go_on, outcome)), stop], untested(data))

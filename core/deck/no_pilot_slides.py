@@ -24,7 +24,7 @@ from core.deck.profile_slides import (
 from core.deck.slide import MOST_ROWS, core_slide, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, spoken, worded
 from core.records import SHIPPED
 from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.specifications import CLAIMS
@@ -35,7 +35,6 @@ from core.wording.verdicts import claim_name
 
 
 def measured_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     runs = one_run_per_model(data)
     names = [shortened_name(name, 40) for name in runs["name"]]
     texts = data.text_runs["corpus_name"].unique(maintain_order=True).to_list()
@@ -54,9 +53,9 @@ def measured_slide(data: DeckData) -> StorySlide:
             n=len(texts),
         )
     rows = [
-        (_("Models"), slide_wording.short_names_text(names, data.language, most=6, longest=40)),
-        (_("Texts"), slide_wording.short_names_text(texts, data.language)),
-        (_("Dimension"), slide_wording.dimension_text(data.language)),
+        (_("Models"), slide_wording.short_names_text(names, most=6, longest=40)),
+        (_("Texts"), slide_wording.short_names_text(texts)),
+        (_("Dimension"), slide_wording.dimension_text()),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
         (_("Quality"), _quality_text(data)),
         (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
@@ -71,26 +70,22 @@ def measured_slide(data: DeckData) -> StorySlide:
             n=shipped.sum(),
             total=data.text_runs.height,
         )
-        rows.append((_("Origin"), worded(origin, data.language)))
+        rows.append((_("Origin"), worded(origin)))
     if data.left_out:
         rows.append(
             (
                 _("Left out"),
-                _("having no verdicts: {names}").format(
-                    names=slide_wording.short_names_text(data.left_out, data.language)
-                ),
+                _("having no verdicts: {names}").format(names=slide_wording.short_names_text(data.left_out)),
             )
         )
     return core_slide(
         data,
         "measured",
-        worded(title, data.language),
+        worded(title),
         visual=Table(
             (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
             tuple(rows),
-            _("Table of what was measured: {names}.").format(
-                names=slide_wording.short_names_text(names, data.language)
-            ),
+            _("Table of what was measured: {names}.").format(names=slide_wording.short_names_text(names)),
         ),
         tables=("runs", "models", "corpora"),
         runs=data.text_runs,
@@ -108,11 +103,10 @@ def measured_slide(data: DeckData) -> StorySlide:
 
 def _quality_text(data: DeckData) -> str:
     """Result of the quality checks, and how the counts on the slides relate where some models are not drawn."""
-    _ = translator(data.language)
     total = data.text_runs["model_id"].n_unique()
     n_usable = usable_runs(data.text_runs)["model_id"].n_unique()
     n_drawn = usable_runs(comparable_runs(data))["model_id"].n_unique()
-    checks = slide_wording.checks_text(data.text_runs, data.language)
+    checks = slide_wording.checks_text(data.text_runs)
     if n_drawn == total:
         return checks
     return _(
@@ -122,25 +116,23 @@ def _quality_text(data: DeckData) -> str:
 
 def _days(data: DeckData) -> str:
     """The day of the measurements, or the first and the last."""
-    _ = translator(data.language)
     days = sorted({moment.date() for moment in data.text_runs["started_at"]})
-    first, last = slide_wording.day(days[0], data.language), slide_wording.day(days[-1], data.language)
+    first, last = slide_wording.day(days[0]), slide_wording.day(days[-1])
     return first if first == last else _("{low} to {high}").format(low=first, high=last)
 
 
 def findings_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     runs = one_run_per_model(data)
     sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
     n = sound.height
     if not n:
         title = _("0 of {total} models have numbers that can be relied on").format(total=runs.height)
-        statements = [Statement(slide_wording.checks_text(runs, data.language), _("Conclusion"), True)]
+        statements = [Statement(slide_wording.checks_text(runs), _("Conclusion"), True)]
     elif n == 1:
         run = sound.row(0, named=True)
-        title = profile_title(run, data.language)
-        statements = [Statement(slide_wording.shape_text(run, data.language), _("Conclusion"), True)]
-        statements.append(Statement(profile_text(run, data.language), _("Evidence")))
+        title = profile_title(run)
+        statements = [Statement(slide_wording.shape_text(run), _("Conclusion"), True)]
+        statements.append(Statement(profile_text(run), _("Evidence")))
     elif n == 2:
         first, second = sound.iter_rows(named=True)
         title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(
@@ -148,8 +140,7 @@ def findings_slide(data: DeckData) -> StorySlide:
         )
         pair = (first, second)
         statements = [
-            Statement(slide_wording.shape_text(run, data.language), "" if n else _("Conclusion"), True)
-            for n, run in enumerate(pair)
+            Statement(slide_wording.shape_text(run), "" if n else _("Conclusion"), True) for n, run in enumerate(pair)
         ]
         statements += [Statement(_lowest_text(run, data), "" if n else _("Evidence")) for n, run in enumerate(pair)]
     else:
@@ -159,10 +150,10 @@ def findings_slide(data: DeckData) -> StorySlide:
             high=wording.rounded(sound["inner_max"].max()),  # type: ignore[arg-type]
         )
         statements = [
-            Statement(verdict_counts(sound, claim, data.language), "" if n else _("Conclusion"), True)
+            Statement(verdict_counts(sound, claim), "" if n else _("Conclusion"), True)
             for n, claim in enumerate(CLAIMS)
         ]
-        statements.append(Statement(extremes(sound, data.language).text, _("Evidence")))
+        statements.append(Statement(extremes(sound).text, _("Evidence")))
     statements.append(
         Statement(
             _("Choose nothing by these numbers: register a question with a benchmark first, then measure."), _("Action")
@@ -187,18 +178,16 @@ def findings_slide(data: DeckData) -> StorySlide:
 
 def _lowest_text(run: dict, data: DeckData) -> str:
     """`MiniLM: lowest at layer 5 (48.8); largest 127 [123, 132]`."""
-    _ = translator(data.language)
     return _("{name}: largest {top}, lowest at layer {layer} ({low}).").format(
         name=shortened_name(run["name"], 30),
         top=wording.interval_of(run, "inner_max"),
-        layer=layer_text(run["lowest_layer"], run["n_layers"], data.language),
+        layer=layer_text(run["lowest_layer"], run["n_layers"]),
         low=wording.number(run["lowest_dimension"]),
     )
 
 
 def outstanding_slide(data: DeckData) -> StorySlide:
     """Valleys, the largest step between two layers, and the share of variance in the largest direction."""
-    _ = translator(data.language)
     runs = one_run_per_model(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
     steps = {run["run_id"]: _largest_step(data, run) for run in runs.iter_rows(named=True)}
     largest_steps = {run_id: step for run_id, step in steps.items() if step}
@@ -207,10 +196,10 @@ def outstanding_slide(data: DeckData) -> StorySlide:
             data,
             "outstanding",
             _("profiles that can be relied on"),
-            slide_wording.time_text(data.text_runs.height, data.text_runs, data.language),
-            [slide_wording.checks_text(data.text_runs, data.language)],
+            slide_wording.time_text(data.text_runs.height, data.text_runs),
+            [slide_wording.checks_text(data.text_runs)],
         )
-    labels = visuals.short_names(runs, data.language, 34)
+    labels = visuals.short_names(runs, 34)
     by_size = sorted(largest_steps, key=lambda run_id: -_step_ratio(largest_steps[run_id]))
     rows = []
     for run_id in by_size[:MOST_ROWS]:
@@ -282,7 +271,6 @@ def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | 
 
 
 def _valley_text(data: DeckData, run_id: str) -> str:
-    _ = translator(data.language)
     valleys = data.extrema.filter(run_id=run_id, cloud="one_per_type", kind="valley").sort("value")
     if valleys.is_empty():
         return _("none")
@@ -294,7 +282,6 @@ def _valley_text(data: DeckData, run_id: str) -> str:
 
 def _dominant_direction_text(data: DeckData, run: dict) -> str:
     """Share of the variance along the leading principal component, at the layer where it is largest."""
-    _ = translator(data.language)
     correlators = data.correlators.filter(
         pl.col("value").is_finite(),
         run_id=run["run_id"],
@@ -310,7 +297,6 @@ def _dominant_direction_text(data: DeckData, run: dict) -> str:
 
 def controls_slide(data: DeckData) -> StorySlide:
     """What each kind of control showed, with its power: without power nothing is concluded."""
-    _ = translator(data.language)
     outcomes = data.against_controls.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
     kinds = dict(data.runs.filter(pl.col("pass") != "text").select("run_id", "pass").iter_rows())
     rows = []
@@ -319,7 +305,7 @@ def controls_slide(data: DeckData) -> StorySlide:
         of_kind = outcomes.filter(pl.col("control_run_id").is_in(ids))
         cells = [_control_cell(of_kind.filter(claim=claim), data) for claim in CLAIMS]
         if any(cells):
-            rows.append((name("pass", kind, data.language), *(cell or "–" for cell in cells)))
+            rows.append((name("pass", kind), *(cell or "–" for cell in cells)))
     if not rows:
         return not_measured_slide(
             data,
@@ -351,10 +337,10 @@ def controls_slide(data: DeckData) -> StorySlide:
             n=powered, total=compared.height
         ),
         visual=Table(
-            (Column(_("Control"), 0.24), *(Column(claim_name(claim, data.language), 0.38) for claim in CLAIMS)),
+            (Column(_("Control"), 0.24), *(Column(claim_name(claim), 0.38) for claim in CLAIMS)),
             tuple(rows[:MOST_ROWS]),
             _("Table of controls with their power and outcomes."),
-            wording.joined_sentences(key, data.language),
+            wording.joined_sentences(key),
         ),
         tables=("run_controls",),
         runs=data.runs,
@@ -370,13 +356,12 @@ def controls_slide(data: DeckData) -> StorySlide:
 def _controls_time_text(data: DeckData) -> str:
     """The time for the control passes of the protocol standard, for every model."""
     n_passes = n_control_passes(find_protocol("standard")) * data.text_runs["model_id"].n_unique()
-    return slide_wording.time_text(n_passes, data.text_runs, data.language)
+    return slide_wording.time_text(n_passes, data.text_runs)
 
 
 def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
     """`could not have shown it: 2, the text exceeds it: 2 (power 21%–100%)`."""
-    _ = translator(data.language)
-    names = {outcome: name("control_outcome", outcome, data.language) for outcome in rows["outcome"]}
+    names = {outcome: name("control_outcome", outcome) for outcome in rows["outcome"]}
     counts = _(", ").join(
         _("{qualifier}: {count}").format(qualifier=names[outcome], count=count)
         for outcome, count in Counter(rows["outcome"]).most_common()
@@ -393,17 +378,13 @@ def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
 
 def _why_unusable(control_ids: list[str], data: DeckData) -> str:
     """The checks that veto these controls; without any, a layer of theirs has no value to compare."""
-    _ = translator(data.language)
     vetoes = data.checks.filter(pl.col("run_id").is_in(control_ids), outcome="veto")["check_name"].unique().sort()
     if vetoes.is_empty():
         return _("no value in some layer")
-    return _("vetoed by {checks}").format(
-        checks=_(", ").join(name("check", check, data.language) for check in vetoes[:2])
-    )
+    return _("vetoed by {checks}").format(checks=_(", ").join(name("check", check) for check in vetoes[:2]))
 
 
 def next_step_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     n = data.text_runs["model_id"].n_unique()
     reasons = {key for claim in CLAIMS for keys in data.text_runs[f"reasons_{claim}"].to_list() for key in keys or ()}
     open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_vetoed"}
@@ -416,7 +397,7 @@ def next_step_slide(data: DeckData) -> StorySlide:
     options.append(
         (
             _("Register a pilot with a benchmark and {n} models").format(n=max(n, FEWEST_TEST)),
-            slide_wording.time_text(more, data.text_runs, data.language) if more else _("scores only"),
+            slide_wording.time_text(more, data.text_runs) if more else _("scores only"),
             _("whether the dimension says anything about scores"),
         )
     )
@@ -424,7 +405,7 @@ def next_step_slide(data: DeckData) -> StorySlide:
         options.append(
             (
                 _("Read a second text"),
-                slide_wording.time_text(n, data.text_runs, data.language),
+                slide_wording.time_text(n, data.text_runs),
                 _("whether another text gives the same shape"),
             )
         )
@@ -435,9 +416,7 @@ def next_step_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "next",
-        _("Next step: {what}, {time}; or stop here").format(
-            what=_lower_first(options[0][0], data.language), time=options[0][1]
-        ),
+        _("Next step: {what}, {time}; or stop here").format(what=_lower_first(options[0][0]), time=options[0][1]),
         visual=Table(
             (Column(_("Step"), 0.42), Column(_("Time here"), 0.23), Column(_("What it would settle"), 0.35)),
             tuple(options),
@@ -454,13 +433,12 @@ def next_step_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _lower_first(text: str, language: str) -> str:
-    return text[:1].lower() + text[1:] if language == "en" else text
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:] if spoken() == "en" else text
 
 
 def limits_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    all_limits = limits(data.runs, data.checks, data.against_controls, data.scored, data.word_groups, data.language)
+    all_limits = limits(data.runs, data.checks, data.against_controls, data.scored, data.word_groups)
     three = all_limits[:3]
     title = Sentence(
         "{n} limit matters most for reading these numbers",
@@ -470,7 +448,7 @@ def limits_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "caveats",
-        worded(title, data.language),
+        worded(title),
         [Statement(limit.brief or limit.reason, limit.question) for limit in three],
         tables=("runs", "run_checks", "scores"),
         runs=data.text_runs,

@@ -14,7 +14,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.registry.specifications import CLAIMS
 from core.wording import answers
 from core.wording import slides as slide_wording
@@ -23,31 +23,26 @@ from core.wording.scores import registered_benchmark_text
 
 
 def question_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     total, missing = len(pilot.models), len(missing_models(pilot, data.text_runs))
     rows = [
-        (_("Decides"), slide_wording.decider_text(pilot, data.language)),
+        (_("Decides"), slide_wording.decider_text(pilot)),
         (
             _("Primary benchmark"),
-            _("; ").join(
-                [registered_benchmark_text(pilot.benchmark, data.language), slide_wording.rho_sign_text(data.language)]
-            ),
+            _("; ").join([registered_benchmark_text(pilot.benchmark), slide_wording.rho_sign_text()]),
         ),
-        (_("Dimension"), slide_wording.dimension_text(data.language)),
+        (_("Dimension"), slide_wording.dimension_text()),
         (_("Expected"), shortened_name(pilot.expectation_in(data.language), 260)),
-        (_("Registration"), answers.registration_day_text(answer.registration, data.language)),
+        (_("Registration"), answers.registration_day_text(answer.registration)),
         (
             _("Models"),
             _("{total} models ({measured} measured): {names}").format(
                 measured=total - missing,
                 total=total,
-                names=slide_wording.short_names_text(
-                    distinguishing_names([model.label for model in pilot.models]), data.language
-                ),
+                names=slide_wording.short_names_text(distinguishing_names([model.label for model in pilot.models])),
             ),
         ),
-        (_("Texts"), slide_wording.short_names_text([text.written for text in pilot.texts], data.language)),
+        (_("Texts"), slide_wording.short_names_text([text.written for text in pilot.texts])),
     ]
     table = fact_table(
         _("Pilot “{name}”").format(name=shortened_name(pilot.name, 24)),
@@ -55,7 +50,6 @@ def question_slide(data: DeckData) -> StorySlide:
         0.24,
         rows,
         _("Table of what was written down before measuring: {names}."),
-        data.language,
     )
     title = Sentence(
         "{question} ({n} model)",
@@ -66,7 +60,7 @@ def question_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "question",
-        worded(title, data.language),
+        worded(title),
         visual=table,
         tables=("pilots",),
         say=(
@@ -86,9 +80,8 @@ def question_slide(data: DeckData) -> StorySlide:
 
 def answer_slide(data: DeckData) -> StorySlide:
     """Says the same sentence as the ranking page."""
-    _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
-    reasons = [*answers.undecided_lines(answer, data.language), *answers.replicate_lines(answer, data.language)]
+    reasons = [*answers.undecided_lines(answer), *answers.replicate_lines(answer)]
     if answer.word == "not_related":
         line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
         reasons.append(
@@ -98,28 +91,26 @@ def answer_slide(data: DeckData) -> StorySlide:
                 margin=f"{answer.relation.margin:g}",
             )
         )
-    evidence = next((line for line in reasons if line), "") or answers.expectation_text(
-        answer.registration, data.language
-    )
+    evidence = next((line for line in reasons if line), "") or answers.expectation_text(answer.registration)
     actions = {
         "cannot_tell": _("Choose by score and not by dimension."),
         "not_related": _("Choose by score: the dimension adds nothing here."),
         "hint": _("Choose by score; to test the hint, register it before the scores of other models exist."),
         "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
     }
-    action = actions.get(data.case) or slide_wording.permitted_use_text(pilot, data.language)
+    action = actions.get(data.case) or slide_wording.permitted_use_text(pilot)
     if data.case in ("cannot_tell", "not_related", "hint"):
-        action = wording.joined_sentences((action, _best_text(data)), data.language)
+        action = wording.joined_sentences((action, _best_text(data)))
     statements = [
-        Statement(answers.answer_text(answer, data.language), _("Conclusion"), is_main=True),
+        Statement(answers.answer_text(answer), _("Conclusion"), is_main=True),
         Statement(evidence, _("Evidence")),
         Statement(action, _("Action")),
     ]
-    left_out = answers.exclusion_lines(answer, data.language)
+    left_out = answers.exclusion_lines(answer)
     return core_slide(
         data,
         "answer",
-        answers.headline_text(answer, data.language),
+        answers.headline_text(answer),
         statements,
         tables=("run_summaries", "scores", "layer_replicates"),
         runs=answer.population.rows,
@@ -137,7 +128,6 @@ def answer_slide(data: DeckData) -> StorySlide:
 
 def _best_text(data: DeckData) -> str:
     """`Best by score: {best}, {s}, rank {1 to 2}`; empty where no model can be first."""
-    _ = translator(data.language)
     best = data.best_by_score
     if best is None:
         return ""
@@ -169,10 +159,9 @@ def has_points(data: DeckData) -> bool:
 
 
 def relation_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
-    relation, benchmark = answer.relation, answers.benchmark_name(answer, data.language)
-    chart = visuals.relation_scatter(answer, data.language)
+    relation, benchmark = answer.relation, answers.benchmark_name(answer)
+    chart = visuals.relation_scatter(answer)
     if chart is None:
         return not_measured_slide(
             data,
@@ -184,10 +173,10 @@ def relation_slide(data: DeckData) -> StorySlide:
                 _("Scores are imported from files, or made here on a task of your own."),
             ],
         )
-    numbers = answers.relation_text(relation, data.language)
+    numbers = answers.relation_text(relation)
     statements = [Statement(numbers, is_main=True)]
     if relation.rho is not None:
-        statements.append(Statement(slide_wording.rho_sign_text(data.language)))
+        statements.append(Statement(slide_wording.rho_sign_text()))
     if relation.detectable is not None:
         statements.append(
             Statement(
@@ -196,7 +185,7 @@ def relation_slide(data: DeckData) -> StorySlide:
                 )
             )
         )
-    statements += [Statement(line) for line in answers.influence_lines(answer, data.language)]
+    statements += [Statement(line) for line in answers.influence_lines(answer)]
     return core_slide(
         data,
         "relation",
@@ -210,7 +199,7 @@ def relation_slide(data: DeckData) -> StorySlide:
                 "Each point is one model: the further to the right, the larger its dimension; the higher, the larger its "
                 "score. If the two went together, the points would lie along a line."
             ),
-            wording.scatter_caution_text(data.language),
+            wording.scatter_caution_text(),
         ),
         sources=[_model_line(model) for model in answer.models],
     )
@@ -218,7 +207,6 @@ def relation_slide(data: DeckData) -> StorySlide:
 
 def _relation_title(data: DeckData) -> str:
     """What the chart shows, and no more than the answer claims."""
-    _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
     relation, coefficient = answer.relation, answers.coefficient_text
     if data.case == "incomplete":
@@ -227,14 +215,14 @@ def _relation_title(data: DeckData) -> str:
             "{n} models with both numbers so far: a picture, and no claim",
             n=relation.n,
         )
-        return worded(sentence, data.language)
+        return worded(sentence)
     if relation.rho is None:
         sentence = Sentence(
             "{n} model with both numbers: a picture, and no coefficient",
             "{n} models with both numbers: a picture, and no coefficient",
             n=relation.n,
         )
-        return worded(sentence, data.language)
+        return worded(sentence)
     if answer.word == "cannot_tell" and {*relation.reasons, *answer.reasons} <= {"interval_too_wide", "stage"}:
         line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
         return line.format(
@@ -261,18 +249,17 @@ def _relation_title(data: DeckData) -> str:
 
 
 def size_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
     relation = answer.relation
-    chart = None if relation.partial.reason == "one_size" else visuals.coefficient_chart(answer, data.language)
-    given_size = answers.given_size_text(relation, data.language)
-    within = answers.within_strata_text(relation, data.language)
+    chart = None if relation.partial.reason == "one_size" else visuals.coefficient_chart(answer)
+    given_size = answers.given_size_text(relation)
+    within = answers.within_strata_text(relation)
     if relation.rho is None:
         return not_measured_slide(
             data,
             "size",
             _("a coefficient, with or without size"),
-            slide_wording.time_text(max(0, 10 - relation.n), data.text_runs, data.language),
+            slide_wording.time_text(max(0, 10 - relation.n), data.text_runs),
             [given_size, within],
         )
     if relation.partial.r is not None:
@@ -311,7 +298,6 @@ def size_slide(data: DeckData) -> StorySlide:
 
 
 def stop_or_measure_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
     more = max(0, answer.relation.enough - answer.relation.n)
     stop = _("Stop here: choose by score, and spend nothing more on this question.")
@@ -326,17 +312,17 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
         )
     elif answer.word == "cannot_tell":
         stop_or_go_on = Sentence("stop, or measure {n} more model", "stop, or measure {n} more models", n=more)
-        choice = worded(stop_or_go_on, data.language)
+        choice = worded(stop_or_go_on)
         go_on = Sentence(
             "Measure {n} more model of this kind, {time} on this machine: {enough} would tell a relation from none with a "
             "power of 80 %.",
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
             "power of 80 %.",
             n=more,
-            time=slide_wording.time_text(more, data.text_runs, data.language),
+            time=slide_wording.time_text(more, data.text_runs),
             enough=answer.relation.enough,
         )
-        measure = worded(go_on, data.language)
+        measure = worded(go_on)
     elif answer.word == "hint":
         choice = _("stop, or register the hint and test it on other models")
         measure = _(
@@ -345,13 +331,12 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
     else:
         choice = _("stop; {n} models were enough to tell").format(n=answer.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
-    stop = wording.joined_sentences((stop, _best_text(data)), data.language)
+    stop = wording.joined_sentences((stop, _best_text(data)))
     return decision_slide(data, choice, [stop, measure], untested(data))
 
 
 def _missing_variations(data: DeckData) -> list[str]:
     """Names of the four variations (text, sample, estimators, controls) that were not measured."""
-    _ = translator(data.language)
     variations = (
         (data.text_runs["corpus_id"].n_unique() > 1, _("a second text")),
         (data.text_runs["seed"].n_unique() > 1, _("a second sample of the text")),
@@ -363,7 +348,6 @@ def _missing_variations(data: DeckData) -> list[str]:
 
 def untested(data: DeckData) -> list[Statement]:
     """What was not tested, as a statement of the decision slide."""
-    _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
     missing = _missing_variations(data)
     if answer.relation.partial.r is None:
@@ -373,7 +357,6 @@ def untested(data: DeckData) -> list[Statement]:
 
 def robustness_slide(data: DeckData) -> StorySlide:
     """Second text, second sample, estimators, controls: which were measured, and which were not."""
-    _ = translator(data.language)
     _pilot, answer = data.pilot_and_answer
     rows, missing = [], _missing_variations(data)
     if (texts := data.text_runs["corpus_id"].n_unique()) > 1:
@@ -381,14 +364,12 @@ def robustness_slide(data: DeckData) -> StorySlide:
     if (seeds := data.text_runs["seed"].n_unique()) > 1:
         rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=seeds)))
     if data.specifications is not None:
-        rows.append((_("Other estimators"), answers.specifications_text(data.specifications, answer, data.language)))
+        rows.append((_("Other estimators"), answers.specifications_text(data.specifications, answer)))
     if data.runs.height > data.text_runs.height:
         rows.append((_("Controls"), _controls_text(data)))
     if answer.relation.without_family is not None:
-        rows.append(
-            (_("Without one family"), answers.without_family_text(answer.relation.without_family, data.language))
-        )
-    time = slide_wording.time_text(answer.relation.n * len(missing), data.text_runs, data.language)
+        rows.append((_("Without one family"), answers.without_family_text(answer.relation.without_family)))
+    time = slide_wording.time_text(answer.relation.n * len(missing), data.text_runs)
     if not rows:
         return not_measured_slide(
             data,
@@ -413,14 +394,13 @@ def robustness_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "robustness",
-        worded(title, data.language),
+        worded(title),
         visual=fact_table(
             _("Way of looking"),
             _("What it says"),
             0.25,
             rows,
             _("Table of other ways of looking at the relation: {names}."),
-            data.language,
         ),
         tables=("run_summaries", "run_claims", "run_controls"),
         runs=data.text_runs,
@@ -435,20 +415,18 @@ def robustness_slide(data: DeckData) -> StorySlide:
 
 def _controls_text(data: DeckData) -> str:
     """Counts of the outcomes of controls: `exceeded: 3, could not have shown it: 2`."""
-    _ = translator(data.language)
     outcomes = Counter(data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"])
     counts = _(", ").join(
-        _("{qualifier}: {count}").format(qualifier=name("control_outcome", outcome, data.language), count=count)
+        _("{qualifier}: {count}").format(qualifier=name("control_outcome", outcome), count=count)
         for outcome, count in outcomes.most_common()
     )
     return counts or _("measured, and compared with nothing")
 
 
 def allowed_use_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     statements = [
-        Statement(slide_wording.permitted_use_text(pilot, data.language), is_main=True),
+        Statement(slide_wording.permitted_use_text(pilot), is_main=True),
         Statement(_best_text(data)),
         Statement(_("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone.")),
         Statement(
@@ -459,7 +437,7 @@ def allowed_use_slide(data: DeckData) -> StorySlide:
         data,
         "allowed",
         _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
-            use_class=wording.name("use_class", pilot.use_class, data.language), n=0
+            use_class=wording.name("use_class", pilot.use_class), n=0
         ),
         statements,
         tables=("pilots", "scores"),
@@ -470,17 +448,16 @@ def allowed_use_slide(data: DeckData) -> StorySlide:
 
 def adopt_slide(data: DeckData) -> StorySlide:
     """Adopting is offered only where nothing that could reverse the relation is left untested."""
-    _ = translator(data.language)
     pilot, answer = data.pilot_and_answer
     n = answer.relation.n
     more = max(10, n)
-    time = slide_wording.time_text(more, data.text_runs, data.language)
+    time = slide_wording.time_text(more, data.text_runs)
     extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
     options = [extend.format(n=more, time=time), _("Stop: choose by score alone, as before.")]
     if missing := _missing_variations(data):
         choice = _("measure what is not tested, extend to {n} other models, or stop")
         first = _("Measure first what could reverse it: {what}; {time}.").format(
-            what=_(", ").join(missing), time=slide_wording.time_text(n * len(missing), data.text_runs, data.language)
+            what=_(", ").join(missing), time=slide_wording.time_text(n * len(missing), data.text_runs)
         )
     elif answer.relation.partial.r is None:
         choice = _("extend to {n} models of other sizes, or stop")

@@ -12,7 +12,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence, plans
@@ -44,7 +44,6 @@ def _plan_of(data: DeckData) -> LayerPlan:
 
 def saving_slide(data: DeckData) -> StorySlide:
     """What a verified layer plan saves; a dimension alone saves nothing."""
-    _ = translator(data.language)
     model_ids = set(data.text_runs["model_id"]) | set(data.text_runs["reference"])
     verified = [
         candidate
@@ -70,17 +69,17 @@ def saving_slide(data: DeckData) -> StorySlide:
     best = next((candidate for candidate in verified if plan_analysis.is_recommended(candidate)), verified[0])
     plan, price = best.plan, plan_analysis.within_own_budget(best).price
     removed = plan.blocks if price is None else price.blocks
-    saving = plans.saving_lines(plan, data.language)[:1] if set(removed) == set(plan.blocks) else []
+    saving = plans.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
     return core_slide(
         data,
         "saving",
-        slide_wording.plan_title_text(best, data.language),
+        slide_wording.plan_title_text(best),
         [
-            Statement(slide_wording.plan_conclusion_text(best, data.language), is_main=True),
+            Statement(slide_wording.plan_conclusion_text(best), is_main=True),
             *(Statement(line) for line in saving),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        visuals.block_row(best, removed, plan_analysis.is_recommended(best), data.language),
+        visuals.block_row(best, removed, plan_analysis.is_recommended(best)),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -88,34 +87,28 @@ def saving_slide(data: DeckData) -> StorySlide:
 
 
 def _question_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     layer_plan = _plan_of(data)
     plan = layer_plan.plan
     rows = [
         (_("Model"), shortened_name(plan.model_id, 80)),
-        (_("Budget"), plans.budget_text(plan, data.language)),
+        (_("Budget"), plans.budget_text(plan)),
         (
             _("Text"),
             _("{corpus}: chosen on {chosen} windows, verified on {verified} others").format(
                 corpus=shortened_name(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
             ),
         ),
-        (_("Rule"), plan_evidence.rule_name(plan.rule, data.language)),
-        (_("Made on"), slide_wording.day(plan.created_at.date(), data.language)),
+        (_("Rule"), plan_evidence.rule_name(plan.rule)),
+        (_("Made on"), slide_wording.day(plan.created_at.date())),
     ]
     return _plan_slide(
         data,
         "question",
         _("How many of the {n} blocks of {name} can go within {budget}?").format(
-            n=plan.n_layers, name=shortened_name(plan.name, 34), budget=plans.budget_text(plan, data.language)
+            n=plan.n_layers, name=shortened_name(plan.name, 34), budget=plans.budget_text(plan)
         ),
         visual=fact_table(
-            _("What"),
-            _("As it was asked"),
-            0.2,
-            rows,
-            _("Table of what was asked of the layer plan: {names}."),
-            data.language,
+            _("What"), _("As it was asked"), 0.2, rows, _("Table of what was asked of the layer plan: {names}.")
         ),
         tables=("plans",),
         say=(
@@ -141,12 +134,10 @@ def _plan_slide(
 
 
 def _not_measured_slide(data: DeckData, key: str, what: str, *lines: str) -> StorySlide:
-    _ = translator(data.language)
     return not_measured_slide(data, key, what, _("time not yet estimated"), lines)
 
 
 def _answer_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     layer_plan = _plan_of(data)
     plan = layer_plan.plan
     standing = plan_analysis.standing(layer_plan)
@@ -156,25 +147,22 @@ def _answer_slide(data: DeckData) -> StorySlide:
         "over_budget": _("Keep all blocks, or allow a larger budget and ask again."),
         "unverified": _("Verify the plan on held-out text first; decide nothing by this price."),
     }[standing]
-    controls = plan_evidence.control_lines(plan, data.language)[:1]
+    controls = plan_evidence.control_lines(plan)[:1]
     evidence = (
         *(controls if standing == "no_better_than_random" else ()),
-        plans.healing_text(layer_plan, data.language),
-        plans.task_text(layer_plan, data.language),
-        plan_evidence.limit_reached_text(layer_plan, data.language) if standing == "recommended" else "",
-        plan_evidence.largest_losses_text(layer_plan, data.language) if plan.is_verified else "",
+        plans.healing_text(layer_plan),
+        plans.task_text(layer_plan),
+        plan_evidence.limit_reached_text(layer_plan) if standing == "recommended" else "",
+        plan_evidence.largest_losses_text(layer_plan) if plan.is_verified else "",
         *controls,
     )
     return _plan_slide(
         data,
         "answer",
-        slide_wording.plan_title_text(layer_plan, data.language),
+        slide_wording.plan_title_text(layer_plan),
         [
-            Statement(slide_wording.plan_conclusion_text(layer_plan, data.language), _("Conclusion"), is_main=True),
-            Statement(
-                wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE], data.language),
-                _("Evidence"),
-            ),
+            Statement(slide_wording.plan_conclusion_text(layer_plan), _("Conclusion"), is_main=True),
+            Statement(wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE]), _("Evidence")),
             Statement(action, _("Action")),
         ],
         tables=("plans", "plan_outcomes"),
@@ -183,13 +171,12 @@ def _answer_slide(data: DeckData) -> StorySlide:
                 "The price is how much worse the model predicts the next token of text that took no part in the choice. The "
                 "brackets are its 95 percent interval; the plan counts only if the whole interval stays under the budget."
             ),
-            *plans.note_lines(plan, data.language)[:2],
+            *plans.note_lines(plan)[:2],
         ),
     )
 
 
 def _blocks_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     layer_plan = _plan_of(data)
     plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     removed = within_budget.price.blocks if within_budget.price is not None else plan.blocks
@@ -201,15 +188,15 @@ def _blocks_slide(data: DeckData) -> StorySlide:
         k=len(removed),
         n=plan.n_layers,
         last=plan.n_layers - 1,
-        blocks=shortened_name(plans.block_numbers_text(removed, data.language), 80),
+        blocks=shortened_name(plans.block_numbers_text(removed), 80),
     )
-    saving = plans.saving_lines(plan, data.language) if within_budget.price is None or within_budget.is_plan else []
+    saving = plans.saving_lines(plan) if within_budget.price is None or within_budget.is_plan else []
     return _plan_slide(
         data,
         "blocks",
         title,
-        [Statement(line) for line in saving or [plans.plan_text(plan, data.language)]],
-        visuals.block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan), data.language),
+        [Statement(line) for line in saving or [plans.plan_text(plan)]],
+        visuals.block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
         tables=("plans", "plan_outcomes"),
         say=(
             _(
@@ -222,9 +209,8 @@ def _blocks_slide(data: DeckData) -> StorySlide:
 
 
 def _prices_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     layer_plan = _plan_of(data)
-    chart = visuals.price_chart(layer_plan, data.language)
+    chart = visuals.price_chart(layer_plan)
     if chart is None:
         return _not_measured_slide(
             data,
@@ -242,18 +228,18 @@ def _prices_slide(data: DeckData) -> StorySlide:
     if unhealed is not None:
         prices.append((_("ours, before healing"), plans.outcome_price_text(unhealed)))
     prices += [
-        (plan_evidence.rule_name(row.rule, data.language), plans.outcome_price_text(row))
+        (plan_evidence.rule_name(row.rule), plans.outcome_price_text(row))
         for row in plan_analysis.other_choices(layer_plan)[: visuals.MOST_OTHER_CHOICES]
     ]
     lines = [
         *(_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices),
-        *plan_evidence.same_choice_lines(layer_plan, data.language),
-        *plan_evidence.control_lines(plan, data.language)[:1],
+        *plan_evidence.same_choice_lines(layer_plan),
+        *plan_evidence.control_lines(plan)[:1],
     ]
     return _plan_slide(
         data,
         "prices",
-        _prices_title(layer_plan, data.language),
+        _prices_title(layer_plan),
         [Statement(lines[0], is_main=True), *(Statement(line) for line in lines[1:])],
         chart,
         tables=("plan_outcomes",),
@@ -266,9 +252,8 @@ def _prices_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _prices_title(layer_plan: LayerPlan, language: str) -> str:
+def _prices_title(layer_plan: LayerPlan) -> str:
     """The plan's price beside those of the published choices; these are not healed, so before healing where it was."""
-    _ = translator(language)
     plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
     published = [
         row.difference or 0.0 for row in plan_analysis.other_choices(layer_plan) if row.rule in plan_analysis.PUBLISHED
@@ -289,14 +274,13 @@ def _prices_title(layer_plan: LayerPlan, language: str) -> str:
             n=len(plan.blocks),
             loss=plans.price_text(plan.loss_increase),
         )
-    title = worded(sentence, language)
+    title = worded(sentence)
     if unhealed is not None and published:
         title = _("{title}, all before healing").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
 
 
 def _breaks_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     layer_plan = _plan_of(data)
     is_healed = layer_plan.plan.is_healed  # as the model would be used
     rows = [
@@ -304,7 +288,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
         for row in plan_analysis.harder_text_prices(layer_plan)
         if row.difference is not None and row.is_healed == is_healed
     ]
-    losses = plan_evidence.largest_loss_lines(layer_plan, data.language)
+    losses = plan_evidence.largest_loss_lines(layer_plan)
     if not losses:
         return _not_measured_slide(
             data,
@@ -316,8 +300,8 @@ def _breaks_slide(data: DeckData) -> StorySlide:
     by_harm = sorted(rows, key=lambda row: -_relative_harm(row))
     table = [
         (
-            name("plan_text", row.text, data.language),
-            name("plan_measure", row.measure, data.language),
+            name("plan_text", row.text),
+            name("plan_measure", row.measure),
             wording.number(row.value_before),
             wording.number(row.value_after),
             plans.outcome_price_text(row),
@@ -345,7 +329,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
-            wording.joined_sentences(losses, data.language),
+            wording.joined_sentences(losses),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )
@@ -360,7 +344,6 @@ def _relative_harm(row: PlanOutcomeRow) -> float:
 
 
 def _directions_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     layer_plan = _plan_of(data)
     points = plan_analysis.layer_directions(layer_plan)
     if not points:
@@ -421,7 +404,6 @@ def _directions_slide(data: DeckData) -> StorySlide:
 
 
 def _decision_slide(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
     layer_plan = _plan_of(data)
     plan, price = layer_plan.plan, plan_analysis.within_own_budget(layer_plan).price
     standing = plan_analysis.standing(layer_plan)
@@ -450,12 +432,12 @@ def _decision_slide(data: DeckData) -> StorySlide:
         drop = Sentence(
             "verify the plan of {n} block, or drop it", "verify the plan of {n} blocks, or drop it", n=len(plan.blocks)
         )
-        choice = worded(drop, data.language)
+        choice = worded(drop)
         first = _("Verify it on held-out text, harder texts and against random sets.")
         second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
-    untested = plans.caution_lines(plan, data.language)[:2]
-    if not plans.task_text(layer_plan, data.language):
+    untested = plans.caution_lines(plan)[:2]
+    if not plans.task_text(layer_plan):
         untested.append(_("A task of your own was not tried."))
-    remarks = [Statement(line, _("Why")) for line in plans.objection_lines(plan, data.language)[:1]]
+    remarks = [Statement(line, _("Why")) for line in plans.objection_lines(plan)[:1]]
     remarks += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
     return decision_slide(data, choice, [first, second], remarks)

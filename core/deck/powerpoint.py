@@ -23,6 +23,7 @@ from core.deck.slide import notes_lines, paragraphs, shorten_for_page
 from core.deck.story import Blocks, Chart, Gallery, Heading, Statement, Story, StorySlide, Table, Visual
 from core.deck.template import Template, adapt_placeholders, clean_package
 from core.deck.theme import add_footer, layout_for, new_deck, set_alternative_text, set_box, set_language
+from core.locale import speaking
 
 
 def draw_deck(
@@ -32,9 +33,19 @@ def draw_deck(
 
     `attach` is called with the finished presentation before it is saved, to add parts to it.
     """
+    with speaking(story.language):
+        presentation = _draw(story, template)
+    clean_package(presentation)
+    attach(presentation)
+    file = BytesIO()
+    presentation.save(file)
+    return file.getvalue()
+
+
+def _draw(story: Story, template: Template | None) -> Deck:
     presentation = template.deck if template else new_deck()
     for number, story_slide in enumerate(story):
-        slide = draw_slide(presentation, story_slide, story.language, number < len(story.slides), template)
+        slide = draw_slide(presentation, story_slide, number < len(story.slides), template)
         if template is not None:
             adapt_placeholders(template, slide, story_slide.source)
     properties = presentation.core_properties
@@ -43,21 +54,17 @@ def draw_deck(
     properties.language = story.language
     properties.created = properties.modified = datetime.combine(story.made_on, datetime.min.time())
     for slide in presentation.slides:
-        set_language(slide._element, story.language)
-        set_language(slide.notes_slide._element, story.language)
+        set_language(slide._element)
+        set_language(slide.notes_slide._element)
         shape: Any
         for shape in slide.shapes:
             if shape.has_chart:
-                set_language(shape.chart._chartSpace, story.language)
-    clean_package(presentation)
-    attach(presentation)
-    file = BytesIO()
-    presentation.save(file)
-    return file.getvalue()
+                set_language(shape.chart._chartSpace)
+    return presentation
 
 
 def draw_slide(
-    presentation: Deck, story_slide: StorySlide, language: str, is_core: bool = True, template: Template | None = None
+    presentation: Deck, story_slide: StorySlide, is_core: bool = True, template: Template | None = None
 ) -> Slide:
     """Draws one slide on the layout that fits its content; slides of the appendix have smaller letters."""
     with_chart, with_text = isinstance(story_slide.visual, Chart), bool(story_slide.statements)
@@ -67,10 +74,10 @@ def draw_slide(
     slide = presentation.slides.add_slide(slide_layout)
     page = template.page if template else layout.OWN_PAGE
     if is_core and page.is_small:
-        story_slide = shorten_for_page(story_slide, page, language)
+        story_slide = shorten_for_page(story_slide, page)
     _write_title(slide, story_slide.title)
     if story_slide.visual is not None:
-        _draw_visual(slide, story_slide.visual, page.chart if story_slide.statements else page.body, is_core, language)
+        _draw_visual(slide, story_slide.visual, page.chart if story_slide.statements else page.body, is_core)
     if story_slide.statements:
         _write_statements(slide, story_slide, is_core, page)
     for holder in list(slide.placeholders):  # those that stayed empty
@@ -80,7 +87,7 @@ def draw_slide(
         _add_text(slide, page.use_class, [story_slide.use_class], layout.SMALLEST, quiet=True)
     add_footer(slide, story_slide.source)
     notes: Any = slide.notes_slide.notes_text_frame
-    notes.text = "\n".join(notes_lines(story_slide, language))
+    notes.text = "\n".join(notes_lines(story_slide))
     return slide
 
 
@@ -147,13 +154,13 @@ def _write_paragraph(
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool, language: str) -> None:
+def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
     key_room = layout.key_height(visual.key, box[2])
     inner = box if not visual.key else (*box[:3], box[3] - key_room)
     below = box[1] + inner[3]
     match visual:
         case Chart():
-            draw_chart(slide, inner, visual, language)
+            draw_chart(slide, inner, visual)
         case Table():
             sizes_of_table = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
             points = layout.table_size(visual, box[2], box[3], sizes_of_table)
@@ -162,7 +169,7 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool, language
         case Blocks():
             _draw_blocks(slide, inner, visual)
         case Gallery():
-            _draw_gallery(slide, inner, visual, language)
+            _draw_gallery(slide, inner, visual)
     if visual.key:
         room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
         sizes = [layout.SMALLEST] if is_core else [*layout.APPENDIX_TABLE_SIZES[1:]]
@@ -218,20 +225,14 @@ def _draw_block(slide: Slide, box: Box, text: str, is_removed: bool) -> Any:
     return shape
 
 
-def _draw_gallery(slide: Slide, box: Box, gallery: Gallery, language: str) -> None:
+def _draw_gallery(slide: Slide, box: Box, gallery: Gallery) -> None:
     n = len(gallery.charts)
     per_row = min(n, 4)
     rows = -(-n // per_row)
     wide, high = box[2] / per_row, box[3] / rows
     for position, chart in enumerate(gallery.charts):
         row, column = divmod(position, per_row)
-        draw_chart(
-            slide,
-            (box[0] + column * wide, box[1] + row * high, wide - 0.1, high - 0.05),
-            chart,
-            language,
-            is_small=True,
-        )
+        draw_chart(slide, (box[0] + column * wide, box[1] + row * high, wide - 0.1, high - 0.05), chart, is_small=True)
 
 
 # --- text and tables -------------------------------------------------------------------------------------------

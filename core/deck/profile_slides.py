@@ -14,7 +14,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, not_measured_slide
 from core.deck.story import Chart, Gallery, Statement, StorySlide
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
@@ -24,32 +24,30 @@ from core.wording.provenance import comparability_text
 def profiles_slide(data: DeckData) -> StorySlide:
     """The profiles of the largest comparable group on one scale: in one chart, or in a gallery where there are many. Of two
     models that do not compare the title says that first."""
-    _ = translator(data.language)
     runs = comparable_runs(data)
     sound = usable_runs(runs)
     is_gallery = runs.height > visuals.MOST_CURVES
     drawn_runs = sound if is_gallery else runs
     best = data.best_by_score
     visual = (
-        visuals.profile_gallery(data.estimates, drawn_runs, data.language, [best.run_id] if best else [])
+        visuals.profile_gallery(data.estimates, drawn_runs, [best.run_id] if best else [])
         if is_gallery
-        else visuals.profile_chart(data.estimates, drawn_runs, data.language)
+        else visuals.profile_chart(data.estimates, drawn_runs)
     )
     if visual is None or sound.is_empty():
         return not_measured_slide(
             data,
             "profiles",
             _("profiles that can be relied on"),
-            slide_wording.time_text(runs.height, runs, data.language),
-            [slide_wording.checks_text(runs, data.language)],
+            slide_wording.time_text(runs.height, runs),
+            [slide_wording.checks_text(runs)],
         )
     low, high = sound["inner_max"].min(), sound["inner_max"].max()
     pair = comparability(*drawn_runs.to_dicts()) if drawn_runs.height == 2 else None
     if sound.height == 1:
         run = sound.row(0, named=True)
         title = _("{name}: largest dimension at layer {layer}").format(
-            name=shortened_name(run["name"], 40),
-            layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language),
+            name=shortened_name(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"])
         )
     elif pair is not None and not pair.by_types:
         title = _("{n} models that do not compare: largest inner dimension {low} in one, {high} in the other").format(
@@ -64,7 +62,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
             n=sound["model_id"].n_unique(),
             top=wording.rounded(high),  # type: ignore[arg-type]
         )
-        title = worded(same, data.language)
+        title = worded(same)
     else:
         between = Sentence(
             "{n} model on one scale: largest inner dimension between {low} and {high}",
@@ -73,25 +71,22 @@ def profiles_slide(data: DeckData) -> StorySlide:
             low=wording.rounded(low),  # type: ignore[arg-type]
             high=wording.rounded(high),  # type: ignore[arg-type]
         )
-        title = worded(between, data.language)
+        title = worded(between)
     statements: list[Statement] = []
     if isinstance(visual, Gallery):
         visual = replace(
-            visual,
-            key=wording.joined_sentences(
-                (_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key), data.language
-            ),
+            visual, key=wording.joined_sentences((_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key))
         )
     elif sound.height <= 3:
-        statements = [Statement(profile_text(run, data.language)) for run in sound.iter_rows(named=True)]
+        statements = [Statement(profile_text(run)) for run in sound.iter_rows(named=True)]
     else:
-        statements = [Statement(verdict_counts(sound, claim, data.language)) for claim in CLAIMS]
-        statements.append(extremes(sound, data.language))
+        statements = [Statement(verdict_counts(sound, claim)) for claim in CLAIMS]
+        statements.append(extremes(sound))
     if pair is not None and not pair.by_types:
-        statements.insert(0, Statement(comparability_text(pair, data.language)))
+        statements.insert(0, Statement(comparability_text(pair)))
     if isinstance(visual, Chart):
         statements.insert(0, Statement(_how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs)))
-        statements.append(Statement(slide_wording.checks_text(runs, data.language)))
+        statements.append(Statement(slide_wording.checks_text(runs)))
     return core_slide(
         data,
         "profiles",
@@ -112,7 +107,6 @@ def profiles_slide(data: DeckData) -> StorySlide:
 
 def _how_many_drawn(data: DeckData, n: int, runs: pl.DataFrame) -> str:
     """How many of all models are drawn, and why the others are not."""
-    _ = translator(data.language)
     total, comparable = data.text_runs["model_id"].n_unique(), runs["model_id"].n_unique()
     if n == total:
         return ""
@@ -145,9 +139,8 @@ def one_run_per_model(data: DeckData) -> pl.DataFrame:
     return newest.unique("model_id", keep="first", maintain_order=True).sort("name").drop("is_vetoed")
 
 
-def profile_title(run: dict, language: str) -> str:
+def profile_title(run: dict) -> str:
     """Title for one model: it says rise and fall only where both verdicts are robust."""
-    _ = translator(language)
     values = {
         "name": shortened_name(run["name"], 40),
         "start": wording.rounded(run["embedding_dimension"] or 0.0),
@@ -163,21 +156,19 @@ def profile_title(run: dict, language: str) -> str:
     )
 
 
-def profile_text(run: dict, language: str) -> str:
-    _ = translator(language)
+def profile_text(run: dict) -> str:
     return _("{name}: largest {top}, at layer {layer}; after the last block {end}.").format(
         name=shortened_name(run["name"], 30),
         top=wording.interval_of(run, "inner_max"),
-        layer=layer_text(run["inner_max_layer"], run["n_layers"], language),
+        layer=layer_text(run["inner_max_layer"], run["n_layers"]),
         end=wording.interval_of(run, "final_dimension_pre_norm"),
     )
 
 
-def verdict_counts(runs: pl.DataFrame, claim: str, language: str) -> str:
+def verdict_counts(runs: pl.DataFrame, claim: str) -> str:
     """`Rise inside: 3 confirmed, 6 dependent on how it is measured (of 9 models)`."""
-    _ = translator(language)
     counts = _(", ").join(
-        _("{count} {verdict}").format(verdict=slide_wording.verdict_text(verdict, language), count=count)
+        _("{count} {verdict}").format(verdict=slide_wording.verdict_text(verdict), count=count)
         for verdict, count in Counter(runs[f"verdict_{claim}"]).most_common()
     )
     line = (
@@ -188,9 +179,8 @@ def verdict_counts(runs: pl.DataFrame, claim: str, language: str) -> str:
     return line.format(counts=counts, n=runs.height)
 
 
-def extremes(runs: pl.DataFrame, language: str) -> Statement:
+def extremes(runs: pl.DataFrame) -> Statement:
     """Largest and smallest inner dimension with their models."""
-    _ = translator(language)
     top, low = (runs.sort("inner_max", "run_id").row(position, named=True) for position in (-1, 0))
     return Statement(
         _("Largest: {most}. Smallest: {least}.").format(

@@ -18,6 +18,7 @@ from core.deck.number_sources import collect_sources, trace_numbers
 from core.deck.powerpoint import draw_deck
 from core.deck.story import Case, Story, StorySlide
 from core.deck.template import Template
+from core.locale import speaking
 from core.pilots.recipe import Recipe
 from core.tables import RecipeNumberRow
 
@@ -60,17 +61,18 @@ def appendix_sections(story: Story) -> list[str]:
 
 def build_story(data: DeckData, per_run: bool = False) -> Story:
     """Seven slides and an appendix; with `per_run` the appendix also has a slide for each run."""
-    slides = _CORE_SLIDES[data.case](data)
-    return Story(
-        data.case,
-        data.language,
-        data.made_on,
-        slides[0].title,
-        tuple(slides),
-        tuple(appendix(data, per_run)),
-        data.pilot.pilot_id if data.pilot else None,
-        data.plan.plan.plan_id if data.plan else None,
-    )
+    with speaking(data.language):
+        slides = _CORE_SLIDES[data.case](data)
+        return Story(
+            data.case,
+            data.language,
+            data.made_on,
+            slides[0].title,
+            tuple(slides),
+            tuple(appendix(data, per_run)),
+            data.pilot.pilot_id if data.pilot else None,
+            data.plan.plan.plan_id if data.plan else None,
+        )
 
 
 def _not_clear(data: DeckData) -> list[StorySlide]:

@@ -13,7 +13,7 @@ from core.deck import layout
 from core.deck.deck_data import CONTROL_CHARACTERS, DeckData
 from core.deck.story import Blocks, Chart, Column, Gallery, Heading, Row, Statement, StorySlide, Table, Visual
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, spoken, worded
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
 
@@ -43,7 +43,7 @@ def core_slide(
     run_ids = tuple(runs["run_id"]) if runs is not None else ()
     run_lines = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)] if runs is not None else []
     draft = reference_slide(data, key, title, fitting, visual, tables, run_ids, sources or run_lines)
-    speech = _speech(title, statements, visual, say, data.language, draft.use_class)
+    speech = _speech(title, statements, visual, say, draft.use_class)
     return clean_slide(replace(draft, speech=tuple(speech)))
 
 
@@ -56,7 +56,7 @@ def _fitting_statements(statements: Sequence[Statement], visual: Visual | None, 
     return fitting
 
 
-def shorten_for_page(story_slide: StorySlide, page: layout.Page, language: str) -> StorySlide:
+def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
     """As much of a core slide as fits on a smaller page in letters of 14 points; the rest goes to its notes."""
     fitting, visual = _fitting_statements(story_slide.statements, story_slide.visual, page), story_slide.visual
     dropped = paragraphs(story_slide.statements[len(fitting) :])
@@ -68,9 +68,7 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page, language: str) 
         while len(rows) > 1 and layout.table_height(rows, visual.columns, layout.SMALLEST, box[2]) > room:
             rows.pop()
         dropped_rows = story_slide.visual.rows[len(rows) :] if isinstance(story_slide.visual, Table) else ()
-        dropped += [
-            row.text if isinstance(row, Heading) else _read_aloud(row, visual, language) for row in dropped_rows
-        ]
+        dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, visual) for row in dropped_rows]
         visual = replace(visual, rows=tuple(rows))
     if isinstance(visual, Chart):
         points = [point for series in visual.series for point in series.points]
@@ -86,13 +84,12 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page, language: str) 
 
 def use_class_line(data: DeckData) -> str:
     if data.plan is not None:
-        return slide_wording.plan_scope_text(data.language)
-    return slide_wording.use_class_text(data.pilot.pilot if data.pilot else None, data.language)
+        return slide_wording.plan_scope_text()
+    return slide_wording.use_class_text(data.pilot.pilot if data.pilot else None)
 
 
 def not_measured_slide(data: DeckData, key: str, what: str, time: str, lines: Sequence[str]) -> StorySlide:
     """A placeholder for a slide whose data are missing: which data, and the time that measuring takes."""
-    _ = translator(data.language)
     draft = core_slide(
         data,
         key,
@@ -109,11 +106,10 @@ def not_measured_slide(data: DeckData, key: str, what: str, time: str, lines: Se
 
 def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Sequence[Statement] = ()) -> StorySlide:
     """The decision, its date and who takes it; the first of the options is recommended."""
-    _ = translator(data.language)
     pilot = data.pilot.pilot if data.pilot else None
     title = _("Decision asked: {choice}").format(choice=choice)
     if pilot is not None and pilot.decide_by is not None:
-        day = slide_wording.day(pilot.decide_by, data.language)
+        day = slide_wording.day(pilot.decide_by)
         title = _("Decision asked by {day}: {choice}").format(day=day, choice=choice)
     labels = (_("Option 1 (recommended)"), _("Option 2"), _("Option 3"))
     return core_slide(
@@ -122,7 +118,7 @@ def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Se
         title,
         [
             *(Statement(option, label, is_main=True) for option, label in zip(options, labels, strict=False)),
-            Statement(slide_wording.decider_text(pilot, data.language), _("Decides")),
+            Statement(slide_wording.decider_text(pilot), _("Decides")),
             *more,
         ],
         tables=("pilots",) if data.pilot else ("runs",),
@@ -137,15 +133,10 @@ def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Se
 
 
 def fact_table(
-    left_heading: str,
-    right_heading: str,
-    share: float,
-    rows: Sequence[tuple[str, str]],
-    description: str,
-    language: str,
+    left_heading: str, right_heading: str, share: float, rows: Sequence[tuple[str, str]], description: str
 ) -> Table:
     """A table of two columns; `description` is its alternative text with a placeholder `{names}` for the first column."""
-    names = translator(language)(", ").join(name for name, _fact in rows)
+    names = _(", ").join(name for name, _fact in rows)
     return Table(
         (Column(left_heading, share), Column(right_heading, 1 - share)), tuple(rows), description.format(names=names)
     )
@@ -157,7 +148,6 @@ def paragraphs(statements: Sequence[Statement]) -> list[str]:
 
 
 def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -> str:
-    _ = translator(data.language)
     parts = [", ".join(tables)] if tables else []
     if run_ids:
         id_ends = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
@@ -166,7 +156,7 @@ def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -
         parts.append(_("runs {ids}").format(ids=_(", ").join(id_ends)))
     line = _("Source: {told}").format(told=_("; ").join(parts)) if parts else ""
     return layout.truncate(
-        " · ".join(part for part in ("Workdim", slide_wording.day(data.made_on, data.language), line) if part),
+        " · ".join(part for part in ("Workdim", slide_wording.day(data.made_on), line) if part),
         layout.SOURCE_BOX[2],
         layout.SOURCE_SIZE,
         lines=1,
@@ -177,19 +167,18 @@ SPEECH_LENGTHS = {"en": (130, 195), "ja": (300, 450)}
 """Least and most of 60 to 90 seconds: English at 130 words a minute, Japanese at 300 letters."""
 
 
-def speech_length(lines: Sequence[str], language: str) -> int:
+def speech_length(lines: Sequence[str]) -> int:
     """Words of English, letters of Japanese."""
-    return sum(len(line.split()) if language == "en" else len(line) for line in lines)
+    return sum(len(line.split()) if spoken() == "en" else len(line) for line in lines)
 
 
 def _speech(
-    title: str, statements: Sequence[Statement], visual: Visual | None, say: Sequence[str], language: str, use: str
+    title: str, statements: Sequence[Statement], visual: Visual | None, say: Sequence[str], use: str
 ) -> list[str]:
     """Speaker notes of 60 to 90 seconds: title, how to read the visual, what it shows, the statements, and cautions."""
-    _ = translator(language)
-    least, most = SPEECH_LENGTHS[language]
-    spoken = [
-        wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text), language)
+    least, most = SPEECH_LENGTHS[spoken()]
+    said = [
+        wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
         for statement in statements
         if statement.text
     ]
@@ -197,12 +186,10 @@ def _speech(
     if visual is not None:
         lines.append(_("What you see: {alternative}").format(alternative=visual.alternative))
     if isinstance(visual, Table):
-        lines += [
-            _read_aloud(row, visual, language) for row in visual.rows[:MOST_ROWS_READ] if not isinstance(row, Heading)
-        ]
+        lines += [_read_aloud(row, visual) for row in visual.rows[:MOST_ROWS_READ] if not isinstance(row, Heading)]
     speech: list[str] = []
-    for line in (*lines, *spoken, *say[1:]):
-        if line and speech_length([*speech, line], language) <= most:
+    for line in (*lines, *said, *say[1:]):
+        if line and speech_length([*speech, line]) <= most:
             speech.append(line)
     more = [
         _("What this may be used for: {use_class}").format(use_class=use),
@@ -218,7 +205,7 @@ def _speech(
             0, _("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart.")
         )
     for line in more:
-        if speech_length(speech, language) < least and speech_length([*speech, line], language) <= most:
+        if speech_length(speech) < least and speech_length([*speech, line]) <= most:
             speech.append(line)
     return speech
 
@@ -227,9 +214,8 @@ MOST_ROWS_READ = 4
 """Rows of a table in the speaker notes."""
 
 
-def _read_aloud(row: tuple[str, ...], table: Table, language: str) -> str:
+def _read_aloud(row: tuple[str, ...], table: Table) -> str:
     """`Decides: Head of support`; of more columns each cell with its title."""
-    _ = translator(language)
     if len(row) == 2:
         return _("{name}: {relation}").format(name=row[0], relation=row[1])
     cells_with_columns = zip(table.columns[1:], row[1:], strict=True)
@@ -241,9 +227,8 @@ def _read_aloud(row: tuple[str, ...], table: Table, language: str) -> str:
     return _("{name}: {relation}").format(name=row[0], relation=_(", ").join(cells))
 
 
-def notes_lines(story_slide: StorySlide, language: str) -> list[str]:
+def notes_lines(story_slide: StorySlide) -> list[str]:
     """The notes page: the speech, then the sources of the numbers."""
-    _ = translator(language)
     return (
         [*story_slide.speech, "", _("Sources:"), *story_slide.sources] if story_slide.sources else [*story_slide.speech]
     )
@@ -268,9 +253,8 @@ def _truncate_cells(table: Table, box: layout.Box) -> Table:
     return fitted
 
 
-def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: int) -> Table:
+def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
     """How many runs passed each check, with warnings and vetoes; checks beyond `most` are summed up in one row."""
-    _ = translator(language)
     worst = (
         checks.with_columns(rank=pl.col("outcome").replace_strict({"pass": 0, "warn": 1, "veto": 2}, default=0))
         .group_by("check_name", "run_id")
@@ -284,7 +268,7 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
         .sort("vetoed", "warned", "check_name", descending=[True, True, False])
     )
     rows: list[Row] = [
-        (name("check", row["check_name"], language), str(row["passed"]), str(row["warned"]), str(row["vetoed"]))
+        (name("check", row["check_name"]), str(row["passed"]), str(row["warned"]), str(row["vetoed"]))
         for row in counts.head(most).iter_rows(named=True)
     ]
     if counts.height > most:
@@ -292,9 +276,9 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
         is_clean = rest["warned"].sum() == rest["vetoed"].sum() == 0
         counts_of_rest = (_("all"), "0", "0") if is_clean else ("–", "–", "–")
         further = Sentence("{n} further check", "{n} further checks", n=rest.height)
-        rows.append((worded(further, language), *counts_of_rest))
+        rows.append((worded(further), *counts_of_rest))
     if not rows:
-        rows.append((slide_wording.checks_text(runs, language), "–", "–", "–"))
+        rows.append((slide_wording.checks_text(runs), "–", "–", "–"))
     return Table(
         (
             Column(_("Quality check"), 0.55),
@@ -303,7 +287,7 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: i
             Column(_("Veto"), 0.15, is_number=True),
         ),
         tuple(rows),
-        _("Table of quality checks: {told}.").format(told=slide_wording.checks_text(runs, language)),
+        _("Table of quality checks: {told}.").format(told=slide_wording.checks_text(runs)),
         _("Numbers of measurements. A veto takes a measurement out of every claim."),
     )
 

@@ -27,21 +27,21 @@ _MARKS = {
 
 
 def visual_svg(
-    visual: Chart | Blocks | Gallery, language: str, theme: Theme = LIGHT, size: tuple[float, float] = (WIDTH, HEIGHT)
+    visual: Chart | Blocks | Gallery, theme: Theme = LIGHT, size: tuple[float, float] = (WIDTH, HEIGHT)
 ) -> str:
     """The SVG of a chart, of blocks or of a gallery; points show their value as a tooltip."""
     if isinstance(visual, Gallery):
-        return _gallery(visual, language, theme, size[0])
+        return _gallery(visual, theme, size[0])
     height = size[1] if isinstance(visual, Chart) else 40.0 + 58 * -(-len(visual.blocks) // _per_row(size[0]))
     drawing = Drawing(size[0], height, theme)
     if isinstance(visual, Chart):
         _draw_chart(drawing, visual, (0, 0, size[0], height), 13)
     else:
         _draw_blocks(drawing, visual, (0, 0, size[0], height), 12)
-    return drawing.svg(visual.alternative, language=language)
+    return drawing.svg(visual.alternative)
 
 
-def slide_outline(slide: StorySlide, place: int, language: str) -> str:
+def slide_outline(slide: StorySlide, place: int) -> str:
     """A thumbnail of a slide: its whole title, as much of its statements as fits, and a small version of its visual."""
     drawing = Drawing(*OUTLINE, LIGHT)
     width, height = OUTLINE
@@ -72,7 +72,7 @@ def slide_outline(slide: StorySlide, place: int, language: str) -> str:
         _draw_thumbnail(drawing, slide, (9, y + 4, edge, foot - y - 6))
     drawing.text((10, height - 5), shorten_to_width(slide.source, 6.5, width - 50), 6.5, LIGHT.quiet)
     drawing.text((width - 10, height - 5), str(place), 8, LIGHT.quiet, "end")
-    return drawing.svg(slide.title, language=language)
+    return drawing.svg(slide.title)
 
 
 def _wrap(text: str, size: float, room: float, most: int, bold: bool) -> list[str]:
@@ -322,7 +322,7 @@ def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height
     drawing.line([(x, y + height), (x + width, y)], drawing.theme.quiet, 1, opacity=0.6)
 
 
-def _gallery(gallery: Gallery, language: str, theme: Theme, width: float) -> str:
+def _gallery(gallery: Gallery, theme: Theme, width: float) -> str:
     columns = 2 if len(gallery.charts) <= 4 else 3 if len(gallery.charts) <= 12 else 5
     across, down = width / columns, 190.0 if columns < 5 else 128.0
     drawing = Drawing(width, down * math.ceil(len(gallery.charts) / columns) + 6, theme)
@@ -341,4 +341,4 @@ def _gallery(gallery: Gallery, language: str, theme: Theme, width: float) -> str
         for series in chart.series:
             for point in series.points:
                 _add_tooltip(axes, chart, series, point)
-    return drawing.svg(gallery.alternative, language=language)
+    return drawing.svg(gallery.alternative)

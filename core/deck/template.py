@@ -25,13 +25,7 @@ from pptx.util import Inches, Pt
 
 from core.deck.layout import SOURCE_SIZE, Box, Page, break_at_phrase, page_within, text_height, truncate
 from core.errors import InputError
-from core.locale import translator
-
-
-def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated when a reader's language is known."""
-    return message
-
+from core.locale import N_, spoken, translated
 
 MOST_BYTES, MOST_UNPACKED, MOST_MEMBERS = 64 * 2**20, 512 * 2**20, 20_000
 """Limits of the file: packed bytes, unpacked bytes and number of parts."""
@@ -54,11 +48,11 @@ _LARGEST_TITLE, _SMALLEST_TITLE = 28.0, 16.0
 """Titles are sentences: in the size that many templates use for three words they would differ from slide to slide."""
 
 REMARKS = {
-    "no_title_only": _("No layout of the template has a title alone: its other placeholders are left out."),
-    "no_footer": _("The layouts of the template have no footer: sources stand in a line of their own."),
-    "no_slide_number": _("The layouts of the template have no slide number."),
-    "no_japanese_font": _("The template's theme names no Japanese font: PowerPoint takes one of its own."),
-    "smaller": _("The template leaves less room than a slide of Workdim: what does not fit stands in the notes."),
+    "no_title_only": N_("No layout of the template has a title alone: its other placeholders are left out."),
+    "no_footer": N_("The layouts of the template have no footer: sources stand in a line of their own."),
+    "no_slide_number": N_("The layouts of the template have no slide number."),
+    "no_japanese_font": N_("The template's theme names no Japanese font: PowerPoint takes one of its own."),
+    "smaller": N_("The template leaves less room than a slide of Workdim: what does not fit stands in the notes."),
 }
 
 
@@ -90,16 +84,15 @@ class Template:
         """The boxes in this area."""
         return page_within(self.room)
 
-    def remarks(self, language: str) -> list[str]:
+    def remarks(self) -> list[str]:
         """One line for each thing that the template lacks."""
-        translate = translator(language)
-        return [translate(REMARKS[key]) for key in self.missing]
+        return [translated(REMARKS[key]) for key in self.missing]
 
 
-def open_template(content: bytes, name: str, language: str = "en") -> Template:
+def open_template(content: bytes, name: str) -> Template:
     """Reads a .pptx or .potx file. Raises InputError for a file that is damaged, too large or has macros."""
     try:
-        return _template(_deck(content, name), name, language)
+        return _template(_deck(content, name), name)
     except InputError:
         raise
     except Exception as error:  # python-pptx raises anything on a broken part
@@ -108,7 +101,7 @@ def open_template(content: bytes, name: str, language: str = "en") -> Template:
         ) from error
 
 
-def _template(deck: Deck, name: str, language: str) -> Template:
+def _template(deck: Deck, name: str) -> Template:
     _clean(deck)
     with_title = [layout for layout in deck.slide_layouts if _has(layout, _HEADINGS)]
     if not with_title:
@@ -133,7 +126,7 @@ def _template(deck: Deck, name: str, language: str) -> Template:
         "no_title_only": bool(_n_other_placeholders(plain)),
         "no_footer": KIND.FOOTER not in kinds,
         "no_slide_number": KIND.SLIDE_NUMBER not in kinds,
-        "no_japanese_font": language == "ja" and not _has_east_asian_font(deck),
+        "no_japanese_font": spoken() == "ja" and not _has_east_asian_font(deck),
         "smaller": template.page.is_small,
     }
     return replace(template, missing=tuple(key for key, is_so in missing.items() if is_so))

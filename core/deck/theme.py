@@ -33,6 +33,7 @@ from core.deck.layout import (
     Box,
 )
 from core.figures.style import COLOURS
+from core.locale import spoken
 
 PALETTE = {
     "dk1": "1F2933",
@@ -90,18 +91,18 @@ def add_footer(slide: Slide, source: str) -> None:
                 next(s for s in slide.placeholders if s._element is element).text_frame.text = source
 
 
-def set_language(element: etree._Element, language: str) -> None:
+def set_language(element: etree._Element) -> None:
     """Tags every text run below `element` with the language: without it, Japanese is drawn with Chinese glyphs."""
     for run in element.iter(qn("a:r"), qn("a:fld")):
         properties = run.find(qn("a:rPr"))
         if properties is None:
             properties = etree.SubElement(run, qn("a:rPr"))
             run.insert(0, properties)
-        properties.set("lang", LANGUAGE_TAGS.get(language, language))
-        if language == "ja" and properties.find(qn("a:ea")) is None:
+        properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
+        if spoken() == "ja" and properties.find(qn("a:ea")) is None:
             _insert_in_order(properties, etree.Element(qn("a:ea"), typeface="+mn-ea"))
     for properties in element.iter(qn("a:endParaRPr"), qn("a:defRPr")):
-        properties.set("lang", LANGUAGE_TAGS.get(language, language))
+        properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
 
 
 def set_box(shape, box: Box) -> None:

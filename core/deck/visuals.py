@@ -19,7 +19,7 @@ from core.deck import layout
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
 from core.figures.scores import dimension_axis, ranking_points, score_axis
-from core.locale import translator
+from core.locale import _
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import answers, plan_evidence, plans
@@ -47,9 +47,9 @@ def round_axis(title: str, values: Iterable[float | None], from_zero: bool = Fal
     return Axis(title, round(start, 10), round(end, 10), step, decimals)
 
 
-def short_names(runs: pl.DataFrame, language: str, longest: int = LONGEST_NAME) -> dict[str, str]:
+def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, str]:
     """run_id -> a label that distinguishes it from the others, short enough to stand beside a curve."""
-    labels = run_labels(runs, language)
+    labels = run_labels(runs)
     cut = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
     short = {run_id: shortened_name(label, longest) for run_id, label in cut.items()}
     return short if len(set(short.values())) == len(short) else {key: shortened_name(cut[key], 40) for key in cut}
@@ -58,16 +58,15 @@ def short_names(runs: pl.DataFrame, language: str, longest: int = LONGEST_NAME) 
 # --- profiles --------------------------------------------------------------------------------------------------
 
 
-def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) -> Chart | None:
+def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
     """d2 over the layers, one coloured curve per run, vetoed runs grey and dashed; None where no run has estimates.
 
     For more than MOST_CURVES runs use `profile_gallery`.
     """
-    _ = translator(language)
-    profile_data = profile_points(estimates, runs, *PRIMARY, language=language)
+    profile_data = profile_points(estimates, runs, *PRIMARY)
     if not profile_data.curves:
         return None
-    names = short_names(runs, language)
+    names = short_names(runs)
     sound = [curve.run_id for curve in profile_data.curves if not curve.is_vetoed]
     # Coloured curves come last, so that they are drawn over the others.
     series = [
@@ -79,46 +78,43 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, language: str) ->
         )
         for curve in sorted(profile_data.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
     ]
-    up = _dimension_axis(_dimension_title(profile_data, language), series)
+    up = _dimension_axis(_dimension_title(profile_data), series)
     descriptions = _("; ").join(
-        curve_text(curve, names.get(curve.run_id, curve.name), language) for curve in profile_data.curves[:4]
+        curve_text(curve, names.get(curve.run_id, curve.name)) for curve in profile_data.curves[:4]
     )
     alternative = _("Estimated dimension over the layers. {curves}.").format(curves=descriptions)
     key = _("In paler colour: 95 % intervals.")
     if len(sound) < len(profile_data.curves):
-        key = wording.joined_sentences((key, wording.veto_mark_text(language)), language)
-    return Chart(_layer_axis(profile_data, language), up, tuple(series), alternative, key=key)
+        key = wording.joined_sentences((key, wording.veto_mark_text()))
+    return Chart(_layer_axis(profile_data), up, tuple(series), alternative, key=key)
 
 
-def profile_gallery(
-    estimates: pl.DataFrame, runs: pl.DataFrame, language: str, required: Collection[str] = ()
-) -> Gallery | None:
+def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Collection[str] = ()) -> Gallery | None:
     """A small profile of each run on one scale, ordered by the largest inner dimension.
 
     Of more than MOST_IN_GALLERY runs, those of `required` (run ids) and others evenly along that order. None where no run
     has estimates.
     """
-    _ = translator(language)
     ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
-    profile_data = profile_points(estimates, ranked, *PRIMARY, language=language)
+    profile_data = profile_points(estimates, ranked, *PRIMARY)
     curves = {curve.run_id: curve for curve in profile_data.curves}
     ordered = [run_id for run_id in ranked["run_id"] if run_id in curves]
     if not ordered:
         return None
     selected = _pick_evenly(ordered, required)
-    names = short_names(ranked, language, LONGEST_GALLERY_NAME)
+    names = short_names(ranked, LONGEST_GALLERY_NAME)
     series = {
         run_id: Series(names[run_id], _curve_points(curves[run_id], profile_data.same_depth), 0, is_banded=True)
         for run_id in selected
     }
-    across = replace(_layer_axis(profile_data, language), title="")
+    across = replace(_layer_axis(profile_data), title="")
     up = _dimension_axis("", list(series.values()))
     across, up = (replace(axis, step=axis.high - axis.low) for axis in (across, up))
     charts = []
     for run_id, curve_series in series.items():
         top = wording.number(max(mark.value for mark in curves[run_id].marks[1:-1] or curves[run_id].marks))
         titled = replace(up, title=f"{curve_series.name}  {top}")
-        charts.append(Chart(across, titled, (curve_series,), curve_text(curves[run_id], curve_series.name, language)))
+        charts.append(Chart(across, titled, (curve_series,), curve_text(curves[run_id], curve_series.name)))
     alternative = _("{n} small profiles on one scale. {curves}.").format(
         n=len(charts), curves=_("; ").join(chart.alternative for chart in (charts[0], charts[-1]))
     )
@@ -126,14 +122,11 @@ def profile_gallery(
         _(
             "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
         ).format(
-            across=_layer_axis(profile_data, language).title,
-            low=across.low,
-            high=across.high,
-            up=_dimension_title(profile_data, language),
+            across=_layer_axis(profile_data).title, low=across.low, high=across.high, up=_dimension_title(profile_data)
         ),
         _("Bands: 95 % intervals."),
     )
-    return Gallery(tuple(charts), alternative, wording.joined_sentences(key, language))
+    return Gallery(tuple(charts), alternative, wording.joined_sentences(key))
 
 
 def _pick_evenly(ordered: Sequence[str], required: Collection[str]) -> list[str]:
@@ -154,16 +147,15 @@ def _curve_points(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
     )
 
 
-def _layer_axis(profile_data: ProfileData, language: str) -> Axis:
+def _layer_axis(profile_data: ProfileData) -> Axis:
     deepest = max(curve.marks[-1].layer for curve in profile_data.curves)
     if not profile_data.same_depth:
-        return Axis(wording.layer_axis(False, language), 0, 1, 0.25, 2)
+        return Axis(wording.layer_axis(False), 0, 1, 0.25, 2)
     step = next((step for step in (1, 2, 5, 10) if deepest / step <= 10), 20)
-    return Axis(wording.layer_axis(True, language), 0, deepest, step)
+    return Axis(wording.layer_axis(True), 0, deepest, step)
 
 
-def _dimension_title(profile_data: ProfileData, language: str) -> str:
-    _ = translator(language)
+def _dimension_title(profile_data: ProfileData) -> str:
     return _("Estimated dimension (d2, N={size})").format(size=wording.size_range(profile_data.n_points))
 
 
@@ -172,9 +164,8 @@ def _dimension_axis(title: str, series: Sequence[Series]) -> Axis:
     return round_axis(title, heights, from_zero=True)
 
 
-def curve_text(curve: Curve, name: str, language: str) -> str:
+def curve_text(curve: Curve, name: str) -> str:
     """`SmolLM2: 44 at the embedding, 106 at layer 9, 21.7 after the last block`."""
-    _ = translator(language)
     inner = curve.marks[1:-1] or curve.marks
     top = max(inner, key=lambda mark: mark.value)
     return _(
@@ -191,10 +182,9 @@ def curve_text(curve: Curve, name: str, language: str) -> str:
 # --- relation --------------------------------------------------------------------------------------------------
 
 
-def relation_scatter(answer: Answer, language: str) -> Chart | None:
+def relation_scatter(answer: Answer) -> Chart | None:
     """Dimension against score, one point per model with both intervals; None where no model has both numbers."""
-    _ = translator(language)
-    data = ranking_points(answer, language)
+    data = ranking_points(answer)
     if not data.points:
         return None
     vetoed = {model.run_id for model in answer.models if model.is_vetoed}
@@ -226,8 +216,8 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
         "vetoed": (_("vetoed by a check"), None, "diamond"),
     }
     all_points = [point for points in groups.values() for point in points]
-    x = round_axis(dimension_axis(data, language), [value for p in all_points for value in (p.x, p.left, p.right)])
-    y = round_axis(score_axis(data, language), [value for p in all_points for value in (p.y, p.lower, p.upper)])
+    x = round_axis(dimension_axis(data), [value for p in all_points for value in (p.x, p.left, p.right)])
+    y = round_axis(score_axis(data), [value for p in all_points for value in (p.y, p.lower, p.upper)])
     labelled = dict(zip(map(id, all_points), layout.place_labels(all_points, x, y, first), strict=True))
     series = tuple(
         Series(
@@ -250,21 +240,20 @@ def relation_scatter(answer: Answer, language: str) -> Chart | None:
         high=wording.number(high.x),
         worst=wording.number(min(p.y for p in all_points)),
         best=wording.number(max(p.y for p in all_points)),
-        numbers=answers.relation_text(answer.relation, language),
+        numbers=answers.relation_text(answer.relation),
     )
     marks = {"own": "●", "base": "▲", "vetoed": "◆"}
     key = [_("Bars: 95 % intervals.")]
     if len(series) > 1:
         key.append(_(", ").join(f"{marks[kind]} {kinds[kind][0]}" for kind, points in groups.items() if points))
-    return Chart(x, y, series, alternative, key=wording.joined_sentences(key, language))
+    return Chart(x, y, series, alternative, key=wording.joined_sentences(key))
 
 
-def coefficient_chart(answer: Answer, language: str) -> Chart | None:
+def coefficient_chart(answer: Answer) -> Chart | None:
     """Spearman's rho over all models, each recipe once, given size, and within families and sizes, with intervals.
 
     None where only one of them could be computed.
     """
-    _ = translator(language)
     relation = answer.relation
     rows = [
         (_("all models"), relation.rho, relation.lower, relation.upper, relation.n),
@@ -302,9 +291,8 @@ def coefficient_chart(answer: Answer, language: str) -> Chart | None:
 # --- layer plans -----------------------------------------------------------------------------------------------
 
 
-def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: bool, language: str) -> Blocks:
+def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: bool) -> Blocks:
     """The blocks of the model; those of a set that is not recommended are told as tried or proposed, not as removed."""
-    _ = translator(language)
     plan = layer_plan.plan
     prices = {
         row.blocks[0]: row.difference for row in layer_plan.of("selection", "loss", "single") if len(row.blocks) == 1
@@ -313,10 +301,10 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     return Blocks(
         row_of_blocks,
         _("stays"),
-        plans.removed_name(plan, is_recommended, language),
+        plans.removed_name(plan, is_recommended),
         (
             _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
-        ).format(n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers, language)),
+        ).format(n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers)),
         _("Blocks are counted from 0, the first after the embedding."),
     )
 
@@ -330,9 +318,8 @@ def _price_point(row: PlanOutcomeRow) -> Point:
     return Point(len(row.blocks), row.difference, row.lower, row.upper)
 
 
-def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
+def price_chart(layer_plan: LayerPlan) -> Chart | None:
     """Loss increase over the number of removed blocks: along the search, and for other choices of the plan's size."""
-    _ = translator(language)
     unhealed = plan_analysis.unhealed_price(layer_plan)
     steps = [
         unhealed if unhealed is not None and row.is_healed else row for row in plan_analysis.search_steps(layer_plan)
@@ -343,7 +330,7 @@ def price_chart(layer_plan: LayerPlan, language: str) -> Chart | None:
     name = _("ours") if unhealed is None else _("ours, before healing")
     series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
     for number, row in enumerate(plan_analysis.other_choices(layer_plan)[:MOST_OTHER_CHOICES], start=1):
-        series.append(Series(plan_evidence.rule_name(row.rule, language), (_price_point(row),), number, False, "open"))
+        series.append(Series(plan_evidence.rule_name(row.rule), (_price_point(row),), number, False, "open"))
     if unhealed is not None:
         healed = _price_point(layer_plan.price)
         series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))

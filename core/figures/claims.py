@@ -11,7 +11,7 @@ import polars as pl
 
 from core import wording
 from core.figures.style import COLOURS, GRID, QUIET, TEXT, bare_figure, escape_label, with_message
-from core.locale import translator
+from core.locale import _
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording.labels import distinct_short_names, run_labels, shortened_name
 from core.wording.verdicts import (
@@ -67,16 +67,16 @@ class ClaimData:
     """Grouped by axis, the reference first."""
 
 
-def claim_points(claims: pl.DataFrame, runs: pl.DataFrame, language: str) -> ClaimData:
+def claim_points(claims: pl.DataFrame, runs: pl.DataFrame) -> ClaimData:
     """`claims` are rows of run_claims; control runs and those without claims are left out."""
     texts = runs.filter(pl.col("pass") == "text", pl.col("run_id").is_in(claims["run_id"].unique().to_list()))
-    labels = run_labels(runs, language)
+    labels = run_labels(runs)
     of_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list())).iter_rows(named=True):
         of_key.setdefault((row["cloud"], row["transform"], row["estimator"], row["n1"]), []).append(row)
     return ClaimData(
         {run_id: labels[run_id] for run_id in texts["run_id"]},
-        [_claim_line(of_key[key], language) for key in sorted(of_key, key=_sort_key)],
+        [_claim_line(of_key[key]) for key in sorted(of_key, key=_sort_key)],
     )
 
 
@@ -90,25 +90,22 @@ def _sort_key(key: tuple[Any, ...]) -> tuple[int, int]:
     return axes.index(SPECIFICATIONS[position].axis), position
 
 
-def _claim_line(rows: list[Mapping[str, Any]], language: str) -> ClaimLine:
+def _claim_line(rows: list[Mapping[str, Any]]) -> ClaimLine:
     first = rows[0]
     specification = specification_of(first)
     return ClaimLine(
-        name=specification_name(first, language),
+        name=specification_name(first),
         axis=specification.axis if specification else "",
         is_core=first["is_core"],
         cells={
-            (row["run_id"], row["claim"]): ClaimCell(
-                outcome_of(row), ratio_text(row), claim_outcome_text(row, language)
-            )
+            (row["run_id"], row["claim"]): ClaimCell(outcome_of(row), ratio_text(row), claim_outcome_text(row))
             for row in rows
         },
     )
 
 
-def claim_figure(data: ClaimData, language: str) -> go.Figure:
+def claim_figure(data: ClaimData) -> go.Figure:
     """Rows are specifications, those of the core in bold; for each run a column for each claim."""
-    _ = translator(language)
     longest = max((sum(1 if letter.isascii() else 2 for letter in line.name) for line in data.lines), default=0)
     figure = bare_figure(
         font={"color": TEXT, "size": 13},
@@ -121,9 +118,9 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
         return with_message(figure, _("No claims are stored for the chosen runs."))
     columns = [(run_id, claim) for run_id in data.runs for claim in CLAIMS]
     for outcome, colour in _OUTCOME_COLOURS.items():
-        _draw_marks(figure, data, columns, outcome, colour, language)
+        _draw_marks(figure, data, columns, outcome, colour)
     names = [f"<b>{escape_label(line.name)}</b>" if line.is_core else escape_label(line.name) for line in data.lines]
-    heads = [claim_name(claim, language, brief=True) for _run, claim in columns]
+    heads = [claim_name(claim, brief=True) for _run, claim in columns]
     figure.update_xaxes(
         side="top",
         tickvals=list(range(len(columns))),
@@ -152,9 +149,7 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
     return figure
 
 
-def _draw_marks(
-    figure: go.Figure, data: ClaimData, columns: list[tuple[str, str]], outcome: str, colour: str, language: str
-) -> None:
+def _draw_marks(figure: go.Figure, data: ClaimData, columns: list[tuple[str, str]], outcome: str, colour: str) -> None:
     """All marks of one outcome: the sign distinguishes it, the colour only repeats that."""
     cells = [
         (x, y, line, line.cells[column])
@@ -164,7 +159,7 @@ def _draw_marks(
     ]
     if not cells:
         return
-    word = wording.name("claim_outcome", outcome, language)
+    word = wording.name("claim_outcome", outcome)
     figure.add_scatter(
         x=[x for x, _y, _line, _cell in cells],
         y=[y for _x, y, _line, _cell in cells],

@@ -25,7 +25,7 @@ from core.figures.style import (
     with_message,
 )
 from core.figures.svg import Dot
-from core.locale import translator
+from core.locale import _
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened_name
@@ -68,7 +68,7 @@ class FrontData:
     y_weighs: bool = True
 
 
-def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], language: str) -> FrontData:
+def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int]) -> FrontData:
     """Two criteria of a decision, by index; models that lack one of them are left out. `n_points`: smallest and largest point
     cloud."""
     names = distinguishing_names([candidate.name for candidate in decision.candidates])
@@ -76,7 +76,7 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], 
     for number, (candidate, standing) in enumerate(zip(decision.candidates, decision.pareto, strict=True)):
         across, up = candidate.values[x], candidate.values[y]
         if across is not None and up is not None:
-            summary = decision_wording.pareto_text(standing, decision, language)
+            summary = decision_wording.pareto_text(standing, decision)
             is_chosen = chosen is not None and candidate.run_id == chosen.run_id
             points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, is_chosen, summary))
     x_question, y_question = (decision.criteria[k].resolved for k in (x, y))
@@ -134,11 +134,10 @@ def _is_log(question: ResolvedCriterion, readings: Sequence[CriterionValue]) -> 
     return question.criterion.of in AMOUNTS and bool(values) and min(values) > 0 and max(values) > 3 * min(values)
 
 
-def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Figure:
+def front_figure(data: FrontData, assumed: Assumptions) -> go.Figure:
     """Models by two criteria: filled on the front, open where possibly dominated, grey where certainly dominated."""
-    _ = translator(language)
     x_title, y_title = (
-        _axis_title(question, data.n_points, language, assumed, weighs)
+        _axis_title(question, data.n_points, assumed, weighs)
         for question, weighs in ((data.x, data.x_weighs), (data.y, data.y_weighs))
     )
     figure = axes_figure(x_title, y_title, height=440)
@@ -161,7 +160,6 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
             name,
             symbol,
             colour,
-            language,
             assumed,
         )
     _add_points(
@@ -171,7 +169,6 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
         _("first by the weighted mean"),
         "star",
         COLOURS[1],
-        language,
         assumed,
     )
     for axis, question, readings in (
@@ -184,14 +181,11 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
     return figure
 
 
-def _axis_title(
-    question: ResolvedCriterion, n_points: tuple[int, int], language: str, assumed: Assumptions, weighs: bool
-) -> str:
+def _axis_title(question: ResolvedCriterion, n_points: tuple[int, int], assumed: Assumptions, weighs: bool) -> str:
     """The name of a criterion with its unit and, where it has weight, the wanted direction."""
-    _ = translator(language)
     units = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}
     unit = units.get(question.criterion.of)
-    name = decision_wording.measured_criterion_name(question, n_points, language, assumed.bits)
+    name = decision_wording.measured_criterion_name(question, n_points, assumed.bits)
     title = f"{name} [{unit}]" if unit else name
     if not weighs:
         return title
@@ -211,7 +205,6 @@ def _add_points(
     name: str,
     symbol: str,
     colour: str,
-    language: str,
     assumed: Assumptions,
 ) -> None:
     if not points:
@@ -229,7 +222,7 @@ def _add_points(
 
     def hover_text(point: FrontPoint) -> str:
         x, y = (
-            f"{decision_wording.criterion_name(question, language, assumed.bits)}: {decision_wording.interval_text(question.criterion.of, reading, language, assumed)}"
+            f"{decision_wording.criterion_name(question, assumed.bits)}: {decision_wording.interval_text(question.criterion.of, reading, assumed)}"
             for question, reading in ((data.x, point.x), (data.y, point.y))
         )
         return "<br>".join(map(escape_label, (point.name, y, x, point.summary)))
@@ -268,7 +261,7 @@ class WeightBar:
     """From, to, model."""
 
 
-def weight_bars(decision: Decision, language: str, bits: float) -> list[WeightBar]:
+def weight_bars(decision: Decision, bits: float) -> list[WeightBar]:
     names = dict(
         zip(
             (sensitivity.run_id for sensitivity in decision.candidates),
@@ -278,7 +271,7 @@ def weight_bars(decision: Decision, language: str, bits: float) -> list[WeightBa
     )
     return [
         WeightBar(
-            decision_wording.criterion_name(decision.criteria[sensitivity.criterion].resolved, language, bits),
+            decision_wording.criterion_name(decision.criteria[sensitivity.criterion].resolved, bits),
             sensitivity.share,
             [(segment.start, segment.end, names[segment.run_id]) for segment in sensitivity.segments],
         )
@@ -286,9 +279,8 @@ def weight_bars(decision: Decision, language: str, bits: float) -> list[WeightBa
     ]
 
 
-def weight_figure(weight_bars: Sequence[WeightBar], language: str) -> go.Figure:
+def weight_figure(weight_bars: Sequence[WeightBar]) -> go.Figure:
     """A bar for each criterion from weight 0 to 1; a line marks its current weight."""
-    _ = translator(language)
     figure = axes_figure(
         _("Weight of this criterion, as a share of all (the others keep their proportions)"),
         "",
@@ -306,7 +298,7 @@ def weight_figure(weight_bars: Sequence[WeightBar], language: str) -> go.Figure:
                 marker={"color": colour, "line": {"color": "white", "width": 1}},
                 text=escape_label(shortened_name(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
                 textposition="inside", insidetextanchor="middle", textfont={"color": text_colour_on(colour), "size": 11}, textangle=0,
-                hovertext=f"{escape_label(model)}: {decision_wording.share_text(start, language)} – {decision_wording.share_text(end, language)}", hoverinfo="text",
+                hovertext=f"{escape_label(model)}: {decision_wording.share_text(start)} – {decision_wording.share_text(end)}", hoverinfo="text",
             )  # fmt: skip
             in_legend.add(model)
         figure.add_shape(
@@ -356,9 +348,8 @@ def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions
     return sorted(cost_bars, key=lambda bar: (bar.weights + bar.cache, bar.name))[:MOST_BARS]
 
 
-def cost_figure(cost_bars: Sequence[CostBar], language: str, assumed: Assumptions) -> go.Figure:
+def cost_figure(cost_bars: Sequence[CostBar], assumed: Assumptions) -> go.Figure:
     """Memory for weights, cache and overhead, one bar per model."""
-    _ = translator(language)
     places = list(range(len(cost_bars)))
     title = _("Memory at {bits} bits per weight and {n} tokens of context [GB]")
     figure = axes_figure(
@@ -379,9 +370,8 @@ def cost_figure(cost_bars: Sequence[CostBar], language: str, assumed: Assumption
     return figure
 
 
-def price_figure(cost_bars: Sequence[CostBar], language: str, assumed: Assumptions) -> go.Figure | None:
+def price_figure(cost_bars: Sequence[CostBar], assumed: Assumptions) -> go.Figure | None:
     """Price per month; None where no price is known."""
-    _ = translator(language)
     priced = sorted((bar for bar in cost_bars if bar.price is not None), key=lambda bar: bar.price or 0)
     if not priced:
         return None

@@ -10,7 +10,7 @@ import polars as pl
 
 from core import wording
 from core.figures.style import COLOUR_SCALE, LOG_TICKS, TEXT, axes_figure, with_message
-from core.locale import translator
+from core.locale import _
 
 OF_PAIRS = ("cosine",)
 """Quantities of pairs of tokens; all others belong to single tokens."""
@@ -85,16 +85,15 @@ def distribution_points(distributions: pl.DataFrame, run_id: str, quantity: str)
     )
 
 
-def distribution_figure(data: DistributionData, language: str) -> go.Figure:
-    _ = translator(language)
+def distribution_figure(data: DistributionData) -> go.Figure:
     of_pairs = data.quantity in OF_PAIRS
-    counted = _("pairs: {n}") if of_pairs else f"{wording.name('cloud', 'one_per_type', language)}, N={{n}}"
+    counted = _("pairs: {n}") if of_pairs else f"{wording.name('cloud', 'one_per_type')}, N={{n}}"
     details = counted.format(n=wording.size_range(data.n_points))
     y_title = _("{quantity} ({details})").format(
-        quantity=wording.name("quantity", data.quantity, language),
+        quantity=wording.name("quantity", data.quantity),
         details=_(", ").join([details, *([_("log scale")] if data.is_log else [])]),
     )
-    figure = axes_figure(wording.layer_axis(True, language), y_title, HEIGHT)
+    figure = axes_figure(wording.layer_axis(True), y_title, HEIGHT)
     if not data.layers:
         return with_message(figure, _("This run holds no such distribution."))
     share = _("Share of pairs") if of_pairs else _("Share of tokens")
@@ -104,7 +103,7 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
         z=data.shares,
         zmin=0,
         colorscale=COLOUR_SCALE,
-        customdata=_hover_texts(data, language),
+        customdata=_hover_texts(data),
         hovertemplate="%{customdata}<extra></extra>",
         colorbar={
             "title": {"text": share, "side": "right", "font": {"size": 12}},
@@ -132,8 +131,7 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
     return figure
 
 
-def _hover_texts(data: DistributionData, language: str) -> list[list[str]]:
-    _ = translator(language)
+def _hover_texts(data: DistributionData) -> list[list[str]]:
     line = _("Layer {layer}, {low} to {high}: {share} (median of the layer: {median})")
     return [
         [

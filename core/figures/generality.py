@@ -11,7 +11,7 @@ import polars as pl
 from core.analysis.generality import OrderTable, OverTasks
 from core.figures.style import COLOURS, GRID, TEXT, axes_figure, error_bars, escape_label, label_rows, with_message
 from core.figures.svg import wrap_text
-from core.locale import translator
+from core.locale import _
 from core.wording import decisions as decision_wording
 from core.wording.answers import coefficient_text
 from core.wording.labels import distinguishing_names, shortened_name
@@ -33,13 +33,12 @@ class TaskLine:
 _Places = Sequence[tuple[int, tuple[float, float | None, float | None]]]
 
 
-def task_lines(over_tasks: OverTasks, language: str) -> list[TaskLine]:
+def task_lines(over_tasks: OverTasks) -> list[TaskLine]:
     """The relation of each task that has a coefficient, their mean last."""
-    _ = translator(language)
     pooled = over_tasks.pooled.tasks if over_tasks.pooled else {}
     lines = [
         TaskLine(
-            decision_wording.task_name(task.benchmark, language),
+            decision_wording.task_name(task.benchmark),
             relation.rho,
             relation.lower,
             relation.upper,
@@ -54,9 +53,8 @@ def task_lines(over_tasks: OverTasks, language: str) -> list[TaskLine]:
     return lines
 
 
-def task_figure(lines: Sequence[TaskLine], language: str) -> go.Figure:
+def task_figure(lines: Sequence[TaskLine]) -> go.Figure:
     """Spearman's rho of dimension and score, a line for each task."""
-    _ = translator(language)
     figure = axes_figure(
         _("Spearman's rho of dimension and score (95 % intervals)"), "", height=130 + 44 * max(len(lines), 1)
     )

@@ -13,7 +13,7 @@ from core import wording
 from core.figures.profile_data import Curve, correlator_points, with_gaps
 from core.figures.style import COLOURS, DASHES, GRID, QUIET, TEXT, axes_figure, escape_label, template, with_message
 from core.figures.svg import LIGHT
-from core.locale import translator
+from core.locale import _
 
 CLOUD = "unmasked"
 HEIGHT = 720
@@ -40,9 +40,9 @@ class LargeNormData:
         return not any(self.panels.values())
 
 
-def large_norm_points(correlators: pl.DataFrame, runs: pl.DataFrame, language: str = "en") -> LargeNormData:
+def large_norm_points(correlators: pl.DataFrame, runs: pl.DataFrame) -> LargeNormData:
     """`language`: of the curves' names."""
-    by_name = {name: correlator_points(correlators, runs, name, CLOUD, language) for name in wording.SINKS}
+    by_name = {name: correlator_points(correlators, runs, name, CLOUD) for name in wording.SINKS}
     first = by_name[wording.SINKS[0]]
     panels = {name: data.curves for name, data in by_name.items()}
     return LargeNormData(panels, first.n_points, first.same_depth, mask_limits(runs))
@@ -61,9 +61,8 @@ def mask_limit(config: str | None) -> float:
         return DEFAULT_LIMIT
 
 
-def large_norm_figure(data: LargeNormData, language: str) -> go.Figure:
+def large_norm_figure(data: LargeNormData) -> go.Figure:
     """Panels over the layers: how many, how large (logarithmic), and, where there are any, which share is at position 0."""
-    _ = translator(language)
     if data.is_empty:
         return with_message(axes_figure("", "", HEIGHT // 2), _("The chosen runs hold no rows on large norms."))
     titles = [
@@ -78,15 +77,14 @@ def large_norm_figure(data: LargeNormData, language: str) -> go.Figure:
     )
     for row, name in enumerate(panels, start=1):
         for index, curve in enumerate(data.panels[name]):
-            figure.add_trace(_curve_trace(curve, index, data.same_depth, row == 1, language), row, 1)
+            figure.add_trace(_curve_trace(curve, index, data.same_depth, row == 1), row, 1)
     for limit in data.limits:
-        figure.add_trace(_limit_trace(data, limit, language), 2, 1)
-    _set_layout(figure, data, n_rows, language)
+        figure.add_trace(_limit_trace(data, limit), 2, 1)
+    _set_layout(figure, data, n_rows)
     return figure
 
 
-def _curve_trace(curve: Curve, index: int, same_depth: bool, in_legend: bool, language: str) -> go.Scatter:
-    _ = translator(language)
+def _curve_trace(curve: Curve, index: int, same_depth: bool, in_legend: bool) -> go.Scatter:
     colour = COLOURS[index % len(COLOURS)]
     hover_line = _("Layer {layer}: {value}")
     marks = with_gaps(curve.marks)
@@ -104,9 +102,8 @@ def _curve_trace(curve: Curve, index: int, same_depth: bool, in_legend: bool, la
     )
 
 
-def _limit_trace(data: LargeNormData, limit: float, language: str) -> go.Scatter:
+def _limit_trace(data: LargeNormData, limit: float) -> go.Scatter:
     """The limit of the mask as a line across the whole axis."""
-    _ = translator(language)
     positions = [
         mark.layer if data.same_depth else mark.depth for c in data.panels[wording.SINKS[1]] for mark in c.marks
     ]
@@ -122,7 +119,7 @@ def _limit_trace(data: LargeNormData, limit: float, language: str) -> go.Scatter
     )
 
 
-def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int, language: str) -> None:
+def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int) -> None:
     figure.update_layout(
         template=template(LIGHT),
         font={"color": TEXT, "size": 13},
@@ -143,5 +140,5 @@ def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int, language: s
     figure.update_yaxes(type="log", rangemode="normal", row=2, **ticks)
     if n_rows > 2:
         figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%", row=3)
-    axis_title = {"text": wording.layer_axis(data.same_depth, language), "font": {"size": 12}}
+    axis_title = {"text": wording.layer_axis(data.same_depth), "font": {"size": 12}}
     figure.update_xaxes(title=axis_title, row=n_rows)

@@ -20,7 +20,7 @@ from core.figures.style import (
     translucent,
     with_message,
 )
-from core.locale import translator
+from core.locale import _
 
 EXPONENT_MEASURE = "displacement_exponent"
 HEIGHT = 620
@@ -124,9 +124,8 @@ def displacement_exponent(pairs: pl.DataFrame, run_id: str) -> DisplacementExpon
     return DisplacementExponent(row["value"], row["std_error"], row["layer_a"], row["layer_b"])
 
 
-def pair_figure(data: PairData, language: str) -> go.Figure:
+def pair_figure(data: PairData) -> go.Figure:
     """A matrix whose colours span all possible values of the measure, so that two runs can be compared."""
-    _ = translator(language)
     directed = data.measure == "information_imbalance"
     across, up = (_("From layer"), _("To layer")) if directed else (_("Layer l"), _("Layer m"))
     figure = axes_figure(across, up, HEIGHT)
@@ -141,10 +140,10 @@ def pair_figure(data: PairData, language: str) -> go.Figure:
         zmin=low,
         zmax=high,
         colorscale=COLOUR_SCALE,
-        customdata=_hover_texts(data, language),
+        customdata=_hover_texts(data),
         hovertemplate="%{customdata}<extra></extra>",
         colorbar={
-            "title": {"text": _colour_title(data, language), "side": "right", "font": {"size": 12}},
+            "title": {"text": _colour_title(data), "side": "right", "font": {"size": 12}},
             "thickness": 16,
             **(_log_ticks(low, high) if is_log else {}),
         },
@@ -156,19 +155,18 @@ def pair_figure(data: PairData, language: str) -> go.Figure:
     return figure
 
 
-def successive_figure(data: SuccessiveLayers, language: str) -> go.Figure:
+def successive_figure(data: SuccessiveLayers) -> go.Figure:
     """Similarity before and after each block with errors and chance level; kept dimensions as an area."""
-    _ = translator(language)
-    points = _(", ").join([wording.name("cloud", "one_per_type", language), f"N={data.n_points:,}"])
+    points = _(", ").join([wording.name("cloud", "one_per_type"), f"N={data.n_points:,}"])
     is_single = len(data.curves) == 1
-    quantity = wording.name("pair", data.curves[0].measure, language) if is_single else _("Dimensions")
+    quantity = wording.name("pair", data.curves[0].measure) if is_single else _("Dimensions")
     y_title = _("{quantity} ({details})").format(quantity=quantity, details=points)
     figure = axes_figure(_("Block (from the layer before it to its own)"), y_title)
     if not data.layers:
         return with_message(figure, _("This run holds no such comparison of layers."))
-    _draw_null(figure, data, language)
+    _draw_null(figure, data)
     for i, curve in enumerate(data.curves):
-        name = wording.name("pair", curve.measure, language)
+        name = wording.name("pair", curve.measure)
         figure.add_scatter(
             x=data.layers,
             y=curve.values,
@@ -190,9 +188,8 @@ def successive_figure(data: SuccessiveLayers, language: str) -> go.Figure:
     return figure
 
 
-def _draw_null(figure: go.Figure, data: SuccessiveLayers, language: str) -> None:
+def _draw_null(figure: go.Figure, data: SuccessiveLayers) -> None:
     """The chance level as a line with a band of two standard deviations."""
-    _ = translator(language)
     if all(value is None for value in data.null):
         return
     points = [
@@ -241,8 +238,7 @@ def _log_ticks(low: float, high: float) -> dict[str, list]:
     return {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
-def _hover_texts(data: PairData, language: str) -> list[list[str]]:
-    _ = translator(language)
+def _hover_texts(data: PairData) -> list[list[str]]:
     between = _("Layers {a} and {b}: {value}")
     if data.measure == "information_imbalance":
         between = _("From layer {a} to layer {b}: {value}")
@@ -260,11 +256,10 @@ def _with_error(value: float | None, error: float | None) -> str:
     return wording.number(value) if error is None else f"{wording.number(value)} ± {error:.2g}"
 
 
-def _colour_title(data: PairData, language: str) -> str:
+def _colour_title(data: PairData) -> str:
     """The measure with its number of points and, if it has one, of neighbours."""
-    _ = translator(language)
-    details = [wording.name("cloud", "one_per_type", language), f"N={data.n_points:,}"]
+    details = [wording.name("cloud", "one_per_type"), f"N={data.n_points:,}"]
     if data.measure == "neighbour_overlap" and data.k is not None:
         details.append(f"k={data.k}")
     title = _("{quantity} ({details})")
-    return title.format(quantity=wording.name("pair", data.measure, language), details=_(", ").join(details))
+    return title.format(quantity=wording.name("pair", data.measure), details=_(", ").join(details))

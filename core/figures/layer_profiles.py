@@ -34,7 +34,7 @@ from core.figures.style import (
     translucent,
     with_message,
 )
-from core.locale import translator
+from core.locale import _
 from core.registry.passes import CONTROLS
 from core.wording.labels import run_labels
 
@@ -45,20 +45,19 @@ FEW_LAYERS = 12
 """Up to this number each layer has a tick, because plotly would put some at halves."""
 
 
-def layer_figure(data: ProfileData | CorrelatorData, language: str) -> go.Figure:
-    return correlator_figure(data, language) if isinstance(data, CorrelatorData) else profile_figure(data, language)
+def layer_figure(data: ProfileData | CorrelatorData) -> go.Figure:
+    return correlator_figure(data) if isinstance(data, CorrelatorData) else profile_figure(data)
 
 
-def profile_figure(data: ProfileData, language: str) -> go.Figure:
+def profile_figure(data: ProfileData) -> go.Figure:
     """Dimension over the layers, with 95 percent bands, the working band, the final state before and after the norm."""
-    _ = translator(language)
-    figure = axes_figure(wording.layer_axis(data.same_depth, language), _profile_title(data, language))
+    figure = axes_figure(wording.layer_axis(data.same_depth), _profile_title(data))
     if not data.curves:
         return with_message(figure, _("No estimates of this kind in the chosen runs."))
     if data.is_equivalent:
-        _draw_ranges(figure, data.curves, data.same_depth, language)
+        _draw_ranges(figure, data.curves, data.same_depth)
     else:
-        _draw_curves(figure, data.curves, data.references, data.same_depth, language)
+        _draw_curves(figure, data.curves, data.references, data.same_depth)
     if data.is_log:
         figure.update_yaxes(type="log", tickvals=LOG_TICKS)
     elif data.cuts_controls:
@@ -68,59 +67,55 @@ def profile_figure(data: ProfileData, language: str) -> go.Figure:
     return figure
 
 
-def correlator_figure(data: CorrelatorData, language: str) -> go.Figure:
+def correlator_figure(data: CorrelatorData) -> go.Figure:
     """One correlator over the layers."""
-    _ = translator(language)
-    figure = axes_figure(wording.layer_axis(data.same_depth, language), value_axis(data, language))
+    figure = axes_figure(wording.layer_axis(data.same_depth), value_axis(data))
     if not data.curves:
         return with_message(figure, _("No correlators of this kind in the chosen runs."))
-    _draw_curves(figure, data.curves, data.references, data.same_depth, language)
+    _draw_curves(figure, data.curves, data.references, data.same_depth)
     return figure
 
 
-def _profile_title(data: ProfileData, language: str) -> str:
+def _profile_title(data: ProfileData) -> str:
     """Title of the y axis; on a second line the transform and whether the axis is logarithmic."""
-    _ = translator(language)
     n1 = None if data.is_equivalent else data.n1
-    title = wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, n1, data.n2)
+    title = wording.dimension_axis(data.estimator, data.cloud, data.n_points, n1, data.n2)
     notes = [
         _("Gaussian equivalent, over all n1") if data.is_equivalent else "",
         _("log scale") if data.is_log else "",
         _("controls run off the axis") if data.cuts_controls else "",
     ]
     if data.transform != "centred":
-        notes.append(wording.name("transform", data.transform, language))
+        notes.append(wording.name("transform", data.transform))
     second = _(", ").join(part for part in notes if part)
     return f"{title}<br>{second}" if second else title
 
 
-def _draw_curves(
-    figure: go.Figure, curves: list[Curve], references: list[Reference], same_depth: bool, language: str
-) -> None:
+def _draw_curves(figure: go.Figure, curves: list[Curve], references: list[Reference], same_depth: bool) -> None:
     colours = {curve.run_id: COLOURS[index % len(COLOURS)] for index, curve in enumerate(curves)}
     for reference in references:
-        _draw_reference(figure, reference, colours[reference.of_run_id], same_depth, language)
+        _draw_reference(figure, reference, colours[reference.of_run_id], same_depth)
     for index, curve in enumerate(curves):
-        _draw_curve(figure, curve, index, same_depth, language)
-    _draw_legend(figure, curves, references, language)
+        _draw_curve(figure, curve, index, same_depth)
+    _draw_legend(figure, curves, references)
     if same_depth and max(mark.layer for curve in curves for mark in curve.marks) <= FEW_LAYERS:
         figure.update_xaxes(dtick=1)
 
 
-def _draw_reference(figure: go.Figure, reference: Reference, colour: str, same_depth: bool, language: str) -> None:
+def _draw_reference(figure: go.Figure, reference: Reference, colour: str, same_depth: bool) -> None:
     """A thin line in the colour of its run, hidden together with it."""
-    name = escape_label(f"{reference.name} · {reference_name(reference.kind, language, reference.model_seed)}")
+    name = escape_label(f"{reference.name} · {reference_name(reference.kind, reference.model_seed)}")
     line = {"color": colour, "dash": REFERENCE_DASHES[reference.kind], "width": 1.3}
-    pen = _Pen(figure, name, reference.of_run_id, same_depth, language)
+    pen = _Pen(figure, name, reference.of_run_id, same_depth)
     pen.draw(reference.marks, mode="lines", line=line, opacity=0.9, showlegend=False)
 
 
-def _draw_ranges(figure: go.Figure, curves: list[Curve], same_depth: bool, language: str) -> None:
+def _draw_ranges(figure: go.Figure, curves: list[Curve], same_depth: bool) -> None:
     """Draws ranges of Gaussian equivalents: both ends and the area between, no middle."""
     for index, curve in enumerate(curves):
         colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
         _draw_band(figure, curve, colour, same_depth)
-        pen = _Pen(figure, escape_label(curve.name), curve.run_id, same_depth, language, is_range=True)
+        pen = _Pen(figure, escape_label(curve.name), curve.run_id, same_depth, is_range=True)
         for end in ("lower", "upper"):
             limit_marks = [replace(mark, value=getattr(mark, end)) for mark in curve.marks]
             line = {"color": colour, "dash": dash, "width": 1.5}
@@ -147,9 +142,9 @@ def _draw_band(figure: go.Figure, curve: Curve, colour: str, same_depth: bool) -
     )
 
 
-def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool, language: str) -> None:
+def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool) -> None:
     name = escape_label(curve.name)
-    pen = _Pen(figure, name, curve.run_id, same_depth, language)
+    pen = _Pen(figure, name, curve.run_id, same_depth)
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
     _draw_band(figure, curve, colour, same_depth)
     pen.draw(curve.marks, mode="lines", line={"color": colour, "dash": dash, "width": 2.5}, showlegend=True)
@@ -167,7 +162,6 @@ class _Pen:
     group: str
     """Traces of a group are shown and hidden together."""
     same_depth: bool
-    language: str
     is_range: bool = False
     """Hover texts show only the limits, no value between them."""
 
@@ -180,7 +174,6 @@ class _Pen:
         self.draw(marks, mode="markers", marker=marker, showlegend=False, **more)
 
     def draw(self, marks: list[Mark], **style: Any) -> None:
-        _ = translator(self.language)
         spaced = with_gaps(marks)
         hover_texts = [
             mark and _("Layer {layer}: {value}").format(layer=mark.layer, value=self._value_text(mark))
@@ -209,9 +202,8 @@ def _interval_bars(marks: list[Mark]) -> dict:
     )
 
 
-def _draw_legend(figure: go.Figure, curves: list[Curve], references: list[Reference], language: str) -> None:
+def _draw_legend(figure: go.Figure, curves: list[Curve], references: list[Reference]) -> None:
     """Legend entries for marks and references, in a neutral colour because they apply to every curve."""
-    _ = translator(language)
     keys = (
         (any(curve.in_band for curve in curves), _("working band"), "circle"),
         (True, _("final state, before the norm"), "diamond"),
@@ -223,7 +215,7 @@ def _draw_legend(figure: go.Figure, curves: list[Curve], references: list[Refere
             figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
     for kind in dict.fromkeys(reference.kind for reference in references):
         line = {"color": QUIET, "dash": REFERENCE_DASHES[kind], "width": 1.3}
-        name = reference_name(kind, language)
+        name = reference_name(kind)
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name, hoverinfo="skip")
 
 
@@ -241,10 +233,10 @@ class RankScan:
     n_points: int
 
 
-def rank_scans(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None, language: str) -> list[RankScan]:
+def rank_scans(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -> list[RankScan]:
     """One layer of each run: `layer`, or that of its largest inner dimension; runs with a single rank are left out."""
     rows = estimates.filter(estimator="gride", cloud=PRIMARY[1], transform="centred", state="residual")
-    labels = run_labels(runs, language)
+    labels = run_labels(runs)
     rank_scans = []
     for run in runs.iter_rows(named=True):
         run_layer = run["inner_max_layer"] if layer is None else layer
@@ -259,11 +251,10 @@ def rank_scans(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None, l
     return rank_scans
 
 
-def scan_figure(rank_scans: Sequence[RankScan], language: str) -> go.Figure:
+def scan_figure(rank_scans: Sequence[RankScan]) -> go.Figure:
     """GRIDE against the neighbour rank, which shows how the dimension depends on scale; a curve per run with its band."""
-    _ = translator(language)
     sizes = [scan.n_points for scan in rank_scans]
-    y_title = wording.dimension_axis("gride", PRIMARY[1], language, (min(sizes), max(sizes)))
+    y_title = wording.dimension_axis("gride", PRIMARY[1], (min(sizes), max(sizes)))
     figure = axes_figure(_("Neighbour rank n1 (from near to far)"), y_title, 380)
     ranks = sorted({rank for scan in rank_scans for rank, _mark in scan.marks})
     for n, scan in enumerate(rank_scans):

@@ -22,7 +22,7 @@ from core.analysis.plans import (
 )
 from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, with_message
 from core.figures.svg import LIGHT, Drawing, Theme, spread_apart, text_width
-from core.locale import translator
+from core.locale import _
 from core.records import LayerPlan, stretches
 from core.tables import PlanOutcomeRow
 from core.wording import plans as sentences
@@ -35,15 +35,12 @@ MOST_IN_A_ROW = 40
 MARGIN, CELL = 16.0, 30.0
 
 
-def blocks_svg(
-    blocks: Collection[int], n_layers: int, language: str, theme: Theme = LIGHT, *, tried_as: str = ""
-) -> str:
+def blocks_svg(blocks: Collection[int], n_layers: int, theme: Theme = LIGHT, *, tried_as: str = "") -> str:
     """The SVG of the whole model with removed blocks hollow and lowered and their stretches below; then the smaller model.
 
     Inside each block is its number in the whole model; above the blocks of the smaller model are their new numbers. Of a
     set that is not allowed `tried_as` says what its blocks are; they do not go, and there is no smaller model.
     """
-    _ = translator(language)
     remaining = [] if tried_as else [block for block in range(n_layers) if block not in blocks]
     rows = list(_rows(range(n_layers)))
     cell = min(44.0, (WIDTH - 2 * MARGIN) / max(map(len, rows)))
@@ -56,7 +53,7 @@ def blocks_svg(
     drawing.text(
         (MARGIN, y), _("Whole model: {n} blocks, 0 to {last}").format(n=n_layers, last=n_layers - 1), bold=True
     )
-    _draw_legend(drawing, y, tried_as or _("goes"), language)
+    _draw_legend(drawing, y, tried_as or _("goes"))
     y += 14
     for row in rows:
         for place, block in enumerate(row):
@@ -80,13 +77,13 @@ def blocks_svg(
             drawing.text((x + cell / 2, y - 4), str(new), _font_size(cell) - 1, theme.quiet, "middle")
             _draw_cell(drawing, x, y, cell, block, stays)
         y += CELL + 30
-    removed = sentences.blocks_text(blocks, n_layers, language) if blocks else _("no block")
+    removed = sentences.blocks_text(blocks, n_layers) if blocks else _("no block")
     told = (
         _("{name}: {relation}").format(name=tried_as, relation=removed)
         if tried_as
         else _("Goes: {blocks}. {stays} of {n} stay.").format(blocks=removed, stays=len(remaining), n=n_layers)
     )
-    return drawing.svg(_("Blocks of a layer plan"), told, language)
+    return drawing.svg(_("Blocks of a layer plan"), told)
 
 
 def _room_below(row: Sequence[int], removed: Collection[int]) -> float:
@@ -136,8 +133,7 @@ def _draw_stretches(drawing: Drawing, removed: Sequence[int], start: int, y: flo
         drawing.text((place, y + 25), label, size, colour, "middle")
 
 
-def _draw_legend(drawing: Drawing, y: float, goes: str, language: str) -> None:
-    _ = translator(language)
+def _draw_legend(drawing: Drawing, y: float, goes: str) -> None:
     stays = _("stays")
     colours = drawing.theme.curves
     x = WIDTH - MARGIN - text_width(goes, 13)
@@ -183,9 +179,8 @@ def price_points(layer_plan: LayerPlan) -> PriceData:
     return PriceData(all_steps, unhealed, published, random, pareto_front(priced), saved)
 
 
-def price_figure(data: PriceData, budget: float | None, language: str) -> go.Figure:
+def price_figure(data: PriceData, budget: float | None) -> go.Figure:
     """Number of blocks against loss: each step with its 95 percent interval, beside published choices and random sets."""
-    _ = translator(language)
     figure = axes_figure(
         _("blocks that go, and the share of the parameters"), _("rise of the loss, nats per token"), height=470
     )
@@ -200,9 +195,7 @@ def price_figure(data: PriceData, budget: float | None, language: str) -> go.Fig
     ):
         rows = [row for row in data.published if row.rule == rule]
         marker = _marker(symbol, theirs[place % 3], 9)
-        _add_prices(
-            figure, rows, floor, name("plan_rule", rule, language), marker, aside=0.07 * place - 0.28, with_bars=True
-        )
+        _add_prices(figure, rows, floor, name("plan_rule", rule), marker, aside=0.07 * place - 0.28, with_bars=True)
     line = {"color": ours, "width": 2}
     _add_prices(
         figure, data.steps, floor, _("the search's set of each size"), _marker("circle", ours, 8), line, with_bars=True
@@ -300,13 +293,9 @@ def single_block_points(layer_plan: LayerPlan) -> dict[str, list[PlanOutcomeRow]
 
 
 def single_block_figure(
-    points: dict[str, list[PlanOutcomeRow]],
-    influence: Sequence[PlanOutcomeRow],
-    removed: Collection[int],
-    language: str,
+    points: dict[str, list[PlanOutcomeRow]], influence: Sequence[PlanOutcomeRow], removed: Collection[int]
 ) -> go.Figure:
     """The price of each block, and of its attention and MLP, removed alone; hover texts show the block's influence."""
-    _ = translator(language)
     figure = axes_figure(_("block, counted from 0"), _("rise of the loss, nats per token"), height=420)
     floor = _log_axis_start([row for rows in points.values() for row in rows], None)
     influences = {row.blocks[0]: row.value_after for row in influence}
@@ -370,9 +359,8 @@ def harder_points(layer_plan: LayerPlan, of_answers: bool) -> list[PlanOutcomeRo
     return sorted(rows, key=lambda row: (-worst[row.text], row.text, row.is_healed))
 
 
-def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: str) -> go.Figure:
+def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> go.Figure:
     """One row per text or probe with its 95 percent interval; at zero nothing is lost."""
-    _ = translator(language)
     title = _("right answers: change in points") if of_answers else _("rise of the loss, nats per token")
     names = list(dict.fromkeys(row.text for row in rows))
     figure = axes_figure(title, "", height=150 + 46 * len(names))
@@ -405,7 +393,7 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
         )
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[escape_label(name("plan_text", text, language)) for text in names],
+        ticktext=[escape_label(name("plan_text", text)) for text in names],
         autorange="reversed",
         automargin=True,
         ticks="",
@@ -417,10 +405,9 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
 
 
 def direction_figure(
-    points: Sequence[LayerDirections], of_task: Sequence[LayerDirections], joint: PlanOutcomeRow | None, language: str
+    points: Sequence[LayerDirections], of_task: Sequence[LayerDirections], joint: PlanOutcomeRow | None
 ) -> go.Figure:
     """Needed directions of a text and of a task over the layers, with d2; the joint rank of all layers as a line."""
-    _ = translator(language)
     figure = axes_figure(_("layer"), _("directions"), height=400)
     for needed_at, label, symbol, colour in (
         (points, _("principal components that suffice"), "circle", COLOURS[0]),

@@ -13,7 +13,7 @@ import polars as pl
 from core import wording
 from core.analysis.claims import LEVEL
 from core.analysis.ranks import quantile
-from core.locale import translator
+from core.locale import _
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
 
@@ -154,7 +154,6 @@ def profile_points(
     n2: int | None = None,
     transform: str = "centred",
     is_equivalent: bool = False,
-    language: str = "en",
 ) -> ProfileData:
     """The curves of these runs in their order; runs without such estimates are left out. `language`: of the curves' names."""
     if estimator == "gride" and n1 is None:
@@ -167,7 +166,7 @@ def profile_points(
         rows = with_gaussian_equivalents(rows, estimates).with_columns(value=middle, **limits)
     rows = rows.filter(pl.col("value").is_finite())
     banded = (estimator, cloud) == PRIMARY and transform == "centred"
-    curves = _curves(rows, runs, banded, language)
+    curves = _curves(rows, runs, banded)
     depth = _same_depth(runs, curves)
     return ProfileData(estimator, cloud, n1, curves, _cloud_sizes(rows), depth, n2, transform, is_equivalent)
 
@@ -194,9 +193,7 @@ def with_gaussian_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl
     return rows.join(ranges, on=keys, how="left", maintain_order="left")
 
 
-def correlator_points(
-    correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str, language: str = "en"
-) -> CorrelatorData:
+def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> CorrelatorData:
     """Like `profile_points`; intervals are the value ± `t_95` standard errors."""
     reach = [t_95(n_jackknife_blocks(config)) for config in runs["config"]]
     rows = correlators.filter(
@@ -210,7 +207,7 @@ def correlator_points(
         lower=pl.col("value") - pl.col("t") * pl.col("std_error"),
         upper=pl.col("value") + pl.col("t") * pl.col("std_error"),
     )
-    curves = _curves(rows, runs, banded=False, language=language)
+    curves = _curves(rows, runs, banded=False)
     return CorrelatorData(correlator, cloud, curves, _cloud_sizes(rows), _same_depth(runs, curves))
 
 
@@ -297,8 +294,8 @@ def n_jackknife_blocks(config: str | None) -> int:
         return DEFAULT_BLOCKS
 
 
-def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool, language: str) -> list[Curve]:
-    labels = run_labels(runs, language)
+def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]:
+    labels = run_labels(runs)
     curves = []
     for run in runs.iter_rows(named=True):
         of_run = rows.filter(pl.col("run_id") == run["run_id"]).sort("layer")
@@ -330,18 +327,18 @@ def _same_depth(runs: pl.DataFrame, curves: list[Curve]) -> bool:
     return runs.filter(pl.col("run_id").is_in(drawn_ids))["n_layers"].n_unique() <= 1 if drawn_ids else True
 
 
-def value_axis(data: ProfileData | CorrelatorData, language: str) -> str:
+def value_axis(data: ProfileData | CorrelatorData) -> str:
     """Title of the axis of values: what was estimated, on which cloud, with its size."""
     if isinstance(data, CorrelatorData):
-        return wording.correlator_axis(data.correlator, data.cloud, language, data.n_points)
-    return wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, data.n1, data.n2)
+        return wording.correlator_axis(data.correlator, data.cloud, data.n_points)
+    return wording.dimension_axis(data.estimator, data.cloud, data.n_points, data.n1, data.n2)
 
 
-def reference_name(kind: str, language: str, model_seed: int | None = None) -> str:
+def reference_name(kind: str, model_seed: int | None = None) -> str:
     """`random weights, seed 1`, `shuffled text`, `Gaussian points of equal covariance`."""
     if kind == SURROGATE:
-        return wording.name("transform", kind, language)
-    return wording.control_name(kind, model_seed, language)
+        return wording.name("transform", kind)
+    return wording.control_name(kind, model_seed)
 
 
 # --- peaks, valleys and phases ----------------------------------------------------------------------------------
@@ -367,7 +364,7 @@ class Phase:
     name: str
 
 
-def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum], language: str) -> list[Phase]:
+def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Phase]:
     """The ranges where the dimension rises and falls, each only if that verdict is robust; `run` is a row of `queries.runs`."""
     peak = next((extremum for extremum in main_extrema(extrema, run["run_id"]) if extremum.kind == "peak"), None)
     if peak is None:
@@ -375,7 +372,7 @@ def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum], language: 
     before = [extremum.layer for extremum in extrema if extremum.kind == "valley" and extremum.layer < peak.layer]
     spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
     return [
-        Phase(*span, claim_name(claim, language, brief=True))
+        Phase(*span, claim_name(claim, brief=True))
         for claim, span in spans.items()
         if run[f"verdict_{claim}"] == "robust"
     ]
@@ -395,9 +392,8 @@ def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
     return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])
 
 
-def describe_curves(data: ProfileData | CorrelatorData, extrema: Sequence[Extremum], language: str) -> str:
+def describe_curves(data: ProfileData | CorrelatorData, extrema: Sequence[Extremum]) -> str:
     """Text for screen readers: each curve's ends and extrema with their values."""
-    _ = translator(language)
     descriptions = []
     for curve in data.curves:
         if not curve.marks:

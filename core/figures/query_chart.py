@@ -11,7 +11,7 @@ import polars as pl
 from core.errors import InputError, unknown_name
 from core.figures.layer_profiles import FEW_LAYERS
 from core.figures.style import COLOURS, DASHES, axes_figure, escape_label, with_message
-from core.locale import translator
+from core.locale import _
 
 KINDS = ("line", "scatter", "bar", "histogram")
 MOST_SERIES = 12
@@ -161,12 +161,11 @@ _PATTERNS = ("", "/", ".", "x", "-", "|")
 _LONGEST = 60
 
 
-def query_figure(data: QueryChart, language: str) -> go.Figure:
+def query_figure(data: QueryChart) -> go.Figure:
     """Lines, points, bars or a histogram; the axes have the names of the columns.
 
     Beyond the six colours of the palette, dashes, symbols and patterns change.
     """
-    _ = translator(language)
     choice = data.choice
     figure = axes_figure(_axis_title(choice.x), _("rows") if choice.y is None else _axis_title(choice.y))
     if not data.series:

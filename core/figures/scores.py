@@ -29,7 +29,7 @@ from core.figures.style import (
     with_message,
 )
 from core.figures.svg import LIGHT, Caption, Dot, Theme, scatter_svg
-from core.locale import translator
+from core.locale import _
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark_name
 from core.wording.labels import distinguishing_names, run_labels
@@ -75,20 +75,20 @@ class RankingData:
 
 
 def ranking_points(
-    answer: Answer, language: str = "en", pinned: Collection[str] = (), plot: tuple[float, float] = (960.0, 340.0)
+    answer: Answer, pinned: Collection[str] = (), plot: tuple[float, float] = (960.0, 340.0)
 ) -> RankingData:
     """Dimension and score of the models of an answer, smallest dimension first.
 
     `pinned` are run ids, `plot` is the approximate size of the axes in pixels at LABEL_SIZE.
     """
     rows = answer.population.rows
-    labels = run_labels(rows, language)
+    labels = run_labels(rows)
     names = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
     partial = set(rows.filter(pl.col("score_is_partial").fill_null(False))["run_id"])
     points = [
         ScoredPoint(
             model.run_id,
-            _with_partial_mark(names[model.run_id], model.run_id in partial, language),
+            _with_partial_mark(names[model.run_id], model.run_id in partial),
             model.dimension,
             model.lower,
             model.upper,
@@ -107,7 +107,7 @@ def ranking_points(
     return RankingData(
         answer.population.asked.dimension,
         answer.population.asked.cloud,
-        benchmark_name(answer, language),
+        benchmark_name(answer),
         answer.population.benchmark["metric"] if answer.population.benchmark else "",
         units[0] if units else "",
         answer.group.n_points if answer.group else (0, 0),
@@ -117,8 +117,7 @@ def ranking_points(
     )
 
 
-def _with_partial_mark(name: str, is_partial: bool, language: str) -> str:
-    _ = translator(language)
+def _with_partial_mark(name: str, is_partial: bool) -> str:
     return _("{name} (partial run)").format(name=name) if is_partial else name
 
 
@@ -128,9 +127,8 @@ def _dot(point: ScoredPoint) -> Dot:
     return Dot(point.name, point.dimension, point.score, (lower, upper), (point.score - reach, point.score + reach))
 
 
-def dimension_axis(data: RankingData, language: str) -> str:
+def dimension_axis(data: RankingData) -> str:
     """`Largest inner dimension, estimated (d2, one per type, N=800)`."""
-    _ = translator(language)
     names = {
         "inner_max": _("Largest inner dimension, estimated (d2, {cloud}, N={n})"),
         "working": _("Working dimension, estimated (d2, {cloud}, N={n})"),
@@ -138,22 +136,20 @@ def dimension_axis(data: RankingData, language: str) -> str:
         "final_post_norm": _("Final dimension after the norm, estimated (d2, {cloud}, N={n})"),
         "embedding": _("Embedding dimension, estimated (d2, {cloud}, N={n})"),
     }
-    cloud = wording.name("cloud", data.cloud, language)
+    cloud = wording.name("cloud", data.cloud)
     return names[data.dimension].format(cloud=cloud, n=wording.size_range(data.n_points))
 
 
-def score_axis(data: RankingData, language: str) -> str:
+def score_axis(data: RankingData) -> str:
     """`arc_easy (acc, 0-shot) [%]`, without the unit where the metric is called like it; says when lower is better."""
-    _ = translator(language)
-    unit = "%" if data.unit == "percent" else wording.unit_name(data.unit, language)
-    is_new = unit and unit != wording.metric_name(data.metric, language)
+    unit = "%" if data.unit == "percent" else wording.unit_name(data.unit)
+    is_new = unit and unit != wording.metric_name(data.metric)
     title = f"{data.benchmark} [{unit}]" if is_new else data.benchmark
     return _("{title} (lower is better)").format(title=title) if data.higher_is_better is False else title
 
 
-def match_names(language: str) -> dict[str, str]:
+def match_names() -> dict[str, str]:
     """Legend names of how a score matches the model; keys as in `ranking.with_scores`."""
-    _ = translator(language)
     return {
         "own": _("own score of the user"),
         "exact": _("score of this model"),
@@ -163,14 +159,13 @@ def match_names(language: str) -> dict[str, str]:
     }
 
 
-def ranking_figure(data: RankingData, language: str) -> go.Figure:
+def ranking_figure(data: RankingData) -> go.Figure:
     """Dimension against score within one group with 95 percent intervals. Scores of a base model are open markers."""
-    _ = translator(language)
-    figure = axes_figure(dimension_axis(data, language), score_axis(data, language))
+    figure = axes_figure(dimension_axis(data), score_axis(data))
     if not data.points:
         return with_message(figure, _("No model here has this score."))
     symbols = {"own": "square", "revision_not_stated": "circle-dot", "mapped": "diamond", "base": "circle-open"}
-    for match, name in match_names(language).items():
+    for match, name in match_names().items():
         symbol = symbols.get(match, "circle")
         points = [point for point in data.points if point.match == match]
         if not points:
@@ -217,18 +212,18 @@ class PairedData:
     differences: list[Difference]
 
 
-def benchmark_label(key: dict[str, str], language: str) -> str:
+def benchmark_label(key: dict[str, str]) -> str:
     """`arc_easy, acc`, and the filter if there is one."""
     parts = [
         key["benchmark"],
-        wording.metric_name(key["metric"], language),
+        wording.metric_name(key["metric"]),
         key["filter"] if key["filter"] not in ("none", NOT_STATED) else "",
     ]
     return ", ".join(part for part in parts if part)
 
 
 def paired_points(
-    model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]], language: str = "en"
+    model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]]
 ) -> PairedData:
     """`comparisons` come from `analysis.paired.compare_all_answers`."""
     return PairedData(
@@ -236,7 +231,7 @@ def paired_points(
         model_b,
         [
             Difference(
-                benchmark_label(key, language),
+                benchmark_label(key),
                 comparison.difference,
                 comparison.lower,
                 comparison.upper,
@@ -248,9 +243,8 @@ def paired_points(
     )
 
 
-def paired_figure(data: PairedData, language: str) -> go.Figure:
+def paired_figure(data: PairedData) -> go.Figure:
     """One line per benchmark; filled where the models can be told apart, open where they cannot."""
-    _ = translator(language)
     title = _("{a} minus {b}:<br>difference of means, 95 % interval")
     title = title.format(
         a=escape_label(_short_model_name(data.model_a)), b=escape_label(_short_model_name(data.model_b))
@@ -327,9 +321,8 @@ def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(kind=pl.when(is_skipped).then("fate").otherwise(pl.coalesce("known", "fate")))
 
 
-def import_figure(data: ImportData, language: str) -> go.Figure:
+def import_figure(data: ImportData) -> go.Figure:
     """One horizontal bar per file, with its kinds of values in different colours and patterns."""
-    _ = translator(language)
     figure = axes_figure(_("Values"), "", height=150 + 34 * len(data.files))
     places = list(range(len(data.files)))
     for kind, numbers in data.counts.items():
@@ -337,7 +330,7 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
             figure.add_bar(
                 y=places,
                 x=numbers,
-                name=kind_name(kind, language),
+                name=kind_name(kind),
                 orientation="h",
                 text=[n or "" for n in numbers],
                 marker={
@@ -354,12 +347,11 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
     return figure
 
 
-def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, language: str, theme: Theme = LIGHT) -> str:
+def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, theme: Theme = LIGHT) -> str:
     """Dimension against loss, a dot for each window with both 95 percent intervals; `place`: `inner` or `final`.
 
     `windows` are the rows of run_windows of the run; `run` is a row of `queries.runs`.
     """
-    _ = translator(language)
     t = quantile(0.975, WINDOW_FREEDOM)
     columns = ("loss", "loss_std_error", f"{place}_d2", f"{place}_d2_std_error")
     dots = []
@@ -367,7 +359,7 @@ def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, langu
         reach = math.exp(t * spread / value)
         across, up = (value / reach, value * reach), (loss - t * error, loss + t * error)
         dots.append(Dot(str(window), value, loss, across, up, is_named=False))
-    passed = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language)
+    passed = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"])
     titles = [run["name"], _("dimension and loss, window by window"), passed]
     details = _("Text {text}, protocol {protocol}, {n} windows of equal length. Bars: 95 % intervals.")
     caption = Caption(
@@ -379,7 +371,7 @@ def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, langu
         "inner": _("Directions that the tokens of a window use (d2, inner maximum)"),
         "final": _("Directions that the tokens of a window use (d2, after the last block)"),
     }
-    return scatter_svg(dots, caption, axes[place], _("Loss (nats per token)"), (), language, theme, (960, 460))
+    return scatter_svg(dots, caption, axes[place], _("Loss (nats per token)"), (), theme, (960, 460))
 
 
 WINDOW_FREEDOM = 7

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.locale import spoken
 from core.wording.labels import text_without_middle
 
 Point = tuple[float, float]
@@ -152,14 +153,14 @@ class Drawing:
             f'stroke-linejoin="round"{more}>{html.escape(text, quote=False)}</text>'
         )
 
-    def svg(self, title: str, description: str = "", language: str = "en") -> str:
+    def svg(self, title: str, description: str = "") -> str:
         """The drawing as an SVG file; title and description are for screen readers."""
         head = f"<title>{html.escape(title, quote=False)}</title>"
         if description:
             head += f"<desc>{html.escape(description, quote=False)}</desc>"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width:g} {self.height:g}" '
-            f'width="{self.width:g}" height="{self.height:g}" role="img" lang="{language}" font-family="{FONT}">{head}'
+            f'width="{self.width:g}" height="{self.height:g}" role="img" lang="{spoken()}" font-family="{FONT}">{head}'
             f'<rect width="100%" height="100%" fill="{self.theme.paper}"/>{"".join(self.parts)}</svg>'
         )
 
@@ -382,7 +383,6 @@ def scatter_svg(
     x_title: str,
     y_title: str,
     groups: Sequence[str] = (),
-    language: str = "en",
     theme: Theme = LIGHT,
     size: tuple[float, float] = (WIDTH, HEIGHT),
 ) -> str:
@@ -392,7 +392,7 @@ def scatter_svg(
     across = [value for dot in dots for value in (dot.x, *(dot.x_limits or ()))]
     up = [value for dot in dots for value in (dot.y, *(dot.y_limits or ()))]
     if not dots:
-        return drawing.svg(caption.title, language=language)
+        return drawing.svg(caption.title)
     axes = Axes(drawing, 72, top + 30, size[0] - 40, size[1] - 74, padded_range(across), padded_range(up))
     axes.draw(x_title, y_title, ticks(*axes.x_range))
     occupied: list[Box] = []
@@ -413,7 +413,7 @@ def scatter_svg(
         drawing.text((x + 17, size[1] - 23), name, SMALL)
         x += 40 + text_width(name, SMALL)
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, caption.subtitle, language)
+    return drawing.svg(caption.title, caption.subtitle)
 
 
 def draw_title(drawing: Drawing, caption: Caption) -> float:

@@ -48,7 +48,7 @@ from core.figures.svg import (
     text_width,
     ticks,
 )
-from core.locale import translator
+from core.locale import _
 from core.records import Estimate
 from core.wording.labels import distinct_short_names
 from core.wording.verdicts import badge_text
@@ -66,13 +66,12 @@ class LayerSelection:
     selected: int | None = None
 
 
-def profile_caption(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language: str) -> Caption:
+def profile_caption(runs: pl.DataFrame, data: ProfileData | CorrelatorData) -> Caption:
     """Models, verdicts, texts, protocol and run ids, for readers who have only the file."""
-    _ = translator(language)
     texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
     rows = texts.to_dicts()
     if len(rows) == 1:
-        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge_text(rows[0], language))
+        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge_text(rows[0]))
     elif len(rows) > MOST_IN_ONE_CHART:
         title = _("Dimension from layer to layer")
     else:
@@ -95,7 +94,6 @@ def profile_svg(
     data: ProfileData | CorrelatorData,
     caption: Caption,
     extrema: Sequence[Extremum] = (),
-    language: str = "en",
     theme: Theme = LIGHT,
     is_log: bool = False,
     size: tuple[float, float] = (WIDTH, HEIGHT),
@@ -110,8 +108,7 @@ def profile_svg(
     With `layers`, each layer has a clickable mark on its curve.
     """
     if len(data.curves) > most_together:
-        return _side_by_side(data, caption, extrema, language, theme, is_log, size[0], layers)
-    _ = translator(language)
+        return _side_by_side(data, caption, extrema, theme, is_log, size[0], layers)
     drawing = Drawing(*size, theme)
     top = draw_title(drawing, caption)
     longest = max((text_width(curve.name, LARGE, bold=True) for curve in data.curves), default=0)
@@ -121,17 +118,17 @@ def profile_svg(
         drawing.text(
             (size[0] / 2, size[1] / 2), _("No estimates of this kind in the chosen runs."), 15, anchor="middle"
         )
-        return drawing.svg(caption.title, language=language)
+        return drawing.svg(caption.title)
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
     kinds = list(dict.fromkeys(reference.kind for reference in data.references))
-    keys = _legend_rows(kinds, any(curve.post_norm for curve in data.curves), language, size[0])
+    keys = _legend_rows(kinds, any(curve.post_norm for curve in data.curves), size[0])
     bottom = size[1] - 59 - 15 * len(keys)
     axes = Axes(drawing, 58, top + 26, right, bottom, (0, last), _y_range(values, is_log), is_log)
-    y_title = value_axis(data, language) + (_(", log scale") if is_log else "")
+    y_title = value_axis(data) + (_(", log scale") if is_log else "")
     if isinstance(data, ProfileData) and data.cuts_controls:
         y_title += _(" (controls run off the axis)")
     names_of_phases = [_draw_phase(axes, phase) for phase in phases]
-    axes.draw(wording.layer_axis(data.same_depth, language), y_title, _layer_ticks(last, data.same_depth))
+    axes.draw(wording.layer_axis(data.same_depth), y_title, _layer_ticks(last, data.same_depth))
     colours = {curve.run_id: theme.curves[n % len(theme.curves)] for n, curve in enumerate(data.curves)}
     _draw_references(axes, data, colours)
     for curve in data.curves:
@@ -139,13 +136,13 @@ def profile_svg(
         if curve.post_norm:
             position = axes.to_pixels(curve.post_norm.x(data.same_depth), curve.post_norm.value)
             drawing.marker(position, "circle", colours[curve.run_id], 4.5, hollow=True)
-    _draw_extrema(axes, data, extrema, colours, language, names_of_phases)
+    _draw_extrema(axes, data, extrema, colours, names_of_phases)
     line_ends = [(curve.name, colours[curve.run_id], curve.marks[-1].value) for curve in data.curves if curve.marks]
     _label_line_ends(axes, line_ends, size[0])
-    _draw_layer_targets(axes, data, colours, layers, language)
-    _draw_legend(axes, keys, language)
+    _draw_layer_targets(axes, data, colours, layers)
+    _draw_legend(axes, keys)
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, describe_curves(data, extrema, language), language)
+    return drawing.svg(caption.title, describe_curves(data, extrema))
 
 
 def _values(data: ProfileData | CorrelatorData) -> list[float]:
@@ -198,25 +195,23 @@ def _side_by_side(
     data: ProfileData | CorrelatorData,
     caption: Caption,
     extrema: Sequence[Extremum],
-    language: str,
     theme: Theme,
     is_log: bool,
     width: float,
     layers: LayerSelection | None,
 ) -> str:
     """Each curve in its own small chart, with its controls, all on one scale."""
-    _ = translator(language)
     rows, columns = -(-len(data.curves) // 3), 3
     drawing = Drawing(width, 116 + 178 * rows, theme)
     top = draw_title(drawing, caption)
     y_range = _y_range(_values(data), is_log, 1.35)  # keeps the label of a peak off the panel's name
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
-    drawing.text((14, top + 12), value_axis(data, language) + (_(", log scale") if is_log else ""), SMALL, theme.quiet)
+    drawing.text((14, top + 12), value_axis(data) + (_(", log scale") if is_log else ""), SMALL, theme.quiet)
     room = (width - 30) / columns
     for n, curve in enumerate(data.curves):
         left, above = 52 + room * (n % columns), top + 32 + 176 * (n // columns)
         axes = Axes(drawing, left, above + 14, left + room - 48, above + 128, (0, last), y_range, is_log)
-        x_title = wording.layer_axis(data.same_depth, language) if n // columns == rows - 1 else ""
+        x_title = wording.layer_axis(data.same_depth) if n // columns == rows - 1 else ""
         axes.draw(x_title, "", ticks(0, last, 4), SMALL)
         drawing.text((left, above), shorten_to_width(curve.name, SMALL + 1, room - 40), SMALL + 1, bold=True)
         panel_data = replace(
@@ -224,18 +219,18 @@ def _side_by_side(
         )
         _draw_references(axes, panel_data, {curve.run_id: theme.quiet})
         _draw_curve(axes, curve, theme.curves[0], data.same_depth, width=2.2)
-        _draw_extrema(axes, panel_data, extrema, {curve.run_id: theme.curves[1]}, language)
-        _draw_layer_targets(axes, panel_data, {curve.run_id: theme.curves[0]}, layers, language)
+        _draw_extrema(axes, panel_data, extrema, {curve.run_id: theme.curves[1]})
+        _draw_layer_targets(axes, panel_data, {curve.run_id: theme.curves[0]}, layers)
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, describe_curves(data, extrema, language), language)
+    return drawing.svg(caption.title, describe_curves(data, extrema))
 
 
-def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), language: str = "en", theme: Theme = LIGHT) -> str:
+def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), theme: Theme = LIGHT) -> str:
     """A small profile without axes: band, peak and valley with their values, first and last layer."""
     drawing, (width, height) = Drawing(*THUMBNAIL, theme), THUMBNAIL
     values = [value for mark in curve.marks for value in (mark.value, mark.upper) if value is not None]
     if not values:
-        return drawing.svg(curve.name, language=language)
+        return drawing.svg(curve.name)
     last = curve.marks[-1].layer
     axes = Axes(drawing, 12, 24, width - 12, height - 20, (0, max(last, 1)), (0, 1.05 * max(values)))
     drawing.line([(axes.left, axes.bottom), (axes.right, axes.bottom)], theme.grid, 1)
@@ -260,10 +255,10 @@ def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), language: str = "e
             _draw_label(drawing, place, label, SMALL)
     drawing.text((axes.left, height - 6), "0", 10, theme.quiet)
     drawing.text((axes.right, height - 6), f"{last}", 10, theme.quiet, "end")
-    return drawing.svg(curve.name, language=language)
+    return drawing.svg(curve.name)
 
 
-def partial_thumbnail(name: str, estimates: Sequence[Estimate], language: str, theme: Theme = LIGHT) -> str:
+def partial_thumbnail(name: str, estimates: Sequence[Estimate], theme: Theme = LIGHT) -> str:
     """The thumbnail of a profile whose later layers are not measured yet."""
     marks = [
         Mark(
@@ -272,7 +267,7 @@ def partial_thumbnail(name: str, estimates: Sequence[Estimate], language: str, t
         for layer, estimate in enumerate(estimates)
         if not math.isnan(estimate.value)
     ]
-    return thumbnail(Curve(name, name, marks, None, None), (), language, theme)
+    return thumbnail(Curve(name, name, marks, None, None), (), theme)
 
 
 def _is_below(extremum: Extremum, curve: Curve) -> bool:
@@ -287,14 +282,12 @@ def _is_below(extremum: Extremum, curve: Curve) -> bool:
 def difference_svg(
     differences: Mapping[str, Sequence[LayerDifference]],
     caption: Caption,
-    language: str = "en",
     theme: Theme = LIGHT,
     size: tuple[float, float] = (WIDTH, 330),
     order: Sequence[str] = (),
 ) -> str:
     """The difference of each run (name -> its layers) from the base run in percent, with filled 95 percent bands: a band
     without zero is a difference. `order` of all names decides the colours, as in the chart of the curves."""
-    _ = translator(language)
     drawing = Drawing(*size, theme)
     top = draw_title(drawing, caption)
     values = [
@@ -305,13 +298,13 @@ def difference_svg(
         if end is not None
     ]
     if not values:
-        return drawing.svg(caption.title, language=language)
+        return drawing.svg(caption.title)
     longest = max(text_width(name, LARGE, bold=True) for name in differences)
     right = size[0] - min(longest, 0.24 * size[0]) - 30
     last = max(row.layer for rows in differences.values() for row in rows)
     low, high = padded_range([0.0, *values])
     axes = Axes(drawing, 58, top + 26, right, size[1] - 62, (0, max(last, 1)), (max(low, -100), high))
-    axes.draw(wording.layer_axis(True, language), _("difference in %"), _layer_ticks(last, True))
+    axes.draw(wording.layer_axis(True), _("difference in %"), _layer_ticks(last, True))
     drawing.line([axes.to_pixels(0, 0), axes.to_pixels(last, 0)], theme.text, 1.4)
     line_ends = []
     for n, (name, rows) in enumerate(differences.items(), start=1):
@@ -321,7 +314,7 @@ def difference_svg(
         line_ends.append((name, colour, marks[-1].value))
     _label_line_ends(axes, line_ends, size[0])
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, caption.subtitle, language)
+    return drawing.svg(caption.title, caption.subtitle)
 
 
 def _percent(row: LayerDifference) -> Mark:
@@ -353,12 +346,10 @@ def _draw_extrema(
     data: ProfileData | CorrelatorData,
     extrema: Sequence[Extremum],
     colours: dict[str, str],
-    language: str,
     taken: Sequence[Box] = (),
 ) -> None:
     """Marks all extrema; labels the highest peak and the lowest valley of the first three curves where a label lies on
     nothing, that of the only curve always. `taken`: where texts stand already."""
-    _ = translator(language)
     drawing = axes.drawing
     depth = {(curve.run_id, mark.layer): mark.x(data.same_depth) for curve in data.curves for mark in curve.marks}
     marks = {
@@ -405,17 +396,12 @@ def _post_norm_boxes(axes: Axes, data: ProfileData | CorrelatorData) -> list[Box
 
 
 def _draw_layer_targets(
-    axes: Axes,
-    data: ProfileData | CorrelatorData,
-    colours: dict[str, str],
-    layers: LayerSelection | None,
-    language: str,
+    axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str], layers: LayerSelection | None
 ) -> None:
     """A dot with a tooltip for each layer of each curve, the selected one ringed. Where all curves have the same layers, also
     an invisible strip over each layer, so that nobody has to hit a dot."""
     if layers is None:
         return
-    _ = translator(language)
     drawing = axes.drawing
     values_by_layer: dict[int, list[str]] = {}
     for curve in data.curves:
@@ -450,12 +436,12 @@ def _label_line_ends(axes: Axes, line_ends: Sequence[tuple[str, str, float]], wi
         axes.drawing.text((axes.right + 9, y + 4), name, LARGE, colour, bold=True)
 
 
-def _legend_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width: float) -> list[list[str]]:
+def _legend_rows(kinds: Sequence[str], has_post_norm: bool, width: float) -> list[list[str]]:
     """The legend entries in lines below the axis; `post_norm` is the mark of the state after the norm."""
     rows: list[list[str]] = [[]]
     x = 12.0
     for kind in [*kinds, *(["post_norm"] if has_post_norm else [])]:
-        long = 44 + text_width(_legend_label(kind, language), SMALL)
+        long = 44 + text_width(_legend_label(kind), SMALL)
         if rows[-1] and x + long > width:
             rows.append([])
             x = 12.0
@@ -464,12 +450,11 @@ def _legend_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width
     return rows
 
 
-def _legend_label(kind: str, language: str) -> str:
-    _ = translator(language)
-    return _("final state, after the norm") if kind == "post_norm" else reference_name(kind, language)
+def _legend_label(kind: str) -> str:
+    return _("final state, after the norm") if kind == "post_norm" else reference_name(kind)
 
 
-def _draw_legend(axes: Axes, rows: Sequence[Sequence[str]], language: str) -> None:
+def _draw_legend(axes: Axes, rows: Sequence[Sequence[str]]) -> None:
     drawing = axes.drawing
     kinds = [kind for row in rows for kind in row if kind != "post_norm"]
     for n, row in enumerate(rows):
@@ -480,6 +465,6 @@ def _draw_legend(axes: Axes, rows: Sequence[Sequence[str]], language: str) -> No
             else:
                 dash = _REFERENCE_DASHES[kinds.index(kind) % len(_REFERENCE_DASHES)]
                 drawing.line([(x, y), (x + 24, y)], drawing.theme.quiet, 1.4, dash)
-            name = _legend_label(kind, language)
+            name = _legend_label(kind)
             drawing.text((x + 29, y + 4), name, SMALL, drawing.theme.quiet)
             x += 44 + text_width(name, SMALL)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 FOLDER = Path(__file__).parent
@@ -33,15 +39,58 @@ def translations(language: str) -> GNUTranslations:
     return GNUTranslations(compiled)
 
 
-def translator(language: str) -> Callable[[str], str]:
-    """The function that turns an English sentence into `language`; the placeholders in it are filled afterwards."""
-    return translations(language).gettext
+_SPOKEN: ContextVar[str | None] = ContextVar("language", default=None)
+"""The language of whoever reads what is worded here and now: of a screen's session, a verb, a deck."""
+_ask_reader: Callable[[], str] = lambda: "en"  # noqa: E731
 
 
-def worded(text: str | WorkdimError, language: str) -> str:
+def spoken() -> str:
+    """The language that messages are worded in here: what `speaking` says, else the reader's own, else English."""
+    return _SPOKEN.get() or _ask_reader()
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Words everything inside in `language`; also a decorator of a function that words everything in it."""
+    translations(language)  # an unknown language is refused before anything is said
+    token = _SPOKEN.set(language)
+    try:
+        yield
+    finally:
+        _SPOKEN.reset(token)
+
+
+def in_language(language: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a function says in `language`."""
+    with speaking(language):
+        return function(*args, **kwargs)
+
+
+def ask_reader_by(ask: Callable[[], str]) -> None:
+    """Where nothing else was said, `ask` tells the language: of the session whose screen is drawn, in an app's server."""
+    global _ask_reader
+    _ask_reader = ask
+
+
+def _(message: str) -> str:
+    """An English message in the reader's language; the placeholders in it are filled afterwards."""
+    return translations(spoken()).gettext(message)
+
+
+def translated(message: str) -> str:
+    """What `_` does, for a message that was marked by `N_` elsewhere."""
+    return translations(spoken()).gettext(message)
+
+
+def N_(message: str) -> str:
+    """Mark a message for the catalogues; it is worded later, by `translated`, where its reader is known."""
+    return message
+
+
+def worded(text: str | WorkdimError) -> str:
     """An error or `Sentence` in the language of whoever reads it; any other text as it is."""
     sentence = text.message if isinstance(text, WorkdimError) else text
-    return sentence.translated(translations(language)) if isinstance(sentence, Sentence) else sentence
+    return sentence.translated(translations(spoken())) if isinstance(sentence, Sentence) else sentence
 
 
 def catalogue(language: str) -> Catalog:

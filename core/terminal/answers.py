@@ -10,9 +10,9 @@ from core import wording
 from core.analysis.answer import Answer, RankedModel
 from core.analysis.relation import SpecificationCurve
 from core.errors import Sentence
-from core.locale import translator
+from core.locale import _, translated, worded
 from core.registry.published import CLAIMS
-from core.terminal.output import _, heads, language, translated, wrap
+from core.terminal.output import heads, wrap
 from core.terminal.tables import table
 from core.wording import answers, provenance
 from core.wording.labels import distinct_short_names, marked_name, shortened_name
@@ -24,15 +24,15 @@ SHORTEST_NAME = 14
 
 
 def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
-    lines = _wrap_all([answers.answer_text(answer, language())], width)
-    lines += ["", *_wrap_all(answers.note_lines(answer, language()), width)]
-    if details := answers.detail_lines(answer, language()):
+    lines = _wrap_all([answers.answer_text(answer)], width)
+    lines += ["", *_wrap_all(answers.note_lines(answer), width)]
+    if details := answers.detail_lines(answer):
         lines += ["", *_wrap_all(details, width)]
     if under is not None:
-        lines += ["", *_wrap_all([answers.specifications_text(under, answer, language())], width)]
-        for line in answers.specification_lines(under, answer, language()):
+        lines += ["", *_wrap_all([answers.specifications_text(under, answer)], width)]
+        for line in answers.specification_lines(under, answer):
             lines += _indented(line, width)
-        lines += _wrap_all([line for line in (answers.search_text(under, language()),) if line], width)
+        lines += _wrap_all([line for line in (answers.search_text(under),) if line], width)
     if answer.models:
         lines += ["", *model_table(answer, width), ""]
         lines += _wrap_all([_how_to_read(answer)], width)
@@ -41,9 +41,9 @@ def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = 
         lines += ["", _("Not comparable with these:")]
         for other in others[:MOST_GROUPS]:
             line = _("{group} ({models}): {why}").format(
-                group=provenance.group_name(other.group, language()),
-                models=provenance.group_models_text(other.group, language()),
-                why=provenance.group_difference_text(other, language()),
+                group=provenance.group_name(other.group),
+                models=provenance.group_models_text(other.group),
+                why=provenance.group_difference_text(other),
             )
             lines += _indented(line, width)
         if len(others) > MOST_GROUPS:
@@ -52,13 +52,13 @@ def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = 
                 "and {n} more groups; --json lists all.",
                 n=len(others) - MOST_GROUPS,
             )
-            lines.append("  " + translated(more))
+            lines.append("  " + worded(more))
     return lines
 
 
 def model_table(answer: Answer, width: int) -> list[str]:
     """One line for each model. In a narrow terminal names are shortened, numbers never."""
-    dimension = answers.dimension_name(answer.population.asked.dimension, language())
+    dimension = answers.dimension_name(answer.population.asked.dimension)
     head = [*heads("rank", "model"), dimension]
     has_scores = any(model.score is not None for model in answer.models)
     if has_scores and answer.ranked.has_score_errors:
@@ -67,9 +67,7 @@ def model_table(answer: Answer, width: int) -> list[str]:
         head += heads("score", "rank by score (no error known)")
     rows = [_row(model, has_scores) for model in answer.models]
     fixed_width = sum(
-        max(cell_len(translated(row[column])) for row in [head, *rows]) + 2
-        for column in range(len(head))
-        if column != 1
+        max(cell_len(worded(row[column])) for row in [head, *rows]) + 2 for column in range(len(head)) if column != 1
     )
     room = max(SHORTEST_NAME, width - fixed_width)
     names = distinct_short_names([row[1] for row in rows], lambda name: shortened_name(name, room))
@@ -97,12 +95,12 @@ def rank_range(low: int | None, high: int | None) -> str:
 
 
 def _how_to_read(answer: Answer) -> str:
-    veto = f" {wording.veto_mark_text(language())}" if any(model.is_vetoed for model in answer.models) else ""
+    veto = f" {wording.veto_mark_text()}" if any(model.is_vetoed for model in answer.models) else ""
     reading = _(
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
         "intervals of the dimension. No order by dimension is better."
     )
-    return wording.joined_sentences([reading + veto, *rank_lines(answer, language())], language())
+    return wording.joined_sentences([reading + veto, *rank_lines(answer)])
 
 
 def published_lines(answer: Answer, width: int) -> list[str]:
@@ -110,13 +108,10 @@ def published_lines(answer: Answer, width: int) -> list[str]:
     lines = [_("What is published, as it is told there or second hand:")]
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
-        parts = {key: translator(language())(getattr(claim, key)) for key in ("n", "said", "confound")}
-        direction = answers.direction_name(claim, language())
+        parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
+        direction = answers.direction_name(claim)
         lines += _indented(line.format(source=claim.source, direction=direction, **parts), width)
-    own_answer = {
-        "answer": answers.answer_word(answer, language()),
-        "numbers": answers.relation_text(answer.relation, language()),
-    }
+    own_answer = {"answer": answers.answer_word(answer), "numbers": answers.relation_text(answer.relation)}
     return [*lines, *_indented(_("Here: {answer}, {numbers}.").format(**own_answer), width)]
 
 

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 
 from core.errors import Sentence
-from core.locale import DIRECTION_CONTROLS, LANGUAGES, translator, worded
+from core.locale import DIRECTION_CONTROLS, LANGUAGES, _, worded
 
 CONTROL_CHARACTERS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{DIRECTION_CONTROLS}]")
 """Characters that move the cursor, set colours or reverse the direction of text; line break and tab excluded."""
@@ -39,23 +39,13 @@ def escape_controls(text: str) -> str:
     )
 
 
-def language() -> str:
+def preferred_language() -> str:
     """The terminal's language: WORKDIM_LANGUAGE, else the variables that gettext reads (such as LANG), else English."""
     chosen = os.environ.get("WORKDIM_LANGUAGE", "")
     if chosen not in LANGUAGES:
         variables = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
         chosen = next(filter(None, map(os.environ.get, variables)), "")[:2]
     return chosen if chosen in LANGUAGES else "en"
-
-
-def _(english: str) -> str:
-    """Translate a message into the language of the terminal."""
-    return translator(language())(english)
-
-
-def translated(text: str) -> str:
-    """A `Sentence` in the language of the terminal; any other text unchanged."""
-    return worded(text, language())
 
 
 def heads(*names: str) -> list[Sentence]:
@@ -70,7 +60,7 @@ def join(parts: Iterable[str]) -> str:
 
 def one_line(text: str) -> str:
     """The text, translated, as a single line with control characters, line breaks and tabs escaped."""
-    return escape_controls(translated(text)).replace("\n", "\\n").replace("\t", "\\t")
+    return escape_controls(worded(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class Head(str):
@@ -96,13 +86,13 @@ class WordedFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Sentence):
             record = copy.copy(record)
-            record.msg, record.args = translated(record.msg), None
+            record.msg, record.args = worded(record.msg), None
         return super().format(record)
 
 
 def warn(line: str) -> None:
     """Print a line on standard error."""
-    _print([f"workdim: {translated(line)}"], sys.stderr)
+    _print([f"workdim: {worded(line)}"], sys.stderr)
 
 
 def _print(lines: Sequence[str], stream: TextIO) -> None:

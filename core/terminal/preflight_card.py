@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from core import wording
 from core.errors import Sentence
+from core.locale import _, worded
 from core.records import SHORT_ID, PassEstimate, Preflight
-from core.terminal.output import LABEL, WIDTH, _, join, language, pad, translated, wrap
+from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.labels import kind_text
 from core.wording.numbers import amount, duration
 
@@ -21,7 +22,7 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
     head = _("{model} on {text}, {protocol} protocol, seed {seed}")
     yield "", head.format(model=card.model, text=card.corpus, protocol=card.protocol, seed=card.seed)
     for reason in card.refusals:
-        yield _("refused"), translated(reason)
+        yield _("refused"), worded(reason)
     if card.where is not None:  # the model exists
         yield _("model"), _model(card)
         yield _("weights"), _weights(card)
@@ -31,13 +32,10 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
             yield _("reads"), _reads(card)
             yield _("time"), _time(card)
         for estimate in card.passes:
-            yield (
-                f"  {_('text') if estimate.name == 'text' else wording.phase_name(estimate.label, language())}",
-                _pass(estimate),
-            )
+            yield (f"  {_('text') if estimate.name == 'text' else wording.phase_name(estimate.label)}", _pass(estimate))
         yield _("compares"), _compares(card)
     for note in card.notes:
-        yield _("note"), translated(note)
+        yield _("note"), worded(note)
 
 
 def _model(card: Preflight) -> str:
@@ -48,12 +46,12 @@ def _model(card: Preflight) -> str:
         "{architecture} ({family}), {kind}, {parameters:,} parameters, {n} blocks, hidden size {hidden_size}",
         architecture=card.architecture,
         family=card.family,
-        kind=kind_text(card.kind or "", card.stack, language()),
+        kind=kind_text(card.kind or "", card.stack),
         parameters=card.parameters or 0,
         n=card.n_layers,
         hidden_size=card.hidden_size,
     )
-    return translated(text)
+    return worded(text)
 
 
 def _weights(card: Preflight) -> str:
@@ -86,21 +84,21 @@ def _memory(card: Preflight) -> str:
     batch = Sentence(
         "{n} window at a time, on {device}", "{n} windows at a time, on {device}", n=card.batch, device=card.device
     )
-    return _("; ").join([join(parts), join([how, translated(batch)])])
+    return _("; ").join([join(parts), join([how, worded(batch)])])
 
 
 def _reads(card: Preflight) -> str:
     if card.n_tokens is None:
         return ""
     windows = Sentence("{n:,} window", "{n:,} windows", n=card.n_sequences)
-    parts = [translated(windows), _("{n:,} tokens").format(n=card.n_tokens)]
+    parts = [worded(windows), _("{n:,} tokens").format(n=card.n_tokens)]
     return join([*parts, *([_("{n:,} token types").format(n=card.n_points)] if card.n_points else [])])
 
 
 def _time(card: Preflight) -> str:
     if card.seconds is None:
         return _("unknown")
-    time = _("about {time}").format(time=duration(card.seconds, language()))
+    time = _("about {time}").format(time=duration(card.seconds))
     return time if card.download_bytes == 0 else join([time, _("and the download")])
 
 
@@ -110,16 +108,16 @@ def _pass(estimate: PassEstimate) -> str:
     if not estimate.seconds:
         return _("unknown")
     phases = join(
-        f"{wording.name('phase', phase, language())} {duration(seconds, language())}"
+        f"{wording.name('phase', phase)} {duration(seconds)}"
         for phase, seconds in estimate.seconds.items()
         if seconds >= 0.5
     )
-    return duration(sum(estimate.seconds.values()), language()) + (f" ({phases})" if phases else "")
+    return duration(sum(estimate.seconds.values())) + (f" ({phases})" if phases else "")
 
 
 def _compares(card: Preflight) -> str:
     again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
-    return wording.joined_sentences(filter(None, [again, translated(card.comparison)]), language())
+    return wording.joined_sentences(filter(None, [again, worded(card.comparison)]))
 
 
 def _lines(label: str, text: str) -> list[str]:

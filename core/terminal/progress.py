@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core import wording
+from core.locale import _
 from core.records import Progress
-from core.terminal.output import _, language, one_line, progress_stream
+from core.terminal.output import one_line, progress_stream
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Drawn
@@ -108,7 +109,7 @@ def duration_text(seconds: float) -> str:
 
 
 def _phase(step: Progress) -> str:
-    return wording.phase_name(step.phase, language()) if step.phase else ""
+    return wording.phase_name(step.phase) if step.phase else ""
 
 
 def _bar(stream: Any) -> Drawn:

@@ -16,11 +16,12 @@ from core import wording
 from core.analysis.claims import compare_with_ten
 from core.errors import Sentence
 from core.figures.profile_data import PRIMARY
+from core.locale import _, worded
 from core.records import Profile
 from core.registry.estimators import plateau
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
-from core.terminal.output import LABEL, WIDTH, _, join, language, pad, translated, wrap
+from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.labels import kind_text
 from core.wording.numbers import number
 from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_text, specification_name
@@ -64,7 +65,7 @@ def check_line(row: RunCheckRow) -> str:
     value = _("not defined") if row.value is None else number(row.value)
     outcomes = {"pass": _("pass"), "warn": _("warn"), "veto": _("veto")}
     outcome = _("info") if row.threshold is None and row.outcome == "pass" else outcomes[row.outcome]
-    name = wording.name("check", row.check_name, language())
+    name = wording.name("check", row.check_name)
     return _("{outcome}{name}{where}: {value}").format(
         outcome=pad(f"{outcome} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
     )
@@ -80,14 +81,14 @@ def _subject_lines(profile: Profile) -> Iterator[str]:
         "{name} ({model_id}), {kind}, {n} blocks, hidden size {hidden_size}",
         name=model.name,
         model_id=model.model_id,
-        kind=kind_text(model.kind, run.stack, language()),
+        kind=kind_text(model.kind, run.stack),
         n=model.n_layers,
         hidden_size=model.hidden_size,
     )
-    yield from wrap(translated(head), WIDTH, "  ")
+    yield from wrap(worded(head), WIDTH, "  ")
     derived = f"{model.base_repository}, {model.base_relation}" if model.base_relation else ""
     yield from _line(_("weights"), "; ".join(part for part in (model.weight_format, derived) if part))
-    text = wording.text_name(corpus.corpus_id, corpus.language, corpus.domain, language())
+    text = wording.text_name(corpus.corpus_id, corpus.language, corpus.domain)
     read = _("{text}, {protocol} protocol {hash}, seed {seed}")
     yield from _line(_("text"), read.format(text=text, protocol=run.protocol, hash=run.protocol_hash, seed=run.seed))
     if run.pass_ != "text":
@@ -105,7 +106,7 @@ def _token_lines(profile: Profile) -> Iterator[str]:
         used=run.n_tokens_used,
         types=run.n_types,
     )
-    yield from _line(_("tokens"), translated(read))
+    yield from _line(_("tokens"), worded(read))
     if run.n_windows_lengthened or run.n_windows_redrawn:
         again = _("windows that the tokenizer leaves short: {on} read on past their document, {again} drawn again")
         yield from _line("", again.format(on=run.n_windows_lengthened or 0, again=run.n_windows_redrawn or 0))
@@ -174,14 +175,14 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
         by_key.setdefault((row.cloud, row.transform, row.estimator, row.n1), {})[row.claim] = row
     if not by_key:
         return
-    heads = [claim_name(claim, language(), brief=True) for claim in CLAIMS]
+    heads = [claim_name(claim, brief=True) for claim in CLAIMS]
     yield _claim_line(_("claims by specification"), heads)
     for by_claim in by_key.values():
-        name = specification_name(vars(next(iter(by_claim.values()))), language())
+        name = specification_name(vars(next(iter(by_claim.values()))))
         records = [vars(by_claim[claim]) if claim in by_claim else None for claim in CLAIMS]
         yield _claim_line(name, ["–" if record is None else marked_ratio_text(record) for record in records])
     yield from wrap(
-        _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text(language())), WIDTH, "  ", "  "
+        _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text()), WIDTH, "  ", "  "
     )
 
 
@@ -198,11 +199,7 @@ def ten_lines(profile: Profile) -> Iterator[str]:
         if row.layer == n_layers and row.state == "residual"
     }
     counted = Counter(final.get(specification.key, "") for specification in SPECIFICATIONS if specification.is_core)
-    counts = [
-        f"{wording.ten_dimensions_text(key, language())} {counted[key]}"
-        for key in ("in", "above", "below")
-        if counted[key]
-    ]
+    counts = [f"{wording.ten_dimensions_text(key)} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
     if counts:
         n = sum(map(bool, counted.elements()))
         yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=join(counts))
@@ -227,7 +224,7 @@ def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[st
         yield _control_line(4, _control_name(measured.run) + vetoed, first, inner, final)
         for row in profile.controls:
             if row.control_run_id == measured.run.run_id:
-                yield from wrap(f"      {wording.control_text(vars(row), language())}", WIDTH, " " * 8)
+                yield from wrap(f"      {wording.control_text(vars(row))}", WIDTH, " " * 8)
 
 
 def _control_line(indent: int, name: str, *values: str) -> str:
@@ -245,7 +242,7 @@ def _literature_controls(controls: Sequence[Profile]) -> Iterator[str]:
 
 
 def _control_name(run: RunRow) -> str:
-    return wording.control_name(run.pass_, run.model_seed, language())
+    return wording.control_name(run.pass_, run.model_seed)
 
 
 def _cost_lines(profile: Profile) -> Iterator[str]:
@@ -254,10 +251,7 @@ def _cost_lines(profile: Profile) -> Iterator[str]:
         line = _("{value:.3f} over {n:,} bytes").format(value=run.bits_per_byte, n=run.n_bytes_scored or 0)
         yield from _line(_("bits per byte"), line)
     seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
-    phases = (
-        f"{wording.name('phase', phase, language())} {_('{n} s').format(n=round(value))}"
-        for phase, value in seconds.items()
-    )
+    phases = (f"{wording.name('phase', phase)} {_('{n} s').format(n=round(value))}" for phase, value in seconds.items())
     cost = _("{seconds:.0f} s ({phases}), peak memory {memory:.2f} GB")
     cost = cost.format(seconds=sum(seconds.values()), phases=join(phases), memory=run.peak_memory_bytes / 1e9)
     yield from _line(_("cost"), join([cost, *_memory_measures(run)]))
@@ -275,14 +269,14 @@ def _memory_measures(run: RunRow) -> list[str]:
             n=how["batch"],
             planned=how["batch_planned"],
         )
-        parts.append(translated(windows))
+        parts.append(worded(windows))
     if how.get("layers_on_cpu"):
         layers = Sentence(
             "{n} layer measured on the CPU, for want of memory",
             "{n} layers measured on the CPU, for want of memory",
             n=how["layers_on_cpu"],
         )
-        parts.append(translated(layers))
+        parts.append(worded(layers))
     return parts
 
 
@@ -293,8 +287,8 @@ def _verdict_lines(profile: Profile) -> Iterator[str]:
         return
     record = vars(summary)
     for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
-        yield from _line(label, wording.claim_text(claim, record, language()))
-    limits = [wording.reason_text(key, language(), brief=False) for key in summary.qualifiers]
+        yield from _line(label, wording.claim_text(claim, record))
+    limits = [wording.reason_text(key, brief=False) for key in summary.qualifiers]
     yield from _line(_("limits"), _("; ").join(limits))
 
 
@@ -324,7 +318,7 @@ def dimension_lines(profile: Profile) -> Iterator[str]:
     record, n_layers = vars(summary), profile.model.n_layers
     yield _quantity_line(_("embedding"), _interval(summary, "embedding_dimension"))
     yield _quantity_line(_("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, n_layers))
-    yield _quantity_line(_("working"), wording.shape_text(record, language()), _band_text(summary, n_layers))
+    yield _quantity_line(_("working"), wording.shape_text(record), _band_text(summary, n_layers))
     before_norm = _interval(summary, "final_dimension_pre_norm")
     if summary.final_dimension_post_norm is None:
         yield _quantity_line(_("final, no final norm"), before_norm)
@@ -334,8 +328,8 @@ def dimension_lines(profile: Profile) -> Iterator[str]:
     yield _quantity_line(_("expansion ratio R_e"), _interval(summary, "expansion_ratio"))
     yield _quantity_line(_("contraction ratio R_c"), _interval(summary, "contraction_ratio"))
     extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
-    dominant = wording.dominance_text(map(vars, profile.correlators), language())
-    for name, text in ((_("profile"), wording.extrema_text(extrema, language())), (_("dominant"), dominant)):
+    dominant = wording.dominance_text(map(vars, profile.correlators))
+    for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
         if text:
             yield from wrap(f"    {pad(name, 24)}{text}", WIDTH, " " * 28)
 
@@ -372,7 +366,7 @@ def word_lines(profile: Profile) -> Iterator[str]:
     yield _quantity_line(
         _("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, profile.model.n_layers)
     )
-    yield _quantity_line(_("working"), wording.shape_text(vars(summary), language()))
+    yield _quantity_line(_("working"), wording.shape_text(vars(summary)))
     if lost is not None:
         yield _quantity_line(_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=lost))
 
@@ -485,7 +479,7 @@ def literature_lines(profile: Profile) -> Iterator[str]:
             )
             if own:
                 top = max(own, key=lambda row: row.value or 0.0)
-                symbol = wording.estimator_symbol(estimator, language(), n1)
+                symbol = wording.estimator_symbol(estimator, n1)
                 head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
                 yield head.format(symbol=symbol, meaning=meaning, n=own[0].n_points)
                 line = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")

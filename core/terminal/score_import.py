@@ -10,10 +10,11 @@ import polars as pl
 
 from core.errors import Sentence
 from core.figures.scores import with_kind
+from core.locale import _, in_language, worded
 from core.registry.names import NOT_STATED
 from core.scores import plain_csv
 from core.scores.score_rows import ScoreFile, metrics_without_direction
-from core.terminal.output import _, join, language, translated
+from core.terminal.output import join
 from core.wording import score_files
 from core.wording.score_files import format_name
 
@@ -32,16 +33,16 @@ def import_lines(
     `context.command` of the verb.
     """
     file, rows = preview.file, preview.rows
-    lines = [f"{file.name}: {format_name(file.format, language())}", *score_files.file_remark_lines(file, language())]
+    lines = [f"{file.name}: {format_name(file.format)}", *score_files.file_remark_lines(file)]
     counts = with_kind(rows)["kind"].value_counts()
     counted = dict(counts.rows())
     kinds = [kind for kind in score_files.KINDS if kind in counted]
-    values = [f"{counted[kind]:,} {score_files.kind_name(kind, language())}" for kind in kinds]
+    values = [f"{counted[kind]:,} {score_files.kind_name(kind)}" for kind in kinds]
     if file.samples:
-        values.append(translated(Sentence("{n:,} single answer", "{n:,} single answers", n=len(file.samples))))
+        values.append(worded(Sentence("{n:,} single answer", "{n:,} single answers", n=len(file.samples))))
     lines.append(_("values: {values}").format(values=join(values) or _("none")))
     for skipped in (True, False):
-        lines += [_remark_line(group) for group in score_files.remark_groups(file.rows, language(), skipped=skipped)]
+        lines += [_remark_line(group) for group in score_files.remark_groups(file.rows, skipped=skipped)]
     lines += _contradictions(rows)
     lines += _directions(file)
     is_stored = stored is not None and stored.get(file.sha256, False)
@@ -58,7 +59,7 @@ def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]
             "file": preview.file.name,
             "sha256": preview.file.sha256,
             "format": preview.file.format,
-            "remarks": score_files.file_remark_lines(preview.file, "en"),
+            "remarks": in_language("en", score_files.file_remark_lines, preview.file),
             "imported_before": preview.imported_at,
             "stored": stored.get(preview.file.sha256),
             "models": preview.names.to_dicts(),
@@ -66,7 +67,7 @@ def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]
             "metrics_without_direction": list(metrics_without_direction(preview.file)),
             "n_answers": len(preview.file.samples),
             "values": [
-                row | {"why": score_files.row_remarks_text(preview.file.rows[row["number"]], "en") or None}
+                row | {"why": in_language("en", score_files.row_remarks_text, preview.file.rows[row["number"]]) or None}
                 for row in preview.rows.to_dicts()
             ],
         }
@@ -87,7 +88,7 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
             benchmark=row["benchmark"],
             metric=row["metric"],
             value=row["value"],
-            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"], language()),
+            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"]),
         )
         for row in conflicts.iter_rows(named=True)
     ]
@@ -110,7 +111,7 @@ def _models(preview, is_stored: bool, command: Command) -> list[str]:
     names = preview.names
     if names.is_empty():
         return []
-    measured = score_files.measured_text(names, language())
+    measured = score_files.measured_text(names)
     lines = [_("models that are measured here: {measured}").format(measured=measured)]
     if preview.aliases:
         line = (

@@ -14,10 +14,11 @@ from core import wording
 from core.analysis import plans as read_again
 from core.errors import Sentence
 from core.figures.profile_data import PRIMARY
+from core.locale import _, in_language, worded
 from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
-from core.terminal.output import Head, _, heads, join, language, one_line, pad, translated, width, wrap
+from core.terminal.output import Head, heads, join, one_line, pad, width, wrap
 from core.terminal.progress import duration_text
 from core.wording import plan_evidence, plans
 from core.wording.labels import distinct_short_names, marked_name, shortened_name
@@ -47,18 +48,18 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     ]
     lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
     if "text" in runs["pass"].to_list():
-        lines += ["", *wrap(verdict_legend_text(language()), width() or 10_000)]
+        lines += ["", *wrap(verdict_legend_text(), width() or 10_000)]
     if any(worst == "veto" for worst in runs["worst_check"]):
-        lines += ["", wording.veto_mark_text(language())]
+        lines += ["", wording.veto_mark_text()]
     return lines
 
 
 def _verdict(run: Mapping[str, Any]) -> str:
     """Both claims as marks; for a control, its kind."""
     if run["pass"] != "text":
-        return wording.name("pass", run["pass"], language())
+        return wording.name("pass", run["pass"])
     if run["n_points"] is None:
-        return wording.short_outcome_text(run, language())
+        return wording.short_outcome_text(run)
     return verdict_marks(run)
 
 
@@ -86,7 +87,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
         config = status.job.config
         text, how = config.what
         how_far = (
-            f"{wording.phase_name(status.progress.phase, language())} {status.progress.done:,}/{status.progress.total:,}"
+            f"{wording.phase_name(status.progress.phase)} {status.progress.done:,}/{status.progress.total:,}"
             if status.progress
             else ""
         )
@@ -105,7 +106,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
             "failed": _("failed"),
             "finished": _("finished"),
         }
-        how = wording.phase_name(how, language()) if how in (SCORING, PLANNING) else how
+        how = wording.phase_name(how) if how in (SCORING, PLANNING) else how
         what = (config.model, _text_name(text), how)
         time_left = duration_text(left) if left is not None and status.state == "running" else ""
         rows.append(
@@ -137,10 +138,10 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     first = scores.row(0, named=True)
     rows = [
         (
-            wording.metric_name(row["metric"], language()),
+            wording.metric_name(row["metric"]),
             f"{row['value']:.4f}",
             "-" if row["std_error"] is None else f"± {row['std_error']:.4f}",
-            wording.unit_name(row["unit"], language()),
+            wording.unit_name(row["unit"]),
             _("higher is better") if row["higher_is_better"] else _("lower is better"),
         )
         for row in scores.iter_rows(named=True)
@@ -149,9 +150,7 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     head = _("{model} on {benchmark}: {n:,} scored, {dtype}")
     head = head.format(model=model, benchmark=first["benchmark"], n=first["n_samples"], dtype=first["dtype"])
     lines = [head, *(f"  {line}" for line in table(heads("metric", "value", "std. error", "unit", ""), rows))]
-    return [
-        one_line(line) for line in [*lines, *(f"  {words}" for words in score_flag_lines(first["flags"], language()))]
-    ]
+    return [one_line(line) for line in [*lines, *(f"  {words}" for words in score_flag_lines(first["flags"]))]]
 
 
 def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -189,7 +188,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     while room is not None and sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
         gone = next((column for name in least for column in shown if head[column] == name), shown[-1])
         shown.remove(gone)
-        left_out.append(translated(head[gone]))
+        left_out.append(worded(head[gone]))
         widths = _widths(cells, shown, room)
     columns = [_column([row[column] for row in cells], room_of) for column, room_of in zip(shown, widths, strict=True)]
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
@@ -230,7 +229,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     `record` holds everything stored of the run (core.warehouse.runs).
     """
     lines = [one_line(line) for line in run_summary.summary_lines(profile, controls)]
-    for section in sections(record, language()):
+    for section in sections(record):
         lines += ["", section.title]
         room = max(cell_len(field.label) for field in section.fields)
         lines += [f"  {pad(field.label, room)}  {_indent_rest(field.text, room + 4)}" for field in section.fields]
@@ -243,7 +242,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
         line = _("layer {layer} {state} {value} N={n}").format(
             layer=f"{row.layer:>3}",
-            state=pad(wording.name("state", row.state, language()), 20),
+            state=pad(wording.name("state", row.state), 20),
             value=f"{wording.with_interval(row.value, row.lower, row.upper):<22}",
             n=row.n_points,
         )
@@ -264,7 +263,7 @@ def diff_text(
         section = line.section
         lines += [f"  {line.label}", f"    {_indent_rest(line.one, 4)}", f"    {_indent_rest(line.other, 4)}"]
     agreeing = Sentence("{n} field agrees: {names}.", "{n} fields agree: {names}.", n=len(alike), names=alike)
-    lines += ["", *wrap(translated(agreeing), room)]
+    lines += ["", *wrap(worded(agreeing), room)]
     return "\n".join(lines)
 
 
@@ -280,21 +279,20 @@ SKETCH_WIDTH = 60
 
 def plan_lines(layer_plan: LayerPlan) -> list[str]:
     plan = layer_plan.plan
-    reader = language()
-    more = [line for line in (plans.healing_text(layer_plan, reader), plans.task_text(layer_plan, reader)) if line]
-    lines = [plans.plan_text(plan, reader), *more, *_indent_lines(plans.note_lines(plan, reader))]
+    more = [line for line in (plans.healing_text(layer_plan), plans.task_text(layer_plan)) if line]
+    lines = [plans.plan_text(plan), *more, *_indent_lines(plans.note_lines(plan))]
     lines += ["", *_plan_sketch(layer_plan)]
     lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(layer_plan))]
     if path := read_again.search_path(layer_plan):
         lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(path))]
     if harder := read_again.harder_text_prices(layer_plan):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
-    held_against = [*plan_evidence.published_lines(layer_plan, reader), *plan_evidence.control_lines(plan, reader)]
+    held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plans.saving_lines(plan, reader)]
-    if directions := plan_evidence.direction_lines(layer_plan, reader):
+    lines += ["", *plans.saving_lines(plan)]
+    if directions := plan_evidence.direction_lines(layer_plan):
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indent_lines(directions)]
-        lines += ["", *plan_evidence.student_lines(layer_plan, reader)]
+        lines += ["", *plan_evidence.student_lines(layer_plan)]
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
@@ -318,8 +316,7 @@ def _indent_lines(lines: list[str]) -> list[str]:
 def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
     rows = [
         (
-            ("* " if row.is_chosen else "= " if row.is_equal else "  ")
-            + wording.name("plan_rule", row.rule, language()),
+            ("* " if row.is_chosen else "= " if row.is_equal else "  ") + wording.name("plan_rule", row.rule),
             ",".join(map(str, row.blocks)),
             plans.outcome_price_text(row),
         )
@@ -340,8 +337,8 @@ def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
         is_loss = row.measure == "loss"
         cells.append(
             (
-                wording.name("plan_text", row.text, language()) + (_(" (healed)") if row.is_healed else ""),
-                wording.name("plan_measure", row.measure, language()),
+                wording.name("plan_text", row.text) + (_(" (healed)") if row.is_healed else ""),
+                wording.name("plan_measure", row.measure),
                 _plan_value(row.value_before, is_loss),
                 _plan_value(row.value_after, is_loss),
                 plans.outcome_price_text(row),
@@ -398,8 +395,8 @@ def plan_record(layer_plan: LayerPlan) -> dict[str, Any]:
     others = {
         "plan_id": plan.plan_id,
         "model_id": plan.model_id,
-        "answer": plans.plan_text(plan, "en"),
-        "remarks": plans.note_lines(plan, "en"),
+        "answer": in_language("en", plans.plan_text, plan),
+        "remarks": in_language("en", plans.note_lines, plan),
         "reasons": plan.reasons,
         "budget": plan.budget,
         "budget_unit": plan.budget_unit,

@@ -14,6 +14,7 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.figures.svg import DARK
+from core.locale import _
 from core.ui import inputs, language, pictures, reads, server, url_state
 from core.ui.markdown import escape
 
@@ -59,7 +60,6 @@ def run() -> None:
     url_state.keep_widget_values()
     lang = language.restore()
     language.replace_streamlit_texts()
-    _ = language.translator()
     home = st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)
     page = st.navigation(
         {
@@ -100,7 +100,6 @@ def _show_reference_switch() -> None:
     """Draw the switch that shows or hides the profiles that come with Workdim on all pages, where there are any."""
     if not reads.has_reference():
         return
-    _ = language.translator()
     help_ = _(
         "Measured by whoever made Workdim, to compare with: the tag “reference” marks them. "
         "`workdim ingest --without-reference` takes them out for good."
@@ -115,7 +114,6 @@ def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except WorkdimError as error:
-        _ = language.translator()
         st.error(escape(str(error)), icon=":material/error:")
         st.button(_("Try again"))
         url_state.stop()
@@ -123,7 +121,6 @@ def _errors_as_messages() -> Iterator[None]:
 
 def _apply_pending() -> None:
     """Add, once per session, what was measured while the warehouse was locked; say what still waits."""
-    _ = language.translator()
     applied_at, pending = st.session_state.get(_APPLIED, (0.0, None))
     if pending is None or (pending.n_waiting and time.monotonic() - applied_at > _RETRY_SECONDS):
         pending = reads.apply_pending()

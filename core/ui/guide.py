@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from core import wording
 from core.analysis.question import RankingQuestion
 from core.figures.svg import LIGHT
-from core.locale import glossary, translator
+from core.locale import _, glossary, spoken
 from core.registry.checks import CHECKS, Check
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
@@ -43,10 +43,14 @@ class Section:
     """Paragraphs, lists, tables, pictures and places for generated tables, as Markdown."""
 
 
+def sections() -> tuple[Section, ...]:
+    """The sections of the guide in the reader's language, without the head of the file."""
+    return _sections(FILES.get(spoken(), FILES["en"]))
+
+
 @lru_cache(maxsize=4)
-def sections(lang: str) -> tuple[Section, ...]:
-    """The sections of the guide, without the head of the file."""
-    text = _LINE_END.sub("", _LINK.sub(r"\1", FILES.get(lang, FILES["en"]).read_text(encoding="utf-8")))
+def _sections(file: Path) -> tuple[Section, ...]:
+    text = _LINE_END.sub("", _LINK.sub(r"\1", file.read_text(encoding="utf-8")))
     parsed = []
     for part in text.split("\n## ")[1:]:
         title, _, body = part.partition("\n")
@@ -58,8 +62,7 @@ def sections(lang: str) -> tuple[Section, ...]:
 
 def show() -> None:
     """Draw a search field, and the section chosen or the hits of the search."""
-    _ = language.translator()
-    guide = sections(language.current())
+    guide = sections()
     words = st.text_input(_("Search the guide"), key="guide search", icon=":material/search:").strip()
     if words:
         _show_hits(guide, words)
@@ -74,7 +77,6 @@ def show() -> None:
 
 
 def _show_hits(guide: tuple[Section, ...], words: str) -> None:
-    _ = language.translator()
     hits = [
         (section.title, block)
         for section in guide
@@ -92,7 +94,7 @@ def _show_hits(guide: tuple[Section, ...], words: str) -> None:
 
 def _matching_parts(block: str, words: str) -> Iterator[str]:
     """The parts of a block that contain the words: the whole block, or of a table its title and the matching rows."""
-    text = _markdown(block, language.current())
+    text = _markdown(block)
     if words.casefold() not in text.casefold():
         return
     rows = text.split("\n")
@@ -109,7 +111,7 @@ def _show_block(block: str) -> None:
     elif block.startswith("### "):
         st.markdown(f"**{block.removeprefix('### ')}**")
     else:
-        st.markdown(_markdown(block, language.current()))
+        st.markdown(_markdown(block))
 
 
 def _svg_in_theme(svg: str) -> str:
@@ -127,30 +129,28 @@ def _colours(theme: tuple) -> list[str]:
 # --- generated tables ------------------------------------------------------------------------------------------
 
 
-def _markdown(block: str, lang: str) -> str:
+def _markdown(block: str) -> str:
     """A block, or the table generated in its place."""
     place = _PLACE.fullmatch(block)
-    return _GENERATED[place[1]](lang) if place else block
+    return _GENERATED[place[1]]() if place else block
 
 
-def _glossary_table(lang: str) -> str:
-    _ = translator(lang)
-    other_lang = "en" if lang == "ja" else "ja"
+def _glossary_table() -> str:
+    other_lang = "en" if spoken() == "ja" else "ja"
     header = f"| {_('Term')} | {language.LANGUAGES[other_lang]} | {_('Meaning')} |\n| --- | --- | --- |\n"
     return header + "\n".join(
-        f"| **{term.name(lang)}** | {term.name(other_lang)} | {term.meaning(lang)} |" for term in glossary()
+        f"| **{term.name(spoken())}** | {term.name(other_lang)} | {term.meaning(spoken())} |" for term in glossary()
     )
 
 
-def _check_table(lang: str) -> str:
-    _ = translator(lang)
+def _check_table() -> str:
     header = (
         f"| {_('Check')} | {_('warning above')} | {_('veto above')} | {_('Meaning')} |\n| --- | ---: | ---: | --- |\n"
     )
     checks = [check for check in CHECKS.values() if check.is_judged]
     return header + "\n".join(
-        f"| {wording.name('check', check.key, lang)} | {_limit_text(check, check.warn)} | {_limit_text(check, check.veto)} "
-        f"| {wording.check_meaning(check.key, lang)} |"
+        f"| {wording.name('check', check.key)} | {_limit_text(check, check.warn)} | {_limit_text(check, check.veto)} "
+        f"| {wording.check_meaning(check.key)} |"
         for check in checks
     )
 
@@ -161,22 +161,18 @@ def _limit_text(check: Check, value: float) -> str:
     return f"±{math.expm1(value):.0%}" if check.is_log_change else number(value)
 
 
-def _phrase_list(lang: str) -> str:
+def _phrase_list() -> str:
     """The phrases as a list, each with its caution."""
-    return "\n".join(f"- **{escape(sentence)}**  \n  {escape(caution)}" for sentence, caution in phrases(lang))
+    return "\n".join(f"- **{escape(sentence)}**  \n  {escape(caution)}" for sentence, caution in phrases())
 
 
-def phrases(lang: str) -> list[tuple[str, str]]:
+def phrases() -> list[tuple[str, str]]:
     """Sentences for a meeting from the numbers of this warehouse, each with the caution to add."""
-    _ = translator(lang)
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     if runs.is_empty():
         return [(_("Nothing has been measured here yet."), _("There is nothing to be said."))]
     pairs = [
-        (
-            measured_text(runs, lang),
-            _("Only runs of one text, one protocol and one tokenizer are held against each other."),
-        )
+        (measured_text(runs), _("Only runs of one text, one protocol and one tokenizer are held against each other."))
     ]
     home = reads.home_data(reads.own_first(runs)["run_id"].head(1).to_list(), runs)
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
@@ -195,23 +191,22 @@ def phrases(lang: str) -> list[tuple[str, str]]:
     relation = reads.relation(RankingQuestion())
     pairs.append(
         (
-            answers.answer_text(relation, lang),
+            answers.answer_text(relation),
             _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
         )
     )
     if home.saving is not None:
         pairs.append(
             (
-                plans.named_answer_text(home.saving, lang),
+                plans.named_answer_text(home.saving),
                 _("A price on held-out text; the shortened model must be tested on the task itself."),
             )
         )
     return pairs
 
 
-def measured_text(runs: pl.DataFrame, lang: str) -> str:
+def measured_text(runs: pl.DataFrame) -> str:
     """What was measured here, and apart from it what comes with Workdim. `runs` are on text."""
-    _ = translator(lang)
     own = reads.own_runs(runs)
     sentences = []
     for template, among in (
@@ -223,10 +218,10 @@ def measured_text(runs: pl.DataFrame, lang: str) -> str:
     ):
         n_models, n_texts = among["model_id"].n_unique(), among["corpus_id"].n_unique()
         sentences.append(template.format(models=n_models, texts=n_texts, runs=among.height) if among.height else "")
-    return wording.joined_sentences((sentences[0] or _("Nothing has been measured here yet."), sentences[1]), lang)
+    return wording.joined_sentences((sentences[0] or _("Nothing has been measured here yet."), sentences[1]))
 
 
-_GENERATED: dict[str, Callable[[str], str]] = {
+_GENERATED: dict[str, Callable[[], str]] = {
     "glossary": _glossary_table,
     "checks": _check_table,
     "phrases": _phrase_list,
@@ -246,11 +241,10 @@ svg { width: 100%; height: auto; break-inside: avoid; } a { color: inherit; }
 """
 
 
-def printable(lang: str) -> bytes:
+def printable() -> bytes:
     """The whole guide as one HTML file with the current numbers."""
-    _ = translator(lang)
     to_html = MarkdownIt("commonmark", {"html": False}).enable("table").render
-    guide = sections(lang)
+    guide = sections()
     parts = [f"<h1>{html.escape(_('Workdim: guide'))}</h1>", "<ol>"]
     parts += [f'<li><a href="#s{n}">{html.escape(section.title)}</a></li>' for n, section in enumerate(guide, 1)]
     parts.append("</ol>")
@@ -261,9 +255,9 @@ def printable(lang: str) -> bytes:
             if picture:
                 parts.append((DOCS / picture["file"]).read_text(encoding="utf-8"))
             else:
-                parts.append(to_html(_markdown(block, lang)))
+                parts.append(to_html(_markdown(block)))
     return (
-        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{spoken()}">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{html.escape(_('Workdim: guide'))}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"

@@ -14,6 +14,7 @@ from core.analysis.question import RankingQuestion
 from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
 from core.figures.profile_data import extrema_of, profile_points
 from core.figures.svg_profiles import THUMBNAIL, thumbnail
+from core.locale import _, spoken
 from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
 from core.records import LayerPlan
 from core.ui import inputs, language, pictures, reads, tables
@@ -43,7 +44,6 @@ _GRID = f"""<style>
 @inputs.hidden_when_read_only
 def show_measure_button() -> None:
     """Draw the one large button, which opens the screen Measure models."""
-    _ = language.translator()
     st.html(_LARGE_BUTTON)
     if st.button(_("Compare models on my text"), type="primary", icon=":material/add_chart:", key="compare"):
         st.switch_page("pages/pilot.py")
@@ -51,7 +51,6 @@ def show_measure_button() -> None:
 
 def show_active_jobs() -> None:
     """Draw a link with the number of jobs that wait or run; nothing where there are none."""
-    _ = language.translator()
     n = job_cards.n_active()
     if n:
         label = _("Measurements that wait or are at work: {n}").format(n=n)
@@ -78,7 +77,6 @@ def show_findings(saving: LayerPlan | None) -> None:
 
 
 def _show_pilot(pilot: RegisteredPilot | None) -> None:
-    _ = language.translator()
     if pilot is None:
         meaning = _(
             "A pilot puts one question to several models on texts of your own, and is answered in one sentence."
@@ -87,30 +85,28 @@ def _show_pilot(pilot: RegisteredPilot | None) -> None:
         st.page_link("pages/pilot.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
         return
     relation = reads.relation(RankingQuestion(pilot=pilot))
-    claim = answers.claim_text(relation, language.current())
+    claim = answers.claim_text(relation)
     _show_finding(_("Newest pilot: {name}").format(name=pilot.pilot.name), ICONS[relation.word], claim)
-    st.caption(escape(pilot.pilot.question_in(language.current())), help=_answer_sentence(relation))
+    st.caption(escape(pilot.pilot.question_in(spoken())), help=_answer_sentence(relation))
     st.page_link("pages/ranking.py", label=_("See its models"), query_params={"pilot": pilot.pilot_id})
 
 
 def _show_relation(relation: Answer) -> None:
-    _ = language.translator()
-    lang, registration = language.current(), relation.registration
+    registration = relation.registration
     title = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
-    details = [escape(answers.expectation_text(registration, lang)), _answer_sentence(relation)]
-    _show_finding(title, ICONS[relation.word], answers.claim_text(relation, lang), "  \n".join(filter(None, details)))
+    details = [escape(answers.expectation_text(registration)), _answer_sentence(relation)]
+    _show_finding(title, ICONS[relation.word], answers.claim_text(relation), "  \n".join(filter(None, details)))
     st.page_link("pages/ranking.py", label=_("See it in the ranking"))
 
 
 def _show_saving(saving: LayerPlan | None) -> None:
-    _ = language.translator()
-    title, lang = _("Cheapest verified saving"), language.current()
+    title = _("Cheapest verified saving")
     if saving is None:
         meaning = _("A plan says which blocks of a model can go, and what that costs on text that did not choose them.")
         _show_finding(title, ":material/content_cut:", _("Not planned yet"), meaning)
         return
     icon = ":material/check_circle:" if is_recommended(saving) else ":material/do_not_disturb_on:"
-    _show_finding(title, icon, plans.named_answer_text(saving, lang), escape(plan_source_text(saving)))
+    _show_finding(title, icon, plans.named_answer_text(saving), escape(plan_source_text(saving)))
     st.page_link("pages/shrink.py", label=_("Shrink"), query_params={"plan": saving.plan.plan_id})
 
 
@@ -121,7 +117,7 @@ def _show_finding(title: str, icon: str, sentence: str, details: str | None = No
 
 def _answer_sentence(relation: Answer) -> str | None:
     """The sentence with the numbers behind a claim; None where nothing could be compared."""
-    return escape(answers.answer_text(relation, language.current())) if relation.group is not None else None
+    return escape(answers.answer_text(relation)) if relation.group is not None else None
 
 
 # --- gallery ---------------------------------------------------------------------------------------------------
@@ -133,7 +129,6 @@ def choose_gallery_page(texts: pl.DataFrame) -> list[str]:
     The gallery shows the newest run of each model, text and protocol among `texts`, rows of `Lists.runs`: own
     measurements first, the small models that Workdim trained last.
     """
-    _ = language.translator()
     runs = newest_runs(reads.own_first(without_variants(texts)))
     ids = runs.sort(is_of_ladder(), maintain_order=True)["run_id"].to_list()
     pages = list(range(1, -(-len(ids) // PAGE_SIZE) + 1))
@@ -143,8 +138,6 @@ def choose_gallery_page(texts: pl.DataFrame) -> list[str]:
 
 def show_gallery(home: reads.HomeData) -> None:
     """Draw a thumbnail of each profile with its name and verdicts."""
-    _ = language.translator()
-    lang = language.current()
     extrema = extrema_of(home.extrema, "one_per_type")
     curves = {curve.run_id: curve for curve in profile_points(home.profiles, home.runs, "d2", "one_per_type").curves}
     st.html(_GRID)
@@ -153,27 +146,26 @@ def show_gallery(home: reads.HomeData) -> None:
             with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):
                 if run["run_id"] in curves:
                     own_extrema = [extremum for extremum in extrema if extremum.run_id == run["run_id"]]
-                    picture = thumbnail(curves[run["run_id"]], own_extrema, lang, pictures.theme())
+                    picture = thumbnail(curves[run["run_id"]], own_extrema, pictures.theme())
                     st.image(picture, width="stretch", alt=run["name"])
                 _show_gallery_caption(run)
     reading_aid = _(
         "Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval."
     )
-    st.caption(_("How to read these pictures"), help=f"{reading_aid}  \n{escape(verdict_legend_text(lang))}")
+    st.caption(_("How to read these pictures"), help=f"{reading_aid}  \n{escape(verdict_legend_text())}")
 
 
 def _show_gallery_caption(run: dict[str, Any]) -> None:
-    lang = language.current()
     name = shortened_name(run["name"], MAX_NAME_LENGTH)
     st.page_link(
         "pages/profiles.py",
         label=escape(marked_name(name, run["worst_check"] == "veto")),
         query_params={"runs": run["run_id"]},
-        help=escape(verdict_text(run, lang)),
+        help=escape(verdict_text(run)),
     )
     lines = [] if name == run["name"] else [run["name"]]
     n_points = f" · N={run['n_points']:,}" if run["n_points"] else ""
-    lines += [f"{verdict_marks(run)} {badge_text(run, lang)}", f"{run['corpus_name']} · {run['protocol']}{n_points}"]
+    lines += [f"{verdict_marks(run)} {badge_text(run)}", f"{run['corpus_name']} · {run['protocol']}{n_points}"]
     st.caption("  \n".join(map(escape, lines)))
 
 
@@ -185,7 +177,6 @@ def show_newest_runs(runs: pl.DataFrame, newest: pl.DataFrame) -> None:
 
     `runs` are all runs of the list, `newest` those with all columns.
     """
-    _ = language.translator()
     texts = runs.filter(pl.col("pass") == "text")
     newest = newest.sort(pl.col("worst_check") != "veto", maintain_order=True)
     selected = tables.show(runs_table(newest), "latest", on_select="rerun", selection_mode="multi-row")
@@ -196,19 +187,17 @@ def show_newest_runs(runs: pl.DataFrame, newest: pl.DataFrame) -> None:
         n = runs.height - texts.height
         st.caption(_("Control passes not listed here: {n}. Profiles draw them with their runs.").format(n=n))
     if "veto" in newest["worst_check"]:
-        st.caption(wording.veto_mark_text(language.current()))
+        st.caption(wording.veto_mark_text())
 
 
 def runs_table(runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run: what was measured, the result, and whether it can be trusted."""
-    _ = language.translator()
-    lang = language.current()
     rows = runs.to_dicts()
     tags = [" ".join(f"#{tag}" for tag in row["tags"]) for row in rows]
     return pl.DataFrame(
         {
             _("Model"): [marked_name(row["name"], row["worst_check"] == "veto") for row in rows],
-            _("Verdicts"): [wording.short_outcome_text(row, lang) for row in rows],
+            _("Verdicts"): [wording.short_outcome_text(row) for row in rows],
             _("Text"): runs["corpus_name"],
             _("Largest inner dimension"): [wording.interval_of(row, "inner_max") for row in rows],
             _("Final, before the norm"): [wording.interval_of(row, "final_dimension_pre_norm") for row in rows],
@@ -224,8 +213,6 @@ def runs_table(runs: pl.DataFrame) -> pl.DataFrame:
 
 def _check_text(run: dict[str, Any]) -> str:
     """The worst outcome of the checks of a run; of a veto, also the checks."""
-    _ = language.translator()
-    lang = language.current()
-    outcome = wording.outcome_name(run["worst_check"], lang)
-    names = [wording.name("check", name, lang) for name in run["vetoed_by"] or []]
+    outcome = wording.outcome_name(run["worst_check"])
+    names = [wording.name("check", name) for name in run["vetoed_by"] or []]
     return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome

@@ -17,7 +17,7 @@ from core import wording
 from core.analysis import ranking
 from core.errors import Sentence
 from core.files import is_read_only
-from core.locale import worded
+from core.locale import _, in_language, spoken, worded
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
@@ -97,7 +97,6 @@ def choose_section(name: str, sections: Mapping[str, tuple[str, Show]], label: s
 
     `sections` holds the title and the function of each section; `label` is read by screen readers only.
     """
-    _ = language.translator()
     section = choose(
         label or _("Section"),
         list(sections),
@@ -153,7 +152,6 @@ def choose_many(
     Of a link with more than `max_selections` the first ones are taken, and a caption says so. `hides_default`: the
     default is not written into the address.
     """
-    _ = language.translator()
     n_requested = len(url_state.restore_choices(name, options, default, max_selections))
     values = st.multiselect(
         label, options, key=url_state.key(name), format_func=format_func, max_selections=max_selections, **more
@@ -188,7 +186,6 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
 
 def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_MEGABYTES, **more: Any) -> Any:
     """Draw a file upload that says its limits in the reader's language."""
-    _ = language.translator()
     limits = _("at most {n} MB: {types}").format(n=max_megabytes, types=_(", ").join(kind.upper() for kind in types))
     own = f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', key)}"
     language.replace_texts({f"{own} [data-testid=stFileUploaderDropzoneInstructions] span": limits})
@@ -198,7 +195,9 @@ def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_
 def show_download(
     label: str, content: str | bytes | Callable[[], str | bytes], file_name: str, icon: str = "download", **more: Any
 ) -> None:
-    """Draw a button that downloads a file; a function makes its content on the click."""
+    """Draw a button that downloads a file; a function makes its content on the click, in a thread of its own."""
+    if callable(content):
+        content = functools.partial(in_language, spoken(), content)
     mime = _MIME_TYPES[file_name.rpartition(".")[2]]
     st.download_button(label, content, file_name, mime, on_click="ignore", icon=f":material/{icon}:", **more)
 
@@ -224,15 +223,13 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
 
     `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where a filter is set.
     """
-    _ = language.translator()
-    lang = language.current()
     filters = [("checks", "worst_check", _("Checks"), "outcome")]
-    filters += [(key, f"verdict_{key}", wording.name("claim", key, lang), "claim_verdict") for key in CLAIMS]
+    filters += [(key, f"verdict_{key}", wording.name("claim", key), "claim_verdict") for key in CLAIMS]
     chosen: dict[str, list[str]] = {}
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
         for name, column, label, kind in filters:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
-            format_func = functools.partial(wording.name, kind, language=lang)
+            format_func = functools.partial(wording.name, kind)
             chosen[column] = _choose_pills(label[:1].upper() + label[1:], options, name, format_func)
     conditions = [pl.col(column).is_in(values) for column, values in chosen.items() if values]
     if not conditions:
@@ -248,7 +245,7 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
             n=passing.height,
             total=n_texts,
         )
-        st.caption(worded(text, language.current()))
+        st.caption(worded(text))
     return passing
 
 
@@ -257,7 +254,6 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
 
     `runs` are rows of `queries.run_list`.
     """
-    _ = language.translator()
     if unknown := url_state.resolve_endings("runs", runs["run_id"].to_list()):
         message = _("The link asks for runs that are not here: {names}.")
         st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
@@ -290,12 +286,11 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
     """
     if runs.height <= MAX_LISTED:
         return pl.concat([runs, always_listed.join(runs, on="run_id", how="anti")])
-    _ = language.translator()
     words = st.text_input(
         _("Find runs"),
         key=url_state.key("find"),
         placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
-        help=worded(_newest_text(runs.height), language.current()),
+        help=worded(_newest_text(runs.height)),
         width=640,
     )
     matches = matching_runs(runs, words)
@@ -335,12 +330,11 @@ def _show_search_result(n_matches: int, total: int, words: str) -> None:
         message = Sentence(
             "{n:,} of {total:,} runs is listed.", "{n:,} of {total:,} runs are listed.", n=n_matches, total=total
         )
-    st.caption(worded(message, language.current()))
+    st.caption(worded(message))
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return one row of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
-    _ = language.translator()
     rows = {row["pilot_id"]: row for row in pilots}
     chosen = choose_by_id(
         _("Pilot"),
@@ -362,8 +356,7 @@ def _pilot_label(row: Mapping[str, Any], pilots: Sequence[Mapping[str, Any]]) ->
 
 def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
     """Return the run for a figure that shows only one: the first by default; drawn only where there are several."""
-    _ = language.translator()
-    labels = run_labels(runs, language.current())
+    labels = run_labels(runs)
     ids = list(labels)
     run_id = ids[0]
     if len(ids) > 1:
@@ -373,9 +366,7 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 def run_label(run: dict[str, Any]) -> str:
     """A run in a list: model, text, protocol, pass, time and tags."""
-    pass_name = (
-        "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
-    )
+    pass_name = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"])
     tags = " ".join(f"#{tag}" for tag in run["tags"])  # typing one finds its runs
     parts = [
         run["name"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import streamlit as st
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 
 from core import locale
+from core.locale import _
 from core.ui import url_state
 from core.wording.numbers import day
 
@@ -21,13 +23,13 @@ def restore() -> str:
 
 
 def current() -> str:
-    """The code of the reader's language, `en` or `ja`."""
+    """The code of the reader's language, `en` or `ja`; English where no screen is drawn."""
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return "en"
     return st.session_state.get(url_state.key(NAME), "en")
 
 
-def translator() -> Callable[[str], str]:
-    """The function that screens call `_`: an English text in the reader's language."""
-    return locale.translator(current())
+locale.ask_reader_by(current)
 
 
 def as_ascii(markdown: str) -> str:
@@ -53,7 +55,6 @@ def replace_texts(texts: Mapping[str, str]) -> None:
 
 def replace_streamlit_texts() -> None:
     """Replace the English texts that any input may show."""
-    _ = translator()
     hint = "[data-testid=InputInstructions] span:first-child"
     replace_texts(
         {
@@ -93,5 +94,5 @@ def local_time(time: datetime, in_table: bool = False) -> str:
     """
     offset = st.context.timezone_offset
     local = time if offset is None else time - timedelta(minutes=offset)
-    text = f"{local:%Y-%m-%d %H:%M}" if in_table else f"{day(local, current())} {local.hour}:{local:%M}"
+    text = f"{local:%Y-%m-%d %H:%M}" if in_table else f"{day(local)} {local.hour}:{local:%M}"
     return text if offset is not None else f"{text} UTC"

@@ -27,7 +27,7 @@ def escape(text: str) -> str:
     Every name or sentence that goes through Markdown passes here. The message of an error comes out in the reader's
     language.
     """
-    marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, _DIRECTION.sub("", worded(text, language.current()))))
+    marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, _DIRECTION.sub("", worded(text))))
     return _LINE_START.sub(_escape_line_start, marked)
 
 

@@ -7,7 +7,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.ranking import split_by_size, with_stack
-from core.ui import inputs, language, reads, url_state
+from core.locale import _
+from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
 from core.wording.provenance import conditions_text
@@ -21,7 +22,6 @@ def runs_or_stop() -> pl.DataFrame:
     runs = reads.lists().runs
     if not runs.is_empty():
         return runs
-    _ = language.translator()
     if reads.has_reference():
         st.info(_("No measurements of your own yet. The switch at the side shows the profiles that come with Workdim."))
     else:
@@ -43,14 +43,12 @@ def runs_or_stop() -> pl.DataFrame:
 
 def stop_if_none_chosen(runs: pl.DataFrame) -> None:
     if runs.is_empty():
-        _ = language.translator()
         st.info(_("Choose at least one run above."))
         url_state.stop()
 
 
 def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
     if estimates.is_empty():
-        _ = language.translator()
         st.info(_("The chosen runs hold no layer estimates."))
         url_state.stop()
 
@@ -58,8 +56,6 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
 def show_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
     """Say why these runs hold no rows of a kind: their protocol measures none (`of_literature`), they are shipped without,
     or they were measured by an earlier version (`of_earlier`)."""
-    lang = language.current()
-    _ = language.translator()
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
         is_shipped = reads.own_runs(runs).is_empty()
@@ -69,13 +65,12 @@ def show_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> Non
             else of_earlier
         )
         return
-    named = _("; ").join(wording.name("protocol", protocol, lang) for protocol in protocols)
-    st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), lang))
+    named = _("; ").join(wording.name("protocol", protocol) for protocol in protocols)
+    st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named)))))
 
 
 def show_vetoes(runs: pl.DataFrame) -> None:
     """Name the runs that a check vetoes, and the checks; drawn before any number."""
-    _ = language.translator()
     texts = veto_texts(runs)
     if texts:
         message = _("Vetoed by a check: {runs}. These numbers may describe the sample and not the model; see Checks.")
@@ -84,8 +79,7 @@ def show_vetoes(runs: pl.DataFrame) -> None:
 
 def veto_texts(runs: pl.DataFrame) -> list[str]:
     """`SmolLM2-135M (Share of unknown tokens)` for each run that a check vetoes."""
-    _ = language.translator()
-    labels = run_labels(runs, language.current())
+    labels = run_labels(runs)
     return [
         _("{name} ({checks})").format(name=labels[run_id], checks=_(", ").join(check_names(vetoed_by)))
         for run_id, vetoed_by in runs.filter(pl.col("worst_check") == "veto").select("run_id", "vetoed_by").rows()
@@ -93,7 +87,7 @@ def veto_texts(runs: pl.DataFrame) -> list[str]:
 
 
 def check_names(checks: list[str]) -> list[str]:
-    return [wording.name("check", name, language.current()) for name in checks]
+    return [wording.name("check", name) for name in checks]
 
 
 def show_differing_conditions(runs: pl.DataFrame) -> None:
@@ -101,7 +95,6 @@ def show_differing_conditions(runs: pl.DataFrame) -> None:
 
     A note and no warning: to look at such runs together is a proper use, and the first view does it.
     """
-    _ = language.translator()
     compared = with_stack(runs)
     conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
     differing = [key for key in conditions if compared[key].n_unique() > 1]
@@ -109,4 +102,4 @@ def show_differing_conditions(runs: pl.DataFrame) -> None:
         differing.append("n_points")
     if differing:
         message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")
-        st.info(message.format(what=conditions_text(differing, language.current())), icon=":material/balance:")
+        st.info(message.format(what=conditions_text(differing)), icon=":material/balance:")

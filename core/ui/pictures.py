@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.figures.style import recolour
 from core.figures.svg import THEMES, Theme
-from core.ui import language
+from core.locale import _, spoken
 
 _LAYERED_PICTURE = st.components.v2.component(
     "layered_picture",
@@ -45,7 +45,6 @@ def plot(figure: go.Figure, key: str, **more: Any) -> Any:
 
 def _plotly_locale() -> dict[str, Any]:
     """The names of the buttons above a figure, which plotly has in English."""
-    _ = language.translator()
     names = {
         "Download plot as a PNG": _("Download plot as a PNG"),
         "Zoom": _("Zoom"),
@@ -55,8 +54,7 @@ def _plotly_locale() -> dict[str, Any]:
         "Autoscale": _("Autoscale"),
         "Reset axes": _("Reset axes"),
     }
-    lang = language.current()
-    return {} if lang == "en" else {"locale": lang, "locales": {lang: {"dictionary": names}}}
+    return {} if spoken() == "en" else {"locale": spoken(), "locales": {spoken(): {"dictionary": names}}}
 
 
 def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> None:

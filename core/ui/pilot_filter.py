@@ -8,10 +8,11 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import with_controls
 from core.analysis.question import pilot_registration
+from core.locale import _, spoken
 from core.pilots import registration
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
-from core.ui import inputs, language, reads, url_state
+from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers
 from core.wording.scores import registered_benchmark_text
@@ -26,7 +27,6 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     row = inputs.choose_pilot(rows)
     if row is None:
         return None, runs
-    _ = language.translator()
     pilot = registration.registered_pilot(row)
     _show_pilot(pilot)
     pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
@@ -38,21 +38,18 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
 
 
 def _show_pilot(registered: RegisteredPilot) -> None:
-    _ = language.translator()
-    lang, pilot = language.current(), registered.pilot
+    pilot = registered.pilot
     text = _(
         "**{question}** Use class: {use_class}. Primary benchmark ({registration}): {benchmark}. "
         "Expected: {expectation}"
     )
     st.markdown(
         text.format(
-            question=escape(pilot.question_in(lang)),
-            use_class=wording.name("use_class", pilot.use_class, lang),
-            registration=answers.registration_day_text(
-                pilot_registration(registered, registration.shipped_pilot()), lang
-            ),
-            benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),
-            expectation=escape(pilot.expectation_in(lang)),
+            question=escape(pilot.question_in(spoken())),
+            use_class=wording.name("use_class", pilot.use_class),
+            registration=answers.registration_day_text(pilot_registration(registered, registration.shipped_pilot())),
+            benchmark=escape(registered_benchmark_text(pilot.benchmark)),
+            expectation=escape(pilot.expectation_in(spoken())),
         )
     )
     show_forbidden(pilot)
@@ -60,7 +57,6 @@ def _show_pilot(registered: RegisteredPilot) -> None:
 
 def show_forbidden(pilot: Pilot | None) -> None:
     """Draw what the use class of a pilot forbids, where it forbids something."""
-    _ = language.translator()
     warnings = {
         "scarce_data": _(
             "**Scarce data.** There are too few task examples to check a choice by its results. A "

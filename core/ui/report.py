@@ -14,7 +14,7 @@ from typing import NoReturn
 import polars as pl
 import streamlit as st
 
-from core import locale, wording
+from core import wording
 from core.analysis.answer import relate_by_specification
 from core.analysis.question import RankingQuestion
 from core.analysis.ranking import newest_runs
@@ -23,7 +23,7 @@ from core.deck.report import Report, appendix_sections, build_report
 from core.deck.slide_svg import slide_outline
 from core.errors import InputError, Sentence, sentences
 from core.files import version
-from core.locale import worded
+from core.locale import _, in_language, spoken, translated, worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
@@ -56,17 +56,12 @@ class ReportRequest:
 def choose_saved_report() -> SavedRecipe | None:
     """Return a saved report, or None for a new one; drawn only where there are some."""
     saved = {recipe.recipe_id: recipe for recipe in reads.lists().recipes}
-    _ = language.translator()
     chosen = inputs.choose_by_id(
         _("Kept report"),
         [NONE, *saved],
         "recipe",
         NONE,
-        lambda key: (
-            _("a new one")
-            if key == NONE
-            else f"{saved[key].recipe.name} · {day(saved[key].made_at, language.current())}"
-        ),
+        lambda key: _("a new one") if key == NONE else f"{saved[key].recipe.name} · {day(saved[key].made_at)}",
         _("The link asks for a kept report that is not here: {names}."),
         width=480,
     )
@@ -75,7 +70,6 @@ def choose_saved_report() -> SavedRecipe | None:
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     """Return the request for a new report: runs, a pilot or a layer plan; language, audience and template."""
-    _ = language.translator()
     plan_id = _choose_plan()
     pilot: RegisteredPilot | None = None
     selection: Selection | None = None
@@ -93,15 +87,10 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         tables.show_comparison_link(run_ids)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         deck_language = inputs.choose(
-            _("Language of the slides"),
-            list(language.LANGUAGES),
-            "deck",
-            language.current(),
-            language.LANGUAGES.__getitem__,
+            _("Language of the slides"), list(language.LANGUAGES), "deck", spoken(), language.LANGUAGES.__getitem__
         )
-        lang = language.current()
         audience = inputs.choose(
-            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key, lang)
+            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key)
         )
         template_name, template_bytes = _choose_template()
     recipe = Recipe(
@@ -120,7 +109,6 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
 def read_saved_report(saved: SavedRecipe) -> ReportRequest:
     """The request of a saved report; stops the page where one of its runs, or its pilot, is gone."""
     recipe, warehouse = saved.recipe, reads.warehouse()
-    _ = language.translator()
     if missing := recipes.missing_runs(warehouse, recipe):
         _stop_incomplete(saved, _("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing)))
     template_bytes = recipes.read_template(warehouse, recipe)
@@ -147,7 +135,6 @@ def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
     full_report = _report(request)
     if request.saved is not None:
         return request, full_report
-    _ = language.translator()
     titles = {slide.key.split("-")[0]: slide.title for slide in reversed(full_report.story.appendix)}
     sections = appendix_sections(full_report.story)
     chosen = inputs.choose_many(
@@ -162,8 +149,7 @@ def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
 
 def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs with a verdict; others are left out, which a message says. Stops the page where none remains."""
-    _ = language.translator()
-    without_verdict = deck_data.names_without_verdict(runs, language.current())
+    without_verdict = deck_data.names_without_verdict(runs)
     if without_verdict:
         message = _(
             "Without a verdict and left out of the slides: {names}. Their protocol measures no points of one per type."
@@ -179,7 +165,6 @@ def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
 
 def show_downloads(request: ReportRequest, report: Report) -> None:
     """Draw buttons for the slides, the HTML page and the data behind them; each file is made on the click."""
-    _ = language.translator()
     stem = f"workdim_{slug(request.recipe.name, 'report')}_{request.recipe.language}_{report.story.made_on:%Y%m%d}"
     files = (
         ("pptx", _("Download the slides (PowerPoint)"), partial(_powerpoint_file, request, report)),
@@ -197,11 +182,7 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
 
 def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:
     recipe, template_bytes = request.recipe, request.template
-    opened = (
-        template.open_template(template_bytes, recipe.template or "template", recipe.language)
-        if template_bytes
-        else None
-    )
+    opened = template.open_template(template_bytes, recipe.template or "template") if template_bytes else None
     return report.powerpoint(version(), reads.warehouse().folder.identity(), opened)
 
 
@@ -212,12 +193,14 @@ def _html_file(report: Report, data_file_name: str) -> bytes:
 def _data_file(report: Report) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "rows.zip"
-        export_runs.export_report_data(
+        in_language(
+            report.story.language,
+            export_runs.export_report_data,
             reads.warehouse(),
             report.numbers,
             report.story.run_ids or report.recipe.run_ids,
             target,
-            locale.translator(report.story.language),
+            translated,
         )
         return target.read_bytes()
 
@@ -227,7 +210,6 @@ def _data_file(report: Report) -> bytes:
 
 def show_slides(report: Report) -> None:
     """Draw the slides in small, in the language of the report; the appendix in an expander."""
-    _ = language.translator()
     story = report.story
     st.subheader(escape(story.title))
     _show_outlines(story.slides, 1, story.language)
@@ -239,17 +221,16 @@ def show_slides(report: Report) -> None:
 def _show_outlines(slides: tuple, first_number: int, deck_language: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for number, slide in enumerate(slides, start=first_number):
-            st.image(slide_outline(slide, number, deck_language), width=290, alt=slide.title)
+            st.image(in_language(deck_language, slide_outline, slide, number), width=290, alt=slide.title)
 
 
 def show_changes(saved: SavedRecipe, report: Report) -> None:
     """Draw the numbers of a saved report that the warehouse would give differently now."""
-    _ = language.translator()
     warehouse = reads.warehouse()
     comparisons = recipes.compare_numbers(warehouse, recipes.recipe_numbers(warehouse, saved.recipe_id), report.numbers)
     changed = [number for number in comparisons if number.state in ("changed", "gone")]
     n_left = sum(number.state == "no_source" for number in comparisons)
-    made_on = day(saved.made_at, language.current())
+    made_on = day(saved.made_at)
     if not changed and not n_left:
         st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=made_on))
         return
@@ -265,7 +246,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
             "{n:,} without a source was not compared.", "{n:,} without a source were not compared.", n=n_left
         )
         line = sentences(line, not_compared)
-    st.warning(worded(line, language.current()), icon=":material/published_with_changes:")
+    st.warning(worded(line), icon=":material/published_with_changes:")
     if not changed:
         return
     rows = {
@@ -286,7 +267,6 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
 @inputs.hidden_when_read_only
 def show_save_form(request: ReportRequest, report: Report) -> None:
     """Draw the form that saves the report under a name; of a saved report, buttons that update its numbers or delete it."""
-    _ = language.translator()
     if request.saved is not None:
         with st.container(horizontal=True, gap="small"):
             if st.button(_("Take the numbers of today"), icon=":material/update:"):
@@ -306,7 +286,6 @@ def show_save_form(request: ReportRequest, report: Report) -> None:
 @inputs.hidden_when_read_only
 def show_delete_button(saved: SavedRecipe) -> None:
     """Draw a button that deletes a saved report."""
-    _ = language.translator()
     if st.button(_("Forget this report"), icon=":material/delete:"):
         recipes.delete_recipe(reads.warehouse(), saved.recipe_id)
         st.rerun()
@@ -328,7 +307,6 @@ def _report_name(pilot: RegisteredPilot | None) -> str:
 def _choose_plan() -> str | None:
     """Return the id of a layer plan, or None for a report of runs; drawn only where there are plans."""
     rows = {row["plan_id"]: row for row in reads.lists().plans.to_dicts()}
-    _ = language.translator()
     chosen = inputs.choose_by_id(
         _("Layer plan"),
         [NONE, *rows],
@@ -347,13 +325,12 @@ def _choose_plan() -> str | None:
 
 def _choose_template() -> tuple[str | None, bytes | None]:
     """Return name and content of the company template, with remarks on what slides on it lack; None without a usable one."""
-    _ = language.translator()
     file = inputs.upload(_("Company template"), ["pptx", "potx"], "template", width=360)
     if file is None:
         return None, None
     name, content = file.name[-80:], file.getvalue()
     try:
-        remarks = _template_remarks(hashlib.sha256(content).hexdigest(), name, language.current(), content)
+        remarks = _template_remarks(hashlib.sha256(content).hexdigest(), name, spoken(), content)
     except InputError as error:
         st.error(escape(error.message), icon=":material/error:")
         return None, None
@@ -365,7 +342,7 @@ def _choose_template() -> tuple[str | None, bytes | None]:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _template_remarks(sha256: str, name: str, deck_language: str, _template_bytes: bytes) -> list[str]:
     """What slides on a template lack; cached, since the page is drawn anew at every click."""
-    return template.open_template(_template_bytes, name, deck_language).remarks(deck_language)
+    return in_language(deck_language, template.open_template(_template_bytes, name).remarks)
 
 
 def _report(request: ReportRequest) -> Report:
@@ -384,7 +361,7 @@ def _cached_report(
         plan = reads.layer_plan(recipe.plan_id or "")
         if plan is None:
             raise InputError("The layer plan of this report is not there any more.")
-        return build_report(deck_data.plan_data(plan, recipe.language, day), recipe)
+        return build_report(in_language(recipe.language, deck_data.plan_data, plan, day), recipe)
     plans = [
         row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(selection.runs["model_id"])
     ]
@@ -406,7 +383,13 @@ def _cached_report(
         pilot_answer = reads.answer(question)
         population = reads.population(question)
         specifications = relate_by_specification(population, reads.inner_maxima(population.rows["run_id"].to_list()))
-    data = deck_data.deck_data(
-        frames, recipe.language, pilot, made_on=day, pilot_answer=pilot_answer, specifications=specifications
+    data = in_language(
+        recipe.language,
+        deck_data.deck_data,
+        frames,
+        pilot,
+        made_on=day,
+        pilot_answer=pilot_answer,
+        specifications=specifications,
     )
     return build_report(data, recipe)

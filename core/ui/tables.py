@@ -10,7 +10,8 @@ import streamlit as st
 from rich.cells import cell_len
 
 from core import exports
-from core.ui import inputs, language, url_state
+from core.locale import _, spoken
+from core.ui import inputs, url_state
 
 PROVENANCE = (
     "run_id",
@@ -50,7 +51,6 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
 
     Rows with verdicts are high enough for the reasons.
     """
-    _ = language.translator()
     verdict, outcome = _("Verdicts"), _("Outcome")
     columns = column_widths(table)
     if outcome in table.columns:
@@ -73,7 +73,7 @@ def show_plain(table: pl.DataFrame, **more: Any) -> Any:
 def column_widths(table: pl.DataFrame) -> dict[str, Any]:
     """Columns as wide as their longest text, within limits; the first one stays visible."""
     widths = {name: _text_width(table[name]) for name in table.columns if table[name].dtype == pl.String}
-    minimum = MIN_WIDTH if language.current() == "ja" else DEFAULT_WIDTH
+    minimum = MIN_WIDTH if spoken() == "ja" else DEFAULT_WIDTH
     columns = {
         name: st.column_config.Column(width=width) for name, width in widths.items() if minimum < width <= MAX_WIDTH
     }
@@ -97,7 +97,6 @@ def _text_width(column: pl.Series) -> int:
 def show_comparison_button(runs: pl.DataFrame, selected: Any, key: str) -> None:
     """Draw a button that opens the runs of the marked rows; `runs` are the rows in the order shown, `selected` is what
     `show` returned."""
-    _ = language.translator()
     rows = [row for row in selected["selection"]["rows"] if row < runs.height]
     ids = runs["run_id"].gather(rows).to_list()
     if not ids:
@@ -112,7 +111,6 @@ def show_comparison_link(run_ids: Sequence[str]) -> None:
     """Draw a link to the comparison of these runs; nothing where there are fewer than two."""
     if len(run_ids) < 2:
         return
-    _ = language.translator()
     st.page_link(
         "pages/profiles.py",
         label=_("Compare these runs"),
@@ -156,6 +154,6 @@ def rounded(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:
     return rows[column].round_sig_figs(digits) if column in rows.columns else None
 
 
-def named(column: pl.Series, name: Callable[[str, str], str]) -> list[str | None]:
+def named(column: pl.Series, name: Callable[[str], str]) -> list[str | None]:
     """The names of a column's values in the reader's language, as `wording.stated_text` or `wording.metric_name` gives them."""
-    return [None if text is None else name(text, language.current()) for text in column]
+    return [None if text is None else name(text) for text in column]

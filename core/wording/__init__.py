@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 
-from core.locale import translator
+from core.locale import _
 from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.scores import (
@@ -133,14 +133,12 @@ QUANTITIES = (
 )
 
 
-def outcome_name(outcome: str | None, language: str) -> str:
-    _ = translator(language)
-    return _("no check was made") if outcome is None else name("outcome", outcome, language)
+def outcome_name(outcome: str | None) -> str:
+    return _("no check was made") if outcome is None else name("outcome", outcome)
 
 
-def joined_sentences(texts: Iterable[str], language: str) -> str:
+def joined_sentences(texts: Iterable[str]) -> str:
     """The sentences as one text, with blanks between them where the language has some. Empty ones are skipped."""
-    _ = translator(language)
     non_empty = [text for text in texts if text]
     return (
         reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), non_empty)
@@ -149,81 +147,68 @@ def joined_sentences(texts: Iterable[str], language: str) -> str:
     )
 
 
-def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:
+def text_name(corpus: str, spoken: str, domain: str) -> str:
     """A text with its language and domain: `python-docs (English, technical reference)`. An unknown language is left out."""
-    _ = translator(language)
-    details = [] if spoken == "unknown" else [name("language", spoken, language)]
-    details.append(name("domain", domain, language))
+    details = [] if spoken == "unknown" else [name("language", spoken)]
+    details.append(name("domain", domain))
     return _("{quantity} ({details})").format(quantity=corpus, details=_(", ").join(details))
 
 
-def layer_axis(same_depth: bool, language: str) -> str:
-    _ = translator(language)
+def layer_axis(same_depth: bool) -> str:
     return (
         _("Layer (0 = embedding output)") if same_depth else _("Relative depth (0 = embedding output, 1 = last block)")
     )
 
 
 def dimension_axis(
-    estimator: str,
-    cloud: str,
-    language: str,
-    n_points: tuple[int, int] | None = None,
-    n1: int | None = None,
-    n2: int | None = None,
+    estimator: str, cloud: str, n_points: tuple[int, int] | None = None, n1: int | None = None, n2: int | None = None
 ) -> str:
     """The label of an axis of dimensions, with what they depend on: `Estimated dimension (d2, one per type, N=800)`."""
-    _ = translator(language)
-    inside = [estimator_symbol(estimator, language, n1, n2), *_points_named(cloud, language, n_points)]
+    inside = [estimator_symbol(estimator, n1, n2), *_points_named(cloud, n_points)]
     return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
 
 
-def estimate_label(quantity: str, language: str, n_points: tuple[int, int] | None = None) -> str:
+def estimate_label(quantity: str, n_points: tuple[int, int] | None = None) -> str:
     """A dimension of a run summary with what it depends on: `largest inner dimension (d2, one per type, N=800)`."""
-    _ = translator(language)
-    details = _(", ").join([estimator_symbol("d2", language), *_points_named("one_per_type", language, n_points)])
+    details = _(", ").join([estimator_symbol("d2"), *_points_named("one_per_type", n_points)])
     return _("{quantity} ({details})").format(quantity=quantity, details=details)
 
 
-def correlator_axis(correlator: str, cloud: str, language: str, n_points: tuple[int, int]) -> str:
+def correlator_axis(correlator: str, cloud: str, n_points: tuple[int, int]) -> str:
     """The label of an axis of a correlator, with what it depends on: `Mean cosine of token pairs (one per type, N=800)`."""
-    _ = translator(language)
-    details = _(", ").join(_points_named(cloud, language, n_points))
-    return _("{quantity} ({details})").format(quantity=name("correlator", correlator, language), details=details)
+    details = _(", ").join(_points_named(cloud, n_points))
+    return _("{quantity} ({details})").format(quantity=name("correlator", correlator), details=details)
 
 
-def _points_named(cloud: str, language: str, n_points: tuple[int, int] | None) -> list[str]:
+def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:
     known = n_points is not None and n_points[1]
-    return [name("cloud", cloud, language), *([f"N={size_range(n_points)}"] if known and n_points else [])]
+    return [name("cloud", cloud), *([f"N={size_range(n_points)}"] if known and n_points else [])]
 
 
-def scatter_caution_text(language: str) -> str:
+def scatter_caution_text() -> str:
     """The line under every picture of dimension against score."""
-    _ = translator(language)
     return _(
         "The published claim (arXiv 2503.22547) concerns models of one architecture and size; arXiv 2602.20433 found no "
         "reliable prediction of scores, mainly by the unembedding matrix. This picture shows numbers side by side, no more."
     )
 
 
-def own_definition_text(language: str) -> str:
-    _ = translator(language)
+def own_definition_text() -> str:
     return _(
         "d2 is our definition, not the source paper's: one over the mean squared cosine of token pairs, "
         "centred, one token per type."
     )
 
 
-def veto_mark_text(language: str) -> str:
+def veto_mark_text() -> str:
     """The meaning of the mark beside a name."""
-    _ = translator(language)
     return _("‡ A check vetoed this run: its numbers are not to be relied on.")
 
 
-def phase_name(phase: str, language: str) -> str:
+def phase_name(phase: str) -> str:
     """A phase of a measurement or of its control: `random_init 2: geometry` -> `control: random weights 2, measuring layers`."""
     named = []
     for part in phase.split(": "):
-        key, _, number_ = part.partition(" ")
-        named.append(" ".join(word for word in (name("phase", key, language), number_) if word))
-    return translator(language)(", ").join(named)
+        key, _blank, number_ = part.partition(" ")
+        named.append(" ".join(word for word in (name("phase", key), number_) if word))
+    return _(", ").join(named)

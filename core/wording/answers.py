@@ -11,7 +11,7 @@ from core.analysis.question import Registration
 from core.analysis.relation import LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.registry.published import Published
 from core.registry.specifications import SPECIFICATIONS
 from core.wording.labels import names_text
@@ -20,9 +20,8 @@ from core.wording.scores import p_value_text, row_benchmark_name
 from core.wording.verdicts import specification_name
 
 
-def dimension_name(dimension: str, language: str) -> str:
+def dimension_name(dimension: str) -> str:
     """A key of `core.analysis.question.DIMENSIONS` in words, for use within a sentence."""
-    _ = translator(language)
     names = {
         "inner_max": _("largest inner dimension"),
         "working": _("working dimension"),
@@ -33,9 +32,8 @@ def dimension_name(dimension: str, language: str) -> str:
     return names[dimension]
 
 
-def direction_name(claim: Published, language: str) -> str:
+def direction_name(claim: Published) -> str:
     """In which direction a published claim relates dimension and performance."""
-    _ = translator(language)
     return {
         "negative": _("smaller with better"),
         "positive": _("larger with better"),
@@ -44,13 +42,12 @@ def direction_name(claim: Published, language: str) -> str:
     }[claim.direction]
 
 
-def answer_word(answer: Answer, language: str) -> str:
+def answer_word(answer: Answer) -> str:
     """One of five: `related as registered`, `related the other way`, `not related`, `cannot tell`, `a hint`."""
-    return _word_of(answer.word, language)
+    return _word_of(answer.word)
 
 
-def _word_of(key: str, language: str) -> str:
-    _ = translator(language)
+def _word_of(key: str) -> str:
     words = {
         "related_as_registered": _("related as registered"),
         "related_other_way": _("related the other way"),
@@ -61,48 +58,36 @@ def _word_of(key: str, language: str) -> str:
     return words[key]
 
 
-def headline_text(answer: Answer, language: str) -> str:
+def headline_text(answer: Answer) -> str:
     """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 24)`."""
-    _ = translator(language)
     template = _("Dimension and {benchmark}: {word} (n = {n})")
-    return template.format(
-        benchmark=benchmark_name(answer, language), word=answer_word(answer, language), n=answer.relation.n
-    )
+    return template.format(benchmark=benchmark_name(answer), word=answer_word(answer), n=answer.relation.n)
 
 
-def answer_text(answer: Answer, language: str) -> str:
+def answer_text(answer: Answer) -> str:
     """The whole answer: the claim, its numbers, and what it was measured on."""
-    _ = translator(language)
     if answer.group is None:
-        return claim_text(answer, language)
+        return claim_text(answer)
     whole = _("{claim}: {numbers}; {basis}.")
-    return whole.format(
-        claim=claim_text(answer, language),
-        numbers=relation_text(answer.relation, language),
-        basis=basis_text(answer, language),
-    )
+    return whole.format(claim=claim_text(answer), numbers=relation_text(answer.relation), basis=basis_text(answer))
 
 
-def basis_text(answer: Answer, language: str) -> str:
+def basis_text(answer: Answer) -> str:
     """What the answer was measured on: `text python-docs, protocol quick; registered 1 March 2026, before the scores`."""
-    _ = translator(language)
     if answer.group is None:
         return ""
     run = answer.group.rows.row(0, named=True)
     template = _("text {text}, protocol {protocol}; {status}")
-    return template.format(
-        text=run["corpus_name"], protocol=run["protocol"], status=_status_text(answer.registration, language)
-    )
+    return template.format(text=run["corpus_name"], protocol=run["protocol"], status=_status_text(answer.registration))
 
 
-def claim_text(answer: Answer, language: str) -> str:
+def claim_text(answer: Answer) -> str:
     """The answer without its numbers."""
-    _ = translator(language)
     if answer.group is None and answer.population.vetoed.height:
         return _("Cannot tell: a check vetoes every run that could be compared.")
     if answer.group is None:
         return _("Cannot tell: none of the models that the question is about was measured here.")
-    dimension, benchmark = dimension_name(answer.population.asked.dimension, language), benchmark_name(answer, language)
+    dimension, benchmark = dimension_name(answer.population.asked.dimension), benchmark_name(answer)
     sign = answer.registration.sign
     expected, reverse = ("smaller", "larger") if sign == "negative" else ("larger", "smaller")
     heads = {
@@ -136,23 +121,19 @@ def claim_text(answer: Answer, language: str) -> str:
     return template.format(dimension=dimension, benchmark=benchmark, margin=f"{answer.relation.margin:g}")
 
 
-def benchmark_name(answer: Answer, language: str) -> str:
+def benchmark_name(answer: Answer) -> str:
     """The benchmark of the scores shown, or the registered one if no model has a score."""
-    _ = translator(language)
     shown, pilot = answer.population.benchmark, answer.population.pilot
     if shown is not None:
-        return row_benchmark_name(shown, language)
+        return row_benchmark_name(shown)
     if pilot is not None:
         registered = pilot.benchmark
-        return wording.benchmark_name(
-            registered.name, registered.metric, registered.n_shot, language, registered.filter
-        )
+        return wording.benchmark_name(registered.name, registered.metric, registered.n_shot, registered.filter)
     return _("any benchmark")
 
 
-def relation_text(relation: Relation, language: str) -> str:
+def relation_text(relation: Relation) -> str:
     """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24`; where nobody registered it, with the corrected p."""
-    _ = translator(language)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
     p = p_value_text(relation.p)
@@ -164,7 +145,7 @@ def relation_text(relation: Relation, language: str) -> str:
             n=relation.n_looks,
             corrected=p_value_text(relation.corrected_p),
         )
-        p = worded(corrected, language)
+        p = worded(corrected)
     template = _("Spearman's rho {rho}, {p}, n = {n}")
     return template.format(rho=coefficient_text(relation.rho, relation.lower, relation.upper), p=p, n=relation.n)
 
@@ -176,33 +157,27 @@ def coefficient_text(rho: float | None, lower: float | None = None, upper: float
     return f"{rho:.2f}" if lower is None or upper is None else f"{rho:.2f} [{lower:.2f}, {upper:.2f}]"
 
 
-def _status_text(registration: Registration, language: str) -> str:
-    _ = translator(language)
+def _status_text(registration: Registration) -> str:
     if not registration.is_registered:
         return _("exploratory")
-    return _("registered {day}, before the scores").format(day=_day_text(registration, language))
+    return _("registered {day}, before the scores").format(day=_day_text(registration))
 
 
-def _day_text(registration: Registration, language: str) -> str:
-    return "–" if registration.day is None else day(registration.day, language)
+def _day_text(registration: Registration) -> str:
+    return "–" if registration.day is None else day(registration.day)
 
 
 # --- beside it -------------------------------------------------------------------------------------------------
 
 
-def note_lines(answer: Answer, language: str) -> list[str]:
+def note_lines(answer: Answer) -> list[str]:
     """Notes to the answer: who expected what, why no answer is possible, and which models are left out."""
-    lines = [
-        expectation_text(answer.registration, language),
-        *undecided_lines(answer, language),
-        *replicate_lines(answer, language),
-    ]
-    return [line for line in [*lines, *exclusion_lines(answer, language)] if line]
+    lines = [expectation_text(answer.registration), *undecided_lines(answer), *replicate_lines(answer)]
+    return [line for line in [*lines, *exclusion_lines(answer)] if line]
 
 
-def expectation_text(registration: Registration, language: str) -> str:
+def expectation_text(registration: Registration) -> str:
     """What was expected, by whom and when, and what makes the answer exploratory."""
-    _ = translator(language)
     signs = {
         "negative": _("the smaller the dimension, the better the score"),
         "positive": _("the larger the dimension, the better the score"),
@@ -217,30 +192,24 @@ def expectation_text(registration: Registration, language: str) -> str:
     else:
         template = _("Expectation of the pilot “{name}”, {day}: {sign}.")
     pilot_name = registration.pilot.name if registration.pilot else ""
-    when = (
-        registration_day_text(registration, language)
-        if registration.by == "pilot"
-        else _day_text(registration, language)
-    )
+    when = registration_day_text(registration) if registration.by == "pilot" else _day_text(registration)
     text = template.format(name=pilot_name, day=when, sign=sign)
-    return wording.joined_sentences((text, exploratory_text(registration, language)), language)
+    return wording.joined_sentences((text, exploratory_text(registration)))
 
 
-def registration_day_text(registration: Registration, language: str) -> str:
+def registration_day_text(registration: Registration) -> str:
     """`registered in Workdim on 29 November 2026, dated 1 January 2020 by its author`: only the first counts."""
-    _ = translator(language)
     if registration.by == "shipped":
-        return _("registered {day}, with Workdim itself").format(day=_day_text(registration, language))
-    text = _("registered in Workdim on {day}").format(day=_day_text(registration, language))
+        return _("registered {day}, with Workdim itself").format(day=_day_text(registration))
+    text = _("registered in Workdim on {day}").format(day=_day_text(registration))
     if registration.stated_date is None or registration.stated_date == registration.day:
         return text
-    dated = _("dated {day} by its author").format(day=day(registration.stated_date, language))
+    dated = _("dated {day} by its author").format(day=day(registration.stated_date))
     return _(", ").join((text, dated))
 
 
-def exploratory_text(registration: Registration, language: str) -> str:
+def exploratory_text(registration: Registration) -> str:
     """Why an answer does not test what was registered; empty if it does."""
-    _ = translator(language)
     reasons = {
         "not_registered": _("nobody registered it for these models"),
         "after_scores": _("scores were there before it was registered"),
@@ -253,9 +222,8 @@ def exploratory_text(registration: Registration, language: str) -> str:
     return _("Exploratory: {reasons}.").format(reasons=_("; ").join(given)) if given else ""
 
 
-def undecided_lines(answer: Answer, language: str) -> list[str]:
+def undecided_lines(answer: Answer) -> list[str]:
     """Why no answer is possible: one line for each reason."""
-    _ = translator(language)
     relation = answer.relation
     lines = {
         "no_runs": "",
@@ -298,25 +266,23 @@ def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str
     return {**stages, "interval_too_wide": too_wide}
 
 
-def replicate_lines(answer: Answer, language: str) -> list[str]:
+def replicate_lines(answer: Answer) -> list[str]:
     """Whether the answer stays the same with replicates of a recipe counted once; empty if there are none."""
-    _ = translator(language)
     once = answer.relation.once
     if once is None:
         return []
     if "replicates" not in answer.reasons:
         template = _("The same answer with each recipe counted once: {numbers}.")
-        return [template.format(numbers=relation_text(once, language))]
+        return [template.format(numbers=relation_text(once))]
     template = _(
         "Counting each of the replicates, the answer would be another one than with each recipe counted once ({word}; "
         "{numbers}): no answer stands."
     )
-    return [template.format(word=_word_of(once.answer, language), numbers=relation_text(once, language))]
+    return [template.format(word=_word_of(once.answer), numbers=relation_text(once))]
 
 
-def exclusion_lines(answer: Answer, language: str) -> list[str]:
+def exclusion_lines(answer: Answer) -> list[str]:
     """Which models are not counted and why, and what is doubtful about those that are."""
-    _ = translator(language)
     population = answer.population
     labels = {model.run_id: model.name for model in answer.models}
     only_base_scored = {model.run_id for model in answer.models if model.match == "base"}
@@ -324,25 +290,23 @@ def exclusion_lines(answer: Answer, language: str) -> list[str]:
     lines = []
     if population.missing:
         lines.append(
-            _("Named by the pilot and not measured here: {names}.").format(
-                names=names_text(population.missing, language)
-            )
+            _("Named by the pilot and not measured here: {names}.").format(names=names_text(population.missing))
         )
     without_score = [
         labels[run_id] for run_id in relation.without_performance if run_id in labels.keys() - only_base_scored
     ]
     if without_score and relation.n:
-        lines.append(_("Without this score: {names}.").format(names=names_text(without_score, language)))
+        lines.append(_("Without this score: {names}.").format(names=names_text(without_score)))
     without_dimension = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
     if without_dimension:
-        lines.append(_("Without this dimension: {names}.").format(names=names_text(without_dimension, language)))
+        lines.append(_("Without this dimension: {names}.").format(names=names_text(without_dimension)))
     if population.n_variants:
         variants = Sentence(
             "Not counted, as no model of its own: {n} profile of an earlier checkpoint or damaged network.",
             "Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.",
             n=population.n_variants,
         )
-        lines.append(worded(variants, language))
+        lines.append(worded(variants))
     if answer.n_base and relation.n:
         lines.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
@@ -351,10 +315,10 @@ def exclusion_lines(answer: Answer, language: str) -> list[str]:
             "Sources tell different scores of {n} models; the newest counts, and any of them gives this answer.",
             n=answer.n_contradicting,
         )
-        lines.append(worded(differing, language))
+        lines.append(worded(differing))
     vetoed = [model.name for model in answer.models if model.is_vetoed]
     if vetoed:
-        lines.append(_("Counted, although a check vetoes them: {names}.").format(names=names_text(vetoed, language)))
+        lines.append(_("Counted, although a check vetoes them: {names}.").format(names=names_text(vetoed)))
     if answer.group is not None and len(answer.group.dtypes) > 1:
         line = _("The runs differ in number format: {formats}.")
         lines.append(line.format(formats=_(", ").join(answer.group.dtypes)))
@@ -364,9 +328,8 @@ def exclusion_lines(answer: Answer, language: str) -> list[str]:
     return lines
 
 
-def detail_lines(answer: Answer, language: str) -> list[str]:
+def detail_lines(answer: Answer) -> list[str]:
     """Details for a referee: other coefficients, rho given model size, and how much single models and families weigh."""
-    _ = translator(language)
     relation = answer.relation
     if relation.rho is None:
         return []
@@ -376,15 +339,14 @@ def detail_lines(answer: Answer, language: str) -> list[str]:
     return [
         _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
         *([] if "interval_too_wide" in answer.reasons else [detectable]),  # that reason says it
-        given_size_text(relation, language),
-        within_strata_text(relation, language),
-        *influence_lines(answer, language),
+        given_size_text(relation),
+        within_strata_text(relation),
+        *influence_lines(answer),
     ]
 
 
-def influence_lines(answer: Answer, language: str) -> list[str]:
+def influence_lines(answer: Answer) -> list[str]:
     """How far rho moves without one model, without one family, and by errors of measurement alone."""
-    _ = translator(language)
     relation = answer.relation
     lines: list[str] = []
     if relation.without_one is not None:
@@ -399,15 +361,14 @@ def influence_lines(answer: Answer, language: str) -> list[str]:
         )
         lines.append(_without_text(template, influence, names.get(influence.moves_most, influence.moves_most)))
     if relation.without_family is not None:
-        lines.append(without_family_text(relation.without_family, language))
+        lines.append(without_family_text(relation.without_family))
     if relation.error_lower is not None:
-        lines.append(_measurement_error_text(relation, language))
+        lines.append(_measurement_error_text(relation))
     return lines
 
 
-def without_family_text(family: LeaveOneOut, language: str) -> str:
+def without_family_text(family: LeaveOneOut) -> str:
     """How far rho moves without one family, whether the answer changes, and which families are not judged."""
-    _ = translator(language)
     template = (
         _(
             "Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
@@ -416,8 +377,8 @@ def without_family_text(family: LeaveOneOut, language: str) -> str:
         else _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most.")
     )
     not_judged = _("Without these families too few models are left to judge: {names}.")
-    note = not_judged.format(names=names_text(family.not_judged, language)) if family.not_judged else ""
-    return wording.joined_sentences((_without_text(template, family, family.moves_most), note), language)
+    note = not_judged.format(names=names_text(family.not_judged)) if family.not_judged else ""
+    return wording.joined_sentences((_without_text(template, family, family.moves_most), note))
 
 
 def _without_text(template: str, influence, moves_most: str) -> str:
@@ -426,9 +387,8 @@ def _without_text(template: str, influence, moves_most: str) -> str:
     )
 
 
-def _measurement_error_text(relation: Relation, language: str) -> str:
+def _measurement_error_text(relation: Relation) -> str:
     """How far errors of measurement move rho, and which of them are assumed independent between models."""
-    _ = translator(language)
     templates = {
         ("dimension", "performance"): _(
             "Errors of measurement alone move rho between {lower} and {upper}; those of text that all models have read are "
@@ -450,9 +410,8 @@ def _measurement_error_text(relation: Relation, language: str) -> str:
     return template.format(lower=coefficient_text(relation.error_lower), upper=coefficient_text(relation.error_upper))
 
 
-def given_size_text(relation: Relation, language: str) -> str:
+def given_size_text(relation: Relation) -> str:
     """The correlation of dimension and score given model size, or why there is none."""
-    _ = translator(language)
     partial = relation.partial
     if partial.r is None:
         reasons = {
@@ -471,9 +430,8 @@ def given_size_text(relation: Relation, language: str) -> str:
     return template.format(r=r, p=p_value_text(partial.p), n=partial.n)
 
 
-def within_strata_text(relation: Relation, language: str) -> str:
+def within_strata_text(relation: Relation) -> str:
     """Rho within families and classes of size, or why there is none."""
-    _ = translator(language)
     strata = relation.strata
     if strata.rho is None:
         reasons = {
@@ -488,35 +446,32 @@ def within_strata_text(relation: Relation, language: str) -> str:
     )
 
 
-def specifications_text(curve: SpecificationCurve, answer: Answer, language: str) -> str:
+def specifications_text(curve: SpecificationCurve, answer: Answer) -> str:
     """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
-    _ = translator(language)
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
-    word = _word_of(curve.answer, language)
+    word = _word_of(curve.answer)
     return template.format(holds=curve.n_agreeing, n=len(curve.relations), word=word)
 
 
-def specification_lines(curve: SpecificationCurve, answer: Answer, language: str) -> list[str]:
+def specification_lines(curve: SpecificationCurve, answer: Answer) -> list[str]:
     """The answer and the coefficient under each: `d2, one per type: cannot tell, 0.31`."""
-    _ = translator(language)
     return [
         _("{name}: {relation}").format(
-            name=_name_of_specification(key, language),
-            relation=_(", ").join((_word_of(relation.answer, language), coefficient_text(relation.rho))),
+            name=_name_of_specification(key),
+            relation=_(", ").join((_word_of(relation.answer), coefficient_text(relation.rho))),
         )
         for key, relation in curve.relations.items()
     ]
 
 
-def _name_of_specification(key: str, language: str) -> str:
+def _name_of_specification(key: str) -> str:
     found = next(one for one in SPECIFICATIONS if specification_key(one) == key)
     row = {"estimator": found.estimator, "cloud": found.cloud, "transform": found.transform, "n1": found.n1, "n2": None}
-    return specification_name(row, language)
+    return specification_name(row)
 
 
-def search_text(curve: SpecificationCurve, language: str) -> str:
+def search_text(curve: SpecificationCurve) -> str:
     """The largest coefficient under all specifications and its corrected p; empty below the models that a test takes."""
-    _ = translator(language)
     search = curve.search
     if search.best is None or search.n < FEWEST_TEST:
         return ""
@@ -524,7 +479,7 @@ def search_text(curve: SpecificationCurve, language: str) -> str:
         "The largest coefficient with each recipe counted once: {rho} ({name}); corrected for having looked at all of them (by "
         "permutations of the maximum), {p}, n = {n}."
     ).format(
-        name=_name_of_specification(search.best, language),
+        name=_name_of_specification(search.best),
         rho=coefficient_text(search.largest),
         p=p_value_text(search.p),
         n=search.n,

@@ -14,7 +14,7 @@ from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoS
 from core.analysis.generality import OrderTable, OverTasks, VerdictAgreement
 from core.analysis.rule_record import TrackRecord
 from core.analysis.units import FEWEST_TEST
-from core.locale import translator
+from core.locale import _
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.tables import RuleChoiceRow
@@ -24,33 +24,25 @@ from core.wording.numbers import amount, number
 from core.wording.scores import p_value_text, row_benchmark_name
 
 
-def criterion_name(resolved: ResolvedCriterion, language: str, bits: float | None = None) -> str:
+def criterion_name(resolved: ResolvedCriterion, bits: float | None = None) -> str:
     """A criterion with what it was resolved to: `score in lambada_openai (acc, 0-shot)`, `memory at 8 bits`."""
     if resolved.benchmark is None:
-        return unresolved_criterion_name(resolved.criterion, language, bits)
-    _ = translator(language)
-    return _("score in {benchmark}").format(benchmark=row_benchmark_name(resolved.benchmark, language))
+        return unresolved_criterion_name(resolved.criterion, bits)
+    return _("score in {benchmark}").format(benchmark=row_benchmark_name(resolved.benchmark))
 
 
-def measured_criterion_name(
-    resolved: ResolvedCriterion, n_points: tuple[int, int], language: str, bits: float | None = None
-) -> str:
+def measured_criterion_name(resolved: ResolvedCriterion, n_points: tuple[int, int], bits: float | None = None) -> str:
     """As `criterion_name`, with sample size and estimator if it is a dimension."""
-    name = criterion_name(resolved, language, bits)
-    return wording.estimate_label(name, language, n_points) if resolved.criterion.of in DIMENSIONS else name
+    name = criterion_name(resolved, bits)
+    return wording.estimate_label(name, n_points) if resolved.criterion.of in DIMENSIONS else name
 
 
-def unresolved_criterion_name(criterion: Criterion, language: str, bits: float | None = None) -> str:
+def unresolved_criterion_name(criterion: Criterion, bits: float | None = None) -> str:
     """A criterion as declared, before it meets data: its score is that of the benchmark it names, or of the task."""
-    _ = translator(language)
     if criterion.of == "score":
         benchmark = criterion.benchmark
-        return (
-            _("score in {benchmark}").format(benchmark=task_name(benchmark, language))
-            if benchmark
-            else _("score of the task")
-        )
-    name = wording.name("criterion", criterion.of, language)
+        return _("score in {benchmark}").format(benchmark=task_name(benchmark)) if benchmark else _("score of the task")
+    name = wording.name("criterion", criterion.of)
     return (
         _("{quantity} at {bits} bits").format(quantity=name, bits=f"{bits:g}")
         if criterion.of == "memory" and bits
@@ -58,19 +50,17 @@ def unresolved_criterion_name(criterion: Criterion, language: str, bits: float |
     )
 
 
-def task_name(task: TaskName | Mapping[str, Any] | None, language: str) -> str:
+def task_name(task: TaskName | Mapping[str, Any] | None) -> str:
     """A benchmark with its settings; `no task in particular` for None."""
-    _ = translator(language)
     if task is None:
         return _("no task in particular")
     if isinstance(task, TaskName):
-        return wording.benchmark_name(task.name, task.metric, task.n_shot, language, task.filter)
-    return row_benchmark_name(task, language)
+        return wording.benchmark_name(task.name, task.metric, task.n_shot, task.filter)
+    return row_benchmark_name(task)
 
 
-def value_text(quantity: str, value: float | None, language: str, assumptions: Assumptions | None = None) -> str:
+def value_text(quantity: str, value: float | None, assumptions: Assumptions | None = None) -> str:
     """The value of a criterion with its unit: `1.35 M`, `2.10 GB`, `2,048 tokens/s`, `120 USD`, `61.5`."""
-    _ = translator(language)
     if value is None:
         return "–"
     if quantity == "parameters":
@@ -85,21 +75,18 @@ def value_text(quantity: str, value: float | None, language: str, assumptions: A
     return number(value)
 
 
-def interval_text(
-    quantity: str, value: CriterionValue | None, language: str, assumptions: Assumptions | None = None
-) -> str:
+def interval_text(quantity: str, value: CriterionValue | None, assumptions: Assumptions | None = None) -> str:
     """As `value_text`, with the interval if there is one: `61.5 [60.1, 62.9]`."""
     if value is None:
         return "–"
-    text = value_text(quantity, value.value, language, assumptions)
+    text = value_text(quantity, value.value, assumptions)
     if quantity in AMOUNTS or value.lower is None or value.upper is None or value.lower == value.upper:
         return text
     return f"{text} [{number(value.lower)}, {number(value.upper)}]"
 
 
-def share_text(weight: float, language: str) -> str:
+def share_text(weight: float) -> str:
     """A share in percent: `40 %`, `0.4 %`."""
-    _ = translator(language)
     percent = 100 * weight
     return _("{n} %").format(n=f"{percent:.0f}" if percent >= 1 or percent == 0 else f"{percent:.1g}")
 
@@ -107,10 +94,9 @@ def share_text(weight: float, language: str) -> str:
 # --- the decision ----------------------------------------------------------------------------------------------
 
 
-def decision_text(decision: Decision, language: str, bits: float | None = None) -> str:
+def decision_text(decision: Decision, bits: float | None = None) -> str:
     """The first model and how sure its place is, and how far the weight of a criterion may move before another is first."""
-    _ = translator(language)
-    standing, share = decision.standing, share_text(decision.share_first or 0.0, language)
+    standing, share = decision.standing, share_text(decision.share_first or 0.0)
     if standing == "none":
         return (
             _("None of {n} models meets the thresholds.").format(n=decision.n)
@@ -119,7 +105,7 @@ def decision_text(decision: Decision, language: str, bits: float | None = None) 
         )
     first, *others = decision.candidates
     if standing == "no_choice":
-        return _no_choice_text(decision, language, bits)
+        return _no_choice_text(decision, bits)
     if standing == "cannot_tell":
         if "tie" in decision.reasons:
             template = _("Cannot tell: {model} and {other} have the same weighted mean.")
@@ -139,35 +125,31 @@ def decision_text(decision: Decision, language: str, bits: float | None = None) 
         sentence = _("On these criteria {model} leads; no error is known.")
     else:
         sentence = _("On these criteria {model} leads, in {share} of the draws within the errors.")
-    return wording.joined_sentences(
-        (sentence.format(model=first.name, share=share), _change_text(decision, language, bits)), language
-    )
+    return wording.joined_sentences((sentence.format(model=first.name, share=share), _change_text(decision, bits)))
 
 
-def _no_choice_text(decision: Decision, language: str, bits: float | None) -> str:
+def _no_choice_text(decision: Decision, bits: float | None) -> str:
     """That one model is left because the others lack a value: `No choice: 1 of 2 has this score; missing: SmolLM2.`"""
-    _ = translator(language)
     if not decision.excluded:
         return _("No choice: {model} is the only model.").format(model=decision.candidates[0].name)
-    names = names_text([excluded.candidate.name for excluded in decision.excluded], language, most=3)
+    names = names_text([excluded.candidate.name for excluded in decision.excluded], most=3)
     lacked = {excluded.criterion for excluded in decision.excluded}
     template = _("No choice: 1 of {total} has all that the criteria ask for; missing: {names}.")
     if len(lacked) == 1:
         criterion = decision.criteria[lacked.pop()].resolved
         template = _("No choice: 1 of {total} has this score; missing: {names}.")
         if criterion.criterion.of != "score":
-            name = criterion_name(criterion, language, bits)
+            name = criterion_name(criterion, bits)
             template = _("No choice: 1 of {total} has a value of {criterion}; missing: {names}.")
             return template.format(total=1 + len(decision.excluded), criterion=name, names=names)
     return template.format(total=1 + len(decision.excluded), names=names)
 
 
-def _change_text(decision: Decision, language: str, bits: float | None) -> str:
+def _change_text(decision: Decision, bits: float | None) -> str:
     """The smallest change of a weight that puts another model first."""
-    _ = translator(language)
     if not decision.sensitivities:
         weighs = next(criterion.resolved for criterion in decision.criteria if criterion.share > 0)
-        return _("Only one criterion weighs: {criterion}.").format(criterion=criterion_name(weighs, language, bits))
+        return _("Only one criterion weighs: {criterion}.").format(criterion=criterion_name(weighs, bits))
     change = decision.nearest_change
     if change is None:
         return _("No change of a single weight puts another one first.")
@@ -177,15 +159,14 @@ def _change_text(decision: Decision, language: str, bits: float | None) -> str:
         else _("It stays first until the weight of {criterion} falls below {share}; then {other}.")
     )
     return template.format(
-        criterion=criterion_name(decision.criteria[change.criterion].resolved, language, bits),
-        share=share_text(change.new_share, language),
+        criterion=criterion_name(decision.criteria[change.criterion].resolved, bits),
+        share=share_text(change.new_share),
         other=model_name(decision, change.run_id),
     )
 
 
-def standing_text(decision: Decision | None, language: str) -> str:
+def standing_text(decision: Decision | None) -> str:
     """The first model in a table: `SmolLM2`, `SmolLM2 leads`, `cannot tell`; a dash where nothing is chosen."""
-    _ = translator(language)
     if decision is not None and decision.standing == "cannot_tell":
         return _("cannot tell")
     if decision is None or decision.chosen is None:
@@ -200,24 +181,20 @@ def model_name(decision: Decision, run_id: str) -> str:
     return next(candidate.name for candidate in candidates if candidate.run_id == run_id)
 
 
-def note_lines(decision: Decision, language: str) -> list[str]:
+def note_lines(decision: Decision) -> list[str]:
     """What limits the choice, one line each."""
-    _ = translator(language)
     said = {"tie", "one_left"}  # by `decision_text`
-    lines = [reason_text(key, language, decision.share_first) for key in decision.reasons if key not in said]
+    lines = [reason_text(key, decision.share_first) for key in decision.reasons if key not in said]
     if len(decision.candidates) > 1:
         weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
-        alike = [
-            criterion_name(decision.criteria[i].resolved, language) for i in weighing if is_equal_for_all(decision, i)
-        ]
+        alike = [criterion_name(decision.criteria[i].resolved) for i in weighing if is_equal_for_all(decision, i)]
         if alike:
             lines.append(_("All of these models are alike in: {names}.").format(names=_(", ").join(alike)))
     return [line for line in lines if line]
 
 
-def reason_text(reason: str, language: str, share_first: float | None = None) -> str:
+def reason_text(reason: str, share_first: float | None = None) -> str:
     """A reason of `Decision.reasons` in words; empty if `decision_text` says it already."""
-    _ = translator(language)
     texts = {
         "best_total": "",
         "only_one": "",
@@ -228,7 +205,7 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
         "within_error": _(
             "Within the errors of its values it may be another one: drawn anew from all intervals, as if the errors of different models "
             "were independent, it comes first in {share}."
-        ).format(share="–" if share_first is None else share_text(share_first, language)),
+        ).format(share="–" if share_first is None else share_text(share_first)),
         "errors_unknown": _(
             "No error is known of a value that weighs: how sure the first place is cannot be told, and it is drawn without one."
         ),
@@ -256,13 +233,12 @@ def reason_text(reason: str, language: str, share_first: float | None = None) ->
     return texts.get(reason, reason)
 
 
-def pareto_text(status: ParetoStatus, decision: Decision, language: str) -> str:
+def pareto_text(status: ParetoStatus, decision: Decision) -> str:
     """Where a model stands on the Pareto front: `on the front`, `dominated for sure: SmolLM2`."""
-    _ = translator(language)
     if status.status == "front":
         return _("on the front")
     names = [model_name(decision, run_id) for run_id in status.dominated_by]
-    by = names_text(names, language, most=2)
+    by = names_text(names, most=2)
     if status.status == "dominated":
         return _("dominated for sure: {names}").format(names=by)
     if status.is_on_front:
@@ -270,11 +246,10 @@ def pareto_text(status: ParetoStatus, decision: Decision, language: str) -> str:
     return _("perhaps dominated: {names}").format(names=by)
 
 
-def exclusion_text(excluded: ExcludedCandidate, decision: Decision, language: str, assumptions: Assumptions) -> str:
+def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions: Assumptions) -> str:
     """Why a model is left out: `SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, below 50.0`."""
-    _ = translator(language)
     resolved = decision.criteria[excluded.criterion].resolved
-    name, quantity = criterion_name(resolved, language, assumptions.bits), resolved.criterion.of
+    name, quantity = criterion_name(resolved, assumptions.bits), resolved.criterion.of
     if excluded.reason == "lacks":
         return _("{model}: no {criterion}").format(model=excluded.candidate.name, criterion=name)
     value = excluded.candidate.values[excluded.criterion]
@@ -289,14 +264,13 @@ def exclusion_text(excluded: ExcludedCandidate, decision: Decision, language: st
     return template.format(
         model=excluded.candidate.name,
         criterion=name,
-        value=value_text(quantity, value.value, language, assumptions),
-        limit=value_text(quantity, low if is_below else high, language, assumptions),
+        value=value_text(quantity, value.value, assumptions),
+        limit=value_text(quantity, low if is_below else high, assumptions),
     )
 
 
-def normalisation_text(language: str) -> str:
+def normalisation_text() -> str:
     """How the values of a model are combined into one number."""
-    _ = translator(language)
     return _(
         "Each value counts between 0 (the worst of these models) and 1 (the best); parameters, memory, speed and price by "
         "their logarithm. The weighted mean of these chooses. Other models among them, or one less, move the ends."
@@ -306,9 +280,8 @@ def normalisation_text(language: str) -> str:
 # --- cost ------------------------------------------------------------------------------------------------------
 
 
-def assumption_name(key: str, language: str) -> str:
+def assumption_name(key: str) -> str:
     """The name of a field of `Assumptions`."""
-    _ = translator(language)
     return {
         "bits": _("Bits per weight"),
         "cache_bits": _("Bits per number of the key-value cache"),
@@ -324,9 +297,8 @@ def assumption_name(key: str, language: str) -> str:
     }[key]
 
 
-def speed_source_text(cost: Cost, language: str) -> str:
+def speed_source_text(cost: Cost) -> str:
     """Where a speed comes from: `measured on cuda`, `own figure`, `not known`."""
-    _ = translator(language)
     if cost.speed_from is None:
         return _("not known")
     if cost.speed_from == "own":
@@ -334,16 +306,14 @@ def speed_source_text(cost: Cost, language: str) -> str:
     return _("measured on {device}").format(device=cost.device or "–")
 
 
-def cache_text(cost: Cost, language: str) -> str:
+def cache_text(cost: Cost) -> str:
     """The size of the key-value cache: `0.12 GB`, with `(width assumed)` if the model does not state its keys."""
-    _ = translator(language)
-    text = value_text("memory", cost.cache_bytes, language)
+    text = value_text("memory", cost.cache_bytes)
     return text if cost.is_cache_known else _("{value} (width assumed)").format(value=text)
 
 
-def cost_basis_text(language: str) -> str:
+def cost_basis_text() -> str:
     """What costs are computed from."""
-    _ = translator(language)
     return _(
         "Everything here follows from parameters, blocks, hidden size and the assumptions; no dimension enters it. A measured "
         "speed is that of reading text in the forward passes of a measurement, which also keep every state: a lower bound, "
@@ -354,88 +324,73 @@ def cost_basis_text(language: str) -> str:
 # --- rules -----------------------------------------------------------------------------------------------------
 
 
-def rule_name(saved: SavedRule, language: str) -> str:
+def rule_name(saved: SavedRule) -> str:
     """A saved rule with its version: `Small and good enough, version 2`."""
-    _ = translator(language)
     return _("{name}, version {n}").format(name=saved.rule.name, n=saved.version)
 
 
-def rule_text(rule: Rule, language: str) -> str:
+def rule_text(rule: Rule) -> str:
     """The criteria of a rule: `score of the task 60 %, at least 30.0; memory at 8 bits 40 %, at most 8.00 GB`."""
-    _ = translator(language)
     total = sum(criterion.weight for criterion in rule.criteria)
     return _("; ").join(
-        _criterion_text(criterion, criterion.weight / total, rule.assumptions, language) for criterion in rule.criteria
+        _criterion_text(criterion, criterion.weight / total, rule.assumptions) for criterion in rule.criteria
     )
 
 
-def _criterion_text(criterion: Criterion, weight: float, assumptions: Assumptions, language: str) -> str:
-    _ = translator(language)
-    parts = [f"{unresolved_criterion_name(criterion, language, assumptions.bits)} {share_text(weight, language)}"]
+def _criterion_text(criterion: Criterion, weight: float, assumptions: Assumptions) -> str:
+    parts = [f"{unresolved_criterion_name(criterion, assumptions.bits)} {share_text(weight)}"]
     if criterion.at_least is not None:
-        parts.append(
-            _("at least {value}").format(value=value_text(criterion.of, criterion.at_least, language, assumptions))
-        )
+        parts.append(_("at least {value}").format(value=value_text(criterion.of, criterion.at_least, assumptions)))
     if criterion.at_most is not None:
-        parts.append(
-            _("at most {value}").format(value=value_text(criterion.of, criterion.at_most, language, assumptions))
-        )
+        parts.append(_("at most {value}").format(value=value_text(criterion.of, criterion.at_most, assumptions)))
     return _(", ").join(parts)
 
 
-def track_record_text(record: TrackRecord, language: str) -> str:
+def track_record_text(record: TrackRecord) -> str:
     """How often a rule was right: `right in 3 of 4 (95 %: 19 to 99 %); not known yet: 2`."""
-    _ = translator(language)
     if record.lower is None or record.upper is None:
         return (
             _("no outcome known yet; choices: {n}").format(n=record.n_open) if record.n_open else _("not applied yet")
         )
     right = _("right in {right} of {known} (95 %: {lower} to {upper})").format(
-        right=record.n_right,
-        known=record.n_known,
-        lower=share_text(record.lower, language),
-        upper=share_text(record.upper, language),
+        right=record.n_right, known=record.n_known, lower=share_text(record.lower), upper=share_text(record.upper)
     )
     not_known = _("not known yet: {n}").format(n=record.n_open)
     return _("; ").join([right, not_known]) if record.n_open else right
 
 
-def choice_text(choice: RuleChoiceRow, language: str) -> str:
+def choice_text(choice: RuleChoiceRow) -> str:
     """What was chosen: `SmolLM2 among 24 models`."""
-    _ = translator(language)
     if choice.model_id is None:
         return _("none of {n} models").format(n=choice.n)
     return _("{model} among {n} models").format(model=choice.model_id, n=choice.n_meeting)
 
 
-def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None, language: str) -> str | None:
+def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
     """That a rule is applied to another task than it was learned on, or to none; None otherwise."""
-    _ = translator(language)
     if rule.task is None or (benchmark is not None and is_score_of(rule.task, benchmark)):
         return None
     if benchmark is None:
-        return reason_text("no_task", language)
+        return reason_text("no_task")
     template = _(
         "This rule was learned on {learned} and is applied to {applied}: whether it holds there, only outcomes on it can say."
     )
-    return template.format(learned=task_name(rule.task, language), applied=task_name(benchmark, language))
+    return template.format(learned=task_name(rule.task), applied=task_name(benchmark))
 
 
 # --- elsewhere -------------------------------------------------------------------------------------------------
 
 
-def many_tasks_text(language: str) -> str:
+def many_tasks_text() -> str:
     """What looking at several tasks costs."""
-    _ = translator(language)
     return _(
         "p is corrected for all relations that can be looked at, except that of a registered pair. What nobody registered is a "
         "hint at most, and no finding."
     )
 
 
-def pooled_relation_lines(comparison: OverTasks, language: str) -> list[str]:
+def pooled_relation_lines(comparison: OverTasks) -> list[str]:
     """The relation of dimension and score over all tasks, how much tasks differ, and what a further task may show."""
-    _ = translator(language)
     pooled = comparison.pooled
     if pooled is None:
         return []
@@ -469,9 +424,8 @@ def pooled_relation_lines(comparison: OverTasks, language: str) -> list[str]:
     return lines
 
 
-def concordance_text(order: OrderTable, language: str, *, over_texts: bool) -> str:
+def concordance_text(order: OrderTable, *, over_texts: bool) -> str:
     """How far texts or tasks order the models alike: `Order of 24 models over 3 texts: Kendall's W 0.82 [0.70, 0.91], ...`."""
-    _ = translator(language)
     concordance = order.concordance
     if concordance.w is None:
         template = (
@@ -495,10 +449,9 @@ def concordance_text(order: OrderTable, language: str, *, over_texts: bool) -> s
     )
 
 
-def agreement_text(agreement: VerdictAgreement, language: str) -> str:
+def agreement_text(agreement: VerdictAgreement) -> str:
     """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
-    _ = translator(language)
-    claim = wording.name("claim", agreement.claim, language)
+    claim = wording.name("claim", agreement.claim)
     if agreement.lower is None or agreement.upper is None:
         return _("{claim}: no model has a verdict that says something on two texts; undecided: {undecided}.").format(
             claim=claim, undecided=agreement.n_undecided
@@ -510,7 +463,7 @@ def agreement_text(agreement: VerdictAgreement, language: str) -> str:
         claim=claim,
         same=agreement.n_same,
         n=agreement.n_models,
-        lower=share_text(agreement.lower, language),
-        upper=share_text(agreement.upper, language),
+        lower=share_text(agreement.lower),
+        upper=share_text(agreement.upper),
         undecided=agreement.n_undecided,
     )

@@ -14,60 +14,53 @@ from typing import Any
 
 import polars as pl
 
-from core.locale import translator
+from core.locale import _, translated
 from core.registry.checks import CHECKS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
 
 
-def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated once the reader's language is known."""
-    return message
-
-
-def name(kind: str, key: str, language: str) -> str:
+def name(kind: str, key: str) -> str:
     """The name of `key` among things of its `kind`: estimator, cloud, transform, check, pass, ..."""
     message = NAMES.get((kind, key))
-    return key if message is None else translator(language)(message)
+    return key if message is None else translated(message)
 
 
-def kind_text(kind: str, stack: str | None, language: str) -> str:
+def kind_text(kind: str, stack: str | None) -> str:
     """A kind of model, and the part of it that was read if it has two: `encoder-decoder (its decoder)`."""
-    kind_name = name("kind", kind, language)
+    kind_name = name("kind", kind)
     if stack is None or stack == "main":
         return kind_name
-    return translator(language)(_("{quantity} ({details})")).format(
-        quantity=kind_name, details=name("stack", stack, language)
-    )
+    return _("{quantity} ({details})").format(quantity=kind_name, details=name("stack", stack))
 
 
-def control_name(pass_: str, model_seed: int | None, language: str) -> str:
+def control_name(pass_: str, model_seed: int | None) -> str:
     """A pass, with the seed of its weights if it has one: `random weights, seed 1`."""
-    pass_name = name("pass", pass_, language)
+    pass_name = name("pass", pass_)
     if model_seed is None:
         return pass_name
-    return translator(language)(_("{name}, seed {seed}")).format(name=pass_name, seed=model_seed)
+    return _("{name}, seed {seed}").format(name=pass_name, seed=model_seed)
 
 
-def estimator_name(estimator: str, language: str) -> str:
+def estimator_name(estimator: str) -> str:
     """The estimator's name in a list of choices, with the scale that its key may state: `gride_8`."""
     skdim_name = _skdim_name(estimator)
     if skdim_name is not None:
-        return translator(language)(_("{method} (scikit-dimension)")).format(method=skdim_name)
+        return _("{method} (scikit-dimension)").format(method=skdim_name)
     estimator, n1, n2 = _parsed_estimator(estimator, None, None)
-    text = name("estimator", estimator, language)
+    text = name("estimator", estimator)
     if estimator == "gride" and n1 is not None:
         return f"{text} (n1={n1}, n2={n2})"
     return f"{text} (k={n2})" if estimator == "local_d2" and n2 is not None else text
 
 
-def estimator_symbol(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:
+def estimator_symbol(estimator: str, n1: int | None = None, n2: int | None = None) -> str:
     """The short form for titles and axes: `GRIDE n1=8`."""
     skdim_name = _skdim_name(estimator)
     if skdim_name is not None:
         return f"{skdim_name} skdim"
     estimator, n1, n2 = _parsed_estimator(estimator, n1, n2)
-    symbol = translator(language)(ESTIMATORS[estimator].symbol) if estimator in ESTIMATORS else estimator
+    symbol = translated(ESTIMATORS[estimator].symbol) if estimator in ESTIMATORS else estimator
     if estimator.startswith("gride") and n1 is not None:
         return f"{symbol} n1={n1}"
     if estimator.startswith("mle"):
@@ -91,10 +84,10 @@ def _parsed_estimator(estimator: str, n1: int | None, n2: int | None) -> tuple[s
     return ("gride", scale, 2 * scale) if match[1] == "gride" else ("local_d2", None, scale)
 
 
-def check_meaning(check_key: str, language: str) -> str:
+def check_meaning(check_key: str) -> str:
     """What a check guards against and what to do; empty if there is no explanation yet."""
     check = CHECKS.get(check_key)
-    return translator(language)(check.meaning) if check and check.meaning else ""
+    return translated(check.meaning) if check and check.meaning else ""
 
 
 _TELLING = ("requested_revision", "stack", "corpus_name", "protocol", "seed", "dtype")
@@ -123,7 +116,7 @@ def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.with_columns(corpus_name=pl.when(shared).then(marked).otherwise("corpus_name"))
 
 
-def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
+def run_labels(runs: pl.DataFrame) -> dict[str, str]:
     """run_id -> the model's name, whatever differs between runs of that model, and the end of the id if nothing does.
 
     Keeps the order of the runs. A run that a check vetoes is marked.
@@ -131,12 +124,14 @@ def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
     labels: dict[str, str] = dict.fromkeys(runs["run_id"], "") if not runs.is_empty() else {}
     telling = [column for column in _TELLING if column in runs.columns]
     needed = [column for column in ("run_id", "name", *_TELLING, *_CONTROL) if column in runs.columns]
-    for _, runs_of_model in runs.select(needed).group_by("name", maintain_order=True) if not runs.is_empty() else ():
+    for _name, runs_of_model in (
+        runs.select(needed).group_by("name", maintain_order=True) if not runs.is_empty() else ()
+    ):
         differing = [column for column in telling if runs_of_model[column].n_unique() > 1]
         has_controls = any(column in runs.columns and runs_of_model[column].n_unique() > 1 for column in _CONTROL)
         for run in runs_of_model.iter_rows(named=True):
-            details = [control_name(run["pass"], run.get("model_seed"), language)] if has_controls else []
-            details += [_value_text(column, run[column], language) for column in differing if run[column] is not None]
+            details = [control_name(run["pass"], run.get("model_seed"))] if has_controls else []
+            details += [_value_text(column, run[column]) for column in differing if run[column] is not None]
             labels[run["run_id"]] = " · ".join([run["name"], *details])
     vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
     times = Counter(labels.values())
@@ -171,9 +166,8 @@ MAX_NAMES = 6
 """Names in one line; the others are counted."""
 
 
-def names_text(names: Sequence[str], language: str, most: int = MAX_NAMES) -> str:
+def names_text(names: Sequence[str], most: int = MAX_NAMES) -> str:
     """The first names, and how many more there are: `a, b, 3 more`."""
-    _ = translator(language)
     more = [_("{count} more").format(count=len(names) - most)] if len(names) > most else []
     return _(", ").join([*names[:most], *more])
 
@@ -230,13 +224,12 @@ def _whole_words(cut: str) -> str:
     return cut[: at + 1].rstrip() if at >= len(cut) // 2 else cut
 
 
-def layer_text(layer: int | None, n_layers: int, language: str) -> str:
+def layer_text(layer: int | None, n_layers: int) -> str:
     """A layer with its model's depth: `5 of 30`."""
-    return "–" if layer is None else translator(language)(_("{band} of {layers}")).format(band=layer, layers=n_layers)
+    return "–" if layer is None else _("{band} of {layers}").format(band=layer, layers=n_layers)
 
 
-def _value_text(column: str, value: object, language: str) -> str:
-    _ = translator(language)
+def _value_text(column: str, value: object) -> str:
     if column == "stack":
-        return name("stack", str(value), language)
+        return name("stack", str(value))
     return _("seed {seed}").format(seed=value) if column == "seed" else str(value)

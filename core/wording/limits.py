@@ -11,7 +11,7 @@ import polars as pl
 from core import wording
 from core.analysis.answer import Answer
 from core.analysis.ranking import RankingGroup, groups
-from core.locale import translator
+from core.locale import _
 from core.pilots.pilot import Pilot
 from core.registry.specifications import CLAIMS
 from core.wording import answers
@@ -28,18 +28,16 @@ class Limit:
     """Replaces the reason on a slide, which has no room for every check."""
 
 
-def _specification_limit(runs: pl.DataFrame, language: str) -> Limit | None:
+def _specification_limit(runs: pl.DataFrame) -> Limit | None:
     """Claims that hold under some core specifications and not under others."""
-    _ = translator(language)
     text = _text_runs(runs)
     depending = text.filter(pl.any_horizontal(pl.col(f"verdict_{claim}") == "depends" for claim in CLAIMS))
     reason = _("Not for {names}: at least one of the two claims depends on the specification.")
-    return _limit_of_runs(_("Do the claims hold whatever is chosen?"), [(depending, reason)], text, language)
+    return _limit_of_runs(_("Do the claims hold whatever is chosen?"), [(depending, reason)], text)
 
 
-def _control_limit(runs: pl.DataFrame, language: str) -> Limit | None:
+def _control_limit(runs: pl.DataFrame) -> Limit | None:
     """Claims that a control shows as well or could not have shown, and claims without a control."""
-    _ = translator(language)
     text = _text_runs(runs)
     cases = [
         (text.filter(_has_reason("control_shows_it")), _("Not shown for {names}: a control shows it as well.")),
@@ -60,12 +58,11 @@ def _control_limit(runs: pl.DataFrame, language: str) -> Limit | None:
             _("Not known for {names}: no control that could have shown it was measured."),
         ),
     ]
-    return _limit_of_runs(_("Does the shape come from training?"), cases, text, language)
+    return _limit_of_runs(_("Does the shape come from training?"), cases, text)
 
 
-def _shuffled_text_limit(runs: pl.DataFrame, against_controls: pl.DataFrame, language: str) -> Limit | None:
+def _shuffled_text_limit(runs: pl.DataFrame, against_controls: pl.DataFrame) -> Limit | None:
     """What shuffled text says about the two dimensions themselves. `against_controls` are rows of run_controls."""
-    _ = translator(language)
     text = _text_runs(runs)
     own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
     runs_by_outcome = {
@@ -93,12 +90,11 @@ def _shuffled_text_limit(runs: pl.DataFrame, against_controls: pl.DataFrame, lan
             _("Not known for {names}: judged without a run on shuffled tokens."),
         ),
     ]
-    return _limit_of_runs(_("Is the shape about what the text says?"), cases, text, language)
+    return _limit_of_runs(_("Is the shape about what the text says?"), cases, text)
 
 
-def _tokenizer_limit(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str) -> Limit | None:
+def _tokenizer_limit(runs: pl.DataFrame, words: Sequence[RankingGroup]) -> Limit | None:
     """Values on token types belong to one tokenizer. `words` are the groups that can be compared on one point per word."""
-    _ = translator(language)
     text = _text_runs(runs)
     count = text["tokenizer_hash"].n_unique()
     if count < 2:
@@ -117,26 +113,21 @@ def _tokenizer_limit(runs: pl.DataFrame, words: Sequence[RankingGroup], language
         return Limit(question, _("Only on one point per word: a value on token types belongs to one tokenizer."))
     comparable = text.filter(pl.col("run_id").is_in(list(comparable_ids)))
     reason = _("Only some ({names}), on one point per word: the others differ from them in kind, protocol, words or N.")
-    return Limit(question, reason.format(names=_affected_names_text(comparable, text, language)))
+    return Limit(question, reason.format(names=_affected_names_text(comparable, text)))
 
 
-def _check_limit(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
+def _check_limit(runs: pl.DataFrame, checks: pl.DataFrame) -> Limit | None:
     """Vetoes and warnings of runs on text. Failed checks of a control do not affect the numbers of the text."""
-    _ = translator(language)
     text = _text_runs(runs)
     text_checks = checks.filter(pl.col("run_id").is_in(text["run_id"].to_list()))
     sentences = []
     vetoed = text.filter(pl.col("run_id").is_in(text_checks.filter(outcome="veto")["run_id"].to_list()))
     if vetoed.height:
-        names = _affected_names_text(vetoed, text, language)
+        names = _affected_names_text(vetoed, text)
         sentence = _("Not {names} (marked {mark}): {checks}.")
-        sentences.append(
-            sentence.format(names=names, mark=VETO_MARK, checks=_check_counts_text(text_checks, "veto", language))
-        )
+        sentences.append(sentence.format(names=names, mark=VETO_MARK, checks=_check_counts_text(text_checks, "veto")))
     if text_checks.filter(outcome="warn").height:
-        sentences.append(
-            _("Not without reserve. {checks}.").format(checks=_check_counts_text(text_checks, "warn", language))
-        )
+        sentences.append(_("Not without reserve. {checks}.").format(checks=_check_counts_text(text_checks, "warn")))
     n = vetoed["model_id"].n_unique()
     if n and text_checks.filter(outcome="warn").height:
         brief = _("Models that fail a quality check: {n}. Others have warnings (appendix).").format(n=n)
@@ -144,29 +135,22 @@ def _check_limit(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Lim
         brief = _("Models that fail a quality check: {n} (appendix).").format(n=n)
     else:
         brief = _("No model fails a quality check; some have warnings (appendix).")
-    return (
-        Limit(_("Can every run be relied on?"), wording.joined_sentences(sentences, language), brief)
-        if sentences
-        else None
-    )
+    return Limit(_("Can every run be relied on?"), wording.joined_sentences(sentences), brief) if sentences else None
 
 
 def _text_runs(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(pl.col("pass") == "text")
 
 
-def _affected_names_text(affected: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
+def _affected_names_text(affected: pl.DataFrame, among: pl.DataFrame) -> str:
     """The names of the models of the affected runs; of more than two, a count: `3 of 8 models`.
 
     A model is named with text and protocol if other runs of it are not affected.
     """
-    _ = translator(language)
     others = among.filter(~pl.col("run_id").is_in(affected["run_id"].to_list()))
     partly_affected = set(affected["name"]) & set(others["name"])
     names = list(
-        dict.fromkeys(
-            _run_name(run, run["name"] in partly_affected, language) for run in affected.iter_rows(named=True)
-        )
+        dict.fromkeys(_run_name(run, run["name"] in partly_affected) for run in affected.iter_rows(named=True))
     )
     n_models = affected["model_id"].n_unique()
     if partly_affected:
@@ -176,42 +160,34 @@ def _affected_names_text(affected: pl.DataFrame, among: pl.DataFrame, language: 
     return _(", ").join(names) if n_models <= len(names) <= 2 else too_many  # shortened, two names may be one
 
 
-def _run_name(run: dict[str, Any], is_divided: bool, language: str) -> str:
+def _run_name(run: dict[str, Any], is_divided: bool) -> str:
     name = shortened_name(run["name"])
     if not is_divided:
         return name
-    _ = translator(language)
     return _("{quantity} ({details})").format(quantity=name, details=f"{run['corpus_name']}, {run['protocol']}")
 
 
-def _check_counts_text(checks: pl.DataFrame, outcome: str, language: str) -> str:
+def _check_counts_text(checks: pl.DataFrame, outcome: str) -> str:
     """`Share of duplicate points: veto (runs: 1)`, one for each check with this outcome."""
-    _ = translator(language)
     counted = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
     counts = [
         _("{check}: {outcome} (runs: {count})").format(
-            check=wording.name("check", row["check_name"], language),
-            outcome=wording.outcome_name(outcome, language),
-            count=row["run_id"],
+            check=wording.name("check", row["check_name"]), outcome=wording.outcome_name(outcome), count=row["run_id"]
         )
         for row in counted.agg(pl.col("run_id").n_unique()).to_dicts()
     ]
     return _("; ").join(counts)
 
 
-def _limit_of_runs(
-    question: str, cases: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str
-) -> Limit | None:
+def _limit_of_runs(question: str, cases: list[tuple[pl.DataFrame, str]], text: pl.DataFrame) -> Limit | None:
     """The sentences that apply to some runs, with the names of those runs; None if none applies.
 
     `cases` are the affected runs and the template of each sentence.
     """
     reasons = [
-        template.format(names=_affected_names_text(affected, text, language))
-        for affected, template in cases
-        if affected.height
+        template.format(names=_affected_names_text(affected, text)) for affected, template in cases if affected.height
     ]
-    return Limit(question, wording.joined_sentences(reasons, language)) if reasons else None
+    return Limit(question, wording.joined_sentences(reasons)) if reasons else None
 
 
 def _has_reason(*keys: str) -> pl.Expr:
@@ -234,7 +210,6 @@ def limits(
     against_controls: pl.DataFrame,
     scored: pl.DataFrame,
     words: Sequence[RankingGroup],
-    language: str,
     pilot: Pilot | None = None,
     answer: Answer | None = None,
 ) -> list[Limit]:
@@ -246,29 +221,28 @@ def limits(
     """
     text, scored = _text_runs(runs), scored.filter(pl.col("pass") == "text")
     candidates = [
-        *_pilot_limits(pilot, answer, language),
-        _score_limit(scored, language),
-        _cause_limit(language),
-        _check_limit(runs, checks, language),
-        _specification_limit(runs, language),
-        _control_limit(runs, language),
-        _shuffled_text_limit(runs, against_controls, language),
-        _other_text_limit(text, language),
-        _seed_limit(text, language),
-        _sample_size_limit(text, language),
-        _window_limit(text, language),
-        _group_limit(text, language),
-        _tokenizer_limit(runs, words, language),
-        _weight_limit(text, language),
-        _final_norm_limit(text, language),
-        _dtype_limit(text, language),
-        _paper_limit(language),
+        *_pilot_limits(pilot, answer),
+        _score_limit(scored),
+        _cause_limit(),
+        _check_limit(runs, checks),
+        _specification_limit(runs),
+        _control_limit(runs),
+        _shuffled_text_limit(runs, against_controls),
+        _other_text_limit(text),
+        _seed_limit(text),
+        _sample_size_limit(text),
+        _window_limit(text),
+        _group_limit(text),
+        _tokenizer_limit(runs, words),
+        _weight_limit(text),
+        _final_norm_limit(text),
+        _dtype_limit(text),
+        _paper_limit(),
     ]
     return [limit for limit in candidates if limit is not None]
 
 
-def _score_limit(scored: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _score_limit(scored: pl.DataFrame) -> Limit | None:
     question = _("Which model is good at its tasks?")
     own = scored.filter(pl.col("score_match") == "own")["model_id"].n_unique()
     exact = scored.filter(pl.col("score_match") == "exact")["model_id"].n_unique()
@@ -289,16 +263,14 @@ def _score_limit(scored: pl.DataFrame, language: str) -> Limit | None:
     return Limit(question, _("No task evidence: there is no published score for any of these models."))
 
 
-def _cause_limit(language: str) -> Limit:
-    _ = translator(language)
+def _cause_limit() -> Limit:
     return Limit(
         _("Does a dimension make a model good or bad?"),
         _("Nothing here was changed and measured again: numbers side by side show no causal relation."),
     )
 
 
-def _other_text_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _other_text_limit(runs: pl.DataFrame) -> Limit | None:
     corpora = sorted(runs["corpus_name"].unique().to_list())
     question = _("Would another text give the same numbers?")
     if len(corpora) == 1:
@@ -311,8 +283,7 @@ def _other_text_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     return Limit(question, reason.format(corpora=_(", ").join(corpora)))
 
 
-def _seed_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _seed_limit(runs: pl.DataFrame) -> Limit | None:
     per_model = runs.group_by("model_id", "corpus_id").agg(pl.col("seed").n_unique())
     if per_model.is_empty() or min(per_model["seed"].to_list()) > 1:
         return None
@@ -322,8 +293,7 @@ def _seed_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _sample_size_limit(runs: pl.DataFrame, language: str) -> Limit:
-    _ = translator(language)
+def _sample_size_limit(runs: pl.DataFrame) -> Limit:
     sizes = runs["n_points"].drop_nulls().to_list()
     size = wording.size_range((min(sizes), max(sizes))) if sizes else "–"
     return Limit(
@@ -334,8 +304,7 @@ def _sample_size_limit(runs: pl.DataFrame, language: str) -> Limit:
     )
 
 
-def _window_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _window_limit(runs: pl.DataFrame) -> Limit | None:
     fewest = runs["n_sequences"].min()
     if not isinstance(fewest, int) or fewest >= ENOUGH_WINDOWS:
         return None
@@ -347,8 +316,7 @@ def _window_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _group_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _group_limit(runs: pl.DataFrame) -> Limit | None:
     comparable = groups(runs, include_vetoed=True)
     question = _("Which of these models stands first?")
     if len(comparable) > 1:
@@ -359,14 +327,13 @@ def _group_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     return Limit(question, _("No order is called better: a value says how tokens spread, not how well a model works."))
 
 
-def _weight_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _weight_limit(runs: pl.DataFrame) -> Limit | None:
     derived = runs.filter(pl.col("base_relation").is_not_null()).unique("model_id", maintain_order=True)
     if derived.is_empty():
         return None
     relations = [
         _("{name}: {relation}").format(
-            name=shortened_name(run["name"]), relation=wording.name("relation", run["base_relation"], language)
+            name=shortened_name(run["name"]), relation=wording.name("relation", run["base_relation"])
         )
         for run in derived.iter_rows(named=True)
     ]
@@ -379,21 +346,19 @@ def _weight_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _final_norm_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _final_norm_limit(runs: pl.DataFrame) -> Limit | None:
     affected = runs.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if affected.is_empty():
         return None
     return Limit(
         _("Are the final states of all models alike?"),
         _("No final norm in {names}: the output of the last block stands for the final state.").format(
-            names=_affected_names_text(affected, runs, language)
+            names=_affected_names_text(affected, runs)
         ),
     )
 
 
-def _dtype_limit(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
+def _dtype_limit(runs: pl.DataFrame) -> Limit | None:
     dtypes = sorted(runs["dtype"].unique().to_list())
     if len(dtypes) < 2:
         return None
@@ -403,19 +368,17 @@ def _dtype_limit(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _paper_limit(language: str) -> Limit:
-    _ = translator(language)
+def _paper_limit() -> Limit:
     return Limit(
         _("Is this the quantity of the source paper?"),
         _("Not known: d2 is our definition, not the source paper's (arXiv 2503.22547), and was not compared with it."),
     )
 
 
-def _pilot_limits(pilot: Pilot | None, answer: Answer | None, language: str) -> list[Limit]:
+def _pilot_limits(pilot: Pilot | None, answer: Answer | None) -> list[Limit]:
     """The questions that the pilot itself leaves open. In a cautious use class, its warning comes first."""
     if pilot is None:
         return []
-    _ = translator(language)
     limits = []
     reasons = {
         "scarce_data": _(
@@ -430,8 +393,6 @@ def _pilot_limits(pilot: Pilot | None, answer: Answer | None, language: str) -> 
     if pilot.is_cautious:
         limits.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
     if answer is not None and (answer.word == "cannot_tell" or not answer.registration.is_registered):
-        sentences = [answers.answer_text(answer, language), *answers.undecided_lines(answer, language)]
-        limits.append(
-            Limit(_("Does the pre-registered expectation hold?"), wording.joined_sentences(sentences, language))
-        )
+        sentences = [answers.answer_text(answer), *answers.undecided_lines(answer)]
+        limits.append(Limit(_("Does the pre-registered expectation hold?"), wording.joined_sentences(sentences)))
     return limits

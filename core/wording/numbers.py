@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from core.locale import translator
+from core.locale import _, spoken
 
 
 def number(value: float | None) -> str:
@@ -27,9 +27,9 @@ def rounded(value: float) -> str:
     return number(value) if abs(value) < 9.5 else f"{value:.0f}"
 
 
-def percent(share: float, lower: float | None = None, upper: float | None = None, language: str = "en") -> str:
+def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
     """A signed difference with its 95 percent interval: `+12 % [+4, +20]`."""
-    text = f"{100 * share:+.0f}{'%' if language == 'ja' else ' %'}"
+    text = f"{100 * share:+.0f}{'%' if spoken() == 'ja' else ' %'}"
     return text if lower is None or upper is None else f"{text} [{100 * lower:+.0f}, {100 * upper:+.0f}]"
 
 
@@ -53,9 +53,9 @@ def size_range(n_points: tuple[int, int]) -> str:
     return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
 
 
-def day(when: date, language: str) -> str:
+def day(when: date) -> str:
     """A day: `26 November 2026`, `2026年11月26日`; for a datetime, its day."""
-    return f"{when.year}年{when.month}月{when.day}日" if language == "ja" else f"{when.day} {when:%B %Y}"
+    return f"{when.year}年{when.month}月{when.day}日" if spoken() == "ja" else f"{when.day} {when:%B %Y}"
 
 
 def amount(n_bytes: int | None) -> str:
@@ -65,9 +65,8 @@ def amount(n_bytes: int | None) -> str:
     return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
 
 
-def duration(seconds: float | None, language: str = "en") -> str:
+def duration(seconds: float | None) -> str:
     """A time: `40 s`, `5 min`, `2.5 h`, with no more digits than an estimate justifies."""
-    _ = translator(language)
     if seconds is None:
         return _("unknown")
     if seconds < 90:

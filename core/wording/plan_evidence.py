@@ -16,21 +16,20 @@ from core.analysis.plans import (
     student_width,
 )
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.records import LayerPlan, stretches, text_budget
 from core.tables import PlanRow
 from core.wording.labels import name
 from core.wording.plans import budget_text, nats_text, outcome_price_text, points_text, price_text
 
 
-def largest_losses_text(layer_plan: LayerPlan, language: str) -> str:
+def largest_losses_text(layer_plan: LayerPlan) -> str:
     """`largest_loss_lines` as one text."""
-    return wording.joined_sentences(largest_loss_lines(layer_plan, language), language)
+    return wording.joined_sentences(largest_loss_lines(layer_plan))
 
 
-def largest_loss_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+def largest_loss_lines(layer_plan: LayerPlan) -> list[str]:
     """The probe and the text that lose most, with intervals. A fall of a probe within its error is said to be one."""
-    _ = translator(language)
     rows = [
         row
         for row in harder_text_prices(layer_plan)
@@ -47,23 +46,20 @@ def largest_loss_lines(layer_plan: LayerPlan, language: str) -> list[str]:
             if worst.upper is not None and worst.upper < 0
             else _("No probe falls beyond its error; lowest is {what}, {change} points of right answers.")
         )
-        lines.append(line.format(what=name("plan_text", worst.text, language), change=points_text(worst)))
+        lines.append(line.format(what=name("plan_text", worst.text), change=points_text(worst)))
     if texts:
         worst = max(texts, key=lambda row: row.difference or 0.0)
         line = _("Dearest text: {what}, {price} nats per token, against {held_out} on held-out text.")
         lines.append(
             line.format(
-                what=name("plan_text", worst.text, language),
-                price=outcome_price_text(worst),
-                held_out=price_text(held_out),
+                what=name("plan_text", worst.text), price=outcome_price_text(worst), held_out=price_text(held_out)
             )
         )
     return lines
 
 
-def limit_reached_text(layer_plan: LayerPlan, language: str) -> str:
+def limit_reached_text(layer_plan: LayerPlan) -> str:
     """That the most expensive harder text reaches or exceeds the budget; empty if it stays below."""
-    _ = translator(language)
     plan = layer_plan.plan
     rows = [
         row
@@ -84,16 +80,15 @@ def limit_reached_text(layer_plan: LayerPlan, language: str) -> str:
         if (worst.difference or 0.0) > plan.budget
         else _("On {what} it reaches the limit of {budget}.")
     )
-    return line.format(what=name("plan_text", worst.text, language), budget=budget_text(plan, language))
+    return line.format(what=name("plan_text", worst.text), budget=budget_text(plan))
 
 
-def published_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+def published_lines(layer_plan: LayerPlan) -> list[str]:
     """What published choices of as many blocks cost above the plan (paired, before healing), and which chose the same."""
-    _ = translator(language)
     rows = excess_of_published(layer_plan)
     if not rows:
         return []
-    prices = _(", ").join(f"{rule_name(row.rule, language)} {outcome_price_text(row)}" for row in rows)
+    prices = _(", ").join(f"{rule_name(row.rule)} {outcome_price_text(row)}" for row in rows)
     if all(row.lower is not None and row.lower > 0 for row in rows):
         line = _(
             "Cheaper than every published choice of as many other blocks, which cost above it, on held-out text: {told}."
@@ -103,19 +98,17 @@ def published_lines(layer_plan: LayerPlan, language: str) -> list[str]:
             "Not certainly cheaper than every published choice of as many other blocks, which cost above it, on held-out "
             "text: {told}."
         )
-    return [line.format(told=prices), *same_choice_lines(layer_plan, language)]
+    return [line.format(told=prices), *same_choice_lines(layer_plan)]
 
 
-def same_choice_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+def same_choice_lines(layer_plan: LayerPlan) -> list[str]:
     """The published rules that chose the plan's blocks, in a line; none where no rule did."""
-    _ = translator(language)
-    same = [rule_name(rule, language) for rule in rules_with_same_blocks(layer_plan)]
+    same = [rule_name(rule) for rule in rules_with_same_blocks(layer_plan)]
     return [_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []
 
 
-def control_lines(plan: PlanRow, language: str) -> list[str]:
+def control_lines(plan: PlanRow) -> list[str]:
     """What random sets of as many blocks cost, and what the plan's blocks cost alone."""
-    _ = translator(language)
     lines = []
     if plan.random_10th is not None:
         lines.append(
@@ -133,13 +126,12 @@ def control_lines(plan: PlanRow, language: str) -> list[str]:
     return lines
 
 
-def direction_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+def direction_lines(layer_plan: LayerPlan) -> list[str]:
     """How many directions each layer needs, and all layers at once: on held-out text, then for the task."""
-    return [line for text in ("held_out", "task") for line in _direction_lines_on(layer_plan, text, language)]
+    return [line for text in ("held_out", "task") for line in _direction_lines_on(layer_plan, text)]
 
 
-def _direction_lines_on(layer_plan: LayerPlan, text: str, language: str) -> list[str]:
-    _ = translator(language)
+def _direction_lines_on(layer_plan: LayerPlan, text: str) -> list[str]:
     lines = []
     for rule in ("projection", "joint_projection"):
         rows = layer_plan.of(text, "loss", rule)
@@ -161,9 +153,8 @@ def _direction_lines_on(layer_plan: LayerPlan, text: str, language: str) -> list
     return lines
 
 
-def student_lines(layer_plan: LayerPlan, language: str) -> list[str]:
+def student_lines(layer_plan: LayerPlan) -> list[str]:
     """The width and the blocks that a smaller model may start with: from all layers jointly, never from single ones."""
-    _ = translator(language)
     width = student_width(layer_plan)
     if width is None:
         return [
@@ -171,7 +162,7 @@ def student_lines(layer_plan: LayerPlan, language: str) -> list[str]:
                 "No width is advised for a student: its layers were not projected jointly, and ranks of single ones do not compose."
             )
         ]
-    values: dict[str, Any] = {"width": width.width, "budget": nats_text(text_budget(layer_plan.plan), language)}
+    values: dict[str, Any] = {"width": width.width, "budget": nats_text(text_budget(layer_plan.plan))}
     if width.enough is None or width.enough.rank == width.width:
         lines = [
             _(
@@ -197,16 +188,15 @@ def student_lines(layer_plan: LayerPlan, language: str) -> list[str]:
     return [line.format(**values) for line in lines]
 
 
-def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDirections], language: str) -> str:
+def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDirections]) -> str:
     """The ranks that suffice in the layers tried, and d2 there: a short form beside profiles."""
-    _ = translator(language)
     ranks = [point.rank for point in points if point.rank is not None]
     d2 = [point.d2 for point in points if point.d2 is not None]
     if not ranks:
         return ""
     line = _("{name}: within {budget}, {least} to {most} principal components suffice after layers {layers}.").format(
         name=layer_plan.plan.name,
-        budget=budget_text(layer_plan.plan, language),
+        budget=budget_text(layer_plan.plan),
         least=min(ranks),
         most=max(ranks),
         layers=_(", ").join(str(point.layer) for point in points if point.rank is not None),
@@ -214,28 +204,27 @@ def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDire
     if not d2:
         return line
     d2_line = _("d2 of the same tokens reads {least} to {most} there.").format(least=min(d2), most=max(d2))
-    return wording.joined_sentences((line, d2_line), language)
+    return wording.joined_sentences((line, d2_line))
 
 
-def rule_name(rule: str, language: str) -> str:
-    return name("plan_rule", rule, language)
+def rule_name(rule: str) -> str:
+    return name("plan_rule", rule)
 
 
-def best_rule_text(records: Sequence[RuleRecord], language: str) -> str:
+def best_rule_text(records: Sequence[RuleRecord]) -> str:
     """The rules that came closest to the cheapest set, over all verified plans. `records` begins with the best."""
-    _ = translator(language)
     best = [record for record in records if record.excess <= records[0].excess + 1e-9]
     text = Sentence(
         "Closest to the cheapest over {n} verified plan: {rules}, {excess:.3f} nats per token above it on average.",
         "Closest to the cheapest over {n} verified plans: {rules}, {excess:.3f} nats per token above it on average.",
         n=best[0].n_plans,
-        rules=_(" and ").join(rule_name(record.rule, language) for record in best),
+        rules=_(" and ").join(rule_name(record.rule) for record in best),
         excess=best[0].excess,
     )
-    return worded(text, language)
+    return worded(text)
 
 
-def foresight_text(forecasts: Sequence[RuleForecast], language: str) -> str:
+def foresight_text(forecasts: Sequence[RuleForecast]) -> str:
     """How well sums over single blocks predict the cost of sets, on average over these plans."""
     n = len(forecasts)
     text = Sentence(
@@ -247,4 +236,4 @@ def foresight_text(forecasts: Sequence[RuleForecast], language: str) -> str:
         alone=sum(forecast.alone for forecast in forecasts) / n,
         influence=sum(forecast.influence for forecast in forecasts) / n,
     )
-    return worded(text, language)
+    return worded(text)

@@ -17,7 +17,7 @@ from core.analysis.plans import (
     within_own_budget,
 )
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, LayerPlan, PlanEstimate, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.numbers import amount, duration
@@ -26,58 +26,55 @@ MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
 
 
-def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated once the reader's language is known."""
-    return message
-
-
 REASONS = {
-    "not_verified": _("Its price is from the text that chose it, and so too low: --verify prices it on held-out text."),
-    "over_budget": _("The upper limit of its price is not under the budget."),
-    "no_better_than_random": _("One in ten random sets of as many blocks costs less."),
-    "few_random_sets": _("Fewer than 20 other sets of so many blocks exist: it was held against all of them."),
-    "budget_zero": _("Within a budget of 0 only a removal that certainly lowers the loss is recommended."),
-    "mixture": _(
+    "not_verified": N_(
+        "Its price is from the text that chose it, and so too low: --verify prices it on held-out text."
+    ),
+    "over_budget": N_("The upper limit of its price is not under the budget."),
+    "no_better_than_random": N_("One in ten random sets of as many blocks costs less."),
+    "few_random_sets": N_("Fewer than 20 other sets of so many blocks exist: it was held against all of them."),
+    "budget_zero": N_("Within a budget of 0 only a removal that certainly lowers the loss is recommended."),
+    "mixture": N_(
         "A mixture of experts: a block that goes takes all its experts with it, and memory falls by more than the "
         "work for a token."
     ),
-    "short_windows": _(
+    "short_windows": N_(
         "Windows have fewer than 256 tokens, as the text is short or the model reads no more: longer contexts are not priced."
     ),
-    "few_direction_tokens": _(
+    "few_direction_tokens": N_(
         "Directions are from fewer tokens than ten times the hidden size: with a longer text fewer may suffice."
     ),
-    "streamed": _(
+    "streamed": N_(
         "Its weights are read block by block: attention and MLP alone were not priced, and nothing was timed."
     ),
-    "no_sublayers": _("Attention and MLP of this architecture cannot be left out alone, and were not priced."),
-    "language_not_read": _("The model does not read the other language well enough to have something to lose there."),
-    "no_room_copying": _("The whole model copies too few words right for a fall to be seen."),
-    "no_room_brackets": _("The whole model closes too few brackets right for a fall to be seen."),
-    "no_room_digit_sums": _("The whole model adds too few digits right for a fall to be seen."),
-    "no_room_task": _("The whole model answers the task no better than by chance: it has no room to fall."),
-    "not_healed": _("It was not healed."),
-    "healed_not_better": _("Healing did not lower the price on held-out text, and was not used."),
+    "no_sublayers": N_("Attention and MLP of this architecture cannot be left out alone, and were not priced."),
+    "language_not_read": N_("The model does not read the other language well enough to have something to lose there."),
+    "no_room_copying": N_("The whole model copies too few words right for a fall to be seen."),
+    "no_room_brackets": N_("The whole model closes too few brackets right for a fall to be seen."),
+    "no_room_digit_sums": N_("The whole model adds too few digits right for a fall to be seen."),
+    "no_room_task": N_("The whole model answers the task no better than by chance: it has no room to fall."),
+    "not_healed": N_("It was not healed."),
+    "healed_not_better": N_("Healing did not lower the price on held-out text, and was not used."),
 }
 
 
 HEALING = {
-    "first_block": _("Block 0 goes, and there is none before it to take up a correction."),
-    "streamed": _("Its weights are read block by block, and are not held to be changed."),
-    "short_text": _("The text that chooses has too few tokens for a fit: at least 8,192 are needed."),
-    "no_stream": _("Attention and MLP of this architecture do not add to one stream."),
-    "mixture": _("Its MLP is a mixture of experts, whose output is the product of no single matrix."),
-    "norm_between": _("A norm stands between its MLP and the stream, so that no matrix passes through it."),
+    "first_block": N_("Block 0 goes, and there is none before it to take up a correction."),
+    "streamed": N_("Its weights are read block by block, and are not held to be changed."),
+    "short_text": N_("The text that chooses has too few tokens for a fit: at least 8,192 are needed."),
+    "no_stream": N_("Attention and MLP of this architecture do not add to one stream."),
+    "mixture": N_("Its MLP is a mixture of experts, whose output is the product of no single matrix."),
+    "norm_between": N_("A norm stands between its MLP and the stream, so that no matrix passes through it."),
 }
 """Why a plan cannot be healed."""
 MERGEKIT = {
-    "gguf": _("mergekit reads repositories of safetensors, and this model is a GGUF file: use --save-model."),
-    "healed": _("A recipe copies weights, and healing has changed some: use --save-model."),
-    "counts_blocks": _("Its configuration counts blocks, and mergekit copies it as it is: use --save-model."),
-    "blocks_differ": _(
+    "gguf": N_("mergekit reads repositories of safetensors, and this model is a GGUF file: use --save-model."),
+    "healed": N_("A recipe copies weights, and healing has changed some: use --save-model."),
+    "counts_blocks": N_("Its configuration counts blocks, and mergekit copies it as it is: use --save-model."),
+    "blocks_differ": N_(
         "Its blocks are not alike, and mergekit copies the list of their kinds uncut: use --save-model."
     ),
-    "list_uncut": _(
+    "list_uncut": N_(
         "Its configuration has a list with an entry for each block, which mergekit copies uncut: use --save-model."
     ),
 }
@@ -87,15 +84,14 @@ MERGEKIT = {
 # --- the answer ------------------------------------------------------------------------------------------------
 
 
-def plan_text(plan: PlanRow, language: str) -> str:
+def plan_text(plan: PlanRow) -> str:
     """What the plan recommends, in one sentence with its price. An unverified plan says so first."""
-    _ = translator(language)
-    blocks = blocks_text(plan.blocks, plan.n_layers, language)
+    blocks = blocks_text(plan.blocks, plan.n_layers)
     values = {
         "blocks": _("{blocks}, and healed,").format(blocks=blocks) if plan.is_healed else blocks,
         "price": price_text(plan.loss_increase, plan.lower, plan.upper),
         "n": plan.n_verification if plan.is_verified else plan.n_selection,
-        "budget": budget_text(plan, language),
+        "budget": budget_text(plan),
     }
     if not plan.is_verified:
         return _(
@@ -118,26 +114,24 @@ def plan_text(plan: PlanRow, language: str) -> str:
     ).format(**values)
 
 
-def named_answer_text(layer_plan: LayerPlan, language: str) -> str:
+def named_answer_text(layer_plan: LayerPlan) -> str:
     """The answer within the plan's own budget, after the name of the model: where nothing beside it names the model."""
-    _ = translator(language)
     plan = layer_plan.plan
-    answer = within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(plan, language), language)
+    answer = within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(plan))
     return _("{name}: {answer}").format(name=plan.name, answer=answer)
 
 
-def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str, language: str) -> str:
+def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str) -> str:
     """How many blocks can go within a budget, in one sentence with their price. An unverified plan says so first.
 
     `budget` is the budget in words, as `budget_text` or `nats_text` give it.
     """
-    _ = translator(language)
     plan = layer_plan.plan
     row = result.price or result.cheapest
     values: dict[str, Any] = {
         "k": len(row.blocks),
         "n": plan.n_layers,
-        "blocks": blocks_text(row.blocks, plan.n_layers, language),
+        "blocks": blocks_text(row.blocks, plan.n_layers),
         "price": outcome_price_text(row),
         "budget": budget,
     }
@@ -171,20 +165,18 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str,
     return line.format(**values, less=parameters_saved_share(plan, len(row.blocks)))
 
 
-def healing_text(layer_plan: LayerPlan, language: str) -> str:
+def healing_text(layer_plan: LayerPlan) -> str:
     """The price before and after healing; empty if the plan is not healed."""
     before = unhealed_price(layer_plan)
     if before is None:
         return ""
-    _ = translator(language)
     return _("Healed without training: {after} nats per token, where it was {before} before.").format(
         after=outcome_price_text(layer_plan.price), before=outcome_price_text(before)
     )
 
 
-def task_text(layer_plan: LayerPlan, language: str) -> str:
+def task_text(layer_plan: LayerPlan) -> str:
     """What the user's own task loses under the plan; empty without a task."""
-    _ = translator(language)
     row = next((row for row in layer_plan.outcomes if row.text == "task" and row.measure == "accuracy"), None)
     if row is None:
         return ""
@@ -193,9 +185,8 @@ def task_text(layer_plan: LayerPlan, language: str) -> str:
     )
 
 
-def saving_lines(plan: PlanRow, language: str) -> list[str]:
+def saving_lines(plan: PlanRow) -> list[str]:
     """Parameters, cache of generation and time, before and after the blocks are removed."""
-    _ = translator(language)
     share = 1 - plan.parameters_after / plan.parameters_before
     lines = [
         _("Parameters: {before:,} before, {after:,} after ({share:.1%} less).").format(
@@ -229,41 +220,38 @@ def saving_lines(plan: PlanRow, language: str) -> list[str]:
     return lines
 
 
-def note_lines(plan: PlanRow, language: str) -> list[str]:
+def note_lines(plan: PlanRow) -> list[str]:
     """The reasons against the plan, then its cautions."""
-    return objection_lines(plan, language) + caution_lines(plan, language)
+    return objection_lines(plan) + caution_lines(plan)
 
 
-def objection_lines(plan: PlanRow, language: str) -> list[str]:
+def objection_lines(plan: PlanRow) -> list[str]:
     """Why the plan is not recommended."""
-    return [reason_text(code, language) for code in plan.reasons if code in AGAINST_PLAN]
+    return [reason_text(code) for code in plan.reasons if code in AGAINST_PLAN]
 
 
-def caution_lines(plan: PlanRow, language: str) -> list[str]:
+def caution_lines(plan: PlanRow) -> list[str]:
     """What the plan's numbers do not tell."""
     lines = []
     for code in plan.reasons:
         if code == "not_healed" and plan.healing:
-            lines.append(
-                f"{reason_text(code, language)} {translator(language)(HEALING.get(plan.healing, plan.healing))}"
-            )
+            lines.append(f"{reason_text(code)} {translated(HEALING.get(plan.healing, plan.healing))}")
         elif code not in AGAINST_PLAN:
-            lines.append(reason_text(code, language))
+            lines.append(reason_text(code))
     return lines
 
 
-def reason_text(code: str, language: str) -> str:
+def reason_text(code: str) -> str:
     """The sentence of a reason; a code of a later version as it is."""
-    return translator(language)(REASONS.get(code, code))
+    return translated(REASONS.get(code, code))
 
 
-def mergekit_reason_text(code: str, language: str) -> str:
-    return translator(language)(MERGEKIT.get(code, code))
+def mergekit_reason_text(code: str) -> str:
+    return translated(MERGEKIT.get(code, code))
 
 
-def estimate_lines(estimate: PlanEstimate, language: str) -> list[str]:
+def estimate_lines(estimate: PlanEstimate) -> list[str]:
     """What a plan will take, shown before it starts: time, passes over the model, downloads."""
-    _ = translator(language)
     lines = []
     if estimate.passes is None:
         lines.append(_("How long it takes is not known before the download."))
@@ -277,50 +265,45 @@ def estimate_lines(estimate: PlanEstimate, language: str) -> list[str]:
                 "About {time} on this machine: as much as {passes:.0f} passes of the whole model over {tokens:,} tokens."
             )
         )
-        lines.append(
-            line.format(time=duration(estimate.seconds, language), passes=estimate.passes, tokens=estimate.n_searched)
-        )
+        lines.append(line.format(time=duration(estimate.seconds), passes=estimate.passes, tokens=estimate.n_searched))
     if estimate.readings is not None:
         line = _("Memory is short: its weights ({size}) are read block by block, about {n} times from their files.")
         lines.append(line.format(size=amount(estimate.weight_bytes), n=estimate.readings))
     if estimate.download_bytes:
         lines.append(_("{size} are downloaded first.").format(size=amount(estimate.download_bytes)))
-    return [*lines, *(worded(note, language) for note in estimate.notes)]
+    return [*lines, *(worded(note) for note in estimate.notes)]
 
 
 # --- blocks, prices, budgets -----------------------------------------------------------------------------------
 
 
-def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
+def blocks_text(blocks: Collection[int], n_layers: int) -> str:
     """`blocks 4, 14, 15 (of 0 to 29)`."""
     text = Sentence(
         "block {blocks} (of 0 to {last})",
         "blocks {blocks} (of 0 to {last})",
         n=len(blocks),
-        blocks=block_numbers_text(blocks, language),
+        blocks=block_numbers_text(blocks),
         last=n_layers - 1,
     )
-    return worded(text, language)
+    return worded(text)
 
 
-def block_numbers_text(blocks: Collection[int], language: str) -> str:
+def block_numbers_text(blocks: Collection[int]) -> str:
     """`4, 14, 15`; many blocks as half-open ranges `[14, 29)`."""
-    _ = translator(language)
     numbers = [str(block) for block in sorted(blocks)]
     if len(numbers) > MAX_LISTED_BLOCKS:
         numbers = [f"[{first}, {after})" for first, after in stretches(blocks)]
     return _(", ").join(numbers)
 
 
-def removed_name(plan: PlanRow, is_recommended: bool, language: str) -> str:
+def removed_name(plan: PlanRow, is_recommended: bool) -> str:
     """What a picture calls the blocks of a set: those of one that is not recommended do not go."""
-    _ = translator(language)
     return _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed")
 
 
-def range_example_text(blocks: Collection[int], language: str) -> str:
+def range_example_text(blocks: Collection[int]) -> str:
     """An explanation of half-open ranges by the first one: `[4, 6) is blocks 4 to 5: a stretch ends before ...`."""
-    _ = translator(language)
     first, after = stretches(blocks)[0]
     if after - first == 1:
         return _("[{first}, {after}) is block {first} alone: a stretch ends before its second number.").format(
@@ -354,14 +337,12 @@ def points_text(row: PlanOutcomeRow) -> str:
     return f"{100 * row.difference:+.1f} [{100 * row.lower:+.1f}, {100 * row.upper:+.1f}]"
 
 
-def budget_text(plan: PlanRow, language: str) -> str:
+def budget_text(plan: PlanRow) -> str:
     """`0.1 nats per token`, or `2 points of the task`."""
-    _ = translator(language)
     if plan.budget_unit == "points":
         return _("{budget:g} points of the task").format(budget=plan.budget)
-    return nats_text(plan.budget, language)
+    return nats_text(plan.budget)
 
 
-def nats_text(budget: float, language: str) -> str:
-    _ = translator(language)
+def nats_text(budget: float) -> str:
     return _("{budget:g} nats per token").format(budget=budget)

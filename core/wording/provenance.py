@@ -15,7 +15,7 @@ from core import wording
 from core.analysis.differences import Comparability, differences, flatten, without_incidental
 from core.analysis.population import OtherGroup
 from core.analysis.ranking import RankingGroup
-from core.locale import translator
+from core.locale import N_, _, translated
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.tables import TABLES
@@ -23,21 +23,15 @@ from core.wording.labels import kind_text, names_text
 from core.wording.numbers import amount
 from core.wording.verdicts import badge_text, verdict_marks
 
-
-def _(message: str) -> str:
-    """Marks a message for the catalogues; it is translated once the reader's language is known."""
-    return message
-
-
 TITLES = {
-    "run": _("Run"),
-    "model": _("Model"),
-    "text": _("Text"),
-    "protocol": _("Protocol"),
-    "tokens": _("Tokens asked for, read and left out"),
-    "machine": _("Machine, memory, time"),
-    "programs": _("Programs"),
-    "request": _("Request"),
+    "run": N_("Run"),
+    "model": N_("Model"),
+    "text": N_("Text"),
+    "protocol": N_("Protocol"),
+    "tokens": N_("Tokens asked for, read and left out"),
+    "machine": N_("Machine, memory, time"),
+    "programs": N_("Programs"),
+    "request": N_("Request"),
 }
 """Section -> its title, in display order."""
 PREFIXES = {
@@ -79,15 +73,15 @@ KINDS = {field: values for _section, field, _name, values, _unit in _DECLARED if
 BYTES = tuple(field for _section, field, _name, _values, unit in _DECLARED if unit == "bytes")
 """Fields that count bytes."""
 CONDITIONS = {
-    "pass": _("kind of pass"),
-    "kind": _("kind of model"),
-    "stack": _("part of the model"),
-    "tokenizer_hash": _("tokenizer"),
-    "words_hash": _("words"),
-    "corpus_id": _("text"),
-    "protocol_hash": _("protocol, seed or version"),
-    "dtype": _("number format"),
-    "n_points": _("number of points (N)"),
+    "pass": N_("kind of pass"),
+    "kind": N_("kind of model"),
+    "stack": N_("part of the model"),
+    "tokenizer_hash": N_("tokenizer"),
+    "words_hash": N_("words"),
+    "corpus_id": N_("text"),
+    "protocol_hash": N_("protocol, seed or version"),
+    "dtype": N_("number format"),
+    "n_points": N_("number of points (N)"),
 }
 """What must be equal in runs whose dimensions are compared."""
 ABSENT = "–"
@@ -109,7 +103,7 @@ class Section:
     fields: tuple[Field, ...]
 
 
-def sections(record: Mapping[str, Any], language: str) -> list[Section]:
+def sections(record: Mapping[str, Any]) -> list[Section]:
     """Every field of a record (core.warehouse.runs); empty ones are shown as a dash."""
     values = flatten(record)
     placed = {key: [name for name in fields if name in values] for key, (_title, fields) in SECTIONS.items()}
@@ -117,7 +111,7 @@ def sections(record: Mapping[str, Any], language: str) -> list[Section]:
         if name not in NAMES:
             placed[field_section(name)].append(name)
     return [
-        Section(key, section_title(key, language), tuple(_field(name, values[name], language) for name in names))
+        Section(key, section_title(key), tuple(_field(name, values[name]) for name in names))
         for key, names in placed.items()
         if names
     ]
@@ -138,28 +132,26 @@ def field_position(field: str) -> tuple[int, int]:
     return list(SECTIONS).index(key), known.index(field) if field in known else len(known)
 
 
-def section_title(key: str, language: str) -> str:
-    return translator(language)(SECTIONS[key][0])
+def section_title(key: str) -> str:
+    return translated(SECTIONS[key][0])
 
 
-def _field(name: str, value: Any, language: str) -> Field:
-    return Field(name, field_name(name, language), field_text(name, value, language))
+def _field(name: str, value: Any) -> Field:
+    return Field(name, field_name(name), field_text(name, value))
 
 
-def field_name(field: str, language: str) -> str:
+def field_name(field: str) -> str:
     """The name of a field. Packages keep their own; a field without a name is shown as it is stored."""
-    _ = translator(language)
     column, _dot, part = field.partition(".")
     if field in NAMES:
-        return translator(language)(NAMES[field])
+        return translated(NAMES[field])
     if column == "phase_seconds":
-        return _("time: {phase}").format(phase=wording.phase_name(part, language))
+        return _("time: {phase}").format(phase=wording.phase_name(part))
     return part if column == "library_versions" and part else field
 
 
-def field_text(field: str, value: Any, language: str) -> str:
+def field_text(field: str, value: Any) -> str:
     """The value of a field with its unit; a dash for None."""
-    _ = translator(language)
     if value is None:
         return ABSENT
     if isinstance(value, bool):
@@ -169,7 +161,7 @@ def field_text(field: str, value: Any, language: str) -> str:
     if isinstance(value, list):
         return _(", ").join(map(str, value))
     if field in KINDS:
-        return wording.name(KINDS[field], str(value), language)
+        return wording.name(KINDS[field], str(value))
     if field in BYTES and isinstance(value, int):
         return amount(value)
     if field.startswith("phase_seconds") and isinstance(value, (int, float)):
@@ -179,16 +171,14 @@ def field_text(field: str, value: Any, language: str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def conditions_text(keys: Iterable[str], language: str) -> str:
+def conditions_text(keys: Iterable[str]) -> str:
     """The names of conditions in which runs differ: `tokenizer, text`."""
-    translate = translator(language)
-    return translate(", ").join(translate(CONDITIONS[key]) for key in keys)
+    return _(", ").join(translated(CONDITIONS[key]) for key in keys)
 
 
-def comparability_text(comparability: Comparability, language: str) -> str:
+def comparability_text(comparability: Comparability) -> str:
     """Whether two runs may be compared and, if not, why."""
-    _ = translator(language)
-    reasons = conditions_text(comparability.reasons, language)
+    reasons = conditions_text(comparability.reasons)
     if comparability.by_types:
         return _(
             "Their dimensions may be compared: same text, protocol, tokenizer and kind of model, and N within 10 %."
@@ -211,9 +201,7 @@ class Line:
     other: str
 
 
-def differing_lines(
-    one: Mapping[str, Any], other: Mapping[str, Any], language: str, include_incidental: bool = False
-) -> list[Line]:
+def differing_lines(one: Mapping[str, Any], other: Mapping[str, Any], include_incidental: bool = False) -> list[Line]:
     """The fields in which two runs differ; without `include_incidental`, not those that differ between any two runs."""
     differing = differences(one, other)
     kept = sorted(
@@ -222,49 +210,38 @@ def differing_lines(
     )
     return [
         Line(
-            section_title(field_section(difference.field), language),
-            field_name(difference.field, language),
-            field_text(difference.field, difference.one, language),
-            field_text(difference.field, difference.other, language),
+            section_title(field_section(difference.field)),
+            field_name(difference.field),
+            field_text(difference.field, difference.one),
+            field_text(difference.field, difference.other),
         )
         for difference in kept
     ]
 
 
-def agreeing_names(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
+def agreeing_names(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The names of the fields that have the same value in both runs."""
     differing = {difference.field for difference in differences(one, other)}
-    return [
-        field_name(name, language)
-        for name, value in flatten(one).items()
-        if value is not None and name not in differing
-    ]
+    return [field_name(name) for name, value in flatten(one).items() if value is not None and name not in differing]
 
 
-def result_lines(
-    one: Mapping[str, Any], other: Mapping[str, Any], language: str, *, is_brief: bool = False
-) -> list[Line]:
+def result_lines(one: Mapping[str, Any], other: Mapping[str, Any], *, is_brief: bool = False) -> list[Line]:
     """The results of two runs, rows of `queries.runs`: dimensions with their intervals, N, verdicts and checks.
 
     `is_brief` shows verdicts as marks and a short name, without their reasons.
     """
-    _ = translator(language)
 
     def verdicts(run: Mapping[str, Any]) -> str:
-        return (
-            f"{verdict_marks(run)} {badge_text(run, language)}"
-            if is_brief
-            else wording.short_outcome_text(run, language)
-        )
+        return f"{verdict_marks(run)} {badge_text(run)}" if is_brief else wording.short_outcome_text(run)
 
     results = [
         (_("Largest inner dimension"), lambda run: _interval_text(run, "inner_max")),
-        (_("Working dimension"), lambda run: wording.shape_text(run, language)),
+        (_("Working dimension"), lambda run: wording.shape_text(run)),
         (_("Final, before the norm"), lambda run: _interval_text(run, "final_dimension_pre_norm")),
         (_("Final, after the norm"), lambda run: _interval_text(run, "final_dimension_post_norm")),
         (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else f"{run['n_points']:,}"),
         (_("Verdicts"), verdicts),
-        (_("Checks"), lambda run: _checks_text(run, language)),
+        (_("Checks"), lambda run: _checks_text(run)),
     ]
     return [Line("", label, value(one), value(other)) for label, value in results]
 
@@ -273,34 +250,31 @@ def _interval_text(run: Mapping[str, Any], name: str) -> str:
     return wording.with_interval(run[name], run[f"{name}_lower"], run[f"{name}_upper"])
 
 
-def _checks_text(run: Mapping[str, Any], language: str) -> str:
+def _checks_text(run: Mapping[str, Any]) -> str:
     """The worst outcome, and the checks that veto the run."""
-    _ = translator(language)
-    outcome = wording.outcome_name(run["worst_check"], language)
-    names = [wording.name("check", name, language) for name in run["vetoed_by"] or []]
+    outcome = wording.outcome_name(run["worst_check"])
+    names = [wording.name("check", name) for name in run["vetoed_by"] or []]
     return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome
 
 
 # --- groups ----------------------------------------------------------------------------------------------------
 
 
-def group_name(group: RankingGroup, language: str) -> str:
+def group_name(group: RankingGroup) -> str:
     """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
-    _ = translator(language)
     run = group.rows.row(0, named=True)
     size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
-    return _(", ").join([kind_text(group.kind, group.stack, language), run["corpus_name"], run["protocol"], *size])
+    return _(", ").join([kind_text(group.kind, group.stack), run["corpus_name"], run["protocol"], *size])
 
 
-def group_models_text(group: RankingGroup, language: str) -> str:
+def group_models_text(group: RankingGroup) -> str:
     """The first models of a group by name; the others are counted."""
-    return names_text(group.rows["name"].unique(maintain_order=True).to_list(), language)
+    return names_text(group.rows["name"].unique(maintain_order=True).to_list())
 
 
-def group_difference_text(other: OtherGroup, language: str) -> str:
+def group_difference_text(other: OtherGroup) -> str:
     """Why a group cannot be compared with the one shown, and what would change that."""
-    _ = translator(language)
-    difference = _("Another {what}.").format(what=conditions_text(other.differing_keys, language))
+    difference = _("Another {what}.").format(what=conditions_text(other.differing_keys))
     if {"kind", "stack"} & set(other.differing_keys):
         remedy = _("Such models are never ranked together; their shapes can be compared under Profiles.")
     elif other.can_be_measured:
@@ -311,4 +285,4 @@ def group_difference_text(other: OtherGroup, language: str) -> str:
         remedy = _("Measured together with the models above, they are compared on the same words.")
     else:
         remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")
-    return wording.joined_sentences((difference, remedy), language)
+    return wording.joined_sentences((difference, remedy))

@@ -2,32 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import polars as pl
 
 from core.errors import InputError, unknown_name
-from core.locale import translator
+from core.locale import N_, _, translated
 from core.scores.cells import Remark
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.wording.numbers import number
 
+REMARKS = {
+    "name_missing": N_("Skipped: no name ({detail})"),
+    "name_is_no_text": N_("Skipped: a name that is no text ({detail})"),
+    "name_too_long": N_("Skipped: a name longer than 300 characters ({detail})"),
+    "name_with_control_characters": N_("Skipped: a name with control characters ({detail})"),
+    "no_value": N_("Skipped: no value"),
+    "not_a_number": N_("Skipped: not a number ({detail})"),
+    "not_finite": N_("Skipped: not a finite number ({detail})"),
+    "not_readable": N_("Skipped: what decides on comparability cannot be read ({detail})"),
+    "not_a_task": N_("Skipped: no scores stand here ({detail})"),
+    "value_twice": N_("Skipped: two different values under one key"),
+    "no_metric_was_computed": N_("Skipped: answers were recorded but not scored"),
+    "std_error_alone": N_("Skipped: a standard error without its value ({detail})"),
+    "ragged": N_("Skipped: cells in this line / in the header: {detail}"),
+    "repeated": N_("Skipped: the same value as at {detail}"),
+    "differs_from": N_("Another value for the same stands at {detail}; both are kept"),
+    "renamed": N_("Named {detail} in the file"),
+    "local_path": N_("The name is a local path: give it the name of the model that is meant ({detail})"),
+    "matched_by_name": N_("Matched by name with {detail} by whoever made the file"),
+    "no_revision": N_("Revision not stated"),
+    "no_filter": N_("Filter not stated"),
+    "no_unit": N_("Unit not stated"),
+    "no_std_error": N_("No standard error ({detail})"),
+    "std_error_from_interval": N_("Standard error from the 95% interval {detail}"),
+    "unit_by_metric": N_("Unit taken from the metric's name and the values ({detail})"),
+    "direction_by_metric": N_("Direction taken from the metric's name ({detail})"),
+    "to_percent": N_("Converted from 0-1 to percent"),
+    "decimal_comma": N_("Decimal comma read ({detail})"),
+    "beyond_fraction": N_("Not between 0 and 1: unit left as the metric's name ({detail})"),
+    "outside_percent": N_("Outside 0 to 100 percent ({detail})"),
+    "outside_fraction": N_("Outside 0 to 1 ({detail})"),
+    "left_out": N_("Left empty, not readable: {detail}"),
+    "encoding": N_("Read as {detail} text"),
+    "separator": N_("Cells parted by: {detail}"),
+    "column_ignored": N_("Column not taken: {detail}"),
+    "key_twice": N_("A key stands twice with different values: {detail}"),
+    "samples_inside": N_("Single answers inside the results file are not taken"),
+    "availability_inverted": N_("The column on availability says the contrary of its name and is read so"),
+    "flags_inverted": N_("The columns flagged, moe and merged say the contrary of their names and are read so"),
+    "rounded_to_two_digits": N_("Raw values have two digits only"),
+    "model_from_file_name": N_("Model taken from the name of the file or folder: {detail}"),
+    "filters_not_named": N_("Several filters without names: kept apart by their order"),
+    "metric_not_per_question": N_("Not scored question by question: {detail}"),
+}
+"""What is said of a value that was skipped or changed, and of a file."""
 
-def remark_text(remark: Remark, language: str) -> str:
+
+def remark_text(remark: Remark) -> str:
     """A remark in one sentence, with the name or value from the file. It is plain text: a page must escape it."""
-    sentences = (
-        _skipped_texts(translator(language)) | _changed_texts(translator(language)) | _file_texts(translator(language))
-    )
-    if remark.code not in sentences:
-        raise InputError(unknown_name("remark", remark.code, sentences))
-    return sentences[remark.code].format(detail=remark.detail)
+    if remark.code not in REMARKS:
+        raise InputError(unknown_name("remark", remark.code, REMARKS))
+    return translated(REMARKS[remark.code]).format(detail=remark.detail)
 
 
-def format_name(format: str, language: str) -> str:
+def format_name(format: str) -> str:
     """The usual name of a score file's format."""
-    _ = translator(language)
     names = {
         "lm_eval": _("lm-evaluation-harness results"),
         "lm_eval_v03": _("lm-evaluation-harness results (v0.3)"),
@@ -49,68 +90,8 @@ def format_name(format: str, language: str) -> str:
     return names[format]
 
 
-def _skipped_texts(_: Callable[[str], str]) -> dict[str, str]:
-    return {
-        "name_missing": _("Skipped: no name ({detail})"),
-        "name_is_no_text": _("Skipped: a name that is no text ({detail})"),
-        "name_too_long": _("Skipped: a name longer than 300 characters ({detail})"),
-        "name_with_control_characters": _("Skipped: a name with control characters ({detail})"),
-        "no_value": _("Skipped: no value"),
-        "not_a_number": _("Skipped: not a number ({detail})"),
-        "not_finite": _("Skipped: not a finite number ({detail})"),
-        "not_readable": _("Skipped: what decides on comparability cannot be read ({detail})"),
-        "not_a_task": _("Skipped: no scores stand here ({detail})"),
-        "value_twice": _("Skipped: two different values under one key"),
-        "no_metric_was_computed": _("Skipped: answers were recorded but not scored"),
-        "std_error_alone": _("Skipped: a standard error without its value ({detail})"),
-        "ragged": _("Skipped: cells in this line / in the header: {detail}"),
-        "repeated": _("Skipped: the same value as at {detail}"),
-    }
-
-
-def _changed_texts(_: Callable[[str], str]) -> dict[str, str]:
-    return {
-        "differs_from": _("Another value for the same stands at {detail}; both are kept"),
-        "renamed": _("Named {detail} in the file"),
-        "local_path": _("The name is a local path: give it the name of the model that is meant ({detail})"),
-        "matched_by_name": _("Matched by name with {detail} by whoever made the file"),
-        "no_revision": _("Revision not stated"),
-        "no_filter": _("Filter not stated"),
-        "no_unit": _("Unit not stated"),
-        "no_std_error": _("No standard error ({detail})"),
-        "std_error_from_interval": _("Standard error from the 95% interval {detail}"),
-        "unit_by_metric": _("Unit taken from the metric's name and the values ({detail})"),
-        "direction_by_metric": _("Direction taken from the metric's name ({detail})"),
-        "to_percent": _("Converted from 0-1 to percent"),
-        "decimal_comma": _("Decimal comma read ({detail})"),
-        "beyond_fraction": _("Not between 0 and 1: unit left as the metric's name ({detail})"),
-        "outside_percent": _("Outside 0 to 100 percent ({detail})"),
-        "outside_fraction": _("Outside 0 to 1 ({detail})"),
-        "left_out": _("Left empty, not readable: {detail}"),
-    }
-
-
-def _file_texts(_: Callable[[str], str]) -> dict[str, str]:
-    return {
-        "encoding": _("Read as {detail} text"),
-        "separator": _("Cells parted by: {detail}"),
-        "column_ignored": _("Column not taken: {detail}"),
-        "key_twice": _("A key stands twice with different values: {detail}"),
-        "samples_inside": _("Single answers inside the results file are not taken"),
-        "availability_inverted": _("The column on availability says the contrary of its name and is read so"),
-        "flags_inverted": _("The columns flagged, moe and merged say the contrary of their names and are read so"),
-        "rounded_to_two_digits": _("Raw values have two digits only"),
-        "model_from_file_name": _("Model taken from the name of the file or folder: {detail}"),
-        "filters_not_named": _("Several filters without names: kept apart by their order"),
-        "metric_not_per_question": _("Not scored question by question: {detail}"),
-    }
-
-
 KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
 EXAMPLES = 3
-
-# A leaderboard has the same few remarks on thousands of values.
-_cached_remark_text = lru_cache(maxsize=4096)(remark_text)
 
 
 @dataclass(frozen=True)
@@ -125,9 +106,8 @@ class RemarkGroup:
     """Positions of the first few values in the file."""
 
 
-def kind_name(kind: str, language: str) -> str:
+def kind_name(kind: str) -> str:
     """What becomes of a value, one of KINDS, in words."""
-    _ = translator(language)
     names = {
         "taken": _("taken"),
         "mapped": _("taken and mapped"),
@@ -138,16 +118,14 @@ def kind_name(kind: str, language: str) -> str:
     return names[kind]
 
 
-def row_remarks_text(row: ParsedScore, language: str) -> str:
+def row_remarks_text(row: ParsedScore) -> str:
     """Why a value is skipped, or how it was changed; empty if it is taken unchanged."""
-    _ = translator(language)
     remarks = [row.skipped] if row.skipped else row.remarks
-    return _("; ").join(_cached_remark_text(remark, language) for remark in remarks)
+    return _("; ").join(remark_text(remark) for remark in remarks)
 
 
-def known_score_text(known: str | None, sources: str | None, value: float | None, language: str) -> str:
+def known_score_text(known: str | None, sources: str | None, value: float | None) -> str:
     """What the warehouse, or another row of the file, already has for the same score."""
-    _ = translator(language)
     if known is None:
         return ""
     if known == "duplicate":
@@ -155,7 +133,7 @@ def known_score_text(known: str | None, sources: str | None, value: float | None
     return _("{value} from {source}").format(value=number(value), source=sources)
 
 
-def remark_groups(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> list[RemarkGroup]:
+def remark_groups(rows: Sequence[ParsedScore], *, skipped: bool) -> list[RemarkGroup]:
     """Why values were skipped, or how the others were changed, each reason once. The most frequent comes first."""
     by_code: dict[str, list[tuple[Remark, str]]] = {}
     for row in rows:
@@ -168,17 +146,12 @@ def remark_groups(rows: Sequence[ParsedScore], language: str, *, skipped: bool) 
         first = remarks[0][0]
         if len({remark.detail for remark, _ in remarks}) > 1:  # one line stands for all, worded as the first
             first = replace(first, detail=f"{first.detail}, …")
-        groups.append(
-            RemarkGroup(
-                code, _cached_remark_text(first, language), len(remarks), tuple(at for _, at in remarks[:EXAMPLES])
-            )
-        )
+        groups.append(RemarkGroup(code, remark_text(first), len(remarks), tuple(at for _, at in remarks[:EXAMPLES])))
     return sorted(groups, key=lambda group: (-group.count, group.code))
 
 
-def measured_text(names: pl.DataFrame, language: str) -> str:
+def measured_text(names: pl.DataFrame) -> str:
     """How many of the models that a preview names are measured here, and by what they are known: `3 of 4 (by name: 2, ...)`."""
-    _ = translator(language)
     known = names.filter("is_measured")
     by = {
         "reference": _("by reference"),
@@ -194,6 +167,6 @@ def measured_text(names: pl.DataFrame, language: str) -> str:
     return _("{quantity} ({details})").format(quantity=text, details=_(", ").join(parts)) if parts else text
 
 
-def file_remark_lines(file: ScoreFile, language: str) -> list[str]:
+def file_remark_lines(file: ScoreFile) -> list[str]:
     """What is to say of the file as a whole."""
-    return [_cached_remark_text(remark, language) for remark in file.remarks]
+    return [remark_text(remark) for remark in file.remarks]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.analysis.paired import PairedComparison
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys
 from core.tables import SCORED_SOURCE
@@ -20,31 +20,28 @@ if TYPE_CHECKING:  # every screen loads this file, few need the analysis
 UNITS = keys("unit")
 
 
-def no_score_text(language: str) -> str:
-    _ = translator(language)
+def no_score_text() -> str:
     return _("no published score for this model")
 
 
-def stated_text(text: str | None, language: str) -> str:
+def stated_text(text: str | None) -> str:
     """A detail of a score as its source gives it; only our own word `not stated` is translated."""
-    _ = translator(language)
     return _("not stated") if text is None or text == NOT_STATED else text
 
 
-def metric_name(metric: str, language: str) -> str:
+def metric_name(metric: str) -> str:
     """A metric in words where it is one of ours, else as its source calls it."""
-    return name("metric", stated_text(metric, language), language)
+    return name("metric", stated_text(metric))
 
 
-def unit_name(unit: str, language: str) -> str:
+def unit_name(unit: str) -> str:
     """A unit in words where it is one of ours; many metrics are their own unit."""
     key = unit.replace(" ", "_")
-    return name("unit", key, language) if key in UNITS else metric_name(unit, language)
+    return name("unit", key) if key in UNITS else metric_name(unit)
 
 
-def score_flag_lines(flags: str | None, language: str) -> list[str]:
+def score_flag_lines(flags: str | None) -> list[str]:
     """The cautions of a score, one sentence each. `flags` are `code` or `code:count`; unknown codes are shown as they are."""
-    _ = translator(language)
     templates = {
         "prompts_cut_at_their_left": _(
             "Prompts that lost their beginning, because the model does not read so much at once: {n}. What stands next to "
@@ -70,12 +67,11 @@ def is_made_here(row: Mapping[str, Any]) -> bool:
     return (row["score_source"] or "").startswith(SCORED_SOURCE)
 
 
-def score_text(row: dict, language: str) -> str:
+def score_text(row: dict) -> str:
     """A score of `ranking.with_scores`, and whose it is if it is not that of this very model."""
-    _ = translator(language)
     match = row["score_match"]
     if match == "none" or row["score"] is None:
-        return no_score_text(language)
+        return no_score_text()
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     value = f"{number(row['score'])}{error}"
     if match == "own" and is_made_here(row):
@@ -89,12 +85,11 @@ def score_text(row: dict, language: str) -> str:
     return _("{value} (revision not stated)").format(value=value) if match == "revision_not_stated" else value
 
 
-def score_note_lines(row: dict, language: str) -> list[str]:
+def score_note_lines(row: dict) -> list[str]:
     """What limits a score of `ranking.with_scores`, other than whose it is: its unit, a partial run, sources that disagree,
     settings that differ from the run's.
     """
-    _ = translator(language)
-    lines = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=unit_name(row["unit"], language))]
+    lines = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=unit_name(row["unit"]))]
     if row["score_is_partial"]:
         lines.append(
             _("partial run")
@@ -109,23 +104,19 @@ def score_note_lines(row: dict, language: str) -> list[str]:
     elif row["score_sources"] > 1:
         lines.append(_("the same in {n} sources").format(n=row["score_sources"]))
     if row["score_variants"] > 1 or (row["score_dtype"] or row["dtype"]) != row["dtype"]:
-        lines.append(score_settings_text(row["score_dtype"], row["score_chat_template"], language))
+        lines.append(score_settings_text(row["score_dtype"], row["score_chat_template"]))
     return lines
 
 
-def score_settings_text(dtype: str | None, chat_template: bool | None, language: str) -> str:
+def score_settings_text(dtype: str | None, chat_template: bool | None) -> str:
     """The settings under which a model was scored: `bfloat16, chat template`; a missing dtype is `not stated`."""
-    _ = translator(language)
     templates = {None: None, True: _("chat template"), False: _("no chat template")}
-    return _(", ").join(part for part in (stated_text(dtype, language), templates[chat_template]) if part)
+    return _(", ").join(part for part in (stated_text(dtype), templates[chat_template]) if part)
 
 
-def benchmark_name(
-    benchmark: str, metric: str | None, n_shot: int | None, language: str, filter: str | None = None
-) -> str:
+def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, filter: str | None = None) -> str:
     """A benchmark with its settings: `gsm8k (exact_match, strict-match, 5-shot)`. With other settings it is another score."""
-    _ = translator(language)
-    details = [_("metric not stated") if metric == NOT_STATED else metric_name(metric, language)] if metric else []
+    details = [_("metric not stated") if metric == NOT_STATED else metric_name(metric)] if metric else []
     if filter and filter not in ("none", NOT_STATED):
         details.append(filter)
     if n_shot is not None:
@@ -134,32 +125,29 @@ def benchmark_name(
     return template.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
 
 
-def row_benchmark_name(row: Mapping[str, Any], language: str) -> str:
+def row_benchmark_name(row: Mapping[str, Any]) -> str:
     """The benchmark of a row of scores, as `benchmark_name` writes it."""
-    return benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language, row["filter"])
+    return benchmark_name(row["benchmark"], row["metric"], row["n_shot"], row["filter"])
 
 
-def registered_benchmark_text(benchmark: Benchmark, language: str) -> str:
+def registered_benchmark_text(benchmark: Benchmark) -> str:
     """The benchmark of a pilot: `lambada_openai (acc, 0-shot); a higher score is the better one`."""
-    _ = translator(language)
-    name = benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, language, benchmark.filter)
+    name = benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, benchmark.filter)
     direction = (
         _("a higher score is the better one") if benchmark.higher_is_better else _("a lower score is the better one")
     )
     return _("; ").join([name, direction])
 
 
-def comparison_outcome_text(comparison: PairedComparison, language: str) -> str:
+def comparison_outcome_text(comparison: PairedComparison) -> str:
     """`first is higher`, `second is higher` or `not told apart`."""
-    _ = translator(language)
     if not comparison.is_told_apart:
         return _("not told apart")
     return _("first is higher") if comparison.difference > 0 else _("second is higher")
 
 
-def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedComparison, language: str) -> list[str]:
+def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedComparison) -> list[str]:
     """Two models on one benchmark: the difference, what it is computed from, and whether it exceeds chance."""
-    _ = translator(language)
     means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} common questions.").format(
         benchmark=name,
         a=model_a,
@@ -169,25 +157,18 @@ def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedCo
         difference=with_interval(comparison.difference, comparison.lower, comparison.upper),
         n=f"{comparison.n_common:,}",
     )
-    lines = (
-        means,
-        _left_out_text(comparison, language),
-        _mcnemar_text(comparison, language),
-        _judgement_text(comparison, language),
-    )
+    lines = (means, _left_out_text(comparison), _mcnemar_text(comparison), _judgement_text(comparison))
     return [line for line in lines if line]
 
 
-def multiple_comparisons_text(n: int, language: str) -> str:
+def multiple_comparisons_text(n: int) -> str:
     """A caution about `n` comparisons made at once."""
-    _ = translator(language)
     line = _("Comparisons: {n}. Of models that are alike, about one in twenty would be told apart by chance.")
     return line.format(n=n)
 
 
-def newest_file_text(benchmarks: Sequence[str], language: str) -> str:
+def newest_file_text(benchmarks: Sequence[str]) -> str:
     """Which file counts for benchmarks whose answers came in several files."""
-    _ = translator(language)
     line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
     return line.format(names=_(", ").join(benchmarks))
 
@@ -205,8 +186,7 @@ def p_value_text(p: float | None) -> str:
     return f"p {value}" if value.startswith("<") else f"p = {value}"
 
 
-def _left_out_text(comparison: PairedComparison, language: str) -> str:
-    _ = translator(language)
+def _left_out_text(comparison: PairedComparison) -> str:
     sentences = []
     if comparison.n_only_a or comparison.n_only_b:
         line = _("Left out, as only one model answered them: {a} of the first, {b} of the second.")
@@ -218,8 +198,7 @@ def _left_out_text(comparison: PairedComparison, language: str) -> str:
     return " ".join(sentences)
 
 
-def _mcnemar_text(comparison: PairedComparison, language: str) -> str:
-    _ = translator(language)
+def _mcnemar_text(comparison: PairedComparison) -> str:
     if comparison.p_value is None:
         return ""
     line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar's exact test: {p}.")
@@ -228,8 +207,7 @@ def _mcnemar_text(comparison: PairedComparison, language: str) -> str:
     )
 
 
-def _judgement_text(comparison: PairedComparison, language: str) -> str:
-    _ = translator(language)
+def _judgement_text(comparison: PairedComparison) -> str:
     if comparison.is_told_apart:
         return _("The difference is larger than chance explains (95 %).")
     if comparison.detectable is not None and comparison.p_value is not None and comparison.detectable >= 1:
@@ -240,9 +218,8 @@ def _judgement_text(comparison: PairedComparison, language: str) -> str:
     return line.format(least=number(comparison.detectable))
 
 
-def rank_lines(answer: Answer, language: str) -> list[str]:
+def rank_lines(answer: Answer) -> list[str]:
     """Which models stand in one class with the best by score, and from which difference on two models show as different."""
-    _ = translator(language)
     lines, ranked = [], answer.ranked
     best = next((model.name for model in answer.models if model.run_id in ranked.like_best[:1]), None)
     if not ranked.has_score_errors:
@@ -256,7 +233,7 @@ def rank_lines(answer: Answer, language: str) -> list[str]:
             n=len(ranked.like_best) - 1,
             name=best,
         )
-        lines.append(worded(sentence, language))
+        lines.append(worded(sentence))
     if (ratio := ranked.detectable_ratio) is not None:
         line = _(
             "Where all pairs are looked at, a true ratio of {ratio} between two dimensions shows with a power of 80 %."

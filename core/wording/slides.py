@@ -10,7 +10,7 @@ import polars as pl
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.errors import Sentence
-from core.locale import translator, worded
+from core.locale import _, worded
 from core.pilots.pilot import Pilot
 from core.records import LayerPlan
 from core.wording import plans
@@ -37,14 +37,13 @@ __all__ = [
 MAX_NAMES = 4
 
 
-def short_names_text(names: Sequence[str], language: str, most: int = MAX_NAMES, longest: int = 30) -> str:
+def short_names_text(names: Sequence[str], most: int = MAX_NAMES, longest: int = 30) -> str:
     """The first names, shortened, and how many more there are; a dash if there are none."""
-    return names_text([shortened_name(name, longest) for name in names], language, most) or "–"
+    return names_text([shortened_name(name, longest) for name in names], most) or "–"
 
 
-def use_class_text(pilot: Pilot | None, language: str) -> str:
+def use_class_text(pilot: Pilot | None) -> str:
     """The line on every slide: what kind of choice this is, and whether a dimension may support it."""
-    _ = translator(language)
     if pilot is None:
         return _("No question was registered: numbers side by side, and no recommendation.")
     cautions = {
@@ -60,63 +59,54 @@ def use_class_text(pilot: Pilot | None, language: str) -> str:
     return cautions.get(pilot.use_class, general)
 
 
-def dimension_text(language: str) -> str:
+def dimension_text() -> str:
     """What "dimension" means, for readers who read nothing else about it."""
-    _ = translator(language)
     return _("the number of independent directions that a model’s token vectors spread over")
 
 
-def rho_sign_text(language: str) -> str:
+def rho_sign_text() -> str:
     """What the sign of rho means, whether a higher or a lower score is the better one."""
-    _ = translator(language)
     return _("rho > 0: a larger dimension goes with a better score")
 
 
-def decider_text(pilot: Pilot | None, language: str) -> str:
+def decider_text(pilot: Pilot | None) -> str:
     """Who decides and by when: `Head of support; by when: 15 December 2026`."""
-    _ = translator(language)
     if pilot is None or (pilot.decided_by is None and pilot.decide_by is None):
         return _("not named yet; by when: not named yet")
-    when = day(pilot.decide_by, language) if pilot.decide_by else _("not named yet")
+    when = day(pilot.decide_by) if pilot.decide_by else _("not named yet")
     return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not named yet"), day=when)
 
 
-def plan_scope_text(language: str) -> str:
+def plan_scope_text() -> str:
     """The line on every slide about a layer plan: what its price holds for."""
-    _ = translator(language)
     return _("A layer plan: its price holds for this model and this text; test the smaller model on your own task.")
 
 
-def permitted_use_text(pilot: Pilot | None, language: str) -> str:
+def permitted_use_text(pilot: Pilot | None) -> str:
     """What a relation of dimension and score may be used for in this use class."""
-    _ = translator(language)
     if pilot is None or not pilot.is_cautious:
         return _("General use: a shortlist by dimension is allowed, and is then tested on the task itself.")
     return _("This use class: the relation is a question to test, and no reason to choose a model.")
 
 
-def checks_text(runs: pl.DataFrame, language: str) -> str:
+def checks_text(runs: pl.DataFrame) -> str:
     """`Quality checks: all passed`, or how many gave a warning and which were vetoed."""
-    _ = translator(language)
     vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
     warned = runs.filter(worst_check="warn")["name"].n_unique()
     if vetoed:
         template = _("Quality checks: {n} vetoed ({names}), whose numbers do not count")
-        return template.format(
-            n=len(vetoed), names=short_names_text([marked_name(name, True) for name in vetoed], language)
-        )
+        return template.format(n=len(vetoed), names=short_names_text([marked_name(name, True) for name in vetoed]))
     if warned:
         return _("Quality checks: none vetoed, {n} with a warning").format(n=warned)
     return _("Quality checks: all passed")
 
 
-def shape_text(run: dict, language: str) -> str:
+def shape_text(run: dict) -> str:
     """The verdicts on a run, and its dimension at the start, at most and at the end:
     `SmolLM2: rise inside dependent on how it is measured, fall at the end not found; 44 → 106 → 21.7`.
 
     A run that a check vetoes says so instead.
     """
-    _ = translator(language)
     name = shortened_name(run["name"], 30)
     if run["worst_check"] == "veto":
         return _("{name} {mark}: not usable, a check vetoes it").format(name=name, mark=VETO_MARK)
@@ -129,13 +119,12 @@ def shape_text(run: dict, language: str) -> str:
     if run["verdict_rise"] == run["verdict_fall"] == "robust":
         return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**values)
     return _("{name}: rise inside {rise}, fall at the end {fall}; {start} → {top} → {end}").format(
-        rise=verdict_text(run["verdict_rise"], language), fall=verdict_text(run["verdict_fall"], language), **values
+        rise=verdict_text(run["verdict_rise"]), fall=verdict_text(run["verdict_fall"]), **values
     )
 
 
-def verdict_text(key: str | None, language: str) -> str:
+def verdict_text(key: str | None) -> str:
     """The verdict on a claim, for use within a sentence: `confirmed`, `dependent on how it is measured`."""
-    _ = translator(language)
     verdicts = {
         "robust": _("confirmed"),
         "depends": _("dependent on how it is measured"),
@@ -152,16 +141,14 @@ def median_seconds(runs: pl.DataFrame) -> float | None:
     return median(seconds) if seconds else None
 
 
-def time_text(n: int, runs: pl.DataFrame, language: str) -> str:
+def time_text(n: int, runs: pl.DataFrame) -> str:
     """The time for `n` measurements like these runs: `about 12 min`."""
-    _ = translator(language)
     seconds = median_seconds(runs)
-    return _("time not known") if seconds is None else _("about {time}").format(time=duration(n * seconds, language))
+    return _("time not known") if seconds is None else _("about {time}").format(time=duration(n * seconds))
 
 
-def plan_title_text(layer_plan: LayerPlan, language: str) -> str:
+def plan_title_text(layer_plan: LayerPlan) -> str:
     """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none of the sets tried is within {budget}`."""
-    _ = translator(language)
     plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     row = within_budget.price or within_budget.cheapest
     less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
@@ -170,7 +157,7 @@ def plan_title_text(layer_plan: LayerPlan, language: str) -> str:
         "k": len(row.blocks),
         "n": plan.n_layers,
         "loss": plans.outcome_price_text(row),
-        "budget": plans.budget_text(plan, language),
+        "budget": plans.budget_text(plan),
         "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
     }
     standing = plan_analysis.standing(layer_plan)
@@ -181,7 +168,7 @@ def plan_title_text(layer_plan: LayerPlan, language: str) -> str:
             name=values["name"],
             n=values["k"],
         )
-        return worded(sentence, language)
+        return worded(sentence)
     lines = {
         "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
         "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
@@ -192,18 +179,17 @@ def plan_title_text(layer_plan: LayerPlan, language: str) -> str:
     return lines[standing].format(**values)
 
 
-def plan_conclusion_text(layer_plan: LayerPlan, language: str) -> str:
+def plan_conclusion_text(layer_plan: LayerPlan) -> str:
     """The plan's own answer; where its budget only allows fewer blocks, the sentence for these."""
-    _ = translator(language)
     plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     if within_budget.is_plan or within_budget.price is None:
-        return plans.plan_text(plan, language)
+        return plans.plan_text(plan)
     line = _(
         "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
     )
     return line.format(
-        budget=plans.budget_text(plan, language),
-        blocks=plans.blocks_text(within_budget.price.blocks, plan.n_layers, language),
+        budget=plans.budget_text(plan),
+        blocks=plans.blocks_text(within_budget.price.blocks, plan.n_layers),
         loss=plans.outcome_price_text(within_budget.price),
         n=len(plan.blocks),
     )

@@ -10,15 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from core.analysis.claims import MARGIN
-from core.locale import translator
+from core.locale import N_, _, translated
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.wording import labels
 from core.wording.numbers import number, with_interval
-
-
-def _(message: str) -> str:
-    """Marks a message for the catalogues."""
-    return message
 
 
 class Words(NamedTuple):
@@ -32,89 +27,91 @@ class Words(NamedTuple):
 
 REASONS: dict[str, Words] = {
     "check_vetoed": Words(
-        _("a check vetoed it"),
-        _("a check vetoed it: not to be relied on"),
-        _(
+        N_("a check vetoed it"),
+        N_("a check vetoed it: not to be relied on"),
+        N_(
             "A check found a fault that the numbers may not survive: do not use this run, its checks say what to change."
         ),
     ),
     "too_few_layers": Words(
-        _("too few layers"),
-        _("the model has too few layers"),
-        _("A model with fewer than two blocks has no inner layer that could be compared with its ends."),
+        N_("too few layers"),
+        N_("the model has too few layers"),
+        N_("A model with fewer than two blocks has no inner layer that could be compared with its ends."),
     ),
     "control_shows_it": Words(
-        _("a control shows it too"),
-        _("a control shows it too"),
-        _("A model or text from which the claimed cause was removed gives it as well: do not read it as its result."),
+        N_("a control shows it too"),
+        N_("a control shows it too"),
+        N_("A model or text from which the claimed cause was removed gives it as well: do not read it as its result."),
     ),
     "axis_dominant_directions": Words(
-        _("dominant directions"),
-        _("goes with dominant directions"),
-        _(
+        N_("dominant directions"),
+        N_("goes with dominant directions"),
+        N_(
             "With the one or three leading components removed it reads otherwise: state it as a claim about a few "
             "directions of large variance, not about the whole cloud."
         ),
     ),
     "axis_scale": Words(
-        _("scale of coordinates"),
-        _("goes with the scale of coordinates"),
-        _("With every coordinate scaled to one variance it reads otherwise: a few large coordinates carry it."),
+        N_("scale of coordinates"),
+        N_("goes with the scale of coordinates"),
+        N_("With every coordinate scaled to one variance it reads otherwise: a few large coordinates carry it."),
     ),
     "axis_norms": Words(
-        _("norms"),
-        _("goes with the norms of points"),
-        _("Where the norms of points count too (participation ratio) it reads otherwise: state the estimator with it."),
+        N_("norms"),
+        N_("goes with the norms of points"),
+        N_(
+            "Where the norms of points count too (participation ratio) it reads otherwise: state the estimator with it."
+        ),
     ),
     "axis_neighbours": Words(
-        _("nearest neighbours"),
-        _("nearest neighbours read otherwise"),
-        _("The nearest-neighbour dimension (GRIDE) reads otherwise: state the estimator with every claim."),
+        N_("nearest neighbours"),
+        N_("nearest neighbours read otherwise"),
+        N_("The nearest-neighbour dimension (GRIDE) reads otherwise: state the estimator with every claim."),
     ),
     "axis_words": Words(
-        _("types or words"),
-        _("words read otherwise than token types"),
-        _("On one point per word it reads otherwise: it belongs to how the tokenizer cuts words."),
+        N_("types or words"),
+        N_("words read otherwise than token types"),
+        N_("On one point per word it reads otherwise: it belongs to how the tokenizer cuts words."),
     ),
     "axis_tokens": Words(
-        _("types or all tokens"),
-        _("all tokens read otherwise than token types"),
-        _("On all tokens it reads otherwise: it depends on how often each token type counts."),
+        N_("types or all tokens"),
+        N_("all tokens read otherwise than token types"),
+        N_("On all tokens it reads otherwise: it depends on how often each token type counts."),
     ),
     "control_not_exceeded": Words(
-        _("not clearly above a control"),
-        _("not clearly above a control"),
-        _("The interval of the text's ratio over the control's reaches below one: measure more text."),
+        N_("not clearly above a control"),
+        N_("not clearly above a control"),
+        N_("The interval of the text's ratio over the control's reaches below one: measure more text."),
     ),
     "no_control": Words(
-        _("no control"),
-        _("no control with power was measured"),
-        _("Nothing was measured that could have shown it without training: run the protocol standard."),
+        N_("no control"),
+        N_("no control with power was measured"),
+        N_("Nothing was measured that could have shown it without training: run the protocol standard."),
     ),
     "control_no_power": Words(
-        _("controls without power"),
-        _("its controls could not have shown it"),
-        _("The controls had no room or too large an error to show it, so their silence says nothing."),
+        N_("controls without power"),
+        N_("its controls could not have shown it"),
+        N_("The controls had no room or too large an error to show it, so their silence says nothing."),
     ),
     "control_vetoed": Words(
-        _("a control is vetoed"),
-        _("a control is vetoed"),
-        _("A control whose own checks veto it counts against a claim and never for it: look at its checks."),
+        N_("a control is vetoed"),
+        N_("a control is vetoed"),
+        N_("A control whose own checks veto it counts against a claim and never for it: look at its checks."),
     ),
     "control_failed": Words(
-        _("a control failed"),
-        _("a control could not be measured"),
-        _("A control was tried and could not be measured: read the claim as not controlled."),
+        N_("a control failed"),
+        N_("a control could not be measured"),
+        N_("A control was tried and could not be measured: read the claim as not controlled."),
     ),
     "within_error": Words(
-        _("lower limit below 1.10"),
-        _("a lower limit is below the 1.10 that counts"),
-        _("Some interval holds both a ratio above 1.1, which counts, and one below it: measure more text."),
+        N_("lower limit below 1.10"),
+        N_("a lower limit is below the 1.10 that counts"),
+        N_("Some interval holds both a ratio above 1.1, which counts, and one below it: measure more text."),
     ),
     "cells_missing": Words(
-        _("specifications missing"),
-        _("some core specifications were not measured"),
-        _("A verdict needs all core specifications: some have no value here, as the table of claims shows."),
+        N_("specifications missing"),
+        N_("some core specifications were not measured"),
+        N_("A verdict needs all core specifications: some have no value here, as the table of claims shows."),
     ),
 }
 """In display order: the most important first."""
@@ -122,25 +119,25 @@ REASONS: dict[str, Words] = {
 QUALIFIERS: dict[str, Words] = {
     "check_vetoed": REASONS["check_vetoed"],
     "few_types": Words(
-        _("few token types"),
-        _("few token types: reads lower than a full sample"),
-        _(
+        N_("few token types"),
+        N_("few token types: reads lower than a full sample"),
+        N_(
             "Fewer token types than the protocol allows read lower: compare with runs of the same number, "
             "or read more text."
         ),
     ),
     "no_final_norm": Words(
-        _("no final norm"),
-        _("no final norm"),
-        _(
+        N_("no final norm"),
+        N_("no final norm"),
+        N_(
             "The architecture has no norm after its last block, whose output stands for the final state: "
             "do not compare it with values after a norm."
         ),
     ),
     "check_warned": Words(
-        _("a check gave a warning"),
-        _("a check gave a warning"),
-        _("A check came close to its limit: read its value before relying on the second digit."),
+        N_("a check gave a warning"),
+        N_("a check gave a warning"),
+        N_("A check came close to its limit: read its value before relying on the second digit."),
     ),
 }
 """What limits the numbers of a run, regardless of any claim."""
@@ -150,18 +147,18 @@ VERDICT_MARKS = {"robust": "✓", "depends": "◐", "no": "✕", "cannot_tell": 
 """Marks for verdicts, where there is no room for words: a mark means one thing wherever it stands, here and in `MARKS`."""
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
 BADGES: tuple[tuple[str, str, str], ...] = (
-    ("not_usable", "*", _("Not usable")),
-    ("*", "not_usable", _("Not usable")),
-    ("robust", "robust", _("Rises, then falls")),
-    ("robust", "*", _("Rises inside")),
-    ("*", "robust", _("Falls towards the end")),
-    ("depends", "*", _("Depends on how it is measured")),
-    ("*", "depends", _("Depends on how it is measured")),
-    ("no", "no", _("Neither rises nor falls")),
-    ("no", "*", _("Does not rise inside")),
-    ("*", "no", _("Does not fall towards the end")),
-    ("not_controlled", "*", _("Not controlled")),
-    ("*", "not_controlled", _("Not controlled")),
+    ("not_usable", "*", N_("Not usable")),
+    ("*", "not_usable", N_("Not usable")),
+    ("robust", "robust", N_("Rises, then falls")),
+    ("robust", "*", N_("Rises inside")),
+    ("*", "robust", N_("Falls towards the end")),
+    ("depends", "*", N_("Depends on how it is measured")),
+    ("*", "depends", N_("Depends on how it is measured")),
+    ("no", "no", N_("Neither rises nor falls")),
+    ("no", "*", N_("Does not rise inside")),
+    ("*", "no", N_("Does not fall towards the end")),
+    ("not_controlled", "*", N_("Not controlled")),
+    ("*", "not_controlled", N_("Not controlled")),
 )
 """Verdicts on rise and fall (* is any) -> a short name for the run. The first match counts; a run without a match is
 `Cannot tell`.
@@ -173,18 +170,18 @@ MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 # --- verdicts --------------------------------------------------------------------------------------------------
 
 
-def reason_text(key: str, language: str, brief: bool = True) -> str:
+def reason_text(key: str, brief: bool = True) -> str:
     """Why a claim is not robust, or what limits a run. A key without words is returned as it is."""
     words = _KNOWN.get(key)
     if words is None:
         return key
-    return translator(language)(words.brief if brief else words.full)
+    return translated(words.brief if brief else words.full)
 
 
-def reason_meaning(key: str, language: str) -> str:
+def reason_meaning(key: str) -> str:
     """What a reason means; empty if there is no explanation yet."""
     words = _KNOWN.get(key)
-    return translator(language)(words.meaning) if words else ""
+    return translated(words.meaning) if words else ""
 
 
 def sorted_reasons(keys: Iterable[str] | None) -> list[str]:
@@ -199,30 +196,28 @@ def run_reasons(run: Mapping[str, Any]) -> list[str]:
     return sorted_reasons(key for keys in key_lists for key in keys or ())
 
 
-def claim_text(claim: str, run: Mapping[str, Any], language: str, brief: bool = False) -> str:
+def claim_text(claim: str, run: Mapping[str, Any], brief: bool = False) -> str:
     """A claim with its verdict and reasons: `rises inside: depends on the specification (goes with dominant directions)`."""
-    _ = translator(language)
-    word = verdict_name(run[f"verdict_{claim}"], language, brief)
-    reasons = [reason_text(key, language, brief) for key in sorted_reasons(run[f"reasons_{claim}"])]
+    word = verdict_name(run[f"verdict_{claim}"], brief)
+    reasons = [reason_text(key, brief) for key in sorted_reasons(run[f"reasons_{claim}"])]
     verdict = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
-    return _("{claim}: {verdict}").format(claim=claim_name(claim, language, brief), verdict=verdict)
+    return _("{claim}: {verdict}").format(claim=claim_name(claim, brief), verdict=verdict)
 
 
-def verdict_name(verdict: str | None, language: str, brief: bool = False) -> str:
+def verdict_name(verdict: str | None, brief: bool = False) -> str:
     """The verdict alone. A reader is shown `claim_text`, which adds the claim and the reasons."""
-    _ = translator(language)
     if verdict is None:
         return _("not judged")
-    return _("depends") if brief and verdict == "depends" else labels.name("claim_verdict", verdict, language)
+    return _("depends") if brief and verdict == "depends" else labels.name("claim_verdict", verdict)
 
 
-def badge_text(run: Mapping[str, Any], language: str) -> str:
+def badge_text(run: Mapping[str, Any]) -> str:
     """A short name for the run, for cards and titles: `Rises, then falls` only if both claims are robust."""
     verdicts = (run["verdict_rise"], run["verdict_fall"])
     for rise, fall, words in BADGES:
         if rise in ("*", verdicts[0]) and fall in ("*", verdicts[1]):
-            return translator(language)(words)
-    return translator(language)(_("not judged") if None in verdicts else _("Cannot tell"))
+            return translated(words)
+    return translated(N_("not judged") if None in verdicts else N_("Cannot tell"))
 
 
 def verdict_marks(run: Mapping[str, Any]) -> str:
@@ -231,64 +226,61 @@ def verdict_marks(run: Mapping[str, Any]) -> str:
     return " ".join(f"{CLAIM_MARKS[claim]}{VERDICT_MARKS.get(verdict or '', '–')}" for claim, verdict in verdicts)
 
 
-def verdict_legend_text(language: str) -> str:
+def verdict_legend_text() -> str:
     """What the marks mean: `↗ rises inside, ↘ falls towards the end: ✓ robust, ◐ depends on the specification, ...`."""
-    _ = translator(language)
-    claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim, language)}" for claim in CLAIMS)
-    words = (f"{mark} {labels.name('claim_verdict', verdict, language)}" for verdict, mark in VERDICT_MARKS.items())
+    claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim)}" for claim in CLAIMS)
+    words = (f"{mark} {labels.name('claim_verdict', verdict)}" for verdict, mark in VERDICT_MARKS.items())
     return _("{claim}: {verdict}").format(claim=claims, verdict=_(", ").join(words))
 
 
-def verdict_text(run: Mapping[str, Any], language: str) -> str:
+def verdict_text(run: Mapping[str, Any]) -> str:
     """Both claims, and what limits the run: `rises inside: robust; falls towards the end: not controlled (no control ...)`."""
-    return _verdicts_text(run, language, brief=False)
+    return _verdicts_text(run, brief=False)
 
 
-def short_verdict_text(run: Mapping[str, Any], language: str) -> str:
+def short_verdict_text(run: Mapping[str, Any]) -> str:
     """As `verdict_text`, for a table cell: `rises: depends (dominant directions); falls: robust`."""
-    return _verdicts_text(run, language, brief=True)
+    return _verdicts_text(run, brief=True)
 
 
-def short_outcome_text(run: Mapping[str, Any], language: str) -> str:
+def short_outcome_text(run: Mapping[str, Any]) -> str:
     """As `outcome_text`, for a table cell."""
-    return _outcome_text(run, language, brief=True)
+    return _outcome_text(run, brief=True)
 
 
-def outcome_text(run: Mapping[str, Any], language: str) -> str:
+def outcome_text(run: Mapping[str, Any]) -> str:
     """The verdicts of a run on text; of another pass, which control it is; a dash if nothing was measured."""
-    return _outcome_text(run, language, brief=False)
+    return _outcome_text(run, brief=False)
 
 
-def _outcome_text(run: Mapping[str, Any], language: str, brief: bool) -> str:
+def _outcome_text(run: Mapping[str, Any], brief: bool) -> str:
     if run["n_points"] is None:
         return "–"
     if run["pass"] == "text":
-        return _verdicts_text(run, language, brief)
-    name = labels.control_name(run["pass"], run.get("model_seed"), language)
-    limits = _limits_text(run, language, brief)
-    text = translator(language)(_("control, {name}")).format(name=name)
-    return translator(language)(_("{word} ({limits})")).format(word=text, limits=limits) if limits else text
+        return _verdicts_text(run, brief)
+    name = labels.control_name(run["pass"], run.get("model_seed"))
+    limits = _limits_text(run, brief)
+    text = _("control, {name}").format(name=name)
+    return _("{word} ({limits})").format(word=text, limits=limits) if limits else text
 
 
-def _verdicts_text(run: Mapping[str, Any], language: str, brief: bool) -> str:
-    _ = translator(language)
-    claims = [claim_text(claim, run, language, brief) for claim in CLAIMS]
+def _verdicts_text(run: Mapping[str, Any], brief: bool) -> str:
+    claims = [claim_text(claim, run, brief) for claim in CLAIMS]
     already = {key for claim in CLAIMS for key in run[f"reasons_{claim}"] or ()}
-    limits = _limits_text(run, language, brief, already)
+    limits = _limits_text(run, brief, already)
     return _("; ").join([*claims, *([limits] if limits else [])])
 
 
-def _limits_text(run: Mapping[str, Any], language: str, brief: bool, already: Iterable[str] = ()) -> str:
+def _limits_text(run: Mapping[str, Any], brief: bool, already: Iterable[str] = ()) -> str:
     """What limits the numbers of the run and is not already given as a reason."""
     keys = [key for key in sorted_reasons(run["qualifiers"]) if key not in set(already)]
-    return translator(language)(_(", ")).join(reason_text(key, language, brief) for key in keys)
+    return _(", ").join(reason_text(key, brief) for key in keys)
 
 
-def claim_name(claim: str, language: str, brief: bool = False) -> str:
+def claim_name(claim: str, brief: bool = False) -> str:
     """`rises inside`, `falls towards the end`; if brief, `rises`, `falls`."""
-    _ = translator(language)
     short = {"rise": _("rises"), "fall": _("falls")}
-    return short[claim] if brief else labels.name("claim", claim, language)
+    return short[claim] if brief else labels.name("claim", claim)
 
 
 # --- specifications --------------------------------------------------------------------------------------------
@@ -300,13 +292,12 @@ def specification_of(row: Mapping[str, Any]) -> Specification | None:
     return next((specification for specification in SPECIFICATIONS if specification.key == key), None)
 
 
-def specification_name(row: Mapping[str, Any], language: str) -> str:
+def specification_name(row: Mapping[str, Any]) -> str:
     """A specification: `d2, one per type, three leading components removed`. What all share (centred) is left out."""
-    _ = translator(language)
-    symbol = labels.estimator_symbol(row["estimator"], language, row["n1"], row["n2"])
-    parts = [symbol, labels.name("cloud", row["cloud"], language)]
+    symbol = labels.estimator_symbol(row["estimator"], row["n1"], row["n2"])
+    parts = [symbol, labels.name("cloud", row["cloud"])]
     if row["transform"] != "centred":
-        parts.append(labels.name("transform", row["transform"], language))
+        parts.append(labels.name("transform", row["transform"]))
     return _(", ").join(parts)
 
 
@@ -315,15 +306,15 @@ def outcome_of(row: Mapping[str, Any]) -> str | None:
     return None if row["ratio"] is None else row["outcome"]
 
 
-def claim_outcome_text(row: Mapping[str, Any], language: str) -> str:
+def claim_outcome_text(row: Mapping[str, Any]) -> str:
     """The outcome of a row of run_claims in words; of a ratio that is above 1 and not surely above the margin, why it does
     not count: `too small to count (lower limit 1.095, needed 1.10)`."""
     outcome, needed = outcome_of(row), math.exp(MARGIN)
     if outcome is None:
         return "–"
     if outcome != "cannot_tell" or row["lower"] is None or not 1 < row["lower"] < needed:
-        return labels.name("claim_outcome", outcome, language)
-    template = translator(language)(_("too small to count (lower limit {lower}, needed {needed})"))
+        return labels.name("claim_outcome", outcome)
+    template = _("too small to count (lower limit {lower}, needed {needed})")
     lower = math.floor(1000 * row["lower"]) / 1000  # rounded up it could read as the limit itself
     return template.format(lower=f"{lower:.3f}", needed=f"{needed:.2f}")
 
@@ -332,10 +323,10 @@ def outcome_mark(outcome: str | None) -> str:
     return MARKS.get(outcome or "", "–")
 
 
-def outcome_legend_text(language: str) -> str:
+def outcome_legend_text() -> str:
     """What the marks of outcomes mean: `● yes, ○ does not hold, ▼ the opposite, ? cannot tell`."""
-    parts = (f"{mark} {labels.name('claim_outcome', outcome, language)}" for outcome, mark in MARKS.items())
-    return translator(language)(", ").join(parts)
+    parts = (f"{mark} {labels.name('claim_outcome', outcome)}" for outcome, mark in MARKS.items())
+    return _(", ").join(parts)
 
 
 def ratio_text(row: Mapping[str, Any]) -> str:
@@ -351,9 +342,8 @@ def marked_ratio_text(row: Mapping[str, Any]) -> str:
 # --- the profile as it is --------------------------------------------------------------------------------------
 
 
-def shape_text(run: Mapping[str, Any], language: str) -> str:
+def shape_text(run: Mapping[str, Any]) -> str:
     """The working dimension with its interval, or `no inner peak; lowest at layer 2 (4.05)`."""
-    _ = translator(language)
     if run["working_dimension"] is not None:
         return with_interval(run["working_dimension"], run["working_dimension_lower"], run["working_dimension_upper"])
     if run["inner_max"] is None:
@@ -365,12 +355,11 @@ def shape_text(run: Mapping[str, Any], language: str) -> str:
     )
 
 
-def extrema_text(rows: Sequence[Mapping[str, Any]], language: str) -> str:
+def extrema_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The extrema of a profile: `start 103 at layer 0, valley 4.05 at layer 2, peak 57.8 at layer 13, ...`."""
-    _ = translator(language)
     parts = [
         _("{kind} {value} at layer {layer}").format(
-            kind=labels.name("extremum", row["kind"], language), value=number(row["value"]), layer=row["layer"]
+            kind=labels.name("extremum", row["kind"]), value=number(row["value"]), layer=row["layer"]
         )
         for row in sorted(rows, key=lambda row: row["layer"])
     ]
@@ -382,13 +371,12 @@ DOMINANT = 0.5
 ratio is at most 12, whatever the others do."""
 
 
-def dominance_text(correlators: Iterable[Mapping[str, Any]], language: str) -> str:
+def dominance_text(correlators: Iterable[Mapping[str, Any]]) -> str:
     """Layers where three coordinates, or else three principal components, hold half of the variance; empty if none.
 
     `correlators` are rows of layer_correlators of one run:
     `three coordinates hold half of the variance or more (layers: 1–3, 9; at most 72 %, layer 2)`.
     """
-    _ = translator(language)
     found: dict[str, dict[int, float]] = {}
     for row in correlators:
         if (row["cloud"], row["state"]) == ("one_per_type", "residual") and (row["value"] or 0.0) >= DOMINANT:
@@ -431,7 +419,7 @@ _OF_OUTCOMES = (("shows_it", "✕"), ("not_usable", "?"), ("no_power", "?"), ("c
 """Outcome -> mark; the first outcome that occurs in any claim counts."""
 
 
-def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str], language: str) -> list[Chip]:
+def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str]) -> list[Chip]:
     """One chip for each kind of control of a run.
 
     `rows` are of run_controls; `passes` maps a control's run id to its pass. A control without power gets a question
@@ -446,14 +434,12 @@ def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str], 
             row["outcome"] for row in pass_rows
         }
         mark = next((mark for outcome, mark in _OF_OUTCOMES if outcome in outcomes), "=" if "same" in outcomes else "✓")
-        explanation = translator(language)(_("; ")).join(
-            dict.fromkeys(control_text(row, language) for row in pass_rows)
-        )
-        chips.append(Chip(mark, labels.name("pass", key, language), explanation))
+        explanation = _("; ").join(dict.fromkeys(control_text(row) for row in pass_rows))
+        chips.append(Chip(mark, labels.name("pass", key), explanation))
     return chips
 
 
-def opinion_chips(rows: Sequence[Mapping[str, Any]], language: str) -> list[Chip]:
+def opinion_chips(rows: Sequence[Mapping[str, Any]]) -> list[Chip]:
     """One chip for each choice that the core varies: whether the claims come out as under the reference.
 
     `rows` are of run_claims of one run.
@@ -470,33 +456,27 @@ def opinion_chips(rows: Sequence[Mapping[str, Any]], language: str) -> list[Chip
         pairs = [(by_reference.get(row["claim"]), outcome_of(row)) for row in axis_rows]
         is_other = any(a != b and not {a, b} & {None, "cannot_tell"} for a, b in pairs)
         mark = "✕" if is_other else "✓" if all(a == b for a, b in pairs) else "?"
-        explanation = translator(language)(_("; ")).join(_opinion_text(row, language) for row in axis_rows)
-        chips.append(Chip(mark, labels.name("axis", axis, language), explanation))
+        explanation = _("; ").join(_opinion_text(row) for row in axis_rows)
+        chips.append(Chip(mark, labels.name("axis", axis), explanation))
     return chips
 
 
-def _opinion_text(row: Mapping[str, Any], language: str) -> str:
-    _ = translator(language)
-    text = f"{claim_name(row['claim'], language)} {claim_outcome_text(row, language)} {ratio_text(row)}"
-    return _("{claim}: {verdict}").format(claim=specification_name(row, language), verdict=text)
+def _opinion_text(row: Mapping[str, Any]) -> str:
+    text = f"{claim_name(row['claim'])} {claim_outcome_text(row)} {ratio_text(row)}"
+    return _("{claim}: {verdict}").format(claim=specification_name(row), verdict=text)
 
 
-def ten_dimensions_text(against_ten: str, language: str) -> str:
+def ten_dimensions_text(against_ten: str) -> str:
     """How an interval lies to ten dimensions, a result of `analysis.claims.compare_with_ten`: `above ten`."""
-    _ = translator(language)
     return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")
 
 
 # --- controls --------------------------------------------------------------------------------------------------
 
 
-def control_text(row: Mapping[str, Any], language: str) -> str:
+def control_text(row: Mapping[str, Any]) -> str:
     """What a control shows: `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it`."""
-    _ = translator(language)
-    claim, outcome = (
-        labels.name("claim", row["claim"], language),
-        labels.name("control_outcome", row["outcome"], language),
-    )
+    claim, outcome = (labels.name("claim", row["claim"]), labels.name("control_outcome", row["outcome"]))
     if row["ratio"] is None:
         return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
     template = _("{claim}: {ratio} times the control{power}: {outcome}")

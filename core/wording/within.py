@@ -7,14 +7,13 @@ from typing import Any
 
 from core.analysis.relation import Relation
 from core.analysis.windows import WindowRelation
-from core.locale import translator
+from core.locale import _
 from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
 from core.wording.scores import p_value_text
 
 
-def answer_word(relation: Relation, language: str) -> str:
+def answer_word(relation: Relation) -> str:
     """The answer in a word. The expectation is a published one, and never registered."""
-    _ = translator(language)
     words = {
         "related_as_registered": _("related as published"),
         "related_other_way": _("related the other way"),
@@ -24,17 +23,15 @@ def answer_word(relation: Relation, language: str) -> str:
     return words[relation.answer]
 
 
-def place_text(windows: WindowRelation, language: str) -> str:
+def place_text(windows: WindowRelation) -> str:
     """Where the dimension was measured: `inner layer 5`, `after the last block`."""
-    _ = translator(language)
     return (
         _("after the last block") if windows.place == "final" else _("inner layer {layer}").format(layer=windows.layer)
     )
 
 
-def answer_text(windows: WindowRelation, run: Mapping[str, Any], language: str) -> str:
+def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
     """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
-    _ = translator(language)
     claims = {
         "related_as_registered": _(
             "Related as published: where the tokens of a window use more directions ({place}), {model} tends to predict it worse"
@@ -53,28 +50,27 @@ def answer_text(windows: WindowRelation, run: Mapping[str, Any], language: str) 
     template = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
     return template.format(
         claim=claims[relation.answer].format(
-            place=place_text(windows, language), model=run["name"], margin=f"{relation.margin:g}"
+            place=place_text(windows), model=run["name"], margin=f"{relation.margin:g}"
         ),
-        numbers=relation_text(relation, language),
+        numbers=relation_text(relation),
         documents=windows.n_documents,
         text=run["corpus_name"],
         protocol=run["protocol"],
     )
 
 
-def note_lines(windows: WindowRelation, language: str) -> list[str]:
+def note_lines(windows: WindowRelation) -> list[str]:
     """Why no answer is possible, the answer with each document counted once, rho given the types, and the control."""
     return [
-        *_undecided_lines(windows.relation, language),
-        *_document_lines(windows, language),
-        _given_types_text(windows, language),
-        *_control_lines(windows, language),
+        *_undecided_lines(windows.relation),
+        *_document_lines(windows),
+        _given_types_text(windows),
+        *_control_lines(windows),
     ]
 
 
-def expectation_text(language: str) -> str:
+def expectation_text() -> str:
     """What is expected by whom, and what loss and dimension mean here."""
-    _ = translator(language)
     return _(
         "Exploratory; expectation: the published one, the larger the dimension of a text, the larger its loss (arXiv "
         "2501.10573, where estimators disagree: 0.51, 0.13 and -0.46). Dimension: d2 of a window's tokens, pairs of "
@@ -82,8 +78,7 @@ def expectation_text(language: str) -> str:
     )
 
 
-def _undecided_lines(relation: Relation, language: str) -> list[str]:
-    _ = translator(language)
+def _undecided_lines(relation: Relation) -> list[str]:
     lines = {
         "no_scores": _("None of these windows has a loss."),
         "no_dimensions": _("None of these windows has this dimension."),
@@ -101,26 +96,20 @@ def _undecided_lines(relation: Relation, language: str) -> list[str]:
     return [lines[key] for key in relation.reasons if key in lines]
 
 
-def _document_lines(windows: WindowRelation, language: str) -> list[str]:
-    _ = translator(language)
+def _document_lines(windows: WindowRelation) -> list[str]:
     once = windows.relation.once
     if once is None:
         return []
     if "replicates" not in windows.relation.reasons:
-        return [
-            _("The same answer with each document counted once: {numbers}.").format(
-                numbers=relation_text(once, language)
-            )
-        ]
+        return [_("The same answer with each document counted once: {numbers}.").format(numbers=relation_text(once))]
     template = _(
         "Windows of one document resemble each other, and with each document counted once the answer is another one "
         "({word}; {numbers}): no answer stands."
     )
-    return [template.format(word=answer_word(once, language), numbers=relation_text(once, language))]
+    return [template.format(word=answer_word(once), numbers=relation_text(once))]
 
 
-def _given_types_text(windows: WindowRelation, language: str) -> str:
-    _ = translator(language)
+def _given_types_text(windows: WindowRelation) -> str:
     given = windows.given_types
     if given.r is None:
         return _("Given the number of distinct tokens in a window: no coefficient.")
@@ -128,14 +117,11 @@ def _given_types_text(windows: WindowRelation, language: str) -> str:
     return template.format(r=coefficient_text(given.r, given.lower, given.upper), p=p_value_text(given.p))
 
 
-def _control_lines(windows: WindowRelation, language: str) -> list[str]:
-    _ = translator(language)
+def _control_lines(windows: WindowRelation) -> list[str]:
     if windows.shuffled is None:
         return [_("No control with shuffled tokens was measured: `--controls` measures one.")]
     template = _("With the tokens of each window shuffled, loss and dimension measured anew: {word}; {numbers}.")
-    lines = [
-        template.format(word=answer_word(windows.shuffled, language), numbers=relation_text(windows.shuffled, language))
-    ]
+    lines = [template.format(word=answer_word(windows.shuffled), numbers=relation_text(windows.shuffled))]
     if windows.difference is not None:
         template = _("The coefficient of the text less that of shuffled tokens: {difference}.")
         lines.append(template.format(difference=coefficient_text(*windows.difference)))

@@ -12,6 +12,7 @@ import pytest
 from core.analysis.answer import answer_question, relation_units
 from core.analysis.population import select_population
 from core.analysis.question import RankingQuestion, runs_of_pilot
+from core.locale import in_language
 from core.terminal.answers import model_table
 from core.wording import answers as answer_words
 from core.wording.scores import rank_lines
@@ -54,13 +55,13 @@ def test_without_a_pilot_the_published_expectation_is_looked_at_and_called_explo
     assert found.registration.by == "published" and found.registration.sign == "negative"
     assert found.registration.exploratory == ("not_registered",) and not found.registration.is_registered
     assert found.word == found.relation.answer == "hint" and found.relation.corrected_p <= 0.05
-    told = answer_words.answer_text(found, "en")
+    told = answer_words.answer_text(found)
     assert told.startswith(
         "A hint, not registered beforehand: models whose largest inner dimension is smaller tend to score"
     )
     assert "registered, before" not in told and "(corrected for 2 relations that can be looked at: p < 0.001)" in told
     turned = said(models(), scores(falling()[::-1]))
-    assert turned.word == "hint" and "is larger tend to score better" in answer_words.claim_text(turned, "en")
+    assert turned.word == "hint" and "is larger tend to score better" in answer_words.claim_text(turned)
 
 
 def varied(n: int = 24, seed: int = 3) -> list[Model]:
@@ -84,7 +85,7 @@ def test_of_twenty_tables_of_random_scores_none_is_told_as_registered_and_few_as
     assert sum(one.word == "hint" for one in found) <= 3
     picked = next(one for one in found if one.relation.p <= 0.05)
     assert picked.relation.n_looks == 100 and picked.relation.corrected_p > 0.05 and picked.reasons == ("search",)
-    assert "corrected for all that can be looked at" in answer_words.undecided_lines(picked, "en")[0]
+    assert "corrected for all that can be looked at" in answer_words.undecided_lines(picked)[0]
 
 
 def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_what_was_looked_at():
@@ -101,7 +102,7 @@ def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_
 
 def test_of_what_nobody_registered_no_part_is_called_unlike_the_registered_one():
     found = said(models(), scores(falling()), asked=RankingQuestion("final", family="llama"))
-    told = answer_words.exploratory_text(found.registration, "en")
+    told = answer_words.exploratory_text(found.registration)
     assert told == "Exploratory: nobody registered it for these models."
 
 
@@ -121,14 +122,14 @@ def test_only_the_day_of_registration_counts_and_what_an_author_dates_decides_no
     early = pilot(benchmark=replace(answers.BENCHMARK, frozen=date(2020, 1, 1)))
     late = said(models(), scores(falling()), registered(early, datetime(2026, 11, 29, 8, 0)))
     assert late.registration.exploratory == ("after_scores",) and late.word == "hint"
-    assert "2020" not in answer_words.answer_text(late, "en")
+    assert "2020" not in answer_words.answer_text(late)
     in_time = said(models(), scores(falling()), registered(early))
-    assert "registered 20 November 2026, before the scores" in answer_words.answer_text(in_time, "en")
-    assert answer_words.expectation_text(in_time.registration, "en").startswith(
+    assert "registered 20 November 2026, before the scores" in answer_words.answer_text(in_time)
+    assert answer_words.expectation_text(in_time.registration).startswith(
         "Expectation of the pilot “Tickets”, registered in Workdim on 20 November 2026, dated 1 January 2020 by its author: "
     )
     same = said(models(), scores(falling()), PILOT).registration
-    assert answer_words.registration_day_text(same, "en") == "registered in Workdim on 20 November 2026"
+    assert answer_words.registration_day_text(same) == "registered in Workdim on 20 November 2026"
 
 
 def test_a_score_stated_with_its_pilot_was_there_when_it_was_registered():
@@ -203,7 +204,7 @@ def test_scores_that_are_all_equal_tell_nothing():
 def test_what_so_many_models_could_show_is_told_once():
     for values, reasons in ((unrelated(12), ("interval_too_wide",)), (falling(), ())):
         found = said(models(len(values)), scores(values))
-        lines = [*answer_words.note_lines(found, "en"), *answer_words.detail_lines(found, "en")]
+        lines = [*answer_words.note_lines(found), *answer_words.detail_lines(found)]
         assert found.reasons == reasons and sum("|rho| of" in line for line in lines) == 1
 
 
@@ -290,13 +291,13 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
     alike = found.ranked.like_best
     assert 1 < len(alike) < 24 and alike[0] == best.run_id
     assert {one.run_id for one in found.models if one.score_rank_low == 1} <= set(alike)
-    lines = rank_lines(found, "en")
+    lines = rank_lines(found)
     assert lines[0] == f"{len(alike) - 1} models cannot be distinguished from the best by score, {best.name}."
     assert found.ranked.detectable_ratio > 1.2 and f"ratio of {found.ranked.detectable_ratio:.2f}" in lines[1]
     assert found.ranked.detectable_score > 2 and "difference of" in lines[2]
     bare = said(models(), scores(falling(), std_error=None), PILOT)
-    assert bare.ranked.detectable_score is None and len(rank_lines(bare, "en")) == 2
-    assert rank_lines(bare, "en")[0].startswith("The scores come without errors")
+    assert bare.ranked.detectable_score is None and len(rank_lines(bare)) == 2
+    assert rank_lines(bare)[0].startswith("The scores come without errors")
     places = sorted(model.score_rank_low for model in bare.models)
     assert places[:3] == [1, 2, 3] and places[-1] == 24, "plain ranks, where each could have any"
     assert all(model.score_rank_high == model.score_rank_low for model in bare.models)
@@ -304,7 +305,7 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
     assert {model.score_class_leader for model in bare.models} == {None}
     assert model_table(bare, 120)[0].endswith("rank by score (no error known)")
     assert model_table(found, 120)[0].endswith("rank by score")
-    assert rank_lines(said([], scores([])), "ja") == []
+    assert in_language("ja", rank_lines, said([], scores([]))) == []
 
 
 def test_units_carry_what_a_referee_asks_for():

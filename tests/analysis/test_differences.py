@@ -91,17 +91,15 @@ def test_what_an_earlier_version_wrote_otherwise_is_one_field():
 
 def test_a_difference_is_told_with_its_section_and_unit():
     other = RECORD | {"seed": 3, "phase_seconds": '{"load": 9}', "library_versions": '{"torch": "2.14.0"}'}
-    lines = differing_lines(RECORD, other, "en")
+    lines = differing_lines(RECORD, other)
     assert [(line.section, line.label, line.one, line.other) for line in lines] == [
         ("Protocol", "seed of the draws", "0", "3"),
         ("Programs", "torch", "2.13.0", "2.14.0"),
         ("Programs", "numpy", "2.3.0", "–"),
     ]
-    every = [
-        (line.label, line.one, line.other) for line in differing_lines(RECORD, other, "en", include_incidental=True)
-    ]
+    every = [(line.label, line.one, line.other) for line in differing_lines(RECORD, other, include_incidental=True)]
     assert ("time: loading", "1.5 s", "9.0 s") in every
-    assert "device" in agreeing_names(RECORD, other, "en") and "note" not in agreeing_names(RECORD, other, "en")
+    assert "device" in agreeing_names(RECORD, other) and "note" not in agreeing_names(RECORD, other)
 
 
 @pytest.mark.parametrize(

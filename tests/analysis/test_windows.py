@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from core.analysis.windows import WindowRelation, relate_windows
+from core.locale import in_language
 from core.tables import TABLES
 from core.wording import within as words
 from tests.profiles import make_profile
@@ -44,9 +45,7 @@ def test_a_loss_that_depends_on_dimension_is_found_either_way():
     assert found.relation.answer == "related_as_registered" and found.relation.rho > 0.4 and found.n_documents == 40
     turned = relate_windows(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert turned.relation.answer == "related_other_way" and turned.relation.rho < -0.4
-    assert words.answer_text(turned, RUN, "en").startswith(
-        "Related the other way: where the tokens of a window use more"
-    )
+    assert words.answer_text(turned, RUN).startswith("Related the other way: where the tokens of a window use more")
 
 
 def test_independent_numbers_are_never_called_related_more_often_than_the_test_allows():
@@ -77,7 +76,7 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
     assert unrelated.shuffled.answer != "related_as_registered" and 0 < lower < value < upper
     value, lower, upper = relate_windows(text, shuffled=text).difference
     assert lower <= value == 0 <= upper
-    assert any("less that of shuffled tokens" in line for line in words.note_lines(unrelated, "en"))
+    assert any("less that of shuffled tokens" in line for line in words.note_lines(unrelated))
 
 
 @pytest.mark.parametrize(
@@ -93,6 +92,6 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
 def test_what_cannot_be_told_says_why(rows: pl.DataFrame, reason: str, told: str):
     found: WindowRelation = relate_windows(rows)
     assert found.relation.answer == "cannot_tell" and reason in found.relation.reasons
-    assert any(told in line for line in words.note_lines(found, "en"))
+    assert any(told in line for line in words.note_lines(found))
     for language in ("en", "ja"):
-        assert words.answer_text(found, RUN, language)
+        assert in_language(language, words.answer_text, found, RUN)

@@ -242,7 +242,7 @@ def test_every_stored_field_has_its_place_and_its_name():
     assert asked | protocol <= NAMES.keys()
     profile = make_profile(RUN, config='{"old": 1}', corpus=make_corpus())
     row = frame([profile.run], RunRow).row(0, named=True)
-    told = {field.field: section.key for section in sections(row, "en") for field in section.fields}
+    told = {field.field: section.key for section in sections(row) for field in section.fields}
     assert told["config.old"] == "request" and told["library_versions.torch"] == "programs"
 
 

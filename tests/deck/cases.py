@@ -13,6 +13,7 @@ from core.deck.html import Origin, render_html
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.story import Blocks, Chart, Gallery, Heading, Story, Table, Visual
+from core.locale import in_language
 from core.pilots.pilot import Translation
 from core.registry.checks import CHECKS
 from core.wording.numbers import number
@@ -73,11 +74,11 @@ def of_pilot(
     of_runs = frames.of_runs(
         *measured, scores=answers.scores(scores, std_error=std_error), checks=frames.checks(*checked)
     )
-    return deck_data(of_runs, language, registered, DAY)
+    return in_language(language, deck_data, of_runs, registered, DAY)
 
 
 def of_models(*models: Model, language: str = "en", **frames_of) -> DeckData:
-    return deck_data(frames.of_runs(*models, **frames_of), language, made_on=DAY)
+    return in_language(language, deck_data, frames.of_runs(*models, **frames_of), made_on=DAY)
 
 
 def many(n: int) -> list[Model]:
@@ -106,7 +107,7 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     "one_model": lambda language: of_models(ONE, language=language),
     "two_models": lambda language: of_models(ONE, TWO, language=language),
     "many_models": lambda language: of_models(*many(8), language=language),
-    "plan": lambda language: plan_data(layer_plan(), language, DAY),
+    "plan": lambda language: in_language(language, plan_data, layer_plan(), DAY),
 }
 
 

@@ -65,13 +65,13 @@ def test_a_hostile_name_is_text_everywhere():
 def test_marks_are_named_like_lines_where_their_series_is():
     axis = Axis("", 0, 4, 1)
     marks = Series("a rival", (Point(1, 2), Point(4, 3)), 1, False, "open")
-    assert ">a rival</text>" in visual_svg(Chart(axis, axis, (marks,), ""), "en")
+    assert ">a rival</text>" in visual_svg(Chart(axis, axis, (marks,), ""))
 
 
 def test_a_horizontal_guide_is_named_at_its_beginning_where_no_name_of_a_mark_stands():
     axis = Axis("", 0, 4, 1)
     marks = Series("a rival", (Point(4, 2),), 1, False, "open")
-    drawn = visual_svg(Chart(axis, axis, (marks,), "", (Guide("budget 2", 2, is_vertical=False),)), "en")
+    drawn = visual_svg(Chart(axis, axis, (marks,), "", (Guide("budget 2", 2, is_vertical=False),)))
     at = {name: float(x) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>(a rival|budget 2)<', drawn)}
     assert at["budget 2"] < 100 < at["a rival"]
 
@@ -91,5 +91,5 @@ def test_forty_models_stay_far_below_the_limit():
 
 def test_outlines_are_pictures_of_their_own():
     for place, slide in enumerate(made_story(name=HOSTILE.replace("\x00", "")), start=1):
-        root = ElementTree.fromstring(slide_outline(slide, place, "en"))
+        root = ElementTree.fromstring(slide_outline(slide, place))
         assert root.get("role") == "img"

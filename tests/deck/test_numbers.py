@@ -32,7 +32,7 @@ ABOUT = embedded_sources.DeckOrigin(Recipe("Board", RUNS, language="en"), "0.1.0
 
 @pytest.fixture(scope="module")
 def data():
-    return deck_data(frames.of_runs(BIG, SMALL, scored=[score("o/big", 43.9)]), "en", made_on=date(2026, 11, 26))
+    return deck_data(frames.of_runs(BIG, SMALL, scored=[score("o/big", 43.9)]), made_on=date(2026, 11, 26))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_number_is_of_the_model_that_was_named_last(data, known):
 
 def test_of_rows_with_one_value_it_is_of_the_row_that_holds_the_others_too():
     """Four tests of a plan begin at one loss; two layers of a run have one dimension."""
-    plan = plan_data(layer_plan(), "en", date(2026, 11, 26))
+    plan = plan_data(layer_plan(), date(2026, 11, 26))
     rows = [row for row in plan.plan.outcomes if row.difference is not None]
     own, other = (
         replace(rows[0], text=text, value_before=3.5, value_after=after)
@@ -97,7 +97,7 @@ def test_japanese_scores_and_what_nobody_stored(known):
 
 def test_a_share_shown_in_percent_is_compared_with_what_is_stored():
     share = score("o/big", 0.439, unit="fraction", std_error=0.019)
-    of_share = deck_data(frames.of_runs(BIG, scored=[share]), "en", made_on=date(2026, 11, 26))
+    of_share = deck_data(frames.of_runs(BIG, scored=[share]), made_on=date(2026, 11, 26))
     story = story_of(StorySlide("answer", "Big-7B: 43.9 ± 1.9", run_ids=(BIG.id,)))
     found = number_sources.trace_numbers(story, number_sources.collect_sources(of_share, story), "r")
     assert [(one.text, one.source_column) for one in found] == [("43.9", "value"), ("1.9", "std_error")]

@@ -287,7 +287,7 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
     points = profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type")
     app = {
         trace.name: trace.line.color
-        for trace in profile_figure(points, "en").data
+        for trace in profile_figure(points).data
         if trace.mode == "lines" and trace.fill is None
     }
     slide = opened(build_story(of_models(*models))).slides[2]

@@ -16,6 +16,7 @@ from core.deck.report import build_story
 from core.deck.slide import SPEECH_LENGTHS, speech_length
 from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
 from core.errors import InputError
+from core.locale import in_language
 from core.pilots.entries import PilotModel
 from core.records import LayerPlan, PlanConfig
 from core.sql.gate import check_statement
@@ -62,7 +63,7 @@ def test_every_slide_is_told_in_60_to_90_seconds():
     for story in [*(story_of(case, language) for case, language in EVERY), *of_many]:
         least, most = SPEECH_LENGTHS[story.language]
         for slide in story.slides:
-            length = speech_length(slide.speech, story.language)
+            length = in_language(story.language, speech_length, slide.speech)
             assert least <= length <= most, (story.case, slide.key, length, slide.speech)
 
 
@@ -78,7 +79,7 @@ def test_the_second_slide_of_a_pilot_is_the_sentence_of_the_ranking_page():
         for language in LANGUAGES:
             answer = data_of(case, language).answer
             first = story_of(case, language).slides[1].statements[0]
-            assert first.text == told_answers.answer_text(answer, language)
+            assert first.text == in_language(language, told_answers.answer_text, answer)
     labels = [statement.label for statement in story_of("cannot_tell", "ja").slides[1].statements]
     assert labels == ["結論", "根拠", "対応"]
 
@@ -105,7 +106,7 @@ def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
     )
     plan = layer_plan()
     plan = replace(plan, plan=replace(plan.plan, config=json.dumps(asdict(replace(asked, verify=True)))))
-    (slide,) = [one for one in build_story(plan_data(plan, "en", cases.DAY)).appendix if one.key == "provenance"]
+    (slide,) = [one for one in build_story(plan_data(plan, cases.DAY)).appendix if one.key == "provenance"]
     told = slide.visual.rows[-1][1]
     assert told == (
         "model llm, corpus notes.txt, budget 0.05, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
@@ -216,7 +217,7 @@ def test_adopting_is_recommended_only_where_nothing_that_could_reverse_it_is_unt
 def test_a_mark_means_one_thing_in_a_deck():
     shared = set(MARKS.values()) & set(VERDICT_MARKS.values())
     assert shared == {"?"} and MARKS["cannot_tell"] == VERDICT_MARKS["cannot_tell"] == "?"
-    chart = visuals.relation_scatter(answer_of_base_scores(), "en")
+    chart = visuals.relation_scatter(answer_of_base_scores())
     legend = re.findall(r"(\S) scores of", chart.key)
     assert "▲" in legend and not {"○", *VERDICT_MARKS.values()} & set(legend)
 
@@ -316,7 +317,7 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     ],
 )
 def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
-    story = build_story(plan_data(layer_plan(**changes), "en", cases.DAY))
+    story = build_story(plan_data(layer_plan(**changes), cases.DAY))
     assert story.slides[1].title.startswith(title) and asked in story.slides[6].title
 
 
@@ -326,7 +327,7 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     own = next(row for row in made.outcomes if row.rule == "greedy" and row.text == "held_out")
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     ours = replace(own, rule="exchange", is_chosen=False)
-    told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), "en", cases.DAY)).slides[3]
+    told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[3]
     assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices costs less, all before healing"
     assert told.statements[0].text.startswith("ours, healed: +0.010")
 

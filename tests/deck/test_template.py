@@ -17,6 +17,7 @@ from core.deck import template
 from core.deck.layout import SMALLEST, lines_needed, text_height
 from core.deck.powerpoint import draw_slide
 from core.errors import InputError
+from core.locale import in_language
 from tests.deck.cases import story_of
 from tests.deck.test_slides import sizes, text_of
 
@@ -63,7 +64,7 @@ SLIDE = story_of("plan", "en").slides[3]
 
 
 def drawn(found: template.Template, title: str = "A title"):
-    slide = draw_slide(found.deck, replace(SLIDE, title=title), "en", True, found)
+    slide = draw_slide(found.deck, replace(SLIDE, title=title), True, found)
     template.adapt_placeholders(found, slide, SLIDE.source)
     return slide
 
@@ -97,7 +98,7 @@ def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_p
     assert left >= 0 and top >= 0 and left + wide <= width and top + high <= height
     told = [story_of(*which).slides for which in (("related_other_way", "en"), ("many_models", "ja"), ("plan", "ja"))]
     for one in (slide for slides in told for slide in slides):
-        slide = draw_slide(found.deck, one, "en", True, found)
+        slide = draw_slide(found.deck, one, True, found)
         template.adapt_placeholders(found, slide, one.source)
         for shape in slide.shapes:
             if shape.is_placeholder and shape.placeholder_format.type in (*template._FOOTERS, *template._HEADINGS):
@@ -133,10 +134,12 @@ def test_a_japanese_title_breaks_at_a_phrase_by_the_width_that_the_layout_has():
 
 
 def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
-    found = template.open_template(company(layouts={"Title and Content"}, footer=False), "company.pptx", "ja")
+    found = in_language(
+        "ja", template.open_template, company(layouts={"Title and Content"}, footer=False), "company.pptx"
+    )
     assert found.body is found.split is found.content
     assert set(found.missing) >= {"no_title_only", "no_footer"}
-    assert all("{" not in line for line in found.remarks("ja"))
+    assert all("{" not in line for line in in_language("ja", found.remarks))
     slide = drawn(found)
     assert "plan_outcomes" in slide.shapes[-1].text_frame.text
     empty = [one for one in slide.placeholders if one.has_text_frame and not one.text_frame.text]
@@ -193,7 +196,7 @@ THEME, LAYOUT = "ppt/theme/theme1.xml", "ppt/slideLayouts/slideLayout6.xml"
 )
 def test_what_breaks_within_a_template_or_unfolds_too_far_is_one_line(content):
     with pytest.raises(InputError, match="x.pptx") as error:
-        template.open_template(content(), "x.pptx", "ja")
+        in_language("ja", template.open_template, content(), "x.pptx")
     assert "\n" not in str(error.value)
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from core.figures.distributions import Histogram, distribution_figure, distribution_points
-from core.locale import LANGUAGES
+from core.locale import LANGUAGES, in_language
 from core.tables import LayerDistributionRow
 
 RUN = "run"
@@ -43,7 +43,7 @@ def test_bins_that_grow_are_drawn_on_a_logarithmic_axis():
     found = rows("local_d2", *((0, 10.0**i, 10.0 ** (i + 1), 5) for i in range(3)))
     data = distribution_points(found, RUN, "local_d2")
     assert data.is_log
-    assert distribution_figure(data, "en").layout.yaxis.type == "log"
+    assert distribution_figure(data).layout.yaxis.type == "log"
 
 
 @pytest.mark.parametrize(("counts", "median"), [([10, 0], 0.5), ([5, 5], 1.0), ([2, 6], 1 + 2 / 6), ([0, 4], 1.5)])
@@ -58,7 +58,7 @@ def test_a_bin_without_width_counts_once():
 
 def test_the_figure_says_what_was_counted():
     data = distribution_points(rows("cosine", (0, 0, 1, 9)), RUN, "cosine")
-    figure = distribution_figure(data, "en")
+    figure = distribution_figure(data)
     assert "pairs: 9" in figure.layout.yaxis.title.text
     assert figure.data[0].customdata[0][0] == "Layer 0, 0 to 1.00: 100.0% (median of the layer: 0.500)"
     assert [trace.name for trace in figure.data[1:]] == ["median", "median"]
@@ -68,4 +68,6 @@ def test_the_figure_says_what_was_counted():
 @pytest.mark.parametrize("counts", [[], [(0, 0.0, 1.0, 0)]])
 def test_without_tokens_the_figure_says_so(counts, language):
     found = rows("cosine", *counts) if counts else rows("cosine", (0, 0, 1, 1)).clear()
-    assert distribution_figure(distribution_points(found, RUN, "cosine"), language).layout.annotations[0].text
+    assert (
+        in_language(language, distribution_figure, distribution_points(found, RUN, "cosine")).layout.annotations[0].text
+    )

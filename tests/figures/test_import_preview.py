@@ -32,8 +32,8 @@ def test_each_value_counts_once_by_what_matters_most_about_it():
         "conflict": [1, 0],
         "skipped": [1, 0],
     }
-    figure = import_figure(data, "en")
-    assert [bar.name for bar in figure.data] == [score_files.kind_name(kind, "en") for kind in score_files.KINDS]
+    figure = import_figure(data)
+    assert [bar.name for bar in figure.data] == [score_files.kind_name(kind) for kind in score_files.KINDS]
     assert figure.layout.yaxis.ticktext == ("&lt;b&gt;a.csv", "b.csv")
 
 
@@ -50,7 +50,7 @@ def compared(right_a: list[int], right_b: list[int]):
 def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():
     clear, unclear = compared([1] * 20 + [0] * 5, [0] * 25), compared([1, 0, 1, 0], [0, 1, 1, 1])
     data = paired_points("o/<b>a", "b", [*clear, *unclear])
-    figure = paired_figure(data, "en")
+    figure = paired_figure(data)
     assert [(trace.name, trace.marker.symbol) for trace in figure.data] == [
         ("told apart", "circle"),
         ("cannot be told apart", "circle-open"),
@@ -70,8 +70,8 @@ def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():
 )
 def test_a_comparison_says_whether_the_two_can_be_told_apart(a, b, said):
     ((_key, one),) = compared(a, b)
-    assert said in comparison_lines("arc", "a", "b", one, "en")[-1]
-    assert (comparison_outcome_text(one, "en") == "first is higher") == one.is_told_apart
+    assert said in comparison_lines("arc", "a", "b", one)[-1]
+    assert (comparison_outcome_text(one) == "first is higher") == one.is_told_apart
 
 
 def test_p_values_are_written_short():
@@ -80,7 +80,7 @@ def test_p_values_are_written_short():
 
 def test_reasons_are_grouped_with_their_first_places():
     file = score_file(*[Remark("not_a_number", f"x{n}") for n in range(5)], Remark("no_value"), score())
-    first, second = score_files.remark_groups(file.rows, "en", skipped=True)
+    first, second = score_files.remark_groups(file.rows, skipped=True)
     assert (first.count, first.places) == (5, ("line 2", "line 3", "line 4")) and "x0" in first.words
     assert second.count == 1
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from core.figures.large_norms import large_norm_figure, large_norm_points, mask_limit
-from core.locale import LANGUAGES
+from core.locale import LANGUAGES, in_language
 from core.tables import LayerCorrelatorRow
 from tests import frames
 from tests.frames import Model
@@ -43,7 +43,7 @@ def test_each_panel_has_the_layers_of_its_own_values():
 
 
 def test_no_line_is_drawn_across_a_layer_without_large_norms():
-    figure = large_norm_figure(large_norm_points(correlators(), frames.runs(A)), "en")
+    figure = large_norm_figure(large_norm_points(correlators(), frames.runs(A)))
     counts, _, where, limit = figure.data
     assert list(where.y) == [0.3, None, 0.9, 0.9]
     assert list(counts.y) == [0, 30, 0, 35, 35]
@@ -60,7 +60,7 @@ def test_the_limit_of_the_mask_is_that_of_the_run():
 def test_each_runs_own_limit_is_drawn():
     other = pl.lit('{"protocol": {"norm_factor": 5}}')
     runs = pl.concat([frames.runs(A), frames.runs(Model("b", n_layers=4)).with_columns(config=other)])
-    figure = large_norm_figure(large_norm_points(correlators(), runs), "en")
+    figure = large_norm_figure(large_norm_points(correlators(), runs))
     assert [trace.y[0] for trace in figure.data if trace.name.startswith("limit of the mask")] == [3.0, 5.0]
 
 
@@ -68,4 +68,4 @@ def test_each_runs_own_limit_is_drawn():
 def test_runs_without_norms_are_told(language):
     data = large_norm_points(correlators().clear(), frames.runs(A))
     assert data.is_empty
-    assert large_norm_figure(data, language).layout.annotations[0].text
+    assert in_language(language, large_norm_figure, data).layout.annotations[0].text

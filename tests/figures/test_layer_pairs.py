@@ -16,7 +16,7 @@ from core.figures.layer_pairs import (
     successive_figure,
     successive_layers,
 )
-from core.locale import LANGUAGES
+from core.locale import LANGUAGES, in_language
 from core.tables import LayerPairRow
 from tests.profiles import make_profile
 
@@ -37,7 +37,7 @@ def test_a_directed_measure_keeps_its_direction():
     assert data.layers == [0, 1] and data.n_points == 512
     assert data.values[1][0] == 0.2, "layer_a runs across, layer_b up"
     assert data.values[0][1] == 0.6
-    figure = pair_figure(data, "en")
+    figure = pair_figure(data)
     assert figure.data[0].customdata[1][0] == "From layer 0 to layer 1: 0.200 ± 0.031"
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("From layer", "To layer")
 
@@ -56,7 +56,7 @@ def test_two_runs_are_read_by_one_scale(measure, values, ends):
 
 
 def test_the_colour_bar_names_the_measure_and_its_points():
-    bar = pair_figure(pair_points(pairs("neighbour_overlap"), RUN, "neighbour_overlap"), "en").data[0].colorbar
+    bar = pair_figure(pair_points(pairs("neighbour_overlap"), RUN, "neighbour_overlap")).data[0].colorbar
     assert bar.title.text.startswith("Neighbourhood overlap") and "N=512, k=1" in bar.title.text
 
 
@@ -79,8 +79,8 @@ def of_profile() -> tuple[pl.DataFrame, str]:
 def test_what_is_stored_once_is_drawn_on_both_sides_and_tells_its_null():
     data = pair_points(*of_profile(), "kept")
     assert data.values[3][1] == data.values[1][3] == pytest.approx(50 * 0.64)
-    assert pair_figure(data, "en").data[0].customdata[1][3].endswith("(by chance 0.0100)")
-    common = pair_figure(pair_points(*of_profile(), "common_dimension"), "en").data[0]
+    assert pair_figure(data).data[0].customdata[1][3].endswith("(by chance 0.0100)")
+    common = pair_figure(pair_points(*of_profile(), "common_dimension")).data[0]
     assert common.z[1][1] == pytest.approx(math.log10(50)) == common.zmin
 
 
@@ -88,18 +88,20 @@ def test_the_ribbon_shows_what_is_kept_gone_and_new_with_errors_and_chance():
     data = successive_layers(*of_profile(), "kept")
     assert data.layers == [1, 2, 3, 4] and [curve.measure for curve in data.curves] == ["kept", "removed", "added"]
     assert data.curves[0].values[1:] == pytest.approx([40.0] * 3) and data.curves[1].reach == [4.0] * 4
-    figure = successive_figure(data, "en")
+    figure = successive_figure(data)
     kept = next(trace for trace in figure.data if trace.fill == "tozeroy")
     assert kept.error_y.array[1] == pytest.approx(3.2)
     band = next(trace for trace in figure.data if trace.fill == "toself")
     assert max(band.y) == pytest.approx(1.01)
-    overlap = successive_figure(successive_layers(*of_profile(), "neighbour_overlap"), "en")
+    overlap = successive_figure(successive_layers(*of_profile(), "neighbour_overlap"))
     assert overlap.data[1].y[0] == pytest.approx(8 / 799)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_without_rows_the_figure_says_so(language):
-    assert pair_figure(pair_points(pairs().clear(), RUN, "cka"), language).layout.annotations[0].text
+    assert in_language(language, pair_figure, pair_points(pairs().clear(), RUN, "cka")).layout.annotations[0].text
     assert (
-        successive_figure(successive_layers(of_profile()[0].clear(), RUN, "cka"), language).layout.annotations[0].text
+        in_language(language, successive_figure, successive_layers(of_profile()[0].clear(), RUN, "cka"))
+        .layout.annotations[0]
+        .text
     )

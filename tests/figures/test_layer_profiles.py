@@ -10,7 +10,7 @@ from core.figures.layer_profiles import correlator_figure, profile_figure
 from core.figures.profile_data import correlator_points, profile_points
 from core.figures.scores import ranking_figure, ranking_points
 from core.figures.style import COLOURS
-from core.locale import LANGUAGES
+from core.locale import LANGUAGES, in_language
 from tests import frames
 from tests.frames import Model, score
 
@@ -19,7 +19,7 @@ A, B = Model("a"), Model("b")
 
 def drawn(*models, language="en"):
     data = profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type")
-    return profile_figure(data, language)
+    return in_language(language, profile_figure, data)
 
 
 def test_every_curve_has_a_band_a_line_and_its_marks():
@@ -73,11 +73,11 @@ def test_titles_name_what_the_estimate_depends_on():
 def test_without_data_the_figure_says_so(language):
     assert drawn(language=language).layout.annotations[0].text
     empty = correlator_points(frames.correlators(), frames.runs(), "E1", "one_per_type")
-    assert correlator_figure(empty, language).layout.annotations[0].text
+    assert in_language(language, correlator_figure, empty).layout.annotations[0].text
 
 
 def test_a_correlator_is_drawn():
-    figure = correlator_figure(correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type"), "en")
+    figure = correlator_figure(correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type"))
     assert figure.layout.yaxis.title.text == "E1: first-order correlator, uncentred (one per type, N=800)"
 
 
@@ -87,7 +87,7 @@ def test_a_marker_says_whose_score_it_stands_for():
     )
     scores = frames.scores(score("o/a", 50.0), score("o/b", 40.0), score("o/c", 45.0, "r1", std_error=0.5))
     data = ranking_points(answer_question(select_population(Evidence(runs, scores))))
-    own, unsure, base = ranking_figure(data, "en").data
+    own, unsure, base = ranking_figure(data).data
     assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [45.0])
     assert (unsure.marker.symbol, unsure.name) == ("circle-dot", "score of this model, revision not stated")
     assert list(unsure.y) == [50.0]
@@ -99,5 +99,5 @@ def test_a_marker_says_whose_score_it_stands_for():
 def test_a_name_is_no_markup():
     model = Model("<b>bold</b>")
     data = profile_points(frames.estimates(model), frames.runs(model), "d2", "one_per_type")
-    names = {trace.name for trace in profile_figure(data, "en").data}
+    names = {trace.name for trace in profile_figure(data).data}
     assert "&lt;b&gt;bold&lt;/b&gt;" in names and "<b>bold</b>" not in names

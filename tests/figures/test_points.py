@@ -10,6 +10,7 @@ from core.analysis.population import select_population
 from core.analysis.question import Evidence, RankingQuestion
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
 from core.figures.scores import ranking_points, score_axis
+from core.locale import in_language
 from core.wording.labels import distinct_short_names, distinguishing_names, run_labels, shortened_name, with_text_marks
 from tests import frames
 from tests.frames import Model, score
@@ -93,9 +94,9 @@ def test_a_scatter_shows_one_group_and_names_who_has_no_score():
     assert data.points[0].lower == pytest.approx(0.93 * 90)
     assert data.without_score == ["c"]
     assert (data.benchmark, data.unit, data.n_points) == ("arc_easy (acc, 0-shot)", "percent", (800, 800))
-    assert score_axis(data, "en") == "arc_easy (acc, 0-shot) [%]"
-    assert score_axis(replace(data, metric="word_perplexity", unit="word_perplexity"), "en") == data.benchmark
-    assert score_axis(replace(data, higher_is_better=False), "en").endswith("[%] (lower is better)")
+    assert score_axis(data) == "arc_easy (acc, 0-shot) [%]"
+    assert score_axis(replace(data, metric="word_perplexity", unit="word_perplexity")) == data.benchmark
+    assert score_axis(replace(data, higher_is_better=False)).endswith("[%] (lower is better)")
     asked = answer_question(select_population(Evidence(runs, scores), RankingQuestion("final")))
     assert ranking_points(asked).points[0].dimension == 21.7
 
@@ -120,9 +121,9 @@ def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
 
 
 def test_labels_say_what_differs_and_no_more():
-    labels = run_labels(frames.runs(Model("a"), Model("a", seed=1), Model("b")), "en")
+    labels = run_labels(frames.runs(Model("a"), Model("a", seed=1), Model("b")))
     assert list(labels.values()) == ["a · seed 0", "a · seed 1", "b"]
-    twins = run_labels(frames.runs(Model("a", run_id="x-000001"), Model("a", run_id="x-000002")), "en")
+    twins = run_labels(frames.runs(Model("a", run_id="x-000001"), Model("a", run_id="x-000002")))
     assert list(twins.values()) == ["a · 000001", "a · 000002"]
 
 
@@ -135,8 +136,10 @@ def test_labels_say_what_differs_and_no_more():
 )
 def test_labels_call_a_control_by_its_name_and_seed(language, told):
     randoms = [Model("a", run_id=f"r{seed}", pass_="random_init", model_seed=seed) for seed in (0, 1)]
-    assert list(run_labels(frames.runs(Model("a"), *randoms), language).values()) == told
-    data = profile_points(frames.estimates(*randoms), frames.runs(*randoms), "d2", "one_per_type", language=language)
+    assert list(in_language(language, run_labels, frames.runs(Model("a"), *randoms)).values()) == told
+    data = in_language(
+        language, profile_points, frames.estimates(*randoms), frames.runs(*randoms), "d2", "one_per_type"
+    )
     assert [curve.name for curve in data.curves] == told[1:]
 
 

@@ -18,6 +18,7 @@ from core.figures.query_chart import (
     query_figure,
     query_points,
 )
+from core.locale import in_language
 
 PROFILE = pl.DataFrame({"name": ["a", "a", "b", "b"], "layer": [1, 0, 0, 1], "value": [3.0, 2.0, 5.0, None]})
 
@@ -79,7 +80,7 @@ def test_what_cannot_be_drawn_is_said(choice: ChartChoice, message: str):
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_of_each_kind_bears_the_names_of_its_columns(kind: str, language: str):
-    figure = query_figure(query_points(PROFILE, ChartChoice(kind, "layer", "value", "name")), language)
+    figure = in_language(language, query_figure, query_points(PROFILE, ChartChoice(kind, "layer", "value", "name")))
     assert len(figure.data) == 2 and {trace.name for trace in figure.data} == {"a", "b"}
     assert figure.layout.xaxis.title.text == "layer"
     assert figure.layout.yaxis.title.text == {"histogram": {"en": "rows", "ja": "行数"}[language]}.get(kind, "value")
@@ -88,7 +89,7 @@ def test_a_picture_of_each_kind_bears_the_names_of_its_columns(kind: str, langua
 def test_twelve_series_are_told_apart():
     frame = pl.DataFrame({"x": range(MOST_SERIES), "part": [f"p{n}" for n in range(MOST_SERIES)]})
     for kind in ("line", "scatter", "bar"):
-        figure = query_figure(query_points(frame, ChartChoice(kind, "x", "x", "part")), "en")
+        figure = query_figure(query_points(frame, ChartChoice(kind, "x", "x", "part")))
         looks = {str((trace.line if kind == "line" else trace.marker).to_plotly_json()) for trace in figure.data}
         assert len(looks) == MOST_SERIES
 
@@ -96,7 +97,7 @@ def test_twelve_series_are_told_apart():
 def test_markup_is_drawn_letter_by_letter():
     markup = "<a href='javascript:alert(1)'>x</a>"
     frame = pl.DataFrame({markup: [markup, "b"], "<b>": [1, 2]})
-    figure = query_figure(query_points(frame, ChartChoice("bar", markup, "<b>", markup)), "en")
+    figure = query_figure(query_points(frame, ChartChoice("bar", markup, "<b>", markup)))
     drawn = [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text, figure.layout.legend.title.text]
     drawn += [trace.name for trace in figure.data] + [value for trace in figure.data for value in trace.x]
     assert drawn and not [text for text in drawn if "<" in text]
@@ -104,7 +105,7 @@ def test_markup_is_drawn_letter_by_letter():
 
 def test_no_drawable_row_is_an_empty_picture():
     frame = pl.DataFrame({"x": [1.0, None], "y": [None, 2.0]}, schema={"x": pl.Float64, "y": pl.Float64})
-    figure = query_figure(query_points(frame, ChartChoice("scatter", "x", "y")), "en")
+    figure = query_figure(query_points(frame, ChartChoice("scatter", "x", "y")))
     assert figure.layout.annotations[0].text == "No row has both values."
 
 

@@ -17,6 +17,7 @@ from core.figures.profile_data import (
     select_estimates,
     surrogate_references,
 )
+from core.locale import in_language
 from tests import frames
 from tests.frames import Model
 
@@ -85,7 +86,7 @@ def test_a_linear_axis_ends_above_the_curves_where_random_weights_would_press_th
 )
 def test_references_are_thin_lines_that_hide_with_their_run(language, name, second):
     references = control_references(data_of(A), frames.estimates(RANDOM), controls((A, RANDOM)), frames.runs(A))
-    figure = profile_figure(replace(data_of(A), references=references, is_log=True), language)
+    figure = in_language(language, profile_figure, replace(data_of(A), references=references, is_log=True))
     thin = [trace for trace in figure.data if trace.line.width == 1.3]
     line, key = thin
     assert line.legendgroup == A.id and name in line.name and line.name.endswith("7") and not line.showlegend
@@ -109,7 +110,7 @@ def test_an_equivalent_is_a_range_over_the_ranks_and_leaves_gaps():
     assert [mark.layer for mark in curve.marks] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert (curve.marks[0].lower, curve.marks[0].upper) == pytest.approx((0.5 * value, 3.0 * value))
     assert curve.final is None, "layer 9 is not the final state"
-    lines = [trace for trace in profile_figure(data, "en").data if trace.mode == "lines" and trace.fill is None]
+    lines = [trace for trace in profile_figure(data).data if trace.mode == "lines" and trace.fill is None]
     assert [line.y[0] for line in lines] == pytest.approx([0.5 * value, 3.0 * value]), "its ends and no middle"
     assert all(line.y[3] is None and len(line.y) == 10 for line in lines)
     assert lines[0].customdata[0] == f"Layer 0: {wording.number(0.5 * value)} – {wording.number(3.0 * value)}"
@@ -121,7 +122,7 @@ def test_a_transform_is_another_curve_without_a_band():
     assert len(plain.curves[0].marks) == 11 and plain.curves[0].band
     other = profile_points(estimates, frames.runs(A), "d2", "one_per_type", transform="abtt3")
     assert len(other.curves[0].marks) == 11 and other.curves[0].band is None
-    assert profile_figure(other, "en").layout.yaxis.title.text.endswith("<br>three leading components removed")
+    assert profile_figure(other).layout.yaxis.title.text.endswith("<br>three leading components removed")
 
 
 def test_local_d2_is_read_at_its_number_of_neighbours():
@@ -134,4 +135,4 @@ def test_local_d2_is_read_at_its_number_of_neighbours():
     assert set(select_estimates(estimates, "local_d2", "one_per_type", None, 50, "centred")["n2"]) == {50}
     data = profile_points(estimates, frames.runs(A), "local_d2", "one_per_type", n2=50)
     assert data.curves[0].marks[0].value == pytest.approx(A.embedding / 2)
-    assert "k=50" in profile_figure(data, "en").layout.yaxis.title.text
+    assert "k=50" in profile_figure(data).layout.yaxis.title.text

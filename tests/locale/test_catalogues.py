@@ -19,7 +19,7 @@ from core import errors
 from core.commands.parser import Parser
 from core.commands.verbs import build_parser
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
-from core.locale import FOLDER, LANGUAGES, catalogue, translator, worded
+from core.locale import FOLDER, LANGUAGES, catalogue, in_language, translated, worded
 from core.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
             place = f"{path.relative_to(ROOT)}:{node.lineno}"
             if node.func.id == "heads":
                 yield from ((node.func.id, [text], place) for text in node.args)
-            elif node.func.id in {"_", *WORDED} | ERRORS:
+            elif node.func.id in {"_", "N_", *WORDED} | ERRORS:
                 start = 1 if node.func.id == "Unnamed" else 0
                 forms = 2 if node.func.id == "Sentence" or node.func.id in ERRORS else 1
                 yield node.func.id, node.args[start : start + forms], place
@@ -169,13 +169,13 @@ def test_a_sentence_stands_in_one_catalogue_and_is_used():
 
 
 def test_english_is_the_message_itself():
-    assert translator("en")("Working dimension") == "Working dimension"
-    assert translator("ja")("Working dimension") == "作業次元"
+    assert translated("Working dimension") == "Working dimension"
+    assert in_language("ja", translated, "Working dimension") == "作業次元"
 
 
 def test_an_unknown_language_is_named():
     with pytest.raises(InputError, match=r"Unknown language 'jp'.*ja"):
-        translator("jp")
+        in_language("jp", translated, "")
 
 
 def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
@@ -184,7 +184,7 @@ def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
     assert str(error) == "pilot.toml: Unknown column 'txet'. Did you mean text? Available: id, text."
     told = errors.from_record(json.loads(json.dumps(errors.to_record({"reason": error.message}))))["reason"]
     for found in (error, told, pickle.loads(pickle.dumps(error)).message):
-        japanese = worded(found, "ja")
+        japanese = in_language("ja", worded, found)
         assert japanese.startswith("pilot.toml") and "txet" in japanese and "id、text" in japanese
         assert not re.search("Unknown|column|Available", japanese)
 
@@ -192,7 +192,7 @@ def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
 def test_a_sentence_that_counts_takes_the_form_of_its_number_in_each_language():
     told = [Sentence("{n:,} window", "{n:,} windows", n=n) for n in (0, 1, 2)]
     assert told == ["0 windows", "1 window", "2 windows"]
-    assert [worded(one, "ja") for one in told] == ["0ウィンドウ", "1ウィンドウ", "2ウィンドウ"]
+    assert [in_language("ja", worded, one) for one in told] == ["0ウィンドウ", "1ウィンドウ", "2ウィンドウ"]
     error = InputError("{path}: {n} row is damaged.", "{path}: {n} rows are damaged.", path="a.csv", n=2)
     assert str(error) == "a.csv: 2 rows are damaged."
     for one in (*told, error.message):
@@ -200,7 +200,11 @@ def test_a_sentence_that_counts_takes_the_form_of_its_number_in_each_language():
             pickle.loads(pickle.dumps(one)),
             errors.from_record(json.loads(json.dumps(errors.to_record(one)))),
         ):
-            assert (copy, copy.plural, worded(copy, "ja")) == (one, one.plural, worded(one, "ja"))
+            assert (copy, copy.plural, in_language("ja", worded, copy)) == (
+                one,
+                one.plural,
+                in_language("ja", worded, one),
+            )
 
 
 @pytest.mark.parametrize(
@@ -222,4 +226,6 @@ def test_a_record_that_is_no_sentence_of_ours_stays_the_text_that_it_is(record):
 
 
 def test_the_names_that_a_sentence_quotes_are_never_taken_for_its_words():
-    assert worded(Sentence("{name}", name="{name.__class__} language"), "ja") == "{name.__class__} language"
+    assert (
+        in_language("ja", worded, Sentence("{name}", name="{name.__class__} language")) == "{name.__class__} language"
+    )

@@ -13,6 +13,7 @@ import tomli_w
 from pptx import Presentation
 
 from core.commands.main import main
+from core.locale import in_language
 from core.pilots.entries import OwnScore, PilotModel, PilotText
 from core.pilots.pilot import Benchmark, OwnTask, Pilot
 from core.ui.measure import pilot_form
@@ -61,7 +62,7 @@ def _shown(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_page_says_what_is_decided_and_what_the_class_forbids(page: str, pilot: Pilot, language: str) -> None:
     app = opened(page, pilot=pilot.pilot_id, lang=language)
     assert not app.exception and not app.error
-    assert pilot.question in texts(app) and day(pilot.benchmark.frozen, language) in texts(app)
+    assert pilot.question in texts(app) and in_language(language, day, pilot.benchmark.frozen) in texts(app)
     assert r"\*better\*" in texts(app)
     forbids = {
         "en": "A dimension never supports a recommendation by itself here",

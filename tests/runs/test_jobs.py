@@ -18,7 +18,7 @@ import pytest
 from core.errors import InputError, ResourceError, Sentence
 from core.figures.svg_profiles import partial_thumbnail
 from core.geometry.results import CloudEstimate, LayerResult
-from core.locale import worded
+from core.locale import in_language, worded
 from core.measure import checkpoint
 from core.measure.profile import measure_profile
 from core.models import loading
@@ -82,7 +82,9 @@ def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
             logging.getLogger("workdim").warning(line)
     ours, other = read_log(job, 2)
     assert ours.endswith("  Memory is short: scoring goes on with batches of 8 tokens.") and other.endswith("  another")
-    assert worded(ours, "ja").startswith(ours[:19]) and worded(ours, "ja").endswith("採点を続けます。")
+    assert in_language("ja", worded, ours).startswith(ours[:19]) and in_language("ja", worded, ours).endswith(
+        "採点を続けます。"
+    )
 
 
 def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, warehouse):
@@ -367,7 +369,7 @@ def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, wareh
         kept.save_layer(layer, LayerResult([d2], [], [], 0.0, "cpu"), {})
     found = job.finished_layers()
     assert [(one.value, one.lower) for one in found] == [(5.0, 4.0), (6.0, 5.0)]
-    assert partial_thumbnail("a model", found, "ja").startswith("<svg")
+    assert in_language("ja", partial_thumbnail, "a model", found).startswith("<svg")
 
 
 def test_what_could_not_be_measured_is_told_in_the_readers_language(config, warehouse) -> None:
@@ -376,4 +378,6 @@ def test_what_could_not_be_measured_is_told_in_the_readers_language(config, ware
     line = Sentence("The control pass {name} could not be measured: {reason}", name="shuffled", reason=reason)
     finish_job(job, {"run_id": job.job_id, "failed": (line,)})
     (told,) = job_status(job).result["failed"]
-    assert told == line and worded(told, "ja").startswith("対照の測定 shuffled は測定できませんでした：シード")
+    assert told == line and in_language("ja", worded, told).startswith(
+        "対照の測定 shuffled は測定できませんでした：シード"
+    )

@@ -71,7 +71,7 @@ def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, wareho
     monkeypatch.setattr(Blueprint, "plan", lambda self, *others: MemoryPlan(True, 4, 1))
     streamed = estimate_plan(config)
     assert streamed.readings > 1 and f"about {streamed.readings} times from their files" in " ".join(
-        estimate_lines(streamed, "en")
+        estimate_lines(streamed)
     )
     searched = estimate_plan(replace(config, verify=True, directions=True))
     assert searched.readings > estimate_plan(replace(config, verify=True)).readings + 12  # each rank is a reading

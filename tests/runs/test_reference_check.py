@@ -71,7 +71,7 @@ def test_the_shipped_models_have_the_shape_and_the_verdicts_that_the_documents_t
         assert summary.working_dimension is None and summary.lowest_layer in valleys
         assert summary.inner_max is not None and "robust" not in (summary.verdict_rise, summary.verdict_fall)
     for profile in of_model["gemma"]:
-        assert "three coordinates" in wording.dominance_text(map(vars, profile.correlators), "en")
+        assert "three coordinates" in wording.dominance_text(map(vars, profile.correlators))
     final = [row for p in of_model["smollm2"] if p.corpus.name == CORPUS for row in p.controls if row.claim == "final"]
     assert [row.outcome for row in final] == ["differs"] and final[0].ratio > 2
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from core.figures.query_chart import default_choice, query_points
-from core.locale import translator
+from core.locale import in_language, translated
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES, TITLES, statement
 from core.warehouse import score_imports
@@ -47,13 +47,13 @@ def test_an_example_finds_something(filled: Warehouse, name: str):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_has_a_title_in_each_language(name: str):
-    titles = {translator(language)(TITLES[name]) for language in ("en", "ja")}
+    titles = {in_language(language, translated, TITLES[name]) for language in ("en", "ja")}
     assert len(titles) == 2
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_explained_in_the_readers_language(name: str):
-    english, japanese = (statement(name, translator(language)).splitlines() for language in ("en", "ja"))
+    english, japanese = (in_language(language, statement, name, translated).splitlines() for language in ("en", "ja"))
     assert english == EXAMPLES[name].splitlines() and all(line.strip("- ") for line in english + japanese)
     said = [[line for line in lines if line.startswith("-- ")] for lines in (english, japanese)]
     assert english[len(said[0]) :] == japanese[len(said[1]) :], "the same statement"

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from core.errors import QueryError, WarehouseError
-from core.locale import worded
+from core.locale import in_language, worded
 from core.sql import sandbox, worker
 from core.sql.gate import check_statement
 from core.warehouse.runs import ingest_parcel
@@ -175,7 +175,7 @@ def test_an_unusable_warehouse_is_reported_in_its_own_words(tmp_path):
 def test_what_duckdb_says_follows_a_sentence_in_the_readers_language(filled, sql, wrong, original):
     with pytest.raises(QueryError) as refused:
         sandbox.run_query(filled, sql)
-    told = worded(refused.value, "ja")
+    told = in_language("ja", worded, refused.value)
     assert told.startswith(f"{wrong}DuckDBのメッセージ：") and original in told and "LINE 1" not in told
     with pytest.raises(QueryError, match="This is no SQL that can be read"):
         check_statement("SELEC 1")

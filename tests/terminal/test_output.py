@@ -23,6 +23,7 @@ from core.commands import main as command_line
 from core.commands.app import start_server, stop, wait_until_ready
 from core.commands.main import main
 from core.errors import Sentence
+from core.locale import in_language
 from core.records import Progress
 from core.terminal import progress
 from core.terminal.output import WordedFormatter, escape_controls, guarded_output, one_line, pad, say, say_json, wrap
@@ -335,13 +336,12 @@ def test_the_terminal_speaks_the_language_of_its_variables_and_programs_read_eng
     assert "verdicts" in said("runs")
 
 
-def test_a_warning_of_the_log_speaks_the_language_of_the_terminal(monkeypatch):
+def test_a_warning_of_the_log_speaks_the_language_of_the_terminal():
     def line(message: object, *parts: object) -> str:
         record = logging.LogRecord("workdim", logging.WARNING, __file__, 1, message, parts, None)
         return WordedFormatter("workdim: %(message)s").format(record)
 
     short = Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=8)
     assert line(short) == "workdim: Memory is short: scoring goes on with batches of 8 tokens."
-    monkeypatch.setenv("WORKDIM_LANGUAGE", "ja")
-    assert line(short) == "workdim: メモリが足りないため、8トークンずつのバッチで採点を続けます。"
+    assert in_language("ja", line, short) == "workdim: メモリが足りないため、8トークンずつのバッチで採点を続けます。"
     assert line("of %s", "others") == "workdim: of others"

@@ -259,4 +259,4 @@ def test_the_table_of_runs_marks_a_veto_and_gives_controls_no_verdict():
     ],
 )
 def test_phases_have_names(phase, shown):
-    assert wording.phase_name(phase, "en") == shown
+    assert wording.phase_name(phase) == shown

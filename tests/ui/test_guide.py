@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from core.figures.svg import DARK, LIGHT
-from core.locale import LANGUAGES
+from core.locale import LANGUAGES, in_language
 from core.records import SHIPPED
 from core.ui import guide, pictures
 from core.warehouse.reference import shipped_bundles, shipped_parcels, unpack
@@ -25,14 +25,16 @@ def kinds(block: str) -> str:
 
 
 def test_both_languages_say_as_much():
-    english, japanese = ([[kinds(b) for b in one.blocks] for one in guide.sections(reader)] for reader in LANGUAGES)
+    english, japanese = (
+        [[kinds(b) for b in one.blocks] for one in in_language(reader, guide.sections)] for reader in LANGUAGES
+    )
     assert english == japanese
     assert sum(kind == "picture" for blocks in english for kind in blocks) == 5
     assert {kind for blocks in english for kind in blocks} >= set(guide._GENERATED)
 
 
 def test_no_space_stands_where_a_japanese_sentence_goes_on_in_the_next_line():
-    for section in guide.sections("ja"):
+    for section in in_language("ja", guide.sections):
         for block in section.blocks:
             lines = block.split("\n")
             assert all(re.match(r"\||- |\d+\. ", line) for line in lines[1:]), block
@@ -57,8 +59,8 @@ def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_file_to_print_needs_nothing_beside_it(language, monkeypatch):
-    monkeypatch.setitem(guide._GENERATED, "phrases", lambda reader: "- **<b>said**")
-    told = guide.printable(language).decode()
+    monkeypatch.setitem(guide._GENERATED, "phrases", lambda: "- **<b>said**")
+    told = in_language(language, guide.printable).decode()
     assert told.count("<svg") == 5 and told.count("<h2 ") == 8 and f'lang="{language}"' in told
     assert not re.search(r"<script|<link|<img|src=|url\(|<!-- |\.md\b.*</a>", told)
     assert "&lt;b&gt;said" in told and "<b>said" not in told
@@ -75,18 +77,15 @@ def test_what_was_measured_here_is_counted_apart_from_what_ships():
         },
         schema_overrides={"tags": pl.List(pl.String)},
     )
-    assert guide.measured_text(runs, "en") == (
+    assert guide.measured_text(runs) == (
         "Measured here so far – models: 1, texts: 1, runs: 2. What comes with Workdim – models: 2, texts: 2, runs: 2."
     )
-    assert guide.measured_text(runs.tail(2), "en").startswith("Nothing has been measured here yet. What comes with")
+    assert guide.measured_text(runs.tail(2)).startswith("Nothing has been measured here yet. What comes with")
 
 
 def test_whoever_looks_for_a_word_finds_the_lines_that_hold_it():
     found = [
-        line
-        for one in guide.sections("en")
-        for block in one.blocks
-        for line in guide._matching_parts(block, "TOKENIZER")
+        line for one in guide.sections() for block in one.blocks for line in guide._matching_parts(block, "TOKENIZER")
     ]
     assert found and all("tokenizer" in line.casefold() for line in found)
     (glossary,) = [line for line in found if line.startswith("| Term")]

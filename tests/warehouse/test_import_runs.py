@@ -15,7 +15,7 @@ import pytest
 from core.commands.main import main
 from core.errors import InputError, ResourceError
 from core.exports import excel_csv
-from core.locale import translator
+from core.locale import in_language, translated
 from core.store import annotation, archive, parcels, user_files
 from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
@@ -132,7 +132,7 @@ def test_the_dictionary_explains_every_column():
     told = column_dictionary(list(TABLES))
     assert told.height > 150 and not told["meaning"].str.len_chars().eq(0).any()
     assert told.filter(table="layer_replicates", column="blocks")["type"][0] == "list of numbers"
-    in_japanese = column_dictionary(list(TABLES), translator("ja"))
+    in_japanese = in_language("ja", column_dictionary, list(TABLES), translated)
     assert (in_japanese["meaning"] != told["meaning"]).all()
     assert in_japanese.drop("meaning", "type").equals(told.drop("meaning", "type"))
 

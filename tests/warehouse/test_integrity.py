@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from core.commands import doctor, main
-from core.locale import worded
+from core.locale import in_language, worded
 from core.models import machine
 from core.store import user_files
 from core.warehouse import reference
@@ -88,7 +88,7 @@ def test_rows_and_columns_that_are_wrong_are_found_all_at_once(full, kind):
     wrong = {damage: told for damage, told in ROWS.items() if kind_of(damage) == kind}
     sql(full, *wrong)
     found = lines(full)
-    assert not [line for line in found if re.search("[a-z]{3} (of|is|rows|not) ", worded(line, "ja"))]
+    assert not [line for line in found if re.search("[a-z]{3} (of|is|rows|not) ", in_language("ja", worded, line))]
     missed = [told for told in wrong.values() if not any(re.search(told, line) for line in found)]
     assert not missed, found
     assert all("\n" not in line for line in found)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.analysis.ranking import across_tokenizers, with_scores
+from core.locale import in_language
 from core.wording.limits import limits
 from tests import frames
 from tests.frames import Model, score
@@ -14,12 +15,7 @@ def reasons(*models, scores=(), checks=()) -> str:
     runs = frames.runs(*models)
     words = across_tokenizers(runs, frames.summaries(*models), include_vetoed=True)
     found = limits(
-        runs,
-        frames.checks(*checks),
-        frames.against_controls(*models),
-        with_scores(runs, frames.scores(*scores)),
-        words,
-        "en",
+        runs, frames.checks(*checks), frames.against_controls(*models), with_scores(runs, frames.scores(*scores)), words
     )
     return "\n".join(limit.reason for limit in found)
 
@@ -76,7 +72,9 @@ def test_relations_are_translated_as_far_as_they_are_known():
     runs = frames.runs(
         Model("a", base_relation="fine-tuned for sentence similarity"), Model("b", base_relation="merged")
     )
-    found = limits(runs, frames.checks(), frames.against_controls(), with_scores(runs, frames.scores()), [], "ja")
+    found = in_language(
+        "ja", limits, runs, frames.checks(), frames.against_controls(), with_scores(runs, frames.scores()), []
+    )
     assert any("a：文の類似度向けにファインチューニング、b：merged" in limit.reason for limit in found)
 
 

@@ -9,6 +9,7 @@ import pytest
 from core import wording
 from core.analysis import claims, shape
 from core.geometry.estimators import ESTIMATORS
+from core.locale import in_language
 from core.measure import checks
 from core.measure.profile import measure_profile
 from core.records import RunConfig
@@ -52,7 +53,7 @@ JUDGED = {
 
 def is_named(kind: str, key: str) -> bool:
     """A key without a name is shown as it is."""
-    shown = labels.estimator_name(key, "en") if kind == "estimator" else labels.name(kind, key, "en")
+    shown = labels.estimator_name(key) if kind == "estimator" else labels.name(kind, key)
     return (kind, key) in labels.NAMES or (kind == "estimator" and shown != key)
 
 
@@ -69,7 +70,7 @@ def test_estimators_protocols_and_their_passes_have_names():
     assert_named("cloud", {cloud for protocol in PROTOCOLS.values() for cloud in protocol.clouds})
     further = {name for protocol in PROTOCOLS.values() for name in protocol.more_estimators}
     assert_named("estimator", further)
-    assert all("(scikit-dimension)" in wording.estimator_name(name, "en") for name in further)
+    assert all("(scikit-dimension)" in wording.estimator_name(name) for name in further)
 
 
 def test_checks_have_a_name_and_a_meaning():
@@ -110,7 +111,7 @@ def test_whatever_a_measurement_stores_has_a_name(tiny_llama, tmp_path):
 
 @pytest.mark.parametrize("key", labels.NAMES, ids=":".join)
 def test_no_name_is_left_in_english(key):
-    english, japanese = labels.name(*key, "en"), labels.name(*key, "ja")
+    english, japanese = labels.name(*key), in_language("ja", labels.name, *key)
     assert english == labels.NAMES[key], "the English catalogue changes nothing"
     assert not re.search("[a-z]_[a-z]", english), f"{key} is shown as it is stored: {english}"
     assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", japanese), f"{key}: {japanese}"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from core.analysis import plans as read_again
+from core.locale import in_language
 from core.records import LayerPlan, PlanConfig
 from core.terminal.tables import plan_lines
 from core.wording import plan_evidence, plans
@@ -27,18 +28,18 @@ def test_the_answer_comes_first():
 
 def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
     unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"]).plan
-    assert plans.plan_text(unverified, "en").startswith("Not verified: ")
+    assert plans.plan_text(unverified).startswith("Not verified: ")
     dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points").plan
-    assert plans.plan_text(dear, "en").startswith("This set is not within 2 points of the task: ")
-    assert plans.note_lines(dear, "en")[0] == "The upper limit of its price is not under the budget."
+    assert plans.plan_text(dear).startswith("This set is not within 2 points of the task: ")
+    assert plans.note_lines(dear)[0] == "The upper limit of its price is not under the budget."
     for one in (unverified, dear):
-        assert plans.plan_text(one, "ja")[0] in "未こ"
+        assert in_language("ja", plans.plan_text, one)[0] in "未こ"
 
 
 def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     asked = json.dumps(asdict(PlanConfig("o/model", remove=(3, 4, 6))))
     found = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked)
-    assert plans.plan_text(found.plan, "en").startswith(
+    assert plans.plan_text(found.plan).startswith(
         "This set is not within 0.05 nats per token: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 "
     )
     searched = "Price of each number of blocks, along the search"
@@ -57,18 +58,18 @@ def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
         replace(rival, rule=rule, measure="above_plan", text="held_out", difference=value, lower=lower, upper=0.09)
         for rule, value in (("influence", 0.019), ("contiguous", 0.08), ("contiguous", 0.05), ("exchange", 0.001))
     ]
-    assert plan_evidence.published_lines(found, "en") == []
-    (told,) = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs]), "en")
+    assert plan_evidence.published_lines(found) == []
+    (told,) = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs]))
     same = replace(rival, rule="angle", blocks=found.plan.blocks)
-    both = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs, same]), "en")
+    both = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs, same]))
     assert both == [told, "Also the choice of: smallest angle of all tokens."]
     assert told.startswith(said) and told.count("+0.0") - (lower > 0) * 2 == 4 and "+0.050" in told
-    assert plan_evidence.rule_name("exchange", "en") not in told
+    assert plan_evidence.rule_name("exchange") not in told
 
 
 def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teacher():
     found = layer_plan()
-    assert "not projected jointly" in plan_evidence.student_lines(found, "en")[0]
+    assert "not projected jointly" in plan_evidence.student_lines(found)[0]
     of_layer = next(row for row in found.outcomes if row.rule == "projection")
     prices = {64: (0.5, 0.45, 0.55), 96: (0.06, 0.045, 0.07), 128: (0.04, 0.03, 0.049), 256: (0.0, -0.01, 0.01)}
     joint = [
@@ -81,27 +82,30 @@ def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teach
         )
         for rank, of in prices.items()
     ]
-    enough, few, blocks = plan_evidence.student_lines(LayerPlan(found.plan, [*found.outcomes, *joint]), "en")
+    enough, few, blocks = plan_evidence.student_lines(LayerPlan(found.plan, [*found.outcomes, *joint]))
     assert (
         enough.startswith("A student needs no more than 128 of 256 dimensions") and "+0.040 [+0.030, +0.049]" in enough
     )
     assert few == "64 of these directions are too few: +0.500 [+0.450, +0.550] nats per token."
     assert blocks == "Its 5 blocks begin as the teacher's blocks [0, 3), [5, 6), [7, 8), in this order."
     none = [replace(row, is_chosen=False) for row in joint]
-    assert plan_evidence.student_lines(LayerPlan(found.plan, none), "en")[0].startswith("No student narrower than 256")
+    assert plan_evidence.student_lines(LayerPlan(found.plan, none))[0].startswith("No student narrower than 256")
 
 
 def test_many_blocks_are_told_as_half_open_stretches():
-    assert plans.blocks_text([1, *range(3, 20)], 30, "en") == "blocks [1, 2), [3, 20) (of 0 to 29)"
-    assert plans.blocks_text([7], 30, "ja") == "ブロック7（0～29のうち）"
+    assert plans.blocks_text([1, *range(3, 20)], 30) == "blocks [1, 2), [3, 20) (of 0 to 29)"
+    assert in_language("ja", plans.blocks_text, [7], 30) == "ブロック7（0～29のうち）"
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_reason_has_words(language):
-    assert all(plans.reason_text(code, language) for code in plans.REASONS)
-    assert all(plans.mergekit_reason_text(code, language) for code in plans.MERGEKIT)
+    assert all(in_language(language, plans.reason_text, code) for code in plans.REASONS)
+    assert all(in_language(language, plans.mergekit_reason_text, code) for code in plans.MERGEKIT)
     refused = [layer_plan(reasons=["not_healed", "over_budget"], healing=code).plan for code in plans.HEALING]
-    assert all(plans.reason_text("not_healed", language) in plans.note_lines(one, language)[1] for one in refused)
+    assert all(
+        in_language(language, plans.reason_text, "not_healed") in in_language(language, plans.note_lines, one)[1]
+        for one in refused
+    )
 
 
 def test_the_map_and_the_recipe_are_half_open():
@@ -122,15 +126,15 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
     none = [replace(row, is_chosen=False) for row in of_text]
     task = [replace(row, text="task", rank=40, is_chosen=True) for row in of_text[:1]]
     rest = [row for row in found.outcomes if row.rule != "projection"]
-    told = plan_evidence.direction_lines(LayerPlan(found.plan, [*rest, *task, *none]), "en")
+    told = plan_evidence.direction_lines(LayerPlan(found.plan, [*rest, *task, *none]))
     assert told[0] == "layer 4: no rank stays within the budget."
     assert told[1].startswith("task, layer 4: 40 directions suffice") and len(told) == 2
 
 
 def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_none_is_within_the_budget():
-    answer = plans.named_answer_text(layer_plan(), "en")
+    answer = plans.named_answer_text(layer_plan())
     assert answer.startswith("model: 3 of 8 blocks can go for +0.031 [+0.023, +0.039] nats per token")
-    dear = plans.named_answer_text(layer_plan(budget=0.001), "en")
+    dear = plans.named_answer_text(layer_plan(budget=0.001))
     assert dear.startswith(
         "model: None of the sets that were tried is within 0.001 nats per token: the smallest, block "
     )

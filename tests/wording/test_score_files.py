@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
+from core.locale import in_language
 from core.scores.cells import Remark
 from core.scores.layouts import LAYOUTS
 from core.scores.reader import FORMATS
@@ -41,23 +42,23 @@ def literals(node: ast.expr) -> set[str]:
 @pytest.mark.parametrize("code", sorted(codes_in_use()))
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_code_has_words(code, language):
-    assert remark_text(Remark(code, "{x} <b>"), language)
+    assert in_language(language, remark_text, Remark(code, "{x} <b>"))
 
 
 def test_there_are_codes_and_none_is_invented():
     assert len(codes_in_use()) > 35
     with pytest.raises(InputError, match="Unknown remark 'no_such_thing'"):
-        remark_text(Remark("no_such_thing"), "en")
+        remark_text(Remark("no_such_thing"))
 
 
 def test_the_detail_stands_in_the_words():
-    assert remark_text(Remark("not_a_number", "high"), "en") == "Skipped: not a number (high)"
-    assert "high" in remark_text(Remark("not_a_number", "high"), "ja")
+    assert remark_text(Remark("not_a_number", "high")) == "Skipped: not a number (high)"
+    assert "high" in in_language("ja", remark_text, Remark("not_a_number", "high"))
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_format_has_a_name(language):
-    names = [format_name(format, language) for format in FORMATS]
+    names = [in_language(language, format_name, format) for format in FORMATS]
     assert len(set(names)) == len(names) == 13
     with pytest.raises(InputError, match="Unknown format"):
-        format_name("xlsx", language)
+        in_language(language, format_name, "xlsx")

@@ -3,6 +3,7 @@
 import pytest
 
 from core import wording
+from core.locale import in_language
 from core.registry.specifications import REFERENCE, SPECIFICATIONS
 from core.wording.verdicts import (
     MARKS,
@@ -25,21 +26,24 @@ def run(**changes):
 
 def test_both_claims_are_told_with_their_reasons():
     said = run(reasons_rise=["axis_scale", "axis_dominant_directions"], verdict_fall="robust", reasons_fall=[])
-    assert wording.verdict_text(said, "en") == (
+    assert wording.verdict_text(said) == (
         "rises inside: depends on the specification (goes with dominant directions, goes with the scale of "
         "coordinates); falls towards the end: robust"
     )
-    assert wording.short_verdict_text(said, "en") == (
+    assert wording.short_verdict_text(said) == (
         "rises: depends (dominant directions, scale of coordinates); falls: robust"
     )
-    assert wording.short_verdict_text(said, "ja") == "上昇：測り方による（主要な方向、座標の尺度）、下降：一貫して成立"
+    assert (
+        in_language("ja", wording.short_verdict_text, said)
+        == "上昇：測り方による（主要な方向、座標の尺度）、下降：一貫して成立"
+    )
 
 
 def test_what_limits_the_numbers_is_said_once():
     vetoed = {"verdict_rise": "not_usable", "verdict_fall": "not_usable"}
     reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
     said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
-    assert wording.short_verdict_text(said, "en") == (
+    assert wording.short_verdict_text(said) == (
         "rises: not usable (a check vetoed it); falls: not usable (a check vetoed it); few token types"
     )
 
@@ -60,22 +64,22 @@ def test_what_limits_the_numbers_is_said_once():
     ],
 )
 def test_a_control_pass_has_no_verdict_and_an_old_run_was_not_judged(changes, english):
-    assert wording.short_outcome_text(run(**changes), "en") == english
+    assert wording.short_outcome_text(run(**changes)) == english
 
 
 def test_where_there_is_no_inner_peak_none_is_made_up():
-    assert wording.shape_text(run(), "en") == "106 [98.6, 113]"
+    assert wording.shape_text(run()) == "106 [98.6, 113]"
     without = run(working_dimension=None, lowest_layer=2, lowest_dimension=4.05)
-    assert wording.shape_text(without, "en") == "no inner peak; lowest at layer 2 (4.05)"
-    assert wording.shape_text(without, "ja") == "中間層に山なし、最小は第2層（4.05）"
-    assert wording.shape_text(without | {"lowest_layer": None}, "en") == "no inner peak"
-    assert wording.shape_text(without | {"inner_max": None}, "en") == "–"
+    assert wording.shape_text(without) == "no inner peak; lowest at layer 2 (4.05)"
+    assert in_language("ja", wording.shape_text, without) == "中間層に山なし、最小は第2層（4.05）"
+    assert wording.shape_text(without | {"lowest_layer": None}) == "no inner peak"
+    assert wording.shape_text(without | {"inner_max": None}) == "–"
 
 
 def test_the_turns_of_a_profile_are_told_layer_by_layer():
     turns = [("end", 18, 43.0), ("start", 0, 103.0), ("peak", 13, 58.0), ("valley", 2, 4.0)]
     rows = [{"kind": kind, "layer": layer, "value": value} for kind, layer, value in turns]
-    assert wording.extrema_text(rows, "en") == (
+    assert wording.extrema_text(rows) == (
         "start 103 at layer 0, valley 4.00 at layer 2, peak 58.0 at layer 13, end 43.0 at layer 18"
     )
 
@@ -88,29 +92,31 @@ def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_
     coordinates = rows("top_coordinates_3", [0.04, 0.52, 0.72, 0.61, 0.22, 0.5, None])
     components = rows("top_components_3", [0.14, 0.57, 0.75, 0.64, 0.51, 0.58, 0.4])
     elsewhere = rows("top_components_3", [0.9] * 7, cloud="all_tokens") + rows("E1", [0.9] * 7)
-    assert wording.dominance_text([*components, *coordinates, *elsewhere], "en") == (
+    assert wording.dominance_text([*components, *coordinates, *elsewhere]) == (
         "three coordinates hold half of the variance or more (layers: 1–3, 5; at most 72 %, layer 2)"
     )
-    assert wording.dominance_text(components, "ja") == "3主成分で分散の半分以上（層：1–5。最大は第2層の75%）"
-    assert wording.dominance_text(elsewhere, "en") == ""
+    assert (
+        in_language("ja", wording.dominance_text, components) == "3主成分で分散の半分以上（層：1–5。最大は第2層の75%）"
+    )
+    assert wording.dominance_text(elsewhere) == ""
 
 
 def test_what_a_control_shows_is_told_with_ratio_interval_and_power():
     row = {"claim": "rise", "ratio": 1.52, "lower": 1.31, "upper": 1.76, "power": 0.94, "outcome": "exceeded"}
-    assert wording.control_text(row, "en") == (
+    assert wording.control_text(row) == (
         "rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it"
     )
     same = row | {"claim": "inner_max", "power": None, "outcome": "same"}
-    assert wording.control_text(same, "en") == (
+    assert wording.control_text(same) == (
         "largest inner dimension: 1.52 [1.31, 1.76] times the control: the same within 10 percent"
     )
-    assert wording.control_text(row | {"ratio": None, "outcome": "not_usable"}, "en") == "rises inside: not usable"
+    assert wording.control_text(row | {"ratio": None, "outcome": "not_usable"}) == "rises inside: not usable"
 
 
 def test_a_specification_is_named_by_what_it_changes():
-    names = {specification_name(vars(one), "en") for one in SPECIFICATIONS}
+    names = {specification_name(vars(one)) for one in SPECIFICATIONS}
     assert len(names) == len(SPECIFICATIONS)
-    assert specification_name(vars(REFERENCE), "en") == "d2, one per type"
+    assert specification_name(vars(REFERENCE)) == "d2, one per type"
     assert specification_of(vars(SPECIFICATIONS[4])) == SPECIFICATIONS[4]
 
 
@@ -121,22 +127,22 @@ def test_outcomes_are_told_apart_without_colour_and_no_value_is_no_outcome():
 
 def test_a_ratio_above_one_is_not_within_the_error_but_too_small_to_count():
     row = {"ratio": 1.24, "lower": 1.0957, "upper": 1.47, "outcome": "cannot_tell"}
-    assert claim_outcome_text(row, "en") == "too small to count (lower limit 1.095, needed 1.10)"
-    assert claim_outcome_text(row, "ja") == "数えるには小さすぎる（下限1.095、必要な値1.10）"
-    assert claim_outcome_text(row | {"lower": 0.98}, "en") == "cannot tell"
-    assert claim_outcome_text(row | {"lower": 1.2, "outcome": "yes"}, "en") == "yes"
-    assert claim_outcome_text(row | {"ratio": None}, "en") == "–"
+    assert claim_outcome_text(row) == "too small to count (lower limit 1.095, needed 1.10)"
+    assert in_language("ja", claim_outcome_text, row) == "数えるには小さすぎる（下限1.095、必要な値1.10）"
+    assert claim_outcome_text(row | {"lower": 0.98}) == "cannot tell"
+    assert claim_outcome_text(row | {"lower": 1.2, "outcome": "yes"}) == "yes"
+    assert claim_outcome_text(row | {"ratio": None}) == "–"
     said = run(verdict_fall="cannot_tell", reasons_fall=["within_error"])
-    assert wording.claim_text("fall", said, "en") == (
+    assert wording.claim_text("fall", said) == (
         "falls towards the end: cannot tell (a lower limit is below the 1.10 that counts)"
     )
 
 
 def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are():
     assert sorted_reasons(["new_key", "few_types", "axis_norms", "few_types"]) == ["axis_norms", "few_types", "new_key"]
-    assert wording.reason_text("new_key", "ja") == "new_key"
-    assert wording.name("cloud", "new_key", "ja") == "new_key"
-    assert wording.check_meaning("new_key", "ja") == ""
+    assert in_language("ja", wording.reason_text, "new_key") == "new_key"
+    assert in_language("ja", wording.name, "cloud", "new_key") == "new_key"
+    assert in_language("ja", wording.check_meaning, "new_key") == ""
 
 
 def control(outcome: str, claim: str = "rise", run_id: str = "c1") -> dict:
@@ -148,12 +154,12 @@ def test_a_chip_speaks_against_a_profile_before_it_asks_and_a_control_without_po
     passes = {"c1": "random_init", "c2": "shuffled"}
 
     def marks(*rows: dict) -> list[str]:
-        return [chip.mark for chip in control_chips(rows, passes, "en")]
+        return [chip.mark for chip in control_chips(rows, passes)]
 
     assert marks(control("exceeded")) == ["✓"] and marks(control("no_power")) == ["?"]
     assert marks(control("no_power"), control("shows_it", "fall")) == ["✕"]
     assert marks(control("same", "inner_max", "c2")) == ["="] and marks(control("differs", "final", "c2")) == ["≠"]
-    (chip,) = control_chips([control("exceeded")], passes, "en")
+    (chip,) = control_chips([control("exceeded")], passes)
     assert chip.name == "random weights" and "1.50 [1.30, 1.70]" in chip.explanation
 
 
@@ -168,7 +174,7 @@ def test_a_chip_of_another_reading_compares_its_outcome_with_that_of_the_referen
         row("yes", "zscore"),
         row("cannot_tell", estimator="participation_ratio"),
     ]
-    assert [(chip.mark, chip.name) for chip in opinion_chips(rows, "en")] == [
+    assert [(chip.mark, chip.name) for chip in opinion_chips(rows)] == [
         ("✕", "dominant directions removed"),
         ("✓", "coordinates scaled to one variance"),
         ("?", "norms counted"),

@@ -3,7 +3,7 @@
 import pytest
 
 from core import wording
-from core.locale import translator
+from core.locale import in_language, translated
 from core.registry.published import CLAIMS
 
 
@@ -38,44 +38,46 @@ def test_intervals_need_both_ends():
 
 def test_scores_say_whose_they_are():
     row = {"score": 43.9, "score_std_error": 0.52, "score_match": "exact", "score_repository": "o/b"}
-    assert wording.score_text(row, "en") == "43.9 ± 0.52"
-    assert wording.score_text(row | {"score_match": "base"}, "en") == "43.9 ± 0.52 (base model o/b)"
-    assert wording.score_text(row | {"score_match": "none"}, "en") == "no published score for this model"
+    assert wording.score_text(row) == "43.9 ± 0.52"
+    assert wording.score_text(row | {"score_match": "base"}) == "43.9 ± 0.52 (base model o/b)"
+    assert wording.score_text(row | {"score_match": "none"}) == "no published score for this model"
 
 
 def test_words_of_ours_in_the_data_are_translated():
-    assert wording.name("relation", "quantised", "ja") == "量子化"
-    assert wording.name("relation", "merged by hand", "ja") == "merged by hand"
-    assert (wording.stated_text("not stated", "ja"), wording.stated_text(None, "en")) == ("記載なし", "not stated")
-    assert wording.stated_text("flexible-extract", "ja") == "flexible-extract"
-    assert wording.benchmark_name("arc_easy", "not stated", 5, "ja") == "arc_easy（指標の記載なし、5-shot）"
-    assert wording.benchmark_name("gsm8k", "em", 5, "en", "strict-match") == "gsm8k (em, strict-match, 5-shot)"
-    assert wording.benchmark_name("gsm8k", "em", 5, "en", "none") == "gsm8k (em, 5-shot)"
+    assert in_language("ja", wording.name, "relation", "quantised") == "量子化"
+    assert in_language("ja", wording.name, "relation", "merged by hand") == "merged by hand"
+    assert (in_language("ja", wording.stated_text, "not stated"), wording.stated_text(None)) == (
+        "記載なし",
+        "not stated",
+    )
+    assert in_language("ja", wording.stated_text, "flexible-extract") == "flexible-extract"
+    assert (
+        in_language("ja", wording.benchmark_name, "arc_easy", "not stated", 5) == "arc_easy（指標の記載なし、5-shot）"
+    )
+    assert wording.benchmark_name("gsm8k", "em", 5, "strict-match") == "gsm8k (em, strict-match, 5-shot)"
+    assert wording.benchmark_name("gsm8k", "em", 5, "none") == "gsm8k (em, 5-shot)"
 
 
 def test_estimators_name_their_rank_or_number_of_neighbours():
-    assert wording.estimator_name("gride_8", "en").endswith("(n1=8, n2=16)")
-    assert wording.estimator_name("local_d2_50", "ja") == "局所d2：近傍の二次相関子次元 (k=50)"
-    assert wording.estimator_symbol("local_d2", "ja", n2=50) == "d2(k) k=50"
-    assert wording.estimator_symbol("mle", "en", n2=20) == "MLE k=20"
-    assert wording.estimator_symbol("gride_between", "ja", n1=8) == "ウィンドウ間GRIDE n1=8"
-    assert wording.estimator_name("skdim_TwoNN", "en") == "TwoNN (scikit-dimension)"
-    assert (
-        wording.dimension_axis("gride", "one_per_type", "en", None, 8)
-        == "Estimated dimension (GRIDE n1=8, one per type)"
-    )
+    assert wording.estimator_name("gride_8").endswith("(n1=8, n2=16)")
+    assert in_language("ja", wording.estimator_name, "local_d2_50") == "局所d2：近傍の二次相関子次元 (k=50)"
+    assert in_language("ja", wording.estimator_symbol, "local_d2", n2=50) == "d2(k) k=50"
+    assert wording.estimator_symbol("mle", n2=20) == "MLE k=20"
+    assert in_language("ja", wording.estimator_symbol, "gride_between", n1=8) == "ウィンドウ間GRIDE n1=8"
+    assert wording.estimator_name("skdim_TwoNN") == "TwoNN (scikit-dimension)"
+    assert wording.dimension_axis("gride", "one_per_type", None, 8) == "Estimated dimension (GRIDE n1=8, one per type)"
 
 
 def test_japanese_sentences_follow_each_other_without_a_space():
-    assert wording.joined_sentences(("One.", "", "Two."), "en") == "One. Two."
-    assert wording.joined_sentences(("一。", "二。"), "ja") == "一。二。"
+    assert wording.joined_sentences(("One.", "", "Two.")) == "One. Two."
+    assert in_language("ja", wording.joined_sentences, ("一。", "二。")) == "一。二。"
 
 
 def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
     own = ("notes", "unknown", "user's own")
-    assert wording.text_name(*own, "en") == "notes (own text)"
-    assert wording.text_name(*own, "ja") == "notes（手元のテキスト）"
-    assert wording.text_name("docs", "en", "technical reference", "en") == "docs (English, technical reference)"
+    assert wording.text_name(*own) == "notes (own text)"
+    assert in_language("ja", wording.text_name, *own) == "notes（手元のテキスト）"
+    assert wording.text_name("docs", "en", "technical reference") == "docs (English, technical reference)"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_what_limits_a_score_stands_beside_it(more, said):
         "dtype": "float32",
         "unit": "percent",
     }
-    assert wording.score_note_lines(row | more, "en") == said
+    assert wording.score_note_lines(row | more) == said
 
 
 def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():
@@ -112,4 +114,6 @@ def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():
     (claim,) = (claim for claim in CLAIMS if "2602.20433" in claim.source)
     assert claim.direction == "other" and "Inner layers were not measured" in claim.confound
     for language, matrix in (("en", "unembedding matrix"), ("ja", "出力埋め込み行列")):
-        assert matrix in wording.scatter_caution_text(language) and matrix in translator(language)(claim.said)
+        assert matrix in in_language(language, wording.scatter_caution_text) and matrix in in_language(
+            language, translated, claim.said
+        )

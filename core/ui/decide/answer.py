@@ -13,9 +13,9 @@ from core.analysis.decision import Decision
 from core.analysis.ranking import natural_sort_key
 from core.errors import Sentence
 from core.figures import decisions as figures
-from core.locale import worded
+from core.locale import _, worded
 from core.pilots.rule import DIMENSIONS, Assumptions
-from core.ui import inputs, language, pictures, reads, tables, url_state
+from core.ui import inputs, pictures, reads, tables, url_state
 from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_words
@@ -33,20 +33,18 @@ ICONS = {
 
 def show_answer(view: DecisionView) -> None:
     """Draw the sentence of the decision, and what limits it."""
-    _ = language.translator()
-    lang = language.current()
     if view.decision is None:
         st.info(escape(view.message), icon=":material/help:")
         return
     st.markdown(
-        f"#### {ICONS[view.decision.standing]} {escape(words.decision_text(view.decision, lang, view.assumptions.bits))}"
+        f"#### {ICONS[view.decision.standing]} {escape(words.decision_text(view.decision, view.assumptions.bits))}"
     )
-    other_task = words.other_task_text(view.rule.rule, view.task, lang) if view.rule else None
-    for line in (other_task, *words.note_lines(view.decision, lang), _relation_text(view, view.decision)):
+    other_task = words.other_task_text(view.rule.rule, view.task) if view.rule else None
+    for line in (other_task, *words.note_lines(view.decision), _relation_text(view, view.decision)):
         if line:
             st.caption(escape(line))
     if view.rule:
-        st.caption(escape(words.rule_text(view.rule.rule, lang)))
+        st.caption(escape(words.rule_text(view.rule.rule)))
 
 
 def _relation_text(view: DecisionView, decision: Decision) -> str:
@@ -56,41 +54,38 @@ def _relation_text(view: DecisionView, decision: Decision) -> str:
     )
     if view.task is None or not weighs_dimension:
         return ""
-    return answer_words.answer_text(reads.relation(view.question.with_score(view.task)), language.current())
+    return answer_words.answer_text(reads.relation(view.question.with_score(view.task)))
 
 
 def show_choice(view: DecisionView) -> None:
     """Draw the Pareto front, what a change of each weight would choose, and the table of models."""
-    _ = language.translator()
-    lang, decision = language.current(), view.decision
+    decision = view.decision
     if decision is None:
         return
     if decision.candidates:
         _show_front(view, decision)
-        bars = figures.weight_bars(decision, lang, view.assumptions.bits)
+        bars = figures.weight_bars(decision, view.assumptions.bits)
         if bars:
             st.subheader(_("What a change of weight would choose"))
-            pictures.plot(figures.weight_figure(bars, lang), "weights")
+            pictures.plot(figures.weight_figure(bars), "weights")
         st.subheader(_("The models, by their weighted mean"))
         rows = _decision_table(view, decision)
         runs = pl.DataFrame({"run_id": [candidate.run_id for candidate in decision.candidates]})
         selected = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
         tables.show_comparison_button(runs, selected, "matrix")
-        st.caption(words.normalisation_text(lang))
+        st.caption(words.normalisation_text())
         tables.show_download(_with_ids(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
-        reasons = [words.exclusion_text(candidate, decision, lang, view.assumptions) for candidate in decision.excluded]
+        reasons = [words.exclusion_text(candidate, decision, view.assumptions) for candidate in decision.excluded]
         heading = Sentence("Left out: {n} model", "Left out: {n} models", n=len(reasons))
-        with st.expander(worded(heading, lang), expanded=decision.chosen is None):
+        with st.expander(worded(heading), expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in reasons))
 
 
 def _show_front(view: DecisionView, decision: Decision) -> None:
     """Draw the models by two criteria, which are chosen where there are more."""
-    _ = language.translator()
-    lang = language.current()
     names = {
-        i: words.criterion_name(criterion.resolved, lang, view.assumptions.bits)
+        i: words.criterion_name(criterion.resolved, view.assumptions.bits)
         for i, criterion in enumerate(decision.criteria)
     }
     if len(names) < 2:
@@ -103,25 +98,23 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
             x = inputs.choose_from_list(
                 _("To the right"), others, "right", x if x != y else others[0], names.__getitem__, width=320
             )
-    data = figures.front_points(decision, x, y, view.n_points, lang)
-    pictures.plot(figures.front_figure(data, lang, view.assumptions), "front")
+    data = figures.front_points(decision, x, y, view.n_points)
+    pictures.plot(figures.front_figure(data, view.assumptions), "front")
     if data.has_others:
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 
 
 def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
     """One line per model that can be chosen, the choice first."""
-    _ = language.translator()
-    lang = language.current()
     columns: dict[str, list[Any]] = {
         _("Model"): [candidate.name for candidate in decision.candidates],
         _("Weighted mean"): [round(total, 3) for total in decision.totals],
     }
     for i, criterion in enumerate(decision.criteria):
-        name = words.measured_criterion_name(criterion.resolved, view.n_points, lang, view.assumptions.bits)
-        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share_text(criterion.share, lang))
+        name = words.measured_criterion_name(criterion.resolved, view.n_points, view.assumptions.bits)
+        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share_text(criterion.share))
         columns[title] = [_cell(view, decision, row, i) for row in range(len(decision.candidates))]
-    columns[_("Among all")] = [words.pareto_text(standing, decision, lang) for standing in decision.pareto]
+    columns[_("Among all")] = [words.pareto_text(standing, decision) for standing in decision.pareto]
     return pl.DataFrame(columns)
 
 
@@ -129,7 +122,7 @@ def _cell(view: DecisionView, decision: Decision, row: int, i: int) -> str:
     """`61.5 [58.2, 64.8] → 0.72`: the value of a criterion, and its utility."""
     criterion = decision.criteria[i]
     quantity = criterion.resolved.criterion.of
-    text = words.interval_text(quantity, decision.candidates[row].values[i], language.current(), view.assumptions)
+    text = words.interval_text(quantity, decision.candidates[row].values[i], view.assumptions)
     utility = decision.utilities[row][i]
     return f"{text} → {utility:.2f}" if utility is not None and criterion.share else text
 
@@ -149,11 +142,10 @@ def _with_ids(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
 
 def show_cost(view: DecisionView) -> None:
     """Draw memory and price of each model, and the assumptions behind them."""
-    _ = language.translator()
-    lang, assumptions = language.current(), view.assumptions
+    assumptions = view.assumptions
     bars = figures.cost_bars(view.context.runs, view.context.costs, assumptions)
-    pictures.plot(figures.cost_figure(bars, lang, assumptions), "memory")
-    price = figures.price_figure(bars, lang, assumptions)
+    pictures.plot(figures.cost_figure(bars, assumptions), "memory")
+    price = figures.price_figure(bars, assumptions)
     if price is not None:
         pictures.plot(price, "price")
     else:
@@ -166,12 +158,11 @@ def show_cost(view: DecisionView) -> None:
     else:
         _show_assumption_inputs(assumptions)
     _show_cost_table(view, baseline)
-    st.caption(words.cost_basis_text(lang))
+    st.caption(words.cost_basis_text())
 
 
 def _choose_baseline(view: DecisionView) -> str | None:
     """Return the run of the model in use, with which prices are compared."""
-    _ = language.translator()
     priced = [run_id for run_id, cost in view.context.costs.items() if cost.price is not None]
     if len(priced) < 2:
         return None
@@ -190,31 +181,28 @@ def _choose_baseline(view: DecisionView) -> str | None:
 
 
 def _show_assumption_inputs(assumptions: Assumptions) -> None:
-    _ = language.translator()
-    lang = language.current()
     st.subheader(_("Assumptions"))
     with st.container(horizontal=True):
         for name, (minimum, maximum) in NUMBER_LIMITS.items():
             is_whole = isinstance(getattr(assumptions, name), int) and name not in ASSUMPTION_UNITS
             inputs.show_number_input(
-                words.assumption_name(name, lang),
+                words.assumption_name(name),
                 f"a.{name}",
                 minimum,
                 maximum,
                 format="%.0f" if is_whole else "%g",
                 width=210,
             )
-        st.text_input(words.assumption_name("currency", lang), key=url_state.key("a.currency"), max_chars=8, width=120)
+        st.text_input(words.assumption_name("currency"), key=url_state.key("a.currency"), max_chars=8, width=120)
 
 
 def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
     """Draw the table of costs, in which own speeds are typed."""
-    _ = language.translator()
-    lang, runs = language.current(), view.context.runs.sort("parameters", natural_sort_key())
+    runs = view.context.runs.sort("parameters", natural_sort_key())
     costs = [view.context.costs[run_id] for run_id in runs["run_id"]]
     own_speed = _("Own speed [tokens/s]")
     baseline_price = view.context.costs[baseline].price if baseline else None
-    price = {_("Price per month"): [words.value_text("price", cost.price, lang, view.assumptions) for cost in costs]}
+    price = {_("Price per month"): [words.value_text("price", cost.price, view.assumptions) for cost in costs]}
     saving = {_("Less than in use"): [_saving_text(baseline_price, cost.price, view.assumptions) for cost in costs]}
     rows = pl.DataFrame(
         {
@@ -226,14 +214,14 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
                 [None if cost.hours is None else round(cost.hours, 1) for cost in costs], dtype=pl.Float64
             ),
             _("Machines"): pl.Series([cost.machines for cost in costs], dtype=pl.Int64),
-            _("Speed"): [words.value_text("speed", cost.tokens_per_second, lang) for cost in costs],
-            _("Where from"): [words.speed_source_text(cost, lang) for cost in costs],
-            _("Memory in all"): [words.value_text("memory", cost.memory_bytes, lang) for cost in costs],
-            _("Key-value cache"): [words.cache_text(cost, lang) for cost in costs],
-            _("Parameters"): [words.value_text("parameters", n, lang) for n in runs["parameters"]],
+            _("Speed"): [words.value_text("speed", cost.tokens_per_second) for cost in costs],
+            _("Where from"): [words.speed_source_text(cost) for cost in costs],
+            _("Memory in all"): [words.value_text("memory", cost.memory_bytes) for cost in costs],
+            _("Key-value cache"): [words.cache_text(cost) for cost in costs],
+            _("Parameters"): [words.value_text("parameters", n) for n in runs["parameters"]],
             **{
                 _("Weights at {bits} bits").format(bits=bits): [
-                    words.value_text("memory", cost.weight_bytes[k], lang) for cost in costs
+                    words.value_text("memory", cost.weight_bytes[k]) for cost in costs
                 ]
                 for k, bits in enumerate(PRECISIONS)
             },
@@ -255,7 +243,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
 def _saving_text(baseline: float | None, price: float | None, assumptions: Assumptions) -> str:
     if price is None or baseline is None:
         return "–"
-    return words.value_text("price", baseline - price, language.current(), assumptions)
+    return words.value_text("price", baseline - price, assumptions)
 
 
 def _store_speeds(references: list[str], column: str) -> None:

@@ -18,11 +18,11 @@ from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
 from core.analysis.question import RankingQuestion
 from core.errors import InputError
-from core.locale import worded
+from core.locale import _, worded
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
-from core.ui import inputs, language, reads, url_state
+from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import ANSWERED, ANY, choose_cloud, choose_group, group_names, named_group, offered_groups
 from core.wording import decisions as words
@@ -98,7 +98,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
                     )
             decision = deciding.decide_in_context(context, criteria, task, use_class)
         except InputError as error:
-            criteria, message = [] if rule else _read_criteria(context, question), worded(error, language.current())
+            criteria, message = [] if rule else _read_criteria(context, question), worded(error)
         return DecisionView(
             context, criteria, task, decision, message, assumptions, use_class, rule, data.rules, question
         )
@@ -107,7 +107,6 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
 def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQuestion, pl.DataFrame, bool]:
     """Return the ranking question, the runs to choose among (those of the ranking by default), and whether their dimensions
     compare; what the link says wrongly is drawn `above`."""
-    _ = language.translator()
     cloud = choose_cloud()
     population = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
     names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
@@ -124,11 +123,8 @@ def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQu
 
 def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
     """Return a saved rule, or None for the criteria stated on the page; what the link says wrongly is drawn `above`."""
-    _ = language.translator()
     saved = {rule.rule_id: rule for rule in rules}
-    names = {STATED: _("criteria stated here")} | {
-        key: words.rule_name(rule, language.current()) for key, rule in saved.items()
-    }
+    names = {STATED: _("criteria stated here")} | {key: words.rule_name(rule) for key, rule in saved.items()}
     unknown = _("The link asks for a rule that is not here: {names}.")
     chosen = inputs.choose_by_id(_("Rule"), list(names), "rule", STATED, names.__getitem__, unknown, above, width=210)
     return saved.get(chosen)
@@ -136,7 +132,6 @@ def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
 
 def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str, Any] | None:
     """Return the task that a rule is applied to: by default the one that it was made for."""
-    _ = language.translator()
     if rule is None or not any(
         criterion.of == "score" and criterion.benchmark is None for criterion in rule.rule.criteria
     ):
@@ -147,12 +142,7 @@ def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str,
     learned = rule.rule.task
     default = next((key for key, row in offered.items() if learned and learned.is_met_by(row)), next(iter(offered)))
     chosen = inputs.choose_from_list(
-        _("Task"),
-        list(offered),
-        "task",
-        default,
-        lambda key: words.task_name(offered[key], language.current()),
-        width=230,
+        _("Task"), list(offered), "task", default, lambda key: words.task_name(offered[key]), width=230
     )
     return offered[chosen]
 
@@ -164,7 +154,6 @@ def task_name(task: Mapping[str, Any] | None) -> TaskName | None:
 
 def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
     """Return some of the models, or all."""
-    _ = language.translator()
     names = dict(runs.sort(ranking.natural_sort_key()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
@@ -184,16 +173,10 @@ def _one_run_each(runs: pl.DataFrame) -> pl.DataFrame:
 
 def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     """Return the use class: that of the pilot, or the choice of the reader."""
-    _ = language.translator()
     if pilot is not None:
         return pilot.pilot.use_class
     return inputs.choose_from_list(
-        _("Use class"),
-        list(USE_CLASSES),
-        "use",
-        "general",
-        lambda key: wording.name("use_class", key, language.current()),
-        width=140,
+        _("Use class"), list(USE_CLASSES), "use", "general", lambda key: wording.name("use_class", key), width=140
     )
 
 
@@ -244,14 +227,13 @@ def _default_criteria(
 
 def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
     """Return the criteria with weights and thresholds."""
-    _ = language.translator()
-    available, lang = _available_criteria(context, question), language.current()
+    available = _available_criteria(context, question)
     chosen = inputs.choose_many(
         _("Criteria"),
         list(available),
         "by",
         _default_criteria(context, question, available),
-        lambda key: words.criterion_name(available[key], lang),
+        lambda key: words.criterion_name(available[key]),
         hides_default=True,
     )
     task = next((available[key].benchmark for key in chosen if available[key].benchmark is not None), None)
@@ -267,17 +249,15 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
 
 
 def _show_weight_input(criterion: ResolvedCriterion, muted_reason: str | None) -> None:
-    _ = language.translator()
     name = f"w.{criterion.key}"
     url_state.restore_choice(name, range(MAX_WEIGHT + 1), _default_weight(criterion))
-    lang = language.current()
     value = st.slider(
-        escape(words.criterion_name(criterion, lang)),
+        escape(words.criterion_name(criterion)),
         0,
         MAX_WEIGHT,
         key=url_state.key(name),
         disabled=muted_reason is not None,
-        help=words.reason_text(deciding.reason_key(criterion, muted_reason), lang) if muted_reason else None,
+        help=words.reason_text(deciding.reason_key(criterion, muted_reason)) if muted_reason else None,
         width=220,
     )
     url_state.publish(name, value)
@@ -290,11 +270,10 @@ def _default_weight(criterion: ResolvedCriterion) -> int:
 
 def _show_threshold_input(criterion: ResolvedCriterion) -> None:
     """Draw the limit of a criterion: a minimum where higher values are better, a maximum where lower ones are."""
-    _ = language.translator()
-    lang, quantity = language.current(), criterion.criterion.of
+    quantity = criterion.criterion.of
     units = {"parameters": _("millions"), "memory": "GB"}
     template = _("{criterion}, at least") if criterion.higher_is_better else _("{criterion}, at most")
-    label = template.format(criterion=words.criterion_name(criterion, lang))
+    label = template.format(criterion=words.criterion_name(criterion))
     inputs.read_number(f"t.{criterion.key}", None)
     inputs.show_number_input(
         escape(f"{label} [{units[quantity]}]" if quantity in units else label),

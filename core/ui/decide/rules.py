@@ -16,6 +16,7 @@ from core import wording
 from core.analysis.decision import Decision
 from core.analysis.rule_record import record_choice, track_record
 from core.errors import WorkdimError
+from core.locale import _
 from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
@@ -31,7 +32,6 @@ _ERROR = "decide told"
 
 def show_rules(view: DecisionView) -> None:
     """Draw the saved rules, and the actions on the chosen one."""
-    _ = language.translator()
     if error := st.session_state.pop(_ERROR, None):
         st.error(escape(error), icon=":material/error:")
     if view.rules:
@@ -51,15 +51,13 @@ def show_rules(view: DecisionView) -> None:
 
 def _rule_table(saved: list[SavedRule]) -> pl.DataFrame:
     """One line per saved rule: how often it was right, what it was made for, its criteria."""
-    _ = language.translator()
-    lang = language.current()
     return pl.DataFrame(
         {
-            _("Rule"): [words.rule_name(rule, lang) for rule in saved],
-            _("Was right"): [words.track_record_text(track_record(rule.choices), lang) for rule in saved],
-            _("Learned on"): [words.task_name(rule.rule.task, lang) for rule in saved],
-            _("Criteria"): [words.rule_text(rule.rule, lang) for rule in saved],
-            _("Use class"): [wording.name("use_class", rule.rule.use_class, lang) for rule in saved],
+            _("Rule"): [words.rule_name(rule) for rule in saved],
+            _("Was right"): [words.track_record_text(track_record(rule.choices)) for rule in saved],
+            _("Learned on"): [words.task_name(rule.rule.task) for rule in saved],
+            _("Criteria"): [words.rule_text(rule.rule) for rule in saved],
+            _("Use class"): [wording.name("use_class", rule.rule.use_class) for rule in saved],
             _("Saved"): [language.local_time(rule.at, in_table=True) for rule in saved],
         }
     )
@@ -67,8 +65,6 @@ def _rule_table(saved: list[SavedRule]) -> pl.DataFrame:
 
 @inputs.hidden_when_read_only
 def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
-    _ = language.translator()
-    lang = language.current()
     with st.container(horizontal=True, vertical_alignment="center"):
         if view.decision:
             st.button(
@@ -80,9 +76,7 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
             )
         inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
-            st.markdown(
-                _("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(rule, lang))}**")
-            )
+            st.markdown(_("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(rule))}**"))
             st.button(
                 _("Delete"),
                 key="rule delete",
@@ -93,7 +87,7 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(choice.task for choice in rule.choices if choice.task):
-        record = words.track_record_text(track_record(rule.choices, task), lang)
+        record = words.track_record_text(track_record(rule.choices, task))
         st.caption(escape(_("On {task}: {told}.").format(task=task, told=record)))
     for choice in rule.choices[:MAX_CHOICES]:
         _show_past_choice(rule, choice)
@@ -103,18 +97,16 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
 
 def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
     """Draw a choice with its reasons, and its outcome or the inputs for it."""
-    _ = language.translator()
-    lang = language.current()
     with st.container(border=True):
         date_and_task = _("{day}, task {task}").format(
             day=language.local_time(choice.chosen_at), task=choice.task or _("none")
         )
-        st.markdown(f"**{escape(words.choice_text(choice, lang))}** · {escape(date_and_task)}")
-        for line in filter(None, (words.reason_text(key, lang, choice.share_first) for key in choice.reasons)):
+        st.markdown(f"**{escape(words.choice_text(choice))}** · {escape(date_and_task)}")
+        for line in filter(None, (words.reason_text(key, choice.share_first) for key in choice.reasons)):
             st.caption(escape(line))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if choice.outcome:
-                name = wording.name("rule_outcome", choice.outcome, lang)
+                name = wording.name("rule_outcome", choice.outcome)
                 outcome = _("Outcome: {outcome}.").format(outcome=name)
                 st.markdown(escape(f"{outcome} {choice.outcome_note or ''}".strip()))
                 _show_outcome_button(_("Take back"), rule, choice, None)
@@ -149,7 +141,6 @@ def _apply_rule(view: DecisionView, rule: SavedRule, decision: Decision) -> None
 @inputs.hidden_when_read_only
 def _show_save_form(view: DecisionView) -> None:
     """Draw the form that saves the criteria of the page as a rule."""
-    _ = language.translator()
     if view.decision is None:
         return
     st.subheader(_("Save the criteria stated here"))
@@ -185,7 +176,6 @@ def _stated_rule(view: DecisionView, name: str, note: str | None = None) -> Rule
 
 @inputs.hidden_when_read_only
 def _show_upload() -> None:
-    _ = language.translator()
     with st.expander(_("Save a rule from a TOML file")):
         file = inputs.upload(_("Rule file"), ["toml"], "rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
@@ -198,4 +188,4 @@ def _show_upload() -> None:
             except WorkdimError as error:
                 st.error(escape(str(error)), icon=":material/error:")
             else:
-                st.success(escape(words.rule_name(saved, language.current())), icon=":material/check:")
+                st.success(escape(words.rule_name(saved)), icon=":material/check:")

@@ -13,7 +13,8 @@ from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
 from core.analysis.generality import OrderTable, OverTasks
 from core.figures import generality as figures
-from core.ui import language, pictures, reads, tables
+from core.locale import _
+from core.ui import pictures, reads, tables
 from core.ui.decide.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_words
@@ -23,8 +24,6 @@ from core.wording.scores import p_number_text
 
 def show_by_task(view: DecisionView) -> None:
     """Draw the relation and the choice of each task, and those of all tasks together."""
-    _ = language.translator()
-    lang = language.current()
     comparison = _over_tasks(view)
     if not comparison.tasks:
         st.info(_("None of these models has a score. Import scores, or score the models on a task of your own."))
@@ -33,12 +32,12 @@ def show_by_task(view: DecisionView) -> None:
     if not view.context.comparable:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
-        pictures.plot(figures.task_figure(figures.task_lines(comparison, lang), lang), "tasks")
-        for line in words.pooled_relation_lines(comparison, lang):
+        pictures.plot(figures.task_figure(figures.task_lines(comparison)), "tasks")
+        for line in words.pooled_relation_lines(comparison):
             st.caption(escape(line))
     tables.show(_task_table(view, comparison), "task table")
     if view.context.comparable and len(comparison.tasks) > 1:
-        st.caption(escape(words.many_tasks_text(lang)))
+        st.caption(escape(words.many_tasks_text()))
     st.caption(
         _(
             "What a task chooses: these criteria with the score of that task in the place of every score, without thresholds of scores."
@@ -54,27 +53,25 @@ def _over_tasks(view: DecisionView) -> OverTasks:
 
 def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
     """One line per task, and one of all together: relation of dimension and score, and the model chosen."""
-    _ = language.translator()
-    lang = language.current()
     pooled_tasks = comparison.pooled.tasks if comparison.pooled else {}
     rows: list[tuple[str, ...]] = []
     for task in comparison.tasks:
         relation, pooled = task.answer.relation, pooled_tasks.get(task.key)
         rows.append(
             (
-                words.task_name(task.benchmark, lang),
+                words.task_name(task.benchmark),
                 str(relation.n),
-                answer_words.answer_word(task.answer, lang) if view.context.comparable else "–",
+                answer_words.answer_word(task.answer) if view.context.comparable else "–",
                 answer_words.coefficient_text(relation.rho, relation.lower, relation.upper),
                 "–" if task.p is None else p_number_text(task.p),
                 answer_words.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
-                words.standing_text(task.decision, lang),
+                words.standing_text(task.decision),
             )
         )
     if comparison.decision or (comparison.pooled and comparison.pooled.n_tasks > 1):
         mean = comparison.pooled
         rho = answer_words.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
-        rows.append((_("all tasks together"), "", "", rho, "", "", words.standing_text(comparison.decision, lang)))
+        rows.append((_("all tasks together"), "", "", rho, "", "", words.standing_text(comparison.decision)))
     titles = [
         _("Task"),
         _("Models"),
@@ -94,8 +91,6 @@ def _chosen_name(decision: Decision | None) -> str:
 
 def show_other_texts(view: DecisionView) -> None:
     """Draw whether the order by dimension and the shapes hold on other texts, and the order by scores on other tasks."""
-    _ = language.translator()
-    lang = language.current()
     runs = reads.ranking().filter(pl.col("model_id").is_in(view.context.runs["model_id"].to_list()))
     st.subheader(_("Models on several texts"))
     order = generality.order_over_texts(runs)
@@ -108,20 +103,20 @@ def show_other_texts(view: DecisionView) -> None:
     else:
         texts = dict(runs.select("corpus_id", pl.struct("corpus_name", "corpus_language", "corpus_domain")).rows())
         titles = [
-            wording.text_name(text["corpus_name"], text["corpus_language"], text["corpus_domain"], lang)
+            wording.text_name(text["corpus_name"], text["corpus_language"], text["corpus_domain"])
             for text in (texts[key] for key in order.columns)
         ]
         _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen_name(view.decision))
-        st.caption(escape(words.concordance_text(order, lang, over_texts=True)))
+        st.caption(escape(words.concordance_text(order, over_texts=True)))
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
-            st.caption(escape(words.agreement_text(agreement, lang)))
+            st.caption(escape(words.agreement_text(agreement)))
     st.subheader(_("Models on several tasks"))
     task_order = _over_tasks(view).order
     if task_order is None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
-    by_key = {score_key(row): words.task_name(row, lang) for row in view.context.benchmarks.to_dicts()}
+    by_key = {score_key(row): words.task_name(row) for row in view.context.benchmarks.to_dicts()}
     _show_order(
         task_order,
         [by_key.get(key, key.split("~")[1]) for key in task_order.columns],
@@ -129,11 +124,10 @@ def show_other_texts(view: DecisionView) -> None:
         "by tasks",
         _chosen_name(view.decision),
     )
-    st.caption(escape(words.concordance_text(task_order, lang, over_texts=False)))
+    st.caption(escape(words.concordance_text(task_order, over_texts=False)))
 
 
 def _show_order(order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
-    _ = language.translator()
     data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen)
     title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
     pictures.plot(figures.order_figure(data, title), f"order {key}")

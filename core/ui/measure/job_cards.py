@@ -11,8 +11,9 @@ import streamlit as st
 
 from core import locale, wording
 from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
+from core.locale import _
 from core.records import PLANNING, SCORING
-from core.ui import inputs, language, pictures, reads, tables
+from core.ui import inputs, pictures, reads, tables
 from core.ui.markdown import escape
 from core.wording.labels import text_name
 from core.wording.numbers import duration
@@ -32,7 +33,6 @@ _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "faile
 
 def show(kind: str | None = None) -> None:
     """Draw a card of every job, or of those of one kind; anew each second while one is active."""
-    _ = language.translator()
     if st.session_state.pop(_STARTED, False):  # from a button below the fold
         st.toast(_start_text(), icon=":material/play_arrow:")
         st.html(_TO_TOP, unsafe_allow_javascript=True)
@@ -48,7 +48,6 @@ def show(kind: str | None = None) -> None:
 
 def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
     """Draw a button that opens the comparison, where several models were measured alike."""
-    _ = language.translator()
     finished: dict[tuple[str, str], list[str]] = {}
     for status in statuses:
         if status.state == "finished" and "run_id" in status.result:
@@ -68,7 +67,6 @@ def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
 
 
 def _start_text() -> str:
-    _ = language.translator()
     return _("It is being started. Its card appears at the top of this page.")
 
 
@@ -100,7 +98,6 @@ def _job_statuses(kind: str | None = None) -> Sequence[JobStatus]:
 
 
 def _show_cards(active_before: list[str], kind: str | None) -> None:
-    _ = language.translator()
     statuses = _job_statuses(kind)
     if [status.job.job_id for status in statuses if status.state in _ACTIVE] != active_before:
         st.rerun()  # the whole page: one has ended, and its run is there to be looked at
@@ -110,7 +107,6 @@ def _show_cards(active_before: list[str], kind: str | None) -> None:
 
 
 def _show_card(status: JobStatus) -> None:
-    _ = language.translator()
     config, state = status.job.config, status.state
     state_names = {
         "queued": _("waiting"),
@@ -120,7 +116,7 @@ def _show_card(status: JobStatus) -> None:
         "finished": _("finished"),
     }
     text, kind = config.what
-    kind = wording.phase_name(kind, language.current()) if kind in (SCORING, PLANNING) else kind
+    kind = wording.phase_name(kind) if kind in (SCORING, PLANNING) else kind
     name = escape(f"{config.model} · {text_name(text)} · {kind}")
     st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{state_names[state]}]")
     if state == "running":
@@ -142,29 +138,27 @@ def _show_card(status: JobStatus) -> None:
 
 
 def _show_progress(status: JobStatus) -> None:
-    _ = language.translator()
     step, record = status.progress, status.progress_record
     assert step is not None
     share = record.get("share", step.done / max(step.total, 1))
-    parts = [wording.phase_name(step.phase, language.current())]
+    parts = [wording.phase_name(step.phase)]
     if step.total > 1:
         parts.append(_("{done} of {total}").format(done=f"{step.done:,}", total=f"{step.total:,}"))
     if record.get("tokens_per_second"):
         parts.append(_("{n} tokens per second").format(n=f"{record['tokens_per_second']:,.0f}"))
     if record.get("seconds_left") is not None:
-        parts.append(_("about {time} left").format(time=duration(record["seconds_left"], language.current())))
+        parts.append(_("about {time} left").format(time=duration(record["seconds_left"])))
     st.progress(min(1.0, max(0.0, share)), escape(_(", ").join(parts)))
 
 
 def _show_partial_profile(status: JobStatus) -> None:
     """Draw the curve of the layers measured so far, of which nothing is checked yet."""
-    _ = language.translator()
     step = status.progress
     if step is None or step.phase != "geometry":
         return
     layers = status.job.finished_layers()[: step.total - 1]  # the last state is that after the final norm
     if len(layers) >= MIN_LAYERS:
-        svg = partial_thumbnail(status.job.config.model, layers, language.current(), pictures.theme())
+        svg = partial_thumbnail(status.job.config.model, layers, pictures.theme())
         st.image(svg, width=THUMBNAIL[0], alt=status.job.config.model)
         st.caption(
             _(
@@ -178,7 +172,6 @@ def _show_partial_profile(status: JobStatus) -> None:
 def _show_actions(status: JobStatus) -> None:
     from core.runs import processes
 
-    _ = language.translator()
     job_id, state = status.job.job_id, status.state
     with st.container(horizontal=True, gap="small"):
         if state == "finished" and "file_sha256" in status.result:
@@ -212,8 +205,7 @@ def _show_actions(status: JobStatus) -> None:
 def _show_log(status: JobStatus) -> None:
     from core.runs.progress import read_log
 
-    _ = language.translator()
     lines = read_log(status.job, LOG_LINES)
     if lines:
         with st.expander(_("Log")):
-            st.code("\n".join(locale.worded(line, language.current()) for line in lines), language=None)
+            st.code("\n".join(locale.worded(line) for line in lines), language=None)

@@ -14,9 +14,10 @@ import streamlit as st
 
 from core import wording
 from core.errors import InputError
+from core.locale import _, translated
 from core.records import Preflight
 from core.registry.protocols import PROTOCOLS, PURPOSES, n_tokens_read
-from core.ui import inputs, language, reads, url_state
+from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.wording.labels import shortened_name, text_name
@@ -51,7 +52,6 @@ def show() -> None:
     """Draw the form, and the estimate of what was submitted last."""
     from core.runs.requests import demo_requests
 
-    _ = language.translator()
     _apply_link()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(escape(reason), icon=":material/error:")
@@ -86,7 +86,6 @@ def _show_model_suggestions() -> None:
     from core.runs.caches import cached_models, local_models
     from core.runs.requests import demo_requests
 
-    _ = language.translator()
     demo = [config.model for config in demo_requests()]
     local = local_models(reads.warehouse())[:MAX_LOCAL]
     suggestions = list(dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()]))[:MAX_SUGGESTIONS]
@@ -112,18 +111,17 @@ def _update_models() -> None:
 def _show_earlier_durations(configs: list[RunConfig]) -> None:
     """Draw a first estimate while the cards are made: how long each model took here, else the range of others by this
     protocol."""
-    _ = language.translator()
-    durations, lang = reads.durations(), language.current()
+    durations = reads.durations()
     last_seconds = {(row["reference"], row["protocol"]): row["seconds"] for row in durations.reverse().to_dicts()}
     lines = []
     for config in configs:
         others = durations.filter(pl.col("protocol") == config.protocol)["seconds"].drop_nulls()
         if (config.model, config.protocol) in last_seconds:
-            time = duration(last_seconds[config.model, config.protocol], lang)
+            time = duration(last_seconds[config.model, config.protocol])
             lines.append(_("{model}: {time} the last time here.").format(model=config.model, time=time))
         elif not others.is_empty():
             template = _("{model}: not measured here yet. Others took {least} to {most} with this protocol.")
-            least, most = (duration(float(str(end)), lang) for end in (others.min(), others.max()))
+            least, most = (duration(float(str(end))) for end in (others.min(), others.max()))
             lines.append(template.format(model=config.model, least=least, most=most))
     if lines:
         st.caption("  \n".join(map(escape, lines)))
@@ -131,13 +129,12 @@ def _show_earlier_durations(configs: list[RunConfig]) -> None:
 
 def _protocol_captions(names: list[str]) -> list[str]:
     """The purpose of each protocol, with how long it took here, or how much more it reads than the first."""
-    _ = language.translator()
     durations = reads.durations()
     captions = []
     for name in names:
         seconds = durations.filter(protocol=name)["seconds"].median()
         if isinstance(seconds, float):
-            time = _("{time} here, the middle of earlier ones.").format(time=duration(seconds, language.current()))
+            time = _("{time} here, the middle of earlier ones.").format(time=duration(seconds))
         else:
             factor = n_tokens_read(PROTOCOLS[name]) / n_tokens_read(PROTOCOLS[names[0]])
             time = (
@@ -145,7 +142,7 @@ def _protocol_captions(names: list[str]) -> list[str]:
                 if name == names[0]
                 else _("Reads about {n:.0f} times as much as {first}.").format(n=factor, first=names[0])
             )
-        captions.append(wording.joined_sentences([language.translator()(PURPOSES[name]), time], language.current()))
+        captions.append(wording.joined_sentences([translated(PURPOSES[name]), time]))
     return captions
 
 
@@ -171,7 +168,6 @@ def choose_text() -> dict[str, Any]:
     """Return the text of a request: corpus, column, encoding, chat; corpus is empty where an own text is not named."""
     from core.runs.requests import text_names
 
-    _ = language.translator()
     left, right = st.columns(2)
     chosen = left.selectbox(
         _("Text"),
@@ -218,7 +214,6 @@ def _choose_settings() -> tuple[dict[str, Any], bool]:
     from core.records import DTYPES
     from core.runs.requests import protocol_names
 
-    _ = language.translator()
     names = protocol_names()
     protocol = st.radio(_("Protocol"), names, key="measure protocol", captions=_protocol_captions(names))
     with st.expander(_("More settings")):
@@ -235,7 +230,6 @@ def _choose_settings() -> tuple[dict[str, Any], bool]:
 def _build_configs(models: str, settings: dict[str, Any]) -> list[RunConfig]:
     from core.runs.requests import run_requests
 
-    _ = language.translator()
     references = [line.strip() for line in models.splitlines() if line.strip()]
     if references and settings["corpus"]:
         return run_requests(references, **settings)
@@ -247,7 +241,6 @@ def _preflight_cards(configs: list[RunConfig]) -> list[Preflight]:
     from core.runs.estimates import preflight_cards_from_process
     from core.runs.requests import expand_request
 
-    _ = language.translator()
     spinner_text = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
     with st.spinner(spinner_text, show_time=True):
         parts = [part for config in configs for part in expand_request(config)]
@@ -255,7 +248,6 @@ def _preflight_cards(configs: list[RunConfig]) -> list[Preflight]:
 
 
 def _show_estimate(estimate: _Estimate) -> None:
-    _ = language.translator()
     st.subheader(_("What it will take"))
     refused = {card.model for card in estimate.cards if card.refusals}
     possible = [config for config in estimate.configs if config.model not in refused]
@@ -297,7 +289,6 @@ def _start(configs: list[RunConfig], again: bool) -> None:
 
 def show_cleanable() -> None:
     """Draw how much disk space of caches and deleted runs can be freed, where it is much."""
-    _ = language.translator()
     n_bytes = _cleanable_bytes(reads.warehouse().path)
     if n_bytes > MIN_CLEANABLE:
         message = _("{size} GB of models, conversions and deleted runs could be cleaned away: `workdim cache`")
@@ -314,7 +305,6 @@ def _cleanable_bytes(path: Path) -> int:
 
 def _show_card(card: Preflight) -> None:
     """Draw what a measurement will take: refusals, then time, memory and disk, then what it measures and compares with."""
-    _ = language.translator()
     st.markdown(f"**{escape(' · '.join([card.model, text_name(card.corpus), card.protocol]))}**")
     for reason in card.refusals:
         st.error(escape(reason), icon=":material/block:")
@@ -335,13 +325,12 @@ def _show_card(card: Preflight) -> None:
 
 
 def _card_numbers(card: Preflight) -> dict[str, str]:
-    _ = language.translator()
 
     def text_or_unknown(value: int | float | None, text: str) -> str:
         return _("unknown") if value is None else text
 
     return {
-        _("Time"): text_or_unknown(card.seconds, duration(card.seconds, language.current())),
+        _("Time"): text_or_unknown(card.seconds, duration(card.seconds)),
         _("Memory"): text_or_unknown(card.memory_bytes, amount(card.memory_bytes)),
         _("Memory of the GPU"): amount(card.gpu_memory_bytes) if card.gpu_memory_bytes else "",
         _("To download"): text_or_unknown(card.download_bytes, amount(card.download_bytes)),
@@ -353,7 +342,6 @@ def _card_numbers(card: Preflight) -> dict[str, str]:
 
 
 def _card_description(card: Preflight) -> list[str]:
-    _ = language.translator()
     parts = [card.architecture, card.stored_format, card.stored_dtype]
     parts.append(_("measured in {dtype}").format(dtype=card.dtype))
     parts.append(_("licence: {name}").format(name=card.licence or _("unknown")))

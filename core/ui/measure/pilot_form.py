@@ -16,9 +16,10 @@ import tomli_w
 
 from core import wording
 from core.errors import InputError
+from core.locale import _, spoken
 from core.pilots import registration
 from core.pilots.pilot import USE_CLASSES, Pilot
-from core.ui import inputs, language, reads, url_state
+from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register_pilot
@@ -35,7 +36,6 @@ _MODEL_COLUMNS, _TEXT_COLUMNS = ("reference", "score", "std_error"), ("text", "c
 
 def show() -> None:
     """Draw the registered pilots with their progress, and the form of a new one."""
-    _ = language.translator()
     st.markdown(
         _(
             "A pilot is a comparison that is written down before it is measured: what is decided, its use class, models, "
@@ -61,7 +61,6 @@ def show() -> None:
 
 def _choose_start() -> None:
     """Draw the choice of a shipped or uploaded file, and fill the form with it when it changes."""
-    _ = language.translator()
     left, right = st.columns(2)
     names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
     chosen = left.selectbox(_("Begin with a pilot that comes with Workdim"), names, key="pilot shipped")
@@ -94,10 +93,8 @@ def _show_form(error: InputError | None) -> None:
     """Draw a field for each key of the file; an error stands at the field that it is about."""
     from core.runs.requests import protocol_names
 
-    _ = language.translator()
-    lang = language.current()
     form = _PilotForm(_parsed_file(), error)
-    use_classes = {key: wording.name("use_class", key, lang) for key in USE_CLASSES}
+    use_classes = {key: wording.name("use_class", key) for key in USE_CLASSES}
     left, right = st.columns([3, 2])
     form.text(left, "name", _("Name"))
     form.choice(right, "use_class", _("Use class"), use_classes)
@@ -153,13 +150,11 @@ class _PilotForm:
 
     def translation(self, name: str) -> None:
         """What screens and slides in the reader's language say in place of a text, where the file has it."""
-        _ = language.translator()
-        key = f"translations.{language.current()}.{name}"
+        key = f"translations.{spoken()}.{name}"
         if _value_at(self._content, key) is not None:
             self.text(st, key, _("The same, as screens and slides in this language say it"))
 
     def choice(self, place: Any, key: str, label: str, names: Mapping[Any, str], default: Any = None) -> None:
-        _ = language.translator()
         value, widget, options = _value_at(self._content, key), self._widget_key(key), list(names)
         chosen = value if value in names else default
         place.selectbox(
@@ -176,7 +171,6 @@ class _PilotForm:
 
     def better(self, place: Any, key: str, higher: Any, lower: Any) -> None:
         """Which score is better; `higher` and `lower` are the values of the file."""
-        _ = language.translator()
         self.choice(place, key, _("Better is"), {higher: _("the higher score"), lower: _("the lower score")})
 
     def day(self, place: Any, key: str, label: str) -> None:
@@ -317,8 +311,6 @@ def _parse(text: str) -> tuple[Pilot | None, InputError | None]:
 
 
 def _show_summary(pilot: Pilot) -> None:
-    _ = language.translator()
-    lang = language.current()
     summary = _(
         "Models: {models}; texts: {texts}; protocol: {protocol}. Use class: {use_class}. Primary benchmark: {benchmark}."
     )
@@ -327,8 +319,8 @@ def _show_summary(pilot: Pilot) -> None:
             models=len(pilot.models),
             texts=len(pilot.texts),
             protocol=escape(pilot.protocol),
-            use_class=wording.name("use_class", pilot.use_class, lang),
-            benchmark=escape(registered_benchmark_text(pilot.benchmark, lang)),
+            use_class=wording.name("use_class", pilot.use_class),
+            benchmark=escape(registered_benchmark_text(pilot.benchmark)),
         )
     )
 
@@ -344,11 +336,10 @@ def _n_measurements(pilot: Pilot) -> int:
 
 
 def _show_registered(row: Mapping[str, Any]) -> None:
-    _ = language.translator()
     pilot = registration.pilot_from_config(row["config"])
     n_measurements = _n_measurements(pilot)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(language.current()))}", width="stretch")
+        st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(spoken()))}", width="stretch")
         st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=n_measurements))
         if row["n_runs"]:
             st.page_link(
@@ -382,5 +373,5 @@ def _show_log(pilot: Pilot) -> None:
     with suppress(OSError):
         lines = _log_path(pilot).read_text(encoding="utf-8", errors="replace").splitlines()[-job_cards.LOG_LINES :]
         if lines:
-            with st.expander(language.translator()("Log")):
+            with st.expander(_("Log")):
                 st.code("\n".join(lines), language=None)

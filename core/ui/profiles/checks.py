@@ -6,7 +6,8 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.ui import inputs, language, tables
+from core.locale import _
+from core.ui import inputs, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.ui.tables import rounded, without_empty
@@ -15,8 +16,6 @@ from core.wording.labels import run_labels
 
 def show(selection: Selection) -> None:
     """Draw the outcomes of the checks, what each check means, and what controls and verdicts rest on."""
-    _ = language.translator()
-    lang = language.current()
     runs, checks = selection.runs, selection.of_runs(selection.checks)
     if checks.is_empty():
         st.info(_("No check was made on these runs."))
@@ -33,7 +32,7 @@ def show(selection: Selection) -> None:
     tables.show_download(tables.with_provenance(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
 
     st.subheader(_("Why each check matters"))
-    meanings = [(wording.name("check", name, lang), wording.check_meaning(name, lang)) for name in check_names(checks)]
+    meanings = [(wording.name("check", name), wording.check_meaning(name)) for name in check_names(checks)]
     st.markdown("\n".join(_list_item(*meaning) for meaning in meanings))
     controls = _control_lines(selection)
     if controls:
@@ -51,23 +50,19 @@ def _list_item(title: str, text: str) -> str:
 
 def _control_lines(selection: Selection) -> list[str]:
     """What each control says about each claim of its run, with ratio, power and outcome."""
-    lang = language.current()
-    labels = run_labels(selection.with_controls, lang)
+    labels = run_labels(selection.with_controls)
     lines = []
     for row in selection.against_controls.iter_rows(named=True):
         run, control = (labels.get(run_id, run_id) for run_id in (row["run_id"], row["control_run_id"]))
-        lines.append(f"- **{escape(run)}**, {escape(control)}  \n  {escape(wording.control_text(row, lang))}")
+        lines.append(f"- **{escape(run)}**, {escape(control)}  \n  {escape(wording.control_text(row))}")
     return lines
 
 
 def _limit_lines(runs: pl.DataFrame) -> list[str]:
     """What limits the verdicts of the runs on text; a control pass has none."""
-    lang = language.current()
     texts = runs.filter(pl.col("pass") == "text")
     reasons = dict.fromkeys(key for row in texts.iter_rows(named=True) for key in wording.run_reasons(row))
-    return [
-        _list_item(wording.reason_text(key, lang, brief=False), wording.reason_meaning(key, lang)) for key in reasons
-    ]
+    return [_list_item(wording.reason_text(key, brief=False), wording.reason_meaning(key)) for key in reasons]
 
 
 _SEVERITY = {"veto": 0, "warn": 1, "pass": 2}
@@ -75,7 +70,6 @@ _SEVERITY = {"veto": 0, "warn": 1, "pass": 2}
 
 def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run and check; of a check on several layers the worst layer."""
-    _ = language.translator()
     acts_on = checks.group_by("run_id", "check_name").agg(n_layers=pl.col("layer").drop_nulls().n_unique())
     worst = _by_severity(checks, runs).unique(["run_id", "check_name"], keep="first", maintain_order=True)
     worst = worst.join(acts_on, on=["run_id", "check_name"], maintain_order="left").sort(
@@ -87,7 +81,6 @@ def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
 def all_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run, check and layer, the worst first."""
-    _ = language.translator()
     return _check_table(_by_severity(checks, runs), runs, _("Layer"), {})
 
 
@@ -113,17 +106,15 @@ def _severity() -> pl.Expr:
 
 
 def _check_table(rows: pl.DataFrame, runs: pl.DataFrame, layer: str, more: dict[str, pl.Series]) -> pl.DataFrame:
-    _ = language.translator()
-    lang = language.current()
-    labels = run_labels(runs, language.current())
+    labels = run_labels(runs)
     outcomes = [
-        _("for information") if threshold is None and outcome == "pass" else wording.outcome_name(outcome, lang)
+        _("for information") if threshold is None and outcome == "pass" else wording.outcome_name(outcome)
         for outcome, threshold in rows.select("outcome", "threshold").rows()
     ]
     return without_empty(
         {
             _("Model"): [labels[run_id] for run_id in rows["run_id"]],
-            _("Check"): [wording.name("check", name, lang) for name in rows["check_name"]],
+            _("Check"): [wording.name("check", name) for name in rows["check_name"]],
             _("Outcome"): outcomes,
             _("Value"): rows["value"].round_sig_figs(3),
             _("± (paired)"): rounded(rows, "std_error", 2),

@@ -13,7 +13,8 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.profile_data import SURROGATE, CorrelatorData, ProfileData, Reference
-from core.ui import inputs, language, tables, url_state
+from core.locale import _
+from core.ui import inputs, tables, url_state
 from core.ui.reads import Selection
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
@@ -28,19 +29,13 @@ def choose_run_and_quantity(
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
         quantity = inputs.choose_from_list(
-            label,
-            quantities,
-            parameter,
-            quantities[0],
-            lambda key: wording.name(kind, key, language.current()),
-            width=480,
+            label, quantities, parameter, quantities[0], lambda key: wording.name(kind, key), width=480
         )
     return run, quantity
 
 
 def choose_layer(rows: pl.DataFrame) -> int | None:
     """Return one layer, or None for all."""
-    _ = language.translator()
     layers = sorted(rows["layer"].unique().to_list())
     options = [inputs.ALL, *map(str, layers)]
     chosen = inputs.choose_from_list(
@@ -57,7 +52,6 @@ def choose_layer(rows: pl.DataFrame) -> int | None:
 
 def choose_all_quantities(estimates: pl.DataFrame) -> bool:
     """Return whether all quantities are offered; the default is yes where a link asks for more than the basic ones."""
-    _ = language.translator()
     basic = _basic_quantities(estimates)
     linked = url_state.requested("estimator")
     has_details = any(
@@ -69,7 +63,6 @@ def choose_all_quantities(estimates: pl.DataFrame) -> bool:
 
 def choose_basic_quantity(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice | None:
     """Return one of the three basic quantities; None where none of them was measured."""
-    _ = language.translator()
     quantities = _basic_quantities(estimates)
     if not quantities:
         return None
@@ -130,14 +123,10 @@ class ProfileChoice:
     ) -> ProfileData | CorrelatorData:
         """The data of the figure."""
         if self.is_correlator:
-            correlations = profile_data.correlator_points(
-                correlators, runs, self.quantity, self.cloud, language.current()
-            )
+            correlations = profile_data.correlator_points(correlators, runs, self.quantity, self.cloud)
             return replace(correlations, same_depth=self.by_layer)
         scale = (self.n1, self.n2, self.transform, self.is_equivalent)
-        profile = profile_data.profile_points(
-            estimates, runs, self.quantity, self.cloud, *scale, language=language.current()
-        )
+        profile = profile_data.profile_points(estimates, runs, self.quantity, self.cloud, *scale)
         return replace(profile, same_depth=self.by_layer)
 
     def rows(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -153,7 +142,6 @@ class ProfileChoice:
 
 def choose_quantity(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice:
     """Return the quantity, the cloud and the horizontal axis; only what was measured is offered."""
-    _ = language.translator()
     measured = correlators.filter(pl.col("cloud") != "unmasked")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         estimators = _in_known_order(estimates["estimator"], wording.ESTIMATORS)
@@ -175,7 +163,6 @@ def choose_scale(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoic
     """Return the choice with the transform of the points, and the neighbour rank or the number of neighbours."""
     if choice.is_correlator:
         return choice
-    _ = language.translator()
     rows = estimates.filter(estimator=choice.quantity, cloud=choice.cloud)
     transforms = [name for name in rows["transform"].unique(maintain_order=True) if name != SURROGATE]
     if len(transforms) > 1:
@@ -196,7 +183,6 @@ def choose_scale(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoic
 
 def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoice:
     """Return the choice with or without Gaussian equivalents; offered for GRIDE, which saturates, where they are stored."""
-    _ = language.translator()
     scale = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
     if (
         choice.quantity != "gride"
@@ -215,26 +201,24 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
 
 def _quantity_name(name: str) -> str:
     known = name in wording.CORRELATORS
-    lang = language.current()
-    return wording.name("correlator", name, lang) if known else wording.estimator_name(name, lang)
+    return wording.name("correlator", name) if known else wording.estimator_name(name)
 
 
 def _cloud_name(cloud: str) -> str:
-    return wording.name("cloud", cloud, language.current())
+    return wording.name("cloud", cloud)
 
 
 def _transform_name(transform: str) -> str:
-    return wording.name("transform", transform, language.current())
+    return wording.name("transform", transform)
 
 
 def _cloud_help() -> str:
-    _ = language.translator()
     sentences = (
         _("One per type: each distinct token once, so that frequent words do not count twice."),
         _("One per word: each distinct word once, so that models with other tokenizers have the same words."),
         _("All tokens: as read."),
     )
-    return wording.joined_sentences(sentences, language.current())
+    return wording.joined_sentences(sentences)
 
 
 def _in_known_order(values: pl.Series, known: tuple[str, ...]) -> list[str]:
@@ -251,7 +235,6 @@ def choose_references(
 ) -> ProfileData | CorrelatorData:
     """Return the figure's data with the references to draw: control passes and Gaussian points; a switch without effect is
     not drawn."""
-    _ = language.translator()
     if isinstance(data, ProfileData) and data.is_equivalent:
         return data
     controls = _control_references(data, selection)

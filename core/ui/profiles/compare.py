@@ -18,7 +18,8 @@ from core.figures import profile_data
 from core.figures.profile_data import extrema_of
 from core.figures.svg import Caption
 from core.figures.svg_profiles import difference_svg, profile_caption, profile_svg
-from core.ui import inputs, language, pictures, reads, tables
+from core.locale import _
+from core.ui import inputs, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.profiles import provenance
 from core.ui.reads import Selection
@@ -33,12 +34,11 @@ _ENDS = ("", "_lower", "_upper")
 
 def show(selection: Selection) -> None:
     """Draw the runs on a text against one of them: curves, differences by layer, results, conditions."""
-    _ = language.translator()
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if texts.height < MIN_RUNS:
         st.info(_("Choose two runs or more on a text to compare them."))
         return
-    labels = run_labels(texts, language.current())
+    labels = run_labels(texts)
     top = st.container()
     ids = list(labels)
     base_id = inputs.choose_from_list(_("Held against"), ids, "against", ids[0], labels.__getitem__, width=400)
@@ -50,7 +50,7 @@ def show(selection: Selection) -> None:
         _show_differences(selection, base, others, comparabilities, labels)
     names_by_sentence: dict[str, list[str]] = {}
     for run in others:
-        names_by_sentence.setdefault(comparability_text(comparabilities[run["run_id"]], language.current()), []).append(
+        names_by_sentence.setdefault(comparability_text(comparabilities[run["run_id"]]), []).append(
             labels[run["run_id"]]
         )
     for sentence, names in names_by_sentence.items():
@@ -64,14 +64,11 @@ def show(selection: Selection) -> None:
 
 
 def _show_curves(selection: Selection, texts: pl.DataFrame) -> None:
-    lang = language.current()
-    data = profile_data.profile_points(
-        selection.of_runs(selection.estimates), texts, *profile_data.PRIMARY, language=lang
-    )
+    data = profile_data.profile_points(selection.of_runs(selection.estimates), texts, *profile_data.PRIMARY)
     if not data.curves:
         return
-    caption, extrema = profile_caption(texts, data, lang), extrema_of(selection.extrema, data.cloud)
-    svg = profile_svg(data, caption, extrema, lang, pictures.theme(), size=SIZE, most_together=inputs.MAX_RUNS)
+    caption, extrema = profile_caption(texts, data), extrema_of(selection.extrema, data.cloud)
+    svg = profile_svg(data, caption, extrema, pictures.theme(), size=SIZE, most_together=inputs.MAX_RUNS)
     st.image(svg, width="stretch", alt=caption.title)
 
 
@@ -83,7 +80,6 @@ def _show_differences(
     labels: dict[str, str],
 ) -> None:
     """Draw the differences layer by layer of the runs that compare with the base and have as many layers."""
-    _ = language.translator()
     replicates = reads.replicates([base["run_id"], *(run["run_id"] for run in others)])
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
@@ -109,9 +105,7 @@ def _show_differences(
     )
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), explanation)
     st.image(
-        difference_svg(
-            differences, caption, language.current(), pictures.theme(), SIZE_DIFFERENCE, list(labels.values())
-        ),
+        difference_svg(differences, caption, pictures.theme(), SIZE_DIFFERENCE, list(labels.values())),
         width="stretch",
         alt=caption.title,
     )
@@ -136,9 +130,7 @@ def _result_table(
     labels: dict[str, str],
 ) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
-    _ = language.translator()
-    lang = language.current()
-    lines = [result_lines(run, base, lang, is_brief=True) for run in others]
+    lines = [result_lines(run, base, is_brief=True) for run in others]
     columns = {"": [line.label for line in lines[0]], labels[base["run_id"]]: [line.other for line in lines[0]]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
     for run, run_lines in zip(others, lines, strict=True):
@@ -148,14 +140,13 @@ def _result_table(
                 relative_difference([run[f"{name}{end}"] for end in _ENDS], [base[f"{name}{end}"] for end in _ENDS])
                 for name in numbers
             ]
-            texts = ["–" if share is None else percent(*share, language=lang) for share in shares]
+            texts = ["–" if share is None else percent(*share) for share in shares]
             title = _("Difference: {name}").format(name=labels[run["run_id"]])
             columns[title] = [*texts, *[""] * (len(run_lines) - len(texts))]
     return pl.DataFrame(columns)
 
 
 def _show_conditions(records: pl.DataFrame, labels: dict[str, str]) -> None:
-    _ = language.translator()
     table = provenance.differing_table(records.to_dicts(), labels)
     if table.is_empty():
         st.caption(_("Nothing but the model."))

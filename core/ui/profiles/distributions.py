@@ -10,7 +10,8 @@ from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.scores import windows_svg
-from core.ui import inputs, language, notices, pictures, tables
+from core.locale import _
+from core.ui import inputs, notices, pictures, tables
 from core.ui.markdown import escape
 from core.ui.profiles.choices import choose_run_and_quantity
 from core.ui.ranking.answer import ICONS
@@ -21,7 +22,6 @@ from core.wording.labels import run_labels
 
 def show(selection: Selection) -> None:
     """Draw the distribution of a quantity over tokens, layer by layer, of one run."""
-    _ = language.translator()
     runs, distributions = selection.runs, selection.distributions
     quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
@@ -33,7 +33,7 @@ def show(selection: Selection) -> None:
         return
     run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
-    pictures.plot(distribution_figures.distribution_figure(data, language.current()), "distribution")
+    pictures.plot(distribution_figures.distribution_figure(data), "distribution")
     st.caption(_reading_aid(quantity))
     rows = distributions.filter(run_id=run["run_id"], quantity=quantity)
     tables.show_download(
@@ -42,7 +42,6 @@ def show(selection: Selection) -> None:
 
 
 def _reading_aid(quantity: str) -> str:
-    _ = language.translator()
     texts = {
         "local_d2": _(
             "The dimension around single tokens. Where a column is broad or split, one number may not "
@@ -72,12 +71,11 @@ def _reading_aid(quantity: str) -> str:
         ),
     }
     outermost = _("Values beyond the scale are counted in its outermost bins.")
-    return wording.joined_sentences((texts.get(quantity, ""), outermost), language.current())
+    return wording.joined_sentences((texts.get(quantity, ""), outermost))
 
 
 def show_large_norms(selection: Selection) -> None:
     """Draw how many tokens were left out for their norm, and the norms layer by layer."""
-    _ = language.translator()
     runs = selection.runs
     limits = _(" or ").join(f"{limit:g}" for limit in large_norms.mask_limits(runs))
     st.markdown(
@@ -87,11 +85,11 @@ def show_large_norms(selection: Selection) -> None:
         ).format(limit=limits)
     )
     tables.show(masked_token_table(runs), "masked")
-    data = large_norms.large_norm_points(selection.of_runs(selection.correlators), runs, language.current())
+    data = large_norms.large_norm_points(selection.of_runs(selection.correlators), runs)
     if data.is_empty:
         st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
         return
-    pictures.plot(large_norms.large_norm_figure(data, language.current()), "large norms")
+    pictures.plot(large_norms.large_norm_figure(data), "large norms")
     st.caption(
         _(
             "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "
@@ -102,8 +100,7 @@ def show_large_norms(selection: Selection) -> None:
 
 def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run: how many tokens were read, and why some were left out."""
-    _ = language.translator()
-    labels = run_labels(runs, language.current())
+    labels = run_labels(runs)
     return pl.DataFrame(
         {
             _("Model"): [labels[run_id] for run_id in runs["run_id"]],
@@ -122,8 +119,6 @@ def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
 
 def show_windows(selection: Selection) -> None:
     """Draw dimension against loss, window by window, of one run: the sentence, the figure, the choices."""
-    _ = language.translator()
-    lang = language.current()
     runs = selection.runs
     top = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -149,14 +144,14 @@ def show_windows(selection: Selection) -> None:
             pass_name = "text"
     relation = relate_windows(windows, place, shuffled)
     with top:
-        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(words.answer_text(relation, run, lang))}")
+        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(words.answer_text(relation, run))}")
         drawn_windows, drawn_run = windows, run
         if pass_name == "shuffled" and shuffled is not None:
             drawn_run = selection.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
             drawn_windows = shuffled
-        picture = windows_svg(drawn_windows, drawn_run, place, lang, pictures.theme())
+        picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
-    st.caption("  \n".join(map(escape, (*words.note_lines(relation, lang), words.expectation_text(lang)))))
+    st.caption("  \n".join(map(escape, (*words.note_lines(relation), words.expectation_text()))))
     label = _("Download these numbers (CSV)")
     tables.show_download(
         tables.with_provenance(selection.windows, selection.with_controls), "workdim_windows.csv", label

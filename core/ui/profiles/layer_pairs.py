@@ -6,15 +6,14 @@ import streamlit as st
 
 from core import wording
 from core.figures import layer_pairs
-from core.ui import language, notices, pictures, tables
+from core.locale import _
+from core.ui import notices, pictures, tables
 from core.ui.profiles.choices import choose_run_and_quantity
 from core.ui.reads import Selection
 
 
 def show(selection: Selection) -> None:
     """Draw a measure between all pairs of layers of one run, and from each layer to the next."""
-    _ = language.translator()
-    lang = language.current()
     runs, pairs = selection.runs, selection.pairs
     measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
     if not measures:
@@ -26,10 +25,10 @@ def show(selection: Selection) -> None:
         return
     run, measure = choose_run_and_quantity(runs, _("Measure"), measures, "measure", "pair")
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.pair_figure(data, lang), "pairs")
+    pictures.plot(layer_pairs.pair_figure(data), "pairs")
     st.caption(_reading_aid(data))
     successive = layer_pairs.successive_layers(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.successive_figure(successive, lang), "along")
+    pictures.plot(layer_pairs.successive_figure(successive), "along")
     st.caption(_successive_aid(measure))
     _show_exponent(layer_pairs.displacement_exponent(pairs, run["run_id"]))
     rows = pairs.filter(run_id=run["run_id"], measure=measure)
@@ -40,7 +39,6 @@ def show(selection: Selection) -> None:
 
 def _reading_aid(data: layer_pairs.PairData) -> str:
     """What the ends of the scale mean, and what chance alone would give."""
-    _ = language.translator()
     texts = {
         "autocorrelation": _(
             "Mean cosine between a token's states at two layers, each centred: 1 = same direction, "
@@ -79,7 +77,6 @@ def _reading_aid(data: layer_pairs.PairData) -> str:
 
 
 def _successive_aid(measure: str) -> str:
-    _ = language.translator()
     flow = _(
         "Of the dimensions before a block, those that it keeps and those that are gone behind it; and those that are "
         "new. Below zero: directions have only become more or less equal."
@@ -88,14 +85,13 @@ def _successive_aid(measure: str) -> str:
         "From each layer to the next, with two standard errors. Grey, where it is known: the mean and two standard "
         "deviations where the tokens of one layer are permuted."
     )
-    return wording.joined_sentences((flow if measure in layer_pairs.FLOW_MEASURES else "", bars), language.current())
+    return wording.joined_sentences((flow if measure in layer_pairs.FLOW_MEASURES else "", bars))
 
 
 def _show_exponent(exponent: layer_pairs.DisplacementExponent | None) -> None:
     """Draw the displacement exponent in a sentence that says what to compare it with, and names no cause."""
     if exponent is None:
         return
-    _ = language.translator()
     error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
     text = _(
         "**Displacement exponent {value}** (layers {first} to {last}): {pace}. A free random walk has 1, a "
@@ -113,7 +109,6 @@ def _show_exponent(exponent: layer_pairs.DisplacementExponent | None) -> None:
 
 def pace_text(exponent: layer_pairs.DisplacementExponent) -> str:
     """How an exponent compares with a random walk, beyond two standard errors."""
-    _ = language.translator()
     if exponent.std_error is None:
         return _("its error is not known")
     if exponent.value < 1 - 2 * exponent.std_error:

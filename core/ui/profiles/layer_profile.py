@@ -13,8 +13,9 @@ from core.figures import claims, layer_profiles, profile_data
 from core.figures.profile_data import CorrelatorData, ProfileData, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
 from core.figures.svg_profiles import LayerSelection, profile_caption, profile_svg
+from core.locale import _, translated
 from core.registry.passes import CONTROLS
-from core.ui import inputs, language, notices, pictures, tables, url_state
+from core.ui import inputs, notices, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.profiles import layer_tables
 from core.ui.profiles.choices import (
@@ -42,8 +43,6 @@ MAX_PANELS = 3
 
 def show(selection: Selection) -> None:
     """Draw the figure with verdicts beside it, the choices, then other readings and tables."""
-    _ = language.translator()
-    lang = language.current()
     runs = selection.runs
     estimates, correlators = selection.of_runs(selection.estimates), selection.of_runs(selection.correlators)
     notices.stop_if_no_estimates(estimates)
@@ -74,15 +73,15 @@ def show(selection: Selection) -> None:
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(_reading_aid(choice, data))
             _show_reference_notes(data, selection)
-            st.markdown(wording.own_definition_text(lang))
+            st.markdown(wording.own_definition_text())
         _show_picture_download(choice, data, selection)
 
-    claim_data = claims.claim_points(selection.claims, runs, lang)
+    claim_data = claims.claim_points(selection.claims, runs)
     if claim_data.lines:
         st.subheader(_("Read in other ways"))
         _show_claim_figure(claim_data)
     if choice.quantity == "gride":
-        _show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer, lang))
+        _show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(runs, selection.extrema, correlators)
     plan_view.show_needed_directions(runs)
@@ -110,7 +109,7 @@ def _show_figure(
     """Draw the figure, and beside it the verdicts where there are few runs."""
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if 0 < texts.height <= MAX_PANELS:
-        labels = run_labels(texts, language.current())
+        labels = run_labels(texts)
         row = st.container(horizontal=True, gap="medium")  # in a narrow window one stands below the other
         picture = row.container(width=SIZE_BESIDE[0])
         with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
@@ -120,7 +119,7 @@ def _show_figure(
         picture = st.container()
     with picture:
         if is_interactive or choice.is_equivalent or not data.curves:
-            pictures.plot(layer_profiles.layer_figure(data, language.current()), "profile")
+            pictures.plot(layer_profiles.layer_figure(data), "profile")
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MAX_PANELS else SIZE
             svg = _profile_svg(choice, data, selection, pictures.theme(), size, LayerSelection(layer))
@@ -129,7 +128,6 @@ def _show_figure(
 
 def _show_layer(layer: int, selection: Selection) -> None:
     """Draw the table of all quantities of one layer."""
-    _ = language.translator()
     with st.container(border=True):
         position = _("output of block {n}").format(n=layer) if layer else _("embedding output")
         st.markdown(f"**{escape(_('Layer {layer}: {position}').format(layer=layer, position=position))}**")
@@ -144,22 +142,20 @@ def _profile_svg(
     size: tuple[float, float],
     layers: LayerSelection | None = None,
 ) -> str:
-    lang = language.current()
     extrema = extrema_of(selection.extrema, data.cloud) if choice.is_primary else []
     is_log = isinstance(data, ProfileData) and data.is_log
     phases = []
     if choice.is_primary and len(data.curves) == 1 and data.same_depth:
         (run,) = selection.runs.filter(run_id=data.curves[0].run_id).to_dicts()
-        phases = claim_phases(run, extrema, lang)
-    caption = profile_caption(selection.runs, data, lang)
-    return profile_svg(data, caption, extrema, lang, theme, is_log, size, phases, layers=layers)
+        phases = claim_phases(run, extrema)
+    caption = profile_caption(selection.runs, data)
+    return profile_svg(data, caption, extrema, theme, is_log, size, phases, layers=layers)
 
 
 def _show_picture_download(choice: ProfileChoice, data: ProfileData | CorrelatorData, selection: Selection) -> None:
     """Draw a button that downloads the figure with its caption; ranges of Gaussian equivalents have no such file."""
     if not data.curves or choice.is_equivalent:
         return
-    _ = language.translator()
     name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
     inputs.show_download(
         _("Download this picture (SVG)"), lambda: _profile_svg(choice, data, selection, LIGHT, SIZE), name, "image"
@@ -168,23 +164,21 @@ def _show_picture_download(choice: ProfileChoice, data: ProfileData | Correlator
 
 def _reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> str:
     """How to read the figure."""
-    _ = language.translator()
     sentences = [_("Shaded: 95 % intervals. Click a name to hide a curve.")]
     if not choice.is_primary:
         sentences.append(_("The working band belongs to d2, one per type."))
     if choice.is_equivalent:
         sentences.append(_("Where a range breaks off, no Gaussian equivalent is stored."))
     if any(curve.is_vetoed for curve in data.curves):
-        sentences.append(wording.veto_mark_text(language.current()))
-    return wording.joined_sentences(sentences, language.current())
+        sentences.append(wording.veto_mark_text())
+    return wording.joined_sentences(sentences)
 
 
 def _show_reference_notes(data: ProfileData | CorrelatorData, selection: Selection) -> None:
     """Draw what the reference lines are and decide, and name the runs without a control of random weights."""
-    _ = language.translator()
     kinds = {reference.kind for reference in data.references}
     meanings = {
-        **{key: language.translator()(control.meaning) for key, control in CONTROLS.items()},
+        **{key: translated(control.meaning) for key, control in CONTROLS.items()},
         profile_data.SURROGATE: _(
             "Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
             "interval lies below, the real points are not Gaussian."
@@ -215,7 +209,7 @@ def _names_with_later_controls(selection: Selection) -> list[str]:
     controls = control_links(texts, selection.with_controls)
     known = texts.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
     unknown = set(controls.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
-    labels = run_labels(selection.runs, language.current())
+    labels = run_labels(selection.runs)
     return [labels[run_id] for run_id in texts["run_id"] if run_id in unknown]
 
 
@@ -224,7 +218,7 @@ def _names_without_control(selection: Selection) -> list[str]:
     powered = [key for key, control in CONTROLS.items() if control.keeps_embedding and control.has_model_seed]
     texts = selection.runs.filter(pl.col("pass") == "text")
     controls = control_links(texts, selection.with_controls).filter(pl.col("pass").is_in(powered))
-    labels = run_labels(selection.runs, language.current())
+    labels = run_labels(selection.runs)
     controlled = set(controls["text_run_id"])
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
 
@@ -233,9 +227,8 @@ def _show_scale_figure(scans: list[layer_profiles.RankScan]) -> None:
     """Draw the dimension of one layer of each run over the ranks of neighbours."""
     if not scans:
         return
-    _ = language.translator()
     st.subheader(_("From near neighbours to far ones"))
-    pictures.plot(layer_profiles.scan_figure(scans, language.current()), "scales")
+    pictures.plot(layer_profiles.scan_figure(scans), "scales")
     st.caption(
         _(
             "One layer of each run: that of its largest inner dimension, or the one chosen above. Only where a curve is level "
@@ -246,8 +239,6 @@ def _show_scale_figure(scans: list[layer_profiles.RankScan]) -> None:
 
 def _show_claim_figure(data: claims.ClaimData) -> None:
     """Draw the outcome of each claim under each specification."""
-    _ = language.translator()
-    lang = language.current()
-    pictures.plot(claims.claim_figure(data, lang), "grid of claims")
+    pictures.plot(claims.claim_figure(data), "grid of claims")
     text = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
-    st.caption(text.format(marks=outcome_legend_text(lang)))
+    st.caption(text.format(marks=outcome_legend_text()))

@@ -10,7 +10,7 @@ import polars as pl
 from core import wording
 from core.analysis.claims import compare_with_ten
 from core.analysis.question import BY_TYPE
-from core.ui import language
+from core.locale import _
 from core.ui.reads import Selection
 from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
@@ -22,9 +22,7 @@ def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
     `rows` are estimates or correlators; a column that they do not have, or that is empty, is left out.
     """
-    _ = language.translator()
-    lang = language.current()
-    labels = run_labels(runs, lang)
+    labels = run_labels(runs)
     columns = {
         _("Value"): rounded(rows, "value", 4),
         # Always a range over the ranks of GRIDE: one value would look like a measurement.
@@ -39,7 +37,7 @@ def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
         {
             _("Model"): [labels[run_id] for run_id in rows["run_id"]],
             _("Layer"): rows["layer"],
-            _("State"): [wording.name("state", state, lang) for state in rows["state"]],
+            _("State"): [wording.name("state", state) for state in rows["state"]],
             **{column: values for column, values in columns.items() if values is not None},
         }
     )
@@ -48,35 +46,33 @@ def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 def one_layer_table(layer: int, selection: Selection) -> pl.DataFrame:
     """The quantities of one layer, a column per run: its place in the profile, estimates with intervals, correlators, the
     distance to the layer before, and checks."""
-    _ = language.translator()
-    lang = language.current()
-    labels = run_labels(selection.runs, lang)
+    labels = run_labels(selection.runs)
     lines: dict[str, dict[str, str]] = {}
 
     def add(title: str, run_id: str, text: str) -> None:
         lines.setdefault(title, {})[run_id] = text
 
     for row in selection.of_runs(selection.extrema).filter(layer=layer, cloud=BY_TYPE).to_dicts():
-        add(_("In the profile"), row["run_id"], wording.name("extremum", row["kind"], lang))
+        add(_("In the profile"), row["run_id"], wording.name("extremum", row["kind"]))
     estimates, correlators = (
         selection.of_runs(rows).filter(layer=layer).sort(pl.col("cloud") != BY_TYPE, maintain_order=True)
         for rows in (selection.estimates, selection.correlators)
     )
     for row in estimates.filter(transform="centred").to_dicts():
         scale = [f"n1={row['n1']}"] if row["n1"] else [f"k={row['n2']}"] if row["n2"] else []
-        name = [wording.estimator_name(row["estimator"], lang), *scale, *_cloud_and_state(row)]
+        name = [wording.estimator_name(row["estimator"]), *scale, *_cloud_and_state(row)]
         add(_(", ").join(name), row["run_id"], wording.with_interval(row["value"], row["lower"], row["upper"]))
     for row in correlators.to_dicts():
-        name = [wording.name("correlator", row["correlator"], lang), *_cloud_and_state(row)]
+        name = [wording.name("correlator", row["correlator"]), *_cloud_and_state(row)]
         error = "" if row["std_error"] is None else f" ± {row['std_error']:.2g}"
         add(_(", ").join(name), row["run_id"], wording.number(row["value"]) + error)
     for row in selection.pairs.filter(layer_a=layer - 1, layer_b=layer).to_dicts():
-        measure = wording.name("pair", row["measure"], lang)
+        measure = wording.name("pair", row["measure"])
         title = _("{measure}, from layer {layer}").format(measure=measure, layer=layer - 1)
         add(title, row["run_id"], wording.number(row["value"]))
     for row in selection.of_runs(selection.checks).filter(layer=layer).to_dicts():
-        outcome = wording.outcome_name(row["outcome"], lang)
-        title = _("Check: {name}").format(name=wording.name("check", row["check_name"], lang))
+        outcome = wording.outcome_name(row["outcome"])
+        title = _("Check: {name}").format(name=wording.name("check", row["check_name"]))
         add(title, row["run_id"], _("{outcome} ({value})").format(outcome=outcome, value=wording.number(row["value"])))
     columns = {label: [texts.get(run_id, "–") for texts in lines.values()] for run_id, label in labels.items()}
     return pl.DataFrame({_("Quantity"): list(lines), **columns})
@@ -84,9 +80,8 @@ def one_layer_table(layer: int, selection: Selection) -> pl.DataFrame:
 
 def _cloud_and_state(row: Mapping[str, Any]) -> list[str]:
     """The cloud and the state of a row, where they are not one per type and residual."""
-    lang = language.current()
-    cloud = [] if row["cloud"] == BY_TYPE else [wording.name("cloud", row["cloud"], lang)]
-    return cloud + ([] if row["state"] == "residual" else [wording.name("state", row["state"], lang)])
+    cloud = [] if row["cloud"] == BY_TYPE else [wording.name("cloud", row["cloud"])]
+    return cloud + ([] if row["state"] == "residual" else [wording.name("state", row["state"])])
 
 
 def _range_texts(rows: pl.DataFrame, low: str, high: str) -> list[str | None] | None:
@@ -99,9 +94,7 @@ def _range_texts(rows: pl.DataFrame, low: str, high: str) -> list[str | None] | 
 
 def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
     """One line per run, specification and claim, the core first; with how the final dimension compares with ten."""
-    _ = language.translator()
-    lang = language.current()
-    labels = run_labels(runs, lang)
+    labels = run_labels(runs)
     keys = ["run_id", "cloud", "transform", "estimator", "n1"]
     final = (
         estimates.join(runs.select("run_id", layer="n_layers"), on=["run_id", "layer"], how="semi")
@@ -113,16 +106,15 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
     return without_empty(
         {
             _("Model"): [labels[row["run_id"]] for row in claims],
-            _("Specification"): [specification_name(row, lang) for row in claims],
+            _("Specification"): [specification_name(row) for row in claims],
             _("Core"): [_("yes") if row["is_core"] else _("no") for row in claims],
-            _("Claim"): [wording.name("claim", row["claim"], lang) for row in claims],
-            _("Outcome"): [claim_outcome_text(row, lang) for row in claims],
+            _("Claim"): [wording.name("claim", row["claim"]) for row in claims],
+            _("Outcome"): [claim_outcome_text(row) for row in claims],
             _("Ratio"): [ratio_text(row) for row in claims],
             _("Largest at layer"): [row["layer"] for row in claims],
             _("Final dimension"): [wording.interval_of(row, "final") for row in claims],
             _("Final dimension against ten"): [
-                wording.ten_dimensions_text(compare_with_ten(row["final_lower"], row["final_upper"]), lang)
-                for row in claims
+                wording.ten_dimensions_text(compare_with_ten(row["final_lower"], row["final_upper"])) for row in claims
             ],
         }
     )

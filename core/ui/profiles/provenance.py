@@ -15,10 +15,10 @@ import streamlit as st
 
 from core.analysis.differences import comparability, differences, without_incidental
 from core.errors import WorkdimError
-from core.locale import worded
+from core.locale import _, worded
 from core.records import SHORT_ID
 from core.store.annotation import RESERVED_TAGS
-from core.ui import inputs, language, reads, tables, url_state
+from core.ui import inputs, reads, tables, url_state
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.warehouse import export_runs
@@ -38,19 +38,18 @@ _NOT_BACK = "why it could not be brought back"
 
 def show(selection: Selection) -> None:
     """Draw every stored field of the runs side by side, and the actions on them."""
-    _ = language.translator()
     runs, records = selection.runs, selection.records.to_dicts()
-    labels = run_labels(runs, language.current())
+    labels = run_labels(runs)
     differing = _differing_fields(records)
     only_differing = False
     if len(records) == 2:
         first, second = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
-        st.markdown(comparability_text(comparability(first, second), language.current()))
+        st.markdown(comparability_text(comparability(first, second)))
     _show_actions(selection)
     if len(records) > 1:
         only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
-    record_sections = [sections(record, language.current()) for record in records]
+    record_sections = [sections(record) for record in records]
     names = [labels[record["run_id"]] for record in records]  # labels are grouped by model
     titled_tables = [_table(parts, names, differing, only_differing) for parts in _side_by_side(record_sections)]
     for title, table in titled_tables:
@@ -72,7 +71,6 @@ def show_deletion() -> None:
 
     Nothing stands chosen after it: where other runs took its place, a second click would delete one of them.
     """
-    _ = language.translator()
     if problem := st.session_state.pop(_NOT_BACK, None):
         st.error(escape(problem), icon=":material/error:")
     deleted = st.session_state.get(_DELETED)
@@ -97,14 +95,14 @@ def _undelete(run_id: str) -> None:
     try:
         restore_run(reads.warehouse(), run_id)
     except WorkdimError as error:
-        st.session_state[_NOT_BACK] = worded(error, language.current())
+        st.session_state[_NOT_BACK] = worded(error)
         return
     st.session_state[url_state.key("runs")] = [run_id]
 
 
 def differing_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
     """The fields of all sections in which the runs differ."""
-    record_sections = [sections(record, language.current()) for record in records]
+    record_sections = [sections(record) for record in records]
     names = [labels[record["run_id"]] for record in records]
     differing = _differing_fields(records)
     differing_tables = [_table(parts, names, differing, True)[1] for parts in _side_by_side(record_sections)]
@@ -132,7 +130,6 @@ def _table(
     parts: list[Section], labels: list[str], differing: set[str], only_differing: bool
 ) -> tuple[str, pl.DataFrame]:
     """The title of a section, and its fields as a table with a column for each run."""
-    _ = language.translator()
     names = {field.field: field.label for part in parts for field in part.fields}
     texts = [{field.field: field.text for field in part.fields} for part in parts]
     names_shown = [name for name in names if not only_differing or name in differing]
@@ -151,7 +148,6 @@ def _table(
 @inputs.hidden_when_read_only
 def _show_actions(selection: Selection) -> None:
     """Draw the actions on one of the runs, and the export of all."""
-    _ = language.translator()
     if message := st.session_state.pop(_MESSAGE, None):
         st.success(escape(message))
     with st.expander(_("Care of these runs"), icon=":material/label:"):
@@ -183,7 +179,6 @@ def _show_actions(selection: Selection) -> None:
 
 
 def _show_annotation_form(run: dict[str, Any]) -> None:
-    _ = language.translator()
     run_id = run["run_id"]
     known = sorted({tag for tags in reads.lists().runs["tags"] for tag in tags} - {*RESERVED_TAGS})
     own_tags = [tag for tag in run["tags"] if tag not in RESERVED_TAGS]
@@ -211,7 +206,6 @@ def _measure_again(record: dict[str, Any]) -> None:
     """Start the measurement at once where nothing has changed, else ask first."""
     from core.runs.stored_runs import rerun_request
 
-    _ = language.translator()
     try:
         request = rerun_request(reads.warehouse(), record)
     except WorkdimError:
@@ -238,7 +232,6 @@ def _submit(config: Any) -> None:
 
 
 def _show_delete_question(run_id: str, label: str) -> None:
-    _ = language.translator()
     lines = [
         _("Move this run to the trash: {name}").format(name=escape(label)),
         _("It can be brought back, here or with `{command}`, until the trash is emptied.").format(

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core import wording
 from core.figures import profile_data
+from core.locale import _
 from core.registry.specifications import CLAIMS
 from core.ui import language, notices
 from core.ui.markdown import escape
@@ -26,13 +27,11 @@ def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> 
 
     `name` is given where several panels are drawn; their chips are marks alone.
     """
-    _ = language.translator()
-    lang = language.current()
     if name:
         st.markdown(f"**{escape(shortened_name(name, 50))}**")
     verdicts = (run["verdict_rise"], run["verdict_fall"])
     colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
-    st.markdown(f":{colour}-badge[**{escape(badge_text(run, lang))}**]", help=escape(wording.verdict_text(run, lang)))
+    st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
     peak = wording.with_interval(*(run[f"inner_max{end}"] for end in ("", "_lower", "_upper")))
     final = wording.number(run["final_dimension_pre_norm"]) if run["final_dimension_pre_norm"] is not None else "–"
     st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))
@@ -40,8 +39,8 @@ def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> 
     controls = selection.against_controls.filter(run_id=run["run_id"]).to_dicts()
     opinions = selection.claims.filter(run_id=run["run_id"]).to_dicts()
     none = [Chip("?", _("none was measured"), "")]
-    _show_chips(_("Controls"), control_chips(controls, passes, lang) or none, marks_only=bool(name))
-    _show_chips(_("Other ways to read it"), opinion_chips(opinions, lang), marks_only=bool(name))
+    _show_chips(_("Controls"), control_chips(controls, passes) or none, marks_only=bool(name))
+    _show_chips(_("Other ways to read it"), opinion_chips(opinions), marks_only=bool(name))
 
 
 def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
@@ -59,7 +58,7 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
 
 def show_run_cards(runs: pl.DataFrame, extrema: pl.DataFrame, correlators: pl.DataFrame) -> None:
     """Draw a card of each run, side by side as far as the window is wide enough."""
-    labels = run_labels(runs, language.current())
+    labels = run_labels(runs)
     with st.container(horizontal=True, gap="small"):
         for run in runs.iter_rows(named=True):
             with st.container(border=True, width=_CARD_WIDTH, gap="small"):
@@ -69,28 +68,27 @@ def show_run_cards(runs: pl.DataFrame, extrema: pl.DataFrame, correlators: pl.Da
 
 
 def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]], shares: list[dict[str, Any]]) -> None:
-    _ = language.translator()
     st.markdown(f"**{escape(label)}**")
     st.caption(escape(f"{run['corpus_name']} · {run['protocol']} · {language.local_time(run['started_at'])}"))
     if run["n_points"] is None:
         st.caption(_("No dimensions and no verdicts: this protocol measures no points of one per type."))
         return
     _show_verdicts(run)
-    checks = wording.outcome_name(run["worst_check"], language.current())
+    checks = wording.outcome_name(run["worst_check"])
     st.caption(_("N={n} points, checks: {outcome}").format(n=run["n_points"], outcome=checks))
     if run["vetoed_by"]:
         names = _(", ").join(notices.check_names(run["vetoed_by"]))
         st.markdown(f":red[{escape(_('Not to be relied on: {checks}').format(checks=names))}]")
     _show_dimension(_("Largest inner dimension"), run, "inner_max")
-    st.markdown(f"{_('Working dimension')}  \n**{escape(wording.shape_text(run, language.current()))}**")
+    st.markdown(f"{_('Working dimension')}  \n**{escape(wording.shape_text(run))}**")
     if run["final_dimension_post_norm"] is None:
         _show_dimension(_("Final dimension (no final norm)"), run, "final_dimension_pre_norm")
     else:
         _show_dimension(_("Final dimension, before the norm"), run, "final_dimension_pre_norm")
         _show_dimension(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
     if extrema:
-        st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema, language.current()))))
-    if dominant := wording.dominance_text(shares, language.current()):
+        st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema))))
+    if dominant := wording.dominance_text(shares):
         st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
     if run["kind"] == "decoder" and run["pass"] == "text":
         query = {"model": run["reference"]}
@@ -104,10 +102,9 @@ def _show_dimension(label: str, run: dict[str, Any], column: str) -> None:
 
 def _show_verdicts(run: dict[str, Any]) -> None:
     """Draw each claim with its verdict and reasons; a control pass has no verdict and is named."""
-    lang = language.current()
     if run["pass"] != "text":
-        st.markdown(escape(wording.outcome_text(run, lang)))
+        st.markdown(escape(wording.outcome_text(run)))
         return
     for claim in CLAIMS:
         colour = _VERDICT_COLOURS.get(run[f"verdict_{claim}"], "gray")
-        st.markdown(f":{colour}[{escape(wording.claim_text(claim, run, lang))}]")
+        st.markdown(f":{colour}[{escape(wording.claim_text(claim, run))}]")

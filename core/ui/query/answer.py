@@ -16,9 +16,10 @@ from core import exports
 from core.errors import InputError, QueryError
 from core.figures import query_chart
 from core.figures.query_chart import KINDS, ChartChoice, default_choice, grouping_columns, numeric_columns, query_points
+from core.locale import _
 from core.sql import gate, sandbox
 from core.sql.sandbox import SqlResult
-from core.ui import inputs, language, pictures, reads
+from core.ui import inputs, pictures, reads
 from core.ui.markdown import escape
 
 PATIENCE_SECONDS = 2.0
@@ -65,7 +66,6 @@ def discard() -> None:
 
 def start(request: Request) -> None:
     """Run a statement instead of the one that runs, and wait a moment for its answer."""
-    _ = language.translator()
     discard()
     try:
         sandbox.check_request(request.sql, seconds=request.seconds)
@@ -92,7 +92,6 @@ def current_answer() -> Answer | None:
 
 
 def _show_progress() -> None:
-    _ = language.translator()
     query: _Running | None = st.session_state.get(_RUNNING)
     if query is None or query.running.is_done():
         st.rerun()
@@ -138,7 +137,6 @@ def show(answer: Answer) -> None:
 
 
 def _show_rows(result: SqlResult) -> None:
-    _ = language.translator()
     n = result.frame.height
     if result.truncated:
         message = _(
@@ -158,7 +156,6 @@ def _show_rows(result: SqlResult) -> None:
 
 
 def _show_downloads(frame: pl.DataFrame, sql: str) -> None:
-    _ = language.translator()
     with st.container(horizontal=True, gap="small"):
         # Written on the click: a large result would slow down every run of the page.
         inputs.show_download(_("CSV"), partial(exports.csv, frame), "workdim_query.csv")
@@ -168,7 +165,6 @@ def _show_downloads(frame: pl.DataFrame, sql: str) -> None:
 
 
 def _show_chart(frame: pl.DataFrame, number: int) -> None:
-    _ = language.translator()
     first = default_choice(frame)
     if first is None:
         return
@@ -179,7 +175,7 @@ def _show_chart(frame: pl.DataFrame, number: int) -> None:
     except InputError as error:
         st.info(escape(str(error)))
         return
-    figure = query_chart.query_figure(data, language.current())
+    figure = query_chart.query_figure(data)
     pictures.plot(figure, f"query picture {number}")
     if data.choice.kind != choice.kind:
         st.caption(_("Several rows share a value of the horizontal axis: they are drawn as points, never added up."))
@@ -189,7 +185,6 @@ def _show_chart(frame: pl.DataFrame, number: int) -> None:
 
 
 def _choose_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice:
-    _ = language.translator()
     names = {"line": _("Line"), "scatter": _("Scatter"), "bar": _("Bars"), "histogram": _("Histogram")}
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         kind = st.segmented_control(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 import streamlit as st
 
-from core import locale
 from core.errors import InputError, unknown_name
+from core.locale import _, in_language, translated, worded
 from core.sql import gate
 from core.sql.examples import EXAMPLES, TITLES, statement
 from core.sql.sandbox import MAX_CHARACTERS
@@ -41,18 +41,13 @@ _MONOSPACED = "<style>.st-key-statement textarea {font-family: 'Source Code Pro'
 
 def query_form() -> Request | None:
     """Draw the editor with examples and saved queries; returns the statement to run, or None."""
-    _ = language.translator()
     _apply_link()
     # Streamlit forgets the text of an editor that another page did not draw.
     st.session_state.setdefault(_TEXT, st.session_state.get(_LAST_TEXT, ""))
     examples = {name: statement(name, _) for name in EXAMPLES}
     with st.container(horizontal=True, gap="small"):
         _show_statements(
-            _("Examples"),
-            "query example",
-            examples,
-            _("Choose a question"),
-            lambda name: language.translator()(TITLES[name]),
+            _("Examples"), "query example", examples, _("Choose a question"), lambda name: translated(TITLES[name])
         )
         if saved := {row.name: row.sql for row in reads.saved_queries()}:
             _show_statements(_("Saved queries"), "query saved", saved, _("Choose a query"))
@@ -95,7 +90,6 @@ def fill_and_run(sql: str) -> None:
 
 def publish_statement(sql: str) -> None:
     """Make the address lead to the statement shown, or say why it does not."""
-    _ = language.translator()
     params = _url_params(sql)
     for key in _PARAMETERS:
         if key in params:
@@ -114,7 +108,9 @@ def publish_statement(sql: str) -> None:
 def _url_params(sql: str) -> dict[str, str]:
     """The parameters of a link to a statement: its name where it has one, which is short and follows later changes."""
     saved = {row.sql: row.name for row in reads.saved_queries()}
-    examples = {statement(name, locale.translator(lang)): name for name in EXAMPLES for lang in language.LANGUAGES}
+    examples = {
+        in_language(lang, statement, name, translated): name for name in EXAMPLES for lang in language.LANGUAGES
+    }
     if sql.strip() in saved:
         return {"saved": saved[sql.strip()]}
     if sql in examples:
@@ -145,7 +141,7 @@ def _linked_statement(params: dict[str, str]) -> str:
         return params["sql"]
     if params["example"] not in EXAMPLES:
         raise InputError(unknown_name("example", params["example"], EXAMPLES))
-    return statement(params["example"], language.translator())
+    return statement(params["example"], translated)
 
 
 def _show_statements(
@@ -175,7 +171,6 @@ def _show_name_form() -> None:
     sql = st.session_state.get(_SAVING)
     if sql is None:
         return
-    _ = language.translator()
     with st.container(border=True, gap="small"):
         name = st.text_input(_("Name"), max_chars=MAX_NAME_LENGTH, key="query name").strip()
         note = st.text_input(_("Note"), key="query note")
@@ -201,7 +196,6 @@ def _show_name_form() -> None:
 @inputs.hidden_when_read_only
 def _show_saved_as(sql: str) -> None:
     """Draw the name and note of the saved query in the editor, and its deletion."""
-    _ = language.translator()
     query = next((row for row in reads.saved_queries() if row.sql == sql.strip()), None)
     if query is None:
         return
@@ -220,7 +214,6 @@ def _show_saved_as(sql: str) -> None:
 
 def show_tables() -> None:
     """Draw the columns of one table, or those that contain a word; names can be copied from the rows."""
-    _ = language.translator()
     tables = {table.name: table for table in reads.tables()}
     table_column, search_column = st.columns(2)
     word = search_column.text_input(
@@ -236,7 +229,7 @@ def show_tables() -> None:
     first = list(tables).index("runs")
     chosen = tables[table_column.selectbox(_("Table"), list(tables), first, labels.__getitem__, key="query table")]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption(escape(locale.worded(chosen.comment, language.current())))
+        st.caption(escape(worded(chosen.comment)))
         st.button(
             _("Show its rows"),
             icon=":material/table_view:",
@@ -244,21 +237,17 @@ def show_tables() -> None:
             on_click=fill_and_run,
             args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
         )
-    meanings = [
-        (column.name, locale.worded(column.comment, language.current()), column.type) for column in chosen.columns
-    ]
+    meanings = [(column.name, worded(column.comment), column.type) for column in chosen.columns]
     _show_columns(meanings, [_("Column"), _("Meaning"), _("Type")])
 
 
 def _show_hits(tables: list[Table], word: str) -> None:
     """Draw the columns that contain a word in their names or meanings, in English or in the reader's language."""
-    _ = language.translator()
-    lang = language.current()
     hits = []
     for table in tables:
-        about_table = f"{table.name} {table.comment} {locale.worded(table.comment, lang)}"
+        about_table = f"{table.name} {table.comment} {worded(table.comment)}"
         for column in table.columns:
-            meaning = locale.worded(column.comment, lang)
+            meaning = worded(column.comment)
             if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
                 hits.append((table.name, column.name, meaning, column.type))
     if hits:

@@ -17,11 +17,11 @@ from core.analysis.question import BY_TYPE, RankingQuestion
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.errors import Sentence
 from core.figures import scores as score_figures
-from core.locale import worded
+from core.locale import _, translated, worded
 from core.pilots.registration import RegisteredPilot
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import language, pictures, reads, tables
+from core.ui import pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
 from core.wording import answers as words
@@ -56,15 +56,13 @@ def show_answer(answer: Answer, *, hides_notes: bool = False) -> None:
 
     `hides_notes`: all notes go into the expander, since another sentence follows.
     """
-    _ = language.translator()
-    lang = language.current()
-    expected, *notes = words.note_lines(answer, lang)
-    st.markdown(f"#### {ICONS[answer.word]} {escape(words.answer_text(answer, lang))}", help=escape(expected))
+    expected, *notes = words.note_lines(answer)
+    st.markdown(f"#### {ICONS[answer.word]} {escape(words.answer_text(answer))}", help=escape(expected))
     n_shown = 0 if hides_notes else MAX_NOTES
-    lines = [words.exploratory_text(answer.registration, lang), *notes[:n_shown]] if n_shown else []
+    lines = [words.exploratory_text(answer.registration), *notes[:n_shown]] if n_shown else []
     if any(lines):
         st.caption("  \n".join(escape(line) for line in lines if line))
-    details = [expected, *notes[n_shown:], *words.detail_lines(answer, lang)]
+    details = [expected, *notes[n_shown:], *words.detail_lines(answer)]
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
         st.markdown("\n".join(f"- {escape(line)}" for line in details))
 
@@ -73,39 +71,35 @@ def show_different_answer(view: RankingView, page_answer: Answer) -> None:
     """Draw the answer to the reader's choices, with the notes not shown yet; nothing where it is that of the page."""
     if not view.is_different:
         return
-    lang = language.current()
-    shown_notes = words.note_lines(page_answer, lang)
-    notes = "  \n".join(escape(line) for line in words.note_lines(view.answer, lang) if line not in shown_notes)
-    st.markdown(f"**{escape(words.answer_text(view.answer, lang))}**", help=notes or None)
-    if caution := words.exploratory_text(view.answer.registration, lang):
+    shown_notes = words.note_lines(page_answer)
+    notes = "  \n".join(escape(line) for line in words.note_lines(view.answer) if line not in shown_notes)
+    st.markdown(f"**{escape(words.answer_text(view.answer))}**", help=notes or None)
+    if caution := words.exploratory_text(view.answer.registration):
         st.caption(escape(caution))
 
 
 def show_figure(view: RankingView) -> None:
     """Draw the dimensions of the models against their scores."""
-    _ = language.translator()
-    lang = language.current()
     if view.answer.group is None:
         st.info(_nothing_text(view))
         return
-    data = score_figures.ranking_points(view.answer, lang, view.pinned, NARROW_FIGURE)
+    data = score_figures.ranking_points(view.answer, view.pinned, NARROW_FIGURE)
     if not data.points:
         st.caption(_("No model here has this score."))
         return
-    pictures.plot(score_figures.ranking_figure(data, lang), "scatter")
-    st.markdown(wording.scatter_caution_text(lang))
+    pictures.plot(score_figures.ranking_figure(data), "scatter")
+    st.markdown(wording.scatter_caution_text())
 
 
 def _nothing_text(view: RankingView) -> str:
     """Why no two models can be compared."""
-    _ = language.translator()
     population = view.answer.population
     if population.vetoed.height and reads.population(replace(population.asked, include_vetoed=True)).group is not None:
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
     if population.asked.cloud == BY_TYPE:
-        return words.answer_text(view.answer, language.current())
+        return words.answer_text(view.answer)
     runs = reads.ranking().filter(pl.col("words_hash").is_not_null())
     if _any_share(runs, WORD_KEYS):
         return _(
@@ -137,7 +131,6 @@ def show_sources(answer: Answer) -> None:
 
 def source_texts(rows: pl.DataFrame) -> list[str]:
     """Each source of the scores with its licence, its date and what it remarks on its own numbers."""
-    _ = language.translator()
     columns = ["score_source", "score_licence", "score_as_of", "score_flags"]
     rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
     texts = []
@@ -147,23 +140,22 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
             licence=escape(row["score_licence"] or "–"),
             date=escape(_day_text(row["score_as_of"])),
         )
-        remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(row["score_flags"], language.current()))
+        remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(row["score_flags"]))
         remark_text = _("Remarks on them: {flags}.").format(flags=escape(remarks)) if remarks else ""
-        texts.append(wording.joined_sentences((source, remark_text), language.current()))
+        texts.append(wording.joined_sentences((source, remark_text)))
     return texts
 
 
 def _day_text(as_of: str | None) -> str:
     """The day of a source in words; as it stands there where it is none."""
     try:
-        return day(date.fromisoformat((as_of or "")[:10]), language.current())
+        return day(date.fromisoformat((as_of or "")[:10]))
     except ValueError:
         return as_of or "–"
 
 
 def show_other_groups(answer: Answer) -> None:
     """Draw the groups that cannot be compared with the one shown: why, and what would change that."""
-    _ = language.translator()
     others = answer.population.others
     if not others or answer.group is None:
         return
@@ -172,7 +164,7 @@ def show_other_groups(answer: Answer) -> None:
         "Models that cannot be compared with these ({n} groups)",
         n=len(others),
     )
-    with st.expander(worded(heading, language.current())):
+    with st.expander(worded(heading)):
         for other in others[:MAX_GROUPS]:
             _show_other_group(other, answer)
         if len(others) > MAX_GROUPS:
@@ -180,10 +172,8 @@ def show_other_groups(answer: Answer) -> None:
 
 
 def _show_other_group(other: OtherGroup, answer: Answer) -> None:
-    _ = language.translator()
-    lang = language.current()
-    title = f"**{escape(provenance.group_name(other.group, lang))}** – {escape(provenance.group_models_text(other.group, lang))}"
-    st.markdown(f"{title}  \n{escape(provenance.group_difference_text(other, lang))}")
+    title = f"**{escape(provenance.group_name(other.group))}** – {escape(provenance.group_models_text(other.group))}"
+    st.markdown(f"{title}  \n{escape(provenance.group_difference_text(other))}")
     params = _measure_params(other, answer)
     if params:
         st.page_link(
@@ -224,8 +214,6 @@ def _requested_name(row: Mapping[str, Any]) -> str:
 
 def show_published(answer: Answer) -> None:
     """Draw the table of published claims, after a row with the answer of this page."""
-    _ = language.translator()
-    lang = language.current()
     evidence = {"opening": _("abstract or opening"), "second hand": _("second hand")}
     with st.expander(_("What is published about dimension and performance")):
         tables.show(
@@ -233,16 +221,13 @@ def show_published(answer: Answer) -> None:
                 {
                     _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
                     _("n (models)"): [str(answer.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
-                    _("Direction"): [
-                        words.answer_word(answer, lang),
-                        *(words.direction_name(claim, lang) for claim in CLAIMS),
-                    ],
+                    _("Direction"): [words.answer_word(answer), *(words.direction_name(claim) for claim in CLAIMS)],
                     _("What is said"): [
-                        words.relation_text(answer.relation, lang),
+                        words.relation_text(answer.relation),
                         *(_translated(claim.said) for claim in CLAIMS),
                     ],
                     _("What else it could be"): [
-                        words.expectation_text(answer.registration, lang),
+                        words.expectation_text(answer.registration),
                         *(_translated(claim.confound) for claim in CLAIMS),
                     ],
                     _("Seen as"): ["", *(evidence[claim.seen] for claim in CLAIMS)],
@@ -253,4 +238,4 @@ def show_published(answer: Answer) -> None:
 
 
 def _translated(message: str) -> str:
-    return language.translator()(message) if not message.isdigit() else message
+    return translated(message) if not message.isdigit() else message

@@ -17,12 +17,12 @@ from core.analysis.population import Population, find_group, group_key
 from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
 from core.analysis.ranking import RankingGroup
 from core.errors import InputError, Sentence
-from core.locale import worded
+from core.locale import _, in_language, worded
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
-from core.ui import inputs, language, notices, reads, url_state
+from core.ui import inputs, notices, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as words
 from core.wording import provenance
@@ -64,7 +64,6 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
 
     `page_answer` is the answer on top of the page.
     """
-    _ = language.translator()
     with url_state.batched():
         warnings = st.container()
         above, below = (st.container(horizontal=True, vertical_alignment="bottom") for _row in range(2))
@@ -100,7 +99,7 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
         answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
-    is_different = words.answer_text(answer, "en") != words.answer_text(page_answer, "en")
+    is_different = in_language("en", words.answer_text, answer) != in_language("en", words.answer_text, page_answer)
     return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
 
 
@@ -110,7 +109,6 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
     Groups on words are others than those on types: a group chosen for the one becomes that of the other in which most of its
     models stand.
     """
-    _ = language.translator()
     default = next(iter(names), ANSWERED)
     asked = url_state.asked("group")
     if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, *names):
@@ -130,13 +128,11 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
-    _ = language.translator()
-    lang = language.current()
     sentence = _("The link asks for a group that is not here: {names}.").format(names=asked)
     if chosen is not None:
         template = _("No two models of this group were measured on the same words: {group}.")
-        sentence = template.format(group=provenance.group_name(chosen, lang))
-    return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""), lang)
+        sentence = template.format(group=provenance.group_name(chosen))
+    return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""))
 
 
 def named_group(population: Population) -> str | None:
@@ -166,16 +162,12 @@ def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
 
 def group_names(population: Population) -> dict[str, str]:
     """The labels of `offered_groups`."""
-    _ = language.translator()
-    lang = language.current()
     names = {
-        key: _("{group} (models: {n})").format(
-            group=provenance.group_name(group, lang), n=group.rows["model_id"].n_unique()
-        )
+        key: _("{group} (models: {n})").format(group=provenance.group_name(group), n=group.rows["model_id"].n_unique())
         for key, group in offered_groups(population).items()
     }
     if population.group is not None:
-        names[ANSWERED] = provenance.group_name(population.group, lang)
+        names[ANSWERED] = provenance.group_name(population.group)
         if population.pilot is not None:
             label = _("“{name}” (models: {n})")
             names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
@@ -184,7 +176,6 @@ def group_names(population: Population) -> dict[str, str]:
 
 def choose_cloud() -> str:
     """Return the cloud; drawn only where words were measured."""
-    _ = language.translator()
     if not reads.ranking()["words_hash"].count():
         return BY_TYPE
     ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
@@ -195,7 +186,6 @@ def choose_cloud() -> str:
 
 def _choose_vetoed(page_answer: Answer) -> bool:
     """Return whether runs vetoed by a check are included; the help of the switch names them with their checks."""
-    _ = language.translator()
     vetoes = notices.veto_texts(page_answer.population.vetoed.head(_MAX_NAMED))
     if not vetoes:
         return False
@@ -206,7 +196,6 @@ def _choose_vetoed(page_answer: Answer) -> bool:
 
 def _choose_partial(n: int) -> bool:
     """Return whether scores of partial runs are included; drawn only where there are some."""
-    _ = language.translator()
     if not n:
         return False
     help_ = _("A run over part of a benchmark's questions has a larger error, and its score is not that of the whole.")
@@ -218,7 +207,6 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
 
     The default is the score of the answer, else an own score, else the one that most models have.
     """
-    _ = language.translator()
     if population.offered.is_empty():
         return question
     rows = {ranking.score_key(row): row for row in population.offered.iter_rows(named=True)}
@@ -236,8 +224,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
 
 def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
     """The name of a score with its number of models, and whether a pilot registered it."""
-    _ = language.translator()
-    name = row_benchmark_name(row, language.current())
+    name = row_benchmark_name(row)
     title = _(", ").join([name, row["suite"]]) if with_suite else name
     label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
     if pilot is None:
@@ -248,8 +235,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
 
 def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
     """Return the question about a chosen dimension."""
-    _ = language.translator()
-    names = {key: words.dimension_name(key, language.current()) for key in DIMENSIONS}
+    names = {key: words.dimension_name(key) for key in DIMENSIONS}
     chosen = inputs.choose_from_list(
         _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=190
     )
@@ -259,7 +245,6 @@ def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
 def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification]:
     """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
     drawn."""
-    _ = language.translator()
     rows = _with_size_and_tuning(population.rows)
     filters: tuple[tuple[str, str, str, Callable[[Any], str]], ...] = (
         ("family", "family", _("Model family"), str),
@@ -293,7 +278,7 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
             n=rows.height,
             total=population.rows.height,
         )
-        st.caption(worded(passing, language.current()))
+        st.caption(worded(passing))
     return rows, specification
 
 
@@ -313,17 +298,15 @@ def _in_order(column: str, values: Sequence[Any]) -> list[Any]:
 
 
 def _named(kind: str, key: str) -> str:
-    return wording.name(kind, key, language.current())
+    return wording.name(kind, key)
 
 
 def _tuning_name(key: str) -> str:
-    _ = language.translator()
     return _("base model itself") if key == NOT_INSTRUCT else _named("relation", key)
 
 
 def _choose_specification(population: Population) -> Specification:
     """Return the specification of the largest inner dimension; the default is that of the protocol."""
-    _ = language.translator()
     if population.group is None or population.asked.dimension != REGISTERED_DIMENSION or population.group.words_hash:
         return REFERENCE
     by_key = {specification_key(specification): specification for specification in SPECIFICATIONS}
@@ -332,14 +315,13 @@ def _choose_specification(population: Population) -> Specification:
         list(by_key),
         "specification",
         specification_key(REFERENCE),
-        lambda key: specification_name(vars(by_key[key]), language.current()),
+        lambda key: specification_name(vars(by_key[key])),
     )
     return by_key[chosen]
 
 
 def _choose_order(population: Population) -> str:
     """Return the column to sort by; the default is the name where a pilot's use class forbids to recommend by order."""
-    _ = language.translator()
     orders = {
         "rank": _("dimension"),
         "name": _("name"),
@@ -354,8 +336,7 @@ def _choose_order(population: Population) -> str:
 
 def _choose_pinned(population: Population) -> list[str]:
     """Return the ids of models to keep on top of the table and highlight in the figure."""
-    _ = language.translator()
-    labels = run_labels(population.rows, language.current())
+    labels = run_labels(population.rows)
     if len(labels) < 2:
         return []
     return inputs.choose_many(
@@ -368,7 +349,6 @@ DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", 
 
 def column_names() -> dict[str, str]:
     """Titles of the optional columns of the table, in its order."""
-    _ = language.translator()
     return {
         "rank": _("Rank by dimension"),
         "interval": _("Interval"),
@@ -390,7 +370,6 @@ def column_names() -> dict[str, str]:
 
 
 def _choose_columns() -> list[str]:
-    _ = language.translator()
     names = column_names()
     with st.popover(_("Columns"), icon=":material/view_column:"):
         return inputs.choose_many(

@@ -16,6 +16,7 @@ from core.analysis.answer import RankedModel
 from core.analysis.question import BY_WORD, DIMENSIONS
 from core.analysis.ranking import natural_sort_key
 from core.analysis.ranks import NORMAL_95
+from core.locale import _
 from core.pilots.pilot import Pilot
 from core.ui import language, pictures, tables, url_state
 from core.ui.markdown import escape
@@ -82,7 +83,6 @@ def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None
 
     `pilot` names the task of own scores.
     """
-    _ = language.translator()
     rows = _sorted_rows(view)
     if rows.is_empty():
         if view.answer.group is not None:
@@ -102,16 +102,16 @@ def show(view: RankingView, columns: Sequence[str], pilot: Pilot | None) -> None
             "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models of the group at once, "
             "whatever is filtered out. No order by dimension is better."
         ),
-        *rank_lines(view.full_answer, language.current()),
+        *rank_lines(view.full_answer),
         _("In brackets and as bars: 95 % intervals; after ±: the standard error.")
         if set(columns) & {"end", "score"}
         else "",
-        verdict_legend_text(language.current()) if "verdict" in columns else "",
-        wording.veto_mark_text(language.current()) if "veto" in rows["worst_check"] else "",
+        verdict_legend_text() if "verdict" in columns else "",
+        wording.veto_mark_text() if "veto" in rows["worst_check"] else "",
     ]
     if rows.height > MAX_ROWS:
         notes.append(_("The first {n} of {total} models; the file holds all.").format(n=MAX_ROWS, total=rows.height))
-    st.caption(escape(wording.joined_sentences(notes, language.current())))
+    st.caption(escape(wording.joined_sentences(notes)))
 
 
 _MARKED = "ranking picked"
@@ -140,14 +140,12 @@ def _sorted_rows(view: RankingView) -> pl.DataFrame:
 
 def _table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], pilot: Pilot | None) -> str:
     """The table as HTML; every text of a file or a person goes through `html.escape`."""
-    _ = language.translator()
-    lang = language.current()
     models = {model.run_id: model for model in view.full_answer.models}
-    labels = run_labels(rows, lang)
+    labels = run_labels(rows)
     value_range = _value_range([models[run_id] for run_id in rows["run_id"]])
     own = dict(zip(rows["run_id"], _own_score_texts(rows), strict=True)) if "own_score" in rows.columns else {}
-    dimension = words.dimension_name(view.full_answer.population.asked.dimension, lang)
-    names = column_names() | {"score": words.benchmark_name(view.full_answer, lang)}
+    dimension = words.dimension_name(view.full_answer.population.asked.dimension)
+    names = column_names() | {"score": words.benchmark_name(view.full_answer)}
     tags_differ = rows["tags"].n_unique() > 1  # a tag of all models distinguishes none
     chosen = [key for key in names if key in columns and (key != "tags" or tags_differ)]
     keys = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
@@ -189,15 +187,13 @@ def _cell(key: str, content: str) -> str:
 
 
 def _cell_contents(row: Mapping[str, Any], model: RankedModel, value_range: tuple[float, float]) -> dict[str, str]:
-    _ = language.translator()
-    lang = language.current()
-    vetoes = [wording.name("check", key, lang) for key in row["vetoed_by"] or []]
+    vetoes = [wording.name("check", key) for key in row["vetoed_by"] or []]
     return {
         "rank": rank_text(model.rank_low, model.rank_high),
         "dimension": wording.number(model.dimension),
         "interval": _bar_html(model, value_range),
         "end": wording.interval_of(row, "final_dimension_pre_norm"),
-        "verdict": _with_hint(verdict_marks(row), verdict_text(row, lang)),
+        "verdict": _with_hint(verdict_marks(row), verdict_text(row)),
         "score": _score_cell(row),
         "score_rank": rank_text(model.score_rank_low, model.score_rank_high),
         "parameters": f"{row['parameters'] / 1e6:,.1f}".removesuffix(".0") if row["parameters"] else "–",
@@ -205,7 +201,7 @@ def _cell_contents(row: Mapping[str, Any], model: RankedModel, value_range: tupl
         "tags": letters(" ".join(f"#{tag}" for tag in row["tags"])),
         "family": letters(row["family"]),
         "architecture": letters(row["architecture"]),
-        "checks": _with_hint(wording.outcome_name(row["worst_check"], lang), _(", ").join(vetoes)),
+        "checks": _with_hint(wording.outcome_name(row["worst_check"]), _(", ").join(vetoes)),
         "points": f"{row['n_points']:,}" if row["n_points"] else "–",
         "text": letters(row["corpus_name"]),
         "measured": letters(language.local_time(row["started_at"], in_table=True)),
@@ -236,8 +232,6 @@ def _with_hint(text: str, hint: str) -> str:
 
 def _score_cell(row: Mapping[str, Any]) -> str:
     """A score with its error; on hover whose score it is, and remarks."""
-    _ = language.translator()
-    lang = language.current()
     if row["score"] is None:
         return "–"
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
@@ -249,7 +243,7 @@ def _score_cell(row: Mapping[str, Any]) -> str:
         "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
     }
     base = f" ({_('base model')})" if row["score_match"] == "base" else ""
-    remarks = wording.score_note_lines(dict(row), lang)
+    remarks = wording.score_note_lines(dict(row))
     hint = [owners[row["score_match"]], *remarks, row["score_source"] or ""]
     return _with_hint(f"{wording.number(row['score'])}{error}{base}", _("; ").join(part for part in hint if part))
 
@@ -281,7 +275,6 @@ def show_download(view: RankingView) -> None:
     """Draw a button that downloads every row with its ranks and the answer."""
     if view.rows.is_empty():
         return
-    _ = language.translator()
     tables.show_download(lambda: _download_table(view), "workdim_ranking.csv", _("Download the table (CSV)"))
 
 
@@ -314,10 +307,9 @@ def _download_table(view: RankingView) -> pl.DataFrame:
 
 def _own_score_title(pilot: Pilot | None) -> str:
     """The title of the column of own scores."""
-    _ = language.translator()
     if pilot is None or pilot.task is None:
         return ""
-    unit = "%" if pilot.task.unit == "percent" else wording.unit_name(pilot.task.unit, language.current())
+    unit = "%" if pilot.task.unit == "percent" else wording.unit_name(pilot.task.unit)
     return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=unit)
 
 

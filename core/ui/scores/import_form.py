@@ -11,6 +11,7 @@ import streamlit as st
 from core import wording
 from core.errors import InputError
 from core.figures import scores
+from core.locale import _
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
 from core.scores.score_rows import ScoreFile, metrics_without_direction, with_directions
 from core.ui import inputs, language, pictures, reads, tables
@@ -34,7 +35,6 @@ _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores roun
 
 def show() -> None:
     """Draw the uploader, and what will become of each value of the files."""
-    _ = language.translator()
     st.markdown(
         _(
             "Scores from lm-evaluation-harness (results and samples files), exports of the Open LLM Leaderboard, evaluation "
@@ -78,7 +78,6 @@ def show() -> None:
 
 def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
     """What each file would add; draws why a file cannot be read. Each file is read once in a session."""
-    _ = language.translator()
     read_before: dict[tuple, ScoreFile | str] = st.session_state.get(_READ, {})
     previewed_before: dict[tuple, ImportPreview | str] = st.session_state.get(_PREVIEWS, {})
     previewed_before = {
@@ -119,15 +118,13 @@ def _preview(file: ScoreFile | str) -> ImportPreview | str:
 
 
 def _show_previews(previews: list[ImportPreview]) -> None:
-    _ = language.translator()
-    lang = language.current()
     st.subheader(_("What will become of each value"))
     with st.expander(_("About each file")) if len(previews) > MAX_UNFOLDED else st.container():
         for preview in previews:
             _show_file_text(preview)
     kinds = [(preview.file.name, scores.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
-        figure = scores.import_figure(scores.import_points(kinds), lang)
+        figure = scores.import_figure(scores.import_points(kinds))
         pictures.plot(figure, "scores bars")
         _show_values(previews)
     likely = _show_names(previews)
@@ -144,19 +141,18 @@ def _is_new(preview: ImportPreview) -> bool:
 
 
 def _show_file_text(preview: ImportPreview) -> None:
-    _ = language.translator()
-    lang, file = language.current(), preview.file
+    file = preview.file
     text = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
         name=f"**{escape(file.name)}**",
-        format=score_files.format_name(file.format, lang),
+        format=score_files.format_name(file.format),
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([text, *map(escape, score_files.file_remark_lines(file, lang))]))
+    st.markdown(" ".join([text, *map(escape, score_files.file_remark_lines(file))]))
     if preview.imported_at is not None:
         message = _("This very file was stored on {date}; it will not be stored twice.")
         st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for reason in score_files.remark_groups(file.rows, lang, skipped=True):
+    for reason in score_files.remark_groups(file.rows, skipped=True):
         message = _("{n} × {reason} (for example {places})")
         st.caption(
             message.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))
@@ -165,8 +161,7 @@ def _show_file_text(preview: ImportPreview) -> None:
 
 def _show_values(previews: list[ImportPreview]) -> None:
     """Draw the values of all files, or those of one kind."""
-    _ = language.translator()
-    kinds = {"all": _("all"), **{kind: score_files.kind_name(kind, language.current()) for kind in score_files.KINDS}}
+    kinds = {"all": _("all"), **{kind: score_files.kind_name(kind) for kind in score_files.KINDS}}
     kind = inputs.choose(_("Values"), list(kinds), "kind", "all", kinds.__getitem__)
     table, n_values = _value_table(previews, None if kind == "all" else kind)
     tables.show(table, "scores values")
@@ -176,12 +171,11 @@ def _show_values(previews: list[ImportPreview]) -> None:
 
 def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
     """Draw which models the files name; returns the likeliest models of the other names, if the reader takes them all."""
-    _ = language.translator()
     names = pl.concat([preview.names for preview in previews])
     if names.is_empty():
         return {}
     st.subheader(_("Models that the files name"))
-    texts = [_("Measured here: {measured}.").format(measured=score_files.measured_text(names, language.current()))]
+    texts = [_("Measured here: {measured}.").format(measured=score_files.measured_text(names))]
     aliases = {name for preview in previews for name in preview.aliases}
     if aliases:
         message = _(
@@ -205,7 +199,6 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
 
 def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
     """Ask which end of each metric that nobody knows is the better one; metric -> whether higher is."""
-    _ = language.translator()
     unknown = dict.fromkeys(
         metric for preview in previews if _is_new(preview) for metric in metrics_without_direction(preview.file)
     )
@@ -218,7 +211,7 @@ def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
     ends = {True: _("higher is better"), False: _("lower is better")}
     asked = {
         metric: st.segmented_control(
-            button_label(wording.metric_name(metric, language.current())),
+            button_label(wording.metric_name(metric)),
             list(ends),
             format_func=ends.__getitem__,
             key=f"scores direction {metric}",
@@ -246,7 +239,6 @@ def _store(previews: list[ImportPreview], likely: dict[str, str], directions: di
 
 
 def _show_stored() -> None:
-    _ = language.translator()
     stored, failed = st.session_state.pop(_DONE, ([], []))
     for file, scored in stored:
         message = _("Stored from {name} – scores: {n}, single answers: {answers}, skipped: {skipped}.").format(
@@ -261,7 +253,7 @@ def _show_stored() -> None:
     for benchmark, metric in list(links)[:MAX_LINKS]:
         params = ranking_params(benchmark, metric)
         if params is not None:
-            name = wording.benchmark_name(benchmark, metric, None, language.current())
+            name = wording.benchmark_name(benchmark, metric, None)
             label = _("Open the ranking with {benchmark}").format(benchmark=escape(name))
             st.page_link("pages/ranking.py", label=label, icon=":material/leaderboard:", query_params=params)
     for message in failed:
@@ -285,17 +277,15 @@ def _value_table(previews: Sequence[ImportPreview], kind: str | None) -> tuple[p
 
 def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     """What each value of a file is and what will be done with it, with all columns."""
-    _ = language.translator()
-    lang = language.current()
-    reasons = [score_files.row_remarks_text(preview.file.rows[number], lang) for number in rows["number"]]
+    reasons = [score_files.row_remarks_text(preview.file.rows[number]) for number in rows["number"]]
     known = [
-        score_files.known_score_text(known, sources, value, lang)
+        score_files.known_score_text(known, sources, value)
         for known, sources, value in rows.select("known", "known_from", "known_value").rows()
     ]
     is_alias = rows["model"] != rows["reference"]
     columns = {
         _("Model"): rows["model"],
-        _("What will be done"): [score_files.kind_name(kind, lang) for kind in rows["kind"]],
+        _("What will be done"): [score_files.kind_name(kind) for kind in rows["kind"]],
         _("Benchmark"): rows["benchmark"],
         _("Metric"): tables.named(rows["metric"], wording.metric_name),
         _("Score"): rows["value"],
@@ -321,7 +311,6 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _name_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `ImportPreview.names` as a table."""
-    _ = language.translator()
     labels = {True: _("measured here"), False: _("not measured here")}
     return tables.without_empty(
         {

@@ -7,6 +7,7 @@ import streamlit as st
 
 from core import wording
 from core.errors import InputError
+from core.locale import _
 from core.ui import inputs, language, reads, tables
 from core.ui.markdown import escape
 from core.warehouse import score_imports
@@ -18,7 +19,6 @@ _ROUND = "scores names round"
 
 def show() -> None:
     """Draw the imported files, and the removal of one."""
-    _ = language.translator()
     files = reads.score_files()
     st.markdown(
         _("Scores in the warehouse: {n}, those that come with Workdim included.").format(
@@ -34,7 +34,6 @@ def show() -> None:
 
 @inputs.hidden_when_read_only
 def _show_removal(files: pl.DataFrame) -> None:
-    _ = language.translator()
     rows = {row["file_sha256"]: row for row in files.iter_rows(named=True)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
@@ -59,12 +58,10 @@ def _show_removal(files: pl.DataFrame) -> None:
 
 def _file_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `score_imports.list_imports` as a table."""
-    _ = language.translator()
-    lang = language.current()
     return pl.DataFrame(
         {
             _("File"): rows["file_name"],
-            _("Kind of file"): [score_files.format_name(name, lang) for name in rows["format"]],
+            _("Kind of file"): [score_files.format_name(name) for name in rows["format"]],
             _("Scores"): rows["n_taken"],
             _("Of partial runs"): rows["n_partial"],
             _("Skipped"): rows["n_skipped"],
@@ -78,7 +75,6 @@ def _file_table(rows: pl.DataFrame) -> pl.DataFrame:
 
 def show_conflicts() -> None:
     """Draw the scores on which two sources contradict each other."""
-    _ = language.translator()
     conflicts = reads.score_conflicts()
     if conflicts.is_empty():
         st.info(_("No two sources contradict each other."))
@@ -94,10 +90,8 @@ def show_conflicts() -> None:
 
 def _conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `score_answers.score_conflicts` as a table."""
-    _ = language.translator()
-    lang = language.current()
     variants = rows.select("dtype", "chat_template").rows()
-    settings = [wording.score_settings_text(dtype, template, lang) for dtype, template in variants]
+    settings = [wording.score_settings_text(dtype, template) for dtype, template in variants]
     return tables.without_empty(
         {
             _("Model"): rows["repository"],
@@ -121,7 +115,6 @@ def _conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
 
 def show_names() -> None:
     """Draw suggestions for names that no measured model has, and the table of names with their models."""
-    _ = language.translator()
     st.markdown(
         _(
             "A score belongs to a model by the name that its file uses. Where that is another name than the model is "
@@ -135,7 +128,6 @@ def show_names() -> None:
 
 def _show_suggestions() -> None:
     """Draw names that resemble a measured model; only ticked ones are mapped."""
-    _ = language.translator()
     unmatched = reads.unmatched_names()
     if unmatched.is_empty():
         return
@@ -161,7 +153,6 @@ def _show_suggestions() -> None:
 
 
 def _show_name_table() -> None:
-    _ = language.translator()
     aliases = reads.aliases()
     name, model = _("Name in the file"), _("Model that is meant")
     labels = {True: _("measured here"), False: _("not measured here")}

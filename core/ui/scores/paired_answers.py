@@ -10,7 +10,8 @@ import streamlit as st
 from core import wording
 from core.analysis.paired import PairedComparison, compare_all_answers
 from core.figures.scores import benchmark_label, paired_figure, paired_points
-from core.ui import inputs, language, pictures, reads, tables
+from core.locale import _
+from core.ui import inputs, pictures, reads, tables
 from core.ui.markdown import escape
 from core.wording.scores import comparison_outcome_text, multiple_comparisons_text, newest_file_text, p_number_text
 
@@ -20,8 +21,6 @@ N_BENCHMARKS, MAX_BENCHMARKS = 12, 60
 
 def show() -> None:
     """Draw the differences of two chosen models on each benchmark."""
-    _ = language.translator()
-    lang = language.current()
     answer_sets = reads.answer_sets()
     models = answer_sets["model"].unique().sort().to_list()
     if len(models) < 2:
@@ -51,7 +50,7 @@ def show() -> None:
         if not comparisons:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_figure(paired_points(first, second, comparisons, lang), lang)
+    figure = paired_figure(paired_points(first, second, comparisons))
     pictures.plot(figure, "scores pairs")
     tables.show(_difference_table(comparisons), "scores differences")
     st.caption(
@@ -65,20 +64,19 @@ def show() -> None:
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )
     if len(comparisons) > 1:
-        st.caption(multiple_comparisons_text(len(comparisons), lang))
+        st.caption(multiple_comparisons_text(len(comparisons)))
     in_several_files = answer_sets.filter(answer_sets["model"].is_in([first, second]) & (answer_sets["n_files"] > 1))
     if not in_several_files.is_empty():
-        st.caption(escape(newest_file_text(in_several_files["benchmark"].unique().sort().to_list(), lang)))
+        st.caption(escape(newest_file_text(in_several_files["benchmark"].unique().sort().to_list())))
 
 
 def _difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
     """The results of `paired.compare_all_answers` as a table."""
-    _ = language.translator()
     results = [result for _key, result in comparisons]
     return tables.without_empty(
         {
-            _("Benchmark"): [benchmark_label(key, language.current()) for key, _one in comparisons],
-            _("Result"): [comparison_outcome_text(result, language.current()) for result in results],
+            _("Benchmark"): [benchmark_label(key) for key, _one in comparisons],
+            _("Result"): [comparison_outcome_text(result) for result in results],
             _("Difference"): [
                 wording.with_interval(result.difference, result.lower, result.upper) for result in results
             ],

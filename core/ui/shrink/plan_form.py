@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from core.errors import InputError
-from core.locale import worded
+from core.locale import _, worded
 from core.records import DTYPES, PLANNING, PlanConfig, PlanEstimate
-from core.ui import inputs, language, reads, url_state
+from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.measure.measure_form import choose_text, store_upload
@@ -41,7 +41,6 @@ def linked_model() -> str:
 
 def show_empty(model: str, has_others: bool) -> None:
     """Draw what a plan is good for where there is none; `has_others`: there are plans of other models."""
-    _ = language.translator()
     text = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
     st.info(
         escape(text)
@@ -60,9 +59,8 @@ def show_empty(model: str, has_others: bool) -> None:
 @inputs.hidden_when_read_only
 def show() -> None:
     """Draw the form, and the estimate of what was submitted, with the button that starts it."""
-    _ = language.translator()
     if refused := st.session_state.pop(_REFUSED, ""):
-        st.warning(escape(worded(refused, language.current())), icon=":material/error:")
+        st.warning(escape(worded(refused)), icon=":material/error:")
     with st.form("plan", border=True):
         model = st.text_input(
             _("Model"),
@@ -87,7 +85,6 @@ def show() -> None:
 
 def _choose_settings() -> dict[str, Any]:
     """Return the settings of a plan: budget, blocks, verification, healing, directions, task, and so on."""
-    _ = language.translator()
     left, middle, right = st.columns(3)
     budget = left.number_input(
         _("Budget"),
@@ -137,7 +134,6 @@ def _estimate(settings: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | Non
     from core.runs.estimates import plan_estimate_from_process
     from core.runs.requests import with_task_hash
 
-    _ = language.translator()
     spinner_text = _(
         "Reading configuration and text; the first time also the speed of this machine, about half a minute."
     )
@@ -146,18 +142,16 @@ def _estimate(settings: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | Non
         with st.spinner(spinner_text, show_time=True):
             return config, plan_estimate_from_process(config, reads.warehouse())
     except InputError as error:
-        st.error(escape(worded(error, language.current())), icon=":material/block:")
+        st.error(escape(worded(error)), icon=":material/block:")
         return None
 
 
 def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
     """Draw the estimate, and the button that starts the plan."""
-    _ = language.translator()
-    lang = language.current()
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escape(' · '.join([config.model, text_name(config.corpus)]))}**")
-        st.metric(_("Time"), duration(estimate.seconds, lang), width="content")
-        st.caption(escape("  \n".join(sentences.estimate_lines(estimate, lang))))
+        st.metric(_("Time"), duration(estimate.seconds), width="content")
+        st.caption(escape("  \n".join(sentences.estimate_lines(estimate))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
             with job_cards.starting():
                 _start(config)

@@ -14,6 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as analysis
 from core.figures import plans as figures
+from core.locale import _
 from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
@@ -29,7 +30,6 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
 
     None where there is no plan, or none of the linked model.
     """
-    _ = language.translator()
     of_model = plans.filter(
         pl.any_horizontal(pl.col("model_id", "reference", "name") == model, pl.col("asked") == model)
     )
@@ -49,7 +49,6 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
 
 
 def _plan_label(row: dict[str, Any]) -> str:
-    _ = language.translator()
     size = _("{k} of {n} blocks").format(k=len(row["blocks"]), n=row["n_layers"])
     parts = [row["name"], size, row["corpus_id"], language.local_time(row["created_at"]), short_id(row["plan_id"])]
     if row["note"] == SHIPPED:
@@ -59,25 +58,21 @@ def _plan_label(row: dict[str, Any]) -> str:
 
 def show_answer(layer_plan: LayerPlan) -> None:
     """Draw the answer within a chosen budget, what speaks against it, and the blocks."""
-    _ = language.translator()
-    lang, plan = language.current(), layer_plan.plan
+    plan = layer_plan.plan
     answer = st.container(gap="small")
     if plan.budget_unit == "points":
-        within, budget_text = analysis.within_task_budget(layer_plan), sentences.budget_text(plan, lang)
+        within, budget_text = analysis.within_task_budget(layer_plan), sentences.budget_text(plan)
     else:
         budget = _choose_budget(layer_plan)
-        within, budget_text = analysis.sets_within_budget(layer_plan, budget), sentences.nats_text(budget, lang)
+        within, budget_text = analysis.sets_within_budget(layer_plan, budget), sentences.nats_text(budget)
     with answer:
-        st.subheader(escape(sentences.within_budget_text(layer_plan, within, budget_text, lang)), anchor=False)
-        for line in (
-            sentences.healing_text(layer_plan, lang) if within.is_plan else "",
-            sentences.task_text(layer_plan, lang),
-        ):
+        st.subheader(escape(sentences.within_budget_text(layer_plan, within, budget_text)), anchor=False)
+        for line in (sentences.healing_text(layer_plan) if within.is_plan else "", sentences.task_text(layer_plan)):
             if line:
                 st.markdown(escape(line))
         # It is about the plan's own budget, the answer about the one chosen here.
-        over_budget = sentences.reason_text("over_budget", lang)
-        for line in sentences.objection_lines(plan, lang) if within.is_plan else ():
+        over_budget = sentences.reason_text("over_budget")
+        for line in sentences.objection_lines(plan) if within.is_plan else ():
             if line != over_budget:
                 st.caption(escape(line))
         if within.price is not None and not within.is_plan:
@@ -88,16 +83,15 @@ def show_answer(layer_plan: LayerPlan) -> None:
             command = analysis.plan_command(layer_plan, "--verify", "--blocks", str(len(within.price.blocks)))
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
-    captions = [sentences.range_example_text(blocks, lang)]
-    tried_as = "" if within.price else sentences.removed_name(plan, is_recommended=False, language=lang)
-    picture = figures.blocks_svg(blocks, plan.n_layers, lang, pictures.theme(), tried_as=tried_as)
+    captions = [sentences.range_example_text(blocks)]
+    tried_as = "" if within.price else sentences.removed_name(plan, is_recommended=False)
+    picture = figures.blocks_svg(blocks, plan.n_layers, pictures.theme(), tried_as=tried_as)
     st.image(picture, width="stretch", alt=captions[0])
     st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
     """Return the budget in nats per token, at most the price of the dearest step of the search."""
-    _ = language.translator()
     plan_budget = layer_plan.plan.budget
     budget = url_state.restore_number("nats", plan_budget, 0.0) or 0.0
     limits = [analysis.upper_limit(row) for row in analysis.search_steps(layer_plan)]
@@ -112,7 +106,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
         key=url_state.key("nats"),
         format="%g",
         help=_("Along the prices that this plan has stored; {own} was asked for.").format(
-            own=sentences.budget_text(layer_plan.plan, language.current())
+            own=sentences.budget_text(layer_plan.plan)
         ),
     )
     url_state.publish("nats", budget)
@@ -121,7 +115,6 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
 
 def plan_source_text(layer_plan: LayerPlan) -> str:
     """The model, the text and the time of a plan's measurements."""
-    _ = language.translator()
     plan = layer_plan.plan
     n = plan.n_verification if plan.is_verified else plan.n_selection
     text = _("{model} on {text}, {n} windows of {tokens} tokens, 95 % intervals over windows; plan {plan}, {when}.")
@@ -137,11 +130,10 @@ def plan_source_text(layer_plan: LayerPlan) -> str:
 
 def _show_plan_price(layer_plan: LayerPlan) -> None:
     """Draw the blocks and the price of the plan itself, since what follows does not depend on the chosen budget."""
-    _ = language.translator()
-    lang, plan = language.current(), layer_plan.plan
+    plan = layer_plan.plan
     template = _("Of the plan itself, without {blocks}: {price} nats per token{healed}.")
     text = template.format(
-        blocks=sentences.blocks_text(plan.blocks, plan.n_layers, lang),
+        blocks=sentences.blocks_text(plan.blocks, plan.n_layers),
         price=sentences.price_text(plan.loss_increase, plan.lower, plan.upper),
         healed=_(", healed") if plan.is_healed else "",
     )
@@ -153,21 +145,19 @@ def _show_plan_price(layer_plan: LayerPlan) -> None:
 
 def show_prices(layer_plan: LayerPlan) -> None:
     """Draw size against loss, and the candidates of the plan's size."""
-    _ = language.translator()
-    lang = language.current()
     budget = st.session_state.get(url_state.key("nats")) if layer_plan.plan.budget_unit == "nats" else None
     data = figures.price_points(layer_plan)
-    pictures.plot(figures.price_figure(data, budget, lang), "plan price")
+    pictures.plot(figures.price_figure(data, budget), "plan price")
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
-    for line in evidence.published_lines(layer_plan, lang):
+    for line in evidence.published_lines(layer_plan):
         st.markdown(escape(line))
-    for line in evidence.control_lines(layer_plan.plan, lang):
+    for line in evidence.control_lines(layer_plan.plan):
         st.caption(escape(line))
     healed = [layer_plan.price] if layer_plan.plan.is_healed else []
     rows = [*healed, *analysis.rivals(layer_plan)]
-    names = [evidence.rule_name(row.rule, lang) + (_(", healed") if row.is_healed else "") for row in rows]
+    names = [evidence.rule_name(row.rule) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
             _("Rule"): names,
@@ -184,7 +174,6 @@ def show_prices(layer_plan: LayerPlan) -> None:
 
 
 def _choice_text(row: PlanOutcomeRow) -> str:
-    _ = language.translator()
     if row.is_chosen:
         return _("the plan")
     return _("not told from the cheapest on the text that chose") if row.is_equal else ""
@@ -192,15 +181,12 @@ def _choice_text(row: PlanOutcomeRow) -> str:
 
 def show_single_blocks(layer_plan: LayerPlan) -> None:
     """Draw the price of each block, each attention and each MLP alone."""
-    _ = language.translator()
     influence = layer_plan.of("selection", "influence")
     points = figures.single_block_points(layer_plan)
     if not points["block"] and not points["attention"]:
         st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
         return
-    pictures.plot(
-        figures.single_block_figure(points, influence, layer_plan.plan.blocks, language.current()), "plan alone"
-    )
+    pictures.plot(figures.single_block_figure(points, influence, layer_plan.plan.blocks), "plan alone")
     st.caption(
         _(
             "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
@@ -211,25 +197,23 @@ def show_single_blocks(layer_plan: LayerPlan) -> None:
 
 def show_harder_texts(layer_plan: LayerPlan) -> None:
     """Draw what the loss on held-out text may hide: losses on other texts, probes, the own task."""
-    _ = language.translator()
-    lang = language.current()
     if not layer_plan.plan.is_verified:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
     _show_plan_price(layer_plan)
-    st.markdown(f"**{escape(evidence.largest_losses_text(layer_plan, lang))}**")
-    for line in sentences.caution_lines(layer_plan.plan, lang):
+    st.markdown(f"**{escape(evidence.largest_losses_text(layer_plan))}**")
+    for line in sentences.caution_lines(layer_plan.plan):
         st.caption(escape(line))
     for column, is_of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = figures.harder_points(layer_plan, is_of_answers)
         with column:
-            pictures.plot(figures.harder_figure(rows, is_of_answers, lang), f"plan harder {is_of_answers}")
+            pictures.plot(figures.harder_figure(rows, is_of_answers), f"plan harder {is_of_answers}")
     prices = analysis.harder_text_prices(layer_plan)
     table = pl.DataFrame(
         {
-            _("Text or probe"): [wording.name("plan_text", row.text, lang) for row in prices],
+            _("Text or probe"): [wording.name("plan_text", row.text) for row in prices],
             _("Healed"): [_("yes") if row.is_healed else _("no") for row in prices],
-            _("Measure"): [wording.name("plan_measure", row.measure, lang) for row in prices],
+            _("Measure"): [wording.name("plan_measure", row.measure) for row in prices],
             _("Before"): [_value_text(row, row.value_before) for row in prices],
             _("After"): [_value_text(row, row.value_after) for row in prices],
             _("Change [95 %]"): [
@@ -250,8 +234,7 @@ def _value_text(row: PlanOutcomeRow, value: float | None) -> str:
 
 def show_saving(layer_plan: LayerPlan) -> None:
     """Draw parameters, bytes, cache and time, before and after."""
-    _ = language.translator()
-    lang, plan = language.current(), layer_plan.plan
+    plan = layer_plan.plan
     _show_plan_price(layer_plan)
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
@@ -262,14 +245,14 @@ def show_saving(layer_plan: LayerPlan) -> None:
     rows = [row for row in layer_plan.outcomes if row.text == "weights" and row.value_before and row.value_after]
     table = pl.DataFrame(
         {
-            _("Weights"): [wording.name("plan_measure", row.measure, lang) for row in rows],
+            _("Weights"): [wording.name("plan_measure", row.measure) for row in rows],
             _("Before"): [_size_text(row.value_before) for row in rows],
             _("After"): [_size_text(row.value_after) for row in rows],
         }
     )
     if rows:
         tables.show(table, "plan weights", width="content")
-    for line in sentences.saving_lines(plan, lang):
+    for line in sentences.saving_lines(plan):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
@@ -280,15 +263,13 @@ def _size_text(n_bytes: float | None) -> str:
 
 def show_directions(layer_plan: LayerPlan) -> None:
     """Draw the number of directions that each layer needs, beside d2."""
-    _ = language.translator()
-    lang = language.current()
     points = analysis.layer_directions(layer_plan)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
         st.code(analysis.plan_command(layer_plan, "--verify", "--directions"), language=None)
         return
     task_points = analysis.layer_directions(layer_plan, "task")
-    figure = figures.direction_figure(points, task_points, analysis.joint_projection(layer_plan), lang)
+    figure = figures.direction_figure(points, task_points, analysis.joint_projection(layer_plan))
     pictures.plot(figure, "plan directions")
     st.caption(
         _(
@@ -296,23 +277,20 @@ def show_directions(layer_plan: LayerPlan) -> None:
             "layers do not compose; only that of all layers at once says something of a smaller model's width."
         )
     )
-    st.markdown(f"**{escape(wording.joined_sentences(evidence.student_lines(layer_plan, lang), lang))}**")
-    for line in evidence.direction_lines(layer_plan, lang):
+    st.markdown(f"**{escape(wording.joined_sentences(evidence.student_lines(layer_plan)))}**")
+    for line in evidence.direction_lines(layer_plan):
         st.markdown(f"- {escape(line)}")
 
 
 def show_needed_directions(runs: pl.DataFrame) -> None:
     """Draw how many directions the layers of these models need, where a plan has measured it, with links to the plans."""
-    _ = language.translator()
     plans = reads.lists().plans.filter(
         pl.col("config").str.json_path_match("$.directions") == "true",
         pl.col("model_id").is_in(runs["model_id"].unique().to_list()),
     )
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         layer_plan = reads.layer_plan(plan_id)
-        sentence = layer_plan and evidence.sufficient_directions_text(
-            layer_plan, analysis.layer_directions(layer_plan), language.current()
-        )
+        sentence = layer_plan and evidence.sufficient_directions_text(layer_plan, analysis.layer_directions(layer_plan))
         if sentence:
             st.markdown(escape(sentence))
             st.page_link(
@@ -325,13 +303,12 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
 
 def show_files(layer_plan: LayerPlan) -> None:
     """Draw downloads of the block map, the recipe and the picture, and the command that saves the smaller model."""
-    _ = language.translator()
-    lang, plan = language.current(), layer_plan.plan
+    plan = layer_plan.plan
     _show_plan_price(layer_plan)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     is_allowed = analysis.within_own_budget(layer_plan).price is not None
-    tried_as = "" if is_allowed else sentences.removed_name(plan, is_recommended=False, language=lang)
-    picture = figures.blocks_svg(plan.blocks, plan.n_layers, lang, tried_as=tried_as)
+    tried_as = "" if is_allowed else sentences.removed_name(plan, is_recommended=False)
+    picture = figures.blocks_svg(plan.blocks, plan.n_layers, tried_as=tried_as)
     with st.container(horizontal=True):
         inputs.show_download(
             _("Map of blocks (JSON)"), json.dumps(analysis.layer_map(layer_plan), indent=2), f"{name}.json"
@@ -340,12 +317,12 @@ def show_files(layer_plan: LayerPlan) -> None:
         if plan.mergekit is None:
             inputs.show_download(
                 _("Recipe for mergekit (YAML)"),
-                analysis.mergekit_recipe(layer_plan, sentences.plan_text(plan, lang)),
+                analysis.mergekit_recipe(layer_plan, sentences.plan_text(plan)),
                 f"{name}.yaml",
             )
     if plan.mergekit is not None:
         message = _("No recipe for mergekit. {reason}")
-        st.caption(escape(message.format(reason=sentences.mergekit_reason_text(plan.mergekit, lang))))
+        st.caption(escape(message.format(reason=sentences.mergekit_reason_text(plan.mergekit))))
     if plan.saved_as:
         st.markdown(
             _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.").format(
@@ -360,7 +337,6 @@ def show_files(layer_plan: LayerPlan) -> None:
 
 def _show_profiles_link(layer_plan: LayerPlan) -> None:
     """Draw a link to the profiles of the smaller and the original model, or the command that measures the smaller one."""
-    _ = language.translator()
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     smaller = runs.filter(model_id=layer_plan.plan.saved_model_id)
     if smaller.is_empty():
@@ -380,8 +356,6 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
     """Draw all plans with their results, and which rule foresaw them best."""
-    _ = language.translator()
-    lang = language.current()
     rows = plans.to_dicts()
     table = pl.DataFrame(
         {
@@ -393,7 +367,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
             ],
             _("Verified"): [_("yes") if row["is_verified"] else _("no") for row in rows],
             _("Recommended"): [_("yes") if row["is_recommended"] else _("no") for row in rows],
-            _("Rule"): [evidence.rule_name(row["rule"], lang) for row in rows],
+            _("Rule"): [evidence.rule_name(row["rule"]) for row in rows],
             _("Text"): [row["corpus_id"] for row in rows],
             _("Planned"): [language.local_time(row["created_at"]) for row in rows],
             _("Plan"): [short_id(row["plan_id"]) for row in rows],
@@ -405,10 +379,10 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     records = analysis.rule_records(outcomes)
     if not records:
         return
-    st.markdown(f"**{escape(evidence.best_rule_text(records, lang))}**")
+    st.markdown(f"**{escape(evidence.best_rule_text(records))}**")
     by_rule = pl.DataFrame(
         {
-            _("Rule"): [evidence.rule_name(record.rule, lang) for record in records],
+            _("Rule"): [evidence.rule_name(record.rule) for record in records],
             _("Mean above the cheapest, nats per token"): [round(record.excess, 4) for record in records],
             _("Cheapest in"): [
                 _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans) for record in records
@@ -418,4 +392,4 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     tables.show(by_rule, "rules of plans", width="content")
     forecasts = analysis.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
     if forecasts:
-        st.caption(escape(evidence.foresight_text(forecasts, lang)))
+        st.caption(escape(evidence.foresight_text(forecasts)))
