@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 
 from core.analysis.criteria import Candidate, CriterionValue, ResolvedCriterion
-from core.analysis.question import Evidence
 from core.pilots.entries import PilotModel, PilotText
 from core.pilots.pilot import Benchmark, Pilot
 from core.pilots.registration import RegisteredPilot, read_pilot
 from core.pilots.rule import Criterion
+from core.questions.ranking_question import Evidence
 from core.registry.protocols import PROTOCOLS
 from core.store import parcels
 from core.tables import ScoreRow

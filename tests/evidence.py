@@ -21,12 +21,9 @@ import polars as pl
 from statsmodels.stats.multitest import multipletests
 
 from core import wording
-from core.analysis.answer import Answer, relate_by_specification, relation_units, specification_key
 from core.analysis.claims import LEVEL
 from core.analysis.paired import sign_test
 from core.analysis.plans import all_rule_forecasts, layer_directions, unhealed_price
-from core.analysis.population import Population
-from core.analysis.question import RankingQuestion
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST, reliability
@@ -36,6 +33,9 @@ from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption, Dot, scatter_svg
 from core.locale import in_language
+from core.questions.population import Population
+from core.questions.ranking_answer import Answer, relate_by_specification, relation_units, specification_key
+from core.questions.ranking_question import RankingQuestion
 from core.records import DAMAGED, EARLIER, LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow

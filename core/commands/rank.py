@@ -16,14 +16,14 @@ from core.locale import in_language
 from core.terminal.output import columns, say, say_json, wrap
 
 if TYPE_CHECKING:
-    from core.analysis.answer import Answer
-    from core.analysis.question import Evidence, RankingQuestion
     from core.analysis.relation import SpecificationCurve
+    from core.questions.ranking_answer import Answer
+    from core.questions.ranking_question import Evidence, RankingQuestion
     from core.warehouse.warehouse import Warehouse
 
 
 def rank(options: argparse.Namespace) -> int:
-    from core.analysis.question import RankingQuestion
+    from core.questions.ranking_question import RankingQuestion
     from core.terminal import answers
     from core.warehouse import queries
 
@@ -48,8 +48,8 @@ def rank(options: argparse.Namespace) -> int:
 
 def load_evidence(warehouse: Warehouse) -> Evidence:
     """Everything that an answer can rest on, read in one opening of the warehouse."""
-    from core.analysis.question import Evidence
     from core.pilots.registration import registered_pilot, shipped_pilot
+    from core.questions.ranking_question import Evidence
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
 
@@ -67,8 +67,8 @@ def load_answer(
     warehouse: Warehouse, question: RankingQuestion, *, with_specifications: bool = False
 ) -> tuple[Answer, SpecificationCurve | None]:
     """The answer to a question, and on request the answer under every specification."""
-    from core.analysis.answer import answer_question, relate_by_specification
-    from core.analysis.population import select_population
+    from core.questions.population import select_population
+    from core.questions.ranking_answer import answer_question, relate_by_specification
     from core.warehouse import queries, score_answers
 
     models = select_population(load_evidence(warehouse), question)

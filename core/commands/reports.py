@@ -225,11 +225,11 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     import polars as pl
 
     from core.analysis.differences import with_controls
-    from core.analysis.question import RankingQuestion
     from core.commands.rank import load_answer
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
     from core.pilots.registration import find_pilot
+    from core.questions.ranking_question import RankingQuestion
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
     from core.warehouse.layer_plans import find_plan

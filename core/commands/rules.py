@@ -196,9 +196,9 @@ def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all
     """The models that `rank` compares by this score, or all models."""
     from core.analysis import ranking
     from core.analysis.criteria import choice_context
-    from core.analysis.population import select_population
-    from core.analysis.question import RankingQuestion
     from core.commands.rank import load_evidence
+    from core.questions.population import select_population
+    from core.questions.ranking_question import RankingQuestion
     from core.warehouse import queries
 
     available = load_evidence(warehouse)

@@ -7,10 +7,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from core.analysis.answer import Answer, RankedModel, answer_question
 from core.analysis.differences import controls_of
-from core.analysis.population import select_population
-from core.analysis.question import Evidence, RankingQuestion
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
 from core.analysis.relation import SpecificationCurve
 from core.deck.story import Case
@@ -18,6 +15,9 @@ from core.errors import InputError
 from core.locale import DIRECTION_CONTROLS, spoken
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
+from core.questions.population import select_population
+from core.questions.ranking_answer import Answer, RankedModel, answer_question
+from core.questions.ranking_question import Evidence, RankingQuestion
 from core.records import LayerPlan
 from core.wording.labels import run_labels, with_text_marks
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import polars as pl
 
 from core import wording
-from core.analysis.answer import Answer
 from core.analysis.ranking import OWN_MATCHES
 from core.deck.deck_data import DeckData
 from core.deck.pilot_slides import untested
@@ -13,6 +12,7 @@ from core.deck.slide import check_table, core_slide, decision_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
 from core.locale import _, worded
+from core.questions.ranking_answer import Answer
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names
 

@@ -7,14 +7,14 @@ from collections import Counter
 import polars as pl
 
 from core import wording
-from core.analysis.answer import RankedModel
-from core.analysis.question import missing_models
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
 from core.errors import Sentence
 from core.locale import _, worded
+from core.questions.ranking_answer import RankedModel
+from core.questions.ranking_question import missing_models
 from core.registry.specifications import CLAIMS
 from core.wording import answers
 from core.wording import slides as slide_wording

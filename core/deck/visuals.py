@@ -13,13 +13,13 @@ import polars as pl
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.analysis.answer import Answer
 from core.analysis.ranks import NORMAL_95
 from core.deck import layout
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
 from core.figures.scores import dimension_axis, ranking_points, score_axis
 from core.locale import _
+from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
 from core.wording import answers, plan_evidence, plans

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import polars as pl
 
-from core.analysis.generality import OrderTable, OverTasks
 from core.figures.style import COLOURS, GRID, TEXT, axes_figure, error_bars, escape_label, label_rows, with_message
 from core.figures.svg import wrap_text
 from core.locale import _
+from core.questions.generality import OrderTable, OverTasks
 from core.wording import decisions as decision_wording
 from core.wording.answers import coefficient_text
 from core.wording.labels import distinguishing_names, shortened_name

@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.analysis.answer import Answer
 from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
 from core.figures.style import (
@@ -30,6 +29,7 @@ from core.figures.style import (
 )
 from core.figures.svg import LIGHT, Caption, Dot, Theme, scatter_svg
 from core.locale import _
+from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
 from core.wording.answers import benchmark_name
 from core.wording.labels import distinguishing_names, run_labels

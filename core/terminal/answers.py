@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from core import wording
-from core.analysis.answer import Answer, RankedModel
 from core.analysis.relation import SpecificationCurve
 from core.errors import Sentence
 from core.locale import _, translated, worded
+from core.questions.ranking_answer import Answer, RankedModel
 from core.registry.published import CLAIMS
 from core.terminal.output import heads, wrap
 from core.terminal.tables import table

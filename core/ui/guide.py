@@ -15,9 +15,9 @@ import streamlit as st
 from markdown_it import MarkdownIt
 
 from core import wording
-from core.analysis.question import RankingQuestion
 from core.figures.svg import LIGHT
 from core.locale import _, glossary, spoken
+from core.questions.ranking_question import RankingQuestion
 from core.registry.checks import CHECKS, Check
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape

@@ -7,11 +7,11 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import with_controls
-from core.analysis.question import pilot_registration
 from core.locale import _, spoken
 from core.pilots import registration
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
+from core.questions.ranking_question import pilot_registration
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers

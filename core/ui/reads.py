@@ -17,15 +17,15 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import differences
-from core.analysis.answer import Answer
-from core.analysis.answer import answer_question as answer_of
-from core.analysis.population import Population
-from core.analysis.population import select_population as population_of
-from core.analysis.question import BY_WORD, Evidence, RankingQuestion
 from core.files import default_warehouse
 from core.pilots.recipe import SavedRecipe
 from core.pilots.registration import registered_pilot, shipped_pilot
 from core.pilots.rule import SavedRule
+from core.questions.population import Population
+from core.questions.population import select_population as population_of
+from core.questions.ranking_answer import Answer
+from core.questions.ranking_answer import answer_question as answer_of
+from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
 from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, SavedQueryRow
 from core.ui import url_state

@@ -15,8 +15,6 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import relate_by_specification
-from core.analysis.question import RankingQuestion
 from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
 from core.deck.report import Report, appendix_sections, build_report
@@ -27,6 +25,8 @@ from core.locale import _, in_language, spoken, translated, worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
+from core.questions.ranking_answer import relate_by_specification
+from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.ui.reads import Selection

@@ -6,12 +6,12 @@ No sentence claims a cause. It gives numbers side by side, with who expected wha
 from __future__ import annotations
 
 from core import wording
-from core.analysis.answer import Answer, specification_key
-from core.analysis.question import Registration
 from core.analysis.relation import LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.errors import Sentence
 from core.locale import _, worded
+from core.questions.ranking_answer import Answer, specification_key
+from core.questions.ranking_question import Registration
 from core.registry.published import Published
 from core.registry.specifications import SPECIFICATIONS
 from core.wording.labels import names_text
@@ -21,7 +21,7 @@ from core.wording.verdicts import specification_name
 
 
 def dimension_name(dimension: str) -> str:
-    """A key of `core.analysis.question.DIMENSIONS` in words, for use within a sentence."""
+    """A key of `core.questions.ranking_question.DIMENSIONS` in words, for use within a sentence."""
     names = {
         "inner_max": _("largest inner dimension"),
         "working": _("working dimension"),

@@ -11,12 +11,12 @@ from typing import Any
 from core import wording
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
-from core.analysis.generality import OrderTable, OverTasks, VerdictAgreement
 from core.analysis.rule_record import TrackRecord
 from core.analysis.units import FEWEST_TEST
 from core.locale import _
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
+from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
 from core.tables import RuleChoiceRow
 from core.wording.answers import coefficient_text
 from core.wording.labels import names_text

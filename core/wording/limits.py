@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis.answer import Answer
 from core.analysis.ranking import RankingGroup, groups
 from core.locale import _
 from core.pilots.pilot import Pilot
+from core.questions.ranking_answer import Answer
 from core.registry.specifications import CLAIMS
 from core.wording import answers
 from core.wording.labels import VETO_MARK, shortened_name

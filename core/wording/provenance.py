@@ -13,9 +13,9 @@ from typing import Any
 
 from core import wording
 from core.analysis.differences import Comparability, differences, flatten, without_incidental
-from core.analysis.population import OtherGroup
 from core.analysis.ranking import RankingGroup
 from core.locale import N_, _, translated
+from core.questions.population import OtherGroup
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.tables import TABLES

@@ -15,7 +15,7 @@ from core.wording.labels import name
 from core.wording.numbers import number, with_interval
 
 if TYPE_CHECKING:  # every screen loads this file, few need the analysis
-    from core.analysis.answer import Answer
+    from core.questions.ranking_answer import Answer
 
 UNITS = keys("unit")
 

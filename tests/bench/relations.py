@@ -20,11 +20,11 @@ from scipy import stats
 
 from core.analysis.claims import LEVEL
 from core.analysis.confounding import partial_correlation, stratified_correlation
-from core.analysis.generality import concordance
 from core.analysis.ranks import rank_intervals
 from core.analysis.relation import MARGIN, detectable_rho, evaluate_ranks, fewest_for_unrelated
 from core.analysis.resampling import search_dimensions
 from core.analysis.units import average_recipes, reliability
+from core.questions.generality import concordance
 from tests.bench.coverage import table, with_section
 
 N_DRAWS = 2000

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.analysis.question import Evidence
 from core.commands import rank, rules
 from core.pilots.rule import parse_rule, read_rule
+from core.questions.ranking_question import Evidence
 from core.records import DAMAGED, EARLIER, SHIPPED
 from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 import polars as pl
 import pytest
 
-from core.analysis.question import missing_models
 from core.analysis.ranking import default_benchmark, with_scores
 from core.deck import layout, pilot_slides, visuals
 from core.deck.appendix import SECTIONS, sql_strings
@@ -18,6 +17,7 @@ from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
 from core.errors import InputError
 from core.locale import in_language
 from core.pilots.entries import PilotModel
+from core.questions.ranking_question import missing_models
 from core.records import LayerPlan, PlanConfig
 from core.sql.gate import check_statement
 from core.tables import TABLES, LayerCorrelatorRow, RunSummaryRow, columns

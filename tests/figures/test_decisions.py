@@ -8,11 +8,11 @@ import pytest
 
 from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
-from core.analysis.generality import OrderTable, concordance
 from core.figures import decisions as figures
 from core.figures import generality
 from core.locale import in_language
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
+from core.questions.generality import OrderTable, concordance
 from core.wording import decisions as words
 from tests.answers import asked, candidate, exact
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from core.analysis.answer import answer_question
-from core.analysis.population import select_population
-from core.analysis.question import Evidence
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import correlator_figure, profile_figure
 from core.figures.profile_data import correlator_points, profile_points
 from core.figures.scores import ranking_figure, ranking_points
 from core.figures.style import COLOURS
 from core.locale import LANGUAGES, in_language
+from core.questions.population import select_population
+from core.questions.ranking_answer import answer_question
+from core.questions.ranking_question import Evidence
 from tests import frames
 from tests.frames import Model, score
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from core.analysis.answer import answer_question
-from core.analysis.population import select_population
-from core.analysis.question import Evidence, RankingQuestion
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
 from core.figures.scores import ranking_points, score_axis
 from core.locale import in_language
+from core.questions.population import select_population
+from core.questions.ranking_answer import answer_question
+from core.questions.ranking_question import Evidence, RankingQuestion
 from core.wording.labels import distinct_short_names, distinguishing_names, run_labels, shortened_name, with_text_marks
 from tests import frames
 from tests.frames import Model, score

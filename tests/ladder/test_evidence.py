@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from core.analysis.answer import answer_question
-from core.analysis.question import RankingQuestion
 from core.commands.rank import load_answer
+from core.questions.ranking_answer import answer_question
+from core.questions.ranking_question import RankingQuestion
 from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
 from tests import evidence

@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import exports
 from core.analysis import ranking
-from core.analysis.population import group_key
+from core.questions.population import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import polars as pl
 import pytest
 
-from core.analysis.answer import RankedModel
 from core.analysis.relation import ANSWERS
+from core.questions.ranking_answer import RankedModel
 from core.ui import tables
 from core.ui.ranking import table as ranking_table
 from core.ui.ranking.answer import ICONS

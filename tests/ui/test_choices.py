@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from core import exports
-from core.analysis.population import select_population
-from core.analysis.question import Evidence
 from core.figures.layer_pairs import DisplacementExponent
 from core.pilots.recipe import Recipe
+from core.questions.population import select_population
+from core.questions.ranking_question import Evidence
 from core.records import SHIPPED
 from core.ui import home, inputs, notices, reads, report
 from core.ui.markdown import escape

@@ -16,12 +16,12 @@ from core.analysis import decision as deciding
 from core.analysis import ranking
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
-from core.analysis.question import RankingQuestion
 from core.errors import InputError
 from core.locale import _, worded
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
+from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import ANSWERED, ANY, choose_cloud, choose_group, group_names, named_group, offered_groups

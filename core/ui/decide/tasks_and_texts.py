@@ -8,12 +8,12 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis import generality
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
-from core.analysis.generality import OrderTable, OverTasks
 from core.figures import generality as figures
 from core.locale import _
+from core.questions import generality
+from core.questions.generality import OrderTable, OverTasks
 from core.ui import pictures, reads, tables
 from core.ui.decide.choices import DecisionView
 from core.ui.markdown import escape

@@ -9,8 +9,8 @@ import polars as pl
 
 from core import wording
 from core.analysis.claims import compare_with_ten
-from core.analysis.question import BY_TYPE
 from core.locale import _
+from core.questions.ranking_question import BY_TYPE
 from core.ui.reads import Selection
 from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels

@@ -11,14 +11,14 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import Answer
-from core.analysis.population import OtherGroup
-from core.analysis.question import BY_TYPE, RankingQuestion
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.errors import Sentence
 from core.figures import scores as score_figures
 from core.locale import _, translated, worded
 from core.pilots.registration import RegisteredPilot
+from core.questions.population import OtherGroup
+from core.questions.ranking_answer import Answer
+from core.questions.ranking_question import BY_TYPE, RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
 from core.ui import pictures, reads, tables

@@ -12,14 +12,14 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.analysis.answer import Answer, specification_key
-from core.analysis.population import Population, find_group, group_key
-from core.analysis.question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
 from core.analysis.ranking import RankingGroup
 from core.errors import InputError, Sentence
 from core.locale import _, in_language, worded
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
+from core.questions.population import Population, find_group, group_key
+from core.questions.ranking_answer import Answer, specification_key
+from core.questions.ranking_question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
 from core.ui import inputs, notices, reads, url_state

@@ -12,12 +12,12 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import RankedModel
-from core.analysis.question import BY_WORD, DIMENSIONS
 from core.analysis.ranking import natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.locale import _
 from core.pilots.pilot import Pilot
+from core.questions.ranking_answer import RankedModel
+from core.questions.ranking_question import BY_WORD, DIMENSIONS
 from core.ui import language, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView, column_names

@@ -11,19 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from core.analysis.question import (
-    BY_TYPE,
-    DIMENSIONS,
-    REGISTERED_DIMENSION,
-    Dimension,
-    Evidence,
-    RankingQuestion,
-    Registration,
-    check_dates,
-    find_registration,
-    missing_models,
-    runs_of_pilot,
-)
 from core.analysis.ranking import (
     GROUP_KEYS,
     OWN_MATCHES,
@@ -44,6 +31,19 @@ from core.analysis.ranking import (
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Pilot
+from core.questions.ranking_question import (
+    BY_TYPE,
+    DIMENSIONS,
+    REGISTERED_DIMENSION,
+    Dimension,
+    Evidence,
+    RankingQuestion,
+    Registration,
+    check_dates,
+    find_registration,
+    missing_models,
+    runs_of_pilot,
+)
 from core.registry.specifications import SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS
 

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from core.analysis.claims import LEVEL
-from core.analysis.population import Population, filter_specification
-from core.analysis.question import DIMENSIONS, Registration, is_run_of
 from core.analysis.ranking import OWN_MATCHES, RankingGroup, score_key
 from core.analysis.ranks import BLOCK_FREEDOM, Ranks, quantile, rank_intervals
 from core.analysis.relation import MARGIN, Relation, SpecificationCurve, relate, relate_specifications
 from core.analysis.resampling import search_pairs
+from core.questions.population import Population, filter_specification
+from core.questions.ranking_question import DIMENSIONS, Registration, is_run_of
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS
 

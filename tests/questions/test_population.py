@@ -8,10 +8,10 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from core.analysis.answer import answer_question
-from core.analysis.population import group_key, select_population
-from core.analysis.question import RankingQuestion
 from core.errors import InputError
+from core.questions.population import group_key, select_population
+from core.questions.ranking_answer import answer_question
+from core.questions.ranking_question import RankingQuestion
 from core.wording import answers as words
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated

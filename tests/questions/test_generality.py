@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from core.analysis import generality
-from core.analysis.answer import answer_question
 from core.analysis.criteria import choice_context, resolve_criteria
-from core.analysis.generality import (
+from core.pilots.rule import Assumptions, Criterion
+from core.questions import generality
+from core.questions.generality import (
     choose_tasks,
     compare_over_tasks,
     concordance,
@@ -22,9 +22,9 @@ from core.analysis.generality import (
     pool_tasks,
     verdict_agreements,
 )
-from core.analysis.population import select_population
-from core.analysis.question import RankingQuestion, Registration
-from core.pilots.rule import Assumptions, Criterion
+from core.questions.population import select_population
+from core.questions.ranking_answer import answer_question
+from core.questions.ranking_question import RankingQuestion, Registration
 from core.wording import decisions as words
 from tests import frames
 from tests.answers import evidence, models, pilot, scores

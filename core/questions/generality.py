@@ -17,7 +17,6 @@ import polars as pl
 from scipy import special
 
 from core.analysis import ranking
-from core.analysis.answer import Answer, relation_units
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion, count_related_models, resolve_criterion, score_key
 from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranks import NORMAL_95
@@ -41,6 +40,7 @@ from core.analysis.rule_record import proportion_interval
 from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
 from core.errors import InputError
 from core.pilots.rule import DIMENSIONS
+from core.questions.ranking_answer import Answer, relation_units
 from core.registry.specifications import CLAIMS
 
 FEWEST_FOR_SPREAD = 4
