@@ -727,14 +727,14 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
         return section
     corrected = _adjusted([row[_AT] for row in rows], "holm")
     small = [(row, word) for row, word, p in zip(rows, words, corrected, strict=True) if p is not None and p <= LEVEL]
-    standing = [row for row, word in small if word.startswith("related")]
-    alone = [row for row, word in small if not word.startswith("related")]
+    standing = [row for row, word in small if word == "hint"]
+    alone = [row for row, word in small if word != "hint"]
     section.say(
         f"**Of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} once p is corrected for looking at all of "
-        f"them (Holm){_listed(standing, 0)}.** An answer of “related” whose corrected p is above {LEVEL} is a hint, no finding."
+        f"them (Holm){_listed(standing, 0)}.** Nobody registered them: what is told of one model is a hint at most."
         f"{f' Over single windows that p is at most {LEVEL:g} in {len(alone)} more, where no answer stands with each document counted once{_listed(alone, 0)}.' if alone else ''}",
         f"**{len(rows)}件の関係のうち、全件を見たことを補正した p（Holm）でも残るのは{len(standing)}件です"
-        f"{_listed(standing, 1)}。**補正後の p が{LEVEL}を超える「関連あり」は手がかりにとどまり、結論ではありません。"
+        f"{_listed(standing, 1)}。**いずれも事前に登録されていないため、個々のモデルについて言えるのは「手がかり」までです。"
         f"{f'ウィンドウ単位では補正後の p が{LEVEL:g}以下でも、文書を1回ずつ数えると答えが成り立たないものが{len(alone)}件あります{_listed(alone, 1)}。' if alone else ''}",
     )
     section.answer(

@@ -1,7 +1,8 @@
 """Dimension and loss over the windows of one run: does the model predict a text worse where its dimension is larger?
 
 The unit is a window of the text; all windows have the same number of tokens. Windows of one document are similar, so an
-answer stands only if it is the same with each document counted once. A repetitive text has low loss and low dimension:
+answer stands only if it is the same with each document counted once, and as nobody registers such a relation it is a hint at
+most. A repetitive text has low loss and low dimension:
 so the dimension pairs only tokens of different types, and the coefficient is also reported given the number of types. In
 the control the tokens of each window are shuffled, and loss and dimension measured again.
 """
@@ -17,7 +18,7 @@ import polars as pl
 from core.analysis.confounding import PartialCorrelation, normal_scores, partial_correlation
 from core.analysis.differences import controls_of
 from core.analysis.relation import Relation, Sign, relate
-from core.analysis.resampling import bca_interval, resamples, weighted_spearman
+from core.analysis.resampling import bca_interval, resamples, search_dimensions, weighted_spearman
 from core.analysis.units import FEWEST_EXPLORATORY, known_units
 
 PLACES = ("inner", "final")
@@ -60,7 +61,7 @@ def relate_windows(
     relation = WindowRelation(
         place,
         layers[0] if layers.len() else None,
-        relate(units, PUBLISHED_SIGN, seed=seed),
+        _unregistered_relation(windows, place, seed),
         windows["document"].n_unique(),
         _relation_given_types(units, seed),
     )
@@ -69,9 +70,19 @@ def relate_windows(
     of_control = window_units(shuffled, place)
     return replace(
         relation,
-        shuffled=relate(of_control, PUBLISHED_SIGN, seed=seed),
+        shuffled=_unregistered_relation(shuffled, place, seed),
         difference=_difference_from_control(units, of_control, seed),
     )
+
+
+def _unregistered_relation(windows: pl.DataFrame, place: str, seed: int) -> Relation:
+    """The relation at one place, with p corrected for the places that can be looked at, as nobody registers one of windows."""
+    places = {place: window_units(windows, place) for place in PLACES}
+    dimensions = {place: units["dimension"].to_list() for place, units in places.items()}
+    search = search_dimensions(dimensions, windows["loss"].to_list(), seed)
+    p_values = dict(zip(search.names, search.adjusted_p, strict=True))
+    n_looks = sum(p is not None for p in search.adjusted_p)
+    return relate(places[place], PUBLISHED_SIGN, seed=seed).as_exploratory(p_values[place], n_looks)
 
 
 def window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:

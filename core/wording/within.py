@@ -15,8 +15,7 @@ from core.wording.scores import p_value_text
 def answer_word(relation: Relation) -> str:
     """The answer in a word. The expectation is a published one, and never registered."""
     words = {
-        "related_as_registered": _("related as published"),
-        "related_other_way": _("related the other way"),
+        "hint": _("a hint"),
         "not_related": _("not related"),
         "cannot_tell": _("cannot tell"),
     }
@@ -33,11 +32,14 @@ def place_text(windows: WindowRelation) -> str:
 def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
     """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
     claims = {
-        "related_as_registered": _(
-            "Related as published: where the tokens of a window use more directions ({place}), {model} tends to predict it worse"
-        ),
-        "related_other_way": _(
-            "Related the other way: where the tokens of a window use more directions ({place}), {model} tends to predict it better"
+        "hint": _(
+            "A hint, not registered beforehand: where the tokens of a window use more directions ({place}), {model} tends to "
+            "predict it better"
+        )
+        if (windows.relation.rho or 0.0) < 0
+        else _(
+            "A hint, not registered beforehand: where the tokens of a window use more directions ({place}), {model} tends to "
+            "predict it worse"
         ),
         "not_related": _(
             "Not related within ±{margin}: how many directions the tokens of a window use ({place}) and how well {model} predicts it"
@@ -83,6 +85,9 @@ def _undecided_lines(relation: Relation) -> list[str]:
         "no_scores": _("None of these windows has a loss."),
         "no_dimensions": _("None of these windows has this dimension."),
         "one_value": _("All losses, or all dimensions, are equal: no order can be compared."),
+        "search": _(
+            "Nobody registered this relation before the scores, and corrected for all that can be looked at p is above 0.05."
+        ),
         **sample_size_reasons(
             relation,
             _("Fewer than {n} windows with both numbers: a picture, and no coefficient."),
