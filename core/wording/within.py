@@ -14,11 +14,7 @@ from core.wording.scores import p_value_text
 
 def answer_word(relation: Relation) -> str:
     """The answer in a word. The expectation is a published one, and never registered."""
-    words = {
-        "hint": _("a hint"),
-        "not_related": _("not related"),
-        "cannot_tell": _("cannot tell"),
-    }
+    words = {"hint": _("a hint"), "not_related": _("not related"), "cannot_tell": _("cannot tell")}
     return words[relation.answer]
 
 
