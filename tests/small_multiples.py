@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from core.figures.svg import (
-    LIGHT,
-    SMALL,
-    WIDTH,
-    Axes,
-    Caption,
-    Drawing,
-    Point,
-    Theme,
-    draw_source,
-    draw_title,
-    shorten_to_width,
-    text_width,
-    ticks,
-)
+from core.figures.svg import LIGHT, SMALL, WIDTH, Axes, Caption, Drawing, Point, Theme, draw_source, draw_title, ticks
+from core.figures.text import shorten_to_width, text_width
 from core.locale import in_language
 
 

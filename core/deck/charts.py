@@ -20,6 +20,7 @@ from core.deck.layout import Box
 from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import set_alternative_text
 from core.figures.svg import spread_apart
+from core.figures.text import text_width
 from core.wording.labels import shortened_name
 
 ACCENTS = (
@@ -166,7 +167,7 @@ def _plot(box: Box, chart: Chart, lines: Sequence[Series], is_small: bool) -> _P
         left, top, right, bottom = SMALL_MARGINS
         return _Plot(box, left, top, box[2] - left - right, box[3] - top - bottom)
     names = [line.name for line in lines if line.is_named and line.points]
-    widest = max((layout.text_width(name, layout.SMALLEST) for name in names), default=0.0)
+    widest = max((text_width(name, layout.SMALLEST / 72) for name in names), default=0.0)
     right = min(widest + 0.2, MOST_NAME_SHARE * box[2]) if names else RIGHT
     left, top = (0.4, 0.4) if chart.y.is_ordered else (LEFT, TOP)
     return _Plot(box, left, top, box[2] - left - right, box[3] - top - BOTTOM)
@@ -243,7 +244,7 @@ def _shorten_title(text: str, width: float) -> str:
     """Shortens the name in the middle until name and number fit on one line."""
     name, gap, value = text.partition("  ")
     fitting = [f"{shortened_name(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
-    return next((title for title in fitting if layout.text_width(title, layout.SMALLEST) <= width), fitting[-1])
+    return next((title for title in fitting if text_width(title, layout.SMALLEST / 72) <= width), fitting[-1])
 
 
 def _set_colour(format_colour: Any, colour: int | None) -> None:

@@ -6,14 +6,12 @@ Lengths are in inches, letter sizes in points.
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 
 from core.deck.story import Axis, Chart, Column, Guide, Heading, Point, Row, Table
+from core.figures.text import is_wide, phrases, text_width, wrap_text
 
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""
@@ -79,8 +77,6 @@ LABEL_OFFSET = 0.15
 TITLE_SIZES = (26, 24, 22)
 TITLE_FILL, SURE_FILL = 0.92, 0.85
 """Share of its width that a line of a title fills, because words end before it does; up to the second, surely one line."""
-BOLD = 1.12
-"""How much wider Latin letters are in bold; Japanese ones keep their width."""
 FULL_SIZES = (24, 22, 20, 18, 17, 16, 15, 14)
 BESIDE_SIZES = (18, 17, 16, 15, 14)
 TABLE_SIZES = (18, 17, 16, 15, 14)
@@ -91,10 +87,6 @@ APPENDIX_SIZES = (16, 15, 14, 13, 12, 11, 10, 9, 8)
 APPENDIX_TABLE_SIZES = (12, 11, 10, 9, 8, 7)
 """Below 11 only on a template with less room."""
 
-BREAKABLE = re.compile(r"[^\u2e80-\uffef\s-]+-*\s*|[\u2e80-\uffef]\s*|-+\s*|\s+")
-"""Pieces that a line is never broken within."""
-NARROW = " .,:;!'|()[]/ijlftrI-"
-
 
 def line_height(text: str) -> float:
     """Line height as a multiple of the letter size: Japanese fonts need more."""
@@ -103,56 +95,14 @@ def line_height(text: str) -> float:
 
 @lru_cache(maxsize=20_000)
 def lines_needed(text: str, width: float, points: float) -> int:
-    """Lines that `text` takes in `width` inches: broken at spaces, behind hyphens, between wide letters."""
-    room = 72 * width / points
-    return sum(_lines(part, room) for part in text.split("\n"))
+    """Lines that `text` takes in `width` inches."""
+    return sum(max(len(wrap_text(part, points, 72 * width)), 1) for part in text.split("\n"))
 
 
 @lru_cache(maxsize=20_000)
 def title_lines(text: str, width: float, points: float, fill: float = TITLE_FILL) -> int:
     """Lines that a title takes, in bold."""
-    return _lines(text, 72 * fill * width / points, BOLD)
-
-
-def _lines(text: str, room: float, bold: float = 1.0) -> int:
-    """Breaks greedily, as programs do; a piece longer than a line is broken inside."""
-    lines, used = 1, 0.0
-    for piece in BREAKABLE.findall(text):
-        breadth = _width_in_letters(piece.rstrip(), bold)
-        if used and used + breadth > room:
-            lines, used = lines + 1, 0.0
-        lines += max(0, math.ceil(breadth / room) - 1)
-        used = used + _width_in_letters(piece, bold) if breadth <= room else breadth % room
-    return lines
-
-
-def _width_in_letters(text: str, bold: float = 1.0) -> float:
-    """Width as a multiple of the letter size, with a gap where Japanese and Latin letters meet."""
-    wide = [is_wide(letter) for letter in text]
-    gaps = sum(before != after for before, after in pairwise(wide))
-    letters = (
-        (1.0 if is_square else bold) * _letter_width(letter) for letter, is_square in zip(text, wide, strict=True)
-    )
-    return sum(letters) + 0.25 * gaps
-
-
-def _letter_width(letter: str) -> float:
-    """As a multiple of the letter size, in DejaVu Sans: programs without Calibri use it, and it is a quarter wider. Tables may
-    become a little too high, but never too low."""
-    if is_wide(letter) or letter in "→…mMwW%":
-        return 1.0
-    if letter in NARROW:
-        return 0.37
-    return 0.72 if letter.isupper() else 0.62
-
-
-def text_width(text: str, points: float) -> float:
-    """Inches that one line takes."""
-    return _width_in_letters(text) * points / 72
-
-
-def is_wide(letter: str) -> bool:
-    return unicodedata.east_asian_width(letter) in "WF"
+    return len(wrap_text(text, points, 72 * fill * width, bold=True))
 
 
 def fitting_size(paragraphs: Sequence[str], box: Box, sizes: Sequence[float]) -> float:
@@ -171,15 +121,15 @@ def key_height(key: str, width: float) -> float:
     return text_height([key], width, SMALLEST) - 0.06 if key else 0.0
 
 
-def truncate(text: str, width: float, points: float, lines: int = 2, bold: float = 1.0) -> str:
+def truncate(text: str, width: float, points: float, lines: int = 2, bold: bool = False) -> str:
     """As much of the text as fits in so many lines, with an ellipsis where it was cut."""
-    room = 72 * TITLE_FILL * width / points
-    if _lines(text, room, bold) <= lines:
+    room = 72 * TITLE_FILL * width
+    if len(wrap_text(text, points, room, bold)) <= lines:
         return text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        if _lines(text[:middle].rstrip() + "…", room, bold) <= lines:
+        if len(wrap_text(text[:middle].rstrip() + "…", points, room, bold)) <= lines:
             low = middle
         else:
             high = middle - 1
@@ -187,12 +137,6 @@ def truncate(text: str, width: float, points: float, lines: int = 2, bold: float
 
 
 STOPS = "、：；）」"
-BEHIND_PARTICLES = re.compile(
-    r"(?<=[のはがをにでともへどやいるたばて])(?=[^\u3040-\u309f、。：；）」〜\s])(?<!こと)(?<!もの)"
-    r"|(?<=あたり)(?=\d)"
-)
-"""Ends of Japanese phrases (bunsetsu): behind a particle or the end of a verb, before a letter that is not hiragana; and
-between `1トークンあたり` and its number."""
 
 
 def break_at_phrase(text: str, width: float, points: float) -> str:
@@ -200,23 +144,14 @@ def break_at_phrase(text: str, width: float, points: float) -> str:
     outside brackets and near the middle. Programs would break it anywhere."""
     if not any(map(is_wide, text)) or title_lines(text, width, points, SURE_FILL) < 2:
         return text
-    splits = [(text[:position], text[position:]) for position in _phrase_ends(text)]
+    ends = [sum(map(len, phrases(text)[:n])) for n in range(1, len(phrases(text)))]
+    splits = [(text[:end], text[end:]) for end in ends]
     fitting = [
         halves for halves in splits if all(title_lines(line, width, points) == 1 and len(line) > 3 for line in halves)
     ]
-    uneven = {halves: abs(_width_in_letters(halves[0]) - _width_in_letters(halves[1])) for halves in fitting}
+    uneven = {halves: abs(text_width(halves[0], points) - text_width(halves[1], points)) for halves in fitting}
     first, rest = max(fitting, key=lambda halves: (_break_quality(*halves), -uneven[halves]), default=(text, ""))
     return f"{first}\v{rest}" if rest else first
-
-
-def _phrase_ends(text: str) -> list[int]:
-    behind_stops = [
-        position
-        for position in range(1, len(text))
-        if text[position - 1] in STOPS and text[position] not in STOPS + "。（"
-    ]
-    before_brackets = [position for position in range(1, len(text)) if text[position] in "（「"]
-    return [*behind_stops, *before_brackets, *(match.start() for match in BEHIND_PARTICLES.finditer(text))]
 
 
 def _break_quality(first: str, rest: str) -> int:
@@ -256,7 +191,7 @@ def place_labels(
     high = 1.25 * SMALLEST / 72
     named_points = [(number, p) for number, p in enumerate(points) if p.name]
     for number, p in sorted(named_points, key=lambda item: item[1].name not in priority_names):
-        wide, left, top = text_width(p.name, SMALLEST) + 0.05, across(p.x), down(p.y)
+        wide, left, top = text_width(p.name, SMALLEST / 72) + 0.05, across(p.x), down(p.y)
         aside = LABEL_OFFSET if p.left is not None else 0.0
         places = {
             "right": (left + 0.1, top - aside - high / 2),

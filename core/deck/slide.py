@@ -309,7 +309,7 @@ def reference_slide(
     return clean_slide(
         StorySlide(
             key,
-            layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=layout.BOLD),
+            layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
             tuple(statements),
             visual,
             source_line(data, tables, run_ids),

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from core.deck.layout import has_room_at_its_end
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Heading, Point, Series, StorySlide, Table
-from core.figures.svg import LIGHT, Axes, Drawing, Theme, shorten_to_width, spread_apart, text_width, wrap_text
+from core.figures.svg import LIGHT, Axes, Drawing, Theme, spread_apart
+from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.wording.numbers import number
 
 BY_STYLE = Theme(

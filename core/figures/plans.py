@@ -21,7 +21,8 @@ from core.analysis.plans import (
     search_steps,
 )
 from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, with_message
-from core.figures.svg import LIGHT, Drawing, Theme, spread_apart, text_width
+from core.figures.svg import LIGHT, Drawing, Theme, spread_apart
+from core.figures.text import text_width
 from core.locale import _
 from core.records import LayerPlan, stretches
 from core.tables import PlanOutcomeRow

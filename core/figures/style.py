@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.figures.svg import LIGHT, Box, Dot, Point, Theme, around, boxes_overlap, text_width
+from core.figures.svg import LIGHT, Box, Dot, Point, Theme, around, boxes_overlap
+from core.figures.text import text_width
 from core.wording.labels import shortened_name
 
 COLOURS = list(LIGHT.curves)

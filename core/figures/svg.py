@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import html
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.locale import spoken
-from core.wording.labels import text_without_middle
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -41,49 +40,6 @@ DARK = Theme(
     "#0E1117", "#E6EAEE", "#A3AEB9", "#2B333C", ("#56B4E9", "#E69F00", "#2BBF8F", "#E6A0C4", "#D9C27E", "#B39DDB")
 )
 THEMES = {"light": LIGHT, "dark": DARK}
-
-
-def text_width(text: str, size: float, bold: bool = False) -> float:
-    """Approximate width: East Asian letters fill a square, all others a little more than half of one."""
-    latin = 0.66 if bold else 0.58
-    return size * sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else latin for letter in text)
-
-
-def shorten_to_width(text: str, size: float, room: float, bold: bool = False) -> str:
-    """The text, shortened in its middle, between words, where it is wider than `room`."""
-    if text_width(text, size, bold) <= room:
-        return text
-    keep = len(text)
-    while keep > 2 and text_width(f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}", size, bold) > room:
-        keep -= 1
-    return text_without_middle(text, (keep + 1) // 2, keep // 2)
-
-
-def wrap_text(text: str, size: float, room: float, bold: bool = False) -> list[str]:
-    """The text in lines no wider than `room`: broken at spaces, East Asian text between any two letters."""
-    lines, line = [], ""
-    for piece in _breakable(text):
-        if line and text_width(line + piece.rstrip(), size, bold) > room:
-            lines.append(line.rstrip())
-            line = piece.lstrip()
-        else:
-            line += piece
-    return [*lines, line.rstrip()] if line.strip() else lines
-
-
-_OPENING, _CLOSING = "（「『", "、。，．）」』：；％・ー"
-
-
-def _breakable(text: str) -> list[str]:
-    pieces = [""]
-    for letter in text:
-        is_wide = unicodedata.east_asian_width(letter) in "WF"
-        stays = letter in _CLOSING or not is_wide
-        follows = pieces[-1] and pieces[-1][-1] not in _OPENING
-        if follows and ((is_wide and not stays) or (pieces[-1][-1] in " ：、；。，" and letter not in _CLOSING)):
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
 
 
 @dataclass

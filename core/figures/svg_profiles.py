@@ -43,11 +43,10 @@ from core.figures.svg import (
     draw_source,
     draw_title,
     padded_range,
-    shorten_to_width,
     spread_apart,
-    text_width,
     ticks,
 )
+from core.figures.text import shorten_to_width, text_width
 from core.locale import _
 from core.records import Estimate
 from core.wording.labels import distinct_short_names
