@@ -28,11 +28,10 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST, reliability
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
-from core.commands.rank import load_answer
-from core.commands.rank import load_evidence as rank_evidence
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption, Dot, scatter_svg
 from core.locale import in_language
+from core.questions.evidence import ask, load_evidence
 from core.questions.population import Population
 from core.questions.ranking_answer import Answer, relate_by_specification, relation_units, specification_key
 from core.questions.ranking_question import RankingQuestion
@@ -176,9 +175,9 @@ def in_short(sections: Sequence[Section], n: int) -> str:
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
-    said, _grid = load_answer(warehouse, RankingQuestion())
+    said = ask(warehouse, RankingQuestion())
     found = said.population
-    evidence = rank_evidence(warehouse)
+    evidence = load_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
     with warehouse.open() as opened:
         maxima = queries.inner_maxima(opened, found.rows["run_id"].to_list())

@@ -70,6 +70,16 @@ class RankingGroup:
         return (min(sizes.to_list()), max(sizes.to_list())) if len(sizes) else (0, 0)
 
     @property
+    def first(self) -> dict[str, Any]:
+        """The run of the first model; text, protocol and tokenizer are those of all."""
+        return self.rows.row(0, named=True)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models, each once."""
+        return self.rows["name"].unique(maintain_order=True).to_list()
+
+    @property
     def dtypes(self) -> list[str]:
         """Number formats of the runs; more than one must be shown."""
         return sorted(self.rows["dtype"].unique().to_list())
@@ -87,6 +97,19 @@ def natural_sort_key() -> pl.Expr:
     """A natural sort key: numbers in names compare as numbers, so that model-9 comes before model-10."""
     padded = pl.col("name").str.to_lowercase().str.replace_all(r"(\d+)", "000000000000$1")
     return padded.str.replace_all(r"\d*(\d{12})", "$1")
+
+
+def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs, with the start of the text's hash added to `corpus_name` where different texts share a name."""
+    mark = pl.col("corpus_id").str.split("@").list.last().str.head(6)
+    shared = pl.col("corpus_id").n_unique().over("corpus_name") > 1
+    marked = pl.format("{} #{}", pl.col("corpus_name"), mark)
+    return runs.with_columns(corpus_name=pl.when(shared).then(marked).otherwise("corpus_name"))
+
+
+def own_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs that were measured or imported here."""
+    return runs.filter(~pl.col("tags").list.contains(SHIPPED))
 
 
 def newest_runs(runs: pl.DataFrame) -> pl.DataFrame:

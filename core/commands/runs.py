@@ -17,18 +17,18 @@ from core.terminal.output import say, say_json
 
 
 def list_runs(options: argparse.Namespace) -> int:
+    from core.analysis.ranking import own_runs, with_text_marks
     from core.terminal.tables import runs_table
     from core.warehouse import queries
-    from core.wording.labels import with_text_marks
 
     if options.deleted:
         return _list_deleted(options)
     warehouse = existing_warehouse(options)
     all_runs = queries.runs(warehouse)
     runs = filter_runs(all_runs, warehouse, options.model, options.tag, options.pilot)
-    own_runs = runs if options.tag == SHIPPED else without_shipped(runs)
-    n_shipped = runs.height - own_runs.height
-    runs = own_runs.head(options.limit) if options.limit else own_runs
+    listed = runs if options.tag == SHIPPED else own_runs(runs)
+    n_shipped = runs.height - listed.height
+    runs = listed.head(options.limit) if options.limit else listed
     if options.json:
         say_json(runs.to_dicts())
     elif all_runs.is_empty():
@@ -49,11 +49,6 @@ def list_runs(options: argparse.Namespace) -> int:
         else:
             say(Sentence("Further {runs} came with Workdim: `workdim runs --tag {tag}` lists them.", **parts))
     return 0
-
-
-def without_shipped(runs):
-    """The rows without shipped profiles: the default if no run is selected."""
-    return runs.filter(~runs["tags"].list.contains(SHIPPED))
 
 
 def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):

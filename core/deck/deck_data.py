@@ -8,7 +8,14 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from core.analysis.differences import controls_of
-from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
+from core.analysis.ranking import (
+    RankingGroup,
+    across_tokenizers,
+    groups,
+    with_scores,
+    with_text_marks,
+    without_other_pilots,
+)
 from core.analysis.relation import SpecificationCurve
 from core.deck.story import Case
 from core.errors import InputError
@@ -19,7 +26,7 @@ from core.questions.population import select_population
 from core.questions.ranking_answer import Answer, RankedModel, answer_question
 from core.questions.ranking_question import Evidence, RankingQuestion
 from core.records import LayerPlan
-from core.wording.labels import run_labels, with_text_marks
+from core.wording.labels import run_labels
 
 CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff{DIRECTION_CONTROLS}]"
 """Characters that XML forbids, that turn the direction of text, and line breaks, which a name does not need."""
@@ -72,8 +79,6 @@ class DeckData:
     """The pilot that the runs belong to, if any."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
-    specifications: SpecificationCurve | None = None
-    """The answer under every specification, where it was computed."""
     plans: tuple[LayerPlan, ...] = ()
     """Newest first."""
     plan: LayerPlan | None = None
@@ -98,6 +103,11 @@ class DeckData:
         """Only for a deck of a pilot."""
         assert self.pilot is not None and self.answer is not None
         return self.pilot.pilot, self.answer
+
+    @property
+    def specifications(self) -> SpecificationCurve | None:
+        """The answer under every specification, where it was computed."""
+        return self.answer.specifications if self.answer else None
 
     @property
     def best_by_score(self) -> RankedModel | None:
@@ -128,7 +138,6 @@ def deck_data(
     pilot: RegisteredPilot | None = None,
     made_on: date | None = None,
     pilot_answer: Answer | None = None,
-    specifications: SpecificationCurve | None = None,
 ) -> DeckData:
     """Derive the data of a deck; runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
@@ -165,7 +174,6 @@ def deck_data(
         left_out=list(names_without_verdict(runs).values()),
         pilot=pilot,
         answer=pilot_answer if pilot else None,
-        specifications=specifications,
         plans=frames.plans,
     )
 

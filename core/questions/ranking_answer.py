@@ -16,6 +16,7 @@ from core.analysis.relation import MARGIN, Relation, SpecificationCurve, relate,
 from core.analysis.resampling import search_pairs
 from core.questions.population import Population, filter_specification
 from core.questions.ranking_question import DIMENSIONS, Registration, is_run_of
+from core.questions.record import Fields, Rows
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS
 
@@ -81,6 +82,8 @@ class Answer:
     """Models left out of the test because only their base model has a score."""
     n_contradicting: int = 0
     """Models whose sources state different scores."""
+    specifications: SpecificationCurve | None = None
+    """The relation under every specification, where it was asked for."""
 
     @property
     def models(self) -> tuple[RankedModel, ...]:
@@ -93,6 +96,69 @@ class Answer:
     @property
     def group(self) -> RankingGroup | None:
         return self.population.group
+
+
+RECORD: Fields = {
+    "answer": "word",
+    "coefficient": "relation.rho",
+    "lower": "relation.lower",
+    "upper": "relation.upper",
+    "p": "relation.p",
+    "corrected_p": "relation.corrected_p",
+    "n_looks": "relation.n_looks",
+    "n": "relation.n",
+    "registered": Rows(
+        "registration.stated",
+        {
+            "pilot": "pilot.name",
+            "pilot_id": "pilot_id",
+            "benchmark": "pilot.benchmark.name",
+            "metric": "pilot.benchmark.metric",
+            "sign": "pilot.benchmark.sign",
+            "on": "day",
+            "dated_by_author": "stated_date",
+            "before_the_scores": "is_registered",
+        },
+    ),
+    "expectation": Rows("registration", {"by": "by", "sign": "sign", "exploratory": "exploratory"}),
+    "reasons": "reasons",
+    "dimension": "population.asked.dimension",
+    "benchmark": "population.benchmark.benchmark",
+    "metric": "population.benchmark.metric",
+    "text": "group.first.corpus_name",
+    "protocol": "group.first.protocol",
+    "detectable": "relation.detectable",
+    "detectable_ratio": "ranked.detectable_ratio",
+    "detectable_score": "ranked.detectable_score",
+    "has_score_errors": "ranked.has_score_errors",
+    "once": Rows("relation.once", {"answer": "answer", "coefficient": "rho", "p": "p", "n": "n"}),
+    "partial": "relation.partial",
+    "strata": "relation.strata",
+    "without_one": "relation.without_one",
+    "without_family": "relation.without_family",
+    "models": Rows(
+        "models",
+        {
+            "model": "name",
+            "dimension": "dimension",
+            "lower": "lower",
+            "upper": "upper",
+            "score": "score",
+            "score_std_error": "score_std_error",
+            "score_match": "match",
+            "rank_low": "rank_low",
+            "rank_high": "rank_high",
+            "score_rank_low": "score_rank_low",
+            "score_rank_high": "score_rank_high",
+            "class_leader": "class_leader",
+            "score_class_leader": "score_class_leader",
+            "model_id": "model",
+            "run_id": "run_id",
+        },
+    ),
+    "others": Rows("population.others", {"models": "group.names", "n_scored": "n_scored", "differs": "differing_keys"}),
+}
+"""The answer as `rank --json` prints it; sentences are added there."""
 
 
 def answer_question(

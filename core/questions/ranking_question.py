@@ -128,6 +128,11 @@ class Registration:
         return self.at.date() if self.at is not None else self.stated_date
 
     @property
+    def stated(self) -> Registration | None:
+        """The registration where a pilot states the expectation; None where it is the published one."""
+        return None if self.pilot is None else self
+
+    @property
     def registered_pilot(self) -> RegisteredPilot | None:
         """The pilot, for asking another question about its models."""
         if self.pilot is None or self.pilot_id is None:
@@ -235,7 +240,7 @@ def runs_of_pilot(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
 
 
 def _name_without_suffix(column: str) -> pl.Expr:
-    """A text's name without the suffix that `labels.with_text_marks` adds to equal names."""
+    """A text's name without the suffix that `ranking.with_text_marks` adds to equal names."""
     return pl.col(column).str.replace(r" #[0-9a-f]{6}$", "")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from core import wording
-from core.analysis.relation import SpecificationCurve
 from core.errors import Sentence
 from core.locale import _, translated, worded
 from core.questions.ranking_answer import Answer, RankedModel
@@ -23,12 +22,12 @@ SHORTEST_NAME = 14
 """Columns: names are never cut shorter, however narrow the terminal is."""
 
 
-def answer_lines(answer: Answer, width: int, under: SpecificationCurve | None = None) -> list[str]:
+def answer_lines(answer: Answer, width: int) -> list[str]:
     lines = _wrap_all([answers.answer_text(answer)], width)
     lines += ["", *_wrap_all(answers.note_lines(answer), width)]
     if details := answers.detail_lines(answer):
         lines += ["", *_wrap_all(details, width)]
-    if under is not None:
+    if (under := answer.specifications) is not None:
         lines += ["", *_wrap_all([answers.specifications_text(under, answer)], width)]
         for line in answers.specification_lines(under, answer):
             lines += _indented(line, width)

@@ -15,6 +15,7 @@ import streamlit as st
 from markdown_it import MarkdownIt
 
 from core import wording
+from core.analysis.ranking import own_runs
 from core.figures.svg import LIGHT
 from core.locale import _, glossary, spoken
 from core.questions.ranking_question import RankingQuestion
@@ -207,7 +208,7 @@ def phrases() -> list[tuple[str, str]]:
 
 def measured_text(runs: pl.DataFrame) -> str:
     """What was measured here, and apart from it what comes with Workdim. `runs` are on text."""
-    own = reads.own_runs(runs)
+    own = own_runs(runs)
     sentences = []
     for template, among in (
         (_("Measured here so far – models: {models}, texts: {texts}, runs: {runs}."), own),

@@ -15,6 +15,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
+from core.analysis.ranking import own_runs
 from core.errors import Sentence
 from core.files import is_read_only
 from core.locale import _, in_language, spoken, worded
@@ -390,7 +391,7 @@ def runs_shown_first(runs: pl.DataFrame) -> list[str]:
     texts = reads.own_first(ranking.without_variants(runs.filter(pl.col("pass") == "text")))
     if texts.is_empty():
         return runs["run_id"].head(1).to_list()
-    own = reads.own_runs(texts)
+    own = own_runs(texts)
     if own.is_empty():
         by_others = texts.filter(~ranking.is_of_ladder())
         texts = texts if by_others.is_empty() else by_others
@@ -398,6 +399,6 @@ def runs_shown_first(runs: pl.DataFrame) -> list[str]:
     else:
         first = own.row(0, named=True)
     on_one_text = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
-    by_preference = (reads.own_runs(on_one_text), own, on_one_text)
+    by_preference = (own_runs(on_one_text), own, on_one_text)
     shown = next((some for some in by_preference if some["model_id"].n_unique() > 1), on_one_text)
     return ranking.newest_of_models(shown)["run_id"].head(N_SHOWN_FIRST).to_list()

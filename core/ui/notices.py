@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.ranking import split_by_size, with_stack
+from core.analysis.ranking import own_runs, split_by_size, with_stack
 from core.locale import _
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
@@ -58,7 +58,7 @@ def show_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> Non
     or they were measured by an earlier version (`of_earlier`)."""
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
-        is_shipped = reads.own_runs(runs).is_empty()
+        is_shipped = own_runs(runs).is_empty()
         st.info(
             _("Many profiles come with Workdim without this, to be small. Measure the model to see it.")
             if is_shipped

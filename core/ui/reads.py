@@ -17,10 +17,11 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import differences
+from core.analysis.ranking import own_runs
 from core.files import default_warehouse
 from core.pilots.recipe import SavedRecipe
-from core.pilots.registration import registered_pilot, shipped_pilot
 from core.pilots.rule import SavedRule
+from core.questions.evidence import load_blocks, load_evidence, named_texts, repositories
 from core.questions.population import Population
 from core.questions.population import select_population as population_of
 from core.questions.ranking_answer import Answer
@@ -35,7 +36,6 @@ from core.warehouse.connection import Readable
 from core.warehouse.runs import run_records
 from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import PendingResult, Warehouse
-from core.wording.labels import with_text_marks
 
 _log = logging.getLogger("workdim")
 N_NEWEST = 20
@@ -180,11 +180,6 @@ def own_first(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
 
 
-def own_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs that were measured or imported here."""
-    return runs.filter(~pl.col("tags").list.contains(SHIPPED))
-
-
 def selection(run_ids: Sequence[str]) -> Selection:
     """All that is stored of these runs and their controls."""
     return _selection(*_current(), tuple(run_ids))
@@ -271,13 +266,6 @@ def pilot_run_ids(pilot_id: str) -> list[str]:
     return _pilot_run_ids(*_current(), pilot_id)
 
 
-def repositories(runs: pl.DataFrame) -> list[str]:
-    """The names that scores of these runs can be stored under: hub repositories of the models and of their base models,
-    and references, which own scores use."""
-    columns = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
-    return sorted({name for names in columns for name in names})
-
-
 # Whole tables of the warehouse: the functions of `_WHOLE_TABLES`.
 
 
@@ -338,13 +326,6 @@ def layer_plan(plan_id: str) -> LayerPlan | None:
     return _layer_plan(*_current(), plan_id)
 
 
-def _with_text_marks(runs: pl.DataFrame, all_runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs with the names by which their texts are distinguished among those of all runs."""
-    names = all_runs.select("corpus_id", "corpus_name").unique()
-    joined = runs.drop("corpus_name").join(names, on="corpus_id", how="left", maintain_order="left")
-    return joined.select(runs.columns)
-
-
 def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
     order = pl.DataFrame({"run_id": list(run_ids)}, schema={"run_id": pl.String})
     return order.join(runs, on="run_id", how="inner", maintain_order="left")
@@ -355,7 +336,7 @@ def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).open() as opened:
         listed = queries.run_list(opened)
-        runs = with_text_marks(listed if with_reference else own_runs(listed))
+        runs = named_texts(opened, listed if with_reference else own_runs(listed))
         plans = layer_plans.list_plans(opened)
         return Lists(
             runs,
@@ -380,7 +361,7 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
     control_ids = differences.control_ids(_in_order(all_runs, run_ids), all_runs)
     ids, all_ids = list(run_ids), [*run_ids, *control_ids]
     with Warehouse(path).open() as opened:
-        stored = _with_text_marks(queries.runs(opened, all_ids), all_runs)
+        stored = named_texts(opened, queries.runs(opened, all_ids))
         runs = _in_order(stored, ids)
         return Selection(
             runs,
@@ -404,10 +385,9 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
 def _home_data(
     path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[str, ...], with_reference: bool
 ) -> HomeData:
-    all_runs = _lists(path, version, True).runs
     with Warehouse(path).open() as opened:
         _evidence(path, version, with_reference, opened)  # for the answers on the same screen
-        stored = _with_text_marks(queries.runs(opened, sorted({*run_ids, *latest})), all_runs)
+        stored = named_texts(opened, queries.runs(opened, sorted({*run_ids, *latest})))
         return HomeData(
             _in_order(stored, run_ids),
             queries.d2_profiles(opened, run_ids),
@@ -419,17 +399,8 @@ def _home_data(
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readable | None = None) -> Evidence:
-    listed = _lists(path, version, with_reference)
     with Warehouse(path).open() if _opened is None else nullcontext(_opened) as opened:
-        ranked = queries.ranking(opened)
-        runs = _with_text_marks(ranked if with_reference else own_runs(ranked), listed.runs)
-        return Evidence(
-            runs=runs,
-            scores=queries.scores(opened, repositories(runs)),
-            pilots=tuple(registered_pilot(row) for row in listed.pilots.to_dicts()),
-            shipped_pilot=shipped_pilot(),
-            import_times=queries.import_times(opened),
-        )
+        return load_evidence(opened, with_reference=with_reference)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)  # Decide asks one question for each task
@@ -459,10 +430,7 @@ def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Data
 def _blocks(path: Path, version: tuple, key: str, _question: RankingQuestion) -> tuple[pl.DataFrame, pl.DataFrame]:
     models = population(_question)
     with Warehouse(path).open() as opened:
-        return (
-            queries.jackknife_blocks(opened, models.required_blocks()),
-            score_answers.score_blocks(opened, models.required_score_blocks()),
-        )
+        return load_blocks(opened, models)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -377,19 +377,11 @@ def _cached_report(
         against_controls=selection.against_controls,
         plans=tuple(plan for plan_id in plans if (plan := reads.layer_plan(plan_id)) is not None),
     )
-    pilot_answer = specifications = None
+    answer = None
     if pilot is not None:
         question = RankingQuestion(pilot=pilot)
-        pilot_answer = reads.answer(question)
         population = reads.population(question)
         specifications = relate_by_specification(population, reads.inner_maxima(population.rows["run_id"].to_list()))
-    data = in_language(
-        recipe.language,
-        deck_data.deck_data,
-        frames,
-        pilot,
-        made_on=day,
-        pilot_answer=pilot_answer,
-        specifications=specifications,
-    )
+        answer = replace(reads.answer(question), specifications=specifications)
+    data = in_language(recipe.language, deck_data.deck_data, frames, pilot, made_on=day, pilot_answer=answer)
     return build_report(data, recipe)

@@ -230,6 +230,11 @@ def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl
     return warehouse.read(f"SELECT * FROM {RESOLVED_SCORES} {chosen} ORDER BY {order}", [*(repositories or ())] * 2)
 
 
+def texts(warehouse: Readable) -> pl.DataFrame:
+    """corpus_id and corpus_name of every text that was measured."""
+    return warehouse.read("SELECT corpus_id, name AS corpus_name FROM corpora ORDER BY corpus_id")
+
+
 def pilots(warehouse: Readable) -> pl.DataFrame:
     """Rows of pilots, the newest registration first; `n_runs` counts the finished results of each."""
     return warehouse.read(_PILOTS)

@@ -108,14 +108,6 @@ def short_id(run_id: str) -> str:
     return run_id[-6:]
 
 
-def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs, with the start of the text's hash added to `corpus_name` where different texts share a name."""
-    mark = pl.col("corpus_id").str.split("@").list.last().str.head(6)
-    shared = pl.col("corpus_id").n_unique().over("corpus_name") > 1
-    marked = pl.format("{} #{}", pl.col("corpus_name"), mark)
-    return runs.with_columns(corpus_name=pl.when(shared).then(marked).otherwise("corpus_name"))
-
-
 def run_labels(runs: pl.DataFrame) -> dict[str, str]:
     """run_id -> the model's name, whatever differs between runs of that model, and the end of the id if nothing does.
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.commands import rank, rules
+from core.commands import rules
 from core.pilots.rule import parse_rule, read_rule
+from core.questions import evidence
 from core.questions.ranking_question import Evidence
 from core.records import DAMAGED, EARLIER, SHIPPED
 from core.warehouse.rules import list_rules
@@ -82,7 +83,7 @@ def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not
     file = path.parent / "rule.toml"
     file.write_text(RULE.replace('name = "ladder_code"', 'name = "gsm8k"'), encoding="utf-8")
     told("save", str(file), path=path)
-    assert "Unknown benchmark 'gsm8k'. Available: ladder_code" in refused("apply", "fewest", path=path)
+    assert "a score of gsm8k. There are scores of: ladder_code" in refused("apply", "fewest", path=path)
     said = told("apply", "fewest", "--benchmark", "ladder_code", "--dry-run", path=path)
     assert "This rule was learned on gsm8k and is applied to ladder_code" in said
     every = json.loads(told("apply", "fewest", "--benchmark", "ladder_code", "--all", "--dry-run", "--json", path=path))
@@ -103,6 +104,6 @@ def test_what_cannot_be_done_is_one_line(path: Path) -> None:
 def test_among_all_models_a_checkpoint_on_the_way_and_a_ruin_are_none(path: Path, monkeypatch) -> None:
     tags = {"a": [], "b": [SHIPPED], "early": [SHIPPED, EARLIER], "ruin": [SHIPPED, DAMAGED]}
     runs = frames.runs(*map(frames.Model, tags)).with_columns(tags=pl.Series(list(tags.values()), dtype=pl.List(str)))
-    monkeypatch.setattr(rank, "load_evidence", lambda _warehouse: Evidence(runs, frames.scores()))
+    monkeypatch.setattr(evidence, "load_evidence", lambda _opened: Evidence(runs, frames.scores()))
     rule = read_rule(path.parent / "rule.toml")
     assert rules._load_setting(Warehouse(path), rule, None, among_all=True).runs["name"].to_list() == ["a", "b"]

@@ -5,13 +5,14 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from core.analysis.ranking import with_text_marks
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
 from core.figures.scores import ranking_points, score_axis
 from core.locale import in_language
 from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question
 from core.questions.ranking_question import Evidence, RankingQuestion
-from core.wording.labels import distinct_short_names, distinguishing_names, run_labels, shortened_name, with_text_marks
+from core.wording.labels import distinct_short_names, distinguishing_names, run_labels, shortened_name
 from tests import frames
 from tests.frames import Model, score
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from core.commands.rank import load_answer
+from core.questions.evidence import ask
 from core.questions.ranking_answer import answer_question
 from core.questions.ranking_question import RankingQuestion
 from core.warehouse import reference
@@ -56,7 +56,7 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
     assert len(of_width) >= 9
     started = time.process_time()
     for asked, wanted in ((RankingQuestion(), of_width), (RankingQuestion(ignores_pilots=True), set(finished))):
-        told, _grid = load_answer(warehouse, asked)
+        told = ask(warehouse, asked)
         found = told.population
         assert set(found.rows["reference"]) == wanted, "python -m tests.ladder --measure, and --ship"
         assert told.relation.n == len(wanted) and {one.match for one in told.models} <= {"own", "exact"}
@@ -67,7 +67,7 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
 
 @pytest.mark.slow
 def test_with_the_scores_of_the_ladder_permuted_nothing_is_related(fresh: tuple[Warehouse, float]):
-    population = load_answer(fresh[0], RankingQuestion())[0].population
+    population = ask(fresh[0], RankingQuestion()).population
     generator = np.random.default_rng(1)
     n_draws, n_related = 200, 0
     for _ in range(n_draws):

@@ -13,6 +13,7 @@ import pytest
 from core import exports
 from core.figures.layer_pairs import DisplacementExponent
 from core.pilots.recipe import Recipe
+from core.questions.evidence import repositories
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.records import SHIPPED
@@ -61,13 +62,13 @@ def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
 
 
 def test_scores_are_looked_for_under_models_their_bases_and_references(runs: pl.DataFrame) -> None:
-    assert reads.repositories(runs) == ["HuggingFaceTB/SmolLM2-135M", "made-up/big", "made-up/encoder", "made-up/small"]
+    assert repositories(runs) == ["HuggingFaceTB/SmolLM2-135M", "made-up/big", "made-up/encoder", "made-up/small"]
 
 
 def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     warehouse: Warehouse, runs: pl.DataFrame
 ) -> None:
-    scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
+    scores = queries.scores(warehouse, repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     found = select_population(Evidence(runs, scores))
     (note,) = ranking_answer.source_texts(found.rows)
     assert (
@@ -76,7 +77,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 
 
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    offered = select_population(Evidence(runs, queries.scores(warehouse, reads.repositories(runs)))).offered
+    offered = select_population(Evidence(runs, queries.scores(warehouse, repositories(runs)))).offered
     assert set(offered["filter"]) == {"not stated"}
     labels = [ranking.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)

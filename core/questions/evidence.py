@@ -1,0 +1,79 @@
+"""What an answer about dimension and score rests on, read from the warehouse: the same for screens, verbs, decks.
+
+A screen reads the parts, as its questions share them; who has one question asks it by `ask`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from core.analysis.ranking import own_runs, with_text_marks
+from core.pilots.registration import registered_pilot, shipped_pilot
+from core.questions.population import Population, select_population
+from core.questions.ranking_answer import Answer, answer_question, relate_by_specification
+from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
+from core.warehouse import queries, score_answers
+from core.warehouse.connection import Readable
+from core.warehouse.warehouse import Warehouse
+
+
+def load_evidence(warehouse: Readable, *, with_reference: bool = True) -> Evidence:
+    """The runs on text with their scores, and the pilots; without `with_reference` no profile that ships with Workdim."""
+    runs = queries.ranking(warehouse)
+    runs = named_texts(warehouse, runs if with_reference else own_runs(runs))
+    return Evidence(
+        runs=runs,
+        scores=queries.scores(warehouse, repositories(runs)),
+        pilots=tuple(registered_pilot(row) for row in queries.pilots(warehouse).to_dicts()),
+        shipped_pilot=shipped_pilot(),
+        import_times=queries.import_times(warehouse),
+    )
+
+
+def named_texts(warehouse: Readable, runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs with the names by which their texts are distinguished among all texts of the warehouse: a text has one
+    name, whichever runs are looked at."""
+    names = with_text_marks(queries.texts(warehouse))
+    joined = runs.drop("corpus_name").join(names, on="corpus_id", how="left", maintain_order="left")
+    return joined.select(runs.columns)
+
+
+def repositories(runs: pl.DataFrame) -> list[str]:
+    """The names that scores of these runs can be stored under: hub repositories of the models and of their base models,
+    and references, which own scores use."""
+    columns = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
+    return sorted({name for names in columns for name in names})
+
+
+def with_summaries(warehouse: Readable, evidence: Evidence) -> Evidence:
+    """What a question on one point per word needs besides."""
+    return replace(evidence, summaries=queries.summaries(warehouse, evidence.runs["run_id"].to_list()))
+
+
+def load_blocks(warehouse: Readable, population: Population) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The values of each model's dimension and score without each block of text and of questions, as `answer_question`
+    takes them."""
+    return (
+        queries.jackknife_blocks(warehouse, population.required_blocks()),
+        score_answers.score_blocks(warehouse, population.required_score_blocks()),
+    )
+
+
+def ask(warehouse: Warehouse, question: RankingQuestion, *, with_specifications: bool = False) -> Answer:
+    """The answer to one question, computed while the warehouse is closed; on request under every specification too, which
+    takes several times as long. Raises InputError for an unknown benchmark or family."""
+    with warehouse.open() as opened:
+        evidence = load_evidence(opened)
+        if question.cloud == BY_WORD:
+            evidence = with_summaries(opened, evidence)
+    population = select_population(evidence, question)
+    with warehouse.open() as opened:
+        blocks, score_blocks = load_blocks(opened, population)
+        if with_specifications:
+            maxima = queries.inner_maxima(opened, population.rows["run_id"].to_list())
+    answer = answer_question(population, blocks, score_blocks)
+    if not with_specifications:
+        return answer
+    return replace(answer, specifications=relate_by_specification(population, maxima))
