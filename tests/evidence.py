@@ -28,8 +28,9 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST, reliability
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
+from core.figures.chart import Point
 from core.figures.scores import windows_svg
-from core.figures.svg import Caption, Dot, scatter_svg
+from core.figures.svg import Caption, scatter_svg
 from core.locale import in_language
 from core.questions.evidence import ask, load_evidence
 from core.questions.population import Population
@@ -252,18 +253,26 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
 
     def draw(language: str) -> str:
         japanese = language == "ja"
-        dots = [
-            Dot(
-                one.name,
-                one.inner_max or 0,
-                one.bits,
-                None if one.lower is None or one.upper is None else (one.lower, one.upper),
-                (one.bits - NORMAL_95 * one.bits_error, one.bits + NORMAL_95 * one.bits_error),
-                int(is_replicate(one.recipe)),
-                not is_replicate(one.recipe),
+        groups = [
+            (
+                name,
+                [
+                    Point(
+                        one.inner_max,
+                        one.bits,
+                        one.bits - NORMAL_95 * one.bits_error,
+                        one.bits + NORMAL_95 * one.bits_error,
+                        one.lower,
+                        one.upper,
+                        "" if is_again else one.name,
+                    )
+                    for one in shown
+                    if one.inner_max is not None and is_replicate(one.recipe) == is_again
+                ],
             )
-            for one in shown
-            if one.inner_max is not None
+            for is_again, name in enumerate(
+                ("レシピ", "基本レシピの反復") if japanese else ("recipes", "the base recipe again")
+            )
         ]
         title = (
             "推定次元と、学習に使っていないコードのビット毎バイト"
@@ -278,11 +287,10 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         return in_language(
             language,
             scatter_svg,
-            dots,
+            groups,
             Caption(title, told, "data/reference/ladder, data/reference/profiles"),
             "中間層の最大次元（d2、異なりトークン単位）" if japanese else "Largest inner dimension (d2, one per type)",
             "ビット毎バイト" if japanese else "Bits per byte",
-            ("レシピ", "基本レシピの反復") if japanese else ("recipes", "the base recipe again"),
         )
 
     section.picture(
@@ -652,16 +660,17 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
 
     def draw(language: str) -> str:
         japanese = language == "ja"
-        dots = [
-            Dot(one.name, one.inner_max, one.bits, group=n, is_named=False)
-            for n, width in enumerate(widths)
-            for one in widths[width].values()
-            if one.inner_max is not None
+        groups = [
+            (
+                f"幅 {width}" if japanese else f"width {width}",
+                [Point(one.inner_max, one.bits) for one in widths[width].values() if one.inner_max is not None],
+            )
+            for width in widths
         ]
         return in_language(
             language,
             scatter_svg,
-            dots,
+            groups,
             Caption(
                 "三つの幅" if japanese else "Three widths",
                 "幅と交絡しているため、関係の検定には使わない。"
@@ -671,7 +680,6 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             ),
             "中間層の最大次元" if japanese else "Largest inner dimension",
             "ビット毎バイト" if japanese else "Bits per byte",
-            [f"幅 {width}" if japanese else f"width {width}" for width in widths],
         )
 
     section.picture(
@@ -943,20 +951,27 @@ def _projected(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
 
 def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -> str:
     n = LANGUAGES.index(language)
-    dots = [
-        Dot(
-            f"{row['level']:g}" if row["level"] else "",
-            row["inner_max"],
-            row["bits_per_byte"],
-            (row["inner_max_lower"], row["inner_max_upper"]),
-            group=list(_KINDS).index(row["damage"]),
+    groups = [
+        (
+            told[n],
+            [
+                Point(
+                    row["inner_max"],
+                    row["bits_per_byte"],
+                    left=row["inner_max_lower"],
+                    right=row["inner_max_upper"],
+                    name=f"{row['level']:g}" if row["level"] else "",
+                )
+                for row in rows
+                if row["damage"] == damage
+            ],
         )
-        for row in rows
+        for damage, told in _KINDS.items()
     ]
     return in_language(
         language,
         scatter_svg,
-        dots,
+        groups,
         Caption(
             (
                 "Known damage: neither direction is better or worse by itself",
@@ -970,7 +985,6 @@ def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -
         ),
         ("Largest inner dimension", "中間層の最大次元")[n],
         ("Bits per byte", "ビット毎バイト")[n],
-        [told[n] for told in _KINDS.values()],
     )
 
 

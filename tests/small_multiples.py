@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from core.figures.svg import LIGHT, SMALL, WIDTH, Axes, Caption, Drawing, Point, Theme, draw_source, draw_title, ticks
+from core.figures.labels import Position
+from core.figures.svg import LIGHT, SMALL, WIDTH, Axes, Caption, Drawing, Theme, draw_source, draw_title, ticks
 from core.figures.text import shorten_to_width, text_width
 from core.locale import in_language
 
@@ -15,7 +16,7 @@ class Panel:
     """One chart among small multiples: lines over a common x axis."""
 
     title: str
-    lines: list[list[Point]] = field(default_factory=list)
+    lines: list[list[Position]] = field(default_factory=list)
     colours: list[int] = field(default_factory=list)
     """For each line, an index into the theme's curves."""
 

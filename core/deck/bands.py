@@ -19,7 +19,7 @@ from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.chart.xlsx import CategoryWorkbookWriter, XyWorkbookWriter
 from pptx.oxml.ns import qn
 
-from core.deck.story import Axis, Chart, Series
+from core.figures.chart import Axis, Chart, Series
 from core.locale import _
 
 MOST_BANDS = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +17,9 @@ from pptx.util import Inches, Pt
 
 from core.deck import bands, layout
 from core.deck.layout import Box
-from core.deck.story import Axis, Chart, Guide, Point, Series
 from core.deck.theme import set_alternative_text
-from core.figures.svg import spread_apart
+from core.figures.chart import Axis, Chart, Guide, Point, Series, Side
+from core.figures.labels import CORNER, SIDES, Position, name_sides, spread_apart
 from core.figures.text import text_width
 from core.wording.labels import shortened_name
 
@@ -56,7 +56,9 @@ SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
 """Of a chart in a gallery: left, above, right and below."""
 MOST_NAME_SHARE = 0.36
 """Of the width."""
-LABEL_OFFSET = layout.LABEL_OFFSET
+LABEL_OFFSET = 0.15
+"""Inches between a guide and its name."""
+LETTER = layout.SMALLEST / 72
 BAR_WIDTH, BAND_BAR_WIDTH = 1.5, 3.0
 """Widths in points; a chart with more than two bands has wide bars instead of areas."""
 
@@ -111,12 +113,13 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
         _title_value_axis(native, _shorten_title(chart.y.title, 0.85 * box[2]) if is_small else chart.y.title)
     if is_small:  # its range is written below the gallery
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
-    named_lines = []
+    named_lines: list[tuple[Any, Series]] = []
+    sides = _sides_of_names(chart, lines, plot)
     for series, item in zip(native.plots[0].series, items, strict=not is_banded):
         if isinstance(item, Guide):
             _style_guide(series, item, plot.box[3], chart)
         else:
-            _style_series(series, item, plot, is_banded)
+            _style_series(series, item, plot, is_banded, sides)
             named_lines += [(series, item)] if item.is_named and item.points and not is_small else []
     _label_lines(named_lines, chart, plot, bands.x_values(lines) if is_banded else None)
     if is_banded:
@@ -167,10 +170,24 @@ def _plot(box: Box, chart: Chart, lines: Sequence[Series], is_small: bool) -> _P
         left, top, right, bottom = SMALL_MARGINS
         return _Plot(box, left, top, box[2] - left - right, box[3] - top - bottom)
     names = [line.name for line in lines if line.is_named and line.points]
-    widest = max((text_width(name, layout.SMALLEST / 72) for name in names), default=0.0)
+    widest = max((text_width(name, LETTER) for name in names), default=0.0)
     right = min(widest + 0.2, MOST_NAME_SHARE * box[2]) if names else RIGHT
     left, top = (0.4, 0.4) if chart.y.is_ordered else (LEFT, TOP)
     return _Plot(box, left, top, box[2] - left - right, box[3] - top - BOTTOM)
+
+
+def _sides_of_names(chart: Chart, lines: Sequence[Series], plot: _Plot) -> dict[Point, Side]:
+    """Where the names of points stand; those of an ordered list are never left out."""
+    points = [point for line in lines for point in line.points if not line.is_named]
+    if chart.y.is_ordered:
+        return {point: "above" for point in points if point.name}
+
+    def to_plot(x: float, y: float) -> Position:
+        return plot.width * (x - chart.x.low) / (chart.x.high - chart.x.low), plot.down(chart.y, y) - plot.top
+
+    edges = (0.0, -0.1, plot.box[2] - plot.left, plot.height)
+    sides = name_sides(points, to_plot, edges, LETTER)
+    return {point: side for point, side in zip(points, sides, strict=True) if side}
 
 
 def _set_plot_area(native: NativeChart, plot: _Plot) -> None:
@@ -244,7 +261,7 @@ def _shorten_title(text: str, width: float) -> str:
     """Shortens the name in the middle until name and number fit on one line."""
     name, gap, value = text.partition("  ")
     fitting = [f"{shortened_name(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
-    return next((title for title in fitting if text_width(title, layout.SMALLEST / 72) <= width), fitting[-1])
+    return next((title for title in fitting if text_width(title, LETTER) <= width), fitting[-1])
 
 
 def _set_colour(format_colour: Any, colour: int | None) -> None:
@@ -255,7 +272,7 @@ def _set_colour(format_colour: Any, colour: int | None) -> None:
         format_colour.theme_color = ACCENTS[colour % len(ACCENTS)]
 
 
-def _style_series(native_series: Any, line: Series, plot: _Plot, is_filled: bool) -> None:
+def _style_series(native_series: Any, line: Series, plot: _Plot, is_filled: bool, sides: Mapping[Point, Side]) -> None:
     native_series.smooth = False
     if line.is_line:
         native_line = native_series.format.line
@@ -282,15 +299,16 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, is_filled: bool
     if not line.is_line:
         _add_error_bars(native_series, "x", [(p.x, p.left, p.right) for p in line.points], line.colour)
     for number, point in enumerate(line.points):
-        if point.name and not line.is_named:
-            aside = point.place in ("left", "right") and point.left is not None
+        side = sides.get(point)
+        if side and not line.is_named:
+            across, down = SIDES[side]
             _add_label(
                 native_series,
                 number,
                 point.name,
-                LABEL_POSITIONS[point.place],
+                LABEL_POSITIONS[side.split()[-1]],
                 None,
-                -LABEL_OFFSET / plot.box[3] if aside else 0.0,
+                down * CORNER * LETTER / plot.box[3] if across else 0.0,
             )
 
 

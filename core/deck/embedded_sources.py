@@ -23,9 +23,10 @@ from pptx.oxml.ns import qn
 from pptx.presentation import Presentation as Deck
 
 from core.deck.number_sources import find_numbers, has_measurements, texts_of
-from core.deck.story import Blocks, Gallery, Heading, Story, StorySlide, Table
+from core.deck.story import Heading, Story, StorySlide, Table
 from core.deck.template import checked_zip
 from core.errors import InputError
+from core.figures.chart import Blocks, Gallery
 from core.pilots.recipe import Recipe
 from core.tables import RecipeNumberRow
 

@@ -6,11 +6,12 @@ Lengths are in inches, letter sizes in points.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
-from core.deck.story import Axis, Chart, Column, Guide, Heading, Point, Row, Table
+from core.deck.story import Column, Heading, Row, Table
+from core.figures.chart import Chart, Guide
 from core.figures.text import is_wide, phrases, text_width, wrap_text
 
 Box = tuple[float, float, float, float]
@@ -70,9 +71,6 @@ KEY_HEIGHT = 0.34
 
 PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
 """Left, bottom, top and right of a plot, for tick labels and titles; more on the right where names stand there."""
-
-LABEL_OFFSET = 0.15
-"""How far above the interval of its point a name beside it stands."""
 
 TITLE_SIZES = (26, 24, 22)
 TITLE_FILL, SURE_FILL = 0.92, 0.85
@@ -159,57 +157,6 @@ def _break_quality(first: str, rest: str) -> int:
     return 2 * is_outside + (first[-1] in STOPS or rest[0] == "（")
 
 
-# --- names beside points ---------------------------------------------------------------------------------------
-
-
-def place_labels(
-    points: Sequence[Point], x: Axis, y: Axis, priority_names: Collection[str] = (), box: Box = CHART_BOX
-) -> list[Point]:
-    """Points with their labels where these overlap no point, interval or other label; labels without room are removed.
-
-    `priority_names` are placed first.
-    """
-    margins = PLOT_MARGINS
-    width = box[2] - margins[0] - margins[3]
-    height = box[3] - KEY_HEIGHT - margins[1] - margins[2]
-
-    def across(value: float) -> float:
-        return width * (value - x.low) / (x.high - x.low)
-
-    def down(value: float) -> float:
-        return height * (1 - (value - y.low) / (y.high - y.low))
-
-    occupied: list[Box] = []
-    for p in points:
-        left, top = across(p.x), down(p.y)
-        occupied.append((left - 0.08, top - 0.08, left + 0.08, top + 0.08))
-        if p.upper is not None and p.lower is not None:
-            occupied.append((left - 0.02, down(p.upper), left + 0.02, down(p.lower)))
-        if p.left is not None and p.right is not None:
-            occupied.append((across(p.left), top - 0.02, across(p.right), top + 0.02))
-    labelled: dict[int, Point] = {}
-    high = 1.25 * SMALLEST / 72
-    named_points = [(number, p) for number, p in enumerate(points) if p.name]
-    for number, p in sorted(named_points, key=lambda item: item[1].name not in priority_names):
-        wide, left, top = text_width(p.name, SMALLEST / 72) + 0.05, across(p.x), down(p.y)
-        aside = LABEL_OFFSET if p.left is not None else 0.0
-        places = {
-            "right": (left + 0.1, top - aside - high / 2),
-            "left": (left - 0.1 - wide, top - aside - high / 2),
-            "above": (left - wide / 2, top - 0.1 - high),
-            "below": (left - wide / 2, top + 0.1),
-        }
-        for place, (begin, above) in places.items():
-            name = (begin, above, begin + wide, above + high)
-            own_mark = (left - 0.08, top - 0.08, left + 0.08, top + 0.08)
-            free = all(item == own_mark or not _overlap(name, item) for item in occupied)
-            if free and name[0] >= 0 and name[2] <= width + margins[3] and name[1] >= -0.1 and name[3] <= height:
-                labelled[number] = replace(p, place=place)  # type: ignore[arg-type]
-                occupied.append(name)
-                break
-    return [labelled.get(number, replace(p, name="")) for number, p in enumerate(points)]
-
-
 def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:
     """Whether the name of a horizontal guide stands clear of the points at its right end rather than at its left one."""
     middle = (chart.x.low + chart.x.high) / 2
@@ -219,10 +166,6 @@ def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:
         for is_right in (False, True)
     )
     return right > left
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 # --- tables ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.deck.deck_data import DeckData
-from core.deck.story import Chart, Gallery, Heading, Series, Story, StorySlide, Table
+from core.deck.story import Heading, Story, StorySlide, Table
+from core.figures.chart import Chart, Gallery, Series
 from core.tables import SCORE_KEYS, TABLES, RecipeNumberRow
 
 _LONG_DATE = (

@@ -20,9 +20,10 @@ from core.deck import layout
 from core.deck.charts import draw_chart
 from core.deck.layout import Box
 from core.deck.slide import notes_lines, paragraphs, shorten_for_page
-from core.deck.story import Blocks, Chart, Gallery, Heading, Statement, Story, StorySlide, Table, Visual
+from core.deck.story import Heading, Statement, Story, StorySlide, Table, Visual
 from core.deck.template import Template, adapt_placeholders, clean_package
 from core.deck.theme import add_footer, layout_for, new_deck, set_alternative_text, set_box, set_language
+from core.figures.chart import Blocks, Chart, Gallery
 from core.locale import speaking
 
 

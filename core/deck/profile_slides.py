@@ -12,8 +12,9 @@ from core.analysis.differences import comparability
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, not_measured_slide
-from core.deck.story import Chart, Gallery, Statement, StorySlide
+from core.deck.story import Statement, StorySlide
 from core.errors import Sentence
+from core.figures.chart import Chart, Gallery
 from core.locale import _, worded
 from core.registry.specifications import CLAIMS
 from core.wording import slides as slide_wording

@@ -11,8 +11,9 @@ import polars as pl
 from core import wording
 from core.deck import layout
 from core.deck.deck_data import CONTROL_CHARACTERS, DeckData
-from core.deck.story import Blocks, Chart, Column, Gallery, Heading, Row, Statement, StorySlide, Table, Visual
+from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
 from core.errors import Sentence
+from core.figures.chart import Blocks, Chart, Gallery
 from core.locale import _, spoken, worded
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
@@ -70,15 +71,6 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
         dropped_rows = story_slide.visual.rows[len(rows) :] if isinstance(story_slide.visual, Table) else ()
         dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, visual) for row in dropped_rows]
         visual = replace(visual, rows=tuple(rows))
-    if isinstance(visual, Chart):
-        points = [point for series in visual.series for point in series.points]
-        labelled = iter(layout.place_labels(points, visual.x, visual.y, box=box))
-        visual = replace(
-            visual,
-            series=tuple(
-                replace(series, points=tuple(next(labelled) for _ in series.points)) for series in visual.series
-            ),
-        )
     return replace(story_slide, statements=tuple(fitting), visual=visual, sources=(*dropped, *story_slide.sources))
 
 

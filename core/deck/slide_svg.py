@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.deck.layout import has_room_at_its_end
-from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Heading, Point, Series, StorySlide, Table
-from core.figures.svg import LIGHT, Axes, Drawing, Theme, spread_apart
+from core.deck.story import Heading, StorySlide, Table
+from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Point, Series
+from core.figures.labels import name_baseline, name_sides, spread_apart
+from core.figures.svg import LIGHT, Axes, Drawing, Theme
 from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.wording.numbers import number
 
@@ -176,7 +178,6 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, 
 
 
 def _draw_series(axes: Axes, chart: Chart, line: float, mark: float, with_names: bool, size: float = 13) -> None:
-    occupied: list[tuple[float, float, float, float]] = []
     for place, series in enumerate(chart.series):
         first_part = len(axes.drawing.parts)
         colour = _colour(axes.drawing.theme, series)
@@ -197,19 +198,13 @@ def _draw_series(axes: Axes, chart: Chart, line: float, mark: float, with_names:
             for point in series.points:
                 x, y = axes.to_pixels(point.x, point.y)
                 axes.drawing.marker((x, y), kind, colour, mark, is_open)
-                occupied.append((x - mark - 2, y - mark - 2, x + mark + 2, y + mark + 2))
         if with_names:
             for point in series.points:
                 _add_tooltip(axes, chart, series, point)
         _group_series(axes.drawing, first_part, place)
     if with_names:
         _label_line_ends(axes, chart, size)
-        for series in chart.series:
-            for point in series.points:
-                if point.name:
-                    _label_point(axes, point, occupied, size - 1)
-            if series.is_named and not series.is_line and series.points and not series.points[-1].name:
-                _label_point(axes, replace(series.points[-1], name=series.name), occupied, size - 1)
+        _name_points(axes, chart, size - 1)
 
 
 def _group_series(drawing: Drawing, first_part: int, place: int) -> None:
@@ -255,22 +250,20 @@ def _label_line_ends(axes: Axes, chart: Chart, size: float) -> None:
         _group_series(axes.drawing, first_part, chart.series.index(series))
 
 
-def _label_point(axes: Axes, point: Point, occupied: list[tuple[float, float, float, float]], size: float) -> None:
-    """Writes the name where it overlaps nothing; where there is no such place, only the tooltip shows it."""
-    x, y = axes.to_pixels(point.x, point.y)
-    name = shorten_to_width(point.name, size, 190)
-    long = text_width(name, size)
-    places = {"right": (x + 9, y + 4), "left": (x - 9 - long, y + 4), "above": (x - long / 2, y - 9)}
-    places["below"] = (x - long / 2, y + 18)
-    for left, base in (places[point.place], *places.values()):
-        box = (left, base - size, left + long, base + 2)
-        is_free = all(
-            box[2] < other[0] or box[0] > other[2] or box[3] < other[1] or box[1] > other[3] for other in occupied
-        )
-        if is_free and axes.left - 4 <= left and left + long <= axes.drawing.width - 2:
-            axes.drawing.text((left, base), name, size)
-            occupied.append(box)
-            return
+def _name_points(axes: Axes, chart: Chart, size: float) -> None:
+    """Writes names of points, and of marks without a line, where they lie on nothing; elsewhere only the tooltip shows them."""
+    points = []
+    for series in chart.series:
+        is_named = series.is_named and not series.is_line
+        for point in series.points:
+            name = point.name or (series.name if is_named and point is series.points[-1] else "")
+            points.append(replace(point, name=shorten_to_width(name, size, 190)))
+    edges = (axes.left - 4, axes.top - 20, axes.drawing.width - 2, axes.bottom)
+    sides = name_sides(points, axes.to_pixels, edges, size)
+    for point, side in zip(points, sides, strict=True):
+        if side:
+            place, anchor = name_baseline(axes.to_pixels(point.x, point.y), side, size)
+            axes.drawing.text(place, point.name, size, anchor=anchor)
 
 
 # --- blocks and galleries --------------------------------------------------------------------------------------

@@ -14,8 +14,7 @@ import polars as pl
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.analysis.ranks import NORMAL_95
-from core.deck import layout
-from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
+from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
 from core.figures.scores import dimension_axis, ranking_points, score_axis
 from core.locale import _
@@ -188,6 +187,9 @@ def relation_scatter(answer: Answer) -> Chart | None:
     if not data.points:
         return None
     vetoed = {model.run_id for model in answer.models if model.is_vetoed}
+    first = {model.run_id for model in answer.models if model.score_rank_low == 1}
+    if answer.relation.without_one:
+        first.add(answer.relation.without_one.moves_most)
     groups: dict[str, list[Point]] = {"own": [], "base": [], "vetoed": []}
     for point in data.points:
         reach = NORMAL_95 * (point.score_std_error or 0.0)
@@ -201,15 +203,9 @@ def relation_scatter(answer: Answer) -> Chart | None:
                 point.lower,
                 point.upper,
                 shortened_name(point.name, LONGEST_NAME),
+                point.run_id in first,
             )
         )
-    short = {point.run_id: shortened_name(point.name, LONGEST_NAME) for point in data.points}
-    moves = [answer.relation.without_one.moves_most] if answer.relation.without_one else []
-    first = [
-        short[run_id]
-        for run_id in (*moves, *(model.run_id for model in answer.models if model.score_rank_low == 1))
-        if run_id in short
-    ]
     kinds: dict[str, tuple[str, int | None, Mark]] = {
         "own": (_("scores of the models themselves"), 0, "circle"),
         "base": (_("scores of base models, which test nothing"), 1, "triangle"),
@@ -218,16 +214,8 @@ def relation_scatter(answer: Answer) -> Chart | None:
     all_points = [point for points in groups.values() for point in points]
     x = round_axis(dimension_axis(data), [value for p in all_points for value in (p.x, p.left, p.right)])
     y = round_axis(score_axis(data), [value for p in all_points for value in (p.y, p.lower, p.upper)])
-    labelled = dict(zip(map(id, all_points), layout.place_labels(all_points, x, y, first), strict=True))
     series = tuple(
-        Series(
-            kinds[kind][0],
-            tuple(labelled[id(p)] for p in points),
-            kinds[kind][1],
-            False,
-            kinds[kind][2],
-            is_named=False,
-        )
+        Series(kinds[kind][0], tuple(points), kinds[kind][1], False, kinds[kind][2], is_named=False)
         for kind, points in groups.items()
         if points
     )

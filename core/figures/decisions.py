@@ -11,6 +11,7 @@ import polars as pl
 
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
+from core.figures.chart import Point
 from core.figures.style import (
     COLOURS,
     QUIET,
@@ -24,7 +25,6 @@ from core.figures.style import (
     text_colour_on,
     with_message,
 )
-from core.figures.svg import Dot
 from core.locale import _
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
@@ -108,22 +108,19 @@ def _front_steps(points: Sequence[FrontPoint], x: ResolvedCriterion, y: Resolved
 def _label_points(points: list[FrontPoint], x: ResolvedCriterion, y: ResolvedCriterion) -> list[FrontPoint]:
     """Labels points on the front where the labels overlap nothing."""
     x_is_log, y_is_log = _is_log(x, [point.x for point in points]), _is_log(y, [point.y for point in points])
-    dots = []
+    drawn = []
     for point in points:
         name = shortened_name(point.name, LONGEST_NAME) if point.standing == "front" or point.is_chosen else ""
         (x_value, x_limits), (y_value, y_limits) = _on_axis(point.x, x_is_log), _on_axis(point.y, y_is_log)
-        dots.append(Dot(name, x_value, y_value, x_limits, y_limits))
-    first = [number for number, point in enumerate(points) if point.is_chosen]
-    places = place_labels(dots, PLOT_SIZE, first)
-    return [
-        replace(point, place=place if dot.name else "") for point, dot, place in zip(points, dots, places, strict=True)
-    ]
+        drawn.append(Point(x_value, y_value, *y_limits, *x_limits, name, point.is_chosen))
+    places = place_labels(drawn, PLOT_SIZE)
+    return [replace(point, place=place) for point, place in zip(points, places, strict=True)]
 
 
-def _on_axis(reading: CriterionValue, is_log: bool) -> tuple[float, tuple[float, float] | None]:
+def _on_axis(reading: CriterionValue, is_log: bool) -> tuple[float, tuple[float | None, float | None]]:
     """Value and limits where the axis puts them; no limits where one is not known."""
     if reading.lower is None or reading.upper is None or (is_log and reading.lower <= 0):
-        return (math.log10(reading.value) if is_log else reading.value), None
+        return (math.log10(reading.value) if is_log else reading.value), (None, None)
     if not is_log:
         return reading.value, (reading.lower, reading.upper)
     return math.log10(reading.value), (math.log10(reading.lower), math.log10(reading.upper))

@@ -20,8 +20,9 @@ from core.analysis.plans import (
     pareto_front,
     search_steps,
 )
+from core.figures.labels import spread_apart
 from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, with_message
-from core.figures.svg import LIGHT, Drawing, Theme, spread_apart
+from core.figures.svg import LIGHT, Drawing, Theme
 from core.figures.text import text_width
 from core.locale import _
 from core.records import LayerPlan, stretches

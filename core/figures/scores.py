@@ -14,6 +14,7 @@ import polars as pl
 from core import wording
 from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
+from core.figures.chart import Point
 from core.figures.style import (
     COLOURS,
     LABEL_SIZE,
@@ -27,7 +28,7 @@ from core.figures.style import (
     place_labels,
     with_message,
 )
-from core.figures.svg import LIGHT, Caption, Dot, Theme, scatter_svg
+from core.figures.svg import LIGHT, Caption, Theme, scatter_svg
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
@@ -100,8 +101,7 @@ def ranking_points(
         for model in reversed(answer.models)
         if model.dimension is not None and model.score is not None
     ]
-    first = [number for number, point in enumerate(points) if point.is_pinned]
-    places = place_labels([_dot(point) for point in points], plot, first)
+    places = place_labels([_as_drawn(point) for point in points], plot)
     drawn_ids = {point.run_id for point in points}
     units = rows["unit"].drop_nulls().to_list()
     return RankingData(
@@ -121,10 +121,10 @@ def _with_partial_mark(name: str, is_partial: bool) -> str:
     return _("{name} (partial run)").format(name=name) if is_partial else name
 
 
-def _dot(point: ScoredPoint) -> Dot:
-    lower, upper = (point.dimension if end is None else end for end in (point.lower, point.upper))
+def _as_drawn(point: ScoredPoint) -> Point:
     reach = NORMAL_95 * (point.score_std_error or 0)
-    return Dot(point.name, point.dimension, point.score, (lower, upper), (point.score - reach, point.score + reach))
+    low, high = (point.score - reach, point.score + reach) if reach else (None, None)
+    return Point(point.dimension, point.score, low, high, point.lower, point.upper, point.name, point.is_pinned)
 
 
 def dimension_axis(data: RankingData) -> str:
@@ -354,24 +354,24 @@ def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, theme
     """
     t = quantile(0.975, WINDOW_FREEDOM)
     columns = ("loss", "loss_std_error", f"{place}_d2", f"{place}_d2_std_error")
-    dots = []
-    for window, loss, error, value, spread in windows.drop_nulls(columns).select("sequence", *columns).iter_rows():
+    points = []
+    for loss, error, value, spread in windows.drop_nulls(columns).select(columns).iter_rows():
         reach = math.exp(t * spread / value)
         across, up = (value / reach, value * reach), (loss - t * error, loss + t * error)
-        dots.append(Dot(str(window), value, loss, across, up, is_named=False))
+        points.append(Point(value, loss, *up, *across))
     passed = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"])
     titles = [run["name"], _("dimension and loss, window by window"), passed]
     details = _("Text {text}, protocol {protocol}, {n} windows of equal length. Bars: 95 % intervals.")
     caption = Caption(
         _(", ").join(filter(None, titles)),
-        details.format(text=run["corpus_name"], protocol=run["protocol"], n=len(dots)),
+        details.format(text=run["corpus_name"], protocol=run["protocol"], n=len(points)),
         _("Workdim, run {run}").format(run=run["run_id"][:8]),
     )
     axes = {
         "inner": _("Directions that the tokens of a window use (d2, inner maximum)"),
         "final": _("Directions that the tokens of a window use (d2, after the last block)"),
     }
-    return scatter_svg(dots, caption, axes[place], _("Loss (nats per token)"), (), theme, (960, 460))
+    return scatter_svg([("", points)], caption, axes[place], _("Loss (nats per token)"), theme, (960, 460))
 
 
 WINDOW_FREEDOM = 7

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from core.figures.svg import LIGHT, Box, Dot, Point, Theme, around, boxes_overlap
-from core.figures.text import text_width
+from core.figures.chart import Point, Side
+from core.figures.labels import SIDES, Position, name_sides
+from core.figures.svg import LIGHT, Theme, ranges_of
 from core.wording.labels import shortened_name
 
 COLOURS = list(LIGHT.curves)
@@ -148,74 +149,26 @@ def _replace_colours(part: Any, colours: Mapping[str, str]) -> Any:
 # --- names in a scatter ----------------------------------------------------------------------------------------
 
 LABEL_SIZE = 11.0
-LABEL_PLACES = {
-    "top center": (-0.5, -1.5),
-    "bottom center": (-0.5, 1.5),
-    "middle right": (0.0, 0.0),
-    "middle left": (-1.0, 0.0),
-    "top right": (0.0, -1.2),
-    "bottom right": (0.0, 1.2),
-    "top left": (-1.0, -1.2),
-    "bottom left": (-1.0, 1.2),
-}
-"""Positions of a label: horizontal offset in label widths, vertical offset in line heights."""
 
 
-def place_labels(dots: Sequence[Dot], plot: tuple[float, float], first: Collection[int] = ()) -> list[str]:
-    """For each dot the place of its name (a key of `LABEL_PLACES`) where it overlaps no dot or other name; empty where there is
-    no room. Of the free places the one with the fewest other dots beside it and error bars across it.
+def place_labels(points: Sequence[Point], plot: tuple[float, float]) -> list[str]:
+    """For each point the position of its name as plotly calls it; empty where there is no room, so that only hovering shows it.
 
-    `plot` is the size of the axes in pixels; the dots with the numbers in `first` get their places before the others.
+    `plot` is the approximate size of the axes in pixels; they contain the error bars.
     """
-    if not dots:
+    if not points:
         return []
-    to_pixels = _scales(dots, plot)
-    positions = [to_pixels(dot.x, dot.y) for dot in dots]
-    bars = [bar for dot, position in zip(dots, positions, strict=True) for bar in _bars(dot, position, to_pixels)]
-    occupied = [around(position, 7) for position in positions]
-    beside = [around(position, 16) for position in positions]
-    places = [""] * len(dots)
-    for number in sorted(range(len(dots)), key=lambda number: number not in first):
-        width = text_width(dots[number].name, LABEL_SIZE)
-        boxes = {place: _label_box(width, positions[number], place) for place in LABEL_PLACES}
-        free = [
-            place
-            for place, box in boxes.items()
-            if box[0] > -20 and box[2] < plot[0] + 20 and not any(boxes_overlap(box, other) for other in occupied)
-        ]
-        if len(free) > 1:
-            disturbing = [*bars, *beside[:number], *beside[number + 1 :]]
-            free.sort(key=lambda place: sum(boxes_overlap(boxes[place], box) for box in disturbing))
-        if free:
-            places[number] = free[0]
-            occupied.append(boxes[free[0]])
-    return places
+    (x_low, x_high), (y_low, y_high) = ranges_of(points)
 
-
-def _label_box(width: float, position: Point, place: str) -> Box:
-    left, down = LABEL_PLACES[place]
-    aside = 10 * (left == 0.0) - 10 * (left == -1.0)
-    start, middle = position[0] + left * width + aside, position[1] + down * LABEL_SIZE
-    return start, middle - 6, start + width, middle + 6
-
-
-def _scales(dots: Sequence[Dot], plot: tuple[float, float]) -> Callable[[float, float], Point]:
-    """From values to pixels of the plot, y downwards; the axes contain the error bars."""
-    x_values = [value for dot in dots for value in (dot.x, *(dot.x_limits or ()))]
-    y_values = [value for dot in dots for value in (dot.y, *(dot.y_limits or ()))]
-    (x_low, x_high), (y_low, y_high) = ((min(values), max(values)) for values in (x_values, y_values))
-
-    def to_pixels(x: float, y: float) -> Point:
+    def to_pixels(x: float, y: float) -> Position:
         across = (x - x_low) / (x_high - x_low) if x_high > x_low else 0.5
         up = (y - y_low) / (y_high - y_low) if y_high > y_low else 0.5
         return plot[0] * across, plot[1] * (1 - up)
 
-    return to_pixels
+    sides = name_sides(points, to_pixels, (-20, -20, plot[0] + 20, plot[1] + 20), LABEL_SIZE)
+    return [text_position(side) if side else "" for side in sides]
 
 
-def _bars(dot: Dot, position: Point, to_pixels: Callable[[float, float], Point]) -> list[Box]:
-    """The two error bars of a dot, as thin boxes."""
-    x, y = position
-    left, right = (to_pixels(end, dot.y)[0] for end in dot.x_limits or (dot.x, dot.x))
-    bottom, top = (to_pixels(dot.x, end)[1] for end in dot.y_limits or (dot.y, dot.y))
-    return [(left, y - 1, right, y + 1), (x - 1, top, x + 1, bottom)]
+def text_position(side: Side) -> str:
+    across, down = SIDES[side]
+    return f"{('top', 'middle', 'bottom')[down + 1]} {('left', 'center', 'right')[across + 1]}"

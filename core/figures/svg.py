@@ -10,12 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.figures.chart import Point
+from core.figures.labels import Position, name_baseline, name_sides
 from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.locale import spoken
 
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
 MARKERS = ("circle", "diamond", "square", "up", "down")
 
@@ -51,7 +50,9 @@ class Drawing:
     theme: Theme = LIGHT
     parts: list[str] = field(default_factory=list)
 
-    def line(self, points: Sequence[Point], colour: str, width: float = 2, dash: str = "", opacity: float = 1) -> None:
+    def line(
+        self, points: Sequence[Position], colour: str, width: float = 2, dash: str = "", opacity: float = 1
+    ) -> None:
         """Through two points and more."""
         if len(points) < 2:
             return
@@ -62,7 +63,7 @@ class Drawing:
             f'stroke-linejoin="round"{more}/>'
         )
 
-    def area(self, points: Sequence[Point], colour: str, opacity: float = 0.18) -> None:
+    def area(self, points: Sequence[Position], colour: str, opacity: float = 0.18) -> None:
         """A filled polygon."""
         way = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         self.parts.append(f'<polygon points="{way}" fill="{colour}" fill-opacity="{opacity:g}"/>')
@@ -80,7 +81,7 @@ class Drawing:
             f'data-layer="{layer}"><title>{html.escape(tooltip, quote=False)}</title></rect>'
         )
 
-    def marker(self, position: Point, kind: str, colour: str, size: float = 5, hollow: bool = False) -> None:
+    def marker(self, position: Position, kind: str, colour: str, size: float = 5, hollow: bool = False) -> None:
         """One of MARKERS; hollow ones show the paper."""
         x, y = position
         fill = self.theme.paper if hollow else colour
@@ -98,7 +99,13 @@ class Drawing:
         self.parts.append(f'<polygon points="{way}" {style}/>')
 
     def text(
-        self, position: Point, text: str, size: float = 13, colour: str = "", anchor: str = "start", bold: bool = False
+        self,
+        position: Position,
+        text: str,
+        size: float = 13,
+        colour: str = "",
+        anchor: str = "start",
+        bold: bool = False,
     ) -> None:
         """A line of text on its baseline."""
         x, y = position
@@ -153,7 +160,7 @@ class Axes:
     is_log: bool = False
     """Of the vertical axis."""
 
-    def to_pixels(self, x: float, y: float) -> Point:
+    def to_pixels(self, x: float, y: float) -> Position:
         """The position of a value; values outside are moved to the edge."""
         (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
         if self.is_log:
@@ -184,124 +191,6 @@ class Axes:
             drawing.text((self.left - 38, self.top - 14), y_title, size, theme.quiet)
 
 
-def spread_apart(wanted: Sequence[float], gap: float, lowest: float, highest: float) -> list[float]:
-    """Positions near the wanted ones, in their order, at least `gap` apart and within the limits where there is room."""
-    order = sorted(range(len(wanted)), key=lambda n: wanted[n])
-    places = [wanted[n] for n in order]
-    for _ in range(60):  # neighbours push each other apart
-        moved = False
-        for n in range(len(places) - 1):
-            if (missing := gap - (places[n + 1] - places[n])) > 1e-6:
-                places[n] -= missing / 2
-                places[n + 1] += missing / 2
-                moved = True
-        if places:
-            places[0] = max(places[0], lowest)
-            places[-1] = min(places[-1], highest)
-        if not moved:
-            break
-    spread_places = [0.0] * len(wanted)
-    for place, n in zip(places, order, strict=True):
-        spread_places[n] = place
-    return spread_places
-
-
-# --- room for labels -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Label:
-    """A label beside its mark."""
-
-    baseline: Point
-    """The middle of its baseline."""
-    leader: tuple[Point, Point] | None = None
-    """From the mark to a label that does not stand next to it."""
-
-
-@dataclass
-class LabelRoom:
-    """Finds places for labels beside marks: within the edges, on no line, mark or other label."""
-
-    edges: Box
-    lines: list[tuple[Point, Point]] = field(default_factory=list)
-    boxes: list[Box] = field(default_factory=list)
-
-    def place(
-        self, text: str, mark: Point, size: float, is_above: bool, gap: float = 8, farthest: float = 0
-    ) -> Label | None:
-        """Takes the nearest free place for a bold label: above or below the mark, else beside it, else up to `farthest` pixels
-        above or below; None where nothing is free."""
-        wide = text_width(text, size, bold=True)
-        for across, down in _label_offsets(wide, size, is_above, gap, farthest):
-            middle = min(max(mark[0] + across, self.edges[0] + wide / 2), self.edges[2] - wide / 2)
-            baseline = (middle, mark[1] + down)
-            box = _label_box(baseline, wide, size)
-            leader = _leader(mark, box, gap)
-            if self._is_free(box) and (leader is None or not any(_crosses(*leader, other) for other in self.boxes)):
-                self.boxes.append(box)
-                self.lines += [leader] if leader else []
-                return Label(baseline, leader)
-        return None
-
-    def _is_free(self, box: Box) -> bool:
-        return (
-            self.edges[2] - self.edges[0] >= box[2] - box[0]
-            and self.edges[1] <= box[1]
-            and box[3] <= self.edges[3]
-            and not any(boxes_overlap(box, other) for other in self.boxes)
-            and not any(_crosses(start, end, box) for start, end in self.lines)
-        )
-
-
-def around(mark: Point, reach: float) -> Box:
-    return mark[0] - reach, mark[1] - reach, mark[0] + reach, mark[1] + reach
-
-
-def boxes_overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _label_offsets(wide: float, size: float, is_above: bool, gap: float, farthest: float) -> list[Point]:
-    """From a mark to the middle of the baseline of its label, nearest first."""
-    above, below = -gap - 0.25 * size, gap + 0.8 * size
-    first, second = (above, below) if is_above else (below, above)
-    aside = wide / 2 + gap
-    offsets = [(0.0, first), (aside / 2, first), (-aside / 2, first), (aside, first), (-aside, first)]
-    offsets += [(aside, 0.35 * size), (-aside, 0.35 * size), (0.0, second), (aside, second), (-aside, second)]
-    for away in range(round(size), round(farthest) + 1, round(size)):
-        offsets += [
-            (across, end + (away if end > 0 else -away)) for end in (first, second) for across in (0.0, aside, -aside)
-        ]
-    return offsets
-
-
-def _label_box(baseline: Point, wide: float, size: float) -> Box:
-    middle, y = baseline
-    return middle - wide / 2, y - 0.8 * size, middle + wide / 2, y + 0.25 * size
-
-
-def _leader(mark: Point, box: Box, gap: float) -> tuple[Point, Point] | None:
-    """A line from a mark to a label that is more than twice the gap away."""
-    end = (min(max(mark[0], box[0]), box[2]), min(max(mark[1], box[1]), box[3]))
-    away = math.dist(mark, end)
-    if away <= 2 * gap:
-        return None
-    share = (gap + 1) / away
-    return (mark[0] + share * (end[0] - mark[0]), mark[1] + share * (end[1] - mark[1])), end
-
-
-def _crosses(start: Point, end: Point, box: Box) -> bool:
-    """Whether a line between two points passes through the box or within two pixels of it."""
-    (x0, y0), (x1, y1) = (start, end) if start[0] <= end[0] else (end, start)
-    left, right = max(box[0] - 2, x0), min(box[2] + 2, x1)
-    if left > right:
-        return False
-    slope = (y1 - y0) / (x1 - x0) if x1 > x0 else 0.0
-    heights = (y0 + slope * (left - x0), y0 + slope * (right - x0)) if x1 > x0 else (y0, y1)
-    return min(heights) < box[3] + 2 and box[1] - 2 < max(heights)
-
-
 # --- charts ----------------------------------------------------------------------------------------------------
 
 WIDTH, HEIGHT = 960, 520
@@ -319,57 +208,52 @@ class Caption:
     """At the bottom: where the numbers come from."""
 
 
-@dataclass(frozen=True)
-class Dot:
-    """One model in a scatter; limits are those of 95 percent intervals."""
-
-    name: str
-    x: float
-    y: float
-    x_limits: tuple[float, float] | None = None
-    y_limits: tuple[float, float] | None = None
-    group: int = 0
-    """Decides colour and marker."""
-    is_named: bool = True
-
-
 def scatter_svg(
-    dots: Sequence[Dot],
+    groups: Sequence[tuple[str, Sequence[Point]]],
     caption: Caption,
     x_title: str,
     y_title: str,
-    groups: Sequence[str] = (),
     theme: Theme = LIGHT,
     size: tuple[float, float] = (WIDTH, HEIGHT),
 ) -> str:
-    """Dots with error bars in both directions, names where there is room, and a legend of `groups`."""
+    """Points with error bars in both directions, names where there is room, and a legend of the groups that have a name."""
     drawing = Drawing(*size, theme)
     top = draw_title(drawing, caption)
-    across = [value for dot in dots for value in (dot.x, *(dot.x_limits or ()))]
-    up = [value for dot in dots for value in (dot.y, *(dot.y_limits or ()))]
-    if not dots:
+    points = [point for _name, of_group in groups for point in of_group]
+    if not points:
         return drawing.svg(caption.title)
-    axes = Axes(drawing, 72, top + 30, size[0] - 40, size[1] - 74, padded_range(across), padded_range(up))
+    x_range, y_range = ranges_of(points)
+    axes = Axes(drawing, 72, top + 30, size[0] - 40, size[1] - 74, padded_range(x_range), padded_range(y_range))
     axes.draw(x_title, y_title, ticks(*axes.x_range))
-    occupied: list[Box] = []
-    for dot in dots:
-        colour = theme.curves[dot.group % len(theme.curves)]
-        position = axes.to_pixels(dot.x, dot.y)
-        bars = [(x, dot.y) for x in dot.x_limits or ()], [(dot.x, y) for y in dot.y_limits or ()]
-        for bar in bars:
-            drawing.line([axes.to_pixels(x, y) for x, y in bar], colour, 1.2, opacity=0.6)
-        drawing.marker(position, MARKERS[dot.group % len(MARKERS)], colour, 5)
-        occupied.append(around(position, 7))
-    for dot in dots:
-        if dot.is_named:
-            _label_dot(axes, dot, occupied)
     x = axes.left
-    for n, name in enumerate(groups):
-        drawing.marker((x + 6, size[1] - 27), MARKERS[n % len(MARKERS)], theme.curves[n % len(theme.curves)], 5)
-        drawing.text((x + 17, size[1] - 23), name, SMALL)
-        x += 40 + text_width(name, SMALL)
+    for n, (name, of_group) in enumerate(groups):
+        colour, marker = theme.curves[n % len(theme.curves)], MARKERS[n % len(MARKERS)]
+        for point in of_group:
+            if point.left is not None and point.right is not None:
+                ends = [axes.to_pixels(end, point.y) for end in (point.left, point.right)]
+                drawing.line(ends, colour, 1.2, opacity=0.6)
+            if point.lower is not None and point.upper is not None:
+                ends = [axes.to_pixels(point.x, end) for end in (point.lower, point.upper)]
+                drawing.line(ends, colour, 1.2, opacity=0.6)
+            drawing.marker(axes.to_pixels(point.x, point.y), marker, colour, 5)
+        if name:
+            drawing.marker((x + 6, size[1] - 27), marker, colour, 5)
+            drawing.text((x + 17, size[1] - 23), name, SMALL)
+            x += 40 + text_width(name, SMALL)
+    edges = (axes.left, axes.top - 20, size[0] - 4, axes.bottom)
+    for point, side in zip(points, name_sides(points, axes.to_pixels, edges, SMALL), strict=True):
+        if side:
+            place, anchor = name_baseline(axes.to_pixels(point.x, point.y), side, SMALL)
+            drawing.text(place, point.name, SMALL, anchor=anchor)
     draw_source(drawing, caption)
     return drawing.svg(caption.title, caption.subtitle)
+
+
+def ranges_of(points: Sequence[Point]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Smallest and largest value in both directions, intervals included."""
+    across = [value for p in points for value in (p.x, p.left, p.right) if value is not None]
+    up = [value for p in points for value in (p.y, p.lower, p.upper) if value is not None]
+    return (min(across), max(across)), (min(up), max(up))
 
 
 def draw_title(drawing: Drawing, caption: Caption) -> float:
@@ -395,16 +279,3 @@ def padded_range(values: Sequence[float]) -> tuple[float, float]:
     lowest, highest = min(values), max(values)
     room = 0.07 * (highest - lowest) or 0.1 * abs(highest) or 1.0
     return lowest - room, highest + room
-
-
-def _label_dot(axes: Axes, dot: Dot, occupied: list[Box]) -> None:
-    """Writes the name beside, above or below its dot where it overlaps nothing; else not at all."""
-    x, y = axes.to_pixels(dot.x, dot.y)
-    long = text_width(dot.name, SMALL)
-    for left, base in ((x + 10, y + 4), (x - 10 - long, y + 4), (x - long / 2, y - 10), (x - long / 2, y + 19)):
-        box = (left, base - SMALL, left + long, base + 2)
-        is_inside = axes.left <= left and left + long <= axes.drawing.width - 4
-        if is_inside and not any(boxes_overlap(box, other) for other in occupied):
-            axes.drawing.text((left, base), dot.name, SMALL)
-            occupied.append(box)
-            return

@@ -11,6 +11,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.differences import LayerDifference
+from core.figures.labels import Box, Label, LabelRoom, Position, around, spread_apart
 from core.figures.profile_data import (
     CorrelatorData,
     Curve,
@@ -32,18 +33,12 @@ from core.figures.svg import (
     SMALL,
     WIDTH,
     Axes,
-    Box,
     Caption,
     Drawing,
-    Label,
-    LabelRoom,
-    Point,
     Theme,
-    around,
     draw_source,
     draw_title,
     padded_range,
-    spread_apart,
     ticks,
 )
 from core.figures.text import shorten_to_width, text_width
@@ -247,7 +242,7 @@ def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), theme: Theme = LIG
             continue  # a peak or valley beside it says more
         x, y = axes.to_pixels(extremum.layer, extremum.value)
         label = wording.number(extremum.value)
-        place = room.place(label, (x, y), SMALL, not _is_below(extremum, curve), 6, farthest=33)
+        place = room.near(label, (x, y), SMALL, not _is_below(extremum, curve), 6, farthest=33)
         if place is None and extremum not in ends:
             place = Label((x, max(y - 9, 14)))
         if place is not None:
@@ -370,7 +365,7 @@ def _draw_extrema(
         x, y = marks[extremum]
         label = _("layer {layer}: {value}").format(layer=extremum.layer, value=wording.number(extremum.value))
         is_peak = extremum.kind == "peak"
-        place = room.place(label, (x, y), 12, is_peak, farthest=0.4 * (axes.bottom - axes.top))
+        place = room.near(label, (x, y), 12, is_peak, farthest=0.4 * (axes.bottom - axes.top))
         if place is None and is_alone:
             place = Label((x, y - 11 if is_peak else y + 21))
         if place is not None:  # a label on something would be unreadable
@@ -383,7 +378,7 @@ def _draw_label(drawing: Drawing, label: Label, text: str, size: float, colour: 
     drawing.text(label.baseline, text, size, colour, "middle", bold=True)
 
 
-def _curve_lines(axes: Axes, curve: Curve, same_depth: bool) -> list[tuple[Point, Point]]:
+def _curve_lines(axes: Axes, curve: Curve, same_depth: bool) -> list[tuple[Position, Position]]:
     """The pieces of a curve's line between successive layers, in pixels."""
     pieces = [[axes.to_pixels(mark.x(same_depth), mark.value) for mark in piece] for piece in unbroken(curve.marks)]
     return [line for piece in pieces for line in pairwise(piece)]

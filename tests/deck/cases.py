@@ -12,7 +12,8 @@ from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.html import Origin, render_html
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
-from core.deck.story import Blocks, Chart, Gallery, Heading, Story, Table, Visual
+from core.deck.story import Heading, Story, Table, Visual
+from core.figures.chart import Blocks, Chart, Gallery
 from core.locale import in_language
 from core.pilots.pilot import Translation
 from core.registry.checks import CHECKS

@@ -5,22 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from core.deck.story import (
-    Axis,
-    Block,
-    Blocks,
-    Chart,
-    Column,
-    Gallery,
-    Guide,
-    Heading,
-    Point,
-    Series,
-    Statement,
-    Story,
-    StorySlide,
-    Table,
-)
+from core.deck.story import Column, Heading, Statement, Story, StorySlide, Table
+from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Point, Series
 
 RUNS = ("01940000-0000-7000-8000-000000000001", "01940000-0000-7000-8000-000000000002")
 LAYERS = Axis("Layer", 0, 4, 1)

@@ -16,9 +16,10 @@ from pptx.util import Inches
 from core import wording
 from core.deck import embedded_sources, number_sources
 from core.deck.deck_data import deck_data, plan_data
-from core.deck.story import Axis, Chart, Heading, Point, Series, Statement, Story, StorySlide, Table
 from core.deck.story import Column as StoryColumn
+from core.deck.story import Heading, Statement, Story, StorySlide, Table
 from core.errors import InputError
+from core.figures.chart import Axis, Chart, Point, Series
 from core.pilots.recipe import Recipe
 from tests import frames
 from tests.frames import Model, score

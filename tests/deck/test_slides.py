@@ -20,8 +20,9 @@ from core.deck.layout import Column, Heading, lines_needed, paginate, row_height
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.slide import PAGE_POINTS
-from core.deck.story import Axis, Chart, Gallery, Point, Series, Story, Table
+from core.deck.story import Story, Table
 from core.deck.theme import PALETTE
+from core.figures.chart import Axis, Chart, Gallery, Point, Series
 from core.figures.layer_profiles import profile_figure
 from core.figures.profile_data import profile_points
 from core.figures.text import phrases

@@ -13,8 +13,9 @@ from core.deck.appendix import SECTIONS, sql_strings
 from core.deck.deck_data import plan_data
 from core.deck.report import build_story
 from core.deck.slide import SPEECH_LENGTHS, speech_length
-from core.deck.story import CORE_SLIDES, Chart, Gallery, Table
+from core.deck.story import CORE_SLIDES, Table
 from core.errors import InputError
+from core.figures.chart import Chart, Gallery
 from core.locale import in_language
 from core.pilots.entries import PilotModel
 from core.questions.ranking_question import missing_models

@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
+from core.figures.chart import Point
+from core.figures.labels import LabelRoom, spread_apart
 from core.figures.profile_data import Curve, Extremum, Mark, Phase, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
-from core.figures.svg import DARK, LIGHT, Caption, Dot, LabelRoom, log_ticks, scatter_svg, spread_apart, ticks
+from core.figures.svg import DARK, LIGHT, Caption, log_ticks, scatter_svg, ticks
 from core.figures.svg_profiles import difference_svg, profile_svg, thumbnail
 from core.figures.text import shorten_to_width, text_width, wrap_text
 from tests.small_multiples import Panel, small_multiples_svg
@@ -82,17 +84,17 @@ def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():
 
 def test_a_label_lies_on_no_line_mark_or_other_label():
     room = LabelRoom((0, 0, 200, 100), [((0, 50), (200, 50))], [(80, 30, 120, 48)])
-    above = room.place("9.9", (60, 50), 12, True)
+    above = room.near("9.9", (60, 50), 12, True)
     assert above and above.baseline == (60, 39) and above.leader is None
-    taken = room.place("9.9", (62, 50), 12, True)
+    taken = room.near("9.9", (62, 50), 12, True)
     assert taken and taken.baseline[1] > 50, "what stood above it stands now below its line"
-    far = room.place("9.9", (100, 50), 12, True, farthest=60)
+    far = room.near("9.9", (100, 50), 12, True, farthest=60)
     assert far and abs(far.baseline[1] - 50) > 10
     assert (
-        LabelRoom((0, 0, 200, 100), [((0, y), (200, y)) for y in range(0, 101, 5)]).place("9", (50, 50), 12, True)
+        LabelRoom((0, 0, 200, 100), [((0, y), (200, y)) for y in range(0, 101, 5)]).near("9", (50, 50), 12, True)
         is None
     )
-    assert room.place("a wide label of a mark at the edge", (200, 80), 12, True) is None, "wider than the room"
+    assert room.near("a wide label of a mark at the edge", (200, 80), 12, True) is None, "wider than the room"
 
 
 def test_labels_of_three_curves_lie_on_none_of_them():
@@ -116,8 +118,8 @@ def test_labels_of_three_curves_lie_on_none_of_them():
 
 
 def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
-    dots = [Dot(f"model {n}", n % 4 + 0.01 * n, n // 4) for n in range(16)] + [Dot("twin", 0.0, 0.0)]
-    svg = scatter_svg(dots, Caption("t"), "x", "y", ["one"])
+    points = [Point(n % 4 + 0.01 * n, n // 4, name=f"model {n}") for n in range(16)] + [Point(0.0, 0.0, name="twin")]
+    svg = scatter_svg([("one", points)], Caption("t"), "x", "y")
     places = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
     assert len(places) == 18  # one of them is the key
     assert sum(text.startswith("model") for text in words(svg)) >= 14

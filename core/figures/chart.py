@@ -1,0 +1,118 @@
+"""A picture described once: screens draw it with plotly, slides as a native chart, files and reports as SVG.
+
+Numbers are unrounded. How a renderer draws is its own matter; what is shown stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mark = Literal["none", "circle", "open", "diamond", "triangle"]
+Side = Literal["above", "below", "left", "right", "above left", "above right", "below left", "below right"]
+"""Of a point, where its name stands."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    title: str
+    """With its unit."""
+    low: float
+    high: float
+    """`low` and `high` are round numbers."""
+    step: float
+    decimals: int = 0
+    """Of the tick labels."""
+    is_ordered: bool = False
+    """A list of places 1, 2, ... from the top, each labelled by its point; without tick labels."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One number, or pair of numbers; intervals are 95 percent, None where no error is known."""
+
+    x: float
+    y: float
+    lower: float | None = None
+    upper: float | None = None
+    """Of y."""
+    left: float | None = None
+    right: float | None = None
+    """Of x."""
+    name: str = ""
+    """Written beside the point where there is room."""
+    is_first: bool = False
+    """Its name finds its place before the others."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one colour; `name` is written at the end of a line, and in the workbook behind the chart."""
+
+    name: str
+    points: tuple[Point, ...]
+    colour: int | None = 0
+    """Index into `figures.style.COLOURS`; None is grey, for series to compare with."""
+    is_line: bool = True
+    """Points are joined by a line; otherwise marks."""
+    mark: Mark = "none"
+    is_banded: bool = False
+    """Intervals are drawn as a filled band, or as error bars where there are marks."""
+    is_named: bool = True
+    """The name is written beside the last point."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A thin straight line across a chart, with its name at the end."""
+
+    name: str
+    at: float
+    is_vertical: bool = True
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines or marks over two linear axes; without a legend: names stand beside what they name."""
+
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    alternative: str
+    """Text for screen readers: what is seen, with its values; at most some 300 characters."""
+    guides: tuple[Guide, ...] = ()
+    key: str = ""
+    """One line below the chart: what marks and bands mean."""
+
+    @property
+    def points(self) -> list[Point]:
+        return [point for line in self.series for point in line.points]
+
+
+@dataclass(frozen=True)
+class Block:
+    number: int
+    """From 0, in the order of the model."""
+    is_removed: bool
+    price: float | None = None
+    """Rise of the loss without this block alone, nats per token; None where it was not priced."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of one model in a row: which stay and which go."""
+
+    blocks: tuple[Block, ...]
+    kept_name: str
+    removed_name: str
+    alternative: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Small charts on one scale, row by row, each under the title of its y axis."""
+
+    charts: tuple[Chart, ...]
+    alternative: str
+    key: str = ""
