@@ -176,7 +176,7 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
             kind = "primary" if suffix == "pptx" else "secondary"
             inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind)
     st.caption(
-        _("Charts stay editable. The slides carry the sources of their numbers, where they can be told for sure.")
+        _("Charts stay editable. Numbers carry sources that are sure.")
     )
 
 

@@ -193,7 +193,7 @@ def test_of_two_models_that_do_not_compare_no_title_puts_them_on_one_scale():
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_adopting_is_recommended_only_where_nothing_that_could_reverse_it_is_untested(language, monkeypatch):
     def asked(data):
-        return pilot_slides.adopt_slide(data).statements[0].text
+        return in_language(language, pilot_slides.adopt_slide, data).statements[0].text
 
     data = data_of("related_as_registered", language)
     first = {
