@@ -175,9 +175,7 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
         for suffix, label, make_file in files:
             kind = "primary" if suffix == "pptx" else "secondary"
             inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind)
-    st.caption(
-        _("Charts stay editable. Numbers carry sources that are sure.")
-    )
+    st.caption(_("Charts stay editable. Numbers carry sources that are sure."))
 
 
 def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:

@@ -1,4 +1,4 @@
-"""`workdim` with four protocols more; jobs use the same command.
+"""`workdim` with four protocols more; jobs and estimates use the same command.
 
 Most tests ask what becomes of a measurement, whatever its numbers: by `SMALL`, with one cloud of few windows, a tiny model
 is measured in half a second. What a whole measurement finds, and what meets one at work, is asked of `WHOLE`: three times
@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from core.commands.main import main
 from core.registry.protocols import PROTOCOLS
-from core.runs import processes
+from core.runs import estimates, processes
 from core.runs.ray import cluster, engine, worker
 
 WHOLE = replace(
@@ -32,12 +32,14 @@ SMALL = replace(
 )
 LEAN = replace(PROTOCOLS["quick"], name="lean", n_draws=2, n_surrogates=0, clouds=("one_per_type",))
 BROAD = replace(PROTOCOLS["quick"], name="broad", n_draws=1, n_blocks=8, n_half_splits=4, n_surrogates=0)
+ESTIMATE = "--as-the-process-of-an-estimate"
 MORE = {one.name: one for one in (SMALL, WHOLE, LEAN, BROAD)}
 
 
 def use() -> None:
-    """Know the protocol here, in the processes of jobs, and on the workers of a Ray cluster."""
+    """Know the protocol here, in the processes of jobs and estimates, and on the workers of a Ray cluster."""
     PROTOCOLS.update(MORE)
+    estimates.COMMAND = (sys.executable, "-m", "tests.runs.small", ESTIMATE)
     processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
     cluster.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
     engine.run_remote_job = work
@@ -53,4 +55,7 @@ if __name__ == "__main__":
     from tests.runs import small
 
     small.use()
+    if sys.argv[1:2] == [ESTIMATE]:
+        del sys.argv[1]
+        sys.exit(estimates.main())
     sys.exit(main())
