@@ -244,7 +244,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         ),
     )
     for lines in (answer_words.note_lines, answer_words.detail_lines):
-        section.say(*("\n".join(f"- {line}" for line in lines(said, language)) for language in LANGUAGES))
+        section.say(*("\n".join(f"- {line}" for line in in_language(language, lines, said)) for language in LANGUAGES))
     for sentence in _reliability(said):
         section.say(*sentence)
     shown = finals(checkpoints, Recipe.width)

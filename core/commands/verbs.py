@@ -146,7 +146,7 @@ def _plan(verb: Verbs) -> None:
     )
     out.add_argument("--mergekit", metavar="FILE", help="write a recipe for mergekit, where that makes this model")
     out.add_argument("--list", action="store_true", help="the plans that were made")
-    out.add_argument("--show", metavar="PLAN", help="one of them (the start of its id is enough)")
+    out.add_argument("--show", metavar="PLAN", help="one of them (the beginning or ending of its id is enough)")
 
 
 def _score(verb: Verbs) -> None:
@@ -165,7 +165,9 @@ def _jobs(verb: Verbs) -> None:
     resume = action("resume", jobs.resume, "go on with a job that was interrupted or has failed")
     cancel = action("cancel", jobs.cancel, "stop a job and remove what it has so far")
     for action_parser in (resume, cancel):
-        action_parser.add_argument("job", metavar="JOB", help="its id (the start is enough), as `jobs` lists it")
+        action_parser.add_argument(
+            "job", metavar="JOB", help="its id (the beginning or ending is enough), as `jobs` lists it"
+        )
     resume.add_argument("--background", action="store_true", help="do not wait for it")
     resume.add_argument("--here", action="store_true", help="in this process, without a bar")
     action("clear", jobs.clear, "forget the jobs that are finished; what they have measured stays")
@@ -182,7 +184,7 @@ def _runs(verb: Verbs) -> None:
 
     def of_run(name: str, run: Run, text: str, with_json: bool = False, example: str = "") -> argparse.ArgumentParser:
         added = action(name, run, text, with_json, example)
-        added.add_argument("run_id", metavar="RUN", help="its id (the start is enough)")
+        added.add_argument("run_id", metavar="RUN", help="its id (the beginning or ending is enough)")
         return added
 
     of_run("show", runs.show, "everything about one run", True)
@@ -236,7 +238,9 @@ def _rank(verb: Verbs) -> None:
 def _within(verb: Verbs) -> None:
     text = "whether dimension and loss go together within one model, window by window"
     asked = verb("within", rank.within, text, True, "within 01a218ca")
-    asked.add_argument("run_id", metavar="RUN", help="its id (the start is enough); of a decoder on a text")
+    asked.add_argument(
+        "run_id", metavar="RUN", help="its id (the beginning or ending is enough); of a decoder on a text"
+    )
 
 
 def _scores(verb: Verbs) -> None:
@@ -266,14 +270,18 @@ def _scores(verb: Verbs) -> None:
     compared.add_argument("--benchmark", required=True, type=_name, metavar="NAME")
     compared.add_argument("--metric", type=_name, metavar="NAME")
     removed = action("remove", scores.remove_file, "take an imported file out again")
-    removed.add_argument("file", metavar="FILE_SHA", help="the start of its hash, as `scores list` shows it")
+    removed.add_argument(
+        "file", metavar="FILE_SHA", help="the beginning or ending of its hash, as `scores list` shows it"
+    )
 
 
 def _rules(verb: Verbs) -> None:
     action = verb.group("rules", "how to choose a model: what each rule chose, and whether it was right")
     text = "the saved rules and what they chose; of one rule its TOML file"
     listed = action("list", rules.list_saved, text, True)
-    listed.add_argument("rule", nargs="?", metavar="RULE", help="its name (the newest version), or the start of its id")
+    listed.add_argument(
+        "rule", nargs="?", metavar="RULE", help="its name (the newest version), or the beginning or ending of its id"
+    )
     text = "keep the rule of a TOML file; another version where it says something else"
     action("save", rules.save, text, True).add_argument("file", type=Path, metavar="FILE.toml")
     text = "choose a model by a rule, and keep the choice with its reasons"
@@ -286,7 +294,9 @@ def _rules(verb: Verbs) -> None:
     applied.add_argument("--all", action="store_true", help="among all models; their dimensions do not compare")
     applied.add_argument("--dry-run", action="store_true", help="say what it would choose; keep nothing")
     told = action("outcome", rules.outcome, "say whether a choice proved right", True)
-    told.add_argument("choice", metavar="CHOICE", help="its id (the start is enough), as `rules list` shows it")
+    told.add_argument(
+        "choice", metavar="CHOICE", help="its id (the beginning or ending is enough), as `rules list` shows it"
+    )
     told.add_argument("outcome", choices=("right", "wrong", "unknown"))
     told.add_argument("--note", metavar="TEXT", help="what it is known from")
     gone = action("delete", rules.delete, "forget a version of a rule with all its choices", True)
@@ -337,7 +347,7 @@ def _hand_on(verb: Verbs) -> None:
         text = "run id (repeatable); default: the newest of each model, text and protocol"
         report.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
         report.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
-        report.add_argument("--plan", metavar="PLAN", help="a layer plan (the start of its id is enough)")
+        report.add_argument("--plan", metavar="PLAN", help="a layer plan (the beginning or ending of its id is enough)")
         report.add_argument("--language", choices=tuple(LANGUAGES), help="default: en")
         text = "default: management; for analysts slides on every run as well"
         report.add_argument("--audience", choices=("management", "analysts"), help=text)
@@ -353,7 +363,7 @@ def _hand_on(verb: Verbs) -> None:
     gone = action("delete", reports.delete, "forget a recipe; what it made stays where it is")
     gone.add_argument("--yes", action="store_true", help="do not ask")
     for action_parser in (checked, gone):
-        action_parser.add_argument("recipe", metavar="RECIPE", help="its name, or the start of its id")
+        action_parser.add_argument("recipe", metavar="RECIPE", help="its name, or the beginning or ending of its id")
 
     text = "write runs as Parquet, CSV and parcels, with a data dictionary"
     out = verb("export", files.export, text, example="export --out study.zip --tag candidate")

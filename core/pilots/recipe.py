@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import hashed_id
+from core.records import matching_ids
 
 AUDIENCES = ("management", "analysts")
 """Management gets seven slides and an appendix; analysts also get slides on every run."""
@@ -82,16 +83,17 @@ def recipe_from_row(row: Mapping[str, Any]) -> Recipe:
 
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
-    """The recipe with this id, with the only id that starts so, or the newest with this name. Raises InputError."""
+    """The recipe with this id, with the only id that begins or ends so, or the newest with this name. Raises InputError."""
     of_name = [recipe for recipe in saved if recipe.recipe.name == query]
     if of_name:
         return max(of_name, key=lambda recipe: recipe.created_at)
-    matches = [recipe for recipe in saved if query and recipe.recipe_id.startswith(query)]
+    ids = matching_ids([recipe.recipe_id for recipe in saved], query) if query else []
+    matches = [recipe for recipe in saved if recipe.recipe_id in ids]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise InputError(
-            "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(matches), asked=query
+            "{n_found} recipes begin or end with '{asked}'. Type more of the id.", n_found=len(matches), asked=query
         )
     if not saved:
         raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")

@@ -42,6 +42,7 @@ from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, unknown_name
 from core.pilots.pilot import UseClass, hashed_id, is_score_of
+from core.records import matching_ids
 from core.tables import RuleChoiceRow
 from core.validation import (
     MODEL_CONFIG,
@@ -211,20 +212,20 @@ def rule_from_config(text: str) -> Rule:
 
 
 def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
-    """The rule with this id, with the only id that starts so, or the newest version with this name.
+    """The rule with this id, with the only id that begins or ends so, or the newest version with this name.
 
     Raises InputError with the near names.
     """
     of_name = [rule for rule in saved if rule.rule.name == query]
     if of_name:
         return max(of_name, key=lambda rule: rule.version)
-    exact = [rule for rule in saved if rule.rule_id == query]
-    matches = exact or [rule for rule in saved if query and rule.rule_id.startswith(query)]
+    ids = matching_ids([rule.rule_id for rule in saved], query) if query else []
+    matches = [rule for rule in saved if rule.rule_id in ids]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise InputError(
-            "{n_found} rules begin with '{asked}': {found}. Type more.",
+            "{n_found} rules begin or end with '{asked}': {found}. Type more.",
             n_found=len(matches),
             asked=query,
             found=(rule.rule_id for rule in matches),

@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseLocked
+from core.records import matching_ids
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import user_files
 from core.tables import (
@@ -182,20 +183,19 @@ def _now() -> datetime:
 def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
     """Remove an imported file with all its scores and answers; returns its name.
 
-    The start of the hash is enough. Raises InputError unless exactly one file matches.
+    The beginning or the ending of the hash is enough. Raises InputError unless exactly one file matches.
     """
-    matches = warehouse.read(
-        "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
-    ).rows()
+    names = dict(warehouse.read("SELECT file_sha256, file_name FROM score_files").rows())
+    matches = matching_ids(names, file_sha256.lower())
     if len(matches) != 1 or not file_sha256:
         raise InputError(
-            "{n_found} imported files begin with '{file_sha256}'. Check the hash: `workdim scores list` lists them.",
+            "{n_found} imported files begin or end with '{file_sha256}'. Check the hash: `workdim scores list` lists them.",
             n_found=len(matches),
             file_sha256=file_sha256[:80],
         )
-    with warehouse.update(_KIND, matches[0][0]):
-        user_files.delete(warehouse.folder, _KIND, matches[0][0])
-    return matches[0][1]
+    with warehouse.update(_KIND, matches[0]):
+        user_files.delete(warehouse.folder, _KIND, matches[0])
+    return names[matches[0]]
 
 
 def list_imports(warehouse: Warehouse) -> pl.DataFrame:

@@ -44,7 +44,8 @@ def test_a_recipe_is_kept_with_its_numbers_and_template_and_found_again(warehous
     assert found.created_at <= found.made_at == kept.made_at
     assert [one.value for one in recipes.recipe_numbers(warehouse, RECIPE.recipe_id)] == [22.5, 3.0]
     assert recipes.read_template(warehouse, RECIPE) == b"PK template"
-    assert find_recipe([found], "Board in June") is find_recipe([found], RECIPE.recipe_id[:9]) is found
+    assert find_recipe([found], "Board in June") is found
+    assert find_recipe([found], RECIPE.recipe_id[:9]) is find_recipe([found], RECIPE.recipe_id[-9:]) is found
     with pytest.raises(InputError, match="Board in June"):
         find_recipe([found], "Board in Juni")
     recipes.delete_recipe(warehouse, RECIPE.recipe_id)
