@@ -6,7 +6,8 @@ import streamlit as st
 
 from core.locale import _
 from core.ui import inputs, notices, pilot_filter, url_state
-from core.ui.profiles import checks, compare, distributions, layer_pairs, layer_profile, provenance
+from core.ui.profiles import checks as check_tables
+from core.ui.profiles import compare, distributions, layer_pairs, layer_profile, provenance
 
 st.title(_("Profiles"))
 provenance.show_deletion()
@@ -27,7 +28,7 @@ show = inputs.choose_section(
         "distributions": (_("Distributions"), distributions.show),
         "within": (_("Dimension and loss"), distributions.show_windows),
         "norms": (_("Large-norm tokens"), distributions.show_large_norms),
-        "checks": (_("Checks"), checks.show),
+        "checks": (_("Checks"), check_tables.show),
         "provenance": (_("Provenance"), provenance.show),
     },
 )

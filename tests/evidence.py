@@ -41,10 +41,10 @@ from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
-from core.wording import answers as answer_words
+from core.wording import answers as answer_wording
 from core.wording import plan_evidence
-from core.wording import plans as plan_words
-from core.wording import within as within_words
+from core.wording import plans as plan_wording
+from core.wording import within as within_wording
 from core.wording.numbers import number
 from core.wording.scores import p_value_text
 from core.wording.verdicts import specification_name
@@ -231,7 +231,7 @@ def is_replicate(recipe: Recipe) -> bool:
 
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
-    section.say(*(f"**{in_language(language, answer_words.answer_text, said)}**" for language in LANGUAGES))
+    section.say(*(f"**{in_language(language, answer_wording.answer_text, said)}**" for language in LANGUAGES))
     one = said.relation
     section.answer(
         (
@@ -239,11 +239,11 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             "同じサイズのモデルの間で、次元とスコアは関連するか",
         ),
         *(
-            f"**{in_language(language, answer_words.answer_word, said)}**{mark}{answer_words.coefficient_text(one.rho, one.lower, one.upper)}, n = {one.n}"
+            f"**{in_language(language, answer_wording.answer_word, said)}**{mark}{answer_wording.coefficient_text(one.rho, one.lower, one.upper)}, n = {one.n}"
             for language, mark in zip(LANGUAGES, (": ", "："), strict=True)
         ),
     )
-    for lines in (answer_words.note_lines, answer_words.detail_lines):
+    for lines in (answer_wording.note_lines, answer_wording.detail_lines):
         section.say(*("\n".join(f"- {line}" for line in in_language(language, lines, said)) for language in LANGUAGES))
     for sentence in _reliability(said):
         section.say(*sentence)
@@ -331,7 +331,7 @@ def _reliability(said: Answer) -> list[tuple[str, str]]:
     dimension, score = reliability(relation_units(said.population))
     if dimension is None or score is None:
         return []
-    shares = [answer_words.coefficient_text(one.value, one.lower, one.upper) for one in (dimension, score)]
+    shares = [answer_wording.coefficient_text(one.value, one.lower, one.upper) for one in (dimension, score)]
     n, again = dimension.n_recipes, dimension.n_again
     return [
         (
@@ -402,7 +402,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     p_values = _adjusted([one.p for _told, one in pairs], "fdr_bh")
     standing = [(told, one) for (told, one), p in zip(pairs, p_values, strict=True) if p is not None and p <= LEVEL]
     for (told, one), p in zip(pairs, p_values, strict=True):
-        rows.append((told, answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
+        rows.append((told, answer_wording.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.say(
         "Scores are turned so that higher is better: a negative coefficient is what was published. The last column but one corrects for "
         "the number of pairs looked at (Benjamini and Hochberg). Each recipe counts once, by the means of its runs.",
@@ -413,7 +413,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     section.say_if_few(fewest, "models", "モデル数")
     if fewest >= FEWEST_TEST:
         listed = [
-            (", ", "、")[n].join(f"{told[n]} ({answer_words.coefficient_text(one.rho)})" for told, one in standing)
+            (", ", "、")[n].join(f"{told[n]} ({answer_wording.coefficient_text(one.rho)})" for told, one in standing)
             for n in range(2)
         ]
         section.answer(
@@ -448,7 +448,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         }
         names = tuple(in_language(language, specification_name, row) for language in LANGUAGES)
         corrected = grid.search.adjusted_p[grid.search.names.index(key)]
-        coefficient = answer_words.coefficient_text(one.rho, one.lower, one.upper)
+        coefficient = answer_wording.coefficient_text(one.rho, one.lower, one.upper)
         rows.append((names, coefficient, _p(one.p), _p(corrected), one.n))
     negative = sum((one.rho or 0) < 0 for one in counted.values())
     clear = [one for one in counted.values() if one.p is not None and one.p <= LEVEL]
@@ -716,18 +716,18 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
                 (
                     run["name"],
                     run["corpus_name"],
-                    tuple(in_language(language, within_words.place_text, found) for language in LANGUAGES),
+                    tuple(in_language(language, within_wording.place_text, found) for language in LANGUAGES),
                     tuple(
-                        f"{in_language(language, within_words.answer_word, found.relation)}" for language in LANGUAGES
+                        f"{in_language(language, within_wording.answer_word, found.relation)}" for language in LANGUAGES
                     ),
                     *_coefficient(found.relation),
                     found.relation.p,
                     *_coefficient(found.relation.once)[:1],
-                    answer_words.coefficient_text(
+                    answer_wording.coefficient_text(
                         found.given_types.r, found.given_types.lower, found.given_types.upper
                     ),
                     *_coefficient(found.shuffled)[:1],
-                    "–" if found.difference is None else answer_words.coefficient_text(*found.difference),
+                    "–" if found.difference is None else answer_wording.coefficient_text(*found.difference),
                 )
             )
     if not rows:
@@ -753,7 +753,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
         f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
-    section.say(*(in_language(language, within_words.expectation_text) for language in LANGUAGES))
+    section.say(*(in_language(language, within_wording.expectation_text) for language in LANGUAGES))
     section.table(
         (
             ("model", "モデル"),
@@ -796,7 +796,7 @@ def _coefficient(one: Relation | None) -> tuple[str, str, str | int]:
     return (
         ("–", "–", "–")
         if one is None
-        else (answer_words.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), one.n)
+        else (answer_wording.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), one.n)
     )
 
 
@@ -1081,13 +1081,13 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
         tuple(in_language(language, plan_evidence.rule_name, plan.rule) for language in LANGUAGES),
         _price(before),
         _price(after) if plan.is_healed else "–",
-        plan_words.price_text(plan.random_10th),
+        plan_wording.price_text(plan.random_10th),
         ("yes", "はい") if plan.is_recommended else ("no", "いいえ"),
     )
 
 
 def _price(row: PlanOutcomeRow) -> str:
-    return plan_words.price_text(row.difference, row.lower, row.upper)
+    return plan_wording.price_text(row.difference, row.lower, row.upper)
 
 
 def _alone(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
@@ -1148,7 +1148,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
         lines = [in_language(language, plan_evidence.published_lines, found) for language in LANGUAGES]
         if lines[0]:
             blocks = [
-                in_language(language, plan_words.blocks_text, found.plan.blocks, found.plan.n_layers)
+                in_language(language, plan_wording.blocks_text, found.plan.blocks, found.plan.n_layers)
                 for language in LANGUAGES
             ]
             said = [wording.joined_sentences(lines[n], LANGUAGES[n]) for n in range(2)]

@@ -161,6 +161,21 @@ def test_every_room_is_in_the_table() -> None:
     assert {room(path) for path in sources()} - {"core"} <= set(MAY_IMPORT)
 
 
+def test_a_module_has_one_name() -> None:
+    """Whoever reads `plan_wording` knows the file; where a short name would be that of several files, the room stands behind."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "core").rglob("*.py")
+    }
+    names: dict[str, set[str]] = {}
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+                if (module := f"{node.module}.{alias.name}") in modules:
+                    names.setdefault(module, set()).add(alias.asname or alias.name)
+    assert {module: sorted(found) for module, found in names.items() if len(found) > 1} == {}
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     """An import within a function counts: it hides a circle from Python, not from the reader."""
     paths = sorted((ROOT / "core").rglob("*.py"))

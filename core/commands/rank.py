@@ -47,10 +47,10 @@ def answer_record(answer: Answer) -> dict[str, Any]:
     """The answer for scripts, with its sentences in English, and under every specification where it was asked for."""
     from core.questions.ranking_answer import RECORD
     from core.questions.record import as_record
-    from core.wording import answers
+    from core.wording import answers as answer_wording
     from core.wording.provenance import group_difference_text
 
-    record = {"answer": answer.word, "sentence": in_language("en", answers.answer_text, answer)}
+    record = {"answer": answer.word, "sentence": in_language("en", answer_wording.answer_text, answer)}
     record |= as_record(answer, RECORD)
     for told, other in zip(record["others"], answer.population.others, strict=True):
         told["told"] = in_language("en", group_difference_text, other)

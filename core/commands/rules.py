@@ -32,7 +32,7 @@ def list_saved(options: argparse.Namespace) -> int:
     from core.analysis.rule_record import track_record
     from core.pilots.rule import find_rule, to_toml
     from core.warehouse.rules import list_rules
-    from core.wording import decisions as words
+    from core.wording import decisions as decision_wording
 
     saved = list_rules(existing_warehouse(options))
     if options.rule is not None:
@@ -50,10 +50,10 @@ def list_saved(options: argparse.Namespace) -> int:
         rows = [
             (
                 saved_rule.rule_id,
-                words.rule_name(saved_rule),
-                words.track_record_text(track_record(saved_rule.choices)),
-                words.task_name(saved_rule.rule.task),
-                words.rule_text(saved_rule.rule),
+                decision_wording.rule_name(saved_rule),
+                decision_wording.track_record_text(track_record(saved_rule.choices)),
+                decision_wording.task_name(saved_rule.rule.task),
+                decision_wording.rule_text(saved_rule.rule),
             )
             for saved_rule in saved
         ]
@@ -62,7 +62,7 @@ def list_saved(options: argparse.Namespace) -> int:
             (
                 choice.choice_id,
                 saved_rule.rule_id,
-                words.choice_text(choice),
+                decision_wording.choice_text(choice),
                 choice.task or "-",
                 OUTCOMES[choice.outcome],
             )
@@ -77,14 +77,14 @@ def list_saved(options: argparse.Namespace) -> int:
 def save(options: argparse.Namespace) -> int:
     from core.pilots.rule import read_rule
     from core.warehouse import rules
-    from core.wording import decisions as words
+    from core.wording import decisions as decision_wording
 
     rule = read_rule(options.file)
     saved = rules.save_rule(selected_warehouse(options), rule)
     if options.json:
         say_json(_as_json(saved))
     else:
-        say(f"{words.rule_name(saved)}, {saved.rule_id}: {words.rule_text(rule)}")
+        say(f"{decision_wording.rule_name(saved)}, {saved.rule_id}: {decision_wording.rule_text(rule)}")
     return 0
 
 
@@ -94,7 +94,7 @@ def apply(options: argparse.Namespace) -> int:
     from core.analysis.rule_record import record_choice
     from core.pilots.rule import TaskName, find_rule
     from core.warehouse import rules
-    from core.wording import decisions as words
+    from core.wording import decisions as decision_wording
 
     if options.metric and not options.benchmark:
         raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
@@ -117,23 +117,23 @@ def apply(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_decision_json(saved, decision, choice_row, task) | {"kept": not options.dry_run})
         return 0
-    task_note = words.other_task_text(rule, task)
-    remarks = [*([task_note] if task_note else []), *words.note_lines(decision)]
-    say(words.decision_text(decision, rule.assumptions.bits), *(f"  {line}" for line in remarks))
+    task_note = decision_wording.other_task_text(rule, task)
+    remarks = [*([task_note] if task_note else []), *decision_wording.note_lines(decision)]
+    say(decision_wording.decision_text(decision, rule.assumptions.bits), *(f"  {line}" for line in remarks))
     rows = [
-        (candidate.name, f"{total:.3f}", words.pareto_text(standing, decision), *_cells(decision, n, rule))
+        (candidate.name, f"{total:.3f}", decision_wording.pareto_text(standing, decision), *_cells(decision, n, rule))
         for n, (candidate, total, standing) in enumerate(
             zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         )
     ]
     criteria = [
-        f"{words.criterion_name(criterion.resolved, rule.assumptions.bits)} {words.share_text(criterion.share)}"
+        f"{decision_wording.criterion_name(criterion.resolved, rule.assumptions.bits)} {decision_wording.share_text(criterion.share)}"
         for criterion in decision.criteria
     ]
     if rows:
         say("", *table([*heads("model", "mean", "among all"), *criteria], rows))
     lines = [
-        Sentence("left out: {what}", what=words.exclusion_text(excluded, decision, rule.assumptions))
+        Sentence("left out: {what}", what=decision_wording.exclusion_text(excluded, decision, rule.assumptions))
         for excluded in decision.excluded
     ]
     if not options.dry_run:
@@ -148,7 +148,7 @@ def apply(options: argparse.Namespace) -> int:
 def outcome(options: argparse.Namespace) -> int:
     from core.analysis.rule_record import track_record
     from core.warehouse import rules
-    from core.wording import decisions as words
+    from core.wording import decisions as decision_wording
 
     warehouse = existing_warehouse(options)
     by_id = {choice.choice_id: (saved, choice) for saved in rules.list_rules(warehouse) for choice in saved.choices}
@@ -166,18 +166,18 @@ def outcome(options: argparse.Namespace) -> int:
         say_json(asdict(row))
     else:
         after = [row if choice.choice_id == row.choice_id else choice for choice in saved.choices]
-        say(f"{words.rule_name(saved)}: {words.track_record_text(track_record(after))}")
+        say(f"{decision_wording.rule_name(saved)}: {decision_wording.track_record_text(track_record(after))}")
     return 0
 
 
 def delete(options: argparse.Namespace) -> int:
     from core.pilots.rule import find_rule
     from core.warehouse import rules
-    from core.wording import decisions as words
+    from core.wording import decisions as decision_wording
 
     warehouse = existing_warehouse(options)
     saved = find_rule(rules.list_rules(warehouse), options.rule)
-    name = words.rule_name(saved)
+    name = decision_wording.rule_name(saved)
     question = Sentence(
         "Forget {name} with its {n} choice?", "Forget {name} with its {n} choices?", name=name, n=len(saved.choices)
     )
@@ -222,11 +222,11 @@ def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all
 
 
 def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:
-    from core.wording import decisions as words
+    from core.wording import decisions as decision_wording
 
     readings = decision.candidates[row].values
     return [
-        words.interval_text(criterion.resolved.criterion.of, readings[k], rule.assumptions)
+        decision_wording.interval_text(criterion.resolved.criterion.of, readings[k], rule.assumptions)
         for k, criterion in enumerate(decision.criteria)
     ]
 
@@ -247,11 +247,11 @@ def _as_json(saved: SavedRule) -> dict[str, Any]:
 def _decision_json(
     saved: SavedRule, decision: Decision, choice: RuleChoiceRow, task: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    from core.wording import decisions as words
+    from core.wording import decisions as decision_wording
 
     change = decision.nearest_change
     return {
-        "answer": in_language("en", words.decision_text, decision, saved.rule.assumptions.bits),
+        "answer": in_language("en", decision_wording.decision_text, decision, saved.rule.assumptions.bits),
         "standing": decision.standing,
         "rule_id": saved.rule_id,
         "version": saved.version,
@@ -268,7 +268,7 @@ def _decision_json(
             "criterion": decision.criteria[change.criterion].resolved.key,
             "weight": change.share,
             "at": change.new_share,
-            "then": words.model_name(decision, change.run_id),
+            "then": decision_wording.model_name(decision, change.run_id),
         },
         "models": [
             {
@@ -277,7 +277,7 @@ def _decision_json(
                 "run_id": candidate.run_id,
                 "mean": total,
                 "standing": standing.status,
-                "dominated_by": [words.model_name(decision, run_id) for run_id in standing.dominated_by],
+                "dominated_by": [decision_wording.model_name(decision, run_id) for run_id in standing.dominated_by],
             }
             for candidate, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
         ],

@@ -68,7 +68,8 @@ def import_files(options: argparse.Namespace) -> int:
     """
     from core.scores.reader import BENCHMARK, MAX_BYTES, MODEL, Unnamed, read_scores
     from core.terminal import score_import
-    from core.warehouse import aliases, score_imports
+    from core.warehouse import aliases as alias_table
+    from core.warehouse import score_imports
 
     warehouse = selected_warehouse(options)
     renamed, model = _parse_models(options.model)
@@ -95,7 +96,7 @@ def import_files(options: argparse.Namespace) -> int:
     stored = None
     if not options.dry_run and previews and _confirm_import(options, previews):
         if renamed:
-            aliases.set_aliases(warehouse, renamed)
+            alias_table.set_aliases(warehouse, renamed)
         stored = []
         for preview in previews:
             try:
@@ -194,7 +195,7 @@ def write_template(options: argparse.Namespace) -> int:
 
 def aliases(options: argparse.Namespace) -> int:
     from core.terminal.tables import table
-    from core.warehouse import aliases as alias_store
+    from core.warehouse import aliases as alias_table
 
     if options.name is not None and (options.suggested or options.remove is not None):
         raise InputError("Give either a name and its model, or --remove NAME, or --suggested.")
@@ -205,14 +206,14 @@ def aliases(options: argparse.Namespace) -> int:
         if not options.json:
             say(Sentence("{n} name was mapped.", "{n} names were mapped.", n=len(mapped)))
     elif options.remove is not None:
-        alias_store.set_aliases(existing_warehouse(options), {}, [options.remove])
+        alias_table.set_aliases(existing_warehouse(options), {}, [options.remove])
     elif options.reference is not None:
-        alias_store.set_aliases(selected_warehouse(options), {options.name: options.reference})
+        alias_table.set_aliases(selected_warehouse(options), {options.name: options.reference})
     elif options.name is not None:
         raise InputError(
             "Which model does '{name}' mean? Give its repository or reference after the name.", name=options.name
         )
-    all_aliases = alias_store.list_aliases(existing_warehouse(options))
+    all_aliases = alias_table.list_aliases(existing_warehouse(options))
     if options.json:
         say_json(all_aliases.to_dicts())
     elif all_aliases.is_empty():
@@ -228,9 +229,9 @@ def aliases(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     from core.analysis.paired import compare_all_answers
-    from core.figures import scores as paired_scores
+    from core.figures import scores as score_figures
     from core.warehouse import score_answers
-    from core.wording import scores as score_sentences
+    from core.wording import scores as score_wording
 
     if options.models[0] == options.models[1]:
         raise InputError("{first} is named twice. Name two models.", first=options.models[0])
@@ -282,15 +283,15 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     first, second = models
     for key, comparison in comparisons:
-        first_line, *others = score_sentences.comparison_lines(
-            paired_scores.benchmark_label(key), first, second, comparison
+        first_line, *others = score_wording.comparison_lines(
+            score_figures.benchmark_label(key), first, second, comparison
         )
         say(first_line, *(f"  {line}" for line in others))
     if len(comparisons) > 1:
-        say(score_sentences.multiple_comparisons_text(len(comparisons)))
+        say(score_wording.multiple_comparisons_text(len(comparisons)))
     own_answers = answer_sets.filter(answer_sets["model"].is_in(models), benchmark=options.benchmark)
     if own_answers.filter(own_answers["n_files"] > 1).height:
-        say(score_sentences.newest_file_text([options.benchmark]))
+        say(score_wording.newest_file_text([options.benchmark]))
     return 0
 
 

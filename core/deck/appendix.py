@@ -18,7 +18,7 @@ from core.deck.story import Column, Row, Statement, StorySlide
 from core.errors import Sentence
 from core.locale import _, glossary, worded
 from core.records import without_places
-from core.wording import plans
+from core.wording import plans as plan_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 from core.wording.limits import limits
@@ -135,7 +135,7 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
     columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
     alternative = _("Table of open questions and the reasons why these runs do not answer them.")
     if data.plan is not None and not data.runs.height:
-        remarks = plans.note_lines(data.plan.plan)
+        remarks = plan_wording.note_lines(data.plan.plan)
         rows: list[Row] = [(_("What limits this plan?"), line) for line in remarks]
         rows.append(
             (_("Would another text give the same price?"), _("One text only: others were read as harder tests alone."))

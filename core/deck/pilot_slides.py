@@ -16,7 +16,7 @@ from core.locale import _, worded
 from core.questions.ranking_answer import RankedModel
 from core.questions.ranking_question import missing_models
 from core.registry.specifications import CLAIMS
-from core.wording import answers
+from core.wording import answers as answer_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names, name, shortened_name
 from core.wording.scores import registered_benchmark_text
@@ -33,7 +33,7 @@ def question_slide(data: DeckData) -> StorySlide:
         ),
         (_("Dimension"), slide_wording.dimension_text()),
         (_("Expected"), shortened_name(pilot.expectation_in(data.language), 260)),
-        (_("Registration"), answers.registration_day_text(answer.registration)),
+        (_("Registration"), answer_wording.registration_day_text(answer.registration)),
         (
             _("Models"),
             _("{total} models ({measured} measured): {names}").format(
@@ -81,17 +81,17 @@ def question_slide(data: DeckData) -> StorySlide:
 def answer_slide(data: DeckData) -> StorySlide:
     """Says the same sentence as the ranking page."""
     pilot, answer = data.pilot_and_answer
-    reasons = [*answers.undecided_lines(answer), *answers.replicate_lines(answer)]
+    reasons = [*answer_wording.undecided_lines(answer), *answer_wording.replicate_lines(answer)]
     if answer.word == "not_related":
         line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
         reasons.append(
             line.format(
-                lower=answers.coefficient_text(answer.relation.lower_90),
-                upper=answers.coefficient_text(answer.relation.upper_90),
+                lower=answer_wording.coefficient_text(answer.relation.lower_90),
+                upper=answer_wording.coefficient_text(answer.relation.upper_90),
                 margin=f"{answer.relation.margin:g}",
             )
         )
-    evidence = next((line for line in reasons if line), "") or answers.expectation_text(answer.registration)
+    evidence = next((line for line in reasons if line), "") or answer_wording.expectation_text(answer.registration)
     actions = {
         "cannot_tell": _("Choose by score and not by dimension."),
         "not_related": _("Choose by score: the dimension adds nothing here."),
@@ -102,15 +102,15 @@ def answer_slide(data: DeckData) -> StorySlide:
     if data.case in ("cannot_tell", "not_related", "hint"):
         action = wording.joined_sentences((action, _best_text(data)))
     statements = [
-        Statement(answers.answer_text(answer), _("Conclusion"), is_main=True),
+        Statement(answer_wording.answer_text(answer), _("Conclusion"), is_main=True),
         Statement(evidence, _("Evidence")),
         Statement(action, _("Action")),
     ]
-    left_out = answers.exclusion_lines(answer)
+    left_out = answer_wording.exclusion_lines(answer)
     return core_slide(
         data,
         "answer",
-        answers.headline_text(answer),
+        answer_wording.headline_text(answer),
         statements,
         tables=("run_summaries", "scores", "layer_replicates"),
         runs=answer.population.rows,
@@ -160,7 +160,7 @@ def has_points(data: DeckData) -> bool:
 
 def relation_slide(data: DeckData) -> StorySlide:
     _pilot, answer = data.pilot_and_answer
-    relation, benchmark = answer.relation, answers.benchmark_name(answer)
+    relation, benchmark = answer.relation, answer_wording.benchmark_name(answer)
     chart = visuals.relation_scatter(answer)
     if chart is None:
         return not_measured_slide(
@@ -173,7 +173,7 @@ def relation_slide(data: DeckData) -> StorySlide:
                 _("Scores are imported from files, or made here on a task of your own."),
             ],
         )
-    numbers = answers.relation_text(relation)
+    numbers = answer_wording.relation_text(relation)
     statements = [Statement(numbers, is_main=True)]
     if relation.rho is not None:
         statements.append(Statement(slide_wording.rho_sign_text()))
@@ -181,11 +181,11 @@ def relation_slide(data: DeckData) -> StorySlide:
         statements.append(
             Statement(
                 _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
-                    n=relation.n, detectable=answers.coefficient_text(relation.detectable)
+                    n=relation.n, detectable=answer_wording.coefficient_text(relation.detectable)
                 )
             )
         )
-    statements += [Statement(line) for line in answers.influence_lines(answer)]
+    statements += [Statement(line) for line in answer_wording.influence_lines(answer)]
     return core_slide(
         data,
         "relation",
@@ -208,7 +208,7 @@ def relation_slide(data: DeckData) -> StorySlide:
 def _relation_title(data: DeckData) -> str:
     """What the chart shows, and no more than the answer claims."""
     _pilot, answer = data.pilot_and_answer
-    relation, coefficient = answer.relation, answers.coefficient_text
+    relation, coefficient = answer.relation, answer_wording.coefficient_text
     if data.case == "incomplete":
         sentence = Sentence(
             "{n} model with both numbers so far: a picture, and no claim",
@@ -252,8 +252,8 @@ def size_slide(data: DeckData) -> StorySlide:
     _pilot, answer = data.pilot_and_answer
     relation = answer.relation
     chart = None if relation.partial.reason == "one_size" else visuals.coefficient_chart(answer)
-    given_size = answers.given_size_text(relation)
-    within = answers.within_strata_text(relation)
+    given_size = answer_wording.given_size_text(relation)
+    within = answer_wording.within_strata_text(relation)
     if relation.rho is None:
         return not_measured_slide(
             data,
@@ -264,7 +264,7 @@ def size_slide(data: DeckData) -> StorySlide:
         )
     if relation.partial.r is not None:
         title = _("Among models of equal size the correlation is {r} over {n} models").format(
-            r=answers.coefficient_text(relation.partial.r, relation.partial.lower, relation.partial.upper),
+            r=answer_wording.coefficient_text(relation.partial.r, relation.partial.lower, relation.partial.upper),
             n=relation.partial.n,
         )
     elif relation.partial.reason == "one_size":
@@ -364,11 +364,11 @@ def robustness_slide(data: DeckData) -> StorySlide:
     if (seeds := data.text_runs["seed"].n_unique()) > 1:
         rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=seeds)))
     if data.specifications is not None:
-        rows.append((_("Other estimators"), answers.specifications_text(data.specifications, answer)))
+        rows.append((_("Other estimators"), answer_wording.specifications_text(data.specifications, answer)))
     if data.runs.height > data.text_runs.height:
         rows.append((_("Controls"), _controls_text(data)))
     if answer.relation.without_family is not None:
-        rows.append((_("Without one family"), answers.without_family_text(answer.relation.without_family)))
+        rows.append((_("Without one family"), answer_wording.without_family_text(answer.relation.without_family)))
     time = slide_wording.time_text(answer.relation.n * len(missing), data.text_runs)
     if not rows:
         return not_measured_slide(

@@ -15,7 +15,8 @@ from core.errors import Sentence
 from core.locale import _, worded
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
-from core.wording import plan_evidence, plans
+from core.wording import plan_evidence
+from core.wording import plans as plan_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 
@@ -69,7 +70,7 @@ def saving_slide(data: DeckData) -> StorySlide:
     best = next((candidate for candidate in verified if plan_analysis.is_recommended(candidate)), verified[0])
     plan, price = best.plan, plan_analysis.within_own_budget(best).price
     removed = plan.blocks if price is None else price.blocks
-    saving = plans.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
+    saving = plan_wording.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
     return core_slide(
         data,
         "saving",
@@ -91,7 +92,7 @@ def _question_slide(data: DeckData) -> StorySlide:
     plan = layer_plan.plan
     rows = [
         (_("Model"), shortened_name(plan.model_id, 80)),
-        (_("Budget"), plans.budget_text(plan)),
+        (_("Budget"), plan_wording.budget_text(plan)),
         (
             _("Text"),
             _("{corpus}: chosen on {chosen} windows, verified on {verified} others").format(
@@ -105,7 +106,7 @@ def _question_slide(data: DeckData) -> StorySlide:
         data,
         "question",
         _("How many of the {n} blocks of {name} can go within {budget}?").format(
-            n=plan.n_layers, name=shortened_name(plan.name, 34), budget=plans.budget_text(plan)
+            n=plan.n_layers, name=shortened_name(plan.name, 34), budget=plan_wording.budget_text(plan)
         ),
         visual=fact_table(
             _("What"), _("As it was asked"), 0.2, rows, _("Table of what was asked of the layer plan: {names}.")
@@ -150,8 +151,8 @@ def _answer_slide(data: DeckData) -> StorySlide:
     controls = plan_evidence.control_lines(plan)[:1]
     evidence = (
         *(controls if standing == "no_better_than_random" else ()),
-        plans.healing_text(layer_plan),
-        plans.task_text(layer_plan),
+        plan_wording.healing_text(layer_plan),
+        plan_wording.task_text(layer_plan),
         plan_evidence.limit_reached_text(layer_plan) if standing == "recommended" else "",
         plan_evidence.largest_losses_text(layer_plan) if plan.is_verified else "",
         *controls,
@@ -171,7 +172,7 @@ def _answer_slide(data: DeckData) -> StorySlide:
                 "The price is how much worse the model predicts the next token of text that took no part in the choice. The "
                 "brackets are its 95 percent interval; the plan counts only if the whole interval stays under the budget."
             ),
-            *plans.note_lines(plan)[:2],
+            *plan_wording.note_lines(plan)[:2],
         ),
     )
 
@@ -188,14 +189,14 @@ def _blocks_slide(data: DeckData) -> StorySlide:
         k=len(removed),
         n=plan.n_layers,
         last=plan.n_layers - 1,
-        blocks=shortened_name(plans.block_numbers_text(removed), 80),
+        blocks=shortened_name(plan_wording.block_numbers_text(removed), 80),
     )
-    saving = plans.saving_lines(plan) if within_budget.price is None or within_budget.is_plan else []
+    saving = plan_wording.saving_lines(plan) if within_budget.price is None or within_budget.is_plan else []
     return _plan_slide(
         data,
         "blocks",
         title,
-        [Statement(line) for line in saving or [plans.plan_text(plan)]],
+        [Statement(line) for line in saving or [plan_wording.plan_text(plan)]],
         visuals.block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
         tables=("plans", "plan_outcomes"),
         say=(
@@ -222,13 +223,13 @@ def _prices_slide(data: DeckData) -> StorySlide:
     prices = [
         (
             _("ours, healed") if plan.is_healed else _("ours"),
-            plans.price_text(plan.loss_increase, plan.lower, plan.upper),
+            plan_wording.price_text(plan.loss_increase, plan.lower, plan.upper),
         )
     ]
     if unhealed is not None:
-        prices.append((_("ours, before healing"), plans.outcome_price_text(unhealed)))
+        prices.append((_("ours, before healing"), plan_wording.outcome_price_text(unhealed)))
     prices += [
-        (plan_evidence.rule_name(row.rule), plans.outcome_price_text(row))
+        (plan_evidence.rule_name(row.rule), plan_wording.outcome_price_text(row))
         for row in plan_analysis.other_choices(layer_plan)[: visuals.MOST_OTHER_CHOICES]
     ]
     lines = [
@@ -263,7 +264,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
         sentence = Sentence(
             "Our choice costs {loss} nats; {n} of {total} published choices costs less",
             "Our choice costs {loss} nats; {n} of {total} published choices cost less",
-            loss=plans.price_text(price),
+            loss=plan_wording.price_text(price),
             n=sum(other < price for other in published),
             total=len(published),
         )
@@ -272,7 +273,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
             "The price of {n} block is {loss} nats",
             "The price of {n} blocks is {loss} nats",
             n=len(plan.blocks),
-            loss=plans.price_text(plan.loss_increase),
+            loss=plan_wording.price_text(plan.loss_increase),
         )
     title = worded(sentence)
     if unhealed is not None and published:
@@ -304,7 +305,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
             name("plan_measure", row.measure),
             wording.number(row.value_before),
             wording.number(row.value_after),
-            plans.outcome_price_text(row),
+            plan_wording.outcome_price_text(row),
         )
         for row in by_harm[:MOST_ROWS]
     ]
@@ -384,7 +385,7 @@ def _directions_slide(data: DeckData) -> StorySlide:
                     str(point.layer),
                     "–" if point.rank is None else str(point.rank),
                     "–" if point.d2 is None else str(point.d2),
-                    "–" if point.price is None else plans.outcome_price_text(point.price),
+                    "–" if point.price is None else plan_wording.outcome_price_text(point.price),
                 )
                 for point in points[:MOST_DIRECTIONS]
             ),
@@ -435,9 +436,9 @@ def _decision_slide(data: DeckData) -> StorySlide:
         choice = worded(drop)
         first = _("Verify it on held-out text, harder texts and against random sets.")
         second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
-    untested = plans.caution_lines(plan)[:2]
-    if not plans.task_text(layer_plan):
+    untested = plan_wording.caution_lines(plan)[:2]
+    if not plan_wording.task_text(layer_plan):
         untested.append(_("A task of your own was not tried."))
-    remarks = [Statement(line, _("Why")) for line in plans.objection_lines(plan)[:1]]
+    remarks = [Statement(line, _("Why")) for line in plan_wording.objection_lines(plan)[:1]]
     remarks += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
     return decision_slide(data, choice, [first, second], remarks)

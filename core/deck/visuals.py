@@ -21,7 +21,9 @@ from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
-from core.wording import answers, plan_evidence, plans
+from core.wording import answers as answer_wording
+from core.wording import plan_evidence
+from core.wording import plans as plan_wording
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 
 MOST_CURVES = 6
@@ -228,7 +230,7 @@ def relation_scatter(answer: Answer) -> Chart | None:
         high=wording.number(high.x),
         worst=wording.number(min(p.y for p in all_points)),
         best=wording.number(max(p.y for p in all_points)),
-        numbers=answers.relation_text(answer.relation),
+        numbers=answer_wording.relation_text(answer.relation),
     )
     marks = {"own": "●", "base": "▲", "vetoed": "◆"}
     key = [_("Bars: 95 % intervals.")]
@@ -262,7 +264,7 @@ def coefficient_chart(answer: Answer) -> Chart | None:
     guides = (Guide("0", 0.0), Guide(f"−{margin:g}", -margin), Guide(f"+{margin:g}", margin))
     descriptions = _("; ").join(
         _("{name}: {relation}").format(
-            name=point.name, relation=answers.coefficient_text(point.x, point.left, point.right)
+            name=point.name, relation=answer_wording.coefficient_text(point.x, point.left, point.right)
         )
         for point in points
     )
@@ -289,10 +291,10 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     return Blocks(
         row_of_blocks,
         _("stays"),
-        plans.removed_name(plan, is_recommended),
+        plan_wording.removed_name(plan, is_recommended),
         (
             _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
-        ).format(n=plan.n_layers, blocks=plans.blocks_text(removed, plan.n_layers)),
+        ).format(n=plan.n_layers, blocks=plan_wording.blocks_text(removed, plan.n_layers)),
         _("Blocks are counted from 0, the first after the embedding."),
     )
 
@@ -338,7 +340,8 @@ def price_chart(layer_plan: LayerPlan) -> Chart | None:
         up = replace(up, high=max(up.high, math.ceil(layer_plan.plan.budget / up.step) * up.step))
     descriptions = _("; ").join(
         _("{name}: {relation}").format(
-            name=line.name, relation=plans.price_text(line.points[-1].y, line.points[-1].lower, line.points[-1].upper)
+            name=line.name,
+            relation=plan_wording.price_text(line.points[-1].y, line.points[-1].lower, line.points[-1].upper),
         )
         for line in series
     )

@@ -27,7 +27,7 @@ from core.figures.text import text_width
 from core.locale import _
 from core.records import LayerPlan, stretches
 from core.tables import PlanOutcomeRow
-from core.wording import plans as sentences
+from core.wording import plans as plan_wording
 from core.wording.labels import name
 
 # --- removed and remaining blocks, as static SVG ------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def blocks_svg(blocks: Collection[int], n_layers: int, theme: Theme = LIGHT, *, 
             drawing.text((x + cell / 2, y - 4), str(new), _font_size(cell) - 1, theme.quiet, "middle")
             _draw_cell(drawing, x, y, cell, block, stays)
         y += CELL + 30
-    removed = sentences.blocks_text(blocks, n_layers) if blocks else _("no block")
+    removed = plan_wording.blocks_text(blocks, n_layers) if blocks else _("no block")
     told = (
         _("{name}: {relation}").format(name=tried_as, relation=removed)
         if tried_as
@@ -267,7 +267,7 @@ def _add_prices(
         line=line,
         error_y=intervals if with_bars else None,
         hovertext=[
-            f"{escape_label(', '.join(map(str, row.blocks)))}: {sentences.outcome_price_text(row)}" for row in rows
+            f"{escape_label(', '.join(map(str, row.blocks)))}: {plan_wording.outcome_price_text(row)}" for row in rows
         ],
         hoverinfo="text+name" if marker else "skip",
     )
@@ -323,9 +323,9 @@ def single_block_figure(
             line={"color": colour, "width": 1},
             error_y=intervals if is_block else None,
             hovertext=[
-                hover_line.format(price=sentences.outcome_price_text(row), influence=influences[row.blocks[0]])
+                hover_line.format(price=plan_wording.outcome_price_text(row), influence=influences[row.blocks[0]])
                 if is_block and influences.get(row.blocks[0]) is not None
-                else sentences.outcome_price_text(row)
+                else plan_wording.outcome_price_text(row)
                 for row in rows
             ],
         )
@@ -389,7 +389,7 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> go.Figure
                 [None if row.lower is None else v - scale * row.lower for row, v in zip(drawn, values, strict=True)],
             ),
             hovertext=[
-                sentences.points_text(row) if of_answers else sentences.outcome_price_text(row) for row in drawn
+                plan_wording.points_text(row) if of_answers else plan_wording.outcome_price_text(row) for row in drawn
             ],
             hoverinfo="text+name",
         )
@@ -425,7 +425,9 @@ def direction_figure(
             name=label,
             marker=_marker(symbol, colour, 9),
             line={"color": colour},
-            hovertext=[f"{point.rank}: {sentences.outcome_price_text(point.price)}" for point in needed if point.price],
+            hovertext=[
+                f"{point.rank}: {plan_wording.outcome_price_text(point.price)}" for point in needed if point.price
+            ],
             hoverinfo="text+name",
         )
     with_d2 = [point for point in points if point.d2 is not None]

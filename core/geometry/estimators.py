@@ -26,13 +26,13 @@ from core.geometry.neighbours import first_copies
 from core.geometry.results import log_interval, within_bounds
 from core.geometry.second_order import centred
 from core.records import Estimate
-from core.registry import estimators as registry
+from core.registry import estimators
 
 N_BLOCKS = 16
 
 
 def _estimate(
-    record: registry.Estimator, points, sequences=None, n_blocks: int | None = N_BLOCKS, *, types=None, **options
+    record: estimators.Estimator, points, sequences=None, n_blocks: int | None = N_BLOCKS, *, types=None, **options
 ) -> Estimate:
     """Run an estimator's formula on points, with a block jackknife.
 
@@ -79,7 +79,7 @@ def _estimate(
     return within_bounds(found_estimate, cloud.points.shape[1])
 
 
-def _formula(record: registry.Estimator, options: dict[str, Any]) -> Callable[[LabelledPoints], Reading]:
+def _formula(record: estimators.Estimator, options: dict[str, Any]) -> Callable[[LabelledPoints], Reading]:
     formula = partial(_function(record.function), **(dict(record.arguments) | options))
     return partial(_without_copies, formula) if record.without_copies else formula
 
@@ -190,7 +190,7 @@ class _ByName(dict[str, Callable[..., Estimate]]):
 ESTIMATORS = _ByName(
     {
         name: partial(_estimate, record, n_blocks=None) if record.package else partial(_estimate, record)
-        for name, record in registry.ESTIMATORS.items()
+        for name, record in estimators.ESTIMATORS.items()
     }
 )
 """Name -> function(points, sequences=None, n_blocks=16) -> Estimate.

@@ -13,7 +13,8 @@ from core.questions.ranking_answer import Answer, RankedModel
 from core.registry.published import CLAIMS
 from core.terminal.output import heads, wrap
 from core.terminal.tables import table
-from core.wording import answers, provenance
+from core.wording import answers as answer_wording
+from core.wording import provenance
 from core.wording.labels import distinct_short_names, marked_name, shortened_name
 from core.wording.scores import rank_lines
 
@@ -23,15 +24,15 @@ SHORTEST_NAME = 14
 
 
 def answer_lines(answer: Answer, width: int) -> list[str]:
-    lines = _wrap_all([answers.answer_text(answer)], width)
-    lines += ["", *_wrap_all(answers.note_lines(answer), width)]
-    if details := answers.detail_lines(answer):
+    lines = _wrap_all([answer_wording.answer_text(answer)], width)
+    lines += ["", *_wrap_all(answer_wording.note_lines(answer), width)]
+    if details := answer_wording.detail_lines(answer):
         lines += ["", *_wrap_all(details, width)]
     if (under := answer.specifications) is not None:
-        lines += ["", *_wrap_all([answers.specifications_text(under, answer)], width)]
-        for line in answers.specification_lines(under, answer):
+        lines += ["", *_wrap_all([answer_wording.specifications_text(under, answer)], width)]
+        for line in answer_wording.specification_lines(under, answer):
             lines += _indented(line, width)
-        lines += _wrap_all([line for line in (answers.search_text(under),) if line], width)
+        lines += _wrap_all([line for line in (answer_wording.search_text(under),) if line], width)
     if answer.models:
         lines += ["", *model_table(answer, width), ""]
         lines += _wrap_all([_how_to_read(answer)], width)
@@ -57,7 +58,7 @@ def answer_lines(answer: Answer, width: int) -> list[str]:
 
 def model_table(answer: Answer, width: int) -> list[str]:
     """One line for each model. In a narrow terminal names are shortened, numbers never."""
-    dimension = answers.dimension_name(answer.population.asked.dimension)
+    dimension = answer_wording.dimension_name(answer.population.asked.dimension)
     head = [*heads("rank", "model"), dimension]
     has_scores = any(model.score is not None for model in answer.models)
     if has_scores and answer.ranked.has_score_errors:
@@ -108,9 +109,12 @@ def published_lines(answer: Answer, width: int) -> list[str]:
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
         parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
-        direction = answers.direction_name(claim)
+        direction = answer_wording.direction_name(claim)
         lines += _indented(line.format(source=claim.source, direction=direction, **parts), width)
-    own_answer = {"answer": answers.answer_word(answer), "numbers": answers.relation_text(answer.relation)}
+    own_answer = {
+        "answer": answer_wording.answer_word(answer),
+        "numbers": answer_wording.relation_text(answer.relation),
+    }
     return [*lines, *_indented(_("Here: {answer}, {numbers}.").format(**own_answer), width)]
 
 

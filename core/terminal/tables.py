@@ -11,7 +11,7 @@ import polars as pl
 from rich.cells import cell_len
 
 from core import wording
-from core.analysis import plans as read_again
+from core.analysis import plans as plan_analysis
 from core.errors import Sentence
 from core.figures.profile_data import PRIMARY
 from core.locale import _, in_language, worded
@@ -20,7 +20,8 @@ from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
 from core.terminal.output import Head, heads, join, one_line, pad, width, wrap
 from core.terminal.progress import duration_text
-from core.wording import plan_evidence, plans
+from core.wording import plan_evidence
+from core.wording import plans as plan_wording
 from core.wording.labels import distinct_short_names, marked_name, shortened_name
 from core.wording.provenance import Line, sections
 from core.wording.scores import score_flag_lines
@@ -279,17 +280,17 @@ SKETCH_WIDTH = 60
 
 def plan_lines(layer_plan: LayerPlan) -> list[str]:
     plan = layer_plan.plan
-    more = [line for line in (plans.healing_text(layer_plan), plans.task_text(layer_plan)) if line]
-    lines = [plans.plan_text(plan), *more, *_indent_lines(plans.note_lines(plan))]
+    more = [line for line in (plan_wording.healing_text(layer_plan), plan_wording.task_text(layer_plan)) if line]
+    lines = [plan_wording.plan_text(plan), *more, *_indent_lines(plan_wording.note_lines(plan))]
     lines += ["", *_plan_sketch(layer_plan)]
     lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(layer_plan))]
-    if path := read_again.search_path(layer_plan):
+    if path := plan_analysis.search_path(layer_plan):
         lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(path))]
-    if harder := read_again.harder_text_prices(layer_plan):
+    if harder := plan_analysis.harder_text_prices(layer_plan):
         lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plans.saving_lines(plan)]
+    lines += ["", *plan_wording.saving_lines(plan)]
     if directions := plan_evidence.direction_lines(layer_plan):
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indent_lines(directions)]
         lines += ["", *plan_evidence.student_lines(layer_plan)]
@@ -318,16 +319,18 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
         (
             ("* " if row.is_chosen else "= " if row.is_equal else "  ") + wording.name("plan_rule", row.rule),
             ",".join(map(str, row.blocks)),
-            plans.outcome_price_text(row),
+            plan_wording.outcome_price_text(row),
         )
-        for row in read_again.rivals(layer_plan)
+        for row in plan_analysis.rivals(layer_plan)
     ]
     head = heads("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
     return table(head, rows)
 
 
 def _plan_path(path: Sequence[PlanOutcomeRow]) -> list[str]:
-    rows = [(str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.outcome_price_text(row)) for row in path]
+    rows = [
+        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plan_wording.outcome_price_text(row)) for row in path
+    ]
     return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
 
 
@@ -341,7 +344,7 @@ def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
                 wording.name("plan_measure", row.measure),
                 _plan_value(row.value_before, is_loss),
                 _plan_value(row.value_after, is_loss),
-                plans.outcome_price_text(row),
+                plan_wording.outcome_price_text(row),
             )
         )
     return table(heads("text or probe", "measure", "before", "after", "difference [95 %]"), cells)
@@ -360,7 +363,7 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
             row["plan_id"][:SHORT_ID],
             row["name"],
             ",".join(map(str, row["blocks"])),
-            plans.price_text(row["loss_increase"], row["lower"], row["upper"]),
+            plan_wording.price_text(row["loss_increase"], row["lower"], row["upper"]),
             _("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
             SHIPPED if row["note"] == SHIPPED else "",
@@ -395,8 +398,8 @@ def plan_record(layer_plan: LayerPlan) -> dict[str, Any]:
     others = {
         "plan_id": plan.plan_id,
         "model_id": plan.model_id,
-        "answer": in_language("en", plans.plan_text, plan),
-        "remarks": in_language("en", plans.note_lines, plan),
+        "answer": in_language("en", plan_wording.plan_text, plan),
+        "remarks": in_language("en", plan_wording.note_lines, plan),
         "reasons": plan.reasons,
         "budget": plan.budget,
         "budget_unit": plan.budget_unit,
@@ -404,7 +407,7 @@ def plan_record(layer_plan: LayerPlan) -> dict[str, Any]:
         "parameters_before": plan.parameters_before,
         "parameters_after": plan.parameters_after,
         "saved_as": plan.saved_as,
-        "map": read_again.layer_map(layer_plan),
+        "map": plan_analysis.layer_map(layer_plan),
     }
     harder = [
         {
@@ -417,6 +420,6 @@ def plan_record(layer_plan: LayerPlan) -> dict[str, Any]:
             "lower": row.lower,
             "upper": row.upper,
         }
-        for row in read_again.harder_text_prices(layer_plan)
+        for row in plan_analysis.harder_text_prices(layer_plan)
     ]
     return answer | others | {"harder": harder}

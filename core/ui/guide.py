@@ -22,7 +22,8 @@ from core.questions.ranking_question import RankingQuestion
 from core.registry.checks import CHECKS, Check
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
-from core.wording import answers, plans
+from core.wording import answers as answer_wording
+from core.wording import plans as plan_wording
 from core.wording.numbers import number, with_interval
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -192,14 +193,14 @@ def phrases() -> list[tuple[str, str]]:
     relation = reads.relation(RankingQuestion())
     pairs.append(
         (
-            answers.answer_text(relation),
+            answer_wording.answer_text(relation),
             _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
         )
     )
     if home.saving is not None:
         pairs.append(
             (
-                plans.named_answer_text(home.saving),
+                plan_wording.named_answer_text(home.saving),
                 _("A price on held-out text; the shortened model must be tested on the task itself."),
             )
         )

@@ -22,7 +22,8 @@ from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.ranking.answer import ICONS
 from core.ui.shrink.plan_view import plan_source_text
-from core.wording import answers, plans
+from core.wording import answers as answer_wording
+from core.wording import plans as plan_wording
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
@@ -85,7 +86,7 @@ def _show_pilot(pilot: RegisteredPilot | None) -> None:
         st.page_link("pages/pilot.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
         return
     relation = reads.relation(RankingQuestion(pilot=pilot))
-    claim = answers.claim_text(relation)
+    claim = answer_wording.claim_text(relation)
     _show_finding(_("Newest pilot: {name}").format(name=pilot.pilot.name), ICONS[relation.word], claim)
     st.caption(escape(pilot.pilot.question_in(spoken())), help=_answer_sentence(relation))
     st.page_link("pages/ranking.py", label=_("See its models"), query_params={"pilot": pilot.pilot_id})
@@ -94,8 +95,8 @@ def _show_pilot(pilot: RegisteredPilot | None) -> None:
 def _show_relation(relation: Answer) -> None:
     registration = relation.registration
     title = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
-    details = [escape(answers.expectation_text(registration)), _answer_sentence(relation)]
-    _show_finding(title, ICONS[relation.word], answers.claim_text(relation), "  \n".join(filter(None, details)))
+    details = [escape(answer_wording.expectation_text(registration)), _answer_sentence(relation)]
+    _show_finding(title, ICONS[relation.word], answer_wording.claim_text(relation), "  \n".join(filter(None, details)))
     st.page_link("pages/ranking.py", label=_("See it in the ranking"))
 
 
@@ -106,7 +107,7 @@ def _show_saving(saving: LayerPlan | None) -> None:
         _show_finding(title, ":material/content_cut:", _("Not planned yet"), meaning)
         return
     icon = ":material/check_circle:" if is_recommended(saving) else ":material/do_not_disturb_on:"
-    _show_finding(title, icon, plans.named_answer_text(saving), escape(plan_source_text(saving)))
+    _show_finding(title, icon, plan_wording.named_answer_text(saving), escape(plan_source_text(saving)))
     st.page_link("pages/shrink.py", label=_("Shrink"), query_params={"plan": saving.plan.plan_id})
 
 
@@ -117,7 +118,7 @@ def _show_finding(title: str, icon: str, sentence: str, details: str | None = No
 
 def _answer_sentence(relation: Answer) -> str | None:
     """The sentence with the numbers behind a claim; None where nothing could be compared."""
-    return escape(answers.answer_text(relation)) if relation.group is not None else None
+    return escape(answer_wording.answer_text(relation)) if relation.group is not None else None
 
 
 # --- gallery ---------------------------------------------------------------------------------------------------

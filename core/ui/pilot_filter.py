@@ -14,7 +14,7 @@ from core.pilots.registration import RegisteredPilot
 from core.questions.ranking_question import pilot_registration
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
-from core.wording import answers
+from core.wording import answers as answer_wording
 from core.wording.scores import registered_benchmark_text
 
 
@@ -47,7 +47,9 @@ def _show_pilot(registered: RegisteredPilot) -> None:
         text.format(
             question=escape(pilot.question_in(spoken())),
             use_class=wording.name("use_class", pilot.use_class),
-            registration=answers.registration_day_text(pilot_registration(registered, registration.shipped_pilot())),
+            registration=answer_wording.registration_day_text(
+                pilot_registration(registered, registration.shipped_pilot())
+            ),
             benchmark=escape(registered_benchmark_text(pilot.benchmark)),
             expectation=escape(pilot.expectation_in(spoken())),
         )

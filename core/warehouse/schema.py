@@ -18,7 +18,7 @@ import duckdb
 
 from core.errors import InputError, Sentence, WarehouseError, unknown_name
 from core.tables import TABLES
-from core.warehouse import scores
+from core.warehouse import scores as shipped_scores
 from core.warehouse.connection import Connection, Readable
 
 VERSION = 2
@@ -85,7 +85,7 @@ def create_tables(connection: Connection) -> None:
     for column, (_, meaning) in VERSION_COLUMNS.items():
         connection.execute(f"COMMENT ON COLUMN {VERSION_TABLE}.{column} IS '{meaning}'")
     connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
-    scores.load_shipped_scores(connection)
+    shipped_scores.load_shipped_scores(connection)
 
 
 def is_current(connection: Connection) -> bool:
@@ -127,7 +127,7 @@ def is_current(connection: Connection) -> bool:
 def fingerprint() -> str:
     """Hash of the tables, without their comments, and of the shipped scores."""
     statements = "".join(table.ddl() for table in TABLES.values())
-    return hashlib.sha256(statements.encode() + "".join(scores.shipped_hashes()).encode()).hexdigest()[:16]
+    return hashlib.sha256(statements.encode() + "".join(shipped_scores.shipped_hashes()).encode()).hexdigest()[:16]
 
 
 def list_tables(warehouse: Readable) -> list[Table]:

@@ -24,7 +24,7 @@ from core.files import PROJECT_WAREHOUSE, names_in, refuse_where_read_only
 from core.store import restore
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
-from core.warehouse import connection as files
+from core.warehouse import connection as gate
 from core.warehouse import schema, sync
 from core.warehouse.build import BuildResult, build
 from core.warehouse.connection import Connection, OpenWarehouse, exists, file_stamp, transaction, translated_errors
@@ -132,7 +132,7 @@ class Warehouse:
             if not exists(self.path):
                 self.prepare()
             with contextlib.ExitStack() as inside:
-                connection = inside.enter_context(files.read_connection(self.path, self.wait))
+                connection = inside.enter_context(gate.read_connection(self.path, self.wait))
                 todo = self._find_pending(connection)
                 if todo is None or todo:
                     inside.close()
@@ -140,7 +140,7 @@ class Warehouse:
                         self.prepare()
                     else:
                         self._apply_for_reader(todo, _log.warning)
-                    connection = inside.enter_context(files.read_connection(self.path, self.wait))
+                    connection = inside.enter_context(gate.read_connection(self.path, self.wait))
                 yield OpenWarehouse(connection)
 
     @contextlib.contextmanager
@@ -168,12 +168,12 @@ class Warehouse:
                 self.folder.unmark(kind, ids)
                 raise
             except duckdb.Error as error:
-                clear = files.translate_error(self.path, error)
+                clear = gate.translate_error(self.path, error)
                 if clear is None:
                     raise
                 why: str = (
                     Sentence("The disk has no room for {path}.", path=self.path)
-                    if isinstance(clear, files.DiskFull)
+                    if isinstance(clear, gate.DiskFull)
                     else clear.message
                 )
                 raise ResourceError(
@@ -206,7 +206,7 @@ class Warehouse:
         """Changes of files that the rows do not reflect yet; changes nothing."""
         if not exists(self.path):
             self.prepare()
-        with translated_errors(self.path), files.read_connection(self.path, self.wait) as connection:
+        with translated_errors(self.path), gate.read_connection(self.path, self.wait) as connection:
             return sync.find_pending_changes(connection, self.folder)
 
     def apply_pending(self, report: Report = _log.warning) -> list[str]:
@@ -247,13 +247,13 @@ class Warehouse:
         with translated_errors(self.path), contextlib.ExitStack() as inside:
             if not exists(self.path):
                 self.prepare()
-            connection = inside.enter_context(files.write_connection(self.path, self.wait))
+            connection = inside.enter_context(gate.write_connection(self.path, self.wait))
             stamp = self._stamp()  # before the check: what changes in between is checked again
             todo = self._find_pending(connection, is_fresh=ingested is not None)
             if todo is None:
                 inside.close()
                 self.prepare()
-                connection = inside.enter_context(files.write_connection(self.path, self.wait))
+                connection = inside.enter_context(gate.write_connection(self.path, self.wait))
                 stamp = self._stamp()
                 todo = self._find_pending(connection) or PendingChanges()
             if todo := todo.without(except_for):
@@ -281,7 +281,7 @@ class Warehouse:
     def _needs_building(self) -> bool:
         if not exists(self.path) or restore.pending_restores(self.folder):
             return True
-        with files.read_connection(self.path, self.wait) as connection:
+        with gate.read_connection(self.path, self.wait) as connection:
             return not schema.is_current(connection)
 
     def _stamp(self) -> tuple[int, ...]:

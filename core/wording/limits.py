@@ -14,7 +14,7 @@ from core.locale import _
 from core.pilots.pilot import Pilot
 from core.questions.ranking_answer import Answer
 from core.registry.specifications import CLAIMS
-from core.wording import answers
+from core.wording import answers as answer_wording
 from core.wording.labels import VETO_MARK, shortened_name
 
 
@@ -393,6 +393,6 @@ def _pilot_limits(pilot: Pilot | None, answer: Answer | None) -> list[Limit]:
     if pilot.is_cautious:
         limits.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
     if answer is not None and (answer.word == "cannot_tell" or not answer.registration.is_registered):
-        sentences = [answers.answer_text(answer), *answers.undecided_lines(answer)]
+        sentences = [answer_wording.answer_text(answer), *answer_wording.undecided_lines(answer)]
         limits.append(Limit(_("Does the pre-registered expectation hold?"), wording.joined_sentences(sentences)))
     return limits

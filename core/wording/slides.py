@@ -13,7 +13,7 @@ from core.errors import Sentence
 from core.locale import _, worded
 from core.pilots.pilot import Pilot
 from core.records import LayerPlan
-from core.wording import plans
+from core.wording import plans as plan_wording
 from core.wording.labels import VETO_MARK, marked_name, names_text, shortened_name
 from core.wording.numbers import day, duration
 
@@ -156,8 +156,8 @@ def plan_title_text(layer_plan: LayerPlan) -> str:
         "name": shortened_name(plan.name, 34),
         "k": len(row.blocks),
         "n": plan.n_layers,
-        "loss": plans.outcome_price_text(row),
-        "budget": plans.budget_text(plan),
+        "loss": plan_wording.outcome_price_text(row),
+        "budget": plan_wording.budget_text(plan),
         "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
     }
     standing = plan_analysis.standing(layer_plan)
@@ -183,13 +183,13 @@ def plan_conclusion_text(layer_plan: LayerPlan) -> str:
     """The plan's own answer; where its budget only allows fewer blocks, the sentence for these."""
     plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     if within_budget.is_plan or within_budget.price is None:
-        return plans.plan_text(plan)
+        return plan_wording.plan_text(plan)
     line = _(
         "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
     )
     return line.format(
-        budget=plans.budget_text(plan),
-        blocks=plans.blocks_text(within_budget.price.blocks, plan.n_layers),
-        loss=plans.outcome_price_text(within_budget.price),
+        budget=plan_wording.budget_text(plan),
+        blocks=plan_wording.blocks_text(within_budget.price.blocks, plan.n_layers),
+        loss=plan_wording.outcome_price_text(within_budget.price),
         n=len(plan.blocks),
     )

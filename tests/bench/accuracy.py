@@ -19,7 +19,8 @@ from core.geometry.estimators import ESTIMATORS
 from core.geometry.neighbour_dimensions import OVERLAP
 from core.registry import estimators
 from core.registry.protocols import PROTOCOLS
-from tests.bench import coverage, relations
+from tests.bench import coverage
+from tests.bench import relations as bench
 from tests.bench.coverage import table, with_section
 from tests.bench.decisions import decisions
 from tests.bench.layer import tiled_top_64
@@ -324,7 +325,7 @@ def measured(n_draws: int) -> str:
         report_draws=report_draws,
         reported=coverage.table_of_reports(report_draws),
     ) + others(n_draws)
-    return f"{estimates}\n{relations.section(2 * n_draws)}"
+    return f"{estimates}\n{bench.section(2 * n_draws)}"
 
 
 def read_from_the_code() -> str:

@@ -24,7 +24,7 @@ from core.sql.gate import check_statement
 from core.tables import TABLES, LayerCorrelatorRow, RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
-from core.wording import answers as told_answers
+from core.wording import answers as answer_wording
 from core.wording.verdicts import MARKS, VERDICT_MARKS
 from tests import answers, frames
 from tests.deck import cases
@@ -80,7 +80,7 @@ def test_the_second_slide_of_a_pilot_is_the_sentence_of_the_ranking_page():
         for language in LANGUAGES:
             answer = data_of(case, language).answer
             first = story_of(case, language).slides[1].statements[0]
-            assert first.text == in_language(language, told_answers.answer_text, answer)
+            assert first.text == in_language(language, answer_wording.answer_text, answer)
     labels = [statement.label for statement in story_of("cannot_tell", "ja").slides[1].statements]
     assert labels == ["結論", "根拠", "対応"]
 

@@ -8,12 +8,12 @@ import pytest
 
 from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
-from core.figures import decisions as figures
-from core.figures import generality
+from core.figures import decisions as decision_figures
+from core.figures import generality as generality_figures
 from core.locale import in_language
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
 from core.questions.generality import OrderTable, concordance
-from core.wording import decisions as words
+from core.wording import decisions as decision_wording
 from tests.answers import asked, candidate, exact
 
 PLAIN = Assumptions()
@@ -29,12 +29,12 @@ TWO = [asked("score", 3), asked("parameters", 1)]
 
 def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> None:
     found = decide(KEPT, TWO, None)
-    data = figures.front_points(found, 1, 0, (800, 800))
+    data = decision_figures.front_points(found, 1, 0, (800, 800))
     assert data.steps == [(1e8, 50), (1e9, 80), (4e9, 90)] and not data.has_others
     standings = {point.name: point.standing for point in data.points}
     assert standings == {"large": "front", "mid": "front", "tiny": "front", "worse": "perhaps", "bad": "dominated"}
     assert [point.name for point in data.points if point.is_chosen] == ["large"]
-    figure = figures.front_figure(data, PLAIN)
+    figure = decision_figures.front_figure(data, PLAIN)
     assert {trace.name for trace in figure.data} == {
         "front",
         "on the front",
@@ -51,19 +51,19 @@ def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> Non
 def test_with_a_third_criterion_no_staircase_is_drawn_and_gaps_are_no_points() -> None:
     three = [replace(one, values=(*one.values, exact(n + 1) if n else None)) for n, one in enumerate(KEPT)]
     found = decide(three, [*TWO, asked("speed", 0)], None)
-    data = figures.front_points(found, 2, 0, (800, 800))
+    data = decision_figures.front_points(found, 2, 0, (800, 800))
     assert data.steps == [] and len(data.points) == 4 and data.has_others
-    assert in_language("ja", figures.front_figure, replace(data, points=[]), PLAIN).layout.annotations
+    assert in_language("ja", decision_figures.front_figure, replace(data, points=[]), PLAIN).layout.annotations
 
 
 def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
     found = decide(KEPT, TWO, None)
-    score, size = figures.weight_bars(found, 16)
+    score, size = decision_figures.weight_bars(found, 16)
     assert size.name == "parameters" and size.share == 0.25
     assert [model for *_ends, model in size.segments] == ["large", "mid", "tiny"]
     assert [model for *_ends, model in score.segments] == ["tiny", "mid", "large"]
     assert size.segments[0][0] == 0 and size.segments[-1][1] == 1
-    figure = figures.weight_figure([score, size])
+    figure = decision_figures.weight_figure([score, size])
     assert sum(bar.showlegend for bar in figure.data) == 3 and len(figure.layout.shapes) == 2
 
 
@@ -72,11 +72,11 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
     order = OrderTable(
         ("a", "b"), ("1", "2", "3", "4"), tuple(zip(*columns.values(), strict=True)), concordance(columns)
     )
-    data = generality.order_points(
+    data = generality_figures.order_points(
         order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
     )
     assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.selected == 2
-    figure = generality.order_figure(data, "Place")
+    figure = generality_figures.order_figure(data, "Place")
     assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 8
     assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")
 
@@ -86,43 +86,45 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
 
 def test_the_sentence_names_the_nearest_change() -> None:
     found = decide(KEPT, TWO, None)
-    assert words.decision_text(found) == (
+    assert decision_wording.decision_text(found) == (
         "On these criteria: mine-large. It stays first until the weight of parameters exceeds 28 %; then mine-mid."
     )
     assert (
-        in_language("ja", words.decision_text, found)
+        in_language("ja", decision_wording.decision_text, found)
         == "この基準ではmine-largeを選定。パラメーター数の重みが28%を超えると、mine-midに変わります。"
     )
     one = decide([replace(each, values=each.values[:1]) for each in KEPT], [asked("score")], None)
-    assert words.decision_text(one) == (
+    assert decision_wording.decision_text(one) == (
         "On these criteria: mine-large. Only one criterion weighs: score in made-up (acc, 0-shot)."
     )
-    assert figures.weight_bars(one, 16) == []
+    assert decision_figures.weight_bars(one, 16) == []
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
-    assert words.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
+    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
     alone = decide(KEPT[:1], TWO, None)
-    assert words.decision_text(alone) == "No choice: mine-large is the only model." and alone.chosen is None
+    assert decision_wording.decision_text(alone) == "No choice: mine-large is the only model." and alone.chosen is None
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
-    assert words.decision_text(none) == "None of 5 models meets the thresholds."
-    told = [words.exclusion_text(one, none, PLAIN) for one in none.excluded]
+    assert decision_wording.decision_text(none) == "None of 5 models meets the thresholds."
+    told = [decision_wording.exclusion_text(one, none, PLAIN) for one in none.excluded]
     assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
     gap = decide([candidate("x", None, exact(1))], TWO, None)
-    assert words.decision_text(gap).startswith("None of these models has all")
-    assert words.exclusion_text(gap.excluded[0], gap, PLAIN) == "x: no score in made-up (acc, 0-shot)"
+    assert decision_wording.decision_text(gap).startswith("None of these models has all")
+    assert decision_wording.exclusion_text(gap.excluded[0], gap, PLAIN) == "x: no score in made-up (acc, 0-shot)"
 
 
 def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
     lacking = candidate("SmolLM2", None, exact(2e8))
     left = decide([KEPT[3], lacking], TWO, None)
     assert (left.standing, left.chosen) == ("no_choice", None)
-    assert words.decision_text(left) == "No choice: 1 of 2 has this score; missing: SmolLM2."
-    assert in_language("ja", words.decision_text, left) == (
+    assert decision_wording.decision_text(left) == "No choice: 1 of 2 has this score; missing: SmolLM2."
+    assert in_language("ja", decision_wording.decision_text, left) == (
         "選定できません。このスコアがあるのは2件中1件です。スコアがないモデル：SmolLM2。"
     )
     several = decide([KEPT[3], lacking, candidate("b", exact(3), None)], TWO, None)
-    assert words.decision_text(several).startswith("No choice: 1 of 3 has all that the criteria ask for; missing:")
-    assert words.standing_text(left) == "–"
-    data = figures.front_points(left, 1, 0, (800, 800))
+    assert decision_wording.decision_text(several).startswith(
+        "No choice: 1 of 3 has all that the criteria ask for; missing:"
+    )
+    assert decision_wording.standing_text(left) == "–"
+    data = decision_figures.front_points(left, 1, 0, (800, 800))
     assert not [point for point in data.points if point.is_chosen]
 
 
@@ -140,8 +142,8 @@ def test_the_first_is_the_choice_only_where_it_is_first_in_most_draws(gap: float
         candidate("mine-mid", CriterionValue(80 - gap, 78, 82)),
     ]
     found = decide([*near, candidate("x", exact(20.0))], [asked("score")], None)
-    assert found.standing == standing and words.decision_text(found).startswith(told)
-    assert words.standing_text(found) == {"chosen": "mine-large", "leads": "mine-large leads"}.get(
+    assert found.standing == standing and decision_wording.decision_text(found).startswith(told)
+    assert decision_wording.standing_text(found) == {"chosen": "mine-large", "leads": "mine-large leads"}.get(
         standing, "cannot tell"
     )
 
@@ -150,27 +152,29 @@ def test_a_first_place_in_less_than_half_of_the_draws_is_not_told_as_a_choice() 
     crowd = [candidate(str(n), CriterionValue(80 - n / 100, 70, 90)) for n in range(8)]
     found = decide([*crowd, candidate("x", exact(20.0))], [asked("score")], None)
     assert found.share_first < 0.5 and found.chosen is None
-    assert words.decision_text(found).startswith("Cannot tell: 0 comes first in ")
-    assert in_language("ja", words.decision_text, found).startswith("判定できません。")
+    assert decision_wording.decision_text(found).startswith("Cannot tell: 0 comes first in ")
+    assert in_language("ja", decision_wording.decision_text, found).startswith("判定できません。")
 
 
 def test_without_a_known_error_the_first_leads_and_no_more() -> None:
     plain = [candidate("a", CriterionValue(1.8, None, None)), candidate("b", CriterionValue(2.9, None, None))]
     found = decide(plain, [asked("bits_per_byte")], None)
     assert found.standing == "leads" and found.chosen.name == "a"
-    assert words.decision_text(found) == (
+    assert decision_wording.decision_text(found) == (
         "On these criteria a leads; no error is known. Only one criterion weighs: bits per byte."
     )
     doubtful = decide([candidate("a", CriterionValue(52, 49, 55)), candidate("b", CriterionValue(40, 38, 42))],
                       [asked("score", at_least=50.0)], None)  # fmt: skip
     assert doubtful.standing == "leads"
-    assert words.decision_text(doubtful) == ("On these criteria a leads: by its value the only one that meets them.")
+    assert decision_wording.decision_text(doubtful) == (
+        "On these criteria a leads: by its value the only one that meets them."
+    )
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
     same = [replace(one, values=(one.values[0], exact(7))) for one in KEPT]
-    assert words.note_lines(decide(same, TWO, None)) == ["All of these models are alike in: parameters."]
-    assert words.note_lines(decide(same, [TWO[0], asked("parameters", 0)], None)) == []
+    assert decision_wording.note_lines(decide(same, TWO, None)) == ["All of these models are alike in: parameters."]
+    assert decision_wording.note_lines(decide(same, [TWO[0], asked("parameters", 0)], None)) == []
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -178,14 +182,14 @@ def test_every_reason_has_its_words(language: str) -> None:
     silent = {"best_total", "only_one", "none_meets", "none_known"}
     keys = ("tie", "within_error", "threshold_within_error", "dimension_few_models", "dimension_no_score", "dimension_use_class",
             "dimension_not_comparable", "some_lack_values", "errors_unknown", "one_left", "other_task", "no_task")  # fmt: skip
-    assert all(in_language(language, words.reason_text, key, 0.5) not in ("", key) for key in keys)
-    assert {key for key in silent if in_language(language, words.reason_text, key) == ""} == silent
+    assert all(in_language(language, decision_wording.reason_text, key, 0.5) not in ("", key) for key in keys)
+    assert {key for key in silent if in_language(language, decision_wording.reason_text, key) == ""} == silent
 
 
 def test_a_dominated_model_names_what_dominates_it() -> None:
     found = decide(KEPT, TWO, None)
     told = {
-        one.name: words.pareto_text(standing, found)
+        one.name: decision_wording.pareto_text(standing, found)
         for one, standing in zip(found.candidates, found.pareto, strict=True)
     }
     assert told["mine-bad"] == "dominated for sure: mine-mid, mine-worse, 1 more"
@@ -202,7 +206,7 @@ def test_a_rule_is_told_by_shares_and_thresholds_in_their_units() -> None:
         ),
         assumptions=Assumptions(bits=4.5),
     )  # fmt: skip
-    assert words.rule_text(rule) == (
+    assert decision_wording.rule_text(rule) == (
         "score of the task 60 %, at least 30.0; memory at 4.5 bits 30 %, at most 8.00 GB; score in arc (acc) 10 %"
     )
 
@@ -221,4 +225,4 @@ def test_a_rule_is_told_by_shares_and_thresholds_in_their_units() -> None:
     ],
 )
 def test_amounts_have_their_units(of: str, value: float | None, told: str) -> None:
-    assert words.value_text(of, value) == told
+    assert decision_wording.value_text(of, value) == told

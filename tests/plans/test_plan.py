@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from core.analysis import plans as read_again
+from core.analysis import plans as plan_analysis
 from core.errors import CorpusError, InputError, ModelError
 from core.locale import in_language
 from core.models.hub import find_weights
@@ -28,7 +28,7 @@ from core.records import LayerPlan, PlanConfig
 from core.texts.corpora import open_corpus
 from core.texts.sample import TokenWindows
 from core.texts.windows import merge_pieces
-from core.wording import plans as sentences
+from core.wording import plans as plan_wording
 from tests.plans.small import SIZES
 from tests.tiny import save_tiny_model
 
@@ -81,9 +81,9 @@ def test_blocks_that_do_nothing_are_found_whatever_was_asked(idle_model, tmp_pat
     assert plan.parameters_before - plan.parameters_after == 2 * sum(
         p.numel() for p in open_model(find_weights(str(idle_model)), device="cpu").layers[0].parameters()
     )
-    assert sentences.plan_text(plan).startswith("Recommended: without blocks 2, 4 (of 0 to 5)")
-    assert {row.rule for row in read_again.rivals(found)} >= {"greedy", "influence", "last_angle", "angle"}
-    assert {row.text for row in read_again.harder_text_prices(found)} >= {"typos", "other_domain", *PROBES}
+    assert plan_wording.plan_text(plan).startswith("Recommended: without blocks 2, 4 (of 0 to 5)")
+    assert {row.rule for row in plan_analysis.rivals(found)} >= {"greedy", "influence", "last_angle", "angle"}
+    assert {row.text for row in plan_analysis.harder_text_prices(found)} >= {"typos", "other_domain", *PROBES}
     assert len(found.of("held_out", "loss", "random")) == 14
     for unit in ("attention", "mlp"):
         alone = [row for row in found.of("selection", "divergence", "single") if row.unit == unit]
@@ -97,7 +97,7 @@ def test_as_many_go_as_the_budget_allows(idle_model, tmp_path, monkeypatch):
     monkeypatch.setattr(PlanSetup, "most_removed", 4)
     found = planned(idle_model, tmp_path, budget=0.001)
     assert tuple(found.plan.blocks) == IDLE
-    assert len(read_again.search_path(found)) > len(IDLE)  # what comes next is shown with its price
+    assert len(plan_analysis.search_path(found)) > len(IDLE)  # what comes next is shown with its price
 
 
 def test_blocks_that_cancel_each_other_are_found_though_each_alone_is_dear(tmp_path):
@@ -115,7 +115,7 @@ def test_blocks_that_cancel_each_other_are_found_though_each_alone_is_dear(tmp_p
         model.model.layers[3].mlp.down_proj.bias.copy_(-away)
     model.save_pretrained(tmp_path / "cancel")
     found = planned(tmp_path / "cancel", tmp_path, blocks=3)
-    greedy = next(row for row in read_again.rivals(found) if row.rule == "greedy")
+    greedy = next(row for row in plan_analysis.rivals(found) if row.rule == "greedy")
     assert greedy.blocks == [1, 5, 6] and greedy.difference > 0.001
     assert found.plan.blocks == [2, 3, 5] and found.plan.rule == "exchange"
     assert found.plan.loss_increase == pytest.approx(0, abs=1e-6)
@@ -124,16 +124,16 @@ def test_blocks_that_cancel_each_other_are_found_though_each_alone_is_dear(tmp_p
 def test_an_unverified_plan_says_so_first_and_recommends_nothing(idle_model, tmp_path):
     plan = planned(idle_model, tmp_path, blocks=1).plan
     assert not plan.is_verified and not plan.is_recommended and plan.random_10th is None
-    assert sentences.plan_text(plan).startswith("Not verified: ")
-    assert in_language("ja", sentences.plan_text, plan).startswith("未検証")
-    assert "--verify" in sentences.note_lines(plan)[0]
+    assert plan_wording.plan_text(plan).startswith("Not verified: ")
+    assert in_language("ja", plan_wording.plan_text, plan).startswith("未検証")
+    assert "--verify" in plan_wording.note_lines(plan)[0]
 
 
 def test_where_nothing_is_free_the_answer_is_none_with_the_prices(tmp_path):
     model = save_with_idle_blocks(tmp_path / "busy", idle=())
     found = planned(model, tmp_path, verify=True, budget=1e-4)
     assert not found.plan.is_recommended and "over_budget" in found.plan.reasons
-    assert sentences.plan_text(found.plan).startswith("This set is not within 0.0001 nats per token")
+    assert plan_wording.plan_text(found.plan).startswith("This set is not within 0.0001 nats per token")
     assert [row.unit for row in found.of("selection", "loss", "single")].count("block") == 6
 
 
@@ -141,8 +141,8 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
     steps: list = []
     found = planned(idle_model, tmp_path, steps.append, remove=(1, 3), verify=True, budget=10.0)
     assert found.plan.blocks == [1, 3] and found.plan.rule == "own" and found.plan.sum_of_singles is None
-    assert not found.of("selection", "loss", "single")[12:] and read_again.search_path(found) == []
-    assert {row.rule for row in read_again.rivals(found)} >= {"own", "influence", "angle"}
+    assert not found.of("selection", "loss", "single")[12:] and plan_analysis.search_path(found) == []
+    assert {row.rule for row in plan_analysis.rivals(found)} >= {"own", "influence", "angle"}
     assert steps[-1].done <= steps[-1].total
     with pytest.raises(InputError, match="there is no block 9 to remove"):
         planned(idle_model, tmp_path, remove=(9,))
@@ -275,7 +275,7 @@ def test_a_task_of_ones_own_is_priced_question_by_question(idle_model, tmp_path)
     (row,) = [row for row in idle.outcomes if row.text == "task"]
     assert row.measure == "accuracy" and row.n_points == 40 and row.difference == 0
     assert row.value_before > 0.7 and "no_room_task" not in idle.plan.reasons
-    assert idle.plan.is_recommended and "5 points of the task" in sentences.plan_text(idle.plan)
+    assert idle.plan.is_recommended and "5 points of the task" in plan_wording.plan_text(idle.plan)
     busy = planned(idle_model, tmp_path, remove=(0, 1), **asked)
     (row,) = [row for row in busy.outcomes if row.text == "task"]
     assert row.value_after < row.value_before and not busy.plan.is_recommended

@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.questions.population import group_key, select_population
 from core.questions.ranking_answer import answer_question
 from core.questions.ranking_question import RankingQuestion
-from core.wording import answers as words
+from core.wording import answers as answer_wording
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
 from tests.frames import Model
@@ -60,7 +60,9 @@ def test_checkpoints_on_the_way_and_damaged_networks_that_ship_are_no_models_unl
     assert (free.rows.height, free.n_variants) == (22, 2) and "m23" in free.rows["name"], (
         "nobody's own run is set aside"
     )
-    assert words.note_lines(answer_question(free))[-1].startswith("Not counted, as no models of their own: 2 profiles")
+    assert answer_wording.note_lines(answer_question(free))[-1].startswith(
+        "Not counted, as no models of their own: 2 profiles"
+    )
     named = select_population(replace(known, pilots=(PILOT,)))
     assert (named.rows.height, named.n_variants) == (24, 0) and named.offered["n_models"].to_list() == [24]
 

@@ -14,7 +14,7 @@ from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question, relation_units
 from core.questions.ranking_question import RankingQuestion, runs_of_pilot
 from core.terminal.answers import model_table
-from core.wording import answers as answer_words
+from core.wording import answers as answer_wording
 from core.wording.scores import rank_lines
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
@@ -55,13 +55,13 @@ def test_without_a_pilot_the_published_expectation_is_looked_at_and_called_explo
     assert found.registration.by == "published" and found.registration.sign == "negative"
     assert found.registration.exploratory == ("not_registered",) and not found.registration.is_registered
     assert found.word == found.relation.answer == "hint" and found.relation.corrected_p <= 0.05
-    told = answer_words.answer_text(found)
+    told = answer_wording.answer_text(found)
     assert told.startswith(
         "A hint, not registered beforehand: models whose largest inner dimension is smaller tend to score"
     )
     assert "registered, before" not in told and "(corrected for 2 relations that can be looked at: p < 0.001)" in told
     turned = said(models(), scores(falling()[::-1]))
-    assert turned.word == "hint" and "is larger tend to score better" in answer_words.claim_text(turned)
+    assert turned.word == "hint" and "is larger tend to score better" in answer_wording.claim_text(turned)
 
 
 def varied(n: int = 24, seed: int = 3) -> list[Model]:
@@ -85,7 +85,7 @@ def test_of_twenty_tables_of_random_scores_none_is_told_as_registered_and_few_as
     assert sum(one.word == "hint" for one in found) <= 3
     picked = next(one for one in found if one.relation.p <= 0.05)
     assert picked.relation.n_looks == 100 and picked.relation.corrected_p > 0.05 and picked.reasons == ("search",)
-    assert "corrected for all that can be looked at" in answer_words.undecided_lines(picked)[0]
+    assert "corrected for all that can be looked at" in answer_wording.undecided_lines(picked)[0]
 
 
 def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_what_was_looked_at():
@@ -102,7 +102,7 @@ def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_
 
 def test_of_what_nobody_registered_no_part_is_called_unlike_the_registered_one():
     found = said(models(), scores(falling()), asked=RankingQuestion("final", family="llama"))
-    told = answer_words.exploratory_text(found.registration)
+    told = answer_wording.exploratory_text(found.registration)
     assert told == "Exploratory: nobody registered it for these models."
 
 
@@ -122,14 +122,14 @@ def test_only_the_day_of_registration_counts_and_what_an_author_dates_decides_no
     early = pilot(benchmark=replace(answers.BENCHMARK, frozen=date(2020, 1, 1)))
     late = said(models(), scores(falling()), registered(early, datetime(2026, 11, 29, 8, 0)))
     assert late.registration.exploratory == ("after_scores",) and late.word == "hint"
-    assert "2020" not in answer_words.answer_text(late)
+    assert "2020" not in answer_wording.answer_text(late)
     in_time = said(models(), scores(falling()), registered(early))
-    assert "registered 20 November 2026, before the scores" in answer_words.answer_text(in_time)
-    assert answer_words.expectation_text(in_time.registration).startswith(
+    assert "registered 20 November 2026, before the scores" in answer_wording.answer_text(in_time)
+    assert answer_wording.expectation_text(in_time.registration).startswith(
         "Expectation of the pilot “Tickets”, registered in Workdim on 20 November 2026, dated 1 January 2020 by its author: "
     )
     same = said(models(), scores(falling()), PILOT).registration
-    assert answer_words.registration_day_text(same) == "registered in Workdim on 20 November 2026"
+    assert answer_wording.registration_day_text(same) == "registered in Workdim on 20 November 2026"
 
 
 def test_a_score_stated_with_its_pilot_was_there_when_it_was_registered():
@@ -204,7 +204,7 @@ def test_scores_that_are_all_equal_tell_nothing():
 def test_what_so_many_models_could_show_is_told_once():
     for values, reasons in ((unrelated(12), ("interval_too_wide",)), (falling(), ())):
         found = said(models(len(values)), scores(values))
-        lines = [*answer_words.note_lines(found), *answer_words.detail_lines(found)]
+        lines = [*answer_wording.note_lines(found), *answer_wording.detail_lines(found)]
         assert found.reasons == reasons and sum("|rho| of" in line for line in lines) == 1
 
 

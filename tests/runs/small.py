@@ -14,7 +14,8 @@ from dataclasses import replace
 from core.commands.main import main
 from core.registry.protocols import PROTOCOLS
 from core.runs import estimates, processes
-from core.runs.ray import cluster, engine, worker
+from core.runs.ray import cluster as ray_cluster
+from core.runs.ray import engine, worker
 
 WHOLE = replace(
     PROTOCOLS["quick"], name="whole", n_sequences=16, n_tokens=96, n_draws=2, n_surrogates=1, n_random_models=1
@@ -41,7 +42,7 @@ def use() -> None:
     PROTOCOLS.update(MORE)
     estimates.COMMAND = (sys.executable, "-m", "tests.runs.small", ESTIMATE)
     processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
-    cluster.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
+    ray_cluster.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
     engine.run_remote_job = work
 
 

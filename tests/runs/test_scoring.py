@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.measure import score as measuring
+from core.measure import score as scoring
 from core.runs import processes
 from core.runs.execution import load_scores, run_scoring
 from core.runs.jobs import job_status, list_jobs, submit
@@ -93,7 +93,7 @@ def test_the_same_again_is_there_already_and_can_be_taken_out(tiny_llama, task, 
     renamed = task.with_name("renamed.jsonl")
     renamed.write_bytes(task.read_bytes() + b"\n\n")
     with monkeypatch.context() as patch:
-        patch.setattr(measuring, "load_network", None)
+        patch.setattr(scoring, "load_network", None)
         again = json.loads(
             run_core("score", str(tiny_llama), "--task", str(renamed), "--json", warehouse=warehouse.path).stdout
         )

@@ -10,7 +10,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from core.registry.protocols import PROTOCOLS
-from core.texts import words
+from core.texts import words as text_words
 from core.texts.corpora import DATA, open_corpus
 from core.texts.sample import TokenSample, draw_sample
 from core.texts.windows import characters_for_tokens, merge_pieces
@@ -90,9 +90,9 @@ def place(text: str, tokenizer, n_tokens: int) -> dict[str, str]:
     encoding = tokenizer(text, return_offsets_mapping=True, truncation=True, max_length=n_tokens)
     ids = np.full((1, n_tokens), -1)
     ids[0, : len(encoding["input_ids"])] = encoding["input_ids"]
-    chosen = words.choose_words([text], [1000])
-    rows = words.place_words(
-        chosen, words.read_offsets(encoding, n_tokens)[None], np.isin(ids, tokenizer.all_special_ids)
+    chosen = text_words.choose_words([text], [1000])
+    rows = text_words.place_words(
+        chosen, text_words.read_offsets(encoding, n_tokens)[None], np.isin(ids, tokenizer.all_special_ids)
     )
     return {
         text[start:end]: tokenizer.convert_ids_to_tokens(int(ids[0, row]))
@@ -179,7 +179,7 @@ def test_the_hash_tells_text_and_windows_apart_and_not_tokenizers(english):
     assert all(len(hash) == 12 and int(hash, 16) >= 0 for hash in hashes)
     assert sample.words.hash == draw_sample(open_corpus("english-business"), english[1], QUICK, seed=0).words.hash
     texts = ["one two three", "one two four"]
-    assert words.choose_words(texts, [50, 50]).hash != words.choose_words(texts[::-1], [50, 50]).hash
+    assert text_words.choose_words(texts, [50, 50]).hash != text_words.choose_words(texts[::-1], [50, 50]).hash
 
 
 def test_the_seeded_order_is_the_same_for_every_tokenizer_and_another_for_every_draw(english):
@@ -191,19 +191,19 @@ def test_the_seeded_order_is_the_same_for_every_tokenizer_and_another_for_every_
 
 def test_words_come_from_a_fixed_span_of_each_window_without_its_first_word():
     text = "Alpha beta Beta gamma-delta epsilon"
-    chosen = words.choose_words([text, text], [words.word_span(9, wide=False)] * 2)
-    assert words.word_span(9, wide=False) == 22
+    chosen = text_words.choose_words([text, text], [text_words.word_span(9, wide=False)] * 2)
+    assert text_words.word_span(9, wide=False) == 22
     assert [text[a:b] for a, b in zip(chosen.starts, chosen.ends, strict=True)] == ["beta", "Beta", "gamma"] * 2
     assert chosen.words.tolist() == [0, 1, 2] * 2
     assert chosen.windows.tolist() == [0] * 3 + [1] * 3
     assert chosen.n_words == 3
-    assert words.word_span(128, wide=True) == 128
+    assert text_words.word_span(128, wide=True) == 128
 
 
 def test_a_text_without_words_has_an_empty_set():
-    chosen = words.choose_words(["!!! ...", "—"], [20, 20])
+    chosen = text_words.choose_words(["!!! ...", "—"], [20, 20])
     assert chosen.n_words == 0
-    assert words.place_words(chosen, np.full((2, 8, 2), -1), np.zeros((2, 8), bool)).shape == (0,)
+    assert text_words.place_words(chosen, np.full((2, 8, 2), -1), np.zeros((2, 8), bool)).shape == (0,)
     assert chosen.order(0, 0).shape == (0,)
 
 
@@ -247,8 +247,8 @@ def test_a_character_split_into_bytes_belongs_to_its_last_byte(japanese):
     encoding = japanese[0](text, return_offsets_mapping=True)
     covering = [i for i, (start, end) in enumerate(encoding["offset_mapping"]) if start <= text.index("鱧") < end]
     assert len(covering) > 1
-    chosen = words.choose_words([text], [100])
-    rows = words.place_words(chosen, words.read_offsets(encoding, 40)[None], np.zeros((1, 40), bool))
+    chosen = text_words.choose_words([text], [100])
+    rows = text_words.place_words(chosen, text_words.read_offsets(encoding, 40)[None], np.zeros((1, 40), bool))
     assert rows[chosen.starts.tolist().index(text.index("鱧"))] == covering[-1]
 
 
@@ -265,12 +265,12 @@ def test_neither_unknown_tokens_nor_the_last_token_of_a_window_stand_for_a_word(
 
 
 def test_position_zero_stands_for_no_word_and_a_shared_token_for_both():
-    chosen = words.choose_words(["a b c d e"], [100])
+    chosen = text_words.choose_words(["a b c d e"], [100])
     offsets = np.array([[[0, 3], [3, 7], [7, 9], [-1, -1]]], dtype=np.int32)
     assert chosen.starts.tolist() == [2, 4, 6, 8]
-    assert words.place_words(chosen, offsets, np.zeros((1, 4), bool)).tolist() == [-1, 1, 1, -1]
+    assert text_words.place_words(chosen, offsets, np.zeros((1, 4), bool)).tolist() == [-1, 1, 1, -1]
     special = np.array([[False, True, False, False]])
-    assert words.place_words(chosen, offsets, special).tolist() == [-1, -1, -1, -1]
+    assert text_words.place_words(chosen, offsets, special).tolist() == [-1, -1, -1, -1]
 
 
 def test_a_tokenizer_without_offsets_has_no_words_and_takes_none_from_others(japanese):

@@ -22,7 +22,7 @@ from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import distributions, layer_pairs, layer_tables
 from core.ui.ranking import answer as ranking_answer
-from core.ui.ranking import choices as ranking
+from core.ui.ranking import choices as ranking_choices
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
@@ -79,7 +79,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     offered = select_population(Evidence(runs, queries.scores(warehouse, repositories(runs)))).offered
     assert set(offered["filter"]) == {"not stated"}
-    labels = [ranking.score_label(row) for row in offered.iter_rows(named=True)]
+    labels = [ranking_choices.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
 
 

@@ -82,7 +82,7 @@ def test_a_tag_that_is_not_there_is_named(warehouse, run):
 
 def test_what_is_broken_off_after_the_file_was_written_is_followed(warehouse, run, monkeypatch):
     """The file is the truth from then on."""
-    from core.warehouse import runs as module
+    from core.warehouse import runs as warehouse_runs
 
     real = annotation.write
 
@@ -90,7 +90,7 @@ def test_what_is_broken_off_after_the_file_was_written_is_followed(warehouse, ru
         real(parcel, said)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.annotation, "write", told)
+    monkeypatch.setattr(warehouse_runs.annotation, "write", told)
     with pytest.raises(KeyboardInterrupt):
         annotate(warehouse, run, lambda said: said.with_tag("kept"))
     assert of(warehouse)[0] == ["kept"]  # the rows follow whatever the file holds

@@ -18,7 +18,8 @@ from core.sql.sandbox import run_query
 from core.store import archive, user_files
 from core.store import restore as restoring
 from core.tables import LONG_TABLES
-from core.warehouse import aliases, backup, pilots, recipes, rules, saved_queries, schema
+from core.warehouse import aliases as alias_table
+from core.warehouse import backup, pilots, recipes, rules, saved_queries, schema
 from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
 from core.warehouse.export_runs import export_runs
 from core.warehouse.integrity import check_integrity
@@ -60,7 +61,7 @@ def _full(new_warehouse) -> Warehouse:
         ingest_parcel(warehouse, put_beside(warehouse, make_profile(run_id)))
     pilots.register_pilot(warehouse, PILOT)
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:1])
-    aliases.set_aliases(warehouse, {"their name": "made-up/other"})
+    alias_table.set_aliases(warehouse, {"their name": "made-up/other"})
     saved_queries.save_query(warehouse, "mine", "SELECT 1")
     rules.save_rule(warehouse, RULE)
     rules.add_choice(warehouse, chosen(RULE, "choice-1"))
@@ -150,7 +151,7 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
 def test_what_was_deleted_since_comes_back(full):
     made, before = create_backup(full), content(full)
     saved_queries.delete_query(full, "mine")
-    aliases.set_aliases(full, {}, ["their name"])
+    alias_table.set_aliases(full, {}, ["their name"])
     restore(full, made.file)
     assert same(before, content(full)) and damages(full) == []
     full.rebuild()

@@ -10,7 +10,6 @@ import pytest
 
 from core.errors import WarehouseLocked
 from core.warehouse import connection as gate
-from core.warehouse import connection as store
 from core.warehouse.warehouse import Warehouse
 
 HOLD = """
@@ -41,7 +40,7 @@ def test_readers_do_not_close_the_gate(warehouse):
 
 
 def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(warehouse, python, monkeypatch):
-    monkeypatch.setattr(store, "_GATE_CLOSED", 0.05)
+    monkeypatch.setattr(gate, "_GATE_CLOSED", 0.05)
     shell = python(HOLD, warehouse.path)
     shell.stdout.readline()
     failed: list[str] = []

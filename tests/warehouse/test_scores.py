@@ -8,7 +8,7 @@ import pytest
 from core.errors import WarehouseError
 from core.registry.names import NOT_STATED
 from core.warehouse import queries, schema
-from core.warehouse import scores as shipped
+from core.warehouse import scores as shipped_scores
 from core.warehouse.scores import LADDER, REFERENCE
 from tests.warehouse.filling import FILE_A, import_scores
 
@@ -44,12 +44,12 @@ def test_shipped_scores_without_each_file_are_those_of_the_same_files_for_all_mo
     found = queries.scores(warehouse).filter(suite="ladder", benchmark="ladder_code")
     keys = ["file_sha256", "repository", "benchmark", "metric", "filter"]
     wanted = found.select(*keys, "value", "std_error", run_id="repository")
-    told = wanted.join(shipped.shipped_blocks(wanted), on="run_id")
+    told = wanted.join(shipped_scores.shipped_blocks(wanted), on="run_id")
     assert told.height == found.height and told["blocks"].list.len().unique().to_list() == [26]
     n = 26
     error = ((n - 1) ** 2 / n * pl.col("blocks").list.var()).sqrt()
     assert told.select((error / pl.col("std_error")).is_between(0.8, 1.25)).to_series().all()
-    assert shipped.shipped_blocks(wanted.with_columns(file_sha256=pl.lit("other"))).is_empty()
+    assert shipped_scores.shipped_blocks(wanted.with_columns(file_sha256=pl.lit("other"))).is_empty()
 
 
 def test_every_shipped_row_is_there(scores):
@@ -96,7 +96,7 @@ def edition(monkeypatch):
     """Another version of Workdim, which ships other scores."""
 
     def ship(file):
-        monkeypatch.setattr(shipped, "REFERENCE", file)
+        monkeypatch.setattr(shipped_scores, "REFERENCE", file)
         schema.fingerprint.cache_clear()
 
     yield ship

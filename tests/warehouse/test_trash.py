@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from core.errors import InputError, ResourceError, WarehouseError
-from core.store import trash as store
+from core.store import trash
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
 from core.warehouse import pilots, queries, sync
@@ -123,18 +123,18 @@ delete_runs(Warehouse(sys.argv[1]), [sys.argv[2]])
 def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, runs, monkeypatch):
     """Two browsers delete one run: the second one finds that it is gone, and its parcel stays in the trash."""
     ready, go = threading.Event(), threading.Event()
-    move = store.move_to_trash
+    move = trash.move_to_trash
 
     def slow(*arguments):
         move(*arguments)
         ready.set()
         assert go.wait(20)
 
-    monkeypatch.setattr(store, "move_to_trash", slow)
+    monkeypatch.setattr(trash, "move_to_trash", slow)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(delete_runs, warehouse, [OTHER])
         assert ready.wait(20)
-        monkeypatch.setattr(store, "move_to_trash", move)
+        monkeypatch.setattr(trash, "move_to_trash", move)
         second = pool.submit(delete_runs, warehouse, [OTHER])
         time.sleep(0.1)
         go.set()
@@ -193,7 +193,7 @@ def test_a_parcel_that_cannot_be_moved_stays_and_is_named(warehouse, runs, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write_atomic", refuse)
+        patch.setattr(trash, "write_atomic", refuse)
         with pytest.raises(ResourceError, match="No space left on device. Nothing was deleted"):
             delete_runs(warehouse, [OTHER])
     assert everything(warehouse) == before and not warehouse.folder.pending_changes()

@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 import pytest
 import yaml
 
-from core.analysis import plans as read_again
+from core.analysis import plans as plan_analysis
 from core.locale import in_language
 from core.records import LayerPlan, PlanConfig
 from core.terminal.tables import plan_lines
-from core.wording import plan_evidence, plans
+from core.wording import plan_evidence
+from core.wording import plans as plan_wording
 from tests.plans.made import layer_plan
 
 
@@ -28,18 +29,18 @@ def test_the_answer_comes_first():
 
 def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
     unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"]).plan
-    assert plans.plan_text(unverified).startswith("Not verified: ")
+    assert plan_wording.plan_text(unverified).startswith("Not verified: ")
     dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points").plan
-    assert plans.plan_text(dear).startswith("This set is not within 2 points of the task: ")
-    assert plans.note_lines(dear)[0] == "The upper limit of its price is not under the budget."
+    assert plan_wording.plan_text(dear).startswith("This set is not within 2 points of the task: ")
+    assert plan_wording.note_lines(dear)[0] == "The upper limit of its price is not under the budget."
     for one in (unverified, dear):
-        assert in_language("ja", plans.plan_text, one)[0] in "未こ"
+        assert in_language("ja", plan_wording.plan_text, one)[0] in "未こ"
 
 
 def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     asked = json.dumps(asdict(PlanConfig("o/model", remove=(3, 4, 6))))
     found = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked)
-    assert plans.plan_text(found.plan).startswith(
+    assert plan_wording.plan_text(found.plan).startswith(
         "This set is not within 0.05 nats per token: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 "
     )
     searched = "Price of each number of blocks, along the search"
@@ -93,31 +94,32 @@ def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teach
 
 
 def test_many_blocks_are_told_as_half_open_stretches():
-    assert plans.blocks_text([1, *range(3, 20)], 30) == "blocks [1, 2), [3, 20) (of 0 to 29)"
-    assert in_language("ja", plans.blocks_text, [7], 30) == "ブロック7（0～29のうち）"
+    assert plan_wording.blocks_text([1, *range(3, 20)], 30) == "blocks [1, 2), [3, 20) (of 0 to 29)"
+    assert in_language("ja", plan_wording.blocks_text, [7], 30) == "ブロック7（0～29のうち）"
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_reason_has_words(language):
-    assert all(in_language(language, plans.reason_text, code) for code in plans.REASONS)
-    assert all(in_language(language, plans.mergekit_reason_text, code) for code in plans.MERGEKIT)
-    refused = [layer_plan(reasons=["not_healed", "over_budget"], healing=code).plan for code in plans.HEALING]
+    assert all(in_language(language, plan_wording.reason_text, code) for code in plan_wording.REASONS)
+    assert all(in_language(language, plan_wording.mergekit_reason_text, code) for code in plan_wording.MERGEKIT)
+    refused = [layer_plan(reasons=["not_healed", "over_budget"], healing=code).plan for code in plan_wording.HEALING]
     assert all(
-        in_language(language, plans.reason_text, "not_healed") in in_language(language, plans.note_lines, one)[1]
+        in_language(language, plan_wording.reason_text, "not_healed")
+        in in_language(language, plan_wording.note_lines, one)[1]
         for one in refused
     )
 
 
 def test_the_map_and_the_recipe_are_half_open():
     found = layer_plan()
-    told = read_again.layer_map(found)
+    told = plan_analysis.layer_map(found)
     assert told["kept_stretches"] == [[0, 3], [5, 6], [7, 8]] and told["removed_stretches"] == [[3, 5], [6, 7]]
     assert told["teacher_block_of_student_block"] == {0: 0, 1: 1, 2: 2, 3: 5, 4: 7}
-    recipe = yaml.safe_load(read_again.mergekit_recipe(found, "It costs little."))
+    recipe = yaml.safe_load(plan_analysis.mergekit_recipe(found, "It costs little."))
     assert [one["sources"][0]["layer_range"] for one in recipe["slices"]] == told["kept_stretches"]
     assert {one["sources"][0]["model"] for one in recipe["slices"]} == {"o/model@1"}
     local = layer_plan(reference="local:model", config=json.dumps({"model": "/models/model"}))
-    assert '"/models/model"' in read_again.mergekit_recipe(local, "It costs little.")
+    assert '"/models/model"' in plan_analysis.mergekit_recipe(local, "It costs little.")
 
 
 def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
@@ -132,9 +134,9 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
 
 
 def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_none_is_within_the_budget():
-    answer = plans.named_answer_text(layer_plan())
+    answer = plan_wording.named_answer_text(layer_plan())
     assert answer.startswith("model: 3 of 8 blocks can go for +0.031 [+0.023, +0.039] nats per token")
-    dear = plans.named_answer_text(layer_plan(budget=0.001))
+    dear = plan_wording.named_answer_text(layer_plan(budget=0.001))
     assert dear.startswith(
         "model: None of the sets that were tried is within 0.001 nats per token: the smallest, block "
     )
@@ -143,6 +145,6 @@ def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_no
 
 def test_an_offered_command_asks_for_the_same_text_and_quotes_names():
     asked = PlanConfig("my models/a", "my text.csv", column="body", encoding="cp932", chat="plain", seed=3)
-    told = read_again.save_command(layer_plan(config=json.dumps(asdict(asked)), budget=0.02))
+    told = plan_analysis.save_command(layer_plan(config=json.dumps(asdict(asked)), budget=0.02))
     words = "--corpus|my text.csv|--column|body|--encoding|cp932|--chat|plain|--seed|3|--budget|0.02|--remove|3:5,6"
     assert shlex.split(told) == ["workdim", "plan", "my models/a", *words.split("|"), "--save-model", "smaller"]

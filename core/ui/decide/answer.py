@@ -7,19 +7,19 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.analysis import decision as deciding
+from core.analysis import decision as decision_analysis
 from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.analysis.ranking import natural_sort_key
 from core.errors import Sentence
-from core.figures import decisions as figures
+from core.figures import decisions as decision_figures
 from core.locale import _, worded
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, pictures, reads, tables, url_state
 from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
-from core.wording import answers as answer_words
-from core.wording import decisions as words
+from core.wording import answers as answer_wording
+from core.wording import decisions as decision_wording
 
 ICONS = {
     "chosen": ":material/check_circle:",
@@ -37,14 +37,14 @@ def show_answer(view: DecisionView) -> None:
         st.info(escape(view.message), icon=":material/help:")
         return
     st.markdown(
-        f"#### {ICONS[view.decision.standing]} {escape(words.decision_text(view.decision, view.assumptions.bits))}"
+        f"#### {ICONS[view.decision.standing]} {escape(decision_wording.decision_text(view.decision, view.assumptions.bits))}"
     )
-    other_task = words.other_task_text(view.rule.rule, view.task) if view.rule else None
-    for line in (other_task, *words.note_lines(view.decision), _relation_text(view, view.decision)):
+    other_task = decision_wording.other_task_text(view.rule.rule, view.task) if view.rule else None
+    for line in (other_task, *decision_wording.note_lines(view.decision), _relation_text(view, view.decision)):
         if line:
             st.caption(escape(line))
     if view.rule:
-        st.caption(escape(words.rule_text(view.rule.rule)))
+        st.caption(escape(decision_wording.rule_text(view.rule.rule)))
 
 
 def _relation_text(view: DecisionView, decision: Decision) -> str:
@@ -54,7 +54,7 @@ def _relation_text(view: DecisionView, decision: Decision) -> str:
     )
     if view.task is None or not weighs_dimension:
         return ""
-    return answer_words.answer_text(reads.relation(view.question.with_score(view.task)))
+    return answer_wording.answer_text(reads.relation(view.question.with_score(view.task)))
 
 
 def show_choice(view: DecisionView) -> None:
@@ -64,19 +64,21 @@ def show_choice(view: DecisionView) -> None:
         return
     if decision.candidates:
         _show_front(view, decision)
-        bars = figures.weight_bars(decision, view.assumptions.bits)
+        bars = decision_figures.weight_bars(decision, view.assumptions.bits)
         if bars:
             st.subheader(_("What a change of weight would choose"))
-            pictures.plot(figures.weight_figure(bars), "weights")
+            pictures.plot(decision_figures.weight_figure(bars), "weights")
         st.subheader(_("The models, by their weighted mean"))
         rows = _decision_table(view, decision)
         runs = pl.DataFrame({"run_id": [candidate.run_id for candidate in decision.candidates]})
         selected = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
         tables.show_comparison_button(runs, selected, "matrix")
-        st.caption(words.normalisation_text())
+        st.caption(decision_wording.normalisation_text())
         tables.show_download(_with_ids(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
-        reasons = [words.exclusion_text(candidate, decision, view.assumptions) for candidate in decision.excluded]
+        reasons = [
+            decision_wording.exclusion_text(candidate, decision, view.assumptions) for candidate in decision.excluded
+        ]
         heading = Sentence("Left out: {n} model", "Left out: {n} models", n=len(reasons))
         with st.expander(worded(heading), expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in reasons))
@@ -85,12 +87,14 @@ def show_choice(view: DecisionView) -> None:
 def _show_front(view: DecisionView, decision: Decision) -> None:
     """Draw the models by two criteria, which are chosen where there are more."""
     names = {
-        i: words.criterion_name(criterion.resolved, view.assumptions.bits)
+        i: decision_wording.criterion_name(criterion.resolved, view.assumptions.bits)
         for i, criterion in enumerate(decision.criteria)
     }
     if len(names) < 2:
         return
-    y, x = sorted(names, key=lambda i: (deciding.is_equal_for_all(decision, i), -decision.criteria[i].share, i))[:2]
+    y, x = sorted(
+        names, key=lambda i: (decision_analysis.is_equal_for_all(decision, i), -decision.criteria[i].share, i)
+    )[:2]
     if len(names) > 2:
         with url_state.batched(), st.container(horizontal=True):
             y = inputs.choose_from_list(_("Upwards"), list(names), "up", y, names.__getitem__, width=320)
@@ -98,8 +102,8 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
             x = inputs.choose_from_list(
                 _("To the right"), others, "right", x if x != y else others[0], names.__getitem__, width=320
             )
-    data = figures.front_points(decision, x, y, view.n_points)
-    pictures.plot(figures.front_figure(data, view.assumptions), "front")
+    data = decision_figures.front_points(decision, x, y, view.n_points)
+    pictures.plot(decision_figures.front_figure(data, view.assumptions), "front")
     if data.has_others:
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 
@@ -111,10 +115,12 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
         _("Weighted mean"): [round(total, 3) for total in decision.totals],
     }
     for i, criterion in enumerate(decision.criteria):
-        name = words.measured_criterion_name(criterion.resolved, view.n_points, view.assumptions.bits)
-        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share_text(criterion.share))
+        name = decision_wording.measured_criterion_name(criterion.resolved, view.n_points, view.assumptions.bits)
+        title = _("{criterion}, weight {share}").format(
+            criterion=name, share=decision_wording.share_text(criterion.share)
+        )
         columns[title] = [_cell(view, decision, row, i) for row in range(len(decision.candidates))]
-    columns[_("Among all")] = [words.pareto_text(standing, decision) for standing in decision.pareto]
+    columns[_("Among all")] = [decision_wording.pareto_text(standing, decision) for standing in decision.pareto]
     return pl.DataFrame(columns)
 
 
@@ -122,7 +128,7 @@ def _cell(view: DecisionView, decision: Decision, row: int, i: int) -> str:
     """`61.5 [58.2, 64.8] → 0.72`: the value of a criterion, and its utility."""
     criterion = decision.criteria[i]
     quantity = criterion.resolved.criterion.of
-    text = words.interval_text(quantity, decision.candidates[row].values[i], view.assumptions)
+    text = decision_wording.interval_text(quantity, decision.candidates[row].values[i], view.assumptions)
     utility = decision.utilities[row][i]
     return f"{text} → {utility:.2f}" if utility is not None and criterion.share else text
 
@@ -143,9 +149,9 @@ def _with_ids(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
 def show_cost(view: DecisionView) -> None:
     """Draw memory and price of each model, and the assumptions behind them."""
     assumptions = view.assumptions
-    bars = figures.cost_bars(view.context.runs, view.context.costs, assumptions)
-    pictures.plot(figures.cost_figure(bars, assumptions), "memory")
-    price = figures.price_figure(bars, assumptions)
+    bars = decision_figures.cost_bars(view.context.runs, view.context.costs, assumptions)
+    pictures.plot(decision_figures.cost_figure(bars, assumptions), "memory")
+    price = decision_figures.price_figure(bars, assumptions)
     if price is not None:
         pictures.plot(price, "price")
     else:
@@ -158,7 +164,7 @@ def show_cost(view: DecisionView) -> None:
     else:
         _show_assumption_inputs(assumptions)
     _show_cost_table(view, baseline)
-    st.caption(words.cost_basis_text())
+    st.caption(decision_wording.cost_basis_text())
 
 
 def _choose_baseline(view: DecisionView) -> str | None:
@@ -186,14 +192,16 @@ def _show_assumption_inputs(assumptions: Assumptions) -> None:
         for name, (minimum, maximum) in NUMBER_LIMITS.items():
             is_whole = isinstance(getattr(assumptions, name), int) and name not in ASSUMPTION_UNITS
             inputs.show_number_input(
-                words.assumption_name(name),
+                decision_wording.assumption_name(name),
                 f"a.{name}",
                 minimum,
                 maximum,
                 format="%.0f" if is_whole else "%g",
                 width=210,
             )
-        st.text_input(words.assumption_name("currency"), key=url_state.key("a.currency"), max_chars=8, width=120)
+        st.text_input(
+            decision_wording.assumption_name("currency"), key=url_state.key("a.currency"), max_chars=8, width=120
+        )
 
 
 def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
@@ -202,7 +210,9 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
     costs = [view.context.costs[run_id] for run_id in runs["run_id"]]
     own_speed = _("Own speed [tokens/s]")
     baseline_price = view.context.costs[baseline].price if baseline else None
-    price = {_("Price per month"): [words.value_text("price", cost.price, view.assumptions) for cost in costs]}
+    price = {
+        _("Price per month"): [decision_wording.value_text("price", cost.price, view.assumptions) for cost in costs]
+    }
     saving = {_("Less than in use"): [_saving_text(baseline_price, cost.price, view.assumptions) for cost in costs]}
     rows = pl.DataFrame(
         {
@@ -214,14 +224,14 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
                 [None if cost.hours is None else round(cost.hours, 1) for cost in costs], dtype=pl.Float64
             ),
             _("Machines"): pl.Series([cost.machines for cost in costs], dtype=pl.Int64),
-            _("Speed"): [words.value_text("speed", cost.tokens_per_second) for cost in costs],
-            _("Where from"): [words.speed_source_text(cost) for cost in costs],
-            _("Memory in all"): [words.value_text("memory", cost.memory_bytes) for cost in costs],
-            _("Key-value cache"): [words.cache_text(cost) for cost in costs],
-            _("Parameters"): [words.value_text("parameters", n) for n in runs["parameters"]],
+            _("Speed"): [decision_wording.value_text("speed", cost.tokens_per_second) for cost in costs],
+            _("Where from"): [decision_wording.speed_source_text(cost) for cost in costs],
+            _("Memory in all"): [decision_wording.value_text("memory", cost.memory_bytes) for cost in costs],
+            _("Key-value cache"): [decision_wording.cache_text(cost) for cost in costs],
+            _("Parameters"): [decision_wording.value_text("parameters", n) for n in runs["parameters"]],
             **{
                 _("Weights at {bits} bits").format(bits=bits): [
-                    words.value_text("memory", cost.weight_bytes[k]) for cost in costs
+                    decision_wording.value_text("memory", cost.weight_bytes[k]) for cost in costs
                 ]
                 for k, bits in enumerate(PRECISIONS)
             },
@@ -243,7 +253,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
 def _saving_text(baseline: float | None, price: float | None, assumptions: Assumptions) -> str:
     if price is None or baseline is None:
         return "–"
-    return words.value_text("price", baseline - price, assumptions)
+    return decision_wording.value_text("price", baseline - price, assumptions)
 
 
 def _store_speeds(references: list[str], column: str) -> None:

@@ -11,8 +11,8 @@ import streamlit as st
 from pydantic import ValidationError
 
 from core import wording
-from core.analysis import criteria as analysis
-from core.analysis import decision as deciding
+from core.analysis import criteria as criteria_analysis
+from core.analysis import decision as decision_analysis
 from core.analysis import ranking
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
@@ -25,7 +25,7 @@ from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import ANSWERED, ANY, choose_cloud, choose_group, group_names, named_group, offered_groups
-from core.wording import decisions as words
+from core.wording import decisions as decision_wording
 
 STATED = "own"
 """In place of the id of a rule: the criteria stated on this page."""
@@ -78,7 +78,9 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             data = reads.decision_inputs(runs["run_id"].to_list())
             rule = _choose_rule(data.rules, above)
             assumptions = rule.rule.assumptions if rule else _read_assumptions()
-            context = analysis.choice_context(runs, reads.scores(), data.speeds, assumptions, comparable=comparable)
+            context = criteria_analysis.choice_context(
+                runs, reads.scores(), data.speeds, assumptions, comparable=comparable
+            )
             task = _choose_task(context, rule)
             subset = _one_run_each(_choose_subset(runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
@@ -87,7 +89,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
         decision, message = None, ""
         try:
             if rule:
-                criteria = analysis.resolve_criteria(rule.rule.criteria, context, task_name(task))
+                criteria = criteria_analysis.resolve_criteria(rule.rule.criteria, context, task_name(task))
             else:
                 criteria = _choose_criteria(context, question, use_class)
                 task = next((one.benchmark for one in criteria if one.benchmark is not None), None)
@@ -96,7 +98,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
                         "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
                         "to choose by."
                     )
-            decision = deciding.decide_in_context(context, criteria, task, use_class)
+            decision = decision_analysis.decide_in_context(context, criteria, task, use_class)
         except InputError as error:
             criteria, message = [] if rule else _read_criteria(context, question), worded(error)
         return DecisionView(
@@ -124,7 +126,7 @@ def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQu
 def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
     """Return a saved rule, or None for the criteria stated on the page; what the link says wrongly is drawn `above`."""
     saved = {rule.rule_id: rule for rule in rules}
-    names = {STATED: _("criteria stated here")} | {key: words.rule_name(rule) for key, rule in saved.items()}
+    names = {STATED: _("criteria stated here")} | {key: decision_wording.rule_name(rule) for key, rule in saved.items()}
     unknown = _("The link asks for a rule that is not here: {names}.")
     chosen = inputs.choose_by_id(_("Rule"), list(names), "rule", STATED, names.__getitem__, unknown, above, width=210)
     return saved.get(chosen)
@@ -136,13 +138,13 @@ def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str,
         criterion.of == "score" and criterion.benchmark is None for criterion in rule.rule.criteria
     ):
         return None
-    offered = {analysis.score_key(row): row for row in context.benchmarks.to_dicts()}
+    offered = {criteria_analysis.score_key(row): row for row in context.benchmarks.to_dicts()}
     if not offered:
         return None
     learned = rule.rule.task
     default = next((key for key, row in offered.items() if learned and learned.is_met_by(row)), next(iter(offered)))
     chosen = inputs.choose_from_list(
-        _("Task"), list(offered), "task", default, lambda key: words.task_name(offered[key]), width=230
+        _("Task"), list(offered), "task", default, lambda key: decision_wording.task_name(offered[key]), width=230
     )
     return offered[chosen]
 
@@ -184,17 +186,19 @@ def _available_criteria(context: ChoiceContext, question: RankingQuestion) -> di
     """The criteria that these models can be chosen by, by key. Where no source states which end of a score is the better
     one, the pilot may."""
     population = reads.population(question)
-    registered = analysis.score_key(population.benchmark) if population.benchmark else None
+    registered = criteria_analysis.score_key(population.benchmark) if population.benchmark else None
     direction: Direction = "higher" if population.higher_is_better else "lower"
     criteria = []
     for row in context.benchmarks.to_dicts():
-        criterion = analysis.resolve_criterion(Criterion("score"), context.scored, row)
+        criterion = criteria_analysis.resolve_criterion(Criterion("score"), context.scored, row)
         if not criterion.is_direction_known and criterion.key == registered and population.higher_is_better is not None:
-            criterion = analysis.resolve_criterion(Criterion("score", direction=direction), context.scored, row)
+            criterion = criteria_analysis.resolve_criterion(
+                Criterion("score", direction=direction), context.scored, row
+            )
         criteria.append(criterion)
     for quantity in get_args(Quantity):
         if quantity != "score" and _is_known(context, quantity):
-            criteria.append(analysis.resolve_criterion(Criterion(quantity), context.scored, None))
+            criteria.append(criteria_analysis.resolve_criterion(Criterion(quantity), context.scored, None))
     return {criterion.key: criterion for criterion in criteria}
 
 
@@ -213,11 +217,17 @@ def _default_criteria(
 ) -> list[str]:
     """The keys of the score that the ranking uses, of the size where models differ in it, and of the dimension: of what all
     of these models have. Where they share no score, bits per byte on the same text stand for it."""
-    values = zip(*(one.values for one in analysis.build_candidates(context, list(available.values()))), strict=True)
+    values = zip(
+        *(one.values for one in criteria_analysis.build_candidates(context, list(available.values()))), strict=True
+    )
     shared = {key: available[key] for key, of_models in zip(available, values, strict=False) if None not in of_models}
     benchmark = reads.population(question).benchmark
     scores = [key for key, criterion in shared.items() if criterion.criterion.of == "score"]
-    first = [analysis.score_key(benchmark)] if benchmark and analysis.score_key(benchmark) in scores else scores[:1]
+    first = (
+        [criteria_analysis.score_key(benchmark)]
+        if benchmark and criteria_analysis.score_key(benchmark) in scores
+        else scores[:1]
+    )
     first = first or [key for key in ("bits_per_byte",) if key in shared]
     if not first:
         return []  # the smallest or the cheapest alone is no default
@@ -233,14 +243,16 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
         list(available),
         "by",
         _default_criteria(context, question, available),
-        lambda key: words.criterion_name(available[key]),
+        lambda key: decision_wording.criterion_name(available[key]),
         hides_default=True,
     )
     task = next((available[key].benchmark for key in chosen if available[key].benchmark is not None), None)
-    n = analysis.count_related_models(context, task)
+    n = criteria_analysis.count_related_models(context, task)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for key in chosen:
-            _show_weight_input(available[key], deciding.muted_reason(available[key], n, use_class, context.comparable))
+            _show_weight_input(
+                available[key], decision_analysis.muted_reason(available[key], n, use_class, context.comparable)
+            )
         if chosen:
             with st.popover(_("Thresholds"), icon=":material/horizontal_rule:"):
                 for key in chosen:
@@ -252,12 +264,14 @@ def _show_weight_input(criterion: ResolvedCriterion, muted_reason: str | None) -
     name = f"w.{criterion.key}"
     url_state.restore_choice(name, range(MAX_WEIGHT + 1), _default_weight(criterion))
     value = st.slider(
-        escape(words.criterion_name(criterion)),
+        escape(decision_wording.criterion_name(criterion)),
         0,
         MAX_WEIGHT,
         key=url_state.key(name),
         disabled=muted_reason is not None,
-        help=words.reason_text(deciding.reason_key(criterion, muted_reason)) if muted_reason else None,
+        help=decision_wording.reason_text(decision_analysis.reason_key(criterion, muted_reason))
+        if muted_reason
+        else None,
         width=220,
     )
     url_state.publish(name, value)
@@ -273,7 +287,7 @@ def _show_threshold_input(criterion: ResolvedCriterion) -> None:
     quantity = criterion.criterion.of
     units = {"parameters": _("millions"), "memory": "GB"}
     template = _("{criterion}, at least") if criterion.higher_is_better else _("{criterion}, at most")
-    label = template.format(criterion=words.criterion_name(criterion))
+    label = template.format(criterion=decision_wording.criterion_name(criterion))
     inputs.read_number(f"t.{criterion.key}", None)
     inputs.show_number_input(
         escape(f"{label} [{units[quantity]}]" if quantity in units else label),

@@ -23,7 +23,7 @@ from core.ui import inputs, language, reads, tables, url_state
 from core.ui.decide.choices import DecisionView, task_name
 from core.ui.markdown import escape
 from core.warehouse import rules
-from core.wording import decisions as words
+from core.wording import decisions as decision_wording
 
 MAX_CHOICES = 12
 """Choices of a rule that are drawn."""
@@ -53,10 +53,10 @@ def _rule_table(saved: list[SavedRule]) -> pl.DataFrame:
     """One line per saved rule: how often it was right, what it was made for, its criteria."""
     return pl.DataFrame(
         {
-            _("Rule"): [words.rule_name(rule) for rule in saved],
-            _("Was right"): [words.track_record_text(track_record(rule.choices)) for rule in saved],
-            _("Learned on"): [words.task_name(rule.rule.task) for rule in saved],
-            _("Criteria"): [words.rule_text(rule.rule) for rule in saved],
+            _("Rule"): [decision_wording.rule_name(rule) for rule in saved],
+            _("Was right"): [decision_wording.track_record_text(track_record(rule.choices)) for rule in saved],
+            _("Learned on"): [decision_wording.task_name(rule.rule.task) for rule in saved],
+            _("Criteria"): [decision_wording.rule_text(rule.rule) for rule in saved],
             _("Use class"): [wording.name("use_class", rule.rule.use_class) for rule in saved],
             _("Saved"): [language.local_time(rule.at, in_table=True) for rule in saved],
         }
@@ -76,7 +76,9 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
             )
         inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
-            st.markdown(_("Forget {rule} with all its choices?").format(rule=f"**{escape(words.rule_name(rule))}**"))
+            st.markdown(
+                _("Forget {rule} with all its choices?").format(rule=f"**{escape(decision_wording.rule_name(rule))}**")
+            )
             st.button(
                 _("Delete"),
                 key="rule delete",
@@ -87,7 +89,7 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(choice.task for choice in rule.choices if choice.task):
-        record = words.track_record_text(track_record(rule.choices, task))
+        record = decision_wording.track_record_text(track_record(rule.choices, task))
         st.caption(escape(_("On {task}: {told}.").format(task=task, told=record)))
     for choice in rule.choices[:MAX_CHOICES]:
         _show_past_choice(rule, choice)
@@ -101,8 +103,8 @@ def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
         date_and_task = _("{day}, task {task}").format(
             day=language.local_time(choice.chosen_at), task=choice.task or _("none")
         )
-        st.markdown(f"**{escape(words.choice_text(choice))}** · {escape(date_and_task)}")
-        for line in filter(None, (words.reason_text(key, choice.share_first) for key in choice.reasons)):
+        st.markdown(f"**{escape(decision_wording.choice_text(choice))}** · {escape(date_and_task)}")
+        for line in filter(None, (decision_wording.reason_text(key, choice.share_first) for key in choice.reasons)):
             st.caption(escape(line))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if choice.outcome:
@@ -188,4 +190,4 @@ def _show_upload() -> None:
             except WorkdimError as error:
                 st.error(escape(str(error)), icon=":material/error:")
             else:
-                st.success(escape(words.rule_name(saved)), icon=":material/check:")
+                st.success(escape(decision_wording.rule_name(saved)), icon=":material/check:")

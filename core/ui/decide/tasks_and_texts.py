@@ -10,15 +10,15 @@ import streamlit as st
 from core import wording
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
-from core.figures import generality as figures
+from core.figures import generality as generality_figures
 from core.locale import _
 from core.questions import generality
 from core.questions.generality import OrderTable, OverTasks
 from core.ui import pictures, reads, tables
 from core.ui.decide.choices import DecisionView
 from core.ui.markdown import escape
-from core.wording import answers as answer_words
-from core.wording import decisions as words
+from core.wording import answers as answer_wording
+from core.wording import decisions as decision_wording
 from core.wording.scores import p_number_text
 
 
@@ -32,12 +32,12 @@ def show_by_task(view: DecisionView) -> None:
     if not view.context.comparable:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
-        pictures.plot(figures.task_figure(figures.task_lines(comparison)), "tasks")
-        for line in words.pooled_relation_lines(comparison):
+        pictures.plot(generality_figures.task_figure(generality_figures.task_lines(comparison)), "tasks")
+        for line in decision_wording.pooled_relation_lines(comparison):
             st.caption(escape(line))
     tables.show(_task_table(view, comparison), "task table")
     if view.context.comparable and len(comparison.tasks) > 1:
-        st.caption(escape(words.many_tasks_text()))
+        st.caption(escape(decision_wording.many_tasks_text()))
     st.caption(
         _(
             "What a task chooses: these criteria with the score of that task in the place of every score, without thresholds of scores."
@@ -59,19 +59,19 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
         relation, pooled = task.answer.relation, pooled_tasks.get(task.key)
         rows.append(
             (
-                words.task_name(task.benchmark),
+                decision_wording.task_name(task.benchmark),
                 str(relation.n),
-                answer_words.answer_word(task.answer) if view.context.comparable else "–",
-                answer_words.coefficient_text(relation.rho, relation.lower, relation.upper),
+                answer_wording.answer_word(task.answer) if view.context.comparable else "–",
+                answer_wording.coefficient_text(relation.rho, relation.lower, relation.upper),
                 "–" if task.p is None else p_number_text(task.p),
-                answer_words.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
-                words.standing_text(task.decision),
+                answer_wording.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
+                decision_wording.standing_text(task.decision),
             )
         )
     if comparison.decision or (comparison.pooled and comparison.pooled.n_tasks > 1):
         mean = comparison.pooled
-        rho = answer_words.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
-        rows.append((_("all tasks together"), "", "", rho, "", "", words.standing_text(comparison.decision)))
+        rho = answer_wording.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
+        rows.append((_("all tasks together"), "", "", rho, "", "", decision_wording.standing_text(comparison.decision)))
     titles = [
         _("Task"),
         _("Models"),
@@ -107,16 +107,16 @@ def show_other_texts(view: DecisionView) -> None:
             for text in (texts[key] for key in order.columns)
         ]
         _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen_name(view.decision))
-        st.caption(escape(words.concordance_text(order, over_texts=True)))
+        st.caption(escape(decision_wording.concordance_text(order, over_texts=True)))
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
-            st.caption(escape(words.agreement_text(agreement)))
+            st.caption(escape(decision_wording.agreement_text(agreement)))
     st.subheader(_("Models on several tasks"))
     task_order = _over_tasks(view).order
     if task_order is None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
-    by_key = {score_key(row): words.task_name(row) for row in view.context.benchmarks.to_dicts()}
+    by_key = {score_key(row): decision_wording.task_name(row) for row in view.context.benchmarks.to_dicts()}
     _show_order(
         task_order,
         [by_key.get(key, key.split("~")[1]) for key in task_order.columns],
@@ -124,10 +124,12 @@ def show_other_texts(view: DecisionView) -> None:
         "by tasks",
         _chosen_name(view.decision),
     )
-    st.caption(escape(words.concordance_text(task_order, over_texts=False)))
+    st.caption(escape(decision_wording.concordance_text(task_order, over_texts=False)))
 
 
 def _show_order(order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
-    data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen)
+    data = generality_figures.order_points(
+        order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen
+    )
     title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
-    pictures.plot(figures.order_figure(data, title), f"order {key}")
+    pictures.plot(generality_figures.order_figure(data, title), f"order {key}")

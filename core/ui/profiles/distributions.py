@@ -16,7 +16,7 @@ from core.ui.markdown import escape
 from core.ui.profiles.choices import choose_run_and_quantity
 from core.ui.ranking.answer import ICONS
 from core.ui.reads import Selection
-from core.wording import within as words
+from core.wording import within as within_wording
 from core.wording.labels import run_labels
 
 
@@ -144,14 +144,14 @@ def show_windows(selection: Selection) -> None:
             pass_name = "text"
     relation = relate_windows(windows, place, shuffled)
     with top:
-        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(words.answer_text(relation, run))}")
+        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(within_wording.answer_text(relation, run))}")
         drawn_windows, drawn_run = windows, run
         if pass_name == "shuffled" and shuffled is not None:
             drawn_run = selection.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
             drawn_windows = shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
-    st.caption("  \n".join(map(escape, (*words.note_lines(relation), words.expectation_text()))))
+    st.caption("  \n".join(map(escape, (*within_wording.note_lines(relation), within_wording.expectation_text()))))
     label = _("Download these numbers (CSV)")
     tables.show_download(
         tables.with_provenance(selection.windows, selection.with_controls), "workdim_windows.csv", label

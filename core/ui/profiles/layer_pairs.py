@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core import wording
-from core.figures import layer_pairs
+from core.figures import layer_pairs as layer_pair_figures
 from core.locale import _
 from core.ui import notices, pictures, tables
 from core.ui.profiles.choices import choose_run_and_quantity
@@ -24,20 +24,20 @@ def show(selection: Selection) -> None:
         )
         return
     run, measure = choose_run_and_quantity(runs, _("Measure"), measures, "measure", "pair")
-    data = layer_pairs.pair_points(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.pair_figure(data), "pairs")
+    data = layer_pair_figures.pair_points(pairs, run["run_id"], measure)
+    pictures.plot(layer_pair_figures.pair_figure(data), "pairs")
     st.caption(_reading_aid(data))
-    successive = layer_pairs.successive_layers(pairs, run["run_id"], measure)
-    pictures.plot(layer_pairs.successive_figure(successive), "along")
+    successive = layer_pair_figures.successive_layers(pairs, run["run_id"], measure)
+    pictures.plot(layer_pair_figures.successive_figure(successive), "along")
     st.caption(_successive_aid(measure))
-    _show_exponent(layer_pairs.displacement_exponent(pairs, run["run_id"]))
+    _show_exponent(layer_pair_figures.displacement_exponent(pairs, run["run_id"]))
     rows = pairs.filter(run_id=run["run_id"], measure=measure)
     tables.show_download(
         tables.with_provenance(rows, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)")
     )
 
 
-def _reading_aid(data: layer_pairs.PairData) -> str:
+def _reading_aid(data: layer_pair_figures.PairData) -> str:
     """What the ends of the scale mean, and what chance alone would give."""
     texts = {
         "autocorrelation": _(
@@ -85,10 +85,10 @@ def _successive_aid(measure: str) -> str:
         "From each layer to the next, with two standard errors. Grey, where it is known: the mean and two standard "
         "deviations where the tokens of one layer are permuted."
     )
-    return wording.joined_sentences((flow if measure in layer_pairs.FLOW_MEASURES else "", bars))
+    return wording.joined_sentences((flow if measure in layer_pair_figures.FLOW_MEASURES else "", bars))
 
 
-def _show_exponent(exponent: layer_pairs.DisplacementExponent | None) -> None:
+def _show_exponent(exponent: layer_pair_figures.DisplacementExponent | None) -> None:
     """Draw the displacement exponent in a sentence that says what to compare it with, and names no cause."""
     if exponent is None:
         return
@@ -107,7 +107,7 @@ def _show_exponent(exponent: layer_pairs.DisplacementExponent | None) -> None:
     )
 
 
-def pace_text(exponent: layer_pairs.DisplacementExponent) -> str:
+def pace_text(exponent: layer_pair_figures.DisplacementExponent) -> str:
     """How an exponent compares with a random walk, beyond two standard errors."""
     if exponent.std_error is None:
         return _("its error is not known")

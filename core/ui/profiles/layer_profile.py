@@ -9,7 +9,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import control_links
-from core.figures import claims, layer_profiles, profile_data
+from core.figures import claims as claim_figures
+from core.figures import layer_profiles, profile_data
 from core.figures.profile_data import CorrelatorData, ProfileData, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
 from core.figures.svg_profiles import LayerSelection, profile_caption, profile_svg
@@ -76,7 +77,7 @@ def show(selection: Selection) -> None:
             st.markdown(wording.own_definition_text())
         _show_picture_download(choice, data, selection)
 
-    claim_data = claims.claim_points(selection.claims, runs)
+    claim_data = claim_figures.claim_points(selection.claims, runs)
     if claim_data.lines:
         st.subheader(_("Read in other ways"))
         _show_claim_figure(claim_data)
@@ -237,8 +238,8 @@ def _show_scale_figure(scans: list[layer_profiles.RankScan]) -> None:
     )
 
 
-def _show_claim_figure(data: claims.ClaimData) -> None:
+def _show_claim_figure(data: claim_figures.ClaimData) -> None:
     """Draw the outcome of each claim under each specification."""
-    pictures.plot(claims.claim_figure(data), "grid of claims")
+    pictures.plot(claim_figures.claim_figure(data), "grid of claims")
     text = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
     st.caption(text.format(marks=outcome_legend_text()))

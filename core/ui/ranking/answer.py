@@ -24,7 +24,7 @@ from core.registry.published import CLAIMS
 from core.ui import pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
-from core.wording import answers as words
+from core.wording import answers as answer_wording
 from core.wording import provenance
 from core.wording.numbers import day
 from core.wording.scores import score_flag_lines
@@ -56,13 +56,13 @@ def show_answer(answer: Answer, *, hides_notes: bool = False) -> None:
 
     `hides_notes`: all notes go into the expander, since another sentence follows.
     """
-    expected, *notes = words.note_lines(answer)
-    st.markdown(f"#### {ICONS[answer.word]} {escape(words.answer_text(answer))}", help=escape(expected))
+    expected, *notes = answer_wording.note_lines(answer)
+    st.markdown(f"#### {ICONS[answer.word]} {escape(answer_wording.answer_text(answer))}", help=escape(expected))
     n_shown = 0 if hides_notes else MAX_NOTES
-    lines = [words.exploratory_text(answer.registration), *notes[:n_shown]] if n_shown else []
+    lines = [answer_wording.exploratory_text(answer.registration), *notes[:n_shown]] if n_shown else []
     if any(lines):
         st.caption("  \n".join(escape(line) for line in lines if line))
-    details = [expected, *notes[n_shown:], *words.detail_lines(answer)]
+    details = [expected, *notes[n_shown:], *answer_wording.detail_lines(answer)]
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
         st.markdown("\n".join(f"- {escape(line)}" for line in details))
 
@@ -71,10 +71,10 @@ def show_different_answer(view: RankingView, page_answer: Answer) -> None:
     """Draw the answer to the reader's choices, with the notes not shown yet; nothing where it is that of the page."""
     if not view.is_different:
         return
-    shown_notes = words.note_lines(page_answer)
-    notes = "  \n".join(escape(line) for line in words.note_lines(view.answer) if line not in shown_notes)
-    st.markdown(f"**{escape(words.answer_text(view.answer))}**", help=notes or None)
-    if caution := words.exploratory_text(view.answer.registration):
+    shown_notes = answer_wording.note_lines(page_answer)
+    notes = "  \n".join(escape(line) for line in answer_wording.note_lines(view.answer) if line not in shown_notes)
+    st.markdown(f"**{escape(answer_wording.answer_text(view.answer))}**", help=notes or None)
+    if caution := answer_wording.exploratory_text(view.answer.registration):
         st.caption(escape(caution))
 
 
@@ -99,7 +99,7 @@ def _nothing_text(view: RankingView) -> str:
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
     if population.asked.cloud == BY_TYPE:
-        return words.answer_text(view.answer)
+        return answer_wording.answer_text(view.answer)
     runs = reads.ranking().filter(pl.col("words_hash").is_not_null())
     if _any_share(runs, WORD_KEYS):
         return _(
@@ -221,13 +221,16 @@ def show_published(answer: Answer) -> None:
                 {
                     _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
                     _("n (models)"): [str(answer.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
-                    _("Direction"): [words.answer_word(answer), *(words.direction_name(claim) for claim in CLAIMS)],
+                    _("Direction"): [
+                        answer_wording.answer_word(answer),
+                        *(answer_wording.direction_name(claim) for claim in CLAIMS),
+                    ],
                     _("What is said"): [
-                        words.relation_text(answer.relation),
+                        answer_wording.relation_text(answer.relation),
                         *(_translated(claim.said) for claim in CLAIMS),
                     ],
                     _("What else it could be"): [
-                        words.expectation_text(answer.registration),
+                        answer_wording.expectation_text(answer.registration),
                         *(_translated(claim.confound) for claim in CLAIMS),
                     ],
                     _("Seen as"): ["", *(evidence[claim.seen] for claim in CLAIMS)],

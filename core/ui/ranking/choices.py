@@ -24,7 +24,7 @@ from core.registry.names import keys
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
 from core.ui import inputs, notices, reads, url_state
 from core.ui.markdown import escape
-from core.wording import answers as words
+from core.wording import answers as answer_wording
 from core.wording import provenance
 from core.wording.labels import run_labels
 from core.wording.scores import row_benchmark_name
@@ -99,7 +99,9 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
         answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
-    is_different = in_language("en", words.answer_text, answer) != in_language("en", words.answer_text, page_answer)
+    is_different = in_language("en", answer_wording.answer_text, answer) != in_language(
+        "en", answer_wording.answer_text, page_answer
+    )
     return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
 
 
@@ -235,7 +237,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
 
 def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
     """Return the question about a chosen dimension."""
-    names = {key: words.dimension_name(key) for key in DIMENSIONS}
+    names = {key: answer_wording.dimension_name(key) for key in DIMENSIONS}
     chosen = inputs.choose_from_list(
         _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=190
     )

@@ -21,7 +21,7 @@ from core.questions.ranking_question import BY_WORD, DIMENSIONS
 from core.ui import language, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView, column_names
-from core.wording import answers as words
+from core.wording import answers as answer_wording
 from core.wording.labels import run_labels
 from core.wording.scores import is_made_here, rank_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks, verdict_text
@@ -144,8 +144,8 @@ def _table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], p
     labels = run_labels(rows)
     value_range = _value_range([models[run_id] for run_id in rows["run_id"]])
     own = dict(zip(rows["run_id"], _own_score_texts(rows), strict=True)) if "own_score" in rows.columns else {}
-    dimension = words.dimension_name(view.full_answer.population.asked.dimension)
-    names = column_names() | {"score": words.benchmark_name(view.full_answer)}
+    dimension = answer_wording.dimension_name(view.full_answer.population.asked.dimension)
+    names = column_names() | {"score": answer_wording.benchmark_name(view.full_answer)}
     tags_differ = rows["tags"].n_unique() > 1  # a tag of all models distinguishes none
     chosen = [key for key in names if key in columns and (key != "tags" or tags_differ)]
     keys = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import wording
 from core.errors import InputError
-from core.figures import scores
+from core.figures import scores as score_figures
 from core.locale import _
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
 from core.scores.score_rows import ScoreFile, metrics_without_direction, with_directions
@@ -122,9 +122,9 @@ def _show_previews(previews: list[ImportPreview]) -> None:
     with st.expander(_("About each file")) if len(previews) > MAX_UNFOLDED else st.container():
         for preview in previews:
             _show_file_text(preview)
-    kinds = [(preview.file.name, scores.with_kind(preview.rows)) for preview in previews]
+    kinds = [(preview.file.name, score_figures.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
-        figure = scores.import_figure(scores.import_points(kinds))
+        figure = score_figures.import_figure(score_figures.import_points(kinds))
         pictures.plot(figure, "scores bars")
         _show_values(previews)
     likely = _show_names(previews)
@@ -265,13 +265,13 @@ def _value_table(previews: Sequence[ImportPreview], kind: str | None) -> tuple[p
     parts: list[pl.DataFrame] = []
     n_values = 0
     for preview in previews:
-        rows = scores.with_kind(preview.rows)
+        rows = score_figures.with_kind(preview.rows)
         rows = rows if kind is None else rows.filter(kind=kind)
         n_values += rows.height
         n_left = MAX_ROWS - sum(table.height for table in parts)
         if n_left > 0 and rows.height:
             parts.append(_score_rows(preview, rows.head(n_left)))
-    table = pl.concat(parts) if parts else _score_rows(previews[0], scores.with_kind(previews[0].rows.head(0)))
+    table = pl.concat(parts) if parts else _score_rows(previews[0], score_figures.with_kind(previews[0].rows.head(0)))
     return tables.without_empty(table.to_dict()), n_values
 
 

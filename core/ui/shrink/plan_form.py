@@ -14,7 +14,7 @@ from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.measure.measure_form import choose_text, store_upload
-from core.wording import plans as sentences
+from core.wording import plans as plan_wording
 from core.wording.labels import text_name
 from core.wording.numbers import duration
 
@@ -151,7 +151,7 @@ def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escape(' · '.join([config.model, text_name(config.corpus)]))}**")
         st.metric(_("Time"), duration(estimate.seconds), width="content")
-        st.caption(escape("  \n".join(sentences.estimate_lines(estimate))))
+        st.caption(escape("  \n".join(plan_wording.estimate_lines(estimate))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
             with job_cards.starting():
                 _start(config)

@@ -12,15 +12,15 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis import plans as analysis
-from core.figures import plans as figures
+from core.analysis import plans as plan_analysis
+from core.figures import plans as plan_figures
 from core.locale import _
 from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
-from core.wording import plan_evidence as evidence
-from core.wording import plans as sentences
+from core.wording import plan_evidence
+from core.wording import plans as plan_wording
 from core.wording.labels import short_id
 from core.wording.numbers import number
 
@@ -61,18 +61,21 @@ def show_answer(layer_plan: LayerPlan) -> None:
     plan = layer_plan.plan
     answer = st.container(gap="small")
     if plan.budget_unit == "points":
-        within, budget_text = analysis.within_task_budget(layer_plan), sentences.budget_text(plan)
+        within, budget_text = plan_analysis.within_task_budget(layer_plan), plan_wording.budget_text(plan)
     else:
         budget = _choose_budget(layer_plan)
-        within, budget_text = analysis.sets_within_budget(layer_plan, budget), sentences.nats_text(budget)
+        within, budget_text = plan_analysis.sets_within_budget(layer_plan, budget), plan_wording.nats_text(budget)
     with answer:
-        st.subheader(escape(sentences.within_budget_text(layer_plan, within, budget_text)), anchor=False)
-        for line in (sentences.healing_text(layer_plan) if within.is_plan else "", sentences.task_text(layer_plan)):
+        st.subheader(escape(plan_wording.within_budget_text(layer_plan, within, budget_text)), anchor=False)
+        for line in (
+            plan_wording.healing_text(layer_plan) if within.is_plan else "",
+            plan_wording.task_text(layer_plan),
+        ):
             if line:
                 st.markdown(escape(line))
         # It is about the plan's own budget, the answer about the one chosen here.
-        over_budget = sentences.reason_text("over_budget")
-        for line in sentences.objection_lines(plan) if within.is_plan else ():
+        over_budget = plan_wording.reason_text("over_budget")
+        for line in plan_wording.objection_lines(plan) if within.is_plan else ():
             if line != over_budget:
                 st.caption(escape(line))
         if within.price is not None and not within.is_plan:
@@ -80,12 +83,12 @@ def show_answer(layer_plan: LayerPlan) -> None:
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            command = analysis.plan_command(layer_plan, "--verify", "--blocks", str(len(within.price.blocks)))
+            command = plan_analysis.plan_command(layer_plan, "--verify", "--blocks", str(len(within.price.blocks)))
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
-    captions = [sentences.range_example_text(blocks)]
-    tried_as = "" if within.price else sentences.removed_name(plan, is_recommended=False)
-    picture = figures.blocks_svg(blocks, plan.n_layers, pictures.theme(), tried_as=tried_as)
+    captions = [plan_wording.range_example_text(blocks)]
+    tried_as = "" if within.price else plan_wording.removed_name(plan, is_recommended=False)
+    picture = plan_figures.blocks_svg(blocks, plan.n_layers, pictures.theme(), tried_as=tried_as)
     st.image(picture, width="stretch", alt=captions[0])
     st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
@@ -94,7 +97,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
     """Return the budget in nats per token, at most the price of the dearest step of the search."""
     plan_budget = layer_plan.plan.budget
     budget = url_state.restore_number("nats", plan_budget, 0.0) or 0.0
-    limits = [analysis.upper_limit(row) for row in analysis.search_steps(layer_plan)]
+    limits = [plan_analysis.upper_limit(row) for row in plan_analysis.search_steps(layer_plan)]
     highest = max(plan_budget, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
     highest = round((highest // step + 1) * step, 6)
@@ -106,7 +109,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
         key=url_state.key("nats"),
         format="%g",
         help=_("Along the prices that this plan has stored; {own} was asked for.").format(
-            own=sentences.budget_text(layer_plan.plan)
+            own=plan_wording.budget_text(layer_plan.plan)
         ),
     )
     url_state.publish("nats", budget)
@@ -133,8 +136,8 @@ def _show_plan_price(layer_plan: LayerPlan) -> None:
     plan = layer_plan.plan
     template = _("Of the plan itself, without {blocks}: {price} nats per token{healed}.")
     text = template.format(
-        blocks=sentences.blocks_text(plan.blocks, plan.n_layers),
-        price=sentences.price_text(plan.loss_increase, plan.lower, plan.upper),
+        blocks=plan_wording.blocks_text(plan.blocks, plan.n_layers),
+        price=plan_wording.price_text(plan.loss_increase, plan.lower, plan.upper),
         healed=_(", healed") if plan.is_healed else "",
     )
     st.markdown(escape(text))
@@ -146,23 +149,23 @@ def _show_plan_price(layer_plan: LayerPlan) -> None:
 def show_prices(layer_plan: LayerPlan) -> None:
     """Draw size against loss, and the candidates of the plan's size."""
     budget = st.session_state.get(url_state.key("nats")) if layer_plan.plan.budget_unit == "nats" else None
-    data = figures.price_points(layer_plan)
-    pictures.plot(figures.price_figure(data, budget), "plan price")
+    data = plan_figures.price_points(layer_plan)
+    pictures.plot(plan_figures.price_figure(data, budget), "plan price")
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
-    for line in evidence.published_lines(layer_plan):
+    for line in plan_evidence.published_lines(layer_plan):
         st.markdown(escape(line))
-    for line in evidence.control_lines(layer_plan.plan):
+    for line in plan_evidence.control_lines(layer_plan.plan):
         st.caption(escape(line))
     healed = [layer_plan.price] if layer_plan.plan.is_healed else []
-    rows = [*healed, *analysis.rivals(layer_plan)]
-    names = [evidence.rule_name(row.rule) + (_(", healed") if row.is_healed else "") for row in rows]
+    rows = [*healed, *plan_analysis.rivals(layer_plan)]
+    names = [plan_evidence.rule_name(row.rule) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
             _("Rule"): names,
             _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
-            _("Nats per token [95 %]"): [sentences.outcome_price_text(row) for row in rows],
+            _("Nats per token [95 %]"): [plan_wording.outcome_price_text(row) for row in rows],
             _("Taken"): [_choice_text(row) for row in rows],
         }
     )
@@ -182,11 +185,11 @@ def _choice_text(row: PlanOutcomeRow) -> str:
 def show_single_blocks(layer_plan: LayerPlan) -> None:
     """Draw the price of each block, each attention and each MLP alone."""
     influence = layer_plan.of("selection", "influence")
-    points = figures.single_block_points(layer_plan)
+    points = plan_figures.single_block_points(layer_plan)
     if not points["block"] and not points["attention"]:
         st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
         return
-    pictures.plot(figures.single_block_figure(points, influence, layer_plan.plan.blocks), "plan alone")
+    pictures.plot(plan_figures.single_block_figure(points, influence, layer_plan.plan.blocks), "plan alone")
     st.caption(
         _(
             "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
@@ -201,14 +204,14 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
     _show_plan_price(layer_plan)
-    st.markdown(f"**{escape(evidence.largest_losses_text(layer_plan))}**")
-    for line in sentences.caution_lines(layer_plan.plan):
+    st.markdown(f"**{escape(plan_evidence.largest_losses_text(layer_plan))}**")
+    for line in plan_wording.caution_lines(layer_plan.plan):
         st.caption(escape(line))
     for column, is_of_answers in zip(st.columns(2), (True, False), strict=True):
-        rows = figures.harder_points(layer_plan, is_of_answers)
+        rows = plan_figures.harder_points(layer_plan, is_of_answers)
         with column:
-            pictures.plot(figures.harder_figure(rows, is_of_answers), f"plan harder {is_of_answers}")
-    prices = analysis.harder_text_prices(layer_plan)
+            pictures.plot(plan_figures.harder_figure(rows, is_of_answers), f"plan harder {is_of_answers}")
+    prices = plan_analysis.harder_text_prices(layer_plan)
     table = pl.DataFrame(
         {
             _("Text or probe"): [wording.name("plan_text", row.text) for row in prices],
@@ -217,7 +220,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
             _("Before"): [_value_text(row, row.value_before) for row in prices],
             _("After"): [_value_text(row, row.value_after) for row in prices],
             _("Change [95 %]"): [
-                sentences.outcome_price_text(row) if row.measure == "loss" else sentences.points_text(row)
+                plan_wording.outcome_price_text(row) if row.measure == "loss" else plan_wording.points_text(row)
                 for row in prices
             ],
             _("N"): [row.n_points for row in prices],
@@ -239,7 +242,7 @@ def show_saving(layer_plan: LayerPlan) -> None:
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
-        if (time := analysis.time_saved_share(plan)) is not None:
+        if (time := plan_analysis.time_saved_share(plan)) is not None:
             label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
             st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
     rows = [row for row in layer_plan.outcomes if row.text == "weights" and row.value_before and row.value_after]
@@ -252,7 +255,7 @@ def show_saving(layer_plan: LayerPlan) -> None:
     )
     if rows:
         tables.show(table, "plan weights", width="content")
-    for line in sentences.saving_lines(plan):
+    for line in plan_wording.saving_lines(plan):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
@@ -263,13 +266,13 @@ def _size_text(n_bytes: float | None) -> str:
 
 def show_directions(layer_plan: LayerPlan) -> None:
     """Draw the number of directions that each layer needs, beside d2."""
-    points = analysis.layer_directions(layer_plan)
+    points = plan_analysis.layer_directions(layer_plan)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
-        st.code(analysis.plan_command(layer_plan, "--verify", "--directions"), language=None)
+        st.code(plan_analysis.plan_command(layer_plan, "--verify", "--directions"), language=None)
         return
-    task_points = analysis.layer_directions(layer_plan, "task")
-    figure = figures.direction_figure(points, task_points, analysis.joint_projection(layer_plan))
+    task_points = plan_analysis.layer_directions(layer_plan, "task")
+    figure = plan_figures.direction_figure(points, task_points, plan_analysis.joint_projection(layer_plan))
     pictures.plot(figure, "plan directions")
     st.caption(
         _(
@@ -277,8 +280,8 @@ def show_directions(layer_plan: LayerPlan) -> None:
             "layers do not compose; only that of all layers at once says something of a smaller model's width."
         )
     )
-    st.markdown(f"**{escape(wording.joined_sentences(evidence.student_lines(layer_plan)))}**")
-    for line in evidence.direction_lines(layer_plan):
+    st.markdown(f"**{escape(wording.joined_sentences(plan_evidence.student_lines(layer_plan)))}**")
+    for line in plan_evidence.direction_lines(layer_plan):
         st.markdown(f"- {escape(line)}")
 
 
@@ -290,7 +293,9 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
     )
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         layer_plan = reads.layer_plan(plan_id)
-        sentence = layer_plan and evidence.sufficient_directions_text(layer_plan, analysis.layer_directions(layer_plan))
+        sentence = layer_plan and plan_evidence.sufficient_directions_text(
+            layer_plan, plan_analysis.layer_directions(layer_plan)
+        )
         if sentence:
             st.markdown(escape(sentence))
             st.page_link(
@@ -306,23 +311,23 @@ def show_files(layer_plan: LayerPlan) -> None:
     plan = layer_plan.plan
     _show_plan_price(layer_plan)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
-    is_allowed = analysis.within_own_budget(layer_plan).price is not None
-    tried_as = "" if is_allowed else sentences.removed_name(plan, is_recommended=False)
-    picture = figures.blocks_svg(plan.blocks, plan.n_layers, tried_as=tried_as)
+    is_allowed = plan_analysis.within_own_budget(layer_plan).price is not None
+    tried_as = "" if is_allowed else plan_wording.removed_name(plan, is_recommended=False)
+    picture = plan_figures.blocks_svg(plan.blocks, plan.n_layers, tried_as=tried_as)
     with st.container(horizontal=True):
         inputs.show_download(
-            _("Map of blocks (JSON)"), json.dumps(analysis.layer_map(layer_plan), indent=2), f"{name}.json"
+            _("Map of blocks (JSON)"), json.dumps(plan_analysis.layer_map(layer_plan), indent=2), f"{name}.json"
         )
         inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
             inputs.show_download(
                 _("Recipe for mergekit (YAML)"),
-                analysis.mergekit_recipe(layer_plan, sentences.plan_text(plan)),
+                plan_analysis.mergekit_recipe(layer_plan, plan_wording.plan_text(plan)),
                 f"{name}.yaml",
             )
     if plan.mergekit is not None:
         message = _("No recipe for mergekit. {reason}")
-        st.caption(escape(message.format(reason=sentences.mergekit_reason_text(plan.mergekit))))
+        st.caption(escape(message.format(reason=plan_wording.mergekit_reason_text(plan.mergekit))))
     if plan.saved_as:
         st.markdown(
             _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.").format(
@@ -332,7 +337,7 @@ def show_files(layer_plan: LayerPlan) -> None:
         _show_profiles_link(layer_plan)
         return
     st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
-    st.code(analysis.save_command(layer_plan), language=None)
+    st.code(plan_analysis.save_command(layer_plan), language=None)
 
 
 def _show_profiles_link(layer_plan: LayerPlan) -> None:
@@ -363,11 +368,11 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
             _("Blocks"): [f"{len(row['blocks'])} / {row['n_layers']}" for row in rows],
             _("Which"): [", ".join(map(str, row["blocks"])) for row in rows],
             _("Nats per token [95 %]"): [
-                sentences.price_text(row["loss_increase"], row["lower"], row["upper"]) for row in rows
+                plan_wording.price_text(row["loss_increase"], row["lower"], row["upper"]) for row in rows
             ],
             _("Verified"): [_("yes") if row["is_verified"] else _("no") for row in rows],
             _("Recommended"): [_("yes") if row["is_recommended"] else _("no") for row in rows],
-            _("Rule"): [evidence.rule_name(row["rule"]) for row in rows],
+            _("Rule"): [plan_evidence.rule_name(row["rule"]) for row in rows],
             _("Text"): [row["corpus_id"] for row in rows],
             _("Planned"): [language.local_time(row["created_at"]) for row in rows],
             _("Plan"): [short_id(row["plan_id"]) for row in rows],
@@ -376,13 +381,13 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     tables.show(table, "plans so far")
     plan_ids = set(plans["plan_id"])
     outcomes = [row for row in outcomes if row.plan_id in plan_ids]
-    records = analysis.rule_records(outcomes)
+    records = plan_analysis.rule_records(outcomes)
     if not records:
         return
-    st.markdown(f"**{escape(evidence.best_rule_text(records))}**")
+    st.markdown(f"**{escape(plan_evidence.best_rule_text(records))}**")
     by_rule = pl.DataFrame(
         {
-            _("Rule"): [evidence.rule_name(record.rule) for record in records],
+            _("Rule"): [plan_evidence.rule_name(record.rule) for record in records],
             _("Mean above the cheapest, nats per token"): [round(record.excess, 4) for record in records],
             _("Cheapest in"): [
                 _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans) for record in records
@@ -390,6 +395,6 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         }
     )
     tables.show(by_rule, "rules of plans", width="content")
-    forecasts = analysis.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
+    forecasts = plan_analysis.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
     if forecasts:
-        st.caption(escape(evidence.foresight_text(forecasts)))
+        st.caption(escape(plan_evidence.foresight_text(forecasts)))
