@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,8 +70,19 @@ class CloudPlan:
     """Jackknife block of each masked token; (n_tokens,)"""
 
 
+def one_thread_on(device: torch.device) -> AbstractContextManager[None]:
+    """One thread where the CPU computes, so that every bit is the same on any number of cores: layers, which are
+    independent, use more of them side by side (core/measure/layer_workers.py)."""
+    return spectrum.one_thread() if device.type == "cpu" else nullcontext()
+
+
 def measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
-    """Measure one layer; states (n_tokens, hidden_size) of the masked tokens, fp32, on any device."""
+    """Measure one layer, on one thread; states (n_tokens, hidden_size) of the masked tokens, fp32, on any device."""
+    with one_thread_on(states.device):
+        return _measure_layer(states, plan)
+
+
+def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
     estimates: list[CloudEstimate] = []
     found: list[CloudCorrelator] = []
     distributions: list[Distribution] = []

@@ -50,11 +50,11 @@ def points_within(budget: int, n_layers: int, hidden_size: int, available: int) 
 class LayerPairs:
     """Collects layers one by one, then computes all pairs.
 
-    rows (n,) masked tokens; sequences and blocks (n,), one number per token.
+    rows (n,) of the tokens in the masked table; sequences and blocks (n,), one number per token.
     """
 
     def __init__(self, rows: np.ndarray, sequences: np.ndarray, blocks: np.ndarray) -> None:
-        self._rows = rows
+        self.rows = rows
         self._sequences = torch.from_numpy(sequences)
         self._k = max(1, len(rows) // NEIGHBOUR_SHARE)
         numbers, label = np.unique(blocks, return_inverse=True)
@@ -70,9 +70,8 @@ class LayerPairs:
     def n_layers(self) -> int:
         return len(self._kernels)
 
-    def add(self, states: Tensor) -> None:
-        """Add the next layer's states of all masked tokens, (n_tokens, hidden_size) fp32."""
-        points = states[torch.from_numpy(self._rows).to(states.device)]
+    def add(self, points: Tensor) -> None:
+        """Add the next layer's states of the tokens in `rows`, (n, hidden_size) fp32."""
         n = len(points)
         self._raw.append(torch.nn.functional.normalize(points, dim=1).cpu())
         points = points - points.mean(0)
@@ -103,7 +102,7 @@ class LayerPairs:
             if measure == "autocorrelation":
                 found += self._alignment_values("displacement", None, 2 - 2 * whole, 2 - 2 * blocks)
                 found += self._exponent(2 - 2 * whole, 2 - 2 * blocks)
-        n = len(self._rows)
+        n = len(self.rows)
         overlap, imbalance = self._neighbour_overlap()
         found += self._alignment_values("neighbour_overlap", self._k, *self._left_out(overlap), null=self._k / (n - 1))
         found += self._alignment_values("information_imbalance", 1, *self._left_out(imbalance), null=1.0)
@@ -115,8 +114,8 @@ class LayerPairs:
         kept = (self._ranks[layer + 1].gather(1, self._nearest[layer]) <= self._k).float().mean(1)
         moved = 2 - 2 * (self._centred[layer] * self._centred[layer + 1]).sum(1)
         return [
-            Distribution("neighbours_kept", self._rows, kept.numpy()),
-            Distribution("displacement", self._rows, moved.numpy()),
+            Distribution("neighbours_kept", self.rows, kept.numpy()),
+            Distribution("displacement", self.rows, moved.numpy()),
         ]
 
     def _common_dimensions(self) -> list[PairValue]:
@@ -159,7 +158,7 @@ class LayerPairs:
                 b,
                 float(whole[a, b]),
                 float(errors[a, b]),
-                len(self._rows),
+                len(self.rows),
                 math.nan if null is None else float(null[a, b]),
                 math.nan if spread is None else float(spread[a, b]),
             )
@@ -213,7 +212,7 @@ class LayerPairs:
         errors = _jackknife(blocks)
         n_layers = len(whole)
         return [
-            PairValue(measure, k, a, b, float(whole[a, b]), float(errors[a, b]), len(self._rows), null, null_spread)
+            PairValue(measure, k, a, b, float(whole[a, b]), float(errors[a, b]), len(self.rows), null, null_spread)
             for a in range(n_layers)
             for b in range(n_layers)
         ]
@@ -232,7 +231,7 @@ class LayerPairs:
             return float(np.polyfit(x, y, 1)[0])
 
         error = jackknife_error(np.array([slope(block) for block in blocks]))
-        return [PairValue("displacement_exponent", None, 1, last, slope(whole), error, len(self._rows))]
+        return [PairValue("displacement_exponent", None, 1, last, slope(whole), error, len(self.rows))]
 
 
 def _cosines(directions: list[Tensor]) -> Tensor:

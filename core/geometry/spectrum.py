@@ -57,7 +57,7 @@ def stable_rank(variances: Tensor) -> float:
 def spectrum(points: Tensor) -> Tensor:
     """Sums of squares along the principal axes, not divided by n, in no order; (min(n, n_dims),) double on the CPU."""
     product = _smaller_product(points - points.mean(0))
-    with _one_thread():
+    with one_thread():
         values = torch.linalg.eigvalsh(product)
     return values.clamp_min(0).cpu().double()
 
@@ -130,7 +130,7 @@ def _principal_scores(points: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
     own = centred[whole]
     n, n_dims = own.shape
     product = _smaller_product(own)
-    with _one_thread():
+    with one_thread():
         values, axes = torch.linalg.eigh(product)
     values, axes = values.flip(0).clamp_min(0), axes.flip(1)
     if n_dims > n:  # these are eigenvectors U of the Gram matrix: own = U s V', so V = own' U / s
@@ -166,7 +166,7 @@ def _perturbed(
     total = float(variances.sum() + on_diagonal.sum())
     first = (variances * logs).sum() + ((1 + logs) * on_diagonal).sum()
     second = torch.dot(slopes.flatten(), change.square_().flatten()) / 2
-    with _one_thread():
+    with one_thread():
         largest = torch.linalg.eigvalsh(block)
     entropy = math.log(total) - float(first + second) / total if total > 0 else math.nan
     # If the points left out carried most of the variance, the change is not a small perturbation.
@@ -176,8 +176,9 @@ def _perturbed(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Limit torch to one thread: small decompositions gain nothing from threads, which slow them on a busy machine."""
+def one_thread() -> Iterator[None]:
+    """Limit torch to one thread, whose sums are the same on any number of cores: small products and decompositions gain
+    little from more, which slow them on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -54,9 +54,9 @@ class HiddenStates:
     batch: int | None = None
     """Actual number of windows per batch: smaller if memory ran out."""
 
-    def points(self, index: int, keep: np.ndarray) -> Tensor:
-        """States of the tokens in the mask `keep` (n_sequences * n_tokens,) at one entry; (n_kept, hidden_size)"""
-        return torch.from_numpy(self.states[index][keep])
+    def points(self, index: int, tokens: np.ndarray) -> Tensor:
+        """States of these tokens, a mask (n_sequences * n_tokens,) or indices, at one entry; (n_chosen, hidden_size)"""
+        return torch.from_numpy(self.states[index][tokens])
 
     @property
     def labels(self) -> list[tuple[int, str]]:

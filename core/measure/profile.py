@@ -7,10 +7,11 @@ import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from core.errors import CorpusError, Sentence
-from core.geometry.layer import CloudPlan, measure_layer
+from core.geometry.layer import CloudPlan, measure_layer, one_thread_on
 from core.geometry.layer_pairs import LayerPairs, PairValue
 from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, release_memory, require_readable
@@ -71,15 +72,15 @@ def measure_profile(
         words = usable_words(sample, mask)
         estimators = extra_estimators(config, protocol, config.pass_)
         plan = plan_layers(sample, mask, words, protocol, config.seed, estimators)
-    with clock.phase("geometry"):
-        pairs = sample_layer_pairs(plan, states, pair_budget(config))
-        layers = _measure_layers(states, mask, plan, pairs, model.device, checkpoint, clock)
+    with clock.phase("geometry"), one_thread_on(model.device):
+        layers = _measure_layers(states, mask, plan, model.device, checkpoint, clock)
         dependence = check_dependence(states, mask, plan, layers, protocol, config.seed)
         norm_rule = change_without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
-    with clock.phase("layers"):
+    with clock.phase("layers"), one_thread_on(model.device):
+        pairs = _read_layer_pairs(states, mask, plan, model.device, pair_budget(config), clock)
         pair_values, layers = compare_layers(pairs, layers)
-        clock.report(Progress("layers", 1, 1))
+        clock.report(Progress("layers", len(layers), len(layers)))
     measurement = Measurement(
         config, run_id, setup, sample, states, mask, words, plan, layers, pair_values, dependence, norm_rule
     )
@@ -130,45 +131,52 @@ def _measure_layers(
     states: HiddenStates,
     mask: TokenMask,
     plan: CloudPlan,
-    pairs: LayerPairs | None,
     device: torch.device,
     checkpoint: Checkpoint,
     clock: Clock,
 ) -> list[LayerResult]:
-    """Measure every layer, or read it from the checkpoint; adds the points of each residual layer to `pairs`."""
+    """Measure every layer, or read it from the checkpoint."""
     layers = []
-    for index, (_, state) in enumerate(states.labels):
+    for index in range(len(states.labels)):
         clock.report(Progress("geometry", index, len(states.labels)))
-        stored = checkpoint.layer(index)
-        points, result = measure_layer_on(states.points(index, mask.keep), device, plan, stored)
-        if stored is None:
+        result = checkpoint.layer(index)
+        if result is None:
+            result = measure_layer_on(states.points(index, mask.keep), device, plan)
             checkpoint.save_layer(index, result, clock.resources())
         layers.append(result)
-        if pairs and state == "residual":
-            pairs.add(points)
     return layers
 
 
-def measure_layer_on(
-    points: torch.Tensor, device: torch.device, plan: CloudPlan, known: LayerResult | None = None
-) -> tuple[torch.Tensor, LayerResult]:
-    """The points on the device and the measured layer; falls back to the CPU, with a warning, if memory runs out.
+def measure_layer_on(points: torch.Tensor, device: torch.device, plan: CloudPlan) -> LayerResult:
+    """The layer measured on the device; falls back to the CPU, with a warning, if memory runs out.
 
-    points (n_tokens_used, hidden_size). A layer whose result is `known` is not measured again.
+    points (n_tokens_used, hidden_size).
     """
-    on_device = points  # bound before the copy, which may fail as well
     try:
-        on_device = points.to(device)
-        return on_device, known or measure_layer(on_device, plan)
+        return measure_layer(points.to(device), plan)
     except (MemoryError, RuntimeError) as error:
         if device.type == "cpu" or not is_out_of_memory(error):
             raise
-    del on_device
     release_memory(device)
     _log.warning(
         Sentence("Memory of {device} is short: the geometry of this layer is measured on the CPU.", device=device)
     )
-    return points, known or measure_layer(points, plan)
+    return measure_layer(points, plan)
+
+
+def _read_layer_pairs(
+    states: HiddenStates, mask: TokenMask, plan: CloudPlan, device: torch.device, budget: int, clock: Clock
+) -> LayerPairs | None:
+    """The sampled tokens at every residual layer; None if the protocol has no cloud to draw them from."""
+    pairs = sample_layer_pairs(plan, states, budget)
+    if pairs is None:
+        return None
+    tokens = np.flatnonzero(mask.keep)[pairs.rows]
+    for index, (_, state) in enumerate(states.labels):
+        if state == "residual":
+            clock.report(Progress("layers", index, len(states.labels)))
+            pairs.add(states.points(index, tokens).to(device))
+    return pairs
 
 
 def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple[list[PairValue], list[LayerResult]]:

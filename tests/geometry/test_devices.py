@@ -39,7 +39,7 @@ def test_layer_pairs_are_the_same_on_this_device(device):
     for where in ("cpu", device):
         pairs = LayerPairs(rows, rows // 8, rows * 16 // 256)
         for scale in (1.0, 2.0, 3.0):
-            pairs.add((states + scale * torch.roll(states, 1, 0)).to(where))
+            pairs.add((states + scale * torch.roll(states, 1, 0))[:256].to(where))
         found = pairs.values()
         values.append([p.value for p in found])
         names = [p.measure for p in found]
