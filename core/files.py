@@ -36,6 +36,17 @@ def refuse_where_read_only() -> None:
         raise InputError("This app only shows what is there. Whoever runs it can change things in another app.")
 
 
+def max_parallel_jobs() -> int:
+    """The number of jobs that run at the same time: WORKDIM_JOBS_AT_ONCE, by default 1.
+
+    Raises InputError if that is no positive number.
+    """
+    text = os.environ.get("WORKDIM_JOBS_AT_ONCE", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError("WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.", text=text)
+    return int(text)
+
+
 def write_atomic(file: Path, content: bytes) -> None:
     """Write a temporary file, sync it to disk and rename it, so that the name never stands for half a file."""
     part = file.with_name(file.name + ".part")

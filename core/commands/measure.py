@@ -177,8 +177,8 @@ def select_engine(options: argparse.Namespace, warehouse):
         return lambda jobs, on_progress: engine.run_jobs_on_cluster(jobs, warehouse, options.address, on_progress)
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
+    from core.files import max_parallel_jobs
     from core.runs import processes
-    from core.runs.processes import max_parallel_jobs
 
     return lambda jobs, on_progress: processes.run_jobs(jobs, warehouse, max_parallel_jobs(), on_progress)
 

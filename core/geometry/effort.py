@@ -1,4 +1,4 @@
-"""Predicts the computing time of one layer's geometry from its plan, before anything is measured.
+"""Predicts computing time and memory of one layer's geometry from its plan, before anything is measured.
 
 Four kinds of work are counted and weighted by their cost on one thread of one machine. The weights were fitted by least
 squares on relative errors to 21 layers (300 to 2,000 types, 32 to 3,072 dimensions, all protocols); predictions are
@@ -17,7 +17,7 @@ from core.geometry.clouds import Cloud
 from core.geometry.layer import CloudPlan
 from core.geometry.local import CENTRES, KS, WIDE_CENTRES, WIDE_KS
 from core.geometry.neighbour_dimensions import RANKS, stored_neighbours
-from core.geometry.neighbours import TILE
+from core.geometry.pairs import TILE
 from core.registry.estimators import CLOUD, find_estimator
 from core.registry.specifications import SPECIFICATIONS
 
@@ -39,6 +39,10 @@ class Effort:
         return Effort(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
+PER_STORED = 8
+"""Bytes per member set, point and stored neighbour while neighbours are restricted to member sets."""
+COPIES = 6
+"""Number of copies of a cloud's points in memory at once."""
 SECONDS = Effort(products=2.36e-11, pairs=1.98e-8, members=2.87e-10, small_products=4.41e-11)
 
 
@@ -46,6 +50,15 @@ def layer_seconds(plan: CloudPlan, hidden_size: int) -> float:
     """Time of `measure_layer` on the reference machine of the weights, without further estimators."""
     effort = layer_effort(plan, hidden_size)
     return sum(amount * each for amount, each in zip(astuple(effort), astuple(SECONDS), strict=True))
+
+
+def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
+    """Peak memory of `measure_layer`, the layer's states included."""
+    clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
+    n_points = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
+    n_sets = max((len(cloud.members) for cloud in clouds), default=1)
+    of_cloud = COPIES * n_points * hidden_size * 4 + n_points * (n_sets * 80 * PER_STORED + 3 * TILE * 4)
+    return 2 * len(plan.blocks) * hidden_size * 4 + of_cloud
 
 
 def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:

@@ -54,6 +54,11 @@ class HiddenStates:
     batch: int | None = None
     """Actual number of windows per batch: smaller if memory ran out."""
 
+    @property
+    def file(self) -> Path:
+        """The file that holds `states`, with a header."""
+        return Path(str(self.states.filename))
+
     def points(self, index: int, tokens: np.ndarray) -> Tensor:
         """States of these tokens, a mask (n_sequences * n_tokens,) or indices, at one entry; (n_chosen, hidden_size)"""
         return torch.from_numpy(self.states[index][tokens])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, release_memory, require_readable
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import change_without_norm_rule, check_dependence, run_checks
+from core.measure.layer_workers import LayerWorkers, count_workers
 from core.measure.plan import (
     TokenMask,
     extra_estimators,
@@ -29,6 +32,7 @@ from core.measure.plan import (
 from core.measure.provenance import Clock, result_key
 from core.measure.rows import Measurement, build_profile
 from core.measure.setup import Setup, open_setup
+from core.models.memory import available_bytes
 from core.models.model import OpenModel, is_out_of_memory, load_network
 from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
@@ -40,15 +44,27 @@ _log = logging.getLogger("workdim")
 
 
 def measure_profile(
-    config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback, setup: Setup | None = None
+    config: RunConfig,
+    run_id: str,
+    scratch: Path,
+    progress: ProgressCallback,
+    setup: Setup | None = None,
+    workers: LayerWorkers | None = None,
 ) -> Profile:
     """Measure one pass of one model over one text.
 
     `scratch` is a folder for temporary files and checkpoints: states and layers that an interrupted process left there are
-    reused. `setup` is given if the job has opened it already. Raises InputError (and subclasses) for anything the user can
-    fix; nothing is written outside `scratch`.
+    reused. `setup` and `workers` are given by a job, which has them for all its passes. Raises InputError (and subclasses)
+    for anything the user can fix; nothing is written outside `scratch`.
     """
-    clock = Clock(progress)
+    with ExitStack() as stack:
+        workers = workers or stack.enter_context(LayerWorkers())
+        return _measure_pass(config, run_id, scratch, Clock(progress, workers.memory), setup, workers)
+
+
+def _measure_pass(
+    config: RunConfig, run_id: str, scratch: Path, clock: Clock, setup: Setup | None, workers: LayerWorkers
+) -> Profile:
     with clock.phase("load"):
         # Tokens come first: problems with them or the text show before the weights are read.
         setup = setup or open_setup(config)
@@ -73,7 +89,10 @@ def measure_profile(
         estimators = extra_estimators(config, protocol, config.pass_)
         plan = plan_layers(sample, mask, words, protocol, config.seed, estimators)
     with clock.phase("geometry"), one_thread_on(model.device):
-        layers = _measure_layers(states, mask, plan, model.device, checkpoint, clock)
+        room = available_bytes(torch.device("cpu"), config.memory_budget)
+        layers = _measure_layers(states, mask, plan, model.device, checkpoint, clock, workers, room)
+        if config.memory_budget is not None:
+            workers.close()  # the next pass of the job plans with the whole budget
         dependence = check_dependence(states, mask, plan, layers, protocol, config.seed)
         norm_rule = change_without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
@@ -134,17 +153,28 @@ def _measure_layers(
     device: torch.device,
     checkpoint: Checkpoint,
     clock: Clock,
+    workers: LayerWorkers,
+    room: int,
 ) -> list[LayerResult]:
-    """Measure every layer, or read it from the checkpoint."""
-    layers = []
-    for index in range(len(states.labels)):
-        clock.report(Progress("geometry", index, len(states.labels)))
-        result = checkpoint.layer(index)
-        if result is None:
-            result = measure_layer_on(states.points(index, mask.keep), device, plan)
-            checkpoint.save_layer(index, result, clock.resources())
-        layers.append(result)
-    return layers
+    """Measure every layer, or read it from the checkpoint; side by side on a CPU, if that is worth it and fits `room`."""
+    n_layers = len(states.labels)
+    found = {index: layer for index in range(n_layers) if (layer := checkpoint.layer(index))}
+    to_measure = [index for index in range(n_layers) if index not in found]
+    hidden_size = states.states.shape[2]
+    n_workers = count_workers(plan, hidden_size, len(to_measure), workers.cpus, room) if device.type == "cpu" else 0
+
+    def one_by_one() -> Generator[tuple[int, LayerResult], None, None]:
+        for index in to_measure:
+            yield index, measure_layer_on(states.points(index, mask.keep), device, plan)
+
+    clock.report(Progress("geometry", len(found), n_layers))
+    measuring = workers.measure(n_workers, states.file, mask.keep, plan, to_measure) if n_workers else one_by_one()
+    with closing(measuring) as measured:
+        for index, layer in measured:
+            checkpoint.save_layer(index, layer, clock.resources())
+            found[index] = layer
+            clock.report(Progress("geometry", len(found), n_layers))
+    return [found[index] for index in range(n_layers)]
 
 
 def measure_layer_on(points: torch.Tensor, device: torch.device, plan: CloudPlan) -> LayerResult:

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,9 +32,10 @@ SAMPLE_INTERVAL = 0.02
 
 @dataclass
 class Clock:
-    """Start time, time per phase and peak memory."""
+    """Start time, time per phase and peak memory, of the process with its workers."""
 
     progress: ProgressCallback
+    memory_of_workers: Callable[[], int] = lambda: 0
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
     """In UTC, without a zone, as it is stored."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -92,7 +93,7 @@ class Clock:
             self._update_peak()
 
     def _update_peak(self) -> None:
-        self.peak_memory = max(self.peak_memory, anonymous_memory())
+        self.peak_memory = max(self.peak_memory, anonymous_memory() + self.memory_of_workers())
 
 
 def result_key(blueprint: Blueprint, corpus: Corpus) -> list[object]:

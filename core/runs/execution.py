@@ -46,6 +46,7 @@ from core.warehouse.runs import find_same_runs, ingest_parcel, read_profile, see
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # torch: only where something is measured
+    from core.measure.layer_workers import LayerWorkers
     from core.measure.setup import Setup
 
 MEMORY_ALLOWANCE = OPENING_BYTES
@@ -191,6 +192,7 @@ def run_measurement(
 def _measure(
     job: Job, warehouse: Warehouse, report: ProgressReporter, forecast: PhaseForecast | None
 ) -> MeasurementResult:
+    from core.measure.layer_workers import LayerWorkers
     from core.measure.setup import open_setup
 
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
@@ -201,10 +203,20 @@ def _measure(
     if same_run:
         stored_controls = tuple(control.stored for control in control_passes if control.stored)
         return MeasurementResult(same_run.run.run_id, same_run, controls=stored_controls, was_known=True)
-    controls, failed = _measure_controls(job, warehouse, control_passes, setup, report)
-    profile, waits = _measure_pass(
-        job, job.config, job.job_id, warehouse, setup, report, controls, tuple(failed), first_draw=first_draw
-    )
+    with LayerWorkers() as workers:
+        controls, failed = _measure_controls(job, warehouse, control_passes, setup, workers, report)
+        profile, waits = _measure_pass(
+            job,
+            job.config,
+            job.job_id,
+            warehouse,
+            setup,
+            workers,
+            report,
+            controls,
+            tuple(failed),
+            first_draw=first_draw,
+        )
     return MeasurementResult(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
 
 
@@ -234,7 +246,12 @@ def load_measurement(status: JobStatus, warehouse: Warehouse) -> MeasurementResu
 
 
 def _measure_controls(
-    job: Job, warehouse: Warehouse, control_passes: list[ControlRun], setup: Setup, progress: ProgressCallback
+    job: Job,
+    warehouse: Warehouse,
+    control_passes: list[ControlRun],
+    setup: Setup,
+    workers: LayerWorkers,
+    progress: ProgressCallback,
 ) -> tuple[list[Profile], dict[str, str]]:
     """Load or measure the control passes; also returns, by name, why those failed that could not be measured.
 
@@ -262,7 +279,7 @@ def _measure_controls(
             )
             try:
                 profile, _ = _measure_pass(
-                    job, config, control.run_id, warehouse, setup, report, parent_run_id=job.job_id
+                    job, config, control.run_id, warehouse, setup, workers, report, parent_run_id=job.job_id
                 )
                 profiles.append(profile)
             except WarehouseError:
@@ -280,6 +297,7 @@ def _measure_pass(
     run_id: str,
     warehouse: Warehouse,
     setup: Setup,
+    workers: LayerWorkers,
     progress: ProgressCallback,
     controls: Sequence[Profile] = (),
     failed: Sequence[str] = (),
@@ -296,7 +314,7 @@ def _measure_pass(
     # Not in the folder of the pass: hidden states of a user's text must not travel in a parcel.
     checkpoint_folder = job.checkpoint_folder(run_id)
     with resource_errors(config, checkpoint_folder):
-        profile = measure_profile(config, run_id, checkpoint_folder, progress, setup)
+        profile = measure_profile(config, run_id, checkpoint_folder, progress, setup, workers)
     profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
     profile = _add_second_draw_check(profile, first_draw)
     profile = judge_profile(profile, controls, failed)

@@ -20,7 +20,15 @@ import psutil
 from filelock import FileLock
 
 from core.errors import InputError, ResourceError
-from core.files import acquire_lock, is_locked, lock_path, make_folder, refuse_where_read_only, release_lock
+from core.files import (
+    acquire_lock,
+    is_locked,
+    lock_path,
+    make_folder,
+    max_parallel_jobs,
+    refuse_where_read_only,
+    release_lock,
+)
 from core.runs.jobs import (
     CANCEL_FILE,
     CHECKPOINT_PREFIX,
@@ -213,14 +221,3 @@ def _acquire_slot(warehouse: Warehouse) -> FileLock | None:
     """The lock of one of the slots for running jobs; None if all are taken."""
     slots = (acquire_lock(warehouse.jobs / f".turn-{number}.lock") for number in range(max_parallel_jobs()))
     return next(filter(None, slots), None)
-
-
-def max_parallel_jobs() -> int:
-    """The number of jobs that run at the same time: WORKDIM_JOBS_AT_ONCE, by default 1.
-
-    Raises InputError if that is no positive number.
-    """
-    text = os.environ.get("WORKDIM_JOBS_AT_ONCE", "1")
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError("WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.", text=text)
-    return int(text)
