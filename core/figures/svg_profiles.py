@@ -252,13 +252,13 @@ def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), theme: Theme = LIG
     return drawing.svg(curve.name)
 
 
-def partial_thumbnail(name: str, estimates: Sequence[Estimate], theme: Theme = LIGHT) -> str:
-    """The thumbnail of a profile whose later layers are not measured yet."""
+def partial_thumbnail(name: str, estimates: Mapping[int, Estimate], theme: Theme = LIGHT) -> str:
+    """The thumbnail of a profile of which some layers (layer -> estimate) are measured; a missing one is a gap."""
     marks = [
         Mark(
             layer, 0.0, estimate.value, *(None if math.isnan(end) else end for end in (estimate.lower, estimate.upper))
         )
-        for layer, estimate in enumerate(estimates)
+        for layer, estimate in estimates.items()
         if not math.isnan(estimate.value)
     ]
     return thumbnail(Curve(name, name, marks, None, None), (), theme)

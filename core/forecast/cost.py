@@ -6,13 +6,14 @@ a safetensors file, and the hidden states in their scratch file, are not include
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from core.forecast.speed import Speed
-from core.geometry.effort import extra_work, layer_seconds, unit_seconds
+from core.geometry.effort import extra_work, layer_bytes, layer_seconds, unit_seconds
 from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import MAX_POINTS, points_within
-from core.geometry.pairs import TILE
+from core.measure.layer_workers import WORKER_BYTES, WORKER_START
 from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
@@ -47,6 +48,8 @@ class Work:
     vocabulary: int
     weight_bytes: int
     """Bytes of the weight files."""
+    n_workers: int = 0
+    """Processes that measure layers side by side; 0 if the job's own does."""
 
 
 def start_seconds(speed: Speed, weight_bytes: int, is_gguf: bool, vocabulary: int) -> float:
@@ -112,11 +115,11 @@ def _forward(speed: Speed, work: Work) -> float:
 def _geometry(speed: Speed, work: Work, extra_estimators: tuple[str, ...]) -> float:
     n_states = work.n_layers + 2
     seconds_per_layer = layer_seconds(work.layers, work.shape.hidden_size) * speed.geometry
-    if work.layers.draws:
-        seconds_per_layer += _pair_storage_seconds(speed, work)
     if extra_estimators:
         seconds_per_layer += extra_work(extra_estimators, work.layers.draws[0].n_points) * unit_seconds()
-    return n_states * seconds_per_layer + 3 * _dependence(speed, work)
+    n_rounds = math.ceil(n_states / max(1, work.n_workers))
+    start_seconds = WORKER_START if work.n_workers else 0.0
+    return start_seconds + n_rounds * seconds_per_layer + 3 * _dependence(speed, work)
 
 
 def _pair_points(work: Work) -> int:
@@ -143,15 +146,13 @@ def _layers(speed: Speed, work: Work) -> float:
     # The common dimension processes every pair of points once per member set.
     n_common = len(work.layers.draws[0].members) * n_points * n_points * n_states
     n_products = n_points * n_states**2 * (2 * n_points + 4 * work.shape.hidden_size) + n_common * n_states / 2
-    return n_products * speed.multiplication + (n_points * n_points * n_states + 3 * n_common) * speed.number
+    n_numbers = n_points * n_points * n_states + 3 * n_common
+    storing = n_states * _pair_storage_seconds(speed, work)
+    return n_products * speed.multiplication + n_numbers * speed.number + storing
 
 
 GGUF_VOCABULARY = 2700
 """Bytes per token type of a GGUF file's vocabulary as Python objects: SmolLM2, 136 MB for 49,152."""
-PER_STORED = 8
-"""Bytes per member set, point and stored neighbour while neighbours are restricted to member sets."""
-COPIES = 6
-"""Number of copies of a cloud's points in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -207,18 +208,16 @@ def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
     return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
 
 
-def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int) -> int:
-    """Peak memory of a layer's geometry, including the data kept of all layers for their comparison."""
-    clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
-    n_points = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
-    n_sets = max((len(cloud.members) for cloud in clouds), default=1)
-    layer_bytes = 2 * len(plan.blocks) * hidden_size * 4
-    cloud_bytes = COPIES * n_points * hidden_size * 4 + n_points * (n_sets * 80 * PER_STORED + 3 * TILE * 4)
-    return layer_bytes + cloud_bytes + _pair_bytes(plan, n_layers, hidden_size, pair_budget)
+def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int, n_workers: int = 0) -> int:
+    """Peak memory of the layers that are measured at once, their workers included, or of the comparison of all layers."""
+    one = layer_bytes(plan, hidden_size)
+    at_once = n_workers * (WORKER_BYTES + one) if n_workers else one
+    return max(at_once, _pair_bytes(plan, n_layers, hidden_size, pair_budget))
 
 
 def _pair_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, budget: int) -> int:
     if not plan.draws:
         return 0
     n_points = points_within(budget, n_layers + 1, hidden_size, plan.draws[0].n_points)
-    return (n_layers + 1) * (2 * n_points * hidden_size * 4 + n_points * n_points * (4 + 2))
+    # Directions twice, a kernel and ranks of each layer, and one kind of them once more as a stack.
+    return (n_layers + 1) * (3 * n_points * hidden_size * 4 + n_points * n_points * (4 + 2 + 4))

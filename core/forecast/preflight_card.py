@@ -22,6 +22,7 @@ from core.forecast.existing_runs import ExistingRuns, find_existing_runs
 from core.forecast.speed import Speed, speed_of
 from core.geometry.layer import CloudPlan
 from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
+from core.measure.layer_workers import count_workers, cpus_of_job
 from core.measure.plan import extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
 from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
@@ -275,9 +276,14 @@ class _Survey:
         placed = self._placed(name)
         layers = self.layers if PASSES[name].has_words else replace(self.layers, word_draws=[])
         windows = protocol.n_sequences, protocol.n_tokens
-        work = Work(shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
+        n_workers = 0
+        if self.blueprint.device.type == "cpu":
+            n_workers = count_workers(layers, row.hidden_size, row.n_layers + 2, cpus_of_job(), self._room(self.model))
+        work = Work(
+            shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes, n_workers
+        )
         estimators = extra_estimators(self.config, protocol, name)
-        geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
+        geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config), n_workers)
         memory = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
         return PassEstimate(
             name, label, None, pass_seconds(self.speed, work, estimators), memory.memory, memory.device or None

@@ -30,7 +30,7 @@ from core.models.model import TORCH_DTYPES, choose_device
 from core.models.packages import ROOT, cache_folder
 from core.models.random_weights import load_libraries
 
-FORMAT = 2
+FORMAT = 3
 """Incremented when the self-test changes, so that results cached by earlier versions are not used."""
 HIDDEN, WIDE = 512, 2048
 """Width of the block on which products are timed, and of its inner layer."""

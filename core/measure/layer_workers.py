@@ -33,6 +33,8 @@ from core.limits import ROOT, anonymous_memory
 
 SHORT_SECONDS = 20.0
 """Layers that together take less are measured in the job's own process: a worker takes two seconds to start."""
+WORKER_START = 2.0
+"""Seconds until a worker is ready."""
 WORKER_BYTES = 200 * 10**6
 """Memory of a worker before its first layer: Python, torch and what else the geometry imports."""
 

@@ -84,16 +84,18 @@ def estimate_plan(config: PlanConfig) -> PlanEstimate:
         return replace(estimate, seconds=load_seconds + forward_seconds + (readings or 0) * weight_bytes * READ)
 
 
-def preflight_cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+def preflight_cards_from_process(
+    configs: Sequence[RunConfig], warehouse: Warehouse, cpus: int | None = None
+) -> list[Preflight]:
     """`preflight_cards` in a process of its own. Where that was stopped, its card says so, as any refusal.
 
-    Raises InputError for the same requests.
+    `cpus`: those of a job that runs elsewhere; by default as many as one here has. Raises InputError for the same requests.
     """
     try:
-        answer = _run_process("cards", [asdict(config) for config in configs], warehouse)
+        answer = _run_process("cards", [asdict(config) for config in configs], warehouse, cpus)
     except Stopped as error:
         if len(configs) > 1:  # one of them is the cause: each by itself
-            return [card for config in configs for card in preflight_cards_from_process([config], warehouse)]
+            return [card for config in configs for card in preflight_cards_from_process([config], warehouse, cpus)]
         (config,) = configs
         known = config.model, config.corpus, config.protocol, config.seed, config.dtype
         return [Preflight(*known, device=None, where=None, refusals=(error.message,))]
@@ -142,7 +144,7 @@ def readable_models(models: list[str], texts: Sequence[RunConfig], warehouse: Wa
         return [one for model in models for one in readable_models([model], texts, warehouse)] if models[1:] else []
 
 
-def _run_process(kind: str, request: Any, warehouse: Warehouse) -> Any:
+def _run_process(kind: str, request: Any, warehouse: Warehouse, cpus: int | None = None) -> Any:
     """The answer of a process of its own, as JSON. Raises InputError if it refuses the request or takes too long, Stopped
     if it exceeded its limits."""
     is_download = kind == "readable"  # which takes its time and shows its progress
@@ -152,7 +154,7 @@ def _run_process(kind: str, request: Any, warehouse: Warehouse) -> Any:
             completed = subprocess.run(
                 [*COMMAND, kind, str(reason_file)],
                 cwd=ROOT,
-                env=environment(warehouse),
+                env=environment(warehouse) | ({"OMP_NUM_THREADS": str(cpus)} if cpus else {}),
                 input=json.dumps(request),
                 stdout=subprocess.PIPE,
                 stderr=None if is_download else subprocess.PIPE,

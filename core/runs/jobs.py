@@ -100,12 +100,12 @@ class Job(Generic[ConfigT]):
     def checkpoint_folder(self, run_id: str) -> Path:
         return self.folder / f"{CHECKPOINT_PREFIX}{run_id}"
 
-    def finished_layers(self) -> list[Estimate]:
-        """d2 of each finished layer of the text pass, from the embedding on, before any checks and controls."""
-        estimates: list[Estimate] = []
-        while estimate := _read_d2(self.checkpoint_folder(self.job_id) / f"layer-{len(estimates):04d}.json"):
-            estimates.append(estimate)
-        return estimates
+    def finished_layers(self) -> dict[int, Estimate]:
+        """d2 of each finished layer of the text pass, before any checks and controls. Layers that are measured side by side
+        leave gaps."""
+        files = sorted(self.checkpoint_folder(self.job_id).glob("layer-*.json"))
+        found = {int(file.stem.removeprefix("layer-")): _read_d2(file) for file in files}
+        return {layer: estimate for layer, estimate in found.items() if estimate}
 
 
 def _read_d2(layer_file: Path) -> Estimate | None:

@@ -20,7 +20,7 @@ from core.geometry.layer import CloudPlan, measure_layer
 from core.measure import layer_workers
 from core.measure.layer_workers import WORKER_BYTES, LayerWorkers, count_workers
 from core.measure.profile import measure_profile
-from core.records import RunConfig
+from core.records import Progress, RunConfig
 from core.registry.protocols import PROTOCOLS
 from tests.conftest import ROOT
 from tests.geometry.test_layer import clustered
@@ -115,7 +115,7 @@ def test_a_profile_is_the_same_with_workers(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.setattr(layer_workers, "SHORT_SECONDS", 0.0)
     for layer in (tmp_path / "kept").glob("layer-*.json"):
         layer.unlink()
-    steps = []
+    steps: list[Progress] = []
     with LayerWorkers() as workers:
         workers.cpus = 2
         together = measure_profile(config, "a", tmp_path / "kept", steps.append, workers=workers)

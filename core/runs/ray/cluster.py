@@ -47,9 +47,9 @@ def job_needs(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
     if isinstance(config, PlanConfig):
         names = ("model", "corpus", "column", "encoding", "chat", "dtype", "device", "memory_budget")
         measurement = RunConfig(**{name: getattr(config, name) for name in names})
-        (card,) = preflight_cards_from_process([measurement], warehouse)
+        (card,) = preflight_cards_from_process([measurement], warehouse, _n_threads())
         return Needs(card.memory_bytes, is_on_gpu)
-    (card,) = preflight_cards_from_process([config], warehouse)
+    (card,) = preflight_cards_from_process([config], warehouse, _n_threads())
     to_measure = {pass_.name for pass_ in card.passes if pass_.known_run is None}
     shared = (
         card.architecture,

@@ -156,13 +156,14 @@ def _show_partial_profile(status: JobStatus) -> None:
     step = status.progress
     if step is None or step.phase != "geometry":
         return
-    layers = status.job.finished_layers()[: step.total - 1]  # the last state is that after the final norm
+    layers = status.job.finished_layers()
+    layers.pop(step.total - 1, None)  # the state after the final norm
     if len(layers) >= MIN_LAYERS:
         svg = partial_thumbnail(status.job.config.model, layers, pictures.theme())
         st.image(svg, width=THUMBNAIL[0], alt=status.job.config.model)
         st.caption(
             _(
-                "Provisional: d2 (one point per token type) of the first {n} layers. Checks, controls and verdicts come "
+                "Provisional: d2 (one point per token type) of {n} layers. Checks, controls and verdicts come "
                 "at the end."
             ).format(n=len(layers))
         )
