@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,7 +83,7 @@ def nearest_of_tile(
 def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest neighbours from `relative` = |y|^2 - 2 x.y (n_rows, n), x = `rows`; cancelling ones are exact."""
     # A few spare candidates, because cancellation can swap the order of the nearest.
-    smallest, columns = relative.topk(min(k + 4, relative.shape[1]), dim=1, largest=False)
+    smallest, columns = _smallest(relative, min(k + 4, relative.shape[1]))
     squared = smallest + norms[rows, None]
     blurred = squared[:, -1] < BLUR * (norms[rows] + norms[columns[:, -1]])
     if blurred.any():
@@ -96,6 +97,16 @@ def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k
         squared, again = squared.sort(dim=1)
         columns = columns.gather(1, again)
     return squared[:, :k].clamp_min(0).sqrt(), columns[:, :k]
+
+
+def _smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest of each row in ascending order, and their columns; values (n_rows, n)."""
+    if values.device.type != "cpu" or k >= values.shape[1]:
+        return tuple(values.topk(k, dim=1, largest=False))
+    # numpy partitions with vector instructions, in less than half of the time of topk.
+    columns = torch.from_numpy(np.argpartition(values.numpy(), k - 1, axis=1)[:, :k])
+    smallest, order = values.gather(1, columns).sort(dim=1)
+    return smallest, columns.gather(1, order)
 
 
 def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
